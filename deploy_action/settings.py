@@ -1,0 +1,395 @@
+"""Every input of `action.yml`, parsed once into a frozen dataclass, all errors at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from deploy_action.errors import InvalidInputError, Problem
+
+if TYPE_CHECKING:
+    from deploy_action.located_json import JsonValue
+
+LOCAL: Final = "local"
+HOSTED_API_URL: Final = "https://deploy.blankly.finance"
+HOSTED_APP_URL: Final = "https://app.blankly.finance"
+
+_BOOLEANS: Final = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_SHOWN_VALUE_LENGTH: Final = 80
+_LONGEST_ID: Final = 200
+_LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
+
+Parsed = TypeVar("Parsed")
+
+
+class Mode(StrEnum):
+    """What a run does."""
+
+    DEPLOY = "deploy"
+    BACKTEST = "backtest"
+    VALIDATE = "validate"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input as `action.yml` declares it; `secret` ones are never shown in an error."""
+
+    name: str
+    default: str = ""
+    secret: bool = False
+    boolean: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable the runner passes it in: hyphens stay, blanks do not occur."""
+        return "INPUT_" + self.name.upper()
+
+
+INPUTS: Final = (
+    Input("mode", Mode.DEPLOY),
+    Input("token", secret=True),
+    Input("api-url", HOSTED_API_URL),
+    Input("app-url", HOSTED_APP_URL),
+    Input("model-path", "."),
+    Input("project-id"),
+    Input("project-name"),
+    Input("project-description"),
+    Input("model-id"),
+    Input("model-name"),
+    Input("general-description"),
+    Input("version-description"),
+    Input("backtest-description"),
+    Input("create-new", "false", boolean=True),
+    Input("plan"),
+    Input("python-version"),
+    Input("backtest-args"),
+    Input("ignore"),
+    Input("keys-json", secret=True),
+    Input("gates"),
+    Input("compare-with"),
+    Input("comment", "false", boolean=True),
+    Input("github-token", secret=True),
+    Input("platform-data"),
+    Input("timeout-minutes", "30"),
+    Input("dry-run", "false", boolean=True),
+    Input("fail-on-warning", "false", boolean=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The inputs of a run. Blank inputs are None, or what `action.yml` gives as default."""
+
+    mode: Mode
+    token: str | None = field(repr=False)
+    api_url: str
+    app_url: str
+    model_path: str
+    project_id: str | None
+    project_name: str | None
+    project_description: str | None
+    model_id: str | None
+    model_name: str | None
+    general_description: str | None
+    version_description: str | None
+    backtest_description: str | None
+    create_new: bool
+    plan: str | None
+    python_version: str | None
+    backtest_args: Mapping[str, JsonValue]
+    ignore: tuple[str, ...]
+    keys_json: bytes | None = field(repr=False)
+    platform_data: str | None
+    timeout_minutes: float
+    dry_run: bool
+    fail_on_warning: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the embedded platform is the target."""
+        return self.api_url == LOCAL
+
+    @property
+    def may_create(self) -> bool:
+        """Whether what does not exist yet may be made; the embedded platform needs no permission."""
+        return self.create_new or self.is_local
+
+    @property
+    def description(self) -> str | None:
+        """The description that was given for this mode, if any."""
+        if self.mode is Mode.BACKTEST:
+            return self.backtest_description
+        return self.version_description
+
+    @property
+    def sends(self) -> bool:
+        """Whether the run changes anything on a platform."""
+        return self.mode is not Mode.VALIDATE and not self.dry_run
+
+
+def read_inputs(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the inputs of `action.yml` that are set in `environ`; blank means unset."""
+    given = {one.name: environ.get(one.variable, "") for one in INPUTS}
+    return {name: value for name, value in given.items() if value.strip()}
+
+
+def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what must never be shown, before anything is checked: the order of masking matters.
+
+    The strings inside `keys-json` are masked one by one: the runner masks each line of a value, and
+    a line of pretty-printed JSON may be a lone brace. The GitHub token is one the runner made and
+    masks by itself, yet one that was typed in may not be.
+    """
+    found = [inputs[name].strip() for name in ("token", "github-token") if name in inputs]
+    if "keys-json" in inputs:
+        found += _key_strings(inputs["keys-json"])
+    return tuple(dict.fromkeys(secret for secret in found if secret.strip()))
+
+
+def _key_strings(text: str) -> list[str]:
+    import json
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        # Whatever it is, it was meant to be secret: mask its lines, but no lone punctuation.
+        return [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
+    return [form for value in _strings_in(document) for form in _written_forms(value)]
+
+
+def _strings_in(document: object) -> list[str]:
+    pending, strings = [document], []
+    while pending:
+        node = pending.pop()
+        if isinstance(node, str):
+            strings.append(node)
+        elif isinstance(node, Mapping):
+            pending += node.values()
+        elif isinstance(node, list):
+            pending += node
+    return [text for text in strings if text.strip().strip("*")]
+
+
+def _written_forms(value: str) -> list[str]:
+    """A secret as it is and as JSON writes it: a key in PEM has line breaks, which JSON escapes."""
+    import json
+
+    return [value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]]
+
+
+def parse_settings(inputs: Mapping[str, str]) -> Settings:
+    """Check all inputs and return them typed.
+
+    Raises:
+        InvalidInputError: with one problem for each input that is wrong.
+    """
+    parser = _Parser(inputs)
+    settings = parser.settings()
+    parser.check_together(settings)
+    if parser.problems:
+        raise InvalidInputError(*parser.problems)
+    return settings
+
+
+class _Parser:
+    """Parses input by input and gathers what is wrong."""
+
+    def __init__(self, inputs: Mapping[str, str]) -> None:
+        self._inputs = inputs
+        self._definitions = {one.name: one for one in INPUTS}
+        self.problems: list[Problem] = []
+
+    def settings(self) -> Settings:
+        # `Settings.field_name` is input `field-name`; what is no plain text has its parser here.
+        parsers: dict[str, Callable[[str], object]] = {
+            "mode": _mode,
+            "api-url": _api_url,
+            "app-url": _url,
+            "project-id": _identifier,
+            "model-id": _identifier,
+            "version-description": str,
+            "backtest-description": str,
+            "python-version": _python_version,
+            "backtest-args": _arguments,
+            "ignore": lambda text: tuple(text.splitlines()),
+            "keys-json": _keys,
+            "timeout-minutes": _minutes,
+            **{one.name: _boolean for one in INPUTS if one.boolean},
+        }
+        values = {
+            one.name: self._parse(one.name, parsers.get(one.name, _line), _blank(one.name))
+            for one in INPUTS
+        }
+        self._refuse_unavailable(values)
+        names = {one.name.replace("_", "-"): one.name for one in fields(Settings)}
+        return Settings(**{names[name]: value for name, value in values.items() if name in names})  # type: ignore[arg-type]  # each parser above returns its field's type
+
+    def _parse(self, name: str, parse: Callable[[str], Parsed], blank: Parsed) -> Parsed:
+        definition = self._definitions[name]
+        text = self._inputs.get(name) or definition.default
+        if not text:
+            return blank
+        try:
+            return parse(text if name in _KEEPS_SPACES else text.strip())
+        except _BadValueError as wrong:
+            shown = "" if definition.secret else f" is {_shown(text)}"
+            self.problems.append(
+                Problem(message=f"Input `{name}`{shown}: {wrong}", hint=wrong.hint),
+            )
+            return blank
+
+    def _refuse_unavailable(self, values: Mapping[str, object]) -> None:
+        """Refuse what a later version decides on: a gate that is ignored would deploy untested."""
+        for name in ("gates", "compare-with", "comment"):
+            if values[name] and values[name] is not False:
+                self.problems.append(
+                    Problem(
+                        message=f"Input `{name}` is set, and this version does not have it yet.",
+                        hint=f"Remove `{name}`. Nothing was deployed, because what you asked to be "
+                        "checked first would not have been checked.",
+                    ),
+                )
+
+    def check_together(self, settings: Settings) -> None:
+        """Check what only several inputs together can get wrong."""
+        if self.problems:
+            return  # it may be the mode or the address that could not be read
+        if settings.sends and not settings.is_local and settings.token is None:
+            self.problems.append(
+                Problem(
+                    message=f"Input `token` is missing: mode `{settings.mode}` sends the model to "
+                    f"{settings.api_url}, and that takes the Blankly refresh token.",
+                    hint="Store the token as a repository secret and pass it as "
+                    "`token: ${{ secrets.BLANKLY_TOKEN }}` (`blankly-deploy login` prints one). "
+                    "Workflows of pull requests from forks get no secrets: use `api-url: local` "
+                    "there, which needs no token.",
+                ),
+            )
+
+
+class _BadValueError(Exception):
+    """A value that is not allowed, in words that end the sentence `Input X is Y: …`."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+# Their spaces and line breaks are part of them; the descriptions are tidied where they are used.
+_KEEPS_SPACES: Final = frozenset({"ignore", "keys-json"})
+
+
+def _blank(name: str) -> object:
+    if name == "backtest-args":
+        return {}
+    return () if name == "ignore" else None
+
+
+def _shown(text: str) -> str:
+    """Quote a value for a message, without its credentials and not at full length."""
+    tidy = re.sub(r"//[^/@\s]*@", "//…@", text.strip())
+    if len(tidy) > _SHOWN_VALUE_LENGTH:
+        tidy = tidy[: _SHOWN_VALUE_LENGTH - 1] + "…"
+    return f"`{tidy}`"
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError:
+        raise _BadValueError("it takes `deploy`, `backtest` or `validate`.") from None
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text]
+    except KeyError:
+        raise _BadValueError("it takes `true` or `false`.") from None
+
+
+def _line(text: str) -> str:
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) and not text.isprintable():
+        raise _BadValueError("it takes one line of text without control characters.")
+    return text
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[^\s/\\?#\x00-\x1f\x7f]+", text) or len(text) > _LONGEST_ID:
+        raise _BadValueError(
+            f"an id has no spaces and no slashes, and at most {_LONGEST_ID} characters.",
+            hint="Copy the id from the address of the model's page, or from `blankly.json`.",
+        )
+    return text
+
+
+def _api_url(text: str) -> str:
+    return LOCAL if text == LOCAL else _url(text, also=" or `local`")
+
+
+def _url(text: str, also: str = "") -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_valid = urlsplit(""), False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
+        raise _BadValueError(f"it takes a URL such as `https://example.com`{also}.")
+    if parts.username is not None or parts.query or parts.fragment or re.search(r"\s", text):
+        raise _BadValueError("the URL may have no user name, password, query, fragment or blanks.")
+    return text.rstrip("/")
+
+
+def _python_version(text: str) -> str:
+    if not re.fullmatch(r"[23]\.\d{1,2}", text):
+        raise _BadValueError(
+            "it takes a version such as `3.10`, major and minor.",
+            hint="Quote it in YAML, where 3.10 without quotes is the number 3.1.",
+        )
+    return text
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text) if re.fullmatch(r"[0-9.]+(e[0-9]+)?", text) else math.nan
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes <= _LONGEST_TIMEOUT_MINUTES:
+        raise _BadValueError(
+            f"it takes a number of minutes above 0, at most {_LONGEST_TIMEOUT_MINUTES}.",
+        )
+    return minutes
+
+
+def _keys(text: str) -> bytes:
+    import json
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        # The parser's own message is left out: it may quote the secret.
+        raise _BadValueError(
+            "it is not valid JSON.",
+            hint="Store the whole contents of `keys.json` as a secret, and pass it as "
+            "`keys-json: ${{ secrets.BLANKLY_KEYS }}`.",
+        ) from None
+    if not isinstance(document, dict):
+        raise _BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
+    return text.strip().encode()
+
+
+def _arguments(text: str) -> Mapping[str, JsonValue]:
+    from deploy_action.yaml_mapping import NotAMappingError, parse_mapping
+
+    try:
+        return parse_mapping(text)
+    except NotAMappingError as wrong:
+        raise _BadValueError(str(wrong), hint="For example: `{to: 1y, initial_values: {USD: 1000}}`.") from wrong

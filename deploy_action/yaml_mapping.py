@@ -1,0 +1,108 @@
+"""A YAML 1.2 (core schema) or JSON mapping, as what JSON can hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploy_action.located_json import JsonValue
+
+
+class NotAMappingError(ValueError):
+    """The text is no mapping that JSON can hold; the message says why, and where."""
+
+
+def parse_mapping(text: str) -> Mapping[str, JsonValue]:
+    """Return the mapping in `text`.
+
+    PyYAML reads YAML 1.1, where `yes` is true and `2024-01-01` a date: here both stay text, as in
+    the core schema of YAML 1.2. Keys must be text and given once; aliases are refused, because a
+    few of them can stand for gigabytes.
+
+    Raises:
+        NotAMappingError: if it is anything else.
+    """
+    try:
+        # Indentation may be tabs in JSON, though not in YAML.
+        document = yaml.load(_TAB_INDENT.sub(_as_blanks, text), Loader=_CoreLoader)  # noqa: S506  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise NotAMappingError(f"it is not valid YAML or JSON: {error.problem}{where}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise NotAMappingError(f"it is not valid YAML or JSON: {_first_line(error)}.") from error
+    if not isinstance(document, dict):
+        raise NotAMappingError("it takes a mapping of argument names to values.")
+    return cast("Mapping[str, JsonValue]", document)
+
+
+_TAB_INDENT = re.compile(r"^[ \t]*\t[ \t]*|(?<=[:,{\[])[ \t]*\t[ \t]*", re.MULTILINE)
+
+
+def _as_blanks(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  # PyYAML's signature
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types here
+            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # as above
+
+    def construct_core_mapping(self, node: yaml.MappingNode) -> dict[str, object]:
+        mapping: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # as above
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem="a key is not text", problem_mark=key_node.start_mark)
+            if key in mapping:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark)
+            mapping[key] = self.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]  # as above
+        return mapping
+
+    def construct_core_float(self, node: yaml.ScalarNode) -> float:
+        value = float(node.value.replace(".inf", "inf").replace(".nan", "nan").lower())
+        if not math.isfinite(value):
+            raise yaml.MarkedYAMLError(problem=f"{node.value} is no number JSON can hold", problem_mark=node.start_mark)
+        return value
+
+    def construct_core_int(self, node: yaml.ScalarNode) -> int:
+        return int(node.value, 0) if node.value[:2] in {"0x", "0o"} else int(node.value)
+
+
+# The core schema of YAML 1.2.2, section 10.3.2.
+_RESOLVERS = (
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+)
+# Without the constructors of binary data, sets and dates: JSON cannot hold them.
+_CoreLoader.yaml_constructors = {
+    tag: constructor
+    for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in {"null", "bool", "seq", "str"}
+}
+_CoreLoader.yaml_implicit_resolvers = {}
+for _name, _pattern, _starts in _RESOLVERS:
+    _CoreLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}",
+        re.compile(rf"^(?:{_pattern})$"),
+        [start if start != "\0" else "" for start in _starts],
+    )
+_CoreLoader.add_constructor("tag:yaml.org,2002:map", _CoreLoader.construct_core_mapping)
+_CoreLoader.add_constructor("tag:yaml.org,2002:float", _CoreLoader.construct_core_float)
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", _CoreLoader.construct_core_int)
