@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Takes an example model through a deploy and a backtest on the embedded platform: no server, no
+# token, nothing left behind.
+#
+#   tools/demo.sh BLANKLY_DEPLOY
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=$1
+model=examples/models/golden-cross
+data=$(mktemp -d)
+trap 'rm -rf "$data"' EXIT
+
+for mode in deploy backtest; do
+    echo "== blankly-deploy $mode $model --api-url local"
+    "$program" "$mode" "$model" --api-url local --platform-data "$data"
+done

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Builds the action's image with what this machine has.
+#
+#   tools/image.sh engine      prints docker or podman, whichever works
+#   tools/image.sh build TAG   builds the image
+#   tools/image.sh base        podman only: makes sure that the base image is in the store
+#
+# Where no registry of images can be reached, podman builds on a stand-in for the base image: a
+# minimal Debian 12 with this machine's CPython 3.11, laid out as the official image lays it out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+base=docker.io/library/python:3.11-slim-bookworm
+certificates=/etc/ssl/certs/ca-certificates.crt
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+engine() {
+    if timeout 20 docker info >"$scratch/docker" 2>&1; then
+        echo docker
+    elif timeout 20 podman info >"$scratch/podman" 2>&1; then
+        echo podman
+    else
+        fail "neither docker nor podman works here: $(tail -n 1 "$scratch/docker") $(tail -n 1 "$scratch/podman")"
+    fi
+}
+
+# What the official image has beside CPython: the libraries its extension modules load.
+libraries=ca-certificates,libssl3,libffi8,libsqlite3-0,zlib1g,libbz2-1.0,liblzma5
+libraries+=,libreadline8,libncursesw6,libuuid1,libexpat1
+
+stand_in() {
+    [[ $(id -u) == 0 ]] || fail "$base cannot be pulled, and only root can make a stand-in for it"
+    command -v mmdebstrap >/dev/null ||
+        fail "$base cannot be pulled; apt-get install mmdebstrap, and a stand-in is made for it"
+    local python root=$scratch/root sources=/etc/apt/sources.list
+    python=$(command -v python3.11) || fail "the stand-in for $base needs python3.11"
+    [[ -s $sources ]] || sources=/etc/apt/sources.list.d/debian.sources
+    echo "making a stand-in for $base" >&2
+    # Certificates and proxies of this machine's apt, for the packages of the new root.
+    apt-config dump --format '%F "%v";%n' Acquire::http Acquire::https >"$scratch/apt.conf"
+    mmdebstrap --quiet --variant=minbase "--include=$libraries" "--aptopt=$scratch/apt.conf" \
+        bookworm "$root" "$sources"
+    local prefix
+    prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
+    # The official image ships neither tests nor byte code.
+    (cd "$prefix" && tar --create --exclude=site-packages --exclude=test --exclude=tests \
+        --exclude=idle_test --exclude=__pycache__ bin/python3 bin/python3.11 lib) |
+        tar --extract --directory "$root/usr/local"
+    chroot "$root" sh -c 'ldconfig && ln -sf python3 /usr/local/bin/python &&
+        PYTHONDONTWRITEBYTECODE=1 python3 -m ensurepip && ln -sf pip3 /usr/local/bin/pip' \
+        >"$scratch/ensurepip" 2>&1 || fail "ensurepip: $(tail -n 3 "$scratch/ensurepip")"
+    find "$root/usr/local" -name __pycache__ -prune -exec rm -rf {} +
+    tar --create --directory "$root" . | podman import - "$base" >&2
+}
+
+ensure_base() {
+    podman image exists "$base" || timeout 120 podman pull --quiet "$base" 2>"$scratch/pull" ||
+        stand_in
+}
+
+build_with_podman() {
+    ensure_base >&2
+    local mounts=()
+    if [[ -f $certificates && ! -L $certificates ]]; then
+        # Where a proxy re-signs traffic, pip must trust this machine's certificates. They are
+        # mounted for the build and never become a layer.
+        printf '[global]\ncert = %s\n' "$certificates" >"$scratch/pip.conf"
+        mounts=(-v /etc/ssl/certs:/etc/ssl/certs:ro -v "$scratch/pip.conf:/etc/pip.conf:ro")
+    fi
+    # chroot isolation works inside containers, where nesting another one is not allowed.
+    podman build --isolation chroot --network host "${mounts[@]}" --tag "$1" .
+}
+
+case ${1:-} in
+engine) engine ;;
+base) ensure_base ;;
+build)
+    tag=${2:?a tag for the image}
+    if [[ $(engine) == docker ]]; then
+        docker build --tag "$tag" .
+    else
+        build_with_podman "$tag"
+    fi
+    ;;
+*) fail "usage: tools/image.sh engine | base | build TAG" ;;
+esac
