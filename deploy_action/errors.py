@@ -31,12 +31,17 @@ class Problem:
 
 
 class DeployActionError(Exception):
-    """The root of all expected failures: each carries the problems to show."""
+    """The root of all expected failures: each carries the problems to show.
 
-    def __init__(self, *problems: Problem) -> None:
+    `may_have_acted` says that a request which must not be done twice was on its way when the run
+    failed, so that what it asked for may or may not have happened.
+    """
+
+    def __init__(self, *problems: Problem, may_have_acted: bool = False) -> None:
         """Keep the problems; the message is the first one's."""
         super().__init__(problems[0].message if problems else "")
         self.problems = problems
+        self.may_have_acted = may_have_acted
 
 
 class InvalidInputError(DeployActionError):

@@ -1,0 +1,411 @@
+"""The Deployment API as typed calls, read from what it documents and from what it does.
+
+Where the documentation and the published server differ, a call sends what satisfies both and takes
+either's answer. What an answer holds is checked here; nothing behind this module sees raw JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import Problem, RefusedError
+from deploy_action.settings import HOSTED_API_URL
+from deploy_action.transport import BrokenExchangeError
+
+if TYPE_CHECKING:
+    from deploy_action.located_json import JsonValue
+    from deploy_action.transport import Answer, Transport, Upload
+
+_OK: Final = frozenset({200, 201, 202})
+_UNAUTHORIZED: Final = 401
+_TOO_LARGE: Final = 413
+_ROUTE_MISSING: Final = frozenset({404, 405, 501})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_LONGEST_QUOTE: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as `GET /project/list` names it."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as `POST /model/list` names it; `type` is blank where the server does not say."""
+
+    id: str
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What goes with a bundle: the fields that a deploy and a backtest share.
+
+    `model_id` is None where the upload itself is to create the model.
+    """
+
+    project_id: str
+    model_id: str | None
+    model_name: str
+    model_type: str
+    general_description: str
+    description: str
+    plan: str
+    python_version: str
+    schedule: str | None = None
+    backtest_args: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, str]:
+        """Return the form fields that both routes take."""
+        fields = {
+            "plan": self.plan,
+            "name": self.model_name,
+            "projectId": self.project_id,
+            "generalDescription": self.general_description,
+            "createNew": "true" if self.model_id is None else "false",
+            "pythonVersion": self.python_version,
+            "type": self.model_type,
+        }
+        return fields if self.model_id is None else {**fields, "modelId": self.model_id}
+
+    def deploy_fields(self) -> dict[str, str]:
+        """Return the form fields of `POST /model/deploy`."""
+        fields = {**self.fields(), "versionDescription": self.description}
+        return fields if self.schedule is None else {**fields, "schedule": self.schedule}
+
+    def backtest_fields(self) -> dict[str, str]:
+        """Return the form fields of `POST /model/backtest`.
+
+        The server requires `backtestingArgs` and reads `backtestArgs`: both hold the same.
+        """
+        arguments = json.dumps(self.backtest_args, ensure_ascii=False, separators=(",", ":"))
+        return {
+            **self.fields(),
+            "backtestDescription": self.description,
+            "backtestArgs": arguments,
+            "backtestingArgs": arguments,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to an upload; what the server did not name is None."""
+
+    model_id: str | None
+    version_id: str | None
+    backtest_id: str | None = None
+
+
+class RouteMissingError(RefusedError):
+    """The server does not have the route, as servers that only follow the documentation may."""
+
+
+@dataclass(slots=True)
+class DeploymentApi:
+    """Calls to one server on behalf of one user.
+
+    `on_secret` is told each idToken before anything else can show it. Every call raises
+    `RefusedError`, or one of its kinds, with a problem that says what happened and what to do.
+    """
+
+    transport: Transport
+    refresh_token: str = field(repr=False)
+    on_secret: Callable[[str], None] = field(repr=False)
+    _id_token: str = field(default="", init=False, repr=False)
+    _user_id: str | None = field(default=None, init=False)
+
+    def sign_in(self) -> None:
+        """Exchange the refresh token for an idToken, which lives one hour."""
+        answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
+        if answer.status in {400, _UNAUTHORIZED, 403}:
+            raise RefusedError(
+                Problem(
+                    message=f"{self._server} does not accept the token "
+                    f"(`POST /auth/token` answered {answer.status}).",
+                    hint="Sign in again with `blankly-deploy login`, and update the secret that "
+                    "the workflow passes as `token`.",
+                ),
+            )
+        body = self._object(answer, "POST /auth/token")
+        token = body.get("idToken")
+        if not isinstance(token, str) or not token.strip() or not token.isascii():
+            raise self._unexpected(answer, "POST /auth/token", "it has no idToken")
+        self.on_secret(token)
+        self._id_token = token
+        data = body.get("data")
+        self._user_id = _identifier(data, "user_id") or _identifier(_claims(token), "user_id", "sub")
+
+    def personal_project_id(self) -> str:
+        """Return the id of the user's own project, which is the user's id."""
+        if self._user_id is None:
+            raise RefusedError(
+                Problem(
+                    message=f"{self._server} does not say who the user is, so the personal project "
+                    "is not known.",
+                    hint="Name the project in the input `project-id`, or in `project_id` of "
+                    "`blankly.json`.",
+                ),
+            )
+        return self._user_id
+
+    def projects(self) -> tuple[Project, ...]:
+        """Return the user's projects."""
+        answer = self._read("GET", "/project/list", {})
+        body = self._json(answer, "GET /project/list")
+        return tuple(
+            Project(id=identifier, name=_string(one, "name"))
+            for one in self._list(body, answer, "GET /project/list")
+            if (identifier := _identifier(one, "projectId", "id"))
+        )
+
+    def create_project(self, name: str, description: str) -> Project:
+        """Create a project."""
+        route = "POST /project/create"
+        answer = self._change("/project/create", {"name": name, "description": description})
+        body = self._object(answer, route, is_change=True)
+        if identifier := _identifier(body, "projectId", "id"):
+            return Project(id=identifier, name=name)
+        raise self._unexpected(answer, route, "it has no projectId", is_change=True)
+
+    def plans(self) -> frozenset[str]:
+        """Return the names of the plans for live models; empty where the server has none."""
+        try:
+            answer = self._read("POST", "/project/plans", {"type": "live"})
+            return frozenset(self._object(answer, "POST /project/plans"))
+        except RouteMissingError:
+            return frozenset()
+
+    def models(self, project_id: str) -> tuple[Model, ...]:
+        """Return the models of a project; none where the server cannot list them."""
+        route = "POST /model/list"
+        try:
+            answer = self._read("POST", "/model/list", {"projectId": project_id})
+            body = self._json(answer, route)
+        except RouteMissingError:
+            return ()
+        return tuple(
+            Model(id=identifier, name=_string(one, "name"), type=_string(one, "type"))
+            for one in self._list(body, answer, route)
+            if (identifier := _identifier(one, "id", "modelId"))
+        )
+
+    def create_model(self, submission: Submission) -> str | None:
+        """Create the model and return its id; None where only the upload can create it."""
+        route = "POST /model/create-model"
+        fields = {
+            "projectId": submission.project_id,
+            "type": submission.model_type,
+            "name": submission.model_name,
+            "description": submission.general_description,
+        }
+        try:
+            answer = self._change("/model/create-model", fields)
+        except RouteMissingError:
+            return None
+        body = self._object(answer, route, is_change=True)
+        if identifier := _identifier(body, "modelId", "id"):
+            return identifier
+        raise self._unexpected(answer, route, "it has no modelId", is_change=True)
+
+    def deploy(self, submission: Submission, upload: Upload) -> Accepted:
+        """Upload a bundle as a new version, which replaces the one that runs."""
+        return self._upload("/model/deploy", submission.deploy_fields(), upload)
+
+    def backtest(self, submission: Submission, upload: Upload) -> Accepted:
+        """Upload a bundle to be backtested."""
+        return self._upload("/model/backtest", submission.backtest_fields(), upload)
+
+    def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Accepted:
+        route = f"POST {path}"
+        answer = self._authorized(
+            lambda token: self.transport.upload(path, fields, token, upload), route
+        )
+        body = self._object(answer, route, is_change=True)
+        if body.get("status", "success") != "success" or not (
+            "status" in body or "versionId" in body
+        ):
+            raise self._unexpected(answer, route, "it reports no success", is_change=True)
+        return Accepted(
+            model_id=_identifier(body, "modelId") or fields.get("modelId"),
+            version_id=_identifier(body, "versionId"),
+            backtest_id=_identifier(body, "backtestId"),
+        )
+
+    @property
+    def _server(self) -> str:
+        return self.transport.base_url
+
+    def _read(self, method: str, path: str, fields: Mapping[str, str]) -> Answer:
+        return self._authorized(
+            lambda token: self.transport.read(method, path, fields, token), f"{method} {path}"
+        )
+
+    def _change(self, path: str, fields: Mapping[str, str]) -> Answer:
+        return self._authorized(
+            lambda token: self.transport.change(path, fields, token), f"POST {path}"
+        )
+
+    def _authorized(self, send: Callable[[str], Answer], route: str) -> Answer:
+        """Send with the idToken; when it is refused, exchange the refresh token anew, once."""
+        if not self._id_token:
+            self.sign_in()
+        answer = send(self._id_token)
+        if answer.status == _UNAUTHORIZED:
+            self.sign_in()
+            answer = send(self._id_token)
+        if answer.status == _UNAUTHORIZED:
+            raise RefusedError(
+                Problem(
+                    message=f"{self._server} refuses `{route}` for this user (401), with an "
+                    "idToken it has just made.",
+                    hint="Check that the token belongs to a user of the project.",
+                ),
+            )
+        return answer
+
+    def _object(
+        self, answer: Answer, route: str, *, is_change: bool = False
+    ) -> Mapping[str, object]:
+        body = self._json(answer, route, is_change=is_change)
+        if not isinstance(body, dict):
+            raise self._unexpected(answer, route, "it is no JSON object", is_change=is_change)
+        return body
+
+    def _list(self, body: object, answer: Answer, route: str) -> Sequence[object]:
+        if not isinstance(body, list):
+            raise self._unexpected(answer, route, "it is no list")
+        return body
+
+    def _json(self, answer: Answer, route: str, *, is_change: bool = False) -> object:
+        """Return the body of a good answer; a 200 may carry an `error` all the same."""
+        body = _parse(answer)
+        reason = _string(body, "error", "message") if isinstance(body, dict) else ""
+        if answer.status in _OK and body is not None:
+            if isinstance(body, dict) and "error" in body:
+                raise self._refused(answer, route, reason or "an error without a text")
+            return body
+        if answer.status in _ROUTE_MISSING and not reason:
+            raise RouteMissingError(self._no_such_route(answer, route))
+        if answer.status in _REDIRECTS:
+            raise RefusedError(self._moved(answer, route))
+        if 400 <= answer.status < 500:  # noqa: PLR2004  # the class of statuses
+            raise self._refused(answer, route, reason or _quote(answer))
+        raise self._unexpected(answer, route, reason or "it is not JSON", is_change=is_change)
+
+    def _refused(self, answer: Answer, route: str, reason: str) -> RefusedError:
+        hint = _HINTS.get(reason.strip(), "Correct what the server names, and run it again.")
+        if answer.status == _TOO_LARGE:
+            hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
+        return RefusedError(
+            Problem(
+                message=f"{self._server} refused `{route}` ({answer.status}): {_clip(reason)}",
+                hint=hint,
+            ),
+        )
+
+    def _unexpected(
+        self, answer: Answer, route: str, reason: str, *, is_change: bool = False
+    ) -> BrokenExchangeError:
+        message = (
+            f"The answer of {self._server} to `{route}` makes no sense ({answer.status}): "
+            f"{_clip(reason)}."
+        )
+        if quote := _quote(answer):
+            message += f" It begins: {quote}"
+        return BrokenExchangeError(
+            Problem(message=message, hint=self._no_api_hint()),
+            may_have_acted=is_change,
+        )
+
+    def _no_such_route(self, answer: Answer, route: str) -> Problem:
+        return Problem(
+            message=f"{self._server} has no `{route}` ({answer.status}).",
+            hint=self._no_api_hint(),
+        )
+
+    def _moved(self, answer: Answer, route: str) -> Problem:
+        return Problem(
+            message=f"{self._server} redirects `{route}` to "
+            f"{_clip(answer.location or 'an unnamed place')}, and a token is not sent elsewhere.",
+            hint="Put the server's own address in `api-url`.",
+        )
+
+    def _no_api_hint(self) -> str:
+        if self._server == HOSTED_API_URL:
+            return (
+                "Blankly's hosted service was taken down. There are two ways on: run a server of "
+                "your own and name it in `api-url`, or use the one embedded here with "
+                "`api-url: local`."
+            )
+        return "Check that `api-url` names a Deployment API, and look at the server's log."
+
+
+_HINTS: Final = {
+    "Invalid permission.": "Check `project-id`: the project does not belong to the user of the "
+    "token, or does not exist.",
+    "This modelId was not found under this project.": "Check `model-id` and `project-id`. To "
+    "create the model, remove the id and set `create-new: true`.",
+    "The specified type does not match the model type.": "The model was created as the other type "
+    "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
+}
+
+
+def _parse(answer: Answer) -> object | None:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _string(value: object, *names: str) -> str:
+    """Return the first of the named members that is text, else blank."""
+    members = value if isinstance(value, dict) else {}
+    return next((members[name] for name in names if isinstance(members.get(name), str)), "")
+
+
+def _identifier(value: object, *names: str) -> str | None:
+    """Return the first of the named members that is an id: printable text or a whole number."""
+    members = value if isinstance(value, dict) else {}
+    for name in names:
+        identifier = members.get(name)
+        if isinstance(identifier, int) and not isinstance(identifier, bool):
+            return str(identifier)
+        if isinstance(identifier, str) and identifier.strip() and identifier.isprintable():
+            return identifier
+    return None
+
+
+def _claims(token: str) -> object:
+    """Return what a JWT says; it is read only to know who we are, so nothing hangs on its signature.
+
+    The documented answer holds the idToken alone, which is a Google secure token: its claims name
+    the user.
+    """
+    import base64
+    import binascii
+
+    part = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004  # RFC 7519
+    try:
+        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+
+
+def _quote(answer: Answer) -> str:
+    """Return the beginning of a body as one line of plain text."""
+    import re
+
+    text = answer.body[: 8 * _LONGEST_QUOTE].decode("utf-8", "replace")
+    return _clip(re.sub(r"(?s)<(style|script).*?(</\1>|$)|<[^>]*>", " ", text))
+
+
+def _clip(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + "…"

@@ -1,0 +1,402 @@
+"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe."""
+
+from __future__ import annotations
+
+import io
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+from deploy_action import __version__
+from deploy_action.errors import DeployActionError, Problem, RefusedError
+from deploy_action.settings import HOSTED_API_URL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import requests
+
+    from deploy_action.deadline import Deadline
+
+CONNECT_TIMEOUT: Final = 15.0
+READ_TIMEOUT: Final = 60.0
+# The server unpacks and passes on the bundle before it answers an upload; one that was asked for a
+# plan it does not know never answers.
+UPLOAD_ANSWER_TIMEOUT: Final = 300.0
+
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE: Final = 0.5
+_LARGEST_ANSWER: Final = 16 * 1024 * 1024
+# Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
+_BLOCK_SIZE: Final = 128 * 1024
+
+_UNAUTHORIZED: Final = 401
+# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
+_NOT_ACTED_ON: Final = frozenset({429, 503})
+_PASSING: Final = _NOT_ACTED_ON | {500, 502, 504}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said."""
+
+    status: int
+    body: bytes
+    retry_after: float = 0.0
+    location: str = ""
+
+    def json(self) -> object:
+        """Return the parsed body.
+
+        Raises:
+            ValueError: if it is not JSON.
+        """
+        import json
+
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("nested too deep") from error
+
+
+class NotConnectedError(RefusedError):
+    """No connection was made, so the server knows nothing of the request.
+
+    `is_hopeless` where another try would end the same, as with a certificate that is not trusted.
+    """
+
+    def __init__(self, problem: Problem, *, is_hopeless: bool = False) -> None:
+        """Keep whether it can pass."""
+        super().__init__(problem)
+        self.is_hopeless = is_hopeless
+
+
+class BrokenExchangeError(RefusedError):
+    """The request was on its way, and what the server made of it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total)."""
+
+    path: Path
+    on_progress: Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Transport:
+    """Sends requests to one server. `pause` and `jitter` are injected by tests."""
+
+    base_url: str
+    deadline: Deadline
+    use_environment: bool = True
+    on_retry: Callable[[str], None] = lambda _text: None
+    pause: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+    _kept: requests.Session | None = field(default=None, init=False)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        if self._kept is not None:
+            self._kept.close()
+
+    def read(self, method: str, path: str, fields: Mapping[str, str], token: str = "") -> Answer:
+        """Send a request that changes nothing, and repeat it after any passing failure.
+
+        Raises:
+            NotConnectedError, BrokenExchangeError: when the last try failed so.
+            DeadlineError: when the deadline passes, or would pass while waiting.
+        """
+        if self._kept is None:
+            self._kept = self._new_session()
+        request = _Request(self._kept, method, path, token, READ_TIMEOUT, is_safe=True)
+        errors = (NotConnectedError, BrokenExchangeError)
+        return self._repeat(lambda: self._send(request, fields), _PASSING, errors)
+
+    def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
+        """Post what must not be done twice: repeated only where the server cannot have acted.
+
+        Raises:
+            NotConnectedError, BrokenExchangeError, DeadlineError: as `read` does.
+        """
+
+        def attempt() -> Answer:
+            with closing(self._new_session()) as session:
+                return self._send(_Request(session, "POST", path, token, READ_TIMEOUT), fields)
+
+        return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
+
+    def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
+        """Post a multipart form with a file, streamed; repeated, and failing, as `change` does."""
+
+        def attempt() -> Answer:
+            # A connection that idled while the bundle was packed may be dead, and then nobody
+            # could tell whether the server acted. A new one is either made or not.
+            with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
+                request = _Request(session, "POST", path, token, UPLOAD_ANSWER_TIMEOUT)
+                return self._send(request, body)
+
+        return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
+
+    def _repeat(
+        self,
+        attempt: Callable[[], Answer],
+        passing_statuses: frozenset[int],
+        passing_errors: tuple[type[RefusedError], ...],
+    ) -> Answer:
+        for number in range(1, _ATTEMPTS):
+            try:
+                answer = attempt()
+            except passing_errors as error:
+                if isinstance(error, NotConnectedError) and error.is_hopeless:
+                    raise
+                self._wait(number, str(error), 0)
+            else:
+                if answer.status not in passing_statuses:
+                    return answer
+                self._wait(number, f"The server answered {answer.status}.", answer.retry_after)
+        return attempt()
+
+    def _wait(self, number: int, reason: str, retry_after: float) -> None:
+        """Wait as long as the server asked, else 0.5 s, 1 s, 2 s, with up to half of it more."""
+        backoff = _FIRST_PAUSE * 2 ** (number - 1) * (1 + self.jitter() / 2)
+        seconds = max(backoff, retry_after)
+        if seconds >= self.deadline.remaining():
+            raise RefusedError(
+                Problem(
+                    message=f"{reason} The next try is due in {seconds:.0f} s, after the deadline "
+                    f"of {self.deadline.minutes:g} minutes.",
+                    hint="Run the workflow again later, or raise `timeout-minutes`.",
+                ),
+            )
+        self.on_retry(f"{reason} Trying again in {seconds:.1f} s.")
+        self.pause(seconds)
+
+    def _new_session(self) -> requests.Session:
+        """Return a session that takes proxies from the environment, and nothing else from it."""
+        import requests
+
+        session = requests.Session()
+        session.trust_env = self.use_environment
+        # Without this, a `.netrc` would add credentials for the server to each request.
+        session.auth = _no_authentication
+        session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _new_adapter())
+        return session
+
+    def _send(self, request: _Request, content: Mapping[str, str] | MultipartBody) -> Answer:
+        body = content if isinstance(content, MultipartBody) else None
+        headers = {"token": request.token} if request.token else {}
+        if body is not None:
+            headers["Content-Type"] = body.content_type
+        left = self.deadline.remaining()
+        try:
+            response = request.session.request(
+                request.method,
+                f"{self.base_url}{request.path}",
+                # A form without fields would be sent without its type.
+                data=content or None,
+                headers=headers,
+                timeout=(min(CONNECT_TIMEOUT, left), min(request.read_timeout, left)),
+                allow_redirects=False,
+                stream=True,
+            )
+            with closing(response):
+                return _read_answer(response, self.deadline)
+        except DeployActionError as error:
+            # The deadline or a signal, raised in the middle. An upload whose first block was not
+            # asked for had no connection yet.
+            error.may_have_acted = not request.is_safe and (body is None or body.is_started)
+            raise
+        except _library_errors() as error:
+            raise self._translate(error, request) from error
+
+    def _translate(self, error: Exception, request: _Request) -> RefusedError:
+        if _is_hopeless(error):
+            return NotConnectedError(self._unreachable(error), is_hopeless=True)
+        if _never_connected(error):
+            return NotConnectedError(self._unreachable(error))
+        return BrokenExchangeError(
+            Problem(
+                message=f"The exchange with {self.base_url} broke off before the answer was there: "
+                f"{_root_cause(error)}.",
+                hint="Look at the server's log, and run the workflow again.",
+            ),
+            may_have_acted=not request.is_safe,
+        )
+
+    def _unreachable(self, error: Exception) -> Problem:
+        hint = "Check `api-url`, and that the server runs and can be reached from here."
+        if self.base_url == HOSTED_API_URL:
+            hint = (
+                "Blankly's hosted service was taken down. There are two ways on: run a server of "
+                "your own and name it in `api-url`, or use the one embedded here with "
+                "`api-url: local`."
+            )
+        reason = _root_cause(error)
+        return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    session: requests.Session
+    method: str
+    path: str
+    token: str = field(repr=False)
+    read_timeout: float
+    is_safe: bool = False
+
+
+def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _new_adapter() -> requests.adapters.HTTPAdapter:
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        """Sends bodies in larger blocks than the 16 KiB of the default."""
+
+        def init_poolmanager(self, *args: object, **options: object) -> None:
+            super().init_poolmanager(*args, **options, blocksize=_BLOCK_SIZE)  # type: ignore[arg-type]  # passed on as they came
+
+    return Adapter()
+
+
+def _read_answer(response: requests.Response, deadline: Deadline) -> Answer:
+    body = bytearray()
+    for block in response.iter_content(64 * 1024):
+        body += block
+        deadline.remaining()
+        if len(body) > _LARGEST_ANSWER:
+            raise OSError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
+    return Answer(
+        status=response.status_code,
+        body=bytes(body),
+        retry_after=_seconds(response.headers.get("Retry-After", "")),
+        location=response.headers.get("Location", ""),
+    )
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds a `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3)."""
+    from email.utils import parsedate_to_datetime
+
+    if retry_after.strip().isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    return (requests.RequestException, HTTPError, OSError)
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    """Tell whether no try will get a connection: the address or the certificate is no good."""
+    import ssl
+
+    import requests
+    from urllib3.exceptions import LocationParseError
+
+    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLCertVerificationError)
+    return any(isinstance(cause, kinds) for cause in _causes(error))
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Tell whether the failure came before a connection was made."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+    kinds = (NewConnectionError, ConnectTimeoutError, ProxyError)
+    return any(isinstance(cause, kinds) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it wraps: urllib3 keeps it as `reason`, requests as an argument."""
+    pending, seen = [error], set[int]()
+    while pending:
+        cause = pending.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        wrapped = (getattr(cause, "reason", None), cause.__cause__, *cause.args)
+        pending += [one for one in wrapped if isinstance(one, BaseException)]
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return the innermost reason as one line: `Connection refused` rather than three classes."""
+    *_, cause = _causes(error)
+    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return " ".join(str(text).split()).rstrip(".") or type(cause).__name__
+
+
+class MultipartBody:
+    """A multipart form, streamed: `read` gives the fields, then the file block by block.
+
+    requests sends a body that has a length and can be read with `Content-Length`, and holds one
+    block of it at a time. `is_started` tells whether anything was read, that is, sent.
+    """
+
+    def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
+        """Open the file and encode the fields (RFC 7578)."""
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.is_started = False
+        self._upload = upload
+        self._file_size = upload.path.stat().st_size
+        self._sent = 0
+        head, tail = _encode_head(fields, boundary), f"\r\n--{boundary}--\r\n".encode()
+        self._length = len(head) + self._file_size + len(tail)
+        self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
+
+    def __enter__(self) -> Self:
+        """Return the body itself."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the file."""
+        for stream in self._streams:
+            stream.close()
+
+    def __len__(self) -> int:
+        """Return the length of the whole body in bytes."""
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the blocks: requests takes for a stream only what can be iterated."""
+        return iter(lambda: self.read(_BLOCK_SIZE), b"")
+
+    def read(self, size: int) -> bytes:
+        """Return the next block of at most `size` bytes, empty at the end."""
+        self.is_started = True
+        head, file, tail = self._streams
+        if block := head.read(size):
+            return block
+        if block := file.read(size):
+            self._sent += len(block)
+            self._upload.on_progress(self._sent, self._file_size)
+            return block
+        return tail.read(size)
+
+
+def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="model"; filename="model.zip"\r\n'
+        "Content-Type: application/zip\r\n\r\n",
+    )
+    return "".join(parts).encode()
