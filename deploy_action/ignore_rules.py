@@ -1,0 +1,261 @@
+"""Ignore patterns with the semantics of `.gitignore`: text in, a verdict per path out.
+
+The rules are those of gitignore(5) and of git's `wildmatch.c`: the last pattern that matches decides,
+a pattern without a slash looks at the name alone, one with a slash at the whole path, and a trailing
+slash asks for a directory. The caller walks from the top and leaves out what is below an ignored
+directory, as git does. One thing differs on purpose: git matches bytes, so its `?` is a quarter of an
+emoji; here it is one code point.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_POSIX_CLASSES: Final = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": " \\t",
+    "cntrl": "\\x00-\\x1f\\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": "!-/:-@\\[-`{-~",
+    "space": " \\t-\\r",
+    "upper": "A-Z",
+    "xdigit": "0-9A-Fa-f",
+}
+_SLASH: Final = "/"
+_STAR: Final = "*"
+_ANY_FOLDERS: Final = "**"
+_ONE_CHARACTER: Final = "[^/]"
+_ONE_FOLDER: Final = "[^/]+/"
+
+
+class InvalidPatternError(ValueError):
+    """The pattern can match nothing: git skips it in silence, we say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """One pattern, compiled."""
+
+    text: str
+    includes_again: bool
+    directories_only: bool
+    name_only: bool
+    regex: re.Pattern[str]
+
+    def matches(self, path: str, name: str, *, is_directory: bool) -> bool:
+        """Tell whether the pattern matches this very path, as opposed to a parent of it."""
+        if self.directories_only and not is_directory:
+            return False
+        return self.regex.fullmatch(name if self.name_only else path) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRules:
+    """Patterns in the order of precedence: the last one given comes first."""
+
+    rules: tuple[IgnoreRule, ...]
+
+    def ignoring(self, path: str, name: str, *, is_directory: bool) -> IgnoreRule | None:
+        """Return the rule that ignores `path`, or None when it stays.
+
+        `path` is POSIX and relative to the root, `name` its last part.
+        """
+        for rule in self.rules:
+            if rule.matches(path, name, is_directory=is_directory):
+                return None if rule.includes_again else rule
+        return None
+
+
+def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str, str], ...]]:
+    """Compile patterns; blank ones and comments are skipped.
+
+    Returns the rules, and for each invalid pattern its text and the reason.
+    """
+    rules: list[IgnoreRule] = []
+    invalid: list[tuple[str, str]] = []
+    for pattern in patterns:
+        try:
+            rule = _compile(pattern)
+        except InvalidPatternError as error:
+            invalid.append((pattern, str(error)))
+        else:
+            if rule is not None:
+                rules.append(rule)
+    return IgnoreRules(tuple(reversed(rules))), tuple(invalid)
+
+
+def _compile(text: str) -> IgnoreRule | None:
+    pattern = _without_trailing_spaces(text.removesuffix("\r"))
+    if not pattern or pattern.startswith("#"):
+        return None
+    includes_again = pattern.startswith("!")
+    pattern = pattern.removeprefix("!")
+    directories_only = pattern.endswith("/")
+    pattern = pattern.removesuffix("/")
+    if not pattern:
+        return None
+    return IgnoreRule(
+        text=text,
+        includes_again=includes_again,
+        directories_only=directories_only,
+        name_only="/" not in pattern,
+        regex=re.compile(_path_regex(list(_tokens(pattern.removeprefix("/")))), re.DOTALL),
+    )
+
+
+def _without_trailing_spaces(line: str) -> str:
+    """Drop trailing spaces, save for one that a backslash protects."""
+    kept = line.rstrip(" ")
+    backslashes = len(kept) - len(kept.rstrip("\\"))
+    return kept + " " if backslashes % 2 and len(line) > len(kept) else kept
+
+
+def _tokens(pattern: str) -> Iterator[str]:
+    """Yield `/`, `*`, `**` (any number of folders), or the regex of one character."""
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        if character == "*":
+            end = position + len(pattern[position:]) - len(pattern[position:].lstrip("*"))
+            yield _ANY_FOLDERS if _is_whole_segment(pattern, position, end) else _STAR
+            position = end
+        elif character == "?":
+            yield _ONE_CHARACTER
+            position += 1
+        elif character == "[":
+            position, regex = _bracket(pattern, position + 1)
+            yield regex
+        elif character == "\\":
+            if position + 1 == len(pattern):
+                reason = "it ends with a backslash that escapes nothing"
+                raise InvalidPatternError(reason)
+            escaped = pattern[position + 1]
+            yield _SLASH if escaped == "/" else re.escape(escaped)
+            position += 2
+        else:
+            yield _SLASH if character == "/" else re.escape(character)
+            position += 1
+
+
+def _is_whole_segment(pattern: str, start: int, end: int) -> bool:
+    return (
+        end - start > 1
+        and (start == 0 or pattern[start - 1] == "/")
+        and (end == len(pattern) or pattern[end] == "/" or pattern[end : end + 2] == "\\/")
+    )
+
+
+def _bracket(pattern: str, position: int) -> tuple[int, str]:
+    """Translate a bracket expression; `position` is after its `[`. Returns the position after it."""
+    negated = pattern[position : position + 1] in {"!", "^"}
+    position += negated
+    items: list[str] = []
+    first, previous = True, ""
+    while first or pattern[position : position + 1] != "]":
+        first = False
+        if (
+            pattern.startswith("[:", position)
+            and (name := _class_name(pattern, position)) is not None
+        ):
+            if name not in _POSIX_CLASSES:
+                reason = f"it names an unknown character class, [:{name}:]"
+                raise InvalidPatternError(reason)
+            items.append(_POSIX_CLASSES[name])
+            position, previous = position + len(name) + 4, ""
+        elif (
+            pattern[position : position + 1] == "-"
+            and previous
+            and _has_range_end(pattern, position)
+        ):
+            position, last = _bracket_character(pattern, position + 1)
+            if previous <= last:
+                items.append(f"{re.escape(previous)}-{re.escape(last)}")
+            previous = ""
+        else:
+            position, previous = _bracket_character(pattern, position)
+            items.append(re.escape(previous))
+    return position + 1, _bracket_regex("".join(items), negated=negated)
+
+
+def _class_name(pattern: str, position: int) -> str | None:
+    """Return what stands in `[:NAME:]` at `position`, or None where the brackets are plain."""
+    end = pattern.find("]", position + 2)
+    if end == -1:
+        reason = "it has a [ without its ]"
+        raise InvalidPatternError(reason)
+    inner = pattern[position + 2 : end]
+    return inner[:-1] if inner.endswith(":") else None
+
+
+def _has_range_end(pattern: str, position: int) -> bool:
+    return pattern[position + 1 : position + 2] not in {"", "]"}
+
+
+def _bracket_character(pattern: str, position: int) -> tuple[int, str]:
+    if pattern[position : position + 1] == "\\":
+        position += 1
+    if position >= len(pattern):
+        reason = "it has a [ without its ]"
+        raise InvalidPatternError(reason)
+    return position + 1, pattern[position]
+
+
+def _bracket_regex(items: str, *, negated: bool) -> str:
+    if not items:
+        return _ONE_CHARACTER if negated else "(?!)"
+    return f"[^/{items}]" if negated else f"(?!/)[{items}]"
+
+
+def _path_regex(tokens: Sequence[str]) -> str:
+    """Join tokens to a regex that takes linear steps.
+
+    Between two `**`, and between two `*`, the first place that fits is as good as any, so an atomic
+    group forbids to look for another: `*a*a*a*b` cannot explode.
+    """
+    runs = _split(_without_slashes_of_folders(tokens), _ANY_FOLDERS)
+    if len(runs) == 1:
+        return _run_regex(runs[0])
+    first, *middle, last = runs
+    regex = _run_regex(first)
+    regex += "".join(f"(?>(?:{_ONE_FOLDER})*?{_run_regex(run)})" for run in middle if run)
+    return regex + (f"(?:{_ONE_FOLDER})*{_run_regex(last)}" if last else ".+")
+
+
+def _without_slashes_of_folders(tokens: Sequence[str]) -> list[str]:
+    """Drop the slash after each `**`: it belongs to the folders that the `**` stands for."""
+    return [
+        token
+        for index, token in enumerate(tokens)
+        if not (token == _SLASH and index and tokens[index - 1] == _ANY_FOLDERS)
+    ]
+
+
+def _run_regex(tokens: Sequence[str]) -> str:
+    return "/".join(_segment_regex(segment) for segment in _split(tokens, _SLASH))
+
+
+def _segment_regex(tokens: Sequence[str]) -> str:
+    first, *rest = _split(tokens, _STAR)
+    regex = "".join(first)
+    if not rest:
+        return regex
+    *middle, last = rest
+    regex += "".join(f"(?>{_ONE_CHARACTER}*?{''.join(part)})" for part in middle)
+    return f"{regex}{_ONE_CHARACTER}*{''.join(last)}"
+
+
+def _split(tokens: Sequence[str], separator: str) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for token in tokens:
+        if token == separator:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
