@@ -3,28 +3,32 @@
 # CPython without waiting for a release of ours. What we add is locked by hash.
 FROM docker.io/library/python:3.11-slim-bookworm AS build
 
-COPY requirements.lock /build/
-RUN pip install --no-cache-dir --no-compile --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes --only-binary=:all: --prefix=/install -r /build/requirements.lock \
-    && rm -r /install/bin
-COPY deploy_action /install/lib/python3.11/site-packages/deploy_action
-COPY entrypoint.py /install/lib/blankly-deploy/entrypoint.py
-
 # Byte code for everything, the standard library included: the base ships none, and a container
 # starts fresh each time, so without it every run would compile each module it imports.
 # unchecked-hash: valid whatever the dates of the files become on the way through the layers.
+WORKDIR /usr/local/lib/python3.11
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -s /install -p /usr/local /install/lib \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '/(site-packages|idlelib|lib2to3|ensurepip|turtledemo|tkinter)/' /usr/local/lib/python3.11 \
-    && cd /usr/local/lib/python3.11 \
+        -x '/(site-packages|idlelib|lib2to3|ensurepip|turtledemo|tkinter)/' "$PWD" \
+    && mkdir -p /install/bin /install/lib/python3.11 \
     && find . -path ./site-packages -prune -o -name '*.pyc' \
         -exec cp --parents --target-directory=/install/lib/python3.11 {} + \
-    && mkdir /install/bin \
     && printf '%s\n' '#!/usr/local/bin/python -I' \
         'import sys' 'from deploy_action.main import console' 'sys.exit(console())' \
         > /install/bin/blankly-deploy \
     && chmod 755 /install/bin/blankly-deploy
+
+COPY requirements.lock /build/
+RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
+        --root-user-action=ignore --require-hashes --only-binary=:all: \
+        --target=/install/lib/python3.11/site-packages -r /build/requirements.lock \
+    && rm -r /install/lib/python3.11/site-packages/bin \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -s /install -p /usr/local /install/lib/python3.11/site-packages
+
+COPY deploy_action /install/lib/python3.11/site-packages/deploy_action
+COPY entrypoint.py /install/lib/blankly-deploy/entrypoint.py
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -s /install -p /usr/local /install/lib/python3.11/site-packages/deploy_action
 
 FROM docker.io/library/python:3.11-slim-bookworm
 
