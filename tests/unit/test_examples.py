@@ -1,0 +1,234 @@
+"""The example models: valid, reproducible, and run for real with the `blankly` package."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy_action.bundle import select_files
+from deploy_action.manifest import load_manifest
+from deploy_action.model_files import check_model_files
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "examples" / "models"
+NAMES = sorted(path.parent.name for path in MODELS.glob("*/blankly.json"))
+BLANKLY_PYTHON = ROOT / ".venv-blankly" / "bin" / "python"
+
+# Loaded by Python itself before the model: notes every connection, name look-up and browser.
+WATCHER = """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "webbrowser.open"):
+        with open({record!r}, "a") as record:
+            record.write(f"{{event}} {{arguments}}\\n")
+
+sys.addaudithook(watch)
+"""
+
+# What the package looks for to find out that it runs on a platform.
+REPORTER = """
+class _Reporter:
+    def __init__(self):
+        self.strategies = []
+        self.results = []
+
+    def export_strategy(self, strategy):
+        self.strategies.append(strategy)
+
+    def export_backtest_result(self, result):
+        self.results.append(result)
+
+    def __getattr__(self, name):
+        return lambda *arguments, **keywords: None
+
+Reporter = _Reporter()
+"""
+
+# A backtest as the original platform ran it: the script first, then the first strategy it made.
+PLATFORM = """
+import json, runpy, sys
+from blankly_external import Reporter
+
+runpy.run_path(sys.argv[1], run_name="__main__")
+Reporter.strategies[0].backtest(**json.loads(sys.argv[2]))
+(result,) = Reporter.results
+print(json.dumps({"trades": result["trades"], "metrics": result["metrics"]}, default=float))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A copy of a model, and the environment to run it in with what it did outside noted."""
+
+    model: Path
+    record: Path
+    python_path: Path
+
+    def run(self, *arguments: str, **environ: str) -> str:
+        """Run the real package's Python in the model's directory and return what it printed."""
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.python_path),
+            "MPLBACKEND": "agg",
+            "PYTHONPATH": f"{self.model}:{self.python_path}",
+            "PYTHONWARNINGS": "ignore",
+            **environ,
+        }
+        done = subprocess.run(
+            [str(BLANKLY_PYTHON), *arguments],
+            cwd=self.model,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run_as_the_platform(self, **environ: str) -> dict[str, object]:
+        """Backtest with the arguments of `blankly.json` as a platform; return what it reported."""
+        (self.python_path / "blankly_external.py").write_text(REPORTER)
+        manifest = json.loads((self.model / "blankly.json").read_bytes())
+        arguments = json.dumps(manifest["backtest_args"])
+        printed = self.run(
+            "-c", PLATFORM, manifest["main_script"], arguments, BACKTESTING="1", **environ
+        )
+        result: dict[str, object] = json.loads(printed.splitlines()[-1])
+        return result
+
+
+@pytest.fixture(params=NAMES)
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
+    """Copy each example in turn to a directory of its own."""
+    if not BLANKLY_PYTHON.exists():
+        pytest.skip("the real blankly package is missing: run `make setup-blankly`")
+    python_path = tmp_path / "python-path"
+    python_path.mkdir()
+    record = tmp_path / "record"
+    (python_path / "sitecustomize.py").write_text(WATCHER.format(record=str(record)))
+    model = tmp_path / request.param
+    shutil.copytree(
+        MODELS / request.param, model, ignore=shutil.ignore_patterns("__pycache__", "price_caches")
+    )
+    return Sandbox(model, record, python_path)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below `directory` but Python's own caches, by its relative path."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def printed_metrics(printed: str) -> dict[str, float]:
+    """Read the package's table: `Sharpe Ratio:      0.96`."""
+    table = printed.partition("Blankly Metrics:")[2]
+    return {
+        name: float(value)
+        for name, value in re.findall(r"^([A-Z][^:]+):\s+(-?[\d.]+)%?$", table, re.MULTILINE)
+    }
+
+
+def test_there_are_two_examples() -> None:
+    """A new example is added here on purpose, and none goes missing."""
+    assert NAMES == ["golden-cross", "rsi-reversion"]
+
+
+def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> None:
+    """No network, no browser, no file changed, the same metrics in any time zone; and it trades."""
+    before = contents(sandbox.model)
+
+    by_hand = printed_metrics(sandbox.run("bot.py", TZ="UTC"))
+    result = sandbox.run_as_the_platform(TZ="America/St_Johns")
+
+    assert by_hand["Cumulative Returns (%)"] > 0
+    assert by_hand["Max Drawdown (%)"] > 0
+    reported = result["metrics"]
+    assert isinstance(reported, dict)
+    assert {metric["display_name"]: metric["value"] for metric in reported.values()} == by_hand
+    trades = result["trades"]
+    assert isinstance(trades, list)
+    assert {trade["side"] for trade in trades} == {"buy", "sell"}
+    assert contents(sandbox.model) == before
+    assert not sandbox.record.exists(), sandbox.record.read_text()
+
+
+def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
+    """Else the test above could not fail."""
+    sandbox.run("-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 1))")
+
+    assert "socket.connect" in sandbox.record.read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_validates_without_a_problem(name: str) -> None:
+    """What we show is what we accept, down to the last warning."""
+    manifest, problems = load_manifest(MODELS / name)
+
+    assert problems == ()
+    assert manifest is not None
+    selection = select_files(MODELS / name, manifest.ignore_files)
+    assert selection.problems == ()
+    assert check_model_files(MODELS / name, manifest, selection, keys_injected=False) == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_an_example_names_is_the_one_in_the_repository(name: str) -> None:
+    """An editor that follows `$schema` gets the file we ship."""
+    url = json.loads((MODELS / name / "blankly.json").read_bytes())["$schema"]
+
+    path = url.removeprefix(
+        "https://raw.githubusercontent.com/blankly-community/deploy-action/main/"
+    )
+
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_requires_what_it_is_tested_with(name: str) -> None:
+    """The requirements that a reader copies are those of the environment used here."""
+    lines = (MODELS / name / "requirements.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    required = [line for line in lines if not line.startswith("#")]
+
+    assert required == project["dependency-groups"]["blankly"]
+
+
+def test_the_price_files_are_what_the_generator_writes(tmp_path: Path) -> None:
+    """Anyone can write them anew and get the same bytes."""
+    shutil.copy(MODELS / "generate_prices.py", tmp_path)
+
+    subprocess.run([sys.executable, str(tmp_path / "generate_prices.py")], check=True, timeout=30)
+
+    written = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.csv")}
+    kept = {path.relative_to(MODELS): path.read_bytes() for path in MODELS.glob("*/prices/*.csv")}
+    assert written == kept
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*/prices/*.csv")), ids=lambda path: path.stem)
+def test_a_price_file_holds_daily_bars_that_could_be_real(path: Path) -> None:
+    """600 days without a gap, each with its open and close between its low and high."""
+    bars = [
+        {column: float(value) for column, value in row.items()}
+        for row in csv.DictReader(path.read_text().splitlines())
+    ]
+
+    assert [bar["time"] for bar in bars] == [1_672_531_200 + 86_400 * day for day in range(600)]
+    for bar in bars:
+        assert bar["low"] <= min(bar["open"], bar["close"])
+        assert bar["high"] >= max(bar["open"], bar["close"])

@@ -1,0 +1,163 @@
+"""The documents agree with the code: tables, commands, links and examples."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from deploy_action.manifest import load_manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted(
+    path for pattern in ("*.md", "examples/**/*.md", "tests/*.md") for path in ROOT.glob(pattern)
+)
+
+
+class Block(NamedTuple):
+    """A fenced block of a document: its language and its text."""
+
+    language: str
+    text: str
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the fenced blocks of a Markdown document."""
+    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)]
+
+
+def prose(text: str) -> str:
+    """Return a Markdown document without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
+def table(section: str) -> list[tuple[str, ...]]:
+    """Return the cells of the first table under a heading of the README, its header left out."""
+    body = README.partition(f"\n{section}\n")[2]
+    rows = re.search(r"(?:^\|.*\|\n)+", body, re.M)
+    assert rows is not None, f"no table under {section}"
+    cells = [
+        tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1])
+        for row in rows[0].splitlines()
+    ]
+    return cells[2:]
+
+
+def slugs(text: str) -> set[str]:
+    """Return the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def relative_links() -> Iterator[tuple[Path, str]]:
+    """Yield every link of a document that leads into the repository."""
+    for document in DOCUMENTS:
+        text = prose(document.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not re.match(r"[a-z]+:", target):
+                yield document, target
+
+
+@pytest.fixture(scope="module")
+def action() -> dict[str, dict[str, dict[str, str]]]:
+    """Read `action.yml`."""
+    declared: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
+        (ROOT / "action.yml").read_bytes()
+    )
+    return declared
+
+
+def test_the_table_of_inputs_is_that_of_the_action(
+    action: dict[str, dict[str, dict[str, str]]],
+) -> None:
+    """Every input, its default and its meaning, in the same order and words."""
+    declared = [
+        (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
+        for name, one in action["inputs"].items()
+    ]
+
+    assert table("## Inputs") == declared
+
+
+def test_the_table_of_outputs_is_that_of_the_action(
+    action: dict[str, dict[str, dict[str, str]]],
+) -> None:
+    """Every output and its meaning, in the same order and words."""
+    declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
+
+    assert table("## Outputs") == declared
+
+
+def test_every_dependency_is_named_with_its_reason() -> None:
+    """What is installed beside us is no surprise, and what is not is not claimed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=~! ]", line)[0] for line in project["dependencies"]}
+
+    listed = {package.strip("`"): reason for package, reason in table("## Dependencies")}
+
+    assert set(listed) == declared
+    assert all(listed.values())
+
+
+def test_every_make_command_exists() -> None:
+    """A command that is named can be typed."""
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+    named = set(re.findall(r"(?:`|^\$ |^\| `)make ([a-z-]+)", text, re.M))
+
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def test_every_flag_in_an_example_is_an_input(
+    action: dict[str, dict[str, dict[str, str]]],
+) -> None:
+    """The commands of the README can be copied."""
+    commands = re.findall(r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.M)
+    flags = set(re.findall(r"--([a-z-]+)", " ".join(commands)))
+
+    assert flags
+    assert flags <= set(action["inputs"])
+
+
+@pytest.mark.parametrize(
+    "document,target",
+    [pytest.param(*link, id=f"{link[0].name}:{link[1]}") for link in relative_links()],
+)
+def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str) -> None:
+    """The file is there, and so is the heading."""
+    name, _, anchor = target.partition("#")
+    path = document.parent / name if name else document
+
+    assert path.exists()
+    if anchor:
+        assert anchor in slugs(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
+    """What is shown as YAML or JSON is."""
+    for block in blocks(document.read_text(encoding="utf-8")):
+        if block.language == "yaml":
+            assert yaml.safe_load(block.text)
+        if block.language == "json":
+            assert json.loads(block.text)
+
+
+def test_the_manifest_of_the_readme_is_valid(tmp_path: Path) -> None:
+    """A reader who starts from it starts well."""
+    (manifest,) = (block.text for block in blocks(README) if block.language == "json")
+    (tmp_path / "blankly.json").write_text(manifest)
+
+    loaded, problems = load_manifest(tmp_path)
+
+    assert loaded is not None
+    assert problems == ()
