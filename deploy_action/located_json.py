@@ -88,6 +88,11 @@ class LocatedJson:
     _place: _Place | None = field(repr=False)
     _lines: _Lines = field(repr=False, compare=False)
 
+    @classmethod
+    def without_places(cls, value: JsonValue) -> LocatedJson:
+        """Make a document of a value that was not read from a file."""
+        return cls(value, (), readable=True, text="", _place=None, _lines=_Lines(""))
+
     def locate(self, *path: str | int) -> tuple[int, int] | None:
         """Give line and column of the value at a path of keys and indexes, None if absent."""
         place = self._find(path)
