@@ -1,0 +1,111 @@
+"""The shape of the package: imports point one way, effects stay at the edge, start-up is cheap."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "deploy_action"
+
+# What each of these costs at import is a good part of the half second in which the first request
+# should have been sent; each is loaded by the function that needs it.
+HEAVY = frozenset(
+    "asyncio cheroot cronsim difflib dulwich isal jsonschema multipart packaging pathspec requests "
+    "sqlite3 urllib3 yaml".split()
+)
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of pyproject.toml over the package in this folder."""
+    command = [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_imports_point_one_way() -> None:
+    """Each module imports only from the layers below its own."""
+    done = lint_imports(ROOT)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "module,line",
+    [
+        ("errors.py", "from deploy_action import main"),
+        ("github.py", "from deploy_action import api"),
+        ("platform/store.py", "from deploy_action import settings"),
+    ],
+)
+def test_an_import_that_points_back_is_found(tmp_path: Path, module: str, line: str) -> None:
+    """The contracts bite: one wrong import in a copy of the package breaks them."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy = tmp_path / "deploy_action"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+
+    done = lint_imports(tmp_path)
+
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
+
+
+def effects(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and name of each use of the environment, stdout, stderr or the exit."""
+    names = {"environ", "getenv", "exit", "_exit", "stdout", "stderr", "stdin"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in {"os", "sys"} and node.attr in names:
+                yield node.lineno, f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module in {"os", "sys"}:
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.Name) and node.id in {"print", "input", "exit", "SystemExit"}:
+            yield node.lineno, node.id
+
+
+def test_only_main_reads_the_environment_prints_or_exits() -> None:
+    """Every other module is given what it works with, and returns what should happen."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path != PACKAGE / "main.py"
+        for line, name in effects(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source,name",
+    [
+        ("import os\nx = os.environ['HOME']", "os.environ"),
+        ("from os import environ", "environ"),
+        ("import sys\nsys.stdout.write('x')", "sys.stdout"),
+        ("raise SystemExit(1)", "SystemExit"),
+        ("print('x')", "print"),
+    ],
+)
+def test_an_effect_outside_main_is_found(source: str, name: str) -> None:
+    """The search for effects sees each of their forms."""
+    assert name in [found for _, found in effects(source)]
+
+
+def test_starting_up_loads_nothing_heavy() -> None:
+    """Importing the program loads no library that it may not need."""
+    code = "import json, sys, deploy_action.main; print(json.dumps(sorted(sys.modules)))"
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert loaded & HEAVY == set()
