@@ -140,7 +140,9 @@ class DeploymentApi:
         self.on_secret(token)
         self._id_token = token
         data = body.get("data")
-        self._user_id = _identifier(data, "user_id") or _identifier(_claims(token), "user_id", "sub")
+        self._user_id = _identifier(data, "user_id") or _identifier(
+            _claims(token), "user_id", "sub"
+        )
 
     def personal_project_id(self) -> str:
         """Return the id of the user's own project, which is the user's id."""
@@ -291,8 +293,11 @@ class DeploymentApi:
             if isinstance(body, dict) and "error" in body:
                 raise self._refused(answer, route, reason or "an error without a text")
             return body
-        if answer.status in _ROUTE_MISSING and not reason:
-            raise RouteMissingError(self._no_such_route(answer, route))
+        if (answer.status in _ROUTE_MISSING and not reason) or (
+            answer.status in _OK and _is_html(answer)
+        ):
+            # Some servers answer every unknown path with the page of their web application.
+            raise RouteMissingError(self._no_such_route(answer, route), may_have_acted=is_change)
         if answer.status in _REDIRECTS:
             raise RefusedError(self._moved(answer, route))
         if 400 <= answer.status < 500:  # noqa: PLR2004  # the class of statuses
@@ -313,10 +318,10 @@ class DeploymentApi:
     def _unexpected(
         self, answer: Answer, route: str, reason: str, *, is_change: bool = False
     ) -> BrokenExchangeError:
-        message = (
-            f"The answer of {self._server} to `{route}` makes no sense ({answer.status}): "
-            f"{_clip(reason)}."
-        )
+        if answer.status in _OK:
+            message = f"The answer of {self._server} to `{route}` cannot be used: {_clip(reason)}."
+        else:
+            message = f"{self._server} failed at `{route}` ({answer.status}): {_clip(reason)}."
         if quote := _quote(answer):
             message += f" It begins: {quote}"
         return BrokenExchangeError(
@@ -357,6 +362,10 @@ _HINTS: Final = {
 }
 
 
+def _is_html(answer: Answer) -> bool:
+    return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
+
+
 def _parse(answer: Answer) -> object | None:
     try:
         return answer.json()
@@ -383,7 +392,7 @@ def _identifier(value: object, *names: str) -> str | None:
 
 
 def _claims(token: str) -> object:
-    """Return what a JWT says; it is read only to know who we are, so nothing hangs on its signature.
+    """Return what a JWT says of its user; nothing hangs on it, so its signature is not checked.
 
     The documented answer holds the idToken alone, which is a Google secure token: its claims name
     the user.

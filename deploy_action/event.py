@@ -136,7 +136,7 @@ def tidy(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return `text` in at most `length` code points, the last one `…` where something is missing."""
+    """Return `text` in at most `length` code points, the last one `…` where some are missing."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 

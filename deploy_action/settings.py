@@ -118,7 +118,7 @@ class Settings:
 
     @property
     def may_create(self) -> bool:
-        """Whether what does not exist yet may be made; the embedded platform needs no permission."""
+        """Whether what does not exist may be made; the embedded platform needs no permission."""
         return self.create_new or self.is_local
 
     @property
@@ -178,7 +178,7 @@ def _strings_in(document: object) -> list[str]:
 
 
 def _written_forms(value: str) -> list[str]:
-    """A secret as it is and as JSON writes it: a key in PEM has line breaks, which JSON escapes."""
+    """Return a secret as it is and as JSON writes it: line breaks of a PEM are escaped there."""
     import json
 
     return [value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]]
@@ -392,4 +392,6 @@ def _arguments(text: str) -> Mapping[str, JsonValue]:
     try:
         return parse_mapping(text)
     except NotAMappingError as wrong:
-        raise _BadValueError(str(wrong), hint="For example: `{to: 1y, initial_values: {USD: 1000}}`.") from wrong
+        raise _BadValueError(
+            str(wrong), hint="For example: `{to: 1y, initial_values: {USD: 1000}}`."
+        ) from wrong

@@ -56,27 +56,35 @@ def _first_line(error: Exception) -> str:
 class _CoreLoader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  # PyYAML's signature
+    def compose_node(self, parent: Any, index: Any) -> Any:  # PyYAML's signature
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types here
-            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # as above
+            raise yaml.MarkedYAMLError(
+                problem="aliases are not supported", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_core_mapping(self, node: yaml.MappingNode) -> dict[str, object]:
         mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # as above
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem="a key is not text", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="a key is not text", problem_mark=key_node.start_mark
+                )
             if key in mapping:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark)
-            mapping[key] = self.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]  # as above
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark
+                )
+            mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
 
     def construct_core_float(self, node: yaml.ScalarNode) -> float:
         value = float(node.value.replace(".inf", "inf").replace(".nan", "nan").lower())
         if not math.isfinite(value):
-            raise yaml.MarkedYAMLError(problem=f"{node.value} is no number JSON can hold", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"{node.value} is no number JSON can hold", problem_mark=node.start_mark
+            )
         return value
 
     def construct_core_int(self, node: yaml.ScalarNode) -> int:
@@ -88,7 +96,11 @@ _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
 )
 # Without the constructors of binary data, sets and dates: JSON cannot hold them.
 _CoreLoader.yaml_constructors = {

@@ -1,0 +1,93 @@
+"""The commands of `blankly-deploy` on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deploy_action import __version__
+from deploy_action.settings import INPUTS, Mode
+
+_BOOLEAN_WORDS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
+_POSITIONAL: Final = frozenset({"mode", "model-path"})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="blankly-deploy",
+        description="Check, backtest and deploy Blankly trading models.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for mode, help_text in _MODES.items():
+        _add_mode(commands.add_parser(mode, help=help_text, allow_abbrev=False))
+    serve = commands.add_parser("serve", help="serve the Deployment API", allow_abbrev=False)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument("--port", type=int, default=9080, help="port, 0 for any (%(default)s)")
+    serve.add_argument("--data", required=True, metavar="DIR", help="where projects are kept")
+    login = commands.add_parser("login", help="sign in and print the token", allow_abbrev=False)
+    login.add_argument(
+        "--app-url", help="where to sign in (%(default)s)", default=_default("app-url")
+    )
+    login.add_argument("--timeout-minutes", type=float, default=10, help="(%(default)s)")
+    commands.add_parser("schema", help="print the JSON schema of blankly.json", allow_abbrev=False)
+    return parser
+
+
+_MODES: Final = {
+    Mode.DEPLOY: "check a model and deploy it as a new version",
+    Mode.BACKTEST: "check a model and backtest it",
+    Mode.VALIDATE: "check a model and send nothing",
+}
+
+
+def _default(name: str) -> str:
+    return next(one.default for one in INPUTS if one.name == name)
+
+
+def _add_mode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model_path", nargs="?", metavar="MODEL_PATH", help="directory of the model (.)"
+    )
+    parser.epilog = (
+        "Each flag is the input of the same name of the action. One that is not given is taken "
+        "from the variable INPUT_NAME, such as INPUT_TOKEN: a secret on the command line can be "
+        "read by every user of the machine."
+    )
+    for one in INPUTS:
+        if one.name not in _POSITIONAL:
+            parser.add_argument(
+                f"--{one.name}",
+                dest=one.name,
+                metavar="VALUE",
+                help=f"({one.default or 'not set'})",
+            )
+
+
+def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line; ends the process with code 2 and a usage when it is wrong."""
+    return build_parser().parse_args(spell_out_booleans(arguments))
+
+
+def inputs_of(command: argparse.Namespace) -> dict[str, str]:
+    """Return the inputs that were given as flags."""
+    flags: Mapping[str, object] = vars(command)
+    given = {one.name: flags.get(one.name) for one in INPUTS}
+    return {name: value for name, value in given.items() if isinstance(value, str)}
+
+
+def spell_out_booleans(arguments: Sequence[str]) -> list[str]:
+    """Give a boolean flag without a value the value `true`: `--dry-run` is `--dry-run=true`."""
+    booleans = {f"--{one.name}" for one in INPUTS if one.boolean}
+    spelled: list[str] = []
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        if argument in booleans:
+            value = pending.pop(0) if pending and pending[0] in _BOOLEAN_WORDS else "true"
+            argument = f"{argument}={value}"
+        spelled.append(argument)
+    return spelled

@@ -1,0 +1,141 @@
+"""What a run says: the one place that prints, to a runner's log or to a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, TextIO
+
+from deploy_action import github
+from deploy_action.errors import Problem, Severity
+from deploy_action.text import defused, redacted
+
+_SECONDS_BETWEEN_LINES: Final = 10.0
+_SECONDS_BETWEEN_FRAMES: Final = 0.1
+_BAR_WIDTH: Final = 24
+_COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTICE: "36"}
+
+
+@dataclass(slots=True)
+class Console:
+    """Prints lines that hold no secret and no command that somebody else wrote.
+
+    `for_runner` chooses workflow commands; otherwise people read it. All goes to one stream,
+    because the runner reads two in no certain order.
+    """
+
+    stream: TextIO
+    for_runner: bool
+    verbose: bool = False
+    problem_prefix: str = ""
+    clock: Callable[[], float] = time.monotonic
+    _secrets: dict[str, None] = field(default_factory=dict, repr=False)
+    _open_bar: bool = False
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """Hide these from now on, here and, on a runner, in all that later steps print."""
+        for secret in secrets:
+            if secret not in self._secrets:
+                self._secrets[secret] = None
+                self._secrets |= dict.fromkeys(_lines_of(secret))
+                if self.for_runner:
+                    for line in github.mask_commands(secret):
+                        self._print(line)
+
+    def redact(self, text: str) -> str:
+        """Return `text` with every known secret replaced."""
+        return redacted(text, self._secrets)
+
+    def info(self, text: str) -> None:
+        """Print text for everybody."""
+        self._print(defused(self.redact(text)))
+
+    def debug(self, text: str) -> None:
+        """Print text for those who asked for it: `RUNNER_DEBUG` on a runner."""
+        if not self.verbose:
+            return
+        if self.for_runner:
+            self._print(github.command("debug", defused(self.redact(text))))
+        else:
+            self.info(text)
+
+    @contextmanager
+    def group(self, title: str) -> Iterator[None]:
+        """Fold what is printed inside, on a runner."""
+        self._print(f"::group::{self._message(title)}" if self.for_runner else f"{title}")
+        try:
+            yield
+        finally:
+            self._end_bar()
+            if self.for_runner:
+                self._print("::endgroup::")
+
+    def problem(self, problem: Problem) -> None:
+        """Show a problem: an annotation on a runner, else a line that starts with its place."""
+        text = " ".join(part for part in (problem.message, problem.hint) if part)
+        file = self.problem_prefix + problem.path if problem.path else None
+        if self.for_runner:
+            text = defused(self.redact(text))
+            file = defused(self.redact(file)) if file else None
+            line = github.annotation(
+                problem.severity, text, file=file, line=problem.line, column=problem.column
+            )
+            self._print(line)
+        else:
+            self._print(defused(self.redact(self._for_people(problem, file))))
+
+    def _for_people(self, problem: Problem, file: str | None) -> str:
+        place = ":".join(str(part) for part in (file, problem.line, problem.column) if part)
+        hint = f"\n  → {problem.hint}" if problem.hint else ""
+        return f"{problem.severity}: {f'{place}: ' if place else ''}{problem.message}{hint}"
+
+    def progress(self, title: str) -> Callable[[int, int], None]:
+        """Return a callback for (bytes done, bytes in all): a bar, or a line now and then."""
+        started = self.clock()
+        last = started if not self._is_terminal else started - _SECONDS_BETWEEN_FRAMES
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            now = self.clock()
+            interval = _SECONDS_BETWEEN_FRAMES if self._is_terminal else _SECONDS_BETWEEN_LINES
+            if now - last < interval and not (self._open_bar and done == total):
+                return
+            last = now
+            self._show_progress(title, done, total, now - started)
+
+        return report
+
+    def _show_progress(self, title: str, done: int, total: int, seconds: float) -> None:
+        share = done / total if total else 1.0
+        speed = done / seconds / 1e6 if seconds > 0 else 0.0
+        text = f"{share:4.0%} of {total / 1e6:.1f} MB, {speed:.1f} MB/s"
+        if not self._is_terminal:
+            self._print(f"{title}: {text.strip()}")
+            return
+        filled = round(share * _BAR_WIDTH)
+        self.stream.write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
+        self.stream.flush()
+        self._open_bar = True
+
+    @property
+    def _is_terminal(self) -> bool:
+        return not self.for_runner and self.stream.isatty()
+
+    def _message(self, text: str) -> str:
+        return github.escape_message(defused(self.redact(text)))
+
+    def _end_bar(self) -> None:
+        if self._open_bar:
+            self._open_bar = False
+            self.stream.write("\n")
+
+    def _print(self, line: str) -> None:
+        self._end_bar()
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+def _lines_of(secret: str) -> list[str]:
+    return [line.strip() for line in secret.splitlines() if line.strip()]

@@ -1,0 +1,240 @@
+"""A small document, rendered as Markdown for a job summary or as text for a terminal.
+
+Strings in a document are ours and may hold Markdown. What others wrote (commit messages, file
+names, answers of a server) goes in as `Code`: in a code span or a fenced block nothing is a link, a
+mention, an image or HTML, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from deploy_action.text import one_line, plain
+
+# The runner shows nothing at all of a summary over 1 MiB.
+LARGEST_MARKDOWN: Final = 1_000_000
+_LONGEST_SPAN: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text that others wrote, shown as code."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to an address that we made; its text is anybody's."""
+
+    text: str
+    url: str
+
+
+Inline = str | Code | Link
+Line = Sequence[Inline]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of the second level."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Text."""
+
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Text of several lines that others wrote, as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list."""
+
+    items: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; `right` names the columns that hold numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Line]]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Blocks that are folded under a title."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+Block = Heading | Paragraph | Quote | Bullets | Table | Details
+Document = Sequence[Block]
+
+
+# Words of these characters alone are shown as they are. All others (addresses, mentions, references
+# to issues, anything with a mark of Markdown or HTML in it) become code, where they do nothing.
+_PLAIN_WORD: Final = re.compile(
+    r"(?!(?i:www\.|gh-\d))[^\W_]?(?:[^\W_]|[.,;:!?()'\"%/+=\u2013\u2014\u2026\u2192-])*"
+)
+_WORDS: Final = re.compile(r"(`[^`\n]+`)|(\s+)|((?:[^\s`]|`(?![^`\n]+`))+)")
+_TRAILING: Final = re.compile(r"[.,;:!?)]*$")
+
+
+def prose(text: str) -> Line:
+    """Return a sentence of ours in which others' words may be quoted, safe to show.
+
+    Code spans stay; of the rest, words that could be more than words become code.
+    """
+    parts: list[Inline] = []
+    for code, blank, word in _WORDS.findall(one_line(text)):
+        if code:
+            parts.append(Code(code[1:-1]))
+        elif blank or (_PLAIN_WORD.fullmatch(word) and "://" not in word):
+            parts.append(blank or word)
+        else:
+            trailing = _TRAILING.search(word)
+            end = trailing.start() if trailing else len(word)
+            parts += [Code(word[:end] or word), word[end:] if end else ""]
+    return [part for part in parts if part]
+
+
+def to_markdown(document: Document) -> str:
+    """Return GitHub-flavoured Markdown of at most `LARGEST_MARKDOWN` bytes, cut between blocks."""
+    parts: list[str] = []
+    size = 0
+    for block in document:
+        part = _markdown(block) + "\n\n"
+        size += len(part.encode("utf-8", "replace"))
+        if size > LARGEST_MARKDOWN:
+            parts.append("_The rest is left out: a summary may have 1 MiB._\n\n")
+            break
+        parts.append(part)
+    return "".join(parts)
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"## {text}"
+        case Paragraph(line):
+            return _markdown_line(line)
+        case Quote(text):
+            return _fenced(text)
+        case Bullets(items):
+            return "\n".join(f"- {_markdown_line(item)}" for item in items)
+        case Table():
+            return _markdown_table(block)
+        case Details(title, blocks):
+            inner = "\n\n".join(_markdown(one) for one in blocks)
+            return f"<details>\n<summary>{title}</summary>\n\n{inner}\n\n</details>"
+
+
+def _markdown_line(line: Line, *, in_table: bool = False) -> str:
+    return "".join(_markdown_inline(part, in_table=in_table) for part in line)
+
+
+def _markdown_inline(part: Inline, *, in_table: bool) -> str:
+    match part:
+        case str():
+            return part
+        case Code(text):
+            return _code_span(text, in_table=in_table)
+        case Link(text, url):
+            return f"[{_code_span(text, in_table=in_table)}]({url})"
+
+
+def _code_span(text: str, *, in_table: bool) -> str:
+    """Return a code span: its fence is longer than any run of backticks in it."""
+    line = one_line(text)
+    if not line:
+        return "-"
+    if len(line) > _LONGEST_SPAN:
+        line = line[: _LONGEST_SPAN - 1] + "…"
+    fence = "`" * (_longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    # In a table a bar ends the cell even within code, and GitHub takes back this backslash alone.
+    shown = line.replace("|", "\\|") if in_table else line
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _fenced(text: str) -> str:
+    clean = plain(text).strip("\n")
+    fence = "`" * max(3, _longest_run(clean) + 1)
+    return f"{fence}text\n{clean}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _markdown_table(table: Table) -> str:
+    rules = ["---:" if index in table.right else "---" for index in range(len(table.header))]
+    rows = [[_markdown_line(cell, in_table=True) for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(table.header), rules, *rows])
+
+
+def to_text(document: Document) -> str:
+    """Return the document for a terminal."""
+    return "\n\n".join(_text(block) for block in document) + "\n"
+
+
+def _text(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"{text}\n{'─' * len(text)}"
+        case Paragraph(line):
+            return _text_line(line)
+        case Quote(text):
+            return "\n".join(f"  │ {line}" for line in plain(text).strip("\n").split("\n"))
+        case Bullets(items):
+            return "\n".join(f"  • {_text_line(item)}" for item in items)
+        case Table():
+            return _text_table(block)
+        case Details(title, blocks):
+            return "\n".join([_unmarked(title), *(_text(one) for one in blocks)])
+
+
+def _text_line(line: Line) -> str:
+    shown: dict[type, Callable[..., str]] = {
+        str: _unmarked,
+        Code: lambda code: one_line(code.text) or "-",
+        Link: lambda link: f"{one_line(link.text)} <{link.url}>",
+    }
+    return "".join(shown[type(part)](part) for part in line)
+
+
+def _unmarked(text: str) -> str:
+    """Return our own Markdown without its marks."""
+    return re.sub(r"[*`]|</?\w+>|(?<!\w)_|_(?!\w)", "", text.replace("<br>", "\n    "))
+
+
+def _text_table(table: Table) -> str:
+    rows = [[_text_line(cell) for cell in row] for row in table.rows]
+    if any(table.header):
+        rows.insert(0, [_unmarked(title) for title in table.header])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_aligned(row, widths, table.right) for row in rows)
+
+
+def _aligned(row: Iterable[str], widths: Sequence[int], right: frozenset[int]) -> str:
+    cells = [
+        cell.rjust(width) if index in right else cell.ljust(width)
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return ("  " + "  ".join(cells)).rstrip()

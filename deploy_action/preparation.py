@@ -1,0 +1,274 @@
+"""Everything before something is sent: the model is found, read, checked and packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.bundle import Bundle, select_files, write_bundle
+from deploy_action.checkout import read_checked_out_commit
+from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.event import Event, describe, tidy
+from deploy_action.manifest import MANIFEST_NAME, Manifest, load_manifest
+from deploy_action.model_files import check_model_files, find_leaked_keys
+from deploy_action.settings import Mode, Settings
+
+if TYPE_CHECKING:
+    from deploy_action.located_json import JsonValue
+    from deploy_action.record import RunRecord
+
+# The images that the original server has; others may have more.
+_SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
+_DEFAULT_PLAN: Final = "nano"
+# What the package writes into a new `blankly.json`.
+_DEFAULT_PYTHON: Final = "3.7"
+_KEYS_NAME: Final = "keys.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Directories of a run: the workspace that is read, and the scratch space that is written.
+
+    `excluded` is what never belongs in a bundle although it may lie in the model's directory.
+    """
+
+    workspace: Path
+    scratch: Path
+    excluded: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModel:
+    """A model that was checked and packed, with the inputs laid over the manifest."""
+
+    manifest: Manifest
+    bundle: Bundle
+    name: str
+    plan: str
+    python_version: str
+    backtest_args: Mapping[str, JsonValue]
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """Prepares one model; what it finds out goes into `record` at once."""
+
+    settings: Settings
+    event: Event
+    places: Places
+    record: RunRecord
+    on_secrets: Callable[[tuple[str, ...]], None]
+    on_packing: Callable[[int, int], None]
+
+    def run(self) -> PreparedModel:
+        """Return the prepared model.
+
+        Raises:
+            InvalidInputError: with every error that was found; warnings are in the record.
+        """
+        directory = self._find_directory()
+        self.on_secrets(find_leaked_keys(directory))
+        manifest, problems = load_manifest(directory)
+        self._add(*problems)
+        if manifest is None:
+            raise self._refusal()
+        self.on_secrets(manifest.secrets)
+        self._describe(directory, manifest)
+        selection = select_files(
+            directory,
+            (*manifest.ignore_files, *self.settings.ignore),
+            excluded=self.places.excluded,
+        )
+        self._add(*selection.problems)
+        keys = self.settings.keys_json
+        self._add(
+            *check_model_files(directory, manifest, selection, keys_injected=keys is not None),
+            *self._check_run(manifest),
+        )
+        if self._must_stop():
+            raise self._refusal()
+        bundle = write_bundle(
+            selection,
+            self.places.scratch / "model.zip",
+            injected={} if keys is None else {_KEYS_NAME: keys},
+            on_progress=self.on_packing,
+        )
+        self.record.bundle = bundle
+        return PreparedModel(
+            manifest=manifest,
+            bundle=bundle,
+            name=self.record.model_name,
+            plan=self.record.plan,
+            python_version=self.record.python_version,
+            backtest_args=self._backtest_args(manifest),
+            description=self.record.description,
+        )
+
+    def _add(self, *problems: Problem) -> None:
+        self.record.problems += problems
+
+    def _must_stop(self) -> bool:
+        if self.record.of(Severity.ERROR):
+            return True
+        if self.settings.fail_on_warning and self.record.of(Severity.WARNING):
+            self._add(
+                Problem(
+                    message="There are warnings, and `fail-on-warning` is set.",
+                    hint="Mend what the warnings name, or remove `fail-on-warning`.",
+                ),
+            )
+            return True
+        return False
+
+    def _refusal(self) -> InvalidInputError:
+        # The problems are in the record already, where warnings stand beside them.
+        return InvalidInputError()
+
+    def _find_directory(self) -> Path:
+        """Return the model's directory, which may not lie outside the workspace."""
+        workspace = self.places.workspace.resolve()
+        try:
+            directory = (workspace / self.settings.model_path).resolve()
+            inside = directory.is_relative_to(workspace)
+            exists = directory.is_dir()
+        except (OSError, ValueError, RuntimeError):
+            directory, inside, exists = workspace, True, False
+        if not inside:
+            raise InvalidInputError(
+                Problem(
+                    message=f"Input `model-path` is `{self.settings.model_path}`: it leads out of "
+                    "the workspace.",
+                    hint="Name a directory inside the repository, relative to its root.",
+                ),
+            )
+        if not exists:
+            raise InvalidInputError(
+                Problem(
+                    message=f"Input `model-path` is `{self.settings.model_path}`: there is no such "
+                    "directory in the workspace.",
+                    hint="Check the path, and that `actions/checkout` runs before this step.",
+                ),
+            )
+        relative = PurePosixPath(directory.relative_to(workspace).as_posix())
+        self.record.model_path = str(relative)
+        return directory
+
+    def _describe(self, directory: Path, manifest: Manifest) -> None:
+        """Fill in what inputs, manifest and event say of this run."""
+        settings, record = self.settings, self.record
+        read_commit = cache(lambda: read_checked_out_commit(directory))
+        record.model_name = settings.model_name or manifest.model_name or directory.name or "model"
+        record.model_type = manifest.type
+        record.plan = settings.plan or manifest.plan or _DEFAULT_PLAN
+        record.python_version = (
+            settings.python_version or manifest.python_version or _DEFAULT_PYTHON
+        )
+        record.schedule = manifest.schedule or "" if manifest.type == "screener" else ""
+        record.commit = self.event.commit or (found.sha if (found := read_commit()) else "")
+        record.commit_url = self.event.commit_url(record.commit)
+        record.description = tidy(settings.description or "") or describe(
+            self.event,
+            lambda: found.message if (found := read_commit()) else None,
+        )
+        if settings.mode is Mode.BACKTEST:
+            record.backtest_args = self._backtest_args(manifest)
+
+    def _backtest_args(self, manifest: Manifest) -> Mapping[str, JsonValue]:
+        merged = {**manifest.backtest_args, **self.settings.backtest_args}
+        removed = {name for name, value in self.settings.backtest_args.items() if value is None}
+        return {name: value for name, value in merged.items() if name not in removed}
+
+    def _check_run(self, manifest: Manifest) -> tuple[Problem, ...]:
+        """Check what depends on what the run is to do."""
+        checks = (
+            self._check_deletion(),
+            self._check_type(manifest),
+            self._check_arguments(manifest),
+            self._check_python(manifest),
+            self._check_ids(manifest),
+        )
+        return tuple(problem for problem in checks if problem is not None)
+
+    def _check_deletion(self) -> Problem | None:
+        if not self.event.is_deletion or self.settings.mode is Mode.VALIDATE:
+            return None
+        return Problem(
+            message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
+            f"{self.settings.mode}, and the files here are of another branch.",
+            hint="Let the job run only when `github.event.deleted` is false.",
+        )
+
+    def _check_type(self, manifest: Manifest) -> Problem | None:
+        if self.settings.mode is not Mode.BACKTEST or manifest.type != "screener":
+            return None
+        return _at(
+            manifest,
+            "type",
+            Problem(
+                message="The model is a screener, and only strategies can be backtested.",
+                hint="Use mode `deploy` or `validate` for it.",
+            ),
+        )
+
+    def _check_arguments(self, manifest: Manifest) -> Problem | None:
+        arguments = self._backtest_args(manifest)
+        given = self.settings.backtest_args
+        if not given or not (
+            {"to"} & set(arguments) and {"start_date", "end_date"} & set(arguments)
+        ):
+            return None
+        return Problem(
+            message="The backtest's arguments hold `to` as well as `start_date` or `end_date`, "
+            "once the input `backtest-args` is laid over `backtest_args` of `blankly.json`: one "
+            "excludes the other.",
+            hint="Remove one of them: `to: null` in `backtest-args` removes the `to` of "
+            "`blankly.json`.",
+        )
+
+    def _check_python(self, manifest: Manifest) -> Problem | None:
+        version = self.record.python_version
+        if not (self.settings.python_version or manifest.python_version):
+            return Problem(
+                message="Neither `python_version` of `blankly.json` nor the input "
+                f"`python-version` says which Python the model needs: {version}, the package's "
+                "old default, is assumed.",
+                hint='Add `"python_version": "3.10"`, or the version you use, to `blankly.json`.',
+                severity=Severity.WARNING,
+                path=MANIFEST_NAME,
+                line=1,
+                column=1,
+            )
+        if self.settings.is_local or version in _SERVER_PYTHONS:
+            return None
+        problem = Problem(
+            message=f"The model asks for Python {version}, and the original server runs only "
+            f"{', '.join(_SERVER_PYTHONS)}.",
+            hint="Ignore this where your server has that version; otherwise choose one of these.",
+            severity=Severity.WARNING,
+        )
+        return problem if self.settings.python_version else _at(manifest, "python_version", problem)
+
+    def _check_ids(self, manifest: Manifest) -> Problem | None:
+        """Without a model's id, and without permission to create one, there is no way on."""
+        settings = self.settings
+        known = settings.model_id or manifest.model_id
+        if known or settings.may_create or not settings.sends:
+            return None
+        return Problem(
+            message="It is not said which model to deploy to: neither the input `model-id` nor "
+            "`model_id` of `blankly.json` is set.",
+            hint="Set `model-id` to the id of an existing model, or allow this action to create "
+            "one with `create-new: true`.",
+        )
+
+
+def _at(manifest: Manifest, key: str, problem: Problem) -> Problem:
+    """Return the problem with the place of a key of the manifest, where it has one."""
+    place = manifest.locate(key)
+    if place is None:
+        return replace(problem, path=MANIFEST_NAME)
+    return replace(problem, path=MANIFEST_NAME, line=place[0], column=place[1])

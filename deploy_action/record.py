@@ -1,0 +1,91 @@
+"""What a run has found out so far: the one thing that a run fills in as it goes.
+
+It is what outputs and summary are made of, on success and on failure alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from deploy_action.errors import Problem, Severity
+
+if TYPE_CHECKING:
+    from deploy_action.bundle import Bundle
+    from deploy_action.located_json import JsonValue
+
+
+class Status(StrEnum):
+    """How a run ended: the values of the output `status`."""
+
+    DEPLOYED = "deployed"
+    BACKTESTED = "backtested"
+    VALID = "valid"
+    DRY_RUN = "dry-run"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """The state of a run. Blank or None is what is not known (yet)."""
+
+    mode: str = ""
+    status: Status = Status.FAILED
+    server: str = ""
+    model_path: str = ""
+    model_name: str = ""
+    model_type: str = ""
+    project_id: str = ""
+    model_id: str = ""
+    version_id: str = ""
+    backtest_id: str = ""
+    project_url: str = ""
+    url: str = ""
+    description: str = ""
+    plan: str = ""
+    python_version: str = ""
+    schedule: str = ""
+    backtest_args: Mapping[str, JsonValue] | None = None
+    commit: str = ""
+    commit_url: str | None = None
+    bundle: Bundle | None = None
+    created: list[str] = field(default_factory=list)
+    would_do: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
+    started_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.started_at = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far."""
+        return self.clock() - self.started_at
+
+    def of(self, severity: Severity) -> list[Problem]:
+        """Return the problems of one severity."""
+        return [problem for problem in self.problems if problem.severity is severity]
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of `action.yml` as far as they are known."""
+        known = {
+            "status": self.status.value,
+            "project-id": self.project_id,
+            "model-id": self.model_id,
+            "version-id": self.version_id,
+            "backtest-id": self.backtest_id,
+            "url": self.url,
+            "description": self.description,
+        }
+        if self.bundle is not None:
+            known |= {
+                "bundle-sha256": self.bundle.sha256,
+                "bundle-bytes": str(self.bundle.size),
+                "bundle-files": str(self.bundle.file_count),
+            }
+        return {name: value for name, value in known.items() if value}

@@ -1,0 +1,251 @@
+"""From a prepared model to a submission: where it goes, and what has to be made for it first.
+
+What is only read is read first, and everything that can be refused is refused before anything is
+created: a run that fails here has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from deploy_action.api import DeploymentApi, Model, Submission
+from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
+from deploy_action.settings import Mode, Settings
+from deploy_action.transport import Upload
+
+if TYPE_CHECKING:
+    from deploy_action.api import Accepted
+    from deploy_action.preparation import PreparedModel
+    from deploy_action.record import RunRecord
+
+_PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
+_RESULT_NAMES: Final = {Mode.DEPLOY: "version", Mode.BACKTEST: "backtest"}
+_MOST_NAMED: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """Sends one prepared model; what it finds out goes into `record` at once."""
+
+    api: DeploymentApi
+    settings: Settings
+    model: PreparedModel
+    record: RunRecord
+
+    def look_up(self) -> Submission:
+        """Find project and model, and check the plan: only reading requests.
+
+        Returns the submission as far as it is known: an id that is blank is still to be made.
+        """
+        self.api.sign_in()
+        project_id = self._find_project()
+        self.record.project_id = project_id
+        if self.settings.mode is Mode.DEPLOY:
+            self._check_plan()
+        model_id = self._find_model(project_id)
+        self._know_model(model_id)
+        manifest, model = self.model.manifest, self.model
+        return Submission(
+            project_id=project_id,
+            model_id=model_id or None,
+            model_name=model.name,
+            model_type=manifest.type,
+            general_description=self.settings.general_description or model.name,
+            description=model.description,
+            plan=model.plan,
+            python_version=model.python_version,
+            schedule=manifest.schedule if manifest.type == "screener" else None,
+            backtest_args=model.backtest_args,
+        )
+
+    def create_missing(self, submission: Submission) -> Submission:
+        """Create the project and the model that `look_up` did not find."""
+        if not submission.project_id:
+            submission = replace(submission, project_id=self._create_project())
+        if submission.model_id is None:
+            submission = replace(submission, model_id=self._create_model(submission))
+        return submission
+
+    def send(
+        self,
+        submission: Submission,
+        call: Callable[[Submission, Upload], Accepted],
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        """Upload the bundle with `call`, once."""
+        result = _RESULT_NAMES[self.settings.mode]
+        with self._doubting(f"the new {result}", "a second upload makes a second one"):
+            upload = Upload(self.model.bundle.path, on_progress)
+            accepted = call(submission, upload)
+        self.record.version_id = accepted.version_id or ""
+        self.record.backtest_id = accepted.backtest_id or ""
+        if submission.model_id is None and accepted.model_id:
+            self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
+        self._know_model(accepted.model_id or "")
+
+    def plan_ahead(self, submission: Submission | None) -> list[str]:
+        """Say what a run would do that is not dry; without a submission nothing was looked up."""
+        settings, record = self.settings, self.record
+        steps = []
+        if submission is None:
+            target = settings.model_id or self.model.manifest.model_id
+            place = f"model {target}" if target else f'the model named "{record.model_name}"'
+        else:
+            if not submission.project_id:
+                steps.append(f'create the project "{settings.project_name}"')
+            if submission.model_id is None:
+                verb = (
+                    "create"
+                    if settings.may_create
+                    else "fail without `create-new: true`, or create"
+                )
+                steps.append(f'{verb} the model "{record.model_name}"')
+            place = f"model {submission.model_id or record.model_name}"
+        size = f"{self.model.bundle.file_count} files, {self.model.bundle.size} bytes"
+        action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
+        return [*steps, f"{action} {place}: {size}, SHA-256 {self.model.bundle.sha256}"]
+
+    def _find_project(self) -> str:
+        """Return the project's id; blank when it is named and is to be created."""
+        settings, manifest = self.settings, self.model.manifest
+        if settings.project_id:
+            return settings.project_id
+        if settings.project_name is None:
+            return manifest.project_id or self.api.personal_project_id()
+        projects = self.api.projects()
+        named = [project.id for project in projects if project.name == settings.project_name]
+        if len(named) > 1:
+            raise _ambiguous_name("project", settings.project_name, named)
+        if not named and not settings.may_create and not settings.dry_run:
+            known = _enumerate([project.name for project in projects])
+            raise RefusedError(
+                Problem(
+                    message=f"There is no project named `{settings.project_name}`. The projects "
+                    f"of this user: {known}.",
+                    hint="Correct `project-name`, or allow this action to create the project "
+                    "with `create-new: true`.",
+                ),
+            )
+        return named[0] if named else ""
+
+    def _find_model(self, project_id: str) -> str:
+        """Return the model's id; blank when it is to be created.
+
+        A model of the same name and type is the one an earlier run made: creating another would
+        leave the first one trading.
+        """
+        settings, manifest = self.settings, self.model.manifest
+        if known := settings.model_id or manifest.model_id:
+            return known
+        if not project_id:
+            return ""
+        models = [one for one in self.api.models(project_id) if one.name == self.model.name]
+        fitting = [one.id for one in models if one.type in {"", manifest.type}]
+        if len(fitting) > 1:
+            raise _ambiguous_name("model", self.model.name, fitting)
+        if models and not fitting:
+            raise self._other_type(models[0])
+        return fitting[0] if fitting else ""
+
+    def _other_type(self, model: Model) -> RefusedError:
+        return RefusedError(
+            Problem(
+                message=f"The model named `{model.name}` is a {model.type} on the server, and "
+                f"`blankly.json` says {self.model.manifest.type}.",
+                hint="Correct `type` in `blankly.json`, or give the new model another name with "
+                "`model-name`.",
+            ),
+        )
+
+    def _check_plan(self) -> None:
+        plans = self.api.plans()
+        if plans and self.model.plan not in plans:
+            raise RefusedError(
+                Problem(
+                    message=f"The server has no plan `{self.model.plan}`. Its plans: "
+                    f"{_enumerate(sorted(plans))}.",
+                    hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
+                ),
+            )
+
+    def _create_project(self) -> str:
+        name = self.settings.project_name or ""
+        with self._doubting(f"the project `{name}`", "another run may create a second one"):
+            project = self.api.create_project(name, self.settings.project_description or name)
+        self.record.project_id = project.id
+        self._note_created(f"project {project.id}", "project-id", project.id)
+        return project.id
+
+    def _create_model(self, submission: Submission) -> str | None:
+        """Return the new model's id; None where only the upload can create it."""
+        with self._doubting(
+            f"the model `{submission.model_name}`", "another run may create a second one"
+        ):
+            model_id = self.api.create_model(submission)
+        if model_id is not None:
+            self._know_model(model_id)
+            self._note_created(f"model {model_id}", "model-id", model_id)
+        return model_id
+
+    def _note_created(self, what: str, input_name: str, identifier: str) -> None:
+        self.record.created.append(what)
+        if self.settings.is_local:
+            return
+        self.record.problems.append(
+            Problem(
+                message=f"Created the {what}.",
+                hint=f"Set `{input_name}: {identifier}` so that later runs go to it, whatever "
+                "it is renamed to.",
+                severity=Severity.NOTICE,
+            ),
+        )
+
+    def _know_model(self, model_id: str) -> None:
+        """Keep the model's id, and where its pages are: the embedded platform has none."""
+        self.record.model_id = model_id
+        if self.settings.is_local or not self.record.project_id:
+            return
+        project = f"{self.settings.app_url}/{quote(self.record.project_id, safe='')}"
+        self.record.project_url = project
+        if model_id:
+            page = _PAGES[self.settings.mode]
+            self.record.url = f"{project}/{quote(model_id, safe='')}/{page}"
+
+    @contextmanager
+    def _doubting(self, what: str, danger: str) -> Iterator[None]:
+        """Say, where a failure leaves it open, that `what` may exist, and where to look."""
+        try:
+            yield
+        except DeployActionError as error:
+            if error.may_have_acted and error.problems:
+                place = self.record.url or self.record.project_url or "the server"
+                first, *others = error.problems
+                doubt = replace(
+                    first,
+                    message=f"{first.message} Whether {what} exists is not known.",
+                    hint=f"Look at {place} before you run this again: {danger}.",
+                )
+                error.problems = (doubt, *others)
+            raise
+
+
+def _ambiguous_name(kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:
+    return RefusedError(
+        Problem(
+            message=f"{len(identifiers)} {kind}s are named `{name}`: {_enumerate(identifiers)}.",
+            hint=f"Say which one with `{kind}-id`.",
+        ),
+    )
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    """List names for a message, the first ten of them."""
+    if not names:
+        return "none"
+    shown = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED])
+    left = len(names) - _MOST_NAMED
+    return f"{shown} and {left} more" if left > 0 else shown

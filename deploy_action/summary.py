@@ -1,0 +1,213 @@
+"""The summary of a run: what happened, where to look, and, on failure, what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from deploy_action.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Document,
+    Heading,
+    Inline,
+    Line,
+    Link,
+    Paragraph,
+    Quote,
+    Table,
+    prose,
+)
+from deploy_action.errors import Problem, Severity
+from deploy_action.record import RunRecord, Status
+
+_MOST_PROBLEMS: Final = 50
+_SHORT: Final = 12
+_SECONDS_A_MINUTE: Final = 60
+
+_TITLES: Final = {
+    Status.DEPLOYED: "✅ Deployed",
+    Status.BACKTESTED: "✅ Backtest submitted",
+    Status.VALID: "✅ Valid",
+    Status.DRY_RUN: "🔎 Dry run",
+}
+_FAILED_TITLES: Final = {
+    "deploy": "❌ Not deployed",
+    "backtest": "❌ Backtest failed",
+    "validate": "❌ Not valid",
+}
+
+
+def build_summary(record: RunRecord) -> Document:
+    """Return the summary of a run that has ended."""
+    blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record))]
+    blocks += _problem_blocks(record.of(Severity.ERROR), "What went wrong", record)
+    blocks += _planned(record)
+    blocks.append(_facts(record))
+    if record.description:
+        blocks += [Paragraph(["**Description**"]), Quote(record.description)]
+    blocks += _problem_blocks(record.of(Severity.WARNING), "Warnings", record)
+    blocks += _arguments(record)
+    blocks += _largest_entries(record)
+    return blocks
+
+
+def _title(record: RunRecord) -> str:
+    if record.status is Status.FAILED:
+        return _FAILED_TITLES.get(record.mode, "❌ Failed")
+    return _TITLES[record.status]
+
+
+def _lead(record: RunRecord) -> Line:
+    """Say in one sentence what happened."""
+    model: Inline = Code(record.model_name or record.model_path or ".")
+    match record.status:
+        case Status.DEPLOYED:
+            return ["New version of ", model, " on ", *_server(record), "."]
+        case Status.BACKTESTED:
+            where: list[Inline] = (
+                [Link("the platform", record.url)] if record.url else ["the platform"]
+            )
+            return [
+                model,
+                " was handed to ",
+                *_server(record),
+                " to backtest; results are kept by ",
+                *where,
+                ".",
+            ]
+        case Status.VALID:
+            return [model, " can be packed and deployed. Nothing was sent."]
+        case Status.DRY_RUN:
+            return [
+                "Nothing was changed. A run without `dry-run` would send ",
+                model,
+                " to ",
+                *_server(record),
+                ".",
+            ]
+        case _:
+            return [model, ": ", _count(len(record.of(Severity.ERROR)), "problem"), "."]
+
+
+def _server(record: RunRecord) -> list[Inline]:
+    return ["the embedded platform"] if record.server == "local" else [Code(record.server)]
+
+
+def _facts(record: RunRecord) -> Table:
+    rows: list[tuple[str, Line]] = [
+        ("Model", _linked(record.model_id, record.url)),
+        ("Project", _linked(record.project_id, record.project_url)),
+        ("Version", [Code(record.version_id)]),
+        ("Backtest", [Code(record.backtest_id)]),
+        ("Type", [record.model_type]),
+        ("Schedule", [Code(record.schedule)]),
+        ("Plan", [Code(record.plan)]),
+        ("Python", [Code(record.python_version)]),
+        ("Commit", _commit(record)),
+        ("Bundle", _bundle(record)),
+        ("SHA-256", [Code(record.bundle.sha256 if record.bundle else "")]),
+        ("Created", [Code(", ".join(record.created))]),
+        ("Duration", [_duration(record.seconds)]),
+    ]
+    shown = [([f"**{name}**"], value) for name, value in rows if _is_known(value)]
+    return Table(header=["", ""], rows=shown)
+
+
+def _is_known(line: Line) -> bool:
+    return any(part if isinstance(part, str) else part.text for part in line)
+
+
+def _linked(text: str, url: str) -> Line:
+    return [Link(text, url)] if text and url else [Code(text)]
+
+
+def _commit(record: RunRecord) -> Line:
+    short = record.commit[:_SHORT]
+    return [Link(short, record.commit_url)] if record.commit_url else [Code(short)]
+
+
+def _bundle(record: RunRecord) -> Line:
+    bundle = record.bundle
+    if bundle is None:
+        return []
+    unpacked = f", {_bytes(bundle.unpacked_size)} unpacked"
+    return [f"{_count(bundle.file_count, 'file')}, {_bytes(bundle.size)}{unpacked}"]
+
+
+def _planned(record: RunRecord) -> list[Block]:
+    if not record.would_do:
+        return []
+    return [
+        Paragraph(["**What would be done**"]),
+        Bullets([[Code(step)] for step in record.would_do]),
+    ]
+
+
+def _arguments(record: RunRecord) -> list[Block]:
+    if record.backtest_args is None:
+        return []
+    if not record.backtest_args:
+        return [Paragraph(["The backtest has no arguments: the defaults of the package hold."])]
+    rows = [
+        ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
+        for name, value in record.backtest_args.items()
+    ]
+    return [Paragraph(["**Backtest arguments**"]), Table(["Argument", "Value"], rows)]
+
+
+def _largest_entries(record: RunRecord) -> list[Block]:
+    if record.bundle is None or not record.bundle.largest:
+        return []
+    rows = [([Code(name)], [_bytes(size)]) for name, size in record.bundle.largest]
+    table = Table(["File", "Size"], rows, right=frozenset({1}))
+    return [Details("Largest files of the bundle", [table])]
+
+
+def _problem_blocks(problems: Sequence[Problem], title: str, record: RunRecord) -> list[Block]:
+    if not problems:
+        return []
+    blocks: list[Block] = [
+        Paragraph([f"**{title}**"]),
+        Bullets([_problem_line(problem, record) for problem in problems[:_MOST_PROBLEMS]]),
+    ]
+    if (left := len(problems) - _MOST_PROBLEMS) > 0:
+        blocks.append(Paragraph([f"And {left:,} more, in the log."]))
+    return blocks
+
+
+def _problem_line(problem: Problem, record: RunRecord) -> Line:
+    line = [*_place(problem, record), *prose(problem.message)]
+    return [*line, "<br>**What to do:** ", *prose(problem.hint)] if problem.hint else line
+
+
+def _place(problem: Problem, record: RunRecord) -> Line:
+    if not problem.path:
+        return []
+    prefix = "" if record.model_path in {"", "."} else f"{record.model_path}/"
+    parts = (f"{prefix}{problem.path}", problem.line, problem.column)
+    return [Code(":".join(str(part) for part in parts if part)), ": "]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _bytes(size: int) -> str:
+    """Return a size in the decimal units that file managers and GitHub show."""
+    value = float(size)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:  # noqa: PLR2004  # decimal units
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _SECONDS_A_MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
+    return f"{minutes} min {rest} s"

@@ -1,0 +1,60 @@
+"""Text that others wrote, made harmless for a log line: no commands, no control characters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+# Terminal escape sequences (ECMA-48): control sequences, strings such as hyperlinks, and others.
+_ESCAPES: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+)
+_LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
+# The runner obeys `::name::` at the start of a line, and `##[name]` anywhere in it.
+_COMMAND: Final = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+_OLD_COMMAND: Final = re.compile(r"##(?=\[)")
+_SHORTEST_REDACTED: Final = 4
+
+
+def plain(text: str) -> str:
+    """Return `text` without escape sequences and with every control character made visible.
+
+    Line breaks become line feeds and tabs stay. Characters that reorder or hide text (Unicode category
+    Cf, such as right-to-left overrides) are written as escapes; the joiners that emoji and several
+    scripts need are kept.
+    """
+    text = _LINE_BREAKS.sub("\n", _ESCAPES.sub("", text))
+    return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
+
+
+def _is_harmless(char: str) -> bool:
+    if char.isprintable() or char in "\n\t\u200c\u200d":
+        return True
+    return unicodedata.category(char) == "Zs"
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"  # noqa: PLR2004
+
+
+def defused(text: str) -> str:
+    """Return `text` so that no line of it is a workflow command."""
+    return _OLD_COMMAND.sub("## ", _COMMAND.sub(r"\1: ", plain(text)))
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line, its line breaks written as `⏎`."""
+    return plain(text).strip().replace("\n", " ⏎ ").replace("\t", " ")
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with each secret replaced by `***`, the longest first.
+
+    Secrets shorter than four characters stay: blanking out each `us` would tell more than it hides.
+    """
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_REDACTED:
+            text = text.replace(secret, "***")
+    return text
