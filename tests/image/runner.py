@@ -1,0 +1,195 @@
+"""The image, run as the GitHub runner runs a container action.
+
+Its mounts, its variables, its working directory, its event file and its signals, as the runner's
+`ContainerActionHandler` and `DockerCommandManager` have them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MOUNTS = ("workspace", "home", "workflow", "file_commands", "runner_temp")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A built image and the engine that runs it."""
+
+    engine: str
+    name: str
+
+    def command(self, *options: str) -> list[str]:
+        """Return the start of a command that runs a container, up to the image's name."""
+        if self.engine == "docker":
+            return ["docker", "run", "--rm", *options, self.name]
+        # crun cannot run on hosts with hybrid control groups; and where this is itself a container,
+        # podman may not raise the limits to its own defaults.
+        runtime = ["--runtime", "runc"] if shutil.which("runc") else []
+        limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+        return ["podman", *runtime, "run", "--rm", *limits, *options, self.name]
+
+    def run(self, entrypoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the image's own, without any of the runner's surroundings."""
+        command = self.command("--network", "none", "--entrypoint", entrypoint)
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def inspect(self) -> dict[str, object]:
+        """Return the image's configuration, as the engine tells it."""
+        command = [self.engine, "image", "inspect", self.name]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        (document,) = json.loads(answer.stdout)
+        assert isinstance(document, dict)
+        return document
+
+
+def default_inputs() -> dict[str, str]:
+    """Return every input as the runner passes it when a workflow sets none."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    return {
+        name: str(declared.get("default", "")) for name, declared in action["inputs"].items()
+    }
+
+
+def parse_file_command(text: str) -> dict[str, str]:
+    """Read a GITHUB_OUTPUT file as the runner does: NAME=VALUE, or NAME<<DELIMITER."""
+    values: dict[str, str] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        heredoc = re.fullmatch(r"([^=<]+)<<(.+)", line)
+        if heredoc:
+            value = []
+            for part in lines:
+                if part == heredoc[2]:
+                    break
+                value.append(part)
+            values[heredoc[1]] = "\n".join(value)
+        else:
+            name, equals, plain = line.partition("=")
+            assert equals, f"the runner would fail the step on {line!r}"
+            values[name] = plain
+    return values
+
+
+def tree_digest(folder: Path) -> str:
+    """Return a digest that changes with any name, mode, time or byte below the folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        digest.update(f"{path.relative_to(folder)} {status.st_mode} {status.st_mtime_ns}".encode())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step left behind: its exit code, its log, its outputs, its summary."""
+
+    exit_code: int
+    log: str
+    outputs: Mapping[str, str]
+    summary: str
+
+
+@dataclass(slots=True)
+class Runner:
+    """One job on a runner: folders to mount, and the steps that run in them."""
+
+    image: Image
+    folder: Path
+    event_name: str = "push"
+    event: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the folders that the runner mounts."""
+        for name in MOUNTS:
+            (self.folder / name).mkdir(parents=True)
+
+    @property
+    def workspace(self) -> Path:
+        """Where the repository is checked out."""
+        return self.folder / "workspace"
+
+    def write(self, path: str, content: str) -> Path:
+        """Write a file of the workspace."""
+        file = self.workspace / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        return file
+
+    def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        """Return the container's environment for a step with these inputs."""
+        given = {**default_inputs(), "github-token": uuid.uuid4().hex, **inputs}
+        return {
+            **{f"INPUT_{name.replace(' ', '_').upper()}": value for name, value in given.items()},
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": "https://api.github.com",
+            "GITHUB_EVENT_NAME": self.event_name,
+            "GITHUB_EVENT_PATH": "/github/workflow/event.json",
+            "GITHUB_OUTPUT": "/github/file_commands/set_output",
+            "GITHUB_REF": "refs/heads/main",
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_REF_TYPE": "branch",
+            "GITHUB_REPOSITORY": "somebody/model",
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_RUN_NUMBER": "7",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": "a" * 40,
+            "GITHUB_STEP_SUMMARY": "/github/file_commands/step_summary",
+            "GITHUB_WORKFLOW": "Deploy",
+            "GITHUB_WORKSPACE": "/github/workspace",
+            "RUNNER_OS": "Linux",
+            "RUNNER_TEMP": "/github/runner_temp",
+            "CI": "true",
+        }
+
+    def start(self, inputs: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
+        """Start a step; its output, both streams in one, is to be read from the process."""
+        event = json.dumps(self.event)
+        (self.folder / "workflow" / "event.json").write_text(event, encoding="utf-8")
+        for name in ("set_output", "step_summary"):
+            (self.folder / "file_commands" / name).write_text("")
+        variables = self.variables(inputs)
+        mounts = [f"--volume={self.folder / name}:/github/{name}" for name in MOUNTS]
+        # Names only, as the runner does: values on a command line would be seen by everybody.
+        # HOME by its value: the engine needs its own.
+        names = [f"--env={name}" for name in variables]
+        names.append("--env=HOME=/github/home")
+        command = self.image.command("--workdir=/github/workspace", *mounts, *names, *options)
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> Result:
+        """Wait for a step and collect what it left."""
+        log, _ = process.communicate(timeout=90)
+        commands = self.folder / "file_commands"
+        return Result(
+            exit_code=process.returncode,
+            log=log,
+            outputs=parse_file_command((commands / "set_output").read_text(encoding="utf-8")),
+            summary=(commands / "step_summary").read_text(encoding="utf-8"),
+        )
+
+    def run(self, inputs: Mapping[str, str], *options: str) -> Result:
+        """Run a step to its end."""
+        return self.finish(self.start(inputs, *options))

@@ -1,0 +1,258 @@
+"""The container image, built and run as the GitHub runner would."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from deploy_action.platform.server import PlatformServer
+from tests.image.runner import Image, Runner, tree_digest
+
+# One worker builds the image and runs all of these.
+pytestmark = pytest.mark.xdist_group("image")
+
+
+@pytest.fixture
+def refresh_token() -> str:
+    """Make a refresh token that is nowhere else."""
+    return secrets.token_hex(24)
+
+
+@pytest.fixture
+def server(tmp_path: Path, refresh_token: str) -> Iterator[PlatformServer]:
+    """Serve the Deployment API on this machine's loopback."""
+    with PlatformServer(tmp_path / "platform", refresh_token=refresh_token, strict=True) as server:
+        server.start()
+        yield server
+
+
+def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
+    """Ask a server, as any client would, for the models of the personal project."""
+    url = server.url
+    signed_in = requests.post(
+        f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=5
+    ).json()
+    answer = requests.post(
+        f"{url}/model/list",
+        data={"projectId": signed_in["data"]["user_id"]},
+        headers={"token": signed_in["idToken"]},
+        timeout=5,
+    )
+    return [model["name"] for model in answer.json()]
+
+
+def test_validate_sends_nothing_and_leaves_the_workspace_alone(job: Runner) -> None:
+    """Without any network it passes, writes its outputs, and changes no byte, mode or date."""
+    before = tree_digest(job.workspace)
+
+    result = job.run({"mode": "validate"}, "--network=none")
+
+    assert result.exit_code == 0, result.log
+    assert result.outputs["status"] == "valid"
+    assert len(result.outputs["bundle-sha256"]) == 64
+    assert result.outputs["bundle-files"] == "3"
+    assert tree_digest(job.workspace) == before
+
+
+def test_deploy_makes_a_version_on_a_server(
+    job: Runner, server: PlatformServer, refresh_token: str
+) -> None:
+    """With a token it deploys, described by the commit's message, and the token stays hidden."""
+    inputs = {"api-url": server.url, "token": refresh_token}
+    result = job.run({**inputs, "create-new": "true", "model-name": "dip"}, "--network=host")
+
+    assert result.exit_code == 0, result.log
+    assert result.outputs["status"] == "deployed"
+    assert result.outputs["version-id"]
+    assert result.outputs["description"] == "Buy the dip\n\nThe whole of it."
+    assert "Buy the dip" in result.summary
+    assert model_names(server, refresh_token) == ["dip"]
+    first_use = result.log.index(refresh_token)
+    assert result.log[:first_use].endswith("::add-mask::")
+    assert result.log.count(refresh_token) == 1
+
+
+def test_local_deploys_without_a_server_or_a_token(job: Runner) -> None:
+    """The embedded platform needs neither a network nor anything set up."""
+    result = job.run({"api-url": "local"}, "--network=none")
+
+    assert result.exit_code == 0, result.log
+    assert result.outputs["status"] == "deployed"
+    assert result.outputs["version-id"]
+
+
+@pytest.mark.parametrize("mode", ["validate", "deploy"])
+def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
+    """Everything it writes goes to the runner's folders or to /tmp."""
+    result = job.run(
+        {"mode": mode, "api-url": "local"}, "--network=none", "--read-only", "--tmpfs=/tmp"
+    )
+
+    assert result.exit_code == 0, result.log
+
+
+def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
+    """The annotation names the file from the repository's root, and nothing is sent."""
+    manifest = job.write("models/dip/blankly.json", '{\n  "main_script": "./bot.py",\n  oops\n}\n')
+    assert manifest.is_file()
+
+    result = job.run({"model-path": "models/dip", "api-url": "local"}, "--network=none")
+
+    assert result.exit_code == 2, result.log
+    errors = [line for line in result.log.splitlines() if line.startswith("::error ")]
+    assert len(errors) == 1
+    assert "file=models/dip/blankly.json" in errors[0]
+    assert "line=3" in errors[0]
+    assert result.outputs["status"] == "failed"
+
+
+def test_all_wrong_inputs_are_reported_at_once(job: Runner) -> None:
+    """Inputs with hyphens arrive, and each wrong one is named."""
+    result = job.run({"timeout-minutes": "soon", "dry-run": "perhaps"}, "--network=none")
+
+    assert result.exit_code == 2, result.log
+    errors = [line for line in result.log.splitlines() if line.startswith("::error")]
+    assert len(errors) == 2
+    assert any("timeout-minutes" in line and "soon" in line for line in errors)
+    assert any("dry-run" in line and "perhaps" in line for line in errors)
+
+
+def test_the_python_variables_of_a_workflow_do_not_reach_the_action(job: Runner) -> None:
+    """A PYTHONPATH for the model's own scripts must not change what the action imports."""
+    job.write("lib/yaml.py", "raise SystemExit('the model was imported')\n")
+    job.write("lib/deploy_action/__init__.py", "raise SystemExit('the model was imported')\n")
+
+    result = job.run(
+        {"mode": "validate"}, "--network=none", "--env=PYTHONPATH=lib", "--env=PYTHONHOME=/nowhere"
+    )
+
+    assert result.exit_code == 0, result.log
+
+
+@pytest.fixture
+def silent_server() -> Iterator[tuple[str, threading.Event]]:
+    """Accept connections, read requests, and never answer; the event says that one came."""
+    asked = threading.Event()
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                    kept.append(connection)
+                    if connection.recv(1):
+                        asked.set()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        # Closing alone does not wake a thread that waits in accept().
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(timeout=5)
+    for connection in kept:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "signal_number,exit_code",
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_cancelled_run_ends_in_time_and_says_so(
+    job: Runner,
+    silent_server: tuple[str, threading.Event],
+    signal_number: signal.Signals,
+    exit_code: int,
+) -> None:
+    """The runner allows 7.5 seconds after SIGINT; a request that hangs does not use them up."""
+    url, asked = silent_server
+    process = job.start({"api-url": url, "token": secrets.token_hex(16)}, "--network=host")
+    assert asked.wait(timeout=10), process.kill() or process.communicate()[0]
+
+    began = time.monotonic()
+    process.send_signal(signal_number)
+    result = job.finish(process)
+
+    assert time.monotonic() - began < 7
+    assert result.exit_code == exit_code, result.log
+    assert result.outputs["status"] == "failed"
+    assert "Traceback" not in result.log
+
+
+def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
+    """What is not there cannot be used by whoever gets in."""
+    tools = "git gcc cc make pip pip3 wheel"
+    found = image.run("sh", "-c", f"for tool in {tools}; do command -v $tool; done; true")
+    modules = image.run("python", "-I", "-c", "import pip")
+
+    assert found.returncode == 0
+    assert found.stdout == ""
+    assert "No module named 'pip'" in modules.stderr
+
+
+def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
+    """Every module, the standard library's too, comes from byte code that stays valid."""
+    code = (
+        "import sys, json, requests, jsonschema, yaml, dulwich.repo, deploy_action.main;"
+        "from pathlib import Path;"
+        "files = [getattr(m, '__cached__', None) for m in list(sys.modules.values())];"
+        "print(json.dumps([f for f in files if f and not Path(f).exists()]))"
+    )
+    done = image.run("python", "-I", "-B", "-c", code)
+    # Bit 0: by hash; bit 1: checked. A date would not survive every way through the layers.
+    flags = image.run(
+        "python",
+        "-I",
+        "-c",
+        "import deploy_action.main as m; print(open(m.__cached__, 'rb').read(8)[4])",
+    )
+
+    assert json.loads(done.stdout) == [], done.stderr
+    assert flags.stdout.strip() == "1"
+
+
+def test_the_program_can_be_called_by_name(image: Image) -> None:
+    """`--entrypoint blankly-deploy` gives the command line, to serve the platform for instance."""
+    done = image.run("blankly-deploy", "schema")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_the_image_says_how_it_runs_and_holds_no_secret(image: Image) -> None:
+    """An exec-form entrypoint, root, and no variable beyond those that the Dockerfile names."""
+    document = image.inspect()
+    config = document["Config"]
+    assert isinstance(config, dict)
+
+    assert config["Entrypoint"][:2] == ["python", "-I"]
+    assert config.get("User", "") == ""
+    names = {variable.partition("=")[0] for variable in config["Env"]}
+    base = {"PATH", "GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256", "PYTHON_PIP_VERSION"}
+    own = {"LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+    assert own <= names <= own | base
+    history = json.dumps(document.get("History", [])).lower()
+    assert "certificates" not in history
+    assert "index-url" not in history
+
+
+def test_only_what_the_action_needs_is_in_the_image(image: Image) -> None:
+    """No repository, no configuration of the machine that built it; and our part stays small."""
+    packages = image.run("du", "-sk", "/usr/local/lib/python3.11/site-packages")
+    left = image.run("sh", "-c", "cat /etc/pip.conf; ls -A /root/.config /root/.cache /build")
+
+    kibibytes = int(packages.stdout.split()[0])
+    assert kibibytes < 40 * 1024, f"{kibibytes} KiB of packages"
+    assert left.stdout == ""
