@@ -1,0 +1,253 @@
+"""cheroot, made to stand slow and broken clients.
+
+What is changed, and why:
+- a connection that says nothing waits in the selector, not in one of the threads;
+- threads are started when they are needed, not ten of them at first;
+- the head of a request has a deadline, and its body a least speed;
+- a body is read as it comes, where cheroot reads a whole chunk of the chunked coding, or what an
+  answer left unread, into memory at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+import time
+import traceback as traceback_module
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cheroot import wsgi
+from cheroot.makefile import StreamReader, StreamWriter
+from cheroot.server import HTTPConnection, HTTPRequest
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+IDLE_SECONDS = 20  # without a byte, in the middle of a request or between two
+HEAD_SECONDS = 20  # for the whole head of a request
+BODY_GRACE_SECONDS = 60  # for a body of any size, and beyond that:
+BODY_BYTES_PER_SECOND = 4096
+SHUTDOWN_SECONDS = 3
+MAX_HEAD_BYTES = 1 << 16
+MAX_BODY_BYTES = 1 << 36
+MAX_THREADS = 64
+_FIRST_THREADS = 4
+_MAX_IDLE_CONNECTIONS = 200
+_BACKLOG = 128
+_READ_BYTES = 1 << 18
+_MAX_CHUNK_LINE_BYTES = 4096
+_MAX_TRAILERS = 100
+
+
+class _PacedSocket(socket.SocketIO):
+    """A socket whose reads have a common deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, "r")
+        self.deadline = float("inf")  # as time.monotonic counts
+
+    def readinto(self, buffer: bytearray) -> int | None:  # type: ignore[override]  # no other use
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("timed out")
+        return super().readinto(buffer)
+
+
+class _Reader(StreamReader):
+    """The incoming side of a connection."""
+
+    def __init__(self, paced: _PacedSocket) -> None:
+        # Past StreamReader's own, which would make a socket file without a deadline.
+        super(StreamReader, self).__init__(paced, _READ_BYTES)  # type: ignore[arg-type]  # raw
+        self.bytes_read = 0
+        self.paced = paced
+
+
+def _make_file(sock: socket.socket, mode: str, size: int) -> _Reader | StreamWriter:
+    if "r" in mode:
+        return _Reader(_PacedSocket(sock))
+    return StreamWriter(sock, mode, size)
+
+
+class _Body:
+    """A request's body as `wsgi.input`: `read` returns what has come, and nothing at the end."""
+
+    def __init__(self, reader: _Reader, length: int | None) -> None:
+        """Read `length` bytes, or the chunked coding when that is None."""
+        self._reader = reader
+        self._is_chunked = length is None
+        self._left = length or 0  # of the body, or of the chunk
+        self._received = 0
+        self._started = time.monotonic()
+        self.finished = length == 0
+
+    def read(self, size: int) -> bytes:
+        """Raise `ValueError` for a broken coding, `OSError` when the client is gone or slow."""
+        self._reader.paced.deadline = (
+            self._started + BODY_GRACE_SECONDS + self._received / BODY_BYTES_PER_SECOND
+        )
+        if self._is_chunked and self._left == 0 and not self.finished:
+            self._begin_chunk()
+        if self.finished:
+            return b""
+        data: bytes = self._reader.read1(min(size, self._left))
+        if not data:
+            raise ConnectionError("the client is gone")
+        self._left -= len(data)
+        self._received += len(data)
+        if self._left == 0:
+            self._end_piece()
+        return data
+
+    def _begin_chunk(self) -> None:
+        digits = self._read_line().partition(b";")[0].strip()
+        if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+            raise ValueError("the size of a chunk is not a number")
+        self._left = int(digits, 16)
+        if self._received + self._left > MAX_BODY_BYTES:
+            raise ValueError("the body is too large")
+        if self._left == 0:
+            self._skip_trailers()
+            self.finished = True
+
+    def _end_piece(self) -> None:
+        if not self._is_chunked:
+            self.finished = True
+        elif self._read_line() != b"\r\n":
+            raise ValueError("a chunk is longer than it said")
+
+    def _skip_trailers(self) -> None:
+        for _ in range(_MAX_TRAILERS):
+            if self._read_line() == b"\r\n":
+                return
+        raise ValueError("too many trailers")
+
+    def _read_line(self) -> bytes:
+        line: bytes = self._reader.readline(_MAX_CHUNK_LINE_BYTES)
+        if not line.endswith(b"\r\n"):
+            raise ValueError("a line of the chunked coding is broken")
+        return line
+
+
+class _Request(HTTPRequest):
+    """A request with a deadline for its head, and a body that is read as it comes."""
+
+    def parse_request(self) -> None:
+        self.conn.rfile.paced.deadline = time.monotonic() + HEAD_SECONDS
+        super().parse_request()
+
+    def read_request_headers(self) -> bool:
+        if not super().read_request_headers():
+            return False
+        length: bytes = self.inheaders.get(b"Content-Length", b"0")
+        if not length.isdigit() or (self.chunked_read and b"Content-Length" in self.inheaders):
+            self.simple_response("400 Bad Request", "The length of the body is unclear.")
+            return False
+        return True
+
+    def respond(self) -> None:
+        length = None if self.chunked_read else int(self.inheaders.get(b"Content-Length", 0))
+        body = _Body(self.conn.rfile, length)
+        self.rfile = body
+        self.server.gateway(self).respond()
+        # What was not read cannot be told from the next request.
+        self.close_connection = self.close_connection or not body.finished
+
+
+class _Connection(HTTPConnection):
+    """A connection whose reads have deadlines."""
+
+    RequestHandlerClass = _Request
+
+    def __init__(self, server: _Server, sock: socket.socket, _: object = None) -> None:
+        super().__init__(server, sock, _make_file)
+
+
+class _Server(wsgi.Server):
+    """The server, with threads when they are needed, and errors reported to a callback."""
+
+    ConnectionClass = _Connection
+    max_request_header_size = MAX_HEAD_BYTES
+    max_request_body_size = MAX_BODY_BYTES
+    keep_alive_conn_limit = _MAX_IDLE_CONNECTIONS
+
+    def __init__(
+        self, address: tuple[str, int], app: WSGIApplication, on_error: Callable[[str], None]
+    ) -> None:
+        super().__init__(
+            address,
+            app,
+            numthreads=_FIRST_THREADS,
+            max=MAX_THREADS,
+            server_name="blankly-deploy",
+            request_queue_size=_BACKLOG,
+            timeout=IDLE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        self._on_error = on_error
+
+    def process_conn(self, conn: _Connection) -> None:
+        if conn.last_used is None:
+            # New: it gets a thread when it has something to say.
+            self.put_conn(conn)
+            return
+        if self.requests.qsize >= self.requests.idle:
+            self.requests.grow(1)
+        super().process_conn(conn)
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: FBT001, FBT002  cheroot's signature
+        if level >= logging.ERROR:
+            self._on_error(msg + (f"\n{traceback_module.format_exc()}" if traceback else ""))
+
+
+class HttpServer:
+    """A WSGI application, served on background threads that do not keep the process alive."""
+
+    def __init__(
+        self, address: tuple[str, int], app: WSGIApplication, on_error: Callable[[str], None]
+    ) -> None:
+        """Prepare to serve `app`; `on_error` gets what goes wrong outside of it."""
+        self._server = _Server(address, app, on_error)
+        self._thread = threading.Thread(target=self._serve, name="platform", daemon=True)
+        self._opened: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port it listens on, once started."""
+        host, port = self._server.bind_addr
+        return str(host), int(port)
+
+    def start(self) -> None:
+        """Listen; raises `OSError` when that is not possible."""
+        self._thread.start()
+        error = self._opened.get()
+        if error is not None:
+            self._thread.join()
+            raise error
+
+    def _serve(self) -> None:
+        # All of it on this thread, because cheroot's threads are daemons if their starter is.
+        try:
+            self._server.prepare()
+        except OSError as error:
+            self._opened.put(error)
+            return
+        self._opened.put(None)
+        self._server.serve()
+
+    def close(self) -> None:
+        """Finish the requests in progress, for a few seconds at most, and stop."""
+        stopping = threading.Thread(target=self._server.stop, daemon=True)
+        stopping.start()
+        self._wake()
+        stopping.join()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        """Save the half second after which cheroot would look whether it should stop."""
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return  # it has stopped already
