@@ -19,8 +19,22 @@ PACKAGE = ROOT / "deploy_action"
 # What each of these costs at import is a good part of the half second in which the first request
 # should have been sent; each is loaded by the function that needs it.
 HEAVY = frozenset(
-    "asyncio cheroot cronsim difflib dulwich isal jsonschema multipart packaging pathspec requests "
-    "sqlite3 urllib3 yaml".split()
+    {
+        "asyncio",
+        "cheroot",
+        "cronsim",
+        "difflib",
+        "dulwich",
+        "isal",
+        "jsonschema",
+        "multipart",
+        "packaging",
+        "pathspec",
+        "requests",
+        "sqlite3",
+        "urllib3",
+        "yaml",
+    }
 )
 
 

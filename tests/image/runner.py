@@ -59,9 +59,7 @@ class Image:
 def default_inputs() -> dict[str, str]:
     """Return every input as the runner passes it when a workflow sets none."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    return {
-        name: str(declared.get("default", "")) for name, declared in action["inputs"].items()
-    }
+    return {name: str(declared.get("default", "")) for name, declared in action["inputs"].items()}
 
 
 def parse_file_command(text: str) -> dict[str, str]:
