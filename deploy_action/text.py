@@ -21,7 +21,7 @@ _SHORTEST_REDACTED: Final = 4
 def plain(text: str) -> str:
     """Return `text` without escape sequences and with every control character made visible.
 
-    Line breaks become line feeds and tabs stay. Characters that reorder or hide text (Unicode category
+    Line breaks become line feeds and tabs stay. Characters that reorder or hide text (category
     Cf, such as right-to-left overrides) are written as escapes; the joiners that emoji and several
     scripts need are kept.
     """

@@ -1,0 +1,160 @@
+"""What many tests share: a model on the disk, and the action run as the runner would run it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from deploy_action.run import Run
+from tests.scripted_server import ScriptedServer
+
+MANIFEST: Mapping[str, object] = {
+    "main_script": "./bot.py",
+    "python_version": "3.10",
+    "requirements": "./requirements.txt",
+    "working_directory": ".",
+    "ignore_files": ["price_caches"],
+    "backtest_args": {"to": "1y"},
+    "type": "strategy",
+}
+
+
+def write_model(directory: Path, **changes: object) -> Path:
+    """Write a model without faults; `changes` go into `blankly.json`, None removes a key."""
+    directory.mkdir(parents=True, exist_ok=True)
+    merged = {**MANIFEST, **changes}
+    manifest = {key: value for key, value in merged.items() if value is not None}
+    (directory / "blankly.json").write_text(json.dumps(manifest, indent=2))
+    (directory / "bot.py").write_text("import blankly\n\nprint(blankly)\n")
+    (directory / "requirements.txt").write_text("blankly\n")
+    (directory / "settings.json").write_text('{"settings": {}}\n')
+    (directory / "backtest.json").write_text('{"settings": {"GUI_output": false}}\n')
+    return directory
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, and all it left behind."""
+
+    code: int
+    log: str
+    outputs: Mapping[str, str]
+    summary: str
+
+    @property
+    def annotations(self) -> list[str]:
+        """Return the lines of the log that are errors, warnings or notices."""
+        kinds = ("::error", "::warning", "::notice")
+        return [line for line in self.log.splitlines() if line.startswith(kinds)]
+
+
+@dataclass(slots=True)
+class Runner:
+    """Stands in for the runner: its variables, its files, its directories."""
+
+    root: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the directories a runner mounts, and a model in the workspace."""
+        for name in ("workspace", "temp", "home"):
+            (self.root / name).mkdir()
+        write_model(self.workspace)
+        self.environ |= {
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "GITHUB_OUTPUT": str(self.root / "output"),
+            "GITHUB_STEP_SUMMARY": str(self.root / "summary.md"),
+            "GITHUB_SERVER_URL": "https://forge.example",
+            "GITHUB_REPOSITORY": "trader/models",
+            "GITHUB_SHA": "c0ffee" * 6 + "c0ff",
+            "GITHUB_WORKFLOW": "Deploy",
+            "GITHUB_RUN_NUMBER": "7",
+            "RUNNER_TEMP": str(self.root / "temp"),
+            "HOME": str(self.root / "home"),
+        }
+
+    @property
+    def workspace(self) -> Path:
+        """Return the directory with the checkout."""
+        return self.root / "workspace"
+
+    def on(self, event: str, payload: object) -> None:
+        """Let an event have triggered the run."""
+        path = self.root / "event.json"
+        path.write_text(json.dumps(payload))
+        self.environ |= {"GITHUB_EVENT_NAME": event, "GITHUB_EVENT_PATH": str(path)}
+
+    def variables(self, inputs: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a step with these inputs, `api_url` for `api-url`."""
+        named = {f"INPUT_{name.replace('_', '-').upper()}": value for name, value in inputs.items()}
+        return {**self.environ, **named}
+
+    def run(self, **inputs: str) -> Ended:
+        """Run the action in this process."""
+        for path in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+            Path(self.environ[path]).unlink(missing_ok=True)
+        stream = io.StringIO()
+        environ = self.variables(inputs)
+        code = Run(environ=environ, stream=stream, for_runner=True).main()
+        return self.ended(code, stream.getvalue())
+
+    def ended(self, code: int, log: str) -> Ended:
+        """Gather what a run left behind."""
+        summary = Path(self.environ["GITHUB_STEP_SUMMARY"])
+        return Ended(
+            code=code,
+            log=log,
+            outputs=read_outputs(Path(self.environ["GITHUB_OUTPUT"])),
+            summary=summary.read_text() if summary.exists() else "",
+        )
+
+
+def read_outputs(path: Path) -> dict[str, str]:
+    """Read a file of outputs as the runner does, which accepts nothing else."""
+    outputs: dict[str, str] = {}
+    lines = iter(path.read_text().split("\n") if path.exists() else [])
+    for line in lines:
+        name, equals, value = line.partition("=")
+        if equals and "<<" not in name:
+            outputs[name] = value
+        elif "<<" in line:
+            name, _, delimiter = line.partition("<<")
+            block = list(iter(lambda: next(lines), delimiter))
+            outputs[name] = "\n".join(block)
+        else:
+            assert not line, f"the runner refuses this line: {line!r}"
+    return outputs
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    """Return a runner with a model in its workspace."""
+    return Runner(tmp_path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Return the directory of a model without faults."""
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+    """Return a function that starts servers with a script; they stop with the test."""
+    started: list[ScriptedServer] = []
+
+    def start(script: Mapping[str, object] | None = None) -> ScriptedServer:
+        server = ScriptedServer(script)  # type: ignore[arg-type]  # a test writes any script
+        started.append(server.__enter__())
+        return server
+
+    yield start
+    for server in started:
+        server.__exit__()
