@@ -1,0 +1,290 @@
+"""What pip would make of a requirements file, without installing anything.
+
+It follows pip's own reader (`pip/_internal/req/req_file.py`): encodings by their byte-order mark,
+continuation lines, comments, options, and nested files. Lines are never shown: a URL may hold a
+password.
+"""
+
+from __future__ import annotations
+
+import codecs
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.manifest import MAX_FILE_BYTES, path_fault
+from deploy_action.selection import Selection
+
+_PACKAGE = "blankly"
+_MAX_PROBLEMS = 5
+_LONGEST_REQUIREMENT = 1000
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_DECLARED_ENCODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
+_COMMENT = re.compile(r"(?:^|\s+)#.*$")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_OPTION = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
+_URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
+_COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
+# What setuptools took for a version, and pip took before 24.1: `name>=1.*`, `name==1.0-final-2`.
+_LEGACY = re.compile(
+    rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$",
+)
+_NESTED = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
+_EDITABLE = frozenset({"-e", "--editable"})
+_OTHER_OPTIONS = frozenset(
+    {
+        "-f",
+        "-i",
+        "--extra-index-url",
+        "--find-links",
+        "--index-url",
+        "--no-binary",
+        "--no-index",
+        "--only-binary",
+        "--pre",
+        "--prefer-binary",
+        "--pypi-url",
+        "--require-hashes",
+        "--trusted-host",
+        "--use-feature",
+    }
+)
+
+
+def check_requirements(model_dir: Path, name: str, selection: Selection) -> tuple[Problem, ...]:
+    """Check a requirements file of the model and those it includes.
+
+    `name` is its POSIX path relative to the model, normalised; the file exists. Lines that pip
+    cannot read are errors; that nothing installs blankly is a warning.
+    """
+    reader = _Reader(model_dir, selection)
+    reader.read(name)
+    if not reader.problems and not reader.installs_anything:
+        return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
+    if not reader.problems and not reader.may_install_blankly:
+        return (_lacking(name, f"{name} does not name blankly, which the model needs."),)
+    return tuple(reader.problems)
+
+
+def _lacking(name: str, message: str) -> Problem:
+    hint = f"Add a line with {_PACKAGE}."
+    return Problem(message=message, hint=hint, severity=Severity.WARNING, path=name, line=1)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Follows a requirements file through those it includes, each once."""
+
+    model_dir: Path
+    selection: Selection
+    problems: list[Problem] = field(default_factory=list)
+    installs_anything: bool = False
+    may_install_blankly: bool = False
+    _seen: set[str] = field(default_factory=set)
+
+    def read(self, name: str) -> None:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        before = len(self.problems)
+        for number, line in _logical_lines(self._text(name)):
+            self._read_line(name, number, line)
+            if len(self.problems) - before >= _MAX_PROBLEMS:
+                message = f"There may be more lines in {name} that pip cannot read."
+                self._report(name, number, message, "Correct these first.", Severity.NOTICE)
+                return
+
+    def _report(
+        self,
+        name: str,
+        line: int,
+        message: str,
+        hint: str,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        self.problems.append(
+            Problem(message=message, hint=hint, severity=severity, path=name, line=line, column=1)
+        )
+
+    def _text(self, name: str) -> str:
+        """Decode a file as pip does; "" when that fails, which is reported."""
+        try:
+            with (self.model_dir / name).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            self._report(name, 1, f"{name} cannot be read: {error.strerror}.", "Make it readable.")
+            return ""
+        if len(data) > MAX_FILE_BYTES:
+            self._report(name, 1, f"{name} is larger than 1 MiB.", "Name the file that pip reads.")
+            return ""
+        return self._decode(name, data)
+
+    def _decode(self, name: str, data: bytes) -> str:
+        mark, encoding = _encoding(data)
+        try:
+            text = data[len(mark) :].decode(encoding)
+        except LookupError:
+            message = f"{name} declares an encoding that Python does not know."
+            self._report(name, 1, message, "Save it as UTF-8, without a declaration.")
+            return ""
+        except UnicodeError as error:
+            line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
+            self._report(
+                name, line, f"{name} is not valid {encoding.upper()}.", "Save it as UTF-8."
+            )
+            return ""
+        if "\0" in text:
+            message = f"{name} is not plain text: it may be UTF-16 without a byte-order mark."
+            self._report(name, 1, message, "Save it as UTF-8.")
+            return ""
+        return text
+
+    def _read_line(self, name: str, number: int, line: str) -> None:
+        if line.startswith("-"):
+            self._read_option(name, number, line)
+            return
+        self.installs_anything = True
+        requirement = _without_options(line)
+        if _VARIABLE.search(requirement) or _URL.match(requirement):
+            self.may_install_blankly = True
+        elif _looks_like_path(requirement):
+            self._read_path(name, number, requirement)
+        else:
+            self._read_requirement(name, number, requirement)
+
+    def _read_option(self, name: str, number: int, line: str) -> None:
+        match = _OPTION.match(line)
+        option, value = match.groups() if match else ("", "")
+        if option in _NESTED:
+            self._follow(name, number, option, value)
+        elif option in _EDITABLE:
+            self.installs_anything = self.may_install_blankly = True
+        elif option.startswith("--") and option not in _OTHER_OPTIONS:
+            message = f"pip may not know the option {option[:40]} in a requirements file."
+            self._report(name, number, message, "Check its spelling.", Severity.WARNING)
+        elif option not in _OTHER_OPTIONS:
+            hint = "Write one package a line, without a bullet before it."
+            self._report(name, number, "pip cannot read this line: it is no option.", hint)
+
+    def _follow(self, name: str, number: int, option: str, value: str) -> None:
+        """Read an included file; constraints only have to exist, for they install nothing."""
+        words = value.split()
+        written = words[0].strip("\"'") if words else ""
+        if _VARIABLE.search(written) or _URL.match(written):
+            self.installs_anything = self.may_install_blankly = True
+            return
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
+        fault = self._fault_of(written, target)
+        if fault:
+            hint = f"Correct the path after {option}, which is relative to this file."
+            self._report(
+                name, number, f"pip cannot read {written[:60] or 'this'}: it {fault}.", hint
+            )
+        elif _NESTED[option]:
+            self.read(target)
+
+    def _fault_of(self, written: str, target: str) -> str | None:
+        if not written:
+            return "names no file"
+        if fault := path_fault(written if written.startswith("/") else target):
+            return fault
+        if not _exists(self.model_dir / target):
+            return "does not exist"
+        return None if self.selection.includes(target) else "is not in the bundle"
+
+    def _read_path(self, name: str, number: int, requirement: str) -> None:
+        """Look for a path that pip would install from, relative to the model's root."""
+        path = re.split(r"[\[;]", requirement)[0].strip()
+        if path.startswith("/") or _exists(self.model_dir / path):
+            self.may_install_blankly = True
+            return
+        message = "pip cannot read this line: it takes it for a path, and there is no such file."
+        self._report(name, number, message, _hint_for(requirement))
+
+    def _read_requirement(self, name: str, number: int, requirement: str) -> None:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            package = Requirement(requirement[:_LONGEST_REQUIREMENT]).name
+        except (InvalidRequirement, RecursionError):
+            self._read_invalid(name, number, requirement)
+        else:
+            self.may_install_blankly |= _PACKAGE in package.lower()
+
+    def _read_invalid(self, name: str, number: int, requirement: str) -> None:
+        if _LEGACY.match(requirement[:_LONGEST_REQUIREMENT]):
+            self.may_install_blankly |= requirement.lower().startswith(_PACKAGE)
+            message = "pip reads this version up to pip 24.0 only: it is not as PEP 440 has it."
+            hint = "Write a version such as ==1.2.3 or >=1.2."
+            self._report(name, number, message, hint, Severity.WARNING)
+            return
+        message = "pip cannot read this line: it is no requirement."
+        self._report(name, number, message, _hint_for(requirement))
+
+
+def _encoding(data: bytes) -> tuple[bytes, str]:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return mark, encoding
+    for line in data.split(b"\n", 2)[:2]:
+        declared = _DECLARED_ENCODING.search(line) if line.startswith(b"#") else None
+        if declared:
+            return b"", declared.group(1).decode("ascii", "replace")
+    return b"", "utf-8"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):  # a line that is no path may be too long for one
+        return False
+    return True
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Give each line that says something, with the number of the first of those it joins."""
+    parts: list[str] = []
+    first = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first if parts else number
+        is_comment = _COMMENT.match(line) is not None
+        parts.append(f" {line}" if is_comment else line.rstrip("\\"))
+        if line.endswith("\\") and not is_comment:
+            continue
+        joined = _COMMENT.sub("", "".join(parts)).strip()
+        parts = []
+        if joined:
+            yield first, joined
+    if joined := "".join(parts).strip():
+        yield first, joined
+
+
+def _without_options(line: str) -> str:
+    """Cut what follows a requirement, such as `--hash=…`."""
+    return re.split(r"\s-", line, maxsplit=1)[0].strip()
+
+
+def _looks_like_path(requirement: str) -> bool:
+    before_url = requirement.split("@", 1)[0]
+    if " @" in requirement or not re.search(r"[/.]", before_url) or re.search(r"\s", requirement):
+        return False
+    return "/" in before_url or before_url.startswith(".") or bool(_ARCHIVE.search(before_url))
+
+
+def _hint_for(requirement: str) -> str:
+    words = requirement.lower().split()
+    if "install" in words[:4]:
+        return "Write the package alone, without the command that installs it."
+    if re.match(r"[\w.-]+\s*=\s*[\d.\"']", requirement):
+        return "Write two equals signs before a version: name==1.2.3."
+    return "Write one package a line, such as blankly, and # before what is a comment."
