@@ -54,7 +54,7 @@ def test_imports_point_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "module,line",
+    ("module", "line"),
     [
         ("errors.py", "from deploy_action import main"),
         ("github.py", "from deploy_action import api"),
@@ -101,7 +101,7 @@ def test_only_main_reads_the_environment_prints_or_exits() -> None:
 
 
 @pytest.mark.parametrize(
-    "source,name",
+    ("source", "name"),
     [
         ("import os\nx = os.environ['HOME']", "os.environ"),
         ("from os import environ", "environ"),

@@ -41,7 +41,7 @@ def run_pytest(folder: Path, *, require_all: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    "source,reason",
+    ("source", "reason"),
     [(SKIPPING_TEST, "no engine"), (SKIPPING_MODULE, "no browser")],
     ids=["a test", "a module"],
 )

@@ -42,7 +42,7 @@ def test_yaml_that_is_no_workflow_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "old,new,problem",
+    ("old", "new", "problem"),
     [
         ("api-url: local", "api_url: local", "the action has no input `api_url`"),
         ("@v1", "@main", "`uses: blankly-community/deploy-action@main` should be"),

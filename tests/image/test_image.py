@@ -102,8 +102,9 @@ def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
 
 def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
     """The annotation names the file from the repository's root, and nothing is sent."""
-    manifest = job.write("models/dip/blankly.json", '{\n  "main_script": "./bot.py",\n  oops\n}\n')
-    assert manifest.is_file()
+    job.write("models/dip/blankly.json", '{\n  "type": "strategy",\n  "python_version": 3.10\n}\n')
+    job.write("models/dip/bot.py", "import blankly\n")
+    job.write("models/dip/requirements.txt", "blankly\n")
 
     result = job.run({"model-path": "models/dip", "api-url": "local"}, "--network=none")
 
@@ -166,7 +167,7 @@ def silent_server() -> Iterator[tuple[str, threading.Event]]:
 
 
 @pytest.mark.parametrize(
-    "signal_number,exit_code",
+    ("signal_number", "exit_code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
     ids=["SIGINT", "SIGTERM"],
 )
@@ -178,7 +179,8 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
 ) -> None:
     """The runner allows 7.5 seconds after SIGINT; a request that hangs does not use them up."""
     url, asked = silent_server
-    process = job.start({"api-url": url, "token": secrets.token_hex(16)}, "--network=host")
+    inputs = {"api-url": url, "token": secrets.token_hex(16), "create-new": "true"}
+    process = job.start(inputs, "--network=host")
     if not asked.wait(timeout=10):
         process.kill()
         pytest.fail(f"no request came: {process.communicate()[0]}")
