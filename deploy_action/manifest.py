@@ -231,12 +231,10 @@ def _subdirectories(directory: Path) -> list[Path]:
 
 def _for_model_path(found: Path, model_dir: Path) -> str:
     """Write a directory as `model-path` takes it: relative to the workspace, if that is known."""
-    for base in (Path.cwd(), model_dir):
-        try:
-            return found.resolve().relative_to(base.resolve()).as_posix()
-        except ValueError:
-            continue
-    return str(found)
+    real = found.resolve()
+    workspace = Path.cwd()  # on the runner, and where else would a path on a terminal start
+    base = workspace if real.is_relative_to(workspace) else model_dir.resolve()
+    return real.relative_to(base).as_posix()
 
 
 def _misnamed(model_dir: Path) -> str | None:
@@ -487,11 +485,9 @@ def _schedule_fault(schedule: str) -> str | None:
     if len(fields) != _CRON_FIELDS:  # cronsim takes six as well, the first for seconds
         return f"has {len(fields)} fields, and a cron expression has five"
     try:
-        next(CronSim(schedule, datetime(2024, 1, 1, tzinfo=UTC)))
+        CronSim(schedule, datetime(2024, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         return f"is no cron expression ({str(error).lower()})"
-    except StopIteration:
-        return "never comes"
     return None
 
 
