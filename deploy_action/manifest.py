@@ -343,12 +343,13 @@ def _words(document: LocatedJson, path: _Path, error: ValidationError) -> tuple[
         return f"{name} {schema['errorMessage']}.", f'Add "{path[-1]}".'
     if error.validator == "minLength":
         return f"{name} is empty.", "Give it a value, or leave the key out."
-    must = schema.get("errorMessage") or _must(error)
+    must = str(schema.get("errorMessage") or _must(error))
     hint = "Correct the value, or leave the key out."
     if error.validator == "enum" and isinstance(found, str):
         nearest = _nearest(found, cast("list[str]", error.validator_value))
         hint = f'Did you mean "{nearest}"?' if nearest else hint
-    return f"{name} {must}{_not_what_is_there(path, found)}.", hint
+    instead = _not_what_is_there(path, found) if must.startswith("must") else ""
+    return f"{name} {must}{instead}.", hint
 
 
 def _unquoted_version(written: str) -> tuple[str, str]:
