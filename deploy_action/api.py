@@ -85,7 +85,7 @@ class Submission:
 
         The server requires `backtestingArgs` and reads `backtestArgs`: both hold the same.
         """
-        arguments = json.dumps(self.backtest_args, ensure_ascii=False, separators=(",", ":"))
+        arguments = json.dumps(self.backtest_args, separators=(",", ":"))
         return {
             **self.fields(),
             "backtestDescription": self.description,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-LONGEST_DESCRIPTION: Final = 2_000
+from deploy_action.text import LONGEST_DESCRIPTION, cut, tidy
+
 _SHORT_SHA_LENGTH: Final = 7
 # The key of the payload under which these events carry their `head_commit`.
 _HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "workflow_run"}
@@ -123,21 +123,6 @@ def _run_name(event: Event) -> str:
         return f"Commit {short_sha}" if short_sha else "Sent from a terminal"
     sha = f" ({short_sha})" if short_sha else ""
     return f"{event.workflow} run {event.run_number}{sha}"
-
-
-def tidy(text: str) -> str:
-    """Drop control characters other than newline and tab, trim, and cut at 2,000 code points.
-
-    A lone surrogate, which JSON can carry and UTF-8 cannot, becomes the replacement character.
-    """
-    kept = (char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
-    valid = "".join(kept).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return cut(valid.strip(), LONGEST_DESCRIPTION)
-
-
-def cut(text: str, length: int) -> str:
-    """Return `text` in at most `length` code points, the last one `…` where some are missing."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.bundle import Bundle, select_files, write_bundle
 from deploy_action.checkout import read_checked_out_commit
 from deploy_action.errors import InvalidInputError, Problem, Severity
-from deploy_action.event import Event, describe, tidy
+from deploy_action.event import Event, describe
 from deploy_action.manifest import MANIFEST_NAME, Manifest, load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
 from deploy_action.settings import Mode, Settings
@@ -170,7 +170,7 @@ class Preparation:
         record.schedule = manifest.schedule or "" if manifest.type == "screener" else ""
         record.commit = self.event.commit or (found.sha if (found := read_commit()) else "")
         record.commit_url = self.event.commit_url(record.commit)
-        record.description = tidy(settings.description or "") or describe(
+        record.description = settings.description or describe(
             self.event,
             lambda: found.message if (found := read_commit()) else None,
         )
@@ -231,7 +231,7 @@ class Preparation:
 
     def _check_python(self, manifest: Manifest) -> Problem | None:
         version = self.record.python_version
-        if not (self.settings.python_version or manifest.python_version):
+        if not self.settings.python_version and manifest.locate("python_version") is None:
             return Problem(
                 message="Neither `python_version` of `blankly.json` nor the input "
                 f"`python-version` says which Python the model needs: {version}, the package's "

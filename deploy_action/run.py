@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,10 @@ class Run:
             exit_code = exit_code_of(error)
         except OSError as error:
             self.record.problems.append(_system_problem(error))
+            exit_code = _REFUSED
+        except Exception as error:  # noqa: BLE001  # the outputs say `failed` on a bug, too
+            self.console.info("".join(traceback.format_exception(error)))
+            self.record.problems.append(_bug(error))
             exit_code = _REFUSED
         self._report()
         return exit_code
@@ -206,11 +211,13 @@ class Run:
         record = self.record
         prefix = "" if record.model_path in {"", "."} else f"{record.model_path}/"
         self.console.problem_prefix = prefix
-        for problem in record.problems:
-            self.console.problem(problem)
         document = build_summary(record)
         outputs = {name: self.console.redact(value) for name, value in record.outputs().items()}
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
+        if self.for_runner or summary_path:
+            # Elsewhere the summary that is printed below names them.
+            for problem in record.problems:
+                self.console.problem(problem)
         if output_path := self.environ.get("GITHUB_OUTPUT"):
             self._write(output_path, lambda path: github.write_outputs(path, outputs))
         if summary_path:
@@ -241,6 +248,13 @@ def exit_code_of(error: DeployActionError) -> int:
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED
+
+
+def _bug(error: Exception) -> Problem:
+    return Problem(
+        message=f"This is a bug in the action: {type(error).__name__}.",
+        hint="Please report it with the traceback in the log.",
+    )
 
 
 def _system_problem(error: OSError) -> Problem:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.text import LONGEST_DESCRIPTION, tidy
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
@@ -214,8 +215,10 @@ class _Parser:
             "app-url": _url,
             "project-id": _identifier,
             "model-id": _identifier,
-            "version-description": str,
-            "backtest-description": str,
+            "general-description": tidy,
+            "project-description": tidy,
+            "version-description": tidy,
+            "backtest-description": tidy,
             "python-version": _python_version,
             "backtest-args": _arguments,
             "ignore": lambda text: tuple(text.splitlines()),
@@ -282,7 +285,7 @@ class _BadValueError(Exception):
         self.hint = hint
 
 
-# Their spaces and line breaks are part of them; the descriptions are tidied where they are used.
+# Their spaces and line breaks are part of them.
 _KEEPS_SPACES: Final = frozenset({"ignore", "keys-json"})
 
 
@@ -315,8 +318,11 @@ def _boolean(text: str) -> bool:
 
 
 def _line(text: str) -> str:
-    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) and not text.isprintable():
-        raise _BadValueError("it takes one line of text without control characters.")
+    if tidy(text) != text or "\n" in text:
+        raise _BadValueError(
+            f"it takes one line of at most {LONGEST_DESCRIPTION} characters, none of them a "
+            "control character.",
+        )
     return text
 
 

@@ -16,6 +16,7 @@ _LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
 _COMMAND: Final = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 _OLD_COMMAND: Final = re.compile(r"##(?=\[)")
 _SHORTEST_REDACTED: Final = 4
+LONGEST_DESCRIPTION: Final = 2_000
 
 
 def plain(text: str) -> str:
@@ -58,3 +59,18 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST_REDACTED:
             text = text.replace(secret, "***")
     return text
+
+
+def tidy(text: str) -> str:
+    """Drop control characters other than newline and tab, trim, and cut at 2,000 code points.
+
+    A lone surrogate, which JSON can carry and UTF-8 cannot, becomes the replacement character.
+    """
+    kept = (char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
+    valid = "".join(kept).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return cut(valid.strip(), LONGEST_DESCRIPTION)
+
+
+def cut(text: str, length: int) -> str:
+    """Return `text` in at most `length` code points, the last one `…` where some are missing."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

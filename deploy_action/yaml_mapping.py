@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from deploy_action.located_json import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,9 +30,12 @@ def parse_mapping(text: str) -> Mapping[str, JsonValue]:
     Raises:
         NotAMappingError: if it is anything else.
     """
+    # JSON first: YAML would take neither its tabs nor its pairs of surrogates.
+    as_json = parse_json(text.encode("utf-8", "replace"))
+    if isinstance(as_json.value, dict) and not as_json.problems:
+        return as_json.value
     try:
-        # Indentation may be tabs in JSON, though not in YAML.
-        document = yaml.load(_TAB_INDENT.sub(_as_blanks, text), Loader=_CoreLoader)  # noqa: S506  # a SafeLoader
+        document = yaml.load(text, Loader=_CoreLoader)  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -40,13 +45,6 @@ def parse_mapping(text: str) -> Mapping[str, JsonValue]:
     if not isinstance(document, dict):
         raise NotAMappingError("it takes a mapping of argument names to values.")
     return cast("Mapping[str, JsonValue]", document)
-
-
-_TAB_INDENT = re.compile(r"^[ \t]*\t[ \t]*|(?<=[:,{\[])[ \t]*\t[ \t]*", re.MULTILINE)
-
-
-def _as_blanks(match: re.Match[str]) -> str:
-    return " " * len(match[0])
 
 
 def _first_line(error: Exception) -> str:
@@ -80,7 +78,7 @@ class _CoreLoader(yaml.SafeLoader):
         return mapping
 
     def construct_core_float(self, node: yaml.ScalarNode) -> float:
-        value = float(node.value.replace(".inf", "inf").replace(".nan", "nan").lower())
+        value = float(re.sub(r"\.(?=[in])", "", node.value.lower()))
         if not math.isfinite(value):
             raise yaml.MarkedYAMLError(
                 problem=f"{node.value} is no number JSON can hold", problem_mark=node.start_mark
