@@ -30,18 +30,21 @@ class Block(NamedTuple):
 
 def blocks(text: str) -> list[Block]:
     """Return the fenced blocks of a Markdown document."""
-    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)]
+    return [
+        Block(*found)
+        for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
 
 
 def prose(text: str) -> str:
     """Return a Markdown document without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def table(section: str) -> list[tuple[str, ...]]:
     """Return the cells of the first table under a heading of the README, its header left out."""
     body = README.partition(f"\n{section}\n")[2]
-    rows = re.search(r"(?:^\|.*\|\n)+", body, re.M)
+    rows = re.search(r"(?:^\|.*\|\n)+", body, re.MULTILINE)
     assert rows is not None, f"no table under {section}"
     cells = [
         tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1])
@@ -52,7 +55,7 @@ def table(section: str) -> list[tuple[str, ...]]:
 
 def slugs(text: str) -> set[str]:
     """Return the anchors that GitHub makes of a document's headings."""
-    headings = re.findall(r"^#+ (.+)$", prose(text), re.M)
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -109,9 +112,9 @@ def test_every_dependency_is_named_with_its_reason() -> None:
 def test_every_make_command_exists() -> None:
     """A command that is named can be typed."""
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    named = set(re.findall(r"(?:`|^\$ |^\| `)make ([a-z-]+)", text, re.M))
+    named = set(re.findall(r"(?:`|^\$ |^\| `)make ([a-z-]+)", text, re.MULTILINE))
 
     assert {"demo", "test"} <= named
     assert named <= targets
@@ -121,7 +124,9 @@ def test_every_flag_in_an_example_is_an_input(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
     """The commands of the README can be copied."""
-    commands = re.findall(r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.M)
+    commands = re.findall(
+        r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.MULTILINE
+    )
     flags = set(re.findall(r"--([a-z-]+)", " ".join(commands)))
 
     assert flags
@@ -129,7 +134,7 @@ def test_every_flag_in_an_example_is_an_input(
 
 
 @pytest.mark.parametrize(
-    "document,target",
+    ("document", "target"),
     [pytest.param(*link, id=f"{link[0].name}:{link[1]}") for link in relative_links()],
 )
 def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str) -> None:
