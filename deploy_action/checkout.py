@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploy_action.errors import DeployActionError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,7 +28,6 @@ def read_checked_out_commit(directory: Path) -> Commit | None:
     None without a checkout, before the first commit, and where the repository cannot be read: the
     description then comes from elsewhere, and a model needs no repository to be deployed.
     """
-    from dulwich.errors import NotGitRepository
     from dulwich.objects import Commit as StoredCommit
     from dulwich.repo import Repo
 
@@ -34,7 +35,9 @@ def read_checked_out_commit(directory: Path) -> Commit | None:
         with Repo.discover(str(directory)) as repository:
             sha = repository.head()
             commit = repository[sha]
-    except (NotGitRepository, KeyError, OSError, ValueError, AssertionError):
+    except DeployActionError:
+        raise  # the deadline or a signal, in the middle
+    except Exception:  # noqa: BLE001  # a damaged repository makes dulwich raise anything
         return None
     if not isinstance(commit, StoredCommit):
         return None
