@@ -139,7 +139,7 @@ class _Request(HTTPRequest):
         super().parse_request()
 
     def read_request_headers(self) -> bool:
-        if not super().read_request_headers():
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]  # partial stubs
             return False
         length: bytes = self.inheaders.get(b"Content-Length", b"0")
         if not length.isdigit() or (self.chunked_read and b"Content-Length" in self.inheaders):

@@ -1,0 +1,158 @@
+"""A client of the embedded platform, and the zips it uploads."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from deploy_action.platform.server import PlatformServer
+
+TIMEOUT = 30
+
+
+def make_bundle(**files: str | bytes) -> bytes:
+    """Return a bundle with a manifest and `files`, named below the model's directory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/blankly.json", '{"type": "strategy"}')
+        for name, content in files.items():
+            archive.writestr(f"model/{name}", content)
+    return buffer.getvalue()
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that the test moves."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        """Return the seconds since the epoch."""
+        return self.now
+
+
+@dataclass(slots=True)
+class Platform:
+    """A running platform, and a client of it that is signed in."""
+
+    server: PlatformServer
+    data: Path
+    refresh_token: str
+    clock: Clock
+    errors: list[str] = field(default_factory=list)
+    id_token: str = ""
+    user_id: str = ""
+
+    def sign_in(self) -> None:
+        """Exchange the refresh token."""
+        answer = requests.post(
+            f"{self.server.url}/auth/token",
+            data={"refreshToken": self.refresh_token},
+            timeout=TIMEOUT,
+        ).json()
+        self.id_token = answer["idToken"]
+        self.user_id = answer["data"]["user_id"]
+
+    def get(self, path: str) -> requests.Response:
+        """Send a GET."""
+        return requests.get(f"{self.server.url}{path}", headers=self.headers, timeout=TIMEOUT)
+
+    def post(self, path: str, **fields: str) -> requests.Response:
+        """Send a form."""
+        return requests.post(
+            f"{self.server.url}{path}", headers=self.headers, data=fields, timeout=TIMEOUT
+        )
+
+    def post_json(self, path: str, **fields: object) -> requests.Response:
+        """Send a JSON object."""
+        return requests.post(
+            f"{self.server.url}{path}", headers=self.headers, json=fields, timeout=TIMEOUT
+        )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the header every request but the token exchange carries."""
+        return {"token": self.id_token}
+
+    def create_model(self, model_type: str = "strategy") -> str:
+        """Return the id of a new model in the personal project."""
+        answer = self.post(
+            "/model/create-model",
+            projectId=self.user_id,
+            type=model_type,
+            name="Golden cross",
+            description="Buys",
+        )
+        model_id: str = answer.json()["modelId"]
+        return model_id
+
+    def deploy(
+        self, model_id: str | None, bundle: bytes | None = None, **changes: str | None
+    ) -> requests.Response:
+        """Deploy a bundle; a change to None leaves the field out."""
+        fields = {
+            "pythonVersion": "3.10",
+            "versionDescription": "Raise the stop",
+            "projectId": self.user_id,
+            "modelId": model_id,
+            "type": "strategy",
+            "plan": "nano",
+        }
+        return self._upload("/model/deploy", bundle, fields | changes)
+
+    def backtest(
+        self, model_id: str | None, bundle: bytes | None = None, **changes: str | None
+    ) -> requests.Response:
+        """Backtest a bundle; a change to None leaves the field out."""
+        fields = {
+            "pythonVersion": "3.10",
+            "backtestDescription": "Raise the stop",
+            "projectId": self.user_id,
+            "modelId": model_id,
+            "type": "strategy",
+            "plan": "nano",
+            "backtestArgs": '{"to": "1y"}',
+            "backtestingArgs": '{"to": "1y"}',
+        }
+        return self._upload("/model/backtest", bundle, fields | changes)
+
+    def _upload(
+        self, path: str, bundle: bytes | None, fields: Mapping[str, str | None]
+    ) -> requests.Response:
+        return requests.post(
+            f"{self.server.url}{path}",
+            headers=self.headers,
+            data={name: value for name, value in fields.items() if value is not None},
+            files={"model": ("model.zip", make_bundle() if bundle is None else bundle)},
+            timeout=TIMEOUT,
+        )
+
+    def versions(self, model_id: str) -> list[dict[str, object]]:
+        """Return the deployed versions of a model in the personal project."""
+        document = self.details(model_id)
+        found: list[dict[str, object]] = document["versions"]  # type: ignore[assignment]  # JSON
+        return found
+
+    def backtests(self, model_id: str) -> list[dict[str, object]]:
+        """Return the backtests of a model in the personal project."""
+        document = self.details(model_id)
+        found: list[dict[str, object]] = document["backtests"]  # type: ignore[assignment]  # JSON
+        return found
+
+    def details(self, model_id: str) -> dict[str, object]:
+        """Return the document of a model in the personal project."""
+        answer = self.post("/model/details", projectId=self.user_id, modelId=model_id)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, object] = answer.json()
+        return document
+
+    def left_behind(self) -> list[str]:
+        """Return the names of all files of uploads in the data directory."""
+        return sorted(
+            path.name for name in ("incoming", "bundles") for path in (self.data / name).iterdir()
+        )

@@ -1,0 +1,60 @@
+"""Running platforms."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy_action.platform.server import PlatformServer
+from tests.platform.client import Clock, Platform
+
+StartPlatform = Callable[..., Platform]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
+    """Return what starts platforms, on one data directory unless it is told another."""
+    refresh_token = secrets.token_hex(16)
+    with ExitStack() as stack:
+
+        def start(*, strict: bool = True, data: Path = tmp_path / "data") -> Platform:
+            errors: list[str] = []
+            server = PlatformServer(
+                data,
+                refresh_token=refresh_token,
+                strict=strict,
+                clock=clock,
+                on_error=errors.append,
+            )
+            stack.enter_context(server)
+            platform = Platform(server, data, refresh_token, clock, errors)
+            platform.sign_in()
+            return platform
+
+        yield start
+
+
+@pytest.fixture
+def platform(start_platform: StartPlatform) -> Iterator[Platform]:
+    """Return a strict platform; no request of the test may have failed inside."""
+    running = start_platform()
+    yield running
+    assert running.errors == []
+
+
+@pytest.fixture
+def lenient(start_platform: StartPlatform) -> Iterator[Platform]:
+    """Return a platform that makes what is named; no request may have failed inside."""
+    running = start_platform(strict=False)
+    yield running
+    assert running.errors == []
