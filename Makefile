@@ -50,6 +50,7 @@ image: ## the action's image, with docker or podman, whichever works
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 
+# What is locked stays as it is where it still fits; LOCK_ARGS=--upgrade takes the newest of all.
 lock: setup ## the lock files anew, from pyproject.toml and package.json
 	$(UV_LOCK) $(LOCK_ARGS) pyproject.toml --output-file requirements.lock
 	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements.lock pyproject.toml --group dev --output-file requirements-dev.lock

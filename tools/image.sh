@@ -82,11 +82,14 @@ engine) engine ;;
 base) ensure_base ;;
 build)
     tag=${2:?a tag for the image}
-    if [[ $(engine) == docker ]]; then
+    engine=$(engine)
+    if [[ $engine == docker ]]; then
         docker build --tag "$tag" .
     else
         build_with_podman "$tag"
     fi
+    bytes=$("$engine" image inspect --format '{{.Size}}' "$tag")
+    echo "$tag: $((bytes / 1000000)) MB"
     ;;
 *) fail "usage: tools/image.sh engine | base | build TAG" ;;
 esac
