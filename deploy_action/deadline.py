@@ -22,6 +22,11 @@ class Deadline:
         """Return the deadline `minutes` from now."""
         return cls(minutes=minutes, at=clock() + minutes * 60, clock=clock)
 
+    @property
+    def has_passed(self) -> bool:
+        """Whether no time is left."""
+        return self.clock() >= self.at
+
     def remaining(self) -> float:
         """Return the seconds left, above 0.
 

@@ -30,11 +30,11 @@ UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.5
+_LONGEST_REASON: Final = 200
 _LARGEST_ANSWER: Final = 16 * 1024 * 1024
 # Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
 _BLOCK_SIZE: Final = 128 * 1024
 
-_UNAUTHORIZED: Final = 401
 # With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
 _NOT_ACTED_ON: Final = frozenset({429, 503})
 _PASSING: Final = _NOT_ACTED_ON | {500, 502, 504}
@@ -113,9 +113,14 @@ class Transport:
         """
         if self._kept is None:
             self._kept = self._new_session()
-        request = _Request(self._kept, method, path, token, READ_TIMEOUT, is_safe=True)
-        errors = (NotConnectedError, BrokenExchangeError)
-        return self._repeat(lambda: self._send(request, fields), _PASSING, errors)
+        session = self._kept
+
+        def attempt() -> Answer:
+            with FormBody(fields) as body:
+                request = _Request(session, method, path, token, READ_TIMEOUT, body, is_safe=True)
+                return self._send(request)
+
+        return self._repeat(attempt, _PASSING, (NotConnectedError, BrokenExchangeError))
 
     def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
         """Post what must not be done twice: repeated only where the server cannot have acted.
@@ -125,8 +130,8 @@ class Transport:
         """
 
         def attempt() -> Answer:
-            with closing(self._new_session()) as session:
-                return self._send(_Request(session, "POST", path, token, READ_TIMEOUT), fields)
+            with closing(self._new_session()) as session, FormBody(fields) as body:
+                return self._send(_Request(session, "POST", path, token, READ_TIMEOUT, body))
 
         return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
 
@@ -137,8 +142,9 @@ class Transport:
             # A connection that idled while the bundle was packed may be dead, and then nobody
             # could tell whether the server acted. A new one is either made or not.
             with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
-                request = _Request(session, "POST", path, token, UPLOAD_ANSWER_TIMEOUT)
-                return self._send(request, body)
+                return self._send(
+                    _Request(session, "POST", path, token, UPLOAD_ANSWER_TIMEOUT, body)
+                )
 
         return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
 
@@ -177,7 +183,7 @@ class Transport:
         self.pause(seconds)
 
     def _new_session(self) -> requests.Session:
-        """Return a session that takes proxies from the environment, and nothing else from it."""
+        """Return a session that takes proxies and a CA bundle from the environment, no more."""
         import requests
 
         session = requests.Session()
@@ -189,18 +195,17 @@ class Transport:
             session.mount(scheme, _new_adapter())
         return session
 
-    def _send(self, request: _Request, content: Mapping[str, str] | MultipartBody) -> Answer:
-        body = content if isinstance(content, MultipartBody) else None
+    def _send(self, request: _Request) -> Answer:
         headers = {"token": request.token} if request.token else {}
-        if body is not None:
-            headers["Content-Type"] = body.content_type
+        if request.body:
+            headers["Content-Type"] = request.body.content_type
         left = self.deadline.remaining()
         try:
             response = request.session.request(
                 request.method,
                 f"{self.base_url}{request.path}",
-                # A form without fields would be sent without its type.
-                data=content or None,
+                # An empty stream would be sent as one of unknown length.
+                data=request.body or None,
                 headers=headers,
                 timeout=(min(CONNECT_TIMEOUT, left), min(request.read_timeout, left)),
                 allow_redirects=False,
@@ -209,25 +214,26 @@ class Transport:
             with closing(response):
                 return _read_answer(response, self.deadline)
         except DeployActionError as error:
-            # The deadline or a signal, raised in the middle. An upload whose first block was not
-            # asked for had no connection yet.
-            error.may_have_acted = not request.is_safe and (body is None or body.is_started)
+            # The deadline or a signal, raised in the middle.
+            error.may_have_acted = request.may_have_acted
             raise
         except _library_errors() as error:
             raise self._translate(error, request) from error
 
     def _translate(self, error: Exception, request: _Request) -> RefusedError:
-        if _is_hopeless(error):
-            return NotConnectedError(self._unreachable(error), is_hopeless=True)
-        if _never_connected(error):
-            return NotConnectedError(self._unreachable(error))
+        if self.deadline.has_passed:
+            late = self.deadline.error()
+            late.may_have_acted = request.may_have_acted
+            return late
+        if not request.is_on_its_way(error):
+            return NotConnectedError(self._unreachable(error), is_hopeless=_is_hopeless(error))
         return BrokenExchangeError(
             Problem(
-                message=f"The exchange with {self.base_url} broke off before the answer was there: "
-                f"{_root_cause(error)}.",
+                message=f"The exchange with {self.base_url} at `{request.method} {request.path}` "
+                f"broke off before the answer was there: {_explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
-            may_have_acted=not request.is_safe,
+            may_have_acted=request.may_have_acted,
         )
 
     def _unreachable(self, error: Exception) -> Problem:
@@ -238,7 +244,7 @@ class Transport:
                 "your own and name it in `api-url`, or use the one embedded here with "
                 "`api-url: local`."
             )
-        reason = _root_cause(error)
+        reason = _explain(error)
         return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
 
 
@@ -249,7 +255,22 @@ class _Request:
     path: str
     token: str = field(repr=False)
     read_timeout: float
+    body: FormBody | MultipartBody
     is_safe: bool = False
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Tell whether the server may have done what must not be done twice."""
+        return not self.is_safe and self.body.is_started
+
+    def is_on_its_way(self, error: Exception) -> bool:
+        """Tell whether the server may know of the request when `error` ended it.
+
+        What the libraries raise does not tell: they also call it a failure to connect to a proxy
+        when the proxy hangs up after it took the whole request. A body that nobody has read from
+        is proof; a request without one only reads, and there the error will do.
+        """
+        return self.body.is_started if self.body else not _never_connected(error)
 
 
 def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -270,11 +291,12 @@ def _new_adapter() -> requests.adapters.HTTPAdapter:
 
 def _read_answer(response: requests.Response, deadline: Deadline) -> Answer:
     body = bytearray()
-    for block in response.iter_content(64 * 1024):
+    # Of a trickle this returns each drop, where a read of a whole block would outlast the deadline.
+    while block := response.raw.read1(_BLOCK_SIZE, decode_content=True):
         body += block
         deadline.remaining()
         if len(body) > _LARGEST_ANSWER:
-            raise OSError(f"the answer is larger than {_LARGEST_ANSWER} bytes")
+            raise _UnusableAnswerError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
     return Answer(
         status=response.status_code,
         body=bytes(body),
@@ -283,11 +305,16 @@ def _read_answer(response: requests.Response, deadline: Deadline) -> Answer:
     )
 
 
+class _UnusableAnswerError(OSError):
+    """What came back is none of the server's answers; the message ends a sentence."""
+
+
 def _seconds(retry_after: str) -> float:
     """Return the seconds a `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3)."""
     from email.utils import parsedate_to_datetime
 
-    if retry_after.strip().isdecimal():
+    retry_after = retry_after.strip()
+    if retry_after.isdecimal():
         return float(retry_after[:9])
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
@@ -303,14 +330,15 @@ def _library_errors() -> tuple[type[Exception], ...]:
 
 
 def _is_hopeless(error: BaseException) -> bool:
-    """Tell whether no try will get a connection: the address or the certificate is no good."""
+    """Tell whether no try will get a connection: the address or the TLS behind it is no good."""
     import ssl
 
     import requests
     from urllib3.exceptions import LocationParseError
 
-    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLCertVerificationError)
-    return any(isinstance(cause, kinds) for cause in _causes(error))
+    lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLError)
+    return any(isinstance(cause, kinds) and not isinstance(cause, lost) for cause in _causes(error))
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -334,11 +362,79 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         pending += [one for one in wrapped if isinstance(one, BaseException)]
 
 
-def _root_cause(error: BaseException) -> str:
-    """Return the innermost reason as one line: `Connection refused` rather than three classes."""
-    *_, cause = _causes(error)
-    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return " ".join(str(text).split()).rstrip(".") or type(cause).__name__
+def _explain(error: BaseException) -> str:
+    """Return the reason in words that end a sentence, with the system's own in brackets."""
+    import http.client
+    import socket
+    import ssl
+
+    from urllib3.exceptions import ConnectTimeoutError, DecodeError
+
+    # The first that fits, in the order in which one kind is a case of another.
+    explanations: tuple[tuple[type[BaseException], str], ...] = (
+        (_UnusableAnswerError, "{}"),
+        (socket.gaierror, "there is no address for that host name ({})"),
+        (ConnectionRefusedError, "nothing listens there ({})"),
+        (ConnectTimeoutError, "no connection came about in time"),
+        (ssl.SSLCertVerificationError, "its certificate is not trusted ({})"),
+        (ssl.SSLEOFError, "the connection was closed in the middle of TLS"),
+        (ssl.SSLError, "it does not speak TLS as it should, if it speaks TLS at all ({})"),
+        (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+        (http.client.IncompleteRead, "the answer ends too early"),
+        (http.client.HTTPException, "what came back is not HTTP"),
+        (DecodeError, "the answer is not compressed in the way it says"),
+        (TimeoutError, "nothing came or went for too long ({})"),
+        (ConnectionError, "the connection was cut ({})"),
+    )
+    causes = list(_causes(error))
+    for kind, explanation in explanations:
+        for cause in causes:
+            if isinstance(cause, kind):
+                return explanation.format(_words_of(cause))
+    return _words_of(causes[-1])
+
+
+def _words_of(error: BaseException) -> str:
+    """Return what an error says as one line: `Connection refused` rather than three classes."""
+    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
+    words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
+    return words or type(error).__name__
+
+
+class FormBody:
+    """A form of text fields, URL-encoded; `is_started` tells whether any of it was sent."""
+
+    content_type: Final = "application/x-www-form-urlencoded"
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        """Encode the fields."""
+        from urllib.parse import urlencode
+
+        encoded = urlencode(fields).encode()
+        self.is_started = False
+        self._length = len(encoded)
+        self._stream = io.BytesIO(encoded)
+
+    def __enter__(self) -> Self:
+        """Return the body itself."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+    def __len__(self) -> int:
+        """Return the length in bytes."""
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the blocks, as `MultipartBody` does."""
+        return iter(lambda: self.read(_BLOCK_SIZE), b"")
+
+    def read(self, size: int) -> bytes:
+        """Return the next block of at most `size` bytes, empty at the end."""
+        self.is_started = True
+        return self._stream.read(size)
 
 
 class MultipartBody:
