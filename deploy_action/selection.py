@@ -18,8 +18,8 @@ from deploy_action.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 _MANIFEST: Final = "blankly.json"
 _NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
-# Directory links can fan out: twenty levels of two links each are a million files. Nobody means that.
-_MOST_LINKED_ENTRIES: Final = 100_000
+# Directory links can fan out: twenty levels of two links each are a million directories.
+_MOST_FOLLOWED: Final = 1_000
 _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -103,7 +103,7 @@ class _Walk:
     _folders: list[_Folder] = field(default_factory=list)
     _environments: dict[str, bool] = field(default_factory=dict)
     _ignored_manifest: IgnoreRule | None = None
-    _linked: int = 0
+    _followed: int = 0
 
     def run(self) -> None:
         self._root = str(self.root)
@@ -175,13 +175,11 @@ class _Walk:
         elif child.is_dir(follow_symlinks=False):
             self._folders.append(_Folder(real, name + "/", folder.trail))
         else:
-            self._add_file(real, name, child.stat(follow_symlinks=False), linked=bool(folder.trail))
+            self._add_file(real, name, child.stat(follow_symlinks=False))
 
-    def _add_file(self, real: str, name: str, status: os.stat_result, *, linked: bool) -> None:
+    def _add_file(self, real: str, name: str, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             self.problems.append(_special_file(name, status.st_mode))
-            return
-        if linked and self._too_many_linked(name):
             return
         if not os.access(real, os.R_OK):
             self.problems.append(_unreadable(name, "permission denied"))
@@ -201,18 +199,18 @@ class _Walk:
         elif self._is_never_packed(target):
             self.problems.append(_link_to_excluded(name, written))
         elif not os.path.isdir(target):
-            self._add_file(target, name, os.stat(target, follow_symlinks=False), linked=True)
+            self._add_file(target, name, os.stat(target, follow_symlinks=False))
         elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
             self.problems.append(_link_cycle(name, written))
-        elif not self._too_many_linked(name):
-            trail = (*folder.trail, folder.real)
-            self._folders.append(_Folder(target, name + "/", trail))
+        else:
+            self._follow(folder, target, name)
 
-    def _too_many_linked(self, name: str) -> bool:
-        self._linked += 1
-        if self._linked == _MOST_LINKED_ENTRIES + 1:
+    def _follow(self, folder: _Folder, target: str, name: str) -> None:
+        self._followed += 1
+        if self._followed <= _MOST_FOLLOWED:
+            self._folders.append(_Folder(target, name + "/", (*folder.trail, folder.real)))
+        elif self._followed == _MOST_FOLLOWED + 1:
             self.problems.append(_links_multiply(name))
-        return self._linked > _MOST_LINKED_ENTRIES
 
     def _is_never_packed(self, target: str) -> bool:
         """Tell whether a real path in the model lies in something that is always left out."""
@@ -370,7 +368,8 @@ def _link_cycle(name: str, written: str) -> Problem:
 
 def _links_multiply(name: str) -> Problem:
     return Problem(
-        message=f"Links bring in more than {_MOST_LINKED_ENTRIES:,} entries, the latest {_shown(name)}.",
+        message=f"More than {_MOST_FOLLOWED:,} links to directories lead to one another; "
+        f"{_shown(name)} was not followed.",
         hint="Remove links to directories that contain links to directories, or ignore them.",
         path=_shown(name),
     )
