@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.settings import HOSTED_API_URL
+from deploy_action.text import redacted
 from deploy_action.transport import BrokenExchangeError
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
     from deploy_action.transport import Answer, Transport, Upload
 
-_OK: Final = frozenset({200, 201, 202})
+_SIGN_IN: Final = "POST /auth/token"
 _UNAUTHORIZED: Final = 401
 _TOO_LARGE: Final = 413
 _ROUTE_MISSING: Final = frozenset({404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SEE_OTHER: Final = 303
+# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
+_BUSY: Final = frozenset({429, 503})
 _LONGEST_QUOTE: Final = 300
+_LONGEST_ID: Final = 200
+# A secret may lie on this edge; but it is far from the part that is quoted.
+_LONGEST_PAGE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ class DeploymentApi:
     on_secret: Callable[[str], None] = field(repr=False)
     _id_token: str = field(default="", init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
+    _secrets: list[str] = field(default_factory=list, init=False, repr=False)
 
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which lives one hour."""
@@ -128,16 +136,17 @@ class DeploymentApi:
             raise RefusedError(
                 Problem(
                     message=f"{self._server} does not accept the token "
-                    f"(`POST /auth/token` answered {answer.status}).",
+                    f"(`{_SIGN_IN}` answered {answer.status}).",
                     hint="Sign in again with `blankly-deploy login`, and update the secret that "
                     "the workflow passes as `token`.",
                 ),
             )
-        body = self._object(answer, "POST /auth/token")
+        body = self._object(answer, _SIGN_IN)
         token = body.get("idToken")
-        if not isinstance(token, str) or not token.strip() or not token.isascii():
-            raise self._unexpected(answer, "POST /auth/token", "it has no idToken")
+        if not isinstance(token, str) or not _fits_a_header(token):
+            raise self._unexpected(answer, _SIGN_IN, "it has no idToken")
         self.on_secret(token)
+        self._secrets.append(token)
         self._id_token = token
         data = body.get("data")
         self._user_id = _identifier(data, "user_id") or _identifier(
@@ -288,52 +297,73 @@ class DeploymentApi:
     def _json(self, answer: Answer, route: str, *, is_change: bool = False) -> object:
         """Return the body of a good answer; a 200 may carry an `error` all the same."""
         body = _parse(answer)
-        reason = _string(body, "error", "message") if isinstance(body, dict) else ""
-        if answer.status in _OK and body is not None:
-            if isinstance(body, dict) and "error" in body:
-                raise self._refused(answer, route, reason or "an error without a text")
+        said = body.get("error") if isinstance(body, dict) else None
+        if answer.is_good and body is not None:
+            # Some servers send `error` on success, too, and empty.
+            if said:
+                raise self._refused(answer, route)
             return body
-        if (answer.status in _ROUTE_MISSING and not reason) or (
-            answer.status in _OK and _is_html(answer)
-        ):
-            # Some servers answer every unknown path with the page of their web application.
-            raise RouteMissingError(self._no_such_route(answer, route), may_have_acted=is_change)
+        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and _is_html(answer)):
+            # A server may answer every unknown path with the page of its web application; yet
+            # such a page does not prove that nothing was done.
+            doubtful = is_change and answer.is_good
+            raise RouteMissingError(self._no_such_route(answer, route), may_have_acted=doubtful)
         if answer.status in _REDIRECTS:
-            raise RefusedError(self._moved(answer, route))
-        if 400 <= answer.status < 500:  # noqa: PLR2004  # the class of statuses
-            raise self._refused(answer, route, reason or _quote(answer))
-        raise self._unexpected(answer, route, reason or "it is not JSON", is_change=is_change)
+            # "See other" is what a server may say when it has acted (RFC 9110, 15.4.4).
+            doubtful = is_change and answer.status == _SEE_OTHER
+            raise RefusedError(self._moved(answer, route), may_have_acted=doubtful)
+        if 400 <= answer.status < 500 or answer.status in _BUSY:  # noqa: PLR2004  # the class of statuses
+            raise self._refused(answer, route)
+        raise self._unexpected(answer, route, "it is not JSON", is_change=is_change)
 
-    def _refused(self, answer: Answer, route: str, reason: str) -> RefusedError:
-        hint = _HINTS.get(reason.strip(), "Correct what the server names, and run it again.")
+    def _refused(self, answer: Answer, route: str) -> RefusedError:
+        reason = self._reason(answer)
+        hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
         if answer.status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
+        elif answer.status in _BUSY:
+            hint = "The server is busy or being worked on: run the workflow again later."
         return RefusedError(
             Problem(
-                message=f"{self._server} refused `{route}` ({answer.status}): {_clip(reason)}",
+                message=f"{self._server} refused `{route}` ({answer.status}): "
+                f"{reason or 'it does not say why'}",
                 hint=hint,
             ),
         )
 
     def _unexpected(
-        self, answer: Answer, route: str, reason: str, *, is_change: bool = False
+        self, answer: Answer, route: str, flaw: str, *, is_change: bool = False
     ) -> BrokenExchangeError:
-        if answer.status in _OK:
-            message = f"The answer of {self._server} to `{route}` cannot be used: {_clip(reason)}."
+        """Return the failure for an answer that leaves open what the server did.
+
+        What answers a sign-in is not quoted: it may hold an idToken that nobody recognised.
+        """
+        reason = "" if route == _SIGN_IN else self._reason(answer)
+        if answer.is_good:
+            message = f"The answer of {self._server} to `{route}` cannot be used: {flaw}."
+            message += f" It begins: {reason}" if reason else ""
+            hint = self._no_api_hint()
         else:
-            message = f"{self._server} failed at `{route}` ({answer.status}): {_clip(reason)}."
-        if quote := _quote(answer):
-            message += f" It begins: {quote}"
-        return BrokenExchangeError(
-            Problem(message=message, hint=self._no_api_hint()),
-            may_have_acted=is_change,
-        )
+            message = f"{self._server} failed at `{route}` ({answer.status})"
+            message += f": {reason}" if reason else ", and does not say why."
+            hint = "Look at the server's log for the reason."
+        return BrokenExchangeError(Problem(message=message, hint=hint), may_have_acted=is_change)
+
+    def _reason(self, answer: Answer) -> str:
+        """Return what an answer says, as one line: its `error`, else how its text begins.
+
+        A secret that the server repeats goes first: cut in the middle, it would not be recognised
+        by those who hide it later.
+        """
+        body = _parse(answer)
+        text = _string(body, "error", "message") or _text(answer)
+        return _clip(redacted(text, [self.refresh_token, *self._secrets]))
 
     def _no_such_route(self, answer: Answer, route: str) -> Problem:
-        return Problem(
-            message=f"{self._server} has no `{route}` ({answer.status}).",
-            hint=self._no_api_hint(),
-        )
+        what = f"has no `{route}` ({answer.status})"
+        if answer.is_good:
+            what = f"answers `{route}` with a web page, as if it had no such route"
+        return Problem(message=f"{self._server} {what}.", hint=self._no_api_hint())
 
     def _moved(self, answer: Answer, route: str) -> Problem:
         return Problem(
@@ -385,10 +415,20 @@ def _identifier(value: object, *names: str) -> str | None:
     for name in names:
         identifier = members.get(name)
         if isinstance(identifier, int) and not isinstance(identifier, bool):
-            return str(identifier)
-        if isinstance(identifier, str) and identifier.strip() and identifier.isprintable():
+            identifier = str(identifier)
+        if (
+            isinstance(identifier, str)
+            and identifier.strip()
+            and identifier.isprintable()
+            and len(identifier) <= _LONGEST_ID
+        ):
             return identifier
     return None
+
+
+def _fits_a_header(token: str) -> bool:
+    """Tell whether a token can be sent: what cannot would be quoted in the library's error."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def _claims(token: str) -> object:
@@ -407,12 +447,12 @@ def _claims(token: str) -> object:
         return None
 
 
-def _quote(answer: Answer) -> str:
-    """Return the beginning of a body as one line of plain text."""
+def _text(answer: Answer) -> str:
+    """Return a body as text, without the tags, scripts and styles of a web page."""
     import re
 
-    text = answer.body[: 8 * _LONGEST_QUOTE].decode("utf-8", "replace")
-    return _clip(re.sub(r"(?s)<(style|script).*?(</\1>|$)|<[^>]*>", " ", text))
+    text = answer.body[:_LONGEST_PAGE].decode("utf-8", "replace")
+    return re.sub(r"(?s)<(style|script)\b.*?(</\1>|$)|<[^<>]*>", " ", text)
 
 
 def _clip(text: str) -> str:

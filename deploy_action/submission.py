@@ -15,6 +15,7 @@ from urllib.parse import quote
 from deploy_action.api import DeploymentApi, Model, Submission
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.settings import Mode, Settings
+from deploy_action.text import cut, one_line
 from deploy_action.transport import Upload
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
 _RESULT_NAMES: Final = {Mode.DEPLOY: "version", Mode.BACKTEST: "backtest"}
 _MOST_NAMED: Final = 10
+_LONGEST_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,7 @@ class Submitter:
         """Upload the bundle with `call`, once."""
         result = _RESULT_NAMES[self.settings.mode]
         with self._doubting(f"the new {result}", "a second upload makes a second one"):
-            upload = Upload(self.model.bundle.path, on_progress)
-            accepted = call(submission, upload)
+            accepted = call(submission, Upload(self.model.bundle.path, on_progress))
         self.record.version_id = accepted.version_id or ""
         self.record.backtest_id = accepted.backtest_id or ""
         if submission.model_id is None and accepted.model_id:
@@ -154,8 +155,8 @@ class Submitter:
     def _other_type(self, model: Model) -> RefusedError:
         return RefusedError(
             Problem(
-                message=f"The model named `{model.name}` is a {model.type} on the server, and "
-                f"`blankly.json` says {self.model.manifest.type}.",
+                message=f"The model named `{model.name}` is a {_shown(model.type)} on the server, "
+                f"and `blankly.json` says {self.model.manifest.type}.",
                 hint="Correct `type` in `blankly.json`, or give the new model another name with "
                 "`model-name`.",
             ),
@@ -226,7 +227,8 @@ class Submitter:
                 first, *others = error.problems
                 doubt = replace(
                     first,
-                    message=f"{first.message} Whether {what} exists is not known.",
+                    message=f"{first.message.removesuffix('.')}. It is not known whether {what} "
+                    "was made: it may or may not exist.",
                     hint=f"Look at {place} before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
@@ -246,6 +248,11 @@ def _enumerate(names: Sequence[str]) -> str:
     """List names for a message, the first ten of them."""
     if not names:
         return "none"
-    shown = ", ".join(f"`{name}`" for name in names[:_MOST_NAMED])
+    shown = ", ".join(f"`{_shown(name)}`" for name in names[:_MOST_NAMED])
     left = len(names) - _MOST_NAMED
     return f"{shown} and {left} more" if left > 0 else shown
+
+
+def _shown(name: str) -> str:
+    """Return what a server calls something, short and as one line."""
+    return cut(one_line(name), _LONGEST_NAME)

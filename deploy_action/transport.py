@@ -49,6 +49,11 @@ class Answer:
     retry_after: float = 0.0
     location: str = ""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether the status says success."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # the class of statuses
+
     def json(self) -> object:
         """Return the parsed body.
 
