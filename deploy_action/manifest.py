@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "blankly.json"
 PATH_KEYS = ("main_script", "requirements", "working_directory")
 SECRET_KEYS = ("api_key", "api_pass")
-# What the original server had an image for; a self-hosted one may have others.
-ORIGINAL_PYTHON_VERSIONS = ("3.7", "3.8", "3.9", "3.10")
-
 # The defaults of the package (blankly 1.18, default_deploy_settings in utils/utils.py).
 DEFAULT_PATHS = {
     "main_script": "./bot.py",
     "requirements": "./requirements.txt",
     "working_directory": ".",
 }
-DEFAULT_PYTHON_VERSION = "3.7"
 _DEFAULT_IGNORE_FILES = ("price_caches", ".git", ".idea", ".vscode")
 _DEFAULT_BACKTEST_ARGS: Mapping[str, JsonValue] = {"to": "1y"}
 
@@ -103,7 +99,7 @@ def load_manifest(model_dir: Path) -> tuple[Manifest | None, tuple[Problem, ...]
 
     Beside errors there is still a manifest where they leave open neither what the model's files
     are nor what to ignore, so that the files can be checked in the same run. A missing
-    `python_version` is no problem here: see `check_python_version`.
+    `python_version` is no problem here: an input may supply it.
     """
     data, problem = _read(model_dir)
     if problem:
@@ -117,32 +113,6 @@ def load_manifest(model_dir: Path) -> tuple[Manifest | None, tuple[Problem, ...]
     elif document.readable and not problems:
         problems.append(_wrong_file(document))
     return manifest, _in_order(problems)
-
-
-def check_python_version(manifest: Manifest, *, override: str | None = None) -> tuple[Problem, ...]:
-    """Warn when no Python version is known, or one the original server has no image for.
-
-    `override` is the `python-version` input. Callers that run the model themselves need only the
-    first warning, and tell it by the version being unknown.
-    """
-    version = override or manifest.python_version
-    place = manifest.locate("python_version")
-    if version is None:
-        # Present but unusable: that has been reported as an error.
-        return () if place else (_missing_python_version(manifest),)
-    if version in ORIGINAL_PYTHON_VERSIONS:
-        return ()
-    line, column = (None, None) if override or not place else place
-    problem = Problem(
-        message=f"The original server has no image for Python {_cut(version)}: it has "
-        f"{', '.join(ORIGINAL_PYTHON_VERSIONS)}. A self-hosted one may have it.",
-        hint="Make sure that your server has it, or choose one of these.",
-        severity=Severity.WARNING,
-        path=None if override else MANIFEST_NAME,
-        line=line,
-        column=column,
-    )
-    return (problem,)
 
 
 def check_backtest_args(args: Mapping[str, JsonValue]) -> tuple[Problem, ...]:
@@ -503,19 +473,6 @@ def _secret_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> I
 def _secrets(value: Mapping[str, JsonValue], *keys: str) -> tuple[str, ...]:
     values = (value.get(key) for key in keys)
     return tuple(item for item in values if isinstance(item, str) and not is_placeholder(item))
-
-
-def _missing_python_version(manifest: Manifest) -> Problem:
-    line, column = manifest.locate() or (None, None)
-    return Problem(
-        message="python_version is missing, and so it is unknown which Python runs the model. "
-        f"The package's default was {DEFAULT_PYTHON_VERSION}.",
-        hint='Add "python_version": "3.10", or set the python-version input.',
-        severity=Severity.WARNING,
-        path=MANIFEST_NAME,
-        line=line,
-        column=column,
-    )
 
 
 def _in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:

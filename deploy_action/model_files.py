@@ -245,17 +245,15 @@ def _real_values(
 
 def _may_be_tracked(model_dir: Path) -> bool:
     """Say whether git tracks the model's keys; without a repository to ask, it may."""
-    from dulwich.errors import NotGitRepository
     from dulwich.repo import Repo
 
     root = os.path.realpath(model_dir)
     try:
         with Repo.discover(root) as repo:
             name = os.path.relpath(f"{root}/{KEYS_NAME}", os.path.realpath(repo.path))
-            return os.fsencode(name) in repo.open_index()
-    except NotGitRepository:
-        return True
-    except Exception:  # noqa: BLE001 - dulwich raises many kinds for a broken repository
+            # A worktree's .git may point to a directory that is not mounted here.
+            return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
+    except Exception:  # noqa: BLE001 - no repository, or one in which dulwich trips over anything
         return True
 
 
@@ -263,15 +261,8 @@ def _syntax_problems(path: Path, name: str, python_version: str | None) -> Itera
     data = _read_file(path, _MAX_SCRIPT_BYTES)
     if data is None:
         return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(data, name, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        problem = _no_python(name, error.msg, error.lineno, error.offset)
-    except (ValueError, MemoryError, RecursionError) as error:
-        problem = _no_python(name, str(error) or "it is nested too deep", None, None)
-    else:
+    problem = _compile(data, name)
+    if problem is None:
         return
     if _is_newer_than_here(python_version):
         problem = replace(
@@ -281,6 +272,25 @@ def _syntax_problems(path: Path, name: str, python_version: str | None) -> Itera
             severity=Severity.WARNING,
         )
     yield problem
+
+
+def _compile(data: bytes, name: str) -> Problem | None:
+    from importlib.util import decode_source
+
+    try:
+        # Compiling bytes gives columns in bytes for some mistakes and in characters for others.
+        source = decode_source(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return _no_python(name, error.msg, error.lineno, error.offset)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
+    except (ValueError, MemoryError, RecursionError) as error:
+        return _no_python(name, str(error) or "it is nested too deep", None, None)
+    return None
 
 
 def _no_python(name: str, reason: str, line: int | None, column: int | None) -> Problem:

@@ -149,7 +149,7 @@ def test_absent_values_and_keys_have_no_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, words, line, column",
+    ("text", "words", "line", "column"),
     [
         ('{\n "a": 1,\n}', 'a trailing comma before "}"', 2, 8),
         ("[1, 2,]", 'a trailing comma before "]"', 1, 6),

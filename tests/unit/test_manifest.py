@@ -18,7 +18,6 @@ from deploy_action.manifest import (
     MANIFEST_NAME,
     Manifest,
     check_backtest_args,
-    check_python_version,
     is_placeholder,
     load_manifest,
     schema_text,
@@ -179,7 +178,7 @@ def test_python_version_as_a_number_is_refused_as_it_was_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "key, value, message",
+    ("key", "value", "message"),
     [
         ("main_script", 5, "main_script must be a string, not a number (5)."),
         ("main_script", None, "main_script must be a string, not null."),
@@ -226,7 +225,7 @@ def test_a_wrong_value_is_named_in_words_at_its_place(
 
 
 @pytest.mark.parametrize(
-    "args, path, message",
+    ("args", "path", "message"),
     [
         ({"to": "1 year"}, "to", 'backtest_args.to must be a length of time such as "1y"'),
         ({"to": ["1y"]}, "to", "backtest_args.to must be a length of time"),
@@ -405,7 +404,7 @@ def test_a_schedule_has_five_fields(tmp_path: Path, schedule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule, words",
+    ("schedule", "words"),
     [
         ("0 30 14 * * 1-5", "has 6 fields"),
         ("* * * *", "has 4 fields"),
@@ -596,34 +595,6 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
 
 
 # For callers
-
-
-def test_a_missing_python_version_is_told_on_request(tmp_path: Path) -> None:
-    """The caller knows whether an input supplies it."""
-    manifest = loaded(tmp_path, "{}")
-
-    problem = only(check_python_version(manifest))
-    assert problem.severity is Severity.WARNING
-    assert "3.7" in problem.message
-    assert "python-version input" in problem.hint
-    assert (problem.line, problem.column) == (1, 1)
-    assert check_python_version(manifest, override="3.9") == ()
-
-
-def test_a_python_version_without_an_image_is_a_warning(tmp_path: Path) -> None:
-    """A self-hosted server may have it."""
-    manifest = loaded(tmp_path, '{"python_version": "3.12"}')
-
-    problem = only(check_python_version(manifest))
-    assert problem.severity is Severity.WARNING
-    assert (problem.line, problem.column) == (1, 20)
-    assert check_python_version(manifest, override="3.10") == ()
-    (from_input,) = check_python_version(manifest, override="3.13")
-    assert "3.13" in from_input.message
-    assert (from_input.path, from_input.line) == (None, None)
-    broken, _ = load(tmp_path, '{"python_version": 3.9}')
-    assert broken is not None
-    assert check_python_version(broken) == ()
 
 
 def test_arguments_from_elsewhere_are_checked_alike() -> None:
