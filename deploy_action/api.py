@@ -218,9 +218,9 @@ class DeploymentApi:
         }
         try:
             answer = self._change("/model/create-model", fields)
+            body = self._object(answer, route, is_change=True)
         except RouteMissingError:
             return None
-        body = self._object(answer, route, is_change=True)
         if identifier := _identifier(body, "modelId", "id"):
             return identifier
         raise self._unexpected(answer, route, "it has no modelId", is_change=True)

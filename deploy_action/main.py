@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from deploy_action.errors import DeployActionError
+from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.run import Run, exit_code_of, signals_as_errors
 from deploy_action.settings import read_inputs
 
@@ -43,6 +43,8 @@ def console() -> int:
     try:
         with signals_as_errors():
             return commands[command.command](command, stream)
+    except InterruptedRunError as error:
+        return exit_code_of(error)  # how a server and a wait are ended
     except DeployActionError as error:
         for problem in error.problems:
             print(

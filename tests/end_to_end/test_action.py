@@ -1,0 +1,380 @@
+"""The whole action in one process: inputs in, outputs, log and summary out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import secrets
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy_action.platform.server import PlatformServer
+from tests.conftest import Runner, write_model
+from tests.scripted_server import ScriptedServer
+
+Scripted = Callable[..., ScriptedServer]
+
+
+def fingerprint(directory: Path) -> dict[str, str]:
+    """Return the digest of each file and the target of each link below a directory."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[PlatformServer]:
+    """Return a strict platform, as `blankly-deploy serve` runs it, that takes `refresh`."""
+    with PlatformServer(tmp_path / "data", refresh_token="refresh", strict=True) as server:
+        yield server
+
+
+def test_a_push_becomes_a_version_with_the_commit_message(
+    runner: Runner, platform: PlatformServer, tmp_path: Path
+) -> None:
+    """From a commit to a new version, on a server of one's own."""
+    runner.on("push", {"head_commit": {"message": "Buy low 株\n\nSell high"}})
+    inputs = {"api_url": platform.url, "token": "refresh", "create_new": "true"}
+    first = runner.run(**inputs)
+    assert first.code == 0, first.log
+    assert first.outputs["status"] == "deployed"
+    assert first.outputs["description"] == "Buy low 株\n\nSell high"
+    second = runner.run(**inputs)
+    assert second.outputs["model-id"] == first.outputs["model-id"]
+    assert second.outputs["version-id"] != first.outputs["version-id"]
+    assert second.outputs["bundle-sha256"] == first.outputs["bundle-sha256"]
+    with sqlite3.connect(tmp_path / "data" / "platform.sqlite") as database:
+        rows = database.execute("SELECT description FROM versions").fetchall()
+    assert rows == [("Buy low 株\n\nSell high",)] * 2
+
+
+def test_the_workspace_and_the_temporary_directory_stay_clean(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """Whatever the end."""
+    before = fingerprint(runner.root)
+    server = scripted()
+    runner.run(api_url=server.url, token="refresh", model_id="m")
+    runner.run(mode="validate")
+    runner.run(mode="nonsense")
+    runner.run(api_url="http://127.0.0.1:1", token="x", model_id="m", timeout_minutes="0.01")
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        Path(runner.environ[name]).unlink()
+    assert fingerprint(runner.root) == before
+    assert list((runner.root / "temp").iterdir()) == []
+
+
+def test_what_is_uploaded_is_what_the_outputs_name(runner: Runner, scripted: Scripted) -> None:
+    """The digest, the size and the number of files are of the very zip."""
+    server = scripted()
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m")
+    (request,) = server.requests_to("POST /model/deploy")
+    assert ended.outputs["bundle-sha256"] == hashlib.sha256(request.file).hexdigest()
+    assert ended.outputs["bundle-bytes"] == str(len(request.file))
+    archive = zipfile.ZipFile(io.BytesIO(request.file))
+    assert archive.testzip() is None
+    files = [name for name in archive.namelist() if not name.endswith("/")]
+    assert ended.outputs["bundle-files"] == str(len(files))
+    assert "model/blankly.json" in files
+
+
+def test_links_point_to_the_pages_of_the_model(runner: Runner, scripted: Scripted) -> None:
+    """On the platform's own application."""
+    server = scripted()
+    inputs = {"api_url": server.url, "token": "refresh", "model_id": "m/1".replace("/", "-")}
+    ended = runner.run(**inputs, project_id="p", app_url="https://app.example/")
+    assert ended.outputs["url"] == "https://app.example/p/model-1/overview"
+    assert "(https://app.example/p/model-1/overview)" in ended.summary
+    ended = runner.run(**inputs, project_id="p", mode="backtest", app_url="https://app.example")
+    assert ended.outputs["url"] == "https://app.example/p/model-1/backtests"
+
+
+def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
+    """No token, no ids, no server; and a second run finds what the first one made."""
+    runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 3}})
+    first = runner.run(api_url="local", mode="backtest")
+    assert first.code == 0, first.log
+    assert first.outputs["status"] == "backtested"
+    assert first.outputs["backtest-id"]
+    assert first.outputs["description"] == "Faster (#3)"
+    assert "url" not in first.outputs
+    second = runner.run(api_url="local")
+    assert second.outputs["status"] == "deployed"
+    assert second.outputs["model-id"] == first.outputs["model-id"]
+    assert second.outputs["project-id"] == first.outputs["project-id"]
+
+
+def test_the_embedded_platform_makes_what_is_named(runner: Runner, tmp_path: Path) -> None:
+    """A project and a model that do not exist there yet, named by id."""
+    write_model(runner.workspace, project_id="my-project", model_id="my-model")
+    ended = runner.run(api_url="local", platform_data=str(tmp_path / "kept"))
+    assert ended.code == 0, ended.log
+    assert ended.outputs["project-id"] == "my-project"
+    assert ended.outputs["model-id"] == "my-model"
+    assert (tmp_path / "kept" / "platform.sqlite").exists()
+
+
+def test_data_of_the_platform_inside_the_model_stays_out_of_the_bundle(runner: Runner) -> None:
+    """Else each bundle would hold all the earlier ones."""
+    data = str(runner.workspace / "data")
+    first = runner.run(api_url="local", platform_data=data)
+    second = runner.run(api_url="local", platform_data=data)
+    assert first.code == second.code == 0, second.log
+    assert first.outputs["bundle-sha256"] == second.outputs["bundle-sha256"]
+
+
+def test_validate_sends_nothing(runner: Runner) -> None:
+    """Not even with everything at hand to send it."""
+    ended = runner.run(mode="validate", api_url="http://127.0.0.1:1", token="refresh")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "valid"
+    assert ended.outputs["bundle-sha256"]
+    assert "Nothing was sent" in ended.summary
+
+
+def test_every_problem_of_a_model_is_an_annotation_at_its_place(runner: Runner) -> None:
+    """In the repository, whatever directory the model is in."""
+    model = write_model(runner.workspace / "bots" / "a", main_script="gone.py", plan=5)
+    lines = (model / "blankly.json").read_text().splitlines()
+    (line,) = [number for number, text in enumerate(lines, 1) if "gone.py" in text]
+    ended = runner.run(mode="validate", model_path="bots/a")
+    assert ended.code == 2
+    assert ended.outputs["status"] == "failed"
+    errors = [text for text in ended.annotations if text.startswith("::error")]
+    assert len(errors) == 2
+    assert any(f"file=bots/a/blankly.json,line={line},col=" in text for text in errors)
+    assert f"bots/a/blankly.json:{line}:" in ended.summary
+    assert "nothing was sent" in ended.summary.lower()
+
+
+def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: Scripted) -> None:
+    """And the message names both ways on."""
+    server = scripted()
+    ended = runner.run(api_url=server.url, token="refresh")
+    assert ended.code == 2
+    assert server.requests == []
+    assert "`model-id`" in ended.summary
+    assert "create-new: true" in ended.summary
+
+
+@pytest.mark.parametrize("mode", ["deploy", "backtest"])
+def test_the_push_of_a_deletion_deploys_nothing(
+    runner: Runner, scripted: Scripted, mode: str
+) -> None:
+    """The checkout is then of another branch."""
+    server = scripted()
+    runner.on("push", {"deleted": True, "head_commit": None, "ref": "refs/heads/old"})
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m", mode=mode)
+    assert ended.code == 2
+    assert server.requests == []
+    assert "refs/heads/old" in ended.log
+
+
+def test_a_screener_is_deployed_with_its_schedule_and_never_backtested(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """Clients refuse the backtest before sending."""
+    server = scripted()
+    write_model(runner.workspace, type="screener", screener={"schedule": "30 14 * * 1-5"})
+    inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
+    assert runner.run(**inputs).code == 0
+    (request,) = server.requests_to("POST /model/deploy")
+    assert request.fields["schedule"] == "30 14 * * 1-5"
+    assert request.fields["type"] == "screener"
+    ended = runner.run(**inputs, mode="backtest")
+    assert ended.code == 2
+    assert server.requests_to("POST /model/backtest") == []
+    assert "only strategies" in ended.log
+
+
+def test_arguments_are_merged_key_by_key(runner: Runner, scripted: Scripted) -> None:
+    """A null removes a key, and both names of the field hold the same."""
+    server = scripted()
+    write_model(runner.workspace, backtest_args={"to": "1y", "use_price": "open"})
+    ended = runner.run(
+        api_url=server.url,
+        token="refresh",
+        model_id="m",
+        mode="backtest",
+        backtest_args="to: null\nstart_date: 2024-01-01\nend_date: 2024-06-01",
+    )
+    assert ended.code == 0, ended.log
+    (request,) = server.requests_to("POST /model/backtest")
+    assert request.fields["backtestArgs"] == request.fields["backtestingArgs"]
+    assert json.loads(request.fields["backtestArgs"]) == {
+        "use_price": "open",
+        "start_date": "2024-01-01",
+        "end_date": "2024-06-01",
+    }
+    assert "start_date" in ended.summary
+
+
+def test_arguments_that_exclude_each_other_are_refused(runner: Runner) -> None:
+    """The manifest says `to`, the input says from when."""
+    ended = runner.run(api_url="local", mode="backtest", backtest_args="start_date: 2024-01-01")
+    assert ended.code == 2
+    assert "`to: null`" in ended.summary
+
+
+def test_keys_are_in_the_bundle_and_nowhere_else(runner: Runner, scripted: Scripted) -> None:
+    """Masked before anything is printed, and in no log, output or summary."""
+    secret, token = secrets.token_hex(12), secrets.token_urlsafe(24)
+    keys = json.dumps({"alpaca": {"main": {"API_SECRET": secret}}}, indent=2)
+    (runner.workspace / "keys.json").write_text('{"alpaca": {"main": {"API_SECRET": "***"}}}')
+    runner.on("push", {"head_commit": {"message": f"Oops, my key is {secret} and {token}"}})
+    server = scripted({"POST /model/deploy": lambda request: _echo(request.fields, token)})
+    ended = runner.run(api_url=server.url, token=token, model_id="m", keys_json=keys)
+    assert ended.code == 1
+    lines = ended.log.splitlines()
+    assert lines[:2] == [f"::add-mask::{token}", f"::add-mask::{secret}"]
+    rest = "\n".join(line for line in lines if not line.startswith("::add-mask::"))
+    (request,) = server.requests_to("POST /model/deploy")
+    archive = zipfile.ZipFile(io.BytesIO(request.file))
+    assert archive.read("model/keys.json").decode() == keys
+    for place in (rest, ended.summary, "\n".join(ended.outputs.values())):
+        assert secret not in place
+        assert token not in place
+
+
+def _echo(fields: object, token: str) -> object:
+    from tests.scripted_server import Reply
+
+    return Reply(400, {"error": f"refused {fields} of {token}"})
+
+
+def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runner) -> None:
+    """Its value is never repeated."""
+    secret = secrets.token_hex(12)
+    write_model(runner.workspace, api_key=secret)
+    ended = runner.run(mode="validate")
+    assert ended.code == 0
+    assert f"::add-mask::{secret}" in ended.log
+    assert secret not in ended.log.replace(f"::add-mask::{secret}", "")
+    assert secret not in ended.summary
+    assert any("::warning" in line for line in ended.annotations)
+
+
+def test_warnings_fail_the_run_where_that_is_asked_for(runner: Runner, scripted: Scripted) -> None:
+    """Before anything is sent."""
+    write_model(runner.workspace, tpye="strategy")
+    server = scripted()
+    inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
+    assert runner.run(**inputs).code == 0
+    sent = len(server.requests)
+    ended = runner.run(**inputs, fail_on_warning="true")
+    assert ended.code == 2
+    assert len(server.requests) == sent
+    assert ended.outputs["status"] == "failed"
+
+
+def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) -> None:
+    """Without a token, without a model, without a platform."""
+    ended = runner.run(dry_run="true")
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "dry-run"
+    ended = runner.run(dry_run="true", api_url="local", platform_data=str(tmp_path / "none"))
+    assert ended.code == 0
+    assert not (tmp_path / "none").exists()
+    assert ended.outputs["bundle-sha256"] in ended.summary
+
+
+def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -> None:
+    """And says what would be made."""
+    from tests.scripted_server import Reply
+
+    server = scripted(
+        {
+            "GET /project/list": Reply(body=[]),
+            "POST /project/plans": Reply(body={"nano": {"cpu": 1, "ram": 1}}),
+            "POST /model/list": Reply(body=[]),
+        },
+    )
+    ended = runner.run(
+        api_url=server.url, token="refresh", dry_run="true", project_name="New", create_new="true"
+    )
+    assert ended.code == 0, ended.log
+    assert set(server.routes()) == {"POST /auth/token", "GET /project/list", "POST /project/plans"}
+    assert 'create the project "New"' in ended.summary
+    assert "create the model" in ended.summary
+
+
+def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: Scripted) -> None:
+    """The server would never answer; the plans there are, are named."""
+    from tests.scripted_server import Reply
+
+    plans = Reply(body={"nano": {"cpu": 1, "ram": 1}, "medium": {"cpu": 2, "ram": 2}})
+    server = scripted({"POST /project/plans": plans})
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m", plan="huge")
+    assert ended.code == 1
+    assert server.requests_to("POST /model/deploy") == []
+    assert "`medium`" in ended.summary
+    assert "`huge`" in ended.summary
+
+
+@pytest.mark.parametrize("path", ["..", "../other", "/etc", "gone", "bot.py", "a\x00b", "link"])
+def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
+    runner: Runner, path: str
+) -> None:
+    """Links count as where they lead."""
+    (runner.workspace / "link").symlink_to(runner.root)
+    ended = runner.run(mode="validate", model_path=path)
+    assert ended.code == 2
+    assert "`model-path`" in ended.summary
+
+
+def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
+    """A full disk, a directory without permission."""
+    runner.environ["RUNNER_TEMP"] = str(runner.root / "missing")
+    ended = runner.run(mode="validate")
+    assert ended.code == 1
+    assert "Traceback" not in ended.log
+    assert "No such file or directory" in ended.summary
+
+
+def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a traceback, and the outputs of a failure."""
+    monkeypatch.setattr("deploy_action.event.read_event", lambda _environ: 1 / 0)
+    ended = runner.run(mode="validate")
+    assert ended.code == 1
+    assert "ZeroDivisionError" in ended.log
+    assert ended.outputs["status"] == "failed"
+    assert "bug in the action" in ended.summary
+
+
+def test_outputs_that_cannot_be_written_are_a_warning(runner: Runner) -> None:
+    """The exit code holds."""
+    runner.environ["GITHUB_STEP_SUMMARY"] = str(runner.root / "missing" / "summary.md")
+    ended = runner.run(mode="validate")
+    assert ended.code == 0
+    assert "cannot be written" in ended.log
+
+
+def test_an_unset_summary_is_printed(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    """As other runners need it."""
+    from deploy_action.run import Run
+
+    environ = runner.variables({"mode": "validate"})
+    del environ["GITHUB_STEP_SUMMARY"]
+    stream = io.StringIO()
+    assert Run(environ=environ, stream=stream, for_runner=True).main() == 0
+    assert "can be packed and deployed" in stream.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_commit_message_issues_no_commands(runner: Runner) -> None:
+    """Nor does it break the outputs."""
+    message = "::error::gotcha\n##[error]gotcha\nstatus=valid\nEOF\n%0A::set-output name=x::y"
+    runner.on("push", {"head_commit": {"message": message}})
+    write_model(runner.workspace, **{"::warning::gotcha\n##[group]x": 1})
+    ended = runner.run(mode="validate")
+    assert ended.outputs["description"] == message
+    assert "##[" not in ended.log
+    assert not [line for line in ended.log.splitlines() if line.lstrip().startswith("::error")]
+    assert "\n::warning::gotcha" not in ended.log

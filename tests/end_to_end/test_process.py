@@ -1,0 +1,352 @@
+"""The action as a process: signals, deadlines, start-up, and the commands on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ended, Runner, write_model
+from tests.scripted_server import Hang, Reply, ScriptedServer
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "refresh"  # noqa: S105  # opens a server of the test
+Scripted = Callable[..., ScriptedServer]
+
+
+def start(runner: Runner, **inputs: str) -> subprocess.Popen[str]:
+    """Start the action as the container does."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "entrypoint.py")],
+        env={**os.environ, **runner.variables(inputs)},
+        cwd=runner.workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(runner: Runner, process: subprocess.Popen[str]) -> Ended:
+    """Wait for the end, at most as long as the runner would."""
+    log, _ = process.communicate(timeout=20)
+    return runner.ended(process.returncode, log)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait at most ten seconds."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_cancelled_upload_says_that_the_version_may_exist(
+    runner: Runner, scripted: Scripted, number: signal.Signals, code: int
+) -> None:
+    """The runner sends SIGINT first, and SIGTERM 7.5 s later."""
+    server = scripted({"POST /model/deploy": Hang()})
+    process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
+    wait_for(lambda: "POST /model/deploy" in server.routes())
+    process.send_signal(number)
+    cancelled = time.monotonic()
+    ended = finish(runner, process)
+    assert time.monotonic() - cancelled < 7
+    assert ended.code == code
+    assert ended.outputs["status"] == "failed"
+    assert ended.outputs["bundle-sha256"]
+    assert "is not known" in ended.summary
+    assert f"cancelled ({number.name})" in ended.log
+    assert "Traceback" not in ended.log
+    assert list((runner.root / "temp").iterdir()) == []
+
+
+def test_a_second_signal_does_not_cut_off_the_report(runner: Runner, scripted: Scripted) -> None:
+    """SIGTERM follows SIGINT."""
+    server = scripted({"POST /auth/token": Hang()})
+    process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
+    wait_for(lambda: "POST /auth/token" in server.routes())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process.send_signal(number)
+    ended = finish(runner, process)
+    assert ended.code in {130, 143}
+    assert ended.outputs["status"] == "failed"
+    assert "is not known" not in ended.summary
+
+
+def test_the_deadline_holds_whatever_the_server_does(runner: Runner, scripted: Scripted) -> None:
+    """Here it takes the upload and never answers, as for a plan it does not know."""
+    server = scripted({"POST /model/deploy": Hang()})
+    began = time.monotonic()
+    process = start(runner, api_url=server.url, token=TOKEN, model_id="m", timeout_minutes="0.03")
+    ended = finish(runner, process)
+    assert time.monotonic() - began < 10
+    assert ended.code == 1
+    assert "deadline of 0.03 minutes" in ended.summary
+    assert "is not known" in ended.summary
+    assert len(server.requests_to("POST /model/deploy")) == 1
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
+    """Start-up time is a feature: a validation loads no HTTP client and no server."""
+    code = (
+        "import sys, deploy_action.main as main\n"
+        "code = main.action()\n"
+        "print('LOADED', *sorted(set(sys.modules) & {'requests', 'cheroot', 'sqlite3', 'yaml',"
+        "'multipart', 'cronsim', 'argparse', 'hypothesis'}))\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **runner.variables({"mode": "validate"}), "COVERAGE_PROCESS_START": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def blankly_deploy(
+    *arguments: str, cwd: Path, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a terminal that is no runner."""
+    return subprocess.run(
+        [sys.executable, "-m", "deploy_action", *arguments],
+        env=terminal(environ),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def terminal(environ: dict[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without a runner's variables."""
+    prefixes = ("GITHUB_", "INPUT_", "RUNNER_", "PLATFORM_TOKEN")
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(prefixes)}
+    return {**kept, "PYTHONPATH": str(ROOT), **(environ or {})}
+
+
+def test_a_terminal_validates_any_directory(tmp_path: Path) -> None:
+    """With the summary as text, and no workflow command."""
+    write_model(tmp_path / "a" / "bot")
+    (tmp_path / "b").mkdir()
+    for arguments, cwd in (
+        (["validate"], tmp_path / "a" / "bot"),
+        (["validate", "bot"], tmp_path / "a"),
+        (["validate", "../a/bot"], tmp_path / "b"),
+        (["validate", str(tmp_path / "a" / "bot"), "--fail-on-warning"], tmp_path),
+    ):
+        done = blankly_deploy(*arguments, cwd=cwd)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "bot can be packed and deployed" in done.stdout
+        assert "::" not in done.stdout
+
+
+def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> None:
+    """As editors and people read it."""
+    write_model(tmp_path / "bot", main_script="gone.py")
+    done = blankly_deploy("validate", "bot", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(re.findall(r"bot/blankly\.json:2:18", done.stdout)) == 1
+
+
+def test_flags_go_before_variables(tmp_path: Path, scripted: Scripted) -> None:
+    """And a secret may stay in its variable, out of the list of processes."""
+    server = scripted()
+    write_model(tmp_path / "bot")
+    done = blankly_deploy(
+        "deploy",
+        "bot",
+        "--api-url",
+        server.url,
+        "--create-new",
+        "--plan=nano",
+        cwd=tmp_path,
+        environ={"INPUT_TOKEN": TOKEN, "INPUT_PLAN": "medium", "INPUT_MODE": "validate"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (request,) = server.requests_to("POST /model/deploy")
+    assert request.fields["plan"] == "nano"
+    assert request.fields["createNew"] == "true"
+    assert TOKEN not in done.stdout.replace("refresh", "", 0) or "refresh" not in done.stdout
+
+
+def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner) -> None:
+    """`run: blankly-deploy validate` annotates as the action does."""
+    (runner.workspace / "bot.py").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy_action", "validate"],
+        env={**os.environ, **runner.environ, "PYTHONPATH": str(ROOT)},
+        cwd=runner.workspace,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "::error title=" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["deploi"], ["deploy", "--modle-id", "x"], ["deploy", "a", "b"], ["serve"]],
+)
+def test_a_wrong_command_line_is_answered_with_the_usage(
+    arguments: Sequence[str], tmp_path: Path
+) -> None:
+    """Exit code 2, as for every wrong input."""
+    done = blankly_deploy(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "usage: blankly-deploy" in done.stderr
+
+
+def test_the_schema_is_printed(tmp_path: Path) -> None:
+    """For editors."""
+    done = blankly_deploy("schema", cwd=tmp_path)
+    assert done.returncode == 0
+    schema = json.loads(done.stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "main_script" in schema["properties"]
+
+
+@contextmanager
+def serving(
+    data: Path, environ: dict[str, str] | None = None
+) -> Iterator[tuple[str, list[str], subprocess.Popen[str]]]:
+    """Run `blankly-deploy serve`; yield its URL, the lines before it, and the process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy_action", "serve", "--port", "0", "--data", str(data)],
+        env=terminal(environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        lines = []
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("listening on "):
+                yield line.removeprefix("listening on ").strip(), lines, process
+                break
+            lines.append(line.strip())
+        else:
+            raise AssertionError("\n".join(lines))
+    finally:
+        process.terminate()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()
+
+
+def test_serve_prints_its_token_once_and_keeps_it(tmp_path: Path) -> None:
+    """In a file that its owner alone can read; a later start knows the same versions."""
+    data = tmp_path / "data"
+    model = write_model(tmp_path / "bot")
+    with serving(data) as (url, lines, _process):
+        (line,) = [line for line in lines if "token" in line]
+        token = line.split()[-1]
+        deploy = ("deploy", str(model), "--api-url", url, "--create-new")
+        done = blankly_deploy(*deploy, cwd=tmp_path, environ={"INPUT_TOKEN": token})
+        assert done.returncode == 0, done.stdout
+        assert token not in done.stdout
+    with serving(data) as (url, lines, _process):
+        assert token not in "\n".join(lines)
+        again = ("deploy", str(model), "--api-url", url, "--create-new")
+        done = blankly_deploy(*again, cwd=tmp_path, environ={"INPUT_TOKEN": token})
+        assert done.returncode == 0, done.stdout
+        assert "Created" not in done.stdout
+    kept = [path for path in data.rglob("*") if path.is_file() and token in _text(path)]
+    assert len(kept) == 1
+    assert kept[0].stat().st_mode & 0o077 == 0
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def test_serve_takes_its_token_from_the_environment(tmp_path: Path) -> None:
+    """And then neither prints nor keeps one; a signal ends it."""
+    data = tmp_path / "data"
+    with serving(data, {"PLATFORM_TOKEN": "from-outside"}) as (url, lines, process):
+        assert not any("token" in line for line in lines)
+        form = urllib.parse.urlencode({"refreshToken": "from-outside"}).encode()
+        with urllib.request.urlopen(f"{url}/auth/token", form, timeout=5) as answer:
+            assert json.load(answer)["idToken"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 143
+    assert not [
+        path for path in data.rglob("*") if path.is_file() and "from-outside" in _text(path)
+    ]
+
+
+def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -> None:
+    """In one line, not a traceback."""
+    port = scripted().url.rpartition(":")[2]
+    done = blankly_deploy("serve", "--port", port, "--data", str(tmp_path / "d"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> None:
+    """A browser lands on the port with the token in the address."""
+    home = tmp_path / "home"
+    home.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy_action", "login"],
+        env=terminal({"HOME": str(home), "BROWSER": "true"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def land() -> bool:
+        try:
+            with urllib.request.urlopen(
+                "http://localhost:9082/?token=t0ken-of-login", timeout=5
+            ) as page:
+                return page.status == 200 and b"t0ken" not in page.read()
+        except OSError:
+            return False
+
+    try:
+        wait_for(land)
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert out == "t0ken-of-login\n"
+    assert "t0ken-of-login" not in err
+    assert "secret" in err
+    assert list(home.rglob("*")) == []
+
+
+def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """A retry that waits is cancelled, too."""
+    busy = Reply(503, "busy", {"Retry-After": "30"})
+    server = scripted({"POST /model/deploy": busy})
+    process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
+    wait_for(lambda: "POST /model/deploy" in server.routes())
+    time.sleep(0.2)  # for the answer to arrive
+    process.send_signal(signal.SIGINT)
+    ended = finish(runner, process)
+    assert ended.code == 130
+    assert len(server.requests_to("POST /model/deploy")) == 1
+    assert "is not known" not in ended.summary
