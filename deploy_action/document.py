@@ -10,13 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
-from deploy_action.text import one_line, plain
+from deploy_action.text import cut, one_line, plain
 
 # The runner shows nothing at all of a summary over 1 MiB.
 LARGEST_MARKDOWN: Final = 1_000_000
 _LONGEST_SPAN: Final = 300
+_LONGEST_SENTENCE: Final = 1_000
+# A hyphen could start a list.
+_NOTHING: Final = "\u2013"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +91,55 @@ Block = Heading | Paragraph | Quote | Bullets | Table | Details
 Document = Sequence[Block]
 
 
-# Words of these characters alone are shown as they are. All others (addresses, mentions, references
-# to issues, anything with a mark of Markdown or HTML in it) become code, where they do nothing.
+_NOT_IN_ADDRESSES: Final = re.compile(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
+# A run of characters without blanks, in which a code span counts as one.
+_TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
+_CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
+_PUNCTUATION: Final = ".,;:!?)"
+# Words of these characters alone are shown as they are. All others become code, where they do
+# nothing: what GitHub links (addresses, mentions, issues, commits), emoji by name, and anything
+# with a mark of Markdown or HTML in it.
 _PLAIN_WORD: Final = re.compile(
-    r"(?!(?i:www\.|gh-\d))[^\W_]?(?:[^\W_]|[.,;:!?()'\"%/+=\u2013\u2014\u2026\u2192-])*"
+    r"(?!.*(?:www\.|gh-\d|\b(?=\d*[a-f])[0-9a-f]{7,40}\b))"
+    r"(?:[^\W_]|[.,;!?()'\"%/+=\u2013\u2014\u2026\u2192-])*",
+    re.IGNORECASE,
 )
-_WORDS: Final = re.compile(r"(`[^`\n]+`)|(\s+)|((?:[^\s`]|`(?![^`\n]+`))+)")
-_TRAILING: Final = re.compile(r"[.,;:!?)]*$")
+# What makes a list, a rule or a heading of the line that it starts.
+_BLOCK_MARK: Final = re.compile(r"[-+=]+|\d+[.)]")
 
 
 def prose(text: str) -> Line:
     """Return a sentence of ours in which others' words may be quoted, safe to show.
 
-    Code spans stay; of the rest, words that could be more than words become code.
+    Code spans stay; of the rest, words that could be more than words become code. Sentences are
+    cut at 1,000 characters.
     """
     parts: list[Inline] = []
-    for code, blank, word in _WORDS.findall(one_line(text)):
-        if code:
-            parts.append(Code(code[1:-1]))
-        elif blank or (_PLAIN_WORD.fullmatch(word) and "://" not in word):
-            parts.append(blank or word)
+    for token in _TOKENS.findall(cut(one_line(text), _LONGEST_SENTENCE)):
+        if token.isspace():
+            parts.append(token)
+        elif not parts and _BLOCK_MARK.fullmatch(token):
+            parts.append(Code(token))
         else:
-            trailing = _TRAILING.search(word)
-            end = trailing.start() if trailing else len(word)
-            parts += [Code(word[:end] or word), word[end:] if end else ""]
-    return [part for part in parts if part]
+            parts += _token(token)
+    return parts
+
+
+def _token(token: str) -> Line:
+    pieces = [piece for piece in _CODE_SPANS.split(token) if piece]
+    is_code = [_CODE_SPANS.fullmatch(piece) is not None for piece in pieces]
+    touching = any(one and other for one, other in pairwise(is_code))
+    if not touching and all(map(_is_plain, pieces, is_code)):
+        return [
+            Code(piece[1:-1]) if code else piece
+            for piece, code in zip(pieces, is_code, strict=True)
+        ]
+    core = token.rstrip(_PUNCTUATION) or token
+    return [Code(core), token[len(core) :]]
+
+
+def _is_plain(piece: str, is_code: bool) -> bool:  # noqa: FBT001  # for `map`
+    return is_code or _PLAIN_WORD.fullmatch(piece.rstrip(_PUNCTUATION)) is not None
 
 
 def to_markdown(document: Document) -> str:
@@ -146,7 +174,13 @@ def _markdown(block: Block) -> str:
 
 
 def _markdown_line(line: Line, *, in_table: bool = False) -> str:
-    return "".join(_markdown_inline(part, in_table=in_table) for part in line)
+    shown: list[str] = []
+    for part in line:
+        text = _markdown_inline(part, in_table=in_table)
+        # Code spans that touch would read as one with a longer fence.
+        touching = shown and shown[-1].endswith("`") and text.startswith("`")
+        shown += [" ", text] if touching else [text]
+    return "".join(shown)
 
 
 def _markdown_inline(part: Inline, *, in_table: bool) -> str:
@@ -156,16 +190,22 @@ def _markdown_inline(part: Inline, *, in_table: bool) -> str:
         case Code(text):
             return _code_span(text, in_table=in_table)
         case Link(text, url):
-            return f"[{_code_span(text, in_table=in_table)}]({url})"
+            return f"[{_code_span(text, in_table=in_table)}]({_address(url)})"
+
+
+def _address(url: str) -> str:
+    """Percent-encode what would end a link's address, or mean something in Markdown."""
+    return _NOT_IN_ADDRESSES.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), url
+    )
 
 
 def _code_span(text: str, *, in_table: bool) -> str:
     """Return a code span: its fence is longer than any run of backticks in it."""
     line = one_line(text)
     if not line:
-        return "-"
-    if len(line) > _LONGEST_SPAN:
-        line = line[: _LONGEST_SPAN - 1] + "…"
+        return _NOTHING
+    line = cut(line, _LONGEST_SPAN)
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     # In a table a bar ends the cell even within code, and GitHub takes back this backslash alone.
@@ -213,7 +253,7 @@ def _text(block: Block) -> str:
 def _text_line(line: Line) -> str:
     shown: dict[type, Callable[..., str]] = {
         str: _unmarked,
-        Code: lambda code: one_line(code.text) or "-",
+        Code: lambda code: one_line(code.text) or _NOTHING,
         Link: lambda link: f"{one_line(link.text)} <{link.url}>",
     }
     return "".join(shown[type(part)](part) for part in line)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 # Terminal escape sequences (ECMA-48): control sequences, strings such as hyperlinks, and others.
 _ESCAPES: Final = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?"
 )
 _LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
 # The runner obeys `::name::` at the start of a line, and `##[name]` anywhere in it.
-_COMMAND: Final = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+_COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
 _OLD_COMMAND: Final = re.compile(r"##(?=\[)")
 _SHORTEST_REDACTED: Final = 4
 LONGEST_DESCRIPTION: Final = 2_000
@@ -33,7 +33,8 @@ def plain(text: str) -> str:
 def _is_harmless(char: str) -> bool:
     if char.isprintable() or char in "\n\t\u200c\u200d":
         return True
-    return unicodedata.category(char) == "Zs"
+    # Emoji newer than this Python are unassigned in its tables.
+    return unicodedata.category(char) == "Zs" or "\U0001f000" <= char <= "\U0001faff"
 
 
 def _escaped(char: str) -> str:
@@ -51,14 +52,26 @@ def one_line(text: str) -> str:
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with each secret replaced by `***`, the longest first.
+    """Return `text` with each secret replaced by `***`; of two that overlap, nothing is left.
 
     Secrets shorter than four characters stay: blanking out each `us` would tell more than it hides.
     """
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_REDACTED:
-            text = text.replace(secret, "***")
-    return text
+    found = sorted(span for secret in secrets for span in _places(text, secret))
+    parts, end = [], 0
+    for start, stop in found:
+        if start >= end:
+            parts += [text[end:start], "***"]
+        end = max(end, stop)
+    return "".join([*parts, text[end:]])
+
+
+def _places(text: str, secret: str) -> Iterator[tuple[int, int]]:
+    if len(secret.strip()) < _SHORTEST_REDACTED:
+        return
+    start = text.find(secret)
+    while start >= 0:
+        yield start, start + len(secret)
+        start = text.find(secret, start + 1)
 
 
 def tidy(text: str) -> str:
