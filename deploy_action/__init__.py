@@ -1,3 +1,3 @@
 """Deploy and backtest Blankly models from a commit."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -12,7 +12,7 @@ from deploy_action.bundle import Bundle, select_files, write_bundle
 from deploy_action.checkout import read_checked_out_commit
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.event import Event, describe
-from deploy_action.manifest import MANIFEST_NAME, Manifest, load_manifest
+from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args, load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
 from deploy_action.settings import Mode, Settings
 
@@ -187,11 +187,11 @@ class Preparation:
         checks = (
             self._check_deletion(),
             self._check_type(manifest),
-            self._check_arguments(manifest),
             self._check_python(manifest),
             self._check_ids(manifest),
         )
-        return tuple(problem for problem in checks if problem is not None)
+        found = tuple(problem for problem in checks if problem is not None)
+        return (*found, *self._check_arguments(manifest))
 
     def _check_deletion(self) -> Problem | None:
         if not self.event.is_deletion or self.settings.mode is Mode.VALIDATE:
@@ -214,19 +214,19 @@ class Preparation:
             ),
         )
 
-    def _check_arguments(self, manifest: Manifest) -> Problem | None:
-        arguments = self._backtest_args(manifest)
-        given = self.settings.backtest_args
-        if not given or not (
-            {"to"} & set(arguments) and {"start_date", "end_date"} & set(arguments)
-        ):
-            return None
-        return Problem(
-            message="The backtest's arguments hold `to` as well as `start_date` or `end_date`, "
-            "once the input `backtest-args` is laid over `backtest_args` of `blankly.json`: one "
-            "excludes the other.",
-            hint="Remove one of them: `to: null` in `backtest-args` removes the `to` of "
-            "`blankly.json`.",
+    def _check_arguments(self, manifest: Manifest) -> tuple[Problem, ...]:
+        """Check the merged arguments, where an input changed what the manifest says."""
+        if not self.settings.backtest_args:
+            return ()
+        known = {problem.message for problem in self.record.problems}
+        found = check_backtest_args(self._backtest_args(manifest))
+        way_out = (
+            "A null in `backtest-args` removes an argument of `blankly.json`, as in `to: null`."
+        )
+        return tuple(
+            replace(problem, hint=f"{problem.hint} {way_out}")
+            for problem in found
+            if problem.message not in known
         )
 
     def _check_python(self, manifest: Manifest) -> Problem | None:
