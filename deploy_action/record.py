@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
 
@@ -34,6 +35,7 @@ class RunRecord:
 
     mode: str = ""
     status: Status = Status.FAILED
+    is_unsent: bool = False
     server: str = ""
     model_path: str = ""
     model_name: str = ""
@@ -71,6 +73,17 @@ class RunRecord:
         """Return the problems of one severity."""
         return [problem for problem in self.problems if problem.severity is severity]
 
+    def redacted(self, redact: Callable[[str], str]) -> RunRecord:
+        """Return a copy whose texts went through `redact`.
+
+        It has to be done before they are shown: a secret that was cut, or escaped for a table, is
+        not found any more.
+        """
+        shown = copy(self)
+        for one in fields(self):
+            setattr(shown, one.name, _redacted(getattr(self, one.name), redact))
+        return shown
+
     def outputs(self) -> dict[str, str]:
         """Return the outputs of `action.yml` as far as they are known."""
         known = {
@@ -89,3 +102,20 @@ class RunRecord:
                 "bundle-files": str(self.bundle.file_count),
             }
         return {name: value for name, value in known.items() if value}
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    match value:
+        case Enum():
+            return value
+        case str():
+            return redact(value)
+        case Mapping():
+            return {redact(key): _redacted(one, redact) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(_redacted(one, redact) for one in value)
+        case Problem():
+            texts = {one.name: _redacted(getattr(value, one.name), redact) for one in fields(value)}
+            return replace(value, **texts)
+        case _:
+            return value

@@ -69,6 +69,7 @@ class Run:
                 exit_code = self._run(self.inputs)
         except DeployActionError as error:
             self.record.problems += error.problems
+            self.record.is_unsent = isinstance(error, InvalidInputError)
             exit_code = exit_code_of(error)
         except OSError as error:
             self.record.problems.append(_system_problem(error))

@@ -90,7 +90,8 @@ def _lead(record: RunRecord) -> Line:
                 ".",
             ]
         case _:
-            return [model, ": ", _count(len(record.of(Severity.ERROR)), "problem"), "."]
+            sent = " Nothing was sent." if record.is_unsent else ""
+            return [model, f": {_count(len(record.of(Severity.ERROR)), 'problem')}.{sent}"]
 
 
 def _server(record: RunRecord) -> list[Inline]:
