@@ -158,7 +158,11 @@ def _find_directory64(file: BinaryIO, plain: _Directory, end: int) -> tuple[_Dir
     file.seek(position)
     record = _END64.unpack(file.read(_END64.size))
     entries, size, offset = record[7:]
-    if record[0] != _END64_SIGNATURE or record[4:6] != (0, 0) or record[6] != entries:
+    if (
+        record[:2] != (_END64_SIGNATURE, _END64.size - 12)
+        or record[4:6] != (0, 0)
+        or record[6] != entries
+    ):
         raise _unsound("its zip64 end is damaged")
     return _Directory(offset=offset, size=size, entries=entries), position
 

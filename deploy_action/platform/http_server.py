@@ -17,6 +17,7 @@ import threading
 import time
 import traceback as traceback_module
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cheroot import wsgi
@@ -26,11 +27,6 @@ from cheroot.server import HTTPConnection, HTTPRequest
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-IDLE_SECONDS = 20  # without a byte, in the middle of a request or between two
-HEAD_SECONDS = 20  # for the whole head of a request
-BODY_GRACE_SECONDS = 60  # for a body of any size, and beyond that:
-BODY_BYTES_PER_SECOND = 4096
-SHUTDOWN_SECONDS = 3
 MAX_HEAD_BYTES = 1 << 16
 MAX_BODY_BYTES = 1 << 36
 MAX_THREADS = 64
@@ -40,6 +36,21 @@ _BACKLOG = 128
 _READ_BYTES = 1 << 18
 _MAX_CHUNK_LINE_BYTES = 4096
 _MAX_TRAILERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long clients may take, in seconds."""
+
+    idle: float = 20  # without a byte, in the middle of a request or between two
+    head: float = 20  # for the whole head of a request
+    body_grace: float = 60  # for a body of any size, and beyond that:
+    body_bytes_per_second: float = 4096
+    shutdown: float = 3  # for the requests in progress when the server is closed
+
+    def body(self, received: int) -> float:
+        """Return how long a body may have taken that has brought so many bytes."""
+        return self.body_grace + received / self.body_bytes_per_second
 
 
 class _PacedSocket(socket.SocketIO):
@@ -74,9 +85,10 @@ def _make_file(sock: socket.socket, mode: str, size: int) -> _Reader | StreamWri
 class _Body:
     """A request's body as `wsgi.input`: `read` returns what has come, and nothing at the end."""
 
-    def __init__(self, reader: _Reader, length: int | None) -> None:
+    def __init__(self, reader: _Reader, length: int | None, limits: Limits) -> None:
         """Read `length` bytes, or the chunked coding when that is None."""
         self._reader = reader
+        self._limits = limits
         self._is_chunked = length is None
         self._left = length or 0  # of the body, or of the chunk
         self._received = 0
@@ -85,9 +97,7 @@ class _Body:
 
     def read(self, size: int) -> bytes:
         """Raise `ValueError` for a broken coding, `OSError` when the client is gone or slow."""
-        self._reader.paced.deadline = (
-            self._started + BODY_GRACE_SECONDS + self._received / BODY_BYTES_PER_SECOND
-        )
+        self._reader.paced.deadline = self._started + self._limits.body(self._received)
         if self._is_chunked and self._left == 0 and not self.finished:
             self._begin_chunk()
         if self.finished:
@@ -135,7 +145,7 @@ class _Request(HTTPRequest):
     """A request with a deadline for its head, and a body that is read as it comes."""
 
     def parse_request(self) -> None:
-        self.conn.rfile.paced.deadline = time.monotonic() + HEAD_SECONDS
+        self.conn.rfile.paced.deadline = time.monotonic() + self.server.limits.head
         super().parse_request()
 
     def read_request_headers(self) -> bool:
@@ -149,7 +159,7 @@ class _Request(HTTPRequest):
 
     def respond(self) -> None:
         length = None if self.chunked_read else int(self.inheaders.get(b"Content-Length", 0))
-        body = _Body(self.conn.rfile, length)
+        body = _Body(self.conn.rfile, length, self.server.limits)
         self.rfile = body
         self.server.gateway(self).respond()
         # What was not read cannot be told from the next request.
@@ -174,7 +184,11 @@ class _Server(wsgi.Server):
     keep_alive_conn_limit = _MAX_IDLE_CONNECTIONS
 
     def __init__(
-        self, address: tuple[str, int], app: WSGIApplication, on_error: Callable[[str], None]
+        self,
+        address: tuple[str, int],
+        app: WSGIApplication,
+        on_error: Callable[[str], None],
+        limits: Limits,
     ) -> None:
         super().__init__(
             address,
@@ -183,10 +197,20 @@ class _Server(wsgi.Server):
             max=MAX_THREADS,
             server_name="blankly-deploy",
             request_queue_size=_BACKLOG,
-            timeout=IDLE_SECONDS,
-            shutdown_timeout=SHUTDOWN_SECONDS,
+            timeout=limits.idle,
+            shutdown_timeout=limits.shutdown,
         )
         self._on_error = on_error
+        self.limits = limits
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()  # cheroot would lose it
+            raise
+        return socket_
 
     def process_conn(self, conn: _Connection) -> None:
         if conn.last_used is None:
@@ -206,10 +230,14 @@ class HttpServer:
     """A WSGI application, served on background threads that do not keep the process alive."""
 
     def __init__(
-        self, address: tuple[str, int], app: WSGIApplication, on_error: Callable[[str], None]
+        self,
+        address: tuple[str, int],
+        app: WSGIApplication,
+        on_error: Callable[[str], None],
+        limits: Limits = Limits(),
     ) -> None:
         """Prepare to serve `app`; `on_error` gets what goes wrong outside of it."""
-        self._server = _Server(address, app, on_error)
+        self._server = _Server(address, app, on_error, limits)
         self._thread = threading.Thread(target=self._serve, name="platform", daemon=True)
         self._opened: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
 
