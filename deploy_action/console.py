@@ -50,21 +50,22 @@ class Console:
 
     def info(self, text: str) -> None:
         """Print text for everybody."""
-        self._print(defused(self.redact(text)))
+        self._print(self._harmless(text))
 
     def debug(self, text: str) -> None:
         """Print text for those who asked for it: `RUNNER_DEBUG` on a runner."""
         if not self.verbose:
             return
         if self.for_runner:
-            self._print(github.command("debug", defused(self.redact(text))))
+            self._print(github.command("debug", self._harmless(text)))
         else:
             self.info(text)
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
         """Fold what is printed inside, on a runner."""
-        self._print(f"::group::{self._message(title)}" if self.for_runner else f"{title}")
+        shown = self._harmless(title)
+        self._print(github.command("group", shown) if self.for_runner else shown)
         try:
             yield
         finally:
@@ -77,14 +78,16 @@ class Console:
         text = " ".join(part for part in (problem.message, problem.hint) if part)
         file = self.problem_prefix + problem.path if problem.path else None
         if self.for_runner:
-            text = defused(self.redact(text))
-            file = defused(self.redact(file)) if file else None
             line = github.annotation(
-                problem.severity, text, file=file, line=problem.line, column=problem.column
+                problem.severity,
+                self._harmless(text),
+                file=self._harmless(file) if file else None,
+                line=problem.line,
+                column=problem.column,
             )
             self._print(line)
         else:
-            self._print(defused(self.redact(self._for_people(problem, file))))
+            self._print(self._harmless(self._for_people(problem, file)))
 
     def _for_people(self, problem: Problem, file: str | None) -> str:
         place = ":".join(str(part) for part in (file, problem.line, problem.column) if part)
@@ -94,7 +97,7 @@ class Console:
     def progress(self, title: str) -> Callable[[int, int], None]:
         """Return a callback for (bytes done, bytes in all): a bar, or a line now and then."""
         started = self.clock()
-        last = started if not self._is_terminal else started - _SECONDS_BETWEEN_FRAMES
+        last = float("-inf") if self._is_terminal else started
 
         def report(done: int, total: int) -> None:
             nonlocal last
@@ -123,8 +126,9 @@ class Console:
     def _is_terminal(self) -> bool:
         return not self.for_runner and self.stream.isatty()
 
-    def _message(self, text: str) -> str:
-        return github.escape_message(defused(self.redact(text)))
+    def _harmless(self, text: str) -> str:
+        # Once more at the end: escape sequences that are dropped may have cut a secret in two.
+        return self.redact(defused(self.redact(text)))
 
     def _end_bar(self) -> None:
         if self._open_bar:

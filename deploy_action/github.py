@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,10 +50,13 @@ _TITLES = {
 
 
 def mask_commands(secret: str) -> list[str]:
-    """Return the commands that mask a secret, and each line of one that has several."""
-    lines = [line.strip() for line in secret.splitlines() if line.strip()]
-    values = dict.fromkeys([secret.strip(), *lines])
-    return [command("add-mask", value) for value in values if value]
+    """Return the commands that mask a secret, line by line.
+
+    The runner masks each line of a value as well as the whole. A line of punctuation alone is left
+    out: a lone brace of a pretty-printed JSON would be masked wherever it occurs.
+    """
+    lines = [line.strip() for line in re.split(r"[\r\n]+", secret)]
+    return [command("add-mask", line) for line in dict.fromkeys(lines) if re.search(r"\w", line)]
 
 
 def write_outputs(path: Path, outputs: Mapping[str, str]) -> None:

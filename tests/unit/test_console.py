@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+
+from deploy_action.console import Console
+from deploy_action.errors import Problem, Severity
+from deploy_action.settings import secrets_of
+from tests.nasty import nasty_text
+from tests.runner_protocol import Command, commands_in
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self.now
+
+
+def on_runner(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
+    """Return a console that speaks to a runner, and what it has printed."""
+    stream = io.StringIO()
+    return Console(stream=stream, for_runner=True, verbose=verbose), stream.getvalue
+
+
+def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
+    """Return a console that people read, and what it has printed."""
+    stream = io.StringIO()
+    return Console(stream=stream, for_runner=False, verbose=verbose), stream.getvalue
+
+
+@given(nasty_text)
+def test_no_text_issues_a_command(text: str) -> None:
+    """Not as information, as a problem, as a title; for the runner only our own commands count."""
+    console, printed = on_runner(verbose=True)
+
+    console.info(text)
+    console.debug(text)
+    with console.group(text):
+        console.problem(Problem(message=text, hint=text, path=text or None))
+
+    names = [command.name for command in commands_in(printed())]
+    assert names == ["debug", "group", "error", "endgroup"]
+
+
+@given(nasty_text)
+def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
+    """The same program may run in a step's script, where its lines are parsed as well."""
+    console, printed = for_people(verbose=True)
+
+    console.info(text)
+    console.debug(text)
+    with console.group(text):
+        console.problem(Problem(message=text, hint=text, path=text or None))
+
+    assert commands_in(printed()) == []
+
+
+def test_secrets_are_masked_before_they_could_be_printed() -> None:
+    """The masks are the first lines, and from then on neither place shows the secret."""
+    secret, other = secrets.token_hex(12), secrets.token_hex(12)
+    console, printed = on_runner(verbose=True)
+
+    console.mask([secret])
+    console.info(f"token {secret}")
+    console.mask([secret, other])
+    with console.group(f"with {other}"):
+        console.debug(secret)
+        console.problem(
+            Problem(message=f"wrong: {secret}", hint=f"not {other}", path=f"dir/{other}.json")
+        )
+
+    lines = printed().splitlines()
+    masks = [line for line in lines if line.startswith("::add-mask::")]
+    assert lines[0] == f"::add-mask::{secret}"
+    assert masks == [f"::add-mask::{secret}", f"::add-mask::{other}"]
+    rest = "\n".join(line for line in lines if line not in masks)
+    assert secret not in rest
+    assert other not in rest
+    assert rest.count("***") == 6
+
+
+def test_a_terminal_gets_no_masks_and_no_secrets() -> None:
+    """Where nothing masks, nothing may print the secret either."""
+    secret = secrets.token_hex(12)
+    console, printed = for_people()
+
+    console.mask([secret])
+    console.info(f"token {secret}")
+    with console.group(f"title {secret}"):
+        console.problem(Problem(message=secret, hint=secret))
+
+    assert printed() == "token ***\ntitle ***\nerror: ***\n  → ***\n"
+
+
+def test_each_line_of_a_secret_is_hidden() -> None:
+    """A private key that comes back in one line, or line by line."""
+    first, second = secrets.token_hex(12), secrets.token_hex(12)
+    console, printed = for_people()
+
+    console.mask([f"{first}\n  {second}\n"])
+    console.info(f"{second} {first}")
+
+    assert printed() == "*** ***\n"
+
+
+def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
+    """What is dropped from a line may join what it had cut in two."""
+    secret = secrets.token_hex(12)
+    console, printed = on_runner()
+
+    console.mask([secret])
+    console.info(f"{secret[:5]}\x1b[0m{secret[5:]}")
+
+    assert printed().splitlines()[1] == "***"
+
+
+def test_a_secret_is_hidden_as_json_writes_it() -> None:
+    """A server that echoes the keys echoes their line breaks as escapes."""
+    lines = [secrets.token_hex(12), secrets.token_hex(12)]
+    keys = json.dumps({"exchange": {"main": {"key": "\n".join(lines), "umlaut": f"ä{lines[0]}"}}})
+    console, printed = on_runner()
+
+    console.mask(secrets_of({"keys-json": keys}))
+    masked = len(printed())
+    console.info(f"refused: {keys}")
+    console.problem(Problem(message=f"refused: {json.dumps(keys)}"))
+
+    assert not [line for line in lines if line in printed()[masked:]]
+
+
+def test_debugging_is_for_those_who_asked() -> None:
+    """A command on a runner, a line on a terminal, else nothing."""
+    results = []
+    for build in (on_runner, for_people):
+        for verbose in (False, True):
+            console, printed = build(verbose=verbose)
+            console.debug("50%\nof it")
+            results.append(printed())
+
+    assert results == ["", "::debug::50%25%0Aof it\n", "", "50%\nof it\n"]
+
+
+def test_a_group_is_closed_when_something_fails_inside() -> None:
+    """What follows would be folded away otherwise."""
+    console, printed = on_runner()
+
+    with pytest.raises(OSError, match="no"), console.group("Pack"):
+        raise OSError("no")
+
+    assert commands_in(printed()) == [Command("group", "Pack"), Command("endgroup")]
+
+
+def test_problems_have_their_place_for_people() -> None:
+    """Severity, file, line and column, then the way out below."""
+    console, printed = for_people()
+    console.problem_prefix = "bots/a/"
+
+    console.problem(
+        Problem(
+            message="Wrong.",
+            hint="Mend it.",
+            path="blankly.json",
+            line=3,
+            column=7,
+            severity=Severity.WARNING,
+        )
+    )
+    console.problem(Problem(message="No place."))
+
+    assert printed() == (
+        "warning: bots/a/blankly.json:3:7: Wrong.\n  → Mend it.\nerror: No place.\n"
+    )
+
+
+def test_problems_have_their_place_on_the_runner() -> None:
+    """As an annotation whose path starts at the repository's root."""
+    console, printed = on_runner()
+    console.problem_prefix = "bots/a/"
+
+    console.problem(Problem(message="Wrong.", hint="Mend it.", path="blankly.json", line=3))
+
+    properties = {"title": "Blankly deploy failed", "file": "bots/a/blankly.json", "line": "3"}
+    assert commands_in(printed()) == [Command("error", "Wrong. Mend it.", properties)]
+
+
+def test_a_terminal_has_a_bar() -> None:
+    """Drawn at most ten times a second, whole at the end, and ended by the next line."""
+    stream, clock = Terminal(), Clock()
+    console = Console(stream=stream, for_runner=False, clock=clock)
+    report = console.progress("Uploading")
+
+    for step in range(101):
+        report(step * 10_000, 1_000_000)
+        clock.now += 0.01
+    console.info("done")
+
+    frames = stream.getvalue().split("\r")[1:]
+    assert 10 <= len(frames) <= 13
+    assert all(frame.startswith("Uploading ") for frame in frames)
+    assert frames[0].startswith("Uploading ░")
+    last, *after = frames[-1].split("\n")
+    assert last == f"Uploading {'█' * 24} 100% of 1.0 MB, 1.0 MB/s\x1b[K"
+    assert after == ["done", ""]
+
+
+def test_a_bar_is_ended_when_the_group_fails() -> None:
+    """The traceback or the problem starts on its own line."""
+    stream = Terminal()
+    console = Console(stream=stream, for_runner=False, clock=Clock())
+
+    with contextlib.suppress(OSError), console.group("Send"):
+        console.progress("Uploading")(1, 2)
+        raise OSError
+
+    assert stream.getvalue().endswith("\x1b[K\n")
+
+
+@pytest.mark.parametrize("build", [on_runner, for_people])
+def test_a_log_has_a_line_now_and_then(
+    build: Callable[[], tuple[Console, Callable[[], str]]],
+) -> None:
+    """Every ten seconds, whole lines without control characters; none where it is quick."""
+    console, printed = build()
+    console.clock = clock = Clock()
+    report = console.progress("Uploading")
+
+    for step in range(201):
+        report(step * 1_250_000, 250_000_000)
+        clock.now += 0.125
+
+    assert printed() == (
+        "Uploading: 40% of 250.0 MB, 10.0 MB/s\nUploading: 80% of 250.0 MB, 10.0 MB/s\n"
+    )
+
+
+def test_a_runner_gets_no_bar_even_on_a_terminal() -> None:
+    """Some runners give the step a terminal; its log is still a log."""
+    stream, clock = Terminal(), Clock()
+    report = Console(stream=stream, for_runner=True, clock=clock).progress("Packing")
+
+    clock.now += 11
+    report(0, 0)
+
+    assert stream.getvalue() == "Packing: 100% of 0.0 MB, 0.0 MB/s\n"
