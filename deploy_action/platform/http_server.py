@@ -197,8 +197,8 @@ class _Server(wsgi.Server):
             max=MAX_THREADS,
             server_name="blankly-deploy",
             request_queue_size=_BACKLOG,
-            timeout=limits.idle,
-            shutdown_timeout=limits.shutdown,
+            timeout=limits.idle,  # type: ignore[arg-type]  # a float will do
+            shutdown_timeout=limits.shutdown,  # type: ignore[arg-type]  # the same
         )
         self._on_error = on_error
         self.limits = limits

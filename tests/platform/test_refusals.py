@@ -34,7 +34,7 @@ def test_strangers_see_a_page(platform: Platform, token: str | None) -> None:
 
 def test_a_stranger_uploads_nothing(platform: Platform) -> None:
     """The answer still arrives, and the body is nowhere."""
-    platform.id_token = "stranger"
+    platform.id_token = platform.refresh_token[::-1]
     assert platform.deploy("m", make_bundle(big=secrets.token_bytes(3 << 20))).status_code == 401
     assert platform.left_behind() == []
 

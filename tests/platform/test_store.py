@@ -158,6 +158,20 @@ def test_a_full_disk_is_a_500_that_leaves_nothing(tmp_path: Path) -> None:
         assert _deploy(url, refresh_token, make_bundle()).status_code == 200
 
 
+@pytest.mark.parametrize("table", ["versions", "backtests"])
+def test_a_row_that_cannot_be_written_leaves_no_bundle(platform: Platform, table: str) -> None:
+    """The file was in its place already, and the model made."""
+    connection = sqlite3.connect(platform.data / "platform.sqlite")
+    connection.execute(
+        f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ROLLBACK, 'no room'); END"
+    )
+    connection.close()
+    assert platform.backtest(None, createNew="true").status_code == 500
+    assert "no room" in platform.errors.pop()
+    assert platform.left_behind() == []
+    assert platform.post("/model/list", projectId=platform.user_id).json() == []
+
+
 def test_only_old_orphans_are_removed(start_platform: StartPlatform) -> None:
     """Another process may be about to store the young ones."""
     first = start_platform()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import socket
@@ -373,6 +374,18 @@ def test_a_failing_disk_is_a_500_that_leaves_nothing(platform: Platform) -> None
     assert platform.deploy(model_id, bundle).status_code == 200
 
 
+def test_a_failing_disk_and_a_client_that_leaves(platform: Platform) -> None:
+    """Both at once are still an answer and a report."""
+    (platform.data / "incoming").rmdir()
+    body = _deploy_form(platform, platform.create_model(), make_bundle())
+    with _connect(platform) as connection:
+        head = _head(platform, "/model/deploy", f"Content-Length: {len(body) + 1}")
+        connection.sendall(head + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert _receive(connection)[0] == 500
+    assert "FileNotFoundError" in platform.errors.pop()
+
+
 def test_a_large_upload_takes_little_memory(platform: Platform, tmp_path: Path) -> None:
     """Twenty times the bytes, the same memory: what is written is not kept."""
     import tracemalloc
@@ -393,6 +406,13 @@ def test_a_large_upload_takes_little_memory(platform: Platform, tmp_path: Path) 
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_stream_that_ends_early_was_cut_off() -> None:
+    """As with other WSGI servers, which say nothing of it."""
+    body = uploads.Body(io.BytesIO(b"some"), 10)
+    with pytest.raises(uploads.UploadError, match="cut off"):
+        body.drain()
 
 
 class _Stream:
