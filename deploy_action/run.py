@@ -209,11 +209,11 @@ class Run:
         from deploy_action.document import to_markdown, to_text
         from deploy_action.summary import build_summary
 
-        record = self.record
+        record = self.record.redacted(self.console.redact)
         prefix = "" if record.model_path in {"", "."} else f"{record.model_path}/"
         self.console.problem_prefix = prefix
         document = build_summary(record)
-        outputs = {name: self.console.redact(value) for name, value in record.outputs().items()}
+        outputs = record.outputs()
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
         if self.for_runner or summary_path:
             # Elsewhere the summary that is printed below names them.
