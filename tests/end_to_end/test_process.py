@@ -237,9 +237,10 @@ def serving(
         text=True,
     )
     try:
-        lines = []
-        assert process.stdout
-        for line in process.stdout:
+        lines: list[str] = []
+        output = process.stdout
+        assert output is not None
+        for line in output:
             if line.startswith("listening on "):
                 yield line.removeprefix("listening on ").strip(), lines, process
                 break
@@ -249,7 +250,7 @@ def serving(
     finally:
         process.terminate()
         process.wait(10)
-        if process.stdout:
+        if process.stdout is not None:
             process.stdout.close()
 
 

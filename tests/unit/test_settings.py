@@ -112,7 +112,7 @@ def test_what_this_version_lacks_is_refused_rather_than_ignored(name: str) -> No
     """A gate that nobody looks at would let an untested version through."""
     (problem,) = problems(**{name.replace("-", "_"): "true" if name == "comment" else "x"})
     assert f"`{name}`" in problem.message
-    assert parse(comment="false")
+    assert parse(comment="false").mode is Mode.DEPLOY
 
 
 @pytest.mark.parametrize(
