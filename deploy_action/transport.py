@@ -169,7 +169,8 @@ class Transport:
             else:
                 if answer.status not in passing_statuses:
                     return answer
-                self._wait(number, f"The server answered {answer.status}.", answer.retry_after)
+                reason = f"{self.base_url} answered {answer.status}."
+                self._wait(number, reason, answer.retry_after)
         return attempt()
 
     def _wait(self, number: int, reason: str, retry_after: float) -> None:

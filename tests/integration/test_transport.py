@@ -220,7 +220,7 @@ def test_reading_is_repeated_until_it_passes(wire: StartWire, status: int) -> No
 
     assert answer.json() == {"fine": 1}
     assert waits.seconds == [0.75, 1.5, 3.0]
-    assert waits.reasons[0] == f"The server answered {status}. Trying again in 0.8 s."
+    assert waits.reasons[0] == f"{server.url} answered {status}. Trying again in 0.8 s."
 
 
 def test_reading_is_given_up_after_four_tries(wire: StartWire) -> None:
@@ -403,7 +403,7 @@ def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Pat
         send(make_transport(server.url, waits), "upload", tmp_path)
 
     assert str(caught.value) == (
-        "The server answered 503. The next try is due in 3600 s, after the deadline of 1 minutes."
+        f"{server.url} answered 503. The next try is due in 3600 s, after the deadline of 1 minutes."
     )
     assert not caught.value.may_have_acted
     assert waits.seconds == []
