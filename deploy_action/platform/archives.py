@@ -103,7 +103,7 @@ def check_archive(path: Path) -> ArchiveFacts:
         unpacked = 0
         for entry in _read_directory(file, directory):
             names.add(entry)
-            start = _check_local_header(file, entry)
+            start = _check_local_header(file, entry, directory.offset)
             spans.append((entry.offset, start + entry.packed, entry.name))
             unpacked += entry.unpacked
             if entry.name == MANIFEST:
@@ -349,12 +349,12 @@ class _Names:
 # ------------------------------------------------------------------ the entries
 
 
-def _check_local_header(file: BinaryIO, entry: _Entry) -> int:
+def _check_local_header(file: BinaryIO, entry: _Entry, end: int) -> int:
     """Compare an entry's own header with the directory; return where its data begins."""
     size = _LOCAL.size + len(entry.raw_name)
-    found = os.pread(file.fileno(), size, entry.offset)
-    if len(found) < size:
+    if entry.offset + size > end:
         raise _unsound(f"{entry.name!r} is cut off")
+    found = os.pread(file.fileno(), size, entry.offset)
     header = _LOCAL.unpack_from(found)
     flags, method = header[3], header[4]
     sizes = header[8], header[9]

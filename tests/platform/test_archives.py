@@ -334,6 +334,10 @@ def test_an_offset_beyond_the_file_is_refused(tmp_path: Path) -> None:
     """There is no entry there."""
     bundle = _set(_with_entry("model/x"), b"PK\x01\x02", 42, b"\xff\xff\xff\x0f")
     assert "cut off" in _refusal(tmp_path, bundle)
+    path = tmp_path / "upload"
+    _write_sparse(path, 1 << 20, 1 << 20)
+    wide = _set(path.read_bytes(), struct.pack("<2H", 1, 24), 20, b"\xff" * 8)
+    assert "cut off" in _refusal(tmp_path, wide)
 
 
 def test_overlapping_entries_are_refused(tmp_path: Path) -> None:

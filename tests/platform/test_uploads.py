@@ -112,6 +112,23 @@ def test_a_chunked_upload_is_taken(platform: Platform) -> None:
     assert stored.read_bytes() == bundle
 
 
+@pytest.mark.parametrize("path", ["/model/deploy", "/model/nothing", "/auth/token"])
+def test_a_refused_upload_is_read_to_its_end(platform: Platform, path: str) -> None:
+    """A client that first sends everything still gets the answer, and nothing is kept."""
+    expected = {"/model/deploy": 401, "/model/nothing": 404, "/auth/token": 500}
+    platform.id_token = platform.refresh_token[::-1]
+    before, after = _deploy_form(platform, "m", b"\0").split(b"\0")
+    piece, count = bytes(1 << 20), 32
+    length = len(before) + len(piece) * count + len(after)
+    with _connect(platform) as connection:
+        connection.sendall(_head(platform, path, f"Content-Length: {length}") + before)
+        for _ in range(count):
+            connection.sendall(piece)
+        connection.sendall(after)
+        assert _receive(connection)[0] == expected[path]
+    assert platform.left_behind() == []
+
+
 def test_one_connection_serves_several_requests(platform: Platform) -> None:
     """Chunked with trailers and extensions, then with a length, then both at once."""
     model_id = platform.create_model()

@@ -238,7 +238,7 @@ def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
 def test_nobody_signing_in_is_refused_in_time() -> None:
     """And the port is free again."""
     browser = Browser(lambda _: None)
-    with pytest.raises(RefusedError, match="within 0.1 seconds") as raised:
+    with pytest.raises(RefusedError, match=r"within 0\.1 seconds") as raised:
         browser.wait_for_token(timeout=0.1)
     assert raised.value.problems[0].hint
     socket.create_server(("127.0.0.1", browser.port)).close()
