@@ -46,7 +46,7 @@ Line = Sequence[Inline]
 class Heading:
     """A heading of the second level."""
 
-    text: str
+    line: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Bullets:
 class Table:
     """A table; `right` names the columns that hold numbers."""
 
-    header: Sequence[str]
+    header: Sequence[Line]
     rows: Sequence[Sequence[Line]]
     right: frozenset[int] = frozenset()
 
@@ -96,12 +96,12 @@ _NOT_IN_ADDRESSES: Final = re.compile(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
 _TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
 _CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
 _PUNCTUATION: Final = ".,;:!?)"
-# Words of these characters alone are shown as they are. All others become code, where they do
-# nothing: what GitHub links (addresses, mentions, issues, commits), emoji by name, and anything
-# with a mark of Markdown or HTML in it.
+# Words of these characters alone are shown as they are; beyond ASCII nothing is a mark. All others
+# become code, where they do nothing: what GitHub links (addresses, mentions, issues, commits),
+# emoji by name, and anything with a mark of Markdown or HTML in it.
 _PLAIN_WORD: Final = re.compile(
-    r"(?!.*(?:www\.|gh-\d|\b(?=\d*[a-f])[0-9a-f]{7,40}\b))"
-    r"(?:[^\W_]|[.,;!?()'\"%/+=\u2013\u2014\u2026\u2192-])*",
+    r"(?!.*(?:www\.|gh-[0-9]|(?<![0-9a-z])(?=[0-9]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])))"
+    r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
     re.IGNORECASE,
 )
 # What makes a list, a rule or a heading of the line that it starts.
@@ -158,8 +158,8 @@ def to_markdown(document: Document) -> str:
 
 def _markdown(block: Block) -> str:
     match block:
-        case Heading(text):
-            return f"## {text}"
+        case Heading(line):
+            return f"## {_markdown_line(line)}"
         case Paragraph(line):
             return _markdown_line(line)
         case Quote(text):
@@ -190,7 +190,8 @@ def _markdown_inline(part: Inline, *, in_table: bool) -> str:
         case Code(text):
             return _code_span(text, in_table=in_table)
         case Link(text, url):
-            return f"[{_code_span(text, in_table=in_table)}]({_address(url)})"
+            shown = _markdown_line(prose(text), in_table=in_table)
+            return f"[{shown or _NOTHING}]({_address(url)})"
 
 
 def _address(url: str) -> str:
@@ -224,9 +225,11 @@ def _longest_run(text: str) -> int:
 
 
 def _markdown_table(table: Table) -> str:
-    rules = ["---:" if index in table.right else "---" for index in range(len(table.header))]
-    rows = [[_markdown_line(cell, in_table=True) for cell in row] for row in table.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [list(table.header), rules, *rows])
+    rules = ["---:" if index in table.right else ":---" for index in range(len(table.header))]
+    header, *rows = (
+        [_markdown_line(cell, in_table=True) for cell in row] for row in (table.header, *table.rows)
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
 def to_text(document: Document) -> str:
@@ -236,8 +239,8 @@ def to_text(document: Document) -> str:
 
 def _text(block: Block) -> str:
     match block:
-        case Heading(text):
-            return f"{text}\n{'─' * len(text)}"
+        case Heading(line):
+            return f"{_text_line(line)}\n{'─' * len(_text_line(line))}"
         case Paragraph(line):
             return _text_line(line)
         case Quote(text):
@@ -265,9 +268,7 @@ def _unmarked(text: str) -> str:
 
 
 def _text_table(table: Table) -> str:
-    rows = [[_text_line(cell) for cell in row] for row in table.rows]
-    if any(table.header):
-        rows.insert(0, [_unmarked(title) for title in table.header])
+    rows = [[_text_line(cell) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(_aligned(row, widths, table.right) for row in rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from deploy_action.document import (
@@ -27,17 +28,18 @@ from deploy_action.record import RunRecord, Status
 _MOST_PROBLEMS: Final = 50
 _SHORT: Final = 12
 _SECONDS_A_MINUTE: Final = 60
+_MOST_ARGUMENTS: Final = 100
 
 _TITLES: Final = {
-    Status.DEPLOYED: "✅ Deployed",
-    Status.BACKTESTED: "✅ Backtest submitted",
-    Status.VALID: "✅ Valid",
-    Status.DRY_RUN: "🔎 Dry run",
+    Status.DEPLOYED: "✅ Deployed ",
+    Status.BACKTESTED: "✅ Backtest submitted: ",
+    Status.VALID: "✅ Valid: ",
+    Status.DRY_RUN: "🔎 Dry run of ",
 }
 _FAILED_TITLES: Final = {
-    "deploy": "❌ Not deployed",
-    "backtest": "❌ Backtest failed",
-    "validate": "❌ Not valid",
+    "deploy": "❌ Not deployed: ",
+    "backtest": "❌ Backtest failed: ",
+    "validate": "❌ Not valid: ",
 }
 
 
@@ -46,76 +48,68 @@ def build_summary(record: RunRecord) -> Document:
     blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record))]
     blocks += _problem_blocks(record.of(Severity.ERROR), "What went wrong", record)
     blocks += _planned(record)
-    blocks.append(_facts(record))
+    blocks += _facts(record)
+    blocks += _problem_blocks(record.of(Severity.WARNING), "Warnings", record)
+    blocks += _problem_blocks(record.of(Severity.NOTICE), "Good to know", record)
     if record.description:
         blocks += [Paragraph(["**Description**"]), Quote(record.description)]
-    blocks += _problem_blocks(record.of(Severity.WARNING), "Warnings", record)
     blocks += _arguments(record)
     blocks += _largest_entries(record)
     return blocks
 
 
-def _title(record: RunRecord) -> str:
+def _title(record: RunRecord) -> Line:
+    model = Code(record.model_name or record.model_path or ".")
     if record.status is Status.FAILED:
-        return _FAILED_TITLES.get(record.mode, "❌ Failed")
-    return _TITLES[record.status]
+        return [_FAILED_TITLES.get(record.mode, "❌ Failed: "), model]
+    return [_TITLES[record.status], model]
 
 
 def _lead(record: RunRecord) -> Line:
     """Say in one sentence what happened."""
-    model: Inline = Code(record.model_name or record.model_path or ".")
     match record.status:
         case Status.DEPLOYED:
-            return ["New version of ", model, " on ", *_server(record), "."]
+            version: Line = [" ", Code(record.version_id)] if record.version_id else []
+            return ["New version", *version, " on ", *_server(record), "."]
         case Status.BACKTESTED:
-            where: list[Inline] = (
-                [Link("the platform", record.url)] if record.url else ["the platform"]
-            )
-            return [
-                model,
-                " was handed to ",
-                *_server(record),
-                " to backtest; results are kept by ",
-                *where,
-                ".",
-            ]
+            results = [Link("kept there", record.url)] if record.url else ["kept there"]
+            return ["Handed to ", *_server(record), " to backtest; the results are ", *results, "."]
         case Status.VALID:
-            return [model, " can be packed and deployed. Nothing was sent."]
+            return ["The model can be packed and deployed. Nothing was sent."]
         case Status.DRY_RUN:
-            return [
-                "Nothing was changed. A run without `dry-run` would send ",
-                model,
-                " to ",
-                *_server(record),
-                ".",
-            ]
+            # A dry run needs no server to be known.
+            target = [" to ", *_server(record)] if record.server else []
+            return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:
             sent = " Nothing was sent." if record.is_unsent else ""
-            return [model, f": {_count(len(record.of(Severity.ERROR)), 'problem')}.{sent}"]
+            return [f"{_count(len(record.of(Severity.ERROR)), 'problem')}.{sent}"]
 
 
 def _server(record: RunRecord) -> list[Inline]:
     return ["the embedded platform"] if record.server == "local" else [Code(record.server)]
 
 
-def _facts(record: RunRecord) -> Table:
+def _facts(record: RunRecord) -> list[Block]:
     rows: list[tuple[str, Line]] = [
         ("Model", _linked(record.model_id, record.url)),
         ("Project", _linked(record.project_id, record.project_url)),
-        ("Version", [Code(record.version_id)]),
         ("Backtest", [Code(record.backtest_id)]),
-        ("Type", [record.model_type]),
+        ("Type", prose(record.model_type)),
         ("Schedule", [Code(record.schedule)]),
         ("Plan", [Code(record.plan)]),
         ("Python", [Code(record.python_version)]),
         ("Commit", _commit(record)),
         ("Bundle", _bundle(record)),
-        ("SHA-256", [Code(record.bundle.sha256 if record.bundle else "")]),
         ("Created", [Code(", ".join(record.created))]),
         ("Duration", [_duration(record.seconds)]),
     ]
-    shown = [([f"**{name}**"], value) for name, value in rows if _is_known(value)]
-    return Table(header=["", ""], rows=shown)
+    # The first one is the header: a table of Markdown must have one, and an empty one shows.
+    header, *others = (([f"**{name}**"], value) for name, value in rows if _is_known(value))
+    blocks: list[Block] = [Table(header=header, rows=others)]
+    if record.bundle is not None:
+        # Not in the table, which it would make too wide for a telephone.
+        blocks.append(Paragraph(["SHA-256 of the bundle: ", Code(record.bundle.sha256)]))
+    return blocks
 
 
 def _is_known(line: Line) -> bool:
@@ -135,8 +129,8 @@ def _bundle(record: RunRecord) -> Line:
     bundle = record.bundle
     if bundle is None:
         return []
-    unpacked = f", {_bytes(bundle.unpacked_size)} unpacked"
-    return [f"{_count(bundle.file_count, 'file')}, {_bytes(bundle.size)}{unpacked}"]
+    unpacked = _bytes(bundle.unpacked_size)
+    return [f"{_count(bundle.file_count, 'file')}, {_bytes(bundle.size)} ({unpacked} unpacked)"]
 
 
 def _planned(record: RunRecord) -> list[Block]:
@@ -144,7 +138,7 @@ def _planned(record: RunRecord) -> list[Block]:
         return []
     return [
         Paragraph(["**What would be done**"]),
-        Bullets([[Code(step)] for step in record.would_do]),
+        Bullets([prose(step) for step in record.would_do]),
     ]
 
 
@@ -155,16 +149,22 @@ def _arguments(record: RunRecord) -> list[Block]:
         return [Paragraph(["The backtest has no arguments: the defaults of the package hold."])]
     rows = [
         ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
-        for name, value in record.backtest_args.items()
+        for name, value in islice(record.backtest_args.items(), _MOST_ARGUMENTS)
     ]
-    return [Paragraph(["**Backtest arguments**"]), Table(["Argument", "Value"], rows)]
+    blocks: list[Block] = [
+        Paragraph(["**Backtest arguments**"]),
+        Table([["Argument"], ["Value"]], rows),
+    ]
+    if (left := len(record.backtest_args) - _MOST_ARGUMENTS) > 0:
+        blocks.append(Paragraph([f"And {left:,} more."]))
+    return blocks
 
 
 def _largest_entries(record: RunRecord) -> list[Block]:
     if record.bundle is None or not record.bundle.largest:
         return []
     rows = [([Code(name)], [_bytes(size)]) for name, size in record.bundle.largest]
-    table = Table(["File", "Size"], rows, right=frozenset({1}))
+    table = Table([["File"], ["Size"]], rows, right=frozenset({1}))
     return [Details("Largest files of the bundle", [table])]
 
 
