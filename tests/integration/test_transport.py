@@ -403,7 +403,8 @@ def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Pat
         send(make_transport(server.url, waits), "upload", tmp_path)
 
     assert str(caught.value) == (
-        f"{server.url} answered 503. The next try is due in 3600 s, after the deadline of 1 minutes."
+        f"{server.url} answered 503. The next try is due in 3600 s, "
+        "after the deadline of 1 minutes."
     )
     assert not caught.value.may_have_acted
     assert waits.seconds == []

@@ -1,0 +1,473 @@
+"""Where a model goes, and what is made for it first: through the whole action."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.conftest import Ended, Runner, write_model
+from tests.scripted_server import DEPLOYED, ID_TOKEN, NOT_FOUND, Reply, ScriptedServer
+
+StartScripted = Callable[..., ScriptedServer]
+
+SIGN_IN = "POST /auth/token"
+PROJECTS = "GET /project/list"
+PLANS = "POST /project/plans"
+MODELS = "POST /model/list"
+CREATE_PROJECT = "POST /project/create"
+CREATE_MODEL = "POST /model/create-model"
+DEPLOY = "POST /model/deploy"
+BACKTEST = "POST /model/backtest"
+
+MADE_MODEL = Reply(body={"status": "success", "modelId": "model-9"})
+MADE_PROJECT = Reply(body={"status": "created", "projectId": "project-9", "name": "Fund"})
+VERSION = "11111111-2222-3333-4444-555555555555"
+
+
+def run(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
+    """Run against a server, with a token."""
+    given = {"api_url": server.url, "token": "refresh-token", "app_url": "https://app.example"}
+    return runner.run(**{**given, "version_description": "First", **inputs})
+
+
+def error_of(ended: Ended, code: int = 1) -> str:
+    """Return the one error of a run that failed."""
+    assert ended.code == code
+    assert ended.outputs["status"] == "failed"
+    errors = [line for line in ended.annotations if line.startswith("::error")]
+    assert len(errors) == 1
+    return errors[0]
+
+
+def notices(ended: Ended) -> list[str]:
+    """Return the notices."""
+    return [line for line in ended.annotations if line.startswith("::notice")]
+
+
+def accepted(**changes: object) -> Reply:
+    """Return the answer to an upload, with changes."""
+    assert isinstance(DEPLOYED.body, dict)
+    return Reply(body={**DEPLOYED.body, **changes})
+
+
+# --------------------------------------------------------------------------- what is sent
+
+
+def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) -> None:
+    """With both ids known: sign in, check the plan, upload."""
+    server = scripted()
+
+    ended = run(
+        runner, server, project_id="p-1", model_id="m-1", plan="small", python_version="3.9"
+    )
+
+    assert ended.code == 0
+    assert server.routes() == [SIGN_IN, PLANS, DEPLOY]
+    assert server.requests[0].fields == {"refreshToken": "refresh-token"}
+    request = server.requests[-1]
+    assert request.headers["token"] == ID_TOKEN
+    assert request.fields == {
+        "plan": "small",
+        "name": "workspace",
+        "modelId": "m-1",
+        "projectId": "p-1",
+        "generalDescription": "workspace",
+        "versionDescription": "First",
+        "createNew": "false",
+        "pythonVersion": "3.9",
+        "type": "strategy",
+    }
+    with zipfile.ZipFile(io.BytesIO(request.file)) as bundle:
+        assert json.loads(bundle.read("model/blankly.json"))["main_script"] == "./bot.py"
+    assert ended.outputs["version-id"] == VERSION
+    assert ended.outputs["url"] == "https://app.example/p-1/model-1/overview"
+    assert ended.outputs["project-id"] == "p-1"
+
+
+def test_descriptions_keep_every_character(runner: Runner, scripted: StartScripted) -> None:
+    """Names and descriptions of any script arrive as they were written."""
+    server = scripted()
+    text = "Größer: 中文 🚀 & = % +\n\n- zweite Zeile\tTab"
+
+    ended = run(
+        runner,
+        server,
+        model_id="m-1",
+        model_name="トレンド 🚀",
+        general_description=text,
+        version_description=text,
+    )
+
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert ended.code == 0
+    assert fields["name"] == "トレンド 🚀"
+    assert fields["generalDescription"] == fields["versionDescription"] == text
+    assert ended.outputs["description"] == text
+
+
+def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted) -> None:
+    """Plans are for live models, so none is looked up; arguments go under both names."""
+    server = scripted({BACKTEST: accepted(backtestId="b-1")})
+
+    ended = run(
+        runner,
+        server,
+        mode="backtest",
+        project_id="p-1",
+        model_id="m-1",
+        backtest_description="Try",
+        backtest_args="{to: 2y, name: Zoë}",
+    )
+
+    assert ended.code == 0
+    assert server.routes() == [SIGN_IN, BACKTEST]
+    fields = server.requests[-1].fields
+    assert fields["backtestDescription"] == "Try"
+    assert json.loads(fields["backtestArgs"]) == {"to": "2y", "name": "Zoë"}
+    assert fields["backtestingArgs"] == fields["backtestArgs"]
+    assert "versionDescription" not in fields
+    assert ended.outputs["status"] == "backtested"
+    assert ended.outputs["backtest-id"] == "b-1"
+    assert ended.outputs["url"] == "https://app.example/p-1/model-1/backtests"
+
+
+def test_a_screener_brings_its_schedule(runner: Runner, scripted: StartScripted) -> None:
+    """A strategy has none to bring."""
+    write_model(runner.workspace, type="screener", screener={"schedule": "30 9 * * 1-5"})
+    server = scripted()
+
+    assert run(runner, server, model_id="m-1").code == 0
+
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert (fields["type"], fields["schedule"]) == ("screener", "30 9 * * 1-5")
+
+
+# --------------------------------------------------------------------------- the project
+
+
+@pytest.mark.parametrize("claims", [None, {"user_id": "user-1"}, {"sub": "user-1"}])
+def test_without_a_project_it_is_the_users_own(
+    runner: Runner, scripted: StartScripted, claims: object
+) -> None:
+    """Its id is the user's, from the answer to the sign-in or from the token in it."""
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    answer = Reply(body={"idToken": f"e30.{part}.sig"})
+    server = scripted({SIGN_IN: answer} if claims else None)
+
+    ended = run(runner, server, model_id="m-1")
+
+    assert server.requests_to(DEPLOY)[0].fields["projectId"] == "user-1"
+    assert ended.outputs["project-id"] == "user-1"
+
+
+def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted) -> None:
+    """Nothing is uploaded to a guess."""
+    server = scripted({SIGN_IN: Reply(body={"idToken": "opaque"})})
+
+    assert "does not say who the user is" in error_of(run(runner, server, model_id="m-1"))
+    assert server.routes() == [SIGN_IN]
+
+
+def test_the_input_goes_before_the_manifest(runner: Runner, scripted: StartScripted) -> None:
+    """For the project as for the model."""
+    write_model(runner.workspace, project_id="p-file", model_id="m-file")
+    server = scripted()
+
+    run(runner, server)
+    run(runner, server, project_id="p-input", model_id="m-input")
+
+    sent = [one.fields for one in server.requests_to(DEPLOY)]
+    assert [(one["projectId"], one["modelId"]) for one in sent] == [
+        ("p-file", "m-file"),
+        ("p-input", "m-input"),
+    ]
+
+
+def test_a_project_is_found_by_name(runner: Runner, scripted: StartScripted) -> None:
+    """By its whole name."""
+    projects = [{"projectId": "p-1", "name": "Fund"}, {"projectId": "p-2", "name": "Fund two"}]
+    server = scripted({PROJECTS: Reply(body=projects)})
+
+    ended = run(runner, server, project_name="Fund", model_id="m-1")
+
+    assert ended.code == 0
+    assert ended.outputs["project-id"] == "p-1"
+    assert server.requests_to(PROJECTS)[0].headers["token"] == ID_TOKEN
+    assert CREATE_PROJECT not in server.routes()
+
+
+def test_two_projects_of_one_name_are_not_chosen_from(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The error lists them."""
+    projects = [{"projectId": f"p-{number}", "name": "Fund"} for number in (1, 2)]
+    server = scripted({PROJECTS: Reply(body=projects)})
+
+    error = error_of(run(runner, server, project_name="Fund", model_id="m-1", create_new="true"))
+
+    assert "2 projects are named `Fund`: `p-1`, `p-2`." in error
+    assert "`project-id`" in error
+    assert DEPLOY not in server.routes()
+
+
+@pytest.mark.parametrize(("projects", "known"), [([], "none"), (["A", "B"], "`A`, `B`")])
+def test_an_absent_project_needs_permission(
+    runner: Runner, scripted: StartScripted, projects: list[str], known: str
+) -> None:
+    """Without `create-new` nothing is made."""
+    listed = [{"projectId": name, "name": name} for name in projects]
+    server = scripted({PROJECTS: Reply(body=listed)})
+
+    error = error_of(run(runner, server, project_name="Fund", model_id="m-1"))
+
+    assert f"There is no project named `Fund`. The projects of this user: {known}." in error
+    assert "`create-new: true`" in error
+    assert server.routes() == [SIGN_IN, PROJECTS]
+
+
+@pytest.mark.parametrize("description", ["", "All we trade"])
+def test_an_absent_project_is_created_when_allowed(
+    runner: Runner, scripted: StartScripted, description: str
+) -> None:
+    """After all that only reads, and before the model that belongs to it."""
+    server = scripted(
+        {PROJECTS: Reply(body=[]), CREATE_PROJECT: MADE_PROJECT, CREATE_MODEL: MADE_MODEL}
+    )
+
+    ended = run(
+        runner,
+        server,
+        project_name="Fund",
+        project_description=description,
+        create_new="true",
+    )
+
+    assert ended.code == 0
+    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, CREATE_PROJECT, CREATE_MODEL, DEPLOY]
+    fields = server.requests_to(CREATE_PROJECT)[0].fields
+    assert fields == {"name": "Fund", "description": description or "Fund"}
+    assert server.requests_to(CREATE_MODEL)[0].fields["projectId"] == "project-9"
+    assert server.requests_to(DEPLOY)[0].fields["projectId"] == "project-9"
+    assert ended.outputs["project-id"] == "project-9"
+    assert "Set `project-id: project-9`" in notices(ended)[0]
+
+
+# --------------------------------------------------------------------------- the model
+
+
+def test_a_model_is_created_first_where_the_server_can(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The upload then carries its id."""
+    server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
+
+    ended = run(runner, server, project_id="p-1", create_new="true", general_description="Ours")
+
+    assert ended.code == 0
+    assert server.requests_to(MODELS)[0].fields == {"projectId": "p-1"}
+    assert server.requests_to(CREATE_MODEL)[0].fields == {
+        "projectId": "p-1",
+        "type": "strategy",
+        "name": "workspace",
+        "description": "Ours",
+    }
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert (fields["modelId"], fields["createNew"]) == ("model-9", "false")
+    assert "Set `model-id: model-9`" in notices(ended)[0]
+
+
+@pytest.mark.parametrize(
+    "missing", [NOT_FOUND, Reply(405), Reply(404), Reply(200, "<!DOCTYPE html><title>App</title>")]
+)
+def test_a_model_is_created_by_the_upload_where_only_that_can(
+    runner: Runner, scripted: StartScripted, missing: Reply
+) -> None:
+    """As the documentation has it: `createNew=true` and no id."""
+    server = scripted({MODELS: missing, CREATE_MODEL: missing})
+
+    ended = run(runner, server, project_id="p-1", create_new="true")
+
+    assert ended.code == 0
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert fields["createNew"] == "true"
+    assert "modelId" not in fields
+    assert ended.outputs["model-id"] == "model-1"
+    assert "Set `model-id: model-1`" in notices(ended)[0]
+
+
+def test_a_model_that_the_server_does_not_name_is_not_guessed(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The version is there all the same, and no output claims to know more."""
+    server = scripted({DEPLOY: Reply(body={"status": "success"})})
+
+    ended = run(runner, server, project_id="p-1", create_new="true")
+
+    assert ended.code == 0
+    assert "model-id" not in ended.outputs
+    assert "url" not in ended.outputs
+    assert notices(ended) == []
+
+
+@pytest.mark.parametrize("kind", ["strategy", ""])
+def test_a_model_of_the_same_name_is_used_again(
+    runner: Runner, scripted: StartScripted, kind: str
+) -> None:
+    """An earlier run made it; another would leave the first one trading."""
+    listed = [{"id": "m-1", "name": "workspace", "type": kind}, {"id": "m-2", "name": "other"}]
+    server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
+
+    ended = run(runner, server, project_id="p-1", create_new="true")
+
+    assert ended.code == 0
+    assert CREATE_MODEL not in server.routes()
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert (fields["modelId"], fields["createNew"]) == ("m-1", "false")
+    assert notices(ended) == []
+
+
+def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScripted) -> None:
+    """The server would refuse the upload; nothing is sent."""
+    listed = [{"id": "m-1", "name": "workspace", "type": "screener"}]
+    server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
+
+    error = error_of(run(runner, server, project_id="p-1", create_new="true"))
+
+    assert "`workspace` is a screener on the server, and `blankly.json` says strategy" in error
+    assert server.routes() == [SIGN_IN, PLANS, MODELS]
+
+
+def test_of_two_types_under_one_name_the_fitting_one_is_used(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The other one is another model."""
+    listed = [
+        {"id": "m-1", "name": "workspace", "type": "screener"},
+        {"id": "m-2", "name": "workspace", "type": "strategy"},
+    ]
+    server = scripted({MODELS: Reply(body=listed)})
+
+    assert run(runner, server, project_id="p-1", create_new="true").outputs["project-id"] == "p-1"
+    assert server.requests_to(DEPLOY)[0].fields["modelId"] == "m-2"
+
+
+def test_two_models_of_one_name_are_not_chosen_from(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The error lists them."""
+    listed = [{"id": f"m-{number}", "name": "workspace"} for number in (1, 2)]
+    server = scripted({MODELS: Reply(body=listed)})
+
+    error = error_of(run(runner, server, project_id="p-1", create_new="true"))
+
+    assert "2 models are named `workspace`: `m-1`, `m-2`." in error
+    assert "`model-id`" in error
+    assert DEPLOY not in server.routes()
+
+
+def test_without_permission_nothing_is_even_asked(runner: Runner, scripted: StartScripted) -> None:
+    """A model that is not named is an input error, before the first request."""
+    server = scripted()
+
+    assert "`create-new: true`" in error_of(run(runner, server), code=2)
+    assert server.requests == []
+
+
+# --------------------------------------------------------------------------- the plan
+
+
+def test_an_unknown_plan_is_refused_before_anything_is_made(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The original server would never answer the upload."""
+    server = scripted(
+        {
+            PLANS: Reply(body={"small": {}, "nano": {}}),
+            PROJECTS: Reply(body=[]),
+            CREATE_PROJECT: MADE_PROJECT,
+            CREATE_MODEL: MADE_MODEL,
+        }
+    )
+
+    error = error_of(run(runner, server, project_name="Fund", create_new="true", plan="huge"))
+
+    assert "The server has no plan `huge`. Its plans: `nano`, `small`." in error
+    assert server.requests_to(PLANS)[0].fields == {"type": "live"}
+    assert server.routes() == [SIGN_IN, PROJECTS, PLANS]
+
+
+@pytest.mark.parametrize("plans", [NOT_FOUND, Reply(body={}), Reply(body={"huge": {}})])
+def test_a_plan_that_cannot_be_checked_is_sent(
+    runner: Runner, scripted: StartScripted, plans: Reply
+) -> None:
+    """Where the server has no plans to show, or shows this one."""
+    server = scripted({PLANS: plans})
+
+    assert run(runner, server, model_id="m-1", plan="huge").code == 0
+    assert server.requests_to(DEPLOY)[0].fields["plan"] == "huge"
+
+
+# --------------------------------------------------------------------------- a dry run
+
+
+READ_ONLY: Mapping[str, Reply] = {
+    PROJECTS: Reply(body=[]),
+    PLANS: Reply(body={"nano": {}}),
+    MODELS: Reply(body=[]),
+    CREATE_PROJECT: MADE_PROJECT,
+    CREATE_MODEL: MADE_MODEL,
+}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "steps"),
+    [
+        (
+            {"project_name": "Fund", "create_new": "true"},
+            [
+                'create the project "Fund"',
+                'create the model "workspace"',
+                "deploy a new version of model workspace",
+            ],
+        ),
+        (
+            {"project_id": "p-1"},
+            ['fail without `create-new: true`, or create the model "workspace"'],
+        ),
+        ({"model_id": "m-1"}, ["deploy a new version of model m-1"]),
+        ({"model_id": "m-1", "mode": "backtest"}, ["backtest model m-1"]),
+    ],
+)
+def test_a_dry_run_only_reads_and_says_what_it_would_do(
+    runner: Runner, scripted: StartScripted, inputs: dict[str, str], steps: list[str]
+) -> None:
+    """The look-ups are those of a real run."""
+    server = scripted(READ_ONLY)
+
+    ended = run(runner, server, dry_run="true", **inputs)
+
+    assert ended.code == 0
+    assert ended.outputs["status"] == "dry-run"
+    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, MODELS}
+    assert [step for step in steps if f"Would {step}" not in ended.log] == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place"), [({}, 'the model named "workspace"'), ({"model_id": "m-1"}, "model m-1")]
+)
+def test_a_dry_run_without_a_token_asks_nobody(
+    runner: Runner, scripted: StartScripted, inputs: dict[str, str], place: str
+) -> None:
+    """It says what it knows from the files."""
+    server = scripted()
+
+    ended = runner.run(api_url=server.url, dry_run="true", version_description="x", **inputs)
+
+    assert ended.code == 0
+    assert server.requests == []
+    assert f"Would deploy a new version of {place}: 5 files" in ended.log
