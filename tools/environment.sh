@@ -51,5 +51,7 @@ install_with_uv || install_with_pip
 if [[ $with_project == --with-this-project ]]; then
     # Without isolation: the build backend comes from the lock file too.
     "$directory/bin/pip" install --quiet --no-deps --no-build-isolation --editable .
+    # Where PYTHONDONTWRITEBYTECODE is set, every start would compile the package anew.
+    "$directory/bin/python" -m compileall -q deploy_action
 fi
 echo "$wanted" >"$stamp"
