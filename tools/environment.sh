@@ -38,7 +38,7 @@ awk '/^[^ ]/ { on = /^uv==/ } on' requirements-dev.lock >"$uv_lock"
 
 install_with_uv() {
     "$directory/bin/pip" install --quiet --no-deps --require-hashes -r "$uv_lock" &&
-        "$directory/bin/python" -m uv pip install --quiet --require-hashes \
+        "$directory/bin/python" -m uv pip install --quiet --require-hashes --compile-bytecode \
             --python "$directory/bin/python" -r "$lock_file"
 }
 
