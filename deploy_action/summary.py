@@ -25,10 +25,11 @@ from deploy_action.document import (
 from deploy_action.errors import Problem, Severity
 from deploy_action.record import RunRecord, Status
 
-_MOST_PROBLEMS: Final = 50
+# So many that the longest ones stay below what a summary may have, even in the widest script.
+_MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
 _SHORT: Final = 12
 _SECONDS_A_MINUTE: Final = 60
-_MOST_ARGUMENTS: Final = 100
+_MOST_ARGUMENTS: Final = 50
 
 _TITLES: Final = {
     Status.DEPLOYED: "✅ Deployed ",
@@ -171,11 +172,12 @@ def _largest_entries(record: RunRecord) -> list[Block]:
 def _problem_blocks(problems: Sequence[Problem], title: str, record: RunRecord) -> list[Block]:
     if not problems:
         return []
+    most = _MOST_PROBLEMS[problems[0].severity]
     blocks: list[Block] = [
         Paragraph([f"**{title}**"]),
-        Bullets([_problem_line(problem, record) for problem in problems[:_MOST_PROBLEMS]]),
+        Bullets([_problem_line(problem, record) for problem in problems[:most]]),
     ]
-    if (left := len(problems) - _MOST_PROBLEMS) > 0:
+    if (left := len(problems) - most) > 0:
         blocks.append(Paragraph([f"And {left:,} more, in the log."]))
     return blocks
 
@@ -199,16 +201,18 @@ def _count(number: int, noun: str) -> str:
 
 def _bytes(size: int) -> str:
     """Return a size in the decimal units that file managers and GitHub show."""
+    if size < 1000:  # noqa: PLR2004  # decimal units
+        return _count(size, "byte")
     value = float(size)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:  # noqa: PLR2004  # decimal units
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+    for unit in ("kB", "MB"):
         value /= 1000
-    return f"{value:.1f} GB"
+        if round(value, 1) < 1000:  # noqa: PLR2004  # as above
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} GB"
 
 
 def _duration(seconds: float) -> str:
-    if seconds < _SECONDS_A_MINUTE:
+    if round(seconds, 1) < _SECONDS_A_MINUTE:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
     return f"{minutes} min {rest} s"

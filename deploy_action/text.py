@@ -27,6 +27,8 @@ def plain(text: str) -> str:
     scripts need are kept.
     """
     text = _LINE_BREAKS.sub("\n", _ESCAPES.sub("", text))
+    if text.isprintable():
+        return text
     return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
 
 

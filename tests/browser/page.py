@@ -1,0 +1,121 @@
+"""A page that shows a summary much as GitHub does, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.rendered import to_html
+
+# The rules of GitHub's style sheet that decide on layout, in our words; colours are close.
+_STYLE = """
+:root { --text: #1f2328; --muted: #59636e; --page: #fff; --line: #d1d9e0; --code: #818b981f;
+  --block: #f6f8fa; --link: #0969da; color-scheme: light }
+:root[data-theme=dark] { --text: #f0f6fc; --muted: #9198a1; --page: #0d1117; --line: #3d444d;
+  --code: #656c7633; --block: #151b23; --link: #4493f8; color-scheme: dark }
+* { box-sizing: border-box }
+body { margin: 0; padding: 16px; color: var(--text); background: var(--page);
+  font: 16px/1.5 Helvetica, Arial, sans-serif;
+  overflow-wrap: break-word }
+main { max-width: 100% }
+a { color: var(--link) }
+h2 { margin: 0 0 16px; padding-bottom: .3em; border-bottom: 1px solid var(--line);
+  font-size: 1.5em; line-height: 1.25; font-weight: 600 }
+p, ul, table, pre, details { margin: 0 0 16px }
+ul { padding-left: 2em }
+li + li { margin-top: .25em }
+table { display: block; width: max-content; max-width: 100%; overflow: auto;
+  border-spacing: 0; border-collapse: collapse; font-variant: tabular-nums }
+th { font-weight: 600 }
+th, td { padding: 6px 13px; border: 1px solid var(--line) }
+tr:nth-child(2n) { background: var(--block) }
+code, pre { font: 85% ui-monospace, "DejaVu Sans Mono", monospace }
+code { padding: .2em .4em; border-radius: 6px; background: var(--code); white-space: break-spaces }
+pre { padding: 16px; overflow: auto; border-radius: 6px; background: var(--block);
+  font-size: 85%; line-height: 1.45 }
+pre code { padding: 0; background: none; white-space: pre; font-size: 100% }
+summary { cursor: pointer }
+"""
+
+# What a reader would have to scroll sideways for, what shows, and what a fold hides.
+_MEASURE = """
+const main = document.querySelector('main');
+const scrolls = one => one.closest('table, pre') !== null;
+const right = one => one.getBoundingClientRect().right;
+const wide = [...main.querySelectorAll('*')]
+  .filter(one => !scrolls(one.parentElement) && right(one) > innerWidth - 15)
+  .map(one => one.outerHTML.slice(0, 200));
+const fold = document.querySelector('details');
+const height = one => one ? one.getBoundingClientRect().height : null;
+const closed = height(fold);
+if (fold) fold.open = true;
+const opened = height(fold);
+const measured = {
+  page: document.documentElement.scrollWidth, window: innerWidth, wide,
+  tables: [...main.querySelectorAll(':scope > table')].map(height),
+  rows: main.querySelector('table').rows.length,
+  closed, opened,
+};
+if (fold) fold.open = false;
+document.querySelector('output').textContent = JSON.stringify(measured);
+"""
+
+
+def page(markdown: str, *, width: int, theme: str) -> str:
+    """Return a page that holds a summary in a frame of this width.
+
+    Windows have a smallest width, even without a head; frames have none.
+    """
+    inner = (
+        f"<!doctype html><html data-theme={theme}><meta charset=utf-8><style>{_STYLE}</style>"
+        f"<main>{to_html(markdown)}</main><output hidden></output><script>{_MEASURE}</script>"
+    )
+    return (
+        "<!doctype html><meta charset=utf-8><style>body { margin: 0 } iframe { border: 0; "
+        f"display: block; width: {width}px; height: 3000px }}</style><pre></pre>"
+        f"<iframe srcdoc='{html.escape(inner)}' onload=\"document.querySelector('pre').textContent"
+        " = this.contentDocument.querySelector('output').textContent; "
+        "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'\"></iframe>"
+    )
+
+
+def browser() -> str | None:
+    """Return the path of Chromium, if there is one."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def run_browser(directory: Path, *options: str) -> str:
+    """Run Chromium on `page.html` of a directory and return what it prints."""
+    command = [
+        browser() or "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--hide-scrollbars",
+        f"--user-data-dir={directory / 'profile'}",
+        *options,
+        (directory / "page.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    return done.stdout.decode()
+
+
+def measure(markdown: str, directory: Path, *, width: int, theme: str) -> dict[str, Any]:
+    """Return what the script above measured."""
+    text = page(markdown, width=width, theme=theme)
+    (directory / "page.html").write_text(text, encoding="utf-8")
+    dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=5000")
+    found = re.search(r"<pre>(.*?)</pre>", dom, re.DOTALL)
+    assert found, dom
+    measured: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return measured
