@@ -302,17 +302,13 @@ def _read_answer(response: requests.Response, deadline: Deadline) -> Answer:
         body += block
         deadline.remaining()
         if len(body) > _LARGEST_ANSWER:
-            raise _UnusableAnswerError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
+            raise OSError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
     return Answer(
         status=response.status_code,
         body=bytes(body),
         retry_after=_seconds(response.headers.get("Retry-After", "")),
         location=response.headers.get("Location", ""),
     )
-
-
-class _UnusableAnswerError(OSError):
-    """What came back is none of the server's answers; the message ends a sentence."""
 
 
 def _seconds(retry_after: str) -> float:
@@ -378,7 +374,6 @@ def _explain(error: BaseException) -> str:
 
     # The first that fits, in the order in which one kind is a case of another.
     explanations: tuple[tuple[type[BaseException], str], ...] = (
-        (_UnusableAnswerError, "{}"),
         (socket.gaierror, "there is no address for that host name ({})"),
         (ConnectionRefusedError, "nothing listens there ({})"),
         (ConnectTimeoutError, "no connection came about in time"),

@@ -471,3 +471,19 @@ def test_a_dry_run_without_a_token_asks_nobody(
     assert ended.code == 0
     assert server.requests == []
     assert f"Would deploy a new version of {place}: 5 files" in ended.log
+
+
+# --------------------------------------------------------------------------- the embedded platform
+
+
+def test_the_embedded_platform_needs_no_permission_and_no_token(runner: Runner) -> None:
+    """The second run finds what the first one made; pages to link to there are none."""
+    first, second = (
+        runner.run(api_url="local", version_description=text) for text in ("First", "Second")
+    )
+
+    assert (first.code, second.code) == (0, 0)
+    assert first.outputs["model-id"] == second.outputs["model-id"]
+    assert first.outputs["version-id"] != second.outputs["version-id"]
+    assert "url" not in first.outputs
+    assert notices(first) == []
