@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from deploy_action.text import cut, one_line, plain
@@ -128,8 +127,7 @@ def prose(text: str) -> Line:
 def _token(token: str) -> Line:
     pieces = [piece for piece in _CODE_SPANS.split(token) if piece]
     is_code = [_CODE_SPANS.fullmatch(piece) is not None for piece in pieces]
-    touching = any(one and other for one, other in pairwise(is_code))
-    if not touching and all(map(_is_plain, pieces, is_code)):
+    if all(map(_is_plain, pieces, is_code)):
         return [
             Code(piece[1:-1]) if code else piece
             for piece, code in zip(pieces, is_code, strict=True)
