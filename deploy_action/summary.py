@@ -59,8 +59,12 @@ def build_summary(record: RunRecord) -> Document:
     return blocks
 
 
+def _model(record: RunRecord) -> Code:
+    return Code(record.model_name or record.model_path or ".")
+
+
 def _title(record: RunRecord) -> Line:
-    model = Code(record.model_name or record.model_path or ".")
+    model = _model(record)
     if record.status is Status.FAILED:
         return [_FAILED_TITLES.get(record.mode, "❌ Failed: "), model]
     return [_TITLES[record.status], model]
@@ -76,7 +80,7 @@ def _lead(record: RunRecord) -> Line:
             results = [Link("kept there", record.url)] if record.url else ["kept there"]
             return ["Handed to ", *_server(record), " to backtest; the results are ", *results, "."]
         case Status.VALID:
-            return ["The model can be packed and deployed. Nothing was sent."]
+            return [_model(record), " can be packed and deployed. Nothing was sent."]
         case Status.DRY_RUN:
             # A dry run needs no server to be known.
             target = [" to ", *_server(record)] if record.server else []
