@@ -73,9 +73,9 @@ def write_bundle(
     """Pack the selection into the zip `destination`, readable by its owner only.
 
     `injected` are files by name in the model, which replace selected ones. `on_progress` gets the
-    bytes packed and the bytes to pack, about every MiB. `workers` (all processors, four at most) has
-    no influence on the bytes. Raises InvalidInputError when a file cannot be packed as selected,
-    RefusedError when the bundle cannot be written; then `destination` is left as it was.
+    bytes packed and the bytes to pack, about every MiB. `workers` (all processors, four at most)
+    has no influence on the bytes. Raises InvalidInputError when a file cannot be packed as
+    selected, RefusedError when the bundle cannot be written; then `destination` stays as it was.
     """
     members = _members(selection, injected)
     meter = _Meter(sum(member.size for member in members), on_progress)
@@ -136,8 +136,8 @@ def _refuse_file_as_directory(members: Sequence[Member], injected: Mapping[str, 
         if clash is not None:
             raise InvalidInputError(
                 Problem(
-                    message=f"{clash} would be a file and a directory in the bundle, because {name} "
-                    "is added to it.",
+                    message=f"{clash} would be a file and a directory in the bundle, because "
+                    f"{name} is added to it.",
                     hint=f"Rename {clash} in the model.",
                     path=clash,
                 )
@@ -193,7 +193,7 @@ def _replacing(destination: Path) -> Iterator[tuple[BinaryIO, Path]]:
     try:
         handle, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
         temporary = Path(name)
-        with open(handle, "w+b", buffering=PART_BYTES) as stream:
+        with os.fdopen(handle, "w+b", buffering=PART_BYTES) as stream:
             yield stream, temporary
         temporary.replace(destination)
     except OSError as error:
@@ -227,7 +227,7 @@ def _pack(members: Sequence[Member], archive: ZipWriter, meter: _Meter, workers:
 
 @dataclass(slots=True)
 class _Appender:
-    """Puts packed parts into the archive; a large file's checksum and size build up over its parts."""
+    """Puts packed parts into the archive; a large file's checksum and size build up."""
 
     archive: ZipWriter
     meter: _Meter

@@ -1,10 +1,10 @@
 """Ignore patterns with the semantics of `.gitignore`: text in, a verdict per path out.
 
-The rules are those of gitignore(5) and of git's `wildmatch.c`: the last pattern that matches decides,
-a pattern without a slash looks at the name alone, one with a slash at the whole path, and a trailing
-slash asks for a directory. The caller walks from the top and leaves out what is below an ignored
-directory, as git does. One thing differs on purpose: git matches bytes, so its `?` is a quarter of an
-emoji; here it is one code point.
+The rules are those of gitignore(5) and of git's `wildmatch.c`: the last pattern that matches
+decides, a pattern without a slash looks at the name alone, one with a slash at the whole path, and
+a trailing slash asks for a directory. The caller walks from the top and leaves out what is below an
+ignored directory, as git does. One thing differs on purpose: git matches bytes, so its `?` is a
+quarter of an emoji; here it is one code point.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _is_whole_segment(pattern: str, start: int, end: int) -> bool:
 
 
 def _bracket(pattern: str, position: int) -> tuple[int, str]:
-    """Translate a bracket expression; `position` is after its `[`. Returns the position after it."""
+    """Translate what follows a `[` at `position`; return the position behind its `]`, too."""
     negated = pattern[position : position + 1] in {"!", "^"}
     position += negated
     items: list[str] = []

@@ -247,7 +247,7 @@ def _pack_whole(member: Member) -> Packed | Outgrown:
 
 
 def _open(member: Member) -> OpenFile:
-    """Open a member's file; what took its place since it was selected is refused, and cannot block."""
+    """Open a member's file; what took its place since selection is refused, and cannot block."""
     if member.entry is None:
         message = "injected members have no file"
         raise ValueError(message)
@@ -273,6 +273,6 @@ def _reading(name: str) -> Iterator[None]:
 def _changed(name: str, what: str) -> Problem:
     return Problem(
         message=f"{name} cannot be packed: {what}.",
-        hint="Let nothing write to the model while it is deployed, or add the file to ignore_files.",
+        hint="Let nothing write to the model while it is packed, or add the file to ignore_files.",
         path=name,
     )

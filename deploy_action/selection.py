@@ -91,7 +91,7 @@ class _Folder:
 
 @dataclass(slots=True)
 class _Walk:
-    """One pass over the model's directory, without recursion: trees may be a thousand levels deep."""
+    """One pass over the model's directory, without recursion: trees can be very deep."""
 
     root: Path
     rules: IgnoreRules
@@ -188,7 +188,7 @@ class _Walk:
         self.entries.append(Entry(name, Path(real), status.st_size, executable, is_directory=False))
 
     def _add_link(self, folder: _Folder, real: str, name: str) -> None:
-        written = os.readlink(real)
+        written = str(Path(real).readlink())
         try:
             target = os.path.realpath(real, strict=True)
         except OSError:
@@ -198,8 +198,8 @@ class _Walk:
             self.problems.append(_link_outside(name, written))
         elif self._is_never_packed(target):
             self.problems.append(_link_to_excluded(name, written))
-        elif not os.path.isdir(target):
-            self._add_file(target, name, os.stat(target, follow_symlinks=False))
+        elif not Path(target).is_dir():
+            self._add_file(target, name, Path(target).lstat())
         elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
             self.problems.append(_link_cycle(name, written))
         else:
@@ -277,8 +277,9 @@ def _fold(name: str) -> str:
 
 
 _ROOT_IS_ENVIRONMENT: Final = Problem(
-    message="The model's directory is itself a virtual environment (it has a pyvenv.cfg or conda-meta).",
-    hint="Keep the environment in a directory of its own, such as .venv; that is left out by itself.",
+    message="The model's directory is itself a virtual environment: it has a pyvenv.cfg or "
+    "conda-meta.",
+    hint="Keep the environment in a directory of its own, such as .venv, which is never packed.",
 )
 
 

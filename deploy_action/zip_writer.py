@@ -1,8 +1,8 @@
 """The zip container: headers, directory and zip64 records around data packed elsewhere.
 
-Written to APPNOTE.TXT 6.3.10. Members carry nothing that changes from run to run or from machine to
-machine: one fixed date, two modes, no extra fields but zip64's. Sizes are in the local headers (no data
-descriptors), so that readers which stream can read it too.
+Written to APPNOTE.TXT 6.3.10. Members carry nothing that changes from run to run or from machine
+to machine: one fixed date, two modes, no extra fields but zip64's. Sizes are in the local headers
+(no data descriptors), so that readers which stream can read it too.
 """
 
 from __future__ import annotations
@@ -63,9 +63,6 @@ class Output(Protocol):
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move to a place."""
-
-    def tell(self) -> int:
-        """Return the place."""
 
 
 @dataclass(frozen=True, slots=True)

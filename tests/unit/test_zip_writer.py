@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -91,7 +92,7 @@ LIMITS = {
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("in_parts", [False, True])
 def test_zip64_fields_are_written_where_a_limit_is_reached(
-    limits: Zip64Limits, in_parts: bool, tmp_path: Path
+    limits: Zip64Limits, *, in_parts: bool, tmp_path: Path
 ) -> None:
     """With lowered limits each 64-bit field is used, and every reader follows."""
     path = tmp_path / "x.zip"
@@ -115,6 +116,48 @@ def test_zip64_fields_are_written_where_a_limit_is_reached(
     )
     if shutil.which("unzip"):
         subprocess.run(["unzip", "-tq", path], check=True, timeout=20, stdout=subprocess.PIPE)
+
+
+class SparseOutput:
+    """A file in which a part that is all zeros becomes a hole, so that gigabytes take no time."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+
+    def write(self, data: bytes, /) -> int:
+        """Write, or make a hole."""
+        if data is ZEROS:
+            self._stream.seek(len(data), 1)
+            return len(data)
+        return self._stream.write(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to a place."""
+        return self._stream.seek(offset, whence)
+
+
+ZEROS = bytes(1 << 26)
+
+
+def test_a_file_and_an_offset_over_four_gibibytes(tmp_path: Path) -> None:
+    """With the format's real limits: 65 times 64 MiB, and a small file behind it."""
+    path, parts = tmp_path / "x.zip", 65
+    with path.open("w+b") as stream:
+        writer = ZipWriter(SparseOutput(stream))
+        writer.begin_file("big", Method.STORED, most=parts * len(ZEROS), executable=False)
+        for _ in range(parts):
+            writer.write_part(ZEROS)
+        writer.end_file(crc=0, size=parts * len(ZEROS))
+        add(writer, "after", b"after")
+        writer.finish()
+    with zipfile.ZipFile(path) as opened:
+        big, after = opened.infolist()
+        assert (big.file_size, big.compress_size) == (parts << 26, parts << 26)
+        assert after.header_offset > 4 << 30
+        assert opened.read("after") == b"after"
+        with opened.open("big") as member:
+            assert member.read(100) == bytes(100)
 
 
 def test_without_need_there_is_no_zip64() -> None:
