@@ -16,7 +16,6 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -70,12 +69,14 @@ class OpenFile:
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes at `offset`, fewer only where the file ends."""
         count = min(count, self.size - offset)
-        with _reading(self.member.name):
+        try:
             data = os.pread(self.handle, count, offset)
             while len(data) < count and (
                 more := os.pread(self.handle, count - len(data), offset + len(data))
             ):
                 data += more
+        except OSError as error:
+            raise _unreadable(self.member.name, error) from error
         return data
 
     def close(self) -> None:
@@ -252,8 +253,10 @@ def _open(member: Member) -> OpenFile:
         message = "injected members have no file"
         raise ValueError(message)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    with _reading(member.name):
+    try:
         handle = os.open(member.entry.source, flags)
+    except OSError as error:
+        raise _unreadable(member.name, error) from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
@@ -261,13 +264,8 @@ def _open(member: Member) -> OpenFile:
     return OpenFile(member, handle, status.st_size)
 
 
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Translate what goes wrong while a selected file is read."""
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInputError(_changed(name, (error.strerror or str(error)).lower())) from error
+def _unreadable(name: str, error: OSError) -> InvalidInputError:
+    return InvalidInputError(_changed(name, (error.strerror or str(error)).lower()))
 
 
 def _changed(name: str, what: str) -> Problem:
