@@ -62,6 +62,23 @@ class _CoreLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: Any, deep: Any = False) -> Any:  # PyYAML's signature
+        """Refuse a tag that does not fit, such as `!!int [1]`: PyYAML's constructors trip over it.
+
+        What PyYAML resolves by itself always fits.
+        """
+        name = node.tag.removeprefix(_TAG_PREFIX)
+        wanted = {"map": yaml.MappingNode, "seq": yaml.SequenceNode}.get(name, yaml.ScalarNode)
+        pattern = _PATTERNS.get(name, _ANYTHING)
+        fits = isinstance(node, wanted) and (
+            not isinstance(node, yaml.ScalarNode) or pattern.fullmatch(node.value)
+        )
+        if not fits and node.tag in self.yaml_constructors:
+            raise yaml.MarkedYAMLError(
+                problem=f"the value does not fit its tag, !!{name}", problem_mark=node.start_mark
+            )
+        return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]  # PyYAML
+
     def construct_core_mapping(self, node: yaml.MappingNode) -> dict[str, object]:
         mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
@@ -100,6 +117,9 @@ _RESOLVERS = (
         "-+.0123456789",
     ),
 )
+_TAG_PREFIX = "tag:yaml.org,2002:"
+_ANYTHING = re.compile(r"(?s:.*)")
+_PATTERNS = {name: re.compile(pattern) for name, pattern, _ in _RESOLVERS}
 # Without the constructors of binary data, sets and dates: JSON cannot hold them.
 _CoreLoader.yaml_constructors = {
     tag: constructor
@@ -109,10 +129,10 @@ _CoreLoader.yaml_constructors = {
 _CoreLoader.yaml_implicit_resolvers = {}
 for _name, _pattern, _starts in _RESOLVERS:
     _CoreLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_name}",
+        f"{_TAG_PREFIX}{_name}",
         re.compile(rf"^(?:{_pattern})$"),
         [start if start != "\0" else "" for start in _starts],
     )
-_CoreLoader.add_constructor("tag:yaml.org,2002:map", _CoreLoader.construct_core_mapping)
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _CoreLoader.construct_core_float)
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", _CoreLoader.construct_core_int)
+_CoreLoader.add_constructor(f"{_TAG_PREFIX}map", _CoreLoader.construct_core_mapping)
+_CoreLoader.add_constructor(f"{_TAG_PREFIX}float", _CoreLoader.construct_core_float)
+_CoreLoader.add_constructor(f"{_TAG_PREFIX}int", _CoreLoader.construct_core_int)

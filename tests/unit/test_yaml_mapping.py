@@ -49,6 +49,11 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
         ("a: .inf", "no number JSON can hold"),
         ("a: .NaN", "no number JSON can hold"),
         ("a: 1e999", "no number JSON can hold"),
+        ("a: !!bool maybe", "does not fit its tag, !!bool .line 1, column 4"),
+        ("a: !!int [1]", "does not fit"),
+        ("a: !!float {}", "does not fit"),
+        ("a: !!map ''", "does not fit"),
+        ("a: !!map [[b, c]]", "does not fit"),
         ("a: !!binary aGk=", "constructor"),
         ("a: !!python/object:os.x {}", "constructor"),
         ("a: [", "line 1, column 5"),
@@ -88,9 +93,32 @@ def test_json_is_read_as_json(document: dict[str, object]) -> None:
         assert parse_mapping(json.dumps(document, indent=indent)) == document
 
 
+_TAGS = [f"!!{name}" for name in ("bool", "int", "float", "null", "str", "seq", "map", "set")]
+_NODES = st.recursive(
+    st.sampled_from(["", "maybe", "true", "1", "-", ".inf", "0o8", "0x", "''", '"1"', "~", "="]),
+    lambda inner: (
+        st.lists(inner, max_size=2).map(lambda items: f"[{', '.join(items)}]")
+        | st.tuples(inner, inner).map(lambda pair: f"{{{pair[0]} : {pair[1]} }}")
+        | st.tuples(st.sampled_from([*_TAGS, "!", "!!", "!x"]), inner).map(" ".join)
+    ),
+    max_leaves=5,
+)
+
+
+@given(_NODES)
+def test_any_tag_on_any_node_is_read_or_refused(node: str) -> None:
+    """PyYAML's constructors expect that they fit."""
+    assert_mapping_or_refused(f"a: {node}")
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_a_mapping_or_refused(text: str) -> None:
     """And a mapping is one that JSON can hold."""
+    assert_mapping_or_refused(text)
+
+
+def assert_mapping_or_refused(text: str) -> None:
+    """Hold a text to either; no other exception may come out."""
     try:
         mapping = parse_mapping(text)
     except NotAMappingError:
