@@ -49,5 +49,5 @@ def _decode(commit: object) -> str:
     encoding: bytes | None = commit.encoding  # type: ignore[attr-defined]  # as above
     try:
         return raw.decode((encoding or b"utf-8").decode("ascii", "replace"), "replace")
-    except LookupError:
+    except (LookupError, ValueError):  # no encoding, or one that knows no replacement
         return raw.decode("utf-8", "replace")

@@ -92,9 +92,10 @@ def test_a_message_in_another_encoding_is_decoded(repository: Path) -> None:
     assert found.message == "Öl\n"
 
 
-def test_an_unknown_encoding_is_read_as_utf_8(repository: Path) -> None:
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "undefined", "idna", "punycode"])
+def test_an_unusable_encoding_is_read_as_utf_8(repository: Path, encoding: str) -> None:
     """With what does not decode replaced."""
-    commit(repository, b"x\xffy", "-c", "i18n.commitEncoding=klingon")
+    commit(repository, b"x\xffy", "-c", f"i18n.commitEncoding={encoding}")
     found = read_checked_out_commit(repository)
     assert found is not None
     assert found.message == "x\ufffdy\n"
