@@ -15,7 +15,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from deploy_action.errors import Problem, Severity
+from deploy_action.errors import DeployActionError, Problem, Severity
 from deploy_action.located_json import JsonValue, LocatedJson, parse_json
 from deploy_action.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest, is_placeholder
 from deploy_action.requirements_file import check_requirements
@@ -253,6 +253,8 @@ def _may_be_tracked(model_dir: Path) -> bool:
             name = os.path.relpath(f"{root}/{KEYS_NAME}", os.path.realpath(repo.path))
             # A worktree's .git may point to a directory that is not mounted here.
             return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
+    except DeployActionError:
+        raise  # the deadline or a signal, in the middle
     except Exception:  # noqa: BLE001 - no repository, or one in which dulwich trips over anything
         return True
 
@@ -288,6 +290,8 @@ def _compile(data: bytes, name: str) -> Problem | None:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
+    except LookupError:  # Python has codecs that do not make text, such as hex
+        return _no_python(name, "the encoding that it declares is none for text", None, None)
     except (ValueError, MemoryError, RecursionError) as error:
         return _no_python(name, str(error) or "it is nested too deep", None, None)
     return None

@@ -68,7 +68,7 @@ def check_requirements(model_dir: Path, name: str, selection: Selection) -> tupl
     cannot read are errors; that nothing installs blankly is a warning.
     """
     reader = _Reader(model_dir, selection)
-    reader.read(name)
+    reader.read_all(name)
     if not reader.problems and not reader.installs_anything:
         return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
     if not reader.problems and not reader.may_install_blankly:
@@ -83,19 +83,30 @@ def _lacking(name: str, message: str) -> Problem:
 
 @dataclass(slots=True)
 class _Reader:
-    """Follows a requirements file through those it includes, each once."""
+    """Follows a requirements file through those it includes, each once.
+
+    A list of what is left to read, for a recursion would end at the stack's limit.
+    """
 
     model_dir: Path
     selection: Selection
     problems: list[Problem] = field(default_factory=list)
     installs_anything: bool = False
     may_install_blankly: bool = False
+    _left: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
-    def read(self, name: str) -> None:
-        if name in self._seen:
-            return
-        self._seen.add(name)
+    def read_all(self, name: str) -> None:
+        self._include(name)
+        while self._left:
+            self._read(self._left.pop(0))
+
+    def _include(self, name: str) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._left.append(name)
+
+    def _read(self, name: str) -> None:
         before = len(self.problems)
         for number, line in _logical_lines(self._text(name)):
             self._read_line(name, number, line)
@@ -191,7 +202,7 @@ class _Reader:
                 name, number, f"pip cannot read {written[:60] or 'this'}: it {fault}.", hint
             )
         elif _NESTED[option]:
-            self.read(target)
+            self._include(target)
 
     def _fault_of(self, written: str, target: str) -> str | None:
         if not written:

@@ -6,8 +6,11 @@ import codecs
 import json
 import os
 import secrets
+import signal
 import sys
+from encodings.aliases import aliases
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from dulwich.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.errors import Problem, Severity
+from deploy_action.errors import InterruptedRunError, Problem, Severity
 from deploy_action.manifest import load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
 from deploy_action.selection import select_files
@@ -156,12 +159,13 @@ def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
         (b"return 1\n", "'return' outside function", 1, 1),
         (b"x = '\0'\n", "null bytes", None, None),
         (b"# coding: nonsense\n", "nonsense", None, None),
+        (b"# coding: hex\n", "the encoding that it declares is none for text", None, None),
         (b"x = 1\ny = 2\nx = '\xe9'\n", "utf-8", None, None),
         (b"#\n# coding: ascii\n\nx = '\xe9'\n", "ascii", 4, None),
         (b"(" * 5000, "too many nested parentheses", 1, None),
         (b"-" * 100_000 + b"1", "", None, None),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_main_script_is_python(
     model: Path, source: bytes, words: str, line: int | None, column: int | None
@@ -204,6 +208,16 @@ def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
     (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
 
     assert check(model) == ()
+
+
+@pytest.mark.parametrize("encoding", sorted({*aliases.values(), "idna", "undefined", "punycode"}))
+def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
+    """Python has some that are not for text."""
+    text = f"# coding: {encoding}\n".encode() + b"# \xff\\U\n"
+    (model / "bot.py").write_bytes(text)
+    (model / "requirements.txt").write_bytes(text)
+
+    assert all(item.hint for item in check(model))
 
 
 # The requirements file
@@ -352,6 +366,17 @@ def test_a_mistake_in_an_included_file_is_reported_there(model: Path) -> None:
     (model / "requirements.txt").write_text("-r deps/base.txt\n")
 
     assert place(only(check(model))) == ("deps/extra.txt", 3, 1)
+
+
+def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
+    """However many of them there are."""
+    last = 1500
+    (model / "requirements.txt").write_text("-r 1.txt\n")
+    for number in range(1, last):
+        (model / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
+    (model / f"{last}.txt").write_text("no requirement\n")
+
+    assert only(check(model)).path == f"{last}.txt"
 
 
 def test_prose_does_not_bury_its_reader(model: Path) -> None:
@@ -577,6 +602,24 @@ def test_a_repository_that_cannot_be_read_is_none_to_ask(model: Path) -> None:
         (model / ".git" / "index").write_bytes(b"DIRC broken")
 
     assert "leaked" in only(check(model), Severity.WARNING).message
+
+
+def test_a_signal_while_git_is_asked_ends_the_run(model: Path) -> None:
+    """The check that is cut off must not swallow it."""
+    with Repo.init(model):
+        (model / "keys.json").write_text(json.dumps({"binance": secrets.token_hex(16)}))
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == "open_index":
+            sys.setprofile(None)
+            raise InterruptedRunError(signal.SIGINT)
+
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(InterruptedRunError):
+            check(model)
+    finally:
+        sys.setprofile(None)
 
 
 def test_placeholders_are_no_leak(model: Path) -> None:
