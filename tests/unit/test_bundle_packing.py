@@ -264,7 +264,11 @@ def test_a_file_that_changes_size_is_packed_as_it_is(name: str, size: int, tmp_p
     root = write_model(tmp_path / "m")
     selection = select_files(root, [])
     (root / name).write_bytes(prices(size))
-    bundle = write_bundle(selection, tmp_path / "x.zip")
+    calls: list[tuple[int, int]] = []
+    bundle = write_bundle(
+        selection, tmp_path / "x.zip", on_progress=lambda *call: calls.append(call)
+    )
+    assert all(done <= total for done, total in calls)
     assert unpacked(bundle.path) == {
         f"model/{k}": v for k, v in (CONTENTS | {name: prices(size)}).items()
     }
