@@ -62,7 +62,7 @@ class _CoreLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
-    def construct_object(self, node: Any, deep: Any = False) -> Any:  # PyYAML's signature
+    def construct_object(self, node: Any, deep: Any = False) -> Any:  # noqa: FBT002  PyYAML's signature
         """Refuse a tag that does not fit, such as `!!int [1]`: PyYAML's constructors trip over it.
 
         What PyYAML resolves by itself always fits.
@@ -77,7 +77,7 @@ class _CoreLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem=f"the value does not fit its tag, !!{name}", problem_mark=node.start_mark
             )
-        return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]  # PyYAML
+        return super().construct_object(node, deep=deep)
 
     def construct_core_mapping(self, node: yaml.MappingNode) -> dict[str, object]:
         mapping: dict[str, object] = {}
