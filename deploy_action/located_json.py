@@ -13,12 +13,16 @@ import json
 import math
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from deploy_action.errors import Problem
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+
+Redact: TypeAlias = Callable[[str], str]
+Scalar: TypeAlias = tuple[tuple[str, ...], str]
 
 MAX_DEPTH = 100
 MAX_PROBLEMS = 20
@@ -78,7 +82,10 @@ class LocatedJson:
     """A document that was read, what is wrong with it, and where everything in it stands.
 
     With `problems` it is not valid JSON; `readable` says whether `value` nevertheless is what its
-    author meant. Neither the text nor the values show in the repr: they may hold secrets.
+    author meant. `scalars` are all strings, as they are meant, and numbers, as they are written,
+    each with the keys above it: also what was read before a mistake, or given a second time.
+    `redact` goes over what is to be shown of the document. Neither the text nor the values show in
+    the repr: they may hold secrets.
     """
 
     value: JsonValue = field(repr=False)
@@ -87,11 +94,14 @@ class LocatedJson:
     text: str = field(repr=False)
     _place: _Place | None = field(repr=False)
     _lines: _Lines = field(repr=False, compare=False)
+    scalars: tuple[Scalar, ...] = field(default=(), repr=False)
+    redact: Redact = field(default=str, repr=False, compare=False)
 
     @classmethod
-    def without_places(cls, value: JsonValue) -> LocatedJson:
+    def without_places(cls, value: JsonValue, redact: Redact = str) -> LocatedJson:
         """Make a document of a value that was not read from a file."""
-        return cls(value, (), readable=True, text="", _place=None, _lines=_Lines(""))
+        lines = _Lines("")
+        return cls(value, (), readable=True, text="", _place=None, _lines=lines, redact=redact)
 
     def locate(self, *path: str | int) -> tuple[int, int] | None:
         """Give line and column of the value at a path of keys and indexes, None if absent."""
@@ -131,14 +141,18 @@ def _child(place: _Place, step: str | int) -> _Place | None:
     return items[step]
 
 
-def parse_json(data: bytes) -> LocatedJson:
-    """Read a JSON document; never raises, whatever the bytes."""
+def parse_json(data: bytes, *, redact: Redact = str) -> LocatedJson:
+    """Read a JSON document; never raises, whatever the bytes.
+
+    `redact` goes over the keys that messages show, before they are cut: of a secret that is cut
+    first, the rest would not be recognised.
+    """
     content = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         return _undecodable(content, error)
-    parser = _Parser(text)
+    parser = _Parser(text, redact)
     readable = True
     value: JsonValue = None
     place: _Place | None = None
@@ -146,7 +160,16 @@ def parse_json(data: bytes) -> LocatedJson:
         value, place = parser.document()
     except _HopelessError:
         readable = False
-    return LocatedJson(value, tuple(parser.problems), readable, text, place, parser.lines)
+    return LocatedJson(
+        value,
+        tuple(parser.problems),
+        readable,
+        text,
+        place,
+        parser.lines,
+        tuple(parser.scalars),
+        redact,
+    )
 
 
 def _undecodable(content: bytes, error: UnicodeDecodeError) -> LocatedJson:
@@ -167,10 +190,13 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> LocatedJson:
 class _Parser:
     """A recursive descent, whose depth MAX_DEPTH bounds; each character is read once or twice."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, redact: Redact) -> None:
         self.text = text
         self.lines = _Lines(text)
         self.problems: list[Problem] = []
+        self.scalars: list[Scalar] = []
+        self._keys: tuple[str, ...] = ()  # above the value that is being read
+        self._redact = redact
         self._at = 0
 
     def document(self) -> tuple[JsonValue, _Place]:
@@ -220,7 +246,11 @@ class _Parser:
             return self._object(depth)
         if first == "[":
             return self._list(depth)
-        return self._scalar(first), _Place(start)
+        value = self._scalar(first)
+        written = value if isinstance(value, str) else self.text[start : self._at]
+        if isinstance(value, str) or _NUMBER_LIKE.match(written):
+            self.scalars.append((self._keys, written))
+        return value, _Place(start)
 
     def _scalar(self, first: str) -> JsonValue:
         if first == '"':
@@ -244,16 +274,19 @@ class _Parser:
         values: dict[str, JsonValue] = {}
         places: dict[str, _Place] = {}
         keys: dict[str, int] = {}
+        above = self._keys
         while self._has_next(opened, "}", first=not keys):
             start = self._at
             key = self._key()
             if key in keys:
                 line, column = self.lines.of(keys[key])
-                where = f"first in line {line}, column {column}"
-                self._report(start, f"the key {_shown(key)} appears twice, {where}", "Keep one.")
-            self._colon(key)
+                twice = f"appears twice, first in line {line}, column {column}"
+                self._report(start, f"the key {self._shown(key)} {twice}", "Keep one.")
+            self._colon()
             keys[key] = start
+            self._keys = (*above, key)
             values[key], places[key] = self._value(depth + 1)
+        self._keys = above
         return values, _Place(opened, places, keys)
 
     def _list(self, depth: int) -> tuple[JsonValue, _Place]:
@@ -316,7 +349,7 @@ class _Parser:
             self._fail_at_character(f'a comma or "{closer}"')
         what = "the next value"
         if character == '"' and (key := _KEY_AHEAD.match(self.text, self._at + 1)):
-            what = _shown(key.group().rstrip(": \t\r\n")[:-1])
+            what = self._shown(key.group().rstrip(": \t\r\n")[:-1])
         self._report(self._at, f"missing comma before {what}", "Add a comma.")
 
     def _key(self) -> str:
@@ -332,10 +365,17 @@ class _Parser:
         self._at = word.end()
         return word.group()
 
-    def _colon(self, key: str) -> None:
+    def _colon(self) -> None:
         if self._next_token() != ":":
-            self._fail(self._at, f"missing colon after the key {_shown(key)}", "Add the colon.")
+            # The key is not shown: without its colon it may be a value, and a secret.
+            self._fail(self._at, "missing colon after a key", "Add the colon.")
         self._at += 1
+
+    def _shown(self, key: str) -> str:
+        """Give a key in quotes, cut where it is long, its control characters escaped."""
+        key = self._redact(key)
+        cut = key if len(key) <= _SHOWN_KEY_LENGTH else key[: _SHOWN_KEY_LENGTH - 1] + "…"
+        return json.dumps(cut, ensure_ascii=False)
 
     # Strings, numbers and words
 
@@ -422,9 +462,3 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
     """Give the end of a match at a position, which is the position itself when there is none."""
     match = pattern.match(text, position)
     return match.end() if match else position
-
-
-def _shown(key: str) -> str:
-    """Give a key in quotes, cut where it is long, its control characters escaped."""
-    cut = key if len(key) <= _SHOWN_KEY_LENGTH else key[: _SHOWN_KEY_LENGTH - 1] + "…"
-    return json.dumps(cut, ensure_ascii=False)

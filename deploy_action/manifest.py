@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.located_json import JsonValue, LocatedJson, parse_json
+from deploy_action.located_json import JsonValue, LocatedJson, Redact, parse_json
+from deploy_action.text import redacted
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -42,6 +43,7 @@ _MAX_PROBLEMS = 50
 _MAX_UNKNOWN_KEYS = 10
 _SHOWN_LENGTH = 60
 _LONGEST_SCHEDULE = 200
+_SHORTEST_SECRET_NUMBER = 6
 _CRON_FIELDS = 5
 _SEARCH_DEPTH = 3
 _MAX_DIRECTORIES_SEARCHED = 1000
@@ -65,8 +67,8 @@ class Manifest:
 
     Paths are as written (`./bot.py`), relative to the model's directory, and lead nowhere else.
     `python_version` and `schedule` are None when missing, ids, names and the plan also when they
-    are placeholders (empty, or runs of asterisks). `secrets` are real values of `api_key` and
-    `api_pass`, to be masked.
+    are placeholders (empty, or runs of asterisks). `secrets` are all real values of `api_key` and
+    `api_pass`, numbers as they are written, to be masked.
     """
 
     main_script: str
@@ -94,17 +96,20 @@ def schema_text() -> str:
     return Path(__file__).with_name("blankly.schema.json").read_text(encoding="utf-8")
 
 
-def load_manifest(model_dir: Path) -> tuple[Manifest | None, tuple[Problem, ...]]:
+def load_manifest(
+    model_dir: Path, *, redact: Redact = str
+) -> tuple[Manifest | None, tuple[Problem, ...]]:
     """Read the `blankly.json` of a model; never raises for what the file holds.
 
     Beside errors there is still a manifest where they leave open neither what the model's files
     are nor what to ignore, so that the files can be checked in the same run. A missing
-    `python_version` is no problem here: an input may supply it.
+    `python_version` is no problem here: an input may supply it. What messages show of the file
+    goes through `redact` first, before it is cut, and holds none of the file's own secrets.
     """
     data, problem = _read(model_dir)
     if problem:
         return None, (problem,)
-    document = parse_json(data)
+    document = _parse(data, redact)
     problems = list(document.problems)
     manifest = None
     if document.readable and isinstance(document.value, dict) and not _is_alien(document.value):
@@ -115,12 +120,21 @@ def load_manifest(model_dir: Path) -> tuple[Manifest | None, tuple[Problem, ...]
     return manifest, _in_order(problems)
 
 
-def check_backtest_args(args: Mapping[str, JsonValue]) -> tuple[Problem, ...]:
+def _parse(data: bytes, redact: Redact) -> LocatedJson:
+    """Read the file twice: which keys must not be shown is known only at its end."""
+    known = _secrets(parse_json(data))
+    return parse_json(data, redact=lambda text: redact(redacted(text, known)))
+
+
+def check_backtest_args(
+    args: Mapping[str, JsonValue], *, redact: Redact = str
+) -> tuple[Problem, ...]:
     """Check arguments of a backtest that come from elsewhere too, such as an input.
 
-    The problems have no place, and name the arguments as `backtest_args.NAME`.
+    The problems have no place, and name the arguments as `backtest_args.NAME`; what they show goes
+    through `redact` before it is cut.
     """
-    document = LocatedJson.without_places({"backtest_args": dict(args)})
+    document = LocatedJson.without_places({"backtest_args": dict(args)}, redact)
     problems = [*_schema_problems(document), *_unknown_keys(document, "backtest_args")]
     return tuple(problems)
 
@@ -304,10 +318,10 @@ def _missing_key(error: ValidationError) -> str:
 
 def _words(document: LocatedJson, path: _Path, error: ValidationError) -> tuple[str, str]:
     """Say in words what the schema asks and what is there instead, and the way out."""
-    name = _name(path)
+    name = _name(document, path)
     found = cast("JsonValue", error.instance)
     if path == ("python_version",) and _kind(found) == "a number":
-        return _unquoted_version(document.written(*path) or str(found))
+        return _unquoted_version(_cut(document.redact(document.written(*path) or str(found))))
     schema = cast("Mapping[str, JsonValue]", error.schema)
     if error.validator == "required":
         return f"{name} {schema['errorMessage']}.", f'Add "{path[-1]}".'
@@ -318,16 +332,16 @@ def _words(document: LocatedJson, path: _Path, error: ValidationError) -> tuple[
     if error.validator == "enum" and isinstance(found, str):
         nearest = _nearest(found, cast("list[str]", error.validator_value))
         hint = f'Did you mean "{nearest}"?' if nearest else hint
-    instead = _not_what_is_there(path, found) if must.startswith("must") else ""
+    instead = _not_what_is_there(document, path, found) if must.startswith("must") else ""
     return f"{name} {must}{instead}.", hint
 
 
 def _unquoted_version(written: str) -> tuple[str, str]:
     message = (
-        f"python_version is the number {_cut(written)}, and must be a string: "
+        f"python_version is the number {written}, and must be a string: "
         "as a number, 3.10 is read as 3.1."
     )
-    return message, f'Quote it: "{_cut(written)}"'
+    return message, f'Quote it: "{written}"'
 
 
 def _must(error: ValidationError) -> str:
@@ -338,14 +352,14 @@ def _must(error: ValidationError) -> str:
     return "must be " + " or ".join(_KINDS[kind] for kind in kinds)
 
 
-def _not_what_is_there(path: _Path, found: JsonValue) -> str:
+def _not_what_is_there(document: LocatedJson, path: _Path, found: JsonValue) -> str:
     """Say what is there instead, without showing a secret, or more than a line of anything."""
     kind = _kind(found)
     if isinstance(found, bool):
         return f", not {str(found).lower()}"
     if path[0] in SECRET_KEYS or isinstance(found, dict | list) or found is None:
         return f", not {kind}"
-    return f", not {kind} ({_cut(json.dumps(found, ensure_ascii=False))})"
+    return f", not {kind} ({_shown(document, found)})"
 
 
 def _kind(value: JsonValue) -> str:
@@ -360,14 +374,22 @@ def _kind(value: JsonValue) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), "null")
 
 
-def _name(path: _Path) -> str:
+def _name(document: LocatedJson, path: _Path) -> str:
     """Write a path as `backtest_args.initial_values.USD` or `ignore_files[2]`."""
-    parts = (f"[{step}]" if isinstance(step, int) else f".{_key(step)}" for step in path)
+    parts = (f"[{step}]" if isinstance(step, int) else f".{_key(document, step)}" for step in path)
     return "".join(parts).removeprefix(".")
 
 
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"\$?\w{1,60}", key) else _cut(json.dumps(key, ensure_ascii=False))
+def _key(document: LocatedJson, key: str) -> str:
+    shown = document.redact(key)
+    return shown if re.fullmatch(r"\$?\w{1,60}", shown) else _shown(document, key)
+
+
+def _shown(document: LocatedJson, value: JsonValue) -> str:
+    """Write a string or number as in the file, its secrets redacted, cut where it is long."""
+    if isinstance(value, str):
+        return _cut(json.dumps(document.redact(value), ensure_ascii=False))
+    return _cut(document.redact(json.dumps(value)))
 
 
 def _cut(text: str) -> str:
@@ -403,7 +425,7 @@ def _unknown_key(document: LocatedJson, path: tuple[str, ...], known: Iterable[s
     what = "argument of a backtest" if path[0] == "backtest_args" else "key"
     line, column = document.locate_key(*path) or (None, None)
     return Problem(
-        message=f"{_name(path)} is an unknown {what} and has no effect.",
+        message=f"{_name(document, path)} is an unknown {what} and has no effect.",
         hint=f'Did you mean "{nearest}"?' if nearest else "Remove it.",
         severity=Severity.WARNING,
         path=MANIFEST_NAME if line else None,
@@ -416,9 +438,8 @@ def _path_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Ite
     for key in PATH_KEYS:
         path = value.get(key)
         if isinstance(path, str) and (fault := path_fault(path)):
-            shown = _cut(json.dumps(path, ensure_ascii=False))
             hint = f'Give a path in the model, with forward slashes: "{DEFAULT_PATHS[key]}"'
-            yield _problem(document, (key,), f"{key} {fault}: {shown}.", hint)
+            yield _problem(document, (key,), f"{key} {fault}: {_shown(document, path)}.", hint)
 
 
 def path_fault(path: str) -> str | None:
@@ -439,7 +460,7 @@ def _schedule_problems(document: LocatedJson, value: Mapping[str, JsonValue]) ->
     if not isinstance(schedule, str) or not (fault := _schedule_fault(schedule)):
         return
     is_screener = value.get("type") == "screener"
-    message = f"screener.schedule {fault}: {_cut(json.dumps(schedule, ensure_ascii=False))}."
+    message = f"screener.schedule {fault}: {_shown(document, schedule)}."
     hint = 'Five fields: minute, hour, day of the month, month, day of the week ("30 14 * * 1-5").'
     severity = Severity.ERROR if is_screener else Severity.WARNING  # a strategy does not use it
     yield _problem(document, ("screener", "schedule"), message, hint, severity)
@@ -464,15 +485,32 @@ def _schedule_fault(schedule: str) -> str | None:
 
 def _secret_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
     for key in SECRET_KEYS:
-        if _secrets(value, key):
+        if isinstance(text := value.get(key), str) and not is_placeholder(text):
             message = f"{key} holds a real value, which looks committed by mistake: it is a secret."
             hint = "Revoke it on the platform, and remove it from this file and its history."
             yield _problem(document, (key,), message, hint, Severity.WARNING)
 
 
-def _secrets(value: Mapping[str, JsonValue], *keys: str) -> tuple[str, ...]:
-    values = (value.get(key) for key in keys)
-    return tuple(item for item in values if isinstance(item, str) and not is_placeholder(item))
+def _secrets(document: LocatedJson) -> tuple[str, ...]:
+    """Give all that the file has for secrets, however often, however deep, of whatever kind."""
+    found = (
+        text
+        for keys, text in document.scalars
+        if _is_worth_masking(text) and any(_is_secret_key(key) for key in keys)
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _is_worth_masking(text: str) -> bool:
+    """Tell whether a value may be a secret; a 0 would be masked wherever it occurs."""
+    return not is_placeholder(text) and (
+        len(text) >= _SHORTEST_SECRET_NUMBER or not text.lstrip("-").isdecimal()
+    )
+
+
+def _is_secret_key(key: str) -> bool:
+    """Tell whether a key is `api_key` or `api_pass`, in whatever way it is spelled."""
+    return re.sub(r"[-_\s.]", "", key[:_SHOWN_LENGTH]).lower() in {"apikey", "apipass"}
 
 
 def _in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -515,7 +553,7 @@ def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest
         model_id=_text(value.get("model_id")),
         model_name=_text(value.get("model_name")),
         plan=_text(value.get("plan")),
-        secrets=_secrets(value, *SECRET_KEYS),
+        secrets=_secrets(document),
         document=document,
     )
 

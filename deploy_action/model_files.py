@@ -16,10 +16,11 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from deploy_action.errors import DeployActionError, Problem, Severity
-from deploy_action.located_json import JsonValue, LocatedJson, parse_json
+from deploy_action.located_json import JsonValue, LocatedJson, Redact, parse_json
 from deploy_action.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest, is_placeholder
 from deploy_action.requirements_file import check_requirements
 from deploy_action.selection import Selection
+from deploy_action.text import redacted
 
 KEYS_NAME = "keys.json"
 SETTINGS_NAME = "settings.json"
@@ -41,14 +42,20 @@ _ModeTest = Callable[[int], bool]
 
 
 def check_model_files(
-    model_dir: Path, manifest: Manifest, selection: Selection, *, keys_injected: bool
+    model_dir: Path,
+    manifest: Manifest,
+    selection: Selection,
+    *,
+    keys_injected: bool,
+    redact: Redact = str,
 ) -> tuple[Problem, ...]:
     """Check the files that `blankly.json` names and those the package reads.
 
     `selection` is what goes into the bundle; `keys_injected` says that the `keys.json` in it comes
-    from elsewhere, so that the one in the repository is not used.
+    from elsewhere, so that the one in the repository is not used. What messages show of a file goes
+    through `redact` before it is cut.
     """
-    model = _Model(model_dir, manifest, selection)
+    model = _Model(model_dir, manifest, selection, redact)
     return (
         *model.main_script_problems(),
         *model.requirements_problems(),
@@ -72,10 +79,13 @@ def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
 class _Model:
     """The files of one model, seen from its manifest and its selection."""
 
-    def __init__(self, model_dir: Path, manifest: Manifest, selection: Selection) -> None:
+    def __init__(
+        self, model_dir: Path, manifest: Manifest, selection: Selection, redact: Redact
+    ) -> None:
         self._dir = model_dir
         self._manifest = manifest
         self._selection = selection
+        self._redact = redact
         self._working_directory = posixpath.normpath(manifest.working_directory)
 
     # What the manifest names
@@ -84,7 +94,7 @@ class _Model:
         name = posixpath.normpath(self._manifest.main_script)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
-            yield from _syntax_problems(self._dir / name, name, self._manifest.python_version)
+            yield from self._syntax_problems(name)
         elif fault == _IGNORED:
             yield self._at_key("main_script", f"The main script {name} {fault}.", _UNIGNORE)
         else:
@@ -95,7 +105,7 @@ class _Model:
         name = posixpath.normpath(self._manifest.requirements)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
-            yield from check_requirements(self._dir, name, self._selection)
+            yield from check_requirements(self._dir, name, self._selection, self._redact)
             return
         hint = f"Add {name} with a line that says blankly, or correct the path."
         message = f"The requirements file {name} {fault}."
@@ -115,6 +125,21 @@ class _Model:
         )
         problem = self._at_key("working_directory", message, 'Set it to "." to be sure.')
         yield replace(problem, severity=Severity.WARNING)
+
+    def _syntax_problems(self, name: str) -> Iterator[Problem]:
+        data = _read_file(self._dir / name, _MAX_SCRIPT_BYTES)
+        problem = None if data is None else _compile(data, name, self._redact)
+        if problem is None:
+            return
+        version = self._manifest.python_version
+        if _is_newer_than_here(version):
+            problem = replace(
+                problem,
+                message=f"{problem.message} It was read as Python {_here()}.",
+                hint=f"If it is Python {version}, all is well; otherwise correct it.",
+                severity=Severity.WARNING,
+            )
+        yield problem
 
     def _at_key(self, key: str, message: str, hint: str) -> Problem:
         """Place a problem at a value of the manifest, at its start when the default applies."""
@@ -186,12 +211,15 @@ class _Model:
             message = f"{name} {fault}: {effect}."
             yield Problem(message=message, hint=hint, severity=severity)
             return
-        yield from _json_problems(self._dir / name, name)
+        yield from _json_problems(self._dir / name, name, self._redact)
 
     # Keys of exchanges
 
     def keys_problems(self, *, keys_injected: bool) -> Iterator[Problem]:
-        document = _read_json(self._dir / KEYS_NAME)
+        known = find_leaked_keys(self._dir)
+        document = _read_json(
+            self._dir / KEYS_NAME, lambda text: self._redact(redacted(text, known))
+        )
         if document is None:
             return
         if document.problems and not keys_injected and self._selection.includes(KEYS_NAME):
@@ -213,10 +241,10 @@ class _Model:
         )
 
 
-def _read_json(path: Path) -> LocatedJson | None:
+def _read_json(path: Path, redact: Redact = str) -> LocatedJson | None:
     """Read a JSON file of up to 1 MiB, None when there is none."""
     data = _read_file(path, MAX_FILE_BYTES)
-    return None if data is None else parse_json(data)
+    return None if data is None else parse_json(data, redact=redact)
 
 
 def _read_file(path: Path, limit: int) -> bytes | None:
@@ -259,24 +287,7 @@ def _may_be_tracked(model_dir: Path) -> bool:
         return True
 
 
-def _syntax_problems(path: Path, name: str, python_version: str | None) -> Iterator[Problem]:
-    data = _read_file(path, _MAX_SCRIPT_BYTES)
-    if data is None:
-        return
-    problem = _compile(data, name)
-    if problem is None:
-        return
-    if _is_newer_than_here(python_version):
-        problem = replace(
-            problem,
-            message=f"{problem.message} It was read as Python {_here()}.",
-            hint=f"If it is Python {python_version}, all is well; otherwise correct it.",
-            severity=Severity.WARNING,
-        )
-    yield problem
-
-
-def _compile(data: bytes, name: str) -> Problem | None:
+def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:
     from importlib.util import decode_source
 
     try:
@@ -286,7 +297,7 @@ def _compile(data: bytes, name: str) -> Problem | None:
             warnings.simplefilter("ignore")
             compile(source, name, "exec", dont_inherit=True)
     except SyntaxError as error:
-        return _no_python(name, error.msg, error.lineno, error.offset)
+        return _no_python(name, redact(error.msg), error.lineno, error.offset)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
@@ -312,7 +323,7 @@ def _is_newer_than_here(version: str | None) -> bool:
     return tuple(parts) > sys.version_info[:2]
 
 
-def _json_problems(path: Path, name: str) -> Iterator[Problem]:
+def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:
     """Check a file that the package reads with `json.load`, which is less strict than we are."""
     data = _read_file(path, MAX_FILE_BYTES)
     if data is None:
@@ -330,7 +341,7 @@ def _json_problems(path: Path, name: str) -> Iterator[Problem]:
             line=1,
             column=1,
         )
-    document = parse_json(data)
+    document = parse_json(data, redact=redact)
     severity = Severity.WARNING if _is_lenient_json(data) else Severity.ERROR
     for problem in document.problems:
         yield replace(problem, path=name, severity=severity)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.located_json import Redact
 from deploy_action.manifest import MAX_FILE_BYTES, path_fault
 from deploy_action.selection import Selection
 
@@ -61,13 +62,16 @@ _OTHER_OPTIONS = frozenset(
 )
 
 
-def check_requirements(model_dir: Path, name: str, selection: Selection) -> tuple[Problem, ...]:
+def check_requirements(
+    model_dir: Path, name: str, selection: Selection, redact: Redact = str
+) -> tuple[Problem, ...]:
     """Check a requirements file of the model and those it includes.
 
     `name` is its POSIX path relative to the model, normalised; the file exists. Lines that pip
-    cannot read are errors; that nothing installs blankly is a warning.
+    cannot read are errors; that nothing installs blankly is a warning. What messages show of a line
+    goes through `redact` before it is cut.
     """
-    reader = _Reader(model_dir, selection)
+    reader = _Reader(model_dir, selection, redact)
     reader.read_all(name)
     if not reader.problems and not reader.installs_anything:
         return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
@@ -90,6 +94,7 @@ class _Reader:
 
     model_dir: Path
     selection: Selection
+    redact: Redact
     problems: list[Problem] = field(default_factory=list)
     installs_anything: bool = False
     may_install_blankly: bool = False
@@ -181,7 +186,8 @@ class _Reader:
         elif option in _EDITABLE:
             self.installs_anything = self.may_install_blankly = True
         elif option.startswith("--") and option not in _OTHER_OPTIONS:
-            message = f"pip may not know the option {option[:40]} in a requirements file."
+            shown = self.redact(option)[:40]
+            message = f"pip may not know the option {shown} in a requirements file."
             self._report(name, number, message, "Check its spelling.", Severity.WARNING)
         elif option not in _OTHER_OPTIONS:
             hint = "Write one package a line, without a bullet before it."
@@ -198,9 +204,8 @@ class _Reader:
         fault = self._fault_of(written, target)
         if fault:
             hint = f"Correct the path after {option}, which is relative to this file."
-            self._report(
-                name, number, f"pip cannot read {written[:60] or 'this'}: it {fault}.", hint
-            )
+            shown = self.redact(written)[:60] or "this"
+            self._report(name, number, f"pip cannot read {shown}: it {fault}.", hint)
         elif _NESTED[option]:
             self._include(target)
 

@@ -176,8 +176,8 @@ def test_absent_values_and_keys_have_no_place() -> None:
         ('{"a": maybe}', "text without double quotes", 1, 7),
         ("{a: 1}", "a key without double quotes", 1, 2),
         ("{1: 1}", '"1" where a key in double quotes is expected', 1, 2),
-        ('{"a" 1}', 'missing colon after the key "a"', 1, 6),
-        ('{"a"', 'missing colon after the key "a"', 1, 5),
+        ('{"a" 1}', "missing colon after a key", 1, 6),
+        ('{"a"', "missing colon after a key", 1, 5),
         ('{"a": 007}', "a number with a leading zero", 1, 7),
         ("[-01]", "a number with a leading zero", 1, 2),
         ("[+1]", "a number with a plus sign", 1, 2),
@@ -306,6 +306,32 @@ def test_mistakes_beside_a_value_do_not_show_it() -> None:
         document = parse_json(text.encode())
         assert document.problems
         assert "hidden" not in "".join(f"{item.message} {item.hint}" for item in document.problems)
+
+
+def test_every_scalar_is_given_with_the_keys_above_it() -> None:
+    """Those of a second key, and those before a mistake that ends the reading."""
+    document = parse_json(
+        b'{"a": "\\u0041", "b": [1.50, {"c": "d"}], "a": true, "e": -2, "f": oops}'
+    )
+
+    assert document.scalars == (
+        (("a",), "A"),
+        (("b",), "1.50"),
+        (("b", "c"), "d"),
+        (("e",), "-2"),
+    )
+    assert not document.readable
+
+
+def test_keys_are_redacted_before_they_are_cut() -> None:
+    """Of a long secret, the rest would not be recognised."""
+    key = "k" * 100
+    document = parse_json(f'{{"{key}": 1 "{key}": 2}}'.encode(), redact=lambda _: "***")
+
+    assert [item.message for item in document.problems] == [
+        'Not valid JSON: missing comma before "***".',
+        'Not valid JSON: the key "***" appears twice, first in line 1, column 2.',
+    ]
 
 
 def test_a_number_is_given_as_it_was_written() -> None:

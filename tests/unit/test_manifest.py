@@ -482,6 +482,73 @@ def test_secrets_of_the_wrong_kind_are_not_shown(tmp_path: Path) -> None:
         assert str(number) not in repr(problems)
 
 
+def test_every_value_given_as_a_secret_is_masked(tmp_path: Path) -> None:
+    """One that a later one replaces, numbers as they are written, and those below a list."""
+    first, second, third = (secrets.token_hex(16) for _ in range(3))
+    number = 10**15 + secrets.randbelow(10**15)
+    manifest, _ = load(
+        tmp_path,
+        f'{{"api_key": "{first}", "api_key": {number}.50, "api_key": "***", "api_pass": "{second}",'
+        f' "api_pass": {{"x": ["{third}", 0, null]}}, "plan": "nano"}}',
+    )
+
+    assert manifest is not None
+    assert manifest.secrets == (first, f"{number}.50", second, third)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{{"api_key": "{0}", "{0}": 1, "type": "{0}"}}',
+        '{{"api_key": "{0}", "main_script": "/{0}", "screener": {{"schedule": "a {0}"}}}}',
+        '{{"api_key": "{0}", "plan": "x", "{0}": 1, "{0}": 2}}',
+        '{{"api_key": "{0}" "{0}": 1}}',
+        '{{"apiKey": "{0}", "type": "{0}", "backtest_args": {{"{0}": 1}}}}',
+        '{{"api_key": "a" "{0}"}}',
+        '{{"api_key" "{0}"}}',
+    ],
+)
+def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, content: str) -> None:
+    """What is cut is redacted before: of a long secret, the rest would not be recognised."""
+    secret = secrets.token_hex(64)
+    _, problems = load(tmp_path, content.format(secret))
+
+    assert problems
+    assert secret[:8] not in repr(problems)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{{"plan": "x", "type": "{0}"}}',
+        '{{"{0}": 1, "plan": "x"}}',
+        '{{"a": 1 "{0}": 2}}',
+        '{{"main_script": "../{0}"}}',
+        '{{"python_version": {1}}}',
+    ],
+)
+def test_what_the_caller_knows_is_redacted_before_it_is_cut(tmp_path: Path, content: str) -> None:
+    """Secrets that came from elsewhere may be in the file as well."""
+    secret = secrets.token_hex(64)
+    number = f"{10**80 + secrets.randbelow(10**80)}"
+    (tmp_path / MANIFEST_NAME).write_text(content.format(secret, number))
+
+    _, problems = load_manifest(
+        tmp_path, redact=lambda text: text.replace(secret, "***").replace(number, "***")
+    )
+
+    assert "***" in repr(problems)
+    assert secret[:8] not in repr(problems)
+    assert number[:8] not in repr(problems)
+
+
+def test_arguments_from_elsewhere_are_redacted_before_they_are_cut() -> None:
+    """An input of the action may hold a secret, too."""
+    secret = secrets.token_hex(64)
+    (problem,) = check_backtest_args({secret: 1}, redact=lambda text: text.replace(secret, "***"))
+    assert problem.message.startswith('backtest_args."***" is an unknown argument')
+
+
 def test_long_values_and_keys_are_cut(tmp_path: Path) -> None:
     """A message stays a line, whatever the file holds."""
     _, problems = load(
@@ -528,7 +595,7 @@ def test_malformed_json_is_placed(tmp_path: Path) -> None:
     manifest, problems = load(tmp_path, '{"main_script": "b.py",\n "plan" "x"}')
 
     assert manifest is None
-    assert only(problems).message == 'Not valid JSON: missing colon after the key "plan".'
+    assert only(problems).message == "Not valid JSON: missing colon after a key."
     assert (problems[0].line, problems[0].column) == (2, 9)
 
 

@@ -646,11 +646,44 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
 
     problem = only(check(model), Severity.WARNING)
 
-    assert problem.message.startswith('Not valid JSON: missing colon after the key "x"')
+    assert problem.message == "Not valid JSON: missing colon after a key."
     assert problem.path == "keys.json"
     assert check(model, keys_injected=True) == ()
     assert check(model, ignore_files=["keys.json"]) == ()
     assert find_leaked_keys(model) == (secret,)
+
+
+def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
+    """Not their beginning either, where a message would be cut."""
+    secret = secrets.token_hex(64)
+    (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
+
+    problem = check(model)[0]
+
+    assert "missing comma" in problem.message
+    assert secret[:8] not in problem.message
+
+
+def test_what_the_caller_knows_is_redacted_before_it_is_cut(model: Path) -> None:
+    """In each file of which a message shows something."""
+    secret = "x" + secrets.token_hex(120)
+    (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
+    (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")
+    (model / "settings.json").write_text(f'{{"a": 1 "{secret}": 2}}')
+    manifest, _ = load_manifest(model)
+    assert manifest is not None
+
+    problems = check_model_files(
+        model,
+        manifest,
+        select_files(model, ()),
+        keys_injected=False,
+        redact=lambda text: text.replace(secret, "***"),
+    )
+
+    assert secret[:8] not in repr(problems)
+    shown = [problem.path for problem in problems if "***" in problem.message]
+    assert shown == ["bot.py", "requirements.txt", "settings.json"]
 
 
 def test_every_problem_is_reported_at_once(model: Path) -> None:
