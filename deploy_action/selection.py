@@ -15,6 +15,9 @@ from typing import Final
 from deploy_action.errors import Problem, Severity
 from deploy_action.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 
+# Of 65,535 bytes, less some for the root that the bundle puts before each name.
+_LONGEST_NAME: Final = 65_000
+_WIDEST_CHARACTER: Final = 4  # bytes in UTF-8
 _MANIFEST: Final = "blankly.json"
 _NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
@@ -155,7 +158,7 @@ class _Walk:
             if name == _MANIFEST:
                 self._ignored_manifest = rule
             return False
-        if reason := _bad_name(child.name):
+        if reason := _bad_name(child.name) or _too_long(name):
             self.problems.append(_unusable_name(name, reason))
             return False
         try:
@@ -247,6 +250,14 @@ def _bad_name(name: str) -> str:
     if any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
         return "contains a control character"
     return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
+
+
+def _too_long(name: str) -> str:
+    """Return why a zip cannot carry a name of that length: it counts the bytes in 16 bits."""
+    if len(name) * _WIDEST_CHARACTER < _LONGEST_NAME:
+        return ""
+    is_too_long = len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME
+    return f"has more than {_LONGEST_NAME:,} bytes" if is_too_long else ""
 
 
 def _shown(name: str) -> str:

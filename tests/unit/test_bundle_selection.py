@@ -574,3 +574,21 @@ def test_seventy_thousand_files_are_selected_in_a_few_seconds(tmp_path: Path) ->
     selection = select_files(tmp_path, ["price_caches", ".git", "*.log", "/a/b/"])
     assert time.monotonic() - started < 15
     assert len(selection.entries) == 70_000
+
+
+def test_a_name_that_a_zip_cannot_carry_is_refused(tmp_path: Path) -> None:
+    """Links to directories can make a name longer than any path of a file system."""
+    root = write_tree(tmp_path / "m", "blankly.json")
+    here = root
+    for number in range(25):
+        tree = deepest = root / f"tree{number}"
+        for _ in range(11):
+            deepest /= "d" * 250
+        deepest.mkdir(parents=True)
+        (here / "next").symlink_to(tree)
+        here = deepest
+    (here / "end").write_bytes(b"x")
+
+    problems = select_files(root, []).problems
+
+    assert any("more than 65,000 bytes" in problem.message for problem in problems)
