@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.settings import HOSTED_API_URL
+from deploy_action.inputs import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.text import redacted
-from deploy_action.transport import BrokenExchangeError
+from deploy_action.transport import NOT_ACTED_ON, BrokenExchangeError
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
@@ -26,8 +26,6 @@ _TOO_LARGE: Final = 413
 _ROUTE_MISSING: Final = frozenset({404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER: Final = 303
-# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
-_BUSY: Final = frozenset({429, 503})
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
 # A secret may lie on this edge; but it is far from the part that is quoted.
@@ -118,13 +116,15 @@ class RouteMissingError(RefusedError):
 class DeploymentApi:
     """Calls to one server on behalf of one user.
 
-    `on_secret` is told each idToken before anything else can show it. Every call raises
+    `on_secret` is told each idToken before anything else can show it; `redact` hides what else is
+    secret in what the server says. Every call raises
     `RefusedError`, or one of its kinds, with a problem that says what happened and what to do.
     """
 
     transport: Transport
     refresh_token: str = field(repr=False)
     on_secret: Callable[[str], None] = field(repr=False)
+    redact: Callable[[str], str] = str
     _id_token: str = field(default="", init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
@@ -189,6 +189,7 @@ class DeploymentApi:
         """Return the names of the plans for live models; empty where the server has none."""
         try:
             answer = self._read("POST", "/project/plans", {"type": "live"})
+            self._optional(answer, "POST /project/plans")
             return frozenset(self._object(answer, "POST /project/plans"))
         except RouteMissingError:
             return frozenset()
@@ -198,6 +199,7 @@ class DeploymentApi:
         route = "POST /model/list"
         try:
             answer = self._read("POST", "/model/list", {"projectId": project_id})
+            self._optional(answer, route)
             body = self._json(answer, route)
         except RouteMissingError:
             return ()
@@ -218,6 +220,7 @@ class DeploymentApi:
         }
         try:
             answer = self._change("/model/create-model", fields)
+            self._optional(answer, route)
             body = self._object(answer, route, is_change=True)
         except RouteMissingError:
             return None
@@ -281,6 +284,14 @@ class DeploymentApi:
             )
         return answer
 
+    def _optional(self, answer: Answer, route: str) -> None:
+        """Raise where the server does not have a route that only some servers have.
+
+        Whatever the body says: some word a missing route as JSON.
+        """
+        if answer.status in _ROUTE_MISSING:
+            raise RouteMissingError(self._no_such_route(answer, route))
+
     def _object(
         self, answer: Answer, route: str, *, is_change: bool = False
     ) -> Mapping[str, object]:
@@ -312,7 +323,7 @@ class DeploymentApi:
             # "See other" is what a server may say when it has acted (RFC 9110, 15.4.4).
             doubtful = is_change and answer.status == _SEE_OTHER
             raise RefusedError(self._moved(answer, route), may_have_acted=doubtful)
-        if 400 <= answer.status < 500 or answer.status in _BUSY:  # noqa: PLR2004  # the class of statuses
+        if answer.is_refusal:
             raise self._refused(answer, route)
         raise self._unexpected(answer, route, "it is not JSON", is_change=is_change)
 
@@ -321,7 +332,7 @@ class DeploymentApi:
         hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
         if answer.status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
-        elif answer.status in _BUSY:
+        elif answer.status in NOT_ACTED_ON:
             hint = "The server is busy or being worked on: run the workflow again later."
         return RefusedError(
             Problem(
@@ -357,7 +368,7 @@ class DeploymentApi:
         """
         body = _parse(answer)
         text = _string(body, "error", "message") or _text(answer)
-        return _clip(redacted(text, [self.refresh_token, *self._secrets]))
+        return _clip(self.redact(redacted(text, [self.refresh_token, *self._secrets])))
 
     def _no_such_route(self, answer: Answer, route: str) -> Problem:
         what = f"has no `{route}` ({answer.status})"
@@ -366,19 +377,16 @@ class DeploymentApi:
         return Problem(message=f"{self._server} {what}.", hint=self._no_api_hint())
 
     def _moved(self, answer: Answer, route: str) -> Problem:
+        place = _clip(self.redact(answer.location)) or "an unnamed place"
         return Problem(
-            message=f"{self._server} redirects `{route}` to "
-            f"{_clip(answer.location or 'an unnamed place')}, and a token is not sent elsewhere.",
+            message=f"{self._server} redirects `{route}` to {place}, and a token is not sent "
+            "elsewhere.",
             hint="Put the server's own address in `api-url`.",
         )
 
     def _no_api_hint(self) -> str:
         if self._server == HOSTED_API_URL:
-            return (
-                "Blankly's hosted service was taken down. There are two ways on: run a server of "
-                "your own and name it in `api-url`, or use the one embedded here with "
-                "`api-url: local`."
-            )
+            return HOSTED_GONE
         return "Check that `api-url` names a Deployment API, and look at the server's log."
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from deploy_action import __version__
-from deploy_action.settings import INPUTS, Mode
+from deploy_action.inputs import HOSTED_APP_URL, INPUTS
+from deploy_action.settings import BOOLEANS, BadValueError, Mode, Parsed, parse_minutes, parse_url
 
-_BOOLEAN_WORDS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
-_POSITIONAL: Final = frozenset({"mode", "model-path"})
+_LARGEST_PORT: Final = 65_535
+# What is meant as the value of a boolean flag and not as a path: a shell variable may be empty, and
+# a word that is no boolean is refused by name.
+_VALUES: Final = frozenset({*BOOLEANS, "", "yes", "no", "on", "off", "0", "1"})
+_COMMAND_INPUT: Final = "mode"  # an input of the action, and the name of a command here
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,13 +30,21 @@ def build_parser() -> argparse.ArgumentParser:
         _add_mode(commands.add_parser(mode, help=help_text, allow_abbrev=False))
     serve = commands.add_parser("serve", help="serve the Deployment API", allow_abbrev=False)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=9080, help="port, 0 for any (%(default)s)")
+    serve.add_argument("--port", type=_port, default=9080, help="port, 0 for any (%(default)s)")
     serve.add_argument("--data", required=True, metavar="DIR", help="where projects are kept")
     login = commands.add_parser("login", help="sign in and print the token", allow_abbrev=False)
     login.add_argument(
-        "--app-url", help="where to sign in (%(default)s)", default=_default("app-url")
+        "--app-url",
+        type=_checked(parse_url),
+        default=HOSTED_APP_URL,
+        help="where to sign in (%(default)s)",
     )
-    login.add_argument("--timeout-minutes", type=float, default=10, help="(%(default)s)")
+    login.add_argument(
+        "--timeout-minutes",
+        type=_checked(parse_minutes),
+        default=10,
+        help="how long to wait for it (%(default)s)",
+    )
     commands.add_parser("schema", help="print the JSON schema of blankly.json", allow_abbrev=False)
     return parser
 
@@ -44,8 +56,22 @@ _MODES: Final = {
 }
 
 
-def _default(name: str) -> str:
-    return next(one.default for one in INPUTS if one.name == name)
+def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
+    """Let argparse report what an input's parser refuses."""
+
+    def convert(text: str) -> Parsed:
+        try:
+            return parse(text)
+        except BadValueError as wrong:
+            raise argparse.ArgumentTypeError(str(wrong)) from wrong
+
+    return convert
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {_LARGEST_PORT}")
+    return int(text)
 
 
 def _add_mode(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +84,12 @@ def _add_mode(parser: argparse.ArgumentParser) -> None:
         "read by every user of the machine."
     )
     for one in INPUTS:
-        if one.name not in _POSITIONAL:
+        if one.name != _COMMAND_INPUT:
             parser.add_argument(
                 f"--{one.name}",
                 dest=one.name,
-                metavar="VALUE",
-                help=f"({one.default or 'not set'})",
+                metavar="[true|false]" if one.boolean else "VALUE",
+                help=f"{one.description} ({one.default})" if one.default else one.description,
             )
 
 
@@ -73,10 +99,14 @@ def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def inputs_of(command: argparse.Namespace) -> dict[str, str]:
-    """Return the inputs that were given as flags."""
-    flags: Mapping[str, object] = vars(command)
+    """Return the inputs that were given as flags; blank means unset, as everywhere."""
+    flags: Mapping[str, object] = {**vars(command), _COMMAND_INPUT: None}
     given = {one.name: flags.get(one.name) for one in INPUTS}
-    return {name: value for name, value in given.items() if isinstance(value, str)}
+    if command.model_path:
+        given["model-path"] = command.model_path
+    return {
+        name: value for name, value in given.items() if isinstance(value, str) and value.strip()
+    }
 
 
 def spell_out_booleans(arguments: Sequence[str]) -> list[str]:
@@ -87,7 +117,7 @@ def spell_out_booleans(arguments: Sequence[str]) -> list[str]:
     while pending:
         argument = pending.pop(0)
         if argument in booleans:
-            value = pending.pop(0) if pending and pending[0] in _BOOLEAN_WORDS else "true"
+            value = pending.pop(0) if pending and pending[0] in _VALUES else "true"
             argument = f"{argument}={value}"
         spelled.append(argument)
     return spelled

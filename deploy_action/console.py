@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 from deploy_action import github
-from deploy_action.errors import Problem, Severity
-from deploy_action.text import defused, redacted
+from deploy_action.errors import Problem
+from deploy_action.text import defused, redacted, written_forms
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _SECONDS_BETWEEN_FRAMES: Final = 0.1
 _BAR_WIDTH: Final = 24
-_COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTICE: "36"}
 
 
 @dataclass(slots=True)
@@ -33,10 +32,11 @@ class Console:
     clock: Callable[[], float] = time.monotonic
     _secrets: dict[str, None] = field(default_factory=dict, repr=False)
     _open_bar: bool = False
+    is_cut_off: bool = False
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Hide these from now on, here and, on a runner, in all that later steps print."""
-        for secret in secrets:
+        for secret in (form for one in secrets for form in written_forms(one)):
             if secret not in self._secrets:
                 self._secrets[secret] = None
                 self._secrets |= dict.fromkeys(_lines_of(secret))
@@ -118,8 +118,7 @@ class Console:
             self._print(f"{title}: {text.strip()}")
             return
         filled = round(share * _BAR_WIDTH)
-        self.stream.write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
-        self.stream.flush()
+        self._write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
         self._open_bar = True
 
     @property
@@ -133,12 +132,21 @@ class Console:
     def _end_bar(self) -> None:
         if self._open_bar:
             self._open_bar = False
-            self.stream.write("\n")
+            self._write("\n")
 
     def _print(self, line: str) -> None:
         self._end_bar()
-        self.stream.write(line + "\n")
-        self.stream.flush()
+        self._write(line + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write and flush; once nobody listens any more the run goes on in silence."""
+        if self.is_cut_off:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            self.is_cut_off = True
 
 
 def _lines_of(secret: str) -> list[str]:

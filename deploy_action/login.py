@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import Problem, RefusedError
+from deploy_action.inputs import HOSTED_APP_URL
 
 if TYPE_CHECKING:
     import queue
@@ -53,6 +54,9 @@ def wait_for_token(
             stack.callback(_serve(server))
         opened = open_browser(url)
         announce(f"Opened {url}" if opened else f"Open this page in a browser: {url}")
+        if app_url.rstrip("/") == HOSTED_APP_URL:
+            announce("Blankly's hosted service was taken down: that page may never answer.")
+            announce("A server of your own shows its token itself; see `blankly-deploy serve`.")
         announce("Waiting for you to sign in there …")
         try:
             return tokens.get(timeout=timeout)

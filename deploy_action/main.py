@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.errors import DeployActionError, InterruptedRunError
-from deploy_action.run import Run, exit_code_of, signals_as_errors
-from deploy_action.settings import read_inputs
+from deploy_action.inputs import read_inputs
+from deploy_action.interruption import signals_as_errors
+from deploy_action.run import Run, exit_code_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
 _DONE: Final = 0
+_REFUSED: Final = 1
 
 
 def action() -> int:
     """Run as the runner starts the container; return the exit code."""
-    return Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True).main()
+    run = Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True)
+    return _finished(run)
 
 
 def console() -> int:
@@ -47,14 +50,31 @@ def console() -> int:
         return exit_code_of(error)  # how a server and a wait are ended
     except DeployActionError as error:
         for problem in error.problems:
-            print(
-                f"error: {problem.message} {problem.hint}".rstrip(), file=sys.stderr
-            )  # the composition root prints
+            print(f"error: {problem.message} {problem.hint}".rstrip(), file=sys.stderr)
         return exit_code_of(error)
+    except OSError as error:
+        _abandon_stdout()
+        print(f"error: {error.strerror or error}", file=sys.stderr)
+        return _REFUSED
 
 
-def _utf8(stream: TextIO) -> TextIO:
+def _finished(run: Run) -> int:
+    """Run to the end; its exit code holds although nobody may read the last lines."""
+    exit_code = run.main()
+    if run.console.is_cut_off:
+        _abandon_stdout()
+    return exit_code
+
+
+def _abandon_stdout() -> None:
+    """Let what is left in the buffer go nowhere: at exit, Python would fail to flush it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _utf8(stream: TextIO | None) -> TextIO:
     """Make the stream take any text: a container has no locale, and a name may be in any script."""
+    if stream is None:  # it was closed before we started
+        return Path(os.devnull).open("w", encoding="utf-8")
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -65,22 +85,22 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
     """Deploy, backtest or validate; flags go before the variables that the action reads."""
     from deploy_action.cli import inputs_of
 
-    directory, here = Path(command.model_path or "."), Path.cwd()
-    resolved = directory.resolve()
+    inputs = {**read_inputs(os.environ), **inputs_of(command), "mode": command.command}
+    directory, here = Path(inputs.get("model-path") or "."), Path.cwd()
+    try:
+        resolved = directory.resolve()
+    except (OSError, RuntimeError):  # a link to itself: it is reported with the other inputs
+        resolved = directory.absolute()
     # A terminal may name any directory; what lies below this one keeps its shorter name.
     workspace = here if resolved.is_relative_to(here) else resolved
-    inputs = {
-        **read_inputs(os.environ),
-        **inputs_of(command),
-        "mode": command.command,
-        "model-path": str(resolved.relative_to(workspace)),
-    }
-    return Run(
+    inputs["model-path"] = str(resolved.relative_to(workspace))
+    run = Run(
         environ={**os.environ, "GITHUB_WORKSPACE": str(workspace)},
         stream=stream,
         for_runner=os.environ.get("GITHUB_ACTIONS") == "true",
         inputs={name: value for name, value in inputs.items() if value.strip()},
-    ).main()
+    )
+    return _finished(run)
 
 
 def _serve(command: Namespace, stream: TextIO) -> int:
@@ -90,14 +110,24 @@ def _serve(command: Namespace, stream: TextIO) -> int:
     from deploy_action.platform.server import PlatformServer, load_or_create_refresh_token
 
     data = Path(command.data)
-    token, is_new = os.environ.get("PLATFORM_TOKEN", "").strip(), False
+    token = os.environ.get("PLATFORM_TOKEN", "").strip()
     if not token:
         token, is_new = load_or_create_refresh_token(data)
-    with PlatformServer(
-        data, refresh_token=token, strict=True, host=command.host, port=command.port
-    ) as server:
         if is_new:
             stream.write(f"refresh token, shown this once: {token}\n")
+            stream.flush()
+
+    def log_error(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    with PlatformServer(
+        data,
+        refresh_token=token,
+        strict=True,
+        host=command.host,
+        port=command.port,
+        on_error=log_error,
+    ) as server:
         stream.write(f"listening on {server.url}\n")
         stream.flush()
         threading.Event().wait()

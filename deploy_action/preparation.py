@@ -15,6 +15,7 @@ from deploy_action.event import Event, describe
 from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args, load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
 from deploy_action.settings import Mode, Settings
+from deploy_action.text import tidy
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
@@ -62,6 +63,7 @@ class Preparation:
     places: Places
     record: RunRecord
     on_secrets: Callable[[tuple[str, ...]], None]
+    redact: Callable[[str], str]
     on_packing: Callable[[int, int], None]
 
     def run(self) -> PreparedModel:
@@ -70,6 +72,7 @@ class Preparation:
         Raises:
             InvalidInputError: with every error that was found; warnings are in the record.
         """
+        self._refuse_deletion()
         directory = self._find_directory()
         self.on_secrets(find_leaked_keys(directory))
         manifest, problems = load_manifest(directory)
@@ -150,7 +153,7 @@ class Preparation:
                 Problem(
                     message=f"Input `model-path` is `{self.settings.model_path}`: there is no such "
                     "directory in the workspace.",
-                    hint="Check the path, and that `actions/checkout` runs before this step.",
+                    hint=_way_to(directory),
                 ),
             )
         relative = PurePosixPath(directory.relative_to(workspace).as_posix())
@@ -161,7 +164,9 @@ class Preparation:
         """Fill in what inputs, manifest and event say of this run."""
         settings, record = self.settings, self.record
         read_commit = cache(lambda: read_checked_out_commit(directory))
-        record.model_name = settings.model_name or manifest.model_name or directory.name or "model"
+        record.model_name = tidy(
+            settings.model_name or manifest.model_name or directory.name or "model"
+        )
         record.model_type = manifest.type
         record.plan = settings.plan or manifest.plan or _DEFAULT_PLAN
         record.python_version = (
@@ -185,22 +190,23 @@ class Preparation:
     def _check_run(self, manifest: Manifest) -> tuple[Problem, ...]:
         """Check what depends on what the run is to do."""
         checks = (
-            self._check_deletion(),
             self._check_type(manifest),
             self._check_python(manifest),
             self._check_ids(manifest),
+            self._check_encryption(),
         )
         found = tuple(problem for problem in checks if problem is not None)
         return (*found, *self._check_arguments(manifest))
 
-    def _check_deletion(self) -> Problem | None:
-        if not self.event.is_deletion or self.settings.mode is Mode.VALIDATE:
-            return None
-        return Problem(
-            message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
-            f"{self.settings.mode}, and the files here are of another branch.",
-            hint="Let the job run only when `github.event.deleted` is false.",
-        )
+    def _refuse_deletion(self) -> None:
+        if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:
+            raise InvalidInputError(
+                Problem(
+                    message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
+                    f"{self.settings.mode}, and the files here are of another branch.",
+                    hint="Let the job run only when `github.event.deleted` is false.",
+                ),
+            )
 
     def _check_type(self, manifest: Manifest) -> Problem | None:
         if self.settings.mode is not Mode.BACKTEST or manifest.type != "screener":
@@ -252,18 +258,57 @@ class Preparation:
         )
         return problem if self.settings.python_version else _at(manifest, "python_version", problem)
 
+    def _check_encryption(self) -> Problem | None:
+        from ipaddress import ip_address
+        from urllib.parse import urlsplit
+
+        settings = self.settings
+        parts = urlsplit(settings.api_url)
+        if parts.scheme != "http" or settings.mode is Mode.VALIDATE:
+            return None
+        host = parts.hostname or ""
+        try:
+            is_here = ip_address(host).is_loopback
+        except ValueError:
+            is_here = host == "localhost"
+        if is_here:
+            return None
+        return Problem(
+            message=f"`api-url` is `{settings.api_url}`: the token and the bundle, with the "
+            "exchange keys in it, travel unencrypted.",
+            hint="Give the server a certificate, and use its `https://` address.",
+            severity=Severity.WARNING,
+        )
+
     def _check_ids(self, manifest: Manifest) -> Problem | None:
         """Without a model's id, and without permission to create one, there is no way on."""
         settings = self.settings
         known = settings.model_id or manifest.model_id
-        if known or settings.may_create or not settings.sends:
+        if known or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
+        # A dry run works before the model exists, and says what a real one would stumble over.
         return Problem(
+            severity=Severity.WARNING if settings.dry_run else Severity.ERROR,
             message="It is not said which model to deploy to: neither the input `model-id` nor "
             "`model_id` of `blankly.json` is set.",
             hint="Set `model-id` to the id of an existing model, or allow this action to create "
             "one with `create-new: true`.",
         )
+
+
+def _way_to(missing: Path) -> str:
+    """Say which directory may have been meant instead of one that does not exist."""
+    from difflib import get_close_matches
+
+    try:
+        if missing.is_file():
+            return "Name the directory that the file is in."
+        names = [child.name for child in missing.parent.iterdir() if child.is_dir()]
+    except OSError:
+        names = []
+    if near := get_close_matches(missing.name, names, n=1):
+        return f"Did you mean `{near[0]}`?"
+    return "Check the path, and that `actions/checkout` runs before this step."
 
 
 def _at(manifest: Manifest, key: str, problem: Problem) -> Problem:

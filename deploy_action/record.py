@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class RunRecord:
     mode: str = ""
     status: Status = Status.FAILED
     is_unsent: bool = False
+    is_in_doubt: bool = False
     server: str = ""
     model_path: str = ""
     model_name: str = ""
@@ -114,7 +115,7 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
             return {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():
             return type(value)(_redacted(one, redact) for one in value)
-        case Problem():
+        case _ if is_dataclass(value) and not isinstance(value, type):
             texts = {one.name: _redacted(getattr(value, one.name), redact) for one in fields(value)}
             return replace(value, **texts)
         case _:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -16,21 +17,15 @@ from deploy_action.errors import (
     InterruptedRunError,
     InvalidInputError,
     Problem,
+    RefusedError,
     Severity,
 )
+from deploy_action.inputs import read_inputs
+from deploy_action.interruption import deadline_as_error, signals_as_errors
 from deploy_action.record import RunRecord, Status
-from deploy_action.settings import (
-    LOCAL,
-    Mode,
-    Settings,
-    parse_settings,
-    read_inputs,
-    secrets_of,
-)
+from deploy_action.settings import LOCAL, Mode, Settings, parse_settings, secrets_of
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from deploy_action.preparation import PreparedModel
     from deploy_action.submission import Submitter
 
@@ -64,12 +59,20 @@ class Run:
         if self.inputs is None:
             self.inputs = read_inputs(self.environ)
         self.console.mask(secrets_of(self.inputs))
+        with signals_as_errors() as ignore_signals:
+            exit_code = self._guarded(self.inputs, ignore_signals)
+            ignore_signals()
+            self._report()
+        return exit_code
+
+    def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
+        """Run the mode; whatever goes wrong becomes problems and an exit code."""
         try:
-            with signals_as_errors():
-                exit_code = self._run(self.inputs)
+            self._run(inputs, ignore_signals)
         except DeployActionError as error:
             self.record.problems += error.problems
             self.record.is_unsent = isinstance(error, InvalidInputError)
+            self.record.is_in_doubt = error.may_have_acted
             exit_code = exit_code_of(error)
         except OSError as error:
             self.record.problems.append(_system_problem(error))
@@ -78,15 +81,17 @@ class Run:
             self.console.info("".join(traceback.format_exception(error)))
             self.record.problems.append(_bug(error))
             exit_code = _REFUSED
-        self._report()
+        else:
+            exit_code = _DONE
         return exit_code
 
-    def _run(self, inputs: Mapping[str, str]) -> int:
+    def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> None:
         self.record.mode = inputs.get("mode", Mode.DEPLOY).strip()
+        self.record.model_path = inputs.get("model-path", "")
         settings = parse_settings(inputs)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
         deadline = Deadline.after(settings.timeout_minutes)
-        with _alarm(deadline), ExitStack() as stack:
+        with ExitStack() as stack, deadline_as_error(deadline):
             model = self._prepare(settings, stack)
             if settings.mode is Mode.VALIDATE:
                 self.record.status = Status.VALID
@@ -94,7 +99,8 @@ class Run:
                 self._rehearse(settings, model, deadline, stack)
             else:
                 self._submit(settings, model, deadline, stack)
-        return _DONE
+            # What is done is done: neither a signal nor the deadline ends the tidying up.
+            ignore_signals()
 
     def _prepare(self, settings: Settings, stack: ExitStack) -> PreparedModel:
         from tempfile import TemporaryDirectory
@@ -102,30 +108,49 @@ class Run:
         from deploy_action.event import read_event
         from deploy_action.preparation import Places, Preparation
 
-        temporary = self.environ.get("RUNNER_TEMP") or None
+        temporary = self._temporary_directory()
         scratch = stack.enter_context(
             TemporaryDirectory(prefix="blankly-deploy-", dir=temporary, ignore_cleanup_errors=True)
         )
         workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
-        excluded = (Path(temporary or scratch), Path(scratch), self._platform_data(settings))
+        excluded = (temporary, Path(scratch), self._platform_data(settings))
         preparation = Preparation(
             settings=settings,
             event=read_event(self.environ),
             places=Places(workspace=workspace, scratch=Path(scratch), excluded=excluded),
             record=self.record,
             on_secrets=self.console.mask,
+            redact=self.console.redact,
             on_packing=self.console.progress("Packing"),
         )
         with self.console.group("Check and pack the model"):
             model = preparation.run()
             bundle = model.bundle
-            self.console.info(
-                f"{model.name}: {bundle.file_count} files, {bundle.size} bytes, "
-                f"SHA-256 {bundle.sha256}",
-            )
+            if self.for_runner:  # elsewhere the summary is next
+                self.console.info(
+                    f"{model.name}: {bundle.file_count} files, {bundle.size} bytes, "
+                    f"SHA-256 {bundle.sha256}",
+                )
             for name, size in bundle.largest:
                 self.console.debug(f"{size:>12} {name}")
         return model
+
+    def _temporary_directory(self) -> Path:
+        """Return where the bundle is packed: never in the workspace, where a key could be left."""
+        import tempfile
+
+        if given := self.environ.get("RUNNER_TEMP"):
+            Path(given).mkdir(parents=True, exist_ok=True)
+            return Path(given)
+        found = Path(tempfile.gettempdir())
+        if found == Path.cwd():  # what Python falls back to
+            raise RefusedError(
+                Problem(
+                    message="There is no directory for temporary files that can be written.",
+                    hint="Name one in the variable RUNNER_TEMP, or mount one at /tmp.",
+                ),
+            )
+        return found
 
     def _rehearse(
         self, settings: Settings, model: PreparedModel, deadline: Deadline, stack: ExitStack
@@ -138,8 +163,9 @@ class Run:
             with self.console.group(f"Ask {settings.api_url}"):
                 submission = submitter.look_up()
         self.record.would_do = submitter.plan_ahead(submission)
-        for step in self.record.would_do:
-            self.console.info(f"Would {step}")
+        if self.for_runner:
+            for step in self.record.would_do:
+                self.console.info(f"Would {step}")
         self.record.status = Status.DRY_RUN
 
     def _submit(
@@ -150,13 +176,10 @@ class Run:
             url, token = self._start_platform(settings, stack)
         submitter = self._submitter(settings, model, deadline, url, token)
         stack.callback(submitter.api.transport.close)
-        is_deploy = settings.mode is Mode.DEPLOY
-        verb = "Deploy to" if is_deploy else "Backtest on"
+        verb = "Deploy to" if settings.mode is Mode.DEPLOY else "Backtest on"
         with self.console.group(f"{verb} {_server_name(settings)}"):
             submission = submitter.create_missing(submitter.look_up())
-            call = submitter.api.deploy if is_deploy else submitter.api.backtest
-            submitter.send(submission, call, self.console.progress("Uploading"))
-        self.record.status = Status.DEPLOYED if is_deploy else Status.BACKTESTED
+            submitter.send(submission, self.console.progress("Uploading"))
 
     def _submitter(
         self,
@@ -178,7 +201,10 @@ class Run:
             on_retry=self.console.info,
         )
         api = DeploymentApi(
-            transport, token or "", on_secret=lambda secret: self.console.mask([secret])
+            transport,
+            token or "",
+            on_secret=lambda secret: self.console.mask([secret]),
+            redact=self.console.redact,
         )
         return Submitter(api=api, settings=settings, model=model, record=self.record)
 
@@ -190,13 +216,18 @@ class Run:
 
         token = token_urlsafe(32)
         self.console.mask([token])
-        server = PlatformServer(self._platform_data(settings), refresh_token=token, strict=False)
+        server = PlatformServer(
+            self._platform_data(settings),
+            refresh_token=token,
+            strict=False,
+            on_error=self.console.info,
+        )
         stack.enter_context(server)
         return server.url, token
 
     def _platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:
-            return Path(settings.platform_data).expanduser().absolute()
+            return Path(os.path.expanduser(settings.platform_data)).absolute()  # noqa: PTH111  # Path's raises for a user who does not exist
         if temporary := self.environ.get("RUNNER_TEMP"):
             return Path(temporary) / "blankly-platform"
         from platformdirs import user_data_path
@@ -264,61 +295,3 @@ def _system_problem(error: OSError) -> Problem:
         message=f"The system said no: {error.strerror or error}{place}.",
         hint="Look at the disk's free space and at the permissions of that path.",
     )
-
-
-@contextmanager
-def signals_as_errors() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into an `InterruptedRunError`.
-
-    The runner sends SIGINT, SIGTERM 7.5 s later, and kills what is left after 2.5 s more.
-
-    Later ones are ignored, so that they cannot cut off the report.
-    """
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        for ignored in watched:
-            signal.signal(ignored, signal.SIG_IGN)
-        raise InterruptedRunError(
-            number,
-            Problem(message=f"The run was cancelled ({signal.Signals(number).name})."),
-        )
-
-    watched = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, interrupt) for number in watched]
-    completed = False
-    try:
-        yield
-        completed = True
-    finally:
-        if completed or signal.getsignal(signal.SIGINT) is interrupt:
-            for number, handler in zip(watched, previous, strict=True):
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _alarm(deadline: Deadline) -> Iterator[None]:
-    """Raise the deadline's error when it passes, whatever is going on then."""
-    import signal
-    import threading
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def expire(_number: int, _frame: FrameType | None) -> None:
-        raise deadline.error()
-
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, deadline.remaining())
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

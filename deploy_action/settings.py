@@ -10,21 +10,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem
-from deploy_action.text import LONGEST_DESCRIPTION, tidy
+from deploy_action.inputs import INPUTS
+from deploy_action.text import LONGEST_DESCRIPTION, cut, one_line, redacted, tidy
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
 
 LOCAL: Final = "local"
-HOSTED_API_URL: Final = "https://deploy.blankly.finance"
-HOSTED_APP_URL: Final = "https://app.blankly.finance"
-
-_BOOLEANS: Final = {
+BOOLEANS: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _SHOWN_VALUE_LENGTH: Final = 80
 _LONGEST_ID: Final = 200
+_LONGEST_TOKEN: Final = 16_384
+_SHORTEST_SECRET_NUMBER: Final = 6
 _LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
 
 Parsed = TypeVar("Parsed")
@@ -36,52 +36,6 @@ class Mode(StrEnum):
     DEPLOY = "deploy"
     BACKTEST = "backtest"
     VALIDATE = "validate"
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input as `action.yml` declares it; `secret` ones are never shown in an error."""
-
-    name: str
-    default: str = ""
-    secret: bool = False
-    boolean: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable the runner passes it in: hyphens stay, blanks do not occur."""
-        return "INPUT_" + self.name.upper()
-
-
-INPUTS: Final = (
-    Input("mode", Mode.DEPLOY),
-    Input("token", secret=True),
-    Input("api-url", HOSTED_API_URL),
-    Input("app-url", HOSTED_APP_URL),
-    Input("model-path", "."),
-    Input("project-id"),
-    Input("project-name"),
-    Input("project-description"),
-    Input("model-id"),
-    Input("model-name"),
-    Input("general-description"),
-    Input("version-description"),
-    Input("backtest-description"),
-    Input("create-new", "false", boolean=True),
-    Input("plan"),
-    Input("python-version"),
-    Input("backtest-args"),
-    Input("ignore"),
-    Input("keys-json", secret=True),
-    Input("gates"),
-    Input("compare-with"),
-    Input("comment", "false", boolean=True),
-    Input("github-token", secret=True),
-    Input("platform-data"),
-    Input("timeout-minutes", "30"),
-    Input("dry-run", "false", boolean=True),
-    Input("fail-on-warning", "false", boolean=True),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +89,6 @@ class Settings:
         return self.mode is not Mode.VALIDATE and not self.dry_run
 
 
-def read_inputs(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the inputs of `action.yml` that are set in `environ`; blank means unset."""
-    given = {one.name: environ.get(one.variable, "") for one in INPUTS}
-    return {name: value for name, value in given.items() if value.strip()}
-
-
 def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     """Return what must never be shown, before anything is checked: the order of masking matters.
 
@@ -162,7 +110,7 @@ def _key_strings(text: str) -> list[str]:
     except (ValueError, RecursionError):
         # Whatever it is, it was meant to be secret: mask its lines, but no lone punctuation.
         return [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
-    return [form for value in _strings_in(document) for form in _written_forms(value)]
+    return _strings_in(document)
 
 
 def _strings_in(document: object) -> list[str]:
@@ -171,18 +119,13 @@ def _strings_in(document: object) -> list[str]:
         node = pending.pop()
         if isinstance(node, str):
             strings.append(node)
+        elif isinstance(node, (int, float)) and len(str(node)) >= _SHORTEST_SECRET_NUMBER:
+            strings.append(str(node))  # an account number, or a password without quotes
         elif isinstance(node, Mapping):
             pending += node.values()
         elif isinstance(node, list):
             pending += node
     return [text for text in strings if text.strip().strip("*")]
-
-
-def _written_forms(value: str) -> list[str]:
-    """Return a secret as it is and as JSON writes it: line breaks of a PEM are escaped there."""
-    import json
-
-    return [value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]]
 
 
 def parse_settings(inputs: Mapping[str, str]) -> Settings:
@@ -205,14 +148,19 @@ class _Parser:
     def __init__(self, inputs: Mapping[str, str]) -> None:
         self._inputs = inputs
         self._definitions = {one.name: one for one in INPUTS}
+        self._secrets = secrets_of(inputs)
+        self._failed: set[str] = set()
         self.problems: list[Problem] = []
 
     def settings(self) -> Settings:
         # `Settings.field_name` is input `field-name`; what is no plain text has its parser here.
         parsers: dict[str, Callable[[str], object]] = {
             "mode": _mode,
+            "token": _token,
+            "github-token": _token,
+            "gates": str,
             "api-url": _api_url,
-            "app-url": _url,
+            "app-url": parse_url,
             "project-id": _identifier,
             "model-id": _identifier,
             "general-description": tidy,
@@ -223,7 +171,7 @@ class _Parser:
             "backtest-args": _arguments,
             "ignore": lambda text: tuple(text.splitlines()),
             "keys-json": _keys,
-            "timeout-minutes": _minutes,
+            "timeout-minutes": parse_minutes,
             **{one.name: _boolean for one in INPUTS if one.boolean},
         }
         values = {
@@ -241,8 +189,9 @@ class _Parser:
             return blank
         try:
             return parse(text if name in _KEEPS_SPACES else text.strip())
-        except _BadValueError as wrong:
-            shown = "" if definition.secret else f" is {_shown(text)}"
+        except BadValueError as wrong:
+            shown = "" if definition.secret else f" is {_shown(redacted(text, self._secrets))}"
+            self._failed.add(name)
             self.problems.append(
                 Problem(message=f"Input `{name}`{shown}: {wrong}", hint=wrong.hint),
             )
@@ -262,25 +211,28 @@ class _Parser:
 
     def check_together(self, settings: Settings) -> None:
         """Check what only several inputs together can get wrong."""
-        if self.problems:
-            return  # it may be the mode or the address that could not be read
+        if self._failed & {"mode", "api-url", "dry-run", "token"}:
+            return
         if settings.sends and not settings.is_local and settings.token is None:
             self.problems.append(
                 Problem(
                     message=f"Input `token` is missing: mode `{settings.mode}` sends the model to "
                     f"{settings.api_url}, and that takes the Blankly refresh token.",
                     hint="Store the token as a repository secret and pass it as "
-                    "`token: ${{ secrets.BLANKLY_TOKEN }}` (`blankly-deploy login` prints one). "
-                    "Workflows of pull requests from forks get no secrets: use `api-url: local` "
-                    "there, which needs no token.",
+                    "`token: ${{ secrets.BLANKLY_TOKEN }}`; on a terminal, put it into the "
+                    "variable INPUT_TOKEN. `blankly-deploy login` shows the token of a hosted "
+                    "service, `blankly-deploy serve` the one of a server of your own. Workflows of "
+                    "pull requests from forks get no secrets: use `api-url: local` there, which "
+                    "needs no token.",
                 ),
             )
 
 
-class _BadValueError(Exception):
+class BadValueError(Exception):
     """A value that is not allowed, in words that end the sentence `Input X is Y: …`."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        """Keep what to do beside what is wrong."""
         super().__init__(message)
         self.hint = hint
 
@@ -297,38 +249,48 @@ def _blank(name: str) -> object:
 
 def _shown(text: str) -> str:
     """Quote a value for a message, without its credentials and not at full length."""
-    tidy = re.sub(r"//[^/@\s]*@", "//…@", text.strip())
-    if len(tidy) > _SHOWN_VALUE_LENGTH:
-        tidy = tidy[: _SHOWN_VALUE_LENGTH - 1] + "…"
-    return f"`{tidy}`"
+    shown = text.strip()
+    if "//" in shown:
+        shown = re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", shown))
+    return f"`{cut(one_line(shown), _SHOWN_VALUE_LENGTH)}`"
 
 
 def _mode(text: str) -> Mode:
     try:
         return Mode(text)
     except ValueError:
-        raise _BadValueError("it takes `deploy`, `backtest` or `validate`.") from None
+        raise BadValueError("it takes `deploy`, `backtest` or `validate`.") from None
 
 
 def _boolean(text: str) -> bool:
     try:
-        return _BOOLEANS[text]
+        return BOOLEANS[text]
     except KeyError:
-        raise _BadValueError("it takes `true` or `false`.") from None
+        raise BadValueError("it takes `true` or `false`.") from None
 
 
 def _line(text: str) -> str:
     if tidy(text) != text or "\n" in text:
-        raise _BadValueError(
+        raise BadValueError(
             f"it takes one line of at most {LONGEST_DESCRIPTION} characters, none of them a "
             "control character.",
         )
     return text
 
 
+def _token(text: str) -> str:
+    if (
+        re.search(r"\s", text)
+        or len(text) > _LONGEST_TOKEN
+        or tidy(text[:LONGEST_DESCRIPTION]) != text[:LONGEST_DESCRIPTION]
+    ):
+        raise BadValueError("a token is one word.", hint="Store the secret again, and only it.")
+    return text
+
+
 def _identifier(text: str) -> str:
     if not re.fullmatch(r"[^\s/\\?#\x00-\x1f\x7f]+", text) or len(text) > _LONGEST_ID:
-        raise _BadValueError(
+        raise BadValueError(
             f"an id has no spaces and no slashes, and at most {_LONGEST_ID} characters.",
             hint="Copy the id from the address of the model's page, or from `blankly.json`.",
         )
@@ -336,10 +298,11 @@ def _identifier(text: str) -> str:
 
 
 def _api_url(text: str) -> str:
-    return LOCAL if text == LOCAL else _url(text, also=" or `local`")
+    return LOCAL if text == LOCAL else parse_url(text, also=" or `local`")
 
 
-def _url(text: str, also: str = "") -> str:
+def parse_url(text: str, also: str = "") -> str:
+    """Return an http or https URL without its last slash, or raise `BadValueError`."""
     from urllib.parse import urlsplit
 
     try:
@@ -348,28 +311,29 @@ def _url(text: str, also: str = "") -> str:
     except ValueError:
         parts, port_is_valid = urlsplit(""), False
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
-        raise _BadValueError(f"it takes a URL such as `https://example.com`{also}.")
+        raise BadValueError(f"it takes a URL such as `https://example.com`{also}.")
     if parts.username is not None or parts.query or parts.fragment or re.search(r"\s", text):
-        raise _BadValueError("the URL may have no user name, password, query, fragment or blanks.")
+        raise BadValueError("the URL may have no user name, password, query, fragment or blanks.")
     return text.rstrip("/")
 
 
 def _python_version(text: str) -> str:
     if not re.fullmatch(r"[23]\.\d{1,2}", text):
-        raise _BadValueError(
+        raise BadValueError(
             "it takes a version such as `3.10`, major and minor.",
             hint="Quote it in YAML, where 3.10 without quotes is the number 3.1.",
         )
     return text
 
 
-def _minutes(text: str) -> float:
+def parse_minutes(text: str) -> float:
+    """Return a number of minutes above 0, or raise `BadValueError`."""
     try:
         minutes = float(text) if re.fullmatch(r"[0-9.]+(e[0-9]+)?", text) else math.nan
     except ValueError:
         minutes = math.nan
     if not 0 < minutes <= _LONGEST_TIMEOUT_MINUTES:
-        raise _BadValueError(
+        raise BadValueError(
             f"it takes a number of minutes above 0, at most {_LONGEST_TIMEOUT_MINUTES}.",
         )
     return minutes
@@ -382,13 +346,13 @@ def _keys(text: str) -> bytes:
         document = json.loads(text)
     except (ValueError, RecursionError):
         # The parser's own message is left out: it may quote the secret.
-        raise _BadValueError(
+        raise BadValueError(
             "it is not valid JSON.",
             hint="Store the whole contents of `keys.json` as a secret, and pass it as "
-            "`keys-json: ${{ secrets.BLANKLY_KEYS }}`.",
+            "`keys-json: ${{ secrets.BLANKLY_KEYS_JSON }}`.",
         ) from None
     if not isinstance(document, dict):
-        raise _BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
+        raise BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
     return text.strip().encode()
 
 
@@ -398,6 +362,6 @@ def _arguments(text: str) -> Mapping[str, JsonValue]:
     try:
         return parse_mapping(text)
     except NotAMappingError as wrong:
-        raise _BadValueError(
+        raise BadValueError(
             str(wrong), hint="For example: `{to: 1y, initial_values: {USD: 1000}}`."
         ) from wrong

@@ -13,18 +13,24 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from deploy_action.api import DeploymentApi, Model, Submission
-from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
+from deploy_action.errors import (
+    DeadlineError,
+    DeployActionError,
+    InterruptedRunError,
+    Problem,
+    RefusedError,
+    Severity,
+)
+from deploy_action.record import Status
 from deploy_action.settings import Mode, Settings
 from deploy_action.text import cut, one_line
 from deploy_action.transport import Upload
 
 if TYPE_CHECKING:
-    from deploy_action.api import Accepted
     from deploy_action.preparation import PreparedModel
     from deploy_action.record import RunRecord
 
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
-_RESULT_NAMES: Final = {Mode.DEPLOY: "version", Mode.BACKTEST: "backtest"}
 _MOST_NAMED: Final = 10
 _LONGEST_NAME: Final = 80
 
@@ -75,15 +81,17 @@ class Submitter:
     def send(
         self,
         submission: Submission,
-        call: Callable[[Submission, Upload], Accepted],
         on_progress: Callable[[int, int], None],
     ) -> None:
-        """Upload the bundle with `call`, once."""
-        result = _RESULT_NAMES[self.settings.mode]
+        """Upload the bundle, once, and note what became of it."""
+        is_deploy = self.settings.mode is Mode.DEPLOY
+        call = self.api.deploy if is_deploy else self.api.backtest
+        result = "version" if is_deploy else "backtest"
         with self._doubting(f"the new {result}", "a second upload makes a second one"):
             accepted = call(submission, Upload(self.model.bundle.path, on_progress))
-        self.record.version_id = accepted.version_id or ""
-        self.record.backtest_id = accepted.backtest_id or ""
+            self.record.version_id = accepted.version_id or ""
+            self.record.backtest_id = accepted.backtest_id or ""
+            self.record.status = Status.DEPLOYED if is_deploy else Status.BACKTESTED
         if submission.model_id is None and accepted.model_id:
             self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
         self._know_model(accepted.model_id or "")
@@ -99,12 +107,7 @@ class Submitter:
             if not submission.project_id:
                 steps.append(f'create the project "{settings.project_name}"')
             if submission.model_id is None:
-                verb = (
-                    "create"
-                    if settings.may_create
-                    else "fail without `create-new: true`, or create"
-                )
-                steps.append(f'{verb} the model "{record.model_name}"')
+                steps.append(f'create the model "{record.model_name}"')
             place = f"model {submission.model_id or record.model_name}"
         size = f"{self.model.bundle.file_count} files, {self.model.bundle.size} bytes"
         action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
@@ -121,7 +124,7 @@ class Submitter:
         named = [project.id for project in projects if project.name == settings.project_name]
         if len(named) > 1:
             raise _ambiguous_name("project", settings.project_name, named)
-        if not named and not settings.may_create and not settings.dry_run:
+        if not named and not settings.may_create:
             known = _enumerate([project.name for project in projects])
             raise RefusedError(
                 Problem(
@@ -129,6 +132,15 @@ class Submitter:
                     f"of this user: {known}.",
                     hint="Correct `project-name`, or allow this action to create the project "
                     "with `create-new: true`.",
+                ),
+            )
+        if not named and (known_model := settings.model_id or manifest.model_id):
+            raise RefusedError(
+                Problem(
+                    message=f"There is no project named `{settings.project_name}`, so the model "
+                    f"`{known_model}` cannot be in it.",
+                    hint="Correct `project-name`, or remove the model's id to have a new model "
+                    "made in a new project.",
                 ),
             )
         return named[0] if named else ""
@@ -222,14 +234,18 @@ class Submitter:
         try:
             yield
         except DeployActionError as error:
+            if isinstance(error, (DeadlineError, InterruptedRunError)):
+                # It may have come in the moment between the answer and its being noted.
+                error.may_have_acted |= self.api.transport.may_have_acted
             if error.may_have_acted and error.problems:
-                place = self.record.url or self.record.project_url or "the server"
+                place = self.record.url or self.record.project_url or self.settings.api_url
                 first, *others = error.problems
                 doubt = replace(
                     first,
                     message=f"{first.message.removesuffix('.')}. It is not known whether {what} "
                     "was made: it may or may not exist.",
-                    hint=f"Look at {place} before you run this again: {danger}.",
+                    hint=f"Look at {place}, or at what `POST /model/details` of the server lists, "
+                    f"before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
             raise

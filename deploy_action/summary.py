@@ -37,6 +37,8 @@ _TITLES: Final = {
     Status.VALID: "✅ Valid: ",
     Status.DRY_RUN: "🔎 Dry run of ",
 }
+_NOT_RUN: Final = "The embedded platform does not run models, so there are no metrics."
+_RESULTS: Final = {"deploy": "new version", "backtest": "backtest"}
 _FAILED_TITLES: Final = {
     "deploy": "❌ Not deployed: ",
     "backtest": "❌ Backtest failed: ",
@@ -49,11 +51,11 @@ def build_summary(record: RunRecord) -> Document:
     blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record))]
     blocks += _problem_blocks(record.of(Severity.ERROR), "What went wrong", record)
     blocks += _planned(record)
+    if record.description:
+        blocks.append(Quote(record.description))
     blocks += _facts(record)
     blocks += _problem_blocks(record.of(Severity.WARNING), "Warnings", record)
     blocks += _problem_blocks(record.of(Severity.NOTICE), "Good to know", record)
-    if record.description:
-        blocks += [Paragraph(["**Description**"]), Quote(record.description)]
     blocks += _arguments(record)
     blocks += _largest_entries(record)
     return blocks
@@ -64,10 +66,12 @@ def _model(record: RunRecord) -> Code:
 
 
 def _title(record: RunRecord) -> Line:
-    model = _model(record)
-    if record.status is Status.FAILED:
-        return [_FAILED_TITLES.get(record.mode, "❌ Failed: "), model]
-    return [_TITLES[record.status], model]
+    if record.status is not Status.FAILED:
+        return [_TITLES[record.status], _model(record)]
+    title = _FAILED_TITLES.get(record.mode, "❌ Failed: ")
+    # An input may be so wrong that nobody got as far as a model.
+    known = record.model_name or record.model_path
+    return [title, _model(record)] if known else [title.rstrip(": ")]
 
 
 def _lead(record: RunRecord) -> Line:
@@ -77,6 +81,8 @@ def _lead(record: RunRecord) -> Line:
             version: Line = [" ", Code(record.version_id)] if record.version_id else []
             return ["New version", *version, " on ", *_server(record), "."]
         case Status.BACKTESTED:
+            if record.server == "local":
+                return ["Bundle and arguments are stored. ", _NOT_RUN]
             results = [Link("kept there", record.url)] if record.url else ["kept there"]
             return ["Handed to ", *_server(record), " to backtest; the results are ", *results, "."]
         case Status.VALID:
@@ -86,8 +92,15 @@ def _lead(record: RunRecord) -> Line:
             target = [" to ", *_server(record)] if record.server else []
             return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:
-            sent = " Nothing was sent." if record.is_unsent else ""
-            return [f"{_count(len(record.of(Severity.ERROR)), 'problem')}.{sent}"]
+            return [_count(len(record.of(Severity.ERROR)), "problem"), ". ", _left_behind(record)]
+
+
+def _left_behind(record: RunRecord) -> str:
+    """Say what one asks first after a failure: whether anything new runs now."""
+    if record.is_in_doubt:
+        return "**What the server made of it is not known.**"
+    made = _RESULTS.get(record.mode)
+    return "Nothing was sent." if record.is_unsent or made is None else f"No {made} was made."
 
 
 def _server(record: RunRecord) -> list[Inline]:

@@ -53,6 +53,18 @@ def one_line(text: str) -> str:
     return plain(text).strip().replace("\n", " ⏎ ").replace("\t", " ")
 
 
+def written_forms(secret: str) -> list[str]:
+    """Return a secret as it is, and as others may write it: in JSON, in a URL, in HTML."""
+    import html
+    import json
+    from urllib.parse import quote, quote_plus
+
+    in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    forms = [secret, *in_json, in_json[0].replace("/", "\\/"), html.escape(secret)]
+    valid = secret.encode("utf-8", "replace")
+    return list(dict.fromkeys([*forms, quote(valid), quote(valid, safe=""), quote_plus(valid)]))
+
+
 def redacted(text: str, secrets: Iterable[str]) -> str:
     """Return `text` with each secret replaced by `***`; of two that overlap, nothing is left.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from deploy_action import __version__
 from deploy_action.errors import DeployActionError, Problem, RefusedError
-from deploy_action.settings import HOSTED_API_URL
+from deploy_action.inputs import HOSTED_API_URL, HOSTED_GONE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ _LARGEST_ANSWER: Final = 16 * 1024 * 1024
 _BLOCK_SIZE: Final = 128 * 1024
 
 # With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
-_NOT_ACTED_ON: Final = frozenset({429, 503})
-_PASSING: Final = _NOT_ACTED_ON | {500, 502, 504}
+NOT_ACTED_ON: Final = frozenset({429, 503})
+_PASSING: Final = NOT_ACTED_ON | {500, 502, 504}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class Answer:
     body: bytes
     retry_after: float = 0.0
     location: str = ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether the server says that it has not acted."""
+        return 400 <= self.status < 500 or self.status in NOT_ACTED_ON  # noqa: PLR2004  # a class
 
     @property
     def is_good(self) -> bool:
@@ -102,6 +107,8 @@ class Transport:
     on_retry: Callable[[str], None] = lambda _text: None
     pause: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+    # Whether the latest request that changes something was answered, and not with a refusal.
+    may_have_acted: bool = field(default=False, init=False)
     _kept: requests.Session | None = field(default=None, init=False)
 
     def close(self) -> None:
@@ -133,15 +140,17 @@ class Transport:
         Raises:
             NotConnectedError, BrokenExchangeError, DeadlineError: as `read` does.
         """
+        self.may_have_acted = False
 
         def attempt() -> Answer:
             with closing(self._new_session()) as session, FormBody(fields) as body:
                 return self._send(_Request(session, "POST", path, token, READ_TIMEOUT, body))
 
-        return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
+        return self._repeat(attempt, NOT_ACTED_ON, (NotConnectedError,))
 
     def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
         """Post a multipart form with a file, streamed; repeated, and failing, as `change` does."""
+        self.may_have_acted = False
 
         def attempt() -> Answer:
             # A connection that idled while the bundle was packed may be dead, and then nobody
@@ -151,7 +160,7 @@ class Transport:
                     _Request(session, "POST", path, token, UPLOAD_ANSWER_TIMEOUT, body)
                 )
 
-        return self._repeat(attempt, _NOT_ACTED_ON, (NotConnectedError,))
+        return self._repeat(attempt, NOT_ACTED_ON, (NotConnectedError,))
 
     def _repeat(
         self,
@@ -218,13 +227,15 @@ class Transport:
                 stream=True,
             )
             with closing(response):
-                return _read_answer(response, self.deadline)
+                answer = _read_answer(response, self.deadline)
+            self.may_have_acted = request.may_have_acted and not answer.is_refusal
         except DeployActionError as error:
             # The deadline or a signal, raised in the middle.
             error.may_have_acted = request.may_have_acted
             raise
         except _library_errors() as error:
             raise self._translate(error, request) from error
+        return answer
 
     def _translate(self, error: Exception, request: _Request) -> RefusedError:
         if self.deadline.has_passed:
@@ -245,11 +256,7 @@ class Transport:
     def _unreachable(self, error: Exception) -> Problem:
         hint = "Check `api-url`, and that the server runs and can be reached from here."
         if self.base_url == HOSTED_API_URL:
-            hint = (
-                "Blankly's hosted service was taken down. There are two ways on: run a server of "
-                "your own and name it in `api-url`, or use the one embedded here with "
-                "`api-url: local`."
-            )
+            hint = HOSTED_GONE
         reason = _explain(error)
         return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
 

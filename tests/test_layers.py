@@ -29,7 +29,6 @@ HEAVY = frozenset(
         "jsonschema",
         "multipart",
         "packaging",
-        "pathspec",
         "requests",
         "sqlite3",
         "urllib3",

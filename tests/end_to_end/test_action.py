@@ -331,11 +331,12 @@ def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
 
 def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
     """A full disk, a directory without permission."""
-    runner.environ["RUNNER_TEMP"] = str(runner.root / "missing")
+    (runner.root / "file").write_text("")
+    runner.environ["RUNNER_TEMP"] = str(runner.root / "file" / "below")
     ended = runner.run(mode="validate")
     assert ended.code == 1
     assert "Traceback" not in ended.log
-    assert "No such file or directory" in ended.summary
+    assert "Not a directory" in ended.summary
 
 
 def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,3 +379,133 @@ def test_a_commit_message_issues_no_commands(runner: Runner) -> None:
     assert "##[" not in ended.log
     assert not [line for line in ended.log.splitlines() if line.lstrip().startswith("::error")]
     assert "\n::warning::gotcha" not in ended.log
+
+
+def test_a_temporary_directory_that_is_missing_is_made(runner: Runner) -> None:
+    """Other runners name one without making it."""
+    runner.environ["RUNNER_TEMP"] = str(runner.root / "not" / "yet")
+    assert runner.run(mode="validate").code == 0
+
+
+def test_keys_are_never_packed_in_the_workspace(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python falls back to the working directory where nothing else can be written."""
+    del runner.environ["RUNNER_TEMP"]
+    monkeypatch.chdir(runner.workspace)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(Path.cwd()))
+    ended = runner.run(mode="validate")
+    assert ended.code == 1
+    assert "RUNNER_TEMP" in ended.summary
+
+
+def test_a_deletion_is_said_even_without_a_model(runner: Runner) -> None:
+    """The branch that is checked out instead may have none."""
+    (runner.workspace / "blankly.json").unlink()
+    runner.on("push", {"deleted": True, "head_commit": None, "ref": "refs/heads/old"})
+    ended = runner.run(api_url="local")
+    assert ended.code == 2
+    assert "refs/heads/old" in ended.summary
+
+
+def test_a_secret_is_hidden_however_it_is_written(runner: Runner, scripted: Scripted) -> None:
+    """A server may repeat it percent-encoded, escaped for JSON, or cut off."""
+    from urllib.parse import quote
+
+    token = f"1//0{secrets.token_hex(8)}/+={secrets.token_hex(60)}"
+    said = [token, quote(token, safe=""), token.replace("/", "\\/"), "x" * 250 + token]
+    for text in said:
+        server = scripted({"POST /model/deploy": _refusal(text)})
+        ended = runner.run(api_url=server.url, token=token, model_id="m", project_id="p")
+        assert ended.code == 1
+        masks = "::add-mask::"
+        log = "\n".join(line for line in ended.log.splitlines() if not line.startswith(masks))
+        for place in (log, ended.summary):
+            assert token[4:16] not in place
+
+
+def _refusal(text: str) -> object:
+    from tests.scripted_server import Reply
+
+    return Reply(400, json.dumps({"error": f"no: {text}"}).replace("\\\\/", "\\/"))
+
+
+def test_a_token_pasted_into_another_input_is_not_shown(runner: Runner) -> None:
+    """Not even its beginning."""
+    token = secrets.token_hex(120)
+    ended = runner.run(api_url="https://deploy.example", token=token, model_id=f"{token}/x")
+    assert ended.code == 2
+    assert "`model-id`" in ended.summary
+    assert token[:16] not in ended.summary
+    assert token[:16] not in ended.log.replace(f"::add-mask::{token}", "")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:p@ssw0rd@host", "https://user:pa/ssw0rd@host", "https://h/?t=ssw0rd"]
+)
+def test_what_is_secret_in_an_address_is_not_shown(runner: Runner, url: str) -> None:
+    """User names, passwords and queries."""
+    ended = runner.run(api_url=url, token="refresh")
+    assert ended.code == 2
+    assert "ssw0rd" not in ended.summary + ended.log
+
+
+def test_a_file_name_that_holds_a_secret_is_hidden_whole(runner: Runner) -> None:
+    """Escaped for a table or cut, it would no longer be recognised."""
+    secret = f"sec|ret|{secrets.token_hex(8)}"
+    (runner.workspace / secret).write_text("x" * 5_000)
+    keys = json.dumps({"exchange": {"main": {"key": secret}}})
+    ended = runner.run(mode="validate", keys_json=keys)
+    assert ended.code == 0, ended.log
+    assert secret[8:] not in ended.summary
+
+
+def test_an_address_without_encryption_is_warned_about(runner: Runner) -> None:
+    """The bundle may hold exchange keys."""
+    ended = runner.run(api_url="http://192.0.2.1", dry_run="true", model_id="m")
+    assert "unencrypted" in ended.summary
+    ended = runner.run(api_url="http://127.0.0.1:9", dry_run="true", model_id="m")
+    assert "unencrypted" not in ended.summary
+
+
+def test_a_dry_run_says_what_a_real_one_would_stumble_over(runner: Runner) -> None:
+    """And does not fail for it."""
+    ended = runner.run(dry_run="true")
+    assert ended.code == 0
+    assert "create-new: true" in ended.summary
+
+
+def test_a_route_that_is_missing_in_json_is_missing(runner: Runner, scripted: Scripted) -> None:
+    """Not every server words a 404 as a page."""
+    from tests.scripted_server import Reply
+
+    missing = Reply(404, {"error": "not found"})
+    routes = ("POST /project/plans", "POST /model/list", "POST /model/create-model")
+    server = scripted(dict.fromkeys(routes, missing))
+    ended = runner.run(api_url=server.url, token="refresh", create_new="true")
+    assert ended.code == 0, ended.log
+    (request,) = server.requests_to("POST /model/deploy")
+    assert request.fields["createNew"] == "true"
+    assert "modelId" not in request.fields
+
+
+def test_a_new_project_cannot_hold_a_known_model(runner: Runner, scripted: Scripted) -> None:
+    """It is refused before the project is made."""
+    from tests.scripted_server import Reply
+
+    server = scripted({"GET /project/list": Reply(body=[])})
+    ended = runner.run(
+        api_url=server.url, token="refresh", create_new="true", project_name="New", model_id="m"
+    )
+    assert ended.code == 1
+    assert "POST /project/create" not in server.routes()
+    assert server.requests_to("POST /model/deploy") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"), [("golden-croos", "golden-cross"), ("bot.py", "directory that the file")]
+)
+def test_a_path_that_is_nearly_right_is_corrected(runner: Runner, path: str, hint: str) -> None:
+    """A typo, or the file instead of its directory."""
+    write_model(runner.workspace / "golden-cross")
+    assert hint in runner.run(mode="validate", model_path=path).summary

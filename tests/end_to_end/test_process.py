@@ -351,3 +351,91 @@ def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
     assert ended.code == 130
     assert len(server.requests_to("POST /model/deploy")) == 1
     assert "is not known" not in ended.summary
+
+
+def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path, scripted: Scripted) -> None:
+    """`| head` closes the pipe; the version is made all the same, and the exit code says so."""
+    server = scripted()
+    write_model(tmp_path / "bot")
+    program = f"{sys.executable} -m deploy_action deploy bot --create-new --api-url {server.url}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {program} | true; echo ${{PIPESTATUS[0]}}"],
+        env=terminal({"INPUT_TOKEN": TOKEN}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout.strip() == "0"
+    assert done.stderr == ""
+    assert len(server.requests_to("POST /model/deploy")) == 1
+
+
+def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
+    """As a service manager may start us."""
+    write_model(tmp_path / "bot")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m deploy_action validate bot >&-"],
+        env=terminal(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--dry-run", ""], ["--dry-run=", "--create-new", "false"]])
+def test_an_empty_shell_variable_is_an_unset_flag(
+    tmp_path: Path, scripted: Scripted, flags: list[str]
+) -> None:
+    """`--dry-run "$DRY"` with nothing in it is not `true`."""
+    server = scripted()
+    write_model(tmp_path / "bot")
+    done = blankly_deploy(
+        "deploy",
+        "--model-path",
+        "bot",
+        *flags,
+        "--model-id=m",
+        "--api-url",
+        server.url,
+        cwd=tmp_path,
+        environ={"INPUT_TOKEN": TOKEN},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(server.requests_to("POST /model/deploy")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--data", "d", "--port", "99999"],
+        ["serve", "--data", "d", "--port", "-1"],
+        ["login", "--timeout-minutes", "nan"],
+        ["login", "--app-url", "ftp://x"],
+        ["deploy", "--dry-run", "yes"],
+        ["validate", "loop"],
+    ],
+)
+def test_a_wrong_value_on_the_command_line_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    """Exit code 2, and no traceback."""
+    (tmp_path / "loop").symlink_to("loop")
+    write_model(tmp_path)
+    done = blankly_deploy(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_hang_up_of_the_terminal_leaves_no_bundle(runner: Runner, scripted: Scripted) -> None:
+    """The keys are in it."""
+    server = scripted({"POST /model/deploy": Hang()})
+    process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
+    wait_for(lambda: "POST /model/deploy" in server.routes())
+    process.send_signal(signal.SIGHUP)
+    ended = finish(runner, process)
+    assert ended.code == 128 + signal.SIGHUP
+    assert list((runner.root / "temp").iterdir()) == []

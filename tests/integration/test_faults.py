@@ -401,7 +401,7 @@ def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> N
     )
 
     page = "https://app.example/p-7/m-7/overview"
-    assert f"Look at {page} before you run this again" in assert_failed(ended, known)
+    assert f"Look at {page}, or at what" in assert_failed(ended, known)
     assert ended.outputs["url"] == page
     assert "may or may not exist" in ended.summary
 

@@ -437,7 +437,7 @@ READ_ONLY: Mapping[str, Reply] = {
         ),
         (
             {"project_id": "p-1"},
-            ['fail without `create-new: true`, or create the model "workspace"'],
+            ['create the model "workspace"'],
         ),
         ({"model_id": "m-1"}, ["deploy a new version of model m-1"]),
         ({"model_id": "m-1", "mode": "backtest"}, ["backtest model m-1"]),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy_action.inputs import INPUTS
 from deploy_action.record import RunRecord, Status
-from deploy_action.settings import INPUTS
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = [
@@ -48,6 +48,12 @@ def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
 
     assert defaults.pop("github-token") == "${{ github.token }}"
     assert defaults == {one.name: one.default for one in INPUTS if one.name != "github-token"}
+
+
+def test_the_help_of_a_terminal_says_what_the_action_says(action: dict[str, Any]) -> None:
+    """Each flag has the description of its input."""
+    descriptions = {name: one["description"] for name, one in action["inputs"].items()}
+    assert descriptions == {one.name: one.description for one in INPUTS}
 
 
 def test_every_default_is_quoted() -> None:

@@ -139,14 +139,15 @@ def test_a_failure_says_what_why_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "title"),
+    ("mode", "title", "left"),
     [
-        ("backtest", "❌ Backtest failed: ."),
-        ("validate", "❌ Not valid: ."),
-        ("nonsense", "❌ Failed: ."),
+        ("deploy", "❌ Not deployed", "No new version was made."),
+        ("backtest", "❌ Backtest failed", "No backtest was made."),
+        ("validate", "❌ Not valid", "Nothing was sent."),
+        ("nonsense", "❌ Failed", "Nothing was sent."),
     ],
 )
-def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str) -> None:
+def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: str) -> None:
     """An input was wrong: there is no model, no bundle, no server."""
     record = RunRecord(mode=mode, clock=iter([0.0, 125.0]).__next__)
     record.problems = [Problem(message="Input `mode` is wrong.")]
@@ -154,7 +155,7 @@ def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str) -> Non
     body = seen(record)
 
     assert body.all("h2")[0].text() == title
-    assert body.all("p")[0].text() == "1 problem."
+    assert body.all("p")[0].text() == f"1 problem. {left}"
     assert facts(body) == {"Duration": "2 min 5 s"}
 
 

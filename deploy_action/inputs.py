@@ -1,0 +1,176 @@
+"""The inputs of `action.yml`: their names, defaults and descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+HOSTED_API_URL: Final = "https://deploy.blankly.finance"
+HOSTED_APP_URL: Final = "https://app.blankly.finance"
+HOSTED_GONE: Final = (
+    "Blankly's hosted service was taken down. There are two ways on: run a server of your own "
+    "(`blankly-deploy serve`) and name it in `api-url`, or use the one embedded here with "
+    "`api-url: local`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input as `action.yml` declares it; `secret` ones are never shown in an error."""
+
+    name: str
+    description: str
+    default: str = ""
+    secret: bool = False
+    boolean: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable the runner passes it in: hyphens stay, blanks do not occur."""
+        return "INPUT_" + self.name.upper()
+
+
+INPUTS: Final = (
+    Input(
+        "mode",
+        "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model.",
+        default="deploy",
+    ),
+    Input(
+        "token",
+        "Blankly refresh token (a secret). Needed unless `api-url` is `local` or nothing is sent.",
+        secret=True,
+    ),
+    Input(
+        "api-url",
+        "Base URL of the Deployment API, or `local` for the one embedded in this action.",
+        default=HOSTED_API_URL,
+    ),
+    Input(
+        "app-url",
+        "Where result links point. No link is shown for `local`.",
+        default=HOSTED_APP_URL,
+    ),
+    Input(
+        "model-path",
+        "Directory that holds `blankly.json`, relative to the workspace. It may not leave it.",
+        default=".",
+    ),
+    Input(
+        "project-id",
+        "Project to deploy to. Overrides `project_id` of `blankly.json`; with neither, and no"
+        " `project-name`, the user's personal project.",
+    ),
+    Input(
+        "project-name",
+        "Look the project up by name; with `create-new: true` it is created when absent.",
+    ),
+    Input(
+        "project-description",
+        "Description of the project when it is created.",
+    ),
+    Input(
+        "model-id",
+        "Model to deploy to. Overrides `model_id` of `blankly.json`.",
+    ),
+    Input(
+        "model-name",
+        "Name of the model. Overrides `model_name` of `blankly.json`; with neither, the "
+        "directory's name.",
+    ),
+    Input(
+        "general-description",
+        "Description of the model, sent as `generalDescription`.",
+    ),
+    Input(
+        "version-description",
+        "Description of the version. Without it, the commit message.",
+    ),
+    Input(
+        "backtest-description",
+        "Description of the backtest. Without it, the commit message.",
+    ),
+    Input(
+        "create-new",
+        "Whether the model (and the project) may be created when no id is known. `local` "
+        "needs no permission.",
+        default="false",
+        boolean=True,
+    ),
+    Input(
+        "plan",
+        "Plan the model runs on. Without it, `plan` of `blankly.json`, else `nano`.",
+    ),
+    Input(
+        "python-version",
+        "Python version of the model, such as `3.10`. Without it, `python_version` of "
+        "`blankly.json`.",
+    ),
+    Input(
+        "backtest-args",
+        "YAML or JSON mapping, merged over `backtest_args` of `blankly.json` key by key. A "
+        "null removes a key.",
+    ),
+    Input(
+        "ignore",
+        "More files to leave out, one pattern a line, in `.gitignore` syntax.",
+    ),
+    Input(
+        "keys-json",
+        "Contents of `keys.json` (a secret), placed in the bundle and nowhere else. Replaces "
+        "a `keys.json` of the repository.",
+        secret=True,
+    ),
+    Input(
+        "gates",
+        "Conditions on the metrics of the backtest, one a line. This version has no gates yet"
+        " and refuses to run when one is set.",
+    ),
+    Input(
+        "compare-with",
+        "Git ref whose version of the model is compared with. This version has no comparison "
+        "yet and refuses to run when it is set.",
+    ),
+    Input(
+        "comment",
+        "Keep one comment up to date on the pull request. This version writes no comments yet"
+        " and refuses `true`.",
+        default="false",
+        boolean=True,
+    ),
+    Input(
+        "github-token",
+        "Token for the comment, and for nothing else.",
+        secret=True,
+    ),
+    Input(
+        "platform-data",
+        "Directory in which the embedded platform keeps its data. Without it, a directory "
+        "below `RUNNER_TEMP`, else the user's data directory.",
+    ),
+    Input(
+        "timeout-minutes",
+        "Deadline of the whole run, in minutes. May be a fraction.",
+        default="30",
+    ),
+    Input(
+        "dry-run",
+        "Change nothing anywhere: validate, pack, make the read-only requests if there is a "
+        "token, and say what would be sent.",
+        default="false",
+        boolean=True,
+    ),
+    Input(
+        "fail-on-warning",
+        "Whether warnings fail the run.",
+        default="false",
+        boolean=True,
+    ),
+)
+
+
+def read_inputs(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the inputs of `action.yml` that are set in `environ`; blank means unset."""
+    given = {one.name: environ.get(one.variable, "") for one in INPUTS}
+    return {name: value for name, value in given.items() if value.strip()}

@@ -1,0 +1,77 @@
+"""Signals and the deadline, raised as errors wherever the run is."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import InterruptedRunError, Problem
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from deploy_action.deadline import Deadline
+
+_WATCHED: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+@contextmanager
+def signals_as_errors() -> Iterator[Callable[[], None]]:
+    """Turn the first signal that asks us to end into an `InterruptedRunError`.
+
+    Yields a function that ends this: from then on signals are ignored, so that what is left
+    (tidying up, the report) is not cut off. So are those after the first one: the runner sends
+    SIGINT, SIGTERM 7.5 s later, and kills what is left after 2.5 s more.
+    """
+    if not _is_main_thread():
+        yield lambda: None
+        return
+    armed = True
+
+    def disarm() -> None:
+        nonlocal armed
+        armed = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if armed:
+            disarm()
+            name = signal.Signals(number).name
+            raise InterruptedRunError(number, Problem(message=f"The run was cancelled ({name})."))
+
+    previous = {number: signal.signal(number, interrupt) for number in _WATCHED}
+    try:
+        yield disarm
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deadline_as_error(deadline: Deadline) -> Iterator[None]:
+    """Raise the deadline's error when it passes, whatever is going on then.
+
+    Elsewhere than on the main thread of a POSIX system the time-outs of the requests have to do.
+    """
+    if not _is_main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def expire(_number: int, _frame: FrameType | None) -> None:
+        raise deadline.error()
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, deadline.remaining())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
