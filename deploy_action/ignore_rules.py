@@ -28,6 +28,8 @@ _POSIX_CLASSES: Final = {
     "upper": "A-Z",
     "xdigit": "0-9A-Fa-f",
 }
+MAX_PATTERN_LENGTH: Final = 4096  # characters: what Linux takes for a path
+_SHOWN_LENGTH: Final = 20
 _SLASH: Final = "/"
 _STAR: Final = "*"
 _ANY_FOLDERS: Final = "**"
@@ -76,7 +78,8 @@ class IgnoreRules:
 def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str, str], ...]]:
     """Compile patterns; blank ones and comments are skipped.
 
-    Returns the rules, and for each invalid pattern its text and the reason.
+    Returns the rules, and for each invalid pattern its text, cut where it is too long, and the
+    reason.
     """
     rules: list[IgnoreRule] = []
     invalid: list[tuple[str, str]] = []
@@ -84,7 +87,9 @@ def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str
         try:
             rule = _compile(pattern)
         except InvalidPatternError as error:
-            invalid.append((pattern, str(error)))
+            is_long = len(pattern) > MAX_PATTERN_LENGTH
+            shown = f"{pattern[:_SHOWN_LENGTH]}…" if is_long else pattern
+            invalid.append((shown, str(error)))
         else:
             if rule is not None:
                 rules.append(rule)
@@ -95,6 +100,9 @@ def _compile(text: str) -> IgnoreRule | None:
     pattern = _without_trailing_spaces(text.removesuffix("\r"))
     if not pattern or pattern.startswith("#"):
         return None
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        reason = f"it has {len(pattern):,} characters, and at most {MAX_PATTERN_LENGTH:,} are read"
+        raise InvalidPatternError(reason)
     includes_again = pattern.startswith("!")
     pattern = pattern.removeprefix("!")
     directories_only = pattern.endswith("/")

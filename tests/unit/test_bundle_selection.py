@@ -488,6 +488,20 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.parametrize("piece", ["*a", "[a", "**/", "?*", "a/**/", "[[:alpha:]]"])
+def test_no_pattern_takes_long(piece: str) -> None:
+    """Those that are longer than any path are refused, and not shown whole."""
+    began = time.process_time()
+    _, invalid = compile_rules([piece * 400_000])
+    assert [text for text, _ in invalid] == [f"{(piece * 20)[:20]}…"]
+    assert "at most 4,096" in invalid[0][1]
+
+    rules, _ = compile_rules([(piece * 4096)[: 4096 - 4096 % len(piece)]])
+    for path in ("a/" * 2000 + "b", "/".join(["a" * 255] * 15)):
+        rules.ignoring(path, path.rpartition("/")[2], is_directory=False)
+    assert time.process_time() - began < 1
+
+
 def test_an_ignored_manifest_is_an_error_that_names_the_pattern(tmp_path: Path) -> None:
     """Without blankly.json no bundle works."""
     problem = only_problem(select_files(write_tree(tmp_path, "blankly.json"), ["*.py", "*.json"]))
