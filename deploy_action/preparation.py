@@ -75,7 +75,7 @@ class Preparation:
         self._refuse_deletion()
         directory = self._find_directory()
         self.on_secrets(find_leaked_keys(directory))
-        manifest, problems = load_manifest(directory)
+        manifest, problems = load_manifest(directory, redact=self.redact)
         self._add(*problems)
         if manifest is None:
             raise self._refusal()
@@ -225,7 +225,7 @@ class Preparation:
         if not self.settings.backtest_args:
             return ()
         known = {problem.message for problem in self.record.problems}
-        found = check_backtest_args(self._backtest_args(manifest))
+        found = check_backtest_args(self._backtest_args(manifest), redact=self.redact)
         way_out = (
             "A null in `backtest-args` removes an argument of `blankly.json`, as in `to: null`."
         )
