@@ -29,6 +29,10 @@ MAX_UNPACKED_BYTES = 64 << 30
 # Ordinary price files and logs stay below 100:1; DEFLATE itself ends at 1032:1.
 _BOMBS = ((64 << 20, 500), (1 << 30, 100))
 _DEFLATE_LIMIT = 1032
+# What does not shrink is stored in blocks: five bytes more each, 16 KiB in the smallest of them.
+_BLOCK_BYTES = 16 << 10
+_BLOCK_OVERHEAD = 5
+_DEFLATE_OVERHEAD = 64
 
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"
@@ -307,10 +311,17 @@ def _check_packing(entry: _Entry, wanted_version: int) -> None:
             f"The model has an entry that is packed in an unsupported way: {entry.name!r}"
             " (only stored and deflated ones are supported)"
         )
-    most = entry.packed if entry.method == _STORED else _DEFLATE_LIMIT * entry.packed
-    least = entry.packed if entry.method == _STORED else 0
-    if not least <= entry.unpacked <= most or (entry.is_directory and entry.unpacked):
+    if not _sizes_agree(entry) or (entry.is_directory and entry.unpacked):
         raise ArchiveError(f"The model has an entry whose size cannot be true: {entry.name!r}")
+
+
+def _sizes_agree(entry: _Entry) -> bool:
+    """Tell whether an entry may have been packed from as much as it says, to as much."""
+    if entry.method == _STORED:
+        return entry.packed == entry.unpacked
+    blocks = entry.unpacked // _BLOCK_BYTES + 1
+    most_packed = entry.unpacked + blocks * _BLOCK_OVERHEAD + _DEFLATE_OVERHEAD
+    return entry.packed <= most_packed and entry.unpacked <= _DEFLATE_LIMIT * entry.packed
 
 
 class _Names:

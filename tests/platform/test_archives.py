@@ -445,8 +445,7 @@ def _write_sparse(path: Path, size: int, unpacked: int) -> None:
     with path.open("wb") as file:
         file.write(records[0])
         for number in range(count):
-            piece = min(left, packed * 1032) if number < count - 1 else left
-            piece = min(piece, left)
+            piece = -(-left // (count - number))
             left -= piece
             raw = name % number
             entry = struct.pack("<4s2B4HL2L2H", b"PK\x03\x04", 45, 0, 8, 8, 0, 0x21, 0, 0, 0,
@@ -488,6 +487,37 @@ def test_the_zip64_locator_must_point_at_its_record(tmp_path: Path) -> None:
     bundle = path.read_bytes()
     assert "out of place" in _refusal(tmp_path, _set(bundle, b"PK\x06\x07", 8, b"\x00\x00"))
     assert "damaged" in _refusal(tmp_path, _set(bundle, b"PK\x06\x06", 16, b"\x01"))
+
+
+def test_an_entry_larger_packed_than_it_says_to_be_is_refused(tmp_path: Path) -> None:
+    """It unpacks to more: what does not shrink grows by five bytes a block, and no more."""
+
+    def build(archive: zipfile.ZipFile) -> None:
+        archive.writestr("model/x", random.Random(7).randbytes(100_000))  # noqa: S311  no secret
+
+    bundle = _zip(build)
+    assert _check(tmp_path, bundle).unpacked_bytes == 100_002
+    for said, is_refused in [(1000, True), (99_000, True), (99_990, False)]:
+        size = struct.pack("<L", said)
+        lying = _set(_set(bundle, b"PK\x01\x02", 24, size), b"PK\x03\x04", 22, size)
+        if is_refused:
+            assert "size cannot be true: 'model/x'" in _refusal(tmp_path, lying)
+        else:
+            assert _check(tmp_path, lying).unpacked_bytes == said + 2
+
+
+@given(st.binary(max_size=300), st.integers(0, 400), st.sampled_from([0, 1, 6, 9]))
+def test_no_true_size_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, times: int, level: int
+) -> None:
+    """However badly it shrinks."""
+    content = data * times + random.Random(times).randbytes(times * 500)  # noqa: S311  no secret
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        archive.writestr(_MANIFEST, "{}")
+        archive.writestr("model/x", content)
+    path = tmp_path_factory.mktemp("bundle")
+    assert _check(path, buffer.getvalue()).unpacked_bytes == len(content) + 2
 
 
 def test_too_many_entries_are_refused(tmp_path: Path) -> None:
