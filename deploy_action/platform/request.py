@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +13,8 @@ from deploy_action.platform.uploads import StoredFile
 
 # Longer ids come from broken clients.
 _MAX_ID_LENGTH = 200
+_MAX_DEPTH = 100
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class ApiError(Exception):
@@ -41,18 +45,23 @@ class Request:
 
     def text(self, name: str, default: str = "") -> str:
         """Return a field as text, however JSON wrote it."""
-        value = self.fields.get(name, default)
-        if isinstance(value, str):
-            _refuse_unless_text(name, value)
-            return value
-        return json.dumps(value)
+        value = self._written(name, default)
+        _refuse_unless_text(name, value)
+        return value
 
     def identifier(self, name: str) -> str:
         """Return a field that names something."""
-        value = self.text(name)
+        value = self._written(name, "")
         if not 0 < len(value) <= _MAX_ID_LENGTH or not value.isprintable():
             raise ApiError(f"{name} must be 1 to {_MAX_ID_LENGTH} printable characters")
         return value
+
+    def _written(self, name: str, default: str) -> str:
+        value = self.fields.get(name, default)
+        if isinstance(value, str):
+            return value
+        _refuse_unless_json(name, value)
+        return json.dumps(value)
 
     def flag(self, name: str) -> bool:
         """Return a field that is the text true or false."""
@@ -73,6 +82,7 @@ class Request:
                 raise ApiError("backtestArgs is not valid JSON") from None
         if not isinstance(value, dict):
             raise ApiError("backtestArgs is not a JSON object")
+        _refuse_unless_json("backtestArgs", value)
         return value
 
 
@@ -81,6 +91,25 @@ def _refuse_unless_text(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise ApiError(f"{name} is not valid Unicode") from None
+    if "\0" in value:
+        raise ApiError(f"{name} contains a NUL character")
+
+
+def _refuse_unless_json(name: str, value: object) -> None:
+    """Refuse what Python's reader takes and no answer of ours could hold."""
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            raise ApiError(f"{name} is not taken: it is nested more than {_MAX_DEPTH} deep")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ApiError(f"{name} is not valid JSON: it has a number that is too large")
+        if isinstance(item, str) and _LONE_SURROGATE.search(item):
+            raise ApiError(f"{name} is not valid JSON: it has half a character, such as \\ud800")
+        if isinstance(item, dict):
+            waiting += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list):
+            waiting += [(part, depth + 1) for part in item]
 
 
 def _refuse_constant(name: str) -> object:
