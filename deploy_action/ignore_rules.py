@@ -5,6 +5,10 @@ decides, a pattern without a slash looks at the name alone, one with a slash at 
 a trailing slash asks for a directory. The caller walks from the top and leaves out what is below an
 ignored directory, as git does. One thing differs on purpose: git matches bytes, so its `?` is a
 quarter of an emoji; here it is one code point.
+
+Libraries were measured against `git check-ignore`: pathspec trips over character classes and
+escapes, and takes seconds for `*a*a*a*b`; dulwich differs on escapes. A pattern that is read
+otherwise than git reads it leaks a file, or loses one.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ _LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
 # The runner obeys `::name::` at the start of a line, and `##[name]` anywhere in it.
 _COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
 _OLD_COMMAND: Final = re.compile(r"##(?=\[)")
+_LAST_OF_FOUR_DIGITS: Final = 0xFFFF
 _SHORTEST_REDACTED: Final = 4
 LONGEST_DESCRIPTION: Final = 2_000
 
@@ -40,7 +41,7 @@ def _is_harmless(char: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"  # noqa: PLR2004
+    return f"\\u{ord(char):04x}" if ord(char) <= _LAST_OF_FOUR_DIGITS else f"\\U{ord(char):08x}"
 
 
 def defused(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.run import Run
+from tests.runner_protocol import read_entries
 from tests.scripted_server import ScriptedServer
 
 MANIFEST: Mapping[str, object] = {
@@ -111,26 +112,9 @@ class Runner:
         return Ended(
             code=code,
             log=log,
-            outputs=read_outputs(Path(self.environ["GITHUB_OUTPUT"])),
+            outputs=read_entries(Path(self.environ["GITHUB_OUTPUT"])),
             summary=summary.read_text() if summary.exists() else "",
         )
-
-
-def read_outputs(path: Path) -> dict[str, str]:
-    """Read a file of outputs as the runner does, which accepts nothing else."""
-    outputs: dict[str, str] = {}
-    lines = iter(path.read_text().split("\n") if path.exists() else [])
-    for line in lines:
-        name, equals, value = line.partition("=")
-        if equals and "<<" not in name:
-            outputs[name] = value
-        elif "<<" in line:
-            name, _, delimiter = line.partition("<<")
-            block = list(iter(lambda: next(lines), delimiter))
-            outputs[name] = "\n".join(block)
-        else:
-            assert not line, f"the runner refuses this line: {line!r}"
-    return outputs
 
 
 @pytest.fixture

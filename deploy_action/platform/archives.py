@@ -237,7 +237,7 @@ def _parse_extra(extra: bytes, name: str) -> dict[int, bytes]:
     position = 0
     while position < len(extra):
         header = extra[position : position + 4]
-        identifier, size = struct.unpack("<2H", header) if len(header) == 4 else (0, len(extra))  # noqa: PLR2004
+        identifier, size = struct.unpack("<2H", header) if len(header) == 4 else (0, len(extra))  # noqa: PLR2004  two shorts
         position += 4 + size
         if position > len(extra) or identifier in fields:
             raise _unsound(f"the extra fields of {name!r} are damaged")
