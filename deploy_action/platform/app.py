@@ -25,6 +25,10 @@ from deploy_action.platform.uploads import Body, FileSlot, Form, UploadError, re
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+# Of a client that has not shown a token of ours; enough for a bundle with one that has expired.
+_STRANGER_BYTES = 64 << 20
+_STRANGER_SECONDS = 10
+_REFUSED_SECONDS = 2
 _TOKEN_ROUTE = ("POST", "/auth/token")
 
 
@@ -55,18 +59,17 @@ class PlatformApp:
         self._on_error = on_error
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, once all of it has been read."""
+        """Answer a request, once all of it has been read: for strangers, some of it."""
         body = _request_body(environ)
+        body.restrict(_STRANGER_BYTES, _STRANGER_SECONDS)
         try:
             answer = self._answer(environ, body)
-            body.drain()
         except UploadError as error:
             answer = _json(error.status, {"error": str(error)})
-            _drain_quietly(body)
         except Exception:  # noqa: BLE001  the last resort: a page for the client, the rest for us
             self._on_error("".join(traceback.format_exception(*sys.exc_info())))
             answer = _page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-            _drain_quietly(body)
+        _drain_quietly(body)
         return _send(answer, environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, body: Body) -> _Answer:
@@ -78,9 +81,12 @@ class PlatformApp:
             return self._exchange_token(read_form(body, content_type))
         route = self._routes.get(key)
         if route is None:
+            body.hurry(_REFUSED_SECONDS)
             return _page(HTTPStatus.NOT_FOUND, f"Cannot {method} {_quote_path(path)}")
         if not self._credentials.admits(environ.get("HTTP_TOKEN", "")):
+            body.hurry(_REFUSED_SECONDS)
             return _page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+        body.trust()
         try:
             result = self._run(route, body, content_type)
         except ApiError as error:
@@ -131,7 +137,9 @@ def _quote_path(path: str) -> str:
 
 def _json(status: int, value: object) -> _Answer:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _Answer(status, "application/json; charset=utf-8", text.encode())
+    # A lone surrogate, which JSON can escape and UTF-8 cannot hold, is escaped.
+    body = text.encode(errors="backslashreplace")
+    return _Answer(status, "application/json; charset=utf-8", body)
 
 
 def _text(status: int, text: str) -> _Answer:

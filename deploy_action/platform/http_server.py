@@ -11,6 +11,7 @@ What is changed, and why:
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import socket
 import threading
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 1 << 16
 MAX_BODY_BYTES = 1 << 36
-MAX_THREADS = 64
+MAX_THREADS = 256
 _FIRST_THREADS = 4
 _MAX_IDLE_CONNECTIONS = 200
 _BACKLOG = 128
@@ -43,7 +44,7 @@ class Limits:
     """How long clients may take, in seconds."""
 
     idle: float = 20  # without a byte, in the middle of a request or between two
-    head: float = 20  # for the whole head of a request
+    head: float = 10  # for the whole head of a request
     body_grace: float = 60  # for a body of any size, and beyond that:
     body_bytes_per_second: float = 4096
     shutdown: float = 3  # for the requests in progress when the server is closed
@@ -58,12 +59,21 @@ class _PacedSocket(socket.SocketIO):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, "r")
-        self.deadline = float("inf")  # as time.monotonic counts
+        self._socket = sock
+        self._idle = sock.gettimeout() or math.inf
+        self.deadline = math.inf  # as time.monotonic counts
 
     def readinto(self, buffer: bytearray) -> int | None:  # type: ignore[override]  # no other use
-        if time.monotonic() > self.deadline:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
             raise TimeoutError("timed out")
-        return super().readinto(buffer)
+        if left >= self._idle:
+            return super().readinto(buffer)
+        self._socket.settimeout(left)
+        try:
+            return super().readinto(buffer)
+        finally:
+            self._socket.settimeout(self._idle)  # the answer's, too
 
 
 class _Reader(StreamReader):
@@ -93,11 +103,17 @@ class _Body:
         self._left = length or 0  # of the body, or of the chunk
         self._received = 0
         self._started = time.monotonic()
+        self._end = math.inf
         self.finished = length == 0
+
+    def hurry(self, seconds: float) -> None:
+        """Give the rest so many seconds, however fast it comes."""
+        self._end = time.monotonic() + seconds
 
     def read(self, size: int) -> bytes:
         """Raise `ValueError` for a broken coding, `OSError` when the client is gone or slow."""
-        self._reader.paced.deadline = self._started + self._limits.body(self._received)
+        paced_end = self._started + self._limits.body(self._received)
+        self._reader.paced.deadline = min(paced_end, self._end)
         if self._is_chunked and self._left == 0 and not self.finished:
             self._begin_chunk()
         if self.finished:
@@ -147,6 +163,13 @@ class _Request(HTTPRequest):
     def parse_request(self) -> None:
         self.conn.rfile.paced.deadline = time.monotonic() + self.server.limits.head
         super().parse_request()
+
+    def read_request_line(self) -> bool:
+        try:
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]  # as below
+        except ValueError:  # of urllib, for a URI such as `http://[`
+            self.simple_response("400 Bad Request", "Malformed Request-URI")
+            return False
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():  # type: ignore[no-untyped-call]  # partial stubs
@@ -207,7 +230,7 @@ class _Server(wsgi.Server):
     def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
         try:
             socket_.bind(bind_addr)
-        except OSError:
+        except BaseException:
             socket_.close()  # cheroot would lose it
             raise
         return socket_
@@ -239,7 +262,7 @@ class HttpServer:
         """Prepare to serve `app`; `on_error` gets what goes wrong outside of it."""
         self._server = _Server(address, app, on_error, limits)
         self._thread = threading.Thread(target=self._serve, name="platform", daemon=True)
-        self._opened: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+        self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -253,13 +276,14 @@ class HttpServer:
         error = self._opened.get()
         if error is not None:
             self._thread.join()
-            raise error
+            # A port of 99999 is an OverflowError, a host of `a..b` a UnicodeError.
+            raise error if isinstance(error, OSError) else OSError(str(error)) from error
 
     def _serve(self) -> None:
         # All of it on this thread, because cheroot's threads are daemons if their starter is.
         try:
             self._server.prepare()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  start() waits for it: say whatever it is there
             self._opened.put(error)
             return
         self._opened.put(None)

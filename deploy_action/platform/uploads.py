@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import parse_qsl
 
 MAX_FIELD_BYTES = 1 << 20  # all fields of a request together
@@ -21,6 +22,13 @@ class ByteStream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return some bytes, at most `size`; none at the end."""
+
+
+class HurriedStream(ByteStream, Protocol):
+    """A body that a server gives up when it comes too slowly."""
+
+    def hurry(self, seconds: float, /) -> None:
+        """Give the rest so many seconds."""
 
 
 class UploadError(Exception):
@@ -39,12 +47,30 @@ class Body:
         """Read `length` bytes of `stream`, or to its end when that is None."""
         self._stream = stream
         self._left = length
+        self._allowance: int | None = None
         self._broken = False
+
+    def restrict(self, size: int, seconds: float) -> None:
+        """Let at most `size` bytes more come, within `seconds` if the server can see to that."""
+        self._allowance = size
+        self.hurry(seconds)
+
+    def trust(self) -> None:
+        """Lift the restriction."""
+        if self._allowance is not None:
+            self._allowance = None
+            self.hurry(math.inf)
+
+    def hurry(self, seconds: float) -> None:
+        """Give the rest so many seconds."""
+        if hasattr(self._stream, "hurry"):
+            cast("HurriedStream", self._stream).hurry(seconds)
 
     def read(self, size: int) -> bytes:
         """Return some bytes, at most `size`; none at the end.
 
-        Raises `UploadError` when the client sends less than it announced, or nothing for too long.
+        Raises `UploadError` when the client sends less than it announced, or nothing for too long,
+        or more than it may.
         """
         wanted = size if self._left is None else min(size, self._left)
         if wanted == 0 or self._broken:
@@ -54,12 +80,21 @@ class Body:
         except (OSError, ValueError) as error:
             self._broken = True
             raise UploadError(400, "The request was cut off") from error
+        self._count(data)
         if not data and self._left is not None:
             self._broken = True
             raise UploadError(400, "The request was cut off")
         if self._left is not None:
             self._left -= len(data)
         return data
+
+    def _count(self, data: bytes) -> None:
+        if self._allowance is None:
+            return
+        self._allowance -= len(data)
+        if self._allowance < 0:
+            self._broken = True
+            raise UploadError(413, "The request is too large for a client that is not signed in")
 
     def drain(self) -> None:
         """Read what is left, so that the client comes to listening to the answer."""

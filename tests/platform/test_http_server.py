@@ -101,6 +101,47 @@ def test_a_head_that_dribbles_in_is_given_up(serve: Serve) -> None:
     assert 0.3 <= seconds < 1.5
 
 
+def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
+    """However long a connection may be idle."""
+    limits = Limits(idle=30, head=0.3, shutdown=0.3)
+    began = time.monotonic()
+    with socket.create_connection(serve(_read_all, limits).address, timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost:")
+        assert _receive(connection).startswith(b"HTTP/1.1 408 ")
+    assert 0.25 <= time.monotonic() - began < 1.5
+
+
+def test_after_a_slow_head_the_body_has_its_own_time(serve: Serve) -> None:
+    """What was left of the head's is forgotten."""
+    limits = Limits(idle=30, head=0.3, shutdown=0.3)
+    with socket.create_connection(serve(_read_all, limits).address, timeout=5) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nConnection: close\r\n")
+        time.sleep(0.15)
+        connection.sendall(b"Content-Length: 2\r\n\r\nx")
+        time.sleep(0.2)
+        connection.sendall(b"y")
+        assert _receive(connection).endswith(b"complete")
+
+
+@pytest.mark.parametrize("uri", ["http://[", "//[", "http://[::1", "/\xff", "http://x:999999/"])
+@pytest.mark.parametrize("method", ["POST", "CONNECT", "OPTIONS"])
+def test_a_broken_uri_is_the_clients_mistake(
+    serve: Serve, errors: list[str], method: str, uri: str
+) -> None:
+    """And none of the server's."""
+    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
+        connection.sendall(f"{method} {uri} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        assert int(_receive(connection).split()[1]) in {200, 400, 405}
+    assert errors == []
+
+
+def test_a_uri_that_cannot_be_split_is_a_400(serve: Serve) -> None:
+    """As any other that is malformed."""
+    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
+        connection.sendall(b"POST http://[ HTTP/1.1\r\n\r\n")
+        assert _receive(connection).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
     """Although it is never idle; the application hears of it."""
     start = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
@@ -139,10 +180,10 @@ def test_silent_connections_hold_nobody_up(serve: Serve) -> None:
 
 
 def test_unfinished_uploads_hold_nobody_up(serve: Serve) -> None:
-    """Forty of them: threads are added."""
+    """Two hundred of them: threads are added."""
     server = serve(_read_all, _PATIENT)
     with ExitStack() as stack:
-        for _ in range(40):
+        for _ in range(200):
             connection = socket.create_connection(server.address, timeout=5)
             stack.enter_context(connection)
             connection.sendall(
@@ -250,6 +291,27 @@ def test_a_port_in_use_is_refused_with_a_hint(platform: Platform, tmp_path: Path
         second.start()
     assert str(port) in raised.value.problems[0].message
     assert raised.value.problems[0].hint
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("127.0.0.1", 99_999),
+        ("127.0.0.1", -1),
+        ("a..b", 0),
+        (f"{'x' * 70}.example", 0),
+        ("no\0host", 0),
+    ],
+)
+def test_an_address_that_is_none_is_refused(tmp_path: Path, host: str, port: int) -> None:
+    """Whatever Python makes of it; nobody waits for a server that cannot start."""
+    server = PlatformServer(
+        tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, host=host, port=port
+    )
+    with pytest.raises(RefusedError, match="cannot listen on"):
+        server.start()
+    with PlatformServer(tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True):
+        pass  # the data directory is free again
 
 
 def test_the_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:

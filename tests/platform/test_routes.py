@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import uuid
+from contextlib import closing
 
 import pytest
 
@@ -319,3 +321,12 @@ def test_details_carry_the_models_facts(platform: Platform) -> None:
         "versions": [],
         "backtests": [],
     }
+
+
+def test_half_a_character_in_the_store_does_not_spoil_an_answer(platform: Platform) -> None:
+    """Text from elsewhere is given as JSON escapes it."""
+    model_id = platform.create_model()
+    platform.backtest(model_id)
+    with closing(sqlite3.connect(platform.data / "platform.sqlite")) as connection, connection:
+        connection.execute("UPDATE backtests SET args = ?", (r'{"a": "\ud800é"}',))
+    assert platform.backtests(model_id)[0]["args"] == {"a": "\ud800é"}

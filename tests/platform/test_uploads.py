@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import secrets
@@ -7,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,47 @@ def test_a_refused_upload_is_read_to_its_end(platform: Platform, path: str) -> N
         connection.sendall(after)
         assert _receive(connection)[0] == expected[path]
     assert platform.left_behind() == []
+
+
+@pytest.mark.parametrize("path", ["/model/deploy", "/model/nothing"])
+def test_a_refused_client_is_not_waited_for(platform: Platform, path: str) -> None:
+    """Two seconds, however much it says that it will send; the connection is closed."""
+    platform.id_token = platform.refresh_token[::-1]
+    began = time.monotonic()
+    with _connect(platform) as connection:
+        connection.sendall(_head(platform, path, f"Content-Length: {1 << 35}") + b"x")
+        status, _ = _receive(connection)
+        assert status in {401, 404}
+        assert connection.recv(1) == b""
+    assert 1.5 < time.monotonic() - began < 4
+
+
+def test_a_stranger_cannot_send_for_ever(platform: Platform) -> None:
+    """Not to the one route that is open to all either."""
+    piece = b"x" * (1 << 20)
+    sent = 0
+    with _connect(platform) as connection:
+        head = _head(platform, "/auth/token", f"Content-Length: {1 << 35}")
+        connection.sendall(head + _part("model", b"", "m.zip").removesuffix(b"\r\n"))
+        try:
+            while sent < 1 << 30:
+                connection.sendall(piece)
+                sent += len(piece)
+        except OSError as error:
+            assert error.errno in {errno.EPIPE, errno.ECONNRESET}  # noqa: PT017  the size counts
+    assert 64 << 20 <= sent < 128 << 20
+
+
+def test_unfinished_requests_of_strangers_hold_nobody_up(platform: Platform) -> None:
+    """A hundred of them."""
+    with ExitStack() as stack:
+        for number in range(100):
+            path = "/auth/token" if number % 2 else "/nothing"
+            connection = stack.enter_context(_connect(platform))
+            connection.sendall(_head(platform, path, "Content-Length: 999999") + b"x")
+        began = time.monotonic()
+        assert platform.get("/model/status").status_code == 200
+        assert time.monotonic() - began < 1.5
 
 
 def test_one_connection_serves_several_requests(platform: Platform) -> None:
@@ -430,6 +473,22 @@ def test_a_stream_that_ends_early_was_cut_off() -> None:
     body = uploads.Body(io.BytesIO(b"some"), 10)
     with pytest.raises(uploads.UploadError, match="cut off"):
         body.drain()
+
+
+def test_a_restricted_body_ends_where_it_may() -> None:
+    """Unless its client is trusted before that."""
+    body = uploads.Body(io.BytesIO(b"x" * 10), 10)
+    body.restrict(4, 1)
+    assert body.read(4) == b"xxxx"
+    with pytest.raises(uploads.UploadError, match="too large") as raised:
+        body.read(1)
+    assert raised.value.status == 413
+    assert body.read(1) == b""
+
+    body = uploads.Body(io.BytesIO(b"x" * 10), 10)
+    body.restrict(4, 1)
+    body.trust()
+    assert body.read(10) == b"x" * 10
 
 
 class _Stream:
