@@ -89,7 +89,13 @@ class Preparation:
         self._add(*selection.problems)
         keys = self.settings.keys_json
         self._add(
-            *check_model_files(directory, manifest, selection, keys_injected=keys is not None),
+            *check_model_files(
+                directory,
+                manifest,
+                selection,
+                keys_injected=keys is not None,
+                redact=self.redact,
+            ),
             *self._check_run(manifest),
         )
         if self._must_stop():
