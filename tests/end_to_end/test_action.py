@@ -509,3 +509,43 @@ def test_a_path_that_is_nearly_right_is_corrected(runner: Runner, path: str, hin
     """A typo, or the file instead of its directory."""
     write_model(runner.workspace / "golden-cross")
     assert hint in runner.run(mode="validate", model_path=path).summary
+
+
+def test_a_python_version_that_nobody_names_is_assumed_and_said(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """The server requires one."""
+    server = scripted()
+    write_model(runner.workspace, python_version=None)
+    inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
+    ended = runner.run(**inputs)
+    assert ended.code == 0
+    assert any("::warning" in line and "3.7" in line for line in ended.annotations)
+    assert server.requests_to("POST /model/deploy")[0].fields["pythonVersion"] == "3.7"
+    ended = runner.run(**inputs, python_version="3.9")
+    assert ended.annotations == []
+    assert server.requests_to("POST /model/deploy")[1].fields["pythonVersion"] == "3.9"
+
+
+def test_a_python_version_that_the_original_server_lacks_is_warned_about(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """A server of one's own may have it, and the embedded one takes any."""
+    server = scripted()
+    write_model(runner.workspace, python_version="3.11")
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m")
+    assert ended.code == 0
+    assert any("::warning" in line and "blankly.json,line=3" in line for line in ended.annotations)
+    assert server.requests_to("POST /model/deploy")[0].fields["pythonVersion"] == "3.11"
+    assert runner.run(api_url="local").annotations == []
+
+
+def test_an_address_by_name_of_this_machine_needs_no_encryption(runner: Runner) -> None:
+    """Nothing leaves it."""
+    ended = runner.run(api_url="http://localhost:9", dry_run="true", model_id="m")
+    assert "unencrypted" not in ended.summary
+
+
+def test_the_nothing_that_is_near_a_path_is_the_checkout(runner: Runner) -> None:
+    """Whoever forgot it finds no directory at all."""
+    assert "actions/checkout" in runner.run(mode="validate", model_path="models/a").summary

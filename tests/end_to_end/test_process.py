@@ -441,3 +441,20 @@ def test_a_hang_up_of_the_terminal_leaves_no_bundle(runner: Runner, scripted: Sc
     ended = finish(runner, process)
     assert ended.code == 128 + signal.SIGHUP
     assert list((runner.root / "temp").iterdir()) == []
+
+
+def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
+    """`schema > file` must not look as if it had worked."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy_action", "schema"],
+            env=terminal(),
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: No space left on device\n"
