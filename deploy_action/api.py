@@ -42,11 +42,12 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as `POST /model/list` names it; `type` is blank where the server does not say."""
+    """A model as `POST /model/list` names it; blank is what the server does not say."""
 
     id: str
     name: str
     type: str
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +205,12 @@ class DeploymentApi:
         except RouteMissingError:
             return ()
         return tuple(
-            Model(id=identifier, name=_string(one, "name"), type=_string(one, "type"))
+            Model(
+                id=identifier,
+                name=_string(one, "name"),
+                type=_string(one, "type"),
+                description=_string(one, "description"),
+            )
             for one in self._list(body, answer, route)
             if (identifier := _identifier(one, "id", "modelId"))
         )

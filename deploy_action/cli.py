@@ -50,9 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _MODES: Final = {
-    Mode.DEPLOY: "check a model and deploy it as a new version",
-    Mode.BACKTEST: "check a model and backtest it",
-    Mode.VALIDATE: "check a model and send nothing",
+    Mode.DEPLOY.value: "check a model and deploy it as a new version",
+    Mode.BACKTEST.value: "check a model and backtest it",
+    Mode.VALIDATE.value: "check a model and send nothing",
 }
 
 

@@ -28,6 +28,7 @@ class Event:
     workflow: str
     run_number: str
     repository_url: str
+    repository: str = ""
 
     @property
     def is_deletion(self) -> bool:
@@ -62,6 +63,7 @@ def read_event(environ: Mapping[str, str]) -> Event:
         workflow=environ.get("GITHUB_WORKFLOW", ""),
         run_number=environ.get("GITHUB_RUN_NUMBER", ""),
         repository_url=f"{server.rstrip('/')}/{repository}" if server and repository else "",
+        repository=repository,
     )
 
 

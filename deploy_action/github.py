@@ -39,7 +39,7 @@ def annotation(
     column: int | None = None,
 ) -> str:
     """Return the command that shows a problem at its place in the repository."""
-    return command(severity, message, title=_TITLES[severity], file=file, line=line, col=column)
+    return command(severity, message, file=file, line=line, col=column, title=_TITLES[severity])
 
 
 _TITLES = {
@@ -56,7 +56,8 @@ def mask_commands(secret: str) -> list[str]:
     out: a lone brace of a pretty-printed JSON would be masked wherever it occurs.
     """
     lines = [line.strip() for line in re.split(r"[\r\n]+", secret)]
-    return [command("add-mask", line) for line in dict.fromkeys(lines) if re.search(r"\w", line)]
+    kept = [line for line in dict.fromkeys(lines) if re.search(r"\w", line)]
+    return [command("add-mask", line) for line in kept or [secret.strip()] if line]
 
 
 def write_outputs(path: Path, outputs: Mapping[str, str]) -> None:

@@ -101,8 +101,8 @@ def load_manifest(
 ) -> tuple[Manifest | None, tuple[Problem, ...]]:
     """Read the `blankly.json` of a model; never raises for what the file holds.
 
-    Beside errors there is still a manifest where they leave open neither what the model's files
-    are nor what to ignore, so that the files can be checked in the same run. A missing
+    Beside errors there is still a manifest where the file holds an object, so that the model's
+    files can be checked in the same run: paths that cannot be used are blank in it. A missing
     `python_version` is no problem here: an input may supply it. What messages show of the file
     goes through `redact` first, before it is cut, and holds none of the file's own secrets.
     """
@@ -530,22 +530,20 @@ def _in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 # What the content says
 
 
-def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest | None:
-    """Make the manifest, None when the files it speaks of are not known."""
+def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest:
+    """Make the manifest; what cannot be used of it is blank."""
     paths = {key: value.get(key, default) for key, default in DEFAULT_PATHS.items()}
+    paths = {key: path if _is_path(path) else "" for key, path in paths.items()}
     ignored = value.get("ignore_files", list(_DEFAULT_IGNORE_FILES))
-    if not all(isinstance(path, str) and path and not path_fault(path) for path in paths.values()):
-        return None
-    if not isinstance(ignored, list) or not all(isinstance(item, str) for item in ignored):
-        return None
+    ignored = ignored if isinstance(ignored, list) else []
     arguments = value.get("backtest_args", dict(_DEFAULT_BACKTEST_ARGS))
     screener = value.get("screener")
     return Manifest(
         main_script=str(paths["main_script"]),
         requirements=str(paths["requirements"]),
-        working_directory=str(paths["working_directory"]),
+        working_directory=str(paths["working_directory"]) or ".",
         python_version=_text(value.get("python_version")),
-        ignore_files=tuple(str(item) for item in ignored),
+        ignore_files=tuple(item for item in ignored if isinstance(item, str)),
         backtest_args=arguments if isinstance(arguments, dict) else {},
         type="screener" if value.get("type") == "screener" else "strategy",
         schedule=_text(screener.get("schedule")) if isinstance(screener, dict) else None,
@@ -556,6 +554,10 @@ def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest
         secrets=_secrets(document),
         document=document,
     )
+
+
+def _is_path(value: JsonValue) -> bool:
+    return isinstance(value, str) and bool(value) and not path_fault(value)
 
 
 def _text(value: JsonValue) -> str | None:

@@ -91,6 +91,8 @@ class _Model:
     # What the manifest names
 
     def main_script_problems(self) -> Iterator[Problem]:
+        if not self._manifest.main_script:
+            return  # its value is the problem
         name = posixpath.normpath(self._manifest.main_script)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
@@ -102,6 +104,8 @@ class _Model:
             yield self._at_key("main_script", f"The main script {name} {fault}.", others)
 
     def requirements_problems(self) -> Iterator[Problem]:
+        if not self._manifest.requirements:
+            return  # as above
         name = posixpath.normpath(self._manifest.requirements)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:

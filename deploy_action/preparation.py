@@ -26,6 +26,8 @@ _SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
 _DEFAULT_PLAN: Final = "nano"
 # What the package writes into a new `blankly.json`.
 _DEFAULT_PYTHON: Final = "3.7"
+# Where the runner mounts the checkout in a container: its name says nothing.
+_RUNNER_WORKSPACE: Final = Path("/github/workspace")
 _KEYS_NAME: Final = "keys.json"
 
 
@@ -48,6 +50,7 @@ class PreparedModel:
     manifest: Manifest
     bundle: Bundle
     name: str
+    origin: str
     plan: str
     python_version: str
     backtest_args: Mapping[str, JsonValue]
@@ -83,8 +86,9 @@ class Preparation:
         self._describe(directory, manifest)
         selection = select_files(
             directory,
-            (*manifest.ignore_files, *self.settings.ignore),
-            excluded=self.places.excluded,
+            self._patterns(manifest),
+            # A file of the model that was named as `platform-data` by mistake is not ours.
+            excluded=[path for path in self.places.excluded if not path.is_file()],
         )
         self._add(*selection.problems)
         keys = self.settings.keys_json
@@ -111,6 +115,7 @@ class Preparation:
             manifest=manifest,
             bundle=bundle,
             name=self.record.model_name,
+            origin=self._origin(),
             plan=self.record.plan,
             python_version=self.record.python_version,
             backtest_args=self._backtest_args(manifest),
@@ -119,6 +124,11 @@ class Preparation:
 
     def _add(self, *problems: Problem) -> None:
         self.record.problems += problems
+
+    def _patterns(self, manifest: Manifest) -> tuple[str, ...]:
+        """Return what to leave out: also a `keys.json` that the secret replaces, even a link."""
+        given = (*manifest.ignore_files, *self.settings.ignore)
+        return given if self.settings.keys_json is None else (*given, f"/{_KEYS_NAME}")
 
     def _must_stop(self) -> bool:
         if self.record.of(Severity.ERROR):
@@ -171,8 +181,12 @@ class Preparation:
         settings, record = self.settings, self.record
         read_commit = cache(lambda: read_checked_out_commit(directory))
         record.model_name = tidy(
-            settings.model_name or manifest.model_name or directory.name or "model"
+            settings.model_name or manifest.model_name or self._directory_name(directory)
         )
+        record.project_id = settings.project_id or manifest.project_id or ""
+        if settings.project_name and not settings.project_id:
+            record.project_id = ""
+        record.model_id = settings.model_id or manifest.model_id or ""
         record.model_type = manifest.type
         record.plan = settings.plan or manifest.plan or _DEFAULT_PLAN
         record.python_version = (
@@ -187,6 +201,19 @@ class Preparation:
         )
         if settings.mode is Mode.BACKTEST:
             record.backtest_args = self._backtest_args(manifest)
+
+    def _directory_name(self, directory: Path) -> str:
+        """Return the directory's name; of a checkout that the runner mounts, the repository's."""
+        if directory == _RUNNER_WORKSPACE and self.event.repository:
+            return self.event.repository.rpartition("/")[2]
+        return directory.name or "model"
+
+    def _origin(self) -> str:
+        """Say where the model comes from: its repository and directory, else its name."""
+        if not self.event.repository:
+            return self.record.model_name
+        path = "" if self.record.model_path == "." else f"/{self.record.model_path}"
+        return tidy(self.event.repository + path)
 
     def _backtest_args(self, manifest: Manifest) -> Mapping[str, JsonValue]:
         merged = {**manifest.backtest_args, **self.settings.backtest_args}

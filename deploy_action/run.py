@@ -88,6 +88,9 @@ class Run:
     def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> None:
         self.record.mode = inputs.get("mode", Mode.DEPLOY).strip()
         self.record.model_path = inputs.get("model-path", "")
+        # Known from here on, whatever comes: a failure has outputs, too.
+        self.record.project_id = inputs.get("project-id", "").strip()
+        self.record.model_id = inputs.get("model-id", "").strip()
         settings = parse_settings(inputs)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
         deadline = Deadline.after(settings.timeout_minutes)

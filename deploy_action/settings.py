@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem
@@ -106,11 +107,16 @@ def _key_strings(text: str) -> list[str]:
     import json
 
     try:
-        document = json.loads(text)
+        # As pairs: of a key that is given twice, both values are secret.
+        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_values_of)
     except (ValueError, RecursionError):
         # Whatever it is, it was meant to be secret: mask its lines, but no lone punctuation.
         return [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
     return _strings_in(document)
+
+
+def _values_of(pairs: list[tuple[str, object]]) -> list[object]:
+    return [value for _, value in pairs]
 
 
 def _strings_in(document: object) -> list[str]:
@@ -121,8 +127,6 @@ def _strings_in(document: object) -> list[str]:
             strings.append(node)
         elif isinstance(node, (int, float)) and len(str(node)) >= _SHORTEST_SECRET_NUMBER:
             strings.append(str(node))  # an account number, or a password without quotes
-        elif isinstance(node, Mapping):
-            pending += node.values()
         elif isinstance(node, list):
             pending += node
     return [text for text in strings if text.strip().strip("*")]
@@ -158,7 +162,8 @@ class _Parser:
             "mode": _mode,
             "token": _token,
             "github-token": _token,
-            "gates": str,
+            "gates": _gates,
+            "model-path": _model_path,
             "api-url": _api_url,
             "app-url": parse_url,
             "project-id": _identifier,
@@ -278,6 +283,20 @@ def _line(text: str) -> str:
     return text
 
 
+def _gates(text: str) -> str:
+    """Return what is not a comment: that alone sets a gate."""
+    return "\n".join(line for line in text.splitlines() if line.partition("#")[0].strip())
+
+
+def _model_path(text: str) -> str:
+    if normpath(_line(text)).split("/")[0] == "..":
+        raise BadValueError(
+            "it leads out of the workspace.",
+            hint="Name a directory inside the repository, relative to its root.",
+        )
+    return text
+
+
 def _token(text: str) -> str:
     if (
         re.search(r"\s", text)
@@ -340,20 +359,19 @@ def parse_minutes(text: str) -> float:
 
 
 def _keys(text: str) -> bytes:
-    import json
+    from deploy_action.located_json import parse_json
 
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        # The parser's own message is left out: it may quote the secret.
+    document = parse_json(text.encode("utf-8", "replace"))
+    if document.problems:
+        # What the problems say is left out: it may quote the secret.
         raise BadValueError(
-            "it is not valid JSON.",
+            "it is not valid JSON, or gives a key twice.",
             hint="Store the whole contents of `keys.json` as a secret, and pass it as "
             "`keys-json: ${{ secrets.BLANKLY_KEYS_JSON }}`.",
-        ) from None
-    if not isinstance(document, dict):
+        )
+    if not isinstance(document.value, dict):
         raise BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
-    return text.strip().encode()
+    return text.removeprefix("\ufeff").strip().encode()
 
 
 def _arguments(text: str) -> Mapping[str, JsonValue]:

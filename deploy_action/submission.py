@@ -52,8 +52,7 @@ class Submitter:
         self.api.sign_in()
         project_id = self._find_project()
         self.record.project_id = project_id
-        if self.settings.mode is Mode.DEPLOY:
-            self._check_plan()
+        self._check_plan()
         model_id = self._find_model(project_id)
         self._know_model(model_id)
         manifest, model = self.model.manifest, self.model
@@ -62,7 +61,7 @@ class Submitter:
             model_id=model_id or None,
             model_name=model.name,
             model_type=manifest.type,
-            general_description=self.settings.general_description or model.name,
+            general_description=self._general_description,
             description=model.description,
             plan=model.plan,
             python_version=model.python_version,
@@ -134,7 +133,11 @@ class Submitter:
                     "with `create-new: true`.",
                 ),
             )
-        if not named and (known_model := settings.model_id or manifest.model_id):
+        if (
+            not named
+            and not settings.is_local
+            and (known_model := settings.model_id or manifest.model_id)
+        ):
             raise RefusedError(
                 Problem(
                     message=f"There is no project named `{settings.project_name}`, so the model "
@@ -148,8 +151,9 @@ class Submitter:
     def _find_model(self, project_id: str) -> str:
         """Return the model's id; blank when it is to be created.
 
-        A model of the same name and type is the one an earlier run made: creating another would
-        leave the first one trading.
+        A model of the same name, type and description is the one an earlier run made: creating
+        another would leave the first one trading. One with another description may be somebody
+        else's, and a deploy would stop it.
         """
         settings, manifest = self.settings, self.model.manifest
         if known := settings.model_id or manifest.model_id:
@@ -157,12 +161,45 @@ class Submitter:
         if not project_id:
             return ""
         models = [one for one in self.api.models(project_id) if one.name == self.model.name]
-        fitting = [one.id for one in models if one.type in {"", manifest.type}]
-        if len(fitting) > 1:
-            raise _ambiguous_name("model", self.model.name, fitting)
-        if models and not fitting:
+        same_type = [one for one in models if one.type in {"", manifest.type}]
+        ours = [one.id for one in same_type if one.description in {"", self._general_description}]
+        if settings.is_local:
+            return ours[0] if ours else ""
+        if len(ours) > 1:
+            raise _ambiguous_name("model", self.model.name, ours)
+        if models and not same_type:
             raise self._other_type(models[0])
-        return fitting[0] if fitting else ""
+        if same_type and not ours:
+            raise self._other_description(same_type[0])
+        if ours:
+            self._note_found(ours[0])
+        return ours[0] if ours else ""
+
+    @property
+    def _general_description(self) -> str:
+        """What describes a new model: the input, else where the model comes from."""
+        return self.settings.general_description or self.model.origin
+
+    def _note_found(self, model_id: str) -> None:
+        self.record.problems.append(
+            Problem(
+                message=f"No model id is set; the model named `{self.model.name}` is the one that "
+                "was made for it.",
+                hint=f"Set `model-id: {model_id}`, so that it is found whatever it is renamed to.",
+                severity=Severity.NOTICE,
+            ),
+        )
+
+    def _other_description(self, model: Model) -> RefusedError:
+        return RefusedError(
+            Problem(
+                message=f"The project has a model named `{model.name}` already, which is described "
+                f"as `{_shown(model.description)}` and not as `{self._general_description}`: it "
+                "may be another one, and a deploy would replace what runs there.",
+                hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
+                "model another name with `model-name`.",
+            ),
+        )
 
     def _other_type(self, model: Model) -> RefusedError:
         return RefusedError(

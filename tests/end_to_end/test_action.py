@@ -549,3 +549,65 @@ def test_an_address_by_name_of_this_machine_needs_no_encryption(runner: Runner) 
 def test_the_nothing_that_is_near_a_path_is_the_checkout(runner: Runner) -> None:
     """Whoever forgot it finds no directory at all."""
     assert "actions/checkout" in runner.run(mode="validate", model_path="models/a").summary
+
+
+def test_every_problem_is_found_although_a_path_is_wrong(runner: Runner) -> None:
+    """One wrong key does not hide what is wrong with the other files."""
+    write_model(runner.workspace, main_script="gone.py", requirements=3, ignore_files="a")
+    ended = runner.run(mode="validate")
+    errors = [line for line in ended.annotations if line.startswith("::error")]
+    assert len(errors) == 3
+    assert any("gone.py" in line for line in errors)
+
+
+def test_ids_that_were_given_are_outputs_of_a_failure(runner: Runner) -> None:
+    """As far as they are known."""
+    ended = runner.run(api_url="nonsense", project_id="p", model_id="m")
+    assert (ended.code, ended.outputs["project-id"], ended.outputs["model-id"]) == (2, "p", "m")
+    write_model(runner.workspace, project_id="p2", model_id="m2", plan=3)
+    ended = runner.run(mode="validate")
+    assert (ended.code, ended.outputs["project-id"], ended.outputs["model-id"]) == (2, "p2", "m2")
+
+
+def test_a_path_out_of_the_workspace_is_one_of_the_bad_inputs(runner: Runner) -> None:
+    """And reported with the others."""
+    ended = runner.run(model_path="a/../..", create_new="yes")
+    assert ended.code == 2
+    assert "`model-path`" in ended.summary
+    assert "`create-new`" in ended.summary
+
+
+def test_the_embedded_platform_makes_a_named_project_for_a_named_model(runner: Runner) -> None:
+    """Nothing needs permission there."""
+    first = runner.run(api_url="local", project_name="New", model_id="mine")
+    assert first.code == 0, first.log
+    assert first.outputs["model-id"] == "mine"
+    second = runner.run(api_url="local", project_name="New")
+    third = runner.run(api_url="local", project_name="New", model_id="another")
+    fourth = runner.run(api_url="local", project_name="New")
+    assert [one.code for one in (second, third, fourth)] == [0, 0, 0]
+    assert second.outputs["project-id"] == first.outputs["project-id"]
+
+
+def test_a_key_that_is_given_twice_is_masked_twice_and_refused(runner: Runner) -> None:
+    """Else one of them would be in the bundle unmasked."""
+    one, other = secrets.token_hex(8), secrets.token_hex(8)
+    keys = f'{{"a": {{"b": {{"key": "{one}", "key": "{other}"}}}}}}'
+    ended = runner.run(mode="validate", keys_json=keys)
+    assert ended.code == 2
+    assert f"::add-mask::{one}" in ended.log
+    assert f"::add-mask::{other}" in ended.log
+
+
+def test_a_link_that_the_keys_replace_is_not_followed(runner: Runner) -> None:
+    """It is not packed, so it may lead anywhere."""
+    (runner.workspace / "keys.json").symlink_to(runner.root)
+    assert runner.run(mode="validate").code == 2
+    keys = json.dumps({"a": {"b": {"key": secrets.token_hex(8)}}})
+    assert runner.run(mode="validate", keys_json=f"\ufeff{keys}").code == 0
+
+
+def test_a_comment_alone_sets_no_gate(runner: Runner) -> None:
+    """It decides nothing."""
+    assert runner.run(mode="validate", gates="# sharpe > 1\n\n").code == 0
+    assert runner.run(mode="validate", gates="sharpe > 1 # enough").code == 2

@@ -201,7 +201,7 @@ def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner
         timeout=30,
     )
     assert done.returncode == 2
-    assert "::error title=" in done.stdout
+    assert "::error file=" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) 
         "name": "workspace",
         "modelId": "m-1",
         "projectId": "p-1",
-        "generalDescription": "workspace",
+        "generalDescription": "trader/models",
         "versionDescription": "First",
         "createNew": "false",
         "pythonVersion": "3.9",
@@ -111,7 +111,7 @@ def test_descriptions_keep_every_character(runner: Runner, scripted: StartScript
 
 
 def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted) -> None:
-    """Plans are for live models, so none is looked up; arguments go under both names."""
+    """The plan is checked here, too; arguments go under both names."""
     server = scripted({BACKTEST: accepted(backtestId="b-1")})
 
     ended = run(
@@ -125,7 +125,7 @@ def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted
     )
 
     assert ended.code == 0
-    assert server.routes() == [SIGN_IN, BACKTEST]
+    assert server.routes() == [SIGN_IN, PLANS, BACKTEST]
     fields = server.requests[-1].fields
     assert fields["backtestDescription"] == "Try"
     assert json.loads(fields["backtestArgs"]) == {"to": "2y", "name": "Zoë"}
@@ -328,7 +328,52 @@ def test_a_model_of_the_same_name_is_used_again(
     assert CREATE_MODEL not in server.routes()
     fields = server.requests_to(DEPLOY)[0].fields
     assert (fields["modelId"], fields["createNew"]) == ("m-1", "false")
-    assert notices(ended) == []
+    (notice,) = notices(ended)
+    assert "model-id: m-1" in notice
+
+
+@pytest.mark.parametrize(
+    ("described", "inputs", "code"),
+    [
+        ("trader/models", {}, 0),
+        ("", {}, 0),
+        ("trader/others", {}, 1),
+        ("trader/models", {"general_description": "Mine"}, 1),
+        ("Mine", {"general_description": "Mine"}, 0),
+    ],
+)
+def test_a_model_of_the_same_name_from_elsewhere_is_left_alone(
+    runner: Runner,
+    scripted: StartScripted,
+    described: str,
+    inputs: dict[str, str],
+    code: int,
+) -> None:
+    """A deploy would replace what another repository runs there."""
+    listed = [{"id": "m-1", "name": "workspace", "type": "strategy", "description": described}]
+    server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
+
+    ended = run(runner, server, project_id="p-1", create_new="true", **inputs)
+
+    assert ended.code == code
+    assert CREATE_MODEL not in server.routes()
+    assert len(server.requests_to(DEPLOY)) == 1 - code
+    assert ("model-id: m-1" in ended.summary) or code == 0
+
+
+def test_models_of_one_name_in_one_repository_are_two(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """Each is known by its directory."""
+    server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
+    for path in ("a/bot", "b/bot"):
+        write_model(runner.workspace / path)
+        run(runner, server, project_id="p-1", create_new="true", model_path=path)
+
+    made = [request.fields for request in server.requests_to(CREATE_MODEL)]
+
+    assert [one["name"] for one in made] == ["bot", "bot"]
+    assert [one["description"] for one in made] == ["trader/models/a/bot", "trader/models/b/bot"]
 
 
 def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScripted) -> None:

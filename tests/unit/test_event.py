@@ -164,7 +164,7 @@ def test_the_variables_of_the_runner_are_read(tmp_path: Path) -> None:
         },
     )
     assert read == Event(
-        "push", {"ref": "refs/heads/main"}, "abc", "W", "3", "https://forge.example/a/b"
+        "push", {"ref": "refs/heads/main"}, "abc", "W", "3", "https://forge.example/a/b", "a/b"
     )
     assert read.commit_url("a?b") == "https://forge.example/a/b/commit/a%3Fb"
     assert read_event({}).commit_url("abc") is None

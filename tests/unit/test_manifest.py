@@ -377,12 +377,15 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
     ]
 
 
-def test_without_the_files_it_speaks_of_there_is_no_manifest(tmp_path: Path) -> None:
-    """A wrong path or ignore list leaves nothing to check the files by; other errors do not."""
-    for bad in ({"main_script": "/x"}, {"requirements": 1}, {"ignore_files": [1]}):
-        manifest, problems = load(tmp_path, bad)
-        assert manifest is None
-        assert any(problem.severity is Severity.ERROR for problem in problems)
+def test_what_cannot_be_used_is_blank_in_the_manifest(tmp_path: Path) -> None:
+    """So that the rest of the files is checked in the same run."""
+    bad = {"main_script": "/x", "requirements": 1, "working_directory": "..", "ignore_files": [1]}
+    manifest, problems = load(tmp_path, {**bad, "model_name": "Momentum"})
+    assert manifest is not None
+    assert (manifest.main_script, manifest.requirements) == ("", "")
+    assert (manifest.working_directory, manifest.ignore_files) == (".", ())
+    assert manifest.model_name == "Momentum"
+    assert len([one for one in problems if one.severity is Severity.ERROR]) == len(bad)
     for key, value in (("type", 1), ("backtest_args", []), ("screener", 1), ("plan", 3.9)):
         manifest, problems = load(tmp_path, {key: value})
         assert manifest is not None
