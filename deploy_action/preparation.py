@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.bundle import Bundle, select_files, write_bundle
+from deploy_action.bundle import Bundle, write_bundle
 from deploy_action.checkout import read_checked_out_commit
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.event import Event, describe
 from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args, load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
+from deploy_action.selection import Selection, select_files
 from deploy_action.settings import Mode, Settings
 from deploy_action.text import tidy
 
@@ -45,12 +46,18 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedModel:
-    """A model that was checked and packed, with the inputs laid over the manifest."""
+    """A model that was checked and packed, with the inputs laid over the manifest.
+
+    Ids that neither names, and the schedule of what is no screener, are blank.
+    """
 
     manifest: Manifest
     bundle: Bundle
     name: str
     origin: str
+    project_id: str
+    model_id: str
+    schedule: str
     plan: str
     python_version: str
     backtest_args: Mapping[str, JsonValue]
@@ -77,6 +84,31 @@ class Preparation:
         """
         self._refuse_deletion()
         directory = self._find_directory()
+        manifest, selection = self._check(directory)
+        keys = self.settings.keys_json
+        bundle = write_bundle(
+            selection,
+            self.places.scratch / "model.zip",
+            injected={} if keys is None else {_KEYS_NAME: keys},
+            on_progress=self.on_packing,
+        )
+        self.record.bundle = bundle
+        return PreparedModel(
+            manifest=manifest,
+            bundle=bundle,
+            name=self.record.model_name,
+            origin=self._origin(),
+            project_id=self.record.project_id,
+            model_id=self.record.model_id,
+            schedule=self.record.schedule,
+            plan=self.record.plan,
+            python_version=self.record.python_version,
+            backtest_args=self._backtest_args(manifest),
+            description=self.record.description,
+        )
+
+    def _check(self, directory: Path) -> tuple[Manifest, Selection]:
+        """Read and check everything, and return the manifest and the files to pack."""
         self.on_secrets(find_leaked_keys(directory))
         manifest, problems = load_manifest(directory, redact=self.redact)
         self._add(*problems)
@@ -91,36 +123,17 @@ class Preparation:
             excluded=[path for path in self.places.excluded if not path.is_file()],
         )
         self._add(*selection.problems)
-        keys = self.settings.keys_json
-        self._add(
-            *check_model_files(
-                directory,
-                manifest,
-                selection,
-                keys_injected=keys is not None,
-                redact=self.redact,
-            ),
-            *self._check_run(manifest),
+        found = check_model_files(
+            directory,
+            manifest,
+            selection,
+            keys_injected=self.settings.keys_json is not None,
+            redact=self.redact,
         )
+        self._add(*found, *self._check_run(manifest))
         if self._must_stop():
             raise self._refusal()
-        bundle = write_bundle(
-            selection,
-            self.places.scratch / "model.zip",
-            injected={} if keys is None else {_KEYS_NAME: keys},
-            on_progress=self.on_packing,
-        )
-        self.record.bundle = bundle
-        return PreparedModel(
-            manifest=manifest,
-            bundle=bundle,
-            name=self.record.model_name,
-            origin=self._origin(),
-            plan=self.record.plan,
-            python_version=self.record.python_version,
-            backtest_args=self._backtest_args(manifest),
-            description=self.record.description,
-        )
+        return manifest, selection
 
     def _add(self, *problems: Problem) -> None:
         self.record.problems += problems
@@ -183,9 +196,9 @@ class Preparation:
         record.model_name = tidy(
             settings.model_name or manifest.model_name or self._directory_name(directory)
         )
-        record.project_id = settings.project_id or manifest.project_id or ""
-        if settings.project_name and not settings.project_id:
-            record.project_id = ""
+        # A project that an input names goes before the one that the manifest identifies.
+        named = None if settings.project_name else manifest.project_id
+        record.project_id = settings.project_id or named or ""
         record.model_id = settings.model_id or manifest.model_id or ""
         record.model_type = manifest.type
         record.plan = settings.plan or manifest.plan or _DEFAULT_PLAN
@@ -225,7 +238,7 @@ class Preparation:
         checks = (
             self._check_type(manifest),
             self._check_python(manifest),
-            self._check_ids(manifest),
+            self._check_ids(),
             self._check_encryption(),
         )
         found = tuple(problem for problem in checks if problem is not None)
@@ -313,11 +326,10 @@ class Preparation:
             severity=Severity.WARNING,
         )
 
-    def _check_ids(self, manifest: Manifest) -> Problem | None:
+    def _check_ids(self) -> Problem | None:
         """Without a model's id, and without permission to create one, there is no way on."""
         settings = self.settings
-        known = settings.model_id or manifest.model_id
-        if known or settings.may_create or settings.mode is Mode.VALIDATE:
+        if self.record.model_id or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
         # A dry run works before the model exists, and says what a real one would stumble over.
         return Problem(

@@ -70,6 +70,11 @@ class RunRecord:
         """How long the run has taken so far."""
         return self.clock() - self.started_at
 
+    @property
+    def path_prefix(self) -> str:
+        """What stands before a path in the model to make it one in the repository."""
+        return "" if self.model_path in {"", "."} else f"{self.model_path}/"
+
     def of(self, severity: Severity) -> list[Problem]:
         """Return the problems of one severity."""
         return [problem for problem in self.problems if problem.severity is severity]

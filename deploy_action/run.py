@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -72,12 +71,13 @@ class Run:
         except DeployActionError as error:
             self.record.problems += error.problems
             self.record.is_unsent = isinstance(error, InvalidInputError)
-            self.record.is_in_doubt = error.may_have_acted
             exit_code = exit_code_of(error)
         except OSError as error:
             self.record.problems.append(_system_problem(error))
             exit_code = _REFUSED
         except Exception as error:  # noqa: BLE001  # the outputs say `failed` on a bug, too
+            import traceback
+
             self.console.info("".join(traceback.format_exception(error)))
             self.record.problems.append(_bug(error))
             exit_code = _REFUSED
@@ -244,8 +244,7 @@ class Run:
         from deploy_action.summary import build_summary
 
         record = self.record.redacted(self.console.redact)
-        prefix = "" if record.model_path in {"", "."} else f"{record.model_path}/"
-        self.console.problem_prefix = prefix
+        self.console.problem_prefix = record.path_prefix
         document = build_summary(record)
         outputs = record.outputs()
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")

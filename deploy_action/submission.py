@@ -55,17 +55,17 @@ class Submitter:
         self._check_plan()
         model_id = self._find_model(project_id)
         self._know_model(model_id)
-        manifest, model = self.model.manifest, self.model
+        model = self.model
         return Submission(
             project_id=project_id,
             model_id=model_id or None,
             model_name=model.name,
-            model_type=manifest.type,
+            model_type=model.manifest.type,
             general_description=self._general_description,
             description=model.description,
             plan=model.plan,
             python_version=model.python_version,
-            schedule=manifest.schedule if manifest.type == "screener" else None,
+            schedule=model.schedule or None,
             backtest_args=model.backtest_args,
         )
 
@@ -100,7 +100,7 @@ class Submitter:
         settings, record = self.settings, self.record
         steps = []
         if submission is None:
-            target = settings.model_id or self.model.manifest.model_id
+            target = self.model.model_id
             place = f"model {target}" if target else f'the model named "{record.model_name}"'
         else:
             if not submission.project_id:
@@ -114,11 +114,11 @@ class Submitter:
 
     def _find_project(self) -> str:
         """Return the project's id; blank when it is named and is to be created."""
-        settings, manifest = self.settings, self.model.manifest
-        if settings.project_id:
-            return settings.project_id
+        settings = self.settings
+        if self.model.project_id:
+            return self.model.project_id
         if settings.project_name is None:
-            return manifest.project_id or self.api.personal_project_id()
+            return self.api.personal_project_id()
         projects = self.api.projects()
         named = [project.id for project in projects if project.name == settings.project_name]
         if len(named) > 1:
@@ -133,15 +133,11 @@ class Submitter:
                     "with `create-new: true`.",
                 ),
             )
-        if (
-            not named
-            and not settings.is_local
-            and (known_model := settings.model_id or manifest.model_id)
-        ):
+        if not named and self.model.model_id and not settings.is_local:
             raise RefusedError(
                 Problem(
                     message=f"There is no project named `{settings.project_name}`, so the model "
-                    f"`{known_model}` cannot be in it.",
+                    f"`{self.model.model_id}` cannot be in it.",
                     hint="Correct `project-name`, or remove the model's id to have a new model "
                     "made in a new project.",
                 ),
@@ -155,15 +151,12 @@ class Submitter:
         another would leave the first one trading. One with another description may be somebody
         else's, and a deploy would stop it.
         """
-        settings, manifest = self.settings, self.model.manifest
-        if known := settings.model_id or manifest.model_id:
-            return known
-        if not project_id:
-            return ""
+        if self.model.model_id or not project_id:
+            return self.model.model_id
         models = [one for one in self.api.models(project_id) if one.name == self.model.name]
-        same_type = [one for one in models if one.type in {"", manifest.type}]
+        same_type = [one for one in models if one.type in {"", self.model.manifest.type}]
         ours = [one.id for one in same_type if one.description in {"", self._general_description}]
-        if settings.is_local:
+        if self.settings.is_local:
             return ours[0] if ours else ""
         if len(ours) > 1:
             raise _ambiguous_name("model", self.model.name, ours)
@@ -285,6 +278,11 @@ class Submitter:
                     f"before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
+            self.record.is_in_doubt = error.may_have_acted
+            raise
+        except Exception:
+            # A bug of ours, in the middle: it says nothing of what the server made of it.
+            self.record.is_in_doubt = True
             raise
 
 

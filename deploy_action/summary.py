@@ -207,8 +207,7 @@ def _problem_line(problem: Problem, record: RunRecord) -> Line:
 def _place(problem: Problem, record: RunRecord) -> Line:
     if not problem.path:
         return []
-    prefix = "" if record.model_path in {"", "."} else f"{record.model_path}/"
-    parts = (f"{prefix}{problem.path}", problem.line, problem.column)
+    parts = (f"{record.path_prefix}{problem.path}", problem.line, problem.column)
     return [Code(":".join(str(part) for part in parts if part)), ": "]
 
 

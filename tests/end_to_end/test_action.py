@@ -611,3 +611,16 @@ def test_a_comment_alone_sets_no_gate(runner: Runner) -> None:
     """It decides nothing."""
     assert runner.run(mode="validate", gates="# sharpe > 1\n\n").code == 0
     assert runner.run(mode="validate", gates="sharpe > 1 # enough").code == 2
+
+
+def test_a_bug_in_the_middle_of_an_upload_claims_nothing(
+    runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a version was made, a bug of ours cannot tell."""
+    server = scripted()
+    monkeypatch.setattr("deploy_action.api.Accepted", lambda **_fields: 1 / 0)
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m")
+    assert ended.code == 1
+    assert len(server.requests_to("POST /model/deploy")) == 1
+    assert "No new version was made" not in ended.summary
+    assert "is not known" in ended.summary
