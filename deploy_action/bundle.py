@@ -28,10 +28,8 @@ from deploy_action.packing import (
     pack_outgrown,
     packed_in_order,
 )
-from deploy_action.selection import Entry, Selection, select_files
+from deploy_action.selection import Selection
 from deploy_action.zip_writer import Zip64Limits, ZipWriter
-
-__all__ = ["Bundle", "Entry", "Selection", "select_files", "write_bundle"]
 
 _ROOT: Final = "model/"
 # Data that does not shrink grows by less than this share: it decides on zip64 fields beforehand.

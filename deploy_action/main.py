@@ -107,7 +107,9 @@ def _serve(command: Namespace, stream: TextIO) -> int:
     """Serve the Deployment API until a signal ends it."""
     import threading
 
-    from deploy_action.platform.server import PlatformServer, load_or_create_refresh_token
+    from deploy_action.platform.credentials import load_or_create_refresh_token
+    from deploy_action.platform.server import PlatformServer
+    from deploy_action.text import plain
 
     data = Path(command.data)
     token = os.environ.get("PLATFORM_TOKEN", "").strip()
@@ -118,7 +120,7 @@ def _serve(command: Namespace, stream: TextIO) -> int:
             stream.flush()
 
     def log_error(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(plain(text), file=sys.stderr, flush=True)  # it may quote what a client sent
 
     with PlatformServer(
         data,

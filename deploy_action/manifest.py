@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.located_json import JsonValue, LocatedJson, Redact, parse_json
-from deploy_action.text import redacted
+from deploy_action.text import is_placeholder, redacted
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -137,11 +137,6 @@ def check_backtest_args(
     document = LocatedJson.without_places({"backtest_args": dict(args)}, redact)
     problems = [*_schema_problems(document), *_unknown_keys(document, "backtest_args")]
     return tuple(problems)
-
-
-def is_placeholder(value: str) -> bool:
-    """Say whether a value stands for "unset": nothing, or a run of asterisks."""
-    return not value.strip().strip("*")
 
 
 # Reading the file

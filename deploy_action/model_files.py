@@ -17,10 +17,10 @@ from pathlib import Path
 
 from deploy_action.errors import DeployActionError, Problem, Severity
 from deploy_action.located_json import JsonValue, LocatedJson, Redact, parse_json
-from deploy_action.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest, is_placeholder
+from deploy_action.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest
 from deploy_action.requirements_file import check_requirements
 from deploy_action.selection import Selection
-from deploy_action.text import redacted
+from deploy_action.text import is_placeholder, redacted
 
 KEYS_NAME = "keys.json"
 SETTINGS_NAME = "settings.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.inputs import INPUTS
-from deploy_action.text import LONGEST_DESCRIPTION, cut, one_line, redacted, tidy
+from deploy_action.text import LONGEST_DESCRIPTION, cut, is_placeholder, one_line, redacted, tidy
 
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
@@ -129,7 +129,7 @@ def _strings_in(document: object) -> list[str]:
             strings.append(str(node))  # an account number, or a password without quotes
         elif isinstance(node, list):
             pending += node
-    return [text for text in strings if text.strip().strip("*")]
+    return [text for text in strings if not is_placeholder(text)]
 
 
 def parse_settings(inputs: Mapping[str, str]) -> Settings:
@@ -205,7 +205,7 @@ class _Parser:
     def _refuse_unavailable(self, values: Mapping[str, object]) -> None:
         """Refuse what a later version decides on: a gate that is ignored would deploy untested."""
         for name in ("gates", "compare-with", "comment"):
-            if values[name] and values[name] is not False:
+            if values[name]:
                 self.problems.append(
                     Problem(
                         message=f"Input `{name}` is set, and this version does not have it yet.",

@@ -89,6 +89,11 @@ def _places(text: str, secret: str) -> Iterator[tuple[int, int]]:
         start = text.find(secret, start + 1)
 
 
+def is_placeholder(value: str) -> bool:
+    """Say whether a value stands for "unset": nothing, or a run of asterisks."""
+    return not value.strip().strip("*")
+
+
 def tidy(text: str) -> str:
     """Drop control characters other than newline and tab, trim, and cut at 2,000 code points.
 

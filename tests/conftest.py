@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,18 @@ class Runner:
             outputs=read_entries(Path(self.environ["GITHUB_OUTPUT"])),
             summary=summary.read_text() if summary.exists() else "",
         )
+
+
+@pytest.fixture(scope="session")
+def blankly_python() -> Path:
+    """Return the Python of the environment with the real package, or skip; in CI, fail."""
+    python = Path(__file__).parents[1] / ".venv-blankly" / "bin" / "python"
+    if not python.exists():
+        message = f"needs the real blankly package, and there is no {python}: `make setup-blankly`"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return python
 
 
 @pytest.fixture

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.platform.app import PlatformApp
-from deploy_action.platform.credentials import Credentials, load_or_create_refresh_token
+from deploy_action.platform.credentials import Credentials
 from deploy_action.platform.routes import Routes
 from deploy_action.platform.store import Store
 
 if TYPE_CHECKING:
     from deploy_action.platform.http_server import HttpServer
-
-__all__ = ["PlatformServer", "load_or_create_refresh_token"]
 
 
 def _discard(_: str) -> None:

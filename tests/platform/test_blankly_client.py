@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.platform.client import Platform, make_bundle
 
-_ROOT = Path(__file__).parents[2]
 # Runs in the environment that has the real package; prints the answers as one line of JSON.
 _SCRIPT = """
 import json, sys
@@ -48,28 +44,14 @@ print(json.dumps(answers))
 """
 
 
-def _find_python() -> str:
-    """Return the Python of the environment with the real package, or skip; in CI, fail."""
-    given = os.environ.get("BLANKLY_PYTHON")
-    python = Path(given) if given else _ROOT / ".venv-blankly" / "bin" / "python"
-    if not python.exists():
-        message = (
-            f"needs the real blankly package, and there is no {python}: run `make setup`, or set"
-            " BLANKLY_PYTHON to a Python that has it"
-        )
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return str(python)
-
-
-def test_the_packages_own_client_works_in_every_method(platform: Platform, tmp_path: Path) -> None:
+def test_the_packages_own_client_works_in_every_method(
+    platform: Platform, blankly_python: Path, tmp_path: Path
+) -> None:
     """Unmodified, in the version on the package index."""
-    python = _find_python()
     bundle = tmp_path / "model.zip"
     bundle.write_bytes(make_bundle(**{"bot.py": "print()"}))
     result = subprocess.run(
-        [python, "-c", _SCRIPT, platform.server.url, str(bundle)],
+        [str(blankly_python), "-c", _SCRIPT, platform.server.url, str(bundle)],
         input=platform.refresh_token,
         capture_output=True,
         text=True,

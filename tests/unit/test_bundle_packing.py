@@ -23,8 +23,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy_action.bundle import Bundle, Selection, select_files, write_bundle
+from deploy_action.bundle import Bundle, write_bundle
 from deploy_action.errors import InvalidInputError, RefusedError
+from deploy_action.selection import Selection, select_files
 from deploy_action.zip_writer import Zip64Limits
 
 MIB = 1 << 20
@@ -322,7 +323,8 @@ def test_an_interrupt_from_the_keyboard_ends_it_soon(tmp_path: Path) -> None:
     with (root / "huge").open("wb") as stream:
         stream.truncate(200_000 * MIB)
     code = (
-        "import pathlib, sys; from deploy_action.bundle import *; "
+        "import pathlib, sys; from deploy_action.bundle import write_bundle; "
+        "from deploy_action.selection import select_files; "
         "write_bundle(select_files(pathlib.Path(sys.argv[1]), []), pathlib.Path(sys.argv[2]), "
         "on_progress=lambda *_: print('.', flush=True))"
     )
@@ -421,7 +423,8 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
         os.link(root / "a.csv", root / f"b{number}.csv")
         os.link(root / "noise", root / f"noise{number}")
     code = (
-        "import pathlib, re, sys; from deploy_action.bundle import *; "
+        "import pathlib, re, sys; from deploy_action.bundle import write_bundle; "
+        "from deploy_action.selection import select_files; "
         "pathlib.Path('/proc/self/clear_refs').write_text('5'); "  # the peak starts anew, proc(5)
         "peak = lambda: int(re.search('VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); "
         "before = peak(); selection = select_files(pathlib.Path(sys.argv[1]), []); "

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy_action.bundle import Entry, Selection, select_files
 from deploy_action.errors import Problem, Severity
 from deploy_action.ignore_rules import compile_rules
+from deploy_action.selection import Entry, Selection, select_files
 
 
 def write_tree(root: Path, *names: str) -> Path:
@@ -545,7 +545,7 @@ def test_unreadable_files_and_directories_are_problems(tmp_path: Path) -> None:
 def run_without_rights(code: str, model: Path) -> str:
     """Run code as an ordinary user: root may read everything."""
     setup = (
-        "import os, pathlib, sys; from deploy_action.bundle import select_files; "
+        "import os, pathlib, sys; from deploy_action.selection import select_files; "
         "model = pathlib.Path(sys.argv[1]); "
         "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
     )

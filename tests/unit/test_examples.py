@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.bundle import select_files
 from deploy_action.manifest import load_manifest
 from deploy_action.model_files import check_model_files
+from deploy_action.selection import select_files
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "examples" / "models"
 NAMES = sorted(path.parent.name for path in MODELS.glob("*/blankly.json"))
-BLANKLY_PYTHON = ROOT / ".venv-blankly" / "bin" / "python"
 
 # Loaded by Python itself before the model: notes every connection, name look-up and browser.
 WATCHER = """
@@ -70,6 +69,7 @@ print(json.dumps({"trades": result["trades"], "metrics": result["metrics"]}, def
 class Sandbox:
     """A copy of a model, and the environment to run it in with what it did outside noted."""
 
+    python: Path
     model: Path
     record: Path
     python_path: Path
@@ -85,7 +85,7 @@ class Sandbox:
             **environ,
         }
         done = subprocess.run(
-            [str(BLANKLY_PYTHON), *arguments],
+            [str(self.python), *arguments],
             cwd=self.model,
             env=environment,
             capture_output=True,
@@ -109,10 +109,8 @@ class Sandbox:
 
 
 @pytest.fixture(params=NAMES)
-def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
+def sandbox(request: pytest.FixtureRequest, blankly_python: Path, tmp_path: Path) -> Sandbox:
     """Copy each example in turn to a directory of its own."""
-    if not BLANKLY_PYTHON.exists():
-        pytest.skip("the real blankly package is missing: run `make setup-blankly`")
     python_path = tmp_path / "python-path"
     python_path.mkdir()
     record = tmp_path / "record"
@@ -121,7 +119,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
     shutil.copytree(
         MODELS / request.param, model, ignore=shutil.ignore_patterns("__pycache__", "price_caches")
     )
-    return Sandbox(model, record, python_path)
+    return Sandbox(blankly_python, model, record, python_path)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -18,10 +18,10 @@ from deploy_action.manifest import (
     MANIFEST_NAME,
     Manifest,
     check_backtest_args,
-    is_placeholder,
     load_manifest,
     schema_text,
 )
+from deploy_action.text import is_placeholder
 
 WRITTEN = (
     "{\n"
