@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -223,6 +223,11 @@ def test_an_upload_cut_off_in_the_middle_leaves_nothing(
         else:
             head = _head(platform, "/model/deploy", "Transfer-Encoding: chunked")
             connection.sendall(head + f"{len(body):x}\r\n".encode() + sent)
+        # Until the server hangs up: before that it may not even have begun with the upload.
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while connection.recv(65_536):
+                pass
     _wait_until_idle(platform)
     assert platform.versions(model_id) == []
     assert platform.left_behind() == []
