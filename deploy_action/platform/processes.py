@@ -1,0 +1,263 @@
+"""A child process in a group of its own: its output streamed, the whole of it stoppable."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_POLL_SECONDS = 0.1
+# From the polite signal to the one that cannot be caught.
+_GRACE_SECONDS = 1.0
+_BLOCK_BYTES = 1 << 16
+# What comes without a line's end is passed on in pieces of this length: for people, and for us.
+_LONGEST_LINE = 1 << 13
+_LONGEST_MESSAGE = 1 << 20
+_LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
+
+
+class StoppedError(Exception):
+    """The run was told to stop, and every process of it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended: its exit code, or minus the number of the signal that ended it."""
+
+    code: int
+
+
+class SideChannel:
+    """A pipe beside the standard streams: what the child writes to `writer` arrives as lines."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        """Open the pipe; it has to be closed, as a context manager does."""
+        self.on_line = on_line
+        self.reader, self.writer = os.pipe()
+
+    def close_writer(self) -> None:
+        """Leave the writing end to the child alone."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def __enter__(self) -> Self:
+        """Return the channel."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close both ends."""
+        self.close_writer()
+        os.close(self.reader)
+
+
+def run_process(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    on_line: Callable[[str], None],
+    stop: threading.Event,
+    side: SideChannel | None = None,
+    memory_bytes: int | None = None,
+) -> Ended:
+    """Run a command to its end and return how it ended.
+
+    Its output and errors go to `on_line` as they come, line by line and as text. `memory_bytes`
+    limits the data of each of its processes, where the system can (Linux). When it has ended,
+    however that came, what it left behind in its process group is killed.
+
+    Raises:
+        StoppedError: `stop` was set; the group is dead.
+        OSError: the command cannot be started.
+    """
+    process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
+        command,
+        cwd=cwd,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=(side.writer,) if side else (),
+    )
+    try:
+        if memory_bytes is not None:
+            _limit_memory(process.pid, memory_bytes)
+        _read(process, on_line, stop, side)
+    finally:
+        _kill_group(process)
+    return Ended(process.returncode)
+
+
+def _read(
+    process: subprocess.Popen[bytes],
+    on_line: Callable[[str], None],
+    stop: threading.Event,
+    side: SideChannel | None,
+) -> None:
+    """Pass the output on until all of it is there, or nobody is left who will write."""
+    assert process.stdout is not None  # noqa: S101  # it was asked for
+    with process.stdout, selectors.DefaultSelector() as selector:
+        _watch(selector, process.stdout.fileno(), _Lines(on_line, _LONGEST_LINE))
+        if side is not None:
+            side.close_writer()
+            _watch(selector, side.reader, _Lines(side.on_line, _LONGEST_MESSAGE))
+        while selector.get_map():
+            ready = selector.select(_POLL_SECONDS)
+            if stop.is_set():
+                _end_politely(process)
+                raise StoppedError
+            for key, _ in ready:
+                if not key.data.feed_from(key.fd):
+                    selector.unregister(key.fd)
+            # A process of the group that outlives the first one may hold the pipes open.
+            if not ready and _has_ended(process):
+                break
+        for key in list(selector.get_map().values()):
+            key.data.finish()
+    # It may have closed its output, and go on without.
+    while not _has_ended(process):
+        if stop.wait(_POLL_SECONDS / 10):
+            _end_politely(process)
+            raise StoppedError
+
+
+def _watch(selector: selectors.BaseSelector, descriptor: int, lines: _Lines) -> None:
+    os.set_blocking(descriptor, False)
+    selector.register(descriptor, selectors.EVENT_READ, lines)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether the process has ended, and leave it a zombie.
+
+    As long as it is one its number, which is its group's too, belongs to nobody else.
+    """
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, process.pid, options) is not None
+
+
+class _Lines:
+    """Bytes in, lines of text out; a carriage return ends a line too, as progress bars use it."""
+
+    def __init__(self, on_line: Callable[[str], None], longest: int) -> None:
+        self._on_line = on_line
+        self._longest = longest
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed_from(self, descriptor: int) -> bool:
+        """Read what there is; tell whether there may be more."""
+        try:
+            data = os.read(descriptor, _BLOCK_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            self.finish()
+            return False
+        *lines, rest = _LINE_END.split(self._rest + self._decoder.decode(data))
+        for line in lines:
+            self._on_line(line)
+        while len(rest) > self._longest:
+            self._on_line(rest[: self._longest])
+            rest = rest[self._longest :]
+        self._rest = rest
+        return True
+
+    def finish(self) -> None:
+        """Pass on a last line without an end."""
+        rest = self._rest + self._decoder.decode(b"", final=True)
+        self._rest = ""
+        if rest:
+            self._on_line(rest.rstrip("\r"))
+
+
+def _limit_memory(pid: int, memory_bytes: int) -> None:
+    """Limit what the process, and those it starts, may allocate.
+
+    Data, not address space: libraries reserve much more of that than they use. From outside,
+    because code between fork and exec is not safe in a process with threads.
+    """
+    import resource
+
+    if hasattr(resource, "prlimit"):
+        # It may be over already, or forbid us.
+        with suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def _end_politely(process: subprocess.Popen[bytes]) -> None:
+    _signal_group(process, signal.SIGTERM)
+    end = time.monotonic() + _GRACE_SECONDS
+    while not _has_ended(process) and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS / 10)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # PermissionError: on macOS, where only the zombie is left.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+@dataclass(slots=True)
+class BoundedLog:
+    """Passes lines on until there are too many, then only counts; the last ones are kept.
+
+    A model may print for every bar: the log would be unreadable, and the runner's disk full.
+    """
+
+    on_line: Callable[[str], None]
+    most_lines: int = 5_000
+    most_characters: int = 1_000_000
+    tail_lines: int = 50
+    _lines: int = field(default=0, init=False)
+    _characters: int = field(default=0, init=False)
+    _left_out: int = field(default=0, init=False)
+    _tail: deque[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with nothing kept."""
+        self._tail = deque(maxlen=self.tail_lines)
+
+    def add(self, line: str) -> None:
+        """Pass a line on, or keep it for the end."""
+        self._lines += 1
+        self._characters += len(line)
+        if self._lines <= self.most_lines and self._characters <= self.most_characters:
+            self.on_line(line)
+            return
+        if not self._tail:
+            self.on_line("(more output is left out from here on, but for its end)")
+        self._tail.append(line)
+        self._left_out += 1
+
+    def end(self) -> None:
+        """Say how much was left out, and pass on the last lines."""
+        missing = self._left_out - len(self._tail)
+        if missing > 0:
+            self.on_line(f"({missing:,} lines are left out here)")
+        for line in self._tail:
+            self.on_line(line)
+        self._tail.clear()
