@@ -1,47 +1,42 @@
 """What pip would make of a requirements file, without installing anything.
 
-It follows pip's own reader (`pip/_internal/req/req_file.py`): encodings by their byte-order mark,
-continuation lines, comments, options, and nested files. Lines are never shown: a URL may hold a
-password.
+It reads the file and those it includes, each line as pip would. Lines are never shown: a URL may
+hold a password.
 """
 
 from __future__ import annotations
 
-import codecs
 import posixpath
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.located_json import Redact
-from deploy_action.manifest import MAX_FILE_BYTES, path_fault
+from deploy_action.manifest import path_fault
+from deploy_action.requirements_text import (
+    EDITABLE,
+    INCLUDING,
+    UnreadableTextError,
+    first_word,
+    has_variable,
+    is_url,
+    logical_lines,
+    looks_like_path,
+    option_of,
+    read_text,
+    without_options,
+)
 from deploy_action.selection import Selection
 
 _PACKAGE = "blankly"
 _MAX_PROBLEMS = 5
 _LONGEST_REQUIREMENT = 1000
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_DECLARED_ENCODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
-_COMMENT = re.compile(r"(?:^|\s+)#.*$")
-_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
-_OPTION = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
-_URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
-_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
 _COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
 # What setuptools took for a version, and pip took before 24.1: `name>=1.*`, `name==1.0-final-2`.
 _LEGACY = re.compile(
     rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$",
 )
-_NESTED = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
-_EDITABLE = frozenset({"-e", "--editable"})
 _OTHER_OPTIONS = frozenset(
     {
         "-f",
@@ -113,7 +108,7 @@ class _Reader:
 
     def _read(self, name: str) -> None:
         before = len(self.problems)
-        for number, line in _logical_lines(self._text(name)):
+        for number, line in logical_lines(self._text(name)):
             self._read_line(name, number, line)
             if len(self.problems) - before >= _MAX_PROBLEMS:
                 message = f"There may be more lines in {name} that pip cannot read."
@@ -135,33 +130,9 @@ class _Reader:
     def _text(self, name: str) -> str:
         """Decode a file as pip does; "" when that fails, which is reported."""
         try:
-            with (self.model_dir / name).open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            self._report(name, 1, f"{name} cannot be read: {error.strerror}.", "Make it readable.")
-            return ""
-        if len(data) > MAX_FILE_BYTES:
-            self._report(name, 1, f"{name} is larger than 1 MiB.", "Name the file that pip reads.")
-            return ""
-        return self._decode(name, data)
-
-    def _decode(self, name: str, data: bytes) -> str:
-        mark, encoding = _encoding(data)
-        try:
-            text = data[len(mark) :].decode(encoding)
-        except LookupError:
-            message = f"{name} declares an encoding that Python does not know."
-            self._report(name, 1, message, "Save it as UTF-8, without a declaration.")
-            return ""
-        except UnicodeError as error:
-            line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
-            self._report(
-                name, line, f"{name} is not valid {encoding.upper()}.", "Save it as UTF-8."
-            )
-            return ""
-        if "\0" in text:
-            message = f"{name} is not plain text: it may be UTF-16 without a byte-order mark."
-            self._report(name, 1, message, "Save it as UTF-8.")
+            text, _ = read_text(self.model_dir / name, name)
+        except UnreadableTextError as error:
+            self.problems.append(error.problem)
             return ""
         return text
 
@@ -170,20 +141,19 @@ class _Reader:
             self._read_option(name, number, line)
             return
         self.installs_anything = True
-        requirement = _without_options(line)
-        if _VARIABLE.search(requirement) or _URL.match(requirement):
+        requirement = without_options(line)
+        if has_variable(requirement) or is_url(requirement):
             self.may_install_blankly = True
-        elif _looks_like_path(requirement):
+        elif looks_like_path(requirement):
             self._read_path(name, number, requirement)
         else:
             self._read_requirement(name, number, requirement)
 
     def _read_option(self, name: str, number: int, line: str) -> None:
-        match = _OPTION.match(line)
-        option, value = match.groups() if match else ("", "")
-        if option in _NESTED:
+        option, value = option_of(line)
+        if option in INCLUDING:
             self._follow(name, number, option, value)
-        elif option in _EDITABLE:
+        elif option in EDITABLE:
             self.installs_anything = self.may_install_blankly = True
         elif option.startswith("--") and option not in _OTHER_OPTIONS:
             shown = self.redact(option)[:40]
@@ -195,9 +165,8 @@ class _Reader:
 
     def _follow(self, name: str, number: int, option: str, value: str) -> None:
         """Read an included file; constraints only have to exist, for they install nothing."""
-        words = value.split()
-        written = words[0].strip("\"'") if words else ""
-        if _VARIABLE.search(written) or _URL.match(written):
+        written = first_word(value)
+        if has_variable(written) or is_url(written):
             self.installs_anything = self.may_install_blankly = True
             return
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
@@ -206,7 +175,7 @@ class _Reader:
             hint = f"Correct the path after {option}, which is relative to this file."
             shown = self.redact(written)[:60] or "this"
             self._report(name, number, f"pip cannot read {shown}: it {fault}.", hint)
-        elif _NESTED[option]:
+        elif INCLUDING[option]:
             self._include(target)
 
     def _fault_of(self, written: str, target: str) -> str | None:
@@ -248,53 +217,12 @@ class _Reader:
         self._report(name, number, message, _hint_for(requirement))
 
 
-def _encoding(data: bytes) -> tuple[bytes, str]:
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if data.startswith(mark):
-            return mark, encoding
-    for line in data.split(b"\n", 2)[:2]:
-        declared = _DECLARED_ENCODING.search(line) if line.startswith(b"#") else None
-        if declared:
-            return b"", declared.group(1).decode("ascii", "replace")
-    return b"", "utf-8"
-
-
 def _exists(path: Path) -> bool:
     try:
         path.stat()
     except (OSError, ValueError):  # a line that is no path may be too long for one
         return False
     return True
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give each line that says something, with the number of the first of those it joins."""
-    parts: list[str] = []
-    first = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        first = first if parts else number
-        is_comment = _COMMENT.match(line) is not None
-        parts.append(f" {line}" if is_comment else line.rstrip("\\"))
-        if line.endswith("\\") and not is_comment:
-            continue
-        joined = _COMMENT.sub("", "".join(parts)).strip()
-        parts = []
-        if joined:
-            yield first, joined
-    if joined := "".join(parts).strip():
-        yield first, joined
-
-
-def _without_options(line: str) -> str:
-    """Cut what follows a requirement, such as `--hash=…`."""
-    return re.split(r"\s-", line, maxsplit=1)[0].strip()
-
-
-def _looks_like_path(requirement: str) -> bool:
-    before_url = requirement.split("@", 1)[0]
-    if " @" in requirement or not re.search(r"[/.]", before_url) or re.search(r"\s", requirement):
-        return False
-    return "/" in before_url or before_url.startswith(".") or bool(_ARCHIVE.search(before_url))
 
 
 def _hint_for(requirement: str) -> str:
