@@ -5,16 +5,19 @@ It is what outputs and summary are made of, on success and on failure alike.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
 
 if TYPE_CHECKING:
+    from deploy_action.backtest_result import BacktestResult, BacktestRun
     from deploy_action.bundle import Bundle
     from deploy_action.located_json import JsonValue
 
@@ -55,6 +58,9 @@ class RunRecord:
     commit: str = ""
     commit_url: str | None = None
     bundle: Bundle | None = None
+    backtest: BacktestResult | None = None
+    backtest_run: BacktestRun | None = None
+    report_path: str = ""
     created: list[str] = field(default_factory=list)
     would_do: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -86,8 +92,10 @@ class RunRecord:
         not found any more.
         """
         shown = copy(self)
+        # Ten thousand trades name the same few symbols, sides and keys.
+        redact_once = cache(redact)
         for one in fields(self):
-            setattr(shown, one.name, _redacted(getattr(self, one.name), redact))
+            setattr(shown, one.name, _redacted(getattr(self, one.name), redact_once))
         return shown
 
     def outputs(self) -> dict[str, str]:
@@ -100,12 +108,19 @@ class RunRecord:
             "backtest-id": self.backtest_id,
             "url": self.url,
             "description": self.description,
+            "report": self.report_path,
         }
         if self.bundle is not None:
             known |= {
                 "bundle-sha256": self.bundle.sha256,
                 "bundle-bytes": str(self.bundle.size),
                 "bundle-files": str(self.bundle.file_count),
+            }
+        if self.backtest is not None:
+            metrics = self.backtest.contract_metrics()
+            known |= {
+                "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
+                "trades-sha256": self.backtest.trades_sha256(),
             }
         return {name: value for name, value in known.items() if value}
 
