@@ -1,0 +1,169 @@
+"""Where the `blankly` package is watched. Nothing here changes what a backtest computes.
+
+Read from blankly 1.18.25b0: `frameworks/strategy/strategy.py` prints exceptions of callbacks and
+carries on; `exchanges/interfaces/paper_trade/backtest_controller.py` prints any other exception
+of a model and reports what there is by then as if it were the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import traceback
+import warnings
+import webbrowser
+from typing import Any
+
+from .faults import without_own_frames
+from .recorder import Recorder, Run
+
+_MOST_PRINTED = 20
+# Neither has a part in what is computed: the plots in a browser, and the progress bar.
+_FORCED = {"GUI_output": False, "show_progress_during_backtest": False}
+
+
+class UnknownPackageError(Exception):
+    """The package is not as we know it: a version from before platforms, or from the future."""
+
+
+def watch_package(recorder: Recorder) -> None:
+    """Let the recorder know what the package does.
+
+    Raises:
+        UnknownPackageError: it has not what is to be watched.
+    """
+    try:
+        strategies: Any = importlib.import_module("blankly.frameworks.strategy.strategy")
+        controllers: Any = importlib.import_module(
+            "blankly.exchanges.interfaces.paper_trade.backtest_controller"
+        )
+        strategy, structure = strategies.Strategy, strategies.StrategyStructure
+        controller = controllers.BackTestController
+        _watch_backtests(strategy, recorder)
+        _watch_runs(controller, structure, recorder)
+        _watch_callbacks(structure, recorder)
+    except (ImportError, AttributeError) as error:
+        raise UnknownPackageError(str(error)) from error
+    strategies.warnings = _StrategyWarnings(recorder)
+    _watch_swallowed(recorder)
+
+
+def open_nothing() -> None:
+    """Let no page open: nobody sees it, and a library may wait for its browser for ever.
+
+    `webbrowser.get` fails as it does on a machine without a browser, which is how plotly finds
+    out that it has nowhere to show a figure; a controller it would serve the page to, and wait.
+    """
+
+    def open_page(url: object, *_: object, **__: object) -> bool:
+        print(f"Not opened, there is no browser here: {url}")  # noqa: T201  # to the log
+        return False
+
+    def get(*_: object, **__: object) -> Any:
+        raise webbrowser.Error("there is no browser here")
+
+    patched: Any = webbrowser
+    patched.open = patched.open_new = patched.open_new_tab = open_page
+    patched.get = get
+
+
+def _watch_backtests(strategy: Any, recorder: Recorder) -> None:
+    original = strategy.backtest
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def backtest(self: Any, *positional: Any, **named: Any) -> Any:
+        if not recorder.is_our_process:
+            return original(self, *positional, **named)
+        bound = signature.bind(self, *positional, **named).arguments
+        passed = {name: value for name, value in bound.items() if value is not None}
+        del passed["self"]
+        passed.update(passed.pop("kwargs", {}))
+        return recorder.carry_out(self, original, passed)
+
+    strategy.backtest = backtest
+
+
+def _watch_runs(controller: Any, structure: Any, recorder: Recorder) -> None:
+    original, original_sleep = controller.run, controller.sleep
+
+    @functools.wraps(original)
+    def run(self: Any, *positional: Any, **named: Any) -> Any:
+        named.update(_FORCED)
+        if not recorder.is_our_process:
+            return original(self, *positional, **named)
+        started = Run(self.model, is_strategy=isinstance(self.model, structure))
+        return recorder.control(started, lambda: original(self, *positional, **named))
+
+    @functools.wraps(original_sleep)
+    def sleep(self: Any, seconds: Any) -> Any:
+        # The package's own progress comes every 300 steps only, and divides by the period.
+        recorder.report_progress(self)
+        return original_sleep(self, seconds)
+
+    controller.run, controller.sleep = run, sleep
+
+
+def _watch_callbacks(structure: Any, recorder: Recorder) -> None:
+    original = structure.rest_event
+
+    @functools.wraps(original)
+    def rest_event(self: Any, **event: Any) -> Any:
+        run = recorder.run
+        if run is not None:
+            run.calls += 1
+        return original(self, **event)
+
+    structure.rest_event = rest_event
+
+
+class _StrategyWarnings:
+    """Stands for the module `warnings` where the package's strategies look for it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def warn(self, message: Any, *positional: Any, **named: Any) -> None:
+        text = str(message)
+        if text.startswith("Aborted attempt to start a live strategy"):
+            return  # what start() is meant to do in a backtest
+        if text.startswith("No bar found") and self._recorder.run is not None:
+            self._recorder.run.calls -= 1  # the callback is not called
+        named.setdefault("stacklevel", 2)
+        warnings.warn(message, *positional, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(warnings, name)
+
+
+def _watch_swallowed(recorder: Recorder) -> None:
+    """See the exceptions that the package prints, and print no more than anyone reads."""
+    original = traceback.print_exc
+    printed = 0
+
+    @functools.wraps(original)
+    def print_exc(*positional: Any, **named: Any) -> None:
+        nonlocal printed
+        caller = sys._getframe(1)  # noqa: SLF001  # the documented way to the caller
+        module = caller.f_globals.get("__name__", "")
+        error = sys.exc_info()[1]
+        run = recorder.run
+        if error is None or run is None or module.partition(".")[0] != "blankly":
+            original(*positional, **named)
+            return
+        without_own_frames(error)
+        if caller.f_code.co_name == "run":
+            run.broke_off = recorder.files.fault(error)
+        elif caller.f_code.co_name == "rest_event":
+            run.add_fault(error, recorder.files)
+            printed += 1
+            if printed > _MOST_PRINTED:
+                if printed == _MOST_PRINTED + 1:
+                    rest = "More exceptions of callbacks are counted, but not printed."
+                    print(rest, file=sys.stderr)  # noqa: T201  # to the log
+                return
+        original(*positional, **named)
+
+    traceback.print_exc = print_exc

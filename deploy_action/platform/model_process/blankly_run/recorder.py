@@ -1,0 +1,248 @@
+"""What happened in the model's process: backtests, and the exceptions that the package swallows."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from typing import Any, Callable, Mapping
+
+from .events import Events
+from .faults import Fault, ModelFiles, Problem, make_problem
+from .strict_json import describe, write_json
+
+_MOST_WARNINGS = 10
+_MOST_PLACES = 1_000
+_LONGEST_ARGUMENT = 80
+_PROGRESS_SECONDS = 0.1
+
+
+class Run:
+    """One call of the package's `BackTestController.run`."""
+
+    def __init__(self, model: Any, *, is_strategy: bool) -> None:
+        """Begin with nothing that went wrong."""
+        self.model = model
+        self.is_strategy = is_strategy
+        self.calls = 0  # of the strategy's callbacks
+        self.raised = 0
+        self.broke_off: Fault | None = None
+        self.result_file: str | None = None
+        self.write_error: str | None = None
+        self._faults: dict[tuple[type, str | None, int | None], tuple[Fault, list[int]]] = {}
+
+    def add_fault(self, error: BaseException, files: ModelFiles) -> None:
+        """Count an exception of a callback; the first of its kind and place is described."""
+        self.raised += 1
+        key = (type(error), *files.place(error))
+        if key not in self._faults:
+            if len(self._faults) >= _MOST_PLACES:
+                return
+            self._faults[key] = (files.fault(error), [0])
+        self._faults[key][1][0] += 1
+
+    @property
+    def never_succeeded(self) -> bool:
+        """Whether every single call of a callback raised."""
+        return 0 < self.calls <= self.raised
+
+    def fault_problems(self, severity: str) -> list[Problem]:
+        """Return the exceptions of callbacks by kind and place, the most frequent first."""
+        counted = sorted(self._faults.values(), key=lambda entry: -entry[1][0])
+        return [
+            make_problem(
+                severity,
+                f"{fault.words}: raised by {count:,} of {self.calls:,} calls of the strategy's "
+                "callbacks. blankly prints such an exception and carries on.",
+                fault.hint,
+                fault.path,
+                fault.line,
+            )
+            for fault, (count,) in counted[:_MOST_WARNINGS]
+        ]
+
+
+class Attempt:
+    """The one backtest of a strategy, whoever asked for it."""
+
+    def __init__(self) -> None:
+        """Begin in this thread."""
+        self.thread = threading.get_ident()
+        self.is_over = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.run: Run | None = None
+
+
+class Recorder:
+    """Keeps what a backtest's end is judged by; everything counts in this process alone."""
+
+    def __init__(
+        self,
+        *,
+        events: Events,
+        files: ModelFiles,
+        reporter: Any,
+        arguments: Mapping[str, Any],
+        result_path: str,
+    ) -> None:
+        """Take the platform's arguments and the path at which the result is to be at the end."""
+        self.files = files
+        self.reporter = reporter
+        self.arguments = dict(arguments)
+        self.problems: list[Problem] = []
+        self.attempts: weakref.WeakKeyDictionary[Any, Attempt] = weakref.WeakKeyDictionary()
+        self.model_runs: list[Run] = []  # of models that are no strategies
+        self._process = os.getpid()
+        self._events = events
+        self._result_path = result_path
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._next_progress = 0.0
+
+    @property
+    def is_our_process(self) -> bool:
+        """Whether this is the process that was started, and not one that the model forked."""
+        return os.getpid() == self._process
+
+    @property
+    def run(self) -> Run | None:
+        """Return the run that this thread is in."""
+        return getattr(self._local, "run", None)
+
+    def warn(self, message: str, hint: str = "", severity: str = "warning") -> None:
+        """Add a problem that does not fail the backtest, with the model's line that led here."""
+        path, line = self.files.caller(sys._getframe(1))  # noqa: SLF001  # the documented way in
+        self.problems.append(make_problem(severity, message, hint, path, line))
+
+    def carry_out(
+        self,
+        strategy: Any,
+        backtest: Callable[..., Any],
+        passed: Mapping[str, Any],
+    ) -> Any:
+        """Backtest a strategy with the platform's arguments, or return what came of it before.
+
+        `passed` are the arguments of the caller. Where `blankly.json` gives no arguments at all,
+        nothing contradicts them, and they are used.
+        """
+        with self._lock:
+            attempt = self.attempts.get(strategy)
+            is_first = attempt is None
+            if attempt is None:
+                attempt = self.attempts[strategy] = Attempt()
+        if not is_first:
+            return self._again(attempt)
+        self._compare(passed)
+        try:
+            attempt.result = backtest(strategy, **(self.arguments or passed))
+        except BaseException as error:
+            attempt.error = error
+            raise
+        finally:
+            attempt.run = getattr(self._local, "last_run", None)
+            attempt.is_over.set()
+        return attempt.result
+
+    def control(self, run: Run, controller_run: Callable[[], Any]) -> Any:
+        """Do what the package's controller does, as a run."""
+        outer, self._local.run, self._local.last_run = self.run, run, run
+        if not run.is_strategy:
+            self.model_runs.append(run)
+        try:
+            return controller_run()
+        finally:
+            self._local.run = outer
+            run.model = None  # it may hold a lot of prices
+
+    def note_result(self, result: Any) -> None:
+        """Write a result that may be the one to report, before the script can change it."""
+        run = self.run
+        if run is None or not self.is_our_process or not self._may_be_reported(run):
+            return
+        if run.broke_off is not None:
+            return  # it is partial
+        path = f"{self._result_path}.{'strategy' if run.is_strategy else 'model'}"
+        try:
+            if not isinstance(result, dict):
+                raise TypeError(f"blankly reported a {type(result).__name__}")  # noqa: TRY301  # told below, as what else can go wrong here
+            write_json(path, result)
+        except Exception as error:  # noqa: BLE001  # the model's values; the script carries on
+            run.write_error = f"{type(error).__name__}: {describe(error)}"
+        else:
+            run.result_file = path
+
+    def report_progress(self, controller: Any) -> None:
+        """Tell how much of the period is done, a few times a second."""
+        now = time.monotonic()
+        if now < self._next_progress:
+            return
+        self._next_progress = now + _PROGRESS_SECONDS
+        run = self.run
+        if run is None or not self._may_be_reported(run):
+            return
+        try:
+            period = float(controller.user_stop - controller.user_start)
+            share = float(controller.time - controller.user_start) / period
+        except (TypeError, ValueError, ZeroDivisionError):
+            return  # a model that is no strategy may have no period
+        if 0 <= share <= 1:
+            self._events.send("progress", share=round(share, 4))
+
+    def keep(self, run: Run) -> None:
+        """Put the result of a run where the parent expects it, and throw away any other."""
+        if run.result_file is not None:
+            os.replace(run.result_file, self._result_path)
+
+    def _may_be_reported(self, run: Run) -> bool:
+        """Whether a run is of the first strategy, or the first of a model that is none."""
+        if run.is_strategy:
+            return run.model is getattr(self.reporter.strategy, "model", None)
+        return self.model_runs[0] is run
+
+    def _again(self, attempt: Attempt) -> Any:
+        """Return what the strategy's backtest came to, once it has: nothing runs twice."""
+        if attempt.thread == threading.get_ident() and not attempt.is_over.is_set():
+            raise RuntimeError("a strategy cannot be backtested within its own backtest")
+        self.warn(
+            "The strategy was already backtested: this call got the first one's result again.",
+            "On a platform a strategy is backtested once. Several strategies, or `to` with a "
+            "longer period, show more.",
+        )
+        attempt.is_over.wait()
+        if attempt.error is not None:
+            raise attempt.error
+        return attempt.result
+
+    def _compare(self, passed: Mapping[str, Any]) -> None:
+        """Say so when the script wanted other arguments than it gets."""
+        if not passed or not self.arguments or _are_same(passed, self.arguments):
+            return
+        self.warn(
+            f"The script calls backtest({_listed(passed)}); it was run with the arguments of the "
+            f"platform instead: {_listed(self.arguments)}.",
+            "Change backtest_args in blankly.json, or the input `backtest-args`.",
+            severity="notice",
+        )
+
+
+def _are_same(passed: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    try:
+        return bool(dict(passed) == dict(wanted))
+    except Exception:  # noqa: BLE001  # arrays, for one, refuse to be compared like this
+        return False
+
+
+def _listed(arguments: Mapping[str, Any]) -> str:
+    shown = []
+    for name, value in arguments.items():
+        try:
+            text = repr(value)
+        except Exception:  # noqa: BLE001  # the model's own __repr__ may do anything
+            text = type(value).__name__
+        if len(text) > _LONGEST_ARGUMENT:
+            text = text[: _LONGEST_ARGUMENT - 1] + "…"
+        shown.append(f"{name}={text}")
+    return describe(", ".join(shown))

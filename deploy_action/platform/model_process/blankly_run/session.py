@@ -1,0 +1,373 @@
+"""One backtest from start to end: the package, the script, the first strategy, the last event."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib
+import json
+import os
+import sys
+import time
+import types
+from contextlib import suppress
+from typing import Any, Mapping, NoReturn, Sequence
+
+from .events import Events
+from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
+from .recorder import Attempt, Recorder, Run
+from .strict_json import describe, make_strict
+
+_DEATH_SIGNAL_OF_PARENT = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+_SIGKILL = 9
+_PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
+_LIVE_HINT = (
+    "Make a blankly.Strategy when the script runs, not only on request: under `if __name__ == "
+    '"__main__":` is fine. A blankly.Model has to call its backtest() itself.'
+)
+
+
+class FailedError(Exception):
+    """The backtest has no result, for these reasons."""
+
+    def __init__(self, *problems: Problem) -> None:
+        """Keep the problems."""
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Do everything and end the process, whatever threads the model left running."""
+    options = _parse(argv)
+    events = Events(options.events_fd)
+    _die_with_parent()
+    session = Session(options, events, environ)
+    try:
+        name, fields = "finished", session.finish()
+    except FailedError as failed:
+        name, fields = "failed", {"problems": [*failed.problems, *session.problems]}
+    except BaseException as error:  # noqa: BLE001  # a bug of ours: there has to be a last event
+        _print_traceback(error)
+        message = f"The backtest cannot be judged: {in_words(error)}."
+        name, fields = "failed", {"problems": [make_problem("error", message)]}
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the model may have closed or replaced it
+            stream.flush()
+    events.send_last(name, **make_strict(fields))
+    os._exit(0)
+
+
+class Session:
+    """A backtest, once its process has started."""
+
+    def __init__(self, options: Any, events: Events, environ: Mapping[str, str]) -> None:
+        """Take the command line and the platform's variables."""
+        self.script: str = options.script
+        self.name = os.path.relpath(options.script, options.root).replace(os.sep, "/")
+        self.problems: list[Problem] = []
+        self._events = events
+        self._environ = environ
+        self._result_path: str = options.result
+        self._files = ModelFiles(options.root)
+
+    def finish(self) -> dict[str, Any]:
+        """Run everything and return what the event `finished` says.
+
+        Raises:
+            FailedError: there is no result.
+        """
+        self._set_the_stage()
+        recorder = self._load_package()
+        self.problems = recorder.problems
+        started = time.monotonic()
+        crash = self._run_script()
+        run = self._judge(recorder, crash)
+        seconds = time.monotonic() - started
+        recorder.keep(run)
+        strategy = recorder.reporter.strategy if run.is_strategy else None
+        return {
+            "problems": self.problems,
+            "seconds": round(seconds, 3),
+            "schedule": _schedule(strategy),
+            "exchanges": recorder.reporter.exchanges,
+            "symbols": recorder.reporter.symbols,
+            "callback_calls": run.calls,
+        }
+
+    def _set_the_stage(self) -> None:
+        """Let `sys` look as it does under `python SCRIPT`; our hooks come after everything."""
+        sys.argv = [self.script]
+        ours = {_PROCESS_DIRECTORY, _HOOKS}
+        kept = [entry for entry in sys.path if os.path.abspath(entry) not in ours]
+        sys.path[:] = [os.path.dirname(os.path.realpath(self.script)), *kept, _HOOKS]
+
+    def _load_package(self) -> Recorder:
+        """Import the package, see that it found our reporter, and watch it."""
+        try:
+            blankly: Any = importlib.import_module("blankly")
+        except BaseException as error:  # whatever it is, the model cannot run
+            _print_traceback(error)
+            fault = self._files.fault(error)
+            message = f"The blankly package cannot be imported: {fault.words}."
+            raise FailedError(
+                make_problem("error", message, fault.hint, fault.path, fault.line)
+            ) from error
+        reporter = self._our_reporter(blankly)
+        version = _version()
+        self._events.send(
+            "started", python=".".join(map(str, sys.version_info[:3])), blankly=version
+        )
+        recorder = Recorder(
+            events=self._events,
+            files=self._files,
+            reporter=reporter,
+            arguments=_read_arguments(self._environ.get("BACKTESTING_ARGS", "")),
+            result_path=self._result_path,
+        )
+        self._watch(recorder, version)
+        reporter.on_backtest_result = recorder.note_result
+        return recorder
+
+    def _our_reporter(self, blankly: Any) -> Any:
+        hooks: Any = sys.modules.get("blankly_external")
+        if hooks is not None and os.path.dirname(os.path.abspath(hooks.__file__)) == _HOOKS:
+            reporter = hooks.Reporter
+            if getattr(blankly, "is_deployed", False) and blankly.reporter is reporter:
+                return reporter
+        if hooks is None and hasattr(blankly, "is_deployed"):
+            raise FailedError(make_problem("error", "blankly did not load the platform's hooks."))
+        module = blankly if hooks is None else hooks
+        path = self._files.relative(getattr(module, "__file__", None) or "<unknown>")
+        raise FailedError(
+            make_problem(
+                "error",
+                f"{path or module.__name__} takes the place of a module of the platform.",
+                f"Rename it: a model's own file cannot be called {module.__name__}.",
+                path,
+            )
+        )
+
+    def _watch(self, recorder: Recorder, version: str) -> None:
+        # Here, because it imports what a model may have hidden behind a module of its own.
+        from .patches import UnknownPackageError, open_nothing, watch_package
+
+        open_nothing()
+        try:
+            watch_package(recorder)
+        except UnknownPackageError as error:
+            message = f"blankly {version} cannot be backtested here: {error}."
+            hint = "Require blankly 1.18, with which this is tested."
+            raise FailedError(make_problem("error", message, hint)) from error
+
+    def _run_script(self) -> BaseException | None:
+        """Run the script as `__main__`; return what ended it, None for its normal end."""
+        module = types.ModuleType("__main__")
+        module.__dict__.update(__file__=self.script, __builtins__=__builtins__, __cached__=None)
+        loader = importlib.import_module("importlib.machinery").SourceFileLoader
+        module.__loader__ = loader("__main__", self.script)
+        # Ours lives on in this name: its functions run.
+        self._own_main, sys.modules["__main__"] = sys.modules["__main__"], module
+        try:
+            with open(self.script, "rb") as file:
+                code = compile(file.read(), self.script, "exec", dont_inherit=True)
+            exec(code, module.__dict__)  # noqa: S102  # it is what we are for
+        except BaseException as error:  # noqa: BLE001  # SystemExit and Ctrl-C too end a script
+            if isinstance(error, SystemExit) and error.code in (None, 0):
+                return None
+            self._print_end(error)
+            return error
+        return None
+
+    def _print_end(self, error: BaseException) -> None:
+        """Print what Python prints when this ends a script."""
+        if not isinstance(error, SystemExit):
+            _print_traceback(error)
+        elif not isinstance(error.code, int):
+            with suppress(Exception):  # the model may have closed the stream
+                print(error.code, file=sys.stderr)  # noqa: T201  # to the log
+
+    def _judge(self, recorder: Recorder, crash: BaseException | None) -> Run:
+        """Return the run whose result counts.
+
+        Raises:
+            FailedError: none does.
+        """
+        strategy, screener = recorder.reporter.strategy, recorder.reporter.screener
+        is_strategy = hasattr(strategy, "schedulers")
+        if screener is not None and not is_strategy:
+            message = f"{self.name} makes a blankly.Screener, and screeners are not backtested."
+            raise FailedError(make_problem("error", message, "Backtest a blankly.Strategy."))
+        if crash is not None:
+            raise FailedError(*self._crash_problems(recorder, crash))
+        if not is_strategy:
+            return self._judge_model(recorder)
+        if strategy not in recorder.attempts:
+            self._backtest(recorder, strategy)
+        attempt = recorder.attempts.get(strategy)
+        if attempt is None:  # a strategy of the model's own that does not call the package's
+            message = f"The strategy of {self.name} did not begin a backtest of blankly's."
+            raise FailedError(make_problem("error", message))
+        attempt.is_over.wait()
+        run = self._judge_attempt(attempt)
+        self._look_around(recorder, strategy, run)
+        return run
+
+    def _backtest(self, recorder: Recorder, strategy: Any) -> None:
+        """Do what the platform does once the script has ended."""
+        try:
+            strategy.backtest(**recorder.arguments)
+        except BaseException as error:  # a callback may call sys.exit()
+            self._print_end(error)
+            attempt = recorder.attempts.get(strategy)
+            if attempt is None or attempt.error is None:
+                raise FailedError(self._error_problem(error)) from error
+
+    def _judge_attempt(self, attempt: Attempt) -> Run:
+        run = attempt.run
+        if run is not None and run.broke_off is not None:
+            raise FailedError(_broke_off(run))
+        if attempt.error is not None:
+            raise FailedError(self._error_problem(attempt.error))
+        if run is None:
+            raise FailedError(make_problem("error", "blankly ran no backtest."))
+        if run.never_succeeded:
+            message = f"Every one of the {run.calls:,} calls of the strategy's callbacks raised."
+            raise FailedError(make_problem("error", message), *run.fault_problems("error"))
+        return _with_result(run)
+
+    def _judge_model(self, recorder: Recorder) -> Run:
+        """Take the result of a `blankly.Model` that backtested itself."""
+        if not recorder.model_runs:
+            message = f"{self.name} ended without making a blankly.Strategy."
+            raise FailedError(make_problem("error", message, _LIVE_HINT, self.name))
+        run = recorder.model_runs[0]
+        if run.broke_off is not None:
+            raise FailedError(_broke_off(run))
+        run = _with_result(run)
+        self.problems.append(
+            make_problem(
+                "warning",
+                f"{self.name} backtests a blankly.Model, which is no strategy: the arguments of "
+                "the platform could not be applied to it.",
+                "Its own call says the period and the initial values.",
+            )
+        )
+        if len(recorder.model_runs) > 1:
+            count = len(recorder.model_runs)
+            message = f"{self.name} ran {count} backtests; only the first one is reported."
+            self.problems.append(make_problem("warning", message))
+        return run
+
+    def _look_around(self, recorder: Recorder, strategy: Any, run: Run) -> None:
+        """Warn of what the result does not show."""
+        self.problems.extend(run.fault_problems("warning"))
+        count = recorder.reporter.strategy_count
+        if count > 1:
+            message = f"{self.name} makes {count} strategies; only the first one is reported."
+            hint = "Deploy each of them as a model of its own to see its result."
+            self.problems.append(make_problem("warning", message, hint))
+        if run.calls == 0:
+            message = "No callback of the strategy was called in this period."
+            self.problems.append(make_problem("warning", message))
+        if getattr(strategy, "ticker_websockets", None) or getattr(
+            strategy, "orderbook_websockets", None
+        ):
+            message = "The strategy has tick or order book events, and blankly backtests none."
+            self.problems.append(make_problem("warning", message))
+
+    def _crash_problems(self, recorder: Recorder, crash: BaseException) -> list[Problem]:
+        """Say what ended the script, and first, if there was one, what broke its backtest off."""
+        attempt = recorder.attempts.get(recorder.reporter.strategy)
+        runs = [attempt.run] if attempt is not None else recorder.model_runs[:1]
+        problems = [_broke_off(run) for run in runs if run is not None and run.broke_off]
+        if problems and attempt is not None and attempt.error is crash:
+            return problems
+        return [*problems, self._error_problem(crash)]
+
+    def _error_problem(self, error: BaseException) -> Problem:
+        fault = self._files.fault(error)
+        message = fault.words
+        if isinstance(error, SystemExit):
+            code = describe(error.code)
+            message = f"{self.name} ended itself with sys.exit({code})."
+            if error.code in (None, 0):
+                message = f"{self.name} ended itself in the middle of its backtest (sys.exit)."
+        elif isinstance(error, KeyboardInterrupt):
+            message = f"{self.name} was interrupted (KeyboardInterrupt)."
+        return make_problem("error", message, fault.hint, fault.path, fault.line)
+
+
+def _broke_off(run: Run) -> Problem:
+    fault = run.broke_off
+    if fault is None:
+        raise AssertionError("the run did not break off")
+    message = f"{fault.words}: the backtest broke off here, and has no result."
+    return make_problem("error", message, fault.hint, fault.path, fault.line)
+
+
+def _with_result(run: Run) -> Run:
+    if run.result_file is None:
+        reason = run.write_error or "blankly reported none"
+        raise FailedError(make_problem("error", f"There is no result to keep: {reason}."))
+    return run
+
+
+def _schedule(strategy: Any) -> list[dict[str, Any]]:
+    """Return the events of a strategy; the symbols of one with several are joined by commas."""
+    schedule = []
+    for scheduler in getattr(strategy, "schedulers", ()):
+        event = scheduler.get_kwargs()
+        symbol, kind = event.get("symbol"), event.get("type")
+        if isinstance(symbol, (list, tuple)):
+            symbol = ", ".join(map(describe, symbol))
+        schedule.append(
+            {
+                "kind": describe(getattr(kind, "value", kind)),
+                "symbol": symbol,
+                "resolution": event.get("resolution"),
+            }
+        )
+    return schedule
+
+
+def _parse(argv: Sequence[str]) -> Any:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--script", required=True)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--events-fd", required=True, type=int)
+    parser.add_argument("--result", required=True)
+    return parser.parse_args(argv)
+
+
+def _read_arguments(encoded: str) -> dict[str, Any]:
+    """Read the platform's arguments of `Strategy.backtest()`; none were given where it is blank."""
+    if not encoded:
+        return {}
+    arguments = json.loads(base64.b64decode(encoded, validate=True))
+    if not isinstance(arguments, dict):
+        raise TypeError("BACKTESTING_ARGS is not an object")
+    return arguments
+
+
+def _version() -> str:
+    try:
+        metadata: Any = importlib.import_module("importlib.metadata")
+        return str(metadata.version("blankly"))
+    except Exception:  # noqa: BLE001  # run from its sources, it has no version
+        return "unknown"
+
+
+def _print_traceback(error: BaseException) -> None:
+    """Print a traceback as Python would, through the hook that the model may have set."""
+    without_own_frames(error)
+    with suppress(BaseException):  # the hook, and the stream, are the model's
+        sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _die_with_parent() -> None:
+    """Have Linux end this process when the one that started it is gone."""
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes  # some builds of Python lack it
+
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL_OF_PARENT, _SIGKILL, 0, 0, 0)

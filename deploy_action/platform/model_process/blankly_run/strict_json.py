@@ -1,0 +1,160 @@
+"""Any value a model may leave in its result, as strict JSON.
+
+NaN and infinities become null. Numbers and arrays of numpy, pandas and `decimal` become numbers
+and lists; points in time become seconds since 1970 (those without a zone are taken for UTC, as the
+`blankly` package takes them), durations seconds; sets become lists; anything else its text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import json
+import math
+import os
+from typing import Any, Callable, Iterator, Mapping
+
+_DEEPEST = 100
+_CHUNK = 10_000  # items that are encoded at once: it bounds the memory a long list takes
+
+
+def write_json(path: str, content: Mapping[str, Any]) -> None:
+    """Write an object as strict JSON, its long lists piece by piece; the file appears whole.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    partial = path + ".partial"
+    try:
+        with open(partial, "w", encoding="ascii") as file:
+            file.writelines(_pieces(content))
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def encode(value: object) -> str:
+    """Return a value as strict JSON: fast where nothing is odd, thorough otherwise."""
+    try:
+        return json.dumps(value, allow_nan=False, default=simplify)
+    except (ValueError, TypeError, RecursionError):  # NaN, odd keys, a circle
+        return json.dumps(make_strict(value), allow_nan=False)
+
+
+def make_strict(value: object, depth: int = 0) -> Any:
+    """Return a copy that JSON can hold; what is nested too deep becomes its type's name."""
+    if value is None or isinstance(value, (bool, str, int, float)):
+        return _strict_scalar(value)
+    if depth > _DEEPEST:
+        return type(value).__name__
+    if isinstance(value, dict):
+        return {_key(key): make_strict(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_strict(item, depth + 1) for item in value]
+    return make_strict(simplify(value), depth + 1)
+
+
+def simplify(value: object) -> Any:
+    """Return something simpler for a value that JSON does not know."""
+    for kinds, simpler in _SIMPLER:
+        if isinstance(value, kinds):
+            return simpler(value)
+    return _simplify_foreign(value)
+
+
+def clean(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which no UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def describe(value: object) -> str:
+    """Return a value's text, or its type's name where it has none."""
+    try:
+        return clean(str(value))
+    except Exception:  # noqa: BLE001  # the model's own __str__ may do anything
+        return type(value).__name__
+
+
+def _strict_scalar(value: str | float | None) -> str | float | None:
+    """Return a scalar without the odd class it may have, nor a value that JSON lacks."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(str.__str__(value))
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def _pieces(content: Mapping[str, Any]) -> Iterator[str]:
+    separator = "{"
+    for key, value in content.items():
+        yield separator + json.dumps(_key(key)) + ": "
+        separator = ",\n"
+        if isinstance(value, (list, tuple)) and len(value) > _CHUNK:
+            yield from _list_pieces(value)
+        else:
+            yield encode(value)
+    yield "{}\n" if separator == "{" else "}\n"
+
+
+def _list_pieces(values: Any) -> Iterator[str]:
+    separator = "["
+    for start in range(0, len(values), _CHUNK):
+        yield separator + encode(list(values[start : start + _CHUNK]))[1:-1]
+        separator = ",\n"
+    yield "]"
+
+
+def _key(key: object) -> str:
+    if isinstance(key, enum.Enum):
+        return _key(key.value)
+    if key is None or isinstance(key, bool):
+        return json.dumps(key)  # as the json module itself names them
+    return describe(key)
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return a set's items in an order that is the same on every run, where there is one."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=describe)
+
+
+def _seconds(value: dt.date | dt.timedelta) -> float | None:
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001  # set below
+    if value != value:  # noqa: PLR0124  # NaT, pandas' missing time, is not equal to itself
+        return None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=dt.timezone.utc)
+    return value.timestamp()
+
+
+def _simplify_foreign(value: Any) -> Any:
+    """Simplify by what numpy and pandas offer, without importing them."""
+    try:
+        if hasattr(value, "tolist"):  # arrays and numbers of numpy, columns of pandas
+            simpler = value.tolist()
+            return float(value) if type(simpler) is type(value) else simpler
+        if hasattr(value, "to_dict"):  # tables of pandas
+            return value.to_dict("records")
+    except Exception:  # noqa: BLE001  # an object of the model that only looks like one
+        return describe(value)
+    return describe(value)
+
+
+_SIMPLER: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (enum.Enum, lambda value: value.value),
+    (decimal.Decimal, lambda value: float(value) if value.is_finite() else None),
+    ((dt.date, dt.timedelta), _seconds),
+    ((bytes, bytearray), lambda value: bytes(value).decode("utf-8", "replace")),
+    ((set, frozenset), _listed),
+    (Mapping, dict),
+)
