@@ -1,0 +1,270 @@
+"""Makes one environment: resolves the requirements, installs them, and tries blankly in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy_action.errors import Problem
+from deploy_action.platform.environment_failure import EnvironmentFailedError
+from deploy_action.platform.interpreters import WITH_WHEELS, Interpreter, release_of
+from deploy_action.platform.model_requirements import ModelRequirements
+from deploy_action.platform.processes import run_process
+from deploy_action.platform.uv_tool import OnLine, Uv, UvFailedError
+from deploy_action.text import cut, plain
+
+# newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with
+# "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second is for
+# those whose requirements want a newer pandas.
+KNOWN_GOOD: Final = (("numpy<2", "pandas<2.2"), ("numpy<2",))
+_NEWEST: Final = ".".join(map(str, WITH_WHEELS[1]))
+_LONGEST_MESSAGE: Final = 1_000
+_PINNED: Final = re.compile(r"[A-Za-z0-9][\w.-]*==\S+")
+_RESOLVED: Final = re.compile(r"([A-Za-z0-9][\w.-]*)(?:==([^\s;]+)|\s*@)")
+_NUMPY_CHANGED: Final = re.compile(r"numpy\.dtype size changed|numpy 1\.x cannot be run|_ARRAY_API")
+_AT_LINE: Final = re.compile(r":(\d+):\d+\b")
+_AT_POSITION: Final = re.compile(r"at position (\d+)")
+_NO_REQUIREMENT: Final = ("Couldn't parse requirement", "Unexpected '", "Error parsing included")
+_OUT_OF_REACH: Final = ("error sending request", "Failed to fetch", "client error")
+# Metadata, because the package's own number need not be there; what it prints comes before.
+_TRY_BLANKLY: Final = (
+    "import blankly\n"
+    "from importlib.metadata import version\n"
+    "print('\\nblankly-version', version('blankly'))"
+)
+_TRIED: Final = "blankly-version "
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an environment holds: the release of blankly, and the constraints that were added."""
+
+    blankly_version: str
+    constraints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentMaker:
+    """Makes the environment of one model in `directory`, which is empty, with the venv in `venv`.
+
+    It leaves the working files there, which are of no use later.
+    """
+
+    directory: Path
+    venv: Path
+    uv: Uv
+    interpreter: Interpreter
+    requirements: ModelRequirements
+    use_constraints: bool
+    on_line: OnLine
+    stop: threading.Event
+
+    @property
+    def python(self) -> Path:
+        """The interpreter inside the environment."""
+        return self.venv / "bin" / "python"
+
+    def make(self) -> Made:
+        """Make it.
+
+        Raises:
+            EnvironmentFailedError: something cannot be installed, or blankly not imported.
+            StoppedError: `stop` was set; what is there is of no use.
+        """
+        version, name = self.interpreter.version, self.requirements.name
+        self.on_line(f"Making an environment with Python {version} from {name}")
+        try:
+            self._uv("venv", "--quiet", "--python", self.interpreter.executable, self.venv)
+            with self.requirements.readable_by_uv():
+                constraints = self._install()
+        except UvFailedError as error:
+            raise self._failed(error.reason) from error
+        return Made(self._try_blankly(), constraints)
+
+    def _install(self) -> tuple[str, ...]:
+        requirements = self.requirements
+        if not requirements.installs_anything:
+            self.on_line(f"{requirements.name} names no package: blankly is added")
+            return self._resolve_and_install([self._file("blankly", ["blankly"])], [])
+        if requirements.is_hashed:
+            return self._install_hashed()
+        return self._resolve_and_install([Path(requirements.name)], [])
+
+    def _install_hashed(self) -> tuple[str, ...]:
+        """Install what the hashes vouch for, then blankly if it is not among that."""
+        name = self.requirements.name
+        self._install_files("--require-hashes", "-r", name)
+        frozen = self._pip("freeze")
+        if "blankly" in _versions(frozen):
+            return ()
+        self.on_line(f"{name} brings no blankly: it is added, without a hash")
+        kept = self._file("installed", [line for line in frozen if _PINNED.fullmatch(line)])
+        return self._resolve_and_install([self._file("blankly", ["blankly"])], [kept])
+
+    def _resolve_and_install(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
+        """Install what the sources ask for, with known-good constraints where they are needed."""
+        resolved = self._resolve(sources, constraints)
+        if "blankly" not in resolved:
+            self.on_line(f"{self.requirements.name} brings no blankly: it is added")
+            sources = [*sources, self._file("blankly", ["blankly"])]
+            resolved = self._resolve(sources, constraints)
+        added: tuple[str, ...] = ()
+        if self.use_constraints and _needs_numpy_1(resolved):
+            added = self._known_good(sources, constraints)
+            constraints = [*constraints, *([self._file("known-good", added)] if added else [])]
+        arguments = _arguments(sources, constraints)
+        self._install_files(*arguments)
+        return added
+
+    def _known_good(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
+        """Return the constraints under which there still is a solution, () if there are none."""
+        for added in KNOWN_GOOD:
+            try:
+                self._resolve(sources, [*constraints, self._file("known-good", added)])
+            except UvFailedError:
+                continue
+            self.on_line(
+                f"Adding {' and '.join(added)}, for newnewtulipy, which blankly needs, was built "
+                "for numpy 1 (without this: BLANKLY_DEPLOY_CONSTRAINTS=off in the environment)"
+            )
+            return added
+        return ()
+
+    def _resolve(self, sources: list[Path], constraints: list[Path]) -> dict[str, str]:
+        """Find out which versions would be installed, by the packages' names."""
+        resolution = self.directory / "resolution.txt"
+        resolution.unlink(missing_ok=True)  # uv would prefer the versions in it
+        output = ("--quiet", "--no-header", "--no-annotate", "--output-file", resolution)
+        files = (word for file in constraints for word in ("--constraint", file))
+        self._uv("pip", "compile", "--python", self.python, *output, *sources, *files)
+        return _versions(resolution.read_text(encoding="utf-8").splitlines())
+
+    def _pip(self, command: str, *arguments: str | Path) -> list[str]:
+        return self._uv("pip", command, "--python", self.python, *arguments)
+
+    def _uv(self, *arguments: str | Path) -> list[str]:
+        # Paths in requirements are relative to the current directory, as they are for pip.
+        return self.uv.run(
+            *arguments,
+            cwd=self.requirements.model,
+            on_line=self.on_line,
+            stop=self.stop,
+        )
+
+    def _install_files(self, *arguments: str | Path) -> None:
+        """Install, with byte code: it is used many times, and the first import would take 5 s."""
+        linking = () if self._can_link() else ("--link-mode", "copy")
+        self._pip("install", "--compile-bytecode", *linking, *arguments)
+
+    def _can_link(self) -> bool:
+        """Whether files of uv's cache can be linked to; where not, uv would warn each time."""
+        if "UV_LINK_MODE" in self.uv.environ:
+            return True  # as it was told
+        lines = self.uv.run(
+            "cache", "dir", cwd=self.directory, on_line=lambda _line: None, stop=self.stop
+        )
+        probe = f"link-{os.urandom(8).hex()}"
+        in_cache, linked = Path(lines[-1]) / probe, self.directory / probe
+        try:
+            in_cache.parent.mkdir(parents=True, exist_ok=True)
+            in_cache.touch()
+            linked.hardlink_to(in_cache)
+        except OSError:
+            return False
+        finally:
+            in_cache.unlink(missing_ok=True)
+            linked.unlink(missing_ok=True)
+        return True
+
+    def _file(self, name: str, lines: Sequence[str]) -> Path:
+        path = self.directory / f"{name}.txt"
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return path
+
+    def _failed(self, reason: str) -> EnvironmentFailedError:
+        name = self.requirements.name
+        problem = Problem(
+            message=cut(f"What {name} asks for cannot be installed: {reason}", _LONGEST_MESSAGE),
+            hint=self._hint_for(reason),
+            path=name,
+            line=self._line_of(reason),
+        )
+        return EnvironmentFailedError(problem)
+
+    def _hint_for(self, reason: str) -> str:
+        minor = release_of(self.interpreter.version)[:2]
+        if "newnewtulipy" in reason and not WITH_WHEELS[0] <= minor <= WITH_WHEELS[1]:
+            return f"Set python_version in blankly.json to {_NEWEST}, for which there is a wheel."
+        if any(said in reason for said in _NO_REQUIREMENT):
+            return "Write one package a line, such as blankly, and # before what is a comment."
+        if any(said in reason for said in _OUT_OF_REACH):
+            return "See whether this machine reaches the package index; the log has all uv said."
+        return "Correct the names and versions in it; the log has all that uv said."
+
+    def _line_of(self, reason: str) -> int | None:
+        """Find the line that uv speaks of: it gives a line, or a position in bytes."""
+        text = self.requirements.texts[self.requirements.name]
+        if match := re.search(re.escape(self.requirements.name) + _AT_LINE.pattern, reason):
+            return int(match[1])
+        match = _AT_POSITION.search(reason)
+        if not match or f"`{self.requirements.name}` at position" not in reason:
+            return None
+        return text.encode()[: int(match[1])].count(b"\n") + 1
+
+    def _try_blankly(self) -> str:
+        """Import blankly and return its version.
+
+        Raises:
+            EnvironmentFailedError: that fails, with the reason.
+        """
+        lines: list[str] = []
+        ended = run_process(
+            # -I: nothing of the model's directory may stand in for a package.
+            [str(self.python), "-I", "-B", "-c", _TRY_BLANKLY],
+            cwd=self.directory,
+            environ=self.uv.environ,
+            on_line=lines.append,
+            stop=self.stop,
+        )
+        said = [plain(line).strip() for line in lines if line.strip()]
+        if ended.code == 0 and said and said[-1].startswith(_TRIED):
+            return said[-1].removeprefix(_TRIED)
+        for line in said:
+            self.on_line(line)
+        raise self._import_failed(said, ended.code)
+
+    def _import_failed(self, said: list[str], code: int) -> EnvironmentFailedError:
+        reason = said[-1] if said else f"Python ended with code {code}"
+        name = self.requirements.name
+        hint = "Correct the versions in it, such that `import blankly` works."
+        if any(_NUMPY_CHANGED.search(line) for line in said):
+            hint = (
+                f"Add the lines numpy<2 and pandas<2.2 to {name}: newnewtulipy, which blankly "
+                "needs, was built for numpy 1."
+            )
+        message = f"blankly cannot be imported with what {name} installs: {reason}"
+        problem = Problem(message=cut(message, _LONGEST_MESSAGE), hint=hint, path=name)
+        return EnvironmentFailedError(problem)
+
+
+def _arguments(sources: list[Path], constraints: list[Path]) -> list[str | Path]:
+    given = [
+        (option, file) for option, files in (("-r", sources), ("-c", constraints)) for file in files
+    ]
+    return [word for pair in given for word in pair]
+
+
+def _versions(lines: Sequence[str]) -> dict[str, str]:
+    """Read `name==version` and `name @ URL` lines; names are normalised as PEP 503 has it."""
+    found = (match for match in map(_RESOLVED.match, lines) if match)
+    return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] or "" for match in found}
+
+
+def _needs_numpy_1(resolved: dict[str, str]) -> bool:
+    major = resolved.get("numpy", "1").partition(".")[0]
+    return "newnewtulipy" in resolved and major.isdecimal() and int(major) > 1

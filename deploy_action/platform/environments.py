@@ -1,0 +1,306 @@
+"""Python environments for models: made once, used by all that want the same, never half-made.
+
+A directory holds one environment per key: KEY/environment.json, which is written last and without
+which there is no environment, and KEY/venv-*, which it names. Whoever uses one shares a lock on
+KEY.lock, whoever makes or removes it holds the lock alone. The virtual environment has a random
+name, so that an installer which outlives a maker that was killed writes into nothing that is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from deploy_action.errors import Problem
+from deploy_action.platform.environment_failure import EnvironmentFailedError
+from deploy_action.platform.environment_maker import EnvironmentMaker, Made
+from deploy_action.platform.file_locks import FileLock, taken_if_free
+from deploy_action.platform.interpreters import Interpreter, Interpreters, write_atomically
+from deploy_action.platform.model_requirements import ModelRequirements, read_requirements
+from deploy_action.platform.uv_tool import OnLine, Uv
+
+__all__ = ["Environment", "EnvironmentFailedError", "Environments"]
+
+# Another number makes all environments that were made before strangers.
+_SCHEMA: Final = 1
+_MARKER: Final = "environment.json"
+_LOCK: Final = ".lock"
+_PRIVATE: Final = "private-"
+_UNUSED_SECONDS: Final = 30 * 24 * 3600
+_READABLE_DIRECTORY: Final = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment in which `import blankly` works.
+
+    `constraints` are the known-good ones that were added to the requirements; `problems` are
+    warnings to show with what comes out of it.
+    """
+
+    python: Path
+    python_version: str
+    blankly_version: str
+    constraints: tuple[str, ...]
+    was_made: bool
+    problems: tuple[Problem, ...]
+
+
+class Environments:
+    """The environments in one directory, which several processes may use at once."""
+
+    def __init__(
+        self, directory: Path, *, environ: Mapping[str, str], use_constraints: bool = True
+    ) -> None:
+        """Name the directory, which is made when it is needed, and the process's environment.
+
+        `use_constraints`: add known-good constraints where blankly would not work otherwise.
+        """
+        self._directory = directory.absolute()
+        self._uv = Uv.for_environ(environ)
+        self._use_constraints = use_constraints
+
+    @contextmanager
+    def acquire(
+        self,
+        model: Path,
+        *,
+        requirements: str,
+        python_version: str,
+        on_line: OnLine,
+        stop: threading.Event,
+    ) -> Iterator[Environment]:
+        """Give the environment of a model inside the block, made or found.
+
+        `requirements` is the path of its file relative to `model`, whose files may be written in
+        meanwhile; `python_version` is one such as 3.10. What is done is told to `on_line`.
+
+        Raises:
+            EnvironmentFailedError: there can be none.
+            StoppedError: `stop` was set while it waited or worked.
+        """
+        wanted = read_requirements(model, requirements)
+        with _disk_errors():
+            self._prepare()
+        interpreter = Interpreters(self._directory, self._uv).choose(
+            python_version, on_line=on_line, stop=stop
+        )
+        place = self._place(wanted, interpreter)
+        work = _Work(place, self._uv, interpreter, wanted, self._use_constraints, on_line, stop)
+        with FileLock(place.lock_path) as lock:
+            try:
+                environment = self._locked(lock, work)
+                yield replace(environment, problems=interpreter.problems(python_version.strip()))
+            finally:
+                if place.is_private:
+                    place.clear()
+                    lock.remove()
+
+    def _locked(self, lock: FileLock, work: _Work) -> Environment:
+        """Return the environment with the lock shared, made if there is none."""
+        while True:
+            lock.share(work.stop)
+            if found := work.place.read():
+                return found
+            lock.take(work.stop)
+            if work.place.read() is None:
+                with _disk_errors():
+                    self._remove_unused()
+                made = work.make()
+                lock.share(work.stop)
+                # From alone to shared is no single step: somebody may have been in between.
+                if work.place.read() is not None:
+                    return made
+
+    def _prepare(self) -> None:
+        """Make the directory, and remove what runs that were killed kept for themselves."""
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.chmod(_READABLE_DIRECTORY)
+        for place in self._places():
+            if place.is_private:
+                place.remove_if_free(lambda: True)
+
+    def _remove_unused(self) -> None:
+        """Remove environments that were not used for 30 days, and half-made ones."""
+        for place in self._places():
+            if place.is_unused():
+                place.remove_if_free(place.is_unused)
+
+    def _places(self) -> list[_Place]:
+        return [_Place(path.with_suffix("")) for path in self._directory.glob(f"*{_LOCK}")]
+
+    def _place(self, wanted: ModelRequirements, interpreter: Interpreter) -> _Place:
+        """Return where the environment belongs: where none else is, if it is for one run."""
+        if wanted.is_local:
+            return _Place(self._directory / f"{_PRIVATE}{os.urandom(8).hex()}")
+        facts = [
+            _SCHEMA,
+            interpreter.version,
+            wanted.name,
+            sorted(wanted.texts.items()),
+            self._use_constraints,
+            self._uv.decisive_settings,
+            _machine(),
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return _Place(self._directory / digest[:32])
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an environment is, or is not."""
+
+    directory: Path
+
+    @property
+    def lock_path(self) -> Path:
+        return self.directory.with_suffix(_LOCK)
+
+    @property
+    def is_private(self) -> bool:
+        return self.directory.name.startswith(_PRIVATE)
+
+    @property
+    def _marker(self) -> Path:
+        return self.directory / _MARKER
+
+    def read(self) -> Environment | None:
+        """Return the environment if there is a whole one that works, and note its use."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads(self._marker.read_bytes())
+            python = self.directory / kept["venv"] / "bin" / "python"
+            # The Python it was made with may be gone: then the link leads nowhere.
+            if kept["schema"] == _SCHEMA and python.exists():
+                with suppress(OSError):  # others may have made it, and let us only read
+                    os.utime(self._marker)
+                return Environment(
+                    python=python,
+                    python_version=str(kept["python"]),
+                    blankly_version=str(kept["blankly"]),
+                    constraints=tuple(map(str, kept["constraints"])),
+                    was_made=False,
+                    problems=(),
+                )
+        return None
+
+    def write(self, venv: Path, python_version: str, made: Made) -> None:
+        """Say that the environment is whole."""
+        kept = {
+            "schema": _SCHEMA,
+            "venv": venv.name,
+            "python": python_version,
+            "blankly": made.blankly_version,
+            "constraints": made.constraints,
+        }
+        write_atomically(self._marker, json.dumps(kept, indent=2))
+
+    def is_unused(self) -> bool:
+        """Whether there is no environment, or one that nobody has wanted for 30 days."""
+        try:
+            return time.time() - self._marker.stat().st_mtime > _UNUSED_SECONDS
+        except OSError:
+            return True
+
+    def clear(self) -> None:
+        """Remove what is there; the lock is held alone, or the place is private."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def remove_if_free(self, condition: Callable[[], bool]) -> None:
+        """Remove it all if nobody uses it and the condition still holds."""
+        with taken_if_free(self.lock_path) as lock:
+            if lock and condition():
+                self.clear()
+                lock.remove()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What it takes to make one environment in its place."""
+
+    place: _Place
+    uv: Uv
+    interpreter: Interpreter
+    requirements: ModelRequirements
+    use_constraints: bool
+    on_line: OnLine
+    stop: threading.Event
+
+    def make(self) -> Environment:
+        """Make the environment; the lock is held alone. What fails leaves nothing behind."""
+        self.place.clear()
+        try:
+            with _disk_errors():
+                return self._make(self.place.directory / f"venv-{os.urandom(4).hex()}")
+        except BaseException:
+            self.place.clear()
+            raise
+
+    def _make(self, venv: Path) -> Environment:
+        self.place.directory.mkdir()
+        maker = EnvironmentMaker(
+            directory=self.place.directory,
+            venv=venv,
+            uv=self.uv,
+            interpreter=self.interpreter,
+            requirements=self.requirements,
+            use_constraints=self.use_constraints,
+            on_line=self.on_line,
+            stop=self.stop,
+        )
+        made = maker.make()
+        _let_all_read(self.place.directory)
+        self.place.write(venv, self.interpreter.version, made)
+        return Environment(
+            python=maker.python,
+            python_version=self.interpreter.version,
+            blankly_version=made.blankly_version,
+            constraints=made.constraints,
+            was_made=True,
+            problems=(),
+        )
+
+
+def _let_all_read(directory: Path) -> None:
+    """Let other users read the files: what saves them for the next job need not be who we are.
+
+    Those of wheels are links to uv's cache, which may have been filled under another mask.
+    """
+    directory.chmod(_READABLE_DIRECTORY)
+    for parent, directories, files in os.walk(directory):
+        for names, needed in ((directories, 0o555), (files, 0o444)):
+            for name in names:
+                path = os.path.join(parent, name)  # noqa: PTH118  # ten thousand of them
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISLNK(mode) and mode & needed != needed:
+                    os.chmod(path, stat.S_IMODE(mode) | needed)  # noqa: PTH101  # as above
+
+
+def _machine() -> tuple[str, str, str]:
+    """Return what the files of a package depend on, beside the Python."""
+    try:
+        library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, AttributeError):  # another C library
+        library = ""
+    return os.uname().sysname, os.uname().machine, library
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Say it in words when the disk is full, or the directory not to be written to."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The environment of the model cannot be made: {error.strerror}."
+        hint = "See whether there is room on the disk, and whether the data directory is writable."
+        raise EnvironmentFailedError(Problem(message=message, hint=hint)) from error
