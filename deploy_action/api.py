@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.backtest_result import BacktestResult, BacktestRun, parse_result, parse_run
+from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.inputs import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.text import redacted
 from deploy_action.transport import NOT_ACTED_ON, BrokenExchangeError
@@ -28,6 +29,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER: Final = 303
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
+_MOST_PROBLEMS: Final = 100
 # A secret may lie on this edge; but it is far from the part that is quoted.
 _LONGEST_PAGE: Final = 64 * 1024
 
@@ -107,6 +109,19 @@ class Accepted:
     model_id: str | None
     version_id: str | None
     backtest_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backtested(Accepted):
+    """The answer to an upload for a backtest.
+
+    A server that runs it and answers afterwards sends the `result` and how it was run; others
+    leave both out. A backtest that failed has problems that are errors, and no result.
+    """
+
+    result: BacktestResult | None = None
+    run: BacktestRun | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 class RouteMissingError(RefusedError):
@@ -236,27 +251,46 @@ class DeploymentApi:
 
     def deploy(self, submission: Submission, upload: Upload) -> Accepted:
         """Upload a bundle as a new version, which replaces the one that runs."""
-        return self._upload("/model/deploy", submission.deploy_fields(), upload)
+        fields = submission.deploy_fields()
+        answer = self._upload("/model/deploy", fields, upload)
+        return Accepted(**_ids(self._success(answer, "POST /model/deploy"), fields))
 
-    def backtest(self, submission: Submission, upload: Upload) -> Accepted:
-        """Upload a bundle to be backtested."""
-        return self._upload("/model/backtest", submission.backtest_fields(), upload)
+    def backtest(self, submission: Submission, upload: Upload) -> Backtested:
+        """Upload a bundle to be backtested; where the server runs it at once, wait for the end."""
+        fields, route = submission.backtest_fields(), "POST /model/backtest"
+        answer = self._upload("/model/backtest", fields, upload)
+        body = _parse(answer)
+        if answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
+            # It was taken, and it failed.
+            return Backtested(**_ids(body, fields), problems=self._problems(body, answer))
+        body = self._success(answer, route)
+        try:
+            result = parse_result(body["result"]) if body.get("result") is not None else None
+            run = parse_run(body.get("run"))
+        except ValueError as error:
+            raise self._unexpected(answer, route, f"{error}") from error
+        problems = _parse_problems(body)
+        return Backtested(**_ids(body, fields), result=result, run=run, problems=problems)
 
-    def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Accepted:
-        route = f"POST {path}"
-        answer = self._authorized(
-            lambda token: self.transport.upload(path, fields, token, upload), route
+    def _problems(self, body: Mapping[str, object], answer: Answer) -> tuple[Problem, ...]:
+        """Return the problems of a backtest that failed: one of them at least is an error."""
+        problems = _parse_problems(body)
+        if any(problem.severity is Severity.ERROR for problem in problems):
+            return problems
+        return (Problem(message=f"The backtest failed: {self._reason(answer)}"), *problems)
+
+    def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Answer:
+        return self._authorized(
+            lambda token: self.transport.upload(path, fields, token, upload), f"POST {path}"
         )
+
+    def _success(self, answer: Answer, route: str) -> Mapping[str, object]:
         body = self._object(answer, route, is_change=True)
         if body.get("status", "success") != "success" or not (
             "status" in body or "versionId" in body
         ):
             raise self._unexpected(answer, route, "it reports no success", is_change=True)
-        return Accepted(
-            model_id=_identifier(body, "modelId") or fields.get("modelId"),
-            version_id=_identifier(body, "versionId"),
-            backtest_id=_identifier(body, "backtestId"),
-        )
+        return body
 
     @property
     def _server(self) -> str:
@@ -404,6 +438,48 @@ _HINTS: Final = {
     "The specified type does not match the model type.": "The model was created as the other type "
     "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
 }
+
+
+class _Ids(TypedDict):
+    """The ids that answer an upload."""
+
+    model_id: str | None
+    version_id: str | None
+    backtest_id: str | None
+
+
+def _ids(body: Mapping[str, object], fields: Mapping[str, str]) -> _Ids:
+    return _Ids(
+        model_id=_identifier(body, "modelId") or fields.get("modelId"),
+        version_id=_identifier(body, "versionId"),
+        backtest_id=_identifier(body, "backtestId"),
+    )
+
+
+def _parse_problems(body: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return what a server found on running a model, as far as it is well-formed."""
+    run = body.get("run")
+    listed = run.get("problems") if isinstance(run, dict) else None
+    if not isinstance(listed, list):
+        return ()
+    problems = [_parse_problem(one) for one in listed[:_MOST_PROBLEMS]]
+    return tuple(problem for problem in problems if problem is not None)
+
+
+def _parse_problem(one: object) -> Problem | None:
+    severity, message = _string(one, "severity"), _string(one, "message")
+    if severity not in set(Severity) or not message:
+        return None
+    path = _string(one, "path")
+    line = one.get("line") if isinstance(one, dict) else None
+    is_inside = not path.startswith("/") and ".." not in path.split("/")
+    return Problem(
+        message=message,
+        hint=_string(one, "hint"),
+        severity=Severity(severity),
+        path=path if path and is_inside else None,
+        line=line if isinstance(line, int) and line > 0 else None,
+    )
 
 
 def _is_html(answer: Answer) -> bool:

@@ -11,6 +11,7 @@ from deploy_action.inputs import HOSTED_APP_URL, INPUTS
 from deploy_action.settings import BOOLEANS, BadValueError, Mode, Parsed, parse_minutes, parse_url
 
 _LARGEST_PORT: Final = 65_535
+_MOST_BACKTESTS: Final = 1_000
 # What is meant as the value of a boolean flag and not as a path: a shell variable may be empty, and
 # a word that is no boolean is refused by name.
 _VALUES: Final = frozenset({*BOOLEANS, "", "yes", "no", "on", "off", "0", "1"})
@@ -32,6 +33,20 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=_port, default=9080, help="port, 0 for any (%(default)s)")
     serve.add_argument("--data", required=True, metavar="DIR", help="where projects are kept")
+    serve.add_argument(
+        "--parallel-backtests",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="how many backtests run at once (one a core)",
+    )
+    serve.add_argument(
+        "--backtest-minutes",
+        type=_checked(parse_minutes),
+        default=60,
+        metavar="MINUTES",
+        help="how long a backtest may take (%(default)s)",
+    )
     login = commands.add_parser("login", help="sign in and print the token", allow_abbrev=False)
     login.add_argument(
         "--app-url",
@@ -71,6 +86,12 @@ def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _LARGEST_PORT:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to {_LARGEST_PORT}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_BACKTESTS:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {_MOST_BACKTESTS}")
     return int(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ class Console:
     clock: Callable[[], float] = time.monotonic
     _secrets: dict[str, None] = field(default_factory=dict, repr=False)
     _open_bar: bool = False
+    _bar_is_full: bool = False
+    # A backtest is watched from a thread of its own.
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     is_cut_off: bool = False
 
     def mask(self, secrets: Iterable[str]) -> None:
@@ -60,6 +64,15 @@ class Console:
             self._print(github.command("debug", self._harmless(text)))
         else:
             self.info(text)
+
+    def section(self, title: str) -> None:
+        """Begin the next group inside of one: a runner's log does not nest them."""
+        with self._lock:
+            self._end_bar()
+            if self.for_runner:
+                self._print("::endgroup::")
+            shown = self._harmless(title)
+            self._print(github.command("group", shown) if self.for_runner else shown)
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
@@ -97,29 +110,39 @@ class Console:
     def progress(self, title: str) -> Callable[[int, int], None]:
         """Return a callback for (bytes done, bytes in all): a bar, or a line now and then."""
         started = self.clock()
-        last = float("-inf") if self._is_terminal else started
+        show = self.share_progress(title)
 
         def report(done: int, total: int) -> None:
-            nonlocal last
-            now = self.clock()
-            interval = _SECONDS_BETWEEN_FRAMES if self._is_terminal else _SECONDS_BETWEEN_LINES
-            if now - last < interval and not (self._open_bar and done == total):
-                return
-            last = now
-            self._show_progress(title, done, total, now - started)
+            seconds = self.clock() - started
+            speed = done / seconds / 1e6 if seconds > 0 else 0.0
+            show(done / total if total else 1.0, f" of {total / 1e6:.1f} MB, {speed:.1f} MB/s")
 
         return report
 
-    def _show_progress(self, title: str, done: int, total: int, seconds: float) -> None:
-        share = done / total if total else 1.0
-        speed = done / seconds / 1e6 if seconds > 0 else 0.0
-        text = f"{share:4.0%} of {total / 1e6:.1f} MB, {speed:.1f} MB/s"
+    def share_progress(self, title: str) -> Callable[[float, str], None]:
+        """Return a callback for (share done, what to say behind it), as `progress` does."""
+        last = float("-inf") if self._is_terminal else self.clock()
+
+        def report(share: float, detail: str) -> None:
+            nonlocal last
+            now = self.clock()
+            interval = _SECONDS_BETWEEN_FRAMES if self._is_terminal else _SECONDS_BETWEEN_LINES
+            if now - last < interval and not (self._open_bar and share >= 1):
+                return
+            last = now
+            self._show_progress(title, share, detail)
+
+        return report
+
+    def _show_progress(self, title: str, share: float, detail: str) -> None:
+        text = f"{share:4.0%}{detail}"
         if not self._is_terminal:
             self._print(f"{title}: {text.strip()}")
             return
         filled = round(share * _BAR_WIDTH)
-        self._write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
-        self._open_bar = True
+        with self._lock:
+            self._write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
+            self._open_bar, self._bar_is_full = True, share >= 1
 
     @property
     def _is_terminal(self) -> bool:
@@ -130,13 +153,15 @@ class Console:
         return self.redact(defused(self.redact(text)))
 
     def _end_bar(self) -> None:
+        """Leave a bar that is full, and wipe one that would go on below the next line."""
         if self._open_bar:
             self._open_bar = False
-            self._write("\n")
+            self._write("\n" if self._bar_is_full else "\r\x1b[K")
 
     def _print(self, line: str) -> None:
-        self._end_bar()
-        self._write(line + "\n")
+        with self._lock:
+            self._end_bar()
+            self._write(line + "\n")
 
     def _write(self, text: str) -> None:
         """Write and flush; once nobody listens any more the run goes on in silence."""

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from deploy_action.concealment import conceal_process
 from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs import read_inputs
 from deploy_action.interruption import signals_as_errors
 from deploy_action.run import Run, exit_code_of
+from deploy_action.settings import LOCAL, Mode, parse_constraints
+from deploy_action.text import plain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -86,6 +89,9 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
     from deploy_action.cli import inputs_of
 
     inputs = {**read_inputs(os.environ), **inputs_of(command), "mode": command.command}
+    if command.command == Mode.BACKTEST and "token" not in inputs:
+        # Without a token no server is meant, and here is one that needs none.
+        inputs.setdefault("api-url", LOCAL)
     directory, here = Path(inputs.get("model-path") or "."), Path.cwd()
     try:
         resolved = directory.resolve()
@@ -103,13 +109,29 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
     return _finished(run)
 
 
+def _log(text: str) -> None:
+    print(plain(text), file=sys.stderr, flush=True)  # it may quote what a client sent
+
+
+class _ServerLog:
+    """The log of a platform on its own: each line with the backtest that it is about."""
+
+    def section(self, backtest_id: str, title: str) -> None:
+        _log(f"[{backtest_id}] == {title}")
+
+    def line(self, backtest_id: str, text: str) -> None:
+        _log(f"[{backtest_id}] {text}")
+
+    def progress(self, backtest_id: str, share: float) -> None:
+        """Say nothing: several run at once, and nobody watches."""
+
+
 def _serve(command: Namespace, stream: TextIO) -> int:
     """Serve the Deployment API until a signal ends it."""
     import threading
 
     from deploy_action.platform.credentials import load_or_create_refresh_token
-    from deploy_action.platform.server import PlatformServer
-    from deploy_action.text import plain
+    from deploy_action.platform.server import BacktestSettings, PlatformServer
 
     data = Path(command.data)
     token = os.environ.get("PLATFORM_TOKEN", "").strip()
@@ -119,16 +141,21 @@ def _serve(command: Namespace, stream: TextIO) -> int:
             stream.write(f"refresh token, shown this once: {token}\n")
             stream.flush()
 
-    def log_error(text: str) -> None:
-        print(plain(text), file=sys.stderr, flush=True)  # it may quote what a client sent
-
+    running = BacktestSettings(
+        environ=os.environ,
+        observer=_ServerLog(),
+        use_constraints=parse_constraints(os.environ),
+        parallel=command.parallel_backtests,
+        most_seconds=command.backtest_minutes * 60,
+    )
+    conceal_process()
     with PlatformServer(
         data,
         refresh_token=token,
         strict=True,
-        host=command.host,
-        port=command.port,
-        on_error=log_error,
+        address=(command.host, command.port),
+        on_error=_log,
+        running=running,
     ) as server:
         stream.write(f"listening on {server.url}\n")
         stream.flush()

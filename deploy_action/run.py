@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from deploy_action.concealment import conceal_process
 from deploy_action.console import Console
 from deploy_action.deadline import Deadline
 from deploy_action.errors import (
@@ -22,7 +23,14 @@ from deploy_action.errors import (
 from deploy_action.inputs import read_inputs
 from deploy_action.interruption import deadline_as_error, signals_as_errors
 from deploy_action.record import RunRecord, Status
-from deploy_action.settings import LOCAL, Mode, Settings, parse_settings, secrets_of
+from deploy_action.settings import (
+    LOCAL,
+    Mode,
+    Settings,
+    parse_constraints,
+    parse_settings,
+    secrets_of,
+)
 
 if TYPE_CHECKING:
     from deploy_action.preparation import PreparedModel
@@ -32,6 +40,25 @@ _DONE: Final = 0
 _REFUSED: Final = 1
 _INVALID: Final = 2
 _SIGNALLED: Final = 128
+
+
+@dataclass(slots=True)
+class _Spectator:
+    """Shows what the embedded platform does for the one backtest of this run."""
+
+    console: Console
+    _progress: Callable[[float, str], None] | None = None
+
+    def section(self, _backtest_id: str, title: str) -> None:
+        self.console.section(title)
+
+    def line(self, _backtest_id: str, text: str) -> None:
+        self.console.info(text)
+
+    def progress(self, _backtest_id: str, share: float) -> None:
+        if self._progress is None:
+            self._progress = self.console.share_progress("Backtesting")
+        self._progress(share, "")
 
 
 @dataclass(slots=True)
@@ -183,6 +210,30 @@ class Run:
         with self.console.group(f"{verb} {_server_name(settings)}"):
             submission = submitter.create_missing(submitter.look_up())
             submitter.send(submission, self.console.progress("Uploading"))
+        if self.record.backtest is not None:
+            self._write_report(settings)
+
+    def _write_report(self, settings: Settings) -> None:
+        """Keep the result of a backtest as a file, and its path as the output names it."""
+        import re
+        from secrets import token_hex
+
+        from deploy_action.platform.data_directory import REPORTS
+        from deploy_action.report import build_report
+
+        record = self.record
+        temporary = self.environ.get("RUNNER_TEMP") if self.for_runner else None
+        root = Path(temporary) if temporary else self._platform_data(settings)
+        # What another server calls a backtest may be anything.
+        is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", record.backtest_id)
+        path = root / REPORTS / f"{record.backtest_id if is_harmless else token_hex(16)}.json"
+        record.report_path = str(path.relative_to(root) if temporary else path)
+
+        def write(path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(build_report(record.redacted(self.console.redact)), encoding="utf-8")
+
+        self._write(str(path), write)
 
     def _submitter(
         self,
@@ -215,7 +266,7 @@ class Run:
         """Start the embedded platform; return its URL and the token it takes, good for this run."""
         from secrets import token_urlsafe
 
-        from deploy_action.platform.server import PlatformServer
+        from deploy_action.platform.server import BacktestSettings, PlatformServer
 
         token = token_urlsafe(32)
         self.console.mask([token])
@@ -224,7 +275,14 @@ class Run:
             refresh_token=token,
             strict=False,
             on_error=self.console.info,
+            running=BacktestSettings(
+                environ=self.environ,
+                observer=_Spectator(self.console),
+                use_constraints=parse_constraints(self.environ),
+            ),
         )
+        if settings.mode is Mode.BACKTEST:
+            conceal_process()
         stack.enter_context(server)
         return server.url, token
 
@@ -267,7 +325,7 @@ class Run:
             self.console.problem(
                 Problem(
                     message=f"{path} cannot be written: {error.strerror}.",
-                    hint="Outputs or summary of this step are missing; its exit code holds.",
+                    hint="An output of this step is missing; its exit code holds.",
                     severity=Severity.WARNING,
                 ),
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
 
 LOCAL: Final = "local"
+CONSTRAINTS_VARIABLE: Final = "BLANKLY_DEPLOY_CONSTRAINTS"
 BOOLEANS: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -29,6 +30,23 @@ _SHORTEST_SECRET_NUMBER: Final = 6
 _LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
 
 Parsed = TypeVar("Parsed")
+
+
+def parse_constraints(environ: Mapping[str, str]) -> bool:
+    """Tell whether known-good constraints may be applied to a model's requirements.
+
+    Raises:
+        InvalidInputError: the variable that says so has another value than `on` or `off`.
+    """
+    given = environ.get(CONSTRAINTS_VARIABLE, "").strip().lower()
+    if given not in {"", "on", "off"}:
+        raise InvalidInputError(
+            Problem(
+                message=f"The variable {CONSTRAINTS_VARIABLE} is `{given}`.",
+                hint="It is `on` or `off`.",
+            ),
+        )
+    return given != "off"
 
 
 class Mode(StrEnum):

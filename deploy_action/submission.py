@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from deploy_action.api import DeploymentApi, Model, Submission
+from deploy_action.api import Accepted, DeploymentApi, Model, Submission
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -84,16 +84,37 @@ class Submitter:
     ) -> None:
         """Upload the bundle, once, and note what became of it."""
         is_deploy = self.settings.mode is Mode.DEPLOY
-        call = self.api.deploy if is_deploy else self.api.backtest
+        upload = Upload(self.model.bundle.path, on_progress)
         result = "version" if is_deploy else "backtest"
         with self._doubting(f"the new {result}", "a second upload makes a second one"):
-            accepted = call(submission, Upload(self.model.bundle.path, on_progress))
+            if is_deploy:
+                accepted = self.api.deploy(submission, upload)
+                self.record.status = Status.DEPLOYED
+            else:
+                accepted = self._backtest(submission, upload)
             self.record.version_id = accepted.version_id or ""
-            self.record.backtest_id = accepted.backtest_id or ""
-            self.record.status = Status.DEPLOYED if is_deploy else Status.BACKTESTED
         if submission.model_id is None and accepted.model_id:
             self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
         self._know_model(accepted.model_id or "")
+
+    def _backtest(self, submission: Submission, upload: Upload) -> Accepted:
+        """Have the bundle backtested; what the server found out goes into the record.
+
+        Raises:
+            RefusedError: the backtest failed.
+        """
+        backtested = self.api.backtest(submission, upload)
+        self.record.backtest_id = backtested.backtest_id or ""
+        self.record.backtest = backtested.result
+        self.record.backtest_run = backtested.run
+        problems = backtested.problems
+        errors = [one for one in problems if one.severity is Severity.ERROR]
+        self.record.problems += [one for one in problems if one.severity is not Severity.ERROR]
+        if errors:
+            self.record.version_id = backtested.version_id or ""
+            raise RefusedError(*errors)
+        self.record.status = Status.BACKTESTED
+        return backtested
 
     def plan_ahead(self, submission: Submission | None) -> list[str]:
         """Say what a run would do that is not dry; without a submission nothing was looked up."""
@@ -267,6 +288,9 @@ class Submitter:
             if isinstance(error, (DeadlineError, InterruptedRunError)):
                 # It may have come in the moment between the answer and its being noted.
                 error.may_have_acted |= self.api.transport.may_have_acted
+            if self.settings.is_local and self.settings.mode is Mode.BACKTEST:
+                # The platform ends with this run, and the model with it.
+                error.may_have_acted = False
             if error.may_have_acted and error.problems:
                 place = self.record.url or self.record.project_url or self.settings.api_url
                 first, *others = error.problems

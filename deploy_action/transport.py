@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
-# The server unpacks and passes on the bundle before it answers an upload; one that was asked for a
-# plan it does not know never answers.
+# Between two bytes. The server unpacks and passes on the bundle before it answers an upload; one
+# that was asked for a plan it does not know never answers; the embedded one, while it backtests,
+# sends a blank now and then.
 UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_REASON: Final = 200
 _LARGEST_ANSWER: Final = 16 * 1024 * 1024
+# The result of a backtest holds the account's value at each bar, in some 50 bytes.
+_LARGEST_RESULT: Final = 320 * 1024 * 1024
 # Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
 _BLOCK_SIZE: Final = 128 * 1024
 
@@ -157,7 +160,15 @@ class Transport:
             # could tell whether the server acted. A new one is either made or not.
             with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
                 return self._send(
-                    _Request(session, "POST", path, token, UPLOAD_ANSWER_TIMEOUT, body)
+                    _Request(
+                        session,
+                        "POST",
+                        path,
+                        token,
+                        UPLOAD_ANSWER_TIMEOUT,
+                        body,
+                        largest_answer=_LARGEST_RESULT,
+                    )
                 )
 
         return self._repeat(attempt, NOT_ACTED_ON, (NotConnectedError,))
@@ -227,7 +238,7 @@ class Transport:
                 stream=True,
             )
             with closing(response):
-                answer = _read_answer(response, self.deadline)
+                answer = _read_answer(response, self.deadline, request.largest_answer)
             self.may_have_acted = request.may_have_acted and not answer.is_refusal
         except DeployActionError as error:
             # The deadline or a signal, raised in the middle.
@@ -270,6 +281,7 @@ class _Request:
     read_timeout: float
     body: FormBody | MultipartBody
     is_safe: bool = False
+    largest_answer: int = _LARGEST_ANSWER
 
     @property
     def may_have_acted(self) -> bool:
@@ -302,14 +314,14 @@ def _new_adapter() -> requests.adapters.HTTPAdapter:
     return Adapter()
 
 
-def _read_answer(response: requests.Response, deadline: Deadline) -> Answer:
+def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
     body = bytearray()
     # Of a trickle this returns each drop, where a read of a whole block would outlast the deadline.
     while block := response.raw.read1(_BLOCK_SIZE, decode_content=True):
         body += block
         deadline.remaining()
-        if len(body) > _LARGEST_ANSWER:
-            raise OSError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
+        if len(body) > largest:
+            raise OSError(f"the answer is larger than {largest >> 20} MiB")
     return Answer(
         status=response.status_code,
         body=bytes(body),

@@ -10,7 +10,7 @@ import html
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from deploy_action.platform.credentials import TOKEN_LIFE_SECONDS, Credentials
 from deploy_action.platform.request import ApiError, Request
-from deploy_action.platform.routes import FILE_FIELD, PlainText, Route, Routes
+from deploy_action.platform.routes import FILE_FIELD, Pending, PlainText, Route, Routes
 from deploy_action.platform.store import Store
 from deploy_action.platform.uploads import Body, FileSlot, Form, UploadError, read_form
 
@@ -30,6 +30,8 @@ _STRANGER_BYTES = 64 << 20
 _STRANGER_SECONDS = 10
 _REFUSED_SECONDS = 2
 _TOKEN_ROUTE = ("POST", "/auth/token")
+# Proxies wait a minute for a byte; a client that is gone should be noticed sooner.
+_SECONDS_BETWEEN_SIGNS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,30 @@ class _Answer:
     status: int
     content_type: str
     body: bytes
+
+
+class _PatientAnswer:
+    """An answer whose end takes long: until then a blank now and then says that we are alive.
+
+    JSON may begin with blanks. A client that is gone is noticed when one is sent, and then the
+    backtest, for which nobody waits any more, is stopped.
+    """
+
+    status = HTTPStatus.OK
+    content_type = "application/json; charset=utf-8"
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b" "
+        while not self._pending.job.done.wait(_SECONDS_BETWEEN_SIGNS):
+            yield b" "
+        yield self._pending.body()
+
+    def close(self) -> None:
+        """Stop what goes on: called once the answer was sent, or could not be."""
+        self._pending.job.cancel("the client that asked for it is gone")
 
 
 class PlatformApp:
@@ -62,6 +88,7 @@ class PlatformApp:
         """Answer a request, once all of it has been read: for strangers, some of it."""
         body = _request_body(environ)
         body.restrict(_STRANGER_BYTES, _STRANGER_SECONDS)
+        answer: _Answer | _PatientAnswer
         try:
             answer = self._answer(environ, body)
         except UploadError as error:
@@ -72,7 +99,7 @@ class PlatformApp:
         _drain_quietly(body)
         return _send(answer, environ, start_response)
 
-    def _answer(self, environ: WSGIEnvironment, body: Body) -> _Answer:
+    def _answer(self, environ: WSGIEnvironment, body: Body) -> _Answer | _PatientAnswer:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         # Express matches HEAD like GET, in any case, with or without a slash at the end.
         key = ("GET" if method == "HEAD" else method, path.lower().removesuffix("/"))
@@ -91,9 +118,7 @@ class PlatformApp:
             result = self._run(route, body, content_type)
         except ApiError as error:
             return _json(error.status, {"error": str(error)})
-        if isinstance(result, PlainText):
-            return _text(HTTPStatus.OK, result)
-        return _json(HTTPStatus.OK, result)
+        return _good(result)
 
     def _run(self, route: Route, body: Body, content_type: str) -> object:
         if not route.takes_file:
@@ -135,6 +160,14 @@ def _quote_path(path: str) -> str:
     return quote(path.encode("latin-1"), safe="/:@!$&'()*+,;=~")
 
 
+def _good(result: object) -> _Answer | _PatientAnswer:
+    if isinstance(result, Pending):
+        return _PatientAnswer(result)
+    if isinstance(result, PlainText):
+        return _text(HTTPStatus.OK, result)
+    return _json(HTTPStatus.OK, result)
+
+
 def _json(status: int, value: object) -> _Answer:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # A lone surrogate, which JSON can escape and UTF-8 cannot hold, is escaped.
@@ -158,14 +191,17 @@ def _page(status: int, message: str) -> _Answer:
 
 
 def _send(
-    answer: _Answer, environ: WSGIEnvironment, start_response: StartResponse
+    answer: _Answer | _PatientAnswer, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     headers = [
         ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
         ("Cache-Control", "no-store"),
         ("Content-Security-Policy", "default-src 'none'"),
         ("X-Content-Type-Options", "nosniff"),
     ]
+    if isinstance(answer, _Answer):
+        headers.append(("Content-Length", str(len(answer.body))))
     start_response(f"{int(answer.status)} {HTTPStatus(answer.status).phrase}", headers)
+    if isinstance(answer, _PatientAnswer):
+        return answer
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +14,27 @@ from deploy_action.errors import InvalidInputError, Problem
 DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
 BUNDLES = "bundles"  # VERSION_ID.zip
+RESULTS = "results"  # BACKTEST_ID.json
+RUNS = "runs"  # private copies of models, by the process that runs them
+REPORTS = "reports"  # on backtests, of those who run the action on a terminal
+ENVIRONMENTS = "environments"  # of Python, for models; the one part that holds nothing secret
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
 _LOCK = ".lock"
 # A freshly made file system that is mounted as the directory holds this one.
 _HARMLESS = frozenset({"lost+found"})
-_OURS = frozenset({DATABASE, INCOMING, BUNDLES, REFRESH_TOKEN, _LOCK})
+_OURS = frozenset({DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, REFRESH_TOKEN, _LOCK})
 
 
 def prepare(data: Path) -> None:
-    """Make `data` (mode 0700) where it does not exist; refuse a directory of someone else's.
+    """Make `data` (mode 0711) where it does not exist; refuse a directory of someone else's.
+
+    Others may pass through it, because whoever keeps the environments from one run to the next
+    (a workflow's cache) is another user than the one of a container. All else is ours alone.
 
     Raises `InvalidInputError` when it cannot be made or holds files that are not the platform's.
     """
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.mkdir(mode=0o711, parents=True, exist_ok=True)
         names = {entry.name for entry in data.iterdir()}
     except OSError as error:
         raise InvalidInputError(
@@ -55,12 +64,65 @@ def locked(data: Path) -> Iterator[None]:
     """
     import fcntl
 
-    descriptor = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open_lock(data)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+class Workplace:
+    """A directory for the private copies of models that one process runs.
+
+    It belongs to the process for as long as that holds the lock in it, and `id` names it.
+    """
+
+    def __init__(self, data: Path) -> None:
+        """Make one; call it inside of `locked`, so that nobody takes it for an abandoned one."""
+        import fcntl
+
+        self.id = str(uuid.uuid4())
+        self.path = data / RUNS / self.id
+        self.path.mkdir(mode=0o700)
+        self._descriptor = _open_lock(self.path)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._descriptor)
+
+
+def remove_abandoned_workplaces(data: Path) -> list[str]:
+    """Remove those whose process is dead: a model's exchange keys may lie there.
+
+    Returns the ids of the others. Call it inside of `locked`.
+    """
+    return [path.name for path in (data / RUNS).iterdir() if not _is_abandoned(path)]
+
+
+def _is_abandoned(workplace: Path) -> bool:
+    """Tell whether nobody works there any more, and then it is gone."""
+    import fcntl
+
+    try:
+        descriptor = _open_lock(workplace)
+    except FileNotFoundError:  # its owner has just removed it
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        shutil.rmtree(workplace, ignore_errors=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(directory: Path) -> int:
+    return os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def sync_directory(directory: Path) -> None:

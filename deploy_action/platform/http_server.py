@@ -185,6 +185,8 @@ class _Request(HTTPRequest):
         body = _Body(self.conn.rfile, length, self.server.limits)
         self.rfile = body
         self.server.gateway(self).respond()
+        if self.chunked_write:
+            self.conn.wfile.write(b"0\r\n\r\n")
         # What was not read cannot be told from the next request.
         self.close_connection = self.close_connection or not body.finished
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy_action.platform.archives import ArchiveError, ArchiveFacts, check_archive
+from deploy_action.platform.backtests import Backtests, Job, answer_of
+from deploy_action.platform.model_run import MAX_ARGUMENTS_BYTES, Order
 from deploy_action.platform.request import ApiError, Request
 from deploy_action.platform.store import (
     Backtest,
+    BacktestStatus,
     Model,
     Project,
     Store,
@@ -52,6 +56,14 @@ class PlainText(str):
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """An answer that a backtest has to end for; `body` returns it then, as JSON."""
+
+    job: Job
+    body: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class _Target:
     """The model an upload names, or describes if it is to be made."""
 
@@ -79,9 +91,10 @@ class _Upload:
 class Routes:
     """The routes, over the store."""
 
-    def __init__(self, store: Store, *, strict: bool) -> None:
+    def __init__(self, store: Store, backtests: Backtests, *, strict: bool) -> None:
         """Unless `strict`, projects and models that are named and do not exist are made on use."""
         self._store = store
+        self._backtests = backtests
         self._strict = strict
 
     def table(self) -> Mapping[tuple[str, str], Route]:
@@ -191,7 +204,25 @@ class Routes:
             model = _find_model(snapshot, project_id, model_id)
             versions = snapshot.versions(project_id, model_id)
             backtests = snapshot.backtests(project_id, model_id)
-        return _model_document(model, versions, backtests)
+        return {
+            **_model_document(model),
+            "versions": [
+                _version_document(each)
+                for each in versions
+                if each.status != VersionStatus.BACKTEST
+            ],
+            "backtests": [
+                _backtest_document(each, version) | {"result": self._result(each)}
+                for each in backtests
+                for version in versions
+                if version.id == each.version_id
+            ],
+        }
+
+    def _result(self, backtest: Backtest) -> object:
+        if backtest.status != BacktestStatus.FINISHED:
+            return None
+        return json.loads(self._store.result_path(backtest.id).read_bytes())
 
     def _report_status(self, _: Request) -> object:
         return PlainText("server is running")
@@ -258,12 +289,11 @@ class Routes:
         _require_upload_fields(
             request, "pythonVersion", "projectId", "modelId", "type", "plan", "backtestDescription"
         )
-        args = request.backtest_args()
+        args = _read_args(request)
         file = _require_file(request)
         target = _read_target(request)
         self._rehearse(target)
-        if target.model_type == SCREENER:
-            raise ApiError("Only strategies can be backtested, and this model is a screener.")
+        _refuse_screener(target.model_type)
         upload = _Upload(
             file=file,
             archive=_check_archive(file),
@@ -273,26 +303,55 @@ class Routes:
             plan=BACKTEST_PLAN,
         )
         with self._storing(target, upload) as (transaction, version):
-            backtest = transaction.add_backtest(
-                version.id, args=args, description=version.description
-            )
-            return {**_upload_document(version), "backtestId": backtest.id}
+            backtest = self._add_backtest(transaction, version, args, version.description)
+        job = self._run(backtest, version)
+        document = {**_upload_document(version), "backtestId": backtest.id}
+
+        def body() -> bytes:
+            assert job.ending is not None  # noqa: S101  # it is done
+            return answer_of(job.ending, document)
+
+        return Pending(job, body)
 
     def _backtest_uploaded_model(self, request: Request) -> object:
+        """Start a backtest and do not wait, as the original does: the model's details tell."""
         request.require("projectId", "modelId", "versionId", "backtestDescription")
-        args = request.backtest_args()
+        args = _read_args(request)
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
         version_id = request.identifier("versionId")
         with self._store.transaction() as transaction:
             self._check_readable(transaction, project_id)
             model = _find_model(transaction, project_id, model_id)
             _check_type(model, request.text("type", model.type))
-            if version_id not in {each.id for each in transaction.versions(project_id, model_id)}:
+            _refuse_screener(model.type)
+            versions = {each.id: each for each in transaction.versions(project_id, model_id)}
+            if version_id not in versions:
                 raise ApiError("This versionId was not found under this model.")
-            transaction.add_backtest(
-                version_id, args=args, description=request.text("backtestDescription")
+            backtest = self._add_backtest(
+                transaction, versions[version_id], args, request.text("backtestDescription")
             )
+        self._run(backtest, versions[version_id])
         return {}
+
+    def _add_backtest(
+        self,
+        transaction: Transaction,
+        version: Version,
+        args: Mapping[str, object],
+        description: str,
+    ) -> Backtest:
+        return transaction.add_backtest(
+            version.id, args=args, description=description, workplace=self._store.workplace.id
+        )
+
+    def _run(self, backtest: Backtest, version: Version) -> Job:
+        order = Order(
+            backtest_id=backtest.id,
+            bundle=self._store.bundle_path(version.id),
+            python_version=version.python_version,
+            args=backtest.args,
+        )
+        return self._backtests.start(order)
 
     def _rehearse(self, target: _Target) -> None:
         """Refuse a target before the bundle is looked at, as the original server does."""
@@ -338,6 +397,18 @@ def _require_upload_fields(request: Request, *names: str) -> None:
     """Refuse an upload that lacks a field; one that makes its model needs no id, nor a type."""
     spared = ("modelId", "type") if _creates_model(request) else ()
     request.require(*(name for name in names if name not in spared))
+
+
+def _read_args(request: Request) -> Mapping[str, object]:
+    args = request.backtest_args()
+    if len(json.dumps(args)) > MAX_ARGUMENTS_BYTES:
+        raise ApiError(f"backtestArgs is larger than {MAX_ARGUMENTS_BYTES >> 10} KiB")
+    return args
+
+
+def _refuse_screener(model_type: str) -> None:
+    if model_type == SCREENER:
+        raise ApiError("Only strategies can be backtested, and this model is a screener.")
 
 
 def _require_file(request: Request) -> StoredFile:
@@ -403,9 +474,7 @@ def _upload_document(version: Version) -> dict[str, object]:
     }
 
 
-def _model_document(
-    model: Model, versions: list[Version], backtests: list[Backtest]
-) -> dict[str, object]:
+def _model_document(model: Model) -> dict[str, object]:
     return {
         "id": model.id,
         "modelId": model.id,
@@ -414,15 +483,6 @@ def _model_document(
         "description": model.description,
         "type": model.type,
         "createdAt": model.created_at,
-        "versions": [
-            _version_document(each) for each in versions if each.status != VersionStatus.BACKTEST
-        ],
-        "backtests": [
-            _backtest_document(each, version)
-            for each in backtests
-            for version in versions
-            if version.id == each.version_id
-        ],
     }
 
 
@@ -446,10 +506,12 @@ def _backtest_document(backtest: Backtest, version: Version) -> dict[str, object
         "status": backtest.status,
         "description": backtest.description,
         "createdAt": backtest.created_at,
+        "endedAt": backtest.ended_at,
         "args": backtest.args,
         "pythonVersion": version.python_version,
         "plan": BACKTEST_PLAN,
         "bundle": _bundle_document(version),
+        "run": {**backtest.facts, "problems": backtest.problems},
     }
 
 

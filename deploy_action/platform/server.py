@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import Problem, RefusedError
+from deploy_action.platform import data_directory
 from deploy_action.platform.app import PlatformApp
 from deploy_action.platform.credentials import Credentials
+from deploy_action.platform.model_run import Observer, Unobserved
 from deploy_action.platform.routes import Routes
 from deploy_action.platform.store import Store
 
 if TYPE_CHECKING:
+    from deploy_action.platform.backtests import Backtests, Runner
     from deploy_action.platform.http_server import HttpServer
 
 
 def _discard(_: str) -> None:
     """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestSettings:
+    """How a platform runs backtests.
+
+    `environ` is what installers and models get a part of; `observer` watches; `parallel` is how
+    many run at once (0: one a core), `most_seconds` how long each may take (None: as long as its
+    client waits). `runner` runs them otherwise than in a process with the `blankly` package.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    use_constraints: bool = True
+    parallel: int = 0
+    most_seconds: float | None = None
+    runner: Runner | None = None
 
 
 class PlatformServer:
@@ -31,23 +52,25 @@ class PlatformServer:
         *,
         refresh_token: str,
         strict: bool,
-        host: str = "127.0.0.1",
-        port: int = 0,
+        address: tuple[str, int] = ("127.0.0.1", 0),
         clock: Callable[[], float] = time.time,
         on_error: Callable[[str], None] = _discard,
+        running: BacktestSettings = BacktestSettings(),
     ) -> None:
-        """Prepare to serve the data directory `data` on `host` and `port` (0: any free one).
+        """Prepare to serve the data directory `data` on `address` (port 0: any free one).
 
         Unless `strict`, projects and models that are named and do not exist are made on use.
         `clock` gives seconds since the epoch; `on_error` gets the tracebacks that clients do not
-        see. Nothing is opened before `start`.
+        see; `running` says how backtests are run. Nothing is opened before `start`.
         """
         self._data = data
         self._refresh_token = refresh_token
         self._strict = strict
-        self._address = (host, port)
+        self._address = address
         self._clock = clock
         self._on_error = on_error
+        self._running = running
+        self._backtests: Backtests | None = None
         self._store: Store | None = None
         self._server: HttpServer | None = None
 
@@ -70,7 +93,8 @@ class PlatformServer:
         store = Store(self._data, self._clock)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
-            routes = Routes(store, strict=self._strict)
+            backtests = self._make_backtests(store)
+            routes = Routes(store, backtests, strict=self._strict)
             app = PlatformApp(store, credentials, routes, on_error=self._on_error)
             server = HttpServer(self._address, app, self._on_error)
             server.start()
@@ -86,10 +110,41 @@ class PlatformServer:
         except BaseException:
             store.close()
             raise
-        self._store, self._server = store, server
+        self._store, self._backtests, self._server = store, backtests, server
+
+    def _make_backtests(self, store: Store) -> Backtests:
+        from deploy_action.platform.backtests import Backtests, default_parallel
+
+        running = self._running
+        return Backtests(
+            store,
+            running.runner or self._make_runner(store),
+            parallel=running.parallel or default_parallel(),
+            most_seconds=running.most_seconds,
+            on_error=self._on_error,
+        )
+
+    def _make_runner(self, store: Store) -> Runner:
+        from deploy_action.platform.environments import Environments
+        from deploy_action.platform.model_run import ModelRunner
+
+        running = self._running
+        return ModelRunner(
+            workplace=store.workplace.path,
+            environments=Environments(
+                self._data / data_directory.ENVIRONMENTS,
+                environ=running.environ,
+                use_constraints=running.use_constraints,
+            ),
+            environ=running.environ,
+            observer=running.observer,
+        )
 
     def close(self) -> None:
-        """Finish the requests in progress, for a few seconds at most, and stop."""
+        """Stop the backtests, finish the other requests, for a few seconds at most, and stop."""
+        if self._backtests is not None:
+            self._backtests.close()
+            self._backtests = None
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -12,16 +12,16 @@ import secrets
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.platform import data_directory
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
 # An upload that was not stored an hour later was cut off by the end of its process.
 _ORPHAN_SECONDS = 3600.0
@@ -75,7 +75,11 @@ CREATE TABLE backtests (
     args TEXT NOT NULL,
     description TEXT NOT NULL,
     status TEXT NOT NULL,
-    created_at REAL NOT NULL
+    created_at REAL NOT NULL,
+    workplace TEXT NOT NULL,
+    problems TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    ended_at REAL
 ) STRICT;
 CREATE INDEX backtests_of_version ON backtests (version_id);
 CREATE TABLE project_keys (
@@ -90,12 +94,32 @@ CREATE TABLE project_keys (
 """
 
 
+# What the second schema has that the first one had not.
+_FROM_VERSION_1 = """
+ALTER TABLE backtests ADD COLUMN workplace TEXT NOT NULL DEFAULT '';
+ALTER TABLE backtests ADD COLUMN problems TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE backtests ADD COLUMN facts TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE backtests ADD COLUMN ended_at REAL
+"""
+
+
 class VersionStatus(StrEnum):
     """What became of a version."""
 
     DEPLOYED = "deployed"  # the model's current version
     STOPPED = "stopped"  # replaced by a later one
     BACKTEST = "backtest"  # uploaded for a backtest, never deployed
+
+
+class BacktestStatus(StrEnum):
+    """How far a backtest has come."""
+
+    STORED = "stored"  # by a release that ran none
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"  # it has a result
+    FAILED = "failed"
+    STOPPED = "stopped"  # by its client, by its time limit, or with the platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """A backtest that was asked for: of which version, and with which JSON arguments."""
+    """A backtest: of which version, with which JSON arguments, and what came of it.
+
+    `workplace` names the process that runs it; `problems` and `facts` are JSON, as the API gives
+    them; times are seconds since the epoch.
+    """
 
     id: str
     version_id: str
@@ -148,6 +176,10 @@ class Backtest:
     description: str
     status: str
     created_at: float
+    workplace: str
+    problems: Sequence[object] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+    ended_at: float | None = None
 
 
 class Transaction:
@@ -256,23 +288,34 @@ class Transaction:
         """Return the backtests of a model, the oldest first."""
         rows = self._connection.execute(
             "SELECT backtests.id, version_id, args, backtests.description, backtests.status,"
-            " backtests.created_at FROM backtests JOIN versions ON versions.id = version_id"
+            " backtests.created_at, workplace, problems, facts, ended_at"
+            " FROM backtests JOIN versions ON versions.id = version_id"
             " WHERE project_id = ? AND model_id = ? ORDER BY backtests.number",
             (project_id, model_id),
         )
         return [
-            Backtest(id_, version_id, json.loads(args), description, status, created_at)
-            for id_, version_id, args, description, status, created_at in rows
-        ]
+            Backtest(identifier, version_id, json.loads(args), description, status, created_at,
+                     workplace, json.loads(problems), json.loads(facts), ended_at)
+            for identifier, version_id, args, description, status, created_at,
+                workplace, problems, facts, ended_at in rows
+        ]  # fmt: skip
 
     def add_backtest(
-        self, version_id: str, *, args: Mapping[str, object], description: str
+        self, version_id: str, *, args: Mapping[str, object], description: str, workplace: str
     ) -> Backtest:
         """Add a backtest of a version that exists."""
-        backtest = Backtest(str(uuid.uuid4()), version_id, args, description, "stored", self.now)
+        backtest = Backtest(
+            id=str(uuid.uuid4()),
+            version_id=version_id,
+            args=args,
+            description=description,
+            status=BacktestStatus.QUEUED,
+            created_at=self.now,
+            workplace=workplace,
+        )
         self._connection.execute(
-            "INSERT INTO backtests (id, version_id, args, description, status, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO backtests (id, version_id, args, description, status, created_at,"
+            " workplace, problems, facts) VALUES (?, ?, ?, ?, ?, ?, ?, '[]', '{}')",
             (
                 backtest.id,
                 version_id,
@@ -280,9 +323,57 @@ class Transaction:
                 description,
                 backtest.status,
                 self.now,
+                workplace,
             ),
         )
         return backtest
+
+    def begin_backtest(self, backtest_id: str) -> None:
+        """Note that a backtest runs."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ? WHERE id = ?", (BacktestStatus.RUNNING, backtest_id)
+        )
+
+    def end_backtest(
+        self,
+        backtest_id: str,
+        status: BacktestStatus,
+        *,
+        problems: Sequence[object],
+        facts: Mapping[str, object],
+    ) -> None:
+        """Note what came of a backtest."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ?, problems = ?, facts = ?, ended_at = ? WHERE id = ?",
+            (
+                status,
+                json.dumps(problems, allow_nan=False),
+                json.dumps(facts, allow_nan=False),
+                self.now,
+                backtest_id,
+            ),
+        )
+
+    def end_abandoned_backtests(self, workplaces: Sequence[str]) -> None:
+        """Note that backtests ended with the processes that ran them; `workplaces` are alive."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ?, ended_at = ? WHERE status IN (?, ?)"
+            " AND workplace NOT IN (SELECT value FROM json_each(?))",
+            (
+                BacktestStatus.STOPPED,
+                self.now,
+                BacktestStatus.QUEUED,
+                BacktestStatus.RUNNING,
+                json.dumps(workplaces),
+            ),
+        )
+
+    def result_ids(self) -> list[str]:
+        """Return the ids of the backtests that have a result."""
+        rows = self._connection.execute(
+            "SELECT id FROM backtests WHERE status = ?", (BacktestStatus.FINISHED,)
+        )
+        return [row[0] for row in rows]
 
     def add_project_key(
         self, project_id: str, *, name: str, autogenerated: str, api_key: str, pass_digest: str
@@ -305,11 +396,13 @@ class Store:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._workplace: data_directory.Workplace | None = None
         data_directory.prepare(data)
         try:
             with data_directory.locked(data):
                 self._set_up()
                 self._remove_orphans()
+                self._workplace = data_directory.Workplace(data)
             self.user_id = self._read_user_id()
         except (OSError, sqlite3.Error) as error:
             self.close()
@@ -330,6 +423,9 @@ class Store:
         self._local = threading.local()
         for connection in connections:
             connection.close()
+        if self._workplace is not None:
+            self._workplace.close()
+            self._workplace = None
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -394,6 +490,27 @@ class Store:
         """Return where the bundle of a version is."""
         return self._data / data_directory.BUNDLES / f"{version_id}.zip"
 
+    def result_path(self, backtest_id: str) -> Path:
+        """Return where the result of a backtest is, if it has one."""
+        return self._data / data_directory.RESULTS / f"{backtest_id}.json"
+
+    def write_result(self, backtest_id: str, content: bytes) -> None:
+        """Keep the result of a backtest, whole or not at all."""
+        path = self._data / data_directory.INCOMING / f"{backtest_id}.json"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        path.rename(self.result_path(backtest_id))
+        data_directory.sync_directory(self._data / data_directory.RESULTS)
+
+    @property
+    def workplace(self) -> data_directory.Workplace:
+        """Where this process may put private copies of models."""
+        if self._workplace is None:
+            raise RuntimeError("the store is closed")
+        return self._workplace
+
     @contextmanager
     def keeping(self, incoming: Path, version_id: str) -> Iterator[None]:
         """Make a file that came in the bundle of a version; an exception inside unmakes it.
@@ -409,6 +526,15 @@ class Store:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def leave_thread(self) -> None:
+        """Close the connection of a thread that is about to end."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            del self._local.connection
+            with self._lock, suppress(ValueError):
+                self._connections.remove(connection)
+            connection.close()
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -427,7 +553,12 @@ class Store:
         return connection
 
     def _set_up(self) -> None:
-        for name in (data_directory.INCOMING, data_directory.BUNDLES):
+        for name in (
+            data_directory.INCOMING,
+            data_directory.BUNDLES,
+            data_directory.RESULTS,
+            data_directory.RUNS,
+        ):
             (self._data / name).mkdir(mode=0o700, exist_ok=True)
         database = self._data / data_directory.DATABASE
         # SQLite gives its own files the mode of this one.
@@ -445,6 +576,15 @@ class Store:
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             self._create_schema(connection)
+        elif version == 1:
+            self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            for statement in _FROM_VERSION_1.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     def _create_schema(self, connection: sqlite3.Connection) -> None:
         user_id = secrets.token_hex(14)
@@ -462,10 +602,18 @@ class Store:
         return str(self._connection().execute("SELECT id FROM users").fetchone()[0])
 
     def _remove_orphans(self) -> None:
-        """Remove files that no version names, old enough to belong to no request in progress."""
-        rows = self._connection().execute("SELECT id FROM versions")
-        kept = {self.bundle_path(row[0]).name for row in rows}
-        for name in (data_directory.INCOMING, data_directory.BUNDLES):
+        """Remove what dead processes left: private copies, and files that nothing names.
+
+        Of the files, those that are old enough to belong to no request in progress.
+        """
+        with self.transaction() as transaction:
+            transaction.end_abandoned_backtests(
+                data_directory.remove_abandoned_workplaces(self._data)
+            )
+            rows = self._connection().execute("SELECT id FROM versions")
+            kept = {self.bundle_path(row[0]).name for row in rows}
+            kept |= {self.result_path(each).name for each in transaction.result_ids()}
+        for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
             for path in (self._data / name).iterdir():
                 with suppress(FileNotFoundError):
                     age = self._clock() - path.stat().st_mtime

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.platform.server import PlatformServer
+from deploy_action.platform.server import BacktestSettings, PlatformServer
 from tests.platform.client import Clock, Platform
+from tests.platform.scripted_runner import ScriptedRunner
 
 StartPlatform = Callable[..., Platform]
 
@@ -27,7 +28,12 @@ def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
     refresh_token = secrets.token_hex(16)
     with ExitStack() as stack:
 
-        def start(*, strict: bool = True, data: Path = tmp_path / "data") -> Platform:
+        def start(
+            *,
+            strict: bool = True,
+            data: Path = tmp_path / "data",
+            running: BacktestSettings | None = None,
+        ) -> Platform:
             errors: list[str] = []
             server = PlatformServer(
                 data,
@@ -35,6 +41,7 @@ def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
                 strict=strict,
                 clock=clock,
                 on_error=errors.append,
+                running=running or BacktestSettings(runner=ScriptedRunner()),
             )
             stack.enter_context(server)
             platform = Platform(server, data, refresh_token, clock, errors)

@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from deploy_action.platform.server import PlatformServer
+from deploy_action.platform.server import BacktestSettings, PlatformServer
+from tests.platform.scripted_runner import ScriptedRunner
 
 
 def kill_at(point: str) -> None:
@@ -40,7 +41,12 @@ def main() -> None:
     data, refresh_token, *points = sys.argv[1:]
     for point in points:
         kill_at(point)
-    with PlatformServer(Path(data), refresh_token=refresh_token, strict=False) as server:
+    runner = ScriptedRunner()
+    runner.gate.clear()  # a backtest goes on until this process ends
+    running = BacktestSettings(runner=runner)
+    with PlatformServer(
+        Path(data), refresh_token=refresh_token, strict=False, running=running
+    ) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -122,14 +122,14 @@ def test_a_blank_refresh_token_is_refused(tmp_path: Path, blank: str) -> None:
 
 
 def test_a_refresh_token_is_made_once(tmp_path: Path) -> None:
-    """Readable by its owner only, in a directory that is the owner's too."""
+    """Readable by its owner only, in a directory that others may pass through and not list."""
     data = tmp_path / "new" / "data"
     token, created = load_or_create_refresh_token(data)
     assert created
     assert len(token) >= 32
     assert load_or_create_refresh_token(data) == (token, False)
     assert stat.S_IMODE((data / "refresh-token").stat().st_mode) == 0o600
-    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE(data.stat().st_mode) == 0o711
 
 
 def test_two_first_starts_agree_on_the_refresh_token(tmp_path: Path) -> None:

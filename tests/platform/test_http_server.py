@@ -285,7 +285,10 @@ def test_a_port_in_use_is_refused_with_a_hint(platform: Platform, tmp_path: Path
     """And the data directory is free again."""
     port = int(platform.server.url.rsplit(":", 1)[1])
     second = PlatformServer(
-        tmp_path / "second", refresh_token=secrets.token_hex(16), strict=True, port=port
+        tmp_path / "second",
+        refresh_token=secrets.token_hex(16),
+        strict=True,
+        address=("127.0.0.1", port),
     )
     with pytest.raises(RefusedError, match="already in use") as raised:
         second.start()
@@ -306,7 +309,7 @@ def test_a_port_in_use_is_refused_with_a_hint(platform: Platform, tmp_path: Path
 def test_an_address_that_is_none_is_refused(tmp_path: Path, host: str, port: int) -> None:
     """Whatever Python makes of it; nobody waits for a server that cannot start."""
     server = PlatformServer(
-        tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, host=host, port=port
+        tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, address=(host, port)
     )
     with pytest.raises(RefusedError, match="cannot listen on"):
         server.start()
@@ -321,7 +324,7 @@ def test_the_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"this machine has no ::1 ({error})")
     with PlatformServer(
-        tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, host="::1"
+        tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, address=("::1", 0)
     ) as server:
         assert server.url.startswith("http://[::1]:")
         assert requests.get(f"{server.url}/x", timeout=5).status_code == 404

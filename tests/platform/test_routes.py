@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.platform.client import TIMEOUT, Platform, make_bundle
+from tests.platform.scripted_runner import RESULT
 
 
 def test_the_personal_project_always_exists(platform: Platform) -> None:
@@ -200,15 +201,18 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
         "projectId": platform.user_id,
         "timestamp": platform.clock.now,
         "backtestId": backtest_id,
+        "run": {"problems": []},
+        "result": RESULT,
     }
     assert platform.versions(model_id) == []
     assert platform.backtests(model_id) == [
         {
             "backtestId": backtest_id,
             "versionId": version_id,
-            "status": "stored",
+            "status": "finished",
             "description": "",
             "createdAt": platform.clock.now,
+            "endedAt": platform.clock.now,
             "args": {"to": "1y"},
             "pythonVersion": "3.10",
             "plan": "slow",
@@ -217,6 +221,8 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
                 "bytes": len(bundle),
                 "files": 1,
             },
+            "run": {"problems": []},
+            "result": RESULT,
         }
     ]
     assert (platform.data / "bundles" / f"{version_id}.zip").read_bytes() == bundle

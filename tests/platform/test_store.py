@@ -203,9 +203,11 @@ def test_everything_survives_a_restart(start_platform: StartPlatform) -> None:
 
 
 def test_the_data_directory_is_its_owners(platform: Platform) -> None:
-    """Every file and directory in it."""
-    platform.deploy(platform.create_model())
-    assert stat.S_IMODE(platform.data.stat().st_mode) == 0o700
+    """Every file and directory in it; others may pass through, to the environments."""
+    model_id = platform.create_model()
+    platform.deploy(model_id)
+    platform.backtest(model_id)
+    assert stat.S_IMODE(platform.data.stat().st_mode) == 0o711
     for path in platform.data.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -251,7 +253,7 @@ def test_data_of_a_newer_release_is_refused(start_platform: StartPlatform) -> No
     platform = start_platform()
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     assert "written by a newer release" in _problem(platform.data)
 

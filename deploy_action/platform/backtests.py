@@ -1,0 +1,205 @@
+"""The backtests of a platform: queued, run side by side, stopped, and their results kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.platform.processes import StoppedError
+from deploy_action.platform.store import BacktestStatus
+
+if TYPE_CHECKING:
+    from deploy_action.platform.model_run import Order, Outcome
+    from deploy_action.platform.store import Store
+
+_POLL_SECONDS = 0.1
+# A process that was killed is gone at once; what it wrote takes a moment to remove.
+_CLOSE_SECONDS = 4.0
+
+
+class Runner(Protocol):
+    """What runs one backtest."""
+
+    def run(self, order: Order, stop: threading.Event) -> Outcome:
+        """Run it to its end; raise `StoppedError` when `stop` is set."""
+
+
+def default_parallel() -> int:
+    """Return how many backtests run at once: as many as there are cores for us."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What became of a backtest; `result` is strict JSON, and there only when it finished."""
+
+    status: BacktestStatus
+    result: bytes | None
+    problems: tuple[Problem, ...]
+    facts: Mapping[str, object]
+
+    @property
+    def error(self) -> str:
+        """Why there is no result, in one line."""
+        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
+        if not errors:
+            return ""
+        first = errors[0]
+        place = ":".join(str(part) for part in (first.path, first.line) if part)
+        return f"{place}: {first.message}" if place else first.message
+
+    def problem_documents(self) -> list[dict[str, object]]:
+        """Return the problems as the API gives them."""
+        return [_problem_document(problem) for problem in self.problems]
+
+
+def _problem_document(problem: Problem) -> dict[str, object]:
+    given = {name: value for name, value in asdict(problem).items() if value not in (None, "")}
+    return given | {"severity": str(problem.severity)}
+
+
+@dataclass(slots=True)
+class Job:
+    """A backtest on its way."""
+
+    order: Order
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+    reason: str = ""
+    ending: Ending | None = None
+
+    def cancel(self, reason: str) -> None:
+        """Stop it, and say why; nothing happens when it is over."""
+        self.reason = self.reason or reason
+        self.stop.set()
+
+
+class Backtests:
+    """Runs backtests on threads, at most `parallel` of them at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        *,
+        parallel: int,
+        most_seconds: float | None,
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Prepare; `most_seconds` is how long each may run, `on_error` gets tracebacks of ours."""
+        self._store = store
+        self._runner = runner
+        self._slots = threading.BoundedSemaphore(parallel)
+        self._most_seconds = most_seconds
+        self._on_error = on_error
+        self._jobs: dict[threading.Thread, Job] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def start(self, order: Order) -> Job:
+        """Queue a backtest that the store has noted; it runs on a thread of its own."""
+        job = Job(order)
+        thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
+        with self._lock:
+            if self._is_closed:
+                job.cancel("the platform was stopped")
+            self._jobs[thread] = job
+        thread.start()
+        return job
+
+    def close(self) -> None:
+        """Stop all that run, and wait until they are gone."""
+        with self._lock:
+            self._is_closed = True
+            jobs = dict(self._jobs)
+        for job in jobs.values():
+            job.cancel("the platform was stopped")
+        for thread in jobs:
+            thread.join(_CLOSE_SECONDS)
+
+    def _work(self, job: Job) -> None:
+        try:
+            job.ending = self._ending(job)
+            self._note(job.order.backtest_id, job.ending)
+        except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
+            self._on_error("".join(traceback.format_exception(*sys.exc_info())))
+            problem = Problem(message="The platform failed; its log says why.")
+            job.ending = Ending(BacktestStatus.FAILED, None, (problem,), {})
+        finally:
+            self._store.leave_thread()
+            with self._lock:
+                self._jobs.pop(threading.current_thread(), None)
+            job.done.set()
+
+    def _ending(self, job: Job) -> Ending:
+        try:
+            outcome = self._run(job)
+        except StoppedError:
+            problem = Problem(message=f"The backtest was stopped: {job.reason}.")
+            return Ending(BacktestStatus.STOPPED, None, (problem,), {})
+        status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
+        return Ending(status, outcome.result, outcome.problems, outcome.facts)
+
+    def _run(self, job: Job) -> Outcome:
+        while not self._slots.acquire(timeout=_POLL_SECONDS):
+            if job.stop.is_set():
+                raise StoppedError
+        try:
+            with self._store.transaction() as transaction:
+                transaction.begin_backtest(job.order.backtest_id)
+            with self._time_limit(job):
+                return self._runner.run(job.order, job.stop)
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _time_limit(self, job: Job) -> Iterator[None]:
+        if self._most_seconds is None:
+            yield
+            return
+        reason = f"it ran for {self._most_seconds / 60:g} minutes, the most this platform allows"
+        timer = threading.Timer(self._most_seconds, job.cancel, [reason])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _note(self, backtest_id: str, ending: Ending) -> None:
+        """Keep what came of it: first the result, then the row that says there is one."""
+        if ending.result is not None:
+            self._store.write_result(backtest_id, ending.result)
+        with self._store.transaction() as transaction:
+            transaction.end_backtest(
+                backtest_id,
+                ending.status,
+                problems=ending.problem_documents(),
+                facts=ending.facts,
+            )
+
+
+def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
+    """Return the answer to `POST /model/backtest`: `document`, and what became of the backtest.
+
+    The result goes in as it is: it may be large, and was checked to be strict JSON.
+    """
+    answer = {**document, "run": {**ending.facts, "problems": ending.problem_documents()}}
+    if ending.result is None:
+        answer |= {"status": str(ending.status), "error": ending.error}
+        return _encode(answer)
+    return _encode(answer).removesuffix(b"}") + b',"result":' + ending.result + b"}"
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,392 @@
+"""One backtest of one bundle: unpacked, its environment made, and the model run in a process.
+
+The model's code is its author's: it runs in a private copy, with an environment of its own that
+holds nothing of ours, and what it prints and reports is taken for what a stranger says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.platform.archives import ArchiveError
+from deploy_action.platform.environments import EnvironmentFailedError
+from deploy_action.platform.processes import BoundedLog, SideChannel, run_process
+from deploy_action.platform.unpacking import Layout, UnusableModelError, read_layout, unpack
+
+if TYPE_CHECKING:
+    from deploy_action.platform.environments import Environment, Environments
+
+MAX_RESULT_BYTES = 256 << 20
+MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
+_MOST_PROBLEMS = 100
+_LONGEST_MESSAGE = 4_000
+_MODEL_PROCESS = Path(__file__).parent / "model_process"
+_RUN_MODEL = _MODEL_PROCESS / "run_model.py"
+_HOOKS = _MODEL_PROCESS / "hooks"
+# Of our own environment a model sees what it needs to reach the network and to tell the time.
+_PASSED_ON = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
+_NEEDED_KEYS = ("account_values", "metrics", "trades")
+
+
+class Observer(Protocol):
+    """Who watches backtests while they run; called from the thread of each."""
+
+    def section(self, backtest_id: str, title: str) -> None:
+        """Something begins."""
+
+    def line(self, backtest_id: str, text: str) -> None:
+        """Somebody else wrote a line: an installer, or a model."""
+
+    def progress(self, backtest_id: str, share: float) -> None:
+        """So much of the backtest's period is done, from 0 to 1."""
+
+
+class Unobserved:
+    """Nobody watches."""
+
+    def section(self, backtest_id: str, title: str) -> None:
+        """Tell nobody."""
+
+    def line(self, backtest_id: str, text: str) -> None:
+        """Tell nobody."""
+
+    def progress(self, backtest_id: str, share: float) -> None:
+        """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`."""
+
+    backtest_id: str
+    bundle: Path
+    python_version: str
+    args: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a backtest.
+
+    `result` is what the `blankly` package reported, as strict JSON; None when the backtest
+    failed, and then a problem says why. `facts` is how it was run (`run` in the API's answer).
+    """
+
+    result: bytes | None
+    problems: tuple[Problem, ...]
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRunner:
+    """Runs backtests; `workplace` holds the private copies while they are needed.
+
+    `environ` is the environment of this process: little of it is passed on.
+    """
+
+    workplace: Path
+    environments: Environments
+    environ: Mapping[str, str]
+    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, order: Order, stop: threading.Event) -> Outcome:
+        """Run a backtest to its end.
+
+        Raises:
+            StoppedError: `stop` was set; nothing of the run is left.
+        """
+        try:
+            with self._private_copy(order) as private:
+                model = unpack(order.bundle, private)
+                return self._run_model(order, private, model, read_layout(model), stop)
+        except ArchiveError as error:
+            return _failed(Problem(message=f"{error}."))
+        except UnusableModelError as error:
+            return _failed(error.problem)
+        except EnvironmentFailedError as error:
+            return _failed(*error.problems)
+
+    @contextmanager
+    def _private_copy(self, order: Order) -> Iterator[Path]:
+        """Yield a directory for one run: it may hold exchange keys, so it never outlives it."""
+        private = self.workplace / order.backtest_id
+        private.mkdir(mode=0o700)
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def _run_model(
+        self, order: Order, private: Path, model: Path, layout: Layout, stop: threading.Event
+    ) -> Outcome:
+        watch = _Watch(self.observer, order.backtest_id)
+        started = self.clock()
+        watch.section(f"Environment: Python {order.python_version}, {layout.requirements}")
+        with self.environments.acquire(
+            model,
+            requirements=layout.requirements,
+            python_version=order.python_version,
+            on_line=watch.line,
+            stop=stop,
+        ) as environment:
+            ready = self.clock()
+            watch.line(_describe(environment, ready - started))
+            watch.section(f"Output of {layout.main_script}")
+            process = _ModelProcess(order, private, model, layout, environment)
+            outcome = process.run(self.environ, watch, stop)
+        facts = {
+            "python": environment.python_version,
+            "wantedPython": order.python_version,
+            "blankly": environment.blankly_version,
+            "constraints": list(environment.constraints),
+            "environmentSeconds": round(ready - started, 3),
+            **outcome.facts,
+        }
+        problems = (*environment.problems, *outcome.problems)
+        return Outcome(result=outcome.result, problems=problems, facts=facts)
+
+
+def _describe(environment: Environment, seconds: float) -> str:
+    made = "made" if environment.was_made else "reused"
+    return (
+        f"Python {environment.python_version}, blankly {environment.blankly_version} "
+        f"({made}, {seconds:.1f} s)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """The observer of one backtest."""
+
+    observer: Observer
+    backtest_id: str
+
+    def section(self, title: str) -> None:
+        self.observer.section(self.backtest_id, title)
+
+    def line(self, text: str) -> None:
+        self.observer.line(self.backtest_id, text)
+
+    def progress(self, share: float) -> None:
+        self.observer.progress(self.backtest_id, share)
+
+
+@dataclass(slots=True)
+class _ModelProcess:
+    """The process of a model, and what it says of itself."""
+
+    order: Order
+    private: Path
+    model: Path
+    layout: Layout
+    environment: Environment
+    last_event: Mapping[str, object] | None = None
+
+    def run(self, environ: Mapping[str, str], watch: _Watch, stop: threading.Event) -> Outcome:
+        log = BoundedLog(watch.line)
+        memory_bytes = memory_limit()
+        result = self.private / "result.json"
+        for name in ("home", "tmp"):
+            (self.private / name).mkdir()
+        with SideChannel(lambda line: self._hear(line, watch)) as side:
+            command = [
+                str(self.environment.python),
+                *("-u", str(_RUN_MODEL)),
+                *("--script", str(self.model / self.layout.main_script)),
+                *("--root", str(self.model)),
+                *("--events-fd", str(side.writer)),
+                *("--result", str(result)),
+            ]
+            ended = run_process(
+                command,
+                cwd=self.model / self.layout.working_directory,
+                environ=self._environ(environ),
+                on_line=log.add,
+                stop=stop,
+                side=side,
+                memory_bytes=memory_bytes,
+            )
+        log.end()
+        return self._outcome(ended.code, result, memory_bytes)
+
+    def _hear(self, line: str, watch: _Watch) -> None:
+        """Take an event; what is none comes from a model that writes into our pipe."""
+        try:
+            event = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            return
+        match event:
+            case {"event": "progress", "share": int() | float() as share}:
+                watch.progress(min(1.0, max(0.0, float(share))))
+            case {"event": "finished" | "failed"} if self.last_event is None:
+                self.last_event = event
+
+    def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        python = self.environment.python
+        arguments = json.dumps(dict(self.order.args), allow_nan=False).encode()
+        return {
+            **{name: environ[name] for name in _PASSED_ON if name in environ},
+            "PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
+            "VIRTUAL_ENV": str(python.parent.parent),
+            "HOME": str(self.private / "home"),
+            "TMPDIR": str(self.private / "tmp"),
+            "PYTHONPATH": f"{self.model}{os.pathsep}{_HOOKS}",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # the copy is thrown away
+            "BACKTESTING": "1",
+            "BACKTESTING_ID": self.order.backtest_id,
+            "BACKTESTING_ARGS": base64.b64encode(arguments).decode(),
+            # A runner has no screen, and nobody to look at a plot.
+            "MPLBACKEND": "agg",
+            "BROWSER": "true",
+            "BOKEH_BROWSER": "none",
+        }
+
+    def _outcome(self, code: int, result: Path, memory_bytes: int | None) -> Outcome:
+        event = self.last_event
+        if event is None:
+            return _failed(_vanished(code, self.layout.main_script))
+        problems = _read_problems(event.get("problems"), memory_bytes)
+        if event["event"] == "failed":
+            nameless = Problem(message="The backtest failed; the model's output may say why.")
+            has_error = any(problem.severity is Severity.ERROR for problem in problems)
+            return _failed(*problems) if has_error else _failed(nameless, *problems)
+        try:
+            content = _read_result(result)
+        except (OSError, ValueError) as error:
+            message = f"The result that the model's process left cannot be used: {error}."
+            return _failed(Problem(message=message))
+        return Outcome(result=content, problems=problems, facts=_facts(event))
+
+
+def _failed(*problems: Problem) -> Outcome:
+    return Outcome(result=None, problems=problems)
+
+
+def _vanished(code: int, script: str) -> Problem:
+    """Say how a process ended that did not come to say it itself."""
+    if code >= 0:
+        return Problem(
+            message=f"{script} ended its own process (exit code {code}) before the backtest was "
+            "over.",
+            hint="Look for os._exit in the model, or see the end of its output.",
+        )
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = "See the end of its output: a compiled package may have crashed."
+    if -code == signal.SIGKILL:
+        hint = "The machine may have run out of memory: shorten the period, or load less at once."
+    return Problem(message=f"The model's process was killed ({name}).", hint=hint)
+
+
+def _read_problems(listed: object, memory_bytes: int | None) -> tuple[Problem, ...]:
+    """Return the problems of an event, as far as they are any."""
+    if not isinstance(listed, list):
+        return ()
+    problems = [_read_problem(one, memory_bytes) for one in listed[:_MOST_PROBLEMS]]
+    return tuple(problem for problem in problems if problem is not None)
+
+
+def _read_problem(one: object, memory_bytes: int | None) -> Problem | None:
+    if not isinstance(one, dict):
+        return None
+    severity, message = one.get("severity"), one.get("message")
+    hint, path, line = one.get("hint"), one.get("path"), one.get("line")
+    if severity not in set(Severity) or not isinstance(message, str):
+        return None
+    if "MemoryError" in message and memory_bytes is not None and not hint:
+        hint = f"A backtest may have {memory_bytes >> 20} MiB: load less at once."
+    return Problem(
+        message=message[:_LONGEST_MESSAGE],
+        hint=hint[:_LONGEST_MESSAGE] if isinstance(hint, str) else "",
+        severity=Severity(severity),
+        path=path if isinstance(path, str) and path else None,
+        line=line if isinstance(line, int) and line > 0 else None,
+    )
+
+
+def _read_result(path: Path) -> bytes:
+    """Return the result, which is strict JSON and has what every result has.
+
+    Raises:
+        OSError, ValueError: it is not there, or not that.
+    """
+    size = path.stat().st_size
+    if size > MAX_RESULT_BYTES:
+        raise ValueError(f"it is larger than {MAX_RESULT_BYTES >> 20} MiB")
+    content = path.read_bytes()
+    result = json.loads(content, parse_constant=_refuse_constant)
+    missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise ValueError(f"it has no {missing[0]}")
+    return content
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _facts(event: Mapping[str, object]) -> dict[str, object]:
+    """Return what the model's process said of the run, under the names of the API."""
+    names = {
+        "seconds": "modelSeconds",
+        "callback_calls": "callbackCalls",
+        "schedule": "schedule",
+        "exchanges": "exchanges",
+        "symbols": "symbols",
+    }
+    return {name: event[key] for key, name in names.items() if key in event}
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes a process of a model may allocate: four fifths of what there is.
+
+    A model that wants more gets a MemoryError on the line that wanted it, where the system would
+    end some process, and rather the largest one. None where the system does not tell.
+    """
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+    limits = [total, *_control_group_limits()]
+    return min(limits) * 4 // 5
+
+
+def _control_group_limits() -> Iterator[int]:
+    """Yield the limits of the container we may be in (control groups version 2 and 1)."""
+    for path in (
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ):
+        try:
+            yield int(path.read_text("ascii"))
+        except (OSError, ValueError):
+            continue
