@@ -54,7 +54,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One order of the model: `time` is when it was placed; unfilled ones may have no price."""
+    """One order of the model.
+
+    `time` is when it was placed, `filled_at` when it was filled, where the package says so. A
+    market order has the price that it was filled at, the others the one that was asked for.
+    """
 
     symbol: str
     side: str
@@ -63,6 +67,7 @@ class Trade:
     price: float | None
     time: float
     was_filled: bool
+    filled_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +170,17 @@ class BacktestResult:
         """Return how the closing trades went, by average cost, shorts included."""
         positions: dict[str, _Position] = {}
         gains: list[float] = []
-        for trade in self.filled_trades:
+        for trade in sorted(self.filled_trades, key=_time_filled):
             position = positions.setdefault(trade.symbol, _Position())
             gain = position.take(trade)
             gains += [] if gain is None else [gain]
         wins = sum(gain > 0 for gain in gains)
         losses = sum(gain < 0 for gain in gains)
         return RoundTrips(wins, losses, len(gains) - wins - losses)
+
+
+def _time_filled(trade: Trade) -> float:
+    return trade.time if trade.filled_at is None else trade.filled_at
 
 
 def _cleaned(name: str, value: float | None) -> float | None:
@@ -350,6 +359,7 @@ def _trades(items: Iterable[object]) -> Iterator[Trade]:
             price=_number_or_null(order, "price", place),
             time=_number(order, "time", place),
             was_filled=_was_filled(kind, order),
+            filled_at=_number_or_null(order, "executed_time", place),
         )
 
 

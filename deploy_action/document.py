@@ -86,7 +86,19 @@ class Details:
     blocks: Sequence[Block]
 
 
-Block = Heading | Paragraph | Quote | Bullets | Table | Details
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Pictures as sources of Mermaid, and the same in characters; both made by us.
+
+    Markdown has both, the characters folded: not every forge renders Mermaid. A terminal shows the
+    characters.
+    """
+
+    pictures: Sequence[str]
+    text: str
+
+
+Block = Heading | Paragraph | Quote | Bullets | Table | Details | Chart
 Document = Sequence[Block]
 
 
@@ -166,9 +178,19 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"- {_markdown_line(item)}" for item in items)
         case Table():
             return _markdown_table(block)
-        case Details(title, blocks):
-            inner = "\n\n".join(_markdown(one) for one in blocks)
-            return f"<details>\n<summary>{title}</summary>\n\n{inner}\n\n</details>"
+        case Details() | Chart():
+            return _markdown_with_fold(block)
+
+
+def _markdown_with_fold(block: Details | Chart) -> str:
+    if isinstance(block, Details):
+        return _folded(block.title, "\n\n".join(_markdown(one) for one in block.blocks))
+    shown = [f"```mermaid\n{picture}\n```" for picture in block.pictures]
+    return "\n\n".join([*shown, _folded("The same in characters", _fenced(block.text))])
+
+
+def _folded(title: str, inner: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{inner}\n\n</details>"
 
 
 def _markdown_line(line: Line, *, in_table: bool = False) -> str:
@@ -247,8 +269,14 @@ def _text(block: Block) -> str:
             return "\n".join(f"  • {_text_line(item)}" for item in items)
         case Table():
             return _text_table(block)
-        case Details(title, blocks):
-            return "\n".join([_unmarked(title), *(_text(one) for one in blocks)])
+        case Details() | Chart():
+            return _text_with_fold(block)
+
+
+def _text_with_fold(block: Details | Chart) -> str:
+    if isinstance(block, Details):
+        return "\n".join([_unmarked(block.title), *(_text(one) for one in block.blocks)])
+    return "\n".join(f"  {line}".rstrip() for line in plain(block.text).split("\n"))
 
 
 def _text_line(line: Line) -> str:

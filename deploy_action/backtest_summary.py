@@ -1,0 +1,342 @@
+"""What a summary says of a backtest: what a trader looks at first, and the rest folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Final
+
+from deploy_action import summary_blocks
+from deploy_action.backtest_result import BacktestResult, BacktestRun, Metric, Trade
+from deploy_action.chart import draw
+from deploy_action.document import (
+    Block,
+    Bullets,
+    Chart,
+    Code,
+    Details,
+    Inline,
+    Line,
+    Paragraph,
+    Table,
+    prose,
+)
+from deploy_action.quantities import count, decimal, duration, exact, moment, per_cent
+from deploy_action.record import RunRecord
+from deploy_action.summary_blocks import linked, model_name
+from deploy_action.text import cut
+
+_MOST_METRICS: Final = 50
+_MOST_SYMBOLS: Final = 5
+_MOST_CALLS: Final = 10
+# Of either end of the list.
+_MOST_TRADES: Final = 10
+_LONGEST_NAME: Final = 40
+_DAY: Final = 86_400
+_NOT_COMPUTED: Final = "not computed"
+_NOT_A_NUMBER: Final = "not a number"
+_PER_CENT: Final = frozenset({"cagr", "cum_returns", "max_drawdown", "variance"})
+_AMOUNTS: Final = frozenset({"cavr", "value_at_risk"})
+# The ids that gates and the output `metrics` use, where the package has others.
+_GATE_NAMES: Final = {"cavr": "cvar", "resampled_time": "", "risk_free_rate": ""}
+_NO_NUMBER: Final = {
+    "sortino": "fewer than two periods ended with a loss, and it is computed from those",
+}
+_TOO_FEW: Final = "usually there are too few account values to compute it from"
+
+
+def headline(record: RunRecord, result: BacktestResult) -> Line:
+    """Return the title: the model, and the two numbers that one compares models by."""
+    title: Line = ["✅ Backtest of ", model_name(record), ": "]
+    if not result.filled_trades:
+        return [*title, "no trades"]
+    gained, sharpe = result.metric("cum_returns").value, result.metric("sharpe").value
+    parts = [
+        "return not computed" if gained is None else per_cent(gained, with_sign=True),
+        *([] if sharpe is None else [f"Sharpe {decimal(sharpe)}"]),
+    ]
+    return [*title, ", ".join(parts)]
+
+
+def about(record: RunRecord, result: BacktestResult) -> Line:
+    """Say in one sentence over what time and on which symbols the model ran."""
+    days = (result.stop_time - result.start_time) / _DAY
+    period = f"{moment(result.start_time, '%Y-%m-%d')} to {moment(result.stop_time, '%Y-%m-%d')}"
+    symbols = _symbols(record, result)
+    of: Line = [": ", *_some(symbols)] if symbols else []
+    length = f"{days:,.0f} days" if days >= 2 else f"{days * 24:,.1f} hours"  # noqa: PLR2004  # "1 days" would be wrong
+    return [f"{period} ({length}) on ", Code(_short(result.exchange)), *of, "."]
+
+
+def outcome(record: RunRecord, result: BacktestResult) -> list[Block]:
+    """Return the table, what is to be said of it, and the chart."""
+    blocks: list[Block] = []
+    if not result.filled_trades:
+        blocks.append(Paragraph(_no_trades(result, record.backtest_run)))
+    blocks.append(_key_figures(result))
+    blocks += _not_computed(result)
+    blocks += _chart(result)
+    return blocks
+
+
+def details(record: RunRecord, result: BacktestResult) -> list[Block]:
+    """Return all that is folded: the metrics, the trades, the arguments, the facts."""
+    blocks: list[Block] = [_metrics(result)]
+    if result.trades:
+        blocks.append(_trades(result))
+    if arguments := summary_blocks.arguments(record):
+        blocks.append(Details("Arguments", arguments))
+    blocks.append(_facts(record, result))
+    return blocks
+
+
+def _no_trades(result: BacktestResult, run: BacktestRun | None) -> Line:
+    calls = None if run is None else run.callback_calls
+    if result.trades:
+        placed = count(len(result.trades), "order")
+        why = f"It placed {placed}, and none was filled: the price never got to where they were."
+    elif calls == 0:
+        why = (
+            "It was never called: look at the events that its script adds to the strategy, and "
+            "whether there are prices in this period."
+        )
+    else:
+        called = f"It was called {count(calls, 'time')}. " if calls else ""
+        why = (
+            f"{called}Usually its conditions to buy were never met in this period, or its orders "
+            "were refused: look in the log for what it printed."
+        )
+    return [f"**The model made no trades.** {why}"]
+
+
+def _key_figures(result: BacktestResult) -> Table:
+    trips = result.round_trips()
+    rate = trips.win_rate
+    won = "" if rate is None else f", {per_cent(round(rate * 100, 1))} of the closing ones won"
+    return summary_blocks.facts_table(
+        [
+            ("Return", [f"**{_shown(result.metric('cum_returns'), with_sign=True)}**"]),
+            ("Sharpe ratio", [_shown(result.metric("sharpe"))]),
+            ("Sortino ratio", [_shown(result.metric("sortino"))]),
+            ("Maximum drawdown", [_shown(result.metric("max_drawdown"))]),
+            ("Trades", [f"{len(result.filled_trades):,}{won}"]),
+            ("Final value", _final_value(result)),
+        ]
+    )
+
+
+def _final_value(result: BacktestResult) -> Line:
+    last, first = result.final_account_value, result.initial_account_value
+    unit = prose(_short(result.quote_asset))
+    if last is None:
+        return ["not a number"]
+    start: Line = [] if first is None else [f", from {decimal(first)} ", *unit]
+    return [f"{decimal(last)} ", *unit, *start]
+
+
+def _shown(metric: Metric, *, with_sign: bool = False) -> str:
+    value = metric.value
+    if value is None:
+        return _NOT_COMPUTED
+    return per_cent(value, with_sign=with_sign) if metric.id in _PER_CENT else decimal(value)
+
+
+def _not_computed(result: BacktestResult) -> list[Block]:
+    """Say why metrics have no value: those of the table, and others that the package gave up."""
+    lines = [_why(metric) for metric in _with_key_figures(result) if metric.value is None]
+    if not lines:
+        return []
+    return [Paragraph(["**Not computed**"]), Bullets(lines[:_MOST_METRICS])]
+
+
+def _with_key_figures(result: BacktestResult) -> Iterable[Metric]:
+    keys = [result.metric(name) for name in ("cum_returns", "sharpe", "sortino", "max_drawdown")]
+    return {metric.id: metric for metric in chain(keys, result.metrics)}.values()
+
+
+def _why(metric: Metric) -> Line:
+    name = prose(cut(metric.display_name, _LONGEST_NAME))
+    if metric.reason == _NOT_A_NUMBER:
+        cause = _NO_NUMBER.get(metric.id, _TOO_FEW)
+        return [*name, f": the package found no number for it; {cause}."]
+    if metric.reason.startswith("failed"):
+        return [*name, ": the package gave up on it, with ", Code(metric.reason), "."]
+    return [*name, ": ", *prose(metric.reason), "."]
+
+
+def _chart(result: BacktestResult) -> list[Block]:
+    values = result.account_values
+    drawing = draw(values, result.quote_asset)
+    known = len(values.known())
+    if drawing is None:
+        only = "no account value" if not known else "a single account value"
+        return [Paragraph([f"There is no chart: the result has {only}."])]
+    blocks: list[Block] = [Chart(drawing.mermaid, drawing.text)]
+    notes = [drawing.note] if drawing.note else []
+    if missing := len(values) - known:
+        notes.append(
+            f"{missing:,} of {count(len(values), 'account value')} "
+            f"{'is' if missing == 1 else 'are'} not a number and left out of the chart."
+        )
+    return [*blocks, Paragraph([" ".join(notes)])] if notes else blocks
+
+
+def _metrics(result: BacktestResult) -> Details:
+    rows = [
+        (
+            prose(cut(metric.display_name, _LONGEST_NAME)),
+            [_in_full(metric), *_unit(metric, result)],
+            [Code(cut(name, _LONGEST_NAME))] if (name := _gate_name(metric)) else [],
+        )
+        for metric in result.metrics[:_MOST_METRICS]
+    ]
+    blocks: list[Block] = [
+        Table([["Metric"], ["Value"], ["Id"]], rows, right=frozenset({1})),
+        Paragraph(["Returns, growth and drawdown come from the package as whole per cents."]),
+    ]
+    return Details("All metrics", blocks)
+
+
+def _gate_name(metric: Metric) -> str:
+    return _GATE_NAMES.get(metric.id, metric.id)
+
+
+def _in_full(metric: Metric) -> str:
+    if metric.value is None:
+        return _NOT_COMPUTED
+    if metric.id == "resampled_time":
+        return f"{exact(metric.value)} s"
+    return per_cent(metric.value) if metric.id in _PER_CENT else exact(metric.value)
+
+
+def _unit(metric: Metric, result: BacktestResult) -> Line:
+    if metric.value is None or metric.id not in _AMOUNTS:
+        return []
+    return [" ", *prose(_short(result.quote_asset))]
+
+
+def _trades(result: BacktestResult) -> Details:
+    filled, trips = len(result.filled_trades), result.round_trips()
+    closed = trips.wins + trips.losses + trips.even
+    counts = (
+        f"{count(len(result.trades), 'order')}, {filled:,} filled. {count(closed, 'trade')} closed "
+        f"a position: {trips.wins:,} won, {trips.losses:,} lost, {trips.even:,} even, by average "
+        "cost and before fees, which the package does not report. Orders that the model cancelled "
+        "are not in its list."
+    )
+    blocks: list[Block] = [
+        Paragraph([counts]),
+        Table(
+            [["Placed (UTC)"], ["Side"], ["Size"], ["Price"], ["Symbol"], ["Type"]],
+            _trade_rows(result.trades),
+            right=frozenset({2, 3}),
+        ),
+        Paragraph(["SHA-256 of what the model did: ", Code(result.trades_sha256())]),
+    ]
+    title = f"Trades: {filled:,} filled, {trips.wins:,} won, {trips.losses:,} lost"
+    return Details(title, blocks)
+
+
+def _trade_rows(trades: Sequence[Trade]) -> list[Sequence[Line]]:
+    left = len(trades) - 2 * _MOST_TRADES
+    if left <= 0:
+        return [_trade_row(trade) for trade in trades]
+    gap: Sequence[Line] = [[f"… {left:,} more"], *([["…"]] * 5)]
+    first = [_trade_row(trade) for trade in trades[:_MOST_TRADES]]
+    return [*first, gap, *map(_trade_row, trades[-_MOST_TRADES:])]
+
+
+def _trade_row(trade: Trade) -> Sequence[Line]:
+    kind = trade.type if trade.was_filled else f"{trade.type}, not filled"
+    return [
+        [moment(trade.time)],
+        prose(_short(trade.side)),
+        [exact(trade.size)],
+        ["" if trade.price is None else exact(trade.price)],
+        [Code(_short(trade.symbol))],
+        prose(cut(kind, _LONGEST_NAME)),
+    ]
+
+
+def _facts(record: RunRecord, result: BacktestResult) -> Details:
+    run = record.backtest_run
+    points = count(len(result.account_values), "account value")
+    period = f"{moment(result.start_time)} to {moment(result.stop_time)} UTC, {points}"
+    rows: list[tuple[str, Line]] = [
+        ("Period", [period]),
+        ("Symbols", _some(_symbols(record, result))),
+        ("Exchange", [Code(_short(result.exchange))]),
+        ("Called", [] if run is None else _calls(run)),
+        ("Backtest", linked(record.backtest_id, record.url)),
+        ("Model", [Code(record.model_id)]),
+        ("Version", [Code(record.version_id)]),
+        ("Project", linked(record.project_id, record.project_url)),
+        ("Server", summary_blocks.server_name(record)),
+        ("Plan", [Code(record.plan)]),
+        ("Commit", summary_blocks.commit(record)),
+        ("Bundle", summary_blocks.bundle(record)),
+        ("Environment", _environment(record)),
+        ("Created", [Code(", ".join(record.created))]),
+        ("Report", [Code(record.report_path)]),
+        ("Duration", [_durations(record)]),
+    ]
+    table = summary_blocks.facts_table(rows)
+    return Details("About this backtest", [table, *summary_blocks.bundle_digest(record)])
+
+
+def _symbols(record: RunRecord, result: BacktestResult) -> Sequence[str]:
+    """Return what was traded, else what the model asked for."""
+    run = record.backtest_run
+    return result.symbols or (run.symbols if run is not None else ())
+
+
+def _some(names: Sequence[str]) -> Line:
+    line: list[Inline] = []
+    for name in names[:_MOST_SYMBOLS]:
+        line += [", " if line else "", Code(_short(name))]
+    left = len(names) - _MOST_SYMBOLS
+    return [*line, f" and {left:,} more"] if left > 0 else line
+
+
+def _calls(run: BacktestRun) -> Line:
+    line: list[Inline] = []
+    if run.callback_calls is not None:
+        line.append(count(run.callback_calls, "time"))
+    for one in run.schedule[:_MOST_CALLS]:
+        every = "" if one.resolution is None else f" every {_interval(one.resolution)}"
+        call = Code(f"{_short(one.kind)} {_short(one.symbol)}".strip())
+        line += ["; " if line else "", call, every]
+    left = len(run.schedule) - _MOST_CALLS
+    return [*line, f" and {left:,} more"] if left > 0 else line
+
+
+def _interval(seconds: float) -> str:
+    for length, name in ((_DAY, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= length and seconds % length == 0:
+            number = round(seconds / length)
+            return name if number == 1 else count(number, name)
+    return f"{exact(seconds)} s"
+
+
+def _environment(record: RunRecord) -> Line:
+    run = record.backtest_run
+    if run is None:
+        return ["Python ", Code(record.python_version)] if record.python_version else []
+    wanted = run.wanted_python
+    is_other = wanted and not f"{run.python}.".startswith(f"{wanted}.")
+    other: Line = [" (", *prose(wanted), " was wanted)"] if is_other else []
+    package: Line = [", `blankly` ", *prose(run.blankly)] if run.blankly else []
+    applied: Line = [", with ", Code(", ".join(run.constraints))] if run.constraints else []
+    return ["Python ", *prose(run.python), *other, *package, *applied]
+
+
+def _durations(record: RunRecord) -> str:
+    run, whole = record.backtest_run, duration(record.seconds)
+    if run is None:
+        return whole
+    parts = f"environment {duration(run.environment_seconds)}, model {duration(run.model_seconds)}"
+    return f"{whole} ({parts})"
+
+
+def _short(name: str) -> str:
+    return cut(name, _LONGEST_NAME)
