@@ -21,6 +21,7 @@ COPY requirements.lock /build/
 RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
         --root-user-action=ignore --require-hashes --only-binary=:all: \
         --target=/install/lib/python3.11/site-packages -r /build/requirements.lock \
+    && mv /install/lib/python3.11/site-packages/bin/uv /install/bin/uv \
     && rm -r /install/lib/python3.11/site-packages/bin \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /install -p /usr/local /install/lib/python3.11/site-packages
