@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
     from deploy_action.transport import Answer, Transport, Upload
 
+# The result of a backtest holds the account's value at each bar, in some 50 bytes.
+LARGEST_RESULT: Final = 320 * 1024 * 1024
+
 _SIGN_IN: Final = "POST /auth/token"
 _UNAUTHORIZED: Final = 401
 _TOO_LARGE: Final = 413

@@ -153,13 +153,16 @@ class Console:
         return self.redact(defused(self.redact(text)))
 
     def _end_bar(self) -> None:
-        """Leave a bar that is full, and wipe one that would go on below the next line."""
+        """Leave a bar as it stands, and go on below it."""
         if self._open_bar:
             self._open_bar = False
-            self._write("\n" if self._bar_is_full else "\r\x1b[K")
+            self._write("\n")
 
     def _print(self, line: str) -> None:
         with self._lock:
+            if self._open_bar and not self._bar_is_full:
+                self._open_bar = False
+                self._write("\r\x1b[K")  # it comes again below the line
             self._end_bar()
             self._write(line + "\n")
 

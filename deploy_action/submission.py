@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from deploy_action.api import Accepted, DeploymentApi, Model, Submission
+from deploy_action.api import LARGEST_RESULT, Accepted, DeploymentApi, Model, Submission
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -24,7 +24,7 @@ from deploy_action.errors import (
 from deploy_action.record import Status
 from deploy_action.settings import Mode, Settings
 from deploy_action.text import cut, one_line
-from deploy_action.transport import Upload
+from deploy_action.transport import LARGEST_ANSWER, Upload
 
 if TYPE_CHECKING:
     from deploy_action.preparation import PreparedModel
@@ -84,7 +84,8 @@ class Submitter:
     ) -> None:
         """Upload the bundle, once, and note what became of it."""
         is_deploy = self.settings.mode is Mode.DEPLOY
-        upload = Upload(self.model.bundle.path, on_progress)
+        largest = LARGEST_ANSWER if is_deploy else LARGEST_RESULT
+        upload = Upload(self.model.bundle.path, on_progress, largest)
         result = "version" if is_deploy else "backtest"
         with self._doubting(f"the new {result}", "a second upload makes a second one"):
             if is_deploy:

@@ -32,9 +32,7 @@ UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_REASON: Final = 200
-_LARGEST_ANSWER: Final = 16 * 1024 * 1024
-# The result of a backtest holds the account's value at each bar, in some 50 bytes.
-_LARGEST_RESULT: Final = 320 * 1024 * 1024
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
 # Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
 _BLOCK_SIZE: Final = 128 * 1024
 
@@ -94,10 +92,14 @@ class BrokenExchangeError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total)."""
+    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total).
+
+    `largest_answer` is how many bytes may answer it.
+    """
 
     path: Path
     on_progress: Callable[[int, int], None]
+    largest_answer: int = LARGEST_ANSWER
 
 
 @dataclass(slots=True)
@@ -167,7 +169,7 @@ class Transport:
                         token,
                         UPLOAD_ANSWER_TIMEOUT,
                         body,
-                        largest_answer=_LARGEST_RESULT,
+                        largest_answer=upload.largest_answer,
                     )
                 )
 
@@ -281,7 +283,7 @@ class _Request:
     read_timeout: float
     body: FormBody | MultipartBody
     is_safe: bool = False
-    largest_answer: int = _LARGEST_ANSWER
+    largest_answer: int = LARGEST_ANSWER
 
     @property
     def may_have_acted(self) -> bool:

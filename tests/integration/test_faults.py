@@ -235,9 +235,13 @@ def test_without_a_fault_the_version_is_there(runner: Runner, wire: StartWire) -
         assert_nothing_leaked(ended, known)
 
 
-CASES = [(route, name) for route in CHANGES for name in FAULTS] + [
-    (route, name) for route in (DEPLOY, BACKTEST) for name in ROUTE_FAULTS
-]
+CASES = [
+    (route, name)
+    for route in CHANGES
+    for name in FAULTS
+    # The result of a backtest may be twenty times as large as any other answer.
+    if (route, name) != (BACKTEST, "too large")
+] + [(route, name) for route in (DEPLOY, BACKTEST) for name in ROUTE_FAULTS]
 
 
 @pytest.mark.parametrize(("route", "name"), CASES)
