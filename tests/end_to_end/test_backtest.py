@@ -1,0 +1,399 @@
+"""A backtest on the embedded platform, for real: the `blankly` package runs models on the runner.
+
+All on one worker, because they share an environment that takes some seconds to make.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy_action.settings import CONSTRAINTS_VARIABLE
+from tests.conftest import Ended, Runner
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "models" / "golden-cross"
+METRICS = [
+    "sharpe", "sortino", "calmar", "cagr", "cum_returns", "max_drawdown", "volatility",
+    "variance", "value_at_risk", "cvar", "trades", "final_account_value",
+]  # fmt: skip
+# What reaches a package index from here: proxies, certificates, mirrors.
+NETWORK = ("SSL_CERT", "PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http", "no_proxy")
+
+pytestmark = pytest.mark.xdist_group("backtest")
+
+
+@pytest.fixture(scope="session")
+def platform_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory of the platform that keeps its environments for all tests here."""
+    return tmp_path_factory.mktemp("platform") / "data"
+
+
+class Trader:
+    """A runner with an example model in its workspace, for a test to change and backtest."""
+
+    def __init__(self, runner: Runner, data: Path) -> None:
+        """Put the model below the workspace, as in a repository of several."""
+        self.runner = runner
+        self.data = data
+        self.model = runner.workspace / "models" / "golden-cross"
+        shutil.copytree(EXAMPLE, self.model, ignore=shutil.ignore_patterns("__pycache__"))
+        runner.environ |= {
+            name: value for name, value in os.environ.items() if name.startswith(NETWORK)
+        }
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Return what a workflow says, and where the platform's data is kept."""
+        return {
+            "mode": "backtest",
+            "api_url": "local",
+            "model_path": "models/golden-cross",
+            "platform_data": str(self.data),
+        }
+
+    def run(self, **inputs: str) -> Ended:
+        """Backtest the model."""
+        return self.runner.run(**self.inputs | inputs)
+
+    def start(self, **inputs: str) -> subprocess.Popen[str]:
+        """Backtest the model in a process, as the container does."""
+        environ = {"PATH": os.environ["PATH"], **self.runner.variables(self.inputs | inputs)}
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "entrypoint.py")],
+            env=environ,
+            cwd=self.runner.workspace,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def put_first(self, code: str) -> None:
+        """Begin the model's script with this."""
+        script = self.model / "bot.py"
+        script.write_text(f"{code}\n{script.read_text()}")
+
+    def replace(self, old: str, new: str) -> None:
+        """Change the model's script."""
+        script = self.model / "bot.py"
+        assert old in script.read_text()
+        script.write_text(script.read_text().replace(old, new))
+
+    def private_copies(self) -> list[Path]:
+        """Return what is left of models that ran."""
+        return list((self.data / "runs").glob("*/[!.]*"))
+
+
+@pytest.fixture
+def trader(runner: Runner, platform_data: Path) -> Trader:
+    """Return a runner with a model that can be backtested."""
+    return Trader(runner, platform_data)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for what takes a model's start."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
+    """With `api-url: local` and nothing else: no token, no keys, no server."""
+    trader.runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 3}})
+    before = contents(trader.runner.workspace)
+
+    ended = trader.run()
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "backtested"
+    assert ended.outputs["description"] == "Faster (#3)"
+    metrics = json.loads(ended.outputs["metrics"])
+    assert list(metrics) == METRICS
+    assert (metrics["cum_returns"], metrics["sharpe"], metrics["trades"]) == (38, 0.96, 17)
+    assert "```mermaid" in ended.summary
+    assert "xychart-beta" in ended.summary
+    assert "38" in ended.summary.splitlines()[0]
+    assert contents(trader.runner.workspace) == before
+    assert trader.private_copies() == []
+
+
+def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trader) -> None:
+    """Strict JSON that a later step, which is another user, can read."""
+    ended = trader.run()
+
+    path = trader.runner.root / "temp" / ended.outputs["report"]
+    assert not Path(ended.outputs["report"]).is_absolute()
+    report = json.loads(path.read_bytes(), parse_constant=pytest.fail)
+    assert report["metrics"] == json.loads(ended.outputs["metrics"])
+    assert report["trades_sha256"] == ended.outputs["trades-sha256"]
+    assert report["bundle"]["sha256"] == ended.outputs["bundle-sha256"]
+    assert len(report["result"]["account_values"]) > 500
+    assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
+    """Renamed variables and comments do not matter; another average does."""
+    first = trader.run()
+    trader.replace("fast", "quick")
+    renamed = trader.run()
+    trader.replace("FAST, SLOW = 10, 40", "FAST, SLOW = 12, 40")
+    changed = trader.run()
+
+    assert first.outputs["trades-sha256"] == renamed.outputs["trades-sha256"]
+    assert first.outputs["bundle-sha256"] != renamed.outputs["bundle-sha256"]
+    assert first.outputs["trades-sha256"] != changed.outputs["trades-sha256"]
+    assert "reused" in changed.log
+
+
+def test_a_period_that_begins_now_gives_the_same_trades_a_moment_later(trader: Trader) -> None:
+    """With `to`, all times depend on the clock; what the model did does not."""
+    arguments = "to: 10y\nstart_date: null\nend_date: null"
+
+    first, second = trader.run(backtest_args=arguments), trader.run(backtest_args=arguments)
+
+    assert json.loads(first.outputs["metrics"])["trades"] > 0
+    assert first.outputs["trades-sha256"] == second.outputs["trades-sha256"]
+
+
+def test_the_model_sees_no_secret(trader: Trader) -> None:
+    """Neither in its environment nor in that of the process that started it."""
+    secret = secrets.token_hex(16)
+    keys = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
+    trader.runner.environ["ACTIONS_RUNTIME_TOKEN"] = secrets.token_hex(16)
+    trader.put_first(
+        "import os\n"
+        "print('SEES', *sorted(os.environ))\n"
+        "print('KEYS', os.path.exists('keys.json'), open('keys.json').read())\n"
+    )
+
+    ended = trader.run(keys_json=keys, token=secrets.token_hex(16))
+
+    assert ended.code == 0, ended.log
+    (seen,) = (line for line in ended.log.splitlines() if line.startswith("SEES"))
+    prefixes = ("INPUT_", "GITHUB_", "ACTIONS_", "RUNNER_", "CI", "PIP_", "UV_")
+    assert [name for name in seen.split()[1:] if name.startswith(prefixes)] == []
+    assert "BACKTESTING_ARGS" in seen
+    assert "KEYS True" in ended.log
+    assert secret not in ended.log.replace(f"::add-mask::{secret}", "")
+    assert trader.private_copies() == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_the_action_hides_its_memory_from_the_model(trader: Trader) -> None:
+    """The kernel refuses a look at the inputs, but for those who may trace any process."""
+    code = (
+        "import ctypes, sys; sys.argv = ['x']; sys.path.insert(0, sys.argv[0])\n"
+        "from deploy_action.main import action\n"
+        "code = action()\n"
+        "print('DUMPABLE', ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)); sys.exit(code)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.environ["PATH"], **trader.runner.variables(trader.inputs)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stdout.splitlines()[-1] == "DUMPABLE 0", done.stdout
+
+
+def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> None:
+    """In the repository's terms; the outputs say as much as is known."""
+    trader.put_first("prices = {}\nprint(prices['BTC'])")
+
+    ended = trader.run()
+
+    assert ended.code == 1
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert error.startswith("::error file=models/golden-cross/bot.py,line=2,")
+    assert "KeyError" in error
+    assert ended.outputs["status"] == "failed"
+    assert ended.outputs["backtest-id"]
+    assert ended.outputs["version-id"]
+    assert "metrics" not in ended.outputs
+    assert "KeyError" in ended.summary
+    assert "Traceback" in ended.log
+
+
+def test_what_a_model_prints_is_shown_and_does_nothing(trader: Trader) -> None:
+    """In a group of its own, and no line of it is a command, whatever it ends with."""
+    lines = [
+        "::error::mine",
+        "##[error]mine",
+        "::stop-commands::x",
+        "a\r::warning::b",
+        "\x1b[31mred",
+    ]
+    trader.put_first(f"for line in {lines!r}:\n    print(line)")
+
+    ended = trader.run()
+
+    assert ended.code == 0
+    assert not [line for line in ended.annotations if "mine" in line]
+    log = ended.log.splitlines()
+    title = log.index("::group::Output of bot.py")
+    shown = log[title : log.index("::endgroup::", title)]
+    assert ": :error::mine" in shown
+    assert "## [error]mine" in shown
+    assert "red" in shown
+    assert not any(line.startswith(("::stop-commands", "::warning")) for line in log)
+
+
+def test_a_flood_of_output_is_cut(trader: Trader) -> None:
+    """The log stays readable; its end, which may hold the error, is kept."""
+    trader.put_first("for number in range(200_000):\n    print('bar', number)")
+
+    ended = trader.run()
+
+    assert ended.code == 0
+    assert len(ended.log.splitlines()) < 6_000
+    assert "bar 4999" in ended.log
+    assert "lines are left out here" in ended.log
+
+
+def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
+    """The model is gone, and the message says how long it was given."""
+    pid = trader.runner.root / "pid"
+    trader.put_first(
+        f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    began = time.monotonic()
+
+    ended = trader.run(timeout_minutes="0.1")
+
+    assert time.monotonic() - began < 15
+    assert ended.code == 1
+    assert "deadline of 0.1 minutes" in ended.log
+    assert "is not known" not in ended.summary
+    wait_for(lambda: not is_alive(int(pid.read_text())), 5)
+    assert trader.private_copies() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_kills_the_model_and_what_it_started(
+    trader: Trader, number: signal.Signals
+) -> None:
+    """Within seconds, as the runner wants it, and nothing of it is left."""
+    pids = trader.runner.root / "pids"
+    trader.put_first(
+        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\n"
+        f"open({str(pids)!r}, 'a').write(str(os.getpid()) + ' ')\ntime.sleep(600)"
+    )
+    process = trader.start()
+    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+
+    process.send_signal(number)
+    cancelled = time.monotonic()
+    log, _ = process.communicate(timeout=20)
+
+    assert time.monotonic() - cancelled < 7
+    ended = trader.runner.ended(process.returncode, log)
+    assert ended.code == 128 + number
+    assert ended.outputs["status"] == "failed"
+    assert "Traceback" not in ended.log
+    wait_for(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()), 5)
+    assert trader.private_copies() == []
+
+
+def test_killing_the_action_ends_the_model(trader: Trader) -> None:
+    """No process trades on in the background; the next run removes the private copy."""
+    pid = trader.runner.root / "pid"
+    trader.put_first(
+        f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    process = trader.start()
+    wait_for(lambda: pid.exists() and pid.read_text())
+
+    process.kill()
+    process.communicate(timeout=20)
+
+    wait_for(lambda: not is_alive(int(pid.read_text())), 5)
+    assert len(trader.private_copies()) == 1
+    trader.runner.run(**trader.inputs | {"mode": "deploy"})
+    assert trader.private_copies() == []
+
+
+def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
+    trader: Trader,
+) -> None:
+    """On their file; the model does not start."""
+    (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
+    trader.put_first("print('STARTED')")
+
+    ended = trader.run()
+
+    assert ended.code == 1
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert "file=models/golden-cross/requirements.txt" in error
+    assert "no-such-package-of-anybody" in error
+    assert "STARTED" not in ended.log
+
+
+def test_the_switch_for_constraints_takes_on_and_off(trader: Trader) -> None:
+    """A misspelt value is refused before anything is sent."""
+    trader.runner.environ[CONSTRAINTS_VARIABLE] = "nope"
+
+    ended = trader.run()
+
+    assert ended.code == 2
+    assert f"{CONSTRAINTS_VARIABLE} is `nope`" in ended.log
+
+
+def test_a_terminal_needs_no_more_than_the_path(trader: Trader) -> None:
+    """Without a token no server is meant; the summary is printed to be read."""
+    environ = {
+        name: value
+        for name, value in trader.runner.environ.items()
+        if not name.startswith(("GITHUB", "RUNNER", "CI"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy_action", "backtest", str(trader.model),
+         "--platform-data", str(trader.data)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ},
+        cwd=trader.runner.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "::" not in done.stdout
+    assert "mermaid" not in done.stdout
+    assert "█" in done.stdout
+    assert "38" in done.stdout
+    (report,) = (trader.data / "reports").iterdir()
+    assert str(report) in done.stdout
