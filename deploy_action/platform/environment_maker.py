@@ -90,10 +90,15 @@ class EnvironmentMaker:
         requirements = self.requirements
         if not requirements.installs_anything:
             self.on_line(f"{requirements.name} names no package: blankly is added")
-            return self._resolve_and_install([self._file("blankly", ["blankly"])], [])
+            return self._resolve_and_install([self._file("blankly", ["blankly"])], self._given)
         if requirements.is_hashed:
             return self._install_hashed()
-        return self._resolve_and_install([Path(requirements.name)], [])
+        return self._resolve_and_install([Path(requirements.name)], self._given)
+
+    @property
+    def _given(self) -> list[Path]:
+        """The constraints of the machine, which go with any."""
+        return list(self.uv.constraint_files)
 
     def _install_hashed(self) -> tuple[str, ...]:
         """Install what the hashes vouch for, then blankly if it is not among that."""
@@ -104,7 +109,7 @@ class EnvironmentMaker:
             return ()
         self.on_line(f"{name} brings no blankly: it is added, without a hash")
         kept = self._file("installed", [line for line in frozen if _PINNED.fullmatch(line)])
-        return self._resolve_and_install([self._file("blankly", ["blankly"])], [kept])
+        return self._resolve_and_install([self._file("blankly", ["blankly"])], [*self._given, kept])
 
     def _resolve_and_install(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
         """Install what the sources ask for, with known-good constraints where they are needed."""

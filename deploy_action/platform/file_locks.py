@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -14,6 +14,7 @@ from typing import Final, Self
 from deploy_action.platform.processes import StoppedError
 
 _POLL_SECONDS: Final = 0.1
+_MODE: Final = 0o644
 
 
 @dataclass(slots=True)
@@ -63,16 +64,22 @@ class FileLock:
 
     def _try(self, kind: int) -> bool:
         if self._descriptor < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o644)
+            self._open()
         try:
             fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            is_held = True
         except BlockingIOError:
-            return False
+            is_held = False
         if self._is_current():
-            return True
+            return is_held
         self._close()  # removed while we waited: the name is another file's by now, or free
         return False
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, _MODE)
+        with suppress(PermissionError):  # it is another user's
+            os.fchmod(self._descriptor, _MODE)  # whatever the mask of this process is
 
     def _is_current(self) -> bool:
         try:

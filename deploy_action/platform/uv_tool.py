@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,7 +106,16 @@ class Uv:
     def decisive_settings(self) -> tuple[tuple[str, str], ...]:
         """What of the environment decides which packages are installed, without credentials."""
         chosen = ((n, v) for n, v in sorted(self.environ.items()) if _DECISIVE.fullmatch(n))
-        return tuple((name, _USER_IN_URL.sub("", value)) for name, value in chosen)
+        settings = [(name, _USER_IN_URL.sub("", value)) for name, value in chosen]
+        for path in self.constraint_files:
+            with suppress(OSError):  # uv will say so
+                settings.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+        return tuple(settings)
+
+    @property
+    def constraint_files(self) -> tuple[Path, ...]:
+        """The files of constraints that the environment names; uv forgets them if told of more."""
+        return tuple(map(Path, self.environ.get("UV_CONSTRAINT", "").split()))
 
     def run(
         self,

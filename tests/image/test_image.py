@@ -205,6 +205,16 @@ def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
     assert "No module named 'pip'" in modules.stderr
 
 
+def test_the_installer_of_models_environments_is_where_it_is_looked_for(image: Image) -> None:
+    """The packages are laid out by pip without the commands they bring; this one is kept."""
+    code = "import uv; print(uv.find_uv_bin())"
+    found = image.run("python", "-I", "-c", code)
+    done = image.run(found.stdout.strip() or "/no/uv", "--version")
+
+    assert found.stdout.strip() == "/usr/local/bin/uv", found.stderr
+    assert done.stdout.startswith("uv ")
+
+
 def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
     """Every module, the standard library's too, comes from byte code that stays valid."""
     code = (

@@ -1,0 +1,161 @@
+"""Packages made on the spot, for an installer that reaches nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy_action.platform.environments import Environment, Environments
+
+_NEEDS_NUMPY_1 = """\
+import numpy
+if numpy.MAJOR > 1:
+    raise ValueError("numpy.dtype size changed, may indicate binary incompatibility.")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageIndex:
+    """A directory of wheels, and an environment in which uv finds those and nothing else."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        """Make the directories, and packages that depend on each other as blankly's do."""
+        for path in (self.wheels, self.root / "empty", self.root / "bin"):
+            path.mkdir(parents=True)
+        compiler = self.root / "bin" / "cc"
+        compiler.write_text("#!/bin/sh\n")
+        compiler.chmod(0o755)
+        for major, version in ((1, "1.26.4"), (2, "2.1.0")):
+            self.add("numpy", version, f"MAJOR = {major}\n")
+        for version in ("2.1.0", "2.2.0"):
+            self.add("pandas", version)
+        self.add("newnewtulipy", "0.4.6.5", _NEEDS_NUMPY_1, requires=("numpy",))
+        self.add("blankly", "1.18", "import newnewtulipy\n", requires=("newnewtulipy", "pandas"))
+        self.add("oaks", "1.0")
+        self.add("oaks", "2.0")
+
+    @property
+    def wheels(self) -> Path:
+        """Where the wheels are."""
+        return self.root / "wheels"
+
+    def add(self, name: str, version: str, code: str = "", requires: tuple[str, ...] = ()) -> Path:
+        """Write a wheel with one module."""
+        path = self.wheels / f"{name}-{version}-py3-none-any.whl"
+        information = f"{name}-{version}.dist-info"
+        needed = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        files = {
+            f"{name}/__init__.py": code,
+            f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\n"
+            f"Version: {version}\n{needed}",
+            f"{information}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\n"
+            "Root-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{information}/RECORD": "",
+        }
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in files.items():
+                archive.writestr(member, content)
+        return path
+
+    def digest(self, name: str) -> str:
+        """Return a requirements file's hash option for the wheel with this file name."""
+        data = (self.wheels / f"{name}-py3-none-any.whl").read_bytes()
+        return f"--hash=sha256:{hashlib.sha256(data).hexdigest()}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a process on a machine with this index and no network.
+
+        Its compiler is one by name only, so that any Python will do.
+        """
+        return {
+            "PATH": str(self.root / "bin"),
+            "HOME": str(self.root / "home"),
+            "UV_CACHE_DIR": str(self.root / "cache"),
+            "UV_DEFAULT_INDEX": (self.root / "empty").as_uri(),
+            "UV_FIND_LINKS": str(self.wheels),
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A model that wants an environment, in a directory of them."""
+
+    root: Path
+    environ: dict[str, str]
+    python_version: str
+    log: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    use_constraints: bool = True
+
+    def __post_init__(self) -> None:
+        """Make the model, without requirements."""
+        self.model.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def model(self) -> Path:
+        """The model's directory."""
+        return self.root / "model"
+
+    @property
+    def directory(self) -> Path:
+        """Where the environments are."""
+        return self.root / "environments"
+
+    def requires(self, *lines: str, name: str = "requirements.txt") -> None:
+        """Write a requirements file."""
+        path = self.model / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+    @contextmanager
+    def inside(self, requirements: str = "./requirements.txt") -> Iterator[Environment]:
+        """Be in the model's environment."""
+        environments = Environments(
+            self.directory, environ=self.environ, use_constraints=self.use_constraints
+        )
+        with environments.acquire(
+            self.model,
+            requirements=requirements,
+            python_version=self.python_version,
+            on_line=self.log.append,
+            stop=self.stop,
+        ) as environment:
+            yield environment
+
+    def visit(self, requirements: str = "./requirements.txt") -> Environment:
+        """Enter the environment and leave it."""
+        with self.inside(requirements) as environment:
+            return environment
+
+    @property
+    def made(self) -> list[str]:
+        """The environments that there are, whole or not."""
+        kept = {"pythons"}
+        return [p.name for p in self.directory.iterdir() if p.is_dir() and p.name not in kept]
+
+
+def installed(environment: Environment) -> dict[str, str]:
+    """Return the versions of the packages in an environment, by name."""
+    found = environment.python.parents[1].glob("lib/python*/site-packages/*.dist-info")
+    return dict(path.name.removesuffix(".dist-info").rsplit("-", 1) for path in found)
+
+
+def new_secret() -> str:
+    """Return what could be a password."""
+    return "s" + secrets.token_hex(12)
+
+
+def is_set(path: Path, bits: int) -> bool:
+    """Tell whether the mode of a file has all these bits; a link has its target's."""
+    return os.lstat(path).st_mode & bits == bits

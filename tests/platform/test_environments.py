@@ -1,0 +1,412 @@
+"""Environments of models, made by the real uv: from packages made on the spot, and the real one."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy_action.errors import Problem
+from deploy_action.platform.environments import EnvironmentFailedError
+from tests.platform.package_index import PackageIndex, Tenant, installed, is_set, new_secret
+
+OWN = ".".join(map(str, sys.version_info[:2]))
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> PackageIndex:
+    """Make the packages once."""
+    return PackageIndex(tmp_path_factory.mktemp("index") / "packages")
+
+
+@pytest.fixture
+def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
+    """Return a model that wants the Python which runs the tests."""
+    return Tenant(tmp_path, index.environ, OWN)
+
+
+def refused(tenant: Tenant, requirements: str = "requirements.txt") -> Problem:
+    """Return the one problem for which there is no environment."""
+    with pytest.raises(EnvironmentFailedError) as caught, tenant.inside(requirements):
+        pytest.fail("there is an environment")
+    (problem,) = caught.value.problems
+    assert problem.hint
+    return problem
+
+
+def test_an_environment_is_made_once(tenant: Tenant) -> None:
+    """The second run finds what the first one made, says nothing, and is there at once."""
+    tenant.requires("blankly", "oaks==1.0")
+    first = tenant.visit()
+    told = len(tenant.log)
+    start = time.perf_counter()
+    second = tenant.visit()
+    seconds = time.perf_counter() - start
+
+    assert first.was_made
+    assert not second.was_made
+    assert second.python == first.python
+    assert second.python_version == platform.python_version()
+    assert second.blankly_version == first.blankly_version == "1.18"
+    assert second.constraints == first.constraints
+    assert installed(second)["oaks"] == "1.0"
+    assert first.problems == second.problems == ()
+    assert len(tenant.log) == told
+    assert seconds < 0.1
+    code = "import blankly, oaks; print(blankly.__file__)"
+    subprocess.run([first.python, "-I", "-c", code], check=True, capture_output=True)
+
+
+def test_what_an_included_file_says_makes_another_environment(tenant: Tenant) -> None:
+    """The key is what is read, not what is named."""
+    tenant.requires("-r lists/more.txt", "blankly")
+    tenant.requires("oaks", "-c least.txt", name="lists/more.txt")
+    tenant.requires("oaks<2", name="lists/least.txt")
+    first = tenant.visit()
+    tenant.requires("oaks>1", name="lists/least.txt")
+    second = tenant.visit()
+
+    assert installed(first)["oaks"] == "1.0"
+    assert installed(second)["oaks"] == "2.0"
+    assert len(tenant.made) == 2
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+        lambda text: codecs.BOM_UTF32_BE + text.encode("utf-32-be"),
+        lambda text: b"# coding: latin-1\n# caf\xe9\n" + text.encode(),
+    ],
+    ids=["utf-16", "utf-32", "latin-1"],
+)
+def test_every_encoding_that_pip_reads_is_read(
+    tenant: Tenant, encode: Callable[[str], bytes]
+) -> None:
+    """Also in a file that is included; and the model's files are left as they are."""
+    written = encode("blankly\r\noaks==1.0\r\n")
+    tenant.requires("-r list.txt")
+    (tenant.model / "list.txt").write_bytes(written)
+    environment = tenant.visit()
+
+    assert installed(environment)["oaks"] == "1.0"
+    assert (tenant.model / "list.txt").read_bytes() == written
+    assert sorted(path.name for path in tenant.model.iterdir()) == ["list.txt", "requirements.txt"]
+
+
+@pytest.mark.parametrize("lines", [(), ("# later",), ("oaks",)], ids=["empty", "comment", "other"])
+def test_blankly_is_added_where_no_line_brings_it(tenant: Tenant, lines: tuple[str, ...]) -> None:
+    """The log says so."""
+    tenant.requires(*lines)
+
+    assert tenant.visit().blankly_version == "1.18"
+    assert any("blankly is added" in line or "it is added" in line for line in tenant.log)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "path"),
+    [
+        ("gone.txt", "gone.txt"),
+        (".", "."),
+        ("", "."),
+        ("../secret.txt", None),
+        ("/etc/hosts", None),
+        ("link.txt", "link.txt"),
+        ("a\0b", "a\0b"),
+    ],
+)
+def test_a_requirements_file_is_one_of_the_model(
+    tenant: Tenant, requirements: str, path: str | None
+) -> None:
+    """Missing, a directory, or outside: nothing is read, and the file is named."""
+    (tenant.root / "secret.txt").write_text("oaks\n")
+    (tenant.model / "link.txt").symlink_to(tenant.root / "secret.txt")
+    problem = refused(tenant, requirements)
+
+    assert "no requirements file" in problem.message
+    assert problem.path == path
+    assert not tenant.directory.exists()
+
+
+def test_an_included_file_is_one_of_the_model(tenant: Tenant) -> None:
+    """The problem stands on the line that includes it."""
+    tenant.requires("blankly", "", "-r ../secret.txt")
+    (tenant.root / "secret.txt").write_text("oaks\n")
+    problem = refused(tenant)
+
+    assert (problem.path, problem.line) == ("requirements.txt", 3)
+    assert "../secret.txt is no file of the model" in problem.message
+
+
+def test_prose_is_answered_with_the_installers_own_reason(tenant: Tenant) -> None:
+    """On the line it is in, and without anything left behind."""
+    tenant.requires("# Für später: ä ö ü", "oaks", "you need blankly and some luck")
+    problem = refused(tenant)
+
+    assert (problem.path, problem.line) == ("requirements.txt", 3)
+    assert "Expected one of" in problem.message
+    assert "one package a line" in problem.hint
+    assert "\x1b" not in problem.message
+    assert tenant.made == []
+
+
+def test_versions_that_do_not_exist_are_named(tenant: Tenant) -> None:
+    """The installer's reason is in the problem, and all it said in the log."""
+    tenant.requires("blankly==99")
+    problem = refused(tenant)
+
+    assert "blankly==99" in problem.message
+    assert problem.path == "requirements.txt"
+    assert any("No solution found" in line for line in tenant.log)
+
+
+class TestHashes:
+    """Files that vouch for what they name."""
+
+    def test_the_right_ones_are_installed(self, tenant: Tenant, index: PackageIndex) -> None:
+        """What is pinned is what is there."""
+        tenant.requires(*self.pinned(index))
+
+        assert installed(tenant.visit())["oaks"] == "1.0"
+
+    def test_another_file_than_was_hashed_is_refused(
+        self, tenant: Tenant, index: PackageIndex
+    ) -> None:
+        """The hash of one wheel does not let another one in."""
+        *others, _ = self.pinned(index)
+        tenant.requires(*others, f"oaks==1.0 {index.digest('oaks-2.0')}")
+
+        assert "ash mismatch" in refused(tenant).message
+
+    def test_blankly_is_added_to_them(self, tenant: Tenant, index: PackageIndex) -> None:
+        """With the versions that they pin."""
+        tenant.requires(f"numpy==1.26.4 {index.digest('numpy-1.26.4')}")
+        environment = tenant.visit()
+
+        assert environment.blankly_version == "1.18"
+        assert installed(environment)["numpy"] == "1.26.4"
+        assert any("without a hash" in line for line in tenant.log)
+
+    def pinned(self, index: PackageIndex) -> list[str]:
+        """Return lines for all that blankly needs, and oaks last."""
+        names = ["numpy-1.26.4", "pandas-2.1.0", "newnewtulipy-0.4.6.5", "blankly-1.18", "oaks-1.0"]
+        return [f"{name.replace('-', '==', 1)} {index.digest(name)}" for name in names]
+
+
+class TestConstraints:
+    """numpy 2 with a newnewtulipy that was built for numpy 1."""
+
+    def test_known_good_ones_are_added_and_said(self, tenant: Tenant) -> None:
+        """Why, and how to leave them out."""
+        tenant.requires("blankly")
+        environment = tenant.visit()
+
+        assert environment.constraints == ("numpy<2", "pandas<2.2")
+        assert installed(environment)["numpy"] == "1.26.4"
+        assert installed(environment)["pandas"] == "2.1.0"
+        (line,) = (line for line in tenant.log if "numpy<2" in line)
+        assert "newnewtulipy" in line
+        assert "BLANKLY_DEPLOY_CONSTRAINTS=off" in line
+
+    def test_a_pin_of_the_users_leaves_the_other_one(self, tenant: Tenant) -> None:
+        """A newer pandas is wanted: numpy alone is held back."""
+        tenant.requires("blankly", "pandas==2.2.0")
+        environment = tenant.visit()
+
+        assert environment.constraints == ("numpy<2",)
+        assert installed(environment)["pandas"] == "2.2.0"
+
+    def test_none_is_added_where_none_is_needed(self, tenant: Tenant) -> None:
+        """The user has a numpy 1."""
+        tenant.requires("blankly", "numpy==1.26.4")
+        environment = tenant.visit()
+
+        assert environment.constraints == ()
+        assert installed(environment)["pandas"] == "2.2.0"
+
+    @pytest.mark.parametrize("use_constraints", [True, False])
+    def test_what_then_fails_says_what_to_change(
+        self, tenant: Tenant, *, use_constraints: bool
+    ) -> None:
+        """The user pins numpy 2, or has switched the constraints off."""
+        tenant.use_constraints = use_constraints
+        tenant.requires("blankly", *(["numpy==2.1.0"] if use_constraints else []))
+        problem = refused(tenant)
+
+        assert "numpy.dtype size changed" in problem.message
+        assert "numpy<2" in problem.hint
+        assert problem.path == "requirements.txt"
+        assert any("Traceback" in line for line in tenant.log)
+        assert tenant.made == []
+
+
+class TestLocalPackages:
+    """Requirements that are in the model itself."""
+
+    def test_they_get_an_environment_for_one_run(self, tenant: Tenant) -> None:
+        """It is gone when the run is over: the next one may bring other files."""
+        tenant.requires("blankly", "-e ./pine")
+        self.write_package(tenant.model / "pine", "")
+        with tenant.inside() as environment:
+            code = "import pine; print(pine.__file__)"
+            done = subprocess.run(
+                [environment.python, "-I", "-c", code], check=True, capture_output=True, text=True
+            )
+            assert tenant.made != []
+
+        assert environment.was_made
+        assert str(tenant.model) in done.stdout
+        assert tenant.made == []
+        assert not list(tenant.directory.glob("*.lock"))
+
+    def test_what_builds_them_sees_no_secret(self, tenant: Tenant) -> None:
+        """Neither what the action was given nor the password of a package index."""
+        password, token = new_secret(), new_secret()
+        tenant.environ |= {
+            "INPUT_TOKEN": token,
+            "GITHUB_TOKEN": token,
+            "ACTIONS_RUNTIME_TOKEN": token,
+            "UV_PUBLISH_TOKEN": token,
+            "UV_INDEX_PRIVATE_PASSWORD": password,
+        }
+        tenant.requires("./pine")
+        self.write_package(tenant.model / "pine", "raise SystemExit(str(dict(os.environ)))")
+        problem = refused(tenant)
+        seen = "\n".join([*tenant.log, problem.message])
+
+        assert "UV_INDEX_PRIVATE_PASSWORD" in "\n".join(tenant.log)
+        assert token not in seen
+        assert password not in seen
+        assert len(problem.message) <= 1_000
+
+    def write_package(self, directory: Path, code: str) -> None:
+        """Write a package that builds itself, and runs some code first."""
+        directory.mkdir()
+        (directory / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            '[project]\nname = "pine"\nversion = "1.0"\n'
+        )
+        (directory / "pine.py").write_text("")
+        (directory / "backend.py").write_text(
+            "import os, zipfile\n"
+            f"{code}\n"
+            "def build_editable(directory, config_settings=None, metadata_directory=None):\n"
+            "    name = 'pine-1.0-py3-none-any.whl'\n"
+            "    with zipfile.ZipFile(os.path.join(directory, name), 'w') as wheel:\n"
+            "        wheel.writestr('pine.pth', os.getcwd() + '\\n')\n"
+            "        wheel.writestr('pine-1.0.dist-info/METADATA',\n"
+            "            'Metadata-Version: 2.1\\nName: pine\\nVersion: 1.0\\n')\n"
+            "        wheel.writestr('pine-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\n'\n"
+            "            'Generator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+            "        wheel.writestr('pine-1.0.dist-info/RECORD', '')\n"
+            "    return name\n"
+            "build_wheel = build_editable\n"
+        )
+
+
+def test_the_passwords_of_indexes_are_never_shown(tenant: Tenant) -> None:
+    """Whether they are in the file or in the environment, and whatever the installer says."""
+    password, other = new_secret(), new_secret()
+    tenant.environ |= {
+        "PIP_INDEX_URL": f"http://trader:{other}@127.0.0.1:9/simple",
+        "UV_HTTP_RETRIES": "0",
+    }
+    del tenant.environ["UV_DEFAULT_INDEX"]
+    tenant.requires(
+        f"--extra-index-url http://trader:{password}@127.0.0.1:9/more",
+        f"oaks @ http://trader:{password}@127.0.0.1:9/oaks-3.0-py3-none-any.whl",
+    )
+    problem = refused(tenant)
+    seen = "\n".join([*tenant.log, problem.message, problem.hint])
+
+    assert "127.0.0.1:9" in problem.message
+    assert "index" in problem.hint
+    assert password not in seen
+    assert other not in seen
+
+
+def test_a_models_own_configuration_of_uv_is_not_read(tenant: Tenant) -> None:
+    """Pip would read none of it."""
+    tenant.requires("blankly")
+    (tenant.model / "uv.toml").write_text("this is no TOML")
+    (tenant.model / "pyproject.toml").write_text('[tool.uv]\nrequired-version = "==0.0.1"\n')
+
+    assert tenant.visit().was_made
+
+
+def test_what_is_set_up_for_pip_counts(tenant: Tenant) -> None:
+    """Where people have not said the same to uv."""
+    tenant.environ["PIP_FIND_LINKS"] = tenant.environ.pop("UV_FIND_LINKS")
+    least = tenant.root / "least.txt"
+    least.write_text("oaks<2\n")
+    tenant.environ["PIP_CONSTRAINT"] = str(least)
+    tenant.requires("oaks")
+
+    assert installed(tenant.visit())["oaks"] == "1.0"
+
+
+def test_other_users_can_read_an_environment(tenant: Tenant) -> None:
+    """What saves it for the next job is not who made it, whatever the mask of this process."""
+    tenant.requires("blankly")
+    tenant.environ["UV_CACHE_DIR"] = str(tenant.root / "cache")
+    before = os.umask(0o077)
+    try:
+        tenant.visit()
+    finally:
+        os.umask(before)
+
+    paths = [tenant.directory, *tenant.directory.rglob("*")]
+    assert len(paths) > 20
+    assert all(is_set(path, 0o444) for path in paths)
+    assert all(is_set(path, 0o555) for path in paths if path.is_dir())
+    assert not any(is_set(path, 0o002) for path in paths if path.name.endswith((".json", ".py")))
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(tenant: Tenant) -> None:
+    """Such as one that came out of a cache onto another image."""
+    tenant.requires("blankly")
+    python = tenant.visit().python
+    python.unlink()
+    python.symlink_to(tenant.root / "gone")
+    again = tenant.visit()
+
+    assert again.was_made
+    assert again.python.exists()
+    assert len(tenant.made) == 1
+
+
+@pytest.mark.parametrize("marker", ["", "{}", '{"schema": 0}', "[]"])
+def test_an_environment_without_its_marker_is_made_anew(tenant: Tenant, marker: str) -> None:
+    """Whatever else is in its place."""
+    tenant.requires("blankly")
+    tenant.visit()
+    (kept,) = tenant.directory.glob("*/environment.json")
+    kept.write_text(marker)
+
+    assert tenant.visit().was_made
+    assert not tenant.visit().was_made
+
+
+def test_environments_that_nobody_wants_are_removed(tenant: Tenant) -> None:
+    """After 30 days, and not while they are in use."""
+    old = time.time() - 31 * 24 * 3600
+    for version in ("1.0", "2.0"):
+        tenant.requires("blankly", f"oaks=={version}")
+        tenant.visit()
+    with tenant.inside() as in_use:
+        for marker in tenant.directory.glob("*/environment.json"):
+            os.utime(marker, (old, old))
+        tenant.requires("blankly")
+        new = tenant.visit()
+
+        assert in_use.python.exists()
+    kept = {new.python.parents[2].name, in_use.python.parents[2].name}
+    assert set(tenant.made) == kept
+    assert {path.stem for path in tenant.directory.glob("*.lock")} == kept

@@ -1,0 +1,160 @@
+"""Environments that several want at once, and makers that are stopped or killed half-way."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy_action.platform.file_locks import FileLock
+from deploy_action.platform.processes import StoppedError
+from tests.platform.package_index import PackageIndex, Tenant
+
+OWN = ".".join(map(str, sys.version_info[:2]))
+ROOT = Path(__file__).parents[2]
+MAKER = """\
+import json, sys
+from pathlib import Path
+from tests.platform.package_index import Tenant
+root, environ, version = json.loads(sys.argv[1])
+print(Tenant(Path(root), environ, version).visit().was_made)
+"""
+# The package is installed by then, and tried: it goes on when the gate is gone.
+AT_A_GATE = """\
+import pathlib, time
+here = pathlib.Path({root!r})
+(here / "waiting").touch()
+while (here / "gate").exists():
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> PackageIndex:
+    """Make the packages, for one test alone."""
+    return PackageIndex(tmp_path / "packages")
+
+
+@pytest.fixture
+def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
+    """Return a model that needs blankly."""
+    tenant = Tenant(tmp_path, index.environ, OWN)
+    tenant.requires("blankly")
+    return tenant
+
+
+@pytest.fixture
+def gate(tenant: Tenant, index: PackageIndex) -> Iterator[Path]:
+    """Let whoever imports blankly wait as long as there is a gate."""
+    index.add("blankly", "2.0", AT_A_GATE.format(root=str(tenant.root)))
+    gate = tenant.root / "gate"
+    gate.touch()
+    yield gate
+    gate.unlink(missing_ok=True)
+
+
+def start_maker(tenant: Tenant) -> subprocess.Popen[str]:
+    """Let another process want the environment."""
+    import json
+
+    wanted = json.dumps([str(tenant.root), tenant.environ, tenant.python_version])
+    return subprocess.Popen(
+        [sys.executable, "-c", MAKER, wanted], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file is there."""
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.02)
+
+
+def test_two_processes_make_one_environment(tenant: Tenant) -> None:
+    """One makes it, the other one waits and uses it."""
+    makers = [start_maker(tenant) for _ in range(2)]
+    said = sorted(maker.communicate(timeout=60)[0].strip() for maker in makers)
+
+    assert said == ["False", "True"]
+    assert len(tenant.made) == 1
+
+
+def test_what_a_killed_maker_leaves_is_not_used(tenant: Tenant, gate: Path) -> None:
+    """Not even while its installer goes on: the environment is made anew, elsewhere."""
+    maker = start_maker(tenant)
+    wait_for(tenant.root / "waiting")
+    (half_made,) = tenant.directory.glob("*/venv-*")
+    maker.send_signal(signal.SIGKILL)
+    maker.communicate()
+    gate.unlink()
+    environment = tenant.visit()
+
+    assert environment.was_made
+    assert half_made not in environment.python.parents
+    assert not half_made.exists()
+
+
+def test_a_stop_ends_the_making_and_leaves_nothing(tenant: Tenant, gate: Path) -> None:
+    """Within a second, and the lock is free again."""
+
+    def stop() -> None:
+        wait_for(tenant.root / "waiting")
+        tenant.stop.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(StoppedError):
+        tenant.visit()
+    stopper.join()
+
+    assert tenant.made == []
+    gate.unlink()
+    tenant.stop.clear()
+    assert tenant.visit().was_made
+
+
+def test_a_stop_ends_the_waiting(tenant: Tenant, gate: Path) -> None:
+    """Somebody else makes the environment meanwhile, and goes on."""
+    maker = start_maker(tenant)
+    wait_for(tenant.root / "waiting")
+    tenant.stop.set()
+    with pytest.raises(StoppedError):
+        tenant.visit()
+    gate.unlink()
+
+    assert maker.communicate(timeout=60)[0].strip() == "True"
+
+
+def test_what_a_killed_run_had_for_itself_is_removed(tenant: Tenant) -> None:
+    """As soon as anybody wants an environment; that of a run which goes on stays."""
+    tenant.visit()
+    for name in ("private-dead", "private-alive"):
+        (tenant.directory / name).mkdir()
+        (tenant.directory / f"{name}.lock").touch()
+    with FileLock(tenant.directory / "private-alive.lock") as lock:
+        lock.share(threading.Event())
+        tenant.visit()
+
+        assert not (tenant.directory / "private-dead").exists()
+        assert not (tenant.directory / "private-dead.lock").exists()
+        assert (tenant.directory / "private-alive").exists()
+
+
+def test_a_lock_whose_file_was_removed_is_none(tmp_path: Path) -> None:
+    """Whoever waited for it takes the file of that name which there is by then."""
+    path = tmp_path / "one.lock"
+    with FileLock(path) as first, FileLock(path) as second, FileLock(path) as third:
+        assert first.try_take()
+        assert not second.try_take()
+        first.remove()
+        second.take(threading.Event())
+
+        assert path.exists()
+        assert not third.try_take()
