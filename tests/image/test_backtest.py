@@ -1,0 +1,94 @@
+"""A backtest in the container: uv, Python and the kernel's protections as they are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.image.runner import ROOT, Runner, tree_digest
+
+pytestmark = pytest.mark.xdist_group("image")
+
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+# What reaches a package index from here.
+NETWORK = (
+    "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
+)  # fmt: skip
+
+
+@pytest.fixture
+def options() -> list[str]:
+    """Return the options that let a container reach what this machine reaches.
+
+    Its packages come out of this machine's cache: what is tested is not the download.
+    """
+    uv = [sys.executable, "-m", "uv", "cache", "dir"]
+    cache = subprocess.run(uv, capture_output=True, text=True, check=True, timeout=20)
+    Path(cache.stdout.strip()).mkdir(parents=True, exist_ok=True)
+    given = ["--network=host", f"--volume={cache.stdout.strip()}:/uv-cache"]
+    given += ["--env=UV_CACHE_DIR=/uv-cache"]
+    given += [f"--env={name}" for name in NETWORK if name in os.environ]
+    if CERTIFICATES.exists():
+        given.append("--volume=/etc/ssl/certs:/etc/ssl/certs:ro")
+    return given
+
+
+LOOKS_AROUND = """
+import os
+
+for name in ("environ", "mem"):
+    try:
+        open(f"/proc/{os.getppid()}/{name}", "rb").read(1)
+        print("OPENED", name)
+    except OSError as error:
+        print("REFUSED", name, type(error).__name__)
+"""
+
+
+def test_a_model_is_backtested_and_keeps_out_of_the_action(job: Runner, options: list[str]) -> None:
+    """Metrics, chart and report; the second step of a job finds the environment made.
+
+    Although both are root, the model sees neither the action's memory nor its environment, where
+    the inputs are.
+    """
+    shutil.rmtree(job.workspace)
+    model = ROOT / "examples" / "models" / "golden-cross"
+    shutil.copytree(model, job.workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    inputs = {"mode": "backtest", "api-url": "local", "token": secrets.token_hex(16)}
+    before = tree_digest(job.workspace)
+
+    first = job.run(inputs, *options)
+
+    assert first.exit_code == 0, first.log
+    assert json.loads(first.outputs["metrics"])["cum_returns"] == 38
+    assert "```mermaid" in first.summary
+    report = job.folder / "runner_temp" / first.outputs["report"]
+    assert json.loads(report.read_bytes())["trades_sha256"] == first.outputs["trades-sha256"]
+    assert tree_digest(job.workspace) == before
+
+    script = job.workspace / "bot.py"
+    script.write_text(f"{LOOKS_AROUND}\n{script.read_text()}")
+    second = job.run(inputs, *options)
+
+    assert second.outputs["trades-sha256"] == first.outputs["trades-sha256"]
+    assert "reused" in second.log
+    assert "REFUSED environ PermissionError" in second.log
+    assert "REFUSED mem PermissionError" in second.log
+    assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
+
+
+def assert_readable_by_others(environments: Path) -> None:
+    """A later step that keeps the environments from one run to the next is another user."""
+    assert environments.parent.stat().st_mode & 0o1
+    for path in environments.rglob("*"):
+        if not path.is_symlink():
+            wanted = 0o5 if path.is_dir() else 0o4
+            assert path.stat().st_mode & wanted == wanted, path
