@@ -86,7 +86,7 @@ def test_a_model_is_backtested_and_keeps_out_of_the_action(job: Runner, options:
 
 
 def assert_readable_by_others(environments: Path) -> None:
-    """A later step that keeps the environments from one run to the next is another user."""
+    """Check what a later step needs, which is another user, to keep the environments."""
     assert environments.parent.stat().st_mode & 0o1
     for path in environments.rglob("*"):
         if not path.is_symlink():
