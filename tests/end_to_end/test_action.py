@@ -98,12 +98,10 @@ def test_links_point_to_the_pages_of_the_model(runner: Runner, scripted: Scripte
 
 def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
     """No token, no ids, no server; and a second run finds what the first one made."""
-    runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 3}})
-    first = runner.run(api_url="local", mode="backtest")
+    first = runner.run(api_url="local")
     assert first.code == 0, first.log
-    assert first.outputs["status"] == "backtested"
-    assert first.outputs["backtest-id"]
-    assert first.outputs["description"] == "Faster (#3)"
+    assert first.outputs["status"] == "deployed"
+    assert first.outputs["version-id"]
     assert "url" not in first.outputs
     second = runner.run(api_url="local")
     assert second.outputs["status"] == "deployed"
