@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, Callable, Mapping
 
 from .events import Events
@@ -101,11 +102,17 @@ class Recorder:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._next_progress = 0.0
+        self._written: set[str] = set()
 
     @property
     def is_our_process(self) -> bool:
         """Whether this is the process that was started, and not one that the model forked."""
         return os.getpid() == self._process
+
+    def attempt_of_first(self) -> Attempt | None:
+        """Return the backtest of the first strategy, if there is one and it was tried."""
+        strategy = self.reporter.strategy
+        return None if strategy is None else self.attempts.get(strategy)
 
     @property
     def run(self) -> Run | None:
@@ -136,13 +143,14 @@ class Recorder:
         if not is_first:
             return self._again(attempt)
         self._compare(passed)
+        self._local.last_run = None
         try:
             attempt.result = backtest(strategy, **(self.arguments or passed))
         except BaseException as error:
             attempt.error = error
             raise
         finally:
-            attempt.run = getattr(self._local, "last_run", None)
+            attempt.run = self._local.last_run
             attempt.is_over.set()
         return attempt.result
 
@@ -173,6 +181,7 @@ class Recorder:
             run.write_error = f"{type(error).__name__}: {describe(error)}"
         else:
             run.result_file = path
+            self._written.add(path)
 
     def report_progress(self, controller: Any) -> None:
         """Tell how much of the period is done, a few times a second."""
@@ -192,9 +201,17 @@ class Recorder:
             self._events.send("progress", share=round(share, 4))
 
     def keep(self, run: Run) -> None:
-        """Put the result of a run where the parent expects it, and throw away any other."""
+        """Put the result of a run where the parent expects it."""
         if run.result_file is not None:
             os.replace(run.result_file, self._result_path)
+            self._written.discard(run.result_file)
+
+    def throw_away(self) -> None:
+        """Remove the results that nobody gets."""
+        for path in self._written:
+            with suppress(OSError):
+                os.unlink(path)
+        self._written.clear()
 
     def _may_be_reported(self, run: Run) -> bool:
         """Whether a run is of the first strategy, or the first of a model that is none."""

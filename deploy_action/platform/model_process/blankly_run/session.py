@@ -51,9 +51,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
         _print_traceback(error)
         message = f"The backtest cannot be judged: {in_words(error)}."
         name, fields = "failed", {"problems": [make_problem("error", message)]}
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with suppress(Exception):  # the model may have closed or replaced it
-            stream.flush()
+            stream.flush()  # type: ignore[union-attr]  # None has no flush, as the line above expects
     events.send_last(name, **make_strict(fields))
     os._exit(0)
 
@@ -81,10 +81,12 @@ class Session:
         recorder = self._load_package()
         self.problems = recorder.problems
         started = time.monotonic()
-        crash = self._run_script()
-        run = self._judge(recorder, crash)
-        seconds = time.monotonic() - started
-        recorder.keep(run)
+        try:
+            run = self._judge(recorder, self._run_script())
+            seconds = time.monotonic() - started
+            recorder.keep(run)
+        finally:
+            recorder.throw_away()
         strategy = recorder.reporter.strategy if run.is_strategy else None
         return {
             "problems": self.problems,
@@ -202,9 +204,9 @@ class Session:
             raise FailedError(*self._crash_problems(recorder, crash))
         if not is_strategy:
             return self._judge_model(recorder)
-        if strategy not in recorder.attempts:
+        if recorder.attempt_of_first() is None:
             self._backtest(recorder, strategy)
-        attempt = recorder.attempts.get(strategy)
+        attempt = recorder.attempt_of_first()
         if attempt is None:  # a strategy of the model's own that does not call the package's
             message = f"The strategy of {self.name} did not begin a backtest of blankly's."
             raise FailedError(make_problem("error", message))
@@ -219,7 +221,7 @@ class Session:
             strategy.backtest(**recorder.arguments)
         except BaseException as error:  # a callback may call sys.exit()
             self._print_end(error)
-            attempt = recorder.attempts.get(strategy)
+            attempt = recorder.attempt_of_first()
             if attempt is None or attempt.error is None:
                 raise FailedError(self._error_problem(error)) from error
 
@@ -278,7 +280,7 @@ class Session:
 
     def _crash_problems(self, recorder: Recorder, crash: BaseException) -> list[Problem]:
         """Say what ended the script, and first, if there was one, what broke its backtest off."""
-        attempt = recorder.attempts.get(recorder.reporter.strategy)
+        attempt = recorder.attempt_of_first()
         runs = [attempt.run] if attempt is not None else recorder.model_runs[:1]
         problems = [_broke_off(run) for run in runs if run is not None and run.broke_off]
         if problems and attempt is not None and attempt.error is crash:

@@ -1,0 +1,446 @@
+"""How a backtest ends: what fails it, what is only worth a warning, and what nothing can stop."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import HEAD, TAIL, Model, Ran, printed_metrics
+
+TRADES = (
+    HEAD
+    + """
+def on_bar(bar, symbol, state):
+    state.interface.market_order(symbol, "buy", 0.1)
+
+strategy.add_bar_event(on_bar, "ASH-USD", resolution="1d")
+"""
+)
+# A model that is no strategy, and says its period itself.
+OWN_MODEL = """
+import blankly
+from blankly.data import PriceReader
+
+class Walk(blankly.Model):
+    def main(self, args):
+        while self.has_data:
+            if self.interface.cash > 200:
+                self.interface.market_order("ASH-USD", "buy", 1)
+            self.backtester.value_account()
+            self.sleep("1d")
+
+exchange = blankly.KeylessExchange(price_reader=PriceReader("./ASH-USD.csv", "ASH-USD"))
+
+def walk():
+    model = Walk(exchange)
+    model.backtester.add_prices("ASH-USD", "1d", start_date="2023-01-02", stop_date="2023-02-01")
+    return model.backtest(args={}, initial_values={"USD": 1000}, kwargs={"GUI_output": True})
+
+"""
+
+
+def error_of(ran: Ran, path: str | None, line: str | None, script: str) -> str:
+    """Check that a run failed with one error on that line of the script; return its message."""
+    assert ran.code == 0
+    assert ran.last["event"] == "failed"
+    assert ran.result is None
+    assert ran.left == []
+    (problem,) = [problem for problem in ran.problems if problem["severity"] == "error"]
+    wanted = None
+    if line is not None:
+        lines = enumerate(script.splitlines(), 1)
+        wanted = next(number for number, text in lines if line in text)
+    assert (problem["path"], problem["line"]) == (path, wanted)
+    message: str = problem["message"]
+    return message
+
+
+def hint_of(ran: Ran) -> str:
+    """Return the hint of the first problem."""
+    hint: str = ran.problems[0]["hint"]
+    return hint
+
+
+def test_a_script_that_crashes_shows_its_traceback_alone(bot: Model) -> None:
+    """As Python prints it, with the line of the user's file and none of ours."""
+    bot.write("orders.py", "def size(prices):\n    return prices['BTC']\n")
+    script = HEAD + "from orders import size\nsize({})\n"
+
+    ran = bot.run(script)
+
+    (problem,) = ran.problems
+    assert problem == {
+        "severity": "error",
+        "message": "KeyError: 'BTC'",
+        "hint": "",
+        "path": "orders.py",
+        "line": 2,
+    }
+    assert ran.last["event"] == "failed"
+    traceback = ran.printed[ran.printed.index("Traceback") :]
+    assert traceback.splitlines()[1].startswith(f'  File "{bot.root / "bot.py"}", line ')
+    assert "    return prices['BTC']" in traceback
+    assert "blankly_run" not in traceback
+    assert traceback.rstrip().endswith("KeyError: 'BTC'")
+
+
+def test_a_script_that_does_not_parse(bot: Model) -> None:
+    """No header, as there is no frame."""
+    ran = bot.run("import blankly\nif True print()\n")
+
+    assert error_of(ran, "bot.py", "if True", "import blankly\nif True print()\n").startswith(
+        "SyntaxError: "
+    )
+    assert "Traceback" not in ran.printed
+    assert "    if True print()" in ran.printed
+
+
+def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> None:
+    """The script sees the path, the arguments and `__main__` as `python SCRIPT` has them."""
+    (bot.root / "models").mkdir()
+    bot.write("signal.py", "raise AssertionError('a module of the model came before its time')")
+    script = """
+        import os, pickle, sys
+        import __main__
+
+        class Kept:
+            pass
+
+        assert sys.argv == [__file__], sys.argv
+        assert sys.path[0] == os.path.dirname(__file__), sys.path
+        assert __main__.Kept is Kept
+        assert type(pickle.loads(pickle.dumps(Kept()))) is Kept
+        assert (__name__, __spec__, __package__) == ("__main__", None, None)
+        assert "session" not in sys.modules
+        print("all as it should be")
+        import no_such_package
+    """
+    (bot.root / "signal.py").unlink()
+
+    ran = bot.run(script)
+
+    message = error_of(ran, "bot.py", "import no_such", "\n" + script.strip())
+    assert message == "ModuleNotFoundError: No module named 'no_such_package'"
+    assert "provides `no_such_package` to the requirements" in hint_of(ran)
+    assert "all as it should be" in ran.printed
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("3", "sys.exit(3)"), ("'no money'", "sys.exit(no money)")]
+)
+def test_a_script_that_gives_up(bot: Model, code: str, message: str) -> None:
+    """An exit code other than 0 is a failure, wherever the strategy was by then."""
+    script = TRADES + f"import sys\nsys.exit({code})\n"
+
+    ran = bot.run(script)
+
+    assert message in error_of(ran, "bot.py", "sys.exit(", script)
+    assert "Backtesting..." not in ran.printed
+    assert "Traceback" not in ran.printed
+    assert ("no money\n" in ran.printed) is (code != "3")
+
+
+def test_a_script_that_ends_early_is_a_normal_end(bot: Model) -> None:
+    """Exit code 0, threads that never end, a closed stream: the result counts all the same.
+
+    Nothing is sent, nothing opens, variables are kept, and the warning about start() is not shown.
+    """
+    script = (
+        TRADES
+        + """
+import sys, threading, time, webbrowser
+
+reporter = blankly.reporter
+reporter.text("sold\\neverything")
+reporter.email("bought")
+reporter.export_live_var(strategy, "strategy")
+assert reporter.update_live_var(strategy) is strategy
+webbrowser.open("https://plots.invalid/")
+try:
+    webbrowser.get()
+except webbrowser.Error:
+    pass
+from bokeh.plotting import figure, output_file, show
+output_file("plot.html")
+show(figure())
+threading.Thread(target=time.sleep, args=(3600,)).start()
+strategy.start()
+sys.exit(0)
+"""
+    )
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "finished"
+    assert ran.problems == []
+    assert "Not sent, this is a backtest: text: 'sold\\neverything'\n" in ran.printed
+    assert "Not opened, there is no browser here: https://plots.invalid/\n" in ran.printed
+    assert "Not opened, there is no browser here: file://" in ran.printed
+    assert "Aborted attempt" not in ran.printed
+    assert ran.left == ["result.json"]
+
+
+def test_an_exception_before_the_first_bar_is_no_partial_result(bot: Model) -> None:
+    """The package prints it and reports one value; here the backtest failed."""
+    script = (
+        HEAD
+        + """
+def init(symbol, state):
+    raise RuntimeError("no model file")
+
+strategy.add_bar_event(print, "ASH-USD", resolution="1d", init=init)
+"""
+        + TAIL
+    )
+    bot.write("bot.py", script)
+    by_hand = bot.by_hand()
+
+    ran = bot.run()
+
+    assert "Blankly Metrics" in by_hand
+    message = error_of(ran, "bot.py", "raise ", script)
+    assert message.startswith("RuntimeError: no model file: the backtest broke off")
+    assert "blankly_run" not in ran.printed
+
+
+def test_callbacks_that_never_succeed_fail_the_backtest(bot: Model) -> None:
+    """Else a misspelt name would report a flat account as if it were a decision."""
+    script = TRADES.replace("state.interface", "state.interfaces") + TAIL
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "failed"
+    assert ran.left == []
+    first, second = ran.problems
+    assert first["message"] == "Every one of the 55 calls of the strategy's callbacks raised."
+    assert "AttributeError: 'StrategyState' object has no attribute" in second["message"]
+    assert (second["severity"], second["path"]) == ("error", "bot.py")
+
+
+def test_no_prices_is_the_packages_own_message(bot: Model) -> None:
+    """It comes out of the platform's own call, without a line of the user's."""
+    ran = bot.run(HEAD + TAIL)
+
+    assert error_of(ran, None, None, "").startswith("LookupError: No prices added.")
+
+
+def test_an_exit_in_a_callback_fails_the_backtest(bot: Model) -> None:
+    """Even where the script backtests itself and exits with 0, it does not run again."""
+    script = TRADES.replace("state.interface.", "raise SystemExit(0); state.") + (
+        'strategy.backtest(to="1y")\n'
+    )
+
+    ran = bot.run(script)
+
+    assert "in the middle of its backtest" in error_of(ran, "bot.py", "raise ", script)
+    assert ran.printed.count("Backtesting...") == 1
+
+
+def test_two_strategies_and_two_calls_report_the_first_once(bot: Model) -> None:
+    """The second one's backtest is carried out too, and a second call gets the first result."""
+    script = (
+        TRADES
+        + """
+def sell(price, symbol, state):
+    pass
+
+other = blankly.Strategy(exchange)
+other.add_price_event(sell, "FIR-USD", resolution="1d")
+assert other.backtest().start_time == 1672617600
+first = strategy.backtest(**{
+    "start_date": "2023-01-02", "end_date": "2023-02-25", "initial_values": {"USD": 10_000}
+})
+first.trades["created"][0]["price"] = "spoilt"
+assert strategy.backtest(to="5y") is first
+print(first)
+"""
+    )
+
+    ran = bot.run(script)
+
+    assert ran.metrics == printed_metrics(ran.printed)
+    assert ran.printed.count("Backtesting...") == 2
+    assert ran.result["symbols"] == ["ASH-USD"]
+    assert all(isinstance(trade["price"], float) for trade in ran.result["trades"])
+    again, two = ran.problems
+    assert "already backtested" in again["message"]
+    assert (
+        again["line"] == script.splitlines().index('assert strategy.backtest(to="5y") is first') + 1
+    )
+    assert "makes 2 strategies" in two["message"]
+    assert ran.left == ["result.json"]
+
+
+def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> None:
+    """Its own arguments hold, with a warning; a plot it asks for is not drawn."""
+    ran = bot.run(OWN_MODEL + "print(walk())\nwalk()\n")
+
+    assert ran.metrics == printed_metrics(ran.printed)
+    assert ran.result["account_values"][0]["value"] == 1000
+    own, several = ran.problems
+    assert "arguments of the platform could not be applied" in own["message"]
+    assert "ran 2 backtests" in several["message"]
+    assert "Not opened" not in ran.printed
+    assert ran.left == ["result.json"]
+
+
+def test_a_script_without_a_strategy(bot: Model) -> None:
+    """What it lacks is said, and where strategies are made."""
+    ran = bot.run("import blankly\n")
+
+    assert error_of(ran, "bot.py", None, "") == "bot.py ended without making a blankly.Strategy."
+    assert "blankly.Strategy" in hint_of(ran)
+
+
+def test_a_screener_is_not_backtested(bot: Model) -> None:
+    """Whatever else it does: without its keys it would crash, and that is not the reason."""
+    script = HEAD.replace("strategy = ", "#") + (
+        "def crash(*_):\n    raise ValueError\nblankly.Screener(exchange, crash, ['ASH-USD'])\n"
+    )
+
+    ran = bot.run(script)
+
+    assert "screeners are not backtested" in error_of(ran, None, None, script)
+
+
+@pytest.mark.parametrize("name", ["settings.json", "backtest.json"])
+def test_a_missing_settings_file_gets_a_hint(bot: Model, name: str) -> None:
+    """The package says what is missing, we say where it belongs."""
+    (bot.root / name).unlink()
+
+    ran = bot.run(TRADES + TAIL)
+
+    assert ran.last["event"] == "failed"
+    assert f"ake sure a {name} file is placed" in ran.problems[0]["message"]
+    assert hint_of(ran).startswith(f"Put {name} into the model's working_directory")
+
+
+def test_an_exchange_without_keys_gets_a_hint(bot: Model) -> None:
+    """Nothing is sent: the keys are looked for first."""
+    script = "import blankly\nblankly.Alpaca()\n"
+
+    ran = bot.run(script)
+
+    assert "FileNotFoundError" in error_of(ran, "bot.py", "Alpaca", script)
+    assert "`keys-json`" in hint_of(ran)
+
+
+def test_a_process_of_the_model_is_not_the_run(bot: Model) -> None:
+    """Forked or spawned, it finds the hooks, reports nothing, and leaves our pipe alone."""
+    script = (
+        TRADES
+        + """
+import multiprocessing, os, subprocess, sys
+
+def count(result):
+    return len(result.trades["created"])
+
+def search(to):
+    return count(strategy.backtest(
+        start_date="2023-01-02", end_date="2023-01-12", initial_values={"USD": 9000}
+    ))
+
+def number(name):
+    return blankly.is_deployed and blankly.reporter.strategy_count
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print("in a fork:", pool.map(search, ["1y"]))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print("spawned:", pool.map(number, ["ASH-USD"]))
+    listing = "import os; print('open:', sorted(map(int, os.listdir('/proc/self/fd')))[:-1])"
+    subprocess.run([sys.executable, "-c", listing], close_fds=False)
+"""
+    )
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "finished"
+    assert sum(event["event"] == "finished" for event in ran.events) == 1
+    assert "in a fork: [11]" in ran.printed
+    assert "spawned: [1]" in ran.printed
+    assert "open: [0, 1, 2]" in ran.printed
+    assert ran.last["callback_calls"] == 55
+
+
+def test_a_model_that_closes_our_pipe_is_run_to_its_end(bot: Model) -> None:
+    """And a file that gets the pipe's number is not written to."""
+    script = TRADES + (
+        "import os\nos.closerange(3, 100)\nfiles = [open(str(i), 'w') for i in range(20)]\n"
+        "print('the script ended')\n"
+    )
+
+    ran = bot.run(script)
+
+    assert [event["event"] for event in ran.events] == ["started"]
+    assert ran.code == 0
+    assert "the script ended" in ran.printed
+    assert "Backtesting..." in ran.printed
+    assert {(bot.root / str(number)).read_text() for number in range(20)} == {""}
+
+
+def test_a_file_that_hides_the_package_is_named(bot: Model) -> None:
+    """A script called blankly.py is everyone's first mistake."""
+    bot.write("blankly.py", "Strategy = None\n")
+
+    ran = bot.run("import blankly\n")
+
+    assert error_of(ran, "blankly.py", None, "") == (
+        "blankly.py takes the place of a module of the platform."
+    )
+
+
+def test_a_package_that_cannot_be_imported_has_its_reason(bot: Model) -> None:
+    """With numpy 2 it fails like this, and the requirements are the way out."""
+    bot.write("bokeh.py", "raise ValueError('numpy.dtype size changed, may indicate')\n")
+
+    ran = bot.run("import blankly\n")
+
+    assert [event["event"] for event in ran.events] == ["failed"]
+    assert ran.problems[0]["message"] == (
+        "The blankly package cannot be imported: "
+        "ValueError: numpy.dtype size changed, may indicate."
+    )
+    assert (ran.problems[0]["path"], ran.problems[0]["line"]) == ("bokeh.py", 1)
+    assert "numpy<2" in hint_of(ran)
+
+
+def test_arguments_that_are_none_leave_the_scripts_own(bot: Model) -> None:
+    """Where blankly.json has no backtest_args, nothing contradicts the script."""
+    script = TRADES + (
+        'strategy.backtest("1y", {"USD": 900}, start_date="2023-01-10", end_date="2023-01-20")\n'
+    )
+
+    ran = bot.run(script, {})
+
+    assert ran.problems == []
+    assert ran.last["callback_calls"] == 11
+
+
+def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
+    """The last event comes even where the mistake is ours."""
+    ran = bot.run("import blankly\n", BACKTESTING_ARGS=base64.b64encode(b"[1]").decode())
+
+    assert "BACKTESTING_ARGS is not an object" in error_of(ran, None, None, "")
+
+
+def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
+    """A model that hangs does not outlive a platform that was killed."""
+    bot.write("bot.py", "import time\ntime.sleep(60)\n")
+    reader, writer = os.pipe()
+    command = bot.command(writer, tmp_path / "result.json")
+    start = f"import subprocess; subprocess.run({command!r}, pass_fds=[{writer}])"
+    with os.fdopen(reader, "rb") as events:
+        platform = subprocess.Popen(
+            [sys.executable, "-c", start], env=bot.environ({}), pass_fds=[writer]
+        )
+        os.close(writer)
+        with platform:
+            assert b"started" in events.readline()
+            platform.kill()
+        assert events.read() == b""  # returns once nobody can write any more

@@ -1,0 +1,124 @@
+"""An exception of a model becomes words, a place in its files, and a way out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from deploy_action.platform.model_process.blankly_run.faults import (
+    Fault,
+    ModelFiles,
+    in_words,
+    without_own_frames,
+)
+
+
+def raised(root: Path, name: str, source: str) -> BaseException:
+    """Run a file of a model and return what it raised."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    try:
+        exec(compile(source, str(path), "exec"), {"__name__": "model"})  # noqa: S102  # the test's own
+    except BaseException as error:  # noqa: BLE001  # it is what is asked for
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.fixture
+def fault(tmp_path: Path) -> Callable[..., Fault]:
+    """Return a function that runs a source in a model and describes what it raised."""
+
+    def describe(source: str, name: str = "bot.py") -> Fault:
+        return ModelFiles(str(tmp_path)).fault(raised(tmp_path, name, source))
+
+    return describe
+
+
+def test_the_place_is_the_deepest_line_of_the_model(fault: Callable[..., Fault]) -> None:
+    """The standard library below it is not the model's."""
+    found = fault("import json\n\njson.loads('{')\n", "strategies/mean.py")
+
+    assert (found.path, found.line) == ("strategies/mean.py", 3)
+    assert found.words.startswith("json.decoder.JSONDecodeError: Expecting property name")
+
+
+@pytest.mark.parametrize("name", ["venv/lib/site-packages/library.py", "../outside.py"])
+def test_a_library_is_not_the_model(fault: Callable[..., Fault], name: str) -> None:
+    """Neither one in an environment inside of it, nor what is beside it."""
+    found = fault("1 / 0", name)
+
+    assert (found.path, found.line) == (None, None)
+    assert found.words == "ZeroDivisionError: division by zero"
+
+
+def test_a_cause_says_where_when_the_exception_does_not(tmp_path: Path) -> None:
+    """A library may raise one of its own from the model's."""
+    cause = raised(tmp_path, "bot.py", "\n\n1 / 0")
+    error = RuntimeError("a callback failed")
+    error.__cause__ = cause
+
+    assert ModelFiles(str(tmp_path)).place(error) == ("bot.py", 3)
+
+
+def test_a_chain_of_causes_may_be_a_circle(tmp_path: Path) -> None:
+    """It is walked once."""
+    first, second = ValueError("first"), ValueError("second")
+    first.__context__, second.__context__ = second, first
+
+    assert ModelFiles(str(tmp_path)).fault(first).words == "ValueError: first"
+    without_own_frames(first)
+
+
+def test_words_stay_on_one_short_line() -> None:
+    """They become an annotation."""
+    assert in_words(ValueError("a\n  b")) == "ValueError: a b"
+    assert in_words(KeyError("BTC")) == "KeyError: 'BTC'"
+    assert in_words(RuntimeError()) == "RuntimeError"
+    assert len(in_words(ValueError("x" * 10_000))) < 600
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("import no_such_package", "`no_such_package` to the requirements"),
+        ("from json import no_such_name", "versions that the model was written for"),
+        ("raise ValueError('numpy.dtype size changed, may')", "numpy<2"),
+        ("open('prices.csv')", "ignore_files"),
+        ("open('./settings.json')", "Put settings.json into"),
+        ("raise FileNotFoundError('Make sure a Keys.json file is placed')", "`keys-json`"),
+        ("raise KeyError(\"Cannot find exchange 'alpaca' the keys file.\")", "`keys-json`"),
+        ("class AuthError(Exception): pass\nraise AuthError", "`keys-json`"),
+        ("raise RuntimeError('401 Unauthorized')", "`keys-json`"),
+        ("raise ConnectionRefusedError", "over the network"),
+        ("raise ValueError('No data given. Try')", "start_date"),
+        ("raise ValueError('negative size')", ""),
+    ],
+)
+def test_a_way_out_is_offered_where_one_is_known(
+    fault: Callable[..., Fault], source: str, hint: str
+) -> None:
+    """And none is made up where it is not."""
+    found = fault(source).hint
+
+    assert hint in found
+    assert bool(found) is bool(hint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [requests.ConnectTimeout(), requests.exceptions.SSLError(), socket.gaierror(-2, "unknown")],
+    ids=lambda error: type(error).__name__,
+)
+def test_libraries_have_their_own_words_for_an_unreachable_exchange(
+    tmp_path: Path, error: Exception
+) -> None:
+    """They are recognised without importing those libraries."""
+    wrapped = RuntimeError("no bars")
+    wrapped.__cause__ = error
+
+    assert "over the network" in ModelFiles(str(tmp_path)).fault(wrapped).hint

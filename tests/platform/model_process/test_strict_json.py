@@ -1,0 +1,161 @@
+"""Whatever a model leaves in its result, the file is strict JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import json
+import math
+from collections import OrderedDict, deque
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.platform.model_process.blankly_run.strict_json import encode, write_json
+
+
+class Side(enum.Enum):
+    """An enumeration as models have them."""
+
+    BUY = "buy"
+
+
+class Scalar:
+    """Looks like a number of numpy."""
+
+    def __init__(self, value: object) -> None:
+        """Keep the plain value."""
+        self.value = value
+
+    def tolist(self) -> object:
+        """Return the plain value, as numpy's numbers do."""
+        return self.value
+
+
+class Table:
+    """Looks like a table of pandas."""
+
+    def to_dict(self, orient: str) -> list[dict[str, object]]:
+        """Return its rows."""
+        assert orient == "records"
+        return [{"close": math.nan}]
+
+
+class Broken:
+    """Has no text."""
+
+    def __str__(self) -> str:
+        """Fail, as a half-made object may."""
+        raise RuntimeError
+
+
+def strict(text: str) -> Any:
+    """Read JSON and refuse what is none."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([math.nan, math.inf, -math.inf, 1.5], [None, None, None, 1.5]),
+        ((1, True, None, "é"), [1, True, None, "é"]),
+        (Scalar(3), 3),
+        ([Scalar(math.nan), math.nan], [None, None]),
+        (Scalar([1.0, math.inf]), [1.0, None]),
+        (Table(), [{"close": None}]),
+        (Decimal("1.25"), 1.25),
+        (Decimal("NaN"), None),
+        ({"b", "a"}, ["a", "b"]),
+        ({"b", 1}, [1, "b"]),
+        (b"caf\xc3\xa9 \xff", "café �"),
+        (Side.BUY, "buy"),
+        (dt.datetime(2023, 1, 1, tzinfo=dt.UTC), 1_672_531_200.0),
+        (dt.datetime(2023, 1, 1), 1_672_531_200.0),  # noqa: DTZ001  # without a zone on purpose
+        (dt.date(2023, 1, 1), 1_672_531_200.0),
+        (dt.timedelta(minutes=1), 60.0),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        (OrderedDict(a=math.nan), {"a": None}),
+        (Broken(), "Broken"),
+        (complex(1, 2), "(1+2j)"),
+        (
+            {1: "a", 2.5: "b", None: "c", False: "d"},
+            {"1": "a", "2.5": "b", "null": "c", "false": "d"},
+        ),
+        ({(1, 2): 1, Side.BUY: 2, False: 3}, {"(1, 2)": 1, "buy": 2, "false": 3}),
+        (["\ud800", math.nan], ["?", None]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_becomes_what_json_has(value: object, expected: object) -> None:
+    """Numbers stay numbers, times become seconds, and what has no value is null."""
+    assert strict(encode(value)) == expected
+
+
+def test_a_circle_ends() -> None:
+    """A list that holds itself is cut, not followed for ever."""
+    circle: list[object] = [math.nan]
+    circle.append(circle)
+
+    assert '"list"' in encode(circle)
+
+
+def test_an_iterable_of_the_models_own_is_its_text() -> None:
+    """It is not consumed: nobody knows what it would do."""
+    assert strict(encode(deque([1]))) == "deque([1])"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.text() | st.floats() | st.integers(), inner)
+        ),
+        max_leaves=20,
+    )
+)
+def test_anything_can_be_encoded(value: object) -> None:
+    """No value of these kinds raises or gives a constant that JSON lacks."""
+    strict(encode(value))
+
+
+def test_a_long_list_is_written_in_pieces(tmp_path: Path) -> None:
+    """And is one list; the odd values of one piece are those of that piece alone."""
+    values = [{"time": number, "value": float(number)} for number in range(25_001)]
+    values[12_345]["value"] = math.nan
+    path = tmp_path / "result.json"
+
+    write_json(str(path), {"account_values": values, "trades": [], "odd": math.inf})
+
+    read = strict(path.read_text())
+    assert read["odd"] is None
+    assert read["trades"] == []
+    assert read["account_values"][12_345] == {"time": 12_345, "value": None}
+    read["account_values"][12_345]["value"] = values[12_345]["value"]
+    assert read["account_values"] == values
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_an_empty_object_is_one(tmp_path: Path) -> None:
+    """There is nothing to separate."""
+    write_json(str(tmp_path / "result.json"), {})
+
+    assert strict((tmp_path / "result.json").read_text()) == {}
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """Half a result would be worse than none."""
+    (tmp_path / "result.json").mkdir()
+
+    with pytest.raises(OSError, match="result"):
+        write_json(str(tmp_path / "result.json"), {"a": 1})
+
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
