@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,12 @@ from deploy_action.platform.environments import EnvironmentFailedError
 from tests.platform.package_index import PackageIndex, Tenant, installed
 
 OWN = ".".join(map(str, sys.version_info[:2]))
+IS_COMPILED = """
+import os
+def is_compiled(module):
+    cached = getattr(module, "__cached__", None)
+    return cached is None or "site-packages" not in cached or os.path.exists(cached)
+"""
 PYENV = Path.home() / ".pyenv" / "versions"
 
 
@@ -148,7 +155,7 @@ def test_commands_that_stand_for_no_python_are_passed_over(tenant: Tenant) -> No
 
 
 def test_the_real_package_works_in_its_environment(tmp_path: Path) -> None:
-    """It imports as `pip install blankly` alone would not let it."""
+    """It imports as `pip install blankly` alone would not let it, and the byte code is there."""
     names = {"PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
     environ = {
         name: value
@@ -164,3 +171,10 @@ def test_the_real_package_works_in_its_environment(tmp_path: Path) -> None:
     assert environment.blankly_version == "1.18.25b0"
     assert environment.constraints == ("numpy<2", "pandas<2.2")
     assert int(installed(environment)["numpy"].split(".")[0]) == 1
+    code = "import blankly, sys; print([m for m in sys.modules.values() if not is_compiled(m)])"
+    assert subprocess.run(
+        [environment.python, "-I", "-B", "-c", f"{IS_COMPILED}{code}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.endswith("[]\n")
