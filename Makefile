@@ -1,4 +1,4 @@
-# `make setup demo test check image lock`: what each does is beside it.
+# `make setup demo test check bench image lock`: what each does is beside it.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test check image lock
+.PHONY: help setup setup-blankly demo test check bench image lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ check: setup ## formatter, linters, type checker, layers, workflow and Dockerfil
 	else echo "shellcheck is not installed: the shell scripts were not checked"; \
 		test -z "$${REQUIRE_ALL:-}"; fi
 	$(BIN)/python -m tools.lint_workflows
+
+# BENCH_ARGS, such as "--only overhead,deploy": see tools/bench.py.
+bench: setup setup-blankly ## the benchmarks, beside the peers, in one run
+	@$(BIN)/python -m tools.bench $(BENCH_ARGS)
 
 image: ## the action's image, with docker or podman, whichever works
 	@tools/image.sh build $(IMAGE)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.benchmarks.measure import BrokenError, run_command
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the benchmarks with a directory of their own for what is temporary."""
+    return subprocess.run(
+        [sys.executable, "-m", "tools.bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) -> None:
+    """The two sections that need no environment of a model: all of them take minutes."""
+    ended = bench(tmp_path, "--quick", "--only", "deploy,startup")
+    assert ended.returncode == 0, ended.stderr
+    header, _, *rows, footer = ended.stdout.splitlines()
+    assert header.split() == ["ours", "peer", "ours/peer"]
+    assert any(row.startswith("Process start to first connection") for row in rows)
+    assert any(row.startswith("Deploy ") for row in rows)
+    assert "Not asked for: overhead, environment, at-once." in footer
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """Nothing is measured that was not asked for."""
+    ended = bench(tmp_path, "--only", "deploy,speed")
+    assert ended.returncode == 2
+    assert "there is no speed" in ended.stderr
+
+
+def test_a_command_that_fails_breaks_the_benchmark(tmp_path: Path) -> None:
+    """What failed fast would look good."""
+    command = [sys.executable, "-c", "import sys; sys.exit('no such model')"]
+    with pytest.raises(BrokenError, match="no such model"):
+        run_command(command, cwd=tmp_path, environ={})

@@ -1,0 +1,63 @@
+"""The environment of a model: made from a warm uv cache, found, and made with uv by hand."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tools.benchmarks.context import Context, make_environment, tool
+from tools.benchmarks.measure import Command, Row, in_seconds, run_command
+from tools.benchmarks.models import EXAMPLE
+
+_BY_HAND = """
+"$1" venv --quiet --python "$2" "$3"
+"$1" pip install --quiet --compile-bytecode --python "$3" --requirement "$4"
+"""
+
+
+def measure(context: Context) -> Iterator[Row]:
+    """Yield the rows."""
+    python = context.model_python().resolve()  # it fills uv's cache, too
+    # From here on nothing comes over a network, whose times are not ours.
+    environ = {**context.environ, "UV_OFFLINE": "1"}
+    cold: list[float] = []
+    warm: list[float] = []
+    by_hand: list[float] = []
+    for number in range(context.rounds(3)):
+        data = context.scratch / f"cold-{number}"
+        cold.append(_acquire(data, environ))
+        warm.append(_acquire(data, environ))
+        by_hand.append(_make_by_hand(context, python, environ))
+        shutil.rmtree(data)
+    mine, found, its = map(statistics.median, (cold, warm, by_hand))
+    yield Row(
+        "Environment: made, uv's cache warm",
+        in_seconds(mine),
+        f"{in_seconds(its)} uv by hand",
+        mine / its,
+        "by hand: uv venv, uv pip install --compile-bytecode",
+    )
+    yield Row(
+        "Environment: found",
+        in_seconds(found),
+        f"{in_seconds(mine)} made",
+        found / mine,
+    )
+
+
+def _acquire(data: Path, environ: Mapping[str, str]) -> float:
+    started = time.monotonic()
+    make_environment(data, environ)
+    return time.monotonic() - started
+
+
+def _make_by_hand(context: Context, python: Path, environ: Mapping[str, str]) -> float:
+    venv = context.scratch / "by-hand"
+    requirements = EXAMPLE / "requirements.txt"
+    command: Command = ["sh", "-euc", _BY_HAND, "by-hand", tool("uv"), python, venv, requirements]
+    took = run_command(command, cwd=context.scratch, environ=environ)
+    shutil.rmtree(venv)
+    return took.seconds

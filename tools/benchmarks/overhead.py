@@ -1,0 +1,144 @@
+"""A backtest on the embedded platform, beside the model's script run by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.benchmarks.context import Context, tool
+from tools.benchmarks.measure import (
+    BrokenError,
+    Row,
+    Took,
+    alternate,
+    in_seconds,
+    median_cpu_seconds,
+    median_seconds,
+    run_command,
+)
+from tools.benchmarks.models import BenchModel, example, with_many_rows, with_many_trades
+
+_MOST_SHARE, _MOST_SECONDS = 0.15, 1.0
+_MOST_SUMMARY_BYTES = 1 << 20  # a runner drops a larger one
+# As `BacktestResult.__str__` of the package prints them: "Sharpe Ratio:        0.96".
+_PRINTED_METRIC = re.compile(r"^(\S.*?): +(\S.*?)%?$", re.MULTILINE)
+
+
+def measure(context: Context) -> Iterator[Row]:
+    """Yield the rows."""
+    rows, trades = (60_000, 50) if context.is_quick else (1_000_000, 10_000)
+    scratch = context.scratch
+    yield from _Comparison(context, example(scratch)).rows(context.rounds(5))
+    yield from _Comparison(context, with_many_rows(scratch, rows)).rows(context.rounds(3))
+    yield from _Comparison(context, with_many_trades(scratch, trades)).rows(context.rounds(3))
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """One model, run both ways."""
+
+    context: Context
+    model: BenchModel
+
+    def rows(self, rounds: int) -> Iterator[Row]:
+        python = self.context.model_python()
+        by_hand, ours = alternate(rounds, lambda: self._by_hand(python), self._on_platform)
+        report = self._report()
+        self._check(by_hand[-1].output, report)
+        before, after = median_seconds(by_hand), median_seconds(ours)
+        overhead, most = after - before, before * _MOST_SHARE + _MOST_SECONDS
+        yield Row(
+            f"Backtest: {self.model.name}",
+            in_seconds(after),
+            f"{in_seconds(before)} python bot.py",
+            after / before,
+            f"overhead {overhead:+.2f} s; within 15 % + 1 s: {'yes' if overhead <= most else 'no'}",
+        )
+        before, after = median_cpu_seconds(by_hand), median_cpu_seconds(ours)
+        seconds = report["seconds"]
+        yield Row(
+            "- its CPU time",
+            in_seconds(after),
+            f"{in_seconds(before)} python bot.py",
+            after / before,
+            f"overhead {after - before:+.2f} s; last run: model {seconds['model']:.2f} s "
+            f"of {seconds['total']:.2f} s",
+        )
+        yield Row("- what it tells", "the same metrics", remark=self._sizes(report))
+
+    @property
+    def _summary(self) -> Path:
+        return self.context.scratch / "summary.md"
+
+    @property
+    def _outputs(self) -> Path:
+        return self.context.scratch / "outputs"
+
+    def _by_hand(self, python: Path) -> Took:
+        return run_command(
+            [python, "bot.py"], cwd=self.model.directory, environ=self.context.environ
+        )
+
+    def _on_platform(self) -> Took:
+        self._summary.unlink(missing_ok=True)
+        self._outputs.unlink(missing_ok=True)
+        data = str(self.context.platform_data)
+        return run_command(
+            [tool("blankly-deploy"), "backtest", self.model.directory, "--platform-data", data],
+            cwd=self.context.scratch,
+            environ={
+                **self.context.environ,
+                "GITHUB_STEP_SUMMARY": str(self._summary),
+                "GITHUB_OUTPUT": str(self._outputs),
+            },
+        )
+
+    def _report_path(self) -> Path:
+        """Return where the report is: the output says it, between its name and a delimiter."""
+        found = re.search(
+            r"^report(?:=|<<.*\n)(.+)$", self._outputs.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        if found is None:
+            raise BrokenError("there is no output `report`")
+        return Path(found[1])
+
+    def _report(self) -> Mapping[str, Any]:
+        report: Mapping[str, Any] = json.loads(self._report_path().read_bytes())
+        return report
+
+    def _sizes(self, report: Mapping[str, Any]) -> str:
+        return (
+            f"summary {self._summary.stat().st_size:,} bytes (1 MiB is the most), "
+            f"report {self._report_path().stat().st_size:,} bytes, "
+            f"{len(report['result']['trades']):,} orders"
+        )
+
+    def _check(self, printed: str, report: Mapping[str, Any]) -> None:
+        """Compare what both told, and see that the run was one of the kind it was made for."""
+        mine = {
+            metric["display_name"]: metric["value"]
+            for metric in report["result"]["metrics"].values()
+        }
+        listing = printed.rpartition("Blankly Metrics:")[2]
+        its = {name: _number(text) for name, text in _PRINTED_METRIC.findall(listing)}
+        if not mine or mine != its:
+            raise BrokenError(f"{self.model.name}: the metrics differ:\n{mine}\n{its}")
+        trades = len(report["result"]["trades"])
+        if trades < self.model.least_trades:
+            raise BrokenError(f"{self.model.name}: only {trades} trades")
+        if (size := self._summary.stat().st_size) > _MOST_SUMMARY_BYTES:
+            raise BrokenError(f"{self.model.name}: the summary has {size:,} bytes")
+
+
+def _number(text: str) -> float | str | None:
+    """Return what a printed value was: a metric that failed is a text."""
+    if text == "None":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
