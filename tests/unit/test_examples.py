@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy_action.manifest import load_manifest
 from deploy_action.model_files import check_model_files
+from deploy_action.platform.processes import SideChannel, run_process
 from deploy_action.selection import select_files
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "examples" / "models"
+MODEL_PROCESS = ROOT / "deploy_action" / "platform" / "model_process"
+RUN_MODEL, HOOKS = MODEL_PROCESS / "run_model.py", MODEL_PROCESS / "hooks"
 NAMES = sorted(path.parent.name for path in MODELS.glob("*/blankly.json"))
 
 # Loaded by Python itself before the model: notes every connection, name look-up and browser.
@@ -34,36 +41,6 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
-# What the package looks for to find out that it runs on a platform.
-REPORTER = """
-class _Reporter:
-    def __init__(self):
-        self.strategies = []
-        self.results = []
-
-    def export_strategy(self, strategy):
-        self.strategies.append(strategy)
-
-    def export_backtest_result(self, result):
-        self.results.append(result)
-
-    def __getattr__(self, name):
-        return lambda *arguments, **keywords: None
-
-Reporter = _Reporter()
-"""
-
-# A backtest as the original platform ran it: the script first, then the first strategy it made.
-PLATFORM = """
-import json, runpy, sys
-from blankly_external import Reporter
-
-runpy.run_path(sys.argv[1], run_name="__main__")
-Reporter.strategies[0].backtest(**json.loads(sys.argv[2]))
-(result,) = Reporter.results
-print(json.dumps({"trades": result["trades"], "metrics": result["metrics"]}, default=float))
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
@@ -74,20 +51,24 @@ class Sandbox:
     record: Path
     python_path: Path
 
-    def run(self, *arguments: str, **environ: str) -> str:
-        """Run the real package's Python in the model's directory and return what it printed."""
-        environment = {
+    def environ(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a model's process, where what it does outside is noted."""
+        return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.python_path),
             "MPLBACKEND": "agg",
-            "PYTHONPATH": f"{self.model}:{self.python_path}",
+            "PYTHONPATH": f"{self.model}:{self.python_path}:{HOOKS}",
             "PYTHONWARNINGS": "ignore",
-            **environ,
+            **changes,
         }
+
+    def run(self, *arguments: str, **environ: str) -> str:
+        """Run the real package's Python in the model's directory and return what it printed."""
+        python_path = f"{self.model}:{self.python_path}"
         done = subprocess.run(
             [str(self.python), *arguments],
             cwd=self.model,
-            env=environment,
+            env=self.environ({"PYTHONPATH": python_path, **environ}),
             capture_output=True,
             text=True,
             timeout=60,
@@ -96,15 +77,31 @@ class Sandbox:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def run_as_the_platform(self, **environ: str) -> dict[str, object]:
-        """Backtest with the arguments of `blankly.json` as a platform; return what it reported."""
-        (self.python_path / "blankly_external.py").write_text(REPORTER)
+    def run_as_the_platform(self, **environ: str) -> dict[str, Any]:
+        """Backtest with the arguments of `blankly.json` as the platform does; return the result."""
         manifest = json.loads((self.model / "blankly.json").read_bytes())
-        arguments = json.dumps(manifest["backtest_args"])
-        printed = self.run(
-            "-c", PLATFORM, manifest["main_script"], arguments, BACKTESTING="1", **environ
-        )
-        result: dict[str, object] = json.loads(printed.splitlines()[-1])
+        arguments = base64.b64encode(json.dumps(manifest["backtest_args"]).encode()).decode()
+        path, printed = self.python_path / "result.json", list[str]()
+        with SideChannel(printed.append) as side:
+            run_process(
+                [
+                    str(self.python),
+                    str(RUN_MODEL),
+                    *("--script", str(self.model / manifest["main_script"])),
+                    *("--root", str(self.model)),
+                    *("--events-fd", str(side.writer)),
+                    *("--result", str(path)),
+                ],
+                cwd=self.model,
+                environ=self.environ(
+                    {"BACKTESTING": "1", "BACKTESTING_ARGS": arguments, **environ}
+                ),
+                on_line=printed.append,
+                stop=threading.Event(),
+                side=side,
+            )
+        assert path.exists(), "\n".join(printed)
+        result: dict[str, Any] = json.loads(path.read_bytes())
         return result
 
 
@@ -154,12 +151,9 @@ def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> No
 
     assert by_hand["Cumulative Returns (%)"] > 0
     assert by_hand["Max Drawdown (%)"] > 0
-    reported = result["metrics"]
-    assert isinstance(reported, dict)
-    assert {metric["display_name"]: metric["value"] for metric in reported.values()} == by_hand
-    trades = result["trades"]
-    assert isinstance(trades, list)
-    assert {trade["side"] for trade in trades} == {"buy", "sell"}
+    reported = result["metrics"].values()
+    assert {metric["display_name"]: metric["value"] for metric in reported} == by_hand
+    assert {trade["side"] for trade in result["trades"]} == {"buy", "sell"}
     assert contents(sandbox.model) == before
     assert not sandbox.record.exists(), sandbox.record.read_text()
 
