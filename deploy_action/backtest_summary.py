@@ -40,9 +40,9 @@ _AMOUNTS: Final = frozenset({"cavr", "value_at_risk"})
 # The ids that gates and the output `metrics` use, where the package has others.
 _GATE_NAMES: Final = {"cavr": "cvar", "resampled_time": "", "risk_free_rate": ""}
 _NO_NUMBER: Final = {
-    "sortino": "fewer than two periods ended with a loss, and it is computed from those",
+    "sortino": "usually because fewer than two periods ended with a loss",
 }
-_TOO_FEW: Final = "usually there are too few account values to compute it from"
+_TOO_FEW: Final = "usually because there are too few account values"
 
 
 def headline(record: RunRecord, result: BacktestResult) -> Line:
@@ -85,7 +85,7 @@ def details(record: RunRecord, result: BacktestResult) -> list[Block]:
     if result.trades:
         blocks.append(_trades(result))
     if arguments := summary_blocks.arguments(record):
-        blocks.append(Details("Arguments", arguments))
+        blocks.append(Details("Backtest arguments", arguments))
     blocks.append(_facts(record, result))
     return blocks
 
@@ -111,15 +111,14 @@ def _no_trades(result: BacktestResult, run: BacktestRun | None) -> Line:
 
 def _key_figures(result: BacktestResult) -> Table:
     trips = result.round_trips()
-    rate = trips.win_rate
-    won = "" if rate is None else f", {per_cent(round(rate * 100, 1))} of the closing ones won"
+    ended = "" if trips.win_rate is None else f" ({trips.wins:,} won, {trips.losses:,} lost)"
     return summary_blocks.facts_table(
         [
             ("Return", [f"**{_shown(result.metric('cum_returns'), with_sign=True)}**"]),
             ("Sharpe ratio", [_shown(result.metric("sharpe"))]),
             ("Sortino ratio", [_shown(result.metric("sortino"))]),
             ("Maximum drawdown", [_shown(result.metric("max_drawdown"))]),
-            ("Trades", [f"{len(result.filled_trades):,}{won}"]),
+            ("Trades", [f"{len(result.filled_trades):,}{ended}"]),
             ("Final value", _final_value(result)),
         ]
     )
@@ -158,7 +157,7 @@ def _why(metric: Metric) -> Line:
     name = prose(cut(metric.display_name, _LONGEST_NAME))
     if metric.reason == _NOT_A_NUMBER:
         cause = _NO_NUMBER.get(metric.id, _TOO_FEW)
-        return [*name, f": the package found no number for it; {cause}."]
+        return [*name, f": the package found no number for it, {cause}."]
     if metric.reason.startswith("failed"):
         return [*name, ": the package gave up on it, with ", Code(metric.reason), "."]
     return [*name, ": ", *prose(metric.reason), "."]
@@ -176,7 +175,7 @@ def _chart(result: BacktestResult) -> list[Block]:
     if missing := len(values) - known:
         notes.append(
             f"{missing:,} of {count(len(values), 'account value')} "
-            f"{'is' if missing == 1 else 'are'} not a number and left out of the chart."
+            "have no number, and are left out of the chart."
         )
     return [*blocks, Paragraph([" ".join(notes)])] if notes else blocks
 
@@ -218,11 +217,12 @@ def _unit(metric: Metric, result: BacktestResult) -> Line:
 def _trades(result: BacktestResult) -> Details:
     filled, trips = len(result.filled_trades), result.round_trips()
     closed = trips.wins + trips.losses + trips.even
+    rate = "" if trips.win_rate is None else f" ({per_cent(round(trips.win_rate * 100, 1))})"
     counts = (
         f"{count(len(result.trades), 'order')}, {filled:,} filled. {count(closed, 'trade')} closed "
-        f"a position: {trips.wins:,} won, {trips.losses:,} lost, {trips.even:,} even, by average "
-        "cost and before fees, which the package does not report. Orders that the model cancelled "
-        "are not in its list."
+        f"a position: {trips.wins:,} won{rate}, {trips.losses:,} lost, {trips.even:,} even, by "
+        "average cost and before fees, which the package does not report. Orders that the model "
+        "cancelled are not in its list."
     )
     blocks: list[Block] = [
         Paragraph([counts]),

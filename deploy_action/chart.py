@@ -14,32 +14,36 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from deploy_action.backtest_result import AccountValues
 from deploy_action.quantities import decimal, moment, per_cent
 
 # Few enough that the source stays below the 5,000 characters that Gitea renders.
-MOST_POINTS: Final = 160
+MOST_POINTS: Final = 120
 # Characters without width, for labels that differ and do not show. Mermaid trims what is blank.
 _INVISIBLE: Final = "\u200b\u200c"
 _LONGEST_UNIT: Final = 16
 _ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
-_WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 340, 260
-# Mermaid draws as many ticks as `d3-array` counts for ten: from 7 to 15, by the axis' length.
-_MOST_TICKS: Final = 12
+_WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
+_MOST_TICKS: Final = 11
 _TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))
 # Seen well on white and on black.
 _BLUE, _RED = "#2f81f7", "#e5534b"
 _COLUMNS: Final = 60
+_FEWEST_COLUMNS: Final = 30
 _ROWS: Final = 8
 _DRAWDOWN_ROWS: Final = 4
 _RISING: Final = " ▁▂▃▄▅▆▇█"
 _FALLING: Final = " ▔▀█"
 _EIGHTHS: Final = 8
 _HALVES: Final = 2
-_FEWEST_POINTS: Final = 2
+_FEWEST_POINTS: Final = 20
+# Debts are beyond any share of what there was before they are beyond all floats.
+_DEEPEST: Final = -1e9
+# A fall of less is none: it would be shown as 0 %.
+_LEAST_FALL: Final = 0.005
 _DAY: Final = 86_400
 # What is closer together than this is the same value, computed in another order.
 _NOISE: Final = 1e-9
@@ -68,14 +72,14 @@ def draw(account_values: AccountValues, unit: str) -> Drawing | None:
     the account never fell, or where it started without anything of which there could be a share.
     """
     known = account_values.known()
-    if len(known) < _FEWEST_POINTS:
+    if len(known) < 2:  # noqa: PLR2004  # a line needs two
         return None
     unit = _plain(unit)[:_LONGEST_UNIT].strip()
     picture, text = _value_picture(known, unit), _value_text(known, unit)
     drawdowns = drawdowns_of(known)
     if drawdowns is None:
         return Drawing((picture,), text, "The account started with nothing to lose a share of.")
-    if min(drawdowns.values) > -_NOISE:
+    if min(drawdowns.values) > -_LEAST_FALL:
         return Drawing((picture,), text, "The account never fell below an earlier value.")
     both = (picture, _drawdown_picture(drawdowns))
     return Drawing(both, f"{text}\n\n{_drawdown_text(drawdowns)}", "")
@@ -89,7 +93,10 @@ def drawdowns_of(known: AccountValues) -> AccountValues | None:
     if not known or known.values[0] <= 0:
         return None
     peaks = accumulate(known.values, max)
-    below = ((value / peak - 1) * 100 for value, peak in zip(known.values, peaks, strict=True))
+    below = (
+        max(value / peak - 1, _DEEPEST) * 100
+        for value, peak in zip(known.values, peaks, strict=True)
+    )
     return AccountValues(known.times, array("d", below))
 
 
@@ -111,15 +118,37 @@ def thinned(values: Sequence[float], most: int) -> list[int]:
     return [*chosen, len(values) - 1]
 
 
-def _value_picture(known: AccountValues, unit: str) -> str:
-    chosen = thinned(known.values, MOST_POINTS)
+def _points(known: AccountValues, most: int, fewest: int) -> tuple[list[float], list[float]]:
+    """Return times and values to draw: at most `most`, and at least `fewest`.
+
+    Of a few points, the first and the last one would be so close to the ends that their dates were
+    cut on a narrow page. Points between them, on the line that is drawn anyway, make room.
+    """
+    chosen = thinned(known.values, most)
+    times = [known.times[position] for position in chosen]
     values = [known.values[position] for position in chosen]
+    pieces = math.ceil((fewest - 1) / (len(chosen) - 1))
+    return _divided(times, pieces), _divided(values, pieces)
+
+
+def _divided(numbers: Sequence[float], pieces: int) -> list[float]:
+    """Divide the way from each number to the next one into as many steps."""
+    between = [
+        start * (1 - step / pieces) + stop * (step / pieces)
+        for start, stop in pairwise(numbers)
+        for step in range(pieces)
+    ]
+    return [*between, numbers[-1]]
+
+
+def _value_picture(known: AccountValues, unit: str) -> str:
+    times, values = _points(known, MOST_POINTS, _FEWEST_POINTS)
     exponent = _exponent(max(map(abs, values)))
     scaled = [_scaled(value, exponent) for value in values]
     name = " ".join(filter(None, [_scale_name(exponent), unit]))
     return _picture(
         title=f"Account value in {name}" if name else "Account value",
-        labels=_labels([known.times[position] for position in chosen]),
+        labels=_labels(times),
         values=scaled,
         limits=_limits(min(scaled), max(scaled)),
         height=_HEIGHT,
@@ -128,11 +157,10 @@ def _value_picture(known: AccountValues, unit: str) -> str:
 
 
 def _drawdown_picture(drawdowns: AccountValues) -> str:
-    chosen = thinned(drawdowns.values, MOST_POINTS)
-    values = [drawdowns.values[position] for position in chosen]
+    times, values = _points(drawdowns, MOST_POINTS, _FEWEST_POINTS)
     return _picture(
         title="Drawdown in %",
-        labels=_labels([drawdowns.times[position] for position in chosen]),
+        labels=_labels(times),
         values=values,
         limits=(-_with_few_ticks(-min(values) * 1.05), 0.0),
         height=_DRAWDOWN_HEIGHT,
@@ -155,7 +183,7 @@ def _picture(
     points = ", ".join(_fixed(value, decimals) for value in values)
     return "\n".join(
         [
-            f"%%{{init: {json.dumps(_settings(height, colour))}}}%%",
+            f"%%{{init: {json.dumps(_settings(height, colour, limits))}}}%%",
             "xychart-beta",
             f'  title "{_plain(title)}"',
             f"  x-axis [{names}]",
@@ -165,17 +193,20 @@ def _picture(
     )
 
 
-def _settings(height: int, colour: str) -> dict[str, object]:
-    """Return what a chart needs to be read on a telephone, and in the dark."""
+def _settings(height: int, colour: str, limits: tuple[float, float]) -> dict[str, object]:
+    """Return what a chart needs to be read on a telephone, and in the dark.
+
+    Mermaid measures labels as they are on the page; where that is narrower than the chart, it
+    reserves too little for them. On a telephone 0.44 of a digit's width, 9, is missing.
+    """
+    padding = max(12, 4 * _longest_tick(*limits))
     return {
         "xyChart": {
             "width": _WIDTH,
             "height": height,
             "titleFontSize": 18,
-            "xAxis": {"labelFontSize": 16, "showTick": False},
-            # Mermaid measures labels as they are on a page, and where that is narrower than the
-            # chart, reserves too little for them.
-            "yAxis": {"labelFontSize": 14, "labelPadding": 18},
+            "xAxis": {"labelFontSize": 16, "labelPadding": 10, "showTick": False},
+            "yAxis": {"labelFontSize": 14, "labelPadding": padding},
         },
         "themeVariables": {
             "xyChart": {"backgroundColor": "transparent", "plotColorPalette": colour},
@@ -223,14 +254,28 @@ def _limits(lowest: float, highest: float) -> tuple[float, float]:
     return max(lowest - margin, 0.0) if lowest >= 0 else lowest - margin, highest + margin
 
 
-def _with_few_ticks(span: float) -> float:
-    """Return an axis' length, longer where the labels of its ticks would touch."""
+def _tick_step(span: float) -> tuple[float, float]:
+    """Return the distance between two ticks, and the axis' length from which it is the next one.
+
+    It is what `d3-array`, with which Mermaid counts them, takes for ten ticks: from 6 to 15.
+    """
     power = 10.0 ** math.floor(math.log10(span / 10))
     share = span / 10 / power
-    for threshold, step in _TICK_STEPS:
-        if share < threshold:
-            return span if share * 10 / step <= _MOST_TICKS else threshold * 10 * power
-    return span
+    threshold, step = next((one for one in _TICK_STEPS if share < one[0]), _TICK_STEPS[-1])
+    return step * power, threshold * 10 * power
+
+
+def _with_few_ticks(span: float) -> float:
+    """Return an axis' length, longer where the labels of its ticks would touch."""
+    step, next_length = _tick_step(span)
+    # A little longer still, or rounding would take it back.
+    return span if span / step <= _MOST_TICKS else next_length * 1.01
+
+
+def _longest_tick(low: float, high: float) -> int:
+    """Return how many characters the labels of an axis have at most."""
+    decimals = max(0, -math.floor(math.log10(_tick_step(high - low)[0])))
+    return max(len(f"{limit:.{decimals}f}") for limit in (low, high))
 
 
 def _labels(times: Sequence[float]) -> list[str]:
@@ -262,15 +307,16 @@ def _date_form(seconds: float) -> str:
 
 
 def _value_text(known: AccountValues, unit: str) -> str:
-    chosen = thinned(known.values, _COLUMNS)
-    values = [known.values[position] for position in chosen]
+    times, values = _points(known, _COLUMNS, _FEWEST_COLUMNS)
     low, high = min(values), max(values)
-    span = high - low
-    flat = span <= _NOISE * max(abs(low), abs(high))
+    # In halves, or it could be beyond all floats.
+    half = high / 2 - low / 2
+    flat = half <= _NOISE * max(abs(low), abs(high))
     # The lowest value is one eighth high: a column that is not there would be a gap.
     steps = _ROWS * _EIGHTHS - 1
     heights = [
-        steps // 2 if flat else 1 + round(steps * (value / span - low / span)) for value in values
+        steps // 2 if flat else 1 + round(steps * (value / half - low / half) / 2)
+        for value in values
     ]
     rows = [
         "".join(_RISING[min(max(height - below, 0), _EIGHTHS)] for height in heights)
@@ -278,17 +324,16 @@ def _value_text(known: AccountValues, unit: str) -> str:
     ]
     marks = {_ROWS // 2: decimal(low)} if flat else {0: decimal(high), _ROWS - 1: decimal(low)}
     title = f"Account value in {unit}" if unit else "Account value"
-    return _framed(title, rows, marks, [known.times[position] for position in chosen])
+    return _framed(title, rows, marks, times)
 
 
 def _drawdown_text(drawdowns: AccountValues) -> str:
-    chosen = thinned(drawdowns.values, _COLUMNS)
-    values = [drawdowns.values[position] for position in chosen]
+    times, values = _points(drawdowns, _COLUMNS, _FEWEST_COLUMNS)
     lowest = min(values)
     depths = [value / lowest * _DRAWDOWN_ROWS for value in values]
     rows = ["".join(_hanging(depth - row) for depth in depths) for row in range(_DRAWDOWN_ROWS)]
     marks = {0: "0 %", _DRAWDOWN_ROWS - 1: per_cent(lowest)}
-    return _framed("Drawdown", rows, marks, [drawdowns.times[position] for position in chosen])
+    return _framed("Drawdown", rows, marks, times)
 
 
 def _hanging(depth: float) -> str:

@@ -18,6 +18,8 @@ from deploy_action.text import cut, one_line, plain
 LARGEST_MARKDOWN: Final = 1_000_000
 _LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
+_WIDTH_OF_TEXT: Final = 96
+_LONGEST_CELL: Final = 64
 # A hyphen could start a list.
 _NOTHING: Final = "\u2013"
 
@@ -260,17 +262,35 @@ def to_text(document: Document) -> str:
 def _text(block: Block) -> str:
     match block:
         case Heading(line):
-            return f"{_text_line(line)}\n{'─' * len(_text_line(line))}"
+            title = _text_line(line)
+            return f"{title}\n{'─' * min(len(title), _WIDTH_OF_TEXT)}"
         case Paragraph(line):
-            return _text_line(line)
+            return _wrapped(_text_line(line))
         case Quote(text):
             return "\n".join(f"  │ {line}" for line in plain(text).strip("\n").split("\n"))
         case Bullets(items):
-            return "\n".join(f"  • {_text_line(item)}" for item in items)
+            return "\n".join(_wrapped(f"  • {_text_line(item)}", indent=4) for item in items)
         case Table():
             return _text_table(block)
         case Details() | Chart():
             return _text_with_fold(block)
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    """Return lines that a terminal shows whole; words and addresses stay whole."""
+    import textwrap
+
+    wrapped = (
+        textwrap.wrap(
+            line,
+            _WIDTH_OF_TEXT,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(lines) for lines in wrapped)
 
 
 def _text_with_fold(block: Details | Chart) -> str:
@@ -294,9 +314,16 @@ def _unmarked(text: str) -> str:
 
 
 def _text_table(table: Table) -> str:
-    rows = [[_text_line(cell) for cell in row] for row in (table.header, *table.rows)]
+    rows = [[_text_cell(cell) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(_aligned(row, widths, table.right) for row in rows)
+
+
+def _text_cell(line: Line) -> str:
+    """Return a cell; what others wrote is cut where it would push the columns off the screen."""
+    return _text_line(
+        [Code(cut(part.text, _LONGEST_CELL)) if isinstance(part, Code) else part for part in line]
+    )
 
 
 def _aligned(row: Iterable[str], widths: Sequence[int], right: frozenset[int]) -> str:

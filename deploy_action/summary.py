@@ -64,6 +64,8 @@ def _without_result(record: RunRecord) -> Document:
     blocks.append(_facts(record))
     blocks += summary_blocks.bundle_digest(record)
     blocks += _remarks(record)
+    if record.backtest_args:
+        blocks.append(Paragraph(["**Backtest arguments**"]))
     blocks += summary_blocks.arguments(record)
     blocks += summary_blocks.largest_entries(record)
     return blocks

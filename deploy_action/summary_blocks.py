@@ -87,10 +87,7 @@ def arguments(record: RunRecord) -> list[Block]:
         ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
         for name, value in islice(record.backtest_args.items(), _MOST_ARGUMENTS)
     ]
-    blocks: list[Block] = [
-        Paragraph(["**Backtest arguments**"]),
-        Table([["Argument"], ["Value"]], rows),
-    ]
+    blocks: list[Block] = [Table([["Argument"], ["Value"]], rows)]
     if (left := len(record.backtest_args) - _MOST_ARGUMENTS) > 0:
         blocks.append(Paragraph([f"And {left:,} more."]))
     return blocks

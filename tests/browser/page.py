@@ -42,6 +42,57 @@ pre code { padding: 0; background: none; white-space: pre; font-size: 100% }
 summary { cursor: pointer }
 """
 
+# Mermaid as forges ship it: GitHub the newest, older ones the last majors that are still about.
+MERMAIDS = {
+    "10": "mermaid-10/dist/mermaid.min.js",
+    "11": "mermaid-11/dist/mermaid.tiny.js",
+    "12": "mermaid-12/dist/mermaid.tiny.js",
+}
+_NODE_MODULES = Path(__file__).parents[2] / "node_modules"
+
+# Puts a picture in the place of each fenced block, as GitHub does, and looks at what came of it: an
+# error, texts that touch or are cut, the ends of the line.
+_RENDER = """
+mermaid.initialize({startOnLoad: false, theme: THEME});
+const box = one => one.getBoundingClientRect();
+const seen = one => one.textContent.replace(/[\u200b\u200c]/g, '');
+const touch = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+  && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+const outside = (a, frame) => a.left < frame.left - 1 || a.right > frame.right + 1
+  || a.top < frame.top - 1 || a.bottom > frame.bottom + 1;
+const look = svg => {
+  const frame = box(svg);
+  const texts = [...svg.querySelectorAll('text')].filter(one => seen(one));
+  const boxes = texts.map(box);
+  const line = svg.querySelector('.line-plot-0 path, [class^=plot] path');
+  const axis = svg.querySelector('.left-axis, .axisl-line');
+  return {
+    error: svg.getAttribute('aria-roledescription') === 'error',
+    width: frame.width, height: frame.height,
+    texts: texts.map(seen),
+    touching: texts.filter((_, i) => boxes.some((b, j) => j > i && touch(boxes[i], b))).map(seen),
+    cut: texts.filter((_, i) => outside(boxes[i], frame)).map(seen),
+    line: line ? line.getAttribute('d') : '',
+    is_inside: line ? !outside(box(line), frame) : false,
+  };
+};
+const render = async () => {
+  const charts = [];
+  for (const block of document.querySelectorAll('pre[lang=mermaid]')) {
+    try {
+      const {svg} = await mermaid.render(`chart${charts.length}`, block.textContent);
+      const picture = document.createElement('p');
+      picture.innerHTML = svg;
+      block.replaceWith(picture);
+      charts.push(look(picture.querySelector('svg')));
+    } catch (error) {
+      charts.push({error: String(error)});
+    }
+  }
+  return charts;
+};
+"""
+
 # What a reader would have to scroll sideways for, what shows, and what a fold hides.
 _MEASURE = """
 const main = document.querySelector('main');
@@ -50,38 +101,54 @@ const right = one => one.getBoundingClientRect().right;
 const wide = [...main.querySelectorAll('*')]
   .filter(one => !scrolls(one.parentElement) && right(one) > innerWidth - 15)
   .map(one => one.outerHTML.slice(0, 200));
-const fold = document.querySelector('details');
+const fold = [...main.querySelectorAll('details')].pop();
 const height = one => one ? one.getBoundingClientRect().height : null;
 const closed = height(fold);
 if (fold) fold.open = true;
 const opened = height(fold);
 const measured = {
+  charts,
   page: document.documentElement.scrollWidth, window: innerWidth, wide,
   tables: [...main.querySelectorAll(':scope > table')].map(height),
-  rows: main.querySelector('table').rows.length,
+  rows: main.querySelector('table')?.rows.length,
   closed, opened,
 };
 if (fold) fold.open = false;
-document.querySelector('output').textContent = JSON.stringify(measured);
+return measured;
 """
 
 
-def page(markdown: str, *, width: int, theme: str) -> str:
+def page(markdown: str, *, width: int, theme: str, mermaid: str = "11") -> str:
     """Return a page that holds a summary in a frame of this width.
 
     Windows have a smallest width, even without a head; frames have none.
     """
+    library = (_NODE_MODULES / MERMAIDS[mermaid]).as_uri()
+    mermaid_theme = json.dumps("dark" if theme == "dark" else "default")
+    script = (
+        f"{_RENDER.replace('THEME', mermaid_theme)} render().then(charts => {{{_MEASURE}}})"
+        ".catch(String).then(measured => {"
+        "parent.document.querySelector('pre').textContent = JSON.stringify(measured);"
+        "frameElement.style.height = document.documentElement.scrollHeight + 'px'})"
+    )
     inner = (
         f"<!doctype html><html data-theme={theme}><meta charset=utf-8><style>{_STYLE}</style>"
-        f"<main>{to_html(markdown)}</main><output hidden></output><script>{_MEASURE}</script>"
+        f"<main>{to_html(markdown)}</main><script src={library}></script><script>{script}</script>"
     )
     return (
         "<!doctype html><meta charset=utf-8><style>body { margin: 0 } iframe { border: 0; "
-        f"display: block; width: {width}px; height: 3000px }}</style><pre></pre>"
-        f"<iframe srcdoc='{html.escape(inner)}' onload=\"document.querySelector('pre').textContent"
-        " = this.contentDocument.querySelector('output').textContent; "
-        "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'\"></iframe>"
+        f"display: block; width: {width}px; height: 3000px }} pre {{ display: none }}</style>"
+        f"<pre></pre><iframe srcdoc='{html.escape(inner)}'></iframe>"
     )
+
+
+def is_missing() -> str:
+    """Say what is missing to look at summaries; blank if nothing is."""
+    if browser() is None:
+        return "Chromium is not installed"
+    if not all((_NODE_MODULES / path).exists() for path in MERMAIDS.values()):
+        return "Mermaid is not installed: `make setup`, with npm"
+    return ""
 
 
 def browser() -> str | None:
@@ -110,12 +177,14 @@ def run_browser(directory: Path, *options: str) -> str:
     return done.stdout.decode()
 
 
-def measure(markdown: str, directory: Path, *, width: int, theme: str) -> dict[str, Any]:
-    """Return what the script above measured."""
-    text = page(markdown, width=width, theme=theme)
+def measure(
+    markdown: str, directory: Path, *, width: int, theme: str, mermaid: str = "11"
+) -> dict[str, Any]:
+    """Return what the scripts above measured."""
+    text = page(markdown, width=width, theme=theme, mermaid=mermaid)
     (directory / "page.html").write_text(text, encoding="utf-8")
-    dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=5000")
-    found = re.search(r"<pre>(.*?)</pre>", dom, re.DOTALL)
+    dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=20000")
+    found = re.search(r"<pre>([^<]+)</pre>", dom, re.DOTALL)
     assert found, dom
     measured: dict[str, Any] = json.loads(html.unescape(found[1]))
     return measured

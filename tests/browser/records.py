@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from deploy_action.backtest_result import parse_result, parse_run
 from deploy_action.bundle import Bundle
 from deploy_action.errors import Problem, Severity
 from deploy_action.record import RunRecord, Status
+from tests.backtests import DAY, START, an_order, raw_result, with_metrics
 
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
 _PAGE = "https://app.example/Qk3v9/bN7x2"
@@ -29,7 +34,7 @@ _BUNDLE = Bundle(
 )
 
 
-def _record(mode: str, status: Status, **changes: object) -> RunRecord:
+def _record(mode: str, status: Status, /, **changes: object) -> RunRecord:
     known = RunRecord(
         mode=mode,
         status=status,
@@ -47,7 +52,7 @@ def _record(mode: str, status: Status, **changes: object) -> RunRecord:
         commit=_COMMIT,
         commit_url=f"https://forge.example/trader/models/commit/{_COMMIT}",
         bundle=_BUNDLE,
-        clock=iter([0.0, 12.34, 12.34, 12.34]).__next__,
+        clock=itertools.chain([0.0], itertools.repeat(12.34)).__next__,
     )
     for name, value in changes.items():
         setattr(known, name, value)
@@ -65,8 +70,109 @@ def _problem(number: int) -> Problem:
     )
 
 
+def _wave(days: int, height: float = 10_000.0) -> list[float | None]:
+    """Return an account's value that rises and falls."""
+    return [height * (1 + day / 900 + 0.07 * math.sin(day / 23)) for day in range(days)]
+
+
+def _orders(number: int, **changes: Any) -> list[dict[str, Any]]:
+    """Return as many orders, every second one to sell."""
+    return [
+        {
+            **an_order(
+                "sell" if index % 2 else "buy",
+                304.22878 + index,
+                32.87 + index * 0.01 * (-1) ** (index // 2),
+                time=START + index * DAY / 3,
+            ),
+            **changes,
+        }
+        for index in range(number)
+    ]
+
+
+def a_backtest(result: dict[str, Any], **changes: object) -> RunRecord:
+    """Return a backtest on the embedded platform with this result."""
+    run = {
+        "python": "3.11.7",
+        "wantedPython": "3.10",
+        "blankly": "1.18.25b0",
+        "constraints": ["numpy<2", "pandas<2.2"],
+        "environmentSeconds": 2.1,
+        "modelSeconds": 1.8,
+        "callbackCalls": 541,
+        "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}],
+        "exchanges": ["keyless"],
+        "symbols": ["OAK-USD"],
+    }
+    known: dict[str, object] = {
+        "server": "local",
+        "url": "",
+        "project_url": "",
+        "backtest_id": "bt_881",
+        "version_id": "vX41c",
+        "backtest_args": {"to": "2y", "initial_values": {"USD": 10_000}},
+        "report_path": "blankly-backtest.json",
+        "backtest": parse_result(result),
+        "backtest_run": parse_run(run),
+    }
+    return _record("backtest", Status.BACKTESTED, **{**known, **changes})
+
+
+def backtests() -> Mapping[str, RunRecord]:
+    """Return the backtests that have a result, by name."""
+    wide = "均值回归" * 30
+    warning = Problem(
+        message="The model wants Python 3.10, which is not here; it ran with 3.11.7.",
+        severity=Severity.WARNING,
+    )
+    gate = Problem(message="The gate `sharpe >= 1` failed: `sharpe` is 0.96.")
+    nothing = with_metrics(
+        raw_result([10_000.0] * 541), cum_returns=0.0, sharpe=0.0, sortino=None, max_drawdown=0.0
+    )
+    pending = _orders(3, type="limit", status="pending")
+    errors = with_metrics(
+        raw_result([*_wave(30), None, None, *_wave(30)], _orders(4)),
+        sharpe="failed: division by zero",
+        sortino=None,
+        cum_returns=None,
+        max_drawdown="failed: `x` | <b>",
+        cavr="",
+    )
+    large = raw_result(_wave(20_000, 1e12), _orders(10_000), step=60)
+    large["symbols"] = [f"SYMBOL{number}-USDT" for number in range(50)]
+    nasty = raw_result(
+        _wave(40)[::-1],
+        _orders(30, symbol=f"{wide}|`x`", type="**<b>", side="@octocat #12"),
+        quote_asset='"]; `x` <b>',
+        exchange=wide,
+        symbols=[f"{wide}{number}" for number in range(9)],
+    )
+    for number in range(100):
+        metric = {"value": 10.0**number, "display_name": f"{wide} | `x` <b>", "type": "<b>"}
+        nasty["metrics"][f"{wide}{number}"] = metric
+    return {
+        "gain": a_backtest(raw_result(_wave(541), _orders(17)), problems=[warning]),
+        "loss": a_backtest(
+            with_metrics(raw_result(_wave(200)[::-1], _orders(9)), cum_returns=-21.0, sharpe=-0.4),
+            backtest_run=None,
+            server="https://deploy.example",
+            url=f"{_PAGE}/backtests",
+        ),
+        "no trades": a_backtest(nothing),
+        "no fills": a_backtest(raw_result([10_000.0] * 30, pending)),
+        "not computed": a_backtest(errors),
+        "no values": a_backtest(raw_result([])),
+        "large": a_backtest(large),
+        "nasty": a_backtest(nasty, model_name=wide),
+        "gate": a_backtest(
+            raw_result(_wave(541), _orders(17)), status=Status.FAILED, problems=[gate]
+        ),
+    }
+
+
 def records() -> Mapping[str, RunRecord]:
-    """Return the runs by name."""
+    """Return the runs without a result, by name."""
     warning = Problem(
         message="`ignore_file` is an unknown key and has no effect.",
         hint="Did you mean `ignore_files`?",

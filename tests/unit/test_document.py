@@ -10,6 +10,7 @@ from deploy_action.document import (
     LARGEST_MARKDOWN,
     Block,
     Bullets,
+    Chart,
     Code,
     Details,
     Heading,
@@ -267,3 +268,38 @@ def test_a_terminal_shows_the_same_document_as_text() -> None:
         "  Name  x|y\n\n"
         "Files\n  File     Size\n  b.py  9 bytes\n"
     )
+
+
+def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
+    """Mermaid first, the characters folded; a terminal shows those alone."""
+    chart = Chart(["xychart-beta\n  line [1, 2]", "xychart-beta\n  line [2, 1]"], "▁█\n\n█▁ ")
+
+    body = render(to_markdown([chart]))
+
+    pictures = [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
+    assert [one.text() for one in pictures] == [f"{picture}\n" for picture in chart.pictures]
+    assert body.all("details")[0].all("pre")[0].text() == "▁█\n\n█▁ \n"
+    assert to_text([chart]) == "  ▁█\n\n  █▁\n"
+
+
+def test_a_terminal_wraps_sentences_and_cuts_what_would_push_columns_away() -> None:
+    """Addresses and words stay whole; the lines of a list hang; a long title has a short rule."""
+    words = " ".join(["word"] * 30)
+    url = f"https://own.example/{'x' * 120}"
+    text = to_text(
+        [
+            Heading(["T" * 200]),
+            Paragraph([words]),
+            Bullets([[f"{words}<br>**More:** {words}"], [Link("page", url)]]),
+            Table([["a"], ["b"]], [([Code("y" * 200)], ["1"])]),
+        ]
+    )
+
+    lines = text.split("\n")
+    assert lines[1] == "─" * 96
+    assert [line for line in lines[2:] if len(line) > 96] == [f"    <{url}>"]
+    assert [line[:6] for line in lines if "word" in line] == [
+        *("word w", "word w"),
+        *("  • wo", "    wo", "    Mo", "    wo"),
+    ]
+    assert f"{'y' * 63}…  1" in text

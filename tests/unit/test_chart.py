@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from time import monotonic
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.chart import MOST_POINTS, Drawing, draw, drawdowns_of, thinned
+from tests.backtests import DAY, a_result
+from tests.nasty import nasty_text
+
+# Gitea renders no source that is longer.
+GITEA = 5_000
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def drawn(values: Sequence[float | None], unit: str = "USD", *, step: float = DAY) -> Drawing:
+    """Draw a series."""
+    drawing = draw(a_result(values, step=step).account_values, unit)
+    assert drawing is not None
+    return drawing
+
+
+def line(picture: str) -> list[float]:
+    """Return the values of a source of Mermaid."""
+    found = re.search(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+    assert found
+    return [float(value) for value in found[1].split(", ")]
+
+
+def labels(picture: str) -> list[str]:
+    """Return the labels of a source of Mermaid."""
+    found = re.search(r"^  x-axis \[(.*)\]$", picture, re.MULTILINE)
+    assert found
+    return re.findall(r'"([^"]*)"', found[1])
+
+
+def dates(picture: str) -> list[str]:
+    """Return the labels that one sees."""
+    bare = (re.sub("[\u200b\u200c]", "", label) for label in labels(picture))
+    return [label for label in bare if label]
+
+
+def limits(picture: str) -> tuple[float, float]:
+    """Return where the axis of values starts and ends."""
+    found = re.search(r"y-axis (?:\".*\" )?(\S+) --> (\S+)", picture)
+    assert found
+    return float(found[1]), float(found[2])
+
+
+def test_a_series_is_drawn_with_its_drawdown() -> None:
+    """Both with dates, in colours of their own, the axes a little longer than the values."""
+    values: list[float | None] = [100.0 + day - (30 if 40 <= day < 50 else 0) for day in range(100)]
+
+    value, drawdown = drawn(values).mermaid
+
+    assert 'title "Account value in USD"' in value
+    assert line(value) == values
+    assert limits(value)[0] < 100
+    assert limits(value)[1] > 199
+    assert 'title "Drawdown in %"' in drawdown
+    assert min(line(drawdown)) == pytest.approx((110 / 139 - 1) * 100, abs=0.01)
+    assert max(line(drawdown)) == 0
+    assert dates(value) == dates(drawdown) == ["11 Mar", "31 Mar", "20 Apr", "10 May", "30 May"]
+
+
+@pytest.mark.parametrize("values", [[], [None], [5.0], [None, 5.0, None]])
+def test_less_than_two_values_are_no_chart(values: list[float | None]) -> None:
+    """A summary says so."""
+    assert draw(a_result(values).account_values, "USD") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (7 * DAY, ["May 2023", "Sep 2023", "Feb 2024", "Jul 2024", "Nov 2024"]),
+        (DAY / 4, ["03 Mar", "08 Mar", "13 Mar", "18 Mar", "23 Mar"]),
+        (3_600, ["01 Mar 16:00", "03 Mar 02:00", "04 Mar 11:00"]),
+        (60, ["00:10", "00:30", "00:50", "01:10", "01:30"]),
+    ],
+    ids=["years", "weeks", "days", "hours"],
+)
+def test_dates_are_as_short_as_the_period_allows(step: float, expected: list[str]) -> None:
+    """They are of the points below which they stand."""
+    assert dates(drawn([float(day) for day in range(100)], step=step).mermaid[0]) == expected
+
+
+@given(st.lists(finite | st.none(), max_size=300), st.sampled_from([1e-3, 1, DAY, 1e15]))
+def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
+    """Whatever the values are, the source is what Mermaid reads, and the text fits a terminal."""
+    drawing = draw(a_result(values, step=step).account_values, "USD")
+
+    known = [value for value in values if value is not None]
+    assert (drawing is None) == (len(known) < 2)
+    for picture in drawing.mermaid if drawing else ():
+        low, high = limits(picture)
+        assert low < high
+        assert all(math.isfinite(value) and low <= value <= high for value in line(picture))
+        assert 20 <= len(line(picture)) <= MOST_POINTS
+        assert len(set(labels(picture))) == len(labels(picture)) == len(line(picture))
+        assert len(picture) < GITEA
+    for row in drawing.text.split("\n") if drawing else ():
+        assert len(row) <= 96
+
+
+@given(nasty_text)
+def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
+    """It is the one text in a chart that others wrote."""
+    value = drawn([2.0, 1.0], unit).mermaid[0]
+
+    without = value.split("\n")
+    assert len(without) == 6
+    assert re.fullmatch(r'  title "[\w .,%()^-]*"', without[2])
+
+
+def test_no_extreme_is_lost() -> None:
+    """Of a hundred thousand values, a single peak and a single trough are drawn, and the ends."""
+    values: list[float | None] = [1_000.0 + number % 7 for number in range(100_000)]
+    values[0], values[33_333], values[77_777], values[-1] = 1_009.0, 2_000.0, 400.0, 1_010.0
+
+    value, drawdown = map(line, drawn(values).mermaid)
+
+    assert (value[0], max(value), min(value), value[-1]) == (1_009.0, 2_000.0, 400.0, 1_010.0)
+    assert min(drawdown) == -80
+
+
+def test_thinning_keeps_the_order_and_the_number() -> None:
+    """First and last, and two of each stretch; a short series stays as it is."""
+    values = [math.sin(number / 50) for number in range(1_001)]
+
+    chosen = thinned(values, 20)
+
+    assert len(chosen) == 20
+    assert chosen == sorted(chosen)
+    assert (chosen[0], chosen[-1]) == (0, 1_000)
+    assert thinned(values[:20], 20) == list(range(20))
+
+
+def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
+    """Not of the start; of nothing there is no share."""
+    found = drawdowns_of(a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values)
+
+    assert found is not None
+    assert list(found.values) == [0, 0, -25, 0, -100, -200]
+    assert drawdowns_of(a_result([0.0, 5.0]).account_values) is None
+    assert drawdowns_of(a_result([]).account_values) is None
+
+
+def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
+    """It says why; and so does one that started with nothing."""
+    assert drawn([1.0, 1.0, 2.0]).note == "The account never fell below an earlier value."
+    assert "nothing to lose" in drawn([0.0, 1.0]).note
+    assert [len(drawn(values).mermaid) for values in ([1.0, 2.0], [0.0, 1.0], [2.0, 1.0])] == [
+        1,
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    [
+        (1.0, "USD"),
+        (1e5, "thousand USD"),
+        (1e8, "million USD"),
+        (1e12, "trillion USD"),
+        (1e15, "10^15 USD"),
+        (1e-6, "10^-6 USD"),
+    ],
+)
+def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
+    """Large and small amounts are in larger and smaller units."""
+    value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
+
+    assert f'title "Account value in {name}"' in value
+    assert max(map(abs, limits(value))) < 1_000
+
+
+def test_a_flat_series_lies_in_the_middle() -> None:
+    """And an axis without debts has nothing below zero."""
+    low, high = limits(drawn([10_000.0] * 5).mermaid[0])
+    assert low + high == 20_000
+
+    assert limits(drawn([0.0, 0.0]).mermaid[0]) == (0, 1)
+    assert limits(drawn([1.0, 100.0]).mermaid[0])[0] == 0
+    assert limits(drawn([-1.0, 100.0]).mermaid[0])[0] < -1
+
+
+def test_characters_show_the_same() -> None:
+    """The value rises from its lowest to its highest, the drawdown hangs from zero."""
+    values: list[float | None] = [*(float(day) for day in range(1, 31)), *[15.0] * 30]
+
+    text = drawn(values).text
+
+    assert text.split("\n") == [
+        "Account value in USD",
+        "30.00 ┤                          ▁▄▆█",
+        "      ┤                      ▁▃▅▇████",
+        "      ┤                   ▂▄▇████████",
+        "      ┤               ▂▄▆████████████",
+        "      ┤           ▁▃▅▇███████████████" + "▇" * 30,
+        "      ┤        ▂▅▇██████████████████" + "█" * 31,
+        "      ┤    ▂▄▆█████████████████████" + "█" * 32,
+        " 1.00 ┤▁▃▅█████████████████████████" + "█" * 32,
+        "      └" + "─" * 60,
+        "       2023-03-01               2023-03-31               2023-04-29",
+        "",
+        "Drawdown",
+        "  0 % ┤" + " " * 30 + "█" * 30,
+        "      ┤" + " " * 30 + "█" * 30,
+        "      ┤" + " " * 30 + "█" * 30,
+        "\u221250 % ┤" + " " * 30 + "█" * 30,
+        "      └" + "─" * 60,
+        "       2023-03-01               2023-03-31               2023-04-29",
+    ]
+
+
+def test_a_million_values_are_drawn_in_time() -> None:
+    """It takes about a second here."""
+    result = a_result([1_000.0 + number % 777 for number in range(1_000_000)], step=60)
+
+    started = monotonic()
+    drawing = draw(result.account_values, "USD")
+
+    assert monotonic() - started < 10
+    assert drawing is not None
+    assert max(map(len, drawing.mermaid)) < GITEA

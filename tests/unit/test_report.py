@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from deploy_action.backtest_result import parse_result
+from deploy_action.record import RunRecord, Status
+from deploy_action.report import build_report
+from tests.backtests import an_order, raw_result, with_metrics
+from tests.browser.records import a_backtest, backtests
+
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+
+
+def report_of(record: RunRecord) -> dict[str, Any]:
+    """Return the report as a strict reader of JSON sees it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    text = build_report(record)
+    assert text.isascii()
+    report: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return report
+
+
+def documented_keys() -> list[str]:
+    """Return the first column of the table of keys."""
+    table = DOCUMENTATION.partition("## Keys")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([a-z0-9_.]+)` \|", table, re.MULTILINE)
+
+
+def keys_of(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys as the table names them: those of our own objects with a stop."""
+    whole = {"arguments", "metrics", "result"}
+    for key, value in report.items():
+        if isinstance(value, dict) and key not in whole:
+            yield from (f"{key}.{inner}" for inner in value)
+        else:
+            yield key
+
+
+def test_the_documented_keys_are_those_of_a_report() -> None:
+    """All of them, in their order."""
+    report = report_of(backtests()["gain"])
+
+    assert documented_keys() == list(keys_of(report))
+    for key in ("metrics_detail", "problems"):
+        documented = re.search(
+            rf"^\| `{key}` \|.*?a list of (.*?)(?:;| \|$)", DOCUMENTATION, re.MULTILINE
+        )
+        assert documented
+        assert re.findall(r"`([a-z_]+)`", documented[1]) == list(report[key][0])
+    ids = re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.partition("## Metrics")[2], re.MULTILINE)
+    assert ids == list(report["metrics"])
+
+
+def test_a_report_holds_everything() -> None:
+    """What was tested, with what, how it went, and the package's own result."""
+    raw = raw_result([1, None, 3], [an_order("buy", 1, 2.0)], future=[1])
+    report = report_of(a_backtest(raw))
+
+    assert report["format"] == "blankly-deploy/backtest-report"
+    assert report["version"] == 1
+    assert report["status"] == "backtested"
+    assert report["result"] == raw
+    assert report["metrics"]["trades"] == 1
+    assert report["bundle"] == {
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "bytes": 48_213,
+        "files": 14,
+    }
+    assert report["seconds"] == {"environment": 2.1, "model": 1.8, "total": 12.34}
+    assert report["environment"]["constraints"] == ["numpy<2", "pandas<2.2"]
+    assert report["calls"]["schedule"][0]["resolution"] == 86_400
+    assert report["round_trips"] == {"wins": 0, "losses": 0, "even": 0, "win_rate": None}
+
+
+def test_a_run_without_a_result_has_a_report_too() -> None:
+    """With null for what is not known."""
+    report = report_of(RunRecord(mode="backtest", status=Status.FAILED))
+
+    unknown = {key for key, value in report.items() if value is None}
+    assert unknown == {
+        "arguments",
+        "bundle",
+        "calls",
+        "environment",
+        "metrics",
+        "metrics_detail",
+        "result",
+        "round_trips",
+        "trades_sha256",
+    }
+
+
+def test_the_documentation_computes_the_same_fingerprint() -> None:
+    """Its Python is run on the result that a report holds."""
+    source = re.search(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)
+    assert source
+    names: dict[str, Any] = {}
+    exec(source[1], names)  # noqa: S102  # our own documentation
+    record = a_backtest(
+        raw_result(
+            trades=[
+                an_order("buy", 0.1 + 0.2, 1e-5, symbol='漢"\\\n\x01😀'),
+                an_order("sell", 1e11, None, type="limit", time=1_677_628_800.0125),
+                an_order("sell", -0.0, 0),
+            ]
+        )
+    )
+
+    report = report_of(record)
+
+    assert names["trades_sha256"](report["result"]) == report["trades_sha256"]
+
+
+def test_the_example_line_of_the_documentation_is_one() -> None:
+    """The first order of an example model, a week after the start."""
+    order = an_order("buy", 304.22878, 32.87, time=1_677_628_800.0 + 7 * 86_400)
+    import hashlib
+
+    line = re.search(r"```text\n(.*?\n)```", DOCUMENTATION, re.DOTALL)
+
+    assert line
+    expected = hashlib.sha256(line[1].encode()).hexdigest()
+    assert parse_result(raw_result(trades=[order])).trades_sha256() == expected
+
+
+def test_outputs_name_what_was_found() -> None:
+    """Metrics as one compact object, whose values are numbers or null."""
+    record = a_backtest(with_metrics(raw_result(), sortino=None))
+
+    outputs = record.outputs()
+
+    assert outputs["metrics"] == (
+        '{"sharpe":0.96,"sortino":null,"calmar":1.0,"cagr":24.0,"cum_returns":29.0,'
+        '"max_drawdown":16.0,"volatility":0.17,"variance":2.96,"value_at_risk":207.66,'
+        '"cvar":7.32,"trades":0,"final_account_value":12900.0}'
+    )
+    assert record.backtest is not None
+    assert outputs["trades-sha256"] == record.backtest.trades_sha256()
+    assert outputs["report"] == "blankly-backtest.json"
+    assert not {"metrics", "trades-sha256", "report"} & set(RunRecord().outputs())
+
+
+@pytest.mark.parametrize("place", ["symbol", "key", "run"])
+def test_a_secret_in_a_result_is_redacted(place: str) -> None:
+    """Wherever a model wrote it."""
+    secret = "value-of-a-variable"  # noqa: S105  # opens nothing
+    order = an_order("buy", 1, 1.0, symbol=secret if place == "symbol" else "OAK-USD")
+    raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
+    record = a_backtest(raw)
+    record.description = secret
+
+    shown = record.redacted(lambda text: text.replace(secret, "***"))
+
+    assert secret in build_report(record)
+    assert secret not in build_report(shown)
+    assert shown.backtest is not None
+    assert list(shown.backtest.account_values) == list(parse_result(raw).account_values)
+
+
+def test_a_million_account_values_are_reported_in_time() -> None:
+    """Redacted and written: about two seconds here."""
+    point = {"time": 1_677_628_800.0, "value": 10_000.0}
+    orders = [an_order("buy", 1, 1.0, id=str(number)) for number in range(10_000)]
+    record = a_backtest(raw_result(trades=orders, account_values=[point] * 1_000_000))
+
+    started = monotonic()
+    text = build_report(record.redacted(lambda text: text.replace("secret", "***")))
+
+    assert monotonic() - started < 15
+    assert len(text) > 30_000_000
