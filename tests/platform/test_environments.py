@@ -185,6 +185,12 @@ class TestHashes:
 
         assert "ash mismatch" in refused(tenant).message
 
+    def test_one_hash_wants_one_on_every_line(self, tenant: Tenant, index: PackageIndex) -> None:
+        """As for pip: what nobody vouches for is not installed."""
+        tenant.requires(*self.pinned(index)[:-1], "oaks==1.0")
+
+        assert "oaks==1.0" in refused(tenant).message
+
     def test_blankly_is_added_to_them(self, tenant: Tenant, index: PackageIndex) -> None:
         """With the versions that they pin."""
         tenant.requires(f"numpy==1.26.4 {index.digest('numpy-1.26.4')}")
@@ -268,7 +274,7 @@ class TestLocalPackages:
 
     def test_what_builds_them_sees_no_secret(self, tenant: Tenant) -> None:
         """Neither what the action was given nor the password of a package index."""
-        password, token = new_secret(), new_secret()
+        password, in_file, token = new_secret(), new_secret(), new_secret()
         tenant.environ |= {
             "INPUT_TOKEN": token,
             "GITHUB_TOKEN": token,
@@ -277,14 +283,30 @@ class TestLocalPackages:
             "UV_INDEX_PRIVATE_PASSWORD": password,
         }
         tenant.requires("./pine")
-        self.write_package(tenant.model / "pine", "raise SystemExit(str(dict(os.environ)))")
+        url = f"http://trader:{in_file}@127.0.0.1:9/simple"
+        code = f"raise SystemExit(str(dict(os.environ)) + {url!r})"
+        self.write_package(tenant.model / "pine", code)
         problem = refused(tenant)
         seen = "\n".join([*tenant.log, problem.message])
 
         assert "UV_INDEX_PRIVATE_PASSWORD" in "\n".join(tenant.log)
         assert token not in seen
         assert password not in seen
+        assert in_file not in seen
+        assert "***@127.0.0.1:9/simple" in seen
         assert len(problem.message) <= 1_000
+
+    def test_what_they_write_is_for_all_to_read(self, tenant: Tenant) -> None:
+        """The mask of this process is not that of the installer."""
+        tenant.requires("./pine")
+        self.write_package(tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')")
+        before = os.umask(0o077)
+        try:
+            refused(tenant)
+        finally:
+            os.umask(before)
+
+        assert any(line.strip() == "mask 22" for line in tenant.log)
 
     def write_package(self, directory: Path, code: str) -> None:
         """Write a package that builds itself, and runs some code first."""
