@@ -28,12 +28,10 @@ from deploy_action.platform.unpacking import Layout, UnusableModelError, read_la
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
 
-MAX_RESULT_BYTES = 256 << 20
 MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
 _MOST_PROBLEMS = 100
 _LONGEST_MESSAGE = 4_000
 _MODEL_PROCESS = Path(__file__).parent / "model_process"
-_RUN_MODEL = _MODEL_PROCESS / "run_model.py"
 _HOOKS = _MODEL_PROCESS / "hooks"
 # Of our own environment a model sees what it needs to reach the network and to tell the time.
 _PASSED_ON = (
@@ -109,13 +107,16 @@ class Outcome:
 class ModelRunner:
     """Runs backtests; `workplace` holds the private copies while they are needed.
 
-    `environ` is the environment of this process: little of it is passed on.
+    `environ` is the environment of this process: little of it is passed on. `program` is what the
+    model's Python runs.
     """
 
     workplace: Path
     environments: Environments
     environ: Mapping[str, str]
     observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    program: Path = _MODEL_PROCESS / "run_model.py"
+    largest_result: int = 256 << 20
     clock: Callable[[], float] = time.monotonic
 
     def run(self, order: Order, stop: threading.Event) -> Outcome:
@@ -161,8 +162,8 @@ class ModelRunner:
             ready = self.clock()
             watch.line(_describe(environment, ready - started))
             watch.section(f"Output of {layout.main_script}")
-            process = _ModelProcess(order, private, model, layout, environment)
-            outcome = process.run(self.environ, watch, stop)
+            process = _ModelProcess(self, order, private, model, layout, environment)
+            outcome = process.run(watch, stop)
         facts = {
             "python": environment.python_version,
             "wantedPython": order.python_version,
@@ -204,6 +205,7 @@ class _Watch:
 class _ModelProcess:
     """The process of a model, and what it says of itself."""
 
+    runner: ModelRunner
     order: Order
     private: Path
     model: Path
@@ -211,7 +213,7 @@ class _ModelProcess:
     environment: Environment
     last_event: Mapping[str, object] | None = None
 
-    def run(self, environ: Mapping[str, str], watch: _Watch, stop: threading.Event) -> Outcome:
+    def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         log = BoundedLog(watch.line)
         memory_bytes = memory_limit()
         result = self.private / "result.json"
@@ -220,7 +222,7 @@ class _ModelProcess:
         with SideChannel(lambda line: self._hear(line, watch)) as side:
             command = [
                 str(self.environment.python),
-                *("-u", str(_RUN_MODEL)),
+                *("-u", str(self.runner.program)),
                 *("--script", str(self.model / self.layout.main_script)),
                 *("--root", str(self.model)),
                 *("--events-fd", str(side.writer)),
@@ -229,7 +231,7 @@ class _ModelProcess:
             ended = run_process(
                 command,
                 cwd=self.model / self.layout.working_directory,
-                environ=self._environ(environ),
+                environ=self._environ(self.runner.environ),
                 on_line=log.add,
                 stop=stop,
                 side=side,
@@ -281,7 +283,7 @@ class _ModelProcess:
             has_error = any(problem.severity is Severity.ERROR for problem in problems)
             return _failed(*problems) if has_error else _failed(nameless, *problems)
         try:
-            content = _read_result(result)
+            content = _read_result(result, self.runner.largest_result)
         except (OSError, ValueError) as error:
             message = f"The result that the model's process left cannot be used: {error}."
             return _failed(Problem(message=message))
@@ -333,15 +335,15 @@ def _read_problem(one: object, memory_bytes: int | None) -> Problem | None:
     )
 
 
-def _read_result(path: Path) -> bytes:
+def _read_result(path: Path, largest: int) -> bytes:
     """Return the result, which is strict JSON and has what every result has.
 
     Raises:
         OSError, ValueError: it is not there, or not that.
     """
     size = path.stat().st_size
-    if size > MAX_RESULT_BYTES:
-        raise ValueError(f"it is larger than {MAX_RESULT_BYTES >> 20} MiB")
+    if size > largest:
+        raise ValueError(f"it is larger than {largest >> 20} MiB")
     content = path.read_bytes()
     result = json.loads(content, parse_constant=_refuse_constant)
     missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
