@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_a_script_that_does_not_parse(bot: Model) -> None:
 def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> None:
     """The script sees the path, the arguments and `__main__` as `python SCRIPT` has them."""
     (bot.root / "models").mkdir()
-    bot.write("signal.py", "raise AssertionError('a module of the model came before its time')")
+    bot.write("argparse.py", "raise AssertionError('a module of the model, in place of ours')")
     script = """
         import os, pickle, sys
         import __main__
@@ -120,8 +121,6 @@ def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> Non
         print("all as it should be")
         import no_such_package
     """
-    (bot.root / "signal.py").unlink()
-
     ran = bot.run(script)
 
     message = error_of(ran, "bot.py", "import no_such", "\n" + script.strip())
@@ -205,6 +204,28 @@ strategy.add_bar_event(print, "ASH-USD", resolution="1d", init=init)
     assert "Blankly Metrics" in by_hand
     message = error_of(ran, "bot.py", "raise ", script)
     assert message.startswith("RuntimeError: no model file: the backtest broke off")
+    assert "blankly_run" not in ran.printed
+
+
+def test_an_exception_between_bars_is_no_partial_result(bot: Model) -> None:
+    """After trades, outside of any callback: the package reports the account as it was by then."""
+    script = (
+        HEAD
+        + """
+def on_price(price, symbol, state):
+    state.interface.market_order(symbol, "buy", 1)
+    state.interface.get_price = lambda symbol: 1 / 0
+
+strategy.add_price_event(on_price, "ASH-USD", resolution="1d")
+"""
+        + TAIL
+    )
+
+    ran = bot.run(script)
+
+    message = error_of(ran, "bot.py", "1 / 0", script)
+    assert message.startswith("ZeroDivisionError: division by zero: the backtest broke off")
+    assert "ZeroDivisionError: division by zero\n" in ran.printed
     assert "blankly_run" not in ran.printed
 
 
@@ -431,7 +452,7 @@ def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
 
 def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
     """A model that hangs does not outlive a platform that was killed."""
-    bot.write("bot.py", "import time\ntime.sleep(60)\n")
+    bot.write("bot.py", "import time\ntime.sleep(30)\n")
     reader, writer = os.pipe()
     command = bot.command(writer, tmp_path / "result.json")
     start = f"import subprocess; subprocess.run({command!r}, pass_fds=[{writer}])"
@@ -443,4 +464,6 @@ def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
         with platform:
             assert b"started" in events.readline()
             platform.kill()
-        assert events.read() == b""  # returns once nobody can write any more
+        ended, _, _ = select.select([events], [], [], 10)
+        assert ended  # for readable is what a pipe is that nobody can write to any more
+        assert events.read() == b""

@@ -170,8 +170,6 @@ class Recorder:
         run = self.run
         if run is None or not self.is_our_process or not self._may_be_reported(run):
             return
-        if run.broke_off is not None:
-            return  # it is partial
         path = f"{self._result_path}.{'strategy' if run.is_strategy else 'model'}"
         try:
             if not isinstance(result, dict):
