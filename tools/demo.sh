@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes an example model through a deploy and a backtest on the embedded platform: no server, no
+# Takes an example model through a deploy and a real backtest on the embedded platform: no server, no
 # token, nothing left behind.
 #
 #   tools/demo.sh BLANKLY_DEPLOY
