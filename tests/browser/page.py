@@ -173,7 +173,7 @@ def run_browser(directory: Path, *options: str) -> str:
         *options,
         (directory / "page.html").as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     return done.stdout.decode()
 
 

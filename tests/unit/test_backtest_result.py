@@ -150,17 +150,21 @@ def test_a_rest_that_fees_left_is_no_position() -> None:
 
 
 def test_symbols_are_kept_apart_and_orders_count_when_they_are_filled() -> None:
-    """A limit order that was placed first but filled last closes what was bought between."""
+    """A limit order that was filled last closes what was bought while it waited, at 15 on average.
+
+    Right after the first one it would have won.
+    """
     orders = [
+        an_order("buy", 1, 10.0),
         an_order("sell", 1, 12.0, type="limit", executed_time=START + 9 * DAY),
-        an_order("buy", 1, 10.0, time=START + 2 * DAY),
+        an_order("buy", 1, 20.0, time=START + 2 * DAY),
         an_order("sell", 1, 9.0, symbol="ELM-USD", time=START + 3 * DAY),
     ]
 
     trips = a_result(trades=orders).round_trips()
 
-    assert trips == RoundTrips(wins=1, losses=0, even=0)
-    assert trips.win_rate == 1.0
+    assert trips == RoundTrips(wins=0, losses=1, even=0)
+    assert trips.win_rate == 0.0
     assert RoundTrips(0, 0, 0).win_rate is None
 
 

@@ -110,11 +110,12 @@ def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
 @given(nasty_text)
 def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
     """It is the one text in a chart that others wrote."""
-    value = drawn([2.0, 1.0], unit).mermaid[0]
+    drawing = drawn([2.0, 1.0], unit)
 
-    without = value.split("\n")
-    assert len(without) == 6
-    assert re.fullmatch(r'  title "[\w .,%()^-]*"', without[2])
+    source = drawing.mermaid[0].split("\n")
+    assert len(source) == 6
+    assert re.fullmatch(r'  title "[\w .,%()^-]*"', source[2])
+    assert re.fullmatch(r"Account value[\w .,%()^-]{,20}", drawing.text.split("\n")[0])
 
 
 def test_no_extreme_is_lost() -> None:
