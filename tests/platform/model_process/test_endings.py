@@ -212,11 +212,11 @@ def test_an_exception_between_bars_is_no_partial_result(bot: Model) -> None:
     script = (
         HEAD
         + """
-def on_price(price, symbol, state):
+def on_bar(bar, symbol, state):
     state.interface.market_order(symbol, "buy", 1)
-    state.interface.get_price = lambda symbol: 1 / 0
+    state.interface.history = lambda **_: 1 / 0
 
-strategy.add_price_event(on_price, "ASH-USD", resolution="1d")
+strategy.add_bar_event(on_bar, "ASH-USD", resolution="1d")
 """
         + TAIL
     )
