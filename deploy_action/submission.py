@@ -111,9 +111,16 @@ class Submitter:
         problems = backtested.problems
         errors = [one for one in problems if one.severity is Severity.ERROR]
         self.record.problems += [one for one in problems if one.severity is not Severity.ERROR]
+        self.record.version_id = backtested.version_id or ""
         if errors:
-            self.record.version_id = backtested.version_id or ""
             raise RefusedError(*errors)
+        if self.settings.fail_on_warning and self.record.of(Severity.WARNING):
+            raise RefusedError(
+                Problem(
+                    message="The backtest has warnings, and `fail-on-warning` is set.",
+                    hint="Mend what the warnings name, or remove `fail-on-warning`.",
+                ),
+            )
         self.record.status = Status.BACKTESTED
         return backtested
 

@@ -29,9 +29,7 @@ _PASSED: Final = frozenset(
         "TMPDIR",
         "LANG",
         "NETRC",
-        "SSL_CERT_FILE",
         "SSL_CERT_DIR",
-        "REQUESTS_CA_BUNDLE",
         *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     }
@@ -49,6 +47,8 @@ _NAMES_FROM_PIP: Final = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CONSTRAINT": "UV_CONSTRAINT",
 }
+# Bundles of certificates that people have set up for other programs; uv reads the first name alone.
+_BUNDLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _OLD_NAMES: Final = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
 # What decides which packages the same requirements get.
 _DECISIVE: Final = re.compile(
@@ -70,7 +70,21 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
         is_set = name in chosen or _OLD_NAMES.get(name) in chosen
         if not is_set and (value := environ.get(pip_name, "").strip()):
             chosen[name] = value
-    return chosen
+    return _certificates(environ) | chosen
+
+
+def _certificates(environ: Mapping[str, str]) -> dict[str, str]:
+    """Let uv trust what pip would: a bundle that was named, else the system's, where it has any."""
+    import ssl
+
+    if bundle := next((environ[name] for name in _BUNDLES if environ.get(name)), None):
+        return {"SSL_CERT_FILE": bundle}
+    system = ssl.get_default_verify_paths()
+    has_any = system.cafile or (system.capath and any(Path(system.capath).iterdir()))
+    if environ.get("SSL_CERT_DIR") or not has_any:
+        return {}
+    # As it is called now, and by older releases.
+    return {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
 
 
 def _is_passed(name: str) -> bool:

@@ -1,0 +1,135 @@
+"""What a server answers to a backtest: a result, a failure, or nothing that can be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.backtests import raw_result
+from tests.conftest import Ended, Runner
+from tests.scripted_server import Reply, ScriptedServer
+
+StartScripted = Callable[..., ScriptedServer]
+BACKTEST = "POST /model/backtest"
+RAW = raw_result()
+TAKEN = {
+    "modelId": "model-1",
+    "versionId": "version-1",
+    "backtestId": "backtest-1",
+    "status": "success",
+}
+WARNING = {"severity": "warning", "message": "Another Python.", "hint": "Name this one."}
+CRASH = {"severity": "error", "message": "KeyError: 'BTC'", "path": "bot.py", "line": 12}
+
+
+def run(runner: Runner, scripted: StartScripted, answer: object, **inputs: str) -> Ended:
+    """Backtest on a server that answers like this."""
+    server = scripted({BACKTEST: Reply(body=answer)})
+    given = {"api_url": server.url, "token": "refresh", "model_id": "m", "mode": "backtest"}
+    return runner.run(**given | inputs)
+
+
+def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -> None:
+    """Metrics, fingerprint and report do not depend on where it ran."""
+    ended = run(runner, scripted, {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}})
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "backtested"
+    assert len(json.loads(ended.outputs["metrics"])) == 12
+    assert len(ended.outputs["trades-sha256"]) == 64
+    report = runner.root / "temp" / ended.outputs["report"]
+    assert json.loads(report.read_bytes())["ids"]["backtest"] == "backtest-1"
+    assert [line for line in ended.annotations if "Another Python. Name this one." in line]
+    assert "xychart-beta" in ended.summary
+
+
+def test_the_id_of_a_backtest_never_becomes_a_path(runner: Runner, scripted: StartScripted) -> None:
+    """Whatever a server calls it."""
+    ended = run(runner, scripted, {**TAKEN, "backtestId": "../../../oops", "result": RAW})
+
+    assert ended.code == 0, ended.log
+    assert ".." not in ended.outputs["report"]
+    assert (runner.root / "temp" / ended.outputs["report"]).is_file()
+
+
+def test_a_server_that_sends_no_result_keeps_it(runner: Runner, scripted: StartScripted) -> None:
+    """As the original one did."""
+    ended = run(runner, scripted, {key: TAKEN[key] for key in TAKEN if key != "backtestId"})
+
+    assert ended.code == 0
+    assert {"metrics", "trades-sha256", "report"} & set(ended.outputs) == set()
+    assert "Handed to" in ended.summary
+
+
+def test_a_failed_backtest_is_told_with_its_place(runner: Runner, scripted: StartScripted) -> None:
+    """Nothing is in doubt: the server says what happened."""
+    answer = {**TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH, WARNING]}}
+
+    ended = run(runner, scripted, answer)
+
+    assert ended.code == 1
+    assert ended.outputs["backtest-id"] == "backtest-1"
+    assert ended.outputs["version-id"] == "version-1"
+    assert any(line.startswith("::error file=bot.py,line=12,") for line in ended.annotations)
+    assert any(line.startswith("::warning") for line in ended.annotations)
+    assert "not known" not in ended.summary
+
+
+@pytest.mark.parametrize(
+    "problems",
+    [[], "none", [7, None, {"severity": "fatal", "message": "x"}, {"severity": "error"}]],
+)
+def test_a_failure_without_problems_is_told_in_the_servers_words(
+    runner: Runner, scripted: StartScripted, problems: object
+) -> None:
+    """There is always an error."""
+    answer = {**TAKEN, "error": "No prices", "run": {"problems": problems}}
+
+    ended = run(runner, scripted, answer)
+
+    assert ended.code == 1
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert "The backtest failed: No prices" in error
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other/bot.py", "a/../../b.py"])
+def test_a_place_outside_the_model_is_not_shown(
+    runner: Runner, scripted: StartScripted, path: str
+) -> None:
+    """A server names files of the model, or none."""
+    ended = run(
+        runner, scripted, {**TAKEN, "error": "x", "run": {"problems": [{**CRASH, "path": path}]}}
+    )
+
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert "file=" not in error
+
+
+@pytest.mark.parametrize(
+    "result", [[], "text", {"metrics": 7}, {**RAW, "trades": 7}, {**RAW, "account_values": [1]}]
+)
+def test_a_result_that_is_none_is_refused(
+    runner: Runner, scripted: StartScripted, result: object
+) -> None:
+    """No metrics are made up of it."""
+    ended = run(runner, scripted, {**TAKEN, "result": result})
+
+    assert ended.code == 1
+    assert "cannot be used" in ended.log
+    assert "metrics" not in ended.outputs
+
+
+def test_warnings_of_a_backtest_fail_a_run_that_wants_none(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """What was found stays in the outputs."""
+    answer = {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}}
+
+    ended = run(runner, scripted, answer, fail_on_warning="true")
+
+    assert ended.code == 1
+    assert ended.outputs["status"] == "failed"
+    assert "metrics" in ended.outputs
+    assert any("`fail-on-warning` is set" in line for line in ended.annotations)

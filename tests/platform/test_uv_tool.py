@@ -1,0 +1,42 @@
+"""What uv gets of the machine's settings."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+
+import pytest
+
+from deploy_action.platform.uv_tool import uv_environment
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({"SSL_CERT_FILE": "a", "REQUESTS_CA_BUNDLE": "b"}, "a"),
+        ({"REQUESTS_CA_BUNDLE": "b", "PIP_CERT": "c"}, "b"),
+        ({"PIP_CERT": "c", "SSL_CERT_DIR": "d"}, "c"),
+        ({"CURL_CA_BUNDLE": "e"}, "e"),
+    ],
+)
+def test_uv_trusts_the_certificates_that_were_named(
+    environ: Mapping[str, str], wanted: str
+) -> None:
+    """Under whichever name people know: uv knows one of them."""
+    chosen = uv_environment(environ)
+
+    assert chosen["SSL_CERT_FILE"] == wanted
+    assert "UV_SYSTEM_CERTS" not in chosen
+
+
+def test_uv_trusts_the_system_where_nothing_was_named() -> None:
+    """As pip does; a company's own authority is installed there."""
+    assert ssl.get_default_verify_paths().cafile, "there are no certificates on this machine"
+
+    assert uv_environment({})["UV_SYSTEM_CERTS"] == "true"
+    assert "UV_SYSTEM_CERTS" not in uv_environment({"SSL_CERT_DIR": "somewhere"})
+
+
+def test_a_choice_for_uv_itself_stands() -> None:
+    """Whoever names it for uv knows what he wants."""
+    assert uv_environment({"UV_SYSTEM_CERTS": "false"})["UV_SYSTEM_CERTS"] == "false"
