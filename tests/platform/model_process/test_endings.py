@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from .conftest import HEAD, TAIL, Model, Ran, printed_metrics
 
 TRADES = (
@@ -129,19 +127,16 @@ def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> Non
     assert "all as it should be" in ran.printed
 
 
-@pytest.mark.parametrize(
-    ("code", "message"), [("3", "sys.exit(3)"), ("'no money'", "sys.exit(no money)")]
-)
-def test_a_script_that_gives_up(bot: Model, code: str, message: str) -> None:
-    """An exit code other than 0 is a failure, wherever the strategy was by then."""
-    script = TRADES + f"import sys\nsys.exit({code})\n"
+def test_a_script_that_gives_up(bot: Model) -> None:
+    """An exit code other than 0 is a failure, whatever strategy there is by then."""
+    script = TRADES + "import sys\nsys.exit('no money')\n"
 
     ran = bot.run(script)
 
-    assert message in error_of(ran, "bot.py", "sys.exit(", script)
+    assert "sys.exit(no money)" in error_of(ran, "bot.py", "sys.exit(", script)
     assert "Backtesting..." not in ran.printed
     assert "Traceback" not in ran.printed
-    assert ("no money\n" in ran.printed) is (code != "3")
+    assert "no money\n" in ran.printed
 
 
 def test_a_script_that_ends_early_is_a_normal_end(bot: Model) -> None:
@@ -329,16 +324,15 @@ def test_a_screener_is_not_backtested(bot: Model) -> None:
     assert "screeners are not backtested" in error_of(ran, None, None, script)
 
 
-@pytest.mark.parametrize("name", ["settings.json", "backtest.json"])
-def test_a_missing_settings_file_gets_a_hint(bot: Model, name: str) -> None:
+def test_a_missing_settings_file_gets_a_hint(bot: Model) -> None:
     """The package says what is missing, we say where it belongs."""
-    (bot.root / name).unlink()
+    (bot.root / "backtest.json").unlink()
 
     ran = bot.run(TRADES + TAIL)
 
     assert ran.last["event"] == "failed"
-    assert f"ake sure a {name} file is placed" in ran.problems[0]["message"]
-    assert hint_of(ran).startswith(f"Put {name} into the model's working_directory")
+    assert "make sure a backtest.json file is placed" in ran.problems[0]["message"]
+    assert hint_of(ran).startswith("Put backtest.json into the model's working_directory")
 
 
 def test_an_exchange_without_keys_gets_a_hint(bot: Model) -> None:

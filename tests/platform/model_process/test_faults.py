@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import requests
@@ -15,6 +18,15 @@ from deploy_action.platform.model_process.blankly_run.faults import (
     in_words,
     without_own_frames,
 )
+from deploy_action.platform.model_process.blankly_run.strict_json import write_json
+
+
+class Unreadable(dict[str, object]):
+    """A result that fails when it is read."""
+
+    def items(self) -> NoReturn:
+        """Fail."""
+        raise KeyError("items")
 
 
 def raised(root: Path, name: str, source: str) -> BaseException:
@@ -72,6 +84,38 @@ def test_a_chain_of_causes_may_be_a_circle(tmp_path: Path) -> None:
 
     assert ModelFiles(str(tmp_path)).fault(first).words == "ValueError: first"
     without_own_frames(first)
+
+
+def test_our_own_frames_are_taken_out_wherever_they_are(tmp_path: Path) -> None:
+    """What called us and what we called stays, and stays in order."""
+    try:
+        write_json(str(tmp_path), Unreadable())
+    except KeyError as error:
+        without_own_frames(error)
+        frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    else:
+        raise AssertionError
+
+    assert [code.co_name for code in frames[:2]] == [
+        "test_our_own_frames_are_taken_out_wherever_they_are",
+        "items",
+    ]
+    assert not any("blankly_run" in code.co_filename for code in frames)
+
+
+def test_the_line_that_led_to_a_call_is_the_innermost_of_the_model(tmp_path: Path) -> None:
+    """Whatever of a library lies between."""
+    path = tmp_path / "bot.py"
+    files = ModelFiles(str(tmp_path))
+    found: list[object] = []
+
+    def library() -> None:
+        found.append(files.caller(sys._getframe()))  # noqa: SLF001  # the documented way in
+
+    exec(compile("\n\nlibrary()", str(path), "exec"), {"library": library})  # noqa: S102  # as above
+    found.append(files.caller(sys._getframe()))  # noqa: SLF001  # as above
+
+    assert found == [("bot.py", 3), (None, None)]
 
 
 def test_words_stay_on_one_short_line() -> None:
