@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import types
+import warnings
 from contextlib import suppress
 from typing import Any, Mapping, NoReturn, Sequence
 
@@ -106,6 +107,8 @@ class Session:
 
     def _load_package(self) -> Recorder:
         """Import the package, see that it found our reporter, and watch it."""
+        # Four lines in each log, about calls of the package's own that pandas means to change.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"blankly\.")
         try:
             blankly: Any = importlib.import_module("blankly")
         except BaseException as error:  # whatever it is, the model cannot run
