@@ -86,8 +86,7 @@ def _leave(*_: object) -> None:
 def _table(rows: Sequence[Row]) -> str:
     """Return the rows as a table for a terminal."""
     cells = [("", "ours", "peer", "ours/peer", "")]
-    for row in rows:
-        cells.append((row.what, row.ours, row.peer, _ratio(row.ratio), row.remark))
+    cells += [(row.what, row.ours, row.peer, _ratio(row.ratio), row.remark) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

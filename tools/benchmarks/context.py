@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.benchmarks.measure import BrokenError
+
 ROOT = Path(__file__).parents[2]
 BLANKLY_PYTHON = ROOT / ".venv-blankly" / "bin" / "python"
 NO_BLANKLY = "there is no .venv-blankly: make setup-blankly"
@@ -58,16 +60,24 @@ class Context:
 
 
 def make_environment(data: Path, environ: Mapping[str, str]) -> Path:
-    """Have the platform's environment of the example in `data`, made or found; its Python."""
+    """Have the platform's environment of the example in `data`, made or found; its Python.
+
+    Raises:
+        BrokenError: there can be none, for example because no package index can be reached.
+    """
     from deploy_action.platform.data_directory import ENVIRONMENTS
-    from deploy_action.platform.environments import Environments
+    from deploy_action.platform.environments import EnvironmentFailedError, Environments
     from tools.benchmarks.models import EXAMPLE
 
-    with Environments(data / ENVIRONMENTS, environ=environ).acquire(
-        EXAMPLE,
-        requirements="requirements.txt",
-        python_version="3.11",
-        on_line=lambda _: None,
-        stop=threading.Event(),
-    ) as environment:
-        return environment.python
+    try:
+        with Environments(data / ENVIRONMENTS, environ=environ).acquire(
+            EXAMPLE,
+            requirements="requirements.txt",
+            python_version="3.11",
+            on_line=lambda _: None,
+            stop=threading.Event(),
+        ) as environment:
+            return environment.python
+    except EnvironmentFailedError as error:
+        said = " ".join(problem.message for problem in error.problems)
+        raise BrokenError(f"there is no environment for the models: {said}") from error

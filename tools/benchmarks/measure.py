@@ -82,6 +82,8 @@ def run_command(
             process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         output = out.read().decode(errors="replace")
+    if seconds >= _MOST_SECONDS:
+        raise BrokenError(f"{_shown(command)} did not end within {_MOST_SECONDS:.0f} s")
     if process.returncode != 0:
         quoted = output[-_LONGEST_QUOTE:]
         raise BrokenError(f"{_shown(command)} ended with {process.returncode}:\n{quoted}")

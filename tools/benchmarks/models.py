@@ -15,7 +15,7 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parents[2] / "examples" / "models" / "golden-cross"
 _FIRST = 1_577_836_800  # 2020-01-01, midnight UTC, in epoch seconds
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
 
 # What both scripts have in common with the example: by hand they backtest themselves.
 _END = """
