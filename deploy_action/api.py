@@ -262,7 +262,7 @@ class DeploymentApi:
         """Upload a bundle to be backtested; where the server runs it at once, wait for the end."""
         fields, route = submission.backtest_fields(), "POST /model/backtest"
         answer = self._upload("/model/backtest", fields, upload)
-        body = _parse(answer)
+        body = answer.json
         if answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # It was taken, and it failed.
             return Backtested(**_ids(body, fields), problems=self._problems(body, answer))
@@ -350,7 +350,7 @@ class DeploymentApi:
 
     def _json(self, answer: Answer, route: str, *, is_change: bool = False) -> object:
         """Return the body of a good answer; a 200 may carry an `error` all the same."""
-        body = _parse(answer)
+        body = answer.json
         said = body.get("error") if isinstance(body, dict) else None
         if answer.is_good and body is not None:
             # Some servers send `error` on success, too, and empty.
@@ -409,7 +409,7 @@ class DeploymentApi:
         A secret that the server repeats goes first: cut in the middle, it would not be recognised
         by those who hide it later.
         """
-        body = _parse(answer)
+        body = answer.json
         text = _string(body, "error", "message") or _text(answer)
         return _clip(self.redact(redacted(text, [self.refresh_token, *self._secrets])))
 
@@ -487,13 +487,6 @@ def _parse_problem(one: object) -> Problem | None:
 
 def _is_html(answer: Answer) -> bool:
     return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
-
-
-def _parse(answer: Answer) -> object | None:
-    try:
-        return answer.json()
-    except ValueError:
-        return None
 
 
 def _string(value: object, *names: str) -> str:

@@ -131,6 +131,8 @@ class BacktestResult:
     stop_time: float
     account_values: AccountValues
     trades: tuple[Trade, ...]
+    trades_sha256: str
+    """The fingerprint of what the model did, as `docs/report.md` defines it."""
     metrics: tuple[Metric, ...]
     initial_account_value: float | None
     final_account_value: float | None
@@ -157,15 +159,6 @@ class BacktestResult:
         """The orders that were filled, in order."""
         return tuple(trade for trade in self.trades if trade.was_filled)
 
-    def trades_sha256(self) -> str:
-        """Return the fingerprint of what the model did, as `docs/report.md` defines it."""
-        import hashlib
-
-        digest = hashlib.sha256()
-        for trade in self.trades:
-            digest.update(_canonical(trade, self.start_time).encode("ascii"))
-        return digest.hexdigest()
-
     def round_trips(self) -> RoundTrips:
         """Return how the closing trades went, by average cost, shorts included."""
         positions: dict[str, _Position] = {}
@@ -177,6 +170,15 @@ class BacktestResult:
         wins = sum(gain > 0 for gain in gains)
         losses = sum(gain < 0 for gain in gains)
         return RoundTrips(wins, losses, len(gains) - wins - losses)
+
+
+def _fingerprint(trades: Iterable[Trade], start_time: float) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for trade in trades:
+        digest.update(_canonical(trade, start_time).encode("ascii"))
+    return digest.hexdigest()
 
 
 def _time_filled(trade: Trade) -> float:
@@ -301,14 +303,17 @@ def parse_result(raw: object) -> BacktestResult:
     """
     result = _mapping(raw, "result")
     values = _account_values(_list(result, "account_values"))
+    start_time = _number(result, "start_time")
+    trades = tuple(_trades(_list(result, "trades")))
     return BacktestResult(
         exchange=_text(result, "exchange"),
         symbols=_texts(result, "symbols"),
         quote_asset=_text(result, "quote_asset"),
-        start_time=_number(result, "start_time"),
+        start_time=start_time,
         stop_time=_number(result, "stop_time"),
         account_values=values,
-        trades=tuple(_trades(_list(result, "trades"))),
+        trades=trades,
+        trades_sha256=_fingerprint(trades, start_time),
         metrics=tuple(_metrics(_mapping(result.get("metrics"), "metrics"))),
         initial_account_value=_number_or_null(result, "initial_account_value"),
         final_account_value=_number_or_null(result, "final_account_value"),

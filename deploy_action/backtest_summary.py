@@ -231,7 +231,7 @@ def _trades(result: BacktestResult) -> Details:
             _trade_rows(result.trades),
             right=frozenset({2, 3}),
         ),
-        Paragraph(["SHA-256 of what the model did: ", Code(result.trades_sha256())]),
+        Paragraph(["SHA-256 of what the model did: ", Code(result.trades_sha256)]),
     ]
     title = f"Trades: {filled:,} filled, {trips.wins:,} won, {trips.losses:,} lost"
     return Details(title, blocks)
@@ -277,7 +277,6 @@ def _facts(record: RunRecord, result: BacktestResult) -> Details:
         ("Bundle", summary_blocks.bundle(record)),
         ("Environment", _environment(record)),
         ("Created", [Code(", ".join(record.created))]),
-        ("Report", [Code(record.report_path)]),
         ("Duration", [_durations(record)]),
     ]
     table = summary_blocks.facts_table(rows)

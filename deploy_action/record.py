@@ -120,7 +120,7 @@ class RunRecord:
             metrics = self.backtest.contract_metrics()
             known |= {
                 "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
-                "trades-sha256": self.backtest.trades_sha256(),
+                "trades-sha256": self.backtest.trades_sha256,
             }
         return {name: value for name, value in known.items() if value}
 

@@ -63,7 +63,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
         },
         "metrics": None if result is None else result.contract_metrics(),
         "metrics_detail": None if result is None else [asdict(one) for one in result.metrics],
-        "trades_sha256": None if result is None else result.trades_sha256(),
+        "trades_sha256": None if result is None else result.trades_sha256,
         "round_trips": None if result is None else _round_trips(result),
         "problems": [_problem(problem) for problem in record.problems],
         "result": None if result is None else _result(result),

@@ -71,6 +71,8 @@ class Run:
     inputs: Mapping[str, str] | None = None
     record: RunRecord = field(default_factory=RunRecord)
     console: Console = field(init=False)
+    # Where the embedded platform keeps its data; known when the inputs are.
+    platform_data: Path = field(default=Path(), init=False)
 
     def __post_init__(self) -> None:
         """Build the console first: what is secret is hidden before anything is printed."""
@@ -119,6 +121,7 @@ class Run:
         self.record.project_id = inputs.get("project-id", "").strip()
         self.record.model_id = inputs.get("model-id", "").strip()
         settings = parse_settings(inputs)
+        self.platform_data = self._find_platform_data(settings)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
         deadline = Deadline.after(settings.timeout_minutes)
         with ExitStack() as stack, deadline_as_error(deadline):
@@ -143,7 +146,7 @@ class Run:
             TemporaryDirectory(prefix="blankly-deploy-", dir=temporary, ignore_cleanup_errors=True)
         )
         workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
-        excluded = (temporary, Path(scratch), self._platform_data(settings))
+        excluded = (temporary, Path(scratch), self.platform_data)
         preparation = Preparation(
             settings=settings,
             event=read_event(self.environ),
@@ -210,31 +213,6 @@ class Run:
         with self.console.group(f"{verb} {_server_name(settings)}"):
             submission = submitter.create_missing(submitter.look_up())
             submitter.send(submission, self.console.progress("Uploading"))
-        if self.record.backtest is not None:
-            self._write_report(settings)
-
-    def _write_report(self, settings: Settings) -> None:
-        """Keep the result of a backtest as a file, and its path as the output names it."""
-        import re
-        from secrets import token_hex
-
-        from deploy_action.platform.data_directory import REPORTS
-        from deploy_action.report import build_report
-
-        record = self.record
-        temporary = self.environ.get("RUNNER_TEMP") if self.for_runner else None
-        root = Path(temporary) if temporary else self._platform_data(settings)
-        # What another server calls a backtest may be anything.
-        is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", record.backtest_id)
-        path = root / REPORTS / f"{record.backtest_id if is_harmless else token_hex(16)}.json"
-        record.report_path = str(path.relative_to(root) if temporary else path)
-
-        def write(path: Path) -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(build_report(record.redacted(self.console.redact)), encoding="utf-8")
-
-        self._write(str(path), write)
-
     def _submitter(
         self,
         settings: Settings,
@@ -271,7 +249,7 @@ class Run:
         token = token_urlsafe(32)
         self.console.mask([token])
         server = PlatformServer(
-            self._platform_data(settings),
+            self.platform_data,
             refresh_token=token,
             strict=False,
             on_error=self.console.info,
@@ -286,7 +264,7 @@ class Run:
         stack.enter_context(server)
         return server.url, token
 
-    def _platform_data(self, settings: Settings) -> Path:
+    def _find_platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:
             return Path(os.path.expanduser(settings.platform_data)).absolute()  # noqa: PTH111  # Path's raises for a user who does not exist
         if temporary := self.environ.get("RUNNER_TEMP"):
@@ -302,6 +280,8 @@ class Run:
         from deploy_action.summary import build_summary
 
         record = self.record.redacted(self.console.redact)
+        if record.backtest is not None:
+            self._write_report(record)
         self.console.problem_prefix = record.path_prefix
         document = build_summary(record)
         outputs = record.outputs()
@@ -317,6 +297,30 @@ class Run:
             self._write(summary_path, lambda path: github.write_summary(path, markdown))
         else:
             self.console.info(to_text(document).rstrip())
+            if record.report_path:
+                self.console.info(f"\nThe whole result: {record.report_path}")
+
+    def _write_report(self, record: RunRecord) -> None:
+        """Keep the result of a backtest as a file, and its path as the output names it."""
+        import re
+        from secrets import token_hex
+
+        from deploy_action.platform.data_directory import REPORTS
+        from deploy_action.report import build_report
+
+        # What another server calls a backtest may be anything.
+        is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", record.backtest_id)
+        name = f"{record.backtest_id if is_harmless else token_hex(16)}.json"
+        temporary = self.environ.get("RUNNER_TEMP") if self.for_runner else None
+        root = Path(temporary) if temporary else self.platform_data
+        path = root / REPORTS / name
+        record.report_path = str(path.relative_to(root) if temporary else path)
+
+        def write(path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(build_report(record), encoding="utf-8")
+
+        self._write(str(path), write)
 
     def _write(self, path: str, write: Callable[[Path], None]) -> None:
         try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
 from deploy_action import __version__
@@ -41,7 +42,7 @@ NOT_ACTED_ON: Final = frozenset({429, 503})
 _PASSING: Final = NOT_ACTED_ON | {500, 502, 504}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, where what is computed once has no place
 class Answer:
     """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said."""
 
@@ -60,18 +61,16 @@ class Answer:
         """Whether the status says success."""
         return 200 <= self.status < 300  # noqa: PLR2004  # the class of statuses
 
-    def json(self) -> object:
-        """Return the parsed body.
-
-        Raises:
-            ValueError: if it is not JSON.
-        """
+    @cached_property
+    def json(self) -> object | None:
+        """The parsed body, which is not to be changed; None if it is not JSON, or null."""
         import json
 
         try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
+            parsed: object = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return parsed
 
 
 class NotConnectedError(RefusedError):

@@ -125,7 +125,7 @@ def test_a_form_arrives_as_it_was_meant(scripted: StartScripted) -> None:
 
     request = server.requests_to(PING)[0]
     assert answer.status == 200
-    assert answer.json() == {"fine": True}
+    assert answer.json == {"fine": True}
     assert request.fields == fields
     assert request.headers["token"] == ID_TOKEN
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
@@ -218,7 +218,7 @@ def test_reading_is_repeated_until_it_passes(wire: StartWire, status: int) -> No
 
     answer = make_transport(server.url, waits, jitter=lambda: 1.0).read("POST", "/ping", {"a": "b"})
 
-    assert answer.json() == {"fine": 1}
+    assert answer.json == {"fine": 1}
     assert waits.seconds == [0.75, 1.5, 3.0]
     assert waits.reasons[0] == f"{server.url} answered {status}. Trying again in 0.8 s."
 
@@ -271,7 +271,7 @@ def test_reading_outlives_a_break(wire: StartWire, fault: str) -> None:
 
     answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
 
-    assert answer.json() == {"fine": 1}
+    assert answer.json == {"fine": 1}
     assert server.count(PING) == 2
 
 
@@ -565,7 +565,7 @@ def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, sta
 
     answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
 
-    assert (answer.status, answer.json()) == (status, {"error": "no"})
+    assert (answer.status, answer.json) == (status, {"error": "no"})
     assert server.count(UPLOAD) == 1
 
 
@@ -576,7 +576,7 @@ def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path:
 
     answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
 
-    assert (answer.status, answer.json()) == (413, {"error": "too big"})
+    assert (answer.status, answer.json) == (413, {"error": "too big"})
     assert server.count(UPLOAD) == 1
 
 
@@ -601,7 +601,7 @@ def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
 
     answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
 
-    assert answer.json() == {"fine": "💚" * 50_000}
+    assert answer.json == {"fine": "💚" * 50_000}
 
 
 def test_an_answer_that_unpacks_to_too_much_is_refused(wire: StartWire) -> None:
@@ -623,13 +623,12 @@ def test_an_answer_in_drops_is_put_together(wire: StartWire) -> None:
 
     server = wire({PING: drip})
 
-    assert make_transport(server.url).read("POST", "/ping", {"a": "b"}).json() == {"fine": 1}
+    assert make_transport(server.url).read("POST", "/ping", {"a": "b"}).json == {"fine": 1}
 
 
 def test_an_answer_that_is_nested_too_deep_is_no_json() -> None:
     """The parser's limit is not ours to crash on."""
-    with pytest.raises(ValueError, match="nested too deep"):
-        Answer(200, b"[" * 100_000).json()
+    assert Answer(200, b"[" * 100_000).json is None
 
 
 def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
@@ -663,7 +662,7 @@ def test_a_proxy_of_the_environment_is_used(
 
     answer = send(make_transport("http://server.example"), "upload", tmp_path)
 
-    assert answer.json() == {"by": "proxy"}
+    assert answer.json == {"by": "proxy"}
     assert proxy.seen[0].target == "http://server.example/ping"
 
 
@@ -790,7 +789,7 @@ def test_a_certificate_authority_of_the_environment_is_trusted(
     with tls_server(certificate) as server:
         answer = send(make_transport(server.url), "upload", tmp_path)
 
-    assert answer.json() == {"over": "tls"}
+    assert answer.json == {"over": "tls"}
 
 
 @contextmanager

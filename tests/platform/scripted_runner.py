@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from deploy_action.platform.model_run import Order, Outcome
 from deploy_action.platform.processes import StoppedError
 
-RESULT = {"account_values": [], "metrics": {}, "trades": []}
+RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
 
 
 def finished(**facts: object) -> Outcome:

@@ -91,7 +91,7 @@ def test_the_fingerprint_is_what_its_definition_says() -> None:
         '["\\u00c9\\"-USD","sell","limit","2e-07",null,1500]\n'
         '["OAK-USD","sell","spot-market","3","0",-60000]\n'
     )
-    assert a_result(trades=trades).trades_sha256() == hashlib.sha256(lines.encode()).hexdigest()
+    assert a_result(trades=trades).trades_sha256 == hashlib.sha256(lines.encode()).hexdigest()
 
 
 def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
@@ -101,8 +101,8 @@ def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
 
     same = a_result(trades=[{**order, **later}], start_time=START + 1e6)
 
-    fingerprint = a_result(trades=[order]).trades_sha256()
-    assert same.trades_sha256() == fingerprint
+    fingerprint = a_result(trades=[order]).trades_sha256
+    assert same.trades_sha256 == fingerprint
     changes: list[dict[str, Any]] = [
         {"symbol": "ELM-USD"},
         {"side": "sell"},
@@ -111,9 +111,9 @@ def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
         {"price": 10.00000001},
         {"time": order["time"] + 0.001},
     ]
-    others = {a_result(trades=[{**order, **change}]).trades_sha256() for change in changes}
+    others = {a_result(trades=[{**order, **change}]).trades_sha256 for change in changes}
     assert len(others | {fingerprint}) == 7
-    assert a_result().trades_sha256() == hashlib.sha256(b"").hexdigest()
+    assert a_result().trades_sha256 == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize(

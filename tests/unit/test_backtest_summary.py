@@ -102,7 +102,6 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
         "Bundle": "14 files, 48.2 kB (183.4 kB unpacked)",
         "Environment": "Python 3.11.7 (3.10 was wanted), blankly 1.18.25b0, "
         "with numpy<2, pandas<2.2",
-        "Report": "blankly-backtest.json",
         "Duration": "12.3 s (environment 2.1 s, model 1.8 s)",
     }
     assert "9f86d081884c7d65" in facts.text()
@@ -143,7 +142,7 @@ def test_many_trades_are_shown_from_both_ends() -> None:
         )
     )
     assert record.backtest is not None
-    assert record.backtest.trades_sha256() in trades.text()
+    assert record.backtest.trades_sha256 in trades.text()
     assert " and 45 more." in seen(record).all("p")[0].text()
 
 

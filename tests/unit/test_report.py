@@ -130,7 +130,7 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
 
     assert line
     expected = hashlib.sha256(line[1].encode()).hexdigest()
-    assert parse_result(raw_result(trades=[order])).trades_sha256() == expected
+    assert parse_result(raw_result(trades=[order])).trades_sha256 == expected
 
 
 def test_outputs_name_what_was_found() -> None:
@@ -145,7 +145,7 @@ def test_outputs_name_what_was_found() -> None:
         '"cvar":7.32,"trades":0,"final_account_value":12900.0}'
     )
     assert record.backtest is not None
-    assert outputs["trades-sha256"] == record.backtest.trades_sha256()
+    assert outputs["trades-sha256"] == record.backtest.trades_sha256
     assert outputs["report"] == "blankly-backtest.json"
     assert not {"metrics", "trades-sha256", "report"} & set(RunRecord().outputs())
 
