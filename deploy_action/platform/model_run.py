@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, Protocol
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.archives import ArchiveError
 from deploy_action.platform.environments import EnvironmentFailedError
-from deploy_action.platform.processes import BoundedLog, SideChannel, run_process
+from deploy_action.platform.processes import (
+    PROXY_VARIABLES,
+    BoundedLog,
+    SideChannel,
+    run_process,
+)
 from deploy_action.platform.unpacking import Layout, UnusableModelError, read_layout, unpack
 
 if TYPE_CHECKING:
@@ -38,14 +43,7 @@ _PASSED_ON = (
     "LANG",
     "LC_ALL",
     "TZ",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
+    *PROXY_VARIABLES,
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",

@@ -18,6 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# How to reach the network from here: programs disagree on the case.
+PROXY_VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
 _POLL_SECONDS = 0.1
 # From the polite signal to the one that cannot be caught.
 _GRACE_SECONDS = 1.0

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environment_failure import EnvironmentFailedError
-from deploy_action.platform.processes import run_process
+from deploy_action.platform.processes import PROXY_VARIABLES, run_process
 from deploy_action.text import cut, plain, redacted, written_forms
 
 OnLine = Callable[[str], None]
@@ -30,8 +30,7 @@ _PASSED: Final = frozenset(
         "LANG",
         "NETRC",
         "SSL_CERT_DIR",
-        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *PROXY_VARIABLES,
     }
 )
 _PASSED_PREFIXES: Final = ("XDG_", "UV_")
