@@ -15,7 +15,13 @@ import pytest
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments import EnvironmentFailedError
-from tests.platform.package_index import PackageIndex, Tenant, installed, is_set, new_secret
+from tests.platform.environments.package_index import (
+    PackageIndex,
+    Tenant,
+    installed,
+    is_set,
+    new_secret,
+)
 
 OWN = ".".join(map(str, sys.version_info[:2]))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem
-from deploy_action.platform.environment_failure import EnvironmentFailedError
+from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.requirements_text import (
     EDITABLE,
     INCLUDING,

@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem
-from deploy_action.platform.environment_failure import EnvironmentFailedError
-from deploy_action.platform.environment_maker import EnvironmentMaker, Made
-from deploy_action.platform.file_locks import FileLock, taken_if_free
-from deploy_action.platform.interpreters import Interpreter, Interpreters, write_atomically
-from deploy_action.platform.model_requirements import ModelRequirements, read_requirements
-from deploy_action.platform.uv_tool import OnLine, Uv
-
-__all__ = ["Environment", "EnvironmentFailedError", "Environments"]
+from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.platform.environments.installer import OnLine, Uv
+from deploy_action.platform.environments.interpreters import (
+    Interpreter,
+    Interpreters,
+    write_atomically,
+)
+from deploy_action.platform.environments.locks import FileLock, taken_if_free
+from deploy_action.platform.environments.maker import EnvironmentMaker, Made
+from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
 
 # Another number makes all environments that were made before strangers.
 _SCHEMA: Final = 1

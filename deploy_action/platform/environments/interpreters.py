@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.platform.environment_failure import EnvironmentFailedError
-from deploy_action.platform.uv_tool import OnLine, Uv, UvFailedError
+from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
 from deploy_action.text import cut
 
 # newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these Pythons alone.

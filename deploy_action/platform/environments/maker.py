@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem
-from deploy_action.platform.environment_failure import EnvironmentFailedError
-from deploy_action.platform.interpreters import WITH_WHEELS, Interpreter, release_of
-from deploy_action.platform.model_requirements import ModelRequirements
+from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
+from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interpreter, release_of
+from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes import run_process
-from deploy_action.platform.uv_tool import OnLine, Uv, UvFailedError
 from deploy_action.text import cut, plain
 
 # newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from deploy_action.errors import Problem
-from deploy_action.platform.environment_failure import EnvironmentFailedError
+from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes import PROXY_VARIABLES, run_process
 from deploy_action.text import cut, plain, redacted, written_forms
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from deploy_action.platform.uv_tool import uv_environment
+from deploy_action.platform.environments.installer import uv_environment
 
 
 @pytest.mark.parametrize(
