@@ -23,6 +23,8 @@ BOOLEANS: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+# Where a tool of YAML 1.1 writes the workflow, an unquoted `off` comes out as `false`.
+_SWITCH: Final = {"": True, "on": True, "off": False, "true": True, "false": False}
 _SHOWN_VALUE_LENGTH: Final = 80
 _LONGEST_ID: Final = 200
 _LONGEST_TOKEN: Final = 16_384
@@ -36,17 +38,16 @@ def parse_constraints(environ: Mapping[str, str]) -> bool:
     """Tell whether known-good constraints may be applied to a model's requirements.
 
     Raises:
-        InvalidInputError: the variable that says so has another value than `on` or `off`.
+        InvalidInputError: the variable that says so is neither `on` nor `off`, whatever the case,
+            nor what YAML makes of those.
     """
-    given = environ.get(CONSTRAINTS_VARIABLE, "").strip().lower()
-    if given not in {"", "on", "off"}:
-        raise InvalidInputError(
-            Problem(
-                message=f"The variable {CONSTRAINTS_VARIABLE} is `{given}`.",
-                hint="It is `on` or `off`.",
-            ),
-        )
-    return given != "off"
+    given = environ.get(CONSTRAINTS_VARIABLE, "")
+    try:
+        return _SWITCH[given.strip().lower()]
+    except KeyError:
+        message = f"The variable {CONSTRAINTS_VARIABLE} is {_shown(given)}."
+        hint = "It takes `on` or `off`; `true` and `false` mean the same."
+        raise InvalidInputError(Problem(message=message, hint=hint)) from None
 
 
 class Mode(StrEnum):
