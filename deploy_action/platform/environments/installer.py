@@ -56,10 +56,9 @@ _DECISIVE: Final = re.compile(
     r"|CONFIG_FILE)"
 )
 _USER_IN_URL: Final = re.compile(r"(?<=//)[^\s/]+@")
-_BEFORE_CAUSE: Final = re.compile(r"(?:cause|Caused by):\s*|[╰├]─▶\s*")
-# Older releases draw a multiplication sign before an error, and arrows before its causes.
-_ERROR: Final = re.compile(r"error:|\s*\u00d7 ")
-_DRAWING: Final = re.compile(r"^[\u00d7│\s]+|^error:\s*|^[\^~\s]+$")
+_ERROR: Final = "error:"
+_CAUSE: Final = "cause:"
+_UNDERLINE: Final = re.compile(r"[\^~\s]+")
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -82,8 +81,7 @@ def _certificates(environ: Mapping[str, str]) -> dict[str, str]:
     has_any = system.cafile or (system.capath and any(Path(system.capath).iterdir()))
     if environ.get("SSL_CERT_DIR") or not has_any:
         return {}
-    # As it is called now, and by older releases.
-    return {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    return {"UV_SYSTEM_CERTS": "true"}
 
 
 def _is_passed(name: str) -> bool:
@@ -207,13 +205,12 @@ def _by_signal(code: int) -> tuple[str, ...]:
 def _causes(lines: list[str]) -> list[str]:
     """Return the error that uv ended with, and what caused it, each as one line."""
     plain_lines = [plain(line) for line in lines]
-    starts = [n for n, line in enumerate(plain_lines) if _ERROR.match(line)]
+    starts = [n for n, line in enumerate(plain_lines) if line.startswith(_ERROR)]
     causes: list[str] = []
     for line in plain_lines[starts[-1] if starts else -10 :]:
-        text = _DRAWING.sub("", line).strip()
-        mark = _BEFORE_CAUSE.match(text)
-        if mark or not causes:
-            causes.append(text[mark.end() :] if mark else text)
-        elif text:
+        text = line.removeprefix(_ERROR).strip()
+        if text.startswith(_CAUSE) or not causes:
+            causes.append(text.removeprefix(_CAUSE).strip())
+        elif text and not _UNDERLINE.fullmatch(text):
             causes[-1] = f"{causes[-1]} {text}"
     return [cause for cause in causes if cause] or ["it did not say why"]

@@ -134,8 +134,9 @@ class EnvironmentMaker:
             except UvFailedError:
                 continue
             self.on_line(
-                f"Adding {' and '.join(added)}, for newnewtulipy, which blankly needs, was built "
-                "for numpy 1 (without this: BLANKLY_DEPLOY_CONSTRAINTS=off in the environment)"
+                f"Adding {' and '.join(added)}, because newnewtulipy, which blankly needs, was "
+                "built for numpy 1 "
+                "(without this: BLANKLY_DEPLOY_CONSTRAINTS=off in the environment)"
             )
             return added
         return ()
