@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from deploy_action.backtest_result import BacktestResult, BacktestRun, parse_result, parse_run
-from deploy_action.errors import Problem, RefusedError, Severity
+from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.inputs import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.text import redacted
 from deploy_action.transport import NOT_ACTED_ON, BrokenExchangeError
@@ -32,7 +32,6 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER: Final = 303
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
-_MOST_PROBLEMS: Final = 100
 # A secret may lie on this edge; but it is far from the part that is quoted.
 _LONGEST_PAGE: Final = 64 * 1024
 
@@ -272,12 +271,12 @@ class DeploymentApi:
             run = parse_run(body.get("run"))
         except ValueError as error:
             raise self._unexpected(answer, route, f"{error}") from error
-        problems = _parse_problems(body)
+        problems = _problems_of(body)
         return Backtested(**_ids(body, fields), result=result, run=run, problems=problems)
 
     def _problems(self, body: Mapping[str, object], answer: Answer) -> tuple[Problem, ...]:
         """Return the problems of a backtest that failed: one of them at least is an error."""
-        problems = _parse_problems(body)
+        problems = _problems_of(body)
         if any(problem.severity is Severity.ERROR for problem in problems):
             return problems
         return (Problem(message=f"The backtest failed: {self._reason(answer)}"), *problems)
@@ -459,30 +458,10 @@ def _ids(body: Mapping[str, object], fields: Mapping[str, str]) -> _Ids:
     )
 
 
-def _parse_problems(body: Mapping[str, object]) -> tuple[Problem, ...]:
-    """Return what a server found on running a model, as far as it is well-formed."""
+def _problems_of(body: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return what a server found on running a model."""
     run = body.get("run")
-    listed = run.get("problems") if isinstance(run, dict) else None
-    if not isinstance(listed, list):
-        return ()
-    problems = [_parse_problem(one) for one in listed[:_MOST_PROBLEMS]]
-    return tuple(problem for problem in problems if problem is not None)
-
-
-def _parse_problem(one: object) -> Problem | None:
-    severity, message = _string(one, "severity"), _string(one, "message")
-    if severity not in set(Severity) or not message:
-        return None
-    path = _string(one, "path")
-    line = one.get("line") if isinstance(one, dict) else None
-    is_inside = not path.startswith("/") and ".." not in path.split("/")
-    return Problem(
-        message=message,
-        hint=_string(one, "hint"),
-        severity=Severity(severity),
-        path=path if path and is_inside else None,
-        line=line if isinstance(line, int) and line > 0 else None,
-    )
+    return read_problems(run.get("problems") if isinstance(run, dict) else None)
 
 
 def _is_html(answer: Answer) -> bool:

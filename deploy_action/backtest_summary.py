@@ -269,18 +269,27 @@ def _facts(record: RunRecord, result: BacktestResult) -> Details:
         ("Called", [] if run is None else _calls(run)),
         ("Backtest", linked(record.backtest_id, record.url)),
         ("Model", [Code(record.model_id)]),
-        ("Version", [Code(record.version_id)]),
-        ("Project", linked(record.project_id, record.project_url)),
-        ("Server", summary_blocks.server_name(record)),
-        ("Plan", [Code(record.plan)]),
+        *_on_the_server(record),
         ("Commit", summary_blocks.commit(record)),
         ("Bundle", summary_blocks.bundle(record)),
         ("Environment", _environment(record)),
-        ("Created", [Code(", ".join(record.created))]),
         ("Duration", [_durations(record)]),
     ]
     table = summary_blocks.facts_table(rows)
     return Details("About this backtest", [table, *summary_blocks.bundle_digest(record)])
+
+
+def _on_the_server(record: RunRecord) -> list[tuple[str, Line]]:
+    """Return what is of use where it lasts: the embedded platform ends with the job."""
+    if record.is_local:
+        return []
+    return [
+        ("Version", [Code(record.version_id)]),
+        ("Project", linked(record.project_id, record.project_url)),
+        ("Server", summary_blocks.server_name(record)),
+        ("Plan", [Code(record.plan)]),
+        ("Created", [Code(", ".join(record.created))]),
+    ]
 
 
 def _symbols(record: RunRecord, result: BacktestResult) -> Sequence[str]:

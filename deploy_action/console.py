@@ -88,7 +88,7 @@ class Console:
 
     def problem(self, problem: Problem) -> None:
         """Show a problem: an annotation on a runner, else a line that starts with its place."""
-        text = " ".join(part for part in (problem.message, problem.hint) if part)
+        text = problem.text()
         file = self.problem_prefix + problem.path if problem.path else None
         if self.for_runner:
             line = github.annotation(

@@ -255,8 +255,12 @@ def _markdown_table(table: Table) -> str:
 
 
 def to_text(document: Document) -> str:
-    """Return the document for a terminal."""
-    return "\n\n".join(_text(block) for block in document) + "\n"
+    """Return the document for a terminal, where what is seen is the end.
+
+    So what is folded away on a page comes before all else.
+    """
+    blocks = sorted(document, key=lambda block: not isinstance(block, Details))
+    return "\n\n".join(_text(block) for block in blocks) + "\n"
 
 
 def _text(block: Block) -> str:

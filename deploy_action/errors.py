@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+_MOST_PROBLEMS: Final = 100
+_LONGEST_TEXT: Final = 4_000
 
 
 class Severity(StrEnum):
@@ -28,6 +32,53 @@ class Problem:
     path: str | None = None
     line: int | None = None
     column: int | None = None
+
+    def text(self) -> str:
+        """Return message and hint as one text, with a stop between them."""
+        if not self.hint:
+            return self.message
+        stop = "" if self.message.endswith((".", "!", "?", ":")) else "."
+        return f"{self.message}{stop} {self.hint}"
+
+    def document(self) -> dict[str, str | int | None]:
+        """Return it as JSON has it, in reports and on the platform: every key, in this order."""
+        return {
+            "severity": self.severity.value,
+            "message": self.message,
+            "hint": self.hint,
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+        }
+
+
+def read_problems(documents: object) -> tuple[Problem, ...]:
+    """Return the problems of a list from another process or server, as far as they are any.
+
+    At most 100 of them, with texts of at most 4,000 characters; a path that is not inside of the
+    model is left out.
+    """
+    if not isinstance(documents, list):
+        return ()
+    problems = map(_read_problem, documents[:_MOST_PROBLEMS])
+    return tuple(problem for problem in problems if problem is not None)
+
+
+def _read_problem(document: object) -> Problem | None:
+    if not isinstance(document, dict):
+        return None
+    severity, message = document.get("severity"), document.get("message")
+    hint, path, line = document.get("hint"), document.get("path"), document.get("line")
+    if severity not in set(Severity) or not isinstance(message, str) or not message:
+        return None
+    is_inside = isinstance(path, str) and path[:1] not in {"", "/"} and ".." not in path.split("/")
+    return Problem(
+        message=message[:_LONGEST_TEXT],
+        hint=hint[:_LONGEST_TEXT] if isinstance(hint, str) else "",
+        severity=Severity(severity),
+        path=path if is_inside else None,
+        line=line if isinstance(line, int) and line > 0 else None,
+    )
 
 
 class DeployActionError(Exception):

@@ -53,7 +53,7 @@ def console() -> int:
         return exit_code_of(error)  # how a server and a wait are ended
     except DeployActionError as error:
         for problem in error.problems:
-            print(f"error: {problem.message} {problem.hint}".rstrip(), file=sys.stderr)
+            print(f"error: {problem.text()}", file=sys.stderr)
         return exit_code_of(error)
     except OSError as error:
         _abandon_stdout()

@@ -77,6 +77,11 @@ class RunRecord:
         return self.clock() - self.started_at
 
     @property
+    def is_local(self) -> bool:
+        """Whether the server is the embedded platform."""
+        return self.server == "local"
+
+    @property
     def path_prefix(self) -> str:
         """What stands before a path in the model to make it one in the repository."""
         return "" if self.model_path in {"", "."} else f"{self.model_path}/"

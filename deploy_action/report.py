@@ -12,7 +12,6 @@ from deploy_action.record import RunRecord
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun
     from deploy_action.bundle import Bundle
-    from deploy_action.errors import Problem
 
 FORMAT: Final = "blankly-deploy/backtest-report"
 VERSION: Final = 1
@@ -23,8 +22,14 @@ def build_report(record: RunRecord) -> str:
 
     What is not known is null, or blank where it is a text. A result of a million account values
     has 50 MB: nothing is indented further.
+
+    Raises:
+        ValueError: the run has no result.
     """
-    lines = (f"{json.dumps(key)}: {_written(value)}" for key, value in _document(record).items())
+    if record.backtest is None:
+        raise ValueError("there is no result to report")
+    document = _document(record, record.backtest)
+    lines = (f"{json.dumps(key)}: {_written(value)}" for key, value in document.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -32,8 +37,8 @@ def _written(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(", ", ": "))
 
 
-def _document(record: RunRecord) -> dict[str, Any]:
-    result, run = record.backtest, record.backtest_run
+def _document(record: RunRecord, result: BacktestResult) -> dict[str, Any]:
+    run = record.backtest_run
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -61,12 +66,12 @@ def _document(record: RunRecord) -> dict[str, Any]:
             "model": None if run is None else run.model_seconds,
             "total": round(record.seconds, 3),
         },
-        "metrics": None if result is None else result.contract_metrics(),
-        "metrics_detail": None if result is None else [asdict(one) for one in result.metrics],
-        "trades_sha256": None if result is None else result.trades_sha256,
-        "round_trips": None if result is None else _round_trips(result),
-        "problems": [_problem(problem) for problem in record.problems],
-        "result": None if result is None else _result(result),
+        "metrics": result.contract_metrics(),
+        "metrics_detail": [asdict(one) for one in result.metrics],
+        "trades_sha256": result.trades_sha256,
+        "round_trips": _round_trips(result),
+        "problems": [problem.document() for problem in record.problems],
+        "result": _result(result),
     }
 
 
@@ -95,17 +100,6 @@ def _calls(run: BacktestRun) -> dict[str, Any]:
 def _round_trips(result: BacktestResult) -> dict[str, Any]:
     trips = result.round_trips()
     return {**asdict(trips), "win_rate": trips.win_rate}
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "severity": problem.severity.value,
-        "message": problem.message,
-        "hint": problem.hint,
-        "path": problem.path,
-        "line": problem.line,
-        "column": problem.column,
-    }
 
 
 def _result(result: BacktestResult) -> Mapping[str, Any]:

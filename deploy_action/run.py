@@ -213,6 +213,7 @@ class Run:
         with self.console.group(f"{verb} {_server_name(settings)}"):
             submission = submitter.create_missing(submitter.look_up())
             submitter.send(submission, self.console.progress("Uploading"))
+
     def _submitter(
         self,
         settings: Settings,
@@ -316,8 +317,11 @@ class Run:
         path = root / REPORTS / name
         record.report_path = str(path.relative_to(root) if temporary else path)
 
+        # A later step of a workflow is another user; on a terminal it is nobody else's business.
+        mode = 0o755 if temporary else 0o700
+
         def write(path: Path) -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode, parents=True, exist_ok=True)
             path.write_text(build_report(record), encoding="utf-8")
 
         self._write(str(path), write)

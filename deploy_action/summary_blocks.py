@@ -36,7 +36,7 @@ def model_name(record: RunRecord) -> Code:
 
 def server_name(record: RunRecord) -> list[Inline]:
     """Return what a run calls its server."""
-    return ["the embedded platform"] if record.server == "local" else [Code(record.server)]
+    return ["the embedded platform"] if record.is_local else [Code(record.server)]
 
 
 def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:

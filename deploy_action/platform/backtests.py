@@ -9,15 +9,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.platform.model_run import Outcome
 from deploy_action.platform.processes import StoppedError
 from deploy_action.platform.store import BacktestStatus
 
 if TYPE_CHECKING:
-    from deploy_action.platform.model_run import Order, Outcome
+    from deploy_action.platform.model_run import BacktestRequest
     from deploy_action.platform.store import Store
 
 _POLL_SECONDS = 0.1
@@ -28,7 +29,7 @@ _CLOSE_SECONDS = 4.0
 class Runner(Protocol):
     """What runs one backtest."""
 
-    def run(self, order: Order, stop: threading.Event) -> Outcome:
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
         """Run it to its end; raise `StoppedError` when `stop` is set."""
 
 
@@ -41,38 +42,34 @@ def default_parallel() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What became of a backtest; `result` is strict JSON, and there only when it finished."""
+    """What became of a backtest: a result is there only when it finished."""
 
     status: BacktestStatus
-    result: bytes | None
-    problems: tuple[Problem, ...]
-    facts: Mapping[str, object]
+    outcome: Outcome
 
     @property
     def error(self) -> str:
         """Why there is no result, in one line."""
-        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
-        if not errors:
-            return ""
-        first = errors[0]
+        problems = self.outcome.problems
+        first = next(problem for problem in problems if problem.severity is Severity.ERROR)
         place = ":".join(str(part) for part in (first.path, first.line) if part)
         return f"{place}: {first.message}" if place else first.message
 
-    def problem_documents(self) -> list[dict[str, object]]:
-        """Return the problems as the API gives them."""
-        return [_problem_document(problem) for problem in self.problems]
+    def run_document(self) -> dict[str, object]:
+        """Return how it was run, as the API gives it."""
+        problems = [problem.document() for problem in self.outcome.problems]
+        return {**self.outcome.facts, "problems": problems}
 
 
-def _problem_document(problem: Problem) -> dict[str, object]:
-    given = {name: value for name, value in asdict(problem).items() if value not in (None, "")}
-    return given | {"severity": str(problem.severity)}
+def _without_result(status: BacktestStatus, message: str) -> Ending:
+    return Ending(status, Outcome(result=None, problems=(Problem(message=message),)))
 
 
 @dataclass(slots=True)
 class Job:
     """A backtest on its way."""
 
-    order: Order
+    request: BacktestRequest
     stop: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
     reason: str = ""
@@ -106,9 +103,9 @@ class Backtests:
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def start(self, order: Order) -> Job:
+    def start(self, request: BacktestRequest) -> Job:
         """Queue a backtest that the store has noted; it runs on a thread of its own."""
-        job = Job(order)
+        job = Job(request)
         thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
         with self._lock:
             if self._is_closed:
@@ -130,11 +127,11 @@ class Backtests:
     def _work(self, job: Job) -> None:
         try:
             job.ending = self._ending(job)
-            self._note(job.order.backtest_id, job.ending)
+            self._note(job.request.backtest_id, job.ending)
         except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
             self._on_error("".join(traceback.format_exception(*sys.exc_info())))
-            problem = Problem(message="The platform failed; its log says why.")
-            job.ending = Ending(BacktestStatus.FAILED, None, (problem,), {})
+            message = "The platform failed; its log says why."
+            job.ending = _without_result(BacktestStatus.FAILED, message)
         finally:
             self._store.leave_thread()
             with self._lock:
@@ -145,10 +142,10 @@ class Backtests:
         try:
             outcome = self._run(job)
         except StoppedError:
-            problem = Problem(message=f"The backtest was stopped: {job.reason}.")
-            return Ending(BacktestStatus.STOPPED, None, (problem,), {})
+            message = f"The backtest was stopped: {job.reason}."
+            return _without_result(BacktestStatus.STOPPED, message)
         status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
-        return Ending(status, outcome.result, outcome.problems, outcome.facts)
+        return Ending(status, outcome)
 
     def _run(self, job: Job) -> Outcome:
         while not self._slots.acquire(timeout=_POLL_SECONDS):
@@ -156,9 +153,9 @@ class Backtests:
                 raise StoppedError
         try:
             with self._store.transaction() as transaction:
-                transaction.begin_backtest(job.order.backtest_id)
+                transaction.begin_backtest(job.request.backtest_id)
             with self._time_limit(job):
-                return self._runner.run(job.order, job.stop)
+                return self._runner.run(job.request, job.stop)
         finally:
             self._slots.release()
 
@@ -178,15 +175,10 @@ class Backtests:
 
     def _note(self, backtest_id: str, ending: Ending) -> None:
         """Keep what came of it: first the result, then the row that says there is one."""
-        if ending.result is not None:
-            self._store.write_result(backtest_id, ending.result)
+        if ending.outcome.result is not None:
+            self._store.write_result(backtest_id, ending.outcome.result)
         with self._store.transaction() as transaction:
-            transaction.end_backtest(
-                backtest_id,
-                ending.status,
-                problems=ending.problem_documents(),
-                facts=ending.facts,
-            )
+            transaction.end_backtest(backtest_id, ending.status, ending.run_document())
 
 
 def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
@@ -194,11 +186,10 @@ def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
 
     The result goes in as it is: it may be large, and was checked to be strict JSON.
     """
-    answer = {**document, "run": {**ending.facts, "problems": ending.problem_documents()}}
-    if ending.result is None:
-        answer |= {"status": str(ending.status), "error": ending.error}
-        return _encode(answer)
-    return _encode(answer).removesuffix(b"}") + b',"result":' + ending.result + b"}"
+    answer = {**document, "run": ending.run_document()}
+    if ending.outcome.result is None:
+        return _encode(answer | {"status": str(ending.status), "error": ending.error})
+    return _encode(answer).removesuffix(b"}") + b',"result":' + ending.outcome.result + b"}"
 
 
 def _encode(value: object) -> bytes:

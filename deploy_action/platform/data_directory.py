@@ -19,22 +19,25 @@ RUNS = "runs"  # private copies of models, by the process that runs them
 REPORTS = "reports"  # on backtests, of those who run the action on a terminal
 ENVIRONMENTS = "environments"  # of Python, for models; the one part that holds nothing secret
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
+PASSABLE = 0o711  # a model may run as another user, and has to reach its copy
 _LOCK = ".lock"
 # A freshly made file system that is mounted as the directory holds this one.
 _HARMLESS = frozenset({"lost+found"})
-_OURS = frozenset({DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, REFRESH_TOKEN, _LOCK})
+_OURS = frozenset(
+    {DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, REPORTS, REFRESH_TOKEN, _LOCK}
+)
 
 
 def prepare(data: Path) -> None:
     """Make `data` (mode 0711) where it does not exist; refuse a directory of someone else's.
 
-    Others may pass through it, because whoever keeps the environments from one run to the next
-    (a workflow's cache) is another user than the one of a container. All else is ours alone.
+    Others may pass through it: a model to its private copy, and whoever keeps the environments
+    from one run to the next (a workflow's cache). All else is ours alone.
 
     Raises `InvalidInputError` when it cannot be made or holds files that are not the platform's.
     """
     try:
-        data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        data.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         names = {entry.name for entry in data.iterdir()}
     except OSError as error:
         raise InvalidInputError(
@@ -84,7 +87,7 @@ class Workplace:
 
         self.id = str(uuid.uuid4())
         self.path = data / RUNS / self.id
-        self.path.mkdir(mode=0o700)
+        self.path.mkdir(mode=PASSABLE)
         self._descriptor = _open_lock(self.path)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 

@@ -11,31 +11,32 @@ import json
 import os
 import shutil
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from deploy_action.errors import Problem, Severity
+from deploy_action.errors import Problem, Severity, read_problems
 from deploy_action.platform.archives import ArchiveError
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes import (
     PROXY_VARIABLES,
     BoundedLog,
+    Confinement,
     SideChannel,
     run_process,
 )
 from deploy_action.platform.unpacking import Layout, UnusableModelError, read_layout, unpack
+from deploy_action.platform.unprivileged import hand_over, unprivileged_user
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
 
 MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
-_MOST_PROBLEMS = 100
-_LONGEST_MESSAGE = 4_000
 _MODEL_PROCESS = Path(__file__).parent / "model_process"
 _HOOKS = _MODEL_PROCESS / "hooks"
 # Of our own environment a model sees what it needs to reach the network and to tell the time.
@@ -79,7 +80,7 @@ class Unobserved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BacktestRequest:
     """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`."""
 
     backtest_id: str
@@ -117,16 +118,16 @@ class ModelRunner:
     largest_result: int = 256 << 20
     clock: Callable[[], float] = time.monotonic
 
-    def run(self, order: Order, stop: threading.Event) -> Outcome:
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
         """Run a backtest to its end.
 
         Raises:
             StoppedError: `stop` was set; nothing of the run is left.
         """
         try:
-            with self._private_copy(order) as private:
-                model = unpack(order.bundle, private)
-                return self._run_model(order, private, model, read_layout(model), stop)
+            with self._private_copy(request) as private:
+                model = unpack(request.bundle, private)
+                return self._run_model(request, private, model, read_layout(model), stop)
         except ArchiveError as error:
             return _failed(Problem(message=f"{error}."))
         except UnusableModelError as error:
@@ -135,9 +136,9 @@ class ModelRunner:
             return _failed(*error.problems)
 
     @contextmanager
-    def _private_copy(self, order: Order) -> Iterator[Path]:
+    def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
         """Yield a directory for one run: it may hold exchange keys, so it never outlives it."""
-        private = self.workplace / order.backtest_id
+        private = self.workplace / request.backtest_id
         private.mkdir(mode=0o700)
         try:
             yield private
@@ -145,29 +146,36 @@ class ModelRunner:
             shutil.rmtree(private, ignore_errors=True)
 
     def _run_model(
-        self, order: Order, private: Path, model: Path, layout: Layout, stop: threading.Event
+        self,
+        request: BacktestRequest,
+        private: Path,
+        model: Path,
+        layout: Layout,
+        stop: threading.Event,
     ) -> Outcome:
-        watch = _Watch(self.observer, order.backtest_id)
+        watch = _Watch(self.observer, request.backtest_id)
         started = self.clock()
-        watch.section(f"Environment: Python {order.python_version}, {layout.requirements}")
+        watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
         with self.environments.acquire(
             model,
             requirements=layout.requirements,
-            python_version=order.python_version,
+            python_version=request.python_version,
             on_line=watch.line,
             stop=stop,
         ) as environment:
             ready = self.clock()
             watch.line(_describe(environment, ready - started))
             watch.section(f"Output of {layout.main_script}")
-            process = _ModelProcess(self, order, private, model, layout, environment)
+            process = _ModelProcess(self, request, private, model, layout, environment)
             outcome = process.run(watch, stop)
+            ended = self.clock()
         facts = {
             "python": environment.python_version,
-            "wantedPython": order.python_version,
+            "wantedPython": request.python_version,
             "blankly": environment.blankly_version,
             "constraints": list(environment.constraints),
             "environmentSeconds": round(ready - started, 3),
+            "modelSeconds": round(ended - ready, 3),
             **outcome.facts,
         }
         problems = (*environment.problems, *outcome.problems)
@@ -204,7 +212,7 @@ class _ModelProcess:
     """The process of a model, and what it says of itself."""
 
     runner: ModelRunner
-    order: Order
+    request: BacktestRequest
     private: Path
     model: Path
     layout: Layout
@@ -217,6 +225,9 @@ class _ModelProcess:
         result = self.private / "result.json"
         for name in ("home", "tmp"):
             (self.private / name).mkdir()
+        user = self._user()
+        if user is not None:
+            hand_over(self.private, user)
         with SideChannel(lambda line: self._hear(line, watch)) as side:
             command = [
                 str(self.environment.python),
@@ -233,10 +244,15 @@ class _ModelProcess:
                 on_line=log.add,
                 stop=stop,
                 side=side,
-                memory_bytes=memory_bytes,
+                confinement=Confinement(memory_bytes, user),
             )
         log.end()
         return self._outcome(ended.code, result, memory_bytes)
+
+    def _user(self) -> int | None:
+        """Return whom the model runs as, if not as who we are."""
+        program, python = self.runner.program, self.environment.python
+        return unprivileged_user([self.private, program, _HOOKS, python])
 
     def _hear(self, line: str, watch: _Watch) -> None:
         """Take an event; what is none comes from a model that writes into our pipe."""
@@ -252,7 +268,7 @@ class _ModelProcess:
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         python = self.environment.python
-        arguments = json.dumps(dict(self.order.args), allow_nan=False).encode()
+        arguments = json.dumps(dict(self.request.args), allow_nan=False).encode()
         return {
             **{name: environ[name] for name in _PASSED_ON if name in environ},
             "PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
@@ -263,7 +279,7 @@ class _ModelProcess:
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # the copy is thrown away
             "BACKTESTING": "1",
-            "BACKTESTING_ID": self.order.backtest_id,
+            "BACKTESTING_ID": self.request.backtest_id,
             "BACKTESTING_ARGS": base64.b64encode(arguments).decode(),
             # A runner has no screen, and nobody to look at a plot.
             "MPLBACKEND": "agg",
@@ -275,7 +291,8 @@ class _ModelProcess:
         event = self.last_event
         if event is None:
             return _failed(_vanished(code, self.layout.main_script))
-        problems = _read_problems(event.get("problems"), memory_bytes)
+        told = read_problems(event.get("problems"))
+        problems = tuple(_explained(problem, memory_bytes) for problem in told)
         if event["event"] == "failed":
             nameless = Problem(message="The backtest failed; the model's output may say why.")
             has_error = any(problem.severity is Severity.ERROR for problem in problems)
@@ -307,30 +324,12 @@ def _vanished(code: int, script: str) -> Problem:
     return Problem(message=f"The model's process was killed ({name}).", hint=hint)
 
 
-def _read_problems(listed: object, memory_bytes: int | None) -> tuple[Problem, ...]:
-    """Return the problems of an event, as far as they are any."""
-    if not isinstance(listed, list):
-        return ()
-    problems = [_read_problem(one, memory_bytes) for one in listed[:_MOST_PROBLEMS]]
-    return tuple(problem for problem in problems if problem is not None)
-
-
-def _read_problem(one: object, memory_bytes: int | None) -> Problem | None:
-    if not isinstance(one, dict):
-        return None
-    severity, message = one.get("severity"), one.get("message")
-    hint, path, line = one.get("hint"), one.get("path"), one.get("line")
-    if severity not in set(Severity) or not isinstance(message, str):
-        return None
-    if "MemoryError" in message and memory_bytes is not None and not hint:
-        hint = f"A backtest may have {memory_bytes >> 20} MiB: load less at once."
-    return Problem(
-        message=message[:_LONGEST_MESSAGE],
-        hint=hint[:_LONGEST_MESSAGE] if isinstance(hint, str) else "",
-        severity=Severity(severity),
-        path=path if isinstance(path, str) and path else None,
-        line=line if isinstance(line, int) and line > 0 else None,
-    )
+def _explained(problem: Problem, memory_bytes: int | None) -> Problem:
+    """Say how much memory there was to a model that wanted more."""
+    if "MemoryError" not in problem.message or memory_bytes is None or problem.hint:
+        return problem
+    hint = f"Each process of a backtest may have {memory_bytes >> 20} MiB: load less at once."
+    return replace(problem, hint=hint)
 
 
 def _read_result(path: Path, largest: int) -> bytes:
@@ -339,10 +338,15 @@ def _read_result(path: Path, largest: int) -> bytes:
     Raises:
         OSError, ValueError: it is not there, or not that.
     """
-    size = path.stat().st_size
-    if size > largest:
+    # What lies there is a model's doing: a link would lead elsewhere, and a pipe never end.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        content = file.read(largest + 1)
+    if len(content) > largest:
         raise ValueError(f"it is larger than {largest >> 20} MiB")
-    content = path.read_bytes()
     result = json.loads(content, parse_constant=_refuse_constant)
     missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
     if missing:
@@ -357,7 +361,6 @@ def _refuse_constant(name: str) -> object:
 def _facts(event: Mapping[str, object]) -> dict[str, object]:
     """Return what the model's process said of the run, under the names of the API."""
     names = {
-        "seconds": "modelSeconds",
         "callback_calls": "callbackCalls",
         "schedule": "schedule",
         "exchanges": "exchanges",

@@ -44,6 +44,18 @@ class Ended:
     code: int
 
 
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a process may have and be.
+
+    `memory_bytes` limits the data of each of its processes, where the system can (Linux); `user` is
+    who it runs as, in the group of that number and in no other.
+    """
+
+    memory_bytes: int | None = None
+    user: int | None = None
+
+
 class SideChannel:
     """A pipe beside the standard streams: what the child writes to `writer` arrives as lines."""
 
@@ -81,13 +93,12 @@ def run_process(
     on_line: Callable[[str], None],
     stop: threading.Event,
     side: SideChannel | None = None,
-    memory_bytes: int | None = None,
+    confinement: Confinement = Confinement(),
 ) -> Ended:
     """Run a command to its end and return how it ended.
 
-    Its output and errors go to `on_line` as they come, line by line and as text. `memory_bytes`
-    limits the data of each of its processes, where the system can (Linux). When it has ended,
-    however that came, what it left behind in its process group is killed.
+    Its output and errors go to `on_line` as they come, line by line and as text. When it has
+    ended, however that came, what it left behind in its process group is killed.
 
     Raises:
         StoppedError: `stop` was set; the group is dead.
@@ -102,10 +113,13 @@ def run_process(
         stderr=subprocess.STDOUT,
         start_new_session=True,
         pass_fds=(side.writer,) if side else (),
+        user=confinement.user,
+        group=confinement.user,
+        extra_groups=None if confinement.user is None else (),
     )
     try:
-        if memory_bytes is not None:
-            _limit_memory(process.pid, memory_bytes)
+        if confinement.memory_bytes is not None:
+            _limit_memory(process.pid, confinement.memory_bytes)
         _read(process, on_line, stop, side)
     finally:
         _kill_group(process)

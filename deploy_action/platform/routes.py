@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from deploy_action.platform.archives import ArchiveError, ArchiveFacts, check_archive
 from deploy_action.platform.backtests import Backtests, Job, answer_of
-from deploy_action.platform.model_run import MAX_ARGUMENTS_BYTES, Order
+from deploy_action.platform.model_run import MAX_ARGUMENTS_BYTES, BacktestRequest
 from deploy_action.platform.request import ApiError, Request
 from deploy_action.platform.store import (
     Backtest,
@@ -37,6 +37,7 @@ LIVE_PLANS: Mapping[str, Mapping[str, int]] = {  # CPU in thousandths of a core,
     "large": {"cpu": 4000, "ram": 8192},
 }
 BACKTEST_PLAN = "slow"
+_MOST_RESULT_BYTES = 32 << 20  # in the details of a model, unless one backtest is asked for
 BACKTESTING_PLANS: Mapping[str, Mapping[str, int]] = {BACKTEST_PLAN: {"cpu": 1000, "ram": 1024}}
 _PLANS = {"live": LIVE_PLANS, "backtesting": BACKTESTING_PLANS}
 
@@ -57,10 +58,16 @@ class PlainText(str):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An answer that a backtest has to end for; `body` returns it then, as JSON."""
+    """An answer that a backtest has to end for; `document` is what is known before."""
 
     job: Job
-    body: Callable[[], bytes]
+    document: Mapping[str, object]
+
+    def body(self) -> bytes:
+        """Return it as JSON, once the job is done."""
+        if self.job.ending is None:
+            raise RuntimeError("the backtest goes on")
+        return answer_of(self.job.ending, self.document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,25 +211,30 @@ class Routes:
             model = _find_model(snapshot, project_id, model_id)
             versions = snapshot.versions(project_id, model_id)
             backtests = snapshot.backtests(project_id, model_id)
+        of_id = {each.id: each for each in versions}
+        deployed = [each for each in versions if each.status != VersionStatus.BACKTEST]
+        room = _MOST_RESULT_BYTES
+        listed: list[dict[str, object]] = []
+        for each in reversed(backtests):
+            result = self._result(each, request.text("backtestId"), room)
+            room -= len(result or b"")
+            document = _backtest_document(each, of_id[each.version_id])
+            listed.insert(0, document | {"result": result and json.loads(result)})
         return {
             **_model_document(model),
-            "versions": [
-                _version_document(each)
-                for each in versions
-                if each.status != VersionStatus.BACKTEST
-            ],
-            "backtests": [
-                _backtest_document(each, version) | {"result": self._result(each)}
-                for each in backtests
-                for version in versions
-                if version.id == each.version_id
-            ],
+            "versions": [_version_document(each) for each in deployed],
+            "backtests": listed,
         }
 
-    def _result(self, backtest: Backtest) -> object:
-        if backtest.status != BacktestStatus.FINISHED:
+    def _result(self, backtest: Backtest, wanted: str, room: int) -> bytes | None:
+        """Return the result of a backtest: the latest ones that there is room for, or the wanted.
+
+        All of them could fill the memory: each holds an account's value at each bar.
+        """
+        if backtest.status != BacktestStatus.FINISHED or wanted not in {"", backtest.id}:
             return None
-        return json.loads(self._store.result_path(backtest.id).read_bytes())
+        path = self._store.result_path(backtest.id)
+        return path.read_bytes() if wanted or path.stat().st_size <= room else None
 
     def _report_status(self, _: Request) -> object:
         return PlainText("server is running")
@@ -305,13 +317,7 @@ class Routes:
         with self._storing(target, upload) as (transaction, version):
             backtest = self._add_backtest(transaction, version, args, version.description)
         job = self._run(backtest, version)
-        document = {**_upload_document(version), "backtestId": backtest.id}
-
-        def body() -> bytes:
-            assert job.ending is not None  # noqa: S101  # it is done
-            return answer_of(job.ending, document)
-
-        return Pending(job, body)
+        return Pending(job, {**_upload_document(version), "backtestId": backtest.id})
 
     def _backtest_uploaded_model(self, request: Request) -> object:
         """Start a backtest and do not wait, as the original does: the model's details tell."""
@@ -345,13 +351,13 @@ class Routes:
         )
 
     def _run(self, backtest: Backtest, version: Version) -> Job:
-        order = Order(
+        request = BacktestRequest(
             backtest_id=backtest.id,
             bundle=self._store.bundle_path(version.id),
             python_version=version.python_version,
             args=backtest.args,
         )
-        return self._backtests.start(order)
+        return self._backtests.start(request)
 
     def _rehearse(self, target: _Target) -> None:
         """Refuse a target before the bundle is looked at, as the original server does."""
@@ -511,7 +517,7 @@ def _backtest_document(backtest: Backtest, version: Version) -> dict[str, object
         "pythonVersion": version.python_version,
         "plan": BACKTEST_PLAN,
         "bundle": _bundle_document(version),
-        "run": {**backtest.facts, "problems": backtest.problems},
+        "run": backtest.run,
     }
 
 

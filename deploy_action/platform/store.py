@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -77,8 +77,7 @@ CREATE TABLE backtests (
     status TEXT NOT NULL,
     created_at REAL NOT NULL,
     workplace TEXT NOT NULL,
-    problems TEXT NOT NULL,
-    facts TEXT NOT NULL,
+    run TEXT NOT NULL,
     ended_at REAL
 ) STRICT;
 CREATE INDEX backtests_of_version ON backtests (version_id);
@@ -94,15 +93,6 @@ CREATE TABLE project_keys (
 """
 
 
-# What the second schema has that the first one had not.
-_FROM_VERSION_1 = """
-ALTER TABLE backtests ADD COLUMN workplace TEXT NOT NULL DEFAULT '';
-ALTER TABLE backtests ADD COLUMN problems TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE backtests ADD COLUMN facts TEXT NOT NULL DEFAULT '{}';
-ALTER TABLE backtests ADD COLUMN ended_at REAL
-"""
-
-
 class VersionStatus(StrEnum):
     """What became of a version."""
 
@@ -114,7 +104,6 @@ class VersionStatus(StrEnum):
 class BacktestStatus(StrEnum):
     """How far a backtest has come."""
 
-    STORED = "stored"  # by a release that ran none
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"  # it has a result
@@ -166,8 +155,7 @@ class Version:
 class Backtest:
     """A backtest: of which version, with which JSON arguments, and what came of it.
 
-    `workplace` names the process that runs it; `problems` and `facts` are JSON, as the API gives
-    them; times are seconds since the epoch.
+    `workplace` names the process that runs it; `run` says how, as the API gives it.
     """
 
     id: str
@@ -177,9 +165,8 @@ class Backtest:
     status: str
     created_at: float
     workplace: str
-    problems: Sequence[object] = ()
-    facts: Mapping[str, object] = field(default_factory=dict)
-    ended_at: float | None = None
+    run: Mapping[str, object]
+    ended_at: float | None
 
 
 class Transaction:
@@ -288,16 +275,16 @@ class Transaction:
         """Return the backtests of a model, the oldest first."""
         rows = self._connection.execute(
             "SELECT backtests.id, version_id, args, backtests.description, backtests.status,"
-            " backtests.created_at, workplace, problems, facts, ended_at"
+            " backtests.created_at, workplace, run, ended_at"
             " FROM backtests JOIN versions ON versions.id = version_id"
             " WHERE project_id = ? AND model_id = ? ORDER BY backtests.number",
             (project_id, model_id),
         )
         return [
             Backtest(identifier, version_id, json.loads(args), description, status, created_at,
-                     workplace, json.loads(problems), json.loads(facts), ended_at)
-            for identifier, version_id, args, description, status, created_at,
-                workplace, problems, facts, ended_at in rows
+                     workplace, json.loads(run), ended_at)
+            for identifier, version_id, args, description, status, created_at, workplace, run,
+                ended_at in rows
         ]  # fmt: skip
 
     def add_backtest(
@@ -312,10 +299,12 @@ class Transaction:
             status=BacktestStatus.QUEUED,
             created_at=self.now,
             workplace=workplace,
+            run={"problems": []},
+            ended_at=None,
         )
         self._connection.execute(
             "INSERT INTO backtests (id, version_id, args, description, status, created_at,"
-            " workplace, problems, facts) VALUES (?, ?, ?, ?, ?, ?, ?, '[]', '{}')",
+            " workplace, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 backtest.id,
                 version_id,
@@ -324,6 +313,7 @@ class Transaction:
                 backtest.status,
                 self.now,
                 workplace,
+                json.dumps(backtest.run),
             ),
         )
         return backtest
@@ -335,23 +325,12 @@ class Transaction:
         )
 
     def end_backtest(
-        self,
-        backtest_id: str,
-        status: BacktestStatus,
-        *,
-        problems: Sequence[object],
-        facts: Mapping[str, object],
+        self, backtest_id: str, status: BacktestStatus, run: Mapping[str, object]
     ) -> None:
-        """Note what came of a backtest."""
+        """Note what came of a backtest, and how it was run."""
         self._connection.execute(
-            "UPDATE backtests SET status = ?, problems = ?, facts = ?, ended_at = ? WHERE id = ?",
-            (
-                status,
-                json.dumps(problems, allow_nan=False),
-                json.dumps(facts, allow_nan=False),
-                self.now,
-                backtest_id,
-            ),
+            "UPDATE backtests SET status = ?, run = ?, ended_at = ? WHERE id = ?",
+            (status, json.dumps(run, allow_nan=False), self.now, backtest_id),
         )
 
     def end_abandoned_backtests(self, workplaces: Sequence[str]) -> None:
@@ -553,22 +532,18 @@ class Store:
         return connection
 
     def _set_up(self) -> None:
-        for name in (
-            data_directory.INCOMING,
-            data_directory.BUNDLES,
-            data_directory.RESULTS,
-            data_directory.RUNS,
-        ):
+        for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
             (self._data / name).mkdir(mode=0o700, exist_ok=True)
+        (self._data / data_directory.RUNS).mkdir(mode=data_directory.PASSABLE, exist_ok=True)
         database = self._data / data_directory.DATABASE
         # SQLite gives its own files the mode of this one.
         os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = self._connection()
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > _SCHEMA_VERSION:
+        if version not in {0, _SCHEMA_VERSION}:
             raise InvalidInputError(
                 Problem(
-                    message=f"The platform's data in {self._data} was written by a newer release"
+                    message=f"The platform's data in {self._data} was written by another release"
                     f" (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
                     hint="Use that release, or name another directory.",
                 )
@@ -576,15 +551,6 @@ class Store:
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             self._create_schema(connection)
-        elif version == 1:
-            self._migrate(connection)
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            for statement in _FROM_VERSION_1.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     def _create_schema(self, connection: sqlite3.Connection) -> None:
         user_id = secrets.token_hex(14)

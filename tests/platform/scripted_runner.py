@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 
-from deploy_action.platform.model_run import Order, Outcome
+from deploy_action.platform.model_run import BacktestRequest, Outcome
 from deploy_action.platform.processes import StoppedError
 
 RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
@@ -23,7 +23,7 @@ class ScriptedRunner:
 
     outcome: Outcome | Exception = field(default_factory=finished)
     gate: threading.Event = field(default_factory=threading.Event)
-    orders: list[Order] = field(default_factory=list)
+    requests: list[BacktestRequest] = field(default_factory=list)
     most_at_once: int = 0
     _running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -32,10 +32,10 @@ class ScriptedRunner:
         """Let backtests end at once, unless a test closes the gate."""
         self.gate.set()
 
-    def run(self, order: Order, stop: threading.Event) -> Outcome:
-        """Note the order, wait for the gate, and end as scripted."""
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
+        """Note the request, wait for the gate, and end as scripted."""
         with self._lock:
-            self.orders.append(order)
+            self.requests.append(request)
             self._running += 1
             self.most_at_once = max(self.most_at_once, self._running)
         try:

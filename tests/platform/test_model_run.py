@@ -22,7 +22,7 @@ import pytest
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.archives import ArchiveError
 from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
-from deploy_action.platform.model_run import ModelRunner, Order, Outcome, memory_limit
+from deploy_action.platform.model_run import BacktestRequest, ModelRunner, Outcome, memory_limit
 from deploy_action.platform.processes import StoppedError
 from deploy_action.platform.unpacking import UnusableModelError, read_layout, unpack
 
@@ -113,9 +113,11 @@ class Bench:
             program=program,
             largest_result=self.largest_result,
         )
-        order = Order(backtest_id="b", bundle=bundle, python_version="3.10", args={"to": "1y"})
+        request = BacktestRequest(
+            backtest_id="b", bundle=bundle, python_version="3.10", args={"to": "1y"}
+        )
         try:
-            return runner.run(order, self.stop)
+            return runner.run(request, self.stop)
         finally:
             assert list(workplace.iterdir()) == []
 
@@ -147,7 +149,7 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
     script = (
         "print('hello'); say(event='progress', share=0.5); say(event='progress', share=7)\n"
         f"write({json.dumps(RESULT)!r})\n"
-        "say(event='finished', problems=[], seconds=1.5, callback_calls=3, symbols=['A'],"
+        "say(event='finished', problems=[], callback_calls=3, symbols=['A'],"
         "    exchanges=['keyless'], schedule=[])"
     )
 
@@ -158,12 +160,12 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
     assert [one.message for one in outcome.problems] == ["Another Python."]
     facts = dict(outcome.facts)
     assert isinstance(facts.pop("environmentSeconds"), float)
+    assert isinstance(facts.pop("modelSeconds"), float)
     assert facts == {
         "python": "3.11.7",
         "wantedPython": "3.10",
         "blankly": "1.18",
         "constraints": ["numpy<2"],
-        "modelSeconds": 1.5,
         "callbackCalls": 3,
         "schedule": [],
         "exchanges": ["keyless"],
@@ -215,6 +217,8 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("say(event='finished')", "cannot be used"),
         ("write('{\"trades\": NaN}'); say(event='finished')", "NaN is no JSON"),
         ("write('[]'); say(event='finished')", "it has no account_values"),
+        ("os.symlink('/etc/passwd', os.environ['RESULT']); say(event='finished')", "cannot be"),
+        ("os.mkfifo(os.environ['RESULT']); say(event='finished')", "it is no file"),
         ("write('{'); say(event='finished')", "cannot be used"),
         ("write('{\"account_values\": 1, \"metrics\": 1}'); say(event='finished')", "no trades"),
     ],

@@ -5,11 +5,7 @@ import secrets
 import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,28 +15,7 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.platform.server import PlatformServer
 from tests.platform.client import TIMEOUT, Clock, Platform, make_bundle
 from tests.platform.conftest import StartPlatform
-
-_ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def _serving(data: Path, refresh_token: str, *points: str) -> Iterator[tuple[str, int]]:
-    """Run a platform in another process; yield its URL and process id."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.platform.serving", str(data), refresh_token, *points],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip(), process.pid
-    finally:
-        process.stdin.close()
-        process.wait(TIMEOUT)
-        process.stdout.close()
+from tests.platform.serving_process import serving
 
 
 def _deploy(url: str, refresh_token: str, bundle: bytes) -> requests.Response:
@@ -88,7 +63,7 @@ def test_a_killed_server_leaves_whole_versions_only(
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     bundle = make_bundle(big=secrets.token_bytes(50_000))
     with (
-        _serving(data, refresh_token, point) as (url, _),
+        serving(data, refresh_token, point) as (url, _),
         pytest.raises(requests.ConnectionError),
     ):
         _deploy(url, refresh_token, bundle)
@@ -111,7 +86,7 @@ def test_a_killed_server_leaves_whole_versions_only(
 def test_a_server_killed_from_outside_starts_again(tmp_path: Path) -> None:
     """With what it had."""
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
-    with _serving(data, refresh_token) as (url, pid):
+    with serving(data, refresh_token) as (url, pid):
         version_id = _deploy(url, refresh_token, make_bundle()).json()["versionId"]
         os.kill(pid, signal.SIGKILL)
     with PlatformServer(data, refresh_token=refresh_token, strict=True) as server:
@@ -124,8 +99,8 @@ def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
     """From their first start on; every deploy is a version, and one of them is deployed."""
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     with (
-        _serving(data, refresh_token) as (first, _),
-        _serving(data, refresh_token) as (second, _),
+        serving(data, refresh_token) as (first, _),
+        serving(data, refresh_token) as (second, _),
     ):
         answers: list[int] = []
 
@@ -149,7 +124,7 @@ def test_a_full_disk_is_a_500_that_leaves_nothing(tmp_path: Path) -> None:
     import resource
 
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
-    with _serving(data, refresh_token) as (url, pid):
+    with serving(data, refresh_token) as (url, pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         bundle = make_bundle(big=secrets.token_bytes(3 << 20))
         assert _deploy(url, refresh_token, bundle).status_code == 500
@@ -203,13 +178,15 @@ def test_everything_survives_a_restart(start_platform: StartPlatform) -> None:
 
 
 def test_the_data_directory_is_its_owners(platform: Platform) -> None:
-    """Every file and directory in it; others may pass through, to the environments."""
+    """Every file and directory in it; others may pass through, to what is meant for them."""
     model_id = platform.create_model()
     platform.deploy(model_id)
     platform.backtest(model_id)
-    assert stat.S_IMODE(platform.data.stat().st_mode) == 0o711
+    passable = [platform.data, runs := platform.data / "runs", *runs.iterdir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in passable} == {0o711}
     for path in platform.data.rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        if path not in passable:
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 @pytest.mark.parametrize("prepared", ["missing", "empty", "mounted"])
@@ -248,14 +225,14 @@ def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
     assert "cannot be used" in _problem(path / "data")
 
 
-def test_data_of_a_newer_release_is_refused(start_platform: StartPlatform) -> None:
+def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> None:
     """Whatever it means, this release does not know."""
     platform = start_platform()
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute("PRAGMA user_version = 3")
     connection.close()
-    assert "written by a newer release" in _problem(platform.data)
+    assert "written by another release" in _problem(platform.data)
 
 
 def test_a_damaged_database_is_refused(tmp_path: Path) -> None:

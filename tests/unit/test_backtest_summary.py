@@ -94,10 +94,6 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
         "Called": "541 times; bar_event OAK-USD every day",
         "Backtest": "bt_881",
         "Model": "bN7x2",
-        "Version": "vX41c",
-        "Project": "Qk3v9",
-        "Server": "the embedded platform",
-        "Plan": "nano",
         "Commit": "5f2c9e81b7a0",
         "Bundle": "14 files, 48.2 kB (183.4 kB unpacked)",
         "Environment": "Python 3.11.7 (3.10 was wanted), blankly 1.18.25b0, "
@@ -114,6 +110,8 @@ def test_a_result_of_another_server_says_what_it_knows() -> None:
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221 %, Sharpe \u22120.40"
     facts = rows(folded(body, "About this backtest").all("table")[0])
     assert facts["Environment"] == "Python 3.10"
+    assert (facts["Version"], facts["Plan"]) == ("vX41c", "nano")
+    assert facts["Server"] == "https://deploy.example"
     assert facts["Duration"] == "12.3 s"
     assert "Called" not in facts
     assert "https://app.example/Qk3v9/bN7x2/backtests" in [

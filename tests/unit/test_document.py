@@ -245,7 +245,7 @@ def test_long_runs_of_a_mark_end(text: str) -> None:
 
 
 def test_a_terminal_shows_the_same_document_as_text() -> None:
-    """Marks of Markdown go, texts of others stay, numbers are aligned."""
+    """Marks of Markdown go, texts of others stay, numbers are aligned; the folds come first."""
     text = to_text(
         [
             Heading(["Title"]),
@@ -261,12 +261,12 @@ def test_a_terminal_shows_the_same_document_as_text() -> None:
     )
 
     assert text == (
+        "Files\n  File     Size\n  b.py  9 bytes\n\n"
         "Title\n─────\n\n"
         "Bold and code: a_b*c\u2013\n\n"
         "  │ one\n  │  two\n\n"
         "  • first\n    More: it\n  • page <https://own.example/>\n\n"
-        "  Name  x|y\n\n"
-        "Files\n  File     Size\n  b.py  9 bytes\n"
+        "  Name  x|y\n"
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from .faults import without_own_frames
 from .recorder import Recorder, Run
 
-_MOST_PRINTED = 20
+_MOST_PRINTED = 3  # of one kind, at one place
 # Neither has a part in what is computed: the plots in a browser, and the progress bar.
 _FORCED = {"GUI_output": False, "show_progress_during_backtest": False}
 
@@ -141,11 +141,9 @@ class _StrategyWarnings:
 def _watch_swallowed(recorder: Recorder) -> None:
     """See the exceptions that the package prints, and print no more than anyone reads."""
     original = traceback.print_exc
-    printed = 0
 
     @functools.wraps(original)
     def print_exc(*positional: Any, **named: Any) -> None:
-        nonlocal printed
         caller = sys._getframe(1)  # noqa: SLF001  # the documented way to the caller
         module = caller.f_globals.get("__name__", "")
         error = sys.exc_info()[1]
@@ -157,11 +155,10 @@ def _watch_swallowed(recorder: Recorder) -> None:
         if caller.f_code.co_name == "run":
             run.broke_off = recorder.files.fault(error)
         elif caller.f_code.co_name == "rest_event":
-            run.add_fault(error, recorder.files)
-            printed += 1
-            if printed > _MOST_PRINTED:
-                if printed == _MOST_PRINTED + 1:
-                    rest = "More exceptions of callbacks are counted, but not printed."
+            count = run.add_fault(error, recorder.files)
+            if count > _MOST_PRINTED:
+                if count == _MOST_PRINTED + 1:
+                    rest = f"More of {type(error).__name__} there is counted, and not printed."
                     print(rest, file=sys.stderr)  # noqa: T201  # to the log
                 return
         original(*positional, **named)

@@ -34,15 +34,20 @@ class Run:
         self.write_error: str | None = None
         self._faults: dict[tuple[type, str | None, int | None], tuple[Fault, list[int]]] = {}
 
-    def add_fault(self, error: BaseException, files: ModelFiles) -> None:
-        """Count an exception of a callback; the first of its kind and place is described."""
+    def add_fault(self, error: BaseException, files: ModelFiles) -> int:
+        """Count an exception of a callback, and return how many of its kind and place there were.
+
+        The first one is described.
+        """
         self.raised += 1
         key = (type(error), *files.place(error))
         if key not in self._faults:
             if len(self._faults) >= _MOST_PLACES:
-                return
+                return self.raised
             self._faults[key] = (files.fault(error), [0])
-        self._faults[key][1][0] += 1
+        counter = self._faults[key][1]
+        counter[0] += 1
+        return counter[0]
 
     @property
     def never_succeeded(self) -> bool:
@@ -55,7 +60,7 @@ class Run:
         return [
             make_problem(
                 severity,
-                f"{fault.words}: raised by {count:,} of {self.calls:,} calls of the strategy's "
+                f"{fault.words.rstrip('.')}: raised by {self._share(count)} of the strategy's "
                 "callbacks. blankly prints such an exception and carries on.",
                 fault.hint,
                 fault.path,
@@ -63,6 +68,11 @@ class Run:
             )
             for fault, (count,) in counted[:_MOST_WARNINGS]
         ]
+
+    def _share(self, count: int) -> str:
+        return (
+            f"all {count:,} calls" if count == self.calls else f"{count:,} of {self.calls:,} calls"
+        )
 
 
 class Attempt:

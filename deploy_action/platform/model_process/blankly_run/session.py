@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import sys
-import time
 import types
 import warnings
 from contextlib import suppress
@@ -81,17 +80,14 @@ class Session:
         self._set_the_stage()
         recorder = self._load_package()
         self.problems = recorder.problems
-        started = time.monotonic()
         try:
             run = self._judge(recorder, self._run_script())
-            seconds = time.monotonic() - started
             recorder.keep(run)
         finally:
             recorder.throw_away()
         strategy = recorder.reporter.strategy if run.is_strategy else None
         return {
             "problems": self.problems,
-            "seconds": round(seconds, 3),
             "schedule": _schedule(strategy),
             "exchanges": recorder.reporter.exchanges,
             "symbols": recorder.reporter.symbols,
@@ -237,8 +233,7 @@ class Session:
         if run is None:
             raise FailedError(make_problem("error", "blankly ran no backtest."))
         if run.never_succeeded:
-            message = f"Every one of the {run.calls:,} calls of the strategy's callbacks raised."
-            raise FailedError(make_problem("error", message), *run.fault_problems("error"))
+            raise FailedError(*run.fault_problems("error"))
         return _with_result(run)
 
     def _judge_model(self, recorder: Recorder) -> Run:
@@ -307,7 +302,7 @@ def _broke_off(run: Run) -> Problem:
     fault = run.broke_off
     if fault is None:
         raise AssertionError("the run did not break off")
-    message = f"{fault.words}: the backtest broke off here, and has no result."
+    message = f"{fault.words.rstrip('.')}: the backtest broke off here, and has no result."
     return make_problem("error", message, fault.hint, fault.path, fault.line)
 
 
