@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy_action.settings import CONSTRAINTS_VARIABLE
 from tests.conftest import Ended, Runner
+from tests.network import DIRECTORIES, NETWORK
+from tests.waiting import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "models" / "golden-cross"
@@ -27,8 +28,7 @@ METRICS = [
     "sharpe", "sortino", "calmar", "cagr", "cum_returns", "max_drawdown", "volatility",
     "variance", "value_at_risk", "cvar", "trades", "final_account_value",
 ]  # fmt: skip
-# What reaches a package index from here: proxies, certificates, mirrors.
-NETWORK = ("SSL_CERT", "PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http", "no_proxy")
+STARTED = 60  # seconds until a model runs: its environment may have to be made first
 
 pytestmark = pytest.mark.xdist_group("backtest")
 
@@ -49,7 +49,7 @@ class Trader:
         self.model = runner.workspace / "models" / "golden-cross"
         shutil.copytree(EXAMPLE, self.model, ignore=shutil.ignore_patterns("__pycache__"))
         runner.environ |= {
-            name: value for name, value in os.environ.items() if name.startswith(NETWORK)
+            name: os.environ[name] for name in (*NETWORK, *DIRECTORIES) if name in os.environ
         }
 
     @property
@@ -107,23 +107,6 @@ def contents(directory: Path) -> dict[str, bytes]:
         for path in directory.rglob("*")
         if path.is_file()
     }
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for what takes a model's start."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
@@ -185,7 +168,7 @@ def test_a_period_that_begins_now_gives_the_same_trades_a_moment_later(trader: T
 
 
 def test_the_model_sees_no_secret(trader: Trader) -> None:
-    """Neither in its environment nor in that of the process that started it."""
+    """No variable of the workflow is in its environment, and its own keys are in no log."""
     secret = secrets.token_hex(16)
     keys = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
     trader.runner.environ["ACTIONS_RUNTIME_TOKEN"] = secrets.token_hex(16)
@@ -313,7 +296,7 @@ def test_cancelling_kills_the_model_and_what_it_started(
         f"open({str(pids)!r}, 'a').write(str(os.getpid()) + ' ')\ntime.sleep(600)"
     )
     process = trader.start()
-    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, STARTED)
 
     process.send_signal(number)
     cancelled = time.monotonic()
@@ -335,7 +318,7 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
         f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
     process = trader.start()
-    wait_for(lambda: pid.exists() and pid.read_text())
+    wait_for(lambda: pid.exists() and pid.read_text(), STARTED)
 
     process.kill()
     process.communicate(timeout=20)

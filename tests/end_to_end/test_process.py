@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import Ended, Runner, write_model
 from tests.scripted_server import Hang, Reply, ScriptedServer
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "refresh"  # noqa: S105  # opens a server of the test
@@ -41,14 +42,6 @@ def finish(runner: Runner, process: subprocess.Popen[str]) -> Ended:
     """Wait for the end, at most as long as the runner would."""
     log, _ = process.communicate(timeout=20)
     return runner.ended(process.returncode, log)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait at most ten seconds."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

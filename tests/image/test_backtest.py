@@ -13,15 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.image.runner import ROOT, Runner, tree_digest
+from tests.network import NETWORK
 
 pytestmark = pytest.mark.xdist_group("image")
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# What reaches a package index from here.
-NETWORK = (
-    "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
-    "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
-)  # fmt: skip
 
 
 @pytest.fixture
