@@ -8,11 +8,8 @@ import secrets
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,20 +23,13 @@ from deploy_action.platform.server import BacktestSettings
 from tests.platform.client import TIMEOUT, Platform, make_bundle
 from tests.platform.conftest import StartPlatform
 from tests.platform.scripted_runner import RESULT, ScriptedRunner, finished
+from tests.platform.serving_process import serving
+from tests.waiting import wait_for
 
-_ROOT = Path(__file__).parents[2]
 _CRASH = Problem(
     message="KeyError: 'BTC'.", hint="Name a symbol that there is.", path="bot.py", line=12
 )
 _WARNING = Problem(message="Python 3.11 instead.", severity=Severity.WARNING)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that takes a moment."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def open_files() -> int:
@@ -65,7 +55,7 @@ def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatf
 
     run = {
         "python": "3.11.7",
-        "problems": [{"severity": "warning", "message": "Python 3.11 instead."}],
+        "problems": [_WARNING.document()],
     }
     assert (answer["status"], answer["result"], answer["run"]) == ("success", RESULT, run)
     (listed,) = platform.backtests(model_id)
@@ -80,10 +70,10 @@ def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatf
 
     answer = platform.backtest(model_id, bundle, pythonVersion="3.9").json()
 
-    (order,) = runner.orders
-    assert order.backtest_id == answer["backtestId"]
-    assert order.bundle.read_bytes() == bundle
-    assert (order.python_version, order.args) == ("3.9", {"to": "1y"})
+    (request,) = runner.requests
+    assert request.backtest_id == answer["backtestId"]
+    assert request.bundle.read_bytes() == bundle
+    assert (request.python_version, request.args) == ("3.9", {"to": "1y"})
 
 
 def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: StartPlatform) -> None:
@@ -104,6 +94,7 @@ def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: Start
         "hint": "Name a symbol that there is.",
         "path": "bot.py",
         "line": 12,
+        "column": None,
     }
     (listed,) = platform.backtests(model_id)
     assert (listed["status"], listed["result"]) == ("failed", None)
@@ -140,8 +131,8 @@ def test_as_many_run_at_once_as_were_allowed(start_platform: StartPlatform) -> N
 
     with ThreadPoolExecutor(5) as threads:
         answers = [threads.submit(platform.backtest, model_id) for _ in range(5)]
-        until(lambda: len(platform.backtests(model_id)) == 5)
-        until(lambda: len(runner.orders) == 2)
+        wait_for(lambda: len(platform.backtests(model_id)) == 5)
+        wait_for(lambda: len(runner.requests) == 2)
         states = sorted(str(each["status"]) for each in platform.backtests(model_id))
         runner.gate.set()
 
@@ -198,9 +189,9 @@ def test_a_client_that_leaves_stops_its_backtest(start_platform: StartPlatform) 
     with socket.create_connection((str(address.hostname), address.port or 0)) as connection:
         head = f"POST /model/backtest HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         connection.sendall(head.encode() + request.body)
-        until(lambda: runner.orders)
+        wait_for(lambda: runner.requests)
 
-    until(lambda: platform.backtests(model_id)[0]["status"] == "stopped")
+    wait_for(lambda: platform.backtests(model_id)[0]["status"] == "stopped")
     (listed,) = platform.backtests(model_id)
     assert "the client that asked for it is gone" in str(listed["run"])
 
@@ -226,7 +217,7 @@ def test_closing_the_platform_stops_what_runs_and_what_waits(
     platform, model_id = start(start_platform, runner, parallel=1)
     with ThreadPoolExecutor(2) as threads:
         answers = [threads.submit(platform.backtest, model_id) for _ in range(2)]
-        until(lambda: len(platform.backtests(model_id)) == 2 and runner.orders)
+        wait_for(lambda: len(platform.backtests(model_id)) == 2 and runner.requests)
         began = time.monotonic()
         platform.server.close()
         assert time.monotonic() - began < 7
@@ -259,9 +250,9 @@ def test_an_uploaded_version_is_backtested_in_the_background(
     )
 
     assert answer.json() == {}
-    until(lambda: platform.backtests(model_id)[0]["status"] == "running")
+    wait_for(lambda: platform.backtests(model_id)[0]["status"] == "running")
     runner.gate.set()
-    until(lambda: platform.backtests(model_id)[0]["status"] == "finished")
+    wait_for(lambda: platform.backtests(model_id)[0]["status"] == "finished")
     assert platform.backtests(model_id)[0]["result"] == RESULT
 
 
@@ -294,47 +285,37 @@ def test_a_platform_that_was_killed_leaves_no_backtest_running(
 ) -> None:
     """The next start ends it, and removes the private copy, which may hold keys."""
     data, refresh_token = tmp_path / "killed", secrets.token_hex(16)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.platform.serving", str(data), refresh_token],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    url = process.stdout.readline().strip()
-    token = requests.post(
-        f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=TIMEOUT
-    ).json()
-    fields = {
-        "pythonVersion": "3.10", "backtestDescription": "", "modelId": "m", "type": "strategy",
-        "projectId": token["data"]["user_id"], "plan": "nano", "backtestArgs": "{}",
-    }  # fmt: skip
 
-    def backtest() -> None:
-        with pytest.raises(requests.RequestException):
-            requests.post(
-                f"{url}/model/backtest",
-                headers={"token": token["idToken"]},
-                data=fields,
-                files={"model": ("m.zip", make_bundle())},
-                timeout=TIMEOUT,
-            )
+    with serving(data, refresh_token) as (url, pid):
+        token = requests.post(
+            f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=TIMEOUT
+        ).json()
+        fields = {
+            "pythonVersion": "3.10", "backtestDescription": "", "modelId": "m",
+            "type": "strategy", "projectId": token["data"]["user_id"], "plan": "nano",
+            "backtestArgs": "{}",
+        }  # fmt: skip
 
-    client = threading.Thread(target=backtest)
-    client.start()
-    rows = sqlite3.connect(data / "platform.sqlite")
-    running = "SELECT count(*) FROM backtests WHERE status = 'running'"
-    until(lambda: rows.execute(running).fetchone()[0])
-    rows.close()
-    (workplace,) = (data / "runs").iterdir()
-    (workplace / "keys.json").write_text("{}")
-    process.send_signal(signal.SIGKILL)
-    process.wait(TIMEOUT)
-    client.join()
-    process.stdin.close()
-    process.stdout.close()
+        def backtest() -> None:
+            with pytest.raises(requests.RequestException):
+                requests.post(
+                    f"{url}/model/backtest",
+                    headers={"token": token["idToken"]},
+                    data=fields,
+                    files={"model": ("m.zip", make_bundle())},
+                    timeout=TIMEOUT,
+                )
+
+        client = threading.Thread(target=backtest)
+        client.start()
+        rows = sqlite3.connect(data / "platform.sqlite")
+        running = "SELECT count(*) FROM backtests WHERE status = 'running'"
+        wait_for(lambda: rows.execute(running).fetchone()[0])
+        rows.close()
+        (workplace,) = (data / "runs").iterdir()
+        (workplace / "keys.json").write_text("{}")
+        os.kill(pid, signal.SIGKILL)
+        client.join()
 
     platform = start_platform(data=data)
 
@@ -343,23 +324,25 @@ def test_a_platform_that_was_killed_leaves_no_backtest_running(
     assert [each["status"] for each in answer["backtests"]] == ["stopped"]
 
 
-def test_data_of_the_first_schema_is_taken_on(start_platform: StartPlatform) -> None:
-    """Its backtests were stored and never run."""
-    platform, model_id = start(start_platform, ScriptedRunner())
-    platform.backtest(model_id)
-    platform.server.close()
-    with sqlite3.connect(platform.data / "platform.sqlite") as connection:
-        for column in ("workplace", "problems", "facts", "ended_at"):
-            connection.execute(f"ALTER TABLE backtests DROP COLUMN {column}")
-        connection.execute("UPDATE backtests SET status = 'stored'")
-        connection.execute("PRAGMA user_version = 1")
-    connection.close()
+def test_details_have_the_latest_results_that_there_is_room_for(
+    start_platform: StartPlatform,
+) -> None:
+    """The others are there for whoever asks for one backtest."""
+    large = json.dumps({**RESULT, "indicators": "x" * (20 << 20)}).encode()
+    platform, model_id = start(
+        start_platform, ScriptedRunner(Outcome(result=large, problems=(), facts={}))
+    )
+    first = platform.backtest(model_id).json()["backtestId"]
+    second = platform.backtest(model_id).json()["backtestId"]
 
-    again = start_platform()
+    listed = platform.backtests(model_id)
+    answer = platform.post(
+        "/model/details", projectId=platform.user_id, modelId=model_id, backtestId=first
+    ).json()
 
-    (listed,) = again.backtests(model_id)
-    assert (listed["status"], listed["result"], listed["endedAt"]) == ("stored", None, None)
-    assert again.backtest(model_id).json()["status"] == "success"
+    assert [each["backtestId"] for each in listed] == [first, second]
+    assert [each["result"] is None for each in listed] == [True, False]
+    assert [each["result"] is None for each in answer["backtests"]] == [False, True]
 
 
 def test_results_that_no_backtest_has_are_removed(start_platform: StartPlatform) -> None:

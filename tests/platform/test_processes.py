@@ -12,11 +12,13 @@ import pytest
 
 from deploy_action.platform.processes import (
     BoundedLog,
+    Confinement,
     Ended,
     SideChannel,
     StoppedError,
     run_process,
 )
+from tests.waiting import is_alive, wait_for
 
 
 def run(
@@ -30,26 +32,14 @@ def run(
         environ={"PATH": os.environ["PATH"]},
         on_line=lines.append,
         stop=stop or threading.Event(),
-        memory_bytes=memory,
+        confinement=Confinement(memory_bytes=memory),
     )
     return ended, lines
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def are_gone(*pids: int) -> bool:
-    """Tell whether all of them end within a moment: the kernel takes one for a signal."""
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(is_alive, pids))
+def wait_until_gone(*pids: int) -> None:
+    """Wait until all of them have ended: the kernel takes a moment for a signal."""
+    wait_for(lambda: not any(map(is_alive, pids)), 10)
 
 
 def test_output_and_errors_arrive_as_lines(tmp_path: Path) -> None:
@@ -120,7 +110,7 @@ def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
 
     assert ended == Ended(0)
     assert time.monotonic() - started < 20
-    assert are_gone(int(lines[0]))
+    wait_until_gone(int(lines[0]))
 
 
 @pytest.mark.parametrize("closes", ["", "os.close(1); os.close(2);"])
@@ -135,9 +125,10 @@ def test_stopping_kills_the_whole_group(tmp_path: Path, closes: str) -> None:
     stop = threading.Event()
 
     def stop_when_both_run() -> None:
-        while not pids.exists() or len(pids.read_text().splitlines()) < 2:
-            time.sleep(0.02)
-        stop.set()
+        try:
+            wait_for(lambda: pids.exists() and len(pids.read_text().splitlines()) == 2)
+        finally:
+            stop.set()
 
     watcher = threading.Thread(target=stop_when_both_run)
     watcher.start()
@@ -148,7 +139,7 @@ def test_stopping_kills_the_whole_group(tmp_path: Path, closes: str) -> None:
 
     watcher.join()
     assert time.monotonic() - started < 20
-    assert are_gone(*map(int, pids.read_text().split()))
+    wait_until_gone(*map(int, pids.read_text().split()))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits from outside")
