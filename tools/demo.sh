@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Takes an example model through a deploy and a real backtest on the embedded platform: no server, no
-# token, nothing left behind.
+# token. The platform's data goes away at the end; what uv downloaded stays in its cache.
 #
 #   tools/demo.sh BLANKLY_DEPLOY
 set -euo pipefail
