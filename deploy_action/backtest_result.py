@@ -39,6 +39,7 @@ _MARKET: Final = frozenset({"market", "spot-market"})
 # Fees are taken out of what is bought, so that a model which sells all it has leaves a remainder.
 _REMAINDER: Final = 0.01
 _LONGEST_SHOWN: Final = 80
+_LAST_MOMENT: Final = 253_402_300_800.0  # the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +187,10 @@ def _time_filled(trade: Trade) -> float:
 
 
 def _cleaned(name: str, value: float | None) -> float | None:
-    if value is None or name not in _MULTIPLIED:
-        return value
-    return round(value, _DIGITS)
+    if value is None:
+        return None
+    # Plus zero makes 0.0 of -0.0, which no gate and no reader should see.
+    return (round(value, _DIGITS) if name in _MULTIPLIED else value) + 0.0
 
 
 def _canonical(trade: Trade, start_time: float) -> str:
@@ -303,14 +305,14 @@ def parse_result(raw: object) -> BacktestResult:
     """
     result = _mapping(raw, "result")
     values = _account_values(_list(result, "account_values"))
-    start_time = _number(result, "start_time")
+    start_time = _moment(result, "start_time")
     trades = tuple(_trades(_list(result, "trades")))
     return BacktestResult(
         exchange=_text(result, "exchange"),
         symbols=_texts(result, "symbols"),
         quote_asset=_text(result, "quote_asset"),
         start_time=start_time,
-        stop_time=_number(result, "stop_time"),
+        stop_time=_moment(result, "stop_time"),
         account_values=values,
         trades=trades,
         trades_sha256=_fingerprint(trades, start_time),
@@ -362,7 +364,7 @@ def _trades(items: Iterable[object]) -> Iterator[Trade]:
             type=kind,
             size=_number(order, "size", place),
             price=_number_or_null(order, "price", place),
-            time=_number(order, "time", place),
+            time=_moment(order, "time", place),
             was_filled=_was_filled(kind, order),
             filled_at=_number_or_null(order, "executed_time", place),
         )
@@ -424,6 +426,13 @@ def _texts(result: Mapping[str, Any], key: str) -> tuple[str, ...]:
         if not isinstance(value, str):
             raise ValueError(f"`{key}[{index}]` is {_named(value)} and should be a string")  # noqa: TRY004  # as above
     return tuple(values)
+
+
+def _moment(result: Mapping[str, Any], key: str, place: str = "") -> float:
+    time = _number(result, key, place)
+    if abs(time) > _LAST_MOMENT:
+        raise ValueError(f"`{_place(place, key)}` is no time in seconds")
+    return time
 
 
 def _number(result: Mapping[str, Any], key: str, place: str = "") -> float:

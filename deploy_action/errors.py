@@ -71,12 +71,13 @@ def _read_problem(document: object) -> Problem | None:
     hint, path, line = document.get("hint"), document.get("path"), document.get("line")
     if severity not in set(Severity) or not isinstance(message, str) or not message:
         return None
-    is_inside = isinstance(path, str) and path[:1] not in {"", "/"} and ".." not in path.split("/")
+    if not isinstance(path, str) or path[:1] in {"", "/"} or ".." in path.split("/"):
+        path = None
     return Problem(
         message=message[:_LONGEST_TEXT],
         hint=hint[:_LONGEST_TEXT] if isinstance(hint, str) else "",
         severity=Severity(severity),
-        path=path if is_inside else None,
+        path=path and path[:_LONGEST_TEXT],
         line=line if isinstance(line, int) and line > 0 else None,
     )
 

@@ -90,7 +90,11 @@ class Run:
         with signals_as_errors() as ignore_signals:
             exit_code = self._guarded(self.inputs, ignore_signals)
             ignore_signals()
-            self._report()
+            try:
+                self._report()
+            except Exception as error:  # noqa: BLE001  # what is left is the summary
+                self.console.problem(self._bug(error))
+                exit_code = exit_code or _REFUSED
         return exit_code
 
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
@@ -105,14 +109,21 @@ class Run:
             self.record.problems.append(_system_problem(error))
             exit_code = _REFUSED
         except Exception as error:  # noqa: BLE001  # the outputs say `failed` on a bug, too
-            import traceback
-
-            self.console.info("".join(traceback.format_exception(error)))
-            self.record.problems.append(_bug(error))
+            self.record.problems.append(self._bug(error))
             exit_code = _REFUSED
         else:
             exit_code = _DONE
         return exit_code
+
+    def _bug(self, error: Exception) -> Problem:
+        """Print the traceback, which only a bug has."""
+        import traceback
+
+        self.console.info("".join(traceback.format_exception(error)))
+        return Problem(
+            message=f"This is a bug in the action: {type(error).__name__}.",
+            hint="Please report it with the traceback in the log.",
+        )
 
     def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> None:
         self.record.mode = inputs.get("mode", Mode.DEPLOY).strip()
@@ -281,18 +292,20 @@ class Run:
         from deploy_action.summary import build_summary
 
         record = self.record.redacted(self.console.redact)
-        if record.backtest is not None:
-            self._write_report(record)
         self.console.problem_prefix = record.path_prefix
-        document = build_summary(record)
-        outputs = record.outputs()
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
         if self.for_runner or summary_path:
             # Elsewhere the summary that is printed below names them.
             for problem in record.problems:
                 self.console.problem(problem)
-        if output_path := self.environ.get("GITHUB_OUTPUT"):
-            self._write(output_path, lambda path: github.write_outputs(path, outputs))
+        try:
+            if record.backtest is not None:
+                self._write_report(record)
+        finally:
+            if output_path := self.environ.get("GITHUB_OUTPUT"):
+                outputs = record.outputs()
+                self._write(output_path, lambda path: github.write_outputs(path, outputs))
+        document = build_summary(record)
         if summary_path:
             markdown = self.console.redact(to_markdown(document))
             self._write(summary_path, lambda path: github.write_summary(path, markdown))
@@ -315,14 +328,13 @@ class Run:
         temporary = self.environ.get("RUNNER_TEMP") if self.for_runner else None
         root = Path(temporary) if temporary else self.platform_data
         path = root / REPORTS / name
-        record.report_path = str(path.relative_to(root) if temporary else path)
-
         # A later step of a workflow is another user; on a terminal it is nobody else's business.
         mode = 0o755 if temporary else 0o700
 
         def write(path: Path) -> None:
             path.parent.mkdir(mode, parents=True, exist_ok=True)
             path.write_text(build_report(record), encoding="utf-8")
+            record.report_path = str(path.relative_to(root) if temporary else path)
 
         self._write(str(path), write)
 
@@ -348,13 +360,6 @@ def exit_code_of(error: DeployActionError) -> int:
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED
-
-
-def _bug(error: Exception) -> Problem:
-    return Problem(
-        message=f"This is a bug in the action: {type(error).__name__}.",
-        hint="Please report it with the traceback in the log.",
-    )
 
 
 def _system_problem(error: OSError) -> Problem:

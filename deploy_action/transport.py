@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from deploy_action import __version__
 from deploy_action.errors import DeployActionError, Problem, RefusedError
 from deploy_action.inputs import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.strict_json import strict_loads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,13 +65,10 @@ class Answer:
     @cached_property
     def json(self) -> object | None:
         """The parsed body, which is not to be changed; None if it is not JSON, or null."""
-        import json
-
         try:
-            parsed: object = json.loads(self.body)
-        except (ValueError, RecursionError):
+            return strict_loads(self.body)
+        except ValueError:
             return None
-        return parsed
 
 
 class NotConnectedError(RefusedError):

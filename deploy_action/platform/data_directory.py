@@ -6,10 +6,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.platform.stragglers import end_stragglers
 
 DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
@@ -36,6 +37,10 @@ def prepare(data: Path) -> None:
 
     Raises `InvalidInputError` when it cannot be made or holds files that are not the platform's.
     """
+    if os.pathsep in str(data):
+        message = f"The platform's data directory {data} has a `{os.pathsep}` in its name."
+        hint = "Name another one: Python could not find a model's modules there."
+        raise InvalidInputError(Problem(message=message, hint=hint))
     try:
         data.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         names = {entry.name for entry in data.iterdir()}
@@ -93,7 +98,7 @@ class Workplace:
 
     def close(self) -> None:
         """Remove it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
         os.close(self._descriptor)
 
 
@@ -118,10 +123,25 @@ def _is_abandoned(workplace: Path) -> bool:
     except BlockingIOError:
         return False
     else:
-        shutil.rmtree(workplace, ignore_errors=True)
+        for private in workplace.iterdir():
+            end_stragglers(private.name)
+        remove_tree(workplace)
         return True
     finally:
         os.close(descriptor)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory that a model may have closed to itself, and so to us."""
+    with suppress(OSError):
+        directory.chmod(0o700)
+    for parent, directories, _ in os.walk(directory):
+        for name in directories:
+            path = Path(parent, name)
+            with suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _open_lock(directory: Path) -> int:

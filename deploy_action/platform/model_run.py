@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import signal
 import stat
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity, read_problems
 from deploy_action.platform.archives import ArchiveError
+from deploy_action.platform.data_directory import remove_tree
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes import (
     PROXY_VARIABLES,
@@ -30,8 +30,10 @@ from deploy_action.platform.processes import (
     SideChannel,
     run_process,
 )
+from deploy_action.platform.stragglers import end_stragglers
 from deploy_action.platform.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.unprivileged import hand_over, unprivileged_user
+from deploy_action.strict_json import strict_loads
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
@@ -134,16 +136,21 @@ class ModelRunner:
             return _failed(error.problem)
         except EnvironmentFailedError as error:
             return _failed(*error.problems)
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
+            message = f"The system said no: {error.strerror or error}{place}."
+            hint = "See whether there is room on the disk, and whether the path may be written to."
+            return _failed(Problem(message=message, hint=hint))
 
     @contextmanager
     def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
         """Yield a directory for one run: it may hold exchange keys, so it never outlives it."""
         private = self.workplace / request.backtest_id
-        private.mkdir(mode=0o700)
+        private.mkdir(mode=0o700)  # it becomes the model's, where that is another user
         try:
             yield private
         finally:
-            shutil.rmtree(private, ignore_errors=True)
+            remove_tree(private)
 
     def _run_model(
         self,
@@ -156,14 +163,16 @@ class ModelRunner:
         watch = _Watch(self.observer, request.backtest_id)
         started = self.clock()
         watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
+        log = BoundedLog(watch.line)  # of an installer, and of the build scripts that it runs
         with self.environments.acquire(
             model,
             requirements=layout.requirements,
             python_version=request.python_version,
-            on_line=watch.line,
+            on_line=log.add,
             stop=stop,
         ) as environment:
             ready = self.clock()
+            log.end()
             watch.line(_describe(environment, ready - started))
             watch.section(f"Output of {layout.main_script}")
             process = _ModelProcess(self, request, private, model, layout, environment)
@@ -228,7 +237,7 @@ class _ModelProcess:
         user = self._user()
         if user is not None:
             hand_over(self.private, user)
-        with SideChannel(lambda line: self._hear(line, watch)) as side:
+        with self._alone(user), SideChannel(lambda line: self._hear(line, watch)) as side:
             command = [
                 str(self.environment.python),
                 *("-u", str(self.runner.program)),
@@ -249,6 +258,14 @@ class _ModelProcess:
         log.end()
         return self._outcome(ended.code, result, memory_bytes)
 
+    @contextmanager
+    def _alone(self, user: int | None) -> Iterator[None]:
+        """Let nothing of the run go on afterwards, wherever it went."""
+        try:
+            yield
+        finally:
+            end_stragglers(self.request.backtest_id, user)
+
     def _user(self) -> int | None:
         """Return whom the model runs as, if not as who we are."""
         program, python = self.runner.program, self.environment.python
@@ -257,14 +274,16 @@ class _ModelProcess:
     def _hear(self, line: str, watch: _Watch) -> None:
         """Take an event; what is none comes from a model that writes into our pipe."""
         try:
-            event = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
+            event = strict_loads(line.encode("utf-8", "replace"))
+        except ValueError:
             return
-        match event:
-            case {"event": "progress", "share": int() | float() as share}:
-                watch.progress(min(1.0, max(0.0, float(share))))
-            case {"event": "finished" | "failed"} if self.last_event is None:
-                self.last_event = event
+        if not isinstance(event, dict):
+            return
+        share = event.get("share")
+        if event.get("event") == "progress" and isinstance(share, int | float):
+            watch.progress(min(1.0, max(0.0, float(share))))
+        elif event.get("event") in {"finished", "failed"} and self.last_event is None:
+            self.last_event = event
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         python = self.environment.python
@@ -315,7 +334,8 @@ def _vanished(code: int, script: str) -> Problem:
         return Problem(
             message=f"{script} ended its own process (exit code {code}) before the backtest was "
             "over.",
-            hint="Look for os._exit in the model, or see the end of its output.",
+            hint="Look in the model for os._exit, or for what closes files that it did not open; "
+            "see the end of its output.",
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     hint = "See the end of its output: a compiled package may have crashed."
@@ -347,15 +367,11 @@ def _read_result(path: Path, largest: int) -> bytes:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it is larger than {largest >> 20} MiB")
-    result = json.loads(content, parse_constant=_refuse_constant)
+    result = strict_loads(content)
     missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
     if missing:
         raise ValueError(f"it has no {missing[0]}")
     return content
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _facts(event: Mapping[str, object]) -> dict[str, object]:

@@ -8,6 +8,7 @@ import re
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -27,9 +28,14 @@ _POLL_SECONDS = 0.1
 # From the polite signal to the one that cannot be caught.
 _GRACE_SECONDS = 1.0
 _BLOCK_BYTES = 1 << 16
-# What comes without a line's end is passed on in pieces of this length: for people, and for us.
-_LONGEST_LINE = 1 << 13
-_LONGEST_MESSAGE = 1 << 20
+# For what is left in the pipes when everybody is gone who could write more.
+_DRAIN_SECONDS = 1.0
+# What comes without a line's end is passed on in pieces of this length. A secret that lies on the
+# edge would not be recognised, so they are long.
+_LONGEST_LINE = 1 << 20
+# Units of 1,024 bytes. In a shell, because code between fork and exec is not safe in a process
+# with threads, and because nobody may limit another user's process from outside.
+_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$0" && exec "$@"')
 _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
@@ -105,7 +111,7 @@ def run_process(
         OSError: the command cannot be started.
     """
     process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
-        command,
+        _limited(command, confinement),
         cwd=cwd,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -118,8 +124,6 @@ def run_process(
         extra_groups=None if confinement.user is None else (),
     )
     try:
-        if confinement.memory_bytes is not None:
-            _limit_memory(process.pid, confinement.memory_bytes)
         _read(process, on_line, stop, side)
     finally:
         _kill_group(process)
@@ -135,28 +139,39 @@ def _read(
     """Pass the output on until all of it is there, or nobody is left who will write."""
     assert process.stdout is not None  # noqa: S101  # it was asked for
     with process.stdout, selectors.DefaultSelector() as selector:
-        _watch(selector, process.stdout.fileno(), _Lines(on_line, _LONGEST_LINE))
+        _watch(selector, process.stdout.fileno(), _Lines(on_line))
         if side is not None:
             side.close_writer()
-            _watch(selector, side.reader, _Lines(side.on_line, _LONGEST_MESSAGE))
-        while selector.get_map():
-            ready = selector.select(_POLL_SECONDS)
-            if stop.is_set():
-                _end_politely(process)
-                raise StoppedError
-            for key, _ in ready:
-                if not key.data.feed_from(key.fd):
-                    selector.unregister(key.fd)
-            # A process of the group that outlives the first one may hold the pipes open.
-            if not ready and _has_ended(process):
-                break
+            _watch(selector, side.reader, _Lines(side.on_line))
+        while selector.get_map() and not _has_ended(process):
+            _pass_on(selector)
+            _heed(stop, process)
+        # It may have closed its output, and go on without.
+        while not _has_ended(process):
+            time.sleep(_POLL_SECONDS / 10)
+            _heed(stop, process)
+        # What it left in its group may hold the pipes open, and print for ever.
+        _signal_group(process, signal.SIGKILL)
+        drained_at = time.monotonic() + _DRAIN_SECONDS
+        while selector.get_map() and _pass_on(selector) and time.monotonic() < drained_at:
+            _heed(stop, process)
         for key in list(selector.get_map().values()):
             key.data.finish()
-    # It may have closed its output, and go on without.
-    while not _has_ended(process):
-        if stop.wait(_POLL_SECONDS / 10):
-            _end_politely(process)
-            raise StoppedError
+
+
+def _pass_on(selector: selectors.BaseSelector) -> bool:
+    """Wait a moment for output and pass it on; tell whether there was any."""
+    ready = selector.select(_POLL_SECONDS)
+    for key, _ in ready:
+        if not key.data.feed_from(key.fd):
+            selector.unregister(key.fd)
+    return bool(ready)
+
+
+def _heed(stop: threading.Event, process: subprocess.Popen[bytes]) -> None:
+    if stop.is_set():
+        _end_politely(process)
+        raise StoppedError
 
 
 def _watch(selector: selectors.BaseSelector, descriptor: int, lines: _Lines) -> None:
@@ -176,9 +191,8 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 class _Lines:
     """Bytes in, lines of text out; a carriage return ends a line too, as progress bars use it."""
 
-    def __init__(self, on_line: Callable[[str], None], longest: int) -> None:
+    def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
-        self._longest = longest
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
 
@@ -194,9 +208,9 @@ class _Lines:
         *lines, rest = _LINE_END.split(self._rest + self._decoder.decode(data))
         for line in lines:
             self._on_line(line)
-        while len(rest) > self._longest:
-            self._on_line(rest[: self._longest])
-            rest = rest[self._longest :]
+        while len(rest) > _LONGEST_LINE:
+            self._on_line(rest[:_LONGEST_LINE])
+            rest = rest[_LONGEST_LINE:]
         self._rest = rest
         return True
 
@@ -208,18 +222,11 @@ class _Lines:
             self._on_line(rest.rstrip("\r"))
 
 
-def _limit_memory(pid: int, memory_bytes: int) -> None:
-    """Limit what the process, and those it starts, may allocate.
-
-    Data, not address space: libraries reserve much more of that than they use. From outside,
-    because code between fork and exec is not safe in a process with threads.
-    """
-    import resource
-
-    if hasattr(resource, "prlimit"):
-        # It may be over already, or forbid us.
-        with suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+def _limited(command: Sequence[str], confinement: Confinement) -> Sequence[str]:
+    """Limit data, not address space: libraries reserve much more of that than they use."""
+    if confinement.memory_bytes is None or not sys.platform.startswith("linux"):
+        return command
+    return [*_LIMITED, str(confinement.memory_bytes >> 10), *command]
 
 
 def _end_politely(process: subprocess.Popen[bytes]) -> None:

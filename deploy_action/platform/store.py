@@ -21,7 +21,7 @@ from pathlib import Path
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.platform import data_directory
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _BUSY_SECONDS = 30.0
 # An upload that was not stored an hour later was cut off by the end of its process.
 _ORPHAN_SECONDS = 3600.0

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from deploy_action.platform.environments import Environment, EnvironmentFailedEr
 from deploy_action.platform.model_run import BacktestRequest, ModelRunner, Outcome, memory_limit
 from deploy_action.platform.processes import StoppedError
 from deploy_action.platform.unpacking import UnusableModelError, read_layout, unpack
+from deploy_action.platform.unprivileged import hand_over, unprivileged_user
+from tests.waiting import is_alive, wait_for
 
 # What stands in for `run_model.py`: it passes our pipe and paths to a script of the test.
 STAND_IN = """
@@ -96,9 +99,18 @@ class Bench:
     failure: EnvironmentFailedError | None = None
     environ: dict[str, str] = field(default_factory=dict)
     largest_result: int = 1 << 20
+    # Others', run at the same time, must not be taken for ours.
+    backtest_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
+        """Run a script of a model, and see that nothing of it is left."""
+        try:
+            return self.run_once(script, manifest, **files)
+        finally:
+            assert list((self.root / "runs").iterdir()) == []
+
+    def run_once(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
         """Run a script of a model."""
         bundle = make_bundle(self.root / "bundle.zip", {"bot.py": SAY + script, **files}, manifest)
         program = self.root / "program.py"
@@ -114,12 +126,9 @@ class Bench:
             largest_result=self.largest_result,
         )
         request = BacktestRequest(
-            backtest_id="b", bundle=bundle, python_version="3.10", args={"to": "1y"}
+            backtest_id=self.backtest_id, bundle=bundle, python_version="3.10", args={"to": "1y"}
         )
-        try:
-            return runner.run(request, self.stop)
-        finally:
-            assert list(workplace.iterdir()) == []
+        return runner.run(request, self.stop)
 
 
 def make_bundle(path: Path, files: dict[str, str], manifest: str = "{}") -> Path:
@@ -184,11 +193,11 @@ def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> Non
     bench.run(script, '{"working_directory": "./work"}', **{"work/x": ""})
 
     environ, directory = json.loads(bench.spectator.lines[-1])
-    model = bench.root / "runs" / "b" / "model"
+    model = bench.root / "runs" / bench.backtest_id / "model"
     assert environ["PYTHONPATH"].split(":")[0] == str(model)
     assert directory == str(model / "work")
-    assert environ["HOME"] == str(bench.root / "runs" / "b" / "home")
-    assert (environ["BACKTESTING"], environ["BACKTESTING_ID"]) == ("1", "b")
+    assert environ["HOME"] == str(bench.root / "runs" / bench.backtest_id / "home")
+    assert (environ["BACKTESTING"], environ["BACKTESTING_ID"]) == ("1", bench.backtest_id)
     assert (environ["https_proxy"], environ["TZ"]) == ("p", "UTC")
     assert "INPUT_TOKEN" not in environ
     assert "GITHUB_TOKEN" not in environ
@@ -217,6 +226,10 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("say(event='finished')", "cannot be used"),
         ("write('{\"trades\": NaN}'); say(event='finished')", "NaN is no JSON"),
         ("write('[]'); say(event='finished')", "it has no account_values"),
+        ("write('[1e999]'); say(event='finished')", "a number that is too large"),
+        ("write('[' + '9' * 400 + ']'); say(event='finished')", "a number that is too large"),
+        ("write('[' * 100_000); say(event='finished')", "nested too deep"),
+        ("write('\ufeff[]'); say(event='finished')", "cannot be used"),
         ("os.symlink('/etc/passwd', os.environ['RESULT']); say(event='finished')", "cannot be"),
         ("os.mkfifo(os.environ['RESULT']); say(event='finished')", "it is no file"),
         ("write('{'); say(event='finished')", "cannot be used"),
@@ -228,6 +241,79 @@ def test_whatever_the_process_does_it_is_an_error_in_words(
 ) -> None:
     """Nothing that it says or leaves out is taken for a result."""
     assert words in error_of(bench.run(script)).message
+
+
+@pytest.mark.parametrize("share", ["1e999", "9" * 400, "NaN", "null", "true", '"half"'])
+def test_a_strange_share_of_progress_is_passed_over(bench: Bench, share: str) -> None:
+    """The run goes on."""
+    line = f'{{"event": "progress", "share": {share}}}\n'.encode()
+    script = f"os.write(int(os.environ['EVENTS']), {line!r})\n{FINISH}"
+
+    assert bench.run(script).result is not None
+    assert set(bench.spectator.shares) <= {1.0}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_nothing_of_a_run_goes_on_wherever_it_went(bench: Bench) -> None:
+    """A process that made a session of its own is no member of the model's group."""
+    pid = bench.root / "pid"
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
+        " start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"open({str(pid)!r}, 'w').write(str(child.pid))\n{FINISH}"
+    )
+
+    assert bench.run(script).result is not None
+
+    wait_for(lambda: not is_alive(int(pid.read_text())))
+
+
+def test_a_directory_that_a_model_closed_is_removed_all_the_same(bench: Bench) -> None:
+    """It may hold keys; `Bench.run` looks whether it is gone."""
+    script = f"os.mkdir('a'); os.mkdir('a/b'); os.chmod('a', 0o500); os.chmod('.', 0)\n{FINISH}"
+
+    bench.run(script)
+
+
+def test_a_full_disk_or_a_closed_directory_is_told_in_words(bench: Bench) -> None:
+    """And where."""
+    (bench.root / "runs" / bench.backtest_id).mkdir(parents=True)
+
+    error = error_of(bench.run_once("print()"))
+
+    assert error.message.startswith("The system said no: File exists (")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_where_we_are_root_a_model_is_somebody_of_its_own(tmp_path: Path) -> None:
+    """Unless it could not reach what it needs."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+
+    user, other = unprivileged_user([Path("/usr/bin/env")]), unprivileged_user([])
+
+    assert user is not None
+    assert 61_184 <= user < 65_520
+    assert other is not None
+    assert unprivileged_user([Path("/usr/bin/env"), closed / "python"]) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_what_is_handed_over_is_theirs_and_links_lead_nowhere(tmp_path: Path) -> None:
+    """A link to a file of ours does not give that file away."""
+    ours = tmp_path / "ours"
+    ours.touch()
+    theirs = tmp_path / "theirs"
+    (theirs / "deep").mkdir(parents=True)
+    (theirs / "deep" / "file").touch()
+    (theirs / "link").symlink_to(ours)
+
+    hand_over(theirs, 61_200)
+
+    for path in (theirs, *theirs.rglob("*")):
+        assert path.lstat().st_uid == path.lstat().st_gid == 61_200
+    assert ours.stat().st_uid == 0
 
 
 def test_a_second_last_event_is_ignored(bench: Bench) -> None:

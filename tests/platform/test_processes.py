@@ -57,10 +57,10 @@ def test_output_and_errors_arrive_as_lines(tmp_path: Path) -> None:
 
 def test_a_line_without_an_end_comes_in_pieces(tmp_path: Path) -> None:
     """A model that never ends its line fills no memory."""
-    _, lines = run("print('x' * 100_000, end='')", tmp_path)
+    _, lines = run("print('x' * 3_000_000, end='')", tmp_path)
 
-    assert "".join(lines) == "x" * 100_000
-    assert max(map(len, lines)) == 8192
+    assert "".join(lines) == "x" * 3_000_000
+    assert max(map(len, lines)) == 1 << 20
 
 
 def test_output_arrives_while_the_child_runs(tmp_path: Path) -> None:
@@ -111,6 +111,23 @@ def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
     assert ended == Ended(0)
     assert time.monotonic() - started < 20
     wait_until_gone(int(lines[0]))
+
+
+def test_what_it_leaves_behind_cannot_keep_it_going(tmp_path: Path) -> None:
+    """Not even by printing for ever: the end is the first process's."""
+    code = (
+        "import subprocess, sys;"
+        "subprocess.Popen([sys.executable, '-u', '-c',"
+        "'import time\\nwhile True: print(\"tick\"); time.sleep(0.02)']);"
+        "import time; time.sleep(0.3); print('done')"
+    )
+    started = time.monotonic()
+
+    ended, lines = run(code, tmp_path)
+
+    assert ended == Ended(0)
+    assert "done" in lines
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("closes", ["", "os.close(1); os.close(2);"])

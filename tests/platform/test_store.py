@@ -230,7 +230,7 @@ def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> No
     platform = start_platform()
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 2")
     connection.close()
     assert "written by another release" in _problem(platform.data)
 

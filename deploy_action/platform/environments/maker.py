@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from deploy_action.text import cut, plain
 KNOWN_GOOD: Final = (("numpy<2", "pandas<2.2"), ("numpy<2",))
 _NEWEST: Final = ".".join(map(str, WITH_WHEELS[1]))
 _LONGEST_MESSAGE: Final = 1_000
+_MOST_LINES: Final = 200
 _PINNED: Final = re.compile(r"[A-Za-z0-9][\w.-]*==\S+")
 _RESOLVED: Final = re.compile(r"([A-Za-z0-9][\w.-]*)(?:==([^\s;]+)|\s*@)")
 _NUMPY_CHANGED: Final = re.compile(r"numpy\.dtype size changed|numpy 1\.x cannot be run|_ARRAY_API")
@@ -231,7 +233,7 @@ class EnvironmentMaker:
         Raises:
             EnvironmentFailedError: that fails, with the reason.
         """
-        lines: list[str] = []
+        lines = deque[str](maxlen=_MOST_LINES)
         ended = run_process(
             # -I: nothing of the model's directory may stand in for a package.
             [str(self.python), "-I", "-c", _TRY_BLANKLY],

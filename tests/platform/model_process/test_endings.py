@@ -292,6 +292,35 @@ print(first)
     assert ran.left == ["result.json"]
 
 
+def test_a_strategy_that_is_equal_to_others_and_a_fork_are_no_trouble(bot: Model) -> None:
+    """A dataclass cannot be hashed; a child that reaches the script's end judges nothing."""
+    script = TRADES.replace(
+        "strategy = blankly.Strategy(exchange)",
+        "from dataclasses import dataclass\n"
+        "@dataclass\n"
+        "class Mine(blankly.Strategy):\n"
+        "    exchange: object\n"
+        "    def __post_init__(self):\n"
+        "        super().__init__(self.exchange)\n"
+        "strategy = Mine(exchange)",
+    )
+    script += (
+        "import os, sys\n"
+        "print(strategy.backtest())\n"
+        "if os.fork() == 0:\n"
+        "    sys.exit(0)\n"
+        "os.wait()\n"
+    )
+    assert "Mine(exchange)" in script
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "finished", ran.problems
+    assert ran.metrics == printed_metrics(ran.printed)
+    assert ran.printed.count("Backtesting...") == 1
+    assert [event["event"] for event in ran.events].count("finished") == 1
+
+
 def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> None:
     """Its own arguments hold, with a warning; a plot it asks for is not drawn."""
     ran = bot.run(OWN_MODEL + "print(walk())\nwalk()\n")

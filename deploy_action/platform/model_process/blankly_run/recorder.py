@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from contextlib import suppress
 from typing import Any, Callable, Mapping
 
@@ -104,7 +103,8 @@ class Recorder:
         self.reporter = reporter
         self.arguments = dict(arguments)
         self.problems: list[Problem] = []
-        self.attempts: weakref.WeakKeyDictionary[Any, Attempt] = weakref.WeakKeyDictionary()
+        # By identity: a model's strategies may be equal, or not hashable. They live as long as we.
+        self._attempts: dict[int, tuple[Any, Attempt]] = {}
         self.model_runs: list[Run] = []  # of models that are no strategies
         self._process = os.getpid()
         self._events = events
@@ -122,7 +122,10 @@ class Recorder:
     def attempt_of_first(self) -> Attempt | None:
         """Return the backtest of the first strategy, if there is one and it was tried."""
         strategy = self.reporter.strategy
-        return None if strategy is None else self.attempts.get(strategy)
+        return None if strategy is None else self._attempt_of(strategy)
+
+    def _attempt_of(self, strategy: Any) -> Attempt | None:
+        return self._attempts.get(id(strategy), (None, None))[1]
 
     @property
     def run(self) -> Run | None:
@@ -146,10 +149,11 @@ class Recorder:
         nothing contradicts them, and they are used.
         """
         with self._lock:
-            attempt = self.attempts.get(strategy)
+            attempt = self._attempt_of(strategy)
             is_first = attempt is None
             if attempt is None:
-                attempt = self.attempts[strategy] = Attempt()
+                attempt = Attempt()
+                self._attempts[id(strategy)] = strategy, attempt
         if not is_first:
             return self._again(attempt)
         self._compare(passed)
@@ -210,12 +214,14 @@ class Recorder:
 
     def keep(self, run: Run) -> None:
         """Put the result of a run where the parent expects it."""
-        if run.result_file is not None:
+        if run.result_file is not None and self.is_our_process:
             os.replace(run.result_file, self._result_path)
             self._written.discard(run.result_file)
 
     def throw_away(self) -> None:
         """Remove the results that nobody gets."""
+        if not self.is_our_process:
+            return
         for path in self._written:
             with suppress(OSError):
                 os.unlink(path)

@@ -51,11 +51,27 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
         _print_traceback(error)
         message = f"The backtest cannot be judged: {in_words(error)}."
         name, fields = "failed", {"problems": [make_problem("error", message)]}
+    _flush()
+    events.send_last(name, **make_strict(fields))
+    os._exit(0)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with suppress(Exception):  # the model may have closed or replaced it
             stream.flush()  # type: ignore[union-attr]  # None has no flush, as the line above expects
-    events.send_last(name, **make_strict(fields))
-    os._exit(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End a process as Python would, whatever threads it has."""
+    _flush()
+    os._exit(code)
+
+
+def _exit_code(crash: BaseException | None) -> int:
+    if isinstance(crash, SystemExit) and isinstance(crash.code, int):
+        return crash.code & 0xFF
+    return 0 if crash is None else 1
 
 
 class Session:
@@ -81,7 +97,10 @@ class Session:
         recorder = self._load_package()
         self.problems = recorder.problems
         try:
-            run = self._judge(recorder, self._run_script())
+            crash = self._run_script()
+            if not recorder.is_our_process:
+                _leave(_exit_code(crash))  # a process that the model forked, at the script's end
+            run = self._judge(recorder, crash)
             recorder.keep(run)
         finally:
             recorder.throw_away()
