@@ -38,22 +38,37 @@ def options() -> list[str]:
 
 
 LOOKS_AROUND = """
+import glob
 import os
 
-for name in ("environ", "mem"):
-    try:
-        open(f"/proc/{os.getppid()}/{name}", "rb").read(1)
-        print("OPENED", name)
-    except OSError as error:
-        print("REFUSED", name, type(error).__name__)
+def attempt(what, mode, *paths):
+    for path in paths:
+        try:
+            with open(path, mode) as file:
+                file.read(1) if mode == "rb" else file.write("x")
+            print("DONE", what, path)
+        except OSError as error:
+            print("REFUSED", what, type(error).__name__)
+
+print("USER", os.getuid() == os.getgid() != 0, os.getgroups())
+attempt("environ", "rb", f"/proc/{os.getppid()}/environ")
+attempt("memory", "rb", f"/proc/{os.getppid()}/mem")
+attempt("outputs", "a", "/github/file_commands/set_output")
+attempt("workspace", "a", "/github/workspace/blankly.json")
+attempt("environment", "a", os.__file__, json.__file__)
+attempt("platform", "rb", "/github/runner_temp/blankly-platform/platform.sqlite")
+attempt("bundles", "rb", *glob.glob("/github/runner_temp/blankly-platform/*/*.zip") or ["none"])
+import resource
+print("LIMITED", 0 < resource.getrlimit(resource.RLIMIT_DATA)[0] < 1 << 62)
 """
+REFUSED = ("environ", "memory", "outputs", "workspace", "environment", "platform", "bundles")
 
 
-def test_a_model_is_backtested_and_keeps_out_of_the_action(job: Runner, options: list[str]) -> None:
+def test_a_model_is_backtested_and_keeps_to_itself(job: Runner, options: list[str]) -> None:
     """Metrics, chart and report; the second step of a job finds the environment made.
 
-    Although both are root, the model sees neither the action's memory nor its environment, where
-    the inputs are.
+    The action is root, the model nobody in particular: it sees neither the action's memory nor its
+    inputs, and changes neither what the runner reads nor what is kept for later.
     """
     shutil.rmtree(job.workspace)
     model = ROOT / "examples" / "models" / "golden-cross"
@@ -71,13 +86,19 @@ def test_a_model_is_backtested_and_keeps_out_of_the_action(job: Runner, options:
     assert tree_digest(job.workspace) == before
 
     script = job.workspace / "bot.py"
-    script.write_text(f"{LOOKS_AROUND}\n{script.read_text()}")
+    script.write_text(
+        script.read_text().replace("import json\n", f"import json\n{LOOKS_AROUND}", 1)
+    )
     second = job.run(inputs, *options)
 
     assert second.outputs["trades-sha256"] == first.outputs["trades-sha256"]
     assert "reused" in second.log
-    assert "REFUSED environ PermissionError" in second.log
-    assert "REFUSED mem PermissionError" in second.log
+    assert "USER True []" in second.log
+    assert "DONE" not in second.log
+    assert [what for what in REFUSED if f"REFUSED {what} PermissionError" not in second.log] == [
+        "bundles"  # it cannot even list them
+    ]
+    assert "LIMITED True" in second.log
     assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
 
 
