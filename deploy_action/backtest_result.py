@@ -39,7 +39,7 @@ _MARKET: Final = frozenset({"market", "spot-market"})
 # Fees are taken out of what is bought, so that a model which sells all it has leaves a remainder.
 _REMAINDER: Final = 0.01
 _LONGEST_SHOWN: Final = 80
-_LAST_MOMENT: Final = 253_402_300_800.0  # the end of the year 9999
+_LAST_MOMENT: Final = 1e15  # in 30 million years; in milliseconds it is exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,7 @@ def parse_result(raw: object) -> BacktestResult:
         symbols=_texts(result, "symbols"),
         quote_asset=_text(result, "quote_asset"),
         start_time=start_time,
-        stop_time=_moment(result, "stop_time"),
+        stop_time=_number(result, "stop_time"),
         account_values=values,
         trades=trades,
         trades_sha256=_fingerprint(trades, start_time),

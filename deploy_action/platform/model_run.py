@@ -32,7 +32,7 @@ from deploy_action.platform.processes import (
 )
 from deploy_action.platform.stragglers import end_stragglers
 from deploy_action.platform.unpacking import Layout, UnusableModelError, read_layout, unpack
-from deploy_action.platform.unprivileged import hand_over, unprivileged_user
+from deploy_action.platform.unprivileged import hand_over, is_root, unprivileged_user
 from deploy_action.strict_json import strict_loads
 
 if TYPE_CHECKING:
@@ -230,33 +230,45 @@ class _ModelProcess:
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         log = BoundedLog(watch.line)
-        memory_bytes = memory_limit()
+        confinement = Confinement(memory_limit(), self._hand_over(watch))
         result = self.private / "result.json"
-        for name in ("home", "tmp"):
-            (self.private / name).mkdir()
-        user = self._user()
-        if user is not None:
-            hand_over(self.private, user)
-        with self._alone(user), SideChannel(lambda line: self._hear(line, watch)) as side:
-            command = [
-                str(self.environment.python),
-                *("-u", str(self.runner.program)),
-                *("--script", str(self.model / self.layout.main_script)),
-                *("--root", str(self.model)),
-                *("--events-fd", str(side.writer)),
-                *("--result", str(result)),
-            ]
+        with (
+            self._alone(confinement.user),
+            SideChannel(lambda line: self._hear(line, watch)) as side,
+        ):
             ended = run_process(
-                command,
+                self._command(side, result),
                 cwd=self.model / self.layout.working_directory,
                 environ=self._environ(self.runner.environ),
                 on_line=log.add,
                 stop=stop,
                 side=side,
-                confinement=Confinement(memory_bytes, user),
+                confinement=confinement,
             )
         log.end()
-        return self._outcome(ended.code, result, memory_bytes)
+        return self._outcome(ended.code, result, confinement.memory_bytes)
+
+    def _hand_over(self, watch: _Watch) -> int | None:
+        """Give the private copy to whom the model runs as; None if that is who we are."""
+        for name in ("home", "tmp"):
+            (self.private / name).mkdir()
+        program, python = self.runner.program, self.environment.python
+        user = unprivileged_user([self.private, program, _HOOKS, python])
+        if user is not None:
+            hand_over(self.private, user)
+        elif is_root():
+            watch.line("The model runs as root: no other user could reach all that it needs.")
+        return user
+
+    def _command(self, side: SideChannel, result: Path) -> list[str]:
+        return [
+            str(self.environment.python),
+            *("-u", str(self.runner.program)),
+            *("--script", str(self.model / self.layout.main_script)),
+            *("--root", str(self.model)),
+            *("--events-fd", str(side.writer)),
+            *("--result", str(result)),
+        ]
 
     @contextmanager
     def _alone(self, user: int | None) -> Iterator[None]:
@@ -265,11 +277,6 @@ class _ModelProcess:
             yield
         finally:
             end_stragglers(self.request.backtest_id, user)
-
-    def _user(self) -> int | None:
-        """Return whom the model runs as, if not as who we are."""
-        program, python = self.runner.program, self.environment.python
-        return unprivileged_user([self.private, program, _HOOKS, python])
 
     def _hear(self, line: str, watch: _Watch) -> None:
         """Take an event; what is none comes from a model that writes into our pipe."""

@@ -21,13 +21,18 @@ from deploy_action.platform.stragglers import has_processes
 _TRANSIENT: Final = range(61_184, 65_520)
 
 
+def is_root() -> bool:
+    """Tell whether we may become somebody else."""
+    return os.geteuid() == 0
+
+
 def unprivileged_user(needed: Iterable[Path]) -> int | None:
     """Return a user that nobody else is, or None to stay who we are.
 
     None where we are not root, where a user namespace knows no such users, and where one of the
     paths, which that user has to reach, lies in a directory that is closed to others.
     """
-    if os.geteuid() != 0 or not _are_mapped(_TRANSIENT) or not all(map(_is_reachable, needed)):
+    if not is_root() or not _are_mapped(_TRANSIENT) or not all(map(_is_reachable, needed)):
         return None
     return next(user for user in iter(_any_transient, None) if not has_processes(user))
 

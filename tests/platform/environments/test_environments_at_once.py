@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from deploy_action.platform.environments.locks import FileLock
 from deploy_action.platform.processes import StoppedError
 from tests.platform.environments.package_index import PackageIndex, Tenant
+from tests.waiting import wait_for
 
 OWN = ".".join(map(str, sys.version_info[:2]))
 ROOT = Path(__file__).parents[3]
@@ -69,14 +69,6 @@ def start_maker(tenant: Tenant) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path) -> None:
-    """Wait until a file is there."""
-    end = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} never came"
-        time.sleep(0.02)
-
-
 def test_two_processes_make_one_environment(tenant: Tenant) -> None:
     """One makes it, the other one waits and uses it."""
     makers = [start_maker(tenant) for _ in range(2)]
@@ -89,7 +81,7 @@ def test_two_processes_make_one_environment(tenant: Tenant) -> None:
 def test_what_a_killed_maker_leaves_is_not_used(tenant: Tenant, gate: Path) -> None:
     """Not even while its installer goes on: the environment is made anew, elsewhere."""
     maker = start_maker(tenant)
-    wait_for(tenant.root / "waiting")
+    wait_for((tenant.root / "waiting").exists)
     (half_made,) = tenant.directory.glob("*/venv-*")
     maker.send_signal(signal.SIGKILL)
     maker.communicate()
@@ -105,7 +97,7 @@ def test_a_stop_ends_the_making_and_leaves_nothing(tenant: Tenant, gate: Path) -
     """Within a second, and the lock is free again."""
 
     def stop() -> None:
-        wait_for(tenant.root / "waiting")
+        wait_for((tenant.root / "waiting").exists)
         tenant.stop.set()
 
     stopper = threading.Thread(target=stop)
@@ -123,7 +115,7 @@ def test_a_stop_ends_the_making_and_leaves_nothing(tenant: Tenant, gate: Path) -
 def test_a_stop_ends_the_waiting(tenant: Tenant, gate: Path) -> None:
     """Somebody else makes the environment meanwhile, and goes on."""
     maker = start_maker(tenant)
-    wait_for(tenant.root / "waiting")
+    wait_for((tenant.root / "waiting").exists)
     tenant.stop.set()
     with pytest.raises(StoppedError):
         tenant.visit()
