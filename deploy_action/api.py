@@ -264,14 +264,14 @@ class DeploymentApi:
         body = answer.json
         if answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # It was taken, and it failed.
-            return Backtested(**_ids(body, fields), problems=self._problems(body, answer))
+            problems = self._problems(body, answer)
+            return Backtested(**_ids(body, fields), run=parse_run(body["run"]), problems=problems)
         body = self._success(answer, route)
         try:
             result = parse_result(body["result"]) if body.get("result") is not None else None
-            run = parse_run(body.get("run"))
         except ValueError as error:
             raise self._unexpected(answer, route, f"{error}") from error
-        problems = _problems_of(body)
+        run, problems = parse_run(body.get("run")), _problems_of(body)
         return Backtested(**_ids(body, fields), result=result, run=run, problems=problems)
 
     def _problems(self, body: Mapping[str, object], answer: Answer) -> tuple[Problem, ...]:

@@ -15,7 +15,7 @@ from deploy_action.event import Event, describe
 from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args, load_manifest
 from deploy_action.model_files import check_model_files, find_leaked_keys
 from deploy_action.selection import Selection, select_files
-from deploy_action.settings import Mode, Settings
+from deploy_action.settings import UNWANTED_WARNINGS, Mode, Settings
 from deploy_action.text import tidy
 
 if TYPE_CHECKING:
@@ -147,12 +147,7 @@ class Preparation:
         if self.record.of(Severity.ERROR):
             return True
         if self.settings.fail_on_warning and self.record.of(Severity.WARNING):
-            self._add(
-                Problem(
-                    message="There are warnings, and `fail-on-warning` is set.",
-                    hint="Mend what the warnings name, or remove `fail-on-warning`.",
-                ),
-            )
+            self._add(UNWANTED_WARNINGS)
             return True
         return False
 

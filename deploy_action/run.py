@@ -220,10 +220,12 @@ class Run:
             url, token = self._start_platform(settings, stack)
         submitter = self._submitter(settings, model, deadline, url, token)
         stack.callback(submitter.api.transport.close)
-        verb = "Deploy to" if settings.mode is Mode.DEPLOY else "Backtest on"
+        is_deploy = settings.mode is Mode.DEPLOY
+        send = submitter.deploy if is_deploy else submitter.backtest
+        verb = "Deploy to" if is_deploy else "Backtest on"
         with self.console.group(f"{verb} {_server_name(settings)}"):
             submission = submitter.create_missing(submitter.look_up())
-            submitter.send(submission, self.console.progress("Uploading"))
+            send(submission, self.console.progress("Uploading"))
 
     def _submitter(
         self,

@@ -31,6 +31,11 @@ _LONGEST_TOKEN: Final = 16_384
 _SHORTEST_SECRET_NUMBER: Final = 6
 _LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
 
+UNWANTED_WARNINGS: Final = Problem(
+    message="There are warnings, and `fail-on-warning` is set.",
+    hint="Mend what the warnings name, or remove `fail-on-warning`.",
+)
+
 Parsed = TypeVar("Parsed")
 
 

@@ -22,9 +22,9 @@ from deploy_action.errors import (
     Severity,
 )
 from deploy_action.record import Status
-from deploy_action.settings import Mode, Settings
+from deploy_action.settings import UNWANTED_WARNINGS, Mode, Settings
 from deploy_action.text import cut, one_line
-from deploy_action.transport import LARGEST_ANSWER, Upload
+from deploy_action.transport import Upload
 
 if TYPE_CHECKING:
     from deploy_action.preparation import PreparedModel
@@ -77,52 +77,39 @@ class Submitter:
             submission = replace(submission, model_id=self._create_model(submission))
         return submission
 
-    def send(
-        self,
-        submission: Submission,
-        on_progress: Callable[[int, int], None],
-    ) -> None:
-        """Upload the bundle, once, and note what became of it."""
-        is_deploy = self.settings.mode is Mode.DEPLOY
-        largest = LARGEST_ANSWER if is_deploy else LARGEST_RESULT
-        upload = Upload(self.model.bundle.path, on_progress, largest)
-        result = "version" if is_deploy else "backtest"
-        with self._doubting(f"the new {result}", "a second upload makes a second one"):
-            if is_deploy:
-                accepted = self.api.deploy(submission, upload)
-                self.record.status = Status.DEPLOYED
-            else:
-                accepted = self._backtest(submission, upload)
-            self.record.version_id = accepted.version_id or ""
+    def deploy(self, submission: Submission, on_progress: Callable[[int, int], None]) -> None:
+        """Upload the bundle as a new version, once, and note what became of it."""
+        upload = Upload(self.model.bundle.path, on_progress)
+        with self._doubting("the new version", "a second upload makes a second one"):
+            self._note(submission, self.api.deploy(submission, upload))
+            self.record.status = Status.DEPLOYED
+
+    def backtest(self, submission: Submission, on_progress: Callable[[int, int], None]) -> None:
+        """Have the bundle backtested, once; what the server found out goes into the record.
+
+        Raises:
+            RefusedError: the backtest failed, or has warnings where none are wanted.
+        """
+        upload = Upload(self.model.bundle.path, on_progress, LARGEST_RESULT)
+        record = self.record
+        with self._doubting("the new backtest", "a second upload makes a second one"):
+            backtested = self.api.backtest(submission, upload)
+            self._note(submission, backtested)
+            record.backtest, record.backtest_run = backtested.result, backtested.run
+        errors = [one for one in backtested.problems if one.severity is Severity.ERROR]
+        record.problems += [one for one in backtested.problems if one not in errors]
+        if errors:
+            raise RefusedError(*errors)
+        if self.settings.fail_on_warning and record.of(Severity.WARNING):
+            raise RefusedError(UNWANTED_WARNINGS)
+        record.status = Status.BACKTESTED
+
+    def _note(self, submission: Submission, accepted: Accepted) -> None:
+        self.record.version_id = accepted.version_id or ""
+        self.record.backtest_id = accepted.backtest_id or ""
         if submission.model_id is None and accepted.model_id:
             self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
         self._know_model(accepted.model_id or "")
-
-    def _backtest(self, submission: Submission, upload: Upload) -> Accepted:
-        """Have the bundle backtested; what the server found out goes into the record.
-
-        Raises:
-            RefusedError: the backtest failed.
-        """
-        backtested = self.api.backtest(submission, upload)
-        self.record.backtest_id = backtested.backtest_id or ""
-        self.record.backtest = backtested.result
-        self.record.backtest_run = backtested.run
-        problems = backtested.problems
-        errors = [one for one in problems if one.severity is Severity.ERROR]
-        self.record.problems += [one for one in problems if one.severity is not Severity.ERROR]
-        self.record.version_id = backtested.version_id or ""
-        if errors:
-            raise RefusedError(*errors)
-        if self.settings.fail_on_warning and self.record.of(Severity.WARNING):
-            raise RefusedError(
-                Problem(
-                    message="The backtest has warnings, and `fail-on-warning` is set.",
-                    hint="Mend what the warnings name, or remove `fail-on-warning`.",
-                ),
-            )
-        self.record.status = Status.BACKTESTED
-        return backtested
 
     def plan_ahead(self, submission: Submission | None) -> list[str]:
         """Say what a run would do that is not dry; without a submission nothing was looked up."""

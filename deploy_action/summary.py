@@ -117,6 +117,8 @@ def _left_behind(record: RunRecord) -> str:
         return "**What the server made of it is not known.**"
     if record.backtest is not None and record.mode == "backtest":
         return "The backtest itself ran to its end."
+    if record.backtest_id:
+        return "The backtest has no result."
     made = _RESULTS.get(record.mode)
     return "Nothing was sent." if record.is_unsent or made is None else f"No {made} was made."
 

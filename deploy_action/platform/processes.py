@@ -34,8 +34,9 @@ _DRAIN_SECONDS = 1.0
 # edge would not be recognised, so they are long.
 _LONGEST_LINE = 1 << 20
 # Units of 1,024 bytes. In a shell, because code between fork and exec is not safe in a process
-# with threads, and because nobody may limit another user's process from outside.
-_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$0" && exec "$@"')
+# with threads, and because nobody may limit another user's process from outside. Where there is a
+# lower limit already the shell says so, and that one holds.
+_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$0"; exec "$@"')
 _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
