@@ -18,7 +18,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # gone, before or after it was opened
         return False
-    return state != "Z"
+    return state != b"Z"

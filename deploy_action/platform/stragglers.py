@@ -13,7 +13,7 @@ from typing import Final
 # Each round kills what it finds; one that forks meanwhile is found in the next.
 _ROUNDS: Final = 50
 _PAUSE_SECONDS: Final = 0.02
-_ENDED: Final = frozenset({"Z", "X"})
+_ENDED: Final = frozenset({b"Z", b"X"})
 
 
 def end_stragglers(backtest_id: str, user: int | None = None) -> None:
@@ -49,7 +49,8 @@ def _processes() -> Iterator[Path]:
 
 def _is_of_run(process: Path, marker: bytes, user: int | None) -> bool:
     try:
-        if (process / "stat").read_text().rpartition(")")[2].split()[0] in _ENDED:
+        # In bytes: a name is cut to 15 of them, and may be anything.
+        if (process / "stat").read_bytes().rpartition(b")")[2].split()[0] in _ENDED:
             return False
         if user is not None and process.stat().st_uid == user:
             return True
