@@ -69,7 +69,9 @@ def _read_problem(document: object) -> Problem | None:
         return None
     severity, message = document.get("severity"), document.get("message")
     hint, path, line = document.get("hint"), document.get("path"), document.get("line")
-    if severity not in set(Severity) or not isinstance(message, str) or not message:
+    if not isinstance(severity, str) or severity not in set(Severity):
+        return None
+    if not isinstance(message, str) or not message:
         return None
     if not isinstance(path, str) or path[:1] in {"", "/"} or ".." in path.split("/"):
         path = None
@@ -78,7 +80,7 @@ def _read_problem(document: object) -> Problem | None:
         hint=hint[:_LONGEST_TEXT] if isinstance(hint, str) else "",
         severity=Severity(severity),
         path=path and path[:_LONGEST_TEXT],
-        line=line if isinstance(line, int) and line > 0 else None,
+        line=line if type(line) is int and line > 0 else None,
     )
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Final, NoReturn
 
 # Only what has one of these can be beyond any float, or an integer too long to work with.
-_SUSPICIOUS: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
+_SUSPICIOUS: Final = re.compile(rb"[eE]\+?[0-9]{2}|(?<![0-9])[0-9]{200}")
 _MOST_DIGITS: Final = 300
 
 

@@ -52,6 +52,8 @@ _PASSED_ON = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
+# What a shell says of a program that it cannot run, or find.
+_NOT_STARTED = (126, 127)
 _NEEDED_KEYS = ("account_values", "metrics", "trades")
 
 
@@ -253,7 +255,7 @@ class _ModelProcess:
         for name in ("home", "tmp"):
             (self.private / name).mkdir()
         program, python = self.runner.program, self.environment.python
-        user = unprivileged_user([self.private, program, _HOOKS, python])
+        user = unprivileged_user([self.private.parent, program, _HOOKS, python])
         if user is not None:
             hand_over(self.private, user)
         elif is_root():
@@ -289,7 +291,7 @@ class _ModelProcess:
         share = event.get("share")
         if event.get("event") == "progress" and isinstance(share, int | float):
             watch.progress(min(1.0, max(0.0, float(share))))
-        elif event.get("event") in {"finished", "failed"} and self.last_event is None:
+        elif event.get("event") in ("finished", "failed") and self.last_event is None:
             self.last_event = event
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -337,6 +339,11 @@ def _failed(*problems: Problem) -> Outcome:
 
 def _vanished(code: int, script: str) -> Problem:
     """Say how a process ended that did not come to say it itself."""
+    if code in _NOT_STARTED:
+        return Problem(
+            message=f"The Python of the model's environment cannot be started (code {code}).",
+            hint="See the end of the output; removing the platform's `environments` helps.",
+        )
     if code >= 0:
         return Problem(
             message=f"{script} ended its own process (exit code {code}) before the backtest was "

@@ -36,7 +36,7 @@ _LONGEST_LINE = 1 << 20
 # Units of 1,024 bytes. In a shell, because code between fork and exec is not safe in a process
 # with threads, and because nobody may limit another user's process from outside. Where there is a
 # lower limit already the shell says so, and that one holds.
-_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$0"; exec "$@"')
+_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$1"; shift; exec "$@"', "sh")
 _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
@@ -262,11 +262,8 @@ class BoundedLog:
     _lines: int = field(default=0, init=False)
     _characters: int = field(default=0, init=False)
     _left_out: int = field(default=0, init=False)
-    _tail: deque[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start with nothing kept."""
-        self._tail = deque(maxlen=self.tail_lines)
+    _tail: deque[str] = field(default_factory=deque, init=False)
+    _tail_characters: int = field(default=0, init=False)
 
     def add(self, line: str) -> None:
         """Pass a line on, or keep it for the end."""
@@ -278,6 +275,11 @@ class BoundedLog:
         if not self._tail:
             self.on_line("(more output is left out from here on, but for its end)")
         self._tail.append(line)
+        self._tail_characters += len(line)
+        while len(self._tail) > self.tail_lines or (
+            self._tail_characters > self.most_characters and len(self._tail) > 1
+        ):
+            self._tail_characters -= len(self._tail.popleft())
         self._left_out += 1
 
     def end(self) -> None:

@@ -206,7 +206,8 @@ def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> Non
 def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
     """With their places; what is no problem is left out."""
     problem = {"severity": "error", "message": "KeyError", "path": "bot.py", "line": 3, "hint": "h"}
-    strange = [None, {"severity": "fatal", "message": "x"}, {"severity": "error"}, 7]
+    unhashable = {"severity": [], "message": "x"}
+    strange = [None, {"severity": "fatal", "message": "x"}, {"severity": "error"}, 7, unhashable]
 
     outcome = bench.run(f"say(event='failed', problems={[problem, *strange]!r})")
 
@@ -274,6 +275,26 @@ def test_a_directory_that_a_model_closed_is_removed_all_the_same(bench: Bench) -
     script = f"os.mkdir('a'); os.mkdir('a/b'); os.chmod('a', 0o500); os.chmod('.', 0)\n{FINISH}"
 
     bench.run(script)
+
+
+def test_a_directory_deeper_than_any_stack_is_removed_all_the_same(bench: Bench) -> None:
+    """Else neither this run nor any later one would end well."""
+    script = (
+        "here = os.getcwd()\nfor _ in range(1_500):\n    os.mkdir('d')\n    os.chdir('d')\n"
+        f"os.chdir(here)\n{FINISH}"
+    )
+
+    assert bench.run(script).result is not None
+
+
+@pytest.mark.parametrize(
+    "event", ['{"event": []}', '{"event": {}}', "7", "[]", '{"event": "progress"}']
+)
+def test_a_strange_event_is_passed_over(bench: Bench, event: str) -> None:
+    """It is none of ours."""
+    script = f"os.write(int(os.environ['EVENTS']), {event.encode()!r} + b'\\n')\n{FINISH}"
+
+    assert bench.run(script).result is not None
 
 
 def test_a_full_disk_or_a_closed_directory_is_told_in_words(bench: Bench) -> None:

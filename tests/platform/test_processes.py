@@ -232,3 +232,15 @@ def test_a_log_is_bounded_in_characters_too() -> None:
 
     assert shown[0] == "x" * 8
     assert shown[-2:] == ["(1 lines are left out here)", "z"]
+
+
+def test_the_end_of_a_log_is_bounded_in_characters_too() -> None:
+    """Fifty lines of a megabyte are no end that anyone reads."""
+    shown: list[str] = []
+    log = BoundedLog(shown.append, most_characters=10, tail_lines=50)
+
+    for _ in range(100):
+        log.add("x" * 8)
+    log.end()
+
+    assert shown.count("x" * 8) == 2

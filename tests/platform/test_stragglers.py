@@ -57,6 +57,41 @@ def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
         assert is_alive(of_another)
 
 
+def test_a_process_whose_first_thread_has_ended_is_found() -> None:
+    """It looks like a zombie, and goes on."""
+    run = str(uuid.uuid4())
+    code = (
+        "import ctypes, threading, time;"
+        "threading.Thread(target=time.sleep, args=(60,)).start();"
+        "print(flush=True); ctypes.CDLL(None).syscall(60, 0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={"BACKTESTING_ID": run}, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wait_for(lambda: not is_alive(process.pid))
+
+        end_stragglers(run)
+
+        assert process.wait(20) == -9
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_all_processes_of_a_runs_user_are_ended() -> None:
+    """Even one that forks faster than anybody looks, and names no run."""
+    user = 61_777
+    hopper = "import os, time\nos.setsid()\nwhile True:\n    if os.fork(): os._exit(0)"
+    subprocess.run(
+        ["/usr/bin/python3", "-c", hopper], user=user, group=user, extra_groups=(), check=True
+    )
+    assert any(has_processes(user) for _ in range(200))
+
+    end_stragglers(str(uuid.uuid4()), user)
+
+    assert not any(has_processes(user) for _ in range(200))
+
+
 def test_a_user_has_processes_or_has_none() -> None:
     """Ours has, and one that nobody is has not."""
     with sleeper():

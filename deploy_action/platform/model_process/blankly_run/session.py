@@ -40,12 +40,15 @@ class FailedError(Exception):
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     """Do everything and end the process, whatever threads the model left running."""
     options = _parse(argv)
+    process = os.getpid()
     events = Events(options.events_fd)
     _die_with_parent()
     session = Session(options, events, environ)
     try:
         name, fields = "finished", session.finish()
     except FailedError as failed:
+        if os.getpid() != process:
+            _leave(_exit_code(failed.__cause__))  # one that a callback of the model forked
         name, fields = "failed", {"problems": [*failed.problems, *session.problems]}
     except BaseException as error:  # noqa: BLE001  # a bug of ours: there has to be a last event
         _print_traceback(error)
