@@ -126,7 +126,7 @@ def test_what_it_leaves_behind_cannot_keep_it_going(tmp_path: Path) -> None:
     ended, lines = run(code, tmp_path)
 
     assert ended == Ended(0)
-    assert "done" in lines
+    assert any("done" in line for line in lines)  # a tick may lie on the same line
     assert time.monotonic() - started < 20
 
 
