@@ -33,7 +33,7 @@ _CONTRACT_METRICS: Final = {
 # The package multiplies these by 100 after it has rounded them: 0.29 becomes 28.999999999999996.
 _MULTIPLIED: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
 _DIGITS: Final = 10
-_NOT_A_NUMBER: Final = "not a number"
+NOT_A_NUMBER: Final = "not a number"
 _NOT_REPORTED: Final = "not reported"
 _MARKET: Final = frozenset({"market", "spot-market"})
 # Fees are taken out of what is bought, so that a model which sells all it has leaves a remainder.
@@ -387,10 +387,10 @@ def _metrics(items: Mapping[str, Any]) -> Iterator[Metric]:
         metric = _mapping(item, place)
         value = metric.get("value")
         if isinstance(value, str):
-            number, reason = None, value or _NOT_A_NUMBER
+            number, reason = None, value or NOT_A_NUMBER
         else:
             number = _number_or_null(metric, "value", place)
-            reason = _NOT_A_NUMBER if number is None else ""
+            reason = NOT_A_NUMBER if number is None else ""
         yield Metric(
             id=name,
             display_name=_text_or_blank(metric.get("display_name")) or name,

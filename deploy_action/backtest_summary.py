@@ -7,7 +7,13 @@ from itertools import chain
 from typing import Final
 
 from deploy_action import summary_blocks
-from deploy_action.backtest_result import BacktestResult, BacktestRun, Metric, Trade
+from deploy_action.backtest_result import (
+    NOT_A_NUMBER,
+    BacktestResult,
+    BacktestRun,
+    Metric,
+    Trade,
+)
 from deploy_action.chart import draw
 from deploy_action.document import (
     Block,
@@ -34,7 +40,6 @@ _MOST_TRADES: Final = 10
 _LONGEST_NAME: Final = 40
 _DAY: Final = 86_400
 _NOT_COMPUTED: Final = "not computed"
-_NOT_A_NUMBER: Final = "not a number"
 _PER_CENT: Final = frozenset({"cagr", "cum_returns", "max_drawdown", "variance"})
 _AMOUNTS: Final = frozenset({"cavr", "value_at_risk"})
 # The ids that gates and the output `metrics` use, where the package has others.
@@ -128,7 +133,7 @@ def _final_value(result: BacktestResult) -> Line:
     last, first = result.final_account_value, result.initial_account_value
     unit = prose(_short(result.quote_asset))
     if last is None:
-        return ["not a number"]
+        return [NOT_A_NUMBER]
     start: Line = [] if first is None else [f", from {decimal(first)} ", *unit]
     return [f"{decimal(last)} ", *unit, *start]
 
@@ -155,7 +160,7 @@ def _with_key_figures(result: BacktestResult) -> Iterable[Metric]:
 
 def _why(metric: Metric) -> Line:
     name = prose(cut(metric.display_name, _LONGEST_NAME))
-    if metric.reason == _NOT_A_NUMBER:
+    if metric.reason == NOT_A_NUMBER:
         cause = _NO_NUMBER.get(metric.id, _TOO_FEW)
         return [*name, f": the package found no number for it, {cause}."]
     if metric.reason.startswith("failed"):

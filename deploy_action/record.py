@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.settings import LOCAL
 
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun
@@ -79,7 +80,7 @@ class RunRecord:
     @property
     def is_local(self) -> bool:
         """Whether the server is the embedded platform."""
-        return self.server == "local"
+        return self.server == LOCAL
 
     @property
     def path_prefix(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.platform.stragglers import end_stragglers
+from deploy_action.platform.unprivileged import is_root
 
 DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
@@ -136,7 +137,7 @@ def remove_tree(directory: Path) -> None:
 
     By programs: Python's own ways end where directories are nested deeper than its stack.
     """
-    if os.geteuid() != 0:
+    if not is_root():
         _run_quietly("chmod", "-R", "u+rwX", "--", str(directory))
     _run_quietly("rm", "-rf", "--", str(directory))
 

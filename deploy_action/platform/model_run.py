@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -165,16 +165,19 @@ class ModelRunner:
         watch = _Watch(self.observer, request.backtest_id)
         started = self.clock()
         watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
-        log = BoundedLog(watch.line)  # of an installer, and of the build scripts that it runs
-        with self.environments.acquire(
-            model,
-            requirements=layout.requirements,
-            python_version=request.python_version,
-            on_line=log.add,
-            stop=stop,
-        ) as environment:
+        with ExitStack() as stack:
+            # The output of an installer, and of the build scripts that it runs, ends with it.
+            with BoundedLog(watch.line) as log:
+                environment = stack.enter_context(
+                    self.environments.acquire(
+                        model,
+                        requirements=layout.requirements,
+                        python_version=request.python_version,
+                        on_line=log.add,
+                        stop=stop,
+                    )
+                )
             ready = self.clock()
-            log.end()
             watch.line(_describe(environment, ready - started))
             watch.section(f"Output of {layout.main_script}")
             process = _ModelProcess(self, request, private, model, layout, environment)
@@ -231,11 +234,11 @@ class _ModelProcess:
     last_event: Mapping[str, object] | None = None
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
-        log = BoundedLog(watch.line)
         confinement = Confinement(memory_limit(), self._hand_over(watch))
         result = self.private / "result.json"
         with (
             self._alone(confinement.user),
+            BoundedLog(watch.line) as log,
             SideChannel(lambda line: self._hear(line, watch)) as side,
         ):
             ended = run_process(
@@ -247,7 +250,6 @@ class _ModelProcess:
                 side=side,
                 confinement=confinement,
             )
-        log.end()
         return self._outcome(ended.code, result, confinement.memory_bytes)
 
     def _hand_over(self, watch: _Watch) -> int | None:

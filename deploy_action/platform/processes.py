@@ -282,8 +282,17 @@ class BoundedLog:
             self._tail_characters -= len(self._tail.popleft())
         self._left_out += 1
 
-    def end(self) -> None:
-        """Say how much was left out, and pass on the last lines."""
+    def __enter__(self) -> Self:
+        """Return the log."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Say how much was left out, and pass on the last lines: they say most of a failure."""
         missing = self._left_out - len(self._tail)
         if missing > 0:
             self.on_line(f"({missing:,} lines are left out here)")

@@ -445,3 +445,20 @@ def test_stopping_leaves_nothing(bench: Bench) -> None:
 
     with pytest.raises(StoppedError):
         bench.run("import time; time.sleep(60)")
+
+
+def test_a_run_that_is_stopped_shows_the_end_of_its_output(bench: Bench) -> None:
+    """What came last before a hang says most about it, however much came before."""
+    flood = "import time\nfor number in range(6_000): print(number)\nprint('hangs', flush=True)\n"
+    script = f"{flood}say(event='progress', share=0.5)\ntime.sleep(60)"
+
+    def stop_when_it_hangs() -> None:
+        wait_for(lambda: bench.spectator.shares)
+        bench.stop.set()
+
+    threading.Thread(target=stop_when_it_hangs).start()
+
+    with pytest.raises(StoppedError):
+        bench.run(script)
+
+    assert bench.spectator.lines[-1] == "hangs"

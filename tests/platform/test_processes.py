@@ -204,11 +204,9 @@ def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 def test_a_log_is_bounded_and_keeps_its_end() -> None:
     """The first lines and the last ones say most."""
     shown: list[str] = []
-    log = BoundedLog(shown.append, most_lines=3, tail_lines=2)
-
-    for number in range(10):
-        log.add(str(number))
-    log.end()
+    with BoundedLog(shown.append, most_lines=3, tail_lines=2) as log:
+        for number in range(10):
+            log.add(str(number))
 
     assert shown == [
         "0",
@@ -224,11 +222,9 @@ def test_a_log_is_bounded_and_keeps_its_end() -> None:
 def test_a_log_is_bounded_in_characters_too() -> None:
     """A few long lines fill a disk as well."""
     shown: list[str] = []
-    log = BoundedLog(shown.append, most_characters=10, tail_lines=1)
-
-    for line in ("x" * 8, "y" * 8, "z"):
-        log.add(line)
-    log.end()
+    with BoundedLog(shown.append, most_characters=10, tail_lines=1) as log:
+        for line in ("x" * 8, "y" * 8, "z"):
+            log.add(line)
 
     assert shown[0] == "x" * 8
     assert shown[-2:] == ["(1 lines are left out here)", "z"]
@@ -237,10 +233,8 @@ def test_a_log_is_bounded_in_characters_too() -> None:
 def test_the_end_of_a_log_is_bounded_in_characters_too() -> None:
     """Fifty lines of a megabyte are no end that anyone reads."""
     shown: list[str] = []
-    log = BoundedLog(shown.append, most_characters=10, tail_lines=50)
-
-    for _ in range(100):
-        log.add("x" * 8)
-    log.end()
+    with BoundedLog(shown.append, most_characters=10, tail_lines=50) as log:
+        for _ in range(100):
+            log.add("x" * 8)
 
     assert shown.count("x" * 8) == 2
