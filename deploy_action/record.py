@@ -20,6 +20,8 @@ from deploy_action.settings import LOCAL
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun
     from deploy_action.bundle import Bundle
+    from deploy_action.comparison import Comparison
+    from deploy_action.gates import Verdict
     from deploy_action.located_json import JsonValue
 
 
@@ -61,6 +63,11 @@ class RunRecord:
     bundle: Bundle | None = None
     backtest: BacktestResult | None = None
     backtest_run: BacktestRun | None = None
+    # What came of the gates, in the order in which they were given.
+    verdicts: tuple[Verdict, ...] = ()
+    comparison: Comparison | None = None
+    # Digest of the bytes that the embedded platform backtested before they were deployed.
+    tested_sha256: str = ""
     report_path: str = ""
     created: list[str] = field(default_factory=list)
     would_do: list[str] = field(default_factory=list)
@@ -128,6 +135,9 @@ class RunRecord:
                 "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
                 "trades-sha256": self.backtest.trades_sha256,
             }
+        if self.verdicts:
+            is_passed = all(verdict.is_passed for verdict in self.verdicts)
+            known["gates"] = "passed" if is_passed else "failed"
         return {name: value for name, value in known.items() if value}
 
 

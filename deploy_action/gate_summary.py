@@ -1,0 +1,1 @@
+"""What a summary says of the gates."""

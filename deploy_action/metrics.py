@@ -1,0 +1,66 @@
+"""The twelve metrics that gates, comparisons and outputs know: their names, units and directions.
+
+The units are those of the `blankly` package, which is their source: its `metrics/portfolio.py`
+computes them, its `format_platform_result` multiplies some by 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final
+
+
+class Unit(Enum):
+    """What a metric is measured in."""
+
+    RATIO = auto()
+    PER_CENT = auto()
+    """Of 100: 16 is 16 %."""
+    FRACTION = auto()
+    """Of 1: 0.16 is 16 %."""
+    AMOUNT = auto()
+    """Of the quote asset."""
+    COUNT = auto()
+
+
+class Better(Enum):
+    """Which way a metric is better, all else being equal."""
+
+    HIGHER = auto()
+    LOWER = auto()
+    NEITHER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricKind:
+    """One metric: `name` is what people call it."""
+
+    id: str
+    name: str
+    unit: Unit
+    better: Better
+
+
+METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
+    {
+        kind.id: kind
+        for kind in (
+            MetricKind("sharpe", "Sharpe ratio", Unit.RATIO, Better.HIGHER),
+            MetricKind("sortino", "Sortino ratio", Unit.RATIO, Better.HIGHER),
+            MetricKind("calmar", "Calmar ratio", Unit.RATIO, Better.HIGHER),
+            MetricKind("cagr", "Annual growth", Unit.PER_CENT, Better.HIGHER),
+            MetricKind("cum_returns", "Return", Unit.PER_CENT, Better.HIGHER),
+            MetricKind("max_drawdown", "Maximum drawdown", Unit.PER_CENT, Better.LOWER),
+            MetricKind("volatility", "Volatility", Unit.FRACTION, Better.LOWER),
+            MetricKind("variance", "Variance", Unit.PER_CENT, Better.LOWER),
+            # Both are losses, as positive amounts.
+            MetricKind("value_at_risk", "Value at risk", Unit.AMOUNT, Better.LOWER),
+            MetricKind("cvar", "Conditional value at risk", Unit.AMOUNT, Better.LOWER),
+            MetricKind("trades", "Trades", Unit.COUNT, Better.NEITHER),
+            MetricKind("final_account_value", "Final value", Unit.AMOUNT, Better.HIGHER),
+        )
+    }
+)

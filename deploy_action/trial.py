@@ -1,0 +1,1 @@
+"""The backtests that decide: of the candidate, and of what it is compared with."""
