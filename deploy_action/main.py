@@ -23,6 +23,8 @@ from deploy_action.text import plain
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from deploy_action.platform.model_run import BacktestRequest
+
 _DONE: Final = 0
 _REFUSED: Final = 1
 
@@ -116,13 +118,13 @@ def _log(text: str) -> None:
 class _ServerLog:
     """The log of a platform on its own: each line with the backtest that it is about."""
 
-    def section(self, backtest_id: str, title: str) -> None:
-        _log(f"[{backtest_id}] == {title}")
+    def section(self, backtest: BacktestRequest, title: str) -> None:
+        _log(f"[{backtest.backtest_id}] == {title}")
 
-    def line(self, backtest_id: str, text: str) -> None:
-        _log(f"[{backtest_id}] {text}")
+    def line(self, backtest: BacktestRequest, text: str) -> None:
+        _log(f"[{backtest.backtest_id}] {text}")
 
-    def progress(self, backtest_id: str, share: float) -> None:
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Say nothing: several run at once, and nobody watches."""
 
 

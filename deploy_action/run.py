@@ -33,6 +33,7 @@ from deploy_action.settings import (
 )
 
 if TYPE_CHECKING:
+    from deploy_action.platform.model_run import BacktestRequest
     from deploy_action.preparation import PreparedModel
     from deploy_action.submission import Submitter
 
@@ -49,13 +50,13 @@ class _Spectator:
     console: Console
     _progress: Callable[[float, str], None] | None = None
 
-    def section(self, _backtest_id: str, title: str) -> None:
+    def section(self, _backtest: BacktestRequest, title: str) -> None:
         self.console.section(title)
 
-    def line(self, _backtest_id: str, text: str) -> None:
+    def line(self, _backtest: BacktestRequest, text: str) -> None:
         self.console.info(text)
 
-    def progress(self, _backtest_id: str, share: float) -> None:
+    def progress(self, _backtest: BacktestRequest, share: float) -> None:
         if self._progress is None:
             self._progress = self.console.share_progress("Backtesting")
         self._progress(share, "")

@@ -57,40 +57,44 @@ _NOT_STARTED = (126, 127)
 _NEEDED_KEYS = ("account_values", "metrics", "trades")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRequest:
+    """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`.
+
+    `bundle_sha256` is the bundle's lower-case hex digest, under which a version keeps it.
+    """
+
+    backtest_id: str
+    bundle: Path
+    bundle_sha256: str
+    python_version: str
+    args: Mapping[str, object]
+
+
 class Observer(Protocol):
     """Who watches backtests while they run; called from the thread of each."""
 
-    def section(self, backtest_id: str, title: str) -> None:
+    def section(self, backtest: BacktestRequest, title: str) -> None:
         """Something begins."""
 
-    def line(self, backtest_id: str, text: str) -> None:
+    def line(self, backtest: BacktestRequest, text: str) -> None:
         """Somebody else wrote a line: an installer, or a model."""
 
-    def progress(self, backtest_id: str, share: float) -> None:
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
         """So much of the backtest's period is done, from 0 to 1."""
 
 
 class Unobserved:
     """Nobody watches."""
 
-    def section(self, backtest_id: str, title: str) -> None:
+    def section(self, backtest: BacktestRequest, title: str) -> None:
         """Tell nobody."""
 
-    def line(self, backtest_id: str, text: str) -> None:
+    def line(self, backtest: BacktestRequest, text: str) -> None:
         """Tell nobody."""
 
-    def progress(self, backtest_id: str, share: float) -> None:
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Tell nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestRequest:
-    """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`."""
-
-    backtest_id: str
-    bundle: Path
-    python_version: str
-    args: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +166,7 @@ class ModelRunner:
         layout: Layout,
         stop: threading.Event,
     ) -> Outcome:
-        watch = _Watch(self.observer, request.backtest_id)
+        watch = _Watch(self.observer, request)
         started = self.clock()
         watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
         with ExitStack() as stack:
@@ -209,16 +213,16 @@ class _Watch:
     """The observer of one backtest."""
 
     observer: Observer
-    backtest_id: str
+    backtest: BacktestRequest
 
     def section(self, title: str) -> None:
-        self.observer.section(self.backtest_id, title)
+        self.observer.section(self.backtest, title)
 
     def line(self, text: str) -> None:
-        self.observer.line(self.backtest_id, text)
+        self.observer.line(self.backtest, text)
 
     def progress(self, share: float) -> None:
-        self.observer.progress(self.backtest_id, share)
+        self.observer.progress(self.backtest, share)
 
 
 @dataclass(slots=True)

@@ -354,6 +354,7 @@ class Routes:
         request = BacktestRequest(
             backtest_id=backtest.id,
             bundle=self._store.bundle_path(version.id),
+            bundle_sha256=version.sha256,
             python_version=version.python_version,
             args=backtest.args,
         )

@@ -36,6 +36,7 @@ arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 os.environ["EVENTS"], os.environ["RESULT"] = arguments["--events-fd"], arguments["--result"]
 runpy.run_path(arguments["--script"], run_name="__main__")
 """
+DIGEST = "0a" * 32
 RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
 SAY = """
 import json, os
@@ -76,18 +77,22 @@ class Spectator:
     sections: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
+    digests: set[str] = field(default_factory=set)
 
-    def section(self, _: str, title: str) -> None:
+    def section(self, backtest: BacktestRequest, title: str) -> None:
         """Note a title."""
         self.sections.append(title)
+        self.digests.add(backtest.bundle_sha256)
 
-    def line(self, _: str, text: str) -> None:
+    def line(self, backtest: BacktestRequest, text: str) -> None:
         """Note a line."""
         self.lines.append(text)
+        self.digests.add(backtest.bundle_sha256)
 
-    def progress(self, _: str, share: float) -> None:
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Note a share."""
         self.shares.append(share)
+        self.digests.add(backtest.bundle_sha256)
 
 
 @dataclass(slots=True)
@@ -126,7 +131,11 @@ class Bench:
             largest_result=self.largest_result,
         )
         request = BacktestRequest(
-            backtest_id=self.backtest_id, bundle=bundle, python_version="3.10", args={"to": "1y"}
+            backtest_id=self.backtest_id,
+            bundle=bundle,
+            bundle_sha256=DIGEST,
+            python_version="3.10",
+            args={"to": "1y"},
         )
         return runner.run(request, self.stop)
 
@@ -183,6 +192,7 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
     assert bench.spectator.sections[-1] == "Output of bot.py"
     assert bench.spectator.lines[-1] == "hello"
     assert bench.spectator.shares == [0.5, 1.0]
+    assert bench.spectator.digests == {DIGEST}
 
 
 def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> None:
