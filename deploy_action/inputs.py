@@ -124,18 +124,18 @@ INPUTS: Final = (
     ),
     Input(
         "gates",
-        "Conditions on the metrics of the backtest, one a line. This version has no gates yet"
-        " and refuses to run when one is set.",
+        "Conditions on the metrics of the backtest, one a line, such as `max_drawdown <= 20%` or "
+        "`sharpe >= base - 10%`. If one does not hold, the run fails; in mode `deploy` the model "
+        "is backtested first, on the embedded platform, and not deployed then.",
     ),
     Input(
         "compare-with",
-        "Git ref whose version of the model is compared with. This version has no comparison "
-        "yet and refuses to run when it is set.",
+        "Git ref (such as `HEAD^`, `main` or a tag) whose version of the model is backtested too "
+        "and compared with.",
     ),
     Input(
         "comment",
-        "Keep one comment up to date on the pull request. This version writes no comments yet"
-        " and refuses `true`.",
+        "Keep one comment for the model up to date on the pull request.",
         default="false",
         boolean=True,
     ),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import INPUTS
 from deploy_action.text import LONGEST_DESCRIPTION, cut, is_placeholder, one_line, redacted, tidy
 
 if TYPE_CHECKING:
+    from deploy_action.gates import Gate
     from deploy_action.located_json import JsonValue
 
 LOCAL: Final = "local"
@@ -86,10 +87,16 @@ class Settings:
     backtest_args: Mapping[str, JsonValue]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
+    gates: tuple[Gate, ...]
+    compare_with: str | None
+    comment: bool
+    github_token: str | None = field(repr=False)
     platform_data: str | None
     timeout_minutes: float
     dry_run: bool
     fail_on_warning: bool
+    # What is odd about the inputs, and no error.
+    warnings: tuple[Problem, ...]
 
     @property
     def is_local(self) -> bool:
@@ -107,6 +114,16 @@ class Settings:
         if self.mode is Mode.BACKTEST:
             return self.backtest_description
         return self.version_description
+
+    @property
+    def is_backtested(self) -> bool:
+        """Whether the run backtests the model: by its mode, or before it deploys."""
+        return self.mode is Mode.BACKTEST or self.tests_first
+
+    @property
+    def tests_first(self) -> bool:
+        """Whether only what was backtested on the embedded platform may be deployed."""
+        return self.mode is Mode.DEPLOY and bool(self.gates or self.compare_with)
 
     @property
     def sends(self) -> bool:
@@ -179,6 +196,7 @@ class _Parser:
         self._secrets = secrets_of(inputs)
         self._failed: set[str] = set()
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def settings(self) -> Settings:
         # `Settings.field_name` is input `field-name`; what is no plain text has its parser here.
@@ -186,7 +204,7 @@ class _Parser:
             "mode": _mode,
             "token": _token,
             "github-token": _token,
-            "gates": _gates,
+            "gates": self._gates,
             "model-path": _model_path,
             "api-url": _api_url,
             "app-url": parse_url,
@@ -207,9 +225,16 @@ class _Parser:
             one.name: self._parse(one.name, parsers.get(one.name, _line), _blank(one.name))
             for one in INPUTS
         }
-        self._refuse_unavailable(values)
-        names = {one.name.replace("_", "-"): one.name for one in fields(Settings)}
-        return Settings(**{names[name]: value for name, value in values.items() if name in names})  # type: ignore[arg-type]  # each parser above returns its field's type
+        values["warnings"] = tuple(self.warnings)
+        return Settings(**{name.replace("-", "_"): value for name, value in values.items()})  # type: ignore[arg-type]  # each parser above returns its field's type
+
+    def _gates(self, text: str) -> tuple[Gate, ...]:
+        from deploy_action.gates import parse_gates
+
+        gates, problems = parse_gates(text)
+        self.warnings += [one for one in problems if one.severity is Severity.WARNING]
+        self.problems += [one for one in problems if one.severity is Severity.ERROR]
+        return gates
 
     def _parse(self, name: str, parse: Callable[[str], Parsed], blank: Parsed) -> Parsed:
         definition = self._definitions[name]
@@ -225,18 +250,6 @@ class _Parser:
                 Problem(message=f"Input `{name}`{shown}: {wrong}", hint=wrong.hint),
             )
             return blank
-
-    def _refuse_unavailable(self, values: Mapping[str, object]) -> None:
-        """Refuse what a later version decides on: a gate that is ignored would deploy untested."""
-        for name in ("gates", "compare-with", "comment"):
-            if values[name]:
-                self.problems.append(
-                    Problem(
-                        message=f"Input `{name}` is set, and this version does not have it yet.",
-                        hint=f"Remove `{name}`. Nothing was deployed, because what you asked to be "
-                        "checked first would not have been checked.",
-                    ),
-                )
 
     def check_together(self, settings: Settings) -> None:
         """Check what only several inputs together can get wrong."""
@@ -267,13 +280,13 @@ class BadValueError(Exception):
 
 
 # Their spaces and line breaks are part of them.
-_KEEPS_SPACES: Final = frozenset({"ignore", "keys-json"})
+_KEEPS_SPACES: Final = frozenset({"gates", "ignore", "keys-json"})
 
 
 def _blank(name: str) -> object:
     if name == "backtest-args":
         return {}
-    return () if name == "ignore" else None
+    return () if name in {"ignore", "gates"} else None
 
 
 def _shown(text: str) -> str:
@@ -305,11 +318,6 @@ def _line(text: str) -> str:
             "control character.",
         )
     return text
-
-
-def _gates(text: str) -> str:
-    """Return what is not a comment: that alone sets a gate."""
-    return "\n".join(line for line in text.splitlines() if line.partition("#")[0].strip())
 
 
 def _model_path(text: str) -> str:
