@@ -178,7 +178,7 @@ def _fingerprint(trades: Iterable[Trade], start_time: float) -> str:
 
     digest = hashlib.sha256()
     for trade in trades:
-        digest.update(_canonical(trade, start_time).encode("ascii"))
+        digest.update(canonical_trade(trade, start_time).encode("ascii"))
     return digest.hexdigest()
 
 
@@ -193,8 +193,11 @@ def _cleaned(name: str, value: float | None) -> float | None:
     return (round(value, _DIGITS) if name in _MULTIPLIED else value) + 0.0
 
 
-def _canonical(trade: Trade, start_time: float) -> str:
-    """Return one line of the text that is fingerprinted, all of it ASCII."""
+def canonical_trade(trade: Trade, start_time: float) -> str:
+    """Return the line of a trade in the text that is fingerprinted, all of it ASCII.
+
+    Its one line feed is the last character, so that equal texts have equal lines.
+    """
     fields = [
         trade.symbol,
         trade.side,

@@ -6,11 +6,16 @@ computes them, its `format_platform_result` multiplies some by 100.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
+
+# Sums and products of two numbers in the range of floats (1e-324 to 1e308) have fewer digits.
+EXACTLY: Final = Context(prec=2_000)
 
 
 class Unit(Enum):
@@ -64,3 +69,13 @@ METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
         )
     }
 )
+
+
+def in_decimals(value: float) -> Decimal:
+    """Return what a float is in decimals as people read it: 1.1, where its bits say 1.100…0888."""
+    return Decimal(repr(value))
+
+
+def nearest_float(number: Decimal) -> float:
+    """Return the finite float that is nearest to a number, which may lie beyond all of them."""
+    return max(-sys.float_info.max, min(sys.float_info.max, float(number)))
