@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -261,7 +262,12 @@ class ScheduledCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestRun:
-    """How a backtest was run: what the embedded platform says beside the result."""
+    """How a backtest was run: what the embedded platform says beside the result.
+
+    `bundle_sha256` is the digest of the bundle that ran, blank where it is not said. `arguments`
+    are those with which `Strategy.backtest()` ran, without what JSON cannot say; None where they
+    are not known.
+    """
 
     python: str
     wanted_python: str
@@ -273,6 +279,8 @@ class BacktestRun:
     exchanges: tuple[str, ...]
     symbols: tuple[str, ...]
     callback_calls: int | None
+    bundle_sha256: str = ""
+    arguments: Mapping[str, JsonValue] | None = None
 
 
 def parse_run(raw: object) -> BacktestRun | None:
@@ -298,6 +306,8 @@ def parse_run(raw: object) -> BacktestRun | None:
         exchanges=_texts_of(raw.get("exchanges")),
         symbols=_texts_of(raw.get("symbols")),
         callback_calls=_count_or_none(raw.get("callbackCalls")),
+        bundle_sha256=_digest_or_blank(raw.get("bundleSha256")),
+        arguments=_mapping_or_none(raw.get("arguments")),
     )
 
 
@@ -471,6 +481,15 @@ def _count_or_none(value: object) -> int | None:
 
 def _text_or_blank(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _digest_or_blank(value: object) -> str:
+    text = _text_or_blank(value)
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else ""
+
+
+def _mapping_or_none(value: object) -> dict[str, JsonValue] | None:
+    return value if isinstance(value, dict) else None
 
 
 def _list_or_empty(value: object) -> list[object]:

@@ -44,6 +44,7 @@ def default_parallel() -> int:
 class Ending:
     """What became of a backtest: a result is there only when it finished."""
 
+    request: BacktestRequest
     status: BacktestStatus
     outcome: Outcome
 
@@ -58,11 +59,12 @@ class Ending:
     def run_document(self) -> dict[str, object]:
         """Return how it was run, as the API gives it."""
         problems = [problem.document() for problem in self.outcome.problems]
-        return {**self.outcome.facts, "problems": problems}
+        facts = {**self.outcome.facts, "bundleSha256": self.request.bundle_sha256}
+        return {**facts, "problems": problems}
 
 
-def _without_result(status: BacktestStatus, message: str) -> Ending:
-    return Ending(status, Outcome(result=None, problems=(Problem(message=message),)))
+def _without_result(request: BacktestRequest, status: BacktestStatus, message: str) -> Ending:
+    return Ending(request, status, Outcome(result=None, problems=(Problem(message=message),)))
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class Backtests:
         except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
             self._on_error("".join(traceback.format_exception(*sys.exc_info())))
             message = "The platform failed; its log says why."
-            job.ending = _without_result(BacktestStatus.FAILED, message)
+            job.ending = _without_result(job.request, BacktestStatus.FAILED, message)
         finally:
             self._store.leave_thread()
             with self._lock:
@@ -143,9 +145,9 @@ class Backtests:
             outcome = self._run(job)
         except StoppedError:
             message = f"The backtest was stopped: {job.reason}."
-            return _without_result(BacktestStatus.STOPPED, message)
+            return _without_result(job.request, BacktestStatus.STOPPED, message)
         status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
-        return Ending(status, outcome)
+        return Ending(job.request, status, outcome)
 
     def _run(self, job: Job) -> Outcome:
         while not self._slots.acquire(timeout=_POLL_SECONDS):

@@ -402,7 +402,11 @@ def _facts(event: Mapping[str, object]) -> dict[str, object]:
         "exchanges": "exchanges",
         "symbols": "symbols",
     }
-    return {name: event[key] for key, name in names.items() if key in event}
+    facts = {name: event[key] for key, name in names.items() if key in event}
+    arguments = event.get("arguments")
+    if isinstance(arguments, dict) and len(json.dumps(arguments)) <= MAX_ARGUMENTS_BYTES:
+        facts["arguments"] = arguments
+    return facts
 
 
 def memory_limit() -> int | None:

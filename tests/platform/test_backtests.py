@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -51,10 +52,13 @@ def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatf
     outcome = Outcome(result=finished().result, problems=(_WARNING,), facts={"python": "3.11.7"})
     platform, model_id = start(start_platform, ScriptedRunner(outcome))
 
-    answer = platform.backtest(model_id).json()
+    bundle = make_bundle()
+
+    answer = platform.backtest(model_id, bundle).json()
 
     run = {
         "python": "3.11.7",
+        "bundleSha256": hashlib.sha256(bundle).hexdigest(),
         "problems": [_WARNING.document()],
     }
     assert (answer["status"], answer["result"], answer["run"]) == ("success", RESULT, run)
@@ -73,6 +77,7 @@ def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatf
     (request,) = runner.requests
     assert request.backtest_id == answer["backtestId"]
     assert request.bundle.read_bytes() == bundle
+    assert request.bundle_sha256 == hashlib.sha256(bundle).hexdigest()
     assert (request.python_version, request.args) == ("3.9", {"to": "1y"})
 
 
@@ -88,6 +93,7 @@ def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: Start
     assert (body["status"], body["error"]) == ("failed", "bot.py:12: KeyError: 'BTC'.")
     assert "result" not in body
     assert body["run"]["python"] == "3.11.7"
+    assert body["run"]["bundleSha256"] == hashlib.sha256(make_bundle()).hexdigest()
     assert body["run"]["problems"][1] == {
         "severity": "error",
         "message": "KeyError: 'BTC'.",

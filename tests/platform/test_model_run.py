@@ -168,7 +168,8 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
         "print('hello'); say(event='progress', share=0.5); say(event='progress', share=7)\n"
         f"write({json.dumps(RESULT)!r})\n"
         "say(event='finished', problems=[], callback_calls=3, symbols=['A'],"
-        "    exchanges=['keyless'], schedule=[])"
+        "    exchanges=['keyless'], schedule=[],"
+        "    arguments={'to': '1y'})"
     )
 
     outcome = bench.run(script)
@@ -188,11 +189,25 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
         "schedule": [],
         "exchanges": ["keyless"],
         "symbols": ["A"],
+        "arguments": {"to": "1y"},
     }
     assert bench.spectator.sections[-1] == "Output of bot.py"
     assert bench.spectator.lines[-1] == "hello"
     assert bench.spectator.shares == [0.5, 1.0]
     assert bench.spectator.digests == {DIGEST}
+
+
+@pytest.mark.parametrize("arguments", ["None", "7", "['to']", "{'to': 'x' * 65_536}"])
+def test_arguments_that_are_odd_or_too_large_are_not_told(bench: Bench, arguments: str) -> None:
+    """A model may write into the pipe what its process would not."""
+    script = (
+        f"write({json.dumps(RESULT)!r})\nsay(event='finished', problems=[], arguments={arguments})"
+    )
+
+    outcome = bench.run(script)
+
+    assert outcome.result is not None
+    assert "arguments" not in outcome.facts
 
 
 def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> None:

@@ -230,6 +230,8 @@ def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
         "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}, "odd"],
         "exchanges": ["keyless"],
         "symbols": ["OAK-USD"],
+        "bundleSha256": "0a" * 32,
+        "arguments": {"to": "1y", "initial_values": {"USD": 10_000}},
         "problems": [],
     }
     assert parse_run(json.loads(json.dumps(said))) == BacktestRun(
@@ -243,8 +245,19 @@ def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
         exchanges=("keyless",),
         symbols=("OAK-USD",),
         callback_calls=541,
+        bundle_sha256="0a" * 32,
+        arguments={"to": "1y", "initial_values": {"USD": 10_000}},
     )
-    odd = parse_run({"python": 3, "constraints": "x", "modelSeconds": True, "callbackCalls": None})
+    odd = parse_run(
+        {
+            "python": 3,
+            "constraints": "x",
+            "modelSeconds": True,
+            "callbackCalls": None,
+            "bundleSha256": "0A" * 32,
+            "arguments": ["to"],
+        }
+    )
     assert odd == BacktestRun(
         python="",
         wanted_python="",
@@ -256,6 +269,8 @@ def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
         exchanges=(),
         symbols=(),
         callback_calls=None,
+        bundle_sha256="",
+        arguments=None,
     )
     assert parse_run(None) is None
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import HEAD, TAIL, Model, Ran, printed_metrics
+from .conftest import ARGUMENTS, HEAD, TAIL, Model, Ran, printed_metrics
 
 TRADES = (
     HEAD
@@ -327,6 +327,7 @@ def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> Non
 
     assert ran.metrics == printed_metrics(ran.printed)
     assert ran.result["account_values"][0]["value"] == 1000
+    assert ran.last["arguments"] is None
     own, several = ran.problems
     assert "arguments of the platform could not be applied" in own["message"]
     assert "ran 2 backtests" in several["message"]
@@ -464,6 +465,44 @@ def test_arguments_that_are_none_leave_the_scripts_own(bot: Model) -> None:
 
     assert ran.problems == []
     assert ran.last["callback_calls"] == 11
+    assert ran.last["arguments"] == {
+        "to": "1y",
+        "initial_values": {"USD": 900},
+        "start_date": "2023-01-10",
+        "end_date": "2023-01-20",
+    }
+
+
+def test_the_arguments_that_a_backtest_ran_with_are_told(bot: Model) -> None:
+    """The platform's where there are any, whatever the script passed, or changes afterwards."""
+    script = TRADES + (
+        "values = {'USD': 900}\n"
+        "strategy.backtest('5y', values, benchmark_symbol='ASH-USD')\n"
+        "values['USD'] = 1\n"
+    )
+
+    assert bot.run(script).last["arguments"] == ARGUMENTS
+
+
+def test_arguments_that_are_no_json_are_left_out_of_what_is_told(bot: Model) -> None:
+    """A function has no place in an API's answer; numbers of numpy have one, and are copied."""
+    script = TRADES + (
+        "import numpy\n"
+        "values = {'USD': numpy.int64(900)}\n"
+        "strategy.backtest(initial_values=values, start_date='2023-01-10',\n"
+        "    end_date='2023-01-20', risk_free_return_rate=numpy.float64(0.5), callbacks=[print])\n"
+        "values['USD'] = 1\n"
+    )
+
+    ran = bot.run(script, {})
+
+    assert ran.last["event"] == "finished", ran.problems
+    assert ran.last["arguments"] == {
+        "initial_values": {"USD": 900},
+        "start_date": "2023-01-10",
+        "end_date": "2023-01-20",
+        "risk_free_return_rate": 0.5,
+    }
 
 
 def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:

@@ -16,7 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.platform.model_process.blankly_run.strict_json import encode, write_json
+from deploy_action.platform.model_process.blankly_run.strict_json import (
+    encode,
+    plain_arguments,
+    write_json,
+)
+from deploy_action.strict_json import strict_loads
 
 
 class Side(enum.Enum):
@@ -125,6 +130,80 @@ def test_an_iterable_of_the_models_own_is_its_text() -> None:
 def test_anything_can_be_encoded(value: object) -> None:
     """No value of these kinds raises or gives a constant that JSON lacks."""
     strict(encode(value))
+
+
+def test_arguments_are_what_json_can_say_of_them() -> None:
+    """Functions are left out, and whatever has one: their text is another on every run."""
+
+    class Array:
+        """Looks like an array of numpy."""
+
+        dtype = "float64"
+
+        def tolist(self) -> list[float]:
+            """Return the plain values."""
+            return [1.5, 2.0]
+
+    circle: list[object] = []
+    circle.append(circle)
+    given = {
+        "to": "1y",
+        "initial_values": {"USD": 10_000, Side.BUY: Decimal("1.5"), 3: None},
+        "prices": Array(),
+        "side": Side.BUY,
+        "start_date": dt.datetime(2023, 1, 1, tzinfo=dt.UTC),
+        "symbols": ("A", True, "\ud800"),
+    }
+    odd = {
+        "callback": print,
+        "nested": [{"a": [print]}],
+        "keys": {print: 1},
+        "set": {1},
+        "nan": math.nan,
+        "infinite": [math.inf],
+        "long": 10**300,
+        "circle": circle,
+        "broken": Broken(),
+        "many": [0] * 70_000,
+    }
+
+    assert plain_arguments({**odd, **given}) == {
+        "to": "1y",
+        "initial_values": {"USD": 10_000, "buy": 1.5, "3": None},
+        "prices": [1.5, 2.0],
+        "side": "buy",
+        "start_date": 1_672_531_200.0,
+        "symbols": ["A", True, "?"],
+    }
+
+
+def test_arguments_beyond_64_kib_are_left_out() -> None:
+    """As many as fit are there, and what the platform takes fits always."""
+    half = "x" * (32 << 10)
+    whole = {"a": "x" * ((64 << 10) - len('{"a": ""}'))}
+
+    assert plain_arguments({"a": half, "b": half, "c": 1}) == {"a": half, "c": 1}
+    assert plain_arguments(whole) == whole
+    assert plain_arguments({"a": whole["a"] + "x"}) == {}
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.just(print),
+            lambda inner: (
+                st.lists(inner) | st.dictionaries(st.text() | st.floats() | st.integers(), inner)
+            ),
+            max_leaves=20,
+        ),
+    )
+)
+def test_any_arguments_can_be_read_strictly(arguments: dict[str, object]) -> None:
+    """Else the whole event that says them would count as none."""
+    plain = plain_arguments(arguments)
+
+    assert strict_loads(json.dumps(plain, allow_nan=False).encode()) == plain
 
 
 def test_a_long_list_is_written_in_pieces(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping
 
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
-from .strict_json import describe, write_json
+from .strict_json import describe, plain_arguments, write_json
 
 _MOST_WARNINGS = 10
 _MOST_PLACES = 1_000
@@ -84,6 +84,7 @@ class Attempt:
         self.result: Any = None
         self.error: BaseException | None = None
         self.run: Run | None = None
+        self.arguments: dict[str, Any] = {}  # as JSON
 
 
 class Recorder:
@@ -158,8 +159,10 @@ class Recorder:
             return self._again(attempt)
         self._compare(passed)
         self._local.last_run = None
+        arguments = self.arguments or passed
+        attempt.arguments = plain_arguments(arguments)  # now, for the package may change them
         try:
-            attempt.result = backtest(strategy, **(self.arguments or passed))
+            attempt.result = backtest(strategy, **arguments)
         except BaseException as error:
             attempt.error = error
             raise

@@ -108,12 +108,14 @@ class Session:
         finally:
             recorder.throw_away()
         strategy = recorder.reporter.strategy if run.is_strategy else None
+        attempt = recorder.attempt_of_first() if run.is_strategy else None
         return {
             "problems": self.problems,
             "schedule": _schedule(strategy),
             "exchanges": recorder.reporter.exchanges,
             "symbols": recorder.reporter.symbols,
             "callback_calls": run.calls,
+            "arguments": None if attempt is None else attempt.arguments,
         }
 
     def _set_the_stage(self) -> None:

@@ -16,6 +16,9 @@ import os
 from typing import Any, Callable, Iterator, Mapping
 
 _DEEPEST = 100
+_LONGEST_ARGUMENTS = 64 << 10  # characters of JSON, which are ASCII; the platform takes as many
+_DEEPEST_ARGUMENT = 20
+_TOO_LARGE = 10**300  # for those who read JSON strictly
 _CHUNK = 10_000  # items that are encoded at once: it bounds the memory a long list takes
 
 
@@ -57,6 +60,25 @@ def make_strict(value: object, depth: int = 0) -> Any:
     return make_strict(simplify(value), depth + 1)
 
 
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the arguments of a call that JSON can say; the others are left out.
+
+    So are those that no longer fit in 64 KiB of JSON in all.
+    """
+    plain: dict[str, Any] = {}
+    left = _LONGEST_ARGUMENTS
+    for name, value in arguments.items():
+        try:
+            item = _plain(value, 0)
+            size = len(json.dumps([name, item]))  # what it takes in an object, too
+        except Exception:  # noqa: BLE001, S112  # an object of the model may raise anything
+            continue
+        if size <= left:
+            left -= size
+            plain[clean(name)] = item
+    return plain
+
+
 def simplify(value: object) -> Any:
     """Return something simpler for a value that JSON does not know."""
     for kinds, simpler in _SIMPLER:
@@ -76,6 +98,37 @@ def describe(value: object) -> str:
         return clean(str(value))
     except Exception:  # noqa: BLE001  # the model's own __str__ may do anything
         return type(value).__name__
+
+
+def _plain(value: object, depth: int) -> Any:
+    """Return a copy of what is JSON, or a number, a moment or an enumeration that has a plain form.
+
+    Raises:
+        ValueError: it is something else, or too much.
+    """
+    if value is None or isinstance(value, (bool, str, int, float)):
+        if isinstance(value, (int, float)) and not abs(value) < _TOO_LARGE:  # NaN is not, either
+            raise ValueError("no number of JSON")
+        return _strict_scalar(value)
+    if depth > _DEEPEST_ARGUMENT:
+        raise ValueError("nested too deep")
+    if isinstance(value, (dict, list, tuple)):
+        if len(value) > _LONGEST_ARGUMENTS:
+            raise ValueError("too long")
+        if isinstance(value, dict):
+            return {_plain_key(key): _plain(item, depth + 1) for key, item in value.items()}
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, (enum.Enum, decimal.Decimal, dt.date, dt.timedelta)):
+        return _plain(simplify(value), depth + 1)
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # of numpy or pandas
+        return _plain(value.tolist(), depth + 1)
+    raise ValueError("no JSON")
+
+
+def _plain_key(key: object) -> str:
+    if key is None or isinstance(key, (bool, str, int, float, enum.Enum)):
+        return _key(key)
+    raise ValueError("no key of JSON")
 
 
 def _strict_scalar(value: str | float | None) -> str | float | None:
