@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from deploy_action import summary_blocks
+from deploy_action import comparison_summary, gate_summary, summary_blocks
 from deploy_action.backtest_result import (
     NOT_A_NUMBER,
+    AccountValues,
     BacktestResult,
     BacktestRun,
     Metric,
     Trade,
 )
 from deploy_action.chart import draw
+from deploy_action.comparison import Base
 from deploy_action.document import (
     Block,
     Bullets,
@@ -29,7 +31,7 @@ from deploy_action.document import (
 )
 from deploy_action.quantities import count, decimal, duration, exact, moment, per_cent
 from deploy_action.record import RunRecord
-from deploy_action.summary_blocks import linked, model_name
+from deploy_action.summary_blocks import linked, model_name, short
 from deploy_action.text import cut
 
 _MOST_METRICS: Final = 50
@@ -51,16 +53,24 @@ _TOO_FEW: Final = "usually because there are too few account values"
 
 
 def headline(record: RunRecord, result: BacktestResult) -> Line:
-    """Return the title: the model, and the two numbers that one compares models by."""
-    title: Line = ["✅ Backtest of ", model_name(record), ": "]
+    """Return the title: the gates, the model, and the two numbers that one compares models by."""
+    figures = _figures(result)
+    if not record.verdicts:
+        return ["✅ Backtest of ", model_name(record), f": {figures}"]
+    mark = "✅" if gate_summary.are_passed(record.verdicts) else "❌"
+    words = gate_summary.in_words(record.verdicts)
+    return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(record), f", {figures}"]
+
+
+def _figures(result: BacktestResult) -> str:
     if not result.filled_trades:
-        return [*title, "no trades"]
+        return "no trades"
     gained, sharpe = result.metric("cum_returns").value, result.metric("sharpe").value
     parts = [
         "return not computed" if gained is None else per_cent(gained, with_sign=True),
         *([] if sharpe is None else [f"Sharpe {decimal(sharpe)}"]),
     ]
-    return [*title, ", ".join(parts)]
+    return ", ".join(parts)
 
 
 def about(record: RunRecord, result: BacktestResult) -> Line:
@@ -70,17 +80,24 @@ def about(record: RunRecord, result: BacktestResult) -> Line:
     symbols = _symbols(record, result)
     of: Line = [": ", *_some(symbols)] if symbols else []
     length = f"{days:,.0f} days" if days >= 2 else f"{days * 24:,.1f} hours"  # noqa: PLR2004  # "1 days" would be wrong
-    return [f"{period} ({length}) on ", Code(_short(result.exchange)), *of, "."]
+    return [f"{period} ({length}) on ", Code(short(result.exchange)), *of, "."]
 
 
 def outcome(record: RunRecord, result: BacktestResult) -> list[Block]:
-    """Return the table, what is to be said of it, and the chart."""
+    """Return the metrics, beside the base's where there is one, and the chart."""
     blocks: list[Block] = []
     if not result.filled_trades:
         blocks.append(Paragraph(_no_trades(result, record.backtest_run)))
-    blocks.append(_key_figures(result))
+    comparison = record.comparison
+    if comparison is None:
+        blocks.append(_key_figures(result))
+    elif comparison.base.result is None:
+        blocks += [*comparison_summary.no_base(comparison), _key_figures(result)]
+    else:
+        blocks += comparison_summary.metrics(comparison, result)
+        blocks += comparison_summary.trades(comparison, result)
     blocks += _not_computed(result)
-    blocks += _chart(result)
+    blocks += _chart(result, None if comparison is None else comparison.base)
     return blocks
 
 
@@ -131,7 +148,7 @@ def _key_figures(result: BacktestResult) -> Table:
 
 def _final_value(result: BacktestResult) -> Line:
     last, first = result.final_account_value, result.initial_account_value
-    unit = prose(_short(result.quote_asset))
+    unit = prose(short(result.quote_asset))
     if last is None:
         return [NOT_A_NUMBER]
     start: Line = [] if first is None else [f", from {decimal(first)} ", *unit]
@@ -168,21 +185,36 @@ def _why(metric: Metric) -> Line:
     return [*name, ": ", *prose(metric.reason), "."]
 
 
-def _chart(result: BacktestResult) -> list[Block]:
+def _chart(result: BacktestResult, base: Base | None) -> list[Block]:
     values = result.account_values
-    drawing = draw(values, result.quote_asset)
+    base_values, notes = _base_values(result, None if base is None else base.result)
+    drawing = draw(values, result.quote_asset, base_values)
     known = len(values.known())
     if drawing is None:
         only = "no account value" if not known else "a single account value"
         return [Paragraph([f"There is no chart: the result has {only}."])]
-    blocks: list[Block] = [Chart(drawing.mermaid, drawing.text)]
-    notes = [drawing.note] if drawing.note else []
+    legend: Line = []
+    if base is not None and drawing.has_base:
+        legend = ["🔵 now, 🟠 base: ", *comparison_summary.base_name(base)]
+    blocks: list[Block] = [Chart(drawing.mermaid, drawing.text, legend)]
+    notes += [drawing.note] if drawing.note else []
     if missing := len(values) - known:
         notes.append(
             f"{missing:,} of {count(len(values), 'account value')} "
             "have no number, and are left out of the chart."
         )
     return [*blocks, Paragraph([" ".join(notes)])] if notes else blocks
+
+
+def _base_values(
+    result: BacktestResult, base: BacktestResult | None
+) -> tuple[AccountValues | None, list[str]]:
+    """Return the base's curve, unless it is of another asset: then say so."""
+    if base is None:
+        return None, []
+    if base.quote_asset != result.quote_asset:
+        return None, ["The base's curve is not drawn: its account is in another asset."]
+    return base.account_values, []
 
 
 def _metrics(result: BacktestResult) -> Details:
@@ -216,7 +248,7 @@ def _in_full(metric: Metric) -> str:
 def _unit(metric: Metric, result: BacktestResult) -> Line:
     if metric.value is None or metric.id not in _AMOUNTS:
         return []
-    return [" ", *prose(_short(result.quote_asset))]
+    return [" ", *prose(short(result.quote_asset))]
 
 
 def _trades(result: BacktestResult) -> Details:
@@ -255,10 +287,10 @@ def _trade_row(trade: Trade) -> Sequence[Line]:
     kind = trade.type if trade.was_filled else f"{trade.type}, not filled"
     return [
         [moment(trade.time)],
-        prose(_short(trade.side)),
+        prose(short(trade.side)),
         [exact(trade.size)],
         ["" if trade.price is None else exact(trade.price)],
-        [Code(_short(trade.symbol))],
+        [Code(short(trade.symbol))],
         prose(cut(kind, _LONGEST_NAME)),
     ]
 
@@ -270,10 +302,8 @@ def _facts(record: RunRecord, result: BacktestResult) -> Details:
     rows: list[tuple[str, Line]] = [
         ("Period", [period]),
         ("Symbols", _some(_symbols(record, result))),
-        ("Exchange", [Code(_short(result.exchange))]),
+        ("Exchange", [Code(short(result.exchange))]),
         ("Called", [] if run is None else _calls(run)),
-        ("Backtest", linked(record.backtest_id, record.url)),
-        ("Model", [Code(record.model_id)]),
         *_on_the_server(record),
         ("Commit", summary_blocks.commit(record)),
         ("Bundle", summary_blocks.bundle(record)),
@@ -286,9 +316,16 @@ def _facts(record: RunRecord, result: BacktestResult) -> Details:
 
 def _on_the_server(record: RunRecord) -> list[tuple[str, Line]]:
     """Return what is of use where it lasts: the embedded platform ends with the job."""
+    if record.mode == "deploy":  # the server has the version, and no backtest of it
+        return [("Backtest", [Code(record.backtest_id), " on the embedded platform"])]
+    ids: list[tuple[str, Line]] = [
+        ("Backtest", linked(record.backtest_id, record.url)),
+        ("Model", [Code(record.model_id)]),
+    ]
     if record.is_local:
-        return []
+        return ids
     return [
+        *ids,
         ("Version", [Code(record.version_id)]),
         ("Project", linked(record.project_id, record.project_url)),
         ("Server", summary_blocks.server_name(record)),
@@ -306,7 +343,7 @@ def _symbols(record: RunRecord, result: BacktestResult) -> Sequence[str]:
 def _some(names: Sequence[str]) -> Line:
     line: list[Inline] = []
     for name in names[:_MOST_SYMBOLS]:
-        line += [", " if line else "", Code(_short(name))]
+        line += [", " if line else "", Code(short(name))]
     left = len(names) - _MOST_SYMBOLS
     return [*line, f" and {left:,} more"] if left > 0 else line
 
@@ -317,7 +354,7 @@ def _calls(run: BacktestRun) -> Line:
         line.append(count(run.callback_calls, "time"))
     for one in run.schedule[:_MOST_CALLS]:
         every = "" if one.resolution is None else f" every {_interval(one.resolution)}"
-        call = Code(f"{_short(one.kind)} {_short(one.symbol)}".strip())
+        call = Code(f"{short(one.kind)} {short(one.symbol)}".strip())
         line += ["; " if line else "", call, every]
     left = len(run.schedule) - _MOST_CALLS
     return [*line, f" and {left:,} more"] if left > 0 else line
@@ -349,7 +386,3 @@ def _durations(record: RunRecord) -> str:
         return whole
     parts = f"environment {duration(run.environment_seconds)}, model {duration(run.model_seconds)}"
     return f"{whole} ({parts})"
-
-
-def _short(name: str) -> str:
-    return cut(name, _LONGEST_NAME)

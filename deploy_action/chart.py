@@ -1,6 +1,7 @@
 """The account's value over time, and how far it was below its last high, as charts.
 
 Each is drawn twice: in Mermaid, which GitHub renders, and in block characters, which show anywhere.
+Where there is a base, its curve is in the same chart, below the candidate's, over the same times.
 An `xychart-beta` has a band for each point on an axis of labels, and shows every label. So the
 points are as many as one can tell apart, five of them are labelled with their dates, and the labels
 of the others are invisible; they have to differ, since bands with equal labels become one.
@@ -12,7 +13,8 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
@@ -22,6 +24,7 @@ from deploy_action.quantities import decimal, moment, per_cent
 
 # Few enough that the source stays below the 5,000 characters that Gitea renders.
 MOST_POINTS: Final = 120
+MOST_POINTS_OF_TWO: Final = 96
 # Characters without width, for labels that differ and do not show. Mermaid trims what is blank.
 _INVISIBLE: Final = "\u200b\u200c"
 _LONGEST_UNIT: Final = 16
@@ -29,8 +32,8 @@ _ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
 _WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
 _MOST_TICKS: Final = 11
 _TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))
-# Seen well on white and on black.
-_BLUE, _RED = "#2f81f7", "#e5534b"
+# Seen well on white and on black; blue and orange also by who cannot tell red from green.
+_BLUE, _RED, _ORANGE = "#2f81f7", "#e5534b", "#d9822b"
 _COLUMNS: Final = 60
 _FEWEST_COLUMNS: Final = 30
 _ROWS: Final = 8
@@ -51,38 +54,105 @@ _SCALES: Final = {3: "thousand", 6: "million", 9: "billion", 12: "trillion"}
 _LARGEST_PLAIN: Final = 100_000
 _SMALLEST_PLAIN: Final = 0.01
 _DIGITS: Final = 4
+# The rows of a chart in characters, and the marks of its axis by row.
+_Rows = tuple[list[str], dict[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """The charts as sources of Mermaid, each below 5,000 characters, and as block characters.
 
-    `note` says why there is no chart of the drawdown, and is blank where there is one.
+    `note` says what is not in them and why, and is blank where all is. `has_base` says whether
+    there are two curves: the candidate's in blue, the base's in orange.
     """
 
     mermaid: tuple[str, ...]
     text: str
     note: str
+    has_base: bool = False
 
 
-def draw(account_values: AccountValues, unit: str) -> Drawing | None:
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    """What is in one chart: the candidate's series, and the base's where there is one."""
+
+    candidate: AccountValues
+    base: AccountValues | None = None
+
+    def on_one_grid(self, most: int, most_of_two: int, fewest: int) -> _Grid:
+        """Return the points to draw."""
+        if self.base is None:
+            times, values = _points(self.candidate, most, fewest)
+            return _Grid(times, (values,))
+        return _shared(self.candidate, self.base, most_of_two, fewest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Points to draw: for each time a value of each line, the candidate's first."""
+
+    times: list[float]
+    lines: tuple[list[float], ...]
+
+    @property
+    def lowest(self) -> float:
+        """The lowest value of all lines."""
+        return min(map(min, self.lines))
+
+    @property
+    def highest(self) -> float:
+        """The highest value of all lines."""
+        return max(map(max, self.lines))
+
+
+def draw(
+    account_values: AccountValues, unit: str, base: AccountValues | None = None
+) -> Drawing | None:
     """Return the charts of the points that have a value; None where those are fewer than two.
 
     The extremes survive, however many points there are. There is no chart of the drawdown where
     the account never fell, or where it started without anything of which there could be a share.
+    A `base` is drawn, too, unless it has fewer than two points, or its curve is the same.
     """
     known = account_values.known()
     if len(known) < 2:  # noqa: PLR2004  # a line needs two
         return None
+    curves, note = _curves(known, None if base is None else base.known())
     unit = _plain(unit)[:_LONGEST_UNIT].strip()
-    picture, text = _value_picture(known, unit), _value_text(known, unit)
-    drawdowns = drawdowns_of(known)
-    if drawdowns is None:
-        return Drawing((picture,), text, "The account started with nothing to lose a share of.")
-    if min(drawdowns.values) > -_LEAST_FALL:
-        return Drawing((picture,), text, "The account never fell below an earlier value.")
-    both = (picture, _drawdown_picture(drawdowns))
-    return Drawing(both, f"{text}\n\n{_drawdown_text(drawdowns)}", "")
+    picture, text = _value_picture(curves, unit), _value_text(curves, unit)
+    drawdowns, no_drawdown = _drawdowns(curves)
+    pictures = [picture]
+    if drawdowns is not None:
+        pictures.append(_drawdown_picture(drawdowns, curves))
+        text = f"{text}\n\n{_drawdown_text(drawdowns)}"
+    notes = " ".join(filter(None, [note, no_drawdown]))
+    return Drawing(tuple(pictures), text, notes, has_base=curves.base is not None)
+
+
+def _curves(candidate: AccountValues, base: AccountValues | None) -> tuple[_Curves, str]:
+    """Return the curves to draw, and what is to be said of the base's."""
+    if base is None:
+        return _Curves(candidate), ""
+    if len(base) < 2:  # noqa: PLR2004  # as above
+        return _Curves(candidate), "The base has too few account values for a curve."
+    if base == candidate:
+        return _Curves(candidate), "The curve of the base is the same."
+    span = max(candidate.times[-1], base.times[-1]) - min(candidate.times[0], base.times[0])
+    apart = max(abs(candidate.times[end] - base.times[end]) for end in (0, -1))
+    note = "Both backtests do not cover the same time: outside of its own, a line is level."
+    return _Curves(candidate, base), note if apart * MOST_POINTS_OF_TWO > span else ""
+
+
+def _drawdowns(curves: _Curves) -> tuple[_Curves | None, str]:
+    """Return the drawdowns to draw, or why there are none."""
+    candidate = drawdowns_of(curves.candidate)
+    base = None if curves.base is None else drawdowns_of(curves.base)
+    if candidate is None:
+        return None, "The account started with nothing to lose a share of."
+    lowest = min(min(one.values) for one in (candidate, base) if one is not None)
+    if lowest > -_LEAST_FALL:
+        return None, "The account never fell below an earlier value."
+    return _Curves(candidate, base), ""
 
 
 def drawdowns_of(known: AccountValues) -> AccountValues | None:
@@ -141,59 +211,126 @@ def _divided(numbers: Sequence[float], pieces: int) -> list[float]:
     return [*between, numbers[-1]]
 
 
-def _value_picture(known: AccountValues, unit: str) -> str:
-    times, values = _points(known, MOST_POINTS, _FEWEST_POINTS)
-    exponent = _exponent(max(map(abs, values)))
-    scaled = [_scaled(value, exponent) for value in values]
+def _shared(candidate: AccountValues, base: AccountValues, most: int, fewest: int) -> _Grid:
+    """Return both series over the same times: at most `most` (an even number) of them.
+
+    All values are drawn where they are few. Else the time is divided into stretches of the same
+    length, and each line has two points in each: its own lowest and highest value there, in the
+    order in which they came. So no extreme is lost, and none is far from its time.
+    """
+    series = (candidate, base)
+    times = sorted({*candidate.times[: most + 1], *base.times[: most + 1]})
+    if len(times) <= most and all(map(_is_in_order, series)):
+        lines = [[_value_at(one, time) for time in times] for one in series]
+        pieces = math.ceil((fewest - 1) / (len(times) - 1))
+        return _Grid(_divided(times, pieces), tuple(_divided(line, pieces) for line in lines))
+    first = min(min(one.times) for one in series)
+    last = max(max(one.times) for one in series)
+    edges = _divided([first, last], most // 2 - 1)
+    middles = [
+        start * (1 - share) + stop * share
+        for start, stop in pairwise(edges)
+        for share in (0.25, 0.75)
+    ]
+    return _Grid([first, *middles, last], tuple(_extremes(one, edges) for one in series))
+
+
+def _is_in_order(series: AccountValues) -> bool:
+    return all(earlier < later for earlier, later in pairwise(series.times))
+
+
+def _extremes(series: AccountValues, edges: Sequence[float]) -> list[float]:
+    """Return its first value, two for each stretch between edges, and its last one."""
+    found = [series.values[0]]
+    start = 0
+    for left, right in pairwise(edges):
+        # The last stretch takes what is left: no value is lost, in whatever order they are.
+        is_last = right == edges[-1]
+        stop = len(series) if is_last else bisect_left(series.times, right, start)
+        stretch = series.values[start:stop]
+        if stretch:
+            low, high = min(stretch), max(stretch)
+            found += [low, high] if stretch.index(low) <= stretch.index(high) else [high, low]
+        else:
+            times = (left * (1 - share) + right * share for share in (0.25, 0.75))
+            found += [_value_at(series, time, start) for time in times]
+        start = stop
+    return [*found, series.values[-1]]
+
+
+def _value_at(series: AccountValues, time: float, position: int | None = None) -> float:
+    """Return the value on the line that is drawn, level before its start and after its end.
+
+    `position` is that of the first point that is not before the time, where it is known.
+    """
+    if position is None:
+        position = bisect_left(series.times, time)
+    if position == 0 or position == len(series):
+        return series.values[min(position, len(series) - 1)]
+    # In halves, or their difference could be beyond all floats.
+    start, stop = series.times[position - 1] / 2, series.times[position] / 2
+    share = min(max((time / 2 - start) / (stop - start), 0.0), 1.0) if stop > start else 1.0
+    return series.values[position - 1] * (1 - share) + series.values[position] * share
+
+
+def _value_picture(curves: _Curves, unit: str) -> str:
+    grid = curves.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
+    exponent = _exponent(max(abs(grid.lowest), abs(grid.highest)))
+    lines = tuple([_scaled(value, exponent) for value in line] for line in grid.lines)
+    scaled = _Grid(grid.times, lines)
     name = " ".join(filter(None, [_scale_name(exponent), unit]))
     return _picture(
         title=f"Account value in {name}" if name else "Account value",
-        labels=_labels(times),
-        values=scaled,
-        limits=_limits(min(scaled), max(scaled)),
+        grid=scaled,
+        limits=_limits(scaled.lowest, scaled.highest),
         height=_HEIGHT,
-        colour=_BLUE,
+        colours=(_BLUE, _ORANGE),
     )
 
 
-def _drawdown_picture(drawdowns: AccountValues) -> str:
-    times, values = _points(drawdowns, MOST_POINTS, _FEWEST_POINTS)
+def _drawdown_picture(drawdowns: _Curves, curves: _Curves) -> str:
+    grid = drawdowns.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
     return _picture(
         title="Drawdown in %",
-        labels=_labels(times),
-        values=values,
-        limits=(-_with_few_ticks(-min(values) * 1.05), 0.0),
+        grid=grid,
+        limits=(-_with_few_ticks(-grid.lowest * 1.05), 0.0),
         height=_DRAWDOWN_HEIGHT,
-        colour=_RED,
+        # Beside another chart of two, the candidate keeps its colour.
+        colours=(_RED,) if curves.base is None else (_BLUE, _ORANGE),
     )
 
 
 def _picture(
     *,
     title: str,
-    labels: Sequence[str],
-    values: Sequence[float],
+    grid: _Grid,
     limits: tuple[float, float],
     height: int,
-    colour: str,
+    colours: Sequence[str],
 ) -> str:
     low, high = limits
     decimals = max(0, _DIGITS - 1 - math.floor(math.log10(high - low)))
-    names = ", ".join(f'"{label}"' for label in labels)
-    points = ", ".join(_fixed(value, decimals) for value in values)
+    names = ", ".join(f'"{label}"' for label in _labels(grid.times))
+    # The candidate's line is drawn last: it lies above the base's.
+    pairs = [*zip(grid.lines, colours, strict=False)][::-1]
+    palette = ", ".join(colour for _, colour in pairs)
     return "\n".join(
         [
-            f"%%{{init: {json.dumps(_settings(height, colour, limits))}}}%%",
+            f"%%{{init: {json.dumps(_settings(height, palette, limits))}}}%%",
             "xychart-beta",
             f'  title "{_plain(title)}"',
             f"  x-axis [{names}]",
             f"  y-axis {_fixed(low, decimals)} --> {_fixed(high, decimals)}",
-            f"  line [{points}]",
+            *(f"  line [{_joined(line, decimals)}]" for line, _ in pairs),
         ]
     )
 
 
-def _settings(height: int, colour: str, limits: tuple[float, float]) -> dict[str, object]:
+def _joined(values: Iterable[float], decimals: int) -> str:
+    return ", ".join(_fixed(value, decimals) for value in values)
+
+
+def _settings(height: int, palette: str, limits: tuple[float, float]) -> dict[str, object]:
     """Return what a chart needs to be read on a telephone, and in the dark.
 
     Mermaid measures labels as they are on the page; where that is narrower than the chart, it
@@ -209,7 +346,7 @@ def _settings(height: int, colour: str, limits: tuple[float, float]) -> dict[str
             "yAxis": {"labelFontSize": 14, "labelPadding": padding},
         },
         "themeVariables": {
-            "xyChart": {"backgroundColor": "transparent", "plotColorPalette": colour},
+            "xyChart": {"backgroundColor": "transparent", "plotColorPalette": palette},
         },
     }
 
@@ -306,9 +443,25 @@ def _date_form(seconds: float) -> str:
     return "%Y-%m-%d" if seconds >= 5 * _DAY else "%m-%d %H:%M"
 
 
-def _value_text(known: AccountValues, unit: str) -> str:
-    times, values = _points(known, _COLUMNS, _FEWEST_COLUMNS)
-    low, high = min(values), max(values)
+def _value_text(curves: _Curves, unit: str) -> str:
+    grid = curves.on_one_grid(_COLUMNS, _COLUMNS, _FEWEST_COLUMNS)
+    title = f"Account value in {unit}" if unit else "Account value"
+    return _one_below_the_other(title, grid, _value_rows)
+
+
+def _one_below_the_other(
+    title: str, grid: _Grid, rows_of: Callable[[list[float], _Grid], _Rows]
+) -> str:
+    """Return a chart for each line, all of the same scale."""
+    titles = [title] if len(grid.lines) == 1 else [f"{title}, now", f"{title}, base"]
+    return "\n\n".join(
+        _framed(one, *rows_of(line, grid), grid.times)
+        for one, line in zip(titles, grid.lines, strict=True)
+    )
+
+
+def _value_rows(values: list[float], grid: _Grid) -> _Rows:
+    low, high = grid.lowest, grid.highest
     # In halves, or it could be beyond all floats.
     half = high / 2 - low / 2
     flat = half <= _NOISE * max(abs(low), abs(high))
@@ -323,17 +476,18 @@ def _value_text(known: AccountValues, unit: str) -> str:
         for below in range((_ROWS - 1) * _EIGHTHS, -1, -_EIGHTHS)
     ]
     marks = {_ROWS // 2: decimal(low)} if flat else {0: decimal(high), _ROWS - 1: decimal(low)}
-    title = f"Account value in {unit}" if unit else "Account value"
-    return _framed(title, rows, marks, times)
+    return rows, marks
 
 
-def _drawdown_text(drawdowns: AccountValues) -> str:
-    times, values = _points(drawdowns, _COLUMNS, _FEWEST_COLUMNS)
-    lowest = min(values)
-    depths = [value / lowest * _DRAWDOWN_ROWS for value in values]
+def _drawdown_text(drawdowns: _Curves) -> str:
+    grid = drawdowns.on_one_grid(_COLUMNS, _COLUMNS, _FEWEST_COLUMNS)
+    return _one_below_the_other("Drawdown", grid, _drawdown_rows)
+
+
+def _drawdown_rows(values: list[float], grid: _Grid) -> _Rows:
+    depths = [value / grid.lowest * _DRAWDOWN_ROWS for value in values]
     rows = ["".join(_hanging(depth - row) for depth in depths) for row in range(_DRAWDOWN_ROWS)]
-    marks = {0: "0 %", _DRAWDOWN_ROWS - 1: per_cent(lowest)}
-    return _framed("Drawdown", rows, marks, times)
+    return rows, {0: "0 %", _DRAWDOWN_ROWS - 1: per_cent(grid.lowest)}
 
 
 def _hanging(depth: float) -> str:

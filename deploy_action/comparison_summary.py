@@ -1,1 +1,212 @@
-"""What a summary says of a comparison: metrics, trades, and what changes in production."""
+"""What a summary says of a comparison: metric by metric, trade by trade, and for production."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deploy_action.backtest_result import BacktestResult, Trade
+from deploy_action.comparison import (
+    Base,
+    BaseState,
+    Comparison,
+    Direction,
+    MetricChange,
+    TradeDifference,
+)
+from deploy_action.document import Block, Bullets, Code, Inline, Line, Link, Paragraph, Table, prose
+from deploy_action.metrics import METRICS, Unit
+from deploy_action.model_changes import Changed, FileChanges
+from deploy_action.quantities import count, exact, moment
+from deploy_action.summary_blocks import NO_FIGURE, difference, figures, short
+
+_SHORT_COMMIT: Final = 12
+_MOST_FACTS: Final = 30
+_MOST_REQUIREMENTS: Final = 30
+_MOST_FILES: Final = 8
+# Not by colour alone: it is said in words, too.
+_MARKS: Final = {Direction.BETTER: "🟢", Direction.WORSE: "🔴"}
+_ANY_VERSION: Final = "any version"
+
+
+def base_name(base: Base) -> Line:
+    """Return what the base is: the ref as it was asked for, and its commit."""
+    commit = base.commit[:_SHORT_COMMIT]
+    if not commit:
+        return [Code(short(base.ref))]
+    named = Link(commit, base.commit_url) if base.commit_url else Code(commit)
+    return [Code(short(base.ref)), " (", named, ")"]
+
+
+def no_base(comparison: Comparison) -> list[Block]:
+    """Say in a sentence why there is nothing to compare with; nothing where there is."""
+    base = comparison.base
+    if base.state is BaseState.ABSENT:
+        said: Line = ["The model did not exist at ", *base_name(base), ": all of it is new."]
+    elif base.state is BaseState.FAILED:
+        said = ["The model at ", *base_name(base), " has no result: ", *prose(_reason(base))]
+    else:
+        return []
+    return [Paragraph(["**Nothing to compare with.** ", *said])]
+
+
+def _reason(base: Base) -> str:
+    reason = base.reason or "it is not known why."
+    return reason if reason.endswith((".", "!", "?")) else f"{reason}."
+
+
+def metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Return the metrics of both, and what each change means."""
+    table = Table(
+        [["Metric"], ["Base"], ["Now"], ["Change"]],
+        [_row(change, result) for change in comparison.metrics],
+        right=frozenset({1, 2}),
+    )
+    same: Line = (
+        [" Both are the same bundle, byte for byte: it was backtested once."]
+        if comparison.base.is_same_bundle
+        else []
+    )
+    balance = _balance(comparison.metrics)
+    lead: Line = ["**Compared with** ", *base_name(comparison.base), f": {balance}.", *same]
+    return [Paragraph(lead), table]
+
+
+def _balance(changes: Sequence[MetricChange]) -> str:
+    better, worse = (
+        sum(change.direction is direction for change in changes)
+        for direction in (Direction.BETTER, Direction.WORSE)
+    )
+    if not better and not worse:
+        return "no metric is better or worse"
+    return f"{count(better, 'metric')} better, {worse:,} worse"
+
+
+def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
+    kind = METRICS[change.metric]
+    base, candidate = figures(kind.unit, change.base, change.candidate)
+    unit: Line = [", ", *prose(short(result.quote_asset))] if kind.unit is Unit.AMOUNT else []
+    return [[kind.name, *unit], [base], [candidate], [_change(change, kind.unit)]]
+
+
+def _change(change: MetricChange, unit: Unit) -> str:
+    if change.difference is None:
+        return NO_FIGURE
+    if not change.difference:
+        return "same"
+    shown = difference(unit, change.difference)
+    mark = _MARKS.get(change.direction)
+    return f"{mark} {shown}, {change.direction.value}" if mark else shown
+
+
+def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Say whether both did the same, and else where they part."""
+    base = comparison.base.result
+    if base is None:
+        return []
+    first = comparison.first_difference
+    if first is None:
+        number = len(result.trades)
+        both = f"both placed the same {count(number, 'order')}" if number else "both placed none"
+        return [Paragraph([f"**Trade-for-trade identical**: {both}."])]
+    lead = f"**The first trade that differs** is number {first.index + 1:,}"
+    kinds = _differing(first, base, result)
+    what = f": its {_and(kinds)} {'differs' if len(kinds) == 1 else 'differ'}." if kinds else "."
+    both_sides: list[Line] = [
+        ["Base: ", *_trade(first.base, base)],
+        ["Now: ", *_trade(first.candidate, result)],
+    ]
+    return [Paragraph([lead, what]), Bullets(both_sides)]
+
+
+def _differing(first: TradeDifference, base: BacktestResult, now: BacktestResult) -> list[str]:
+    """Name what differs in two trades, as the fingerprint takes them."""
+    if first.base is None or first.candidate is None:
+        return []
+    both = [
+        {
+            "symbol": trade.symbol,
+            "side": trade.side,
+            "type": trade.type,
+            "size": exact(trade.size),
+            "price": None if trade.price is None else exact(trade.price),
+            "time": round((trade.time - start) * 1000),
+        }
+        for trade, start in ((first.base, base.start_time), (first.candidate, now.start_time))
+    ]
+    return [name for name in both[0] if both[0][name] != both[1][name]]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _trade(trade: Trade | None, result: BacktestResult) -> Line:
+    if trade is None:
+        return [f"none; it placed {count(len(result.trades), 'order')} in all."]
+    price = "" if trade.price is None else f" at {exact(trade.price)}"
+    filled = "" if trade.was_filled else ", not filled"
+    seconds = ":%S" if trade.time % 60 else ""
+    return [
+        *prose(short(trade.side)),
+        f" {exact(trade.size)} ",
+        Code(short(trade.symbol)),
+        f"{price}, ",
+        *prose(short(trade.type)),
+        f"{filled}, placed {moment(trade.time, f'%Y-%m-%d %H:%M{seconds}')}.",
+    ]
+
+
+def card(comparison: Comparison) -> list[Block]:
+    """Return what the change does to the model in production; nothing where it is not known."""
+    changes = comparison.changes
+    if changes is None:
+        return []
+    title = "**What changes in production**"
+    files = _files(changes.files)
+    rows = [
+        *_rows([], changes.facts, _MOST_FACTS, "facts", NO_FIGURE),
+        *_rows(["requires "], changes.requirements, _MOST_REQUIREMENTS, "requirements", ""),
+    ]
+    if not rows and not files:
+        return [Paragraph([f"{title}: nothing."])]
+    blocks: list[Block] = [Paragraph([title])]
+    blocks += [Table([["What"], ["Base"], ["Now"]], rows)] if rows else []
+    blocks += [Bullets(files)] if files else []
+    return blocks
+
+
+def _rows(
+    before: Line, changes: Sequence[Changed], most: int, noun: str, blank: str
+) -> list[Sequence[Line]]:
+    rows: list[Sequence[Line]] = [
+        [
+            [*before, Code(short(change.name))] if before else prose(short(change.name)),
+            _value(change.base, blank),
+            _value(change.candidate, blank),
+        ]
+        for change in changes[:most]
+    ]
+    if (left := len(changes) - most) > 0:
+        rows.append([[f"… {left:,} more {noun}"], ["…"], ["…"]])
+    return rows
+
+
+def _value(value: str | None, blank: str) -> Line:
+    """Return a value; None is one that is not there, blank one that says nothing."""
+    if value is None:
+        return [NO_FIGURE]
+    return [Code(value)] if value else [blank or _ANY_VERSION]
+
+
+def _files(files: FileChanges) -> list[Line]:
+    kinds = (("changed", files.changed), ("added", files.added), ("removed", files.removed))
+    return [_named(kind, names) for kind, names in kinds if names]
+
+
+def _named(kind: str, names: Sequence[str]) -> Line:
+    line: list[Inline] = [f"{count(len(names), 'file')} {kind}: "]
+    for index, name in enumerate(names[:_MOST_FILES]):
+        line += [", " if index else "", Code(name)]
+    left = len(names) - _MOST_FILES
+    return [*line, f" and {left:,} more"] if left > 0 else line

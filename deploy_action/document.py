@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from deploy_action.text import cut, one_line, plain
 
 # The runner shows nothing at all of a summary over 1 MiB.
 LARGEST_MARKDOWN: Final = 1_000_000
+_CUT: Final = "_The rest is left out: it would be too long for this place._\n\n"
 _LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
 _WIDTH_OF_TEXT: Final = 96
@@ -93,11 +95,12 @@ class Chart:
     """Pictures as sources of Mermaid, and the same in characters; both made by us.
 
     Markdown has both, the characters folded: not every forge renders Mermaid. A terminal shows the
-    characters.
+    characters. `legend` says what the colours of the pictures are.
     """
 
     pictures: Sequence[str]
     text: str
+    legend: Line = ()
 
 
 Block = Heading | Paragraph | Quote | Bullets | Table | Details | Chart
@@ -154,18 +157,25 @@ def _is_plain(piece: str, is_code: bool) -> bool:  # noqa: FBT001  # for `map`
     return is_code or _PLAIN_WORD.fullmatch(piece.rstrip(_PUNCTUATION)) is not None
 
 
-def to_markdown(document: Document) -> str:
-    """Return GitHub-flavoured Markdown of at most `LARGEST_MARKDOWN` bytes, cut between blocks."""
-    parts: list[str] = []
-    size = 0
-    for block in document:
-        part = _markdown(block) + "\n\n"
-        size += len(part.encode("utf-8", "replace"))
-        if size > LARGEST_MARKDOWN:
-            parts.append("_The rest is left out: a summary may have 1 MiB._\n\n")
-            break
-        parts.append(part)
-    return "".join(parts)
+def to_markdown(document: Document, *, largest: int = LARGEST_MARKDOWN) -> str:
+    """Return GitHub-flavoured Markdown of at most `largest` bytes in UTF-8.
+
+    It is cut between blocks, and says so. If the last block is a paragraph, it stays: it may tell
+    where the rest is.
+    """
+    parts = [_markdown(block) + "\n\n" for block in document]
+    if sum(map(_bytes, parts)) <= largest:
+        return "".join(parts)
+    last = parts[-1:] if isinstance(document[-1], Paragraph) else []
+    ending = "".join([_CUT, *last])
+    room = largest - _bytes(ending)
+    sizes = accumulate(map(_bytes, parts[: len(parts) - len(last)]))
+    fitting = sum(1 for size in sizes if size <= room)
+    return "".join([*parts[:fitting], ending])
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _markdown(block: Block) -> str:
@@ -188,7 +198,8 @@ def _markdown_with_fold(block: Details | Chart) -> str:
     if isinstance(block, Details):
         return _folded(block.title, "\n\n".join(_markdown(one) for one in block.blocks))
     shown = [f"```mermaid\n{picture}\n```" for picture in block.pictures]
-    return "\n\n".join([*shown, _folded("The same in characters", _fenced(block.text))])
+    legend = [_markdown_line(block.legend)] if block.legend else []
+    return "\n\n".join([*legend, *shown, _folded("The same in characters", _fenced(block.text))])
 
 
 def _folded(title: str, inner: str) -> str:

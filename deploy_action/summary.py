@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy_action import summary_blocks
+from deploy_action import comparison_summary, gate_summary, summary_blocks
+from deploy_action.backtest_result import BacktestResult
 from deploy_action.backtest_summary import about, details, headline, outcome
 from deploy_action.document import (
     Block,
     Bullets,
     Code,
+    Details,
     Document,
     Heading,
     Line,
@@ -39,24 +41,63 @@ _FAILED_TITLES: Final = {
 
 def build_summary(record: RunRecord) -> Document:
     """Return the summary of a run that has ended."""
+    return [*_blocks(record), *summary_blocks.largest_entries(record)]
+
+
+def build_comment(record: RunRecord, run_url: str) -> Document:
+    """Return the comment on the pull request: what the summary says, and where the run is.
+
+    Its last block is a paragraph, which stays where the comment has to be cut. A blank `run_url`
+    is not known.
+    """
+    where: Line = [Link("the whole run", run_url)] if run_url else []
+    commit: Line = ["Commit ", *summary_blocks.commit(record)] if record.commit else []
+    between = [" \u00b7 "] if where and commit else []
+    last: Line = [*commit, *between, *where]
+    return [*_blocks(record), *([Paragraph(last)] if last else [])]
+
+
+def _blocks(record: RunRecord) -> list[Block]:
     if record.backtest is None:
         return _without_result(record)
-    result = record.backtest
+    return _with_result(record, record.backtest)
+
+
+def _with_result(record: RunRecord, result: BacktestResult) -> list[Block]:
+    gates = gate_summary.gates(record.verdicts)
     if record.status is Status.BACKTESTED:
-        blocks: list[Block] = [Heading(headline(record, result)), Paragraph(about(record, result))]
+        blocks: list[Block] = [Heading(headline(record, result)), *gates]
+        blocks.append(Paragraph(about(record, result)))
     else:
-        blocks = [Heading(_title(record)), Paragraph(_lead(record)), *_errors(record)]
+        blocks = [Heading(_title(record)), Paragraph(_lead(record)), *gates]
+        blocks += [*_digests(record), *_errors(record)]
         blocks.append(Paragraph(["The backtest: ", *about(record, result)]))
     blocks += outcome(record, result)
     blocks += _remarks(record)
+    blocks += [] if record.comparison is None else comparison_summary.card(record.comparison)
     if record.description:
         blocks.append(Quote(record.description))
     blocks += details(record, result)
-    blocks += summary_blocks.largest_entries(record)
+    if record.mode == "deploy":
+        blocks.append(Details("About this deployment", [_facts(record)]))
     return blocks
 
 
-def _without_result(record: RunRecord) -> Document:
+def _digests(record: RunRecord) -> list[Block]:
+    """Say beside each other which bytes were tested and which ones deployed."""
+    if not record.tested_sha256:
+        return []
+    deployed = "" if record.bundle is None else record.bundle.sha256
+    if record.status is not Status.DEPLOYED:
+        sent: Line = ["not known" if record.is_in_doubt else "nothing"]
+    elif deployed == record.tested_sha256:
+        sent = [Code(deployed), ", the same bytes"]
+    else:
+        sent = [Code(deployed), ", **other bytes**"]
+    return [Bullets([["Backtested: ", Code(record.tested_sha256)], ["Deployed: ", *sent]])]
+
+
+def _without_result(record: RunRecord) -> list[Block]:
     blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record)), *_errors(record)]
     blocks += _planned(record)
     if record.description:
@@ -64,10 +105,12 @@ def _without_result(record: RunRecord) -> Document:
     blocks.append(_facts(record))
     blocks += summary_blocks.bundle_digest(record)
     blocks += _remarks(record)
+    if record.comparison is not None:
+        blocks += comparison_summary.no_base(record.comparison)
+        blocks += comparison_summary.card(record.comparison)
     if record.backtest_args:
         blocks.append(Paragraph(["**Backtest arguments**"]))
     blocks += summary_blocks.arguments(record)
-    blocks += summary_blocks.largest_entries(record)
     return blocks
 
 
@@ -83,8 +126,13 @@ def _remarks(record: RunRecord) -> list[Block]:
 
 
 def _title(record: RunRecord) -> Line:
+    words = gate_summary.in_words(record.verdicts) if record.verdicts else ""
     if record.status is not Status.FAILED:
-        return [_TITLES[record.status], model_name(record)]
+        return [_TITLES[record.status], model_name(record), f": {words}" if words else ""]
+    if words and not gate_summary.are_passed(record.verdicts):
+        if record.mode != "deploy" and record.backtest is not None:
+            return headline(record, record.backtest)
+        return [_FAILED_TITLES["deploy"], model_name(record), f", {words}"]
     title = _FAILED_TITLES.get(record.mode, "❌ Failed: ")
     # An input may be so wrong that nobody got as far as a model.
     known = record.model_name or record.model_path
@@ -117,7 +165,7 @@ def _left_behind(record: RunRecord) -> str:
         return "**What the server made of it is not known.**"
     if record.backtest is not None and record.mode == "backtest":
         return "The backtest itself ran to its end."
-    if record.backtest_id:
+    if record.backtest_id and record.mode == "backtest":
         return "The backtest has no result."
     made = _RESULTS.get(record.mode)
     return "Nothing was sent." if record.is_unsent or made is None else f"No {made} was made."
@@ -128,7 +176,7 @@ def _facts(record: RunRecord) -> Block:
         [
             ("Model", linked(record.model_id, record.url)),
             ("Project", linked(record.project_id, record.project_url)),
-            ("Backtest", [Code(record.backtest_id)]),
+            ("Backtest", [Code(record.backtest_id if record.mode == "backtest" else "")]),
             ("Type", prose(record.model_type)),
             ("Schedule", [Code(record.schedule)]),
             ("Plan", [Code(record.plan)]),

@@ -20,13 +20,61 @@ from deploy_action.document import (
     prose,
 )
 from deploy_action.errors import Problem, Severity
-from deploy_action.quantities import count, size
+from deploy_action.metrics import Unit
+from deploy_action.quantities import count, decimal, exact, per_cent, size
 from deploy_action.record import RunRecord
+from deploy_action.text import cut
 
 # So many that the longest ones stay below what a summary may have, even in the widest script.
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
 _SHORT: Final = 12
 _MOST_ARGUMENTS: Final = 50
+_LONGEST_NAME: Final = 40
+NO_FIGURE: Final = "\u2013"
+_ZEROS: Final = "0.,"
+
+
+def short(name: str) -> str:
+    """Return a name that others gave, in at most 40 characters."""
+    return cut(name, _LONGEST_NAME)
+
+
+def figures(unit: Unit, *values: float | None) -> list[str]:
+    """Return values of a metric, with so many digits that those which differ look different."""
+    different = {value for value in values if value is not None}
+    shown = {value: _figure(unit, value) for value in different}
+    if len(set(shown.values())) < len(different):
+        shown = {value: exact(value) + _sign_of(unit) for value in different}
+    return [NO_FIGURE if value is None else shown[value] for value in values]
+
+
+def _figure(unit: Unit, value: float) -> str:
+    match unit:
+        case Unit.PER_CENT:
+            return per_cent(value)
+        case Unit.COUNT:
+            return exact(value)
+        case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
+            return decimal(value)
+
+
+def _sign_of(unit: Unit) -> str:
+    return " %" if unit is Unit.PER_CENT else ""
+
+
+def distance(unit: Unit, apart: float) -> str:
+    """Return how far values of a metric are apart; between per cents there are points."""
+    shown = exact(apart) if unit is Unit.COUNT else decimal(apart)
+    if unit is not Unit.PER_CENT:
+        return shown
+    digits = per_cent(apart).removesuffix(" %")
+    return f"{digits if digits.strip(_ZEROS) else shown} pp"
+
+
+def difference(unit: Unit, value: float) -> str:
+    """Return by how much a metric changed, with its sign."""
+    shown = distance(unit, value)
+    return f"+{shown}" if value > 0 else shown
 
 
 def model_name(record: RunRecord) -> Code:
