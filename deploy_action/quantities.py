@@ -60,6 +60,11 @@ def exact(value: float) -> str:
     return _signed(f"{value:,.{0 if 'e+' in digits else decimals}f}")
 
 
+def rounded(value: float, decimals: int) -> str:
+    """Return a number with at most so many decimals (1 or more), and no zeros at the end."""
+    return _signed(_short(f"{value:,.{decimals}f}"))
+
+
 def per_cent(value: float, *, with_sign: bool = False) -> str:
     """Return a percentage that the package multiplied by 100: 28.999999999999996 is `29 %`."""
     digits = f"{value:.4g}" if abs(value) >= _HUGE else _short(f"{value:,.2f}")
