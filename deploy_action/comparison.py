@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TYPE_CHECKING
+
+from deploy_action.backtest_result import canonical_trade
+from deploy_action.metrics import EXACTLY, METRICS, Better, in_decimals, nearest_float
 
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun, Trade
@@ -83,3 +89,54 @@ class Comparison:
     def is_identical(self) -> bool:
         """Whether both did the same, trade for trade."""
         return self.base.result is not None and self.first_difference is None
+
+
+def compare_metrics(
+    base: Mapping[str, float | None], candidate: Mapping[str, float | None]
+) -> tuple[MetricChange, ...]:
+    """Return all twelve metrics of both, in the order of `METRICS`, each in its unit.
+
+    A difference is one of decimals: 0.3 is 0.1 more than 0.2, and not 0.09999999999999998.
+    """
+    return tuple(
+        _compare(metric, _known(base.get(metric)), _known(candidate.get(metric)))
+        for metric in METRICS
+    )
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _compare(metric: str, base: float | None, candidate: float | None) -> MetricChange:
+    if base is None or candidate is None:
+        return MetricChange(metric, base, candidate, None, Direction.NEUTRAL)
+    difference = EXACTLY.subtract(in_decimals(candidate), in_decimals(base))
+    direction = _direction(METRICS[metric].better, rises=candidate > base, falls=candidate < base)
+    return MetricChange(metric, base, candidate, nearest_float(difference), direction)
+
+
+def _direction(better: Better, *, rises: bool, falls: bool) -> Direction:
+    if better is Better.NEITHER or not (rises or falls):
+        return Direction.NEUTRAL
+    return Direction.BETTER if rises is (better is Better.HIGHER) else Direction.WORSE
+
+
+def first_difference(base: BacktestResult, candidate: BacktestResult) -> TradeDifference | None:
+    """Return the first trade that differs, None exactly where both have the same fingerprint.
+
+    Trades are compared as they are fingerprinted: by symbol, side, type, size, price, and the time
+    since the start of the backtest.
+    """
+    if base.trades_sha256 == candidate.trades_sha256:
+        return None
+    pairs = zip_longest(base.trades, candidate.trades)
+    for index, (before, now) in enumerate(pairs):
+        if (
+            before is None
+            or now is None
+            or canonical_trade(before, base.start_time)
+            != canonical_trade(now, candidate.start_time)
+        ):
+            return TradeDifference(index, before, now)
+    return None

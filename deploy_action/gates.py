@@ -612,6 +612,6 @@ def _sign_hint(verdict: Verdict) -> str:
     margin = _plain(abs(_offset(gate.bound, base)))
     share = _plain(EXACTLY.add(gate.bound.number, Decimal(100)))
     return (
-        f"The base is negative, so that {share} % of it lie {side} it. For a bound {other} it, "
+        f"The base is negative, so that {share} % of it is {side} it. For a bound {other} it, "
         f"write the margin as a number: `{gate.metric} {gate.operator} base {sign} {margin}`."
     )
