@@ -1,17 +1,44 @@
-"""The checked-out commit, read from `.git` by library.
+"""What git has of the model: the checked-out commit, and the model as it was at another one.
 
-The image has no git, and a git binary would refuse a workspace that another user owns.
+Both are read from `.git` by library: the image has no git, and a git binary would refuse a
+workspace that another user owns.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from deploy_action.errors import DeployActionError
+from deploy_action.errors import DeployActionError, Problem
+from deploy_action.manifest import MANIFEST_NAME
+from deploy_action.repository import Repository, open_repository
+from deploy_action.text import cut, one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from dulwich.objects import Blob, ObjectID, Tree
+
+_LONGEST_SHOWN: Final = 120
+_MODULE: Final = 0o160000
+# What a file system says of names that another one takes.
+_NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
+_PART_BYTES: Final = 1024 * 1024
+# The pointer that git holds instead of a file in Git LFS, and its size of less than 1,024 bytes:
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_LARGEST_POINTER: Final = 1_024
+_POINTER: Final = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n"
+    rb"(?P<extensions>(?:ext-.+\n)*)"
+    rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
+    rb"size (?P<size>[0-9]{1,18})\n?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +47,27 @@ class Commit:
 
     sha: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastModel:
+    """A model as it was at `commit`, a full hexadecimal id.
+
+    `directory` holds its files; None where the model did not exist then.
+    """
+
+    commit: str
+    directory: Path | None
+
+
+class UnusablePastError(DeployActionError):
+    """The model as it was cannot be restored: why, and at which commit it was to be."""
+
+    def __init__(self, reason: str, commit: str = "") -> None:
+        """Keep the reason, one or more sentences."""
+        super().__init__(Problem(message=reason))
+        self.reason = reason
+        self.commit = commit
 
 
 def read_checked_out_commit(directory: Path) -> Commit | None:
@@ -51,3 +99,192 @@ def _decode(commit: object) -> str:
         return raw.decode((encoding or b"utf-8").decode("ascii", "replace"), "replace")
     except (LookupError, ValueError):  # no encoding, or one that knows no replacement
         return raw.decode("utf-8", "replace")
+
+
+def extract_model(directory: Path, ref: str, destination: Path) -> PastModel:
+    """Write the files of the model in `directory`, as they are at `ref`, into `destination`.
+
+    `destination` is made by this. Only what git has is written: files with their executable bit,
+    links as links, and the contents of files in Git LFS where the clone has them. The checkout, its
+    index and its refs stay as they are.
+
+    Raises:
+        InvalidInputError: there is no repository, or it does not have that commit, or not all of
+            it.
+        UnusablePastError: the model existed, and cannot be restored as it was.
+    """
+    with open_repository(directory) as repository:
+        commit = repository.find_commit(ref)
+        path = os.fsencode(os.path.relpath(directory.resolve(), repository.root))
+        extraction = _Extraction(repository, commit.sha)
+        tree = extraction.find(commit.tree, path)
+        if tree is None or not _has_manifest(tree):
+            return PastModel(commit.sha, None)
+        extraction.write(tree, destination)
+    return PastModel(commit.sha, destination)
+
+
+def _has_manifest(tree: Tree) -> bool:
+    name = MANIFEST_NAME.encode()
+    return name in tree and not stat.S_ISDIR(tree[name][0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Extraction:
+    """Reads trees of one commit, and writes one into a directory of its own."""
+
+    repository: Repository
+    commit: str
+
+    def find(self, root: ObjectID, path: bytes) -> Tree | None:
+        """Return the tree at a path; None where there is no such directory."""
+        tree = self._tree(root, b"")
+        for part in path.split(b"/"):
+            if part == b".":
+                continue
+            if part not in tree:
+                return None
+            mode, sha = tree[part]
+            if mode == _MODULE:
+                raise self._unusable(part, "was a submodule, and what is in those is not fetched")
+            if stat.S_ISLNK(mode):
+                raise self._unusable(part, "was a link then, and it is a directory now")
+            if not stat.S_ISDIR(mode):
+                return None
+            tree = self._tree(sha, part)
+        return tree
+
+    def write(self, root: Tree, destination: Path) -> None:
+        """Write a tree into a directory that this makes, links last."""
+        links: list[tuple[bytes, Path, str]] = []
+        destination.mkdir(mode=0o700)
+        pending = [(root, b"")]
+        while pending:
+            tree, prefix = pending.pop()
+            for name, mode, sha in _entries(tree):
+                path = prefix + name
+                place = destination / os.fsdecode(path)
+                if stat.S_ISDIR(mode):
+                    with self._placing(path):
+                        place.mkdir(mode=0o700)
+                    pending.append((self._tree(sha, path), path + b"/"))
+                elif stat.S_ISLNK(mode):
+                    links.append((path, place, self._target(sha, path)))
+                else:
+                    self._write_file(path, place, mode, sha)
+        # Until here there was no link that a file could have been written through.
+        for path, place, target in links:
+            with self._placing(path):
+                place.symlink_to(target)
+
+    def _write_file(self, path: bytes, place: Path, mode: int, sha: ObjectID) -> None:
+        if mode == _MODULE:
+            raise self._unusable(path, "is a submodule, and what is in those is not fetched")
+        blob = self._blob(sha, path)
+        # Of the modes of files that git knows, one has executable bits.
+        permissions = 0o700 if mode & stat.S_IXUSR else 0o600
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with self._placing(path):
+            descriptor = os.open(place, flags, permissions)
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in self._contents(blob, path):
+                file.write(chunk)
+
+    @contextmanager
+    def _placing(self, path: bytes) -> Iterator[None]:
+        """Tell a name that this file system does not take from a disk that is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NAME_FAULTS:
+                raise
+            raise self._unusable(path, f"cannot be written here ({error.strerror})") from error
+
+    def _target(self, sha: ObjectID, path: bytes) -> str:
+        target = self._blob(sha, path).data
+        if not target or b"\0" in target:
+            raise self._unusable(path, "is a link to nothing")
+        return os.fsdecode(target)
+
+    def _tree(self, sha: ObjectID, path: bytes) -> Tree:
+        """Return a tree whose names are ones that a file can have, none of them twice."""
+        from dulwich.errors import ObjectFormatException
+        from dulwich.objects import Tree
+
+        found = self.repository.read(sha)
+        if not isinstance(found, Tree):
+            raise self._missing(path)
+        try:
+            found.check()
+            entries = list(_entries(found))
+        except (ObjectFormatException, ValueError) as error:
+            raise self._unusable(path, f"is damaged in git ({error})") from error
+        if any(name.lower() == b".git" for name, _, _ in entries):
+            raise self._unusable(path, "holds a `.git`, which no directory in git can")
+        if _written_length(entries) != len(found.as_raw_string()):
+            raise self._unusable(path, "holds a name twice")
+        return found
+
+    def _blob(self, sha: ObjectID, path: bytes) -> Blob:
+        from dulwich.objects import Blob
+
+        found = self.repository.read(sha)
+        if not isinstance(found, Blob):
+            raise self._missing(path)
+        return found
+
+    def _missing(self, path: bytes) -> DeployActionError:
+        return self.repository.missing_object(
+            f"`{_shown(path)}` as it was at commit {self.commit}" if path else self.commit
+        )
+
+    def _contents(self, blob: Blob, path: bytes) -> Iterator[bytes]:
+        """Yield what a file holds: where git has a pointer to Git LFS, what that points to."""
+        pointer = _POINTER.fullmatch(blob.data) if len(blob.data) < _LARGEST_POINTER else None
+        if pointer is None:
+            yield from blob.as_raw_chunks()
+            return
+        if pointer["extensions"]:
+            raise self._unusable(path, "is in Git LFS with an extension, which is not known here")
+        yield from self._large_contents(pointer["oid"].decode(), int(pointer["size"]), path)
+
+    def _large_contents(self, oid: str, size: int, path: bytes) -> Iterator[bytes]:
+        """Yield a file that Git LFS keeps, checked against its digest and size at the end."""
+        place = self.repository.large_files / oid[:2] / oid[2:4] / oid
+        digest, left = sha256(), size
+        try:
+            with place.open("rb") as file:
+                while chunk := file.read(_PART_BYTES):
+                    digest.update(chunk)
+                    left -= len(chunk)
+                    yield chunk
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise self._unusable(
+                path,
+                "is in Git LFS, and the checkout does not have its contents of then: set "
+                "`lfs: true` of `actions/checkout`, and fetch them with `git lfs fetch origin "
+                f"{self.commit}` in a step before this one",
+            ) from error
+        if left or digest.hexdigest() != oid:
+            raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
+
+    def _unusable(self, path: bytes, what: str) -> UnusablePastError:
+        name = f"`{_shown(path)}`" if path else "The root of the repository"
+        return UnusablePastError(f"{name} {what}.", self.commit)
+
+
+def _entries(tree: Tree) -> Iterator[tuple[bytes, int, ObjectID]]:
+    for entry in tree.iteritems():
+        yield entry.path, entry.mode, entry.sha
+
+
+def _written_length(entries: list[tuple[bytes, int, ObjectID]]) -> int:
+    """Return the bytes of a tree with these entries: mode, blank, name, NUL, binary id.
+
+    The library keeps one entry a name, so of a name that is there twice one would be lost.
+    """
+    return sum(len(f"{mode:o}") + 1 + len(name) + 1 + len(sha) // 2 for name, mode, sha in entries)
+
+
+def _shown(path: bytes) -> str:
+    return cut(one_line(path.decode("utf-8", "backslashreplace")), _LONGEST_SHOWN)

@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.bundle import Bundle, write_bundle
+from deploy_action.bundle import Bundle
 from deploy_action.checkout import read_checked_out_commit
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.event import Event, describe
-from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args, load_manifest
-from deploy_action.model_files import check_model_files, find_leaked_keys
-from deploy_action.selection import Selection, select_files
+from deploy_action.inspection import Inspection
+from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args
+from deploy_action.selection import Selection
 from deploy_action.settings import UNWANTED_WARNINGS, Mode, Settings
 from deploy_action.text import tidy
 
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 # The images that the original server has; others may have more.
 _SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
-_DEFAULT_PLAN: Final = "nano"
+DEFAULT_PLAN: Final = "nano"
 # What the package writes into a new `blankly.json`.
 _DEFAULT_PYTHON: Final = "3.7"
 # Where the runner mounts the checkout in a container: its name says nothing.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
-_KEYS_NAME: Final = "keys.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +47,11 @@ class Places:
 class PreparedModel:
     """A model that was checked and packed, with the inputs laid over the manifest.
 
-    Ids that neither names, and the schedule of what is no screener, are blank.
+    `directory` is absolute and without links. Ids that neither names, and the schedule of what is
+    no screener, are blank.
     """
 
+    directory: Path
     manifest: Manifest
     bundle: Bundle
     name: str
@@ -84,16 +85,12 @@ class Preparation:
         """
         self._refuse_deletion()
         directory = self._find_directory()
-        manifest, selection = self._check(directory)
-        keys = self.settings.keys_json
-        bundle = write_bundle(
-            selection,
-            self.places.scratch / "model.zip",
-            injected={} if keys is None else {_KEYS_NAME: keys},
-            on_progress=self.on_packing,
-        )
+        inspection = self.inspection_of(directory)
+        manifest, selection = self._check(inspection)
+        bundle = inspection.pack(selection, self.places.scratch / "model.zip", self.on_packing)
         self.record.bundle = bundle
         return PreparedModel(
+            directory=directory,
             manifest=manifest,
             bundle=bundle,
             name=self.record.model_name,
@@ -107,29 +104,24 @@ class Preparation:
             description=self.record.description,
         )
 
-    def _check(self, directory: Path) -> tuple[Manifest, Selection]:
+    def inspection_of(self, directory: Path, excluded: tuple[Path, ...] = ()) -> Inspection:
+        """Return how this run reads a model's directory, which may be the one of its base."""
+        return Inspection(
+            settings=self.settings,
+            directory=directory,
+            excluded=(*self.places.excluded, *excluded),
+            on_secrets=self.on_secrets,
+            redact=self.redact,
+        )
+
+    def _check(self, inspection: Inspection) -> tuple[Manifest, Selection]:
         """Read and check everything, and return the manifest and the files to pack."""
-        self.on_secrets(find_leaked_keys(directory))
-        manifest, problems = load_manifest(directory, redact=self.redact)
+        manifest, problems = inspection.read_manifest()
         self._add(*problems)
         if manifest is None:
             raise self._refusal()
-        self.on_secrets(manifest.secrets)
-        self._describe(directory, manifest)
-        selection = select_files(
-            directory,
-            self._patterns(manifest),
-            # A file of the model that was named as `platform-data` by mistake is not ours.
-            excluded=[path for path in self.places.excluded if not path.is_file()],
-        )
-        self._add(*selection.problems)
-        found = check_model_files(
-            directory,
-            manifest,
-            selection,
-            keys_injected=self.settings.keys_json is not None,
-            redact=self.redact,
-        )
+        self._describe(inspection.directory, manifest)
+        selection, found = inspection.select(manifest)
         self._add(*found, *self._check_run(manifest))
         if self._must_stop():
             raise self._refusal()
@@ -137,11 +129,6 @@ class Preparation:
 
     def _add(self, *problems: Problem) -> None:
         self.record.problems += problems
-
-    def _patterns(self, manifest: Manifest) -> tuple[str, ...]:
-        """Return what to leave out: also a `keys.json` that the secret replaces, even a link."""
-        given = (*manifest.ignore_files, *self.settings.ignore)
-        return given if self.settings.keys_json is None else (*given, f"/{_KEYS_NAME}")
 
     def _must_stop(self) -> bool:
         if self.record.of(Severity.ERROR):
@@ -196,18 +183,16 @@ class Preparation:
         record.project_id = settings.project_id or named or ""
         record.model_id = settings.model_id or manifest.model_id or ""
         record.model_type = manifest.type
-        record.plan = settings.plan or manifest.plan or _DEFAULT_PLAN
-        record.python_version = (
-            settings.python_version or manifest.python_version or _DEFAULT_PYTHON
-        )
-        record.schedule = manifest.schedule or "" if manifest.type == "screener" else ""
+        record.plan = plan_of(settings, manifest)
+        record.python_version = python_version_of(settings, manifest)
+        record.schedule = schedule_of(manifest)
         record.commit = self.event.commit or (found.sha if (found := read_commit()) else "")
         record.commit_url = self.event.commit_url(record.commit)
         record.description = settings.description or describe(
             self.event,
             lambda: found.message if (found := read_commit()) else None,
         )
-        if settings.mode is Mode.BACKTEST:
+        if settings.is_backtested:
             record.backtest_args = self._backtest_args(manifest)
 
     def _directory_name(self, directory: Path) -> str:
@@ -250,14 +235,17 @@ class Preparation:
             )
 
     def _check_type(self, manifest: Manifest) -> Problem | None:
-        if self.settings.mode is not Mode.BACKTEST or manifest.type != "screener":
+        if not self.settings.is_backtested or manifest.type != "screener":
             return None
+        hint = "Use mode `deploy` or `validate` for it"
+        if self.settings.tests_first:
+            hint = "Remove `gates` and `compare-with` to deploy it without a backtest"
         return _at(
             manifest,
             "type",
             Problem(
                 message="The model is a screener, and only strategies can be backtested.",
-                hint="Use mode `deploy` or `validate` for it.",
+                hint=f"{hint}.",
             ),
         )
 
@@ -334,6 +322,21 @@ class Preparation:
             hint="Set `model-id` to the id of an existing model, or allow this action to create "
             "one with `create-new: true`.",
         )
+
+
+def plan_of(settings: Settings, manifest: Manifest) -> str:
+    """Return the plan that a model runs on: the input's, else the manifest's, else the default."""
+    return settings.plan or manifest.plan or DEFAULT_PLAN
+
+
+def python_version_of(settings: Settings, manifest: Manifest) -> str:
+    """Return the Python that runs a model: the input's, else the manifest's, else the default."""
+    return settings.python_version or manifest.python_version or _DEFAULT_PYTHON
+
+
+def schedule_of(manifest: Manifest) -> str:
+    """Return when a screener runs, as a cron expression; blank for what is none."""
+    return manifest.schedule or "" if manifest.type == "screener" else ""
 
 
 def _way_to(missing: Path) -> str:
