@@ -65,6 +65,11 @@ def rounded(value: float, decimals: int) -> str:
     return _signed(_short(f"{value:,.{decimals}f}"))
 
 
+def whole(value: float) -> str:
+    """Return a number without decimals, huge ones with an exponent."""
+    return decimal(value) if abs(value) >= _HUGE else _signed(f"{value:,.0f}")
+
+
 def per_cent(value: float, *, with_sign: bool = False) -> str:
     """Return a percentage that the package multiplied by 100: 28.999999999999996 is `29 %`."""
     digits = f"{value:.4g}" if abs(value) >= _HUGE else _short(f"{value:,.2f}")
