@@ -1,15 +1,18 @@
 """What pip would make of a requirements file, without installing anything.
 
-It reads the file and those it includes, each line as pip would. Lines are never shown: a URL may
-hold a password.
+It reads the file and those it includes, each line as pip would. Problems never show a line: a URL
+may hold a password.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.located_json import Redact
@@ -28,6 +31,9 @@ from deploy_action.requirements_text import (
     without_options,
 )
 from deploy_action.selection import Selection
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _PACKAGE = "blankly"
 _MAX_PROBLEMS = 5
@@ -57,6 +63,13 @@ _OTHER_OPTIONS = frozenset(
 )
 
 
+_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
+_EGG = re.compile(rf"[#&]egg=({_NAME.pattern})")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:]*)(?::\d*)?")
+_ADDRESS = re.compile(r"://([^/?#\s]*)([^?#\s]*)(?:\?[^#\s]*)?(#\S*)?")
+_NO_NAME = re.compile(r"[\s=<>!~;@\[]")
+
+
 def check_requirements(
     model_dir: Path, name: str, selection: Selection, redact: Redact = str
 ) -> tuple[Problem, ...]:
@@ -66,13 +79,45 @@ def check_requirements(
     cannot read are errors; that nothing installs blankly is a warning. What messages show of a line
     goes through `redact` before it is cut.
     """
-    reader = _Reader(model_dir, selection, redact)
+    reader = _Reader(model_dir, selection.includes, redact)
     reader.read_all(name)
     if not reader.problems and not reader.installs_anything:
         return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
     if not reader.problems and not reader.may_install_blankly:
         return (_lacking(name, f"{name} does not name blankly, which the model needs."),)
     return tuple(reader.problems)
+
+
+def read_requirements(model_dir: Path, name: str) -> Mapping[str, str]:
+    """Return what a requirements file of the model and those it includes ask of each package.
+
+    By canonical name, in order: versions, extras, address and marker, blank where any version will
+    do; several lines are joined by ` | `. What is given by its address alone has the name that
+    this ends in. Addresses are without credentials and queries. A file that is not there, not in
+    the model, or cannot be read asks for nothing.
+    """
+
+    def is_there(path: str) -> bool:
+        return _is_file_within(model_dir, path)
+
+    reader = _Reader(model_dir, is_there, most_problems=sys.maxsize)
+    start = posixpath.normpath(name)
+    if path_fault(start) is None and is_there(start):
+        reader.read_all(start)
+    asked: dict[str, set[str]] = {}
+    for option, text in reader.asked:
+        package, what = _what_is_asked(option, text)
+        asked.setdefault(package, set()).add(what)
+    return {package: " | ".join(sorted(asked[package])) for package in sorted(asked)}
+
+
+def _is_file_within(model_dir: Path, name: str) -> bool:
+    """Whether it is a file, and no link leads out of the model: a past one may hold any."""
+    try:
+        path = (model_dir / name).resolve()
+        return path.is_relative_to(model_dir.resolve()) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a circle of links, for one
+        return False
 
 
 def _lacking(name: str, message: str) -> Problem:
@@ -88,8 +133,11 @@ class _Reader:
     """
 
     model_dir: Path
-    selection: Selection
-    redact: Redact
+    is_included: Callable[[str], bool]
+    redact: Redact = str
+    most_problems: int = _MAX_PROBLEMS  # of one file
+    # What is to be installed: the option before it, `-e` or `-r` for one that is elsewhere, and it.
+    asked: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     installs_anything: bool = False
     may_install_blankly: bool = False
@@ -110,7 +158,7 @@ class _Reader:
         before = len(self.problems)
         for number, line in logical_lines(self._text(name)):
             self._read_line(name, number, line)
-            if len(self.problems) - before >= _MAX_PROBLEMS:
+            if len(self.problems) - before >= self.most_problems:
                 message = f"There may be more lines in {name} that pip cannot read."
                 self._report(name, number, message, "Correct these first.", Severity.NOTICE)
                 return
@@ -142,6 +190,7 @@ class _Reader:
             return
         self.installs_anything = True
         requirement = without_options(line)
+        self.asked.append(("", requirement))
         if has_variable(requirement) or is_url(requirement):
             self.may_install_blankly = True
         elif looks_like_path(requirement):
@@ -154,6 +203,7 @@ class _Reader:
         if option in INCLUDING:
             self._follow(name, number, option, value)
         elif option in EDITABLE:
+            self.asked.append(("-e", without_options(value)))
             self.installs_anything = self.may_install_blankly = True
         elif option.startswith("--") and option not in _OTHER_OPTIONS:
             shown = self.redact(option)[:40]
@@ -167,6 +217,8 @@ class _Reader:
         """Read an included file; constraints only have to exist, for they install nothing."""
         written = first_word(value)
         if has_variable(written) or is_url(written):
+            if INCLUDING[option]:
+                self.asked.append(("-r", written))
             self.installs_anything = self.may_install_blankly = True
             return
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
@@ -185,7 +237,7 @@ class _Reader:
             return fault
         if not _exists(self.model_dir / target):
             return "does not exist"
-        return None if self.selection.includes(target) else "is not in the bundle"
+        return None if self.is_included(target) else "is not in the bundle"
 
     def _read_path(self, name: str, number: int, requirement: str) -> None:
         """Look for a path that pip would install from, relative to the model's root."""
@@ -232,3 +284,58 @@ def _hint_for(requirement: str) -> str:
     if re.match(r"[\w.-]+\s*=\s*[\d.\"']", requirement):
         return "Write two equals signs before a version: name==1.2.3."
     return "Write one package a line, such as blankly, and # before what is a comment."
+
+
+def _what_is_asked(option: str, text: str) -> tuple[str, str]:
+    """Return the name of what a line asks for, and how it asks."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    public = _without_credentials(text)
+    if option or is_url(text) or looks_like_path(text):
+        return _name_in_address(public), f"{option} {public}".lstrip()
+    try:
+        requirement = Requirement(text[:_LONGEST_REQUIREMENT])
+    except (InvalidRequirement, RecursionError):  # a version of old, or a variable
+        end = _NO_NAME.search(public)
+        name, rest = (public[: end.start()], public[end.start() :]) if end else (public, "")
+        return canonicalize_name(name) if _NAME.fullmatch(name) else name, rest.strip()
+    return canonicalize_name(requirement.name), _how(requirement)
+
+
+def _how(requirement: Requirement) -> str:
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    # Lower bounds first: the order in which they were written says nothing.
+    versions = sorted(map(str, requirement.specifier), key=lambda one: (one.startswith("<"), one))
+    address = f" @ {_without_credentials(requirement.url)}" if requirement.url else ""
+    marker = f"; {requirement.marker}" if requirement.marker else ""
+    return f"{extras}{','.join(versions)}{address}{marker}".strip()
+
+
+def _without_credentials(text: str) -> str:
+    """Cut users, passwords and queries, which may be a signature, out of what holds addresses."""
+    return _ADDRESS.sub(_public_address, text)
+
+
+def _public_address(match: re.Match[str]) -> str:
+    host, path, fragment = match[1].rpartition("@")[2], match[2], match[3] or ""
+    # A password with a slash or a number sign in it ends up in another part.
+    if not _HOST.fullmatch(host) or "@" in fragment:
+        return "://…"
+    return f"://{host}{path}{fragment}"
+
+
+def _name_in_address(text: str) -> str:
+    """Return the name that a public address or a path gives, as far as it gives one."""
+    from packaging.utils import canonicalize_name
+
+    if egg := _EGG.search(text):
+        return canonicalize_name(egg[1])
+    path = re.split(r"[\[;#]", text)[0].strip().rpartition("://")[2]
+    # `@` comes before a branch or tag of a repository.
+    last = path.partition("@")[0].rstrip("/").rpartition("/")[2].removesuffix(".git")
+    if last.endswith(".whl"):
+        last = last.partition("-")[0]
+    elif found := re.fullmatch(rf"({_NAME.pattern})-\d.*", last):
+        last = found[1]  # name-1.2.tar.gz
+    return canonicalize_name(last) if _NAME.fullmatch(last) else last or path
