@@ -1,4 +1,8 @@
-"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe."""
+"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe.
+
+What any HTTP of the action needs (sessions, one exchange with its time-outs, what went wrong in
+words) is public here.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +49,16 @@ _PASSING: Final = NOT_ACTED_ON | {500, 502, 504}
 
 @dataclass(frozen=True)  # without slots, where what is computed once has no place
 class Answer:
-    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said."""
+    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said.
+
+    The names in `headers` are found in either case.
+    """
 
     status: int
     body: bytes
     retry_after: float = 0.0
     location: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_refusal(self) -> bool:
@@ -208,42 +216,31 @@ class Transport:
         self.pause(seconds)
 
     def _new_session(self) -> requests.Session:
-        """Return a session that takes proxies and a CA bundle from the environment, no more."""
-        import requests
-
-        session = requests.Session()
-        session.trust_env = self.use_environment
-        # Without this, a `.netrc` would add credentials for the server to each request.
-        session.auth = _no_authentication
-        session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _new_adapter())
-        return session
+        return open_session(use_environment=self.use_environment)
 
     def _send(self, request: _Request) -> Answer:
         headers = {"token": request.token} if request.token else {}
         if request.body:
             headers["Content-Type"] = request.body.content_type
-        left = self.deadline.remaining()
+        call = Call(
+            method=request.method,
+            url=f"{self.base_url}{request.path}",
+            headers=headers,
+            # An empty stream would be sent as one of unknown length.
+            body=request.body or None,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=request.read_timeout,
+            largest_answer=request.largest_answer,
+        )
+        self.deadline.remaining()
         try:
-            response = request.session.request(
-                request.method,
-                f"{self.base_url}{request.path}",
-                # An empty stream would be sent as one of unknown length.
-                data=request.body or None,
-                headers=headers,
-                timeout=(min(CONNECT_TIMEOUT, left), min(request.read_timeout, left)),
-                allow_redirects=False,
-                stream=True,
-            )
-            with closing(response):
-                answer = _read_answer(response, self.deadline, request.largest_answer)
+            answer = exchange(request.session, call, self.deadline)
             self.may_have_acted = request.may_have_acted and not answer.is_refusal
         except DeployActionError as error:
             # The deadline or a signal, raised in the middle.
             error.may_have_acted = request.may_have_acted
             raise
-        except _library_errors() as error:
+        except library_errors() as error:
             raise self._translate(error, request) from error
         return answer
 
@@ -253,11 +250,11 @@ class Transport:
             late.may_have_acted = request.may_have_acted
             return late
         if not request.is_on_its_way(error):
-            return NotConnectedError(self._unreachable(error), is_hopeless=_is_hopeless(error))
+            return NotConnectedError(self._unreachable(error), is_hopeless=is_hopeless(error))
         return BrokenExchangeError(
             Problem(
                 message=f"The exchange with {self.base_url} at `{request.method} {request.path}` "
-                f"broke off before the answer was there: {_explain(error)}.",
+                f"broke off before the answer was there: {explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
             may_have_acted=request.may_have_acted,
@@ -267,7 +264,7 @@ class Transport:
         hint = "Check `api-url`, and that the server runs and can be reached from here."
         if self.base_url == HOSTED_API_URL:
             hint = HOSTED_GONE
-        reason = _explain(error)
+        reason = explain(error)
         return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
 
 
@@ -295,6 +292,57 @@ class _Request:
         is proof; a request without one only reads, and there the error will do.
         """
         return self.body.is_started if self.body else not _never_connected(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as HTTP has it; the time-outs are in seconds, `read_timeout` between two bytes.
+
+    `largest_answer` is how many bytes may answer it.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)  # a token may be among them
+    body: FormBody | MultipartBody | bytes | None
+    connect_timeout: float
+    read_timeout: float
+    largest_answer: int = LARGEST_ANSWER
+
+
+def open_session(*, use_environment: bool) -> requests.Session:
+    """Return a session that takes proxies and a CA bundle from the environment, no more."""
+    import requests
+
+    session = requests.Session()
+    session.trust_env = use_environment
+    # Without this, a `.netrc` would add credentials for the server to each request.
+    session.auth = _no_authentication
+    session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _new_adapter())
+    return session
+
+
+def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answer:
+    """Send one request, once, and read its answer whole; a redirect is an answer.
+
+    Raises:
+        DeadlineError: the deadline passed.
+        requests.RequestException, urllib3.exceptions.HTTPError, OSError: see `library_errors`.
+    """
+    left = deadline.remaining()
+    response = session.request(
+        call.method,
+        call.url,
+        data=call.body,
+        headers=call.headers,
+        timeout=(min(call.connect_timeout, left), min(call.read_timeout, left)),
+        allow_redirects=False,
+        stream=True,
+    )
+    with closing(response):
+        return _read_answer(response, deadline, call.largest_answer)
 
 
 def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -326,6 +374,7 @@ def _read_answer(response: requests.Response, deadline: Deadline, largest: int) 
         body=bytes(body),
         retry_after=_seconds(response.headers.get("Retry-After", "")),
         location=response.headers.get("Location", ""),
+        headers=response.headers,
     )
 
 
@@ -342,14 +391,15 @@ def _seconds(retry_after: str) -> float:
         return 0.0
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
+def library_errors() -> tuple[type[Exception], ...]:
+    """Return what the HTTP libraries raise when an exchange fails."""
     import requests
     from urllib3.exceptions import HTTPError
 
     return (requests.RequestException, HTTPError, OSError)
 
 
-def _is_hopeless(error: BaseException) -> bool:
+def is_hopeless(error: BaseException) -> bool:
     """Tell whether no try will get a connection: the address or the TLS behind it is no good."""
     import ssl
 
@@ -382,7 +432,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         pending += [one for one in wrapped if isinstance(one, BaseException)]
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Return the reason in words that end a sentence, with the system's own in brackets."""
     import http.client
     import socket
@@ -461,6 +511,9 @@ class MultipartBody:
 
     requests sends a body that has a length and can be read with `Content-Length`, and holds one
     block of it at a time. `is_started` tells whether anything was read, that is, sent.
+
+    Its end is given out only when the file had the right digest: without it the body is shorter
+    than it says, and no server acts on that (RFC 9112, section 8).
     """
 
     def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
