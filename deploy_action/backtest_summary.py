@@ -29,7 +29,7 @@ from deploy_action.document import (
     Table,
     prose,
 )
-from deploy_action.quantities import count, decimal, duration, exact, moment, per_cent
+from deploy_action.quantities import count, decimal, duration, exact, interval, moment, per_cent
 from deploy_action.record import RunRecord
 from deploy_action.summary_blocks import linked, model_name, short
 from deploy_action.text import cut
@@ -353,19 +353,11 @@ def _calls(run: BacktestRun) -> Line:
     if run.callback_calls is not None:
         line.append(count(run.callback_calls, "time"))
     for one in run.schedule[:_MOST_CALLS]:
-        every = "" if one.resolution is None else f" every {_interval(one.resolution)}"
+        every = "" if one.resolution is None else f" every {interval(one.resolution)}"
         call = Code(f"{short(one.kind)} {short(one.symbol)}".strip())
         line += ["; " if line else "", call, every]
     left = len(run.schedule) - _MOST_CALLS
     return [*line, f" and {left:,} more"] if left > 0 else line
-
-
-def _interval(seconds: float) -> str:
-    for length, name in ((_DAY, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= length and seconds % length == 0:
-            number = round(seconds / length)
-            return name if number == 1 else count(number, name)
-    return f"{exact(seconds)} s"
 
 
 def _environment(record: RunRecord) -> Line:

@@ -31,7 +31,7 @@ from deploy_action.packing import (
 from deploy_action.selection import Selection
 from deploy_action.zip_writer import Zip64Limits, ZipWriter
 
-_ROOT: Final = "model/"
+ROOT: Final = "model/"
 # Data that does not shrink grows by less than this share: it decides on zip64 fields beforehand.
 _EXPANSION: Final = 64
 _MOST_WORKERS: Final = 4
@@ -234,7 +234,7 @@ class _Appender:
 
     def append(self, part: Packed) -> None:
         if part.member.is_directory:
-            self.archive.add_directory(_ROOT + part.member.name)
+            self.archive.add_directory(ROOT + part.member.name)
             return
         if part.is_first and part.is_last:
             self._append_whole(part)
@@ -244,7 +244,7 @@ class _Appender:
 
     def _append_whole(self, part: Packed) -> None:
         self.archive.add_file(
-            _ROOT + part.member.name,
+            ROOT + part.member.name,
             b"".join(part.data),
             part.method,
             crc=part.crc,
@@ -259,7 +259,7 @@ class _Appender:
             self.crc = self.size = 0
             most = part.file_size + part.file_size // _EXPANSION
             self.archive.begin_file(
-                _ROOT + name, part.method, most=most, executable=part.member.executable
+                ROOT + name, part.method, most=most, executable=part.member.executable
             )
         for data in part.data:
             self.archive.write_part(data)

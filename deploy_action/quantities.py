@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _SECONDS_A_MINUTE: Final = 60
+_SECONDS_AN_HOUR: Final = 3_600
+_SECONDS_A_DAY: Final = 86_400
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # As wide as a plus; a hyphen is hard to see before a number.
 _MINUS: Final = "\u2212"
@@ -38,6 +40,16 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
     return f"{minutes} min {rest} s"
+
+
+def interval(seconds: float) -> str:
+    """Return what follows `every`: `day`, `4 hours`, `90 s`."""
+    units = ((_SECONDS_A_DAY, "day"), (_SECONDS_AN_HOUR, "hour"), (_SECONDS_A_MINUTE, "minute"))
+    for length, name in units:
+        if seconds >= length and seconds % length == 0:
+            number = round(seconds / length)
+            return name if number == 1 else count(number, name)
+    return f"{exact(seconds)} s"
 
 
 def decimal(value: float) -> str:

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from deploy_action.quantities import count, decimal, duration, exact, moment, per_cent, size
+from deploy_action.quantities import (
+    count,
+    decimal,
+    duration,
+    exact,
+    interval,
+    moment,
+    per_cent,
+    size,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +80,10 @@ def test_things_bytes_and_times_have_units() -> None:
         "1 min 0 s",
         "2 min 5 s",
     ]
+
+
+def test_an_interval_is_said_in_the_unit_that_goes_into_it() -> None:
+    """One of them without its number: it follows `every`."""
+    said = [interval(seconds) for seconds in (60, 5_400, 14_400, 86_400.0, 604_800, 90, 0.5)]
+
+    assert said == ["minute", "90 minutes", "4 hours", "day", "7 days", "90 s", "0.5 s"]
