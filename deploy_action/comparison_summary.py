@@ -18,7 +18,7 @@ from deploy_action.document import Block, Bullets, Code, Inline, Line, Link, Par
 from deploy_action.metrics import METRICS, Unit
 from deploy_action.model_changes import Changed, FileChanges
 from deploy_action.quantities import count, exact, moment
-from deploy_action.summary_blocks import NO_FIGURE, difference, figures, short
+from deploy_action.summary_blocks import NO_BREAK, NO_FIGURE, difference, figures, short
 
 _SHORT_COMMIT: Final = 12
 _MOST_FACTS: Final = 30
@@ -57,10 +57,11 @@ def _reason(base: Base) -> str:
 
 def metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
     """Return the metrics of both, and what each change means."""
+    # Both values in one column, or the change would be off the screen of a telephone.
     table = Table(
-        [["Metric"], ["Base"], ["Now"], ["Change"]],
+        [["Metric"], ["Base → now"], ["Change"]],
         [_row(change, result) for change in comparison.metrics],
-        right=frozenset({1, 2}),
+        right=frozenset({1}),
     )
     same: Line = (
         [" Both are the same bundle, byte for byte: it was backtested once."]
@@ -86,7 +87,8 @@ def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
     kind = METRICS[change.metric]
     base, candidate = figures(kind.unit, change.base, change.candidate)
     unit: Line = [", ", *prose(short(result.quote_asset))] if kind.unit is Unit.AMOUNT else []
-    return [[kind.name, *unit], [base], [candidate], [_change(change, kind.unit)]]
+    both = base if base == candidate else f"{base}{NO_BREAK}→ **{candidate}**"
+    return [[kind.name, *unit], [both], [_change(change, kind.unit)]]
 
 
 def _change(change: MetricChange, unit: Unit) -> str:
@@ -96,7 +98,7 @@ def _change(change: MetricChange, unit: Unit) -> str:
         return "same"
     shown = difference(unit, change.difference)
     mark = _MARKS.get(change.direction)
-    return f"{mark} {shown}, {change.direction.value}" if mark else shown
+    return f"{mark}{NO_BREAK}{shown}, {change.direction.value}" if mark else shown
 
 
 def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
+from unicodedata import east_asian_width
 
 from deploy_action.text import cut, one_line, plain
 
@@ -330,7 +331,7 @@ def _unmarked(text: str) -> str:
 
 def _text_table(table: Table) -> str:
     rows = [[_text_cell(cell) for cell in row] for row in (table.header, *table.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return "\n".join(_aligned(row, widths, table.right) for row in rows)
 
 
@@ -341,9 +342,16 @@ def _text_cell(line: Line) -> str:
     )
 
 
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: emoji and ideographs take two each."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
 def _aligned(row: Iterable[str], widths: Sequence[int], right: frozenset[int]) -> str:
-    cells = [
-        cell.rjust(width) if index in right else cell.ljust(width)
-        for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+    cells = []
+    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        blanks = " " * (width - _width(cell))
+        cells.append(blanks + cell if index in right else cell + blanks)
     return ("  " + "  ".join(cells)).rstrip()

@@ -8,7 +8,7 @@ from typing import Final
 from deploy_action.document import Block, Code, Line, Paragraph, Table
 from deploy_action.gates import Operator, State, Verdict
 from deploy_action.metrics import EXACTLY, METRICS, in_decimals, nearest_float
-from deploy_action.summary_blocks import distance, figures
+from deploy_action.summary_blocks import NO_BREAK, distance, figures
 from deploy_action.text import cut
 
 _MOST_GATES: Final = 100
@@ -34,10 +34,10 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
     """Return the table of the gates, in the order in which they were given; nothing without any."""
     if not verdicts:
         return []
+    # Three columns and the result first: on a telephone, four would have to be scrolled.
     table = Table(
-        [["Gate"], ["Value"], ["Bound"], ["Result"]],
+        [["Result"], ["Gate"], ["Value"]],
         [_row(verdict) for verdict in verdicts[:_MOST_GATES]],
-        right=frozenset({1, 2}),
     )
     blocks: list[Block] = [table]
     if (left := len(verdicts) - _MOST_GATES) > 0:
@@ -47,13 +47,17 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
 
 def _row(verdict: Verdict) -> Sequence[Line]:
     unit = METRICS[verdict.gate.metric].unit
-    value, bound = figures(unit, verdict.value, verdict.bound)
-    return [[Code(cut(verdict.gate.text, _LONGEST_GATE))], [value], [bound], [_result(verdict)]]
+    value, limit = figures(unit, verdict.value, verdict.bound)
+    bound = verdict.gate.bound
+    # Any other bound is in the gate as it was written.
+    is_computed = verdict.bound is not None and (bound.of_base or bound.is_per_cent)
+    both = f"{value}, bound {limit}" if is_computed else value
+    return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]
 
 
 def _result(verdict: Verdict) -> str:
     mark = "✅" if verdict.is_passed else "❌"
-    return f"{mark} {verdict.state.value}{_by_how_much(verdict)}"
+    return f"{mark}{NO_BREAK}{verdict.state.value}{_by_how_much(verdict)}"
 
 
 def _by_how_much(verdict: Verdict) -> str:

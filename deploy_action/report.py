@@ -12,6 +12,9 @@ from deploy_action.record import RunRecord
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun
     from deploy_action.bundle import Bundle
+    from deploy_action.comparison import Base, Comparison, TradeDifference
+    from deploy_action.gates import Verdict
+    from deploy_action.model_changes import ModelChanges
 
 FORMAT: Final = "blankly-deploy/backtest-report"
 VERSION: Final = 1
@@ -51,6 +54,7 @@ def _document(record: RunRecord, result: BacktestResult) -> dict[str, Any]:
         "commit": record.commit,
         "description": record.description,
         "bundle": None if record.bundle is None else _bundle(record.bundle),
+        "tested_sha256": record.tested_sha256,
         "server": record.server,
         "ids": {
             "project": record.project_id,
@@ -70,6 +74,8 @@ def _document(record: RunRecord, result: BacktestResult) -> dict[str, Any]:
         "metrics_detail": [asdict(one) for one in result.metrics],
         "trades_sha256": result.trades_sha256,
         "round_trips": _round_trips(result),
+        "gates": [_gate(verdict) for verdict in record.verdicts],
+        "comparison": None if record.comparison is None else _comparison(record.comparison),
         "problems": [problem.document() for problem in record.problems],
         "result": _result(result),
     }
@@ -94,12 +100,68 @@ def _calls(run: BacktestRun) -> dict[str, Any]:
         "schedule": [asdict(one) for one in run.schedule],
         "exchanges": run.exchanges,
         "symbols": run.symbols,
+        "arguments": run.arguments,
     }
 
 
 def _round_trips(result: BacktestResult) -> dict[str, Any]:
     trips = result.round_trips()
     return {**asdict(trips), "win_rate": trips.win_rate}
+
+
+def _gate(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "text": verdict.gate.text,
+        "metric": verdict.gate.metric,
+        "state": verdict.state.value,
+        "value": verdict.value,
+        "base": verdict.base,
+        "bound": verdict.bound,
+        "reason": verdict.reason,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    first, changes = comparison.first_difference, comparison.changes
+    return {
+        "base": _base(comparison.base),
+        "metrics": [
+            {**asdict(change), "direction": change.direction.value} for change in comparison.metrics
+        ],
+        "identical": None if comparison.base.result is None else comparison.is_identical,
+        "first_difference": None if first is None else _first_difference(first),
+        "changes": None if changes is None else _changes(changes),
+    }
+
+
+def _base(base: Base) -> dict[str, Any]:
+    result = base.result
+    return {
+        "ref": base.ref,
+        "commit": base.commit,
+        "state": base.state.value,
+        "reason": base.reason,
+        "bundle_sha256": None if base.bundle is None else base.bundle.sha256,
+        "backtest": base.backtest_id,
+        "metrics": None if result is None else result.contract_metrics(),
+        "trades_sha256": None if result is None else result.trades_sha256,
+    }
+
+
+def _first_difference(first: TradeDifference) -> dict[str, Any]:
+    return {
+        "index": first.index,
+        "base": None if first.base is None else asdict(first.base),
+        "candidate": None if first.candidate is None else asdict(first.candidate),
+    }
+
+
+def _changes(changes: ModelChanges) -> dict[str, Any]:
+    return {
+        "facts": [asdict(one) for one in changes.facts],
+        "requirements": [asdict(one) for one in changes.requirements],
+        "files": asdict(changes.files),
+    }
 
 
 def _result(result: BacktestResult) -> Mapping[str, Any]:

@@ -91,10 +91,11 @@ def _digests(record: RunRecord) -> list[Block]:
     if record.status is not Status.DEPLOYED:
         sent: Line = ["not known" if record.is_in_doubt else "nothing"]
     elif deployed == record.tested_sha256:
-        sent = [Code(deployed), ", the same bytes"]
+        sent = ["SHA-256 ", Code(deployed), ", the same bytes"]
     else:
-        sent = [Code(deployed), ", **other bytes**"]
-    return [Bullets([["Backtested: ", Code(record.tested_sha256)], ["Deployed: ", *sent]])]
+        sent = ["SHA-256 ", Code(deployed), ", **other bytes**"]
+    tested: Line = ["Backtested: SHA-256 ", Code(record.tested_sha256)]
+    return [Bullets([tested, ["Deployed: ", *sent]])]
 
 
 def _without_result(record: RunRecord) -> list[Block]:

@@ -21,7 +21,7 @@ from deploy_action.document import (
 )
 from deploy_action.errors import Problem, Severity
 from deploy_action.metrics import Unit
-from deploy_action.quantities import count, decimal, exact, per_cent, size
+from deploy_action.quantities import count, decimal, exact, per_cent, size, whole
 from deploy_action.record import RunRecord
 from deploy_action.text import cut
 
@@ -31,7 +31,11 @@ _SHORT: Final = 12
 _MOST_ARGUMENTS: Final = 50
 _LONGEST_NAME: Final = 40
 NO_FIGURE: Final = "\u2013"
+# A mark alone on its line says nothing.
+NO_BREAK: Final = "\u00a0"
 _ZEROS: Final = "0.,"
+# Of so much money, nobody looks at the hundredths; and two columns of it are too wide.
+_LARGE: Final = 10_000
 
 
 def short(name: str) -> str:
@@ -54,6 +58,8 @@ def _figure(unit: Unit, value: float) -> str:
             return per_cent(value)
         case Unit.COUNT:
             return exact(value)
+        case Unit.AMOUNT if abs(value) >= _LARGE:
+            return whole(value)
         case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
             return decimal(value)
 
@@ -64,7 +70,7 @@ def _sign_of(unit: Unit) -> str:
 
 def distance(unit: Unit, apart: float) -> str:
     """Return how far values of a metric are apart; between per cents there are points."""
-    shown = exact(apart) if unit is Unit.COUNT else decimal(apart)
+    shown = _figure(Unit.RATIO if unit is Unit.PER_CENT else unit, apart)
     if unit is not Unit.PER_CENT:
         return shown
     digits = per_cent(apart).removesuffix(" %")
