@@ -54,6 +54,11 @@ class Bundle:
     unpacked_size: int
     largest: tuple[tuple[str, int], ...]
 
+    def sha256_now(self) -> str:
+        """Return the digest that the file has now: another one where something changed it."""
+        with self.path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+
 
 def _no_progress(_done: int, _total: int) -> None:
     """Ignore progress."""

@@ -29,6 +29,7 @@ class Event:
     run_number: str
     repository_url: str
     repository: str = ""
+    run_id: str = ""
 
     @property
     def is_deletion(self) -> bool:
@@ -45,6 +46,13 @@ class Event:
         """The commit somebody wrote: in a pull request its head, not the merge the runner made."""
         head = _mapping(_mapping(self.payload.get("pull_request")).get("head"))
         return _text(head.get("sha")) or self.sha
+
+    @property
+    def run_url(self) -> str:
+        """The page of the workflow run, where the forge is known, else blank."""
+        if not self.repository_url or not self.run_id:
+            return ""
+        return f"{self.repository_url}/actions/runs/{quote(self.run_id, safe='')}"
 
     def commit_url(self, commit: str) -> str | None:
         """Return the page of `commit` on the forge, where the forge is known."""
@@ -64,6 +72,7 @@ def read_event(environ: Mapping[str, str]) -> Event:
         run_number=environ.get("GITHUB_RUN_NUMBER", ""),
         repository_url=f"{server.rstrip('/')}/{repository}" if server and repository else "",
         repository=repository,
+        run_id=environ.get("GITHUB_RUN_ID", ""),
     )
 
 

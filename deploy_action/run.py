@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.concealment import conceal_process
@@ -33,6 +35,9 @@ from deploy_action.settings import (
 )
 
 if TYPE_CHECKING:
+    from deploy_action.api import DeploymentApi
+    from deploy_action.base_model import PreparedBase
+    from deploy_action.bundle import Bundle
     from deploy_action.platform.model_run import BacktestRequest
     from deploy_action.preparation import PreparedModel
     from deploy_action.submission import Submitter
@@ -43,23 +48,74 @@ _INVALID: Final = 2
 _SIGNALLED: Final = 128
 
 
-@dataclass(slots=True)
 class _Spectator:
-    """Shows what the embedded platform does for the one backtest of this run."""
+    """Shows what the embedded platform does for the candidate of this run, then for its base.
 
-    console: Console
-    _progress: Callable[[float, str], None] | None = None
+    They run side by side, and their lines would mix: the base's are held back until then.
+    """
 
-    def section(self, _backtest: BacktestRequest, title: str) -> None:
-        self.console.section(title)
+    def __init__(self, console: Console, candidate: Bundle) -> None:
+        """Know the candidate, to tell the two apart."""
+        self._console = console
+        self._candidate = candidate.sha256
+        self._held: list[Callable[[], None]] = []
+        self._is_holding = True
+        self._bars: dict[bool, Callable[[float, str], None]] = {}
+        self._lock = threading.Lock()
 
-    def line(self, _backtest: BacktestRequest, text: str) -> None:
-        self.console.info(text)
+    def section(self, backtest: BacktestRequest, title: str) -> None:
+        shown = f"Base: {title}" if self._is_base(backtest) else title
+        self._show(backtest, lambda: self._console.section(shown))
 
-    def progress(self, _backtest: BacktestRequest, share: float) -> None:
-        if self._progress is None:
-            self._progress = self.console.share_progress("Backtesting")
-        self._progress(share, "")
+    def line(self, backtest: BacktestRequest, text: str) -> None:
+        self._show(backtest, lambda: self._console.info(text))
+
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
+        is_base = self._is_base(backtest)
+        if is_base and self._is_holding:
+            return
+        if is_base not in self._bars:
+            title = "Backtesting the base" if is_base else "Backtesting"
+            self._bars[is_base] = self._console.share_progress(title)
+        self._bars[is_base](share, "")
+
+    def go_on_to_base(self) -> None:
+        """Show what was held back, and from now on the base's lines as they come."""
+        with self._lock:
+            self._is_holding = False
+            for show in self._held:
+                show()
+            self._held.clear()
+
+    def _is_base(self, backtest: BacktestRequest) -> bool:
+        return backtest.bundle_sha256 != self._candidate
+
+    def _show(self, backtest: BacktestRequest, show: Callable[[], None]) -> None:
+        with self._lock:
+            if self._is_holding and self._is_base(backtest):
+                self._held.append(show)
+            else:
+                show()
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A server to speak to, and the refresh token for it."""
+
+    url: str
+    token: str | None = field(repr=False)
+    is_embedded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a run is to do, once it is known: nothing of it changes any more."""
+
+    settings: Settings
+    model: PreparedModel
+    base: PreparedBase | None
+    deadline: Deadline
+    stack: ExitStack
 
 
 @dataclass(slots=True)
@@ -72,8 +128,10 @@ class Run:
     inputs: Mapping[str, str] | None = None
     record: RunRecord = field(default_factory=RunRecord)
     console: Console = field(init=False)
-    # Where the embedded platform keeps its data; known when the inputs are.
+    # Known when the inputs are; where the embedded platform keeps its data.
+    settings: Settings | None = field(default=None, init=False)
     platform_data: Path = field(default=Path(), init=False)
+    _spectator: _Spectator | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Build the console first: what is secret is hidden before anything is printed."""
@@ -92,7 +150,9 @@ class Run:
             exit_code = self._guarded(self.inputs, ignore_signals)
             ignore_signals()
             try:
-                self._report()
+                shown = self._report()
+                if exit_code < _SIGNALLED:  # the runner gives a cancelled step a few seconds
+                    self._comment(shown)
             except Exception as error:  # noqa: BLE001  # what is left is the summary
                 self.console.problem(self._bug(error))
                 exit_code = exit_code or _REFUSED
@@ -132,24 +192,29 @@ class Run:
         # Known from here on, whatever comes: a failure has outputs, too.
         self.record.project_id = inputs.get("project-id", "").strip()
         self.record.model_id = inputs.get("model-id", "").strip()
-        settings = parse_settings(inputs)
+        settings = self.settings = parse_settings(inputs)
+        self.record.problems += settings.warnings
         self.platform_data = self._find_platform_data(settings)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
         deadline = Deadline.after(settings.timeout_minutes)
         with ExitStack() as stack, deadline_as_error(deadline):
-            model = self._prepare(settings, stack)
+            model, base = self._prepare(settings, stack)
+            task = _Task(settings, model, base, deadline, stack)
             if settings.mode is Mode.VALIDATE:
                 self.record.status = Status.VALID
             elif settings.dry_run:
-                self._rehearse(settings, model, deadline, stack)
+                self._rehearse(task)
             else:
-                self._submit(settings, model, deadline, stack)
+                self._submit(task)
             # What is done is done: neither a signal nor the deadline ends the tidying up.
             ignore_signals()
 
-    def _prepare(self, settings: Settings, stack: ExitStack) -> PreparedModel:
+    def _prepare(
+        self, settings: Settings, stack: ExitStack
+    ) -> tuple[PreparedModel, PreparedBase | None]:
         from tempfile import TemporaryDirectory
 
+        from deploy_action.base_model import prepare_base
         from deploy_action.event import read_event
         from deploy_action.preparation import Places, Preparation
 
@@ -170,15 +235,25 @@ class Run:
         )
         with self.console.group("Check and pack the model"):
             model = preparation.run()
-            bundle = model.bundle
-            if self.for_runner:  # elsewhere the summary is next
-                self.console.info(
-                    f"{model.name}: {bundle.file_count} files, {bundle.size} bytes, "
-                    f"SHA-256 {bundle.sha256}",
-                )
-            for name, size in bundle.largest:
-                self.console.debug(f"{size:>12} {name}")
-        return model
+            self._say(model.name, model.bundle)
+        if settings.compare_with is None:
+            return model, None
+        with self.console.group(f"Check and pack the model of {settings.compare_with}"):
+            base = prepare_base(preparation, model, settings.compare_with)
+            self._say(f"{model.name} at {base.commit}", base.bundle, base.reason)
+        return model, base
+
+    def _say(self, name: str, bundle: Bundle | None, reason: str = "") -> None:
+        """Say what was packed, or why it was not, on a runner: elsewhere the summary is next."""
+        if not self.for_runner:
+            return
+        if bundle is None:
+            self.console.info(f"{name} cannot be packed: {reason}")
+            return
+        size = f"{bundle.file_count} files, {bundle.size} bytes"
+        self.console.info(f"{name}: {size}, SHA-256 {bundle.sha256}")
+        for file, length in bundle.largest:
+            self.console.debug(f"{length:>12} {file}")
 
     def _temporary_directory(self) -> Path:
         """Return where the bundle is packed: never in the workspace, where a key could be left."""
@@ -197,14 +272,11 @@ class Run:
             )
         return found
 
-    def _rehearse(
-        self, settings: Settings, model: PreparedModel, deadline: Deadline, stack: ExitStack
-    ) -> None:
+    def _rehearse(self, task: _Task) -> None:
         """Make the requests that change nothing, if there is a server and a token for it."""
-        submission = None
-        submitter = self._submitter(settings, model, deadline, settings.api_url, settings.token)
+        settings, submission = task.settings, None
+        submitter = self._submitter(task, _Target(settings.api_url, settings.token))
         if not settings.is_local and settings.token is not None:
-            stack.callback(submitter.api.transport.close)
             with self.console.group(f"Ask {settings.api_url}"):
                 submission = submitter.look_up()
         self.record.would_do = submitter.plan_ahead(submission)
@@ -213,56 +285,118 @@ class Run:
                 self.console.info(f"Would {step}")
         self.record.status = Status.DRY_RUN
 
-    def _submit(
-        self, settings: Settings, model: PreparedModel, deadline: Deadline, stack: ExitStack
-    ) -> None:
-        url, token = settings.api_url, settings.token
-        if settings.is_local:
-            url, token = self._start_platform(settings, stack)
-        submitter = self._submitter(settings, model, deadline, url, token)
-        stack.callback(submitter.api.transport.close)
-        is_deploy = settings.mode is Mode.DEPLOY
-        send = submitter.deploy if is_deploy else submitter.backtest
-        verb = "Deploy to" if is_deploy else "Backtest on"
-        with self.console.group(f"{verb} {_server_name(settings)}"):
-            submission = submitter.create_missing(submitter.look_up())
-            send(submission, self.console.progress("Uploading"))
+    def _submit(self, task: _Task) -> None:
+        """Backtest or deploy; deploy what is to be tested first only when nothing refuses it."""
+        settings = task.settings
+        target = self._open_target(task)
+        submitter = self._submitter(task, target)
+        if settings.mode is Mode.BACKTEST:
+            with self.console.group(f"Backtest on {_server_name(settings)}"):
+                self._try(task, submitter, target)
+            self.record.status = Status.BACKTESTED
+            return
+        submission = None
+        if settings.tests_first and not settings.is_local:
+            # What it refuses is better known before a long backtest.
+            with self.console.group(f"Look up on {_server_name(settings)}"):
+                submission = submitter.look_up()
+        if settings.tests_first:
+            self._test_first(task, target)
+        with self.console.group(f"Deploy to {_server_name(settings)}"):
+            submission = submitter.create_missing(submission or submitter.look_up())
+            submitter.deploy(submission, self.console.progress("Uploading"))
+
+    def _test_first(self, task: _Task, target: _Target) -> None:
+        """Backtest on the embedded platform what is to be deployed.
+
+        Raises:
+            RefusedError: it may not be deployed.
+        """
+        from deploy_action.preparation import DEFAULT_PLAN
+
+        with self.console.group("Backtest on the embedded platform"):
+            local = target if task.settings.is_local else self._start_platform(task)
+            # What is made there for the backtest is not what is deployed to: a record of its own.
+            tested = replace(
+                task,
+                settings=replace(task.settings, mode=Mode.BACKTEST, api_url=LOCAL),
+                # Those of another server mean nothing here.
+                model=replace(task.model, plan=DEFAULT_PLAN),
+            )
+            self._try(task, self._submitter(tested, local, RunRecord()), local)
+        packed, tested = task.model.bundle.sha256, self.record.tested_sha256
+        now = task.model.bundle.sha256_now()
+        if not packed == tested == now:
+            raise RefusedError(
+                Problem(
+                    message="The bundle was changed since it was packed, and was not deployed. "
+                    f"SHA-256 when it was packed: {packed}; when it was backtested: "
+                    f"{tested or 'unknown'}; now: {now}.",
+                    hint="Look for what writes into the directory for temporary files, such as "
+                    "the model itself.",
+                ),
+            )
+
+    def _try(self, task: _Task, submitter: Submitter, target: _Target) -> None:
+        """Have the model backtested, beside its base where there is one, and judge it."""
+        from deploy_action.trial import Trial
+
+        spectator = self._spectator
+        trial = Trial(
+            submitter=submitter,
+            base=task.base,
+            record=self.record,
+            open_api=lambda: self._open_api(task, target),
+            on_candidate_done=spectator.go_on_to_base if spectator else _do_nothing,
+        )
+        trial.run(self.console.progress("Uploading"))
 
     def _submitter(
-        self,
-        settings: Settings,
-        model: PreparedModel,
-        deadline: Deadline,
-        url: str,
-        token: str | None,
+        self, task: _Task, target: _Target, record: RunRecord | None = None
     ) -> Submitter:
-        from deploy_action.api import DeploymentApi
         from deploy_action.submission import Submitter
+
+        api = self._open_api(task, target)
+        task.stack.callback(api.transport.close)
+        return Submitter(
+            api=api, settings=task.settings, model=task.model, record=record or self.record
+        )
+
+    def _open_api(self, task: _Task, target: _Target) -> DeploymentApi:
+        """Return a connection to a server of its own: none is used by two threads."""
+        from deploy_action.api import DeploymentApi
         from deploy_action.transport import Transport
 
         transport = Transport(
-            base_url=url,
-            deadline=deadline,
+            base_url=target.url,
+            deadline=task.deadline,
             # A proxy must not stand between us and ourselves.
-            use_environment=not settings.is_local,
+            use_environment=not target.is_embedded,
             on_retry=self.console.info,
         )
-        api = DeploymentApi(
+        return DeploymentApi(
             transport,
-            token or "",
+            target.token or "",
             on_secret=lambda secret: self.console.mask([secret]),
             redact=self.console.redact,
         )
-        return Submitter(api=api, settings=settings, model=model, record=self.record)
 
-    def _start_platform(self, settings: Settings, stack: ExitStack) -> tuple[str, str]:
-        """Start the embedded platform; return its URL and the token it takes, good for this run."""
+    def _open_target(self, task: _Task) -> _Target:
+        """Return the server that is named, or the embedded one, started."""
+        settings = task.settings
+        if settings.is_local:
+            return self._start_platform(task)
+        return _Target(settings.api_url, settings.token)
+
+    def _start_platform(self, task: _Task) -> _Target:
+        """Start the embedded platform; the token it takes is good for this run."""
         from secrets import token_urlsafe
 
         from deploy_action.platform.server import BacktestSettings, PlatformServer
 
         token = token_urlsafe(32)
         self.console.mask([token])
+        self._spectator = _Spectator(self.console, task.model.bundle)
         server = PlatformServer(
             self.platform_data,
             refresh_token=token,
@@ -270,14 +404,14 @@ class Run:
             on_error=self.console.info,
             running=BacktestSettings(
                 environ=self.environ,
-                observer=_Spectator(self.console),
+                observer=self._spectator,
                 use_constraints=parse_constraints(self.environ),
             ),
         )
-        if settings.mode is Mode.BACKTEST:
+        if task.settings.is_backtested:
             conceal_process()
-        stack.enter_context(server)
-        return server.url, token
+        task.stack.enter_context(server)
+        return _Target(server.url, token, is_embedded=True)
 
     def _find_platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:
@@ -288,8 +422,11 @@ class Run:
 
         return user_data_path("blankly-deploy", appauthor=False) / "platform"
 
-    def _report(self) -> None:
-        """Show problems, outputs and summary: on success, on failure, and when interrupted."""
+    def _report(self) -> RunRecord:
+        """Show problems, outputs and summary: on success, on failure, and when interrupted.
+
+        Returns the record without secrets, as it was shown.
+        """
         from deploy_action import github
         from deploy_action.document import to_markdown, to_text
         from deploy_action.summary import build_summary
@@ -316,6 +453,33 @@ class Run:
             self.console.info(to_text(document).rstrip())
             if record.report_path:
                 self.console.info(f"\nThe whole result: {record.report_path}")
+        return record
+
+    def _comment(self, record: RunRecord) -> None:
+        """Keep the comment on the pull request up to date; whatever comes of it fails nothing."""
+        settings = self.settings
+        if settings is None or not settings.comment or not settings.sends:
+            return
+        from deploy_action.comment import LARGEST_BODY, find_place, keep_comment
+        from deploy_action.document import to_markdown
+        from deploy_action.event import read_event
+        from deploy_action.summary import build_comment
+
+        event = read_event(self.environ)
+        place = find_place(self.environ, event.payload)
+        if isinstance(place, Problem):
+            self.console.problem(place)
+            return
+        document = build_comment(record, event.run_url)
+        body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
+        # Known whatever went wrong, so that a failure finds the comment of a success.
+        key = f"{normpath(settings.model_path)}\n{settings.model_name or ''}"
+        with self.console.group("Comment on the pull request"):
+            outcome = keep_comment(place, settings.github_token or "", key, body)
+            if outcome.problem is not None:
+                self.console.problem(outcome.problem)
+            elif outcome.url:
+                self.console.info(outcome.url)
 
     def _write_report(self, record: RunRecord) -> None:
         """Keep the result of a backtest as a file, and its path as the output names it."""
@@ -352,6 +516,10 @@ class Run:
                     severity=Severity.WARNING,
                 ),
             )
+
+
+def _do_nothing() -> None:
+    """Nobody watches."""
 
 
 def _server_name(settings: Settings) -> str:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from deploy_action.api import LARGEST_RESULT, Accepted, DeploymentApi, Model, Submission
+from deploy_action.api import (
+    LARGEST_RESULT,
+    Accepted,
+    Backtested,
+    DeploymentApi,
+    Model,
+    Submission,
+)
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -21,12 +28,14 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
+from deploy_action.quantities import count
 from deploy_action.record import Status
-from deploy_action.settings import UNWANTED_WARNINGS, Mode, Settings
+from deploy_action.settings import Mode, Settings
 from deploy_action.text import cut, one_line
 from deploy_action.transport import Upload
 
 if TYPE_CHECKING:
+    from deploy_action.bundle import Bundle
     from deploy_action.preparation import PreparedModel
     from deploy_action.record import RunRecord
 
@@ -79,30 +88,22 @@ class Submitter:
 
     def deploy(self, submission: Submission, on_progress: Callable[[int, int], None]) -> None:
         """Upload the bundle as a new version, once, and note what became of it."""
-        upload = Upload(self.model.bundle.path, on_progress)
+        bundle = self.model.bundle
+        upload = Upload(bundle.path, bundle.sha256, on_progress)
         with self._doubting("the new version", "a second upload makes a second one"):
             self._note(submission, self.api.deploy(submission, upload))
             self.record.status = Status.DEPLOYED
 
-    def backtest(self, submission: Submission, on_progress: Callable[[int, int], None]) -> None:
-        """Have the bundle backtested, once; what the server found out goes into the record.
-
-        Raises:
-            RefusedError: the backtest failed, or has warnings where none are wanted.
-        """
-        upload = Upload(self.model.bundle.path, on_progress, LARGEST_RESULT)
-        record = self.record
+    def backtest(
+        self, submission: Submission, on_progress: Callable[[int, int], None]
+    ) -> Backtested:
+        """Have the bundle backtested, once, and return what the server found out."""
         with self._doubting("the new backtest", "a second upload makes a second one"):
-            backtested = self.api.backtest(submission, upload)
+            backtested = self.api.backtest(
+                submission, backtest_upload(self.model.bundle, on_progress)
+            )
             self._note(submission, backtested)
-            record.backtest, record.backtest_run = backtested.result, backtested.run
-        errors = [one for one in backtested.problems if one.severity is Severity.ERROR]
-        record.problems += [one for one in backtested.problems if one not in errors]
-        if errors:
-            raise RefusedError(*errors)
-        if self.settings.fail_on_warning and record.of(Severity.WARNING):
-            raise RefusedError(UNWANTED_WARNINGS)
-        record.status = Status.BACKTESTED
+        return backtested
 
     def _note(self, submission: Submission, accepted: Accepted) -> None:
         self.record.version_id = accepted.version_id or ""
@@ -126,7 +127,20 @@ class Submitter:
             place = f"model {submission.model_id or record.model_name}"
         size = f"{self.model.bundle.file_count} files, {self.model.bundle.size} bytes"
         action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
-        return [*steps, f"{action} {place}: {size}, SHA-256 {self.model.bundle.sha256}"]
+        last = f"{action} {place}: {size}, SHA-256 {self.model.bundle.sha256}"
+        if settings.mode is Mode.DEPLOY:
+            return [*self._plan_tests(), *steps, last]
+        return [*steps, last, *self._plan_tests()]
+
+    def _plan_tests(self) -> list[str]:
+        """Say what would be tested: before a deploy, or in a backtest."""
+        settings = self.settings
+        steps = ["backtest it on the embedded platform"] if settings.tests_first else []
+        if settings.compare_with:
+            steps.append(f"backtest the model of `{settings.compare_with}`, too, and compare")
+        if settings.gates:
+            steps.append(f"check {count(len(settings.gates), 'gate')}, and stop if one fails")
+        return steps
 
     def _find_project(self) -> str:
         """Return the project's id; blank when it is named and is to be created."""
@@ -303,6 +317,11 @@ class Submitter:
             # A bug of ours, in the middle: it says nothing of what the server made of it.
             self.record.is_in_doubt = True
             raise
+
+
+def backtest_upload(bundle: Bundle, on_progress: Callable[[int, int], None]) -> Upload:
+    """Return the upload of a bundle that is answered with the result of its backtest."""
+    return Upload(bundle.path, bundle.sha256, on_progress, LARGEST_RESULT)
 
 
 def _ambiguous_name(kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:

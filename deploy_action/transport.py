@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
 from deploy_action import __version__
@@ -91,6 +92,10 @@ class NotConnectedError(RefusedError):
         self.is_hopeless = is_hopeless
 
 
+class AlteredFileError(RefusedError):
+    """The file is not the one whose digest was given; the server got no whole request."""
+
+
 class BrokenExchangeError(RefusedError):
     """The request was on its way, and what the server made of it is unknown."""
 
@@ -99,10 +104,12 @@ class BrokenExchangeError(RefusedError):
 class Upload:
     """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total).
 
+    `sha256` is the file's digest in hexadecimal: bytes that have another one are never sent whole.
     `largest_answer` is how many bytes may answer it.
     """
 
     path: Path
+    sha256: str
     on_progress: Callable[[int, int], None]
     largest_answer: int = LARGEST_ANSWER
 
@@ -236,6 +243,8 @@ class Transport:
         try:
             answer = exchange(request.session, call, self.deadline)
             self.may_have_acted = request.may_have_acted and not answer.is_refusal
+        except AlteredFileError:
+            raise
         except DeployActionError as error:
             # The deadline or a signal, raised in the middle.
             error.may_have_acted = request.may_have_acted
@@ -524,6 +533,7 @@ class MultipartBody:
         self._upload = upload
         self._file_size = upload.path.stat().st_size
         self._sent = 0
+        self._digest = sha256()
         head, tail = _encode_head(fields, boundary), f"\r\n--{boundary}--\r\n".encode()
         self._length = len(head) + self._file_size + len(tail)
         self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
@@ -552,10 +562,24 @@ class MultipartBody:
         if block := head.read(size):
             return block
         if block := file.read(size):
+            self._digest.update(block)
             self._sent += len(block)
             self._upload.on_progress(self._sent, self._file_size)
             return block
+        self._check_digest()
         return tail.read(size)
+
+    def _check_digest(self) -> None:
+        if self._digest.hexdigest() == self._upload.sha256:
+            return
+        raise AlteredFileError(
+            Problem(
+                message="The bundle was changed since it was packed, when its SHA-256 was "
+                f"{self._upload.sha256}: the upload was broken off before its end.",
+                hint="Look for what writes into the directory for temporary files, such as the "
+                "model itself.",
+            ),
+        )
 
 
 def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:

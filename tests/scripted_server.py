@@ -155,7 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
             owner.next_step(Request(route, {}, b"", self.headers))
             self._drop()
             return
-        step = owner.next_step(self._read_request(route))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client broke off
+            self._drop()
+            return
+        step = owner.next_step(self._request(route, body))
         if isinstance(step, Hang):
             owner.closing.wait(30)
         if not isinstance(step, Reply):
@@ -168,8 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _read_request(self, route: str) -> Request:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def _request(self, route: str, body: bytes) -> Request:
         kind = self.headers.get("Content-Type", "")
         if not kind.startswith("multipart/"):
             fields = dict(parse_qsl(body.decode(), keep_blank_values=True))

@@ -605,10 +605,24 @@ def test_a_link_that_the_keys_replace_is_not_followed(runner: Runner) -> None:
     assert runner.run(mode="validate", keys_json=f"\ufeff{keys}").code == 0
 
 
-def test_a_comment_alone_sets_no_gate(runner: Runner) -> None:
-    """It decides nothing."""
-    assert runner.run(mode="validate", gates="# sharpe > 1\n\n").code == 0
-    assert runner.run(mode="validate", gates="sharpe > 1 # enough").code == 2
+def test_a_validation_checks_how_gates_are_written(runner: Runner) -> None:
+    """It judges none, for it backtests nothing."""
+    ended = runner.run(mode="validate", gates="# sharpe > 1\n\nsharpe > 1 # enough")
+    assert ended.code == 0
+    assert "gates" not in ended.outputs
+    assert runner.run(mode="validate", gates="sharpe > enough").code == 2
+
+
+def test_a_screener_cannot_be_tested_before_it_is_deployed(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """It is not deployed untested either."""
+    server = scripted()
+    write_model(runner.workspace, type="screener", schedule="0 9 * * 1-5")
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m", gates="trades >= 1")
+    assert ended.code == 2
+    assert "only strategies can be backtested" in ended.annotations[0]
+    assert server.requests == []
 
 
 def test_a_bug_in_the_middle_of_an_upload_claims_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 import time
@@ -70,7 +71,8 @@ def upload(tmp_path: Path) -> Upload:
     """Return an upload of a small file."""
     file = tmp_path / "model.zip"
     file.write_bytes(b"a zip")
-    return Upload(file, lambda _done, _total: None)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Upload(file, digest, lambda _done, _total: None)
 
 
 def jwt(claims: object) -> str:

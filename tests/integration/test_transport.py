@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from deploy_action.errors import (
     RefusedError,
 )
 from deploy_action.transport import (
+    AlteredFileError,
     Answer,
     BrokenExchangeError,
     MultipartBody,
@@ -95,7 +97,11 @@ def bundle(path: Path, size: int = 300_000) -> Path:
 
 def upload_of(path: Path, seen: list[tuple[int, int]] | None = None) -> Upload:
     """Return an upload that notes its progress."""
-    return Upload(path, lambda done, total: None if seen is None else seen.append((done, total)))
+    return Upload(
+        path,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        lambda done, total: None if seen is None else seen.append((done, total)),
+    )
 
 
 def unused_port() -> int:
@@ -187,13 +193,15 @@ def test_memory_does_not_grow_with_the_bundle(wire: StartWire, tmp_path: Path) -
     with large.open("wb") as file:
         file.truncate(300_000_000)
     program = f"""
+import hashlib
 import resource
 from pathlib import Path
 from deploy_action.deadline import Deadline
 from deploy_action.transport import Transport, Upload
 def upload(path):
     transport = Transport({server.url!r}, Deadline.after(1), use_environment=False)
-    answer = transport.upload("/upload", {{}}, "t", Upload(Path(path), lambda done, total: None))
+    digest = hashlib.file_digest(open(path, "rb"), "sha256").hexdigest()
+    answer = transport.upload("/upload", {{}}, "t", Upload(Path(path), digest, lambda *_: None))
     assert answer.status == 200
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(-upload({str(small)!r}) + upload({str(large)!r}))
@@ -486,12 +494,28 @@ def interrupt_at(first: int) -> Callable[[int, int], None]:
     return on_progress
 
 
+@pytest.mark.parametrize("become", [b"", b"other bytes", b"x" * 300_000, b"y" * 400_000])
+def test_a_file_that_was_changed_is_never_sent_whole(
+    wire: StartWire, tmp_path: Path, become: bytes
+) -> None:
+    """The server gets a body that is shorter than it should be, so it cannot act; no doubt."""
+    server = wire({UPLOAD: answering(200, {})})
+    upload = upload_of(bundle(tmp_path))
+    upload.path.write_bytes(become)
+
+    with pytest.raises(AlteredFileError, match="changed since it was packed") as caught:
+        make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)
+
+    assert not caught.value.may_have_acted
+    assert not any(one.body_was_read for one in server.seen)
+
+
 def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
     wire: StartWire, tmp_path: Path
 ) -> None:
     """And the server gets no second upload."""
     server = wire({UPLOAD: answering(200, {})})
-    upload = Upload(bundle(tmp_path), interrupt_at(200_000))
+    upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
 
     with pytest.raises(InterruptedRunError) as caught:
         make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)

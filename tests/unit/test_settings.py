@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import INPUTS, read_inputs
 from deploy_action.settings import (
     CONSTRAINTS_VARIABLE,
@@ -115,12 +115,37 @@ def test_no_token_is_needed_where_nothing_is_sent(inputs: dict[str, str]) -> Non
     assert parse_settings(inputs).token is None
 
 
-@pytest.mark.parametrize("name", ["gates", "compare-with", "comment"])
-def test_what_this_version_lacks_is_refused_rather_than_ignored(name: str) -> None:
-    """A gate that nobody looks at would let an untested version through."""
-    (problem,) = problems(**{name.replace("-", "_"): "true" if name == "comment" else "x"})
-    assert f"`{name}`" in problem.message
-    assert parse(comment="false").mode is Mode.DEPLOY
+def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
+    """Comments and blank lines set none."""
+    gates = parse(gates="# none here\n\nsharpe >= 1 # this one\n").gates
+    assert [gate.metric for gate in gates] == ["sharpe"]
+    assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
+
+
+def test_a_gate_that_may_be_misread_is_a_warning() -> None:
+    """It stands, as the grammar has it."""
+    settings = parse(gates="final_account_value >= 110%")
+    assert len(settings.gates) == 1
+    (warning,) = settings.warnings
+    assert warning.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("inputs", "first"),
+    [
+        ({}, False),
+        ({"gates": "# later"}, False),
+        ({"gates": "trades >= 1"}, True),
+        ({"compare_with": "main"}, True),
+        ({"gates": "trades >= 1", "mode": "backtest"}, False),
+        ({"gates": "trades >= 1", "mode": "validate"}, False),
+    ],
+)
+def test_a_deploy_is_tested_first_where_something_is_to_be_checked(
+    inputs: dict[str, str], *, first: bool
+) -> None:
+    """By a gate, or by a comparison."""
+    assert parse(**inputs).tests_first is first
 
 
 @pytest.mark.parametrize(

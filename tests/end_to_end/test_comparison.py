@@ -1,0 +1,338 @@
+"""Gates, comparison and gated deploys, for real: git repositories, and the `blankly` package.
+
+On the worker of the other backtests, with which they share an environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ended, Runner
+from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  # a fixture
+from tests.scripted_server import DEPLOYED, Reply, ScriptedServer
+
+Scripted = Callable[..., ScriptedServer]
+
+pytestmark = pytest.mark.xdist_group("backtest")
+
+# Averages so short that the example trades on noise, and falls deeper.
+WORSE = ("FAST, SLOW = 10, 40", "FAST, SLOW = 2, 5")
+PLANS = Reply(body={"nano": {}, "huge": {}})
+
+
+class Repository(Trader):
+    """A trader whose workspace is a git repository with the model on `main`."""
+
+    def __init__(self, runner: Runner, data: Path) -> None:
+        """Commit the model as it is."""
+        super().__init__(runner, data)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("The model")
+        self.git("switch", "--quiet", "--create", "change")
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the workspace."""
+        identity = ("-c", "user.name=Trader", "-c", "user.email=trader@example.com")
+        command = ("git", *identity, *arguments)
+        ran = subprocess.run(
+            command, cwd=self.runner.workspace, check=True, capture_output=True, text=True
+        )
+        return ran.stdout.strip()
+
+    def commit(self, message: str) -> str:
+        """Commit all that there is, and return the commit."""
+        self.git("add", "--all", "--force")
+        self.git("commit", "--quiet", f"--message={message}")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(runner: Runner, platform_data: Path) -> Repository:  # noqa: F811  # the fixture
+    """Return a repository with a model, on a branch of its own."""
+    return Repository(runner, platform_data)
+
+
+def errors(ended: Ended) -> list[str]:
+    """Return the annotations that are errors."""
+    return [line for line in ended.annotations if line.startswith("::error")]
+
+
+def deploys(server: ScriptedServer) -> list[bytes]:
+    """Return the bundles that were deployed."""
+    return [one.file for one in server.requests if one.route == "POST /model/deploy"]
+
+
+def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Repository) -> None:
+    """All gates are judged, and the one that fails says by how much."""
+    repository.replace(*WORSE)
+    commit = repository.commit("Trade more")
+
+    ended = repository.run(
+        compare_with="main",
+        gates="trades >= 10\nmax_drawdown <= base  # no deeper\nsharpe > -5\n",
+    )
+
+    assert ended.code == 1, ended.log
+    assert (ended.outputs["status"], ended.outputs["gates"]) == ("failed", "failed")
+    (error,) = errors(ended)
+    assert "max_drawdown <= base" in error
+    metrics = json.loads(ended.outputs["metrics"])
+    assert f"{metrics['max_drawdown']:g} %" in error
+    assert metrics["max_drawdown"] > 16
+    report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
+    assert [one["state"] for one in report["gates"]] == ["passed", "failed", "passed"]
+    base = report["comparison"]["base"]
+    assert base["commit"] == repository.git("rev-parse", "main") != commit
+    assert base["metrics"]["max_drawdown"] == 16
+    assert report["comparison"]["identical"] is False
+    assert "worse" in ended.summary
+    assert ended.summary.count("```mermaid") == 2
+
+
+def test_renamed_variables_are_trade_for_trade_identical(repository: Repository) -> None:
+    """Other bytes, the same trades: nothing changes for who trades with it."""
+    repository.replace("closes", "past_closes")
+    repository.commit("Rename")
+
+    ended = repository.run(compare_with="HEAD^", gates="sharpe == base\ntrades == base")
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["gates"] == "passed"
+    assert "trade-for-trade identical" in ended.summary.lower()
+    assert "bot.py" in ended.summary
+    report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
+    assert report["comparison"]["identical"] is True
+    assert report["comparison"]["base"]["trades_sha256"] == ended.outputs["trades-sha256"]
+    assert report["comparison"]["base"]["bundle_sha256"] != ended.outputs["bundle-sha256"]
+    assert report["comparison"]["changes"]["files"]["changed"] == ["bot.py"]
+
+
+def test_the_same_bytes_are_backtested_once(repository: Repository) -> None:
+    """A change elsewhere in the repository costs no second backtest."""
+    (repository.runner.workspace / "README.md").write_text("Models")
+    repository.commit("Say what this is")
+
+    ended = repository.run(compare_with="main")
+
+    assert ended.code == 0, ended.log
+    assert ended.log.count("Output of ") == 1
+    assert "trade-for-trade identical" in ended.summary.lower()
+
+
+def test_both_get_the_same_arguments(repository: Repository) -> None:
+    """Also where each script has its own, because `blankly.json` has an empty list."""
+    manifest = repository.model / "blankly.json"
+    document = json.loads(manifest.read_bytes())
+    document["backtest_args"] = {}
+    manifest.write_text(json.dumps(document))
+    by_hand = 'strategy.backtest(start_date="2023-03-01", end_date="2024-08-23")'
+    repository.replace("strategy.start()", by_hand)
+    repository.commit("Backtest it by hand")
+    repository.replace("2023-03-01", "2023-09-01")
+    repository.commit("Less")
+
+    ended = repository.run(compare_with="HEAD^")
+
+    assert ended.code == 0, ended.log
+    assert "trade-for-trade identical" in ended.summary.lower()
+    assert not [line for line in ended.annotations if "same arguments" in line]
+
+
+def test_a_model_that_is_new_has_no_base(repository: Repository) -> None:
+    """It is said, and only gates that want a base fail of it."""
+    aside = repository.runner.root / "models"
+    (repository.runner.workspace / "README.md").write_text("Models")
+    repository.model.parent.rename(aside)
+    repository.commit("Before the model")
+    aside.rename(repository.model.parent)
+    repository.commit("The model")
+
+    ended = repository.run(compare_with="HEAD^", gates="trades >= 10\nsharpe >= base")
+
+    assert ended.code == 1, ended.log
+    (error,) = errors(ended)
+    assert "sharpe >= base" in error
+    assert "did not exist" in error
+    report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
+    assert [one["state"] for one in report["gates"]] == ["passed", "no base"]
+    assert report["comparison"]["base"]["state"] == "absent"
+    assert repository.run(compare_with="HEAD^", gates="trades >= 10").code == 0
+
+
+def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
+    """A change that mends a broken model goes through."""
+    repository.put_first("raise SystemExit('broken')")
+    repository.commit("Break it")
+    repository.replace("raise SystemExit('broken')", "")
+    repository.commit("Mend it")
+
+    ended = repository.run(compare_with="HEAD^", gates="trades >= 10")
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["gates"] == "passed"
+    (warning,) = [line for line in ended.annotations if "nothing to compare" in line]
+    assert warning.startswith("::warning")
+    assert "bot.py" in warning
+
+
+@pytest.mark.parametrize("mode", ["backtest", "deploy", "validate"])
+def test_a_ref_that_a_shallow_clone_has_not_is_an_input_error(
+    repository: Repository, tmp_path: Path, mode: str
+) -> None:
+    """It names `fetch-depth`, before anything is sent or run."""
+    repository.replace(*WORSE)
+    repository.commit("Trade more")
+    clone = tmp_path / "clone"
+    origin = f"file://{repository.runner.workspace}"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", origin, str(clone)], check=True)
+    repository.runner.environ["GITHUB_WORKSPACE"] = str(clone)
+
+    ended = repository.run(mode=mode, compare_with="HEAD^", gates="trades >= 1")
+
+    assert ended.code == 2
+    (error,) = errors(ended)
+    assert "HEAD^" in error
+    assert "fetch-depth: 2" in error
+    assert "Output of" not in ended.log
+
+
+def test_all_gates_that_are_wrong_are_named_at_once(repository: Repository) -> None:
+    """With their lines, and the metric that was meant."""
+    ended = repository.run(gates="sharp >= 1\ntrades => 3\nsharpe >= 1\ncagr >=\n")
+
+    assert ended.code == 2
+    assert len(errors(ended)) == 3
+    assert "`sharpe`" in errors(ended)[0]
+    assert "gates" not in ended.outputs
+
+
+def test_only_the_bytes_that_passed_are_deployed(
+    repository: Repository, scripted: Scripted
+) -> None:
+    """To a server, backtested here: one upload, whose digest is beside that of the test."""
+    server = scripted(
+        {
+            "POST /model/deploy": DEPLOYED,
+            "POST /project/plans": PLANS,
+        }
+    )
+
+    ended = repository.run(
+        mode="deploy",
+        api_url=server.url,
+        token="refresh",
+        model_id="model-1",
+        plan="huge",
+        compare_with="main",
+        gates="max_drawdown <= 20%\nsharpe >= base",
+    )
+
+    assert ended.code == 0, ended.log
+    assert (ended.outputs["status"], ended.outputs["gates"]) == ("deployed", "passed")
+    (bundle,) = deploys(server)
+    digest = hashlib.sha256(bundle).hexdigest()
+    assert digest == ended.outputs["bundle-sha256"]
+    assert ended.summary.count(digest) >= 2
+    assert ended.outputs["model-id"] == "model-1"
+    assert ended.outputs["project-id"] == "user-1"
+    assert json.loads(ended.outputs["metrics"])["trades"] == 17
+    assert "POST /model/backtest" not in [one.route for one in server.requests]
+    sent = [one for one in server.requests if one.route == "POST /model/deploy"]
+    assert sent[0].fields["plan"] == "huge"
+
+
+@pytest.mark.parametrize(
+    ("gates", "first", "code"),
+    [
+        ("max_drawdown <= 10%", "", 1),
+        ("trades >= 1", "raise ValueError('no')", 1),
+        ("sortino >= base", "", 1),
+    ],
+)
+def test_what_does_not_pass_is_not_deployed(
+    repository: Repository, scripted: Scripted, gates: str, first: str, code: int
+) -> None:
+    """A gate or the backtest fails, or there is no base: no request changes anything."""
+    server = scripted({"POST /model/deploy": DEPLOYED})
+    repository.put_first(first)
+
+    ended = repository.run(
+        mode="deploy", api_url=server.url, token="refresh", create_new="true", gates=gates
+    )
+
+    assert ended.code == code, ended.log
+    assert (ended.outputs["status"], ended.outputs["gates"]) == ("failed", "failed")
+    assert deploys(server) == []
+    assert not [one.route for one in server.requests if "create" in one.route]
+    assert "No new version was made." in ended.summary
+
+
+def test_a_model_that_changes_its_own_bundle_is_not_deployed(
+    repository: Repository, scripted: Scripted
+) -> None:
+    """What is on the disk after the backtest is not taken for what was tested."""
+    server = scripted({"POST /model/deploy": DEPLOYED})
+    temporary = repository.runner.root / "temp"
+    repository.put_first(
+        "import pathlib\n"
+        f"for one in pathlib.Path({str(temporary)!r}).rglob('model.zip'):\n"
+        "    one.write_bytes(one.read_bytes() + b'more')\n"
+    )
+
+    ended = repository.run(
+        mode="deploy", api_url=server.url, token="refresh", model_id="model-1", gates="trades >= 1"
+    )
+
+    assert ended.code == 1, ended.log
+    assert ended.outputs["gates"] == "passed"
+    assert "was changed since it was packed" in errors(ended)[0]
+    assert deploys(server) == []
+    assert "No new version was made." in ended.summary
+
+
+def test_a_gated_deploy_to_the_embedded_platform_makes_one_model(repository: Repository) -> None:
+    """The backtest before it and the deploy meet the same project and model."""
+    data = repository.runner.root / "elsewhere"
+    (repository.data / "environments").mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o711)
+    (data / "environments").symlink_to(repository.data / "environments")
+
+    ended = repository.run(mode="deploy", gates="trades >= 10", platform_data=str(data))
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "deployed"
+    again = repository.run(mode="deploy", gates="trades >= 10", platform_data=str(data))
+    assert again.outputs["model-id"] == ended.outputs["model-id"]
+
+
+def test_a_dry_run_says_what_would_be_tested(repository: Repository) -> None:
+    """And tests nothing."""
+    ended = repository.run(
+        mode="deploy", dry_run="true", compare_with="main", gates="trades >= 1\nsharpe >= base"
+    )
+
+    assert ended.code == 0, ended.log
+    assert "Output of" not in ended.log
+    steps = [line for line in ended.log.splitlines() if line.startswith("Would ")]
+    assert [step.split()[1] for step in steps] == ["backtest", "backtest", "check", "deploy"]
+
+
+def test_the_logs_of_both_do_not_mix(repository: Repository) -> None:
+    """The base's lines come after all of the candidate's."""
+    repository.put_first("print('I am the base')")
+    repository.commit("Talk")
+    repository.replace("I am the base", "I am the candidate")
+    repository.commit("Talk differently")
+
+    ended = repository.run(compare_with="HEAD^")
+
+    assert ended.code == 0, ended.log
+    candidate, base = ended.log.index("I am the candidate"), ended.log.index("I am the base")
+    section = ended.log.index("::group::Base: Output of")
+    assert candidate < section < base
