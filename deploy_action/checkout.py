@@ -23,7 +23,7 @@ from deploy_action.repository import Repository, open_repository
 from deploy_action.text import cut, one_line
 
 if TYPE_CHECKING:
-    from dulwich.objects import Blob, ObjectID, Tree
+    from dulwich.objects import ObjectID
 
 _LONGEST_SHOWN: Final = 120
 _MODULE: Final = 0o160000
@@ -117,16 +117,24 @@ def extract_model(directory: Path, ref: str, destination: Path) -> PastModel:
         commit = repository.find_commit(ref)
         path = os.fsencode(os.path.relpath(directory.resolve(), repository.root))
         extraction = _Extraction(repository, commit.sha)
-        tree = extraction.find(commit.tree, path)
-        if tree is None or not _has_manifest(tree):
+        entries = extraction.find(commit.tree, path)
+        if not any(one.name == MANIFEST_NAME.encode() and not one.is_tree for one in entries):
             return PastModel(commit.sha, None)
-        extraction.write(tree, destination)
+        extraction.write(entries, destination)
     return PastModel(commit.sha, destination)
 
 
-def _has_manifest(tree: Tree) -> bool:
-    name = MANIFEST_NAME.encode()
-    return name in tree and not stat.S_ISDIR(tree[name][0])
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a name in a tree stands for: a mode as git has it, and the id of an object."""
+
+    name: bytes
+    mode: int
+    sha: ObjectID
+
+    @property
+    def is_tree(self) -> bool:
+        return stat.S_ISDIR(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,53 +144,51 @@ class _Extraction:
     repository: Repository
     commit: str
 
-    def find(self, root: ObjectID, path: bytes) -> Tree | None:
-        """Return the tree at a path; None where there is no such directory."""
-        tree = self._tree(root, b"")
-        for part in path.split(b"/"):
-            if part == b".":
-                continue
-            if part not in tree:
-                return None
-            mode, sha = tree[part]
-            if mode == _MODULE:
+    def find(self, root: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+        """Return what is in the directory at a path; nothing where there is no such directory."""
+        entries = self._entries(root, b"")
+        for part in [] if path == b"." else path.split(b"/"):
+            entry = next((one for one in entries if one.name == part), None)
+            if entry is None:
+                return ()
+            if entry.mode == _MODULE:
                 raise self._unusable(part, "was a submodule, and what is in those is not fetched")
-            if stat.S_ISLNK(mode):
+            if stat.S_ISLNK(entry.mode):
                 raise self._unusable(part, "was a link then, and it is a directory now")
-            if not stat.S_ISDIR(mode):
-                return None
-            tree = self._tree(sha, part)
-        return tree
+            if not entry.is_tree:
+                return ()
+            entries = self._entries(entry.sha, part)
+        return entries
 
-    def write(self, root: Tree, destination: Path) -> None:
-        """Write a tree into a directory that this makes, links last."""
+    def write(self, root: tuple[_Entry, ...], destination: Path) -> None:
+        """Write entries and all below them into a directory that this makes, links last."""
         links: list[tuple[bytes, Path, str]] = []
         destination.mkdir(mode=0o700)
         pending = [(root, b"")]
         while pending:
-            tree, prefix = pending.pop()
-            for name, mode, sha in _entries(tree):
-                path = prefix + name
+            entries, prefix = pending.pop()
+            for entry in entries:
+                path = prefix + entry.name
                 place = destination / os.fsdecode(path)
-                if stat.S_ISDIR(mode):
+                if entry.is_tree:
                     with self._placing(path):
                         place.mkdir(mode=0o700)
-                    pending.append((self._tree(sha, path), path + b"/"))
-                elif stat.S_ISLNK(mode):
-                    links.append((path, place, self._target(sha, path)))
+                    pending.append((self._entries(entry.sha, path), path + b"/"))
+                elif stat.S_ISLNK(entry.mode):
+                    links.append((path, place, self._target(entry.sha, path)))
                 else:
-                    self._write_file(path, place, mode, sha)
+                    self._write_file(path, place, entry)
         # Until here there was no link that a file could have been written through.
         for path, place, target in links:
             with self._placing(path):
                 place.symlink_to(target)
 
-    def _write_file(self, path: bytes, place: Path, mode: int, sha: ObjectID) -> None:
-        if mode == _MODULE:
+    def _write_file(self, path: bytes, place: Path, entry: _Entry) -> None:
+        if entry.mode == _MODULE:
             raise self._unusable(path, "is a submodule, and what is in those is not fetched")
-        blob = self._blob(sha, path)
+        blob = self._blob(entry.sha, path)
         # Of the modes of files that git knows, one has executable bits.
-        permissions = 0o700 if mode & stat.S_IXUSR else 0o600
+        permissions = 0o700 if entry.mode & stat.S_IXUSR else 0o600
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with self._placing(path):
             descriptor = os.open(place, flags, permissions)
@@ -201,48 +207,43 @@ class _Extraction:
             raise self._unusable(path, f"cannot be written here ({error.strerror})") from error
 
     def _target(self, sha: ObjectID, path: bytes) -> str:
-        target = self._blob(sha, path).data
+        target = self._blob(sha, path)
         if not target or b"\0" in target:
             raise self._unusable(path, "is a link to nothing")
         return os.fsdecode(target)
 
-    def _tree(self, sha: ObjectID, path: bytes) -> Tree:
-        """Return a tree whose names are ones that a file can have, none of them twice."""
-        from dulwich.errors import ObjectFormatException
+    def _entries(self, sha: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+        """Return what a tree holds: names that a file can have, none of them twice."""
         from dulwich.objects import Tree
 
-        found = self.repository.read(sha)
-        if not isinstance(found, Tree):
+        raw = self.repository.read_raw(sha, Tree)
+        if raw is None:
             raise self._missing(path)
         try:
-            found.check()
-            entries = list(_entries(found))
-        except (ObjectFormatException, ValueError) as error:
+            entries = tuple(_parse_tree(raw, len(sha) // 2))
+        except ValueError as error:
             raise self._unusable(path, f"is damaged in git ({error})") from error
-        if any(name.lower() == b".git" for name, _, _ in entries):
-            raise self._unusable(path, "holds a `.git`, which no directory in git can")
-        if _written_length(entries) != len(found.as_raw_string()):
-            raise self._unusable(path, "holds a name twice")
-        return found
+        if len({entry.name for entry in entries}) < len(entries):
+            raise self._unusable(path, "holds a name twice in git")
+        return entries
 
-    def _blob(self, sha: ObjectID, path: bytes) -> Blob:
+    def _blob(self, sha: ObjectID, path: bytes) -> bytes:
         from dulwich.objects import Blob
 
-        found = self.repository.read(sha)
-        if not isinstance(found, Blob):
+        raw = self.repository.read_raw(sha, Blob)
+        if raw is None:
             raise self._missing(path)
-        return found
+        return raw
 
     def _missing(self, path: bytes) -> DeployActionError:
-        return self.repository.missing_object(
-            f"`{_shown(path)}` as it was at commit {self.commit}" if path else self.commit
-        )
+        what = f"`{_shown(path)}`" if path else "The root of the repository"
+        return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
 
-    def _contents(self, blob: Blob, path: bytes) -> Iterator[bytes]:
+    def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
         """Yield what a file holds: where git has a pointer to Git LFS, what that points to."""
-        pointer = _POINTER.fullmatch(blob.data) if len(blob.data) < _LARGEST_POINTER else None
+        pointer = _POINTER.fullmatch(blob) if len(blob) < _LARGEST_POINTER else None
         if pointer is None:
-            yield from blob.as_raw_chunks()
+            yield blob
             return
         if pointer["extensions"]:
             raise self._unusable(path, "is in Git LFS with an extension, which is not known here")
@@ -258,7 +259,7 @@ class _Extraction:
                     digest.update(chunk)
                     left -= len(chunk)
                     yield chunk
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        except OSError as error:
             raise self._unusable(
                 path,
                 "is in Git LFS, and the checkout does not have its contents of then: set "
@@ -269,21 +270,31 @@ class _Extraction:
             raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
 
     def _unusable(self, path: bytes, what: str) -> UnusablePastError:
-        name = f"`{_shown(path)}`" if path else "The root of the repository"
+        name = f"`{_shown(path)}`" if path else "the repository's root"
         return UnusablePastError(f"{name} {what}.", self.commit)
 
 
-def _entries(tree: Tree) -> Iterator[tuple[bytes, int, ObjectID]]:
-    for entry in tree.iteritems():
-        yield entry.path, entry.mode, entry.sha
+def _parse_tree(raw: bytes, id_length: int) -> Iterator[_Entry]:
+    """Read the entries of a tree: mode in octal, blank, name, NUL, binary id of that length.
 
-
-def _written_length(entries: list[tuple[bytes, int, ObjectID]]) -> int:
-    """Return the bytes of a tree with these entries: mode, blank, name, NUL, binary id.
-
-    The library keeps one entry a name, so of a name that is there twice one would be lost.
+    The library's own reader keeps one of two entries with the same name. Raises ValueError for
+    what no tree holds, and for names that lead elsewhere.
     """
-    return sum(len(f"{mode:o}") + 1 + len(name) + 1 + len(sha) // 2 for name, mode, sha in entries)
+    from dulwich.objects import ObjectID
+
+    at = 0
+    while at < len(raw):
+        blank = raw.index(b" ", at)
+        end = raw.index(b"\0", blank)
+        mode, name = int(raw[at:blank], 8), raw[blank + 1 : end]
+        at = end + 1 + id_length
+        if at > len(raw):
+            raise ValueError("it ends too early")
+        if name in {b"", b".", b".."} or name.lower() == b".git" or b"/" in name:
+            raise ValueError(f"no entry can be called {_shown(name)!r}")
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode) or mode == _MODULE):
+            raise ValueError(f"{_shown(name)!r} has the mode {mode:o}")
+        yield _Entry(name, mode, ObjectID(raw[end + 1 : at].hex().encode()))
 
 
 def _shown(path: bytes) -> str:

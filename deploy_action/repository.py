@@ -27,9 +27,11 @@ _REVISION: Final = re.compile(
     r"(?P<name>[^\^~]*)(?P<steps>(?:\^\{(?:commit)?\}|\^[0-9]{0,9}|~[0-9]{0,9})*)"
 )
 _STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
-# Of the files beside `refs`, those are refs whose names are all in capitals: HEAD, FETCH_HEAD.
-_ROOT_REF: Final = re.compile(r"[A-Z][A-Z_-]*")
-_HEAD_NAMES: Final = frozenset({"HEAD", "@"})
+_ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_HEAD: Final = "HEAD"
+_HEAD_NAMES: Final = frozenset({_HEAD, "@"})
+# What the library does not take for refs, such as FETCH_HEAD after a step with `git fetch`.
+_ROOT_REF: Final = re.compile(r"[A-Z_]+_HEAD")
 _ONE_COMMIT: Final = (
     "Name one commit: a branch, a tag, an id, or one of these with `^` or `~` after it, as in "
     "`origin/main` or `HEAD^`."
@@ -80,6 +82,19 @@ class Repository:
                 return self._repo.object_store[sha]
             except KeyError:
                 return None
+
+    def read_raw(self, sha: ObjectID, kind: type[ShaFile]) -> bytes | None:
+        """Return the content of an object, unparsed; None where there is none of that kind.
+
+        Raises:
+            InvalidInputError: the repository is damaged.
+        """
+        with _reading(self.root):
+            try:
+                number, raw = self._repo.object_store.get_raw(sha)
+            except KeyError:
+                return None
+        return raw if number == kind.type_num else None
 
     def find_commit(self, ref: str) -> FoundCommit:
         """Return the commit that `ref` names, as gitrevisions(7) has it.
@@ -233,15 +248,29 @@ class _Lookup:
     def _ref(self, place: str) -> ObjectID | None:
         from dulwich.errors import RefFormatError
         from dulwich.objects import ObjectID
-        from dulwich.refs import Ref, SymrefLoop
+        from dulwich.refs import Ref, SymrefLoop, check_ref_format
 
+        ref = Ref(place.encode("utf-8", "replace"))
+        if _ROOT_REF.fullmatch(place):
+            return self._root_ref(place)
+        if place != _HEAD and not check_ref_format(ref):
+            return None
         try:
-            sha = self.repo.refs.follow(Ref(place.encode("utf-8", "replace")))[1]
+            sha = self.repo.refs.follow(ref)[1]
         except (KeyError, RefFormatError, SymrefLoop):
             return None
-        # FETCH_HEAD says more after the id.
-        found = re.match(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?(?=\s|$)", sha or b"")
-        return ObjectID(found[0]) if found else None
+        return ObjectID(sha) if sha and _ID.fullmatch(sha) else None
+
+    def _root_ref(self, name: str) -> ObjectID | None:
+        """Return what FETCH_HEAD or its like names first; more may stand after the id."""
+        from dulwich.objects import ObjectID
+
+        file = self.repo.get_named_file(name)
+        if file is None:
+            return None
+        with file:
+            words = file.readline().split()
+        return ObjectID(words[0]) if words and _ID.fullmatch(words[0]) else None
 
     def _abbreviated(self, prefix: str) -> ObjectID | None:
         """Return the one commit, or tag of a commit, whose id starts so."""
@@ -338,12 +367,12 @@ class _Lookup:
 def _places_of(name: str) -> tuple[str, ...]:
     """Return the refs that a name may stand for, the first one that there is wins."""
     if name == "@":
-        return ("HEAD",)
-    is_root = name.startswith("refs/") or _ROOT_REF.fullmatch(name)
+        return (_HEAD,)
+    is_whole = name == _HEAD or name.startswith("refs/") or _ROOT_REF.fullmatch(name)
     # `github.ref` and its like give the whole name of a branch that was fetched from `origin`.
     branch = name.removeprefix("refs/").removeprefix("heads/")
     return (
-        *((name,) if is_root else ()),
+        *((name,) if is_whole else ()),
         f"refs/{name}",
         f"refs/tags/{name}",
         f"refs/heads/{name}",
