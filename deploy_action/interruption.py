@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _WATCHED: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+# In seconds; 0 would stop the timer.
+_AT_ONCE: Final = 0.001
 
 
 @contextmanager
@@ -55,6 +58,7 @@ def signals_as_errors() -> Iterator[Callable[[], None]]:
 def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     """Raise the deadline's error when it passes, whatever is going on then.
 
+    One inside of another holds up the outer one, which comes when it is due or the inner one ended.
     Elsewhere than on the main thread of a POSIX system the time-outs of the requests have to do.
     """
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
@@ -65,12 +69,16 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
         raise deadline.error()
 
     previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, deadline.remaining())
+    begun = time.monotonic()
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, deadline.remaining())
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        if outer:  # a deadline around this one; where it has passed meanwhile, it is due at once
+            left = outer - (time.monotonic() - begun)
+            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE))
 
 
 def _is_main_thread() -> bool:
