@@ -194,6 +194,7 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
     model_id, bundle = platform.create_model(), make_bundle()
     answer = platform.backtest(model_id, bundle, backtestDescription="").json()
     version_id, backtest_id = answer["versionId"], answer["backtestId"]
+    digest = hashlib.sha256(bundle).hexdigest()
     assert answer == {
         "modelId": model_id,
         "versionId": version_id,
@@ -201,7 +202,7 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
         "projectId": platform.user_id,
         "timestamp": platform.clock.now,
         "backtestId": backtest_id,
-        "run": {"problems": []},
+        "run": {"bundleSha256": digest, "problems": []},
         "result": RESULT,
     }
     assert platform.versions(model_id) == []
@@ -217,11 +218,11 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
             "pythonVersion": "3.10",
             "plan": "slow",
             "bundle": {
-                "sha256": hashlib.sha256(bundle).hexdigest(),
+                "sha256": digest,
                 "bytes": len(bundle),
                 "files": 1,
             },
-            "run": {"problems": []},
+            "run": {"bundleSha256": digest, "problems": []},
             "result": RESULT,
         }
     ]
