@@ -312,7 +312,7 @@ def _parse_bound(content: str, start: int) -> Bound:
         raise _WrongLineError(index, message, f"{_meant_minus(sign)}{_VALUES}")
     number, is_per_cent = _parse_number(content, _skip_blanks(content, index + 1))
     offset = number if sign == "+" else number.copy_negate()
-    return Bound(number=offset or Decimal(0), is_per_cent=is_per_cent, of_base=True)
+    return Bound(number=offset, is_per_cent=is_per_cent, of_base=True)
 
 
 def _parse_number(content: str, start: int) -> tuple[Decimal, bool]:

@@ -217,6 +217,7 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
         ("sharpe >=", 10, "a value is missing at the end.", "A value is a number (`1.5`, `20%`)"),
         ("sharpe >= base -  # x", 17, "a value is missing at the end.", "A value is"),
         ("sharpe >= Base", 11, "`Base` is neither a number nor `base`.", "Did you mean `base`?"),
+        ("sharpe >= baseline", 11, "`baseline` is neither a number", "Did you mean `base`?"),
         ("sharpe >= sortino", 11, "`sortino` is no value: a metric is not compared with", ""),
         ("sharpe >= one", 11, "`one` is neither a number nor `base`.", "A value is a number"),
         ("sharpe >= %", 11, "`%` is neither a number nor `base`.", "A value is a number"),
@@ -364,6 +365,7 @@ def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
         "max_drawdown <= 20",
         "max_drawdown <= 0.2%",
         "cum_returns > 0",
+        "cum_returns > -5",
         "volatility <= 20%",
         "volatility <= 1.5",
         "sharpe >= 0.5",
@@ -570,6 +572,7 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
     ("text", "what"),
     [
         ("sharpe >= 1", "`sharpe` is 0.96, 0.04 below the bound of 1"),
+        ("sharpe >= 1.125", "`sharpe` is 0.96, 0.165 below the bound of 1.125"),
         ("sharpe >= 0.961", "`sharpe` is 0.96, 0.001 below the bound of 0.961"),
         ("sharpe <= 95 %", "`sharpe` is 0.96, 0.01 above the bound of 0.95"),
         (
