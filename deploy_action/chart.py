@@ -33,7 +33,7 @@ _WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
 _MOST_TICKS: Final = 11
 _TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))
 # Seen well on white and on black; blue and orange also by who cannot tell red from green.
-_BLUE, _RED, _ORANGE = "#2f81f7", "#e5534b", "#d9822b"
+_BLUE, _RED, _ORANGE = "#2f81f7", "#e5534b", "#d17a22"
 _COLUMNS: Final = 60
 _FEWEST_COLUMNS: Final = 30
 _ROWS: Final = 8

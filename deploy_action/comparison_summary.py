@@ -98,7 +98,7 @@ def _change(change: MetricChange, unit: Unit) -> str:
         return "same"
     shown = difference(unit, change.difference)
     mark = _MARKS.get(change.direction)
-    return f"{mark}{NO_BREAK}{shown}, {change.direction.value}" if mark else shown
+    return f"{mark}{NO_BREAK}{shown} {change.direction.value}" if mark else shown
 
 
 def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
@@ -168,7 +168,7 @@ def card(comparison: Comparison) -> list[Block]:
     files = _files(changes.files)
     rows = [
         *_rows([], changes.facts, _MOST_FACTS, "facts", NO_FIGURE),
-        *_rows(["requires "], changes.requirements, _MOST_REQUIREMENTS, "requirements", ""),
+        *_rows(["Requires "], changes.requirements, _MOST_REQUIREMENTS, "requirements", ""),
     ]
     if not rows and not files:
         return [Paragraph([f"{title}: nothing."])]

@@ -73,6 +73,8 @@ const look = svg => {
     touching: texts.filter((_, i) => boxes.some((b, j) => j > i && touch(boxes[i], b))).map(seen),
     cut: texts.filter((_, i) => outside(boxes[i], frame)).map(seen),
     line: line ? line.getAttribute('d') : '',
+    lines: [...svg.querySelectorAll('[class^=line-plot] path')].map(one =>
+      ({colour: getComputedStyle(one).stroke, is_inside: !outside(box(one), frame)})),
     is_inside: line ? !outside(box(line), frame) : false,
   };
 };
@@ -109,6 +111,8 @@ const opened = height(fold);
 const measured = {
   charts,
   page: document.documentElement.scrollWidth, window: innerWidth, wide,
+  scrolled: [...main.querySelectorAll(':scope > table')].map(
+    one => one.scrollWidth - one.clientWidth),
   tables: [...main.querySelectorAll(':scope > table')].map(height),
   rows: main.querySelector('table')?.rows.length,
   closed, opened,

@@ -16,7 +16,7 @@ from tests.backtests import DAY, START, an_order, raw_result, with_metrics
 
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
 _PAGE = "https://app.example/Qk3v9/bN7x2"
-_LONG_NAME = "strategies/mean_reversion/experiments/2024-q3/notebooks_and_more/a_very_long_name.py"
+LONG_NAME = "strategies/mean_reversion/experiments/2024-q3/notebooks_and_more/a_very_long_name.py"
 
 _BUNDLE = Bundle(
     path=Path("model.zip"),
@@ -26,7 +26,7 @@ _BUNDLE = Bundle(
     unpacked_size=183_402,
     largest=(
         ("model/prices/BTC-USD.csv", 121_004),
-        (f"model/{_LONG_NAME}", 30_112),
+        (f"model/{LONG_NAME}", 30_112),
         ("model/bot.py", 8_204),
         ("model/blankly.json", 612),
         ("model/requirements.txt", 84),
@@ -62,20 +62,20 @@ def _record(mode: str, status: Status, /, **changes: object) -> RunRecord:
 def _problem(number: int) -> Problem:
     return Problem(
         message=f'`backtest_args.initial_values[{number}]` is `"ten thousand"`, which is no '
-        f"number; see {_LONG_NAME} or https://forge.example/{_LONG_NAME}.",
+        f"number; see {LONG_NAME} or https://forge.example/{LONG_NAME}.",
         hint="Write a number, without quotes: `10000`." if number % 3 else "",
-        path=_LONG_NAME if number % 2 else "blankly.json",
+        path=LONG_NAME if number % 2 else "blankly.json",
         line=10 + number,
         column=7,
     )
 
 
-def _wave(days: int, height: float = 10_000.0) -> list[float | None]:
+def wave(days: int, height: float = 10_000.0) -> list[float | None]:
     """Return an account's value that rises and falls."""
     return [height * (1 + day / 900 + 0.07 * math.sin(day / 23)) for day in range(days)]
 
 
-def _orders(number: int, **changes: Any) -> list[dict[str, Any]]:
+def orders(number: int, **changes: Any) -> list[dict[str, Any]]:
     """Return as many orders, every second one to sell."""
     return [
         {
@@ -130,20 +130,20 @@ def backtests() -> Mapping[str, RunRecord]:
     nothing = with_metrics(
         raw_result([10_000.0] * 541), cum_returns=0.0, sharpe=0.0, sortino=None, max_drawdown=0.0
     )
-    pending = _orders(3, type="limit", status="pending")
+    pending = orders(3, type="limit", status="pending")
     errors = with_metrics(
-        raw_result([*_wave(30), None, None, *_wave(30)], _orders(4)),
+        raw_result([*wave(30), None, None, *wave(30)], orders(4)),
         sharpe="failed: division by zero",
         sortino=None,
         cum_returns=None,
         max_drawdown="failed: `x` | <b>",
         cavr="",
     )
-    large = raw_result(_wave(20_000, 1e12), _orders(10_000), step=60)
+    large = raw_result(wave(20_000, 1e12), orders(10_000), step=60)
     large["symbols"] = [f"SYMBOL{number}-USDT" for number in range(50)]
     nasty = raw_result(
-        _wave(40)[::-1],
-        _orders(30, symbol=f"{wide}|`x`", type="**<b>", side="@octocat #12"),
+        wave(40)[::-1],
+        orders(30, symbol=f"{wide}|`x`", type="**<b>", side="@octocat #12"),
         quote_asset='"]; `x` <b>',
         exchange=wide,
         symbols=[f"{wide}{number}" for number in range(9)],
@@ -152,9 +152,9 @@ def backtests() -> Mapping[str, RunRecord]:
         metric = {"value": 10.0**number, "display_name": f"{wide} | `x` <b>", "type": "<b>"}
         nasty["metrics"][f"{wide}{number}"] = metric
     return {
-        "gain": a_backtest(raw_result(_wave(541), _orders(17)), problems=[warning]),
+        "gain": a_backtest(raw_result(wave(541), orders(17)), problems=[warning]),
         "loss": a_backtest(
-            with_metrics(raw_result(_wave(200)[::-1], _orders(9)), cum_returns=-21.0, sharpe=-0.4),
+            with_metrics(raw_result(wave(200)[::-1], orders(9)), cum_returns=-21.0, sharpe=-0.4),
             backtest_run=None,
             server="https://deploy.example",
             url=f"{_PAGE}/backtests",
@@ -166,7 +166,7 @@ def backtests() -> Mapping[str, RunRecord]:
         "large": a_backtest(large),
         "nasty": a_backtest(nasty, model_name=wide),
         "gate": a_backtest(
-            raw_result(_wave(541), _orders(17)), status=Status.FAILED, problems=[gate]
+            raw_result(wave(541), orders(17)), status=Status.FAILED, problems=[gate]
         ),
     }
 

@@ -91,6 +91,39 @@ def test_every_series_has_charts_one_can_read(
     assert seen["page"] == width
 
 
+@pytest.mark.parametrize(
+    ("mermaid", "width", "theme"),
+    [("10", 1012, "light"), ("11", 390, "dark"), ("12", 390, "light")],
+)
+def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_path: Path) -> None:
+    """The base's below, in orange; the candidate's above it, in blue: in each chart of both."""
+    bases: dict[str, list[float | None] | list[float]] = {
+        "another": WAVE[::-1],
+        "much larger": [1e6 * value for value in WAVE],
+        "shorter": WAVE[:90],
+        "two points": [9_000.0, 12_000.0],
+        "never fell": [1.0, 2.0],
+        "negative": [-value for value in WAVE],
+    }
+    charts = []
+    for base in bases.values():
+        drawing = draw(a_result(WAVE).account_values, "USD", a_result(base).account_values)
+        assert drawing is not None
+        charts.append(Chart(drawing.mermaid, drawing.text))
+
+    seen = measure(to_markdown(charts), tmp_path, width=width, theme=theme, mermaid=mermaid)
+
+    # What was negative from the start has no drawdown.
+    counts = [2] * (2 * len(bases) - 1) + [1]
+    assert [len(chart["lines"]) for chart in seen["charts"]] == counts
+    for chart in seen["charts"]:
+        assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], [])
+        colours = [line["colour"] for line in chart["lines"]]
+        assert colours == ["rgb(209, 122, 34)", "rgb(47, 129, 247)"][-len(colours) :]
+        assert all(line["is_inside"] for line in chart["lines"])
+    assert seen["page"] == width
+
+
 def test_a_chart_that_mermaid_refuses_is_found(tmp_path: Path) -> None:
     """The axis that breaks it, and the error box that it shows instead."""
     broken = 'xychart-beta\n  x-axis "2020-08-25" --> "2022-04-15"\n  line [1, 2]'

@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.chart import MOST_POINTS, Drawing, draw, drawdowns_of, thinned
+from deploy_action.backtest_result import AccountValues
+from deploy_action.chart import (
+    MOST_POINTS,
+    MOST_POINTS_OF_TWO,
+    Drawing,
+    draw,
+    drawdowns_of,
+    thinned,
+)
 from tests.backtests import DAY, a_result
 from tests.nasty import nasty_text
 
@@ -227,3 +237,150 @@ def test_a_million_values_fit_into_a_drawing() -> None:
     values = line(drawing.mermaid[0])
     assert len(values) <= MOST_POINTS
     assert (min(values), max(values)) == (1_000.0, 1_776.0)
+
+
+def series(points: Sequence[tuple[float, float]]) -> AccountValues:
+    """Return a series of (time, value)."""
+    times, values = zip(*points, strict=True) if points else ((), ())
+    return AccountValues(array("d", times), array("d", values))
+
+
+def two_lines(picture: str) -> tuple[list[float], list[float]]:
+    """Return the values of the candidate's and the base's line; the base's is drawn first."""
+    found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+    base, candidate = ([float(value) for value in one.split(", ")] for one in found)
+    return candidate, base
+
+
+def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
+    """Draw both."""
+    drawing = draw(candidate, "USD", base)
+    assert drawing is not None
+    return drawing
+
+
+def test_a_base_is_drawn_below_in_another_colour() -> None:
+    """Over the same times; few values are all drawn."""
+    now = series([(day * DAY, 100.0 + day) for day in range(60)])
+    base = series([(day * DAY, 200.0 - day) for day in range(60)])
+
+    drawing = drawn_with(now, base)
+
+    value, drawdown = drawing.mermaid
+    assert two_lines(value) == (list(now.values), list(base.values))
+    assert '"plotColorPalette": "#d17a22, #2f81f7"' in value
+    assert '"plotColorPalette": "#d17a22, #2f81f7"' in drawdown
+    candidate, falling = two_lines(drawdown)
+    assert set(candidate) == {0}
+    assert min(falling) == pytest.approx(-29.5)
+    assert (drawing.has_base, drawing.note) == (True, "")
+
+
+points = st.lists(st.tuples(finite, finite), max_size=250)
+
+
+@given(points, points, st.booleans())
+def test_no_extreme_of_either_is_lost(
+    first: list[tuple[float, float]],
+    second: list[tuple[float, float]],
+    is_ordered: bool,  # noqa: FBT001  # of hypothesis
+) -> None:
+    """Wherever they are, in whatever order; and each source is what Mermaid reads."""
+    if is_ordered:
+        first, second = sorted(first), sorted(second)
+    candidate, base = series(first), series(second)
+
+    drawing = draw(candidate, "USD", base)
+
+    assert (drawing is None) == (len(candidate) < 2)
+    if drawing is None:
+        return
+    assert drawing.has_base == (len(base) > 1 and base != candidate)
+    for picture in drawing.mermaid:
+        low, high = limits(picture)
+        found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+        lines = [[float(value) for value in one.split(", ")] for one in found]
+        assert len(picture) < GITEA
+        assert len({len(one) for one in lines} | {len(set(labels(picture)))}) == 1
+        assert all(low <= value <= high for one in lines for value in one)
+    assert all(len(row) <= 96 for row in drawing.text.split("\n"))
+    if not drawing.has_base:
+        return
+    lines = [*two_lines(drawing.mermaid[0])]
+    assert 20 <= len(lines[0]) <= MOST_POINTS_OF_TWO
+    scale = max(map(abs, (*candidate.values, *base.values)))
+    for one, drawn_line in zip((candidate, base), lines, strict=True):
+        shown = max(map(abs, (*lines[0], *lines[1])))
+        for extreme in (min, max):
+            wanted = extreme(one.values) / scale if scale else 0.0
+            got = extreme(drawn_line) / shown if shown else 0.0
+            assert got == pytest.approx(wanted, abs=2e-3)
+
+
+def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
+    """Of a hundred thousand values with a peak and a trough each, at other times."""
+    times = [60.0 * number for number in range(100_000)]
+    now = [(time, 1_000.0 + number % 7) for number, time in enumerate(times)]
+    base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
+    now[25_000], now[75_000] = (times[25_000], 4_000.0), (times[75_000], 10.0)
+    base[50_000], base[60_000] = (times[50_000], 5_000.0), (times[60_000], 20.0)
+
+    candidate, other = two_lines(drawn_with(series(now), series(base)).mermaid[0])
+
+    places = [
+        (line.index(value) / len(line), value)
+        for line, value in ((candidate, 4_000), (candidate, 10), (other, 5_000), (other, 20))
+    ]
+    assert [value for _, value in places] == [4_000, 10, 5_000, 20]
+    assert [place for place, _ in places] == pytest.approx([0.25, 0.75, 0.5, 0.6], abs=0.02)
+
+
+def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
+    """And goes straight through a gap; it is said that the times differ."""
+    now = series([(float(time), float(time)) for time in range(1_000)])
+    base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
+
+    drawing = drawn_with(now, base)
+
+    _, other = two_lines(drawing.mermaid[0])
+    count = len(other)
+    assert set(other[: count // 5 - 1]) == {1_000.0}
+    assert set(other[-count // 5 + 2 :]) == {3_995.0}
+    assert other[count // 2] == pytest.approx(2_500, rel=0.02)
+    assert all(later >= earlier for earlier, later in pairwise(other))
+    assert drawing.note.startswith("Both backtests do not cover the same time")
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ([(0.0, 1.0)], "The base has too few account values for a curve."),
+        ([], "The base has too few account values for a curve."),
+        ([(0.0, 3.0), (1.0, 2.0)], "The curve of the base is the same."),
+    ],
+)
+def test_a_base_without_a_curve_of_its_own_is_not_drawn(
+    base: list[tuple[float, float]], said: str
+) -> None:
+    """The chart is that of the candidate alone."""
+    now = series([(0.0, 3.0), (1.0, 2.0)])
+    alone = draw(now, "USD")
+    assert alone is not None
+
+    drawing = drawn_with(now, series(base))
+
+    assert (drawing.mermaid, drawing.text) == (alone.mermaid, alone.text)
+    assert (drawing.note, drawing.has_base) == (said, False)
+
+
+def test_characters_show_both_on_one_scale() -> None:
+    """One below the other, each with its name."""
+    now = series([(day * DAY, 10.0 + day) for day in range(31)])
+    base = series([(day * DAY, 5.0) for day in range(31)])
+
+    text = drawn_with(now, base).text
+
+    titles = [line for line in text.split("\n") if line.startswith("Account")]
+    assert titles == ["Account value in USD, now", "Account value in USD, base"]
+    assert text.count("40.00 ┤") == text.count(" 5.00 ┤") == 2
+    assert text.split("\n\n")[1].count("▁") == 31

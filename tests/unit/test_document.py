@@ -217,6 +217,39 @@ def test_a_document_is_cut_between_blocks_and_says_so() -> None:
     assert "left out" in body.all("p")[-1].text()
 
 
+def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None:
+    """A comment has room for 65,536 characters, and ends with a link to the rest."""
+    last = Paragraph([Link("the whole run", "https://own.example/")])
+    blocks: list[Block] = [Heading(["Title"]), *([Quote("漢字" * 500)] * 100)]
+
+    cut_short = to_markdown([*blocks, last], largest=65_536)
+
+    assert 62_000 < len(cut_short.encode()) <= 65_536
+    body = render(cut_short)
+    assert "left out" in body.all("p")[-2].text()
+    assert body.all("a")[0].text() == "the whole run"
+    assert "left out" not in to_markdown([blocks[0], last], largest=65_536)
+
+
+@given(
+    st.lists(st.integers(1, 400), max_size=9),
+    st.integers(600, 2_000),
+    st.sampled_from([["last"], []]),
+)
+def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last: list[str]) -> None:
+    """As many blocks as there is room for, and no other order."""
+    blocks: list[Block] = [Quote("x" * size) for size in sizes]
+    blocks += [Paragraph(last)] if last else []
+
+    markdown = to_markdown(blocks, largest=largest)
+
+    assert len(markdown) <= largest
+    assert ("left out" in markdown) == (len(to_markdown(blocks)) > largest)
+    assert markdown.endswith("last\n\n") == bool(last)
+    start = markdown.partition("_The rest")[0]
+    assert to_markdown(blocks).startswith(start)
+
+
 def test_what_just_fits_is_not_cut() -> None:
     """The limit itself is allowed."""
     room = LARGEST_MARKDOWN - len(to_markdown([Quote("a")])) + 1
@@ -280,6 +313,29 @@ def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
     assert [one.text() for one in pictures] == [f"{picture}\n" for picture in chart.pictures]
     assert body.all("details")[0].all("pre")[0].text() == "▁█\n\n█▁ \n"
     assert to_text([chart]) == "  ▁█\n\n  █▁\n"
+
+
+def test_a_legend_is_of_the_pictures_alone() -> None:
+    """The characters have no colours."""
+    chart = Chart(["xychart-beta\n  line [1, 2]"], "▁█", ["🔵 now: ", Code("main")])
+
+    body = render(to_markdown([chart]))
+
+    assert body.all("p")[0].text() == "🔵 now: main"
+    assert to_text([chart]) == "  ▁█\n"
+
+
+def test_a_terminal_gives_emoji_and_ideographs_two_columns() -> None:
+    """So that what stands behind them stays below each other."""
+    rows: list[list[Line]] = [
+        [["✅ passed"], ["1"]],
+        [[Code("均值")], ["22"]],
+        [["e\u2013"], ["333"]],
+    ]
+
+    text = to_text([Table([["Result"], ["No."]], rows, frozenset({1}))])
+
+    assert text == ("  Result     No.\n  ✅ passed    1\n  均值        22\n  e\u2013         333\n")
 
 
 def test_a_terminal_wraps_sentences_and_cuts_what_would_push_columns_away() -> None:

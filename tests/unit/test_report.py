@@ -12,6 +12,7 @@ from deploy_action.backtest_result import parse_result
 from deploy_action.record import RunRecord, Status
 from deploy_action.report import build_report
 from tests.backtests import an_order, raw_result, with_metrics
+from tests.browser.decisions import decisions
 from tests.browser.records import a_backtest, backtests
 
 DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
@@ -37,7 +38,7 @@ def documented_keys() -> list[str]:
 
 def keys_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the keys as the table names them: those of our own objects with a stop."""
-    whole = {"arguments", "metrics", "result"}
+    whole = {"arguments", "comparison", "metrics", "result"}
     for key, value in report.items():
         if isinstance(value, dict) and key not in whole:
             yield from (f"{key}.{inner}" for inner in value)
@@ -58,6 +59,88 @@ def test_the_documented_keys_are_those_of_a_report() -> None:
         assert re.findall(r"`([a-z_]+)`", documented[1]) == list(report[key][0])
     ids = re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.partition("## Metrics")[2], re.MULTILINE)
     assert ids == list(report["metrics"])
+
+
+def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> None:
+    """Also the lists of keys in a sentence."""
+    report = report_of(decisions()["stopped"])
+
+    gates = re.findall(r"^\| `gates\[\]\.(\w+)` \|", DOCUMENTATION, re.MULTILINE)
+    assert gates == list(report["gates"][0])
+    comparison = report["comparison"]
+    base = {"base": dict.fromkeys(f"base.{key}" for key in comparison["base"])}
+    names = [name for key in comparison for name in base.get(key, [key])]
+    said = re.findall(r"^\| `comparison\.([\w.]+)` \| (.*) \|$", DOCUMENTATION, re.MULTILINE)
+    assert [name for name, _ in said] == names
+    sentences = {name: re.findall(r"`([a-z_]+)`", text) for name, text in said}
+    assert set(comparison["metrics"][0]) < set(sentences["metrics"])
+    assert set(comparison["first_difference"]) < set(sentences["first_difference"])
+    changes = comparison["changes"]
+    keys = {*changes, *changes["facts"][0], *changes["files"], "null"}
+    assert set(sentences["changes"]) == keys
+    order = DOCUMENTATION.partition("An order in `first_difference` has ")[2].partition(".\n")[0]
+    assert re.findall("`(.*?)`", order) == list(comparison["first_difference"]["base"])
+
+
+def test_a_report_holds_what_gates_and_comparison_found() -> None:
+    """With both sides of the first order that differs."""
+    report = report_of(decisions()["stopped"])
+
+    assert report["status"] == "failed"
+    assert report["gates"][1] == {
+        "text": "max_drawdown <= base",
+        "metric": "max_drawdown",
+        "state": "failed",
+        "value": 21.0,
+        "base": 16.0,
+        "bound": 16.0,
+        "reason": "",
+    }
+    comparison = report["comparison"]
+    assert comparison["base"]["state"] == "backtested"
+    assert comparison["base"]["metrics"]["sharpe"] == 0.96
+    assert comparison["metrics"][0] == {
+        "metric": "sharpe",
+        "base": 0.96,
+        "candidate": 1.12,
+        "difference": 0.16,
+        "direction": "better",
+    }
+    assert comparison["identical"] is False
+    assert comparison["first_difference"]["index"] == 11
+    assert comparison["first_difference"]["candidate"] == {
+        "symbol": "OAK-USD",
+        "side": "sell",
+        "type": "spot-market",
+        "size": 315.22878,
+        "price": 32.76,
+        "time": report["result"]["trades"][11]["time"],
+        "was_filled": True,
+        "filled_at": None,
+    }
+    assert comparison["changes"]["requirements"][0] == {
+        "name": "numpy",
+        "base": "==1.26.4",
+        "candidate": "==1.26.5",
+    }
+    assert comparison["changes"]["files"]["changed"] == ["bot.py", "requirements.txt"]
+
+
+def test_a_report_says_what_there_was_nothing_to_compare_with() -> None:
+    """And of identical models that they are; a deployment names the bytes that were tested."""
+    absent = report_of(decisions()["absent"])["comparison"]
+    assert (absent["base"]["state"], absent["identical"]) == ("absent", None)
+    assert (absent["metrics"], absent["changes"]) == ([], None)
+    assert absent["base"]["metrics"] is absent["base"]["trades_sha256"] is None
+
+    identical = report_of(decisions()["identical"])
+    assert identical["comparison"]["identical"] is True
+    assert identical["comparison"]["base"]["trades_sha256"] == identical["trades_sha256"]
+
+    deployed = report_of(decisions()["deployed after gates"])
+    assert deployed["tested_sha256"] == deployed["bundle"]["sha256"]
+    assert report_of(backtests()["gain"])["tested_sha256"] == ""
+    assert report_of(backtests()["gain"])["comparison"] is None
 
 
 def test_a_report_holds_everything() -> None:
