@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_action.checkout import UnusablePastError, extract_model
-from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.errors import Problem, Severity
 from deploy_action.preparation import plan_of, python_version_of, schedule_of
 from deploy_action.text import one_line
 
@@ -91,10 +91,7 @@ def _inspected(base: PreparedBase, inspection: Inspection, destination: Path) ->
     selection, found = inspection.select(manifest)
     if reason := _reason((*problems, *found)) or _type_fault(manifest):
         return replace(base, reason=reason)
-    try:
-        return replace(base, bundle=inspection.pack(selection, destination))
-    except InvalidInputError as error:
-        return replace(base, reason=_reason(error.problems))
+    return replace(base, bundle=inspection.pack(selection, destination))
 
 
 def _type_fault(manifest: Manifest) -> str:
