@@ -32,7 +32,7 @@ from deploy_action.metrics import METRICS
 from deploy_action.model_changes import LiveModel, compare_models
 from deploy_action.plausibility import find_too_good
 from deploy_action.requirements_file import read_requirements
-from deploy_action.settings import UNWANTED_WARNINGS
+from deploy_action.settings import UNWANTED_WARNINGS, Mode
 from deploy_action.submission import Submitter, backtest_upload
 from deploy_action.text import tidy
 
@@ -113,7 +113,8 @@ class Trial:
         record = self.record
         record.backtest, record.backtest_run = backtested.result, backtested.run
         record.backtest_id = backtested.backtest_id or ""
-        record.tested_sha256 = backtested.run.bundle_sha256 if backtested.run else ""
+        if record.mode == Mode.DEPLOY and backtested.run is not None:
+            record.tested_sha256 = backtested.run.bundle_sha256
         record.problems += [
             one for one in backtested.problems if one.severity is not Severity.ERROR
         ]

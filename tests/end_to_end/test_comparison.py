@@ -131,7 +131,8 @@ def test_both_get_the_same_arguments(repository: Repository) -> None:
     document = json.loads(manifest.read_bytes())
     document["backtest_args"] = {}
     manifest.write_text(json.dumps(document))
-    by_hand = 'strategy.backtest(start_date="2023-03-01", end_date="2024-08-23")'
+    period = 'start_date="2023-03-01", end_date="2024-08-23", initial_values={"USD": 1000}'
+    by_hand = f"strategy.backtest({period})"
     repository.replace("strategy.start()", by_hand)
     repository.commit("Backtest it by hand")
     repository.replace("2023-03-01", "2023-09-01")

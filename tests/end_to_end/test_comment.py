@@ -1,0 +1,132 @@
+"""The comment on a pull request, as a step of a workflow keeps it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Ended, Runner, write_model
+from tests.integration.forge import WORKFLOW, Account, ForgeServer
+from tests.scripted_server import ScriptedServer
+
+
+class Workflow:
+    """A runner with a forge behind it, and a pull request."""
+
+    def __init__(self, runner: Runner, forge: ForgeServer) -> None:
+        """Let pull request 7 have triggered the run, with the token of a workflow."""
+        self.runner = runner
+        self.forge = forge
+        self.token = secrets.token_hex()
+        self.run_id = 100
+        self.allow(WORKFLOW)
+        runner.environ["GITHUB_API_URL"] = forge.url
+        runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 7}})
+
+    def allow(self, account: Account) -> None:
+        """Let the token be that of an account."""
+        self.forge.accounts[self.token] = account
+
+    def run(self, **inputs: str) -> Ended:
+        """Run a step of the next run."""
+        self.run_id += 1
+        self.runner.environ["GITHUB_RUN_ID"] = str(self.run_id)
+        return self.runner.run(comment="true", github_token=self.token, **inputs)
+
+
+@pytest.fixture
+def workflow(runner: Runner) -> Iterator[Workflow]:
+    """Return a workflow run on a pull request."""
+    with ForgeServer() as forge:
+        yield Workflow(runner, forge)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """Return a server that takes models."""
+    with ScriptedServer() as server:
+        yield server
+
+
+def to(server: ScriptedServer) -> dict[str, str]:
+    """Return the inputs of a deploy to a server."""
+    return {"api_url": server.url, "token": "refresh", "model_id": "model-1"}
+
+
+def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: ScriptedServer) -> None:
+    """A failure replaces a success, as early as it comes; and links lead to the run."""
+    assert workflow.run(**to(server)).code == 0
+    (comment,) = workflow.forge.comments
+    assert "Deployed `workspace`" in comment.body
+    assert "https://forge.example/trader/models/actions/runs/101" in comment.body
+    assert comment.issue == 7
+
+    write_model(workflow.runner.workspace, main_script="gone.py")
+    ended = workflow.run(**to(server))
+
+    assert ended.code == 2
+    (comment,) = workflow.forge.comments
+    assert "Not deployed" in comment.body
+    assert "Deployed `workspace`" not in comment.body
+
+
+def test_each_model_has_a_comment(workflow: Workflow, server: ScriptedServer) -> None:
+    """By its path and its name."""
+    write_model(workflow.runner.workspace / "bots" / "a")
+    workflow.run(**to(server), model_path="bots/a")
+    workflow.run(**to(server), model_path="./bots/a/")
+    workflow.run(**to(server), model_path="bots/a", model_name="other")
+    assert len(workflow.forge.comments) == 2
+
+
+def test_a_fork_is_told_once_and_nothing_fails(workflow: Workflow, server: ScriptedServer) -> None:
+    """Its token may only read."""
+    workflow.allow(Account(WORKFLOW.login, WORKFLOW.number, WORKFLOW.kind, may_write=False))
+
+    ended = workflow.run(**to(server), fail_on_warning="true")
+
+    assert ended.code == 0, ended.log
+    (notice,) = ended.annotations
+    assert notice.startswith("::notice")
+    assert "pull-requests: write" in notice
+    assert workflow.forge.comments == []
+
+
+@pytest.mark.parametrize("inputs", [{"mode": "validate"}, {"dry_run": "true"}])
+def test_nothing_is_written_where_nothing_is_sent(
+    workflow: Workflow, server: ScriptedServer, inputs: dict[str, str]
+) -> None:
+    """Neither a validation nor a dry run asks the forge for anything."""
+    assert workflow.run(**to(server), **inputs).code == 0
+    assert workflow.forge.seen == []
+
+
+def test_a_push_has_no_pull_request_to_comment_on(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """It is said, and nothing fails."""
+    workflow.runner.on("push", {"ref": "refs/heads/main", "head_commit": {"message": "Go"}})
+    ended = workflow.run(**to(server))
+    assert ended.code == 0
+    (notice,) = ended.annotations
+    assert "belongs to no pull request" in notice
+    assert workflow.forge.seen == []
+
+
+def test_a_forge_that_is_gone_fails_nothing(workflow: Workflow, server: ScriptedServer) -> None:
+    """The model was deployed all the same."""
+    workflow.runner.environ["GITHUB_API_URL"] = "http://127.0.0.1:1"
+    ended = workflow.run(**to(server))
+    assert (ended.code, ended.outputs["status"]) == (0, "deployed")
+    assert ended.annotations[-1].startswith("::notice")
+
+
+def test_no_secret_gets_into_the_comment(workflow: Workflow, server: ScriptedServer) -> None:
+    """Not even one that somebody wrote into the description."""
+    token = secrets.token_hex()
+    workflow.run(**to(server) | {"token": token}, version_description=f"With {token}")
+    (comment,) = workflow.forge.comments
+    assert token not in comment.body
+    assert workflow.token not in comment.body
