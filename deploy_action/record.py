@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.metrics import METRICS
 from deploy_action.settings import LOCAL
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
         case Enum():
             return value
         case str():
-            return redact(value)
+            # What is looked up by its id must be found, also where that is somebody's password.
+            return value if value in METRICS else redact(value)
         case Mapping():
             return {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():

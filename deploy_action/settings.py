@@ -231,7 +231,8 @@ class _Parser:
     def _gates(self, text: str) -> tuple[Gate, ...]:
         from deploy_action.gates import parse_gates
 
-        gates, problems = parse_gates(text)
+        # A secret that was pasted here must be gone before its line is cut to be quoted.
+        gates, problems = parse_gates(redacted(text, self._secrets))
         self.warnings += [one for one in problems if one.severity is Severity.WARNING]
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates

@@ -122,6 +122,13 @@ def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
     assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
 
 
+def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
+    """Nor the half of it that a long line is cut to."""
+    token = secrets.token_hex(64)
+    (problem,) = problems(token=token, gates=f"sharpe >= 1 {token}")
+    assert token[:8] not in problem.text()
+
+
 def test_a_gate_that_may_be_misread_is_a_warning() -> None:
     """It stands, as the grammar has it."""
     settings = parse(gates="final_account_value >= 110%")
