@@ -137,8 +137,6 @@ def keep_comment(
         with deadline_as_error(deadline), closing(forge):
             return keeper.keep()
     except DeadlineError:
-        if not deadline.has_passed:
-            raise  # the deadline of somebody else
         return keeper.written or _not_written(place, f"it took longer than {seconds:g} s")
     except RefusedError as error:
         reason = error.problems[0]
@@ -210,24 +208,23 @@ class _Keeper:
         return [note for note in notes if note.number not in self._undeletable]
 
     def _apply(self, step: Plan) -> None:
-        if step.body is not None:
-            self._write(step.keeper, step.body)
+        if step.body is not None and not self._write(step.keeper, step.body):
+            return  # the comment to keep is gone, so one of the others has to stay
         for note in step.removed:
             self._remove(note)
 
-    def _write(self, keeper: Note | None, body: str) -> None:
+    def _write(self, keeper: Note | None, body: str) -> bool:
+        """Write; False where the comment is gone."""
         if keeper is None:
             made = self.forge.create_comment(self.place.number, body)
-            self._created = Note(made.number, self.place.run, body, made.url)
-            self._note_written(made.number, made.url)
+            keeper = Note(made.number, self.place.run, body, made.url)
+            self._created = keeper
         elif not self.forge.edit_comment(keeper.number, body):
             self._forget(keeper)
-        elif body == self.text:
-            self._note_written(keeper.number, keeper.url)
-
-    def _note_written(self, number: int, url: str) -> None:
-        self._written_to = number
-        self.written = Outcome(url)
+            return False
+        self._written_to = keeper.number
+        self.written = Outcome(keeper.url)
+        return True
 
     def _remove(self, note: Note) -> None:
         try:
@@ -242,6 +239,8 @@ class _Keeper:
     def _forget(self, note: Note) -> None:
         if self._created and self._created.number == note.number:
             self._created = None
+        if self._written_to == note.number:
+            self._written_to = self.written = None
 
     def _outcome(self, url: str) -> Outcome:
         for number, problem in self._undeletable.items():

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -274,6 +275,11 @@ class ForgeServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     owner: ForgeServer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away, as those do whose time is over."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deploy_action.comment import (
@@ -227,6 +227,16 @@ def test_what_a_stranger_wrote_is_left_alone(forge: StartForge, account: Account
     assert server.bodies() == [*strangers, text_of("ours again")]
 
 
+def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
+    """Though an app wrote it, too."""
+    server = forge()
+    server.add(WORKFLOW, f"> {text_of('quoted', OLDER)}")
+
+    keep(server)
+
+    assert server.bodies() == [f"> {text_of('quoted', OLDER)}", text_of("# Report")]
+
+
 def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
     """Where the forge says whose token it is, nobody else's comment is ours."""
     server = forge(PERSON)
@@ -338,73 +348,82 @@ def test_a_run_that_comes_in_between_changes_nothing(
 
 
 class Simulation:
-    """Several runs at once, each request of which takes the time that hypothesis says."""
+    """Several runs at once, each request of which takes the time that the test says."""
 
-    def __init__(self, server: ForgeServer, runs: Mapping[RunNumber, list[float]]) -> None:
+    def __init__(self, server: ForgeServer, runs: Mapping[RunNumber, Mapping[str, float]]) -> None:
         """Give each run a token, so that its requests are told apart."""
         self.server = server
         self.clock = Clock()
-        self.delays = {f"token-{run.run}.{run.attempt}": delays for run, delays in runs.items()}
+        self.runs = {f"token-{run.run}": run for run in runs}
+        self.seconds = {f"token-{run.run}": seconds for run, seconds in runs.items()}
         self.outcomes: list[Outcome] = []
-        server.accounts |= dict.fromkeys(self.delays, WORKFLOW)
+        server.accounts |= dict.fromkeys(self.runs, WORKFLOW)
         server.before = self.take_time
 
     def take_time(self, seen: Seen) -> None:
         """Let a request arrive when it is due."""
         token = seen.headers["authorization"].removeprefix("Bearer ")
-        delays = self.delays[token]
-        self.clock.wait(token, delays[sum(map(len, seen.route.split())) % len(delays)])
+        self.clock.wait(token, self.seconds[token][seen.method])
 
     def run(self) -> None:
         """Start all and wait for them."""
-        self.clock.join(*self.delays)
-        threads = [threading.Thread(target=self.keep, args=(token,)) for token in self.delays]
+        self.clock.join(*self.runs)
+        threads = [threading.Thread(target=self.keep, args=(token,)) for token in self.runs]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
     def keep(self, token: str) -> None:
-        """Be one run."""
-        number, attempt = token.removeprefix("token-").split(".")
+        """Be one run, which says its token."""
         try:
-            self.clock.wait(token, self.delays[token][0] * 5)
-            self.outcomes.append(
-                keep(
-                    self.server,
-                    token,
-                    run=RunNumber(int(number), int(attempt)),
-                    token=token,
-                    pause=lambda seconds: self.clock.wait(token, seconds),
-                )
+            self.clock.wait(token, self.seconds[token]["start"])
+            outcome = keep(
+                self.server,
+                token,
+                run=self.runs[token],
+                token=token,
+                pause=lambda seconds: self.clock.wait(token, seconds),
             )
+            self.outcomes.append(outcome)
         finally:
             self.clock.leave(token)
 
 
-@settings(max_examples=60, deadline=None)
+def times_of(start: float, get: float, post: float, patch: float) -> dict[str, float]:
+    """Return when a run starts, and how long its requests take, in seconds."""
+    return {"start": start, "GET": get, "POST": post, "PATCH": patch, "DELETE": patch}
+
+
+hundredths = st.integers(1, 40).map(lambda number: number / 100)
+
+
+@settings(max_examples=40, deadline=None)
 @given(
-    delays=st.lists(
-        st.lists(st.integers(1, 40).map(lambda ms: ms / 100), min_size=1, max_size=4),
+    times=st.lists(
+        st.builds(times_of, hundredths.map(lambda seconds: seconds * 4), *[hundredths] * 3),
         min_size=2,
         max_size=4,
     ),
     before=st.lists(st.just("before"), max_size=2),
 )
+# The older run looks, the newer one does all it has to, and then the older one writes.
+@example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=["before"])
+@example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=[])
 def test_of_runs_at_the_same_time_the_newest_has_the_last_word(
-    delays: list[list[float]], before: list[str]
+    times: list[dict[str, float]], before: list[str]
 ) -> None:
     """However their requests fall, if each takes less than half of what settling takes."""
     with ForgeServer() as server:
         for body in before:
             server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
-        runs = {RunNumber(10 + number, 1): taken for number, taken in enumerate(delays)}
+        runs = {RunNumber(10 + number, 1): taken for number, taken in enumerate(times)}
         simulation = Simulation(server, runs)
 
         simulation.run()
 
         newest = max(runs)
-        assert server.bodies() == [text_of(f"token-{newest.run}.{newest.attempt}", newest)]
+        assert server.bodies() == [text_of(f"token-{newest.run}", newest)]
         assert [outcome.problem for outcome in simulation.outcomes] == [None] * len(runs)
 
 
@@ -432,6 +451,49 @@ def test_a_comment_that_somebody_deletes_meanwhile_is_written_anew(forge: StartF
     keep(server)
 
     assert server.bodies() == [text_of("# Report")]
+
+
+def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> None:
+    """Let something happen right before the first request of a method is answered."""
+
+    def come_between(seen: Seen) -> None:
+        if seen.method == method:
+            server.before = lambda _seen: None
+            act()
+
+    server.before = come_between
+
+
+def test_of_two_that_were_made_at_once_the_later_one_goes(forge: StartForge) -> None:
+    """It is deleted once, though it was just made."""
+    server = forge()
+    at_first(server, "POST", lambda: server.add(WORKFLOW, text_of("other", OLDER)))
+
+    outcome = keep(server)
+
+    assert server.bodies() == [text_of("# Report")]
+    assert outcome.url.endswith("#issuecomment-1001")
+    assert [server.count(method) for method in ("POST", "PATCH", "DELETE")] == [1, 1, 1]
+
+
+def test_the_only_comment_that_is_left_is_never_deleted(forge: StartForge) -> None:
+    """Though the one that should have stayed is gone, which a list that lags does not say."""
+    server = forge()
+
+    def take_away() -> None:
+        server.add(WORKFLOW, text_of("newer", NEWER))
+        server.comments[:] = [one for one in server.comments if one.body != text_of("# Report")]
+
+    def wait(_seconds: float) -> None:
+        if server.seen[-1].method == "POST":
+            take_away()
+
+    outcome = keep(server, pause=wait)
+
+    assert server.bodies() == [text_of("newer", NEWER)]
+    assert outcome.url.endswith("#issuecomment-1002")
+    assert server.count("DELETE") == 0
+    assert server.count("PATCH") == 1
 
 
 def test_a_second_comment_that_cannot_be_deleted_is_said(forge: StartForge) -> None:
