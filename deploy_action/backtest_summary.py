@@ -94,8 +94,10 @@ def outcome(record: RunRecord, result: BacktestResult) -> list[Block]:
     elif comparison.base.result is None:
         blocks += [*comparison_summary.no_base(comparison), _key_figures(result)]
     else:
-        blocks += comparison_summary.metrics(comparison, result)
-        blocks += comparison_summary.trades(comparison, result)
+        metrics = comparison_summary.metrics(comparison, result)
+        trades = comparison_summary.trades(comparison, result)
+        # That nothing changed is said first: then nobody needs the table.
+        blocks += [*trades, *metrics] if comparison.is_identical else [*metrics, *trades]
     blocks += _not_computed(result)
     blocks += _chart(result, None if comparison is None else comparison.base)
     return blocks

@@ -139,7 +139,7 @@ def _curves(candidate: AccountValues, base: AccountValues | None) -> tuple[_Curv
         return _Curves(candidate), "The curve of the base is the same."
     span = max(candidate.times[-1], base.times[-1]) - min(candidate.times[0], base.times[0])
     apart = max(abs(candidate.times[end] - base.times[end]) for end in (0, -1))
-    note = "Both backtests do not cover the same time: outside of its own, a line is level."
+    note = "The two backtests do not cover the same time: outside of its own, a line is level."
     return _Curves(candidate, base), note if apart * MOST_POINTS_OF_TWO > span else ""
 
 

@@ -19,10 +19,12 @@ from deploy_action.metrics import METRICS, Unit
 from deploy_action.model_changes import Changed, FileChanges
 from deploy_action.quantities import count, exact, moment
 from deploy_action.summary_blocks import NO_BREAK, NO_FIGURE, difference, figures, short
+from deploy_action.text import cut
 
 _SHORT_COMMIT: Final = 12
-_MOST_FACTS: Final = 30
-_MOST_REQUIREMENTS: Final = 30
+_MOST_CHANGES: Final = 30
+_LONGEST_VALUE: Final = 120
+_LONGEST_UNIT: Final = 16
 _MOST_FILES: Final = 8
 # Not by colour alone: it is said in words, too.
 _MARKS: Final = {Direction.BETTER: "🟢", Direction.WORSE: "🔴"}
@@ -86,7 +88,9 @@ def _balance(changes: Sequence[MetricChange]) -> str:
 def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
     kind = METRICS[change.metric]
     base, candidate = figures(kind.unit, change.base, change.candidate)
-    unit: Line = [", ", *prose(short(result.quote_asset))] if kind.unit is Unit.AMOUNT else []
+    unit: Line = (
+        [", ", *prose(cut(result.quote_asset, _LONGEST_UNIT))] if kind.unit is Unit.AMOUNT else []
+    )
     both = base if base == candidate else f"{base}{NO_BREAK}→ **{candidate}**"
     return [[kind.name, *unit], [both], [_change(change, kind.unit)]]
 
@@ -165,40 +169,38 @@ def card(comparison: Comparison) -> list[Block]:
     if changes is None:
         return []
     title = "**What changes in production**"
-    files = _files(changes.files)
-    rows = [
-        *_rows([], changes.facts, _MOST_FACTS, "facts", NO_FIGURE),
-        *_rows(["Requires "], changes.requirements, _MOST_REQUIREMENTS, "requirements", ""),
+    items = [
+        *_bounded([_fact(one) for one in changes.facts], "facts"),
+        *_bounded([_requirement(one) for one in changes.requirements], "requirements"),
+        *_files(changes.files),
     ]
-    if not rows and not files:
-        return [Paragraph([f"{title}: nothing."])]
-    blocks: list[Block] = [Paragraph([title])]
-    blocks += [Table([["What"], ["Base"], ["Now"]], rows)] if rows else []
-    blocks += [Bullets(files)] if files else []
-    return blocks
+    # A list and no table: long values are broken on a telephone, where cells would be cut off.
+    return [Paragraph([title]), Bullets(items)] if items else [Paragraph([f"{title}: nothing."])]
 
 
-def _rows(
-    before: Line, changes: Sequence[Changed], most: int, noun: str, blank: str
-) -> list[Sequence[Line]]:
-    rows: list[Sequence[Line]] = [
-        [
-            [*before, Code(short(change.name))] if before else prose(short(change.name)),
-            _value(change.base, blank),
-            _value(change.candidate, blank),
-        ]
-        for change in changes[:most]
-    ]
-    if (left := len(changes) - most) > 0:
-        rows.append([[f"… {left:,} more {noun}"], ["…"], ["…"]])
-    return rows
+def _bounded(items: list[Line], noun: str) -> list[Line]:
+    left = len(items) - _MOST_CHANGES
+    return [*items[:_MOST_CHANGES], [f"… and {left:,} more {noun}"]] if left > 0 else items
+
+
+def _fact(change: Changed) -> Line:
+    both: Line = [*_value(change.base, "none"), " → ", *_value(change.candidate, "none")]
+    return [*prose(short(change.name)), ": ", *both]
+
+
+def _requirement(change: Changed) -> Line:
+    package = Code(short(change.name))
+    if change.base is None:
+        return ["Requirement added: ", package, ", ", *_value(change.candidate, _ANY_VERSION)]
+    if change.candidate is None:
+        return ["Requirement removed: ", package, ", ", *_value(change.base, _ANY_VERSION)]
+    before, now = (_value(value, _ANY_VERSION) for value in (change.base, change.candidate))
+    return ["Requirement ", package, ": ", *before, " → ", *now]
 
 
 def _value(value: str | None, blank: str) -> Line:
-    """Return a value; None is one that is not there, blank one that says nothing."""
-    if value is None:
-        return [NO_FIGURE]
-    return [Code(value)] if value else [blank or _ANY_VERSION]
+    """Return a value, or what stands for one that is not there, or that says nothing."""
+    return [Code(cut(value, _LONGEST_VALUE))] if value else [blank]
 
 
 def _files(files: FileChanges) -> list[Line]:

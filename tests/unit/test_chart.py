@@ -348,7 +348,7 @@ def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
     assert set(other[-count // 5 + 2 :]) == {3_995.0}
     assert other[count // 2] == pytest.approx(2_500, rel=0.02)
     assert all(later >= earlier for earlier, later in pairwise(other))
-    assert drawing.note.startswith("Both backtests do not cover the same time")
+    assert drawing.note.startswith("The two backtests do not cover the same time")
 
 
 @pytest.mark.parametrize(

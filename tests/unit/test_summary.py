@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from deploy_action.comparison import BaseState, Comparison
 from deploy_action.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.errors import Problem, Severity
 from deploy_action.record import RunRecord, Status
-from deploy_action.summary import build_summary
+from deploy_action.summary import build_comment, build_summary
 from deploy_action.text import one_line, plain, redacted
+from tests.browser.decisions import CHANGES, a_base, decisions
 from tests.browser.records import records
 from tests.nasty import nasty_text
 from tests.rendered import Element, render
@@ -285,3 +287,204 @@ def test_durations_are_in_seconds_or_minutes(seconds: float, shown: str) -> None
     record = RunRecord(clock=iter([0.0, seconds]).__next__)
 
     assert facts(seen(record))["Duration"] == shown
+
+
+def said(record: RunRecord) -> list[str]:
+    """Return the texts of all blocks of the summary, in their order."""
+    blocks = [one for one in seen(record).children if isinstance(one, Element)]
+    return [one.text().replace("\u00a0", " ").strip() for one in blocks]
+
+
+def place(texts: list[str], start: str) -> int:
+    """Return which block starts with these words."""
+    return next(index for index, text in enumerate(texts) if text.startswith(start))
+
+
+def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
+    """As somebody looks at it who decides whether to merge."""
+    texts = said(decisions()["passed"])
+
+    assert texts[0] == "✅ All 3 gates passed: momentum, +34 %, Sharpe 1.12"
+    order = [
+        place(texts, start)
+        for start in (
+            "Result",
+            "2023-03-01 to",
+            "Compared with main",
+            "Metric",
+            "The first trade that differs",
+            "🔵 now, 🟠 base: main",
+            "%%{init",
+            "Warnings",
+            "What changes in production",
+            "Buy the dip later",
+            "All metrics",
+            "About this backtest",
+            "Largest files",
+        )
+    ]
+    assert order == sorted(order)
+
+
+def test_a_gate_that_says_no_is_the_title() -> None:
+    """The run failed; the backtest did not."""
+    texts = said(decisions()["stopped"])
+
+    assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34 %, Sharpe 1.12"
+    assert texts[1] == "1 problem. The backtest itself ran to its end."
+    assert "failed by 5 pp" in texts[2]
+    assert place(texts, "What went wrong") < place(texts, "Compared with main")
+
+
+def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
+    """Another problem is; the title says what failed."""
+    record = decisions()["passed"]
+    record.status, record.problems = Status.FAILED, [Problem(message="Wrong.")]
+
+    assert said(record)[0] == "❌ Backtest failed: momentum"
+
+
+def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> None:
+    """Nobody needs the table then; there is one curve."""
+    texts = said(decisions()["identical"])
+
+    assert place(texts, "Trade-for-trade identical") < place(texts, "Compared with")
+    assert "The curve of the base is the same." in texts
+    assert not [text for text in texts if text.startswith("🔵")]
+
+
+def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
+    """And why there is none."""
+    texts = said(decisions()["absent"])
+
+    found = place(texts, "Nothing to compare with.")
+    assert texts[found + 1].startswith("Return")
+    assert "has no result" in " ".join(said(decisions()["base failed"]))
+
+
+def test_a_curve_in_another_asset_is_not_drawn() -> None:
+    """It has another axis."""
+    texts = said(decisions()["other asset"])
+
+    assert "The base's curve is not drawn: its account is in another asset." in texts
+
+
+def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
+    """Beside those that were deployed; the facts of both are folded."""
+    record = decisions()["deployed after gates"]
+    texts = said(record)
+
+    assert texts[0] == "✅ Deployed momentum: the gate passed"
+    assert texts[1] == "New version vX41c on https://deploy.example."
+    digest = record.tested_sha256
+    assert texts[3].split("\n") == [
+        f"Backtested: SHA-256 {digest}",
+        f"Deployed: SHA-256 {digest}, the same bytes",
+    ]
+    body = seen(record)
+    backtest, deployment = (
+        next(one for one in body.all("details") if one.all("summary")[0].text() == title)
+        for title in ("About this backtest", "About this deployment")
+    )
+    assert "bt_881 on the embedded platform" in backtest.text()
+    assert "Project" not in backtest.text()
+    assert "bt_881" not in deployment.text()
+    assert "Qk3v9" in deployment.text()
+
+
+def test_other_bytes_would_be_seen() -> None:
+    """It cannot be; but it would not be called the same."""
+    record = decisions()["deployed after gates"]
+    record.tested_sha256 = "0" * 64
+
+    assert "other bytes" in said(record)[3]
+    assert "the same bytes" not in said(record)[3]
+
+
+@pytest.mark.parametrize(
+    ("is_in_doubt", "lead", "deployed"),
+    [
+        (False, "1 problem. No new version was made.", "Deployed: nothing"),
+        (True, "1 problem. What the server made of it is not known.", "Deployed: not known"),
+    ],
+)
+def test_a_gated_deployment_that_failed_says_what_was_deployed(
+    is_in_doubt: bool,  # noqa: FBT001  # of pytest
+    lead: str,
+    deployed: str,
+) -> None:
+    """Nothing, if it is known."""
+    record = decisions()["not deployed"]
+    record.is_in_doubt = is_in_doubt
+
+    texts = said(record)
+
+    assert texts[0] == "❌ Not deployed: momentum, 1 of 3 gates failed"
+    assert texts[1] == lead
+    assert texts[3].split("\n")[1] == deployed
+
+
+def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
+    """There is an id of a backtest, and no result."""
+    record = records()["failed"]
+    record.backtest_id, record.is_unsent = "bt_881", False
+
+    assert said(record)[1] == "12 problems. No new version was made."
+    assert "bt_881" not in seen(record).text()
+
+
+def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
+    """As where nothing is sent."""
+    record = records()["valid"]
+    record.comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
+
+    texts = said(record)
+
+    assert place(texts, "Nothing to compare with.") < place(texts, "What changes in production")
+
+
+def test_a_comment_says_the_same_and_where_the_run_is() -> None:
+    """Without the largest files, with the charts, with one line more."""
+    record = decisions()["stopped"]
+    url = "https://forge.example/trader/models/actions/runs/7"
+
+    comment, summary = build_comment(record, url), build_summary(record)
+
+    assert list(comment[:-1]) == list(summary[:-1])
+    body = render(to_markdown(comment, largest=65_536))
+    assert body.all("p")[-1].text() == "Commit 5f2c9e81b7a0 · the whole run"
+    assert body.all("a")[-1].attributes["href"] == url
+    assert "Largest files" not in body.text()
+    assert "mermaid" in [one.attributes.get("lang") for one in body.all("pre")]
+
+
+def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
+    """Neither a commit nor a page."""
+    record = RunRecord(mode="backtest", problems=[Problem(message="Wrong.")])
+
+    assert build_comment(record, "") == build_summary(record)
+    record.commit = "c" * 40
+    assert (
+        render(to_markdown(build_comment(record, ""))).all("p")[-1].text() == f"Commit {'c' * 12}"
+    )
+
+
+@pytest.mark.parametrize("name", decisions())
+def test_a_comment_fits_its_place(name: str) -> None:
+    """Whole: all that is in it is bounded."""
+    comment = build_comment(decisions()[name], "https://forge.example/runs/7")
+
+    markdown = to_markdown(comment, largest=65_536)
+
+    assert "left out" not in markdown
+    body = render(markdown)
+    assert body.tags() <= TAGS
+
+
+@pytest.mark.parametrize("name", [one for one in decisions() if one != "long"])
+def test_a_terminal_of_a_hundred_columns_shows_gates_and_comparison(name: str) -> None:
+    """Names of usual length; only addresses are longer."""
+    text = to_text(build_summary(decisions()[name]))
+
+    assert "**" not in text
+    assert [line for line in text.split("\n") if len(line) > 100 and "https://" not in line] == []
