@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from dulwich.repo import Repo
 
 _LONGEST_SHOWN: Final = 120
-_SHORTEST_ABBREVIATION: Final = 4
 _MOST_NAMED: Final = 5
 # What gitrevisions(7) has for the way from a name to a commit: `^`, `^2`, `~3`, `^{}`, `^{commit}`.
 _REVISION: Final = re.compile(
     r"(?P<name>[^\^~]*)(?P<steps>(?:\^\{(?:commit)?\}|\^[0-9]{0,9}|~[0-9]{0,9})*)"
 )
 _STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
+# The start of an id, on its own or as git-describe(1) puts it behind a tag: `v1.0-3-gc0ffee1`.
+_ABBREVIATION: Final = re.compile(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
 _ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEAD: Final = "HEAD"
 _HEAD_NAMES: Final = frozenset({_HEAD, "@"})
@@ -229,8 +230,8 @@ class _Lookup:
         for candidate in _places_of(name):
             if sha := self._ref(candidate):
                 return sha
-        if re.fullmatch(f"[0-9a-fA-F]{{{_SHORTEST_ABBREVIATION},{length}}}", name):
-            return self._abbreviated(name.lower())
+        if abbreviation := _ABBREVIATION.fullmatch(name):
+            return self._abbreviated(abbreviation["id"].lower())
         return None
 
     def _known_id(self, name: str) -> ObjectID | None:

@@ -80,6 +80,29 @@ def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
         assert find(history, f"{sha[:9]}^0") == expected
 
 
+def test_what_git_describe_says_names_its_commit(history: Path) -> None:
+    """It ends in the start of an id."""
+    described = git(history, "describe", "--long", "--match=v1.0", "main")
+    assert described.startswith("v1.0-")
+    assert find(history, described) == git(history, "rev-parse", "main")
+    assert find(history, f"{described}^2") == git(history, "rev-parse", "main^2")
+
+
+def test_objects_are_found_however_git_keeps_them(history: Path, tmp_path: Path) -> None:
+    """In packs with indexes of several kinds, or in the repository of another clone."""
+    git(tmp_path, "clone", "--quiet", f"file://{history}", "clone")
+    clone = tmp_path / "clone"
+    commit(clone, b"Local")
+    for command in ("repack -d", "multi-pack-index write", "commit-graph write", "prune-packed"):
+        git(clone, *command.split(), *(["--quiet"] if command == "prune-packed" else []))
+    git(tmp_path, "clone", "--quiet", "--shared", str(clone), "shared")
+    for directory in (clone, tmp_path / "shared"):
+        assert find(directory, "HEAD~1^2") == git(history, "rev-parse", "main^2")
+        assert find(directory, "v1.0") == git(history, "rev-parse", "v1.0^{}")
+    (tmp_path / "shared" / ".git" / "objects" / "info" / "alternates").write_text("/nowhere\n")
+    assert "the clone does not have" in refusal(tmp_path / "shared", "HEAD")
+
+
 def test_packed_refs_and_objects_are_found(history: Path, tmp_path: Path) -> None:
     """As a fresh clone has them."""
     git(tmp_path, "clone", "--quiet", "--mirror", f"file://{history}", "clone/.git")
