@@ -162,7 +162,11 @@ class Forge:
             RefusedError: the forge refuses it.
         """
         url = f"{self._issues_url}/comments/{comment}"
-        return self._send("PATCH", url, {"body": body}, expected=_GONE).is_good
+        answer = self._send("PATCH", url, {"body": body}, expected=_GONE)
+        edited = _parse_comment(answer.json)
+        if answer.is_good and (edited is None or edited.number != comment):
+            raise self._strange(answer)
+        return answer.is_good
 
     def delete_comment(self, comment: int) -> bool:
         """Delete a comment; False where it was gone before.

@@ -717,6 +717,39 @@ def test_a_failure_that_does_not_pass_is_given_up(
     assert waits.seconds == sorted(waits.seconds)
 
 
+faults = st.dictionaries(
+    st.sampled_from(["GET", "POST", "PATCH", "DELETE"]),
+    st.lists(
+        st.sampled_from(
+            [
+                *FAILURES, ActAndCut(), ActAndFail(Reply(502)), Reply(200, "null"), Reply(200, []),
+                Reply(200, {"id": 1}), Reply(201, b""), Reply(204, b""), Reply(301), Reply(404),
+                Reply(403, {"message": NO_ACCESS}), Reply(429, "", {"Retry-After": "2"}),
+            ]
+        ),
+        max_size=4,
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(faults=faults, before=st.lists(st.sampled_from([OLDER, RUN, RunNumber(1, 1)]), max_size=3))
+def test_whatever_comes_back_the_outcome_is_true(
+    faults: Mapping[str, list[Any]], before: list[RunNumber]
+) -> None:
+    """Nothing is raised, the requests are few, and without a problem the comment is there."""
+    server = ForgeServer(accounts={TOKEN: WORKFLOW}, faults=dict(faults))
+    with server:
+        for run in before:
+            server.add(WORKFLOW, text_of("before", run))
+
+        outcome = keep(server)
+
+        assert len(server.seen) < 50
+        assert outcome.problem or text_of("# Report") in server.bodies()
+        assert server.bodies().count(text_of("# Report")) <= 1 + sum(map(len, faults.values()))
+
+
 def test_a_failure_of_the_last_look_takes_nothing_back(forge: StartForge) -> None:
     """What was written is written."""
     server = forge()
