@@ -18,7 +18,7 @@ from deploy_action.document import Block, Bullets, Code, Inline, Line, Link, Par
 from deploy_action.metrics import METRICS, Unit
 from deploy_action.model_changes import Changed, FileChanges
 from deploy_action.quantities import count, exact, moment
-from deploy_action.summary_blocks import NO_BREAK, NO_FIGURE, difference, figures, short
+from deploy_action.summary_blocks import NO_BREAK, difference, figures, short
 from deploy_action.text import cut
 
 _SHORT_COMMIT: Final = 12
@@ -96,8 +96,10 @@ def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
 
 
 def _change(change: MetricChange, unit: Unit) -> str:
-    if change.difference is None:
-        return NO_FIGURE
+    if change.candidate is None:
+        return "not computed"
+    if change.base is None or change.difference is None:
+        return "not computed in the base"
     if not change.difference:
         return "same"
     shown = difference(unit, change.difference)

@@ -45,11 +45,12 @@ def rows(body: Element) -> list[list[str]]:
 
 def test_every_metric_says_what_its_change_means() -> None:
     """All twelve, better or worse in words, too; a lower drawdown is the better one."""
-    base = raw_result([10_000.0, 9_000.0], [an_order("buy", 1, 1.0)])
+    base = with_metrics(raw_result([10_000.0, 9_000.0], [an_order("buy", 1, 1.0)]), cagr=None)
     now = with_metrics(
         raw_result([10_000.0, 12_345.6]),
         sharpe=0.961,
         sortino=None,
+        cagr=25.0,
         calmar=-0.5,
         max_drawdown=12.0,
         volatility=0.1725,
@@ -64,9 +65,9 @@ def test_every_metric_says_what_its_change_means() -> None:
     )
     assert rows(body) == [
         ["Sharpe ratio", "0.96 → 0.961", "🟢 +0.001 better"],
-        ["Sortino ratio", "1.31 → \u2013", "\u2013"],
+        ["Sortino ratio", "1.31 → \u2013", "not computed"],
         ["Calmar ratio", "1.00 → \u22120.50", "🔴 \u22121.50 worse"],
-        ["Annual growth", "24 %", "same"],
+        ["Annual growth", "\u2013 → 25 %", "not computed in the base"],
         ["Return", "29 %", "same"],
         ["Maximum drawdown", "16 % → 12 %", "🟢 \u22124 pp better"],
         ["Volatility", "0.17 → 0.1725", "🔴 +0.0025 worse"],

@@ -3,14 +3,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy_action.backtest_result import parse_result
+from deploy_action.document import to_markdown
+from deploy_action.model_changes import Changed, FileChanges, ModelChanges
 from deploy_action.record import RunRecord, Status
 from deploy_action.report import build_report
+from deploy_action.summary import build_summary
 from tests.backtests import an_order, raw_result, with_metrics
 from tests.browser.decisions import decisions
 from tests.browser.records import a_backtest, backtests
@@ -218,6 +222,25 @@ def test_outputs_name_what_was_found() -> None:
     assert outputs["trades-sha256"] == record.backtest.trades_sha256
     assert outputs["report"] == "blankly-backtest.json"
     assert not {"metrics", "trades-sha256", "report"} & set(RunRecord().outputs())
+
+
+def test_a_secret_in_a_comparison_is_redacted() -> None:
+    """In a value that changed, in a reason, in a gate that has one."""
+    secret = "value-of-a-variable"  # noqa: S105  # opens nothing
+    record = decisions()["stopped"]
+    assert record.comparison is not None
+    facts = (Changed("Plan", None, secret),)
+    base = replace(record.comparison.base, reason=secret, ref=f"feature/{secret}")
+    changes = ModelChanges(facts=facts, requirements=(), files=FileChanges((f"{secret}.py",)))
+    record.comparison = replace(record.comparison, base=base, changes=changes)
+    record.verdicts = (replace(record.verdicts[0], reason=secret),)
+
+    shown = record.redacted(lambda text: text.replace(secret, "***"))
+
+    assert build_report(record).count(secret) == 5
+    assert secret not in build_report(shown)
+    assert to_markdown(build_summary(record)).count(secret) == 4
+    assert secret not in to_markdown(build_summary(shown))
 
 
 @pytest.mark.parametrize("place", ["symbol", "key", "run"])
