@@ -227,6 +227,17 @@ def test_what_a_stranger_wrote_is_left_alone(forge: StartForge, account: Account
     assert server.bodies() == [*strangers, text_of("ours again")]
 
 
+def test_a_person_who_took_another_name_is_the_same(forge: StartForge) -> None:
+    """And whoever took the old name is not."""
+    server = forge(PERSON)
+    server.add(Account(PERSON.login, 77), text_of("by another", OLDER))
+    server.add(Account("old-name", PERSON.number), text_of("by the same", OLDER))
+
+    keep(server)
+
+    assert server.bodies() == [text_of("by another", OLDER), text_of("# Report")]
+
+
 def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
     """Though an app wrote it, too."""
     server = forge()
