@@ -80,7 +80,9 @@ def _inspected(base: PreparedBase, inspection: Inspection, destination: Path) ->
     base = replace(base, directory=inspection.directory)
     manifest, problems = inspection.read_manifest()
     if manifest is None:
-        return replace(base, reason=_reason(problems))
+        # Where it was restored to says nothing to who reads this.
+        reason = _reason(problems).replace(str(inspection.directory), "the model")
+        return replace(base, reason=reason)
     base = replace(
         base,
         manifest=manifest,

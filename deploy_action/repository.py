@@ -115,9 +115,6 @@ class Repository:
         if self.is_partial:
             why = "the clone was made with `filter`, or with a sparse checkout, and lacks it"
             hint = "Remove `filter` and `sparse-checkout` from the inputs of `actions/checkout`."
-        elif self.is_shallow:
-            why = "the clone is shallow, and lacks it"
-            hint = "Set `fetch-depth: 0` of `actions/checkout`."
         else:
             why = "the repository lacks it, so it is damaged or keeps objects elsewhere"
             hint = f"{_CHECK_OUT}, into an empty directory."
@@ -224,9 +221,8 @@ class _Lookup:
 
     def _named(self, name: str) -> ObjectID | None:
         """Return the id that a name stands for; the order is git's (gitrevisions(7))."""
-        length = self.repo.object_format.hex_length
-        if re.fullmatch(f"[0-9a-fA-F]{{{length}}}", name):
-            return self._known_id(name)
+        if (sha := self._known_id(name)) is not None:
+            return sha
         for candidate in _places_of(name):
             if sha := self._ref(candidate):
                 return sha
@@ -235,16 +231,19 @@ class _Lookup:
         return None
 
     def _known_id(self, name: str) -> ObjectID | None:
+        """Return what is written as a whole id, where there is such an object."""
         from dulwich.objects import ObjectID
 
-        sha = ObjectID(name.lower().encode())
+        sha = name.lower().encode("utf-8", "replace")
+        if not _ID.fullmatch(sha):
+            return None
         if not sha.strip(b"0"):
             raise self._error(
                 "an id of zeros stands for no commit: it is what GitHub gives as `before` when a "
                 "branch is new",
                 "Use `HEAD^`, or the branch to compare with, for pushes of new branches.",
             )
-        return sha if self.repository.read(sha) is not None else None
+        return ObjectID(sha) if self.repository.read(ObjectID(sha)) is not None else None
 
     def _ref(self, place: str) -> ObjectID | None:
         from dulwich.errors import RefFormatError

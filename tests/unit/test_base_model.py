@@ -226,6 +226,17 @@ def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None
     assert unreadable.bundle is None
 
 
+def test_a_manifest_of_the_base_that_leads_nowhere_is_said(workspace: Workspace) -> None:
+    """A link may leave the model, and only the model is restored."""
+    (workspace.repository / "shared.json").write_text("{}")
+    (workspace.model / "blankly.json").unlink()
+    (workspace.model / "blankly.json").symlink_to("../../shared.json")
+    commit_all(workspace.repository)
+    (workspace.model / "blankly.json").unlink()
+    workspace.commit()
+    assert workspace.base().reason == "There is no blankly.json in the model."
+
+
 def test_many_problems_of_the_base_are_counted(workspace: Workspace) -> None:
     """Only the first is told."""
     workspace.commit(main_script="../bot.py", requirements="/x", working_directory="nowhere")
