@@ -349,9 +349,11 @@ class _Lookup:
         self, what: str, steps: tuple[tuple[str, int], ...], near: str = ""
     ) -> InvalidInputError:
         """Return the error for a commit that a deeper fetch may bring."""
+        hint = "Set `fetch-depth: 0` of `actions/checkout`, which fetches all branches and tags."
         if self.repository.is_shallow:
             what += "; it is shallow, so it has only the latest commits"
-        hint = "Set `fetch-depth: 0` of `actions/checkout`, which fetches all branches and tags."
+        else:
+            hint = f"Check the name, and in a workflow: {hint[0].lower()}{hint[1:]}"
         name = self.ref.partition("^")[0].partition("~")[0]
         if name in _HEAD_NAMES and steps:
             depth = 1 + sum(number if sign == "~" else min(number, 1) for sign, number in steps)

@@ -218,6 +218,7 @@ def test_a_name_that_is_nearly_one_is_suggested(history: Path) -> None:
     """Without its folder in `refs`."""
     assert "Did you mean `feature/moving-average`?" in refusal(history, "feature/moving-averages")
     assert "Did you mean" not in refusal(history, "something-else")
+    assert "Check the name" in refusal(history, "something-else")
 
 
 @pytest.mark.parametrize("kind", ["tree", "blob"])
@@ -249,6 +250,7 @@ def test_a_shallow_clone_is_called_one(history: Path, tmp_path: Path) -> None:
         assert "shallow" in shown
     for ref in ("main^", "v1.0", "origin/side", git(history, "rev-parse", "side"), "origin/main~1"):
         shown = refusal(clone, ref)
+        assert "Check the name" not in shown
         assert "fetch-depth: 0" in shown
         assert "shallow" in shown
 
