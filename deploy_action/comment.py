@@ -198,7 +198,7 @@ class _Keeper:
                 self.forge.pause(_SETTLING_SECONDS)
         if self.written is not None:
             return self.written
-        raise failure or RefusedError(Problem(message="others change it all the time"))
+        raise failure or _out_of_reach()
 
     def _look(self, user: Mapping[str, object] | None) -> list[Note]:
         comments = self.forge.list_comments(self.place.number)
@@ -247,6 +247,15 @@ class _Keeper:
             message = f"Comment {number} for the same model could not be deleted: {problem.message}"
             return Outcome(url, Problem(message=f"{message}.", severity=Severity.NOTICE))
         return Outcome(url)
+
+
+def _out_of_reach() -> RefusedError:
+    return RefusedError(
+        Problem(
+            message="an earlier run's comment is in the list, but gone when it is to be edited",
+            hint="Delete that comment, if it is there, and run the workflow again.",
+        ),
+    )
 
 
 def _notes_of(

@@ -150,7 +150,7 @@ class Forge:
         """
         answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
         comment = _parse_comment(answer.json)
-        if comment is None:
+        if comment is None or not comment.body:
             raise self._strange(answer)
         return comment
 

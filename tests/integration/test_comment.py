@@ -464,6 +464,34 @@ def test_a_comment_that_somebody_deletes_meanwhile_is_written_anew(forge: StartF
     assert server.bodies() == [text_of("# Report")]
 
 
+def test_a_comment_that_is_listed_and_never_there_is_given_up(forge: StartForge) -> None:
+    """After a bounded number of looks; a second one is not made."""
+    server = forge(faults={"PATCH": [Reply(404)] * 20})
+    server.add(WORKFLOW, text_of("before", OLDER))
+
+    words = words_of(keep(server))
+
+    assert "gone when it is to be edited" in words
+    assert server.count("PATCH") == 8
+    assert server.count("POST") == 0
+
+
+def test_another_that_never_ends_is_not_fought_for_ever(forge: StartForge) -> None:
+    """What was written last stays as it is, whoever wrote it."""
+    server = forge()
+
+    def spoil(seen: Seen) -> None:
+        for stored in server.comments if seen.method == "GET" else ():
+            stored.body = text_of("spoiled", OLDER)
+
+    server.before = spoil
+
+    outcome = keep(server)
+
+    assert outcome.url.endswith("#issuecomment-1001")
+    assert server.count("PATCH") == 7
+
+
 def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> None:
     """Let something happen right before the first request of a method is answered."""
 

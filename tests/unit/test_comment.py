@@ -18,6 +18,7 @@ from deploy_action.comment import (
     plan,
 )
 from deploy_action.errors import Problem, Severity
+from deploy_action.forge import is_same_user
 
 ENVIRON = {
     "GITHUB_API_URL": "https://forge.example/api/v3",
@@ -181,6 +182,38 @@ def test_each_model_has_a_marker_of_its_own(one: str, other: str) -> None:
 
     assert prefix == same
     assert (marker_of(other, RUN).partition("run=")[0] == prefix) == (one == other)
+
+
+# --------------------------------------------------------------------------- the author
+
+
+@pytest.mark.parametrize(
+    ("user", "known", "is_same"),
+    [
+        ({"login": "trader", "id": 5}, {"login": "trader", "id": 5}, True),
+        ({"login": "trader", "id": 5}, {"login": "trader", "id": 6}, False),
+        ({"login": "renamed", "id": 5}, {"login": "trader", "id": 5}, True),
+        ({"login": "trader"}, {"login": "trader", "id": 5}, True),
+        ({"login": "mallory"}, {"login": "trader", "id": 5}, False),
+        ({"login": "github-actions[bot]", "type": "Bot"}, {"login": "trader"}, False),
+        ({"login": "github-actions[bot]"}, None, True),
+        ({"login": "app", "type": "Bot"}, None, True),
+        ({"login": "gitea-actions", "id": -2}, None, True),
+        ({"login": "gitea-actions", "id": 2}, None, False),
+        ({"login": "ghost", "id": -1}, None, False),
+        ({"login": "bot"}, None, False),
+        ({"login": "bot[bot]x", "type": "User"}, None, False),
+        ({}, None, True),
+        ({}, {"login": "trader"}, True),
+        (None, None, False),
+        (None, {"login": "trader"}, False),
+    ],
+)
+def test_a_comment_is_ours_by_its_author(
+    user: Mapping[str, object] | None, known: Mapping[str, object] | None, *, is_same: bool
+) -> None:
+    """Where it is not known whose token it is, what an app wrote is ours."""
+    assert is_same_user(user, known) == is_same
 
 
 # --------------------------------------------------------------------------- the plan
