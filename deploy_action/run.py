@@ -324,14 +324,14 @@ class Run:
                 model=replace(task.model, plan=DEFAULT_PLAN),
             )
             self._try(task, self._submitter(tested, local, RunRecord()), local)
-        packed, tested = task.model.bundle.sha256, self.record.tested_sha256
+        packed, ran = task.model.bundle.sha256, self.record.tested_sha256
         now = task.model.bundle.sha256_now()
-        if not packed == tested == now:
+        if not packed == ran == now:
             raise RefusedError(
                 Problem(
                     message="The bundle was changed since it was packed, and was not deployed. "
                     f"SHA-256 when it was packed: {packed}; when it was backtested: "
-                    f"{tested or 'unknown'}; now: {now}.",
+                    f"{ran or 'unknown'}; now: {now}.",
                     hint="Look for what writes into the directory for temporary files, such as "
                     "the model itself.",
                 ),

@@ -618,7 +618,7 @@ def test_a_screener_cannot_be_tested_before_it_is_deployed(
 ) -> None:
     """It is not deployed untested either."""
     server = scripted()
-    write_model(runner.workspace, type="screener", schedule="0 9 * * 1-5")
+    write_model(runner.workspace, type="screener", screener={"schedule": "0 9 * * 1-5"})
     ended = runner.run(api_url=server.url, token="refresh", model_id="m", gates="trades >= 1")
     assert ended.code == 2
     assert "only strategies can be backtested" in ended.annotations[0]
