@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy_action.backtest_result import AccountValues
@@ -280,6 +280,8 @@ points = st.lists(st.tuples(finite, finite), max_size=250)
 
 
 @given(points, points, st.booleans())
+@example([(0.0, 1.0), (1.0, 2.0), (1.0, 99.0), (1.0, 3.0)], [(0.0, 1.0), (1.0, 2.0)], True)  # noqa: FBT003  # as below
+@example([(5.0, 1.0), (3.0, 9.0), (4.0, 2.0)], [(0.0, 1.0), (1.0, 2.0)], False)  # noqa: FBT003  # as below
 def test_no_extreme_of_either_is_lost(
     first: list[tuple[float, float]],
     second: list[tuple[float, float]],

@@ -16,7 +16,7 @@ from deploy_action.comparison import (
 )
 from deploy_action.document import Block, Paragraph, to_markdown, to_text
 from deploy_action.model_changes import Changed, FileChanges, ModelChanges
-from tests.backtests import START, an_order, raw_result, with_metrics
+from tests.backtests import DAY, START, an_order, raw_result, with_metrics
 from tests.browser.decisions import CHANGES, NOTHING, a_base
 from tests.nasty import nasty_text
 from tests.rendered import Element, render
@@ -126,6 +126,20 @@ def test_the_first_trade_that_differs_is_shown_of_both(
     before, after = (one.text() for one in body.all("li"))
     assert before == "Base: buy 2 OAK-USD at 3, spot-market, placed 2023-03-02 00:00."
     assert after.startswith(f"Now: {line}")
+
+
+def test_a_later_day_is_no_difference() -> None:
+    """Times count from the start of each backtest."""
+    order = an_order("buy", 2, 3.0)
+    later = {**order, "time": order["time"] + DAY, "size": 9.0}
+    base = raw_result(trades=[order])
+    now = raw_result(trades=[later], start_time=float(START + DAY))
+
+    text = seen(shown.trades(compare(base, now), parse_result(now))).text()
+
+    assert "is number 1: its size differs." in text
+    assert "placed 2023-03-02 00:00." in text
+    assert "placed 2023-03-03 00:00." in text
 
 
 def test_a_model_that_stopped_trading_has_no_such_trade() -> None:

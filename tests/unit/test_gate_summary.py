@@ -74,7 +74,7 @@ def test_a_value_and_a_bound_that_differ_look_different(value: float, bound: flo
     result, _, shown = table(gates(found))[1]
 
     left, _, right = shown.partition(", bound ")
-    if f"{value:.10g}" != f"{bound:.10g}":
+    if f"{value or 0.0:.10g}" != f"{bound or 0.0:.10g}":
         assert left != right
     assert (" by " in result) == (value != bound)
     assert not result.endswith((" by 0", " by 0.00"))
