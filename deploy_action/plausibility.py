@@ -8,9 +8,9 @@ bounds are where honest models are hardly ever found.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import le
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.chart import drawdowns_of
 from deploy_action.errors import Problem, Severity
 from deploy_action.metrics import in_decimals
 from deploy_action.quantities import count, decimal, per_cent
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, RoundTrips
 
 # A Sharpe ratio this many times the base's, and higher by at least this much: from 0.1 to 0.4 is
-# nothing to wonder about.
+# nothing to wonder about. A base that is not above 0 counts as 1.
 _SHARPE_TIMES: Final = 3
 _SHARPE_MORE: Final = 1
 _HIGH_WIN_PER_CENT: Final = 95
@@ -27,6 +27,9 @@ _HIGH_WIN_PER_CENT: Final = 95
 _FEWEST_FOR_WIN_RATE: Final = 20
 _FEWEST_FOR_NO_LOSS: Final = 5
 _FEWEST_VALUES: Final = 20
+# Falls of so many per cent are fees, where what is gained is so many times as much.
+_LEAST_FALL: Final = 0.1
+_TIMES_THE_FALL: Final = 20
 
 _LOOK_AHEAD: Final = (
     "Check that no bar's close, high or low is used for a trade within that bar, that no `shift` "
@@ -59,15 +62,15 @@ def _warning(message: str, *hints: str) -> Problem:
 
 def _sharpe(candidate: BacktestResult, base: BacktestResult) -> Iterator[Problem]:
     now, before = candidate.metric("sharpe").value, base.metric("sharpe").value
-    if now is None or before is None or before <= 0:
+    if now is None or before is None:
         return
     exact_now, exact_before = in_decimals(now), in_decimals(before)
-    is_times = exact_now >= _SHARPE_TIMES * exact_before
+    is_times = exact_now >= _SHARPE_TIMES * (exact_before if before > 0 else 1)
     if is_times and exact_now - exact_before >= _SHARPE_MORE:
+        times = f"at least {_SHARPE_TIMES} times the base's" if before > 0 else "and the base's is"
         yield _warning(
-            f"The Sharpe ratio is {decimal(now)}, at least {_SHARPE_TIMES} times the base's "
-            f"{decimal(before)}: such a leap smells of look-ahead, or of over-fitting to the "
-            "tested period.",
+            f"The Sharpe ratio is {decimal(now)}, {times} {decimal(before)}: such a leap smells "
+            "of look-ahead, or of over-fitting to the tested period.",
             _LOOK_AHEAD,
             _OTHER_PERIOD,
         )
@@ -113,20 +116,22 @@ def _never_fell(candidate: BacktestResult, base: BacktestResult | None) -> Itera
         return
     values = candidate.account_values.known().values
     yield _warning(
-        f"The account's value never fell: from {decimal(values[0])} to {decimal(values[-1])} over "
-        f"{count(len(values), 'value')} without any drawdown, which smells of look-ahead, or of "
-        "over-fitting to the tested period.",
+        f"The account's value never fell by more than {per_cent(_LEAST_FALL)}: from "
+        f"{decimal(values[0])} to {decimal(values[-1])} over {count(len(values), 'value')} "
+        "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
+        "tested period.",
         _LOOK_AHEAD,
         _OTHER_PERIOD,
     )
 
 
 def _only_rises(result: BacktestResult) -> bool:
-    """Say whether the model traded, gained, and its account was never worth less than before."""
-    values = result.account_values.known().values
-    return (
-        len(values) >= _FEWEST_VALUES
-        and values[0] < values[-1]
-        and bool(result.filled_trades)
-        and all(map(le, values, values[1:]))
-    )
+    """Say whether the model traded, gained, and its account lost no more than fees on the way."""
+    known = result.account_values.known()
+    if len(known) < _FEWEST_VALUES or not result.filled_trades:
+        return False
+    drawdowns, first, last = drawdowns_of(known), known.values[0], known.values[-1]
+    if drawdowns is None:
+        return False
+    gain = (last / first - 1) * 100
+    return -min(drawdowns.values) <= min(_LEAST_FALL, gain / _TIMES_THE_FALL) and gain > 0

@@ -42,8 +42,9 @@ def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> l
         (1.1, 3.3, True),  # 3 * 1.1 is 3.3000000000000003 for floats
         (1.1, 3.2999, False),
         (0.4, 1.3999, False),
-        (0.0, 9.0, False),
-        (-1.0, 9.0, False),
+        (0.0, 9.0, True),
+        (-1.0, 3.0, True),
+        (-1.0, 2.9, False),
         (4.2, 0.8, False),
         (None, 9.0, False),
         (1.0, None, False),
@@ -53,7 +54,7 @@ def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> l
 def test_a_leap_of_the_sharpe_ratio_smells(
     base: float | None, candidate: float | None, *, warns: bool
 ) -> None:
-    """Three times a base's that is above 0, and at least 1 more."""
+    """Three times the base's and at least 1 more; three, where the base's is not above 0."""
     found = messages(traded(sharpe=candidate), traded(sharpe=base))
 
     assert bool(found) is warns
@@ -106,9 +107,23 @@ def test_a_curve_that_never_falls_smells() -> None:
     (message,) = messages(traded(1, 1, values=[*values[:9], None, *values[9:]]))
 
     assert message == (
-        "The account's value never fell: from 100.00 to 129.00 over 31 values without any "
-        "drawdown, which smells of look-ahead, or of over-fitting to the tested period."
+        "The account's value never fell by more than 0.1 %: from 100.00 to 129.00 over 31 values "
+        "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
+        "tested period."
     )
+
+
+@pytest.mark.parametrize(("dip", "warns"), [(0.0009, 1), (0.0011, 0)])
+def test_fees_are_no_falls(dip: float, warns: int) -> None:
+    """What a trade costs does not hide that nothing is ever lost."""
+    values = [*NEVER_DOWN[:20], NEVER_DOWN[19] * (1 - dip), *NEVER_DOWN[20:]]
+    assert len(messages(traded(1, 1, values=values))) == warns
+
+
+def test_a_calm_account_that_gains_little_does_not_smell() -> None:
+    """A gain has to be many times the falls."""
+    values = [100.0, *[99.95, 100.1] * 15]
+    assert messages(traded(1, 1, values=values)) == []
 
 
 @pytest.mark.parametrize(
