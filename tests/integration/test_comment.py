@@ -515,24 +515,36 @@ def test_of_two_that_were_made_at_once_the_later_one_goes(forge: StartForge) -> 
     assert [server.count(method) for method in ("POST", "PATCH", "DELETE")] == [1, 1, 1]
 
 
+def replace_by_newer(server: ForgeServer) -> Callable[[float], None]:
+    """Return a pause in which our new comment goes, and one of a newer run comes."""
+
+    def wait(_seconds: float) -> None:
+        if server.seen[-1].method == "POST":
+            server.add(WORKFLOW, text_of("newer", NEWER))
+            del server.comments[0]
+
+    return wait
+
+
 def test_the_only_comment_that_is_left_is_never_deleted(forge: StartForge) -> None:
     """Though the one that should have stayed is gone, which a list that lags does not say."""
     server = forge()
 
-    def take_away() -> None:
-        server.add(WORKFLOW, text_of("newer", NEWER))
-        server.comments[:] = [one for one in server.comments if one.body != text_of("# Report")]
-
-    def wait(_seconds: float) -> None:
-        if server.seen[-1].method == "POST":
-            take_away()
-
-    outcome = keep(server, pause=wait)
+    outcome = keep(server, pause=replace_by_newer(server))
 
     assert server.bodies() == [text_of("newer", NEWER)]
     assert outcome.url.endswith("#issuecomment-1002")
-    assert server.count("DELETE") == 0
-    assert server.count("PATCH") == 1
+    assert [server.count(method) for method in ("PATCH", "DELETE")] == [1, 0]
+
+
+def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
+    """Where nothing else is known, for the last look failed."""
+    server = forge()
+    at_first(server, "PATCH", lambda: server.faults.update(GET=[Reply(500)] * 9))
+
+    words = words_of(keep(server, pause=replace_by_newer(server)))
+
+    assert "failed (500)" in words
 
 
 def test_a_second_comment_that_cannot_be_deleted_is_said(forge: StartForge) -> None:
@@ -878,18 +890,23 @@ def test_a_list_that_is_none_is_not_written_to(forge: StartForge, answer: Reply)
 @pytest.mark.parametrize(
     "answer",
     [
-        Reply(201, "<html>"), Reply(201, []), Reply(201, {"id": "1"}), Reply(201, {"id": True}),
-        Reply(200, b""),
+        Reply(201, "<html>"), Reply(201, []), Reply(201, {"id": "1001", "body": "x"}),
+        Reply(201, {"id": True, "body": "x"}), Reply(201, {"id": 1002}), Reply(200, b""),
     ],
 )  # fmt: skip
-def test_an_answer_to_a_new_comment_that_is_none_is_said(forge: StartForge, answer: Reply) -> None:
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_an_answer_to_a_comment_that_is_none_is_said(
+    forge: StartForge, answer: Reply, method: str
+) -> None:
     """And nothing is sent again."""
-    server = forge(faults={"POST": [answer] * 9})
+    server = forge(faults={method: [answer] * 9})
+    if method == "PATCH":
+        server.add(WORKFLOW, text_of("before", OLDER))
 
     words = words_of(keep(server))
 
     assert "does not answer as the API of a forge does" in words
-    assert server.count("POST") == 1
+    assert server.count(method) == 1
 
 
 def test_entries_of_other_shapes_are_passed_over(wire: StartWire) -> None:
