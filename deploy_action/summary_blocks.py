@@ -164,16 +164,31 @@ def problems(record: RunRecord, severity: Severity, title: str) -> list[Block]:
     most = _MOST_PROBLEMS[severity]
     blocks: list[Block] = [
         Paragraph([f"**{title}**"]),
-        Bullets([_problem_line(problem, record) for problem in found[:most]]),
+        Bullets(_problem_lines(found[:most], record)),
     ]
     if (left := len(found) - most) > 0:
         blocks.append(Paragraph([f"And {left:,} more, in the log."]))
     return blocks
 
 
-def _problem_line(problem: Problem, record: RunRecord) -> Line:
-    line = [*_place(problem, record), *prose(problem.message)]
-    return [*line, "<br>**What to do:** ", *prose(problem.hint)] if problem.hint else line
+def _problem_lines(found: Sequence[Problem], record: RunRecord) -> list[Line]:
+    """Return a line for each; where several in a row have one way out, the last one says it.
+
+    At a place of its own, such as a line of the model, each says it.
+    """
+    following = [*(problem.hint for problem in found[1:]), ""]
+    return [
+        [
+            *_place(problem, record),
+            *prose(problem.message),
+            *([] if problem.hint == next_hint and not problem.path else _way_out(problem)),
+        ]
+        for problem, next_hint in zip(found, following, strict=True)
+    ]
+
+
+def _way_out(problem: Problem) -> Line:
+    return ["<br>**What to do:** ", *prose(problem.hint)] if problem.hint else []
 
 
 def _place(problem: Problem, record: RunRecord) -> Line:

@@ -13,7 +13,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.record import RunRecord, Status
 from deploy_action.summary import build_comment, build_summary
 from deploy_action.text import one_line, plain, redacted
-from tests.browser.decisions import CHANGES, a_base, decisions
+from tests.browser.decisions import CHANGES, a_base, decisions, errors_of, judged
 from tests.browser.records import records
 from tests.nasty import nasty_text
 from tests.rendered import Element, render
@@ -254,6 +254,29 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
     assert shown.status is Status.BACKTESTED
     assert shown.of(Severity.ERROR)[0].message == "refused ***"
     assert record.plan == hidden[0]
+
+
+def test_a_password_that_is_a_metric_breaks_nothing() -> None:
+    """Gates and metrics are looked up by their ids, and what is shown is hidden at the end."""
+    record = decisions()["stopped"]
+
+    shown = record.redacted(lambda text: text.replace("max_drawdown", "***"))
+
+    assert "Maximum drawdown" in to_markdown(build_summary(shown))
+    assert [one.gate.metric for one in shown.verdicts] == [
+        one.gate.metric for one in record.verdicts
+    ]
+
+
+def test_gates_that_fail_alike_share_the_way_out() -> None:
+    """It stands once, below the last of them."""
+    record = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
+    record.status = Status.FAILED
+    record.problems = errors_of(record.verdicts)
+
+    markdown = to_markdown(build_summary(record))
+
+    assert markdown.count("Change the model, or the gate") == 1
 
 
 @pytest.mark.parametrize(
