@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from deploy_action.record import RunRecord
 
 _NO_RESULT: Final = "the server gave no result"
+_NO_RESULT_HINT: Final = (
+    "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
+    "gates does so by itself."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +234,7 @@ class Trial:
         if refusals:
             raise RefusedError(*refusals)
 
-    def _judge(self, no_result: str = "the server gave no result") -> list[Problem]:
+    def _judge(self, no_result: str = _NO_RESULT) -> list[Problem]:
         """Note what came of all gates, and return a problem for each that did not pass."""
         result, comparison = self.record.backtest, self.record.comparison
         base = comparison.base if comparison else None
@@ -241,8 +245,10 @@ class Trial:
             reasons=_reasons(result) if result else dict.fromkeys(METRICS, no_result),
             no_base="`compare-with` is not set" if base is None else base.reason,
         )
-        problems = map(problem_of, self.record.verdicts)
-        return [problem for problem in problems if problem is not None]
+        problems = [one for one in map(problem_of, self.record.verdicts) if one is not None]
+        if result is None:
+            return [replace(problem, hint=_NO_RESULT_HINT) for problem in problems]
+        return problems
 
 
 def _with_result(known: Base, backtested: Backtested, *, is_same_bundle: bool = False) -> Base:

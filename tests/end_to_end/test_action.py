@@ -613,6 +613,24 @@ def test_a_validation_checks_how_gates_are_written(runner: Runner) -> None:
     assert runner.run(mode="validate", gates="sharpe > enough").code == 2
 
 
+def test_gates_do_not_pass_where_a_server_tells_no_result(
+    runner: Runner, scripted: Scripted
+) -> None:
+    """The original server backtests, and shows results on its own pages alone."""
+    ended = runner.run(
+        mode="backtest",
+        api_url=scripted().url,
+        token="refresh",
+        model_id="m",
+        gates="trades >= 1\nsharpe != 0",
+    )
+    assert (ended.code, ended.outputs["gates"]) == (1, "failed")
+    assert len(ended.annotations) == 2
+    assert all("the server gave no result" in one for one in ended.annotations)
+    assert all("`api-url: local`" in one for one in ended.annotations)
+    assert "metrics" not in ended.outputs
+
+
 def test_a_screener_cannot_be_tested_before_it_is_deployed(
     runner: Runner, scripted: Scripted
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import Ended, Runner
 from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  # a fixture
+from tests.repositories import commit_all, git, make_repository
 from tests.scripted_server import DEPLOYED, Reply, ScriptedServer
 
 Scripted = Callable[..., ScriptedServer]
@@ -32,24 +33,17 @@ class Repository(Trader):
     def __init__(self, runner: Runner, data: Path) -> None:
         """Commit the model as it is."""
         super().__init__(runner, data)
-        self.git("init", "--quiet", "--initial-branch=main")
+        make_repository(runner.workspace)
         self.commit("The model")
         self.git("switch", "--quiet", "--create", "change")
 
     def git(self, *arguments: str) -> str:
         """Run git in the workspace."""
-        identity = ("-c", "user.name=Trader", "-c", "user.email=trader@example.com")
-        command = ("git", *identity, *arguments)
-        ran = subprocess.run(
-            command, cwd=self.runner.workspace, check=True, capture_output=True, text=True
-        )
-        return ran.stdout.strip()
+        return git(self.runner.workspace, *arguments)
 
     def commit(self, message: str) -> str:
         """Commit all that there is, and return the commit."""
-        self.git("add", "--all", "--force")
-        self.git("commit", "--quiet", f"--message={message}")
-        return self.git("rev-parse", "HEAD")
+        return commit_all(self.runner.workspace, message)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -14,6 +15,8 @@ import pytest
 
 from tests.image.runner import ROOT, Runner, tree_digest
 from tests.network import NETWORK
+from tests.repositories import commit_all, git
+from tests.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.xdist_group("image")
 
@@ -61,6 +64,14 @@ attempt("bundles", "rb", *glob.glob("/github/runner_temp/blankly-platform/*/*.zi
 import resource
 print("LIMITED", 0 < resource.getrlimit(resource.RLIMIT_DATA)[0] < 1 << 62)
 """
+FINDS_BUNDLES = """
+import os
+found = []
+for place in ("/github/runner_temp", "/tmp"):
+    for root, _, files in os.walk(place):
+        found += [name for name in files if name.endswith(".zip")]
+print("FOUND", found)
+"""
 REFUSED = ("environ", "memory", "outputs", "workspace", "environment", "platform", "bundles")
 
 
@@ -100,6 +111,38 @@ def test_a_model_is_backtested_and_keeps_to_itself(job: Runner, options: list[st
     ]
     assert "LIMITED True" in second.log
     assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
+
+
+def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options: list[str]) -> None:
+    """The checkout is another user's, the image has no git, and the model finds no bundle."""
+    shutil.rmtree(job.workspace)
+    model = ROOT / "examples" / "models" / "golden-cross"
+    shutil.copytree(model, job.workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    git(job.workspace, "init", "--quiet", "--initial-branch=main")
+    commit_all(job.workspace, "The model")
+    script = job.workspace / "bot.py"
+    renamed = script.read_text().replace("closes", "past_closes")
+    script.write_text(renamed.replace("import json\n", f"import json\n{FINDS_BUNDLES}", 1))
+    commit_all(job.workspace, "Rename")
+    for path in (job.workspace, *job.workspace.rglob("*")):
+        os.chown(path, 1001, 1001, follow_symlinks=False)
+    with ScriptedServer() as server:
+        inputs = {
+            "api-url": server.url,
+            "token": secrets.token_hex(16),
+            "model-id": "model-1",
+            "compare-with": "HEAD^",
+            "gates": "max_drawdown <= base\ntrades >= 10",
+        }
+
+        ended = job.run(inputs, *options)
+
+        assert ended.exit_code == 0, ended.log
+        (sent,) = server.requests_to("POST /model/deploy")
+    assert "FOUND []" in ended.log
+    assert ended.outputs["gates"] == "passed"
+    assert hashlib.sha256(sent.file).hexdigest() == ended.outputs["bundle-sha256"]
+    assert "Trade-for-trade identical" in ended.summary
 
 
 def assert_readable_by_others(environments: Path) -> None:
