@@ -11,7 +11,10 @@ model=examples/models/golden-cross
 data=$(mktemp -d)
 trap 'rm -rf "$data"' EXIT
 
-for mode in deploy backtest; do
-    echo "== blankly-deploy $mode $model --api-url local"
-    "$program" "$mode" "$model" --api-url local --platform-data "$data"
-done
+run() {
+    echo "== blankly-deploy ${*@Q}"
+    "$program" "$@" --api-url local --platform-data "$data"
+}
+
+run deploy "$model"
+run backtest "$model" --gates $'max_drawdown <= 25%\nsharpe >= 0.5'
