@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest_result import canonical_trade
-from deploy_action.metrics import EXACTLY, METRICS, Better, in_decimals, nearest_float
+from deploy_action.metrics import EXACTLY, METRICS, Better, in_decimals, known, nearest_float
 
 if TYPE_CHECKING:
     from deploy_action.backtest_result import BacktestResult, BacktestRun, Trade
@@ -99,13 +98,9 @@ def compare_metrics(
     A difference is one of decimals: 0.3 is 0.1 more than 0.2, and not 0.09999999999999998.
     """
     return tuple(
-        _compare(metric, _known(base.get(metric)), _known(candidate.get(metric)))
+        _compare(metric, known(base.get(metric)), known(candidate.get(metric)))
         for metric in METRICS
     )
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _compare(metric: str, base: float | None, candidate: float | None) -> MetricChange:

@@ -22,6 +22,7 @@ from deploy_action.metrics import (
     METRICS,
     Unit,
     in_decimals,
+    known,
     nearest_float,
 )
 from deploy_action.quantities import exact, rounded
@@ -470,8 +471,8 @@ def _judge(
     reasons: Mapping[str, str],
     no_base: str,
 ) -> Verdict:
-    value = _known(candidate.get(gate.metric))
-    base_value = None if base is None else _known(base.get(gate.metric))
+    value = known(candidate.get(gate.metric))
+    base_value = None if base is None else known(base.get(gate.metric))
     bound = _exact_bound(gate, base_value)
     reason = ""
     if value is None:
@@ -489,11 +490,6 @@ def _judge(
         bound=None if bound is None else nearest_float(bound),
         reason=reason,
     )
-
-
-def _known(value: float | None) -> float | None:
-    """Return a value that is a number; NaN and infinity are none that a gate could compare."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _exact_bound(gate: Gate, base: float | None) -> Decimal | None:

@@ -6,6 +6,7 @@ computes them, its `format_platform_result` multiplies some by 100.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
         )
     }
 )
+
+
+def known(value: float | None) -> float | None:
+    """Return a value that is a number; with NaN and infinity nothing can be compared."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def in_decimals(value: float) -> Decimal:
