@@ -29,6 +29,7 @@ from deploy_action.document import (
     Table,
     prose,
 )
+from deploy_action.gates import are_passed
 from deploy_action.quantities import count, decimal, duration, exact, interval, moment, per_cent
 from deploy_action.record import RunRecord
 from deploy_action.summary_blocks import linked, model_name, short
@@ -57,7 +58,7 @@ def headline(record: RunRecord, result: BacktestResult) -> Line:
     figures = _figures(result)
     if not record.verdicts:
         return ["✅ Backtest of ", model_name(record), f": {figures}"]
-    mark = "✅" if gate_summary.are_passed(record.verdicts) else "❌"
+    mark = "✅" if are_passed(record.verdicts) else "❌"
     words = gate_summary.in_words(record.verdicts)
     return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(record), f", {figures}"]
 

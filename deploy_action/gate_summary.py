@@ -16,11 +16,6 @@ _LONGEST_GATE: Final = 60
 _EXACT: Final = frozenset({Operator.EQUAL, Operator.UNEQUAL})
 
 
-def are_passed(verdicts: Sequence[Verdict]) -> bool:
-    """Return whether no gate stops the model."""
-    return all(verdict.is_passed for verdict in verdicts)
-
-
 def in_words(verdicts: Sequence[Verdict]) -> str:
     """Say in a few words what came of the gates, of which there are some."""
     failed = sum(not verdict.is_passed for verdict in verdicts)

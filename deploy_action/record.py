@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.gates import are_passed
 from deploy_action.metrics import METRICS
 from deploy_action.settings import LOCAL
 
@@ -137,8 +138,7 @@ class RunRecord:
                 "trades-sha256": self.backtest.trades_sha256,
             }
         if self.verdicts:
-            is_passed = all(verdict.is_passed for verdict in self.verdicts)
-            known["gates"] = "passed" if is_passed else "failed"
+            known["gates"] = "passed" if are_passed(self.verdicts) else "failed"
         return {name: value for name, value in known.items() if value}
 
 

@@ -229,7 +229,7 @@ class _Parser:
         return Settings(**{name.replace("-", "_"): value for name, value in values.items()})  # type: ignore[arg-type]  # each parser above returns its field's type
 
     def _gates(self, text: str) -> tuple[Gate, ...]:
-        from deploy_action.gates import parse_gates
+        from deploy_action.gate_grammar import parse_gates
 
         # A secret that was pasted here must be gone before its line is cut to be quoted.
         gates, problems = parse_gates(redacted(text, self._secrets))

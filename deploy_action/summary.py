@@ -21,6 +21,7 @@ from deploy_action.document import (
     prose,
 )
 from deploy_action.errors import Severity
+from deploy_action.gates import are_passed
 from deploy_action.quantities import count, duration
 from deploy_action.record import RunRecord, Status
 from deploy_action.summary_blocks import linked, model_name, server_name
@@ -130,7 +131,7 @@ def _title(record: RunRecord) -> Line:
     words = gate_summary.in_words(record.verdicts) if record.verdicts else ""
     if record.status is not Status.FAILED:
         return [_TITLES[record.status], model_name(record), f": {words}" if words else ""]
-    if words and not gate_summary.are_passed(record.verdicts):
+    if words and not are_passed(record.verdicts):
         if record.mode != "deploy" and record.backtest is not None:
             return headline(record, record.backtest)
         return [_FAILED_TITLES["deploy"], model_name(record), f", {words}"]

@@ -27,7 +27,8 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.gates import judge, problem_of
+from deploy_action.gate_messages import problem_of
+from deploy_action.gates import judge
 from deploy_action.metrics import METRICS
 from deploy_action.model_changes import LiveModel, compare_models
 from deploy_action.plausibility import find_too_good

@@ -15,7 +15,9 @@ from deploy_action.comparison import (
     first_difference,
 )
 from deploy_action.errors import Problem, Severity
-from deploy_action.gates import Verdict, judge, parse_gates, problem_of
+from deploy_action.gate_grammar import parse_gates
+from deploy_action.gate_messages import problem_of
+from deploy_action.gates import Verdict, judge
 from deploy_action.model_changes import Changed, FileChanges, ModelChanges
 from deploy_action.record import RunRecord, Status
 from tests.backtests import DAY, START, raw_result, with_metrics
