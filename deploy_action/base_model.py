@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_action.checkout import UnusablePastError, extract_model
 from deploy_action.errors import Problem, Severity
-from deploy_action.preparation import plan_of, python_version_of, schedule_of
+from deploy_action.preparation import (
+    backtest_args_of,
+    plan_of,
+    python_version_of,
+    schedule_of,
+)
 from deploy_action.text import one_line
 
 if TYPE_CHECKING:
     from deploy_action.bundle import Bundle
     from deploy_action.inspection import Inspection
+    from deploy_action.located_json import JsonValue
     from deploy_action.manifest import Manifest
     from deploy_action.preparation import Preparation, PreparedModel
 
@@ -41,6 +47,7 @@ class PreparedBase:
     plan: str = ""
     python_version: str = ""
     schedule: str = ""
+    backtest_args: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -> PreparedBase:
@@ -89,6 +96,7 @@ def _inspected(base: PreparedBase, inspection: Inspection, destination: Path) ->
         plan=plan_of(inspection.settings, manifest),
         python_version=python_version_of(inspection.settings, manifest),
         schedule=schedule_of(manifest),
+        backtest_args=backtest_args_of(inspection.settings, manifest),
     )
     selection, found = inspection.select(manifest)
     if reason := _reason((*problems, *found)) or _type_fault(manifest):

@@ -89,7 +89,10 @@ def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Pla
     """
     api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
     if not _is_url(api_url):
-        return _notice("GITHUB_API_URL names no server", "The runner sets it in a workflow.")
+        return _notice(
+            "GITHUB_API_URL names no server, and outside of a workflow there is no pull request",
+            "Leave out `comment` on a terminal.",
+        )
     repository = environ.get("GITHUB_REPOSITORY", "").strip()
     if not _REPOSITORY.fullmatch(repository):
         return _notice("GITHUB_REPOSITORY names no repository", "The runner sets it in a workflow.")

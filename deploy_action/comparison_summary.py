@@ -23,7 +23,6 @@ from deploy_action.text import cut
 
 _SHORT_COMMIT: Final = 12
 _MOST_CHANGES: Final = 30
-_LONGEST_VALUE: Final = 120
 _LONGEST_UNIT: Final = 16
 _MOST_FILES: Final = 8
 # Not by colour alone: it is said in words, too.
@@ -202,7 +201,7 @@ def _requirement(change: Changed) -> Line:
 
 def _value(value: str | None, blank: str) -> Line:
     """Return a value, or what stands for one that is not there, or that says nothing."""
-    return [Code(cut(value, _LONGEST_VALUE))] if value else [blank]
+    return [Code(value)] if value else [blank]
 
 
 def _files(files: FileChanges) -> list[Line]:

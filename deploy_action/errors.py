@@ -40,6 +40,12 @@ class Problem:
         stop = "" if self.message.endswith((".", "!", "?", ":")) else "."
         return f"{self.message}{stop} {self.hint}"
 
+    @property
+    def sentence(self) -> str:
+        """The message, with its place before it where it has one."""
+        place = ":".join(str(part) for part in (self.path, self.line) if part)
+        return f"{place}: {self.message}" if place else self.message
+
     def document(self) -> dict[str, str | int | None]:
         """Return it as JSON has it, in reports and on the platform: every key, in this order."""
         return {

@@ -63,8 +63,8 @@ class LiveModel:
     """A version of a model as it is, or would be, in production.
 
     `schedule` is the cron expression of a screener, else blank. `requirements` is what is asked of
-    each package by name. `arguments` are those that its backtest was given, and count where
-    `run`, how it was run, does not say with which it was. None is what is not known.
+    each package by name. `arguments` are its own of `Strategy.backtest()`, which a comparison
+    may have run it without; `run` is how it was run. None is what is not known.
     """
 
     plan: str
@@ -176,15 +176,9 @@ def _call(call: ScheduledCall) -> str:
 
 
 def _arguments(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
-    before, now = _reported(base), _reported(candidate)
-    if before is None or now is None:
-        before, now = base.arguments, candidate.arguments
+    before, now = base.arguments, candidate.arguments
     if before is not None and now is not None:
         yield from _by_name("Argument ", _as_json(before), _as_json(now))
-
-
-def _reported(model: LiveModel) -> Mapping[str, JsonValue] | None:
-    return None if model.run is None else model.run.arguments
 
 
 def _as_json(arguments: Mapping[str, JsonValue]) -> dict[str, str]:

@@ -100,7 +100,7 @@ class Preparation:
             schedule=self.record.schedule,
             plan=self.record.plan,
             python_version=self.record.python_version,
-            backtest_args=self._backtest_args(manifest),
+            backtest_args=backtest_args_of(self.settings, manifest),
             description=self.record.description,
         )
 
@@ -193,7 +193,7 @@ class Preparation:
             lambda: found.message if (found := read_commit()) else None,
         )
         if settings.is_backtested:
-            record.backtest_args = self._backtest_args(manifest)
+            record.backtest_args = backtest_args_of(self.settings, manifest)
 
     def _directory_name(self, directory: Path) -> str:
         """Return the directory's name; of a checkout that the runner mounts, the repository's."""
@@ -207,11 +207,6 @@ class Preparation:
             return self.record.model_name
         path = "" if self.record.model_path == "." else f"/{self.record.model_path}"
         return tidy(self.event.repository + path)
-
-    def _backtest_args(self, manifest: Manifest) -> Mapping[str, JsonValue]:
-        merged = {**manifest.backtest_args, **self.settings.backtest_args}
-        removed = {name for name, value in self.settings.backtest_args.items() if value is None}
-        return {name: value for name, value in merged.items() if name not in removed}
 
     def _check_run(self, manifest: Manifest) -> tuple[Problem, ...]:
         """Check what depends on what the run is to do."""
@@ -254,7 +249,7 @@ class Preparation:
         if not self.settings.backtest_args:
             return ()
         known = {problem.message for problem in self.record.problems}
-        found = check_backtest_args(self._backtest_args(manifest), redact=self.redact)
+        found = check_backtest_args(backtest_args_of(self.settings, manifest), redact=self.redact)
         way_out = (
             "A null in `backtest-args` removes an argument of `blankly.json`, as in `to: null`."
         )
@@ -337,6 +332,13 @@ def python_version_of(settings: Settings, manifest: Manifest) -> str:
 def schedule_of(manifest: Manifest) -> str:
     """Return when a screener runs, as a cron expression; blank for what is none."""
     return manifest.schedule or "" if manifest.type == "screener" else ""
+
+
+def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, JsonValue]:
+    """Return the arguments of a backtest: the input's laid over the manifest's, nulls removed."""
+    merged = {**manifest.backtest_args, **settings.backtest_args}
+    removed = {name for name, value in settings.backtest_args.items() if value is None}
+    return {name: value for name, value in merged.items() if name not in removed}
 
 
 def _way_to(missing: Path) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.concealment import conceal_process
@@ -29,6 +28,7 @@ from deploy_action.settings import (
     LOCAL,
     Mode,
     Settings,
+    comment_wanted,
     parse_constraints,
     parse_settings,
     secrets_of,
@@ -61,9 +61,13 @@ class _Spectator:
         self._held: list[Callable[[], None]] = []
         self._is_holding = True
         self._bars: dict[bool, Callable[[float, str], None]] = {}
+        self._when_candidate_runs: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
+        if self._when_candidate_runs is not None and not self._is_base(backtest):
+            self._when_candidate_runs()
+            self._when_candidate_runs = None
         shown = f"Base: {title}" if self._is_base(backtest) else title
         self._show(backtest, lambda: self._console.section(shown))
 
@@ -78,6 +82,10 @@ class _Spectator:
             title = "Backtesting the base" if is_base else "Backtesting"
             self._bars[is_base] = self._console.share_progress(title)
         self._bars[is_base](share, "")
+
+    def when_candidate_runs(self, do: Callable[[], None]) -> None:
+        """Do something once when the candidate's backtest begins."""
+        self._when_candidate_runs = do
 
     def go_on_to_base(self) -> None:
         """Show what was held back, and from now on the base's lines as they come."""
@@ -128,8 +136,7 @@ class Run:
     inputs: Mapping[str, str] | None = None
     record: RunRecord = field(default_factory=RunRecord)
     console: Console = field(init=False)
-    # Known when the inputs are; where the embedded platform keeps its data.
-    settings: Settings | None = field(default=None, init=False)
+    # Where the embedded platform keeps its data; known when the inputs are.
     platform_data: Path = field(default=Path(), init=False)
     _spectator: _Spectator | None = field(default=None, init=False)
 
@@ -192,7 +199,7 @@ class Run:
         # Known from here on, whatever comes: a failure has outputs, too.
         self.record.project_id = inputs.get("project-id", "").strip()
         self.record.model_id = inputs.get("model-id", "").strip()
-        settings = self.settings = parse_settings(inputs)
+        settings = parse_settings(inputs)
         self.record.problems += settings.warnings
         self.platform_data = self._find_platform_data(settings)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
@@ -248,7 +255,7 @@ class Run:
         if not self.for_runner:
             return
         if bundle is None:
-            self.console.info(f"{name} cannot be packed: {reason}")
+            self.console.info(f"{name}: {reason}")
             return
         size = f"{bundle.file_count} files, {bundle.size} bytes"
         self.console.info(f"{name}: {size}, SHA-256 {bundle.sha256}")
@@ -347,6 +354,8 @@ class Run:
             base=task.base,
             record=self.record,
             open_api=lambda: self._open_api(task, target),
+            deadline=task.deadline,
+            when_candidate_runs=spectator.when_candidate_runs if spectator else None,
             on_candidate_done=spectator.go_on_to_base if spectator else _do_nothing,
         )
         trial.run(self.console.progress("Uploading"))
@@ -457,8 +466,8 @@ class Run:
 
     def _comment(self, record: RunRecord) -> None:
         """Keep the comment on the pull request up to date; whatever comes of it fails nothing."""
-        settings = self.settings
-        if settings is None or not settings.comment or not settings.sends:
+        wanted = comment_wanted(self.inputs or {})
+        if wanted is None:
             return
         from deploy_action.comment import LARGEST_BODY, find_place, keep_comment
         from deploy_action.document import to_markdown
@@ -472,10 +481,8 @@ class Run:
             return
         document = build_comment(record, event.run_url)
         body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
-        # Known whatever went wrong, so that a failure finds the comment of a success.
-        key = f"{normpath(settings.model_path)}\n{settings.model_name or ''}"
         with self.console.group("Comment on the pull request"):
-            outcome = keep_comment(place, settings.github_token or "", key, body)
+            outcome = keep_comment(place, wanted.token, wanted.key, body)
             if outcome.problem is not None:
                 self.console.problem(outcome.problem)
             elif outcome.url:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from posixpath import normpath
@@ -183,8 +183,31 @@ def parse_settings(inputs: Mapping[str, str]) -> Settings:
     settings = parser.settings()
     parser.check_together(settings)
     if parser.problems:
-        raise InvalidInputError(*parser.problems)
+        raise InvalidInputError(*parser.problems, *parser.warnings)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class CommentWanted:
+    """Which comment is to be kept: `key` identifies the model among those of a pull request."""
+
+    token: str = field(repr=False)
+    key: str
+
+
+def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
+    """Return which comment a run is to keep, None where it keeps none: it sends nothing.
+
+    Whatever else is wrong with the inputs, so that a failure finds the comment of a success.
+    """
+    given = {name: text.strip() for name, text in inputs.items()}
+    is_dry = BOOLEANS.get(given.get("dry-run", ""), False)
+    if not BOOLEANS.get(given.get("comment", ""), False) or is_dry:
+        return None
+    if given.get("mode") == Mode.VALIDATE:
+        return None
+    key = f"{normpath(given.get('model-path') or '.')}\n{given.get('model-name', '')}"
+    return CommentWanted(token=given.get("github-token", ""), key=key)
 
 
 class _Parser:
@@ -225,6 +248,7 @@ class _Parser:
             one.name: self._parse(one.name, parsers.get(one.name, _line), _blank(one.name))
             for one in INPUTS
         }
+        self._check_base(values["gates"], values["compare-with"])  # type: ignore[arg-type]  # as below
         values["warnings"] = tuple(self.warnings)
         return Settings(**{name.replace("-", "_"): value for name, value in values.items()})  # type: ignore[arg-type]  # each parser above returns its field's type
 
@@ -251,6 +275,19 @@ class _Parser:
                 Problem(message=f"Input `{name}`{shown}: {wrong}", hint=wrong.hint),
             )
             return blank
+
+    def _check_base(self, gates: Sequence[Gate], ref: str | None) -> None:
+        """Say of gates that cannot pass what a backtest would show, too, some minutes later."""
+        of_base = next((gate for gate in gates if gate.bound.of_base), None)
+        if of_base is not None and ref is None and "compare-with" not in self._failed:
+            self.warnings.append(
+                Problem(
+                    message=f"Gate `{of_base.text}` asks for a base, and input `compare-with`, "
+                    "which names one, is not set: it cannot pass.",
+                    hint="Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
+                    severity=Severity.WARNING,
+                )
+            )
 
     def check_together(self, settings: Settings) -> None:
         """Check what only several inputs together can get wrong."""

@@ -103,11 +103,11 @@ class Submitter:
                 submission, backtest_upload(self.model.bundle, on_progress)
             )
             self._note(submission, backtested)
+            self.record.backtest_id = backtested.backtest_id or ""
         return backtested
 
     def _note(self, submission: Submission, accepted: Accepted) -> None:
         self.record.version_id = accepted.version_id or ""
-        self.record.backtest_id = accepted.backtest_id or ""
         if submission.model_id is None and accepted.model_id:
             self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
         self._know_model(accepted.model_id or "")

@@ -131,8 +131,8 @@ def _title(record: RunRecord) -> Line:
     words = gate_summary.in_words(record.verdicts) if record.verdicts else ""
     if record.status is not Status.FAILED:
         return [_TITLES[record.status], model_name(record), f": {words}" if words else ""]
-    if words and not are_passed(record.verdicts):
-        if record.mode != "deploy" and record.backtest is not None:
+    if words and record.backtest is not None and not are_passed(record.verdicts):
+        if record.mode != "deploy":
             return headline(record, record.backtest)
         return [_FAILED_TITLES["deploy"], model_name(record), f", {words}"]
     title = _FAILED_TITLES.get(record.mode, "❌ Failed: ")

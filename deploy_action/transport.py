@@ -521,8 +521,8 @@ class MultipartBody:
     requests sends a body that has a length and can be read with `Content-Length`, and holds one
     block of it at a time. `is_started` tells whether anything was read, that is, sent.
 
-    Its end is given out only when the file had the right digest: without it the body is shorter
-    than it says, and no server acts on that (RFC 9112, section 8).
+    The end of the file is given out only when all of it had the right digest: without it the body
+    is shorter than it says, and no server acts on that (RFC 9112, section 8).
     """
 
     def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
@@ -561,18 +561,24 @@ class MultipartBody:
         head, file, tail = self._streams
         if block := head.read(size):
             return block
-        if block := file.read(size):
-            self._digest.update(block)
-            self._sent += len(block)
-            self._upload.on_progress(self._sent, self._file_size)
-            return block
-        self._check_digest()
-        return tail.read(size)
+        # No more than was there at first: what is added meanwhile is nobody's.
+        block = file.read(min(size, self._file_size - self._sent)) or b""
+        self._digest.update(block)
+        self._sent += len(block)
+        is_end = not block or self._sent == self._file_size
+        if is_end and not (self._sent == self._file_size and self._has_right_digest):
+            raise self._altered()
+        if not block:
+            return tail.read(size)
+        self._upload.on_progress(self._sent, self._file_size)
+        return block
 
-    def _check_digest(self) -> None:
-        if self._digest.hexdigest() == self._upload.sha256:
-            return
-        raise AlteredFileError(
+    @property
+    def _has_right_digest(self) -> bool:
+        return self._digest.hexdigest() == self._upload.sha256
+
+    def _altered(self) -> AlteredFileError:
+        return AlteredFileError(
             Problem(
                 message="The bundle was changed since it was packed, when its SHA-256 was "
                 f"{self._upload.sha256}: the upload was broken off before its end.",

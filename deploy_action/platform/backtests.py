@@ -52,9 +52,7 @@ class Ending:
     def error(self) -> str:
         """Why there is no result, in one line."""
         problems = self.outcome.problems
-        first = next(problem for problem in problems if problem.severity is Severity.ERROR)
-        place = ":".join(str(part) for part in (first.path, first.line) if part)
-        return f"{place}: {first.message}" if place else first.message
+        return next(one.sentence for one in problems if one.severity is Severity.ERROR)
 
     def run_document(self) -> dict[str, object]:
         """Return how it was run, as the API gives it."""

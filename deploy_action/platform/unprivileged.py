@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from deploy_action.platform.stragglers import has_processes
 # Set aside for users that exist as long as a service runs: no account is to have one of these
 # (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
 _TRANSIENT: Final = range(61_184, 65_520)
+_drawing: Final = threading.Lock()
+_drawn: Final[set[int]] = set()
 _TRIAL: Final = 'for path; do [ -r "$path" ] || [ -x "$path" ] || exit 1; done'
 
 
@@ -61,4 +64,10 @@ def hand_over(directory: Path, user: int) -> None:
 
 
 def _any_transient() -> int:
-    return secrets.choice(_TRANSIENT)
+    """Draw a user that was not drawn before: two runs that begin at once would share one."""
+    with _drawing:
+        if len(_drawn) == len(_TRANSIENT):
+            _drawn.clear()
+        user = secrets.choice([one for one in _TRANSIENT if one not in _drawn])
+        _drawn.add(user)
+    return user

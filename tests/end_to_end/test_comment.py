@@ -72,6 +72,19 @@ def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: Scri
     assert "Deployed `workspace`" not in comment.body
 
 
+def test_inputs_that_are_wrong_replace_a_success_too(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """Whatever could not be read, the comment is found."""
+    workflow.run(**to(server))
+
+    assert workflow.run(**to(server), gates="sharp >= 1", timeout_minutes="soon").code == 2
+
+    (comment,) = workflow.forge.comments
+    assert "Not deployed" in comment.body
+    assert "sharp" in comment.body
+
+
 def test_each_model_has_a_comment(workflow: Workflow, server: ScriptedServer) -> None:
     """By its path and its name."""
     write_model(workflow.runner.workspace / "bots" / "a")

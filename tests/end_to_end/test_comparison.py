@@ -24,6 +24,7 @@ pytestmark = pytest.mark.xdist_group("backtest")
 
 # Averages so short that the example trades on noise, and falls deeper.
 WORSE = ("FAST, SLOW = 10, 40", "FAST, SLOW = 2, 5")
+NOTHING: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
 PLANS = Reply(body={"nano": {}, "huge": {}})
 
 
@@ -174,6 +175,7 @@ def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
     (warning,) = [line for line in ended.annotations if "nothing to compare" in line]
     assert warning.startswith("::warning")
     assert "bot.py" in warning
+    assert ended.log.count("Base: Output of ") == 1
 
 
 @pytest.mark.parametrize("mode", ["backtest", "deploy", "validate"])
@@ -240,6 +242,9 @@ def test_only_the_bytes_that_passed_are_deployed(
     assert "POST /model/backtest" not in [one.route for one in server.requests]
     sent = [one for one in server.requests if one.route == "POST /model/deploy"]
     assert sent[0].fields["plan"] == "huge"
+    report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
+    assert report["ids"]["backtest"] == ended.outputs["backtest-id"] != ""
+    assert report["comparison"]["changes"] == {"facts": [], "requirements": [], "files": NOTHING}
 
 
 @pytest.mark.parametrize(

@@ -510,6 +510,40 @@ def test_a_file_that_was_changed_is_never_sent_whole(
     assert not any(one.body_was_read for one in server.seen)
 
 
+def test_what_is_added_to_a_file_meanwhile_is_not_sent(wire: StartWire, tmp_path: Path) -> None:
+    """The body is as long as it said, and holds the file as it was."""
+    server = wire({UPLOAD: answering(200, {})})
+    upload = upload_of(bundle(tmp_path))
+
+    def grow(sent: int, _total: int) -> None:
+        if sent < 200_000:
+            with upload.path.open("ab") as file:
+                file.write(b"more")
+
+    growing = replace(upload, on_progress=grow)
+    assert make_transport(server.url).upload("/upload", {}, ID_TOKEN, growing).status == 200
+
+    (seen,) = server.seen
+    assert seen.received == seen.length
+    assert b"more" not in seen.body
+
+
+def test_a_file_that_is_cut_meanwhile_is_not_sent_whole(wire: StartWire, tmp_path: Path) -> None:
+    """Even where it is cut back to what it was when it was packed."""
+    server = wire({UPLOAD: answering(200, {})})
+    upload = upload_of(bundle(tmp_path))
+    packed = upload.path.read_bytes()
+    upload.path.write_bytes(packed + b"more")
+
+    def cut(_sent: int, _total: int) -> None:
+        os.truncate(upload.path, len(packed))
+
+    with pytest.raises(AlteredFileError):
+        make_transport(server.url).upload("/upload", {}, ID_TOKEN, replace(upload, on_progress=cut))
+
+    assert not any(one.body_was_read for one in server.seen)
+
+
 def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
     wire: StartWire, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from deploy_action.backtest_result import parse_run
 from deploy_action.bundle import Bundle, write_bundle
+from deploy_action.located_json import JsonValue
 from deploy_action.model_changes import (
     Changed,
     FileChanges,
@@ -131,14 +132,14 @@ def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
 
 def test_without_a_run_nothing_is_said_of_it() -> None:
     """A server that does not tell has not changed the model's symbols."""
-    assert facts(MODEL, ran(symbols=["A"], arguments={"to": "1y"})) == []
-    assert facts(ran(symbols=["A"], arguments={"to": "1y"}), MODEL) == []
+    assert facts(MODEL, ran(symbols=["A"])) == facts(ran(symbols=["A"]), MODEL) == []
 
 
 def test_arguments_are_told_one_by_one() -> None:
     """As JSON, for a text is no number, and null is not the same as none."""
-    base = ran(arguments={"to": "1y", "initial_values": {"USD": 1, "EUR": 2}, "a": 1})
-    candidate = ran(arguments={"to": "2y", "initial_values": {"EUR": 2, "USD": 1}, "b": None})
+    before: dict[str, JsonValue] = {"to": "1y", "initial_values": {"USD": 1, "EUR": 2}, "a": 1}
+    after: dict[str, JsonValue] = {"to": "2y", "initial_values": {"EUR": 2, "USD": 1}, "b": None}
+    base, candidate = replace(MODEL, arguments=before), replace(MODEL, arguments=after)
 
     assert facts(base, candidate) == [
         ("Argument a", "1", None),
@@ -147,16 +148,11 @@ def test_arguments_are_told_one_by_one() -> None:
     ]
 
 
-def test_the_arguments_of_the_run_come_before_those_that_were_given() -> None:
-    """What was given counts where one of the two runs does not say."""
+def test_arguments_that_are_not_known_are_unchanged() -> None:
+    """None says nothing; no arguments at all do."""
     given = replace(MODEL, arguments={"to": "1y"})
-    other = replace(MODEL, arguments={"to": "2y"})
-    told = ran(arguments={"to": "5y"}).run
-
-    assert facts(given, other) == [("Argument to", '"1y"', '"2y"')]
-    assert facts(replace(given, run=told), other) == [("Argument to", '"1y"', '"2y"')]
-    assert facts(replace(given, run=told), replace(other, run=told)) == []
-    assert facts(given, MODEL) == []
+    assert facts(given, MODEL) == facts(MODEL, given) == []
+    assert facts(given, replace(MODEL, arguments={})) == [("Argument to", '"1y"', None)]
 
 
 def test_requirements_are_added_removed_and_moved() -> None:

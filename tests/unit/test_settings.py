@@ -137,6 +137,19 @@ def test_a_gate_that_may_be_misread_is_a_warning() -> None:
     assert warning.severity is Severity.WARNING
 
 
+def test_a_base_that_nobody_names_is_warned_about() -> None:
+    """Before a backtest that is in vain."""
+    (warning,) = parse(gates="trades >= 1\nsharpe >= base").warnings
+    assert "`sharpe >= base`" in warning.message
+    assert parse(gates="sharpe >= base", compare_with="main").warnings == ()
+
+
+def test_warnings_are_said_beside_errors() -> None:
+    """Not only on the next try."""
+    found = problems(gates="final_account_value >= 110%", plan="a\nb")
+    assert [one.severity for one in found] == [Severity.ERROR, Severity.WARNING]
+
+
 @pytest.mark.parametrize(
     ("inputs", "first"),
     [

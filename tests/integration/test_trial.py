@@ -1,0 +1,174 @@
+"""Candidate and base on a server that a test scripts: who goes when, and what a base may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.backtests import an_order, raw_result, with_metrics
+from tests.conftest import Ended, Runner, write_model
+from tests.repositories import commit_all, make_repository
+from tests.scripted_server import Hang, Reply, Request, ScriptedServer, Step
+
+BACKTEST = "POST /model/backtest"
+TRADED = [an_order("buy", 1.0, 10.0)]
+
+
+@pytest.fixture
+def repository(runner: Runner) -> Runner:
+    """Return a runner whose model differs from the one at `HEAD^`."""
+    make_repository(runner.workspace)
+    commit_all(runner.workspace, "The model")
+    (runner.workspace / "bot.py").write_text("import blankly\n\nprint('faster')\n")
+    commit_all(runner.workspace, "Faster")
+    return runner
+
+
+def result(run: dict[str, Any] | None = None, **metrics: float | str | None) -> Reply:
+    """Return the answer to a backtest that ended with these metrics."""
+    raw = with_metrics(raw_result(trades=TRADED), **metrics)
+    answer = {"status": "success", "modelId": "model-1", "versionId": "v", "backtestId": "b"}
+    return Reply(body={**answer, "result": raw, "run": run or {}})
+
+
+def is_base(request: Request) -> bool:
+    """Tell whose backtest is asked for."""
+    return request.fields["backtestDescription"].startswith("Base HEAD^ of: ")
+
+
+@pytest.fixture
+def backtests() -> Iterator[Callable[..., ScriptedServer]]:
+    """Return a function that starts a server with a step for the candidate and one for the base."""
+    started: list[ScriptedServer] = []
+
+    def start(candidate: Step, base: Step, **script: Step) -> ScriptedServer:
+        def answer(request: Request) -> Step:
+            return base if is_base(request) else candidate
+
+        server = ScriptedServer({BACKTEST: answer, **script})
+        started.append(server.__enter__())
+        return server
+
+    yield start
+    for server in started:
+        server.__exit__()
+
+
+def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
+    """Backtest on a server, compared with the commit before."""
+    given = {"mode": "backtest", "api_url": server.url, "token": "refresh", "model_id": "model-1"}
+    return runner.run(**given | {"compare_with": "HEAD^"} | inputs)
+
+
+def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """To the same model, with the Python of each."""
+    write_model(repository.workspace, python_version="3.9", backtest_args={"to": "2y"})
+    commit_all(repository.workspace, "Longer")
+    server = backtests(result(sharpe=2.0), result(sharpe=1.0))
+
+    ended = backtest(repository, server, gates="sharpe >= base + 1")
+
+    assert ended.code == 0, ended.log
+    candidate, base = server.requests_to(BACKTEST)
+    assert (is_base(candidate), is_base(base)) == (False, True)
+    assert candidate.fields["backtestArgs"] == base.fields["backtestArgs"] == '{"to":"2y"}'
+    assert (candidate.fields["pythonVersion"], base.fields["pythonVersion"]) == ("3.9", "3.10")
+    assert candidate.fields["modelId"] == base.fields["modelId"] == "model-1"
+    assert candidate.file != base.file
+    assert "Argument to" in ended.summary
+
+
+def test_a_base_that_hangs_stops_no_candidate(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """It is given up in time for the gates to be judged."""
+    server = backtests(result(), Hang())
+
+    ended = backtest(repository, server, gates="trades >= 1", timeout_minutes="0.02")
+
+    assert ended.code == 0, ended.log
+    assert ended.outputs["gates"] == "passed"
+    (warning,) = ended.annotations
+    assert "took too long" in warning
+
+
+def test_a_base_that_fails_is_tried_once(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """It has no arguments that could be unlike the candidate's."""
+    failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
+    server = backtests(result({"arguments": {"to": "1y"}}), Reply(body=failed))
+
+    ended = backtest(repository, server, gates="trades >= 1\nsharpe >= base")
+
+    assert ended.code == 1
+    assert len(server.requests_to(BACKTEST)) == 2
+    (error,) = [one for one in ended.annotations if one.startswith("::error")]
+    assert "sharpe >= base" in error
+    assert "It broke" in error
+
+
+def test_a_base_that_ran_with_other_arguments_runs_again(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """With those of the candidate's script."""
+    write_model(repository.workspace, backtest_args={})
+    commit_all(repository.workspace, "Arguments in the script")
+    (repository.workspace / "bot.py").write_text("print('longer')\n")
+    commit_all(repository.workspace, "Longer")
+    server = backtests(
+        result({"arguments": {"to": "2y"}}), result({"arguments": {"to": "1y"}}, sharpe=0.5)
+    )
+
+    ended = backtest(repository, server)
+
+    assert ended.code == 0, ended.log
+    sent = [one.fields["backtestArgs"] for one in server.requests_to(BACKTEST)]
+    assert sent == ["{}", "{}", '{"to":"2y"}']
+    assert '`"1y"` → `"2y"`' in ended.summary
+
+
+def test_a_model_that_only_an_upload_can_make_is_made_once(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """The base waits for the id that the candidate's upload gets."""
+    server = backtests(result(), result())
+
+    ended = backtest(repository, server, model_id="", create_new="true")
+
+    assert ended.code == 0, ended.log
+    candidate, base = server.requests_to(BACKTEST)
+    assert (candidate.fields["createNew"], base.fields["createNew"]) == ("true", "false")
+    assert base.fields["modelId"] == "model-1"
+
+
+def test_a_candidate_that_fails_waits_for_no_base(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """There is nothing left to decide; its own failure is all that is said."""
+    failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
+    server = backtests(Reply(body=failed), Hang())
+
+    ended = backtest(repository, server, gates="trades >= 1\nsharpe >= base")
+
+    assert (ended.code, ended.outputs["gates"]) == (1, "failed")
+    (error,) = ended.annotations
+    assert "It broke" in error
+    assert ended.summary.startswith("## ❌ Backtest failed: `workspace`\n")
+
+
+def test_a_refusal_of_the_base_is_the_bases(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """The server's own words are in the warning."""
+    server = backtests(result(), Reply(400, {"error": "Too many backtests."}))
+
+    ended = backtest(repository, server)
+
+    assert ended.code == 0
+    (warning,) = ended.annotations
+    assert "Too many backtests." in warning
