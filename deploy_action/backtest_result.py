@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from deploy_action.quantities import interval
+
 if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
 
@@ -31,6 +33,7 @@ _CONTRACT_METRICS: Final = {
     "value_at_risk": "value_at_risk",
     "cvar": "cavr",
 }
+_OUR_IDS: Final = {package_id: name for name, package_id in _CONTRACT_METRICS.items()}
 # The package multiplies these by 100 after it has rounded them: 0.29 becomes 28.999999999999996.
 _MULTIPLIED: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
 _DIGITS: Final = 10
@@ -52,6 +55,11 @@ class Metric:
     kind: str
     value: float | None
     reason: str
+
+    @property
+    def contract_id(self) -> str:
+        """The id that gates and outputs use, blank for what they do not know."""
+        return _OUR_IDS.get(self.id, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +266,11 @@ class ScheduledCall:
     kind: str
     symbol: str
     resolution: float | None
+
+    def in_words(self) -> str:
+        """Return it as people say it: `bar_event OAK-USD every day`."""
+        every = "" if self.resolution is None else f" every {interval(self.resolution)}"
+        return f"{self.kind} {self.symbol}".strip() + every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

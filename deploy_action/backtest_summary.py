@@ -30,9 +30,10 @@ from deploy_action.document import (
     prose,
 )
 from deploy_action.gates import are_passed
-from deploy_action.quantities import count, decimal, duration, exact, interval, moment, per_cent
+from deploy_action.metrics import METRICS, Unit
+from deploy_action.quantities import count, decimal, duration, exact, moment, per_cent
 from deploy_action.record import RunRecord
-from deploy_action.summary_blocks import linked, model_name, short
+from deploy_action.summary_blocks import figures, linked, model_name, short
 from deploy_action.text import cut
 
 _MOST_METRICS: Final = 50
@@ -41,12 +42,9 @@ _MOST_CALLS: Final = 10
 # Of either end of the list.
 _MOST_TRADES: Final = 10
 _LONGEST_NAME: Final = 40
+_LONGEST_CALL: Final = 100
 _DAY: Final = 86_400
 _NOT_COMPUTED: Final = "not computed"
-_PER_CENT: Final = frozenset({"cagr", "cum_returns", "max_drawdown", "variance"})
-_AMOUNTS: Final = frozenset({"cavr", "value_at_risk"})
-# The ids that gates and the output `metrics` use, where the package has others.
-_GATE_NAMES: Final = {"cavr": "cvar", "resampled_time": "", "risk_free_rate": ""}
 _NO_NUMBER: Final = {
     "sortino": "usually because fewer than two periods ended with a loss",
 }
@@ -55,20 +53,20 @@ _TOO_FEW: Final = "usually because there are too few account values"
 
 def headline(record: RunRecord, result: BacktestResult) -> Line:
     """Return the title: the gates, the model, and the two numbers that one compares models by."""
-    figures = _figures(result)
+    numbers = _numbers(result)
     if not record.verdicts:
-        return ["✅ Backtest of ", model_name(record), f": {figures}"]
+        return ["✅ Backtest of ", model_name(record), f": {numbers}"]
     mark = "✅" if are_passed(record.verdicts) else "❌"
     words = gate_summary.in_words(record.verdicts)
-    return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(record), f", {figures}"]
+    return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(record), f", {numbers}"]
 
 
-def _figures(result: BacktestResult) -> str:
+def _numbers(result: BacktestResult) -> str:
     if not result.filled_trades:
         return "no trades"
     gained, sharpe = result.metric("cum_returns").value, result.metric("sharpe").value
     parts = [
-        "return not computed" if gained is None else per_cent(gained, with_sign=True),
+        f"return {_NOT_COMPUTED}" if gained is None else per_cent(gained, with_sign=True),
         *([] if sharpe is None else [f"Sharpe {decimal(sharpe)}"]),
     ]
     return ", ".join(parts)
@@ -139,10 +137,10 @@ def _key_figures(result: BacktestResult) -> Table:
     ended = "" if trips.win_rate is None else f" ({trips.wins:,} won, {trips.losses:,} lost)"
     return summary_blocks.facts_table(
         [
-            ("Return", [f"**{_shown(result.metric('cum_returns'), with_sign=True)}**"]),
-            ("Sharpe ratio", [_shown(result.metric("sharpe"))]),
-            ("Sortino ratio", [_shown(result.metric("sortino"))]),
-            ("Maximum drawdown", [_shown(result.metric("max_drawdown"))]),
+            ("Return", [f"**{_gained(result)}**"]),
+            ("Sharpe ratio", [_figure(result.metric("sharpe"))]),
+            ("Sortino ratio", [_figure(result.metric("sortino"))]),
+            ("Maximum drawdown", [_figure(result.metric("max_drawdown"))]),
             ("Trades", [f"{len(result.filled_trades):,}{ended}"]),
             ("Final value", _final_value(result)),
         ]
@@ -158,11 +156,18 @@ def _final_value(result: BacktestResult) -> Line:
     return [f"{decimal(last)} ", *unit, *start]
 
 
-def _shown(metric: Metric, *, with_sign: bool = False) -> str:
-    value = metric.value
-    if value is None:
+def _gained(result: BacktestResult) -> str:
+    value = result.metric("cum_returns").value
+    return _NOT_COMPUTED if value is None else per_cent(value, with_sign=True)
+
+
+def _figure(metric: Metric) -> str:
+    """Return a value as a comparison shows it; those that it does not know have all digits."""
+    if metric.value is None:
         return _NOT_COMPUTED
-    return per_cent(value, with_sign=with_sign) if metric.id in _PER_CENT else decimal(value)
+    if metric.contract_id:
+        return figures(METRICS[metric.contract_id].unit, metric.value)[0]
+    return exact(metric.value) + (" s" if metric.id == "resampled_time" else "")
 
 
 def _not_computed(result: BacktestResult) -> list[Block]:
@@ -224,8 +229,8 @@ def _metrics(result: BacktestResult) -> Details:
     rows = [
         (
             prose(cut(metric.display_name, _LONGEST_NAME)),
-            [_in_full(metric), *_unit(metric, result)],
-            [Code(cut(name, _LONGEST_NAME))] if (name := _gate_name(metric)) else [],
+            [_figure(metric), *_asset(metric, result)],
+            [Code(metric.contract_id)] if metric.contract_id else [],
         )
         for metric in result.metrics[:_MOST_METRICS]
     ]
@@ -236,20 +241,9 @@ def _metrics(result: BacktestResult) -> Details:
     return Details("All metrics", blocks)
 
 
-def _gate_name(metric: Metric) -> str:
-    return _GATE_NAMES.get(metric.id, metric.id)
-
-
-def _in_full(metric: Metric) -> str:
-    if metric.value is None:
-        return _NOT_COMPUTED
-    if metric.id == "resampled_time":
-        return f"{exact(metric.value)} s"
-    return per_cent(metric.value) if metric.id in _PER_CENT else exact(metric.value)
-
-
-def _unit(metric: Metric, result: BacktestResult) -> Line:
-    if metric.value is None or metric.id not in _AMOUNTS:
+def _asset(metric: Metric, result: BacktestResult) -> Line:
+    kind = METRICS.get(metric.contract_id)
+    if metric.value is None or kind is None or kind.unit is not Unit.AMOUNT:
         return []
     return [" ", *prose(short(result.quote_asset))]
 
@@ -356,9 +350,7 @@ def _calls(run: BacktestRun) -> Line:
     if run.callback_calls is not None:
         line.append(count(run.callback_calls, "time"))
     for one in run.schedule[:_MOST_CALLS]:
-        every = "" if one.resolution is None else f" every {interval(one.resolution)}"
-        call = Code(f"{short(one.kind)} {short(one.symbol)}".strip())
-        line += ["; " if line else "", call, every]
+        line += ["; " if line else "", Code(cut(one.in_words(), _LONGEST_CALL))]
     left = len(run.schedule) - _MOST_CALLS
     return [*line, f" and {left:,} more"] if left > 0 else line
 

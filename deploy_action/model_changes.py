@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle import ROOT
-from deploy_action.quantities import interval
 
 if TYPE_CHECKING:
-    from deploy_action.backtest_result import BacktestRun, ScheduledCall
+    from deploy_action.backtest_result import BacktestRun
     from deploy_action.located_json import JsonValue
 
 _LONGEST_VALUE: Final = 240
@@ -167,12 +166,7 @@ def _quoted(name: str, separator: str) -> str:
 
 
 def _calls(run: BacktestRun) -> list[str]:
-    return [_call(one) for one in run.schedule]
-
-
-def _call(call: ScheduledCall) -> str:
-    every = "" if call.resolution is None else f" every {interval(call.resolution)}"
-    return f"{call.kind} {call.symbol}".strip() + every
+    return [call.in_words() for call in run.schedule]
 
 
 def _arguments(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:

@@ -68,7 +68,7 @@ def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> Non
 
     cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
     assert cells == [
-        ["Calmar Ratio", "1", "calmar"],
+        ["Calmar Ratio", "1.00", "calmar"],
         ["Compound Annual Growth Rate (%)", "24 %", "cagr"],
         ["Conditional Value-at-Risk", "7.32 USD", "cvar"],
         ["Cumulative Returns (%)", "29 %", "cum_returns"],
@@ -81,6 +81,16 @@ def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> Non
         ["Variance (%)", "2.96 %", "variance"],
         ["Volatility", "0.17", "volatility"],
     ]
+
+
+def test_metrics_that_gates_do_not_know_have_all_their_digits_and_no_id() -> None:
+    """The others have as many as a comparison shows."""
+    raw = with_metrics(raw_result(), risk_free_rate=0.012345, volatility=0.172499)
+    table = folded(seen(a_backtest(raw)), "All metrics").all("table")[0]
+
+    cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
+    assert ["Risk Free Return Rate", "0.012345", ""] in cells
+    assert ["Volatility", "0.17", "volatility"] in cells
 
 
 def test_the_facts_say_what_ran_where_and_how_long() -> None:
