@@ -66,6 +66,8 @@ _CALLED: Final = {
     "max_dd": "max_drawdown",
     "balance": "final_account_value",
 }
+# They come from the package as whole per cents.
+_WHOLE: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
 # From here on, a fraction without `%` is more likely a percentage: 2 is 200 %.
 _LARGE_FRACTION: Final = 2
 
@@ -209,7 +211,10 @@ def _parse_bound(content: str, start: int) -> Bound:
     if sign not in "+-":
         message = f"{_quoted(content[index:])} is not expected after `base`."
         raise _WrongLineError(index, message, f"{_meant_minus(sign)}{_VALUES}")
-    number, is_per_cent = _parse_number(content, _skip_blanks(content, index + 1))
+    index = _skip_blanks(content, index + 1)
+    if content[index : index + 1] in {"+", "-"}:
+        raise _WrongLineError(index, f"{_quoted(content[index:])} has a sign too many.", _VALUES)
+    number, is_per_cent = _parse_number(content, index)
     offset = number if sign == "+" else number.copy_negate()
     return Bound(number=offset, is_per_cent=is_per_cent, of_base=True)
 
@@ -284,7 +289,10 @@ def _checked_number(found: re.Match[str]) -> Decimal:
 def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
     """Warn where a number is likely to be meant in another unit than it is read in."""
     bound, unit = gate.bound, METRICS[gate.metric].unit
-    if bound.of_base or not bound.number:
+    if not bound.number:
+        return
+    if bound.of_base:
+        yield from _odd_margins(gate, index)
         return
     number, hundredfold = bound.number, bound.number.scaleb(2, EXACTLY)
     if bound.is_per_cent and unit not in {Unit.PER_CENT, Unit.FRACTION}:
@@ -296,6 +304,33 @@ def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
     else:
         return
     yield _located(gate.line, index, message, hint, Severity.WARNING)
+
+
+def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
+    """Warn where what is added to a base is likely to be meant in another unit."""
+    if gate.bound.is_per_cent:
+        return
+    number, unit = gate.bound.number, METRICS[gate.metric].unit
+    if gate.metric in _WHOLE and abs(number) < 1:
+        plain = number.scaleb(2, EXACTLY)
+        points = f"{write_number(abs(number))} percentage points"
+        read = f"as {points}, and `{gate.metric}` comes in whole ones"
+    elif unit is Unit.FRACTION and abs(number) >= _LARGE_FRACTION:
+        plain = number.scaleb(-2, EXACTLY)
+        points = f"{write_number(abs(number.scaleb(2, EXACTLY)))} percentage points"
+        read = f"as {points}, because `{gate.metric}` is a fraction of 1"
+    else:
+        return
+    sign = "-" if number < 0 else "+"
+    share = abs(number if unit is Unit.FRACTION else plain)
+    yield _located(
+        gate.line,
+        index,
+        f"`base {sign} {write_number(abs(number))}` is read {read}.",
+        f"Write `base {sign} {write_number(abs(plain))}` for {write_number(share)} percentage "
+        f"points, or `base {sign} {write_number(share)}%` for such a share of the base's value.",
+        Severity.WARNING,
+    )
 
 
 def _as_hundredth(gate: Gate) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, Severity
 from deploy_action.gate_grammar import write_number
 from deploy_action.gates import NO_REF, Bound, Gate, Operator, State, Verdict
 from deploy_action.metrics import EXACTLY, METRICS, Unit, in_decimals, nearest_float
@@ -41,6 +41,20 @@ def problem_of(verdict: Verdict) -> Problem | None:
         return None
     what, hint = _what_and_hint(verdict)
     return Problem(message=f"Gate `{verdict.gate.text}` failed: {what}.", hint=hint)
+
+
+def warning_of(verdict: Verdict) -> Problem | None:
+    """Return the warning for a gate that was passed and asks for less than it seems to."""
+    base, number = verdict.base, verdict.gate.bound.number
+    is_higher = verdict.gate.operator in {Operator.AT_LEAST, Operator.ABOVE}
+    is_lower = verdict.gate.operator in {Operator.AT_MOST, Operator.BELOW}
+    is_meant_to_be_better = (is_higher and number > 0) or (is_lower and number < 0)
+    if not verdict.is_passed or not is_meant_to_be_better or base is None or base >= 0:
+        return None
+    if not (hint := _sign_hint(verdict)):
+        return None
+    message = f"Gate `{verdict.gate.text}` passed, and asks for less than the base has."
+    return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
 def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
@@ -110,10 +124,11 @@ def _form(
     bound: Bound, value: Decimal, limit: Decimal, difference: Decimal
 ) -> Callable[[Decimal], str]:
     """Return how to show numbers: as short as it can be without hiding the difference."""
-    for decimals in _DECIMALS:
+    # Larger ones could not be rounded: decimals have 28 digits.
+    is_small = max(abs(value), abs(limit)) < _LARGEST_SHORT
+    for decimals in _DECIMALS if is_small else ():
         is_short = abs(difference) * 10**decimals >= _LEAST_SHOWN
-        is_exact = bound.of_base or limit == round(limit, decimals)
-        if is_short and is_exact and max(abs(value), abs(limit)) < _LARGEST_SHORT:
+        if is_short and (bound.of_base or limit == round(limit, decimals)):
             return lambda number: rounded(float(number), decimals)
     if not difference or exact(float(value)) != exact(nearest_float(limit)):
         return lambda number: exact(nearest_float(number))

@@ -20,7 +20,7 @@ from deploy_action.comparison import (
     first_difference,
 )
 from deploy_action.errors import Problem, RefusedError, Severity
-from deploy_action.gate_messages import problem_of
+from deploy_action.gate_messages import problem_of, warning_of
 from deploy_action.gates import State, Verdict, judge
 from deploy_action.metrics import METRICS
 from deploy_action.model_changes import LiveModel, compare_models
@@ -149,6 +149,8 @@ class Trial:
         if result is not None:
             self.record.problems += find_too_good(result, base.result if base else None)
         self._judge(_NO_RESULT)
+        warnings = map(warning_of, self.record.verdicts)
+        self.record.problems += [warning for warning in warnings if warning is not None]
         refusals = [
             self._with_way_on(verdict, problem)
             for verdict in self.record.verdicts

@@ -43,7 +43,6 @@ def only_problem(text: str) -> Problem:
         ("base - 0.5", bound("-0.5", of_base=True)),
         ("base-10%", bound("-10", is_per_cent=True, of_base=True)),
         ("base + 1e1 %", bound("10", is_per_cent=True, of_base=True)),
-        ("base - -1", bound("1", of_base=True)),
     ],
 )
 def test_a_value_is_a_number_or_the_base(value: str, expected: Bound) -> None:
@@ -145,6 +144,7 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "column", "message", "hint"),
     [
+        ("trades >= base - -1", 18, "`-1` has a sign too many.", "A value is a number"),
         ("  sharpp >= 1", 3, "`sharpp` is no metric.", "Did you mean `sharpe`? The metrics are"),
         ("win_rate > 90%", 1, "`win_rate` is no metric.", "The metrics are `sharpe`, `sortino`"),
         ("max drawdown < 1", 1, "`max drawdown` is no metric.", "Did you mean `max_drawdown`?"),
@@ -299,6 +299,30 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
             "`20` is read as 2000 %, because `volatility` is a fraction of 1.",
             "Write `2000%` if you mean that, else `20%`.",
         ),
+        (
+            "volatility <= base + 20",
+            15,
+            (
+                "`base + 20` is read as 2000 percentage points, because `volatility` is a fraction "
+                "of 1."
+            ),
+            (
+                "Write `base + 0.2` for 20 percentage points, or `base + 20%` for such a share of the "
+                "base's value."
+            ),
+        ),
+        (
+            "max_drawdown <= base - 0.05",
+            17,
+            (
+                "`base - 0.05` is read as 0.05 percentage points, and `max_drawdown` comes in whole "
+                "ones."
+            ),
+            (
+                "Write `base - 5` for 5 percentage points, or `base - 5%` for such a share of the "
+                "base's value."
+            ),
+        ),
     ],
 )
 def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
@@ -327,7 +351,9 @@ def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
         "volatility <= 1.5",
         "sharpe >= 0.5",
         "sharpe >= base - 10%",
-        "max_drawdown <= base + 0.5",
+        "max_drawdown <= base + 1",
+        "variance <= base + 0.5",
+        "volatility <= base + 1.5",
     ],
 )
 def test_numbers_in_plain_units_are_not(line: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.gate_messages import problem_of
+from deploy_action.gate_grammar import parse_gates
+from deploy_action.gate_messages import problem_of, warning_of
 from deploy_action.gates import Bound, Gate, Operator, State, judge
 from tests.gate_cases import (
     BASE,
@@ -172,3 +173,36 @@ def test_what_differs_never_looks_equal(
     assert found, message
     assert (found[1] == found[3]) == (found[2] == "exactly")
     assert not found[2].startswith("0 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "warns"),
+    [
+        ("sharpe >= base + 10%", -1.05, True),
+        ("sharpe > base + 10%", -1.05, True),
+        ("sharpe <= base - 10%", -1.05, True),
+        ("sharpe >= base - 10%", 0.0, False),
+        ("sharpe >= base + 0.1", 0.0, False),
+        ("sharpe >= base + 10%", -1.2, False),
+        ("sharpe != base + 10%", 0.0, False),
+    ],
+)
+def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
+    text: str, value: float, *, warns: bool
+) -> None:
+    """A share of a base below zero, where more of it is worse; the gate passes all the same."""
+    (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
+
+    found = warning_of(verdict)
+
+    assert (found is not None) is warns
+    if found is not None:
+        assert found.severity is Severity.WARNING
+        assert "The base is negative" in found.hint
+        assert verdict.is_passed
+
+
+def test_bounds_beyond_all_digits_are_shown() -> None:
+    """A gate nobody can pass is still no bug of ours."""
+    assert "1e+27" in failure("final_account_value >= 1e27").message
+    assert failure(f"calmar >= 123456789.{'123456789' * 3}").message
