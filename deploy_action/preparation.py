@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle import Bundle
-from deploy_action.checkout import read_checked_out_commit
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.event import Event, describe
 from deploy_action.inspection import Inspection
 from deploy_action.manifest import MANIFEST_NAME, Manifest, check_backtest_args
+from deploy_action.repository import read_checked_out_commit
 from deploy_action.selection import Selection
 from deploy_action.settings import UNWANTED_WARNINGS, Mode, Settings
 from deploy_action.text import tidy

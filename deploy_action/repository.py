@@ -1,6 +1,7 @@
-"""A git repository that is only read, by library: what a ref names, and the objects behind it.
+"""A git repository, only read: the checked-out commit, what a ref names, the objects behind it.
 
-The image has no git, and a git binary would refuse a workspace that another user owns.
+It is read by library: the image has no git, and a git binary would refuse a workspace that another
+user owns.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commi
 _ABBREVIATION: Final = re.compile(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
 _ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEAD: Final = "HEAD"
-_HEAD_NAMES: Final = frozenset({_HEAD, "@"})
+# Unlike `HEAD`, this is never the name of a branch or of a remote's HEAD.
+_CHECKED_OUT: Final = "@"
+_HEAD_NAMES: Final = frozenset({_HEAD, _CHECKED_OUT})
 # What the library does not take for refs, such as FETCH_HEAD after a step with `git fetch`.
 _ROOT_REF: Final = re.compile(r"[A-Z_]+_HEAD")
 _ONE_COMMIT: Final = (
@@ -42,10 +45,11 @@ _CHECK_OUT: Final = "Let `actions/checkout` run before this step"
 
 @dataclass(frozen=True, slots=True)
 class FoundCommit:
-    """A commit by its full hexadecimal id, and the id of its tree."""
+    """A commit by its full hexadecimal id, with the id of its tree and its whole message."""
 
     sha: str
     tree: ObjectID
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class Repository:
         """
         with _reading(self.root):
             commit = _Lookup(self, self._repo, ref).commit()
-            return FoundCommit(sha=commit.id.decode(), tree=commit.tree)
+            return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit))
 
     def missing_object(self, what: str) -> InvalidInputError:
         """Return the error for an object that `what` needs and that the clone does not have."""
@@ -119,6 +123,19 @@ class Repository:
             why = "the repository lacks it, so it is damaged or keeps objects elsewhere"
             hint = f"{_CHECK_OUT}, into an empty directory."
         return InvalidInputError(Problem(message=f"{what} cannot be read: {why}.", hint=hint))
+
+
+def read_checked_out_commit(directory: Path) -> FoundCommit | None:
+    """Return the commit that HEAD of the repository around `directory` names.
+
+    None without a checkout, before the first commit, and where the repository cannot be read: the
+    description then comes from elsewhere, and a model needs no repository to be deployed.
+    """
+    try:
+        with open_repository(directory) as repository:
+            return repository.find_commit(_CHECKED_OUT)
+    except InvalidInputError:
+        return None
 
 
 @contextmanager
@@ -366,9 +383,19 @@ class _Lookup:
         return InvalidInputError(Problem(message=message, hint=hint))
 
 
+def _decoded(commit: Commit) -> str:
+    """Return a commit's message in the encoding that it names."""
+    raw: bytes = commit.message
+    encoding: bytes = commit.encoding or b"utf-8"
+    try:
+        return raw.decode(encoding.decode("ascii", "replace"), "replace")
+    except (LookupError, ValueError):  # no encoding, or one that knows no replacement
+        return raw.decode("utf-8", "replace")
+
+
 def _places_of(name: str) -> tuple[str, ...]:
     """Return the refs that a name may stand for, the first one that there is wins."""
-    if name == "@":
+    if name == _CHECKED_OUT:
         return (_HEAD,)
     is_whole = name == _HEAD or name.startswith("refs/") or _ROOT_REF.fullmatch(name)
     # `github.ref` and its like give the whole name of a branch that was fetched from `origin`.

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy_action.errors import InvalidInputError
-from deploy_action.repository import open_repository
+from deploy_action.repository import open_repository, read_checked_out_commit
 from deploy_action.text import one_line
 from tests.repositories import blob, commit, git, make_repository
 
@@ -386,3 +386,105 @@ def test_no_text_breaks_the_look_up(history: Path, ref: str) -> None:
         (problem,) = error.problems
         assert one_line(problem.text()) == problem.text()
         assert problem.hint
+
+
+# The checked-out commit
+
+
+def checked_out(directory: Path) -> tuple[str, str]:
+    """Return the id and the message of the commit that is checked out."""
+    found = read_checked_out_commit(directory)
+    assert found is not None
+    return found.sha, found.message
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a repository with one commit."""
+    directory = make_repository(tmp_path / "repository")
+    (directory / "models" / "a").mkdir(parents=True)
+    commit(directory, "Grüße 株式\n\nThe body".encode())
+    return directory
+
+
+def test_the_message_is_read_whole_from_any_directory_below(repository: Path) -> None:
+    """The model may lie deep in the repository."""
+    sha = git(repository, "rev-parse", "HEAD")
+    expected = (sha, "Grüße 株式\n\nThe body\n")
+    assert checked_out(repository) == expected
+    assert checked_out(repository / "models" / "a") == expected
+
+
+def test_a_detached_head_and_packed_objects_are_read(repository: Path) -> None:
+    """As `actions/checkout` leaves them."""
+    sha = commit(repository, b"Second")
+    git(repository, "checkout", "--quiet", "--detach")
+    git(repository, "gc", "--quiet", "--prune=now")
+    git(repository, "pack-refs", "--all")
+    assert checked_out(repository) == (sha, "Second\n")
+
+
+def test_an_annotated_tag_that_is_checked_out_is_its_commit(repository: Path) -> None:
+    """The tag's own message is another."""
+    sha = git(repository, "rev-parse", "HEAD")
+    git(repository, "tag", "--annotate", "--message=About the tag", "v1")
+    git(repository, "checkout", "--quiet", "v1")
+    assert checked_out(repository)[0] == sha
+
+
+def test_a_shallow_clone_and_a_work_tree_are_read(repository: Path, tmp_path: Path) -> None:
+    """Checkout fetches one commit; a work tree's `.git` is a file."""
+    sha = commit(repository, b"Tip")
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", "shallow")
+    assert checked_out(tmp_path / "shallow") == (sha, "Tip\n")
+    git(repository, "worktree", "add", "--quiet", str(tmp_path / "tree"))
+    assert checked_out(tmp_path / "tree") == (sha, "Tip\n")
+
+
+def test_a_message_in_another_encoding_is_decoded(repository: Path) -> None:
+    """The commit says which."""
+    commit(repository, "Öl".encode("iso-8859-1"), "-c", "i18n.commitEncoding=ISO-8859-1")
+    assert checked_out(repository)[1] == "Öl\n"
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "undefined", "idna", "punycode"])
+def test_an_unusable_encoding_is_read_as_utf_8(repository: Path, encoding: str) -> None:
+    """With what does not decode replaced."""
+    commit(repository, b"x\xffy", "-c", f"i18n.commitEncoding={encoding}")
+    assert checked_out(repository)[1] == "x\ufffdy\n"
+
+
+def test_without_a_repository_or_a_commit_there_is_none(tmp_path: Path) -> None:
+    """A model needs no repository."""
+    assert read_checked_out_commit(tmp_path) is None
+    git(tmp_path, "init", "--quiet", "fresh")
+    assert read_checked_out_commit(tmp_path / "fresh") is None
+
+
+def test_what_another_repository_has_checked_out_is_not_taken_for_it(repository: Path) -> None:
+    """Before the first commit, a remote's HEAD may be there already."""
+    git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+    git(repository, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    git(repository, "symbolic-ref", "HEAD", "refs/heads/fresh")
+    assert read_checked_out_commit(repository) is None
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "objects", "config"])
+def test_a_broken_repository_is_no_reason_to_fail(repository: Path, damage: str) -> None:
+    """The description then comes from elsewhere."""
+    target = repository / ".git" / damage
+    if target.is_dir():
+        for path in target.rglob("*"):
+            if path.is_file():
+                path.chmod(0o644)
+                path.write_bytes(b"garbage")
+    else:
+        target.write_bytes(b"\xff\x00garbage")
+    assert read_checked_out_commit(repository) is None
+
+
+def test_head_that_is_no_commit_is_none(repository: Path) -> None:
+    """HEAD could be detached at anything."""
+    blob = git(repository, "hash-object", "-w", "--stdin", message=b"text")
+    (repository / ".git" / "HEAD").write_text(blob + "\n")
+    assert read_checked_out_commit(repository) is None
