@@ -69,7 +69,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Step:
     """What to do: write `body` (None: nothing) to `keeper` (None: a new one), delete the others."""
 
     keeper: Note | None
@@ -151,21 +151,21 @@ def marker_of(key: str, run: RunNumber) -> str:
     return f"{_prefix_of(key)}run={run.run}.{run.attempt} -->"
 
 
-def plan(notes: Sequence[Note], run: RunNumber, text: str, written: int | None) -> Plan:
+def next_step(notes: Sequence[Note], run: RunNumber, text: str, written: int | None) -> Step:
     """Return what makes one comment of `notes`, with the body of the newest run.
 
     `text` is what `run` has to say, and `written` the comment into which it wrote that before. The
     oldest comment stays: whichever run decides, at whatever time, decides for the same one.
     """
     if not notes:
-        return Plan(None, text)
+        return Step(None, text)
     keeper = min(notes, key=lambda note: note.number)
     newest = max(notes, key=lambda note: (note.run, note is keeper))
     if newest.run > run:
         body = None if keeper.run == newest.run else newest.body
     else:
         body = None if keeper.run == run and keeper.number == written else text
-    return Plan(keeper, body, tuple(note for note in notes if note is not keeper))
+    return Step(keeper, body, tuple(note for note in notes if note is not keeper))
 
 
 @dataclass(slots=True)
@@ -189,7 +189,7 @@ class _Keeper:
         failure: RefusedError | None = None
         for number in range(1, _ROUNDS + 1):
             notes = self._look(user)
-            step = plan(notes, self.place.run, self.text, self._written_to)
+            step = next_step(notes, self.place.run, self.text, self._written_to)
             if step.keeper is not None and step.is_settled:
                 return self._outcome(step.keeper.url)
             try:
@@ -210,7 +210,7 @@ class _Keeper:
             notes.append(self._created)
         return [note for note in notes if note.number not in self._undeletable]
 
-    def _apply(self, step: Plan) -> None:
+    def _apply(self, step: Step) -> None:
         if step.body is not None and not self._write(step.keeper, step.body):
             return  # the comment to keep is gone, so one of the others has to stay
         for note in step.removed:

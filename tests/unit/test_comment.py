@@ -15,7 +15,7 @@ from deploy_action.comment import (
     RunNumber,
     find_place,
     marker_of,
-    plan,
+    next_step,
 )
 from deploy_action.errors import Problem, Severity
 from deploy_action.forge import is_same_user
@@ -216,7 +216,7 @@ def test_a_comment_is_ours_by_its_author(
     assert is_same_user(user, known) == is_same
 
 
-# --------------------------------------------------------------------------- the plan
+# --------------------------------------------------------------------------- the next step
 
 runs = st.builds(RunNumber, st.integers(0, 3), st.integers(0, 2))
 
@@ -236,7 +236,7 @@ notes = st.lists(
 @given(found=notes, run=runs)
 def test_one_comment_is_left_and_it_is_of_the_newest_run(found: list[Note], run: RunNumber) -> None:
     """The oldest stays, so that all who decide at once decide for the same one."""
-    step = plan(found, run, text_of(run), None)
+    step = next_step(found, run, text_of(run), None)
 
     kept = step.body if step.body is not None or step.keeper is None else step.keeper.body
     assert kept == text_of(max([run, *(note.run for note in found)]))
@@ -246,14 +246,14 @@ def test_one_comment_is_left_and_it_is_of_the_newest_run(found: list[Note], run:
 
 @given(found=notes, run=runs)
 def test_what_is_done_is_done(found: list[Note], run: RunNumber) -> None:
-    """After the plan was carried out there is nothing to do, for nobody."""
-    step = plan(found, run, text_of(run), None)
+    """After the step was taken there is nothing to do, for nobody."""
+    step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1
     newest = max([run, *(note.run for note in found)])
 
     after = [Note(number, newest, text_of(newest))]
 
-    assert plan(after, run, text_of(run), number).is_settled
+    assert next_step(after, run, text_of(run), number).is_settled
 
 
 @given(found=notes, pair=st.lists(runs, min_size=2, max_size=2, unique=True).map(sorted))
@@ -262,9 +262,9 @@ def test_what_an_older_run_wrote_in_between_is_written_over(
 ) -> None:
     """Though the newer one had written there before."""
     older, run = pair
-    step = plan(found, run, text_of(run), None)
+    step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1
 
-    again = plan([Note(number, older, text_of(older))], run, text_of(run), number)
+    again = next_step([Note(number, older, text_of(older))], run, text_of(run), number)
 
     assert again.body == text_of(run)
