@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import parse_qsl
+
+from tests.local_server import Listener, LocalHandler, LocalServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,42 @@ DEPLOYED = Reply(
 NOT_FOUND = Reply(404, "<!DOCTYPE html><pre>Cannot POST</pre>")
 
 
-class ScriptedServer:
+class _Handler(LocalHandler):
+    server: Listener[ScriptedServer]
+
+    def answer(self) -> None:
+        """Do the step that is due."""
+        owner, route = self.server.owner, f"{self.command} {self.path}"
+        if isinstance(owner.peek(route), Cut):
+            owner.next_step(Request(route, {}, b"", self.headers))
+            self.drop()
+            return
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client broke off
+            self.drop()
+            return
+        step = owner.next_step(self._request(route, body))
+        if isinstance(step, Hang):
+            owner.closing.wait(30)
+        if not isinstance(step, Reply):
+            self.drop()
+            return
+        self.send(step.status, step.encoded(), step.headers)
+
+    def _request(self, route: str, body: bytes) -> Request:
+        kind = self.headers.get("Content-Type", "")
+        if not kind.startswith("multipart/"):
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            return Request(route, fields, b"", self.headers)
+        fields, file = _parts(kind, body)
+        return Request(route, fields, file, self.headers)
+
+
+class ScriptedServer(LocalServer):
     """Serves a script on the loopback: for each route one step for ever, or a list used up."""
+
+    handler = _Handler
 
     def __init__(self, script: Mapping[str, Script] | None = None) -> None:
         """Start from a server that signs in, has no optional route, and deploys."""
@@ -83,28 +116,12 @@ class ScriptedServer:
             **(script or {}),
         }
         self.requests: list[Request] = []
-        self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-
-    def __enter__(self) -> Self:
-        """Serve in the background."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        """Stop, and let go of who hangs."""
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
         """Return the base URL."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self.origin
 
     def routes(self) -> list[str]:
         """Return the routes that were asked, in order."""
@@ -127,63 +144,6 @@ class ScriptedServer:
         """Return the step that is due, without using it up."""
         script = self.script.get(route, NOT_FOUND)
         return None if callable(script) else script[0] if isinstance(script, list) else script
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    owner: ScriptedServer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_arguments: object) -> None:
-        """Stay silent."""
-
-    def do_GET(self) -> None:
-        """Answer a GET."""
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        """Answer a POST."""
-        self._answer("POST")
-
-    def _answer(self, method: str) -> None:
-        owner, route = self.server.owner, f"{method} {self.path}"
-        if isinstance(owner.peek(route), Cut):
-            owner.next_step(Request(route, {}, b"", self.headers))
-            self._drop()
-            return
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        if len(body) < length:  # the client broke off
-            self._drop()
-            return
-        step = owner.next_step(self._request(route, body))
-        if isinstance(step, Hang):
-            owner.closing.wait(30)
-        if not isinstance(step, Reply):
-            self._drop()
-            return
-        body = step.encoded()
-        self.send_response(step.status)
-        for name, value in {"Content-Length": str(len(body)), **step.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _request(self, route: str, body: bytes) -> Request:
-        kind = self.headers.get("Content-Type", "")
-        if not kind.startswith("multipart/"):
-            fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
-            return Request(route, fields, b"", self.headers)
-        fields, file = _parts(kind, body)
-        return Request(route, fields, file, self.headers)
-
-    def _drop(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _parts(kind: str, body: bytes) -> tuple[dict[str, str], bytes]:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.local_server import Listener, LocalHandler, LocalServer
 from tests.scripted_server import Cut, CutAfterBody, Hang, Reply
 
 LARGEST_COMMENT = 65_536
@@ -90,10 +87,52 @@ class Seen:
         return f"{self.method} {self.path}"
 
 
-@dataclass(slots=True)
-class ForgeServer:
+class _Handler(LocalHandler):
+    server: Listener[ForgeServer]
+
+    def answer(self) -> None:
+        """Answer as a forge, unless a fault is due."""
+        owner = self.server.owner
+        fault = owner.take_fault(self.command)
+        if isinstance(fault, Cut):
+            self.drop()
+            return
+        seen = self._read()
+        owner.before(seen)
+        owner.seen.append(seen)
+        if fault is None or isinstance(fault, ActAndCut | ActAndFail):
+            reply = owner.answer(seen)
+            if isinstance(fault, ActAndFail):
+                reply = fault.reply
+        elif isinstance(fault, Reply):
+            reply = fault
+        else:
+            reply = Reply()
+        if isinstance(fault, Hang):
+            owner.closing.wait(30)
+        if fault is None or isinstance(fault, Reply | ActAndFail):
+            self.send(reply.status, reply.encoded(), reply.headers)
+        else:
+            self.drop()
+
+    def _read(self) -> Seen:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        base = self.server.owner.base
+        return Seen(
+            method=self.command,
+            path=parts.path.removeprefix(base) if parts.path.startswith(base) else "/outside",
+            query={name: values[-1] for name, values in parse_qs(parts.query).items()},
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=json.loads(body) if body else None,
+        )
+
+
+@dataclass
+class ForgeServer(LocalServer):
     """Serves comments below `base`; `faults` come first, one for each request of their method."""
 
+    handler = _Handler
     base: str = ""
     is_gitea: bool = False
     is_locked: bool = False
@@ -106,36 +145,13 @@ class ForgeServer:
     next_link: str = ""
     before: Callable[[Seen], None] = lambda _seen: None
     seen: list[Seen] = field(default_factory=list)
-    closing: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1_001))
-    _server: _Server = field(init=False)
-    _thread: threading.Thread = field(init=False)
-
-    def __enter__(self) -> Self:
-        """Serve in the background."""
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        """Stop, and let go of who hangs."""
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
         """Return the address of the API."""
         return f"{self.origin}{self.base}"
-
-    @property
-    def origin(self) -> str:
-        """Return the address of the server."""
-        return f"http://127.0.0.1:{self._server.server_port}"
 
     def add(self, author: Account | None, body: str, issue: int = 7) -> int:
         """Keep a comment that somebody wrote, and return its number."""
@@ -270,89 +286,6 @@ class ForgeServer:
                 {"resource": "IssueComment", "code": "unprocessable", "message": detail}
             ]
         return Reply(status, document, {"X-RateLimit-Remaining": "4999"})
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    owner: ForgeServer
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away, as those do whose time is over."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_arguments: object) -> None:
-        """Stay silent."""
-
-    def do_GET(self) -> None:
-        """Answer a GET."""
-        self._answer()
-
-    def do_POST(self) -> None:
-        """Answer a POST."""
-        self._answer()
-
-    def do_PATCH(self) -> None:
-        """Answer a PATCH."""
-        self._answer()
-
-    def do_DELETE(self) -> None:
-        """Answer a DELETE."""
-        self._answer()
-
-    def _answer(self) -> None:
-        owner = self.server.owner
-        fault = owner.take_fault(self.command)
-        if isinstance(fault, Cut):
-            self._drop()
-            return
-        seen = self._read()
-        owner.before(seen)
-        owner.seen.append(seen)
-        if fault is None or isinstance(fault, ActAndCut | ActAndFail):
-            reply = owner.answer(seen)
-            if isinstance(fault, ActAndFail):
-                reply = fault.reply
-        elif isinstance(fault, Reply):
-            reply = fault
-        else:
-            reply = Reply()
-        if isinstance(fault, Hang):
-            owner.closing.wait(30)
-        if fault is None or isinstance(fault, Reply | ActAndFail):
-            self._send(reply)
-        else:
-            self._drop()
-
-    def _read(self) -> Seen:
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        base = self.server.owner.base
-        return Seen(
-            method=self.command,
-            path=parts.path.removeprefix(base) if parts.path.startswith(base) else "/outside",
-            query={name: values[-1] for name, values in parse_qs(parts.query).items()},
-            headers={name.lower(): value for name, value in self.headers.items()},
-            body=json.loads(body) if body else None,
-        )
-
-    def _send(self, reply: Reply) -> None:
-        body = reply.encoded()
-        self.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(body)), **reply.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _drop(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(slots=True)
