@@ -307,16 +307,16 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
                 "of 1."
             ),
             (
-                "Write `base + 0.2` for 20 percentage points, or `base + 20%` for such a share of the "
-                "base's value."
+                "Write `base + 0.2` for 20 percentage points, or `base + 20%` for such a share of "
+                "the base's value."
             ),
         ),
         (
             "max_drawdown <= base - 0.05",
             17,
             (
-                "`base - 0.05` is read as 0.05 percentage points, and `max_drawdown` comes in whole "
-                "ones."
+                "`base - 0.05` is read as 0.05 percentage points, and `max_drawdown` comes in "
+                "whole ones."
             ),
             (
                 "Write `base - 5` for 5 percentage points, or `base - 5%` for such a share of the "
