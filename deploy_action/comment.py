@@ -191,7 +191,7 @@ class _Keeper:
             notes = self._look(user)
             step = next_step(notes, self.place.run, self.text, self._written_to)
             if step.keeper is not None and step.is_settled:
-                return self._outcome(step.keeper.url)
+                return self._outcome(step.keeper)
             try:
                 self._apply(step)
             except PassingForgeError as error:
@@ -245,11 +245,14 @@ class _Keeper:
         if self._written_to == note.number:
             self._written_to = self.written = None
 
-    def _outcome(self, url: str) -> Outcome:
+    def _outcome(self, keeper: Note) -> Outcome:
         for number, problem in self._undeletable.items():
             message = f"Comment {number} for the same model could not be deleted: {problem.message}"
-            return Outcome(url, Problem(message=f"{message}.", severity=Severity.NOTICE))
-        return Outcome(url)
+            return Outcome(keeper.url, Problem(message=f"{message}.", severity=Severity.NOTICE))
+        if keeper.run > self.place.run:
+            message = f"The comment stays what a later run wrote, number {keeper.run.run}."
+            return Outcome(keeper.url, Problem(message=message, severity=Severity.NOTICE))
+        return Outcome(keeper.url)
 
 
 def _out_of_reach() -> RefusedError:

@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deploy_action.run import Run
 from tests.runner_protocol import read_entries
 from tests.scripted_server import ScriptedServer
+
+# A slow machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 MANIFEST: Mapping[str, object] = {
     "main_script": "./bot.py",

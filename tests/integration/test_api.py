@@ -440,9 +440,7 @@ CALLS: dict[str, Callable[[DeploymentApi, Upload], object]] = {
 
 
 @pytest.mark.parametrize("route", CALLS)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(status=st.sampled_from([200, 201, 204, 302, 400, 404, 418, 500, 503]), body=BODIES)
 def test_any_answer_is_used_or_refused_in_words(
     echo: ScriptedServer, upload: Upload, route: str, status: int, body: bytes | str

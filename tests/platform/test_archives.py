@@ -569,7 +569,7 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(), st.integers(1, 4))
 def test_what_passes_reads_the_same_with_zipfile(seed: int, changes: int) -> None:
     """However a bundle is damaged: refused, or the same names and sizes for everybody."""

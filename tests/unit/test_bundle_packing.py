@@ -383,7 +383,7 @@ def test_more_files_than_the_old_format_can_count(tmp_path: Path) -> None:
         assert archive.read("model/42/7") == b"7\n"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     contents=st.dictionaries(
         st.text(

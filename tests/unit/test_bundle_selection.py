@@ -190,9 +190,7 @@ def git_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("git")
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(patterns=st.lists(_part, min_size=1, max_size=4), names=_names)
 def test_any_pattern_means_what_it_means_to_git(
     patterns: list[str], names: list[str], git_root: Path

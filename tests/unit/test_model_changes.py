@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.backtest_result import parse_run
@@ -231,7 +231,6 @@ def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None
     assert compare_models(*paths).files == FileChanges(changed=("weights.bin",))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON), st.dictionaries(st.text(), JSON))
 def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
@@ -248,7 +247,6 @@ def test_arguments_that_differ_are_shown_differently(
 NAMES = st.lists(st.text('AB,; "', max_size=4), max_size=12)
 
 
-@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_lists_that_differ_are_shown_differently(base: list[str], candidate: list[str]) -> None:
     """Whatever the names of symbols have in them."""
@@ -274,7 +272,6 @@ def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest:
     assert len(before) <= 242
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_any_two_values_are_shown_differently(base: str, candidate: str) -> None:
     """Where one is the start of the other, too."""

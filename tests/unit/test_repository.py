@@ -360,7 +360,7 @@ def _says_git(directory: Path, ref: str) -> str | None:
     return done.stdout.decode().strip() if done.returncode == 0 else None
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(["HEAD", "@", "main", "side", "v1.0", "nested", "origin/main", "both"]),
     steps=st.lists(st.sampled_from(["^", "~", "^2", "~2", "^0", "~0", "^{}", "^{commit}"])),
@@ -376,7 +376,7 @@ def test_every_way_leads_where_git_goes(history: Path, name: str, steps: list[st
         assert found == _says_git(history, ref)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(ref=st.text(max_size=50) | st.text(alphabet="HEAD@{}^~:./-main0f", max_size=20))
 def test_no_text_breaks_the_look_up(history: Path, ref: str) -> None:
     """It names a commit or is refused with one problem, whose text has no control characters."""

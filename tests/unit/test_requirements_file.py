@@ -122,7 +122,7 @@ def test_a_link_within_the_model_is_followed(model: Path) -> None:
 
 
 @given(st.binary() | st.text().map(str.encode))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_can_be_read(model: Path, content: bytes) -> None:
     """A past one may hold anything."""
     for package, asked in read(model, content).items():
@@ -131,7 +131,7 @@ def test_any_file_can_be_read(model: Path, content: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "B==1", "c[x]<2", "-e ./d", "https://h/e.whl"]), unique=True))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_lines_changes_nothing(model: Path, lines: list[str]) -> None:
     """Sorting a requirements file is no change in production."""
     found = read(model, "\n".join(lines))
