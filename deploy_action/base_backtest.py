@@ -83,11 +83,8 @@ class BaseBacktest:
             return replace(known, reason=reason)
 
     def _is_same(self, bundle: Bundle) -> bool:
-        """Whether base and candidate are the same bytes, run by the same Python."""
-        return (bundle.sha256, self.base.python_version) == (
-            self.candidate.bundle.sha256,
-            self.candidate.python_version,
-        )
+        """Whether base and candidate are the same bytes, their `blankly.json` among them."""
+        return bundle.sha256 == self.candidate.bundle.sha256
 
     def _alike(self, bundle: Bundle, candidate: Backtested) -> Backtested:
         """Return the base's backtest with the arguments that the candidate ran with.

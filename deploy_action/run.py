@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -38,72 +37,14 @@ if TYPE_CHECKING:
     from deploy_action.api import DeploymentApi
     from deploy_action.base_model import PreparedBase
     from deploy_action.bundle import Bundle
-    from deploy_action.platform.model_run import BacktestRequest
     from deploy_action.preparation import PreparedModel
+    from deploy_action.spectator import Spectator
     from deploy_action.submission import Submitter
 
 _DONE: Final = 0
 _REFUSED: Final = 1
 _INVALID: Final = 2
 _SIGNALLED: Final = 128
-
-
-class _Spectator:
-    """Shows what the embedded platform does for the candidate of this run, then for its base.
-
-    They run side by side, and their lines would mix: the base's are held back until then.
-    """
-
-    def __init__(self, console: Console, candidate: Bundle) -> None:
-        """Know the candidate, to tell the two apart."""
-        self._console = console
-        self._candidate = candidate.sha256
-        self._held: list[Callable[[], None]] = []
-        self._is_holding = True
-        self._bars: dict[bool, Callable[[float, str], None]] = {}
-        self._when_candidate_runs: Callable[[], None] | None = None
-        self._lock = threading.Lock()
-
-    def section(self, backtest: BacktestRequest, title: str) -> None:
-        if self._when_candidate_runs is not None and not self._is_base(backtest):
-            self._when_candidate_runs()
-            self._when_candidate_runs = None
-        shown = f"Base: {title}" if self._is_base(backtest) else title
-        self._show(backtest, lambda: self._console.section(shown))
-
-    def line(self, backtest: BacktestRequest, text: str) -> None:
-        self._show(backtest, lambda: self._console.info(text))
-
-    def progress(self, backtest: BacktestRequest, share: float) -> None:
-        is_base = self._is_base(backtest)
-        if is_base and self._is_holding:
-            return
-        if is_base not in self._bars:
-            title = "Backtesting the base" if is_base else "Backtesting"
-            self._bars[is_base] = self._console.share_progress(title)
-        self._bars[is_base](share, "")
-
-    def when_candidate_runs(self, do: Callable[[], None]) -> None:
-        """Do something once when the candidate's backtest begins."""
-        self._when_candidate_runs = do
-
-    def go_on_to_base(self) -> None:
-        """Show what was held back, and from now on the base's lines as they come."""
-        with self._lock:
-            self._is_holding = False
-            for show in self._held:
-                show()
-            self._held.clear()
-
-    def _is_base(self, backtest: BacktestRequest) -> bool:
-        return backtest.bundle_sha256 != self._candidate
-
-    def _show(self, backtest: BacktestRequest, show: Callable[[], None]) -> None:
-        with self._lock:
-            if self._is_holding and self._is_base(backtest):
-                self._held.append(show)
-            else:
-                show()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +79,7 @@ class Run:
     console: Console = field(init=False)
     # Where the embedded platform keeps its data; known when the inputs are.
     platform_data: Path = field(default=Path(), init=False)
-    _spectator: _Spectator | None = field(default=None, init=False)
+    _spectator: Spectator | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Build the console first: what is secret is hidden before anything is printed."""
@@ -402,10 +343,11 @@ class Run:
         from secrets import token_urlsafe
 
         from deploy_action.platform.server import BacktestSettings, PlatformServer
+        from deploy_action.spectator import Spectator
 
         token = token_urlsafe(32)
         self.console.mask([token])
-        self._spectator = _Spectator(self.console, task.model.bundle)
+        self._spectator = Spectator(self.console, task.model.bundle)
         server = PlatformServer(
             self.platform_data,
             refresh_token=token,
