@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,27 +123,32 @@ return measured;
 """
 
 
-def page(markdown: str, *, width: int, theme: str, mermaid: str = "11") -> str:
-    """Return a page that holds a summary in a frame of this width.
+def page(markdowns: Sequence[str], *, width: int, theme: str, mermaid: str = "11") -> str:
+    """Return a page that holds summaries, each in a frame of this width.
 
     Windows have a smallest width, even without a head; frames have none.
     """
     library = (_NODE_MODULES / MERMAIDS[mermaid]).as_uri()
     mermaid_theme = json.dumps("dark" if theme == "dark" else "default")
-    script = (
-        f"{_RENDER.replace('THEME', mermaid_theme)} render().then(charts => {{{_MEASURE}}})"
-        ".catch(String).then(measured => {"
-        "parent.document.querySelector('pre').textContent = JSON.stringify(measured);"
-        "frameElement.style.height = document.documentElement.scrollHeight + 'px'})"
-    )
-    inner = (
-        f"<!doctype html><html data-theme={theme}><meta charset=utf-8><style>{_STYLE}</style>"
-        f"<main>{to_html(markdown)}</main><script src={library}></script><script>{script}</script>"
-    )
+    frames = []
+    for number, markdown in enumerate(markdowns):
+        script = (
+            f"{_RENDER.replace('THEME', mermaid_theme)} render().then(charts => {{{_MEASURE}}})"
+            ".catch(String).then(measured => {"
+            f"parent.document.querySelectorAll('pre')[{number}].textContent = "
+            "JSON.stringify(measured);"
+            "frameElement.style.height = document.documentElement.scrollHeight + 'px'})"
+        )
+        inner = (
+            f"<!doctype html><html data-theme={theme}><meta charset=utf-8><style>{_STYLE}</style>"
+            f"<main>{to_html(markdown)}</main><script src={library}></script>"
+            f"<script>{script}</script>"
+        )
+        frames.append(f"<pre></pre><iframe srcdoc='{html.escape(inner)}'></iframe>")
     return (
         "<!doctype html><meta charset=utf-8><style>body { margin: 0 } iframe { border: 0; "
         f"display: block; width: {width}px; height: 3000px }} pre {{ display: none }}</style>"
-        f"<pre></pre><iframe srcdoc='{html.escape(inner)}'></iframe>"
+        + "".join(frames)
     )
 
 
@@ -181,14 +187,16 @@ def run_browser(directory: Path, *options: str) -> str:
     return done.stdout.decode()
 
 
-def measure(
-    markdown: str, directory: Path, *, width: int, theme: str, mermaid: str = "11"
-) -> dict[str, Any]:
-    """Return what the scripts above measured."""
-    text = page(markdown, width=width, theme=theme, mermaid=mermaid)
-    (directory / "page.html").write_text(text, encoding="utf-8")
-    dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=20000")
-    found = re.search(r"<pre>([^<]+)</pre>", dom, re.DOTALL)
-    assert found, dom
-    measured: dict[str, Any] = json.loads(html.unescape(found[1]))
+def measure(markdown: str, directory: Path, **options: Any) -> dict[str, Any]:
+    """Return what the scripts above measured of one summary; `options` are those of `page`."""
+    (measured,) = measure_all([markdown], directory, **options)
     return measured
+
+
+def measure_all(markdowns: Sequence[str], directory: Path, **options: Any) -> list[dict[str, Any]]:
+    """Return it of several, in one browser: to start one takes longer than to measure."""
+    (directory / "page.html").write_text(page(markdowns, **options), encoding="utf-8")
+    dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=60000")
+    found = re.findall(r"<pre>([^<]+)</pre>", dom, re.DOTALL)
+    assert len(found) == len(markdowns), dom
+    return [json.loads(html.unescape(one)) for one in found]

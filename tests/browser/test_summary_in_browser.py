@@ -9,7 +9,7 @@ import pytest
 from deploy_action.document import to_markdown
 from deploy_action.summary import build_comment, build_summary
 from tests.browser.decisions import decisions
-from tests.browser.page import is_missing, measure
+from tests.browser.page import is_missing, measure, measure_all
 from tests.browser.records import backtests, records
 
 pytestmark = pytest.mark.skipif(bool(is_missing()), reason=is_missing())
@@ -24,49 +24,48 @@ ORANGE, BLUE = "rgb(209, 122, 34)", "rgb(47, 129, 247)"
 CHARTS = {"no trades": 1, "no fills": 1, "no values": 0}
 
 
-@pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
-def test_a_summary_fits_its_page(name: str, width: int, theme: str, tmp_path: Path) -> None:
+def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> None:
     """Only tables and blocks of code scroll sideways; the facts show, and the files are folded.
 
     Charts are drawn, no label of theirs is cut off or lies on another.
     """
-    markdown = to_markdown(build_summary(RUNS[name]))
+    markdowns = [to_markdown(build_summary(record)) for record in RUNS.values()]
 
-    seen = measure(markdown, tmp_path, width=width, theme=theme)
+    all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
 
-    assert seen["window"] == width
-    assert seen["page"] == width
-    assert seen["wide"] == []
-    assert seen["rows"] >= (6 if name in RESULTS else 7)
-    for chart in seen["charts"]:
-        assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], [])
-    assert len(seen["charts"]) == CHARTS.get(name, 2 if name in RESULTS else 0)
-    assert all(height > 100 for height in seen["tables"])
-    if name != "failed":
-        assert seen["opened"] > seen["closed"] + 100
+    for name, seen in zip(RUNS, all_seen, strict=True):
+        assert seen["window"] == width, name
+        assert seen["page"] == width, name
+        assert seen["wide"] == [], name
+        assert seen["rows"] >= (6 if name in RESULTS else 7), name
+        for chart in seen["charts"]:
+            assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], []), name
+        assert len(seen["charts"]) == CHARTS.get(name, 2 if name in RESULTS else 0), name
+        assert all(height > 100 for height in seen["tables"]), name
+        if name != "failed":
+            assert seen["opened"] > seen["closed"] + 100, name
 
 
-@pytest.mark.parametrize("name", decisions())
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
-def test_gates_and_comparisons_fit_a_page(
-    name: str, width: int, theme: str, tmp_path: Path
-) -> None:
+def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path) -> None:
     """Also with long names and large amounts; both curves are drawn, each in its colour."""
-    record = DECISIONS[name]
-    markdown = to_markdown(build_comment(record, "https://forge.example/trader/models/runs/1"))
+    page = "https://forge.example/trader/models/runs/1"
+    markdowns = [to_markdown(build_comment(record, page)) for record in DECISIONS.values()]
 
-    seen = measure(markdown, tmp_path, width=width, theme=theme)
+    all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
 
-    assert seen["page"] == width
-    assert seen["wide"] == []
-    assert len(seen["charts"]) == 2
-    for chart in seen["charts"]:
-        assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], [])
-        assert all(line["is_inside"] for line in chart["lines"])
-        colours = [line["colour"] for line in chart["lines"]]
-        assert colours == ([ORANGE, BLUE] if "🔵 now, 🟠 base" in markdown else colours[:1])
-    assert ("🔵 now" in markdown) == (name not in ONE_CURVE)
+    for name, markdown, seen in zip(DECISIONS, markdowns, all_seen, strict=True):
+        assert seen["page"] == width, name
+        assert seen["wide"] == [], name
+        assert len(seen["charts"]) == 2, name
+        for chart in seen["charts"]:
+            assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], []), name
+            assert all(line["is_inside"] for line in chart["lines"]), name
+            colours = [line["colour"] for line in chart["lines"]]
+            both = "🔵 now, 🟠 base" in markdown
+            assert colours == ([ORANGE, BLUE] if both else colours[:1]), name
+        assert ("🔵 now" in markdown) == (name not in ONE_CURVE), name
 
 
 def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> None:
