@@ -43,7 +43,7 @@ def no_base(comparison: Comparison) -> list[Block]:
     """Say in a sentence why there is nothing to compare with; nothing where there is."""
     base = comparison.base
     if base.state is BaseState.ABSENT:
-        said: Line = ["The model did not exist at ", *base_name(base), ": all of it is new."]
+        said: Line = ["The model did not exist at ", *base_name(base), ": it is new, or was moved."]
     elif base.state is BaseState.FAILED:
         said = ["The model at ", *base_name(base), " has no result: ", *prose(_reason(base))]
     else:

@@ -42,15 +42,17 @@ class Console:
         """Hide these from now on, here and, on a runner, in all that later steps print."""
         for secret in (form for one in secrets for form in written_forms(one)):
             if secret not in self._secrets:
-                self._secrets[secret] = None
-                self._secrets |= dict.fromkeys(_lines_of(secret))
+                with self._lock:
+                    self._secrets |= dict.fromkeys((secret, *_lines_of(secret)))
                 if self.for_runner:
                     for line in github.mask_commands(secret):
                         self._print(line)
 
     def redact(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
-        return redacted(text, self._secrets)
+        with self._lock:  # another thread may be signing in
+            known = tuple(self._secrets)
+        return redacted(text, known)
 
     def info(self, text: str) -> None:
         """Print text for everybody."""

@@ -51,6 +51,8 @@ _LONGEST_QUOTE: Final = 200
 # Gitea and Forgejo run workflows as a user of theirs that has this number; nobody else's is below 0
 # but -1, which stands for deleted accounts (`ActionsUserID` in their models/user/user_system.go).
 _ACTIONS_USER: Final = -2
+# GitHub's own account, which other servers show without the mark of a bot.
+_WORKFLOW: Final = "github-actions"
 
 _PERMISSION_HINT: Final = (
     "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token may "
@@ -121,18 +123,23 @@ class Forge:
             RefusedError: they cannot be read, or not all of them.
         """
         url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
-        comments: list[ForgeComment] = []
-        for _ in range(_MOST_PAGES):
-            answer = self._read(url)
+        first, comments = url, dict[int, ForgeComment]()
+        for page in range(1, _MOST_PAGES + 1):
+            answer, known = self._read(url), len(comments)
             if not isinstance(answer.json, list):
                 raise self._strange(answer)
-            comments += [found for entry in answer.json if (found := _parse_comment(entry))]
+            found = filter(None, map(_parse_comment, answer.json))
+            comments |= {comment.number: comment for comment in found}
             try:
                 following = _next_page(answer, url)
             except ValueError as error:
                 raise self._strange(answer) from error
+            is_full = len(answer.json) >= _PER_PAGE and len(comments) > known
+            if is_full and not answer.headers.get("Link"):
+                # Not every forge says where its list goes on; some, as Gitea, give all at once.
+                following = f"{first}&page={page + 1}"
             if not following:
-                return comments
+                return list(comments.values())
             if _origin(following) != _origin(self.api_url):
                 raise self._refused(
                     "continues its list at another server, which does not get the token",
@@ -150,7 +157,7 @@ class Forge:
         """
         answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
         comment = _parse_comment(answer.json)
-        if comment is None or not comment.body:
+        if comment is None:
             raise self._strange(answer)
         return comment
 
@@ -163,8 +170,9 @@ class Forge:
         """
         url = f"{self._issues_url}/comments/{comment}"
         answer = self._send("PATCH", url, {"body": body}, expected=_GONE)
-        edited = _parse_comment(answer.json)
-        if answer.is_good and (edited is None or edited.number != comment):
+        edited = answer.json
+        is_it = isinstance(edited, dict) and edited.get("id", comment) == comment
+        if answer.is_good and not is_it:
             raise self._strange(answer)
         return answer.is_good
 
@@ -305,7 +313,7 @@ def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] 
         return True
     if known is None:
         login = user.get("login")
-        is_named_so = isinstance(login, str) and login.endswith("[bot]")
+        is_named_so = isinstance(login, str) and (login.endswith("[bot]") or login == _WORKFLOW)
         return is_named_so or user.get("type") == "Bot" or user.get("id") == _ACTIONS_USER
     if isinstance(user.get("id"), int) and isinstance(known.get("id"), int):
         return user["id"] == known["id"]

@@ -237,6 +237,9 @@ def _without_number(content: str, index: int) -> _WrongLineError:
     if _NOT_FINITE.match(rest):
         return _WrongLineError(index, f"{_quoted(rest)} is no finite number.", _VALUES)
     word = re.split(r"[^\w]", rest, maxsplit=1)[0]
+    if word == "base":
+        message = "`base` may stand once, and has to come first in the value."
+        return _WrongLineError(index, message, _VALUES)
     if word in METRICS:
         message = f"{_quoted(rest)} is no value: a metric is not compared with another one."
         return _WrongLineError(index, message, _VALUES)

@@ -45,6 +45,9 @@ _DONE: Final = 0
 _REFUSED: Final = 1
 _INVALID: Final = 2
 _SIGNALLED: Final = 128
+# Seconds.
+_MOST_FOR_COMMENT: Final = 30.0
+_LEAST_FOR_COMMENT: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Run:
     inputs: Mapping[str, str] | None = None
     record: RunRecord = field(default_factory=RunRecord)
     console: Console = field(init=False)
-    # Where the embedded platform keeps its data; known when the inputs are.
+    # Known when the inputs are, and where the embedded platform keeps its data.
+    deadline: Deadline | None = field(default=None, init=False)
     platform_data: Path = field(default=Path(), init=False)
     _spectator: Spectator | None = field(default=None, init=False)
 
@@ -101,6 +105,8 @@ class Run:
                 shown = self._report()
                 if exit_code < _SIGNALLED:  # the runner gives a cancelled step a few seconds
                     self._comment(shown)
+            except InterruptedRunError as error:
+                exit_code = exit_code_of(error)
             except Exception as error:  # noqa: BLE001  # what is left is the summary
                 self.console.problem(self._bug(error))
                 exit_code = exit_code or _REFUSED
@@ -144,7 +150,7 @@ class Run:
         self.record.problems += settings.warnings
         self.platform_data = self._find_platform_data(settings)
         self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
-        deadline = Deadline.after(settings.timeout_minutes)
+        deadline = self.deadline = Deadline.after(settings.timeout_minutes)
         with ExitStack() as stack, deadline_as_error(deadline):
             model, base = self._prepare(settings, stack)
             task = _Task(settings, model, base, deadline, stack)
@@ -407,7 +413,11 @@ class Run:
         return record
 
     def _comment(self, record: RunRecord) -> None:
-        """Keep the comment on the pull request up to date; whatever comes of it fails nothing."""
+        """Keep the comment on the pull request up to date; whatever comes of it fails nothing.
+
+        Raises:
+            InterruptedRunError: a signal ended it.
+        """
         wanted = comment_wanted(self.inputs or {})
         if wanted is None:
             return
@@ -424,11 +434,19 @@ class Run:
         document = build_comment(record, event.run_url)
         body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
         with self.console.group("Comment on the pull request"):
-            outcome = keep_comment(place, wanted.token, wanted.key, body)
+            with signals_as_errors():
+                seconds = self._seconds_for_comment()
+                outcome = keep_comment(place, wanted.token, wanted.key, body, seconds=seconds)
             if outcome.problem is not None:
                 self.console.problem(outcome.problem)
             elif outcome.url:
                 self.console.info(outcome.url)
+
+    def _seconds_for_comment(self) -> float:
+        """Return what the deadline leaves, and a few seconds where it passed, to say that."""
+        deadline = self.deadline
+        left = _MOST_FOR_COMMENT if deadline is None else deadline.at - deadline.clock()
+        return min(_MOST_FOR_COMMENT, max(_LEAST_FOR_COMMENT, left))
 
     def _write_report(self, record: RunRecord) -> None:
         """Keep the result of a backtest as a file, and its path as the output names it."""

@@ -255,8 +255,10 @@ class _Parser:
     def _gates(self, text: str) -> tuple[Gate, ...]:
         from deploy_action.gate_grammar import parse_gates
 
-        # A secret that was pasted here must be gone before its line is cut to be quoted.
-        gates, problems = parse_gates(redacted(text, self._secrets))
+        gates, problems = parse_gates(text)
+        if any(one.severity is Severity.ERROR for one in problems):
+            # A secret that was pasted here must be gone before its line is cut to be quoted.
+            _, problems = parse_gates(redacted(text, self._secrets))
         self.warnings += [one for one in problems if one.severity is Severity.WARNING]
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates

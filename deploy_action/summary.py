@@ -100,8 +100,9 @@ def _digests(record: RunRecord) -> list[Block]:
 
 
 def _without_result(record: RunRecord) -> list[Block]:
-    blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record)), *_errors(record)]
-    blocks += _planned(record)
+    blocks: list[Block] = [Heading(_title(record)), Paragraph(_lead(record))]
+    blocks += gate_summary.gates(record.verdicts)
+    blocks += [*_errors(record), *_planned(record)]
     if record.description:
         blocks.append(Quote(record.description))
     blocks.append(_facts(record))

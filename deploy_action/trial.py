@@ -19,7 +19,7 @@ from deploy_action.comparison import (
     compare_metrics,
     first_difference,
 )
-from deploy_action.errors import Problem, RefusedError, Severity
+from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.gate_messages import problem_of, warning_of
 from deploy_action.gates import State, Verdict, judge
 from deploy_action.metrics import METRICS
@@ -76,6 +76,15 @@ class Trial:
             RefusedError: the backtest failed, a gate did not pass, or there are warnings where
                 none are wanted.
         """
+        try:
+            self._run(on_progress)
+        except DeployActionError:
+            if not self.record.verdicts:
+                # Whatever went wrong, no gate was passed.
+                self._judge("the backtest has no result")
+            raise
+
+    def _run(self, on_progress: Callable[[int, int], None]) -> None:
         # Now, for a model may write into its own directory.
         before, now = self._versions()
         submission = self.submitter.create_missing(self.submitter.look_up())
@@ -169,8 +178,13 @@ class Trial:
             {} if result is None else result.contract_metrics(),
             base.result.contract_metrics() if base and base.result else None,
             reasons=_reasons(result) if result else dict.fromkeys(METRICS, no_result),
-            no_base=base.reason if base else "",
+            no_base=base.reason if base else self._why_no_base,
         )
+
+    @property
+    def _why_no_base(self) -> str:
+        """Why there is no base yet; blank where none was asked for."""
+        return "" if self.base is None else self.base.reason or "its backtest was not over"
 
     def _with_way_on(self, verdict: Verdict, problem: Problem) -> Problem:
         """Say what to do where the gate itself cannot know."""

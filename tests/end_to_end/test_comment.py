@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
 from tests.integration.forge import WORKFLOW, Account, ForgeServer
-from tests.scripted_server import ScriptedServer
+from tests.scripted_server import Hang, ScriptedServer
 
 
 class Workflow:
@@ -134,6 +136,29 @@ def test_a_forge_that_is_gone_fails_nothing(workflow: Workflow, server: Scripted
     ended = workflow.run(**to(server))
     assert (ended.code, ended.outputs["status"]) == (0, "deployed")
     assert ended.annotations[-1].startswith("::notice")
+
+
+def test_a_forge_that_hangs_is_waited_for_as_long_as_the_deadline_says(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """And a few seconds at least, in which to say that it hangs."""
+    workflow.forge.faults["GET"] = [Hang()]
+
+    ended = workflow.run(**to(server), timeout_minutes="0.02")
+
+    assert ended.code == 0
+    assert "it took longer than 5 s" in ended.annotations[-1]
+
+
+def test_a_signal_ends_the_wait_for_a_forge(workflow: Workflow, server: ScriptedServer) -> None:
+    """What was done is done, and the run was interrupted."""
+    workflow.forge.faults["GET"] = [Hang()]
+    workflow.forge.before = lambda _seen: os.kill(os.getpid(), signal.SIGTERM)
+
+    ended = workflow.run(**to(server))
+
+    assert ended.code == 143
+    assert ended.outputs["status"] == "deployed"
 
 
 def test_no_secret_gets_into_the_comment(workflow: Workflow, server: ScriptedServer) -> None:

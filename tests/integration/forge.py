@@ -135,6 +135,7 @@ class ForgeServer(LocalServer):
     handler = _Handler
     base: str = ""
     is_gitea: bool = False
+    links: bool = True
     is_locked: bool = False
     is_archived: bool = False
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -223,7 +224,7 @@ class ForgeServer(LocalServer):
             return Reply(200, listed, {"X-Total-Count": str(len(listed))})
         size, page = min(int(query.get("per_page", "30")), 100), int(query.get("page", "1"))
         headers = {}
-        if len(listed) > page * size:
+        if self.links and len(listed) > page * size:
             # GitHub names the repository by its number from here on.
             path = f"/repositories/{REPOSITORY_NUMBER}/issues/{issue}/comments"
             address = f"{self.url}{path}?per_page={size}&page="

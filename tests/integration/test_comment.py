@@ -175,6 +175,20 @@ def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
     assert {page["per_page"] for page in pages} == {"100"}
 
 
+@pytest.mark.parametrize("number", [100, 150, 230])
+def test_it_is_found_where_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
+    """As long as pages are full, there may be another."""
+    server = forge(links=False)
+    for remark in range(number):
+        server.add(PERSON, f"remark {remark}")
+    keep(server, "first")
+
+    keep(server, "second", run=NEWER)
+
+    assert server.bodies()[-1] == text_of("second", NEWER)
+    assert server.count("POST") == 1
+
+
 @pytest.mark.parametrize("base", ["", "/api/v3"])
 def test_the_api_may_be_below_a_path(forge: StartForge, base: str) -> None:
     """As that of an own GitHub server is."""
@@ -895,7 +909,7 @@ def test_a_list_that_is_none_is_not_written_to(forge: StartForge, answer: Reply)
     "answer",
     [
         Reply(201, "<html>"), Reply(201, []), Reply(201, {"id": "1001", "body": "x"}),
-        Reply(201, {"id": True, "body": "x"}), Reply(201, {"id": 1002}), Reply(200, b""),
+        Reply(201, {"id": True, "body": "x"}), Reply(201, {"id": None}), Reply(200, b""),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

@@ -159,6 +159,21 @@ def test_a_candidate_that_fails_waits_for_no_base(
     (error,) = ended.annotations
     assert "It broke" in error
     assert ended.summary.startswith("## ❌ Backtest failed: `workspace`\n")
+    assert ended.summary.count("not computed") == 2
+
+
+def test_a_backtest_that_is_refused_or_late_passes_no_gate(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """The output says so, too."""
+    refused = backtests(Reply(400, {"error": "Too many backtests."}), Hang())
+    ended = backtest(repository, refused, gates="trades >= 1")
+    assert (ended.code, ended.outputs["gates"]) == (1, "failed")
+
+    late = backtests(Hang(), Hang())
+    ended = backtest(repository, late, gates="trades >= 1", timeout_minutes="0.01")
+    assert (ended.code, ended.outputs["gates"]) == (1, "failed")
+    assert "not computed" in ended.summary
 
 
 def test_a_refusal_of_the_base_is_the_bases(

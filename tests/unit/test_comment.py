@@ -198,6 +198,7 @@ def test_each_model_has_a_marker_of_its_own(one: str, other: str) -> None:
         ({"login": "github-actions[bot]", "type": "Bot"}, {"login": "trader"}, False),
         ({"login": "github-actions[bot]"}, None, True),
         ({"login": "app", "type": "Bot"}, None, True),
+        ({"login": "github-actions", "type": "User"}, None, True),
         ({"login": "gitea-actions", "id": -2}, None, True),
         ({"login": "gitea-actions", "id": 2}, None, False),
         ({"login": "ghost", "id": -1}, None, False),

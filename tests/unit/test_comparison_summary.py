@@ -156,7 +156,11 @@ def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "said"),
     [
-        (BaseState.ABSENT, "", "The model did not exist at main (81b7a04d3c6e): all of it is new."),
+        (
+            BaseState.ABSENT,
+            "",
+            "The model did not exist at main (81b7a04d3c6e): it is new, or was moved.",
+        ),
         (BaseState.FAILED, "it has no `bot.py`", "has no result: it has no bot.py."),
         (BaseState.FAILED, "", "has no result: it is not known why."),
     ],

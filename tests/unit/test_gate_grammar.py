@@ -145,6 +145,7 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
     ("line", "column", "message", "hint"),
     [
         ("trades >= base - -1", 18, "`-1` has a sign too many.", "A value is a number"),
+        ("sharpe >= base - base", 18, "`base` may stand once", "A value is a number"),
         ("  sharpp >= 1", 3, "`sharpp` is no metric.", "Did you mean `sharpe`? The metrics are"),
         ("win_rate > 90%", 1, "`win_rate` is no metric.", "The metrics are `sharpe`, `sortino`"),
         ("max drawdown < 1", 1, "`max drawdown` is no metric.", "Did you mean `max_drawdown`?"),

@@ -129,6 +129,13 @@ def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
     assert token[:8] not in problem.text()
 
 
+def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
+    """Whatever somebody's keys happen to be."""
+    keys = json.dumps({"a": {"b": {"key": "base", "pin": "10000"}}})
+    settings = parse(gates="final_account_value >= 10000\nsharpe >= base - 50%", keys_json=keys)
+    assert [gate.bound.of_base for gate in settings.gates] == [False, True]
+
+
 def test_a_gate_that_may_be_misread_is_a_warning() -> None:
     """It stands, as the grammar has it."""
     settings = parse(gates="final_account_value >= 110%")
