@@ -42,6 +42,7 @@ _GONE: Final = frozenset({404, 410})
 _NO_USER: Final = frozenset({403, 404, 405, 501})
 # Where the API names no time, it asks for a minute ("Rate limits for the REST API").
 _UNKNOWN_LIMIT: Final = 60.0
+_CREATED: Final = 201
 _PER_PAGE: Final = 100
 # GitHub takes no more than 2,500 comments on one pull request.
 _MOST_PAGES: Final = 30
@@ -157,7 +158,8 @@ class Forge:
         """
         answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
         comment = _parse_comment(answer.json)
-        if comment is None:
+        # Only "created" is believed without the comment itself: a 200 may be anybody's.
+        if comment is None or not (comment.body or answer.status == _CREATED):
             raise self._strange(answer)
         return comment
 
