@@ -168,7 +168,6 @@ class Run:
     ) -> tuple[PreparedModel, PreparedBase | None]:
         from tempfile import TemporaryDirectory
 
-        from deploy_action.base_model import prepare_base
         from deploy_action.event import read_event
         from deploy_action.preparation import Places, Preparation
 
@@ -192,6 +191,8 @@ class Run:
             self._say(model.name, model.bundle)
         if settings.compare_with is None:
             return model, None
+        from deploy_action.base_model import prepare_base
+
         with self.console.group(f"Check and pack the model of {settings.compare_with}"):
             base = prepare_base(preparation, model, settings.compare_with)
             self._say(f"{model.name} at {base.commit}", base.bundle, base.reason)
