@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deploy_action.located_json import JsonValue
     from deploy_action.preparation import PreparedModel
 
-_NO_RESULT: Final = "the server gave no result"
+NO_RESULT: Final = "the server gave no result"
 # Of the deadline, what is kept for all that comes after the base: a share, and at most a minute.
 _RESERVED: Final = 0.1
 _LONGEST_RESERVE: Final = 60.0
@@ -142,7 +142,7 @@ class BaseBacktest:
 def _with_result(known: Base, backtested: Backtested, *, is_same_bundle: bool = False) -> Base:
     if backtested.result is None:
         errors = (one for one in backtested.problems if one.severity is Severity.ERROR)
-        return replace(known, reason=next((one.sentence for one in errors), _NO_RESULT))
+        return replace(known, reason=next((one.sentence for one in errors), NO_RESULT))
     return replace(
         known,
         state=BaseState.BACKTESTED,

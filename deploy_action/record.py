@@ -15,8 +15,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.gates import are_passed
-from deploy_action.metrics import METRICS
 from deploy_action.settings import LOCAL
 
 if TYPE_CHECKING:
@@ -107,8 +105,13 @@ class RunRecord:
         not found any more.
         """
         shown = copy(self)
-        # Ten thousand trades name the same few symbols, sides and keys.
-        redact_once = cache(redact)
+        from deploy_action.metrics import METRICS
+
+        @cache  # ten thousand trades name the same few symbols, sides and keys
+        def redact_once(text: str) -> str:
+            # What is looked up by its id must be found, also where that is somebody's password.
+            return text if text in METRICS else redact(text)
+
         for one in fields(self):
             setattr(shown, one.name, _redacted(getattr(self, one.name), redact_once))
         return shown
@@ -138,6 +141,8 @@ class RunRecord:
                 "trades-sha256": self.backtest.trades_sha256,
             }
         if self.verdicts:
+            from deploy_action.gates import are_passed
+
             known["gates"] = "passed" if are_passed(self.verdicts) else "failed"
         return {name: value for name, value in known.items() if value}
 
@@ -147,8 +152,7 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
         case Enum():
             return value
         case str():
-            # What is looked up by its id must be found, also where that is somebody's password.
-            return value if value in METRICS else redact(value)
+            return redact(value)
         case Mapping():
             return {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():

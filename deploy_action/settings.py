@@ -89,8 +89,6 @@ class Settings:
     keys_json: bytes | None = field(repr=False)
     gates: tuple[Gate, ...]
     compare_with: str | None
-    comment: bool
-    github_token: str | None = field(repr=False)
     platform_data: str | None
     timeout_minutes: float
     dry_run: bool
@@ -250,6 +248,8 @@ class _Parser:
         }
         self._check_base(values["gates"], values["compare-with"])  # type: ignore[arg-type]  # as below
         values["warnings"] = tuple(self.warnings)
+        # They are checked here, and read by `comment_wanted`, also where something else is wrong.
+        del values["comment"], values["github-token"]
         return Settings(**{name.replace("-", "_"): value for name, value in values.items()})  # type: ignore[arg-type]  # each parser above returns its field's type
 
     def _gates(self, text: str) -> tuple[Gate, ...]:

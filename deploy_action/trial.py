@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
-from deploy_action.base_backtest import BaseBacktest
+from deploy_action.base_backtest import NO_RESULT, BaseBacktest
 from deploy_action.comparison import (
     Base,
     BaseState,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from deploy_action.record import RunRecord
     from deploy_action.submission import Submitter
 
-_NO_RESULT: Final = "the server gave no result"
 _NO_RESULT_HINT: Final = (
     "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
     "gates does so by itself."
@@ -157,7 +156,7 @@ class Trial:
             self.record.problems.append(_without_base(base))
         if result is not None:
             self.record.problems += find_too_good(result, base.result if base else None)
-        self._judge(_NO_RESULT)
+        self._judge(NO_RESULT)
         warnings = map(warning_of, self.record.verdicts)
         self.record.problems += [warning for warning in warnings if warning is not None]
         refusals = [
