@@ -7,8 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from deploy_action import __version__
-from deploy_action.inputs import HOSTED_APP_URL, INPUTS
-from deploy_action.settings import BOOLEANS, BadValueError, Mode, Parsed, parse_minutes, parse_url
+from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS
+from deploy_action.inputs.settings import (
+    BOOLEANS,
+    BadValueError,
+    Mode,
+    Parsed,
+    parse_minutes,
+    parse_url,
+)
 
 _LARGEST_PORT: Final = 65_535
 _MOST_BACKTESTS: Final = 1_000

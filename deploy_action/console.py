@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from deploy_action import github
 from deploy_action.errors import Problem
-from deploy_action.text import defused, redacted, written_forms
+from deploy_action.github import commands
+from deploy_action.text.harmless import defused, redacted, written_forms
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _SECONDS_BETWEEN_FRAMES: Final = 0.1
@@ -45,7 +45,7 @@ class Console:
                 with self._lock:
                     self._secrets |= dict.fromkeys((secret, *_lines_of(secret)))
                 if self.for_runner:
-                    for line in github.mask_commands(secret):
+                    for line in commands.mask_commands(secret):
                         self._print(line)
 
     def redact(self, text: str) -> str:
@@ -63,7 +63,7 @@ class Console:
         if not self.verbose:
             return
         if self.for_runner:
-            self._print(github.command("debug", self._harmless(text)))
+            self._print(commands.command("debug", self._harmless(text)))
         else:
             self.info(text)
 
@@ -74,13 +74,13 @@ class Console:
             if self.for_runner:
                 self._print("::endgroup::")
             shown = self._harmless(title)
-            self._print(github.command("group", shown) if self.for_runner else shown)
+            self._print(commands.command("group", shown) if self.for_runner else shown)
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
         """Fold what is printed inside, on a runner."""
         shown = self._harmless(title)
-        self._print(github.command("group", shown) if self.for_runner else shown)
+        self._print(commands.command("group", shown) if self.for_runner else shown)
         try:
             yield
         finally:
@@ -93,7 +93,7 @@ class Console:
         text = problem.text()
         file = self.problem_prefix + problem.path if problem.path else None
         if self.for_runner:
-            line = github.annotation(
+            line = commands.annotation(
                 problem.severity,
                 self._harmless(text),
                 file=self._harmless(file) if file else None,

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from deploy_action.concealment import conceal_process
 from deploy_action.errors import DeployActionError, InterruptedRunError
-from deploy_action.inputs import read_inputs
+from deploy_action.inputs.definitions import read_inputs
+from deploy_action.inputs.settings import LOCAL, Mode, parse_constraints
 from deploy_action.interruption import signals_as_errors
+from deploy_action.platform.processes.hardening import conceal_process
 from deploy_action.run import Run, exit_code_of
-from deploy_action.settings import LOCAL, Mode, parse_constraints
-from deploy_action.text import plain
+from deploy_action.text.harmless import plain
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from deploy_action.platform.model_run import BacktestRequest
+    from deploy_action.platform.runs.model_run import BacktestRequest
 
 _DONE: Final = 0
 _REFUSED: Final = 1
@@ -132,7 +132,7 @@ def _serve(command: Namespace, stream: TextIO) -> int:
     """Serve the Deployment API until a signal ends it."""
     import threading
 
-    from deploy_action.platform.credentials import load_or_create_refresh_token
+    from deploy_action.platform.api.credentials import load_or_create_refresh_token
     from deploy_action.platform.server import BacktestSettings, PlatformServer
 
     data = Path(command.data)
@@ -169,7 +169,7 @@ def _login(command: Namespace, stream: TextIO) -> int:
     """Sign in with a browser and print the token; it is stored nowhere."""
     import webbrowser
 
-    from deploy_action.login import wait_for_token
+    from deploy_action.deployment_api.login import wait_for_token
 
     def announce(text: str) -> None:
         print(text, file=sys.stderr)  # as above: standard output holds the token alone
@@ -192,7 +192,7 @@ def _login(command: Namespace, stream: TextIO) -> int:
 
 def _print_schema(_command: Namespace, stream: TextIO) -> int:
     """Print the JSON schema of `blankly.json`."""
-    from deploy_action.manifest import schema_text
+    from deploy_action.model.manifest import schema_text
 
     stream.write(schema_text())
     return _DONE

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from deploy_action.concealment import conceal_process
 from deploy_action.console import Console
 from deploy_action.deadline import Deadline
 from deploy_action.errors import (
@@ -20,10 +19,8 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.inputs import read_inputs
-from deploy_action.interruption import deadline_as_error, signals_as_errors
-from deploy_action.record import RunRecord, Status
-from deploy_action.settings import (
+from deploy_action.inputs.definitions import read_inputs
+from deploy_action.inputs.settings import (
     LOCAL,
     Mode,
     Settings,
@@ -32,14 +29,17 @@ from deploy_action.settings import (
     parse_settings,
     secrets_of,
 )
+from deploy_action.interruption import deadline_as_error, signals_as_errors
+from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.platform.processes.hardening import conceal_process
 
 if TYPE_CHECKING:
-    from deploy_action.api import DeploymentApi
-    from deploy_action.base_model import PreparedBase
-    from deploy_action.bundle import Bundle
-    from deploy_action.preparation import PreparedModel
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.deployment_api.client import DeploymentApi
     from deploy_action.spectator import Spectator
-    from deploy_action.submission import Submitter
+    from deploy_action.stages.base_model import PreparedBase
+    from deploy_action.stages.preparation import PreparedModel
+    from deploy_action.stages.submission import Submitter
 
 _DONE: Final = 0
 _REFUSED: Final = 1
@@ -168,8 +168,8 @@ class Run:
     ) -> tuple[PreparedModel, PreparedBase | None]:
         from tempfile import TemporaryDirectory
 
-        from deploy_action.event import read_event
-        from deploy_action.preparation import Places, Preparation
+        from deploy_action.github.event import read_event
+        from deploy_action.stages.preparation import Places, Preparation
 
         temporary = self._temporary_directory()
         scratch = stack.enter_context(
@@ -191,7 +191,7 @@ class Run:
             self._say(model.name, model.bundle)
         if settings.compare_with is None:
             return model, None
-        from deploy_action.base_model import prepare_base
+        from deploy_action.stages.base_model import prepare_base
 
         with self.console.group(f"Check and pack the model of {settings.compare_with}"):
             base = prepare_base(preparation, model, settings.compare_with)
@@ -267,7 +267,7 @@ class Run:
         Raises:
             RefusedError: it may not be deployed.
         """
-        from deploy_action.preparation import DEFAULT_PLAN
+        from deploy_action.stages.preparation import DEFAULT_PLAN
 
         with self.console.group("Backtest on the embedded platform"):
             local = target if task.settings.is_local else self._start_platform(task)
@@ -294,7 +294,7 @@ class Run:
 
     def _try(self, task: _Task, submitter: Submitter, target: _Target) -> None:
         """Have the model backtested, beside its base where there is one, and judge it."""
-        from deploy_action.trial import Trial
+        from deploy_action.stages.trial import Trial
 
         spectator = self._spectator
         trial = Trial(
@@ -311,7 +311,7 @@ class Run:
     def _submitter(
         self, task: _Task, target: _Target, record: RunRecord | None = None
     ) -> Submitter:
-        from deploy_action.submission import Submitter
+        from deploy_action.stages.submission import Submitter
 
         api = self._open_api(task, target)
         task.stack.callback(api.transport.close)
@@ -321,8 +321,8 @@ class Run:
 
     def _open_api(self, task: _Task, target: _Target) -> DeploymentApi:
         """Return a connection to a server of its own: none is used by two threads."""
-        from deploy_action.api import DeploymentApi
-        from deploy_action.transport import Transport
+        from deploy_action.deployment_api.client import DeploymentApi
+        from deploy_action.deployment_api.transport import Transport
 
         transport = Transport(
             base_url=target.url,
@@ -385,9 +385,9 @@ class Run:
 
         Returns the record without secrets, as it was shown.
         """
-        from deploy_action import github
-        from deploy_action.document import to_markdown, to_text
-        from deploy_action.summary import build_summary
+        from deploy_action.github import commands
+        from deploy_action.report.document import to_markdown, to_text
+        from deploy_action.report.summary import build_summary
 
         record = self.record.redacted(self.console.redact)
         self.console.problem_prefix = record.path_prefix
@@ -402,11 +402,11 @@ class Run:
         finally:
             if output_path := self.environ.get("GITHUB_OUTPUT"):
                 outputs = record.outputs()
-                self._write(output_path, lambda path: github.write_outputs(path, outputs))
+                self._write(output_path, lambda path: commands.write_outputs(path, outputs))
         document = build_summary(record)
         if summary_path:
             markdown = self.console.redact(to_markdown(document))
-            self._write(summary_path, lambda path: github.write_summary(path, markdown))
+            self._write(summary_path, lambda path: commands.write_summary(path, markdown))
         else:
             self.console.info(to_text(document).rstrip())
             if record.report_path:
@@ -422,10 +422,10 @@ class Run:
         wanted = comment_wanted(self.inputs or {})
         if wanted is None:
             return
-        from deploy_action.comment import LARGEST_BODY, find_place, keep_comment
-        from deploy_action.document import to_markdown
-        from deploy_action.event import read_event
-        from deploy_action.summary import build_comment
+        from deploy_action.github.comment import LARGEST_BODY, find_place, keep_comment
+        from deploy_action.github.event import read_event
+        from deploy_action.report.document import to_markdown
+        from deploy_action.report.summary import build_comment
 
         event = read_event(self.environ)
         place = find_place(self.environ, event.payload)
@@ -454,8 +454,8 @@ class Run:
         import re
         from secrets import token_hex
 
-        from deploy_action.platform.data_directory import REPORTS
-        from deploy_action.report import build_report
+        from deploy_action.platform.storage.data_directory import REPORTS
+        from deploy_action.report.json_report import build_report
 
         # What another server calls a backtest may be anything.
         is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", record.backtest_id)

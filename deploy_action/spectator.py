@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deploy_action.bundle import Bundle
+    from deploy_action.bundle.bundle import Bundle
     from deploy_action.console import Console
-    from deploy_action.platform.model_run import BacktestRequest
+    from deploy_action.platform.runs.model_run import BacktestRequest
 
 
 class Spectator:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 
 from deploy_action.run import Run
-from tests.runner_protocol import read_entries
-from tests.scripted_server import ScriptedServer
+from tests.support.runner_protocol import read_entries
+from tests.support.scripted_server import ScriptedServer
 
 # A slow machine is no failure.
 settings.register_profile("untimed", deadline=None)

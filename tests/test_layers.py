@@ -57,8 +57,8 @@ def test_imports_point_one_way() -> None:
     ("module", "line"),
     [
         ("errors.py", "from deploy_action import main"),
-        ("github.py", "from deploy_action import api"),
-        ("platform/store.py", "from deploy_action import settings"),
+        ("github/commands.py", "from deploy_action.deployment_api import client"),
+        ("platform/storage/store.py", "from deploy_action.inputs import settings"),
     ],
 )
 def test_an_import_that_points_back_is_found(tmp_path: Path, module: str, line: str) -> None:

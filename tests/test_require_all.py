@@ -28,7 +28,15 @@ pytest.skip("no browser", allow_module_level=True)
 def run_pytest(folder: Path, *, require_all: str) -> subprocess.CompletedProcess[str]:
     """Run pytest with the plugin over one folder, in a process of its own."""
     environment = {**os.environ, "REQUIRE_ALL": require_all, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pytest", "-p", "tests.require_all", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.support.require_all",
+        "-p",
+        "no:cacheprovider",
+    ]
     return subprocess.run(
         [*command, "-rs", str(folder)],
         cwd=folder,

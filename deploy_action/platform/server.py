@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.platform import data_directory
-from deploy_action.platform.app import PlatformApp
-from deploy_action.platform.credentials import Credentials
-from deploy_action.platform.model_run import Observer, Unobserved
-from deploy_action.platform.routes import Routes
-from deploy_action.platform.store import Store
+from deploy_action.platform.api.app import PlatformApp
+from deploy_action.platform.api.credentials import Credentials
+from deploy_action.platform.api.routes import Routes
+from deploy_action.platform.runs.model_run import Observer, Unobserved
+from deploy_action.platform.storage import data_directory
+from deploy_action.platform.storage.store import Store
 
 if TYPE_CHECKING:
-    from deploy_action.platform.backtests import Backtests, Runner
-    from deploy_action.platform.http_server import HttpServer
+    from deploy_action.platform.api.http_server import HttpServer
+    from deploy_action.platform.runs.backtests import Backtests, Runner
 
 
 def _discard(_: str) -> None:
@@ -88,7 +88,7 @@ class PlatformServer:
         Raises `InvalidInputError` when the data directory cannot be used, `RefusedError` when
         the address cannot be listened on.
         """
-        from deploy_action.platform.http_server import HttpServer
+        from deploy_action.platform.api.http_server import HttpServer
 
         store = Store(self._data, self._clock)
         try:
@@ -113,7 +113,7 @@ class PlatformServer:
         self._store, self._backtests, self._server = store, backtests, server
 
     def _make_backtests(self, store: Store) -> Backtests:
-        from deploy_action.platform.backtests import Backtests, default_parallel
+        from deploy_action.platform.runs.backtests import Backtests, default_parallel
 
         running = self._running
         return Backtests(
@@ -126,7 +126,7 @@ class PlatformServer:
 
     def _make_runner(self, store: Store) -> Runner:
         from deploy_action.platform.environments import Environments
-        from deploy_action.platform.model_run import ModelRunner
+        from deploy_action.platform.runs.model_run import ModelRunner
 
         running = self._running
         return ModelRunner(

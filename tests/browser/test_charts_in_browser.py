@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.chart import MOST_POINTS, Drawing, draw
-from deploy_action.document import Chart, to_markdown
-from tests.backtests import DAY, a_result
-from tests.browser.page import is_missing, measure
+from deploy_action.report.chart import MOST_POINTS, Drawing, draw
+from deploy_action.report.document import Chart, to_markdown
+from tests.support.backtests import DAY, a_result
+from tests.support.page import is_missing, measure
 
 pytestmark = pytest.mark.skipif(bool(is_missing()), reason=is_missing())
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.document import to_markdown
-from deploy_action.summary import build_comment, build_summary
-from tests.browser.decisions import decisions
-from tests.browser.page import is_missing, measure, measure_all
-from tests.browser.records import backtests, records
+from deploy_action.report.document import to_markdown
+from deploy_action.report.summary import build_comment, build_summary
+from tests.support.decisions import decisions
+from tests.support.page import is_missing, measure, measure_all
+from tests.support.records import backtests, records
 
 pytestmark = pytest.mark.skipif(bool(is_missing()), reason=is_missing())
 

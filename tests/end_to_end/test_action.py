@@ -15,7 +15,7 @@ import pytest
 
 from deploy_action.platform.server import PlatformServer
 from tests.conftest import Runner, write_model
-from tests.scripted_server import ScriptedServer
+from tests.support.scripted_server import ScriptedServer
 
 Scripted = Callable[..., ScriptedServer]
 
@@ -242,7 +242,7 @@ def test_keys_are_in_the_bundle_and_nowhere_else(runner: Runner, scripted: Scrip
 
 
 def _echo(fields: object, token: str) -> object:
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     return Reply(400, {"error": f"refused {fields} of {token}"})
 
@@ -285,7 +285,7 @@ def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) 
 
 def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -> None:
     """And says what would be made."""
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     server = scripted(
         {
@@ -305,7 +305,7 @@ def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -
 
 def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: Scripted) -> None:
     """The server would never answer; the plans there are, are named."""
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     plans = Reply(body={"nano": {"cpu": 1, "ram": 1}, "medium": {"cpu": 2, "ram": 2}})
     server = scripted({"POST /project/plans": plans})
@@ -339,7 +339,7 @@ def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
 
 def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a traceback, and the outputs of a failure."""
-    monkeypatch.setattr("deploy_action.event.read_event", lambda _environ: 1 / 0)
+    monkeypatch.setattr("deploy_action.github.event.read_event", lambda _environ: 1 / 0)
     ended = runner.run(mode="validate")
     assert ended.code == 1
     assert "ZeroDivisionError" in ended.log
@@ -423,7 +423,7 @@ def test_a_secret_is_hidden_however_it_is_written(runner: Runner, scripted: Scri
 
 
 def _refusal(text: str) -> object:
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     return Reply(400, json.dumps({"error": f"no: {text}"}).replace("\\\\/", "\\/"))
 
@@ -475,7 +475,7 @@ def test_a_dry_run_says_what_a_real_one_would_stumble_over(runner: Runner) -> No
 
 def test_a_route_that_is_missing_in_json_is_missing(runner: Runner, scripted: Scripted) -> None:
     """Not every server words a 404 as a page."""
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     missing = Reply(404, {"error": "not found"})
     routes = ("POST /project/plans", "POST /model/list", "POST /model/create-model")
@@ -489,7 +489,7 @@ def test_a_route_that_is_missing_in_json_is_missing(runner: Runner, scripted: Sc
 
 def test_a_new_project_cannot_hold_a_known_model(runner: Runner, scripted: Scripted) -> None:
     """It is refused before the project is made."""
-    from tests.scripted_server import Reply
+    from tests.support.scripted_server import Reply
 
     server = scripted({"GET /project/list": Reply(body=[])})
     ended = runner.run(
@@ -648,7 +648,7 @@ def test_a_bug_in_the_middle_of_an_upload_claims_nothing(
 ) -> None:
     """Whether a version was made, a bug of ours cannot tell."""
     server = scripted()
-    monkeypatch.setattr("deploy_action.api.Accepted", lambda **_fields: 1 / 0)
+    monkeypatch.setattr("deploy_action.deployment_api.client.Accepted", lambda **_fields: 1 / 0)
     ended = runner.run(api_url=server.url, token="refresh", model_id="m")
     assert ended.code == 1
     assert len(server.requests_to("POST /model/deploy")) == 1

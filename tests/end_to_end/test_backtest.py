@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.settings import CONSTRAINTS_VARIABLE
+from deploy_action.inputs.settings import CONSTRAINTS_VARIABLE
 from tests.conftest import Ended, Runner
-from tests.network import DIRECTORIES, NETWORK
-from tests.waiting import is_alive, wait_for
+from tests.support.network import DIRECTORIES, NETWORK
+from tests.support.waiting import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "models" / "golden-cross"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.integration.forge import WORKFLOW, Account, ForgeServer
-from tests.scripted_server import Hang, ScriptedServer
+from tests.support.forge import WORKFLOW, Account, ForgeServer
+from tests.support.scripted_server import Hang, ScriptedServer
 
 
 class Workflow:

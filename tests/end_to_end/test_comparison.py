@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import Ended, Runner
 from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  # a fixture
-from tests.repositories import commit_all, git, make_repository
-from tests.scripted_server import DEPLOYED, Reply, ScriptedServer
+from tests.support.repositories import commit_all, git, make_repository
+from tests.support.scripted_server import DEPLOYED, Reply, ScriptedServer
 
 Scripted = Callable[..., ScriptedServer]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.scripted_server import Hang, Reply, ScriptedServer
-from tests.waiting import wait_for
+from tests.support.scripted_server import Hang, Reply, ScriptedServer
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "refresh"  # noqa: S105  # opens a server of the test

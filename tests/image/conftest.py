@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.runner import ROOT, Image, Runner
+from tests.support.container_runner import ROOT, Image, Runner
 
 NAME = "localhost/blankly-deploy-test"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.runner import ROOT, Runner, tree_digest
-from tests.network import NETWORK
-from tests.repositories import commit_all, git
-from tests.scripted_server import ScriptedServer
+from tests.support.container_runner import ROOT, Runner, tree_digest
+from tests.support.network import NETWORK
+from tests.support.repositories import commit_all, git
+from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.xdist_group("image")
 

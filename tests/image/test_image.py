@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from deploy_action.platform.server import PlatformServer
-from tests.image.runner import Image, Runner, tree_digest
+from tests.support.container_runner import Image, Runner, tree_digest
 
 # One worker builds the image and runs all of these.
 pytestmark = pytest.mark.xdist_group("image")

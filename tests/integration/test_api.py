@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy_action.api import (
+from deploy_action.deadline import Deadline
+from deploy_action.deployment_api.client import (
     DeploymentApi,
     Model,
     Project,
@@ -24,11 +25,10 @@ from deploy_action.api import (
     _identifier,
     _text,
 )
-from deploy_action.deadline import Deadline
+from deploy_action.deployment_api.transport import Answer, BrokenExchangeError, Transport, Upload
 from deploy_action.errors import DeployActionError, Problem, RefusedError
-from deploy_action.transport import Answer, BrokenExchangeError, Transport, Upload
-from tests.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
-from tests.scripted_server import SIGN_IN as SIGNED_IN
+from tests.support.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
+from tests.support.scripted_server import SIGN_IN as SIGNED_IN
 
 StartScripted = Callable[..., ScriptedServer]
 
@@ -165,7 +165,7 @@ def test_the_hosted_service_is_said_to_be_gone(
 ) -> None:
     """Whoever holds the domain now may answer with any page."""
     server = scripted({SIGN_IN: Reply(200, "<!doctype html>For sale")})
-    monkeypatch.setattr("deploy_action.api.HOSTED_API_URL", server.url)
+    monkeypatch.setattr("deploy_action.deployment_api.client.HOSTED_API_URL", server.url)
 
     with pytest.raises(RouteMissingError, match=r"answers .* with a web page") as caught:
         make_api(server.url).sign_in()

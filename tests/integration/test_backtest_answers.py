@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.backtests import raw_result
 from tests.conftest import Ended, Runner
-from tests.scripted_server import Reply, ScriptedServer
+from tests.support.backtests import raw_result
+from tests.support.scripted_server import Reply, ScriptedServer
 
 StartScripted = Callable[..., ScriptedServer]
 BACKTEST = "POST /model/backtest"

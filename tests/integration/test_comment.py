@@ -15,7 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy_action.comment import (
+from deploy_action.deadline import Deadline
+from deploy_action.errors import DeadlineError, InterruptedRunError, Severity
+from deploy_action.github.comment import (
     LARGEST_BODY,
     Outcome,
     Place,
@@ -23,10 +25,8 @@ from deploy_action.comment import (
     keep_comment,
     marker_of,
 )
-from deploy_action.deadline import Deadline
-from deploy_action.errors import DeadlineError, InterruptedRunError, Severity
 from deploy_action.interruption import deadline_as_error, signals_as_errors
-from tests.integration.forge import (
+from tests.support.forge import (
     ARCHIVED,
     GITEA_WORKFLOW,
     LARGEST_COMMENT,
@@ -44,8 +44,8 @@ from tests.integration.forge import (
     Seen,
     rate_limited,
 )
-from tests.integration.wire_server import Connection, Handler, WireServer, drip_for_ever
-from tests.scripted_server import Cut, CutAfterBody, Hang, Reply
+from tests.support.scripted_server import Cut, CutAfterBody, Hang, Reply
+from tests.support.wire_server import Connection, Handler, WireServer, drip_for_ever
 
 TOKEN = "token-of-the-test"  # noqa: S105  # opened by nothing but the servers of these tests
 KEY = "models/golden-cross"

@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 
-from deploy_action import transport
+from deploy_action.deployment_api import transport
 from tests.conftest import Ended, Runner
-from tests.integration import wire_server
-from tests.integration.wire_server import (
+from tests.support import wire_server
+from tests.support.wire_server import (
     Connection,
     Handler,
     WireServer,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.scripted_server import DEPLOYED, ID_TOKEN, NOT_FOUND, Reply, ScriptedServer
+from tests.support.scripted_server import DEPLOYED, ID_TOKEN, NOT_FOUND, Reply, ScriptedServer
 
 StartScripted = Callable[..., ScriptedServer]
 

@@ -28,16 +28,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action import transport as transport_module
 from deploy_action.deadline import Deadline
-from deploy_action.errors import (
-    DeadlineError,
-    DeployActionError,
-    InterruptedRunError,
-    Problem,
-    RefusedError,
-)
-from deploy_action.transport import (
+from deploy_action.deployment_api import transport as transport_module
+from deploy_action.deployment_api.transport import (
     AlteredFileError,
     Answer,
     BrokenExchangeError,
@@ -47,8 +40,16 @@ from deploy_action.transport import (
     Upload,
     _seconds,
 )
-from tests.integration import wire_server
-from tests.integration.wire_server import (
+from deploy_action.errors import (
+    DeadlineError,
+    DeployActionError,
+    InterruptedRunError,
+    Problem,
+    RefusedError,
+)
+from tests.support import wire_server
+from tests.support.scripted_server import ID_TOKEN, Reply, ScriptedServer
+from tests.support.wire_server import (
     Connection,
     Handler,
     WireServer,
@@ -56,7 +57,6 @@ from tests.integration.wire_server import (
     early,
     in_turn,
 )
-from tests.scripted_server import ID_TOKEN, Reply, ScriptedServer
 
 StartWire = Callable[[Mapping[str, Handler]], WireServer]
 StartScripted = Callable[..., ScriptedServer]
@@ -197,7 +197,7 @@ import hashlib
 import resource
 from pathlib import Path
 from deploy_action.deadline import Deadline
-from deploy_action.transport import Transport, Upload
+from deploy_action.deployment_api.transport import Transport, Upload
 def upload(path):
     transport = Transport({server.url!r}, Deadline.after(1), use_environment=False)
     digest = hashlib.file_digest(open(path, "rb"), "sha256").hexdigest()

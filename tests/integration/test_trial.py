@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.backtests import an_order, raw_result, with_metrics
 from tests.conftest import Ended, Runner, write_model
-from tests.repositories import commit_all, make_repository
-from tests.scripted_server import Hang, Reply, Request, ScriptedServer, Step
+from tests.support.backtests import an_order, raw_result, with_metrics
+from tests.support.repositories import commit_all, make_repository
+from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Step
 
 BACKTEST = "POST /model/backtest"
 TRADED = [an_order("buy", 1.0, 10.0)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.server import BacktestSettings, PlatformServer
-from tests.platform.client import Clock, Platform
-from tests.platform.scripted_runner import ScriptedRunner
+from tests.support.platform_client import Clock, Platform
+from tests.support.scripted_runner import ScriptedRunner
 
 StartPlatform = Callable[..., Platform]
 

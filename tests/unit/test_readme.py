@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from deploy_action.manifest import load_manifest
+from deploy_action.model.manifest import load_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ _MOST_SECONDS = 240
 
 def measure(context: Context) -> Iterator[Row]:
     """Yield the row."""
-    from deploy_action.platform.backtests import default_parallel
+    from deploy_action.platform.runs.backtests import default_parallel
 
     context.model_python()
     number = default_parallel()

@@ -65,8 +65,8 @@ def make_environment(data: Path, environ: Mapping[str, str]) -> Path:
     Raises:
         BrokenError: there can be none, for example because no package index can be reached.
     """
-    from deploy_action.platform.data_directory import ENVIRONMENTS
     from deploy_action.platform.environments import EnvironmentFailedError, Environments
+    from deploy_action.platform.storage.data_directory import ENVIRONMENTS
     from tools.benchmarks.models import EXAMPLE
 
     try:

@@ -20,7 +20,7 @@ from typing import Final
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
-from deploy_action.text import cut
+from deploy_action.text.harmless import cut
 
 # newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these Pythons alone.
 WITH_WHEELS: Final = ((3, 8), (3, 11))
@@ -193,7 +193,7 @@ class _Search:
 
     def _version(self, executable: Path) -> str:
         """Ask a Python for its version; "" if it does not start."""
-        from deploy_action.platform.processes import run_process
+        from deploy_action.platform.processes.processes import run_process
 
         lines: list[str] = []
         code = "import platform; print(platform.python_version())"

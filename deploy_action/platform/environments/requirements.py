@@ -13,7 +13,7 @@ from typing import Final
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
-from deploy_action.requirements_text import (
+from deploy_action.text.requirements import (
     EDITABLE,
     INCLUDING,
     UnreadableTextError,

@@ -15,7 +15,7 @@ import pytest
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments import EnvironmentFailedError
-from tests.platform.environments.package_index import (
+from tests.support.package_index import (
     PackageIndex,
     Tenant,
     installed,

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.environments.locks import FileLock
-from deploy_action.platform.processes import StoppedError
-from tests.platform.environments.package_index import PackageIndex, Tenant
-from tests.waiting import wait_for
+from deploy_action.platform.processes.processes import StoppedError
+from tests.support.package_index import PackageIndex, Tenant
+from tests.support.waiting import wait_for
 
 OWN = ".".join(map(str, sys.version_info[:2]))
 ROOT = Path(__file__).parents[3]
 MAKER = """\
 import json, sys
 from pathlib import Path
-from tests.platform.environments.package_index import Tenant
+from tests.support.package_index import Tenant
 root, environ, version = json.loads(sys.argv[1])
 print(Tenant(Path(root), environ, version).visit().was_made)
 """

@@ -14,7 +14,7 @@ import pytest
 
 from deploy_action.errors import Severity
 from deploy_action.platform.environments import EnvironmentFailedError
-from tests.platform.environments.package_index import PackageIndex, Tenant, installed
+from tests.support.package_index import PackageIndex, Tenant, installed
 
 OWN = ".".join(map(str, sys.version_info[:2]))
 IS_COMPILED = """

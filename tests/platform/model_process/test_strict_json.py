@@ -21,7 +21,7 @@ from deploy_action.platform.model_process.blankly_run.strict_json import (
     plain_arguments,
     write_json,
 )
-from deploy_action.strict_json import strict_loads
+from deploy_action.text.strict_json import strict_loads
 
 
 class Side(enum.Enum):

@@ -1,0 +1,1 @@
+"""What a backtest found, and how two of them differ."""

@@ -1,0 +1,216 @@
+"""What a change does to a model in production: what it runs on, when, and with which files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.bundle.bundle import ROOT
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestRun
+    from deploy_action.text.located_json import JsonValue
+
+_LONGEST_VALUE: Final = 240
+_BEFORE_DIFFERENCE: Final = 40
+_MOST_LISTED: Final = 8
+_EXECUTABLE: Final = 0o111 << 16  # in the upper half of a zip's external attributes
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that has another value now; None where one of them does not have it at all.
+
+    Values are short enough to be shown, and never look the same.
+    """
+
+    name: str
+    base: str | None
+    candidate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChanges:
+    """Files of the bundle by name, sorted, relative to the model."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChanges:
+    """What differs between two versions of a model.
+
+    `facts` are the plan, the Python version, the schedule, symbols, resolutions and arguments;
+    `requirements` are by the package's canonical name.
+    """
+
+    facts: tuple[Changed, ...]
+    requirements: tuple[Changed, ...]
+    files: FileChanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveModel:
+    """A version of a model as it is, or would be, in production.
+
+    `schedule` is the cron expression of a screener, else blank. `requirements` is what is asked of
+    each package by name. `arguments` are its own of `Strategy.backtest()`, which a comparison
+    may have run it without; `run` is how it was run. None is what is not known.
+    """
+
+    plan: str
+    python_version: str
+    schedule: str
+    requirements: Mapping[str, str]
+    bundle_path: Path | None
+    arguments: Mapping[str, JsonValue] | None
+    run: BacktestRun | None
+
+
+def compare_models(base: LiveModel, candidate: LiveModel) -> ModelChanges:
+    """Return what differs. What is not known of one of them is taken for unchanged.
+
+    Raises:
+        OSError, zipfile.BadZipFile: a bundle cannot be read.
+    """
+    return ModelChanges(
+        facts=tuple(_facts(base, candidate)),
+        requirements=tuple(_by_name("", base.requirements, candidate.requirements)),
+        files=_files(base.bundle_path, candidate.bundle_path),
+    )
+
+
+def _facts(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
+    yield from _value("Plan", base.plan, candidate.plan)
+    yield from _value("Python version", base.python_version, candidate.python_version)
+    yield from _value("Schedule", base.schedule, candidate.schedule)
+    if base.run is not None and candidate.run is not None:
+        yield from _names("Symbols", ", ", base.run.symbols, candidate.run.symbols)
+        yield from _names("Exchanges", ", ", base.run.exchanges, candidate.run.exchanges)
+        yield from _names("Called for", "; ", _calls(base.run), _calls(candidate.run))
+    yield from _arguments(base, candidate)
+
+
+def _value(name: str, base: str | None, candidate: str | None) -> Iterator[Changed]:
+    """Give a fact, if it is one; blank is what a model does not have."""
+    if (base or None) != (candidate or None):
+        yield _changed(name, base or None, candidate or None)
+
+
+def _by_name(
+    before: str, base: Mapping[str, str], candidate: Mapping[str, str]
+) -> Iterator[Changed]:
+    """Give what differs between values by name; here a blank one is a value."""
+    for name in sorted(base.keys() | candidate.keys()):
+        if base.get(name) != candidate.get(name):
+            yield _changed(before + name, base.get(name), candidate.get(name))
+
+
+def _changed(name: str, base: str | None, candidate: str | None) -> Changed:
+    """Cut values where they are long, around the place where they part."""
+    if base is None or candidate is None:
+        return Changed(name, base and _cut(base, 0), candidate and _cut(candidate, 0))
+    longest = max(len(base), len(candidate))
+    start = max(0, _parting(base, candidate) - _BEFORE_DIFFERENCE)
+    start = start if longest > _LONGEST_VALUE else 0
+    return Changed(name, _cut(base, start), _cut(candidate, start))
+
+
+def _parting(base: str, candidate: str) -> int:
+    pairs = enumerate(zip(base, candidate, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(base), len(candidate)))
+
+
+def _cut(text: str, start: int) -> str:
+    shown = text[start : start + _LONGEST_VALUE]
+    return f"{'…' if start else ''}{shown}{'…' if start + len(shown) < len(text) else ''}"
+
+
+def _names(
+    name: str, separator: str, base: Sequence[str], candidate: Sequence[str]
+) -> Iterator[Changed]:
+    """Give a list, if it is another now; its order says nothing."""
+    before, now = Counter(base), Counter(candidate)
+    if before != now:
+        staying = (before & now).total()
+        yield _changed(
+            name,
+            _listed(base, before - now, staying, separator),
+            _listed(candidate, now - before, staying, separator),
+        )
+
+
+def _listed(names: Sequence[str], own: Counter[str], staying: int, separator: str) -> str | None:
+    """Return all names where they are few, else those that the other one does not have."""
+    if len(names) <= _MOST_LISTED:
+        return separator.join(_quoted(name, separator) for name in names) or None
+    apart = [_quoted(name, separator) for name in own.elements()]
+    left = len(apart) - _MOST_LISTED
+    more = [f"{left:,} more"] if left > 0 else []
+    rest = [f"{staying:,} that stay"] if staying else []
+    return separator.join([*apart[:_MOST_LISTED], *more, *rest])
+
+
+def _quoted(name: str, separator: str) -> str:
+    """Return a name so that two lists look the same only if they are."""
+    is_plain = name and '"' not in name and separator not in name
+    return name if is_plain else json.dumps(name, ensure_ascii=False)
+
+
+def _calls(run: BacktestRun) -> list[str]:
+    return [call.in_words() for call in run.schedule]
+
+
+def _arguments(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
+    before, now = base.arguments, candidate.arguments
+    if before is not None and now is not None:
+        yield from _by_name("Argument ", _as_json(before), _as_json(now))
+
+
+def _as_json(arguments: Mapping[str, JsonValue]) -> dict[str, str]:
+    return {
+        name: json.dumps(value, ensure_ascii=False, sort_keys=True)
+        for name, value in arguments.items()
+    }
+
+
+def _files(base: Path | None, candidate: Path | None) -> FileChanges:
+    if base is None or candidate is None:
+        return FileChanges()
+    with zipfile.ZipFile(base) as old, zipfile.ZipFile(candidate) as new:
+        before, now = _entries(old), _entries(new)
+        common = sorted(before.keys() & now.keys())
+        return FileChanges(
+            added=tuple(sorted(now.keys() - before.keys())),
+            removed=tuple(sorted(before.keys() - now.keys())),
+            changed=tuple(
+                name for name in common if not _is_same(old, before[name], new, now[name])
+            ),
+        )
+
+
+def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {entry.filename.removeprefix(ROOT): entry for entry in archive.infolist()}
+
+
+def _is_same(
+    old: zipfile.ZipFile, before: zipfile.ZipInfo, new: zipfile.ZipFile, now: zipfile.ZipInfo
+) -> bool:
+    if (before.file_size, before.CRC) != (now.file_size, now.CRC):
+        return False
+    if (before.external_attr ^ now.external_attr) & _EXECUTABLE:
+        return False
+    # Another file may have the same checksum, by chance or on purpose.
+    with old.open(before) as one, new.open(now) as other:
+        while piece := one.read(_PIECE):
+            if piece != other.read(_PIECE):
+                return False
+    return True

@@ -1,0 +1,136 @@
+"""Signs that a backtest is too good to be true, and the change to the model brought them.
+
+A model that sees the future (look-ahead), or whose parameters were chosen on the very period that
+it is tested on (over-fitting), does well in a backtest alone. The warnings say what to check; the
+bounds are where honest models are hardly ever found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.backtest.metrics import in_decimals
+from deploy_action.errors import Problem, Severity
+from deploy_action.text.quantities import count, decimal, per_cent
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult, RoundTrips
+
+# A Sharpe ratio this many times the base's, and higher by at least this much: from 0.1 to 0.4 is
+# nothing to wonder about. A base that is not above 0 counts as 1.
+_SHARPE_TIMES: Final = 3
+_SHARPE_MORE: Final = 1
+_HIGH_WIN_PER_CENT: Final = 95
+# Fewer closing trades may all win by chance.
+_FEWEST_FOR_WIN_RATE: Final = 20
+_FEWEST_FOR_NO_LOSS: Final = 5
+_FEWEST_VALUES: Final = 20
+# Falls of so many per cent are fees, where what is gained is so many times as much.
+_LEAST_FALL: Final = 0.1
+_TIMES_THE_FALL: Final = 20
+
+_LOOK_AHEAD: Final = (
+    "Check that no bar's close, high or low is used for a trade within that bar, that no `shift` "
+    "is missing or negative, and that no feature, scaling or label is made from later data."
+)
+_OTHER_PERIOD: Final = (
+    "If parameters were fitted on the tested period, test on another one: `start_date` and "
+    "`end_date`, or `to`, in `backtest-args`."
+)
+_STILL_OPEN: Final = (
+    "Look too at what is still open when the backtest ends: a loss that is held is not counted."
+)
+
+
+def find_too_good(candidate: BacktestResult, base: BacktestResult | None) -> tuple[Problem, ...]:
+    """Return a warning for each sign that the candidate shows and the base does not.
+
+    Without a base, those that need none are looked for.
+    """
+    return (
+        *([] if base is None else _sharpe(candidate, base)),
+        *_wins(candidate.round_trips(), None if base is None else base.round_trips()),
+        *_never_fell(candidate, base),
+    )
+
+
+def _warning(message: str, *hints: str) -> Problem:
+    return Problem(message=message, hint=" ".join(hints), severity=Severity.WARNING)
+
+
+def _sharpe(candidate: BacktestResult, base: BacktestResult) -> Iterator[Problem]:
+    now, before = candidate.metric("sharpe").value, base.metric("sharpe").value
+    if now is None or before is None:
+        return
+    exact_now, exact_before = in_decimals(now), in_decimals(before)
+    is_times = exact_now >= _SHARPE_TIMES * (exact_before if before > 0 else 1)
+    if is_times and exact_now - exact_before >= _SHARPE_MORE:
+        times = f"at least {_SHARPE_TIMES} times the base's" if before > 0 else "and the base's is"
+        yield _warning(
+            f"The Sharpe ratio is {decimal(now)}, {times} {decimal(before)}: such a leap smells "
+            "of look-ahead, or of over-fitting to the tested period.",
+            _LOOK_AHEAD,
+            _OTHER_PERIOD,
+        )
+
+
+def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
+    closed = count(_closed(trips), "closing trade")
+    if _has_no_loss(trips):
+        if base is None or not _has_no_loss(base):
+            yield _warning(
+                f"None of {closed} lost: it smells of look-ahead, or of losses that are never "
+                "realised.",
+                _LOOK_AHEAD,
+                _STILL_OPEN,
+            )
+    elif _has_high_win_rate(trips) and not (
+        base is not None and (_has_high_win_rate(base) or _has_no_loss(base))
+    ):
+        share = per_cent((trips.win_rate or 0.0) * 100)
+        yield _warning(
+            f"{trips.wins:,} of {closed} won ({share}): a win rate so near to 100 % smells of "
+            "look-ahead, or of losses that are never realised.",
+            _LOOK_AHEAD,
+            _STILL_OPEN,
+        )
+
+
+def _closed(trips: RoundTrips) -> int:
+    return trips.wins + trips.losses + trips.even
+
+
+def _has_no_loss(trips: RoundTrips) -> bool:
+    return trips.losses == 0 < trips.wins and _closed(trips) >= _FEWEST_FOR_NO_LOSS
+
+
+def _has_high_win_rate(trips: RoundTrips) -> bool:
+    closed = _closed(trips)
+    return closed >= _FEWEST_FOR_WIN_RATE and trips.wins * 100 >= _HIGH_WIN_PER_CENT * closed
+
+
+def _never_fell(candidate: BacktestResult, base: BacktestResult | None) -> Iterator[Problem]:
+    if not _only_rises(candidate) or (base is not None and _only_rises(base)):
+        return
+    values = candidate.account_values.known().values
+    yield _warning(
+        f"The account's value never fell by more than {per_cent(_LEAST_FALL)}: from "
+        f"{decimal(values[0])} to {decimal(values[-1])} over {count(len(values), 'value')} "
+        "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
+        "tested period.",
+        _LOOK_AHEAD,
+        _OTHER_PERIOD,
+    )
+
+
+def _only_rises(result: BacktestResult) -> bool:
+    """Say whether the model traded, gained, and its account lost no more than fees on the way."""
+    known = result.account_values.known()
+    if len(known) < _FEWEST_VALUES or not result.filled_trades:
+        return False
+    drawdowns, first, last = known.drawdowns(), known.values[0], known.values[-1]
+    if drawdowns is None:
+        return False
+    gain = (last / first - 1) * 100
+    return -min(drawdowns.values) <= min(_LEAST_FALL, gain / _TIMES_THE_FALL) and gain > 0

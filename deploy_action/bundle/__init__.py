@@ -1,0 +1,1 @@
+"""Which files of a model are packed, and the bytes of the zip."""

@@ -1,0 +1,277 @@
+"""From a selection to the bundle: one zip, the same bytes wherever the same files are packed.
+
+The zip has the single root `model/`, its members sorted by name, and nothing of the machine in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, Final
+
+from isal import isal_zlib
+
+from deploy_action.bundle.packing import (
+    PART_BYTES,
+    Member,
+    Outgrown,
+    Packed,
+    pack_outgrown,
+    packed_in_order,
+)
+from deploy_action.bundle.selection import Selection
+from deploy_action.bundle.zip_writer import Zip64Limits, ZipWriter
+from deploy_action.errors import InvalidInputError, Problem, RefusedError
+
+ROOT: Final = "model/"
+# Data that does not shrink grows by less than this share: it decides on zip64 fields beforehand.
+_EXPANSION: Final = 64
+_MOST_WORKERS: Final = 4
+_LARGEST_SHOWN: Final = 10
+_NOTHING_INJECTED: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A finished bundle.
+
+    `sha256` is in hex, sizes are in bytes, `file_count` leaves directories out, and `largest` has
+    the ten largest files by unpacked size, name first, the largest first.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    file_count: int
+    unpacked_size: int
+    largest: tuple[tuple[str, int], ...]
+
+    def sha256_now(self) -> str:
+        """Return the digest that the file has now: another one where something changed it."""
+        with self.path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    """Ignore progress."""
+
+
+def write_bundle(
+    selection: Selection,
+    destination: Path,
+    *,
+    injected: Mapping[str, bytes] = _NOTHING_INJECTED,
+    on_progress: Callable[[int, int], None] = _no_progress,
+    workers: int | None = None,
+    limits: Zip64Limits | None = None,
+) -> Bundle:
+    """Pack the selection into the zip `destination`, readable by its owner only.
+
+    `injected` are files by name in the model, which replace selected ones. `on_progress` gets the
+    bytes packed and the bytes to pack, about every MiB. `workers` (all processors, four at most)
+    has no influence on the bytes. Raises InvalidInputError when a file cannot be packed as
+    selected, RefusedError when the bundle cannot be written; then `destination` stays as it was.
+    """
+    members = _members(selection, injected)
+    meter = _Meter(sum(member.size for member in members), on_progress)
+    with _replacing(destination) as (stream, temporary):
+        _pack(members, ZipWriter(stream, limits), meter, workers or _processors())
+        stream.flush()
+        size = stream.tell()
+        with temporary.open("rb") as finished:
+            digest = file_digest(finished, "sha256").hexdigest()
+    meter.finish()
+    return Bundle(
+        path=destination,
+        sha256=digest,
+        size=size,
+        file_count=meter.files,
+        unpacked_size=meter.done,
+        largest=meter.largest(),
+    )
+
+
+def _processors() -> int:
+    """Count the processors this process may use; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(_MOST_WORKERS, os.cpu_count() or 1)
+
+
+def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member]:
+    """Merge selected and injected files, in the order of the names."""
+    members = [
+        Member(entry.name, entry.size, entry)
+        for entry in selection.entries
+        if entry.name not in injected
+        and not (entry.is_directory and _is_parent(entry.name, injected))
+    ]
+    members += [Member(name, len(data), None, data) for name, data in injected.items()]
+    members.sort(key=lambda member: member.name)
+    _refuse_file_as_directory(members, injected)
+    return members
+
+
+def _is_parent(directory: str, names: Iterable[str]) -> bool:
+    return any(name.startswith(directory + "/") for name in names)
+
+
+def _refuse_file_as_directory(members: Sequence[Member], injected: Mapping[str, bytes]) -> None:
+    """Refuse a bundle in which one name is a file and a directory: it cannot be unpacked."""
+    if not injected:
+        return
+    names = {
+        member.name for member in members if member.entry is None or not member.entry.is_directory
+    }
+    for name in injected:
+        parents = [name[:at] for at, character in enumerate(name) if character == "/"]
+        clash = next((parent for parent in parents if parent in names), None)
+        if clash is None and any(_is_parent(name, (member.name,)) for member in members):
+            clash = name
+        if clash is not None:
+            raise InvalidInputError(
+                Problem(
+                    message=f"{clash} would be a file and a directory in the bundle, because "
+                    f"{name} is added to it.",
+                    hint=f"Rename {clash} in the model.",
+                    path=clash,
+                )
+            )
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Counts what was packed, and reports progress about every MiB."""
+
+    total: int
+    report: Callable[[int, int], None]
+    done: int = 0
+    files: int = 0
+    _reported: int = 0
+    _heap: list[tuple[int, _Reversed]] = field(default_factory=list)
+
+    def add_bytes(self, count: int) -> None:
+        self.done += count
+        if self.done - self._reported >= PART_BYTES:
+            self._reported = self.done
+            self.report(min(self.done, self.total), self.total)
+
+    def add_file(self, name: str, size: int) -> None:
+        self.files += 1
+        item = (size, _Reversed(name))
+        if len(self._heap) < _LARGEST_SHOWN:
+            heapq.heappush(self._heap, item)
+        elif item > self._heap[0]:
+            heapq.heapreplace(self._heap, item)
+
+    def largest(self) -> tuple[tuple[str, int], ...]:
+        return tuple((item.name, size) for size, item in sorted(self._heap, reverse=True))
+
+    def finish(self) -> None:
+        self.report(self.total, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reversed:
+    """A name that sorts backwards, so that of two equal sizes the first name wins."""
+
+    name: str
+
+    def __lt__(self, other: _Reversed) -> bool:
+        return self.name > other.name
+
+
+@contextmanager
+def _replacing(destination: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Give a new file that becomes `destination` at the end, or disappears on any failure."""
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
+        temporary = Path(name)
+        with os.fdopen(handle, "w+b", buffering=PART_BYTES) as stream:
+            yield stream, temporary
+        temporary.replace(destination)
+    except OSError as error:
+        raise RefusedError(_unwritable(destination, error)) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _unwritable(destination: Path, error: OSError) -> Problem:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return Problem(
+        message=f"The bundle {destination} cannot be written: {error.strerror or error}.",
+        hint="Free some space, or add large files that the model does not need to ignore_files."
+        if full
+        else "Check that the directory exists and is writable.",
+    )
+
+
+def _pack(members: Sequence[Member], archive: ZipWriter, meter: _Meter, workers: int) -> None:
+    appender = _Appender(archive, meter)
+    with closing(packed_in_order(members, workers)) as results:
+        for result in results:
+            for item in result:
+                parts = pack_outgrown(item.member) if isinstance(item, Outgrown) else (item,)
+                for part in parts:
+                    appender.append(part)
+    archive.finish()
+
+
+@dataclass(slots=True)
+class _Appender:
+    """Puts packed parts into the archive; a large file's checksum and size build up."""
+
+    archive: ZipWriter
+    meter: _Meter
+    crc: int = 0
+    size: int = 0
+
+    def append(self, part: Packed) -> None:
+        if part.member.is_directory:
+            self.archive.add_directory(ROOT + part.member.name)
+            return
+        if part.is_first and part.is_last:
+            self._append_whole(part)
+        else:
+            self._append_part(part)
+        self.meter.add_bytes(part.size)
+
+    def _append_whole(self, part: Packed) -> None:
+        self.archive.add_file(
+            ROOT + part.member.name,
+            b"".join(part.data),
+            part.method,
+            crc=part.crc,
+            size=part.size,
+            executable=part.member.executable,
+        )
+        self.meter.add_file(part.member.name, part.size)
+
+    def _append_part(self, part: Packed) -> None:
+        name, file = part.member.name, part.file
+        if part.is_first:
+            self.crc = self.size = 0
+            most = part.file_size + part.file_size // _EXPANSION
+            self.archive.begin_file(
+                ROOT + name, part.method, most=most, executable=part.member.executable
+            )
+        for data in part.data:
+            self.archive.write_part(data)
+        self.crc = isal_zlib.crc32_combine(self.crc, part.crc, part.size)
+        self.size += part.size
+        if part.is_last:
+            self.archive.end_file(crc=self.crc, size=self.size)
+            self.meter.add_file(name, self.size)
+            if file is not None:
+                file.close()

@@ -1,0 +1,397 @@
+"""Which files of a model go into its bundle, and what is wrong with those that cannot."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Final
+
+from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
+from deploy_action.errors import Problem, Severity
+
+# Of 65,535 bytes, less some for the root that the bundle puts before each name.
+_LONGEST_NAME: Final = 65_000
+_WIDEST_CHARACTER: Final = 4  # bytes in UTF-8
+_MANIFEST: Final = "blankly.json"
+_NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
+_ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
+# Directory links can fan out: twenty levels of two links each are a million directories.
+_MOST_FOLLOWED: Final = 1_000
+_KINDS: Final = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, or an empty directory, of the bundle.
+
+    `name` is POSIX and relative to the model's root, `source` the real path (no links), `size` the
+    number of bytes when it was selected, `executable` the owner's bit.
+    """
+
+    name: str
+    source: Path
+    size: int
+    executable: bool
+    is_directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The entries of a bundle, sorted by name, and every problem met on the way."""
+
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+
+    def includes(self, name: str) -> bool:
+        """Tell whether the file `name`, or anything in the directory `name`, is selected."""
+        wanted = posixpath.normpath(name)
+        return wanted == "." or self._has(wanted) or self._has_below(wanted + "/")
+
+    def _has(self, name: str) -> bool:
+        at = bisect_left(self.entries, name, key=attrgetter("name"))
+        return at < len(self.entries) and self.entries[at].name == name
+
+    def _has_below(self, prefix: str) -> bool:
+        at = bisect_left(self.entries, prefix, key=attrgetter("name"))
+        return at < len(self.entries) and self.entries[at].name.startswith(prefix)
+
+
+def select_files(
+    model_dir: Path, patterns: Sequence[str], *, excluded: Collection[Path] = ()
+) -> Selection:
+    """Select the files of the model in `model_dir`; bad content is a Problem, never an exception.
+
+    `patterns` are in `.gitignore` syntax, the last match wins. `excluded` are absolute paths that
+    are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
+    """
+    rules, invalid = compile_rules(patterns)
+    walk = _Walk(Path(os.path.realpath(model_dir)), rules, excluded)
+    walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
+    walk.run()
+    return walk.selection()
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A directory to visit: its real path, its name in the bundle ("" or ending in a slash)."""
+
+    real: str
+    prefix: str
+    # The real directories in which links were followed to get here.
+    trail: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One pass over the model's directory, without recursion: trees can be very deep."""
+
+    root: Path
+    rules: IgnoreRules
+    excluded_paths: Collection[Path]
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _root: str = ""
+    _excluded: frozenset[str] = frozenset()
+    _folders: list[_Folder] = field(default_factory=list)
+    _environments: dict[str, bool] = field(default_factory=dict)
+    _ignored_manifest: IgnoreRule | None = None
+    _followed: int = 0
+
+    def run(self) -> None:
+        self._root = str(self.root)
+        self._excluded = frozenset(os.path.realpath(path) for path in self.excluded_paths)
+        self._folders.append(_Folder(self._root, ""))
+        while self._folders:
+            self._visit(self._folders.pop())
+        if self._ignored_manifest is not None:
+            self.problems.append(_manifest_ignored(self._ignored_manifest))
+
+    def selection(self) -> Selection:
+        entries = tuple(sorted(self.entries, key=attrgetter("name")))
+        problems = tuple(
+            sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
+        )
+        return Selection(entries, problems)
+
+    def _visit(self, folder: _Folder) -> None:
+        try:
+            with os.scandir(folder.real) as scan:
+                children = list(scan)
+        except OSError as error:
+            self._unreadable(folder.prefix.removesuffix("/"), error)
+            return
+        if any(child.name in _ENVIRONMENT_MARKS for child in children):
+            if folder.prefix:
+                return
+            self.problems.append(_ROOT_IS_ENVIRONMENT)
+        if not children and folder.prefix:
+            name = folder.prefix.removesuffix("/")
+            self.entries.append(
+                Entry(name, Path(folder.real), 0, executable=True, is_directory=True)
+            )
+            return
+        kept = [child.name for child in children if self._take(folder, child)]
+        self.problems.extend(_colliding_names(folder.prefix, kept))
+
+    def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
+        """Select `child`, or put it on the list of folders; False when it is left out."""
+        if child.name in _NEVER_PACKED or self._is_excluded(f"{folder.real}/{child.name}"):
+            return False
+        name = folder.prefix + child.name
+        try:
+            is_directory = child.is_dir()
+        except OSError:
+            is_directory = False
+        rule = self.rules.ignoring(name, child.name, is_directory=is_directory)
+        if rule is not None:
+            if name == _MANIFEST:
+                self._ignored_manifest = rule
+            return False
+        if reason := _bad_name(child.name) or _too_long(name):
+            self.problems.append(_unusable_name(name, reason))
+            return False
+        try:
+            self._add(folder, child, name)
+        except OSError as error:
+            self._unreadable(name, error)
+            return False
+        return True
+
+    def _is_excluded(self, real: str) -> bool:
+        return real in self._excluded
+
+    def _add(self, folder: _Folder, child: os.DirEntry[str], name: str) -> None:
+        real = f"{folder.real}/{child.name}"
+        if child.is_symlink():
+            self._add_link(folder, real, name)
+        elif child.is_dir(follow_symlinks=False):
+            self._folders.append(_Folder(real, name + "/", folder.trail))
+        else:
+            self._add_file(real, name, child.stat(follow_symlinks=False))
+
+    def _add_file(self, real: str, name: str, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            self.problems.append(_special_file(name, status.st_mode))
+            return
+        if not os.access(real, os.R_OK):
+            self.problems.append(_unreadable(name, "permission denied"))
+            return
+        executable = bool(status.st_mode & stat.S_IXUSR)
+        self.entries.append(Entry(name, Path(real), status.st_size, executable, is_directory=False))
+
+    def _add_link(self, folder: _Folder, real: str, name: str) -> None:
+        written = str(Path(real).readlink())
+        try:
+            target = os.path.realpath(real, strict=True)
+        except OSError:
+            self.problems.append(_broken_link(name, written))
+            return
+        if target != self._root and not target.startswith(self._root.rstrip("/") + "/"):
+            self.problems.append(_link_outside(name, written))
+        elif self._is_never_packed(target):
+            self.problems.append(_link_to_excluded(name, written))
+        elif not Path(target).is_dir():
+            self._add_file(target, name, Path(target).lstat())
+        elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
+            self.problems.append(_link_cycle(name, written))
+        else:
+            self._follow(folder, target, name)
+
+    def _follow(self, folder: _Folder, target: str, name: str) -> None:
+        self._followed += 1
+        if self._followed <= _MOST_FOLLOWED:
+            self._folders.append(_Folder(target, name + "/", (*folder.trail, folder.real)))
+        elif self._followed == _MOST_FOLLOWED + 1:
+            self.problems.append(_links_multiply(name))
+
+    def _is_never_packed(self, target: str) -> bool:
+        """Tell whether a real path in the model lies in something that is always left out."""
+        path = self._root
+        for part in target[len(self._root) :].strip("/").split("/"):
+            path = f"{path}/{part}"
+            if part in _NEVER_PACKED or self._is_excluded(path) or self._is_environment(path):
+                return True
+        return False
+
+    def _is_environment(self, path: str) -> bool:
+        known = self._environments.get(path)
+        if known is None:
+            known = any(os.path.lexists(f"{path}/{mark}") for mark in _ENVIRONMENT_MARKS)
+            self._environments[path] = known
+        return known
+
+    def _unreadable(self, name: str, error: OSError) -> None:
+        self.problems.append(_unreadable(name, (error.strerror or str(error)).lower()))
+
+
+def _holds(directory: str, path: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _bad_name(name: str) -> str:
+    """Return why a zip cannot carry the name everywhere, or "" when it can."""
+    if name.isascii():
+        if not name.isprintable():
+            return "contains a control character"
+        return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "is not valid UTF-8"
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
+        return "contains a control character"
+    return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
+
+
+def _too_long(name: str) -> str:
+    """Return why a zip cannot carry a name of that length: it counts the bytes in 16 bits."""
+    if len(name) * _WIDEST_CHARACTER < _LONGEST_NAME:
+        return ""
+    is_too_long = len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME
+    return f"has more than {_LONGEST_NAME:,} bytes" if is_too_long else ""
+
+
+def _shown(name: str) -> str:
+    """Make a name fit for display: bytes that are not text, and control characters, are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(
+        character
+        if character >= " " and not "\x7f" <= character <= "\x9f"
+        else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
+def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
+    """Find siblings that one file system keeps apart and another takes for the same."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        folded = name.lower() if name.isascii() else _fold(name)
+        if folded in seen:
+            yield _collision(prefix + name, prefix + seen[folded])
+        seen.setdefault(folded, name)
+
+
+def _fold(name: str) -> str:
+    import unicodedata
+
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+_ROOT_IS_ENVIRONMENT: Final = Problem(
+    message="The model's directory is itself a virtual environment: it has a pyvenv.cfg or "
+    "conda-meta.",
+    hint="Keep the environment in a directory of its own, such as .venv, which is never packed.",
+)
+
+
+def _invalid_pattern(text: str, reason: str) -> Problem:
+    return Problem(
+        message=f"The ignore pattern {_shown(text)!r} matches nothing: {reason}.",
+        hint="Write it as in a .gitignore file; a backslash makes the next character literal.",
+    )
+
+
+def _manifest_ignored(rule: IgnoreRule) -> Problem:
+    return Problem(
+        message=f"The ignore pattern {_shown(rule.text)!r} leaves blankly.json out of the bundle.",
+        hint="Make the pattern narrower, or add the pattern !/blankly.json after it.",
+        path=_MANIFEST,
+    )
+
+
+def _unusable_name(name: str, reason: str) -> Problem:
+    return Problem(
+        message=f"The name {_shown(name)} {reason}.",
+        hint="Rename it, or add it to ignore_files.",
+        path=_shown(name),
+    )
+
+
+def _unreadable(name: str, reason: str) -> Problem:
+    return Problem(
+        message=f"{_shown(name) or 'The model directory'} cannot be read: {reason}.",
+        hint="Make it readable, or add it to ignore_files." if name else "Check model-path.",
+        path=_shown(name) or None,
+    )
+
+
+def _special_file(name: str, mode: int) -> Problem:
+    kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a special file")
+    return Problem(
+        message=f"{_shown(name)} is {kind}, which has no contents to pack.",
+        hint="Remove it, or add it to ignore_files.",
+        path=_shown(name),
+    )
+
+
+def _link_problem(name: str, written: str, what: str, hint: str) -> Problem:
+    return Problem(
+        message=f"The link {_shown(name)} points to {_shown(written)}, {what}.",
+        hint=hint,
+        path=_shown(name),
+    )
+
+
+def _broken_link(name: str, written: str) -> Problem:
+    return _link_problem(
+        name,
+        written,
+        "which does not exist",
+        "Correct or remove the link, or add it to ignore_files.",
+    )
+
+
+def _link_outside(name: str, written: str) -> Problem:
+    return _link_problem(
+        name,
+        written,
+        "which is outside the model",
+        "Copy what it points to into the model, or add the link to ignore_files.",
+    )
+
+
+def _link_to_excluded(name: str, written: str) -> Problem:
+    return _link_problem(
+        name,
+        written,
+        "which is never packed",
+        "Copy what it points to to another place in the model, or add the link to ignore_files.",
+    )
+
+
+def _link_cycle(name: str, written: str) -> Problem:
+    return _link_problem(
+        name,
+        written,
+        "a directory that holds the link itself, so it would never end",
+        "Remove the link, or add it to ignore_files.",
+    )
+
+
+def _links_multiply(name: str) -> Problem:
+    return Problem(
+        message=f"More than {_MOST_FOLLOWED:,} links to directories lead to one another; "
+        f"{_shown(name)} was not followed.",
+        hint="Remove links to directories that contain links to directories, or ignore them.",
+        path=_shown(name),
+    )
+
+
+def _collision(name: str, other: str) -> Problem:
+    return Problem(
+        message=f"{name} and {other} differ only in case or in Unicode form, "
+        "so one replaces the other where file systems do not tell them apart.",
+        hint="Rename one of them.",
+        severity=Severity.WARNING,
+        path=name,
+    )

@@ -1,0 +1,1 @@
+"""Conditions on the metrics of a backtest, and their verdicts."""

@@ -1,0 +1,153 @@
+"""What is said of a gate that did not pass: the value, by how much it fails, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, nearest_float
+from deploy_action.errors import Problem, Severity
+from deploy_action.gates.grammar import write_number
+from deploy_action.gates.judgement import NO_REF, Bound, Gate, Operator, State, Verdict
+from deploy_action.text.harmless import cut, one_line
+from deploy_action.text.quantities import exact, rounded
+
+_LONGEST_REASON: Final = 200
+# Shown numbers have as few of these decimals as tell the value from the bound, and say with two
+# digits or so by how much; from the largest on, decimals are lost on the reader.
+_DECIMALS: Final = (2, 4, 6)
+_LEAST_SHOWN: Final = 5
+_LARGEST_SHORT: Final = Decimal("1e15")
+
+_FAILED_HINT: Final = "Change the model, or the gate if this is not what it should ask for."
+_NO_REF_HINT: Final = (
+    "Set `compare-with` to a git ref, such as `origin/main`, or write a number instead of `base`."
+)
+_NO_BASE_HINT: Final = (
+    "Set `compare-with` to a git ref where the model can be backtested, or write a number "
+    "instead of `base`."
+)
+_NOT_COMPUTED_HINT: Final = (
+    "Only a value can pass a gate. Let the backtest cover more time (`backtest-args`), so that "
+    "there is enough to compute it from, or take another metric."
+)
+
+
+def problem_of(verdict: Verdict) -> Problem | None:
+    """Return the error to show for a gate that did not pass, with the value and by how much."""
+    if verdict.is_passed:
+        return None
+    what, hint = _what_and_hint(verdict)
+    return Problem(message=f"Gate `{verdict.gate.text}` failed: {what}.", hint=hint)
+
+
+def warning_of(verdict: Verdict) -> Problem | None:
+    """Return the warning for a gate that was passed and asks for less than it seems to."""
+    base, number = verdict.base, verdict.gate.bound.number
+    is_higher = verdict.gate.operator in {Operator.AT_LEAST, Operator.ABOVE}
+    is_lower = verdict.gate.operator in {Operator.AT_MOST, Operator.BELOW}
+    is_meant_to_be_better = (is_higher and number > 0) or (is_lower and number < 0)
+    if not verdict.is_passed or not is_meant_to_be_better or base is None or base >= 0:
+        return None
+    if not (hint := _sign_hint(verdict)):
+        return None
+    message = f"Gate `{verdict.gate.text}` passed, and asks for less than the base has."
+    return Problem(message=message, hint=hint, severity=Severity.WARNING)
+
+
+def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
+    if verdict.state is State.NOT_COMPUTED:
+        what = f"`{verdict.gate.metric}` was not computed: {_reason(verdict)}"
+        return what, _NOT_COMPUTED_HINT
+    if verdict.state is State.NO_BASE:
+        what = f"there is no base to compare with: {_reason(verdict)}"
+        return what, _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
+    return _failure(verdict), _sign_hint(verdict) or _FAILED_HINT
+
+
+def _reason(verdict: Verdict) -> str:
+    return cut(one_line(verdict.reason), _LONGEST_REASON).rstrip(".")
+
+
+def _failure(verdict: Verdict) -> str:
+    """Say what the value is, and by how much it misses the bound; both are known."""
+    gate, bound = verdict.gate, verdict.gate.limit(verdict.base)
+    if verdict.value is None or bound is None:
+        raise ValueError(f"a gate that failed has a value and a bound: {verdict}")
+    value, base = in_decimals(verdict.value), in_decimals(verdict.base or 0.0)
+    difference = EXACTLY.subtract(value, bound)
+    shown = _Shown(gate, _form(gate.bound, value, bound, difference))
+    target = f"the bound of {shown.value(bound)}"
+    if gate.bound.of_base:
+        target = f"the base's {shown.value(base)}"
+        if gate.bound.number:
+            target = f"the bound of {shown.value(bound)} (the base has {shown.value(base)})"
+    start = f"`{gate.metric}` is {shown.value(value)}, "
+    if not difference:
+        return f"{start}exactly {target}, and has to be {_WANTED[gate.operator]} it"
+    side = "above" if difference > 0 else "below"
+    end = ", and has to equal it" if gate.operator is Operator.EQUAL else ""
+    return f"{start}{shown.difference(abs(difference))} {side} {target}{end}"
+
+
+_WANTED: Final = {
+    Operator.ABOVE: "above",
+    Operator.BELOW: "below",
+    Operator.UNEQUAL: "other than",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Shows amounts of a gate's metric, with the metric's unit."""
+
+    gate: Gate
+    form: Callable[[Decimal], str]
+
+    @property
+    def _is_per_cent(self) -> bool:
+        return METRICS[self.gate.metric].unit is Unit.PER_CENT
+
+    def value(self, number: Decimal) -> str:
+        return self.form(number) + (" %" if self._is_per_cent else "")
+
+    def difference(self, number: Decimal) -> str:
+        shown = self.form(number)
+        if not self._is_per_cent:
+            return shown
+        return f"{shown} percentage point{'' if shown == '1' else 's'}"
+
+
+def _form(
+    bound: Bound, value: Decimal, limit: Decimal, difference: Decimal
+) -> Callable[[Decimal], str]:
+    """Return how to show numbers: as short as it can be without hiding the difference."""
+    # Larger ones could not be rounded: decimals have 28 digits.
+    is_small = max(abs(value), abs(limit)) < _LARGEST_SHORT
+    for decimals in _DECIMALS if is_small else ():
+        is_short = abs(difference) * 10**decimals >= _LEAST_SHOWN
+        if is_short and (bound.of_base or limit == round(limit, decimals)):
+            return lambda number: rounded(float(number), decimals)
+    if not difference or exact(float(value)) != exact(nearest_float(limit)):
+        return lambda number: exact(nearest_float(number))
+    return write_number
+
+
+def _sign_hint(verdict: Verdict) -> str:
+    """Say what a percentage of a base does that is not above zero: blank for all others."""
+    gate, base = verdict.gate, verdict.base
+    if base is None or base > 0 or not (gate.bound.is_per_cent and gate.bound.of_base):
+        return ""
+    if not base:
+        return "The base is 0, and so is any share of it. Write the margin without `%`."
+    # The opposite sign of what was written, because the base is negative.
+    side, sign = ("above", "-") if gate.bound.number < 0 else ("below", "+")
+    other = "below" if side == "above" else "above"
+    margin = write_number(abs(gate.bound.above(base)))
+    share = write_number(EXACTLY.add(gate.bound.number, Decimal(100)))
+    return (
+        f"The base is negative, so that {share} % of it is {side} it. For a bound {other} it, "
+        f"write the margin as a number: `{gate.metric} {gate.operator} base {sign} {margin}`."
+    )

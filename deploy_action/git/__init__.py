@@ -1,0 +1,1 @@
+"""Reading `.git`: refs, commits and files."""

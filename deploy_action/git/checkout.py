@@ -1,0 +1,259 @@
+"""The model as it was at another commit: its files, written out of `.git` into a directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import DeployActionError, Problem
+from deploy_action.git.repository import Repository, open_repository
+from deploy_action.text.harmless import cut, one_line
+
+if TYPE_CHECKING:
+    from dulwich.objects import ObjectID
+
+_LONGEST_SHOWN: Final = 120
+_MODULE: Final = 0o160000
+# What a file system says of names that another one takes.
+_NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
+_PART_BYTES: Final = 1024 * 1024
+# The pointer that git holds instead of a file in Git LFS, and its size of less than 1,024 bytes:
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_LARGEST_POINTER: Final = 1_024
+_POINTER: Final = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n"
+    rb"(?P<extensions>(?:ext-.+\n)*)"
+    rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
+    rb"size (?P<size>[0-9]{1,18})\n?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PastModel:
+    """A model as it was at `commit`, a full hexadecimal id.
+
+    `directory` holds its files; None where the model did not exist then.
+    """
+
+    commit: str
+    directory: Path | None
+
+
+class UnusablePastError(DeployActionError):
+    """The model as it was cannot be restored: why, and at which commit it was to be."""
+
+    def __init__(self, reason: str, commit: str = "") -> None:
+        """Keep the reason, one or more sentences."""
+        super().__init__(Problem(message=reason))
+        self.reason = reason
+        self.commit = commit
+
+
+def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str) -> PastModel:
+    """Write the files of the model in `directory`, as they are at `ref`, into `destination`.
+
+    A directory is a model where it has a file called `manifest`.
+
+    `destination` is made by this. Only what git has is written: files with their executable bit,
+    links as links, and the contents of files in Git LFS where the clone has them. The checkout, its
+    index and its refs stay as they are.
+
+    Raises:
+        InvalidInputError: there is no repository, or it does not have that commit, or not all of
+            it.
+        UnusablePastError: the model existed, and cannot be restored as it was.
+    """
+    with open_repository(directory) as repository:
+        commit = repository.find_commit(ref)
+        path = os.fsencode(os.path.relpath(directory.resolve(), repository.root))
+        extraction = _Extraction(repository, commit.sha)
+        entries = extraction.find(commit.tree, path)
+        if not any(one.name == manifest.encode() and not one.is_tree for one in entries):
+            return PastModel(commit.sha, None)
+        extraction.write(entries, destination)
+    return PastModel(commit.sha, destination)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a name in a tree stands for: a mode as git has it, and the id of an object."""
+
+    name: bytes
+    mode: int
+    sha: ObjectID
+
+    @property
+    def is_tree(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extraction:
+    """Reads trees of one commit, and writes one into a directory of its own."""
+
+    repository: Repository
+    commit: str
+
+    def find(self, root: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+        """Return what is in the directory at a path; nothing where there is no such directory."""
+        entries = self._entries(root, b"")
+        for part in [] if path == b"." else path.split(b"/"):
+            entry = next((one for one in entries if one.name == part), None)
+            if entry is None:
+                return ()
+            if entry.mode == _MODULE:
+                raise self._unusable(part, "was a submodule, and what is in those is not fetched")
+            if stat.S_ISLNK(entry.mode):
+                raise self._unusable(part, "was a link then, and it is a directory now")
+            if not entry.is_tree:
+                return ()
+            entries = self._entries(entry.sha, part)
+        return entries
+
+    def write(self, root: tuple[_Entry, ...], destination: Path) -> None:
+        """Write entries and all below them into a directory that this makes, links last."""
+        links: list[tuple[bytes, Path, str]] = []
+        destination.mkdir(mode=0o700)
+        pending = [(root, b"")]
+        while pending:
+            entries, prefix = pending.pop()
+            for entry in entries:
+                path = prefix + entry.name
+                place = destination / os.fsdecode(path)
+                if entry.is_tree:
+                    with self._placing(path):
+                        place.mkdir(mode=0o700)
+                    pending.append((self._entries(entry.sha, path), path + b"/"))
+                elif stat.S_ISLNK(entry.mode):
+                    links.append((path, place, self._target(entry.sha, path)))
+                else:
+                    self._write_file(path, place, entry)
+        # Until here there was no link that a file could have been written through.
+        for path, place, target in links:
+            with self._placing(path):
+                place.symlink_to(target)
+
+    def _write_file(self, path: bytes, place: Path, entry: _Entry) -> None:
+        if entry.mode == _MODULE:
+            raise self._unusable(path, "is a submodule, and what is in those is not fetched")
+        blob = self._blob(entry.sha, path)
+        # Of the modes of files that git knows, one has executable bits.
+        permissions = 0o700 if entry.mode & stat.S_IXUSR else 0o600
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with self._placing(path):
+            descriptor = os.open(place, flags, permissions)
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in self._contents(blob, path):
+                file.write(chunk)
+
+    @contextmanager
+    def _placing(self, path: bytes) -> Iterator[None]:
+        """Tell a name that this file system does not take from a disk that is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NAME_FAULTS:
+                raise
+            raise self._unusable(path, f"cannot be written here ({error.strerror})") from error
+
+    def _target(self, sha: ObjectID, path: bytes) -> str:
+        target = self._blob(sha, path)
+        if not target or b"\0" in target:
+            raise self._unusable(path, "is a link to nothing")
+        return os.fsdecode(target)
+
+    def _entries(self, sha: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+        """Return what a tree holds: names that a file can have, none of them twice."""
+        from dulwich.objects import Tree
+
+        raw = self.repository.read_raw(sha, Tree)
+        if raw is None:
+            raise self._missing(path)
+        try:
+            entries = tuple(_parse_tree(raw, len(sha) // 2))
+        except ValueError as error:
+            raise self._unusable(path, f"is damaged in git ({error})") from error
+        if len({entry.name for entry in entries}) < len(entries):
+            raise self._unusable(path, "holds a name twice in git")
+        return entries
+
+    def _blob(self, sha: ObjectID, path: bytes) -> bytes:
+        from dulwich.objects import Blob
+
+        raw = self.repository.read_raw(sha, Blob)
+        if raw is None:
+            raise self._missing(path)
+        return raw
+
+    def _missing(self, path: bytes) -> DeployActionError:
+        what = f"`{_shown(path)}`" if path else "The root of the repository"
+        return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
+
+    def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
+        """Yield what a file holds: where git has a pointer to Git LFS, what that points to."""
+        pointer = _POINTER.fullmatch(blob) if len(blob) < _LARGEST_POINTER else None
+        if pointer is None:
+            yield blob
+            return
+        if pointer["extensions"]:
+            raise self._unusable(path, "is in Git LFS with an extension, which is not known here")
+        yield from self._large_contents(pointer["oid"].decode(), int(pointer["size"]), path)
+
+    def _large_contents(self, oid: str, size: int, path: bytes) -> Iterator[bytes]:
+        """Yield a file that Git LFS keeps, checked against its digest and size at the end."""
+        place = self.repository.large_files / oid[:2] / oid[2:4] / oid
+        digest, left = sha256(), size
+        try:
+            with place.open("rb") as file:
+                while chunk := file.read(_PART_BYTES):
+                    digest.update(chunk)
+                    left -= len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise self._unusable(
+                path,
+                "is in Git LFS, and the checkout does not have its contents of then: set "
+                "`lfs: true` of `actions/checkout`, and fetch them with `git lfs fetch origin "
+                f"{self.commit}` in a step before this one",
+            ) from error
+        if left or digest.hexdigest() != oid:
+            raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
+
+    def _unusable(self, path: bytes, what: str) -> UnusablePastError:
+        name = f"`{_shown(path)}`" if path else "the repository's root"
+        return UnusablePastError(f"{name} {what}.", self.commit)
+
+
+def _parse_tree(raw: bytes, id_length: int) -> Iterator[_Entry]:
+    """Read the entries of a tree: mode in octal, blank, name, NUL, binary id of that length.
+
+    The library's own reader keeps one of two entries with the same name. Raises ValueError for
+    what no tree holds, and for names that lead elsewhere.
+    """
+    from dulwich.objects import ObjectID
+
+    at = 0
+    while at < len(raw):
+        blank = raw.index(b" ", at)
+        end = raw.index(b"\0", blank)
+        mode, name = int(raw[at:blank], 8), raw[blank + 1 : end]
+        at = end + 1 + id_length
+        if at > len(raw):
+            raise ValueError("it ends too early")
+        if name in {b"", b".", b".."} or name.lower() == b".git" or b"/" in name:
+            raise ValueError(f"no entry can be called {_shown(name)!r}")
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode) or mode == _MODULE):
+            raise ValueError(f"{_shown(name)!r} has the mode {mode:o}")
+        yield _Entry(name, mode, ObjectID(raw[end + 1 : at].hex().encode()))
+
+
+def _shown(path: bytes) -> str:
+    return cut(one_line(path.decode("utf-8", "backslashreplace")), _LONGEST_SHOWN)

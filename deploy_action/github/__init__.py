@@ -1,0 +1,1 @@
+"""The GitHub runner's protocol and the forge's API."""

@@ -1,0 +1,340 @@
+"""The comment on a pull request: one for each model, found again and kept up to date."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from deploy_action.deadline import Deadline
+from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
+from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, is_same_user
+from deploy_action.interruption import deadline_as_error
+
+# GitHub's limit, in characters; it answers 422 to more ("body is too long").
+_LARGEST_COMMENT: Final = 65_536
+_LONGEST_MARKER: Final = 120
+LARGEST_BODY: Final = _LARGEST_COMMENT - _LONGEST_MARKER
+"""How many characters of Markdown fit into a comment, besides the marker."""
+
+_MOST_SECONDS: Final = 30.0
+_ROUNDS: Final = 8
+# Another run may have looked before we wrote, and write after it. What it wrote is found by looking
+# again when this long has passed: a request takes a few tenths of it.
+_SETTLING_SECONDS: Final = 1.0
+_KEY_LENGTH: Final = 32
+_RUN: Final = re.compile(r"run=([0-9]{1,19})\.([0-9]{1,9}) -->")
+_REPOSITORY: Final = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
+_SUMMARY_HINT: Final = "The summary of the job says the same as the comment."
+
+
+class RunNumber(NamedTuple):
+    """A run of a workflow, and which attempt of it; later ones are larger. 0 where unknown."""
+
+    run: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the comment goes: a pull request of a repository, and which run writes it."""
+
+    api_url: str
+    repository: str
+    number: int
+    run: RunNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: the page of the comment (blank if unknown), and what to say, a notice."""
+
+    url: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A comment that is ours, with the run that wrote it."""
+
+    number: int
+    run: RunNumber
+    body: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do: write `body` (None: nothing) to `keeper` (None: a new one), delete the others."""
+
+    keeper: Note | None
+    body: str | None
+    removed: tuple[Note, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.body is None and not self.removed
+
+
+def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Place | Problem:
+    """Return the pull request of this run, or a notice that says why there is none.
+
+    `environ` are the runner's variables, `payload` is the event's webhook.
+    """
+    api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
+    if not _is_url(api_url):
+        return _notice(
+            "GITHUB_API_URL names no server, and outside of a workflow there is no pull request",
+            "Leave out `comment` on a terminal.",
+        )
+    repository = environ.get("GITHUB_REPOSITORY", "").strip()
+    if not _REPOSITORY.fullmatch(repository):
+        return _notice("GITHUB_REPOSITORY names no repository", "The runner sets it in a workflow.")
+    number = _pull_request_number(environ.get("GITHUB_REF", ""), payload)
+    if number is None:
+        return _notice(
+            "this run belongs to no pull request",
+            "Run the workflow on `pull_request`, or leave out `comment`.",
+        )
+    run = RunNumber(
+        _whole_number(environ.get("GITHUB_RUN_ID", "")),
+        _whole_number(environ.get("GITHUB_RUN_ATTEMPT", "")),
+    )
+    return Place(api_url=api_url, repository=repository, number=number, run=run)
+
+
+def keep_comment(
+    place: Place,
+    token: str,
+    key: str,
+    body: str,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    seconds: float = _MOST_SECONDS,
+) -> Outcome:
+    """Write `body` (Markdown) to the one comment that belongs to `key`, such as a model's path.
+
+    Of several runs, the newest has the last word, whichever comes last. Nothing that the network or
+    the forge does is raised; it ends within `seconds`. `pause` is injected by tests.
+    """
+    if not re.fullmatch(r"[!-~]+", token):
+        return _not_written(
+            place, "there is no token, or it is not one word", "Leave `github-token` at its default"
+        )
+    text = f"{marker_of(key, place.run)}\n{body}"
+    if len(text) > _LARGEST_COMMENT:
+        return _not_written(
+            place,
+            f"its {len(text):,} characters are more than the {_LARGEST_COMMENT:,} there may be",
+        )
+    deadline = Deadline.after(seconds / 60)
+    forge = Forge(place.api_url, place.repository, token, deadline, pause)
+    keeper = _Keeper(forge, place, key, text)
+    try:
+        with deadline_as_error(deadline), closing(forge):
+            return keeper.keep()
+    except DeadlineError:
+        return keeper.written or _not_written(place, f"it took longer than {seconds:g} s")
+    except RefusedError as error:
+        reason = error.problems[0]
+        return keeper.written or _not_written(place, reason.message, reason.hint)
+
+
+def marker_of(key: str, run: RunNumber) -> str:
+    """Return the first line of a comment, which Markdown does not show."""
+    return f"{_prefix_of(key)}run={run.run}.{run.attempt} -->"
+
+
+def next_step(notes: Sequence[Note], run: RunNumber, text: str, written: int | None) -> Step:
+    """Return what makes one comment of `notes`, with the body of the newest run.
+
+    `text` is what `run` has to say, and `written` the comment into which it wrote that before. The
+    oldest comment stays: whichever run decides, at whatever time, decides for the same one.
+    """
+    if not notes:
+        return Step(None, text)
+    keeper = min(notes, key=lambda note: note.number)
+    newest = max(notes, key=lambda note: (note.run, note is keeper))
+    if newest.run > run:
+        body = None if keeper.run == newest.run else newest.body
+    else:
+        body = None if keeper.run == run and keeper.number == written else text
+    return Step(keeper, body, tuple(note for note in notes if note is not keeper))
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Looks, writes, and looks again, until the comment is as it should be."""
+
+    forge: Forge
+    place: Place
+    key: str
+    text: str
+    # What to report if looking again fails: what was written stays written.
+    written: Outcome | None = field(default=None, init=False)
+    _written_to: int | None = field(default=None, init=False)
+    # A list may not yet have the comment that was just made.
+    _created: Note | None = field(default=None, init=False)
+    _undeletable: dict[int, Problem] = field(default_factory=dict, init=False)
+
+    def keep(self) -> Outcome:
+        """Do it; raise `RefusedError` when it cannot be done."""
+        user = self.forge.find_user()
+        failure: RefusedError | None = None
+        for number in range(1, _ROUNDS + 1):
+            notes = self._look(user)
+            step = next_step(notes, self.place.run, self.text, self._written_to)
+            if step.keeper is not None and step.is_settled:
+                return self._outcome(step.keeper)
+            try:
+                self._apply(step)
+            except PassingForgeError as error:
+                failure = error
+                self.forge.wait(error, number)
+            else:
+                self.forge.pause(_SETTLING_SECONDS)
+        if self.written is not None:
+            return self.written
+        raise failure or _out_of_reach()
+
+    def _look(self, user: Mapping[str, object] | None) -> list[Note]:
+        comments = self.forge.list_comments(self.place.number)
+        notes = list(_notes_of(comments, self.key, user))
+        if self._created and all(note.number != self._created.number for note in notes):
+            notes.append(self._created)
+        return [note for note in notes if note.number not in self._undeletable]
+
+    def _apply(self, step: Step) -> None:
+        if step.body is not None and not self._write(step.keeper, step.body):
+            return  # the comment to keep is gone, so one of the others has to stay
+        for note in step.removed:
+            self._remove(note)
+
+    def _write(self, keeper: Note | None, body: str) -> bool:
+        """Write; False where the comment is gone."""
+        if keeper is None:
+            made = self.forge.create_comment(self.place.number, body)
+            keeper = Note(made.number, self.place.run, body, made.url)
+            self._created = keeper
+        elif not self.forge.edit_comment(keeper.number, body):
+            self._forget(keeper)
+            return False
+        self._written_to = keeper.number
+        self.written = Outcome(keeper.url)
+        return True
+
+    def _remove(self, note: Note) -> None:
+        try:
+            self.forge.delete_comment(note.number)
+        except PassingForgeError:
+            raise
+        except RefusedError as error:
+            self._undeletable[note.number] = error.problems[0]
+        else:
+            self._forget(note)
+
+    def _forget(self, note: Note) -> None:
+        if self._created and self._created.number == note.number:
+            self._created = None
+        if self._written_to == note.number:
+            self._written_to = self.written = None
+
+    def _outcome(self, keeper: Note) -> Outcome:
+        for number, problem in self._undeletable.items():
+            message = f"Comment {number} for the same model could not be deleted: {problem.message}"
+            return Outcome(keeper.url, Problem(message=f"{message}.", severity=Severity.NOTICE))
+        if keeper.run > self.place.run:
+            message = f"The comment stays what a later run wrote, number {keeper.run.run}."
+            return Outcome(keeper.url, Problem(message=message, severity=Severity.NOTICE))
+        return Outcome(keeper.url)
+
+
+def _out_of_reach() -> RefusedError:
+    return RefusedError(
+        Problem(
+            message="an earlier run's comment is in the list, but gone when it is to be edited",
+            hint="Delete that comment, if it is there, and run the workflow again.",
+        ),
+    )
+
+
+def _notes_of(
+    comments: Iterable[ForgeComment], key: str, user: Mapping[str, object] | None
+) -> Iterable[Note]:
+    """Yield the comments that carry the marker and were written with this token."""
+    prefix = _prefix_of(key)
+    for comment in comments:
+        if comment.body.startswith(prefix) and is_same_user(comment.user, user):
+            found = _RUN.match(comment.body, len(prefix))
+            run = RunNumber(int(found[1]), int(found[2])) if found else RunNumber(0, 0)
+            yield Note(comment.number, run, comment.body, comment.url)
+
+
+def _prefix_of(key: str) -> str:
+    digest = sha256(key.encode("utf-8", "replace")).hexdigest()[:_KEY_LENGTH]
+    return f"<!-- blankly-deploy model={digest} "
+
+
+def _pull_request_number(ref: str, payload: Mapping[str, object]) -> int | None:
+    issue = _mapping(payload.get("issue"))
+    holders = (
+        _mapping(payload.get("pull_request")),
+        issue if issue.get("pull_request") else {},
+        _pull_request_of_run(payload),
+    )
+    for holder in holders:
+        number = holder.get("number")
+        if type(number) is int and number > 0:
+            return number
+    found = re.match(r"refs/pull/([1-9][0-9]{0,18})/", ref)
+    return int(found[1]) if found else None
+
+
+def _pull_request_of_run(payload: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the pull request whose checks `workflow_run` follows; GitHub lists none of forks.
+
+    A branch may have pull requests in other repositories, too, such as the one it was forked from.
+    """
+    listed = _mapping(payload.get("workflow_run")).get("pull_requests")
+    ours = _mapping(payload.get("repository")).get("id")
+    for request in map(_mapping, listed if isinstance(listed, list) else ()):
+        base = _mapping(_mapping(_mapping(request.get("base")).get("repo"))).get("id")
+        if base is None or ours is None or base == ours:
+            return request
+    return {}
+
+
+def _not_written(place: Place, reason: str, hint: str = "") -> Outcome:
+    message = f"The comment on pull request #{place.number} was not written: {reason}."
+    hint = f"{hint.rstrip('.')}. {_SUMMARY_HINT}" if hint else _SUMMARY_HINT
+    return Outcome(problem=Problem(message=message, hint=hint, severity=Severity.NOTICE))
+
+
+def _notice(reason: str, hint: str) -> Problem:
+    return Problem(
+        message=f"No comment was written: {reason}.", hint=hint, severity=Severity.NOTICE
+    )
+
+
+def _is_url(text: str) -> bool:
+    if not re.fullmatch(r"https?://[!-~]+", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and "@" not in parts.netloc and not parts.query
+    except ValueError:
+        return False
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else 0
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}

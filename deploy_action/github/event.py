@@ -1,0 +1,144 @@
+"""What triggered the run: the runner's variables and the event's payload, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, tidy
+
+_SHORT_SHA_LENGTH: Final = 7
+# The key of the payload under which these events carry their `head_commit`.
+_HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "workflow_run"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The event of a workflow run, or of a terminal, where everything is blank.
+
+    `payload` is the JSON of the webhook, whose shape GitHub documents for each event.
+    """
+
+    name: str
+    payload: Mapping[str, object]
+    sha: str
+    workflow: str
+    run_number: str
+    repository_url: str
+    repository: str = ""
+    run_id: str = ""
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether a branch or tag was deleted: there is nothing of it left to deploy."""
+        return self.name == "push" and self.payload.get("deleted") is True
+
+    @property
+    def ref(self) -> str:
+        """The full name of the pushed ref, such as `refs/heads/main`, else blank."""
+        return _text(self.payload.get("ref"))
+
+    @property
+    def commit(self) -> str:
+        """The commit somebody wrote: in a pull request its head, not the merge the runner made."""
+        head = _mapping(_mapping(self.payload.get("pull_request")).get("head"))
+        return _text(head.get("sha")) or self.sha
+
+    @property
+    def run_url(self) -> str:
+        """The page of the workflow run, where the forge is known, else blank."""
+        if not self.repository_url or not self.run_id:
+            return ""
+        return f"{self.repository_url}/actions/runs/{quote(self.run_id, safe='')}"
+
+    def commit_url(self, commit: str) -> str | None:
+        """Return the page of `commit` on the forge, where the forge is known."""
+        if not self.repository_url or not commit:
+            return None
+        return f"{self.repository_url}/commit/{quote(commit, safe='')}"
+
+
+def read_event(environ: Mapping[str, str]) -> Event:
+    """Read the runner's variables and the payload; a payload that cannot be read is empty."""
+    server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
+    return Event(
+        name=environ.get("GITHUB_EVENT_NAME", ""),
+        payload=_read_payload(environ.get("GITHUB_EVENT_PATH", "")),
+        sha=environ.get("GITHUB_SHA", ""),
+        workflow=environ.get("GITHUB_WORKFLOW", ""),
+        run_number=environ.get("GITHUB_RUN_NUMBER", ""),
+        repository_url=f"{server.rstrip('/')}/{repository}" if server and repository else "",
+        repository=repository,
+        run_id=environ.get("GITHUB_RUN_ID", ""),
+    )
+
+
+def _read_payload(path: str) -> Mapping[str, object]:
+    import json
+
+    if not path:
+        return {}
+    try:
+        payload = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def describe(event: Event, read_checked_out_message: Callable[[], str | None]) -> str:
+    """Return the description of a version: what the event says, else the checked-out commit.
+
+    `read_checked_out_message` is asked only when the event has no message of its own.
+    """
+    return (
+        tidy(_event_message(event))
+        or tidy(read_checked_out_message() or "")
+        or tidy(_run_name(event))
+    )
+
+
+def _event_message(event: Event) -> str:
+    payload = event.payload
+    if event.name == "push":
+        return _head_message(payload)
+    if event.name.startswith("pull_request"):
+        return _pull_request_title(payload)
+    if event.name == "release":
+        release = _mapping(payload.get("release"))
+        return _text(release.get("name")).strip() or _text(release.get("tag_name"))
+    if holder := _HEAD_COMMIT_HOLDERS.get(event.name):
+        return _head_message(_mapping(payload.get(holder)))
+    return ""
+
+
+def _pull_request_title(payload: Mapping[str, object]) -> str:
+    request = _mapping(payload.get("pull_request"))
+    title, number = _text(request.get("title")).strip(), request.get("number")
+    if not title or not isinstance(number, int):
+        return title
+    # The number survives a title that is too long.
+    suffix = f" (#{number})"
+    return cut(title, LONGEST_DESCRIPTION - len(suffix)) + suffix
+
+
+def _head_message(holder: Mapping[str, object]) -> str:
+    return _text(_mapping(holder.get("head_commit")).get("message"))
+
+
+def _run_name(event: Event) -> str:
+    short_sha = event.sha[:_SHORT_SHA_LENGTH]
+    if not event.workflow:
+        return f"Commit {short_sha}" if short_sha else "Sent from a terminal"
+    sha = f" ({short_sha})" if short_sha else ""
+    return f"{event.workflow} run {event.run_number}{sha}"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,404 @@
+"""The REST API of a forge, as far as the comments of a pull request need it.
+
+GitHub documents it under "REST API endpoints for issue comments"; Gitea and Forgejo have the same
+routes below `/api/v1`. Requests that change something are sent once: who sends them looks at what
+came of it before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
+
+from deploy_action.deployment_api.transport import (
+    Answer,
+    Call,
+    exchange,
+    explain,
+    is_hopeless,
+    library_errors,
+    open_session,
+)
+from deploy_action.errors import DeadlineError, Problem, RefusedError
+from deploy_action.text.harmless import cut, one_line, redacted, written_forms
+
+if TYPE_CHECKING:
+    import requests
+
+    from deploy_action.deadline import Deadline
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 10.0
+
+_ATTEMPTS: Final = 3
+_FIRST_PAUSE: Final = 0.5
+_PASSING: Final = frozenset({500, 502, 503, 504})
+_GONE: Final = frozenset({404, 410})
+_NO_USER: Final = frozenset({403, 404, 405, 501})
+# Where the API names no time, it asks for a minute ("Rate limits for the REST API").
+_UNKNOWN_LIMIT: Final = 60.0
+_CREATED: Final = 201
+_PER_PAGE: Final = 100
+# GitHub takes no more than 2,500 comments on one pull request.
+_MOST_PAGES: Final = 30
+# A hundred comments of 65,536 characters, each written as `\uXXXX`.
+_LARGEST_ANSWER: Final = 64 * 1024 * 1024
+_LONGEST_QUOTE: Final = 200
+# Gitea and Forgejo run workflows as a user of theirs that has this number; nobody else's is below 0
+# but -1, which stands for deleted accounts (`ActionsUserID` in their models/user/user_system.go).
+_ACTIONS_USER: Final = -2
+# GitHub's own account, which other servers show without the mark of a bot.
+_WORKFLOW: Final = "github-actions"
+
+_PERMISSION_HINT: Final = (
+    "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token may "
+    "only read, whatever the workflow says."
+)
+_TOKEN_HINT: Final = "Leave `github-token` at its default, or store a token that is still valid."  # noqa: S105  # no token, a text about one
+_ADDRESS_HINT: Final = "Check GITHUB_API_URL, which the runner sets, and what answers there."
+_LATER_HINT: Final = "The next run will try again."
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeComment:
+    """A comment as the API has it.
+
+    `url` is its page, blank where the API does not say; `user` is None where it says that nobody
+    wrote it, and empty where it says nothing.
+    """
+
+    number: int
+    body: str
+    url: str
+    user: Mapping[str, object] | None
+
+
+class PassingForgeError(RefusedError):
+    """What failed may work in `seconds`; whether the forge acted is unknown unless it says so."""
+
+    def __init__(self, problem: Problem, seconds: float = 0.0) -> None:
+        """Keep how long the forge asks to wait."""
+        super().__init__(problem)
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class Forge:
+    """Speaks with one forge about one repository. `pause` is injected by tests."""
+
+    api_url: str
+    repository: str
+    token: str = field(repr=False)
+    deadline: Deadline
+    pause: Callable[[float], None] = time.sleep
+    _session: requests.Session | None = field(default=None, init=False)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        if self._session is not None:
+            self._session.close()
+
+    def find_user(self) -> Mapping[str, object] | None:
+        """Return whose token it is, or None where the forge does not say.
+
+        A token of a workflow may not ask: "Resource not accessible by integration".
+
+        Raises:
+            RefusedError: the token is not valid, or the forge cannot be asked.
+        """
+        answer = self._read(f"{self.api_url}/user", expected=_NO_USER)
+        user = answer.json
+        if not answer.is_good or not isinstance(user, dict):
+            return None
+        return user if isinstance(user.get("login"), str) else None
+
+    def list_comments(self, number: int) -> list[ForgeComment]:
+        """Return all comments of a pull request, in the order of the API.
+
+        Raises:
+            RefusedError: they cannot be read, or not all of them.
+        """
+        url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
+        first, comments = url, dict[int, ForgeComment]()
+        for page in range(1, _MOST_PAGES + 1):
+            answer, known = self._read(url), len(comments)
+            if not isinstance(answer.json, list):
+                raise self._strange(answer)
+            found = filter(None, map(_parse_comment, answer.json))
+            comments |= {comment.number: comment for comment in found}
+            try:
+                following = _next_page(answer, url)
+            except ValueError as error:
+                raise self._strange(answer) from error
+            is_full = len(answer.json) >= _PER_PAGE and len(comments) > known
+            if is_full and not answer.headers.get("Link"):
+                # Not every forge says where its list goes on; some, as Gitea, give all at once.
+                following = f"{first}&page={page + 1}"
+            if not following:
+                return list(comments.values())
+            if _origin(following) != _origin(self.api_url):
+                raise self._refused(
+                    "continues its list at another server, which does not get the token",
+                    _ADDRESS_HINT,
+                )
+            url = following
+        raise self._refused(f"lists more than {len(comments):,} comments")
+
+    def create_comment(self, number: int, body: str) -> ForgeComment:
+        """Write a new comment.
+
+        Raises:
+            PassingForgeError: it may be there or not.
+            RefusedError: the forge refuses it.
+        """
+        answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
+        comment = _parse_comment(answer.json)
+        # Only "created" is believed without the comment itself: a 200 may be anybody's.
+        if comment is None or not (comment.body or answer.status == _CREATED):
+            raise self._strange(answer)
+        return comment
+
+    def edit_comment(self, comment: int, body: str) -> bool:
+        """Replace the body of a comment; False where that comment is gone.
+
+        Raises:
+            PassingForgeError: it may have been replaced or not.
+            RefusedError: the forge refuses it.
+        """
+        url = f"{self._issues_url}/comments/{comment}"
+        answer = self._send("PATCH", url, {"body": body}, expected=_GONE)
+        edited = answer.json
+        is_it = isinstance(edited, dict) and edited.get("id", comment) == comment
+        if answer.is_good and not is_it:
+            raise self._strange(answer)
+        return answer.is_good
+
+    def delete_comment(self, comment: int) -> bool:
+        """Delete a comment; False where it was gone before.
+
+        Raises:
+            PassingForgeError: it may be gone or not.
+            RefusedError: the forge refuses it.
+        """
+        url = f"{self._issues_url}/comments/{comment}"
+        return self._send("DELETE", url, expected=_GONE).is_good
+
+    def wait(self, error: PassingForgeError, number: int) -> None:
+        """Wait before try `number` + 1: as long as the forge asks, else 0.5 s, 1 s, 2 s.
+
+        Raises:
+            RefusedError: `error`, when there is no time for that.
+        """
+        seconds = max(error.seconds, _FIRST_PAUSE * 2 ** (number - 1))
+        if seconds >= self.deadline.remaining():
+            raise error
+        self.pause(seconds)
+
+    @property
+    def _issues_url(self) -> str:
+        return f"{self.api_url}/repos/{self.repository}/issues"
+
+    def _read(self, url: str, expected: frozenset[int] = frozenset()) -> Answer:
+        """Get what can be asked for again after any passing failure."""
+        for number in range(1, _ATTEMPTS):
+            try:
+                return self._send("GET", url, expected=expected)
+            except PassingForgeError as error:
+                self.wait(error, number)
+        return self._send("GET", url, expected=expected)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        document: Mapping[str, str] | None = None,
+        expected: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """Send a request once; return a good answer, or one with a status that is `expected`."""
+        if self._session is None:
+            self._session = open_session(use_environment=True)
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+        }
+        call = Call(
+            method=method,
+            url=url,
+            headers=headers,
+            body=None if document is None else json.dumps(document).encode(),
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            largest_answer=_LARGEST_ANSWER,
+        )
+        try:
+            answer = exchange(self._session, call, self.deadline)
+        except DeadlineError:
+            raise
+        except library_errors() as error:
+            self.deadline.remaining()
+            raise self._unreachable(error) from error
+        self._check(answer, expected)
+        return answer
+
+    def _unreachable(self, error: Exception) -> RefusedError:
+        problem = Problem(
+            message=f"{self._name} cannot be reached, or hung up: {self._quoted(explain(error))}",
+            hint=_LATER_HINT,
+        )
+        return RefusedError(problem) if is_hopeless(error) else PassingForgeError(problem)
+
+    def _check(self, answer: Answer, expected: frozenset[int]) -> None:
+        """Raise what an answer means that is no good one."""
+        if answer.is_good:
+            return
+        limit = _limit_of(answer)
+        if limit is not None:
+            raise PassingForgeError(
+                Problem(
+                    message=f"{self._name} takes no more requests for now ({self._said(answer)}); "
+                    f"it asks to wait for {limit:.0f} s",
+                    hint=_LATER_HINT,
+                ),
+                limit,
+            )
+        if answer.status in expected:
+            return
+        if answer.status in _PASSING:
+            problem = Problem(
+                message=f"{self._name} failed ({self._said(answer)})", hint=_LATER_HINT
+            )
+            raise PassingForgeError(problem, answer.retry_after)
+        raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> RefusedError:
+        reason, hint = _why_refused(answer.status, _message_of(answer).lower())
+        return self._refused(f"{reason} ({self._said(answer)})", hint)
+
+    def _strange(self, answer: Answer) -> RefusedError:
+        return self._refused(
+            f"does not answer as the API of a forge does ({self._said(answer)})", _ADDRESS_HINT
+        )
+
+    def _refused(self, reason: str, hint: str = "") -> RefusedError:
+        return RefusedError(Problem(message=f"{self._name} {reason}", hint=hint))
+
+    @property
+    def _name(self) -> str:
+        return urlsplit(self.api_url).netloc.rpartition("@")[2]
+
+    def _said(self, answer: Answer) -> str:
+        """Return the status and the words of an answer, harmless and short."""
+        words = self._quoted(_message_of(answer))
+        return f"{answer.status}: {words}" if words else f"{answer.status}"
+
+    def _quoted(self, text: str) -> str:
+        shown = redacted(one_line(text), written_forms(self.token))
+        return cut(shown.rstrip("."), _LONGEST_QUOTE)
+
+
+def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] | None) -> bool:
+    """Tell whether the author of a comment is `known`, or where that is None, a workflow.
+
+    GitHub writes comments with a workflow's token as `github-actions[bot]`, of type `Bot`, and with
+    that of another app as `APP[bot]`. A comment of nobody (None) is not ours; one that has no user
+    at all ({}) is.
+    """
+    if user is None:
+        return False
+    if not user:
+        return True
+    if known is None:
+        login = user.get("login")
+        is_named_so = isinstance(login, str) and (login.endswith("[bot]") or login == _WORKFLOW)
+        return is_named_so or user.get("type") == "Bot" or user.get("id") == _ACTIONS_USER
+    if isinstance(user.get("id"), int) and isinstance(known.get("id"), int):
+        return user["id"] == known["id"]
+    return user.get("login") == known.get("login")
+
+
+def _parse_comment(entry: object) -> ForgeComment | None:
+    if not isinstance(entry, dict):
+        return None
+    number, body, user = entry.get("id"), entry.get("body"), entry.get("user", {})
+    if type(number) is not int:
+        return None
+    url = entry.get("html_url")
+    is_url = isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url)
+    return ForgeComment(
+        number=number,
+        body=body if isinstance(body, str) else "",
+        url=url if isinstance(url, str) and is_url else "",
+        user=user if isinstance(user, dict) else None,
+    )
+
+
+def _message_of(answer: Answer) -> str:
+    """Return what an error says: GitHub's `message`, with the first of its `errors`."""
+    document = answer.json
+    if not isinstance(document, dict):
+        return ""
+    parts = [document.get("message")]
+    errors = document.get("errors")
+    if isinstance(errors, list) and errors:
+        first = errors[0]
+        parts.append(first.get("message") if isinstance(first, dict) else first)
+    return ": ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def _why_refused(status: int, text: str) -> tuple[str, str]:
+    """Return the reason for a refusal, as a predicate, and the way out."""
+    if "archived" in text or status == 423:  # noqa: PLR2004  # Gitea's for the same
+        return "takes nothing for an archived repository", ""
+    if "locked" in text:
+        return "takes no comments on a locked conversation", ""
+    if 300 <= status < 400:  # noqa: PLR2004  # the class of statuses
+        return "redirects, and a token is not sent on", _ADDRESS_HINT
+    return {
+        401: ("does not take the token", _TOKEN_HINT),
+        403: ("does not let the token do that", _PERMISSION_HINT),
+        404: ("has no such pull request, or hides it from the token", _PERMISSION_HINT),
+    }.get(status, ("refuses it", ""))
+
+
+def _limit_of(answer: Answer) -> float | None:
+    """Return the seconds that a rate limit asks to wait, or None where it is no such limit.
+
+    See "Exceeding the rate limit" in GitHub's "Rate limits for the REST API": status 403 or 429,
+    with `Retry-After`, or with nothing remaining until a reset (in seconds of the epoch), or only
+    with words.
+    """
+    if answer.status not in {403, 429}:
+        return None
+    is_used_up = answer.headers.get("X-RateLimit-Remaining") == "0"
+    is_said = "rate limit" in _message_of(answer).lower()
+    if answer.retry_after > 0:
+        return answer.retry_after
+    reset = answer.headers.get("X-RateLimit-Reset", "")
+    if is_used_up and re.fullmatch(r"[0-9]{1,12}", reset):
+        return max(0.0, int(reset) - time.time())
+    return _UNKNOWN_LIMIT if is_used_up or is_said or answer.status == 429 else None  # noqa: PLR2004  # RFC 6585
+
+
+def _next_page(answer: Answer, url: str) -> str:
+    """Return the address of the page after the one at `url` (RFC 8288), blank on the last one.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    from requests.utils import parse_header_links
+
+    for link in parse_header_links(answer.headers.get("Link", "")):
+        if "next" in link.get("rel", "").split():
+            return urljoin(url, link.get("url", ""))
+    return ""
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()

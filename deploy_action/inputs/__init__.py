@@ -1,0 +1,1 @@
+"""The inputs of `action.yml`, read once and frozen."""

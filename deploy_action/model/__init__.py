@@ -1,0 +1,1 @@
+"""One directory with a `blankly.json`: its manifest and its files."""

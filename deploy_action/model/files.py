@@ -1,0 +1,368 @@
+"""Checks of a model's files that save a failed run: each problem at its place, with its way out."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import posixpath
+import re
+import stat
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from deploy_action.bundle.selection import Selection
+from deploy_action.errors import DeployActionError, Problem, Severity
+from deploy_action.model.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest
+from deploy_action.model.requirements import check_requirements
+from deploy_action.text.harmless import is_placeholder, redacted
+from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
+
+KEYS_NAME = "keys.json"
+SETTINGS_NAME = "settings.json"
+BACKTEST_NAME = "backtest.json"
+
+_MAX_SCRIPT_BYTES = 8 * 1024 * 1024
+_MAX_CANDIDATES = 200
+_MAX_OTHERS = 5
+_CANDIDATE_BYTES = 64 * 1024
+
+_IGNORED = "is ignored, so it is not in the bundle"
+_UNIGNORE = (
+    "A pattern in ignore_files or in the ignore input matches it, or it is in a directory that is "
+    "never packed (.git, __pycache__, a virtual environment)."
+)
+_STRING_VALUE = re.compile(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
+
+_ModeTest = Callable[[int], bool]
+
+
+def check_model_files(
+    model_dir: Path,
+    manifest: Manifest,
+    selection: Selection,
+    *,
+    keys_injected: bool,
+    redact: Redact = str,
+) -> tuple[Problem, ...]:
+    """Check the files that `blankly.json` names and those the package reads.
+
+    `selection` is what goes into the bundle; `keys_injected` says that the `keys.json` in it comes
+    from elsewhere, so that the one in the repository is not used. What messages show of a file goes
+    through `redact` before it is cut.
+    """
+    model = _Model(model_dir, manifest, selection, redact)
+    return (
+        *model.main_script_problems(),
+        *model.requirements_problems(),
+        *model.working_directory_problems(),
+        *model.settings_problems(),
+        *model.keys_problems(keys_injected=keys_injected),
+    )
+
+
+def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
+    """Give the real values in a model's `keys.json`, to be masked, whether git tracks it or not."""
+    document = _read_json(model_dir / KEYS_NAME)
+    if document is None:
+        return ()
+    found = [value for _, value in _real_values(document.value)]
+    if not document.readable:
+        found = [text for text in _STRING_VALUE.findall(document.text) if not is_placeholder(text)]
+    return tuple(dict.fromkeys(found))
+
+
+class _Model:
+    """The files of one model, seen from its manifest and its selection."""
+
+    def __init__(
+        self, model_dir: Path, manifest: Manifest, selection: Selection, redact: Redact
+    ) -> None:
+        self._dir = model_dir
+        self._manifest = manifest
+        self._selection = selection
+        self._redact = redact
+        self._working_directory = posixpath.normpath(manifest.working_directory)
+
+    # What the manifest names
+
+    def main_script_problems(self) -> Iterator[Problem]:
+        if not self._manifest.main_script:
+            return  # its value is the problem
+        name = posixpath.normpath(self._manifest.main_script)
+        fault = self._fault_of(name, stat.S_ISREG)
+        if fault is None:
+            yield from self._syntax_problems(name)
+        elif fault == _IGNORED:
+            yield self._at_key("main_script", f"The main script {name} {fault}.", _UNIGNORE)
+        else:
+            others = self._other_scripts(name)
+            yield self._at_key("main_script", f"The main script {name} {fault}.", others)
+
+    def requirements_problems(self) -> Iterator[Problem]:
+        if not self._manifest.requirements:
+            return  # as above
+        name = posixpath.normpath(self._manifest.requirements)
+        fault = self._fault_of(name, stat.S_ISREG)
+        if fault is None:
+            yield from check_requirements(self._dir, name, self._selection, self._redact)
+            return
+        hint = f"Add {name} with a line that says blankly, or correct the path."
+        message = f"The requirements file {name} {fault}."
+        yield self._at_key("requirements", message, _UNIGNORE if fault == _IGNORED else hint)
+
+    def working_directory_problems(self) -> Iterator[Problem]:
+        name = self._working_directory
+        if name == ".":
+            return
+        if fault := self._fault_of(name, stat.S_ISDIR):
+            hint = _UNIGNORE if fault == _IGNORED else 'Correct the path, or set it to ".".'
+            yield self._at_key("working_directory", f"The working directory {name} {fault}.", hint)
+            return
+        message = (
+            f"working_directory is {name}: the documentation takes main_script and requirements "
+            "from there, the server takes them from the model's root."
+        )
+        problem = self._at_key("working_directory", message, 'Set it to "." to be sure.')
+        yield replace(problem, severity=Severity.WARNING)
+
+    def _syntax_problems(self, name: str) -> Iterator[Problem]:
+        data = _read_file(self._dir / name, _MAX_SCRIPT_BYTES)
+        problem = None if data is None else _compile(data, name, self._redact)
+        if problem is None:
+            return
+        version = self._manifest.python_version
+        if _is_newer_than_here(version):
+            problem = replace(
+                problem,
+                message=f"{problem.message} It was read as Python {_here()}.",
+                hint=f"If it is Python {version}, all is well; otherwise correct it.",
+                severity=Severity.WARNING,
+            )
+        yield problem
+
+    def _at_key(self, key: str, message: str, hint: str) -> Problem:
+        """Place a problem at a value of the manifest, at its start when the default applies."""
+        line, column = self._manifest.locate(key) or self._manifest.locate() or (None, None)
+        return Problem(message=message, hint=hint, path=MANIFEST_NAME, line=line, column=column)
+
+    def _fault_of(self, name: str, is_wanted: _ModeTest) -> str | None:
+        """Say what is wrong with a file or directory that the manifest names."""
+        path = self._dir / name
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "does not exist"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        root = os.path.realpath(self._dir)
+        if os.path.commonpath([root, os.path.realpath(path)]) != root:
+            return "leads out of the model through a link"
+        if not is_wanted(mode):
+            return "is a directory" if stat.S_ISDIR(mode) else "is of the wrong kind"
+        return None if self._selection.includes(name) else _IGNORED
+
+    def _other_scripts(self, wanted: str) -> str:
+        """Suggest the script that was most likely meant, and name some others."""
+        names = [
+            entry.name
+            for entry in self._selection.entries
+            if entry.name.endswith(".py") and not entry.is_directory
+        ][:_MAX_CANDIDATES]
+        if not names:
+            return "Add the script; there is no other Python file in the model."
+        ranked = sorted(names, key=lambda name: self._likelihood(name, wanted), reverse=True)
+        others = ", ".join(ranked[1 : _MAX_OTHERS + 1])
+        hint = f'Did you mean "./{ranked[0]}"?'
+        return f"{hint} Other Python files: {others}." if others else hint
+
+    def _likelihood(self, name: str, wanted: str) -> tuple[bool, float, int]:
+        """Rank scripts: those that speak of blankly, then by name, then the least deep."""
+        try:
+            with (self._dir / name).open("rb") as file:
+                uses_package = b"blankly" in file.read(_CANDIDATE_BYTES)
+        except OSError:
+            uses_package = False
+        names = (posixpath.basename(name).lower(), posixpath.basename(wanted)[:255].lower())
+        return uses_package, SequenceMatcher(None, *names).ratio(), -name.count("/")
+
+    # What the package reads in the working directory
+
+    def settings_problems(self) -> Iterator[Problem]:
+        if self._fault_of(self._working_directory, stat.S_ISDIR):
+            return
+        yield from self._settings_file(
+            SETTINGS_NAME,
+            f'the package stops with "Make sure a {SETTINGS_NAME} file is placed …"',
+            Severity.WARNING,
+        )
+        arguments = self._manifest.backtest_args
+        if self._manifest.type == "strategy" and not arguments.get("settings_path"):
+            # A model that is only ever deployed runs without it.
+            yield from self._settings_file(
+                BACKTEST_NAME, "a backtest stops for want of it", Severity.NOTICE
+            )
+
+    def _settings_file(self, file: str, effect: str, severity: Severity) -> Iterator[Problem]:
+        name = posixpath.normpath(posixpath.join(self._working_directory, file))
+        fault = self._fault_of(name, stat.S_ISREG)
+        if fault:
+            hint = _UNIGNORE if fault == _IGNORED else f"Add it: {name}."
+            message = f"{name} {fault}: {effect}."
+            yield Problem(message=message, hint=hint, severity=severity)
+            return
+        yield from _json_problems(self._dir / name, name, self._redact)
+
+    # Keys of exchanges
+
+    def keys_problems(self, *, keys_injected: bool) -> Iterator[Problem]:
+        known = find_leaked_keys(self._dir)
+        document = _read_json(
+            self._dir / KEYS_NAME, lambda text: self._redact(redacted(text, known))
+        )
+        if document is None:
+            return
+        if document.problems and not keys_injected and self._selection.includes(KEYS_NAME):
+            malformed = replace(document.problems[0], severity=Severity.WARNING, path=KEYS_NAME)
+            yield malformed
+        first = next(_real_values(document.value), None)
+        if first is None or not _may_be_tracked(self._dir):
+            return
+        line, column = document.locate(*first[0]) or (None, None)
+        yield Problem(
+            message=f"{KEYS_NAME} is in the repository with real values: the keys are leaked to "
+            "everyone who can read it, now or later.",
+            hint="Revoke these keys at the exchange, remove the file from git and its history, and "
+            "pass its contents as the secret keys-json.",
+            severity=Severity.WARNING,
+            path=KEYS_NAME,
+            line=line,
+            column=column,
+        )
+
+
+def _read_json(path: Path, redact: Redact = str) -> LocatedJson | None:
+    """Read a JSON file of up to 1 MiB, None when there is none."""
+    data = _read_file(path, MAX_FILE_BYTES)
+    return None if data is None else parse_json(data, redact=redact)
+
+
+def _read_file(path: Path, limit: int) -> bytes | None:
+    """Read a regular file, None when there is none, or one over the limit (in bytes)."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _real_values(
+    value: JsonValue, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Walk the strings in a document that are no placeholders, in its order."""
+    if isinstance(value, str) and not is_placeholder(value):
+        yield path, value
+    children = value.items() if isinstance(value, dict) else ()
+    for key, child in children:
+        yield from _real_values(child, (*path, key))
+    for index, child in enumerate(value if isinstance(value, list) else ()):
+        yield from _real_values(child, (*path, index))
+
+
+def _may_be_tracked(model_dir: Path) -> bool:
+    """Say whether git tracks the model's keys; without a repository to ask, it may."""
+    from dulwich.repo import Repo
+
+    root = os.path.realpath(model_dir)
+    try:
+        with Repo.discover(root) as repo:
+            name = os.path.relpath(f"{root}/{KEYS_NAME}", os.path.realpath(repo.path))
+            # A worktree's .git may point to a directory that is not mounted here.
+            return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
+    except DeployActionError:
+        raise  # the deadline or a signal, in the middle
+    except Exception:  # noqa: BLE001 - no repository, or one in which dulwich trips over anything
+        return True
+
+
+def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:
+    from importlib.util import decode_source
+
+    try:
+        # Compiling bytes gives columns in bytes for some mistakes and in characters for others.
+        source = decode_source(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return _no_python(name, redact(error.msg), error.lineno, error.offset)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
+    except LookupError:  # Python has codecs that do not make text, such as hex
+        return _no_python(name, "the encoding that it declares is none for text", None, None)
+    except (ValueError, MemoryError, RecursionError) as error:
+        return _no_python(name, str(error) or "it is nested too deep", None, None)
+    return None
+
+
+def _no_python(name: str, reason: str, line: int | None, column: int | None) -> Problem:
+    message = f"{name} is not valid Python: {reason[:200]}."
+    hint = "Correct the script; a run would stop there."
+    return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
+
+
+def _here() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _is_newer_than_here(version: str | None) -> bool:
+    parts = [int(part) for part in (version or "").split(".")[:2] if part.isdecimal()]
+    return tuple(parts) > sys.version_info[:2]
+
+
+def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:
+    """Check a file that the package reads with `json.load`, which is less strict than we are."""
+    data = _read_file(path, MAX_FILE_BYTES)
+    if data is None:
+        yield Problem(
+            message=f"{name} is larger than 1 MiB, or cannot be read.",
+            hint="Put the settings of the package there and nothing else.",
+            path=name,
+        )
+        return
+    if data.startswith(codecs.BOM_UTF8):
+        yield Problem(
+            message=f"{name} starts with a byte-order mark, at which the package stops.",
+            hint="Save the file as UTF-8 without a byte-order mark.",
+            path=name,
+            line=1,
+            column=1,
+        )
+    document = parse_json(data, redact=redact)
+    severity = Severity.WARNING if _is_lenient_json(data) else Severity.ERROR
+    for problem in document.problems:
+        yield replace(problem, path=name, severity=severity)
+    if document.readable and not isinstance(document.value, dict):
+        line, column = document.locate() or (None, None)
+        yield Problem(
+            message=f"{name} does not hold an object, at which the package stops.",
+            hint="Put an object there: {…}.",
+            path=name,
+            line=line,
+            column=column,
+        )
+
+
+def _is_lenient_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Who may enter: the refresh token of the data directory, and the idTokens it buys."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.platform.storage import data_directory
+from deploy_action.platform.storage.store import Store
+
+TOKEN_LIFE_SECONDS = 3600
+
+
+class Credentials:
+    """Exchanges the refresh token for idTokens, and recognises those for an hour."""
+
+    def __init__(self, store: Store, refresh_token: str, clock: Callable[[], float]) -> None:
+        """Refuse a blank refresh token: everybody would know it."""
+        if not refresh_token.strip():
+            raise InvalidInputError(
+                Problem(
+                    message="The platform's refresh token is blank.",
+                    hint="Leave it unset to have one generated, or set it to a long random text.",
+                )
+            )
+        self._store = store
+        self._refresh_token = _encode(refresh_token)
+        self._clock = clock
+
+    def exchange(self, refresh_token: str) -> str | None:
+        """Return a new idToken, or None for a refresh token that is not ours."""
+        if not secrets.compare_digest(self._refresh_token, _encode(refresh_token)):
+            return None
+        id_token = secrets.token_urlsafe(32)
+        now = self._clock()
+        self._store.add_id_token(self._digest(id_token), now + TOKEN_LIFE_SECONDS, now)
+        return id_token
+
+    def admits(self, id_token: str) -> bool:
+        """Tell whether the idToken was issued for our refresh token within the last hour."""
+        expires_at = self._store.id_token_expiry(self._digest(id_token))
+        return expires_at is not None and self._clock() < expires_at
+
+    def _digest(self, id_token: str) -> str:
+        # Keyed by the refresh token: another one voids what the old one bought, and neither can
+        # be guessed from the database.
+        return hmac.new(self._refresh_token, _encode(id_token), hashlib.sha256).hexdigest()
+
+
+def _encode(token: str) -> bytes:
+    return token.encode("utf-8", "surrogatepass")
+
+
+def load_or_create_refresh_token(data: Path) -> tuple[str, bool]:
+    """Return the refresh token kept in `data` and whether it was created just now.
+
+    The file is readable by its owner only. Raises `InvalidInputError` when the directory is not
+    ours or the file cannot be used.
+    """
+    data_directory.prepare(data)
+    path = data / data_directory.REFRESH_TOKEN
+    try:
+        with data_directory.locked(data):
+            if path.exists():
+                return _read_token(path), False
+            return _create_token(path), True
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            Problem(message=f"The refresh token in {path} cannot be read or written.")
+        ) from error
+
+
+def _read_token(path: Path) -> str:
+    path.chmod(0o600)
+    token = path.read_text("utf-8").strip()
+    if not token:
+        raise InvalidInputError(
+            Problem(
+                message=f"The refresh token file {path} is empty.",
+                hint="Remove it to have a new token generated.",
+            )
+        )
+    return token
+
+
+def _create_token(path: Path) -> str:
+    """Write a new token so that a crash leaves either the whole file or none."""
+    token = secrets.token_urlsafe(32)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    data_directory.sync_directory(path.parent)
+    return token

@@ -1,0 +1,116 @@
+"""A request to the Deployment API, as its routes see it: fields, and a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from deploy_action.platform.api.uploads import StoredFile
+
+# Longer ids come from broken clients.
+_MAX_ID_LENGTH = 200
+_MAX_DEPTH = 100
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class ApiError(Exception):
+    """The request is refused; the message is for the client."""
+
+    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        """Keep the status for the answer."""
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The fields of a request, and the model that came with it."""
+
+    fields: Mapping[str, object]
+    file: StoredFile | None = None
+
+    def has(self, name: str) -> bool:
+        """Tell whether a field was given, were it empty."""
+        return name in self.fields
+
+    def require(self, *names: str) -> None:
+        """Refuse a request that lacks one of these."""
+        for name in names:
+            if not self.has(name):
+                raise ApiError(f"Missing required argument: {name}")
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a field as text, however JSON wrote it."""
+        value = self._written(name, default)
+        _refuse_unless_text(name, value)
+        return value
+
+    def identifier(self, name: str) -> str:
+        """Return a field that names something."""
+        value = self._written(name, "")
+        if not 0 < len(value) <= _MAX_ID_LENGTH or not value.isprintable():
+            raise ApiError(f"{name} must be 1 to {_MAX_ID_LENGTH} printable characters")
+        return value
+
+    def _written(self, name: str, default: str) -> str:
+        value = self.fields.get(name, default)
+        if isinstance(value, str):
+            return value
+        _refuse_unless_json(name, value)
+        return json.dumps(value)
+
+    def flag(self, name: str) -> bool:
+        """Return a field that is the text true or false."""
+        return self.text(name).strip().lower() == "true"
+
+    def backtest_args(self) -> Mapping[str, object]:
+        """Return the backtest's arguments, whichever of its two names they came under.
+
+        The original server demands one name and reads the other, so clients may send both.
+        """
+        if not self.has("backtestArgs"):
+            self.require("backtestingArgs")
+        value = self.fields.get("backtestArgs", self.fields.get("backtestingArgs"))
+        if isinstance(value, str):
+            try:
+                value = json.loads(value, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError):
+                raise ApiError("backtestArgs is not valid JSON") from None
+        if not isinstance(value, dict):
+            raise ApiError("backtestArgs is not a JSON object")
+        _refuse_unless_json("backtestArgs", value)
+        return value
+
+
+def _refuse_unless_text(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ApiError(f"{name} is not valid Unicode") from None
+    if "\0" in value:
+        raise ApiError(f"{name} contains a NUL character")
+
+
+def _refuse_unless_json(name: str, value: object) -> None:
+    """Refuse what Python's reader takes and no answer of ours could hold."""
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            raise ApiError(f"{name} is not taken: it is nested more than {_MAX_DEPTH} deep")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ApiError(f"{name} is not valid JSON: it has a number that is too large")
+        if isinstance(item, str) and _LONE_SURROGATE.search(item):
+            raise ApiError(f"{name} is not valid JSON: it has half a character, such as \\ud800")
+        if isinstance(item, dict):
+            waiting += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list):
+            waiting += [(part, depth + 1) for part in item]
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)

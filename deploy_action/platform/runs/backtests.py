@@ -1,0 +1,196 @@
+"""The backtests of a platform: queued, run side by side, stopped, and their results kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.runs.model_run import Outcome
+from deploy_action.platform.storage.store import BacktestStatus
+
+if TYPE_CHECKING:
+    from deploy_action.platform.runs.model_run import BacktestRequest
+    from deploy_action.platform.storage.store import Store
+
+_POLL_SECONDS = 0.1
+# A process that was killed is gone at once; what it wrote takes a moment to remove.
+_CLOSE_SECONDS = 4.0
+
+
+class Runner(Protocol):
+    """What runs one backtest."""
+
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
+        """Run it to its end; raise `StoppedError` when `stop` is set."""
+
+
+def default_parallel() -> int:
+    """Return how many backtests run at once: as many as there are cores for us."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What became of a backtest: a result is there only when it finished."""
+
+    request: BacktestRequest
+    status: BacktestStatus
+    outcome: Outcome
+
+    @property
+    def error(self) -> str:
+        """Why there is no result, in one line."""
+        problems = self.outcome.problems
+        return next(one.sentence for one in problems if one.severity is Severity.ERROR)
+
+    def run_document(self) -> dict[str, object]:
+        """Return how it was run, as the API gives it."""
+        problems = [problem.document() for problem in self.outcome.problems]
+        facts = {**self.outcome.facts, "bundleSha256": self.request.bundle_sha256}
+        return {**facts, "problems": problems}
+
+
+def _without_result(request: BacktestRequest, status: BacktestStatus, message: str) -> Ending:
+    return Ending(request, status, Outcome(result=None, problems=(Problem(message=message),)))
+
+
+@dataclass(slots=True)
+class Job:
+    """A backtest on its way."""
+
+    request: BacktestRequest
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+    reason: str = ""
+    ending: Ending | None = None
+
+    def cancel(self, reason: str) -> None:
+        """Stop it, and say why; nothing happens when it is over."""
+        self.reason = self.reason or reason
+        self.stop.set()
+
+
+class Backtests:
+    """Runs backtests on threads, at most `parallel` of them at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        *,
+        parallel: int,
+        most_seconds: float | None,
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Prepare; `most_seconds` is how long each may run, `on_error` gets tracebacks of ours."""
+        self._store = store
+        self._runner = runner
+        self._slots = threading.BoundedSemaphore(parallel)
+        self._most_seconds = most_seconds
+        self._on_error = on_error
+        self._jobs: dict[threading.Thread, Job] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def start(self, request: BacktestRequest) -> Job:
+        """Queue a backtest that the store has noted; it runs on a thread of its own."""
+        job = Job(request)
+        thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
+        with self._lock:
+            if self._is_closed:
+                job.cancel("the platform was stopped")
+            self._jobs[thread] = job
+        thread.start()
+        return job
+
+    def close(self) -> None:
+        """Stop all that run, and wait until they are gone."""
+        with self._lock:
+            self._is_closed = True
+            jobs = dict(self._jobs)
+        for job in jobs.values():
+            job.cancel("the platform was stopped")
+        for thread in jobs:
+            thread.join(_CLOSE_SECONDS)
+
+    def _work(self, job: Job) -> None:
+        try:
+            job.ending = self._ending(job)
+            self._note(job.request.backtest_id, job.ending)
+        except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
+            self._on_error("".join(traceback.format_exception(*sys.exc_info())))
+            message = "The platform failed; its log says why."
+            job.ending = _without_result(job.request, BacktestStatus.FAILED, message)
+        finally:
+            self._store.leave_thread()
+            with self._lock:
+                self._jobs.pop(threading.current_thread(), None)
+            job.done.set()
+
+    def _ending(self, job: Job) -> Ending:
+        try:
+            outcome = self._run(job)
+        except StoppedError:
+            message = f"The backtest was stopped: {job.reason}."
+            return _without_result(job.request, BacktestStatus.STOPPED, message)
+        status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
+        return Ending(job.request, status, outcome)
+
+    def _run(self, job: Job) -> Outcome:
+        while not self._slots.acquire(timeout=_POLL_SECONDS):
+            if job.stop.is_set():
+                raise StoppedError
+        try:
+            with self._store.transaction() as transaction:
+                transaction.begin_backtest(job.request.backtest_id)
+            with self._time_limit(job):
+                return self._runner.run(job.request, job.stop)
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _time_limit(self, job: Job) -> Iterator[None]:
+        if self._most_seconds is None:
+            yield
+            return
+        reason = f"it ran for {self._most_seconds / 60:g} minutes, the most this platform allows"
+        timer = threading.Timer(self._most_seconds, job.cancel, [reason])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _note(self, backtest_id: str, ending: Ending) -> None:
+        """Keep what came of it: first the result, then the row that says there is one."""
+        if ending.outcome.result is not None:
+            self._store.write_result(backtest_id, ending.outcome.result)
+        with self._store.transaction() as transaction:
+            transaction.end_backtest(backtest_id, ending.status, ending.run_document())
+
+
+def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
+    """Return the answer to `POST /model/backtest`: `document`, and what became of the backtest.
+
+    The result goes in as it is: it may be large, and was checked to be strict JSON.
+    """
+    answer = {**document, "run": ending.run_document()}
+    if ending.outcome.result is None:
+        return _encode(answer | {"status": str(ending.status), "error": ending.error})
+    return _encode(answer).removesuffix(b"}") + b',"result":' + ending.outcome.result + b"}"
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()

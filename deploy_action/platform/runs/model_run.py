@@ -1,0 +1,435 @@
+"""One backtest of one bundle: unpacked, its environment made, and the model run in a process.
+
+The model's code is its author's: it runs in a private copy, with an environment of its own that
+holds nothing of ours, and what it prints and reports is taken for what a stranger says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from deploy_action.errors import Problem, Severity, read_problems
+from deploy_action.platform.environments import EnvironmentFailedError
+from deploy_action.platform.processes.processes import (
+    PROXY_VARIABLES,
+    BoundedLog,
+    Confinement,
+    SideChannel,
+    run_process,
+)
+from deploy_action.platform.processes.stragglers import end_stragglers
+from deploy_action.platform.processes.unprivileged import hand_over, is_root, unprivileged_user
+from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
+from deploy_action.platform.storage.archives import ArchiveError
+from deploy_action.platform.storage.data_directory import remove_tree
+from deploy_action.text.strict_json import strict_loads
+
+if TYPE_CHECKING:
+    from deploy_action.platform.environments import Environment, Environments
+
+MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
+_MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
+_HOOKS = _MODEL_PROCESS / "hooks"
+# Of our own environment a model sees what it needs to reach the network and to tell the time.
+_PASSED_ON = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    *PROXY_VARIABLES,
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
+# What a shell says of a program that it cannot run, or find.
+_NOT_STARTED = (126, 127)
+_NEEDED_KEYS = ("account_values", "metrics", "trades")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRequest:
+    """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`.
+
+    `bundle_sha256` is the bundle's lower-case hex digest, under which a version keeps it.
+    """
+
+    backtest_id: str
+    bundle: Path
+    bundle_sha256: str
+    python_version: str
+    args: Mapping[str, object]
+
+
+class Observer(Protocol):
+    """Who watches backtests while they run; called from the thread of each."""
+
+    def section(self, backtest: BacktestRequest, title: str) -> None:
+        """Something begins."""
+
+    def line(self, backtest: BacktestRequest, text: str) -> None:
+        """Somebody else wrote a line: an installer, or a model."""
+
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
+        """So much of the backtest's period is done, from 0 to 1."""
+
+
+class Unobserved:
+    """Nobody watches."""
+
+    def section(self, backtest: BacktestRequest, title: str) -> None:
+        """Tell nobody."""
+
+    def line(self, backtest: BacktestRequest, text: str) -> None:
+        """Tell nobody."""
+
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
+        """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a backtest.
+
+    `result` is what the `blankly` package reported, as strict JSON; None when the backtest
+    failed, and then a problem says why. `facts` is how it was run (`run` in the API's answer).
+    """
+
+    result: bytes | None
+    problems: tuple[Problem, ...]
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRunner:
+    """Runs backtests; `workplace` holds the private copies while they are needed.
+
+    `environ` is the environment of this process: little of it is passed on. `program` is what the
+    model's Python runs.
+    """
+
+    workplace: Path
+    environments: Environments
+    environ: Mapping[str, str]
+    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    program: Path = _MODEL_PROCESS / "run_model.py"
+    largest_result: int = 256 << 20
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
+        """Run a backtest to its end.
+
+        Raises:
+            StoppedError: `stop` was set; nothing of the run is left.
+        """
+        try:
+            with self._private_copy(request) as private:
+                model = unpack(request.bundle, private)
+                return self._run_model(request, private, model, read_layout(model), stop)
+        except ArchiveError as error:
+            return _failed(Problem(message=f"{error}."))
+        except UnusableModelError as error:
+            return _failed(error.problem)
+        except EnvironmentFailedError as error:
+            return _failed(*error.problems)
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename else ""
+            message = f"The system said no: {error.strerror or error}{place}."
+            hint = "See whether there is room on the disk, and whether the path may be written to."
+            return _failed(Problem(message=message, hint=hint))
+
+    @contextmanager
+    def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
+        """Yield a directory for one run: it may hold exchange keys, so it never outlives it."""
+        private = self.workplace / request.backtest_id
+        private.mkdir(mode=0o700)  # it becomes the model's, where that is another user
+        try:
+            yield private
+        finally:
+            remove_tree(private)
+
+    def _run_model(
+        self,
+        request: BacktestRequest,
+        private: Path,
+        model: Path,
+        layout: Layout,
+        stop: threading.Event,
+    ) -> Outcome:
+        watch = _Watch(self.observer, request)
+        started = self.clock()
+        watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
+        with ExitStack() as stack:
+            # The output of an installer, and of the build scripts that it runs, ends with it.
+            with BoundedLog(watch.line) as log:
+                environment = stack.enter_context(
+                    self.environments.acquire(
+                        model,
+                        requirements=layout.requirements,
+                        python_version=request.python_version,
+                        on_line=log.add,
+                        stop=stop,
+                    )
+                )
+            ready = self.clock()
+            watch.line(_describe(environment, ready - started))
+            watch.section(f"Output of {layout.main_script}")
+            process = _ModelProcess(self, request, private, model, layout, environment)
+            outcome = process.run(watch, stop)
+            ended = self.clock()
+        facts = {
+            "python": environment.python_version,
+            "wantedPython": request.python_version,
+            "blankly": environment.blankly_version,
+            "constraints": list(environment.constraints),
+            "environmentSeconds": round(ready - started, 3),
+            "modelSeconds": round(ended - ready, 3),
+            **outcome.facts,
+        }
+        problems = (*environment.problems, *outcome.problems)
+        return Outcome(result=outcome.result, problems=problems, facts=facts)
+
+
+def _describe(environment: Environment, seconds: float) -> str:
+    made = "made" if environment.was_made else "reused"
+    return (
+        f"Python {environment.python_version}, blankly {environment.blankly_version} "
+        f"({made}, {seconds:.1f} s)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """The observer of one backtest."""
+
+    observer: Observer
+    backtest: BacktestRequest
+
+    def section(self, title: str) -> None:
+        self.observer.section(self.backtest, title)
+
+    def line(self, text: str) -> None:
+        self.observer.line(self.backtest, text)
+
+    def progress(self, share: float) -> None:
+        self.observer.progress(self.backtest, share)
+
+
+@dataclass(slots=True)
+class _ModelProcess:
+    """The process of a model, and what it says of itself."""
+
+    runner: ModelRunner
+    request: BacktestRequest
+    private: Path
+    model: Path
+    layout: Layout
+    environment: Environment
+    last_event: Mapping[str, object] | None = None
+
+    def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
+        confinement = Confinement(memory_limit(), self._hand_over(watch))
+        result = self.private / "result.json"
+        with (
+            self._alone(confinement.user),
+            BoundedLog(watch.line) as log,
+            SideChannel(lambda line: self._hear(line, watch)) as side,
+        ):
+            ended = run_process(
+                self._command(side, result),
+                cwd=self.model / self.layout.working_directory,
+                environ=self._environ(self.runner.environ),
+                on_line=log.add,
+                stop=stop,
+                side=side,
+                confinement=confinement,
+            )
+        return self._outcome(ended.code, result, confinement.memory_bytes)
+
+    def _hand_over(self, watch: _Watch) -> int | None:
+        """Give the private copy to whom the model runs as; None if that is who we are."""
+        for name in ("home", "tmp"):
+            (self.private / name).mkdir()
+        program, python = self.runner.program, self.environment.python
+        user = unprivileged_user([self.private.parent, program, _HOOKS, python])
+        if user is not None:
+            hand_over(self.private, user)
+        elif is_root():
+            watch.line("The model runs as root: no other user could reach all that it needs.")
+        return user
+
+    def _command(self, side: SideChannel, result: Path) -> list[str]:
+        return [
+            str(self.environment.python),
+            *("-u", str(self.runner.program)),
+            *("--script", str(self.model / self.layout.main_script)),
+            *("--root", str(self.model)),
+            *("--events-fd", str(side.writer)),
+            *("--result", str(result)),
+        ]
+
+    @contextmanager
+    def _alone(self, user: int | None) -> Iterator[None]:
+        """Let nothing of the run go on afterwards, wherever it went."""
+        try:
+            yield
+        finally:
+            end_stragglers(self.request.backtest_id, user)
+
+    def _hear(self, line: str, watch: _Watch) -> None:
+        """Take an event; what is none comes from a model that writes into our pipe."""
+        try:
+            event = strict_loads(line.encode("utf-8", "replace"))
+        except ValueError:
+            return
+        if not isinstance(event, dict):
+            return
+        share = event.get("share")
+        if event.get("event") == "progress" and isinstance(share, int | float):
+            watch.progress(min(1.0, max(0.0, float(share))))
+        elif event.get("event") in ("finished", "failed") and self.last_event is None:
+            self.last_event = event
+
+    def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        python = self.environment.python
+        arguments = json.dumps(dict(self.request.args), allow_nan=False).encode()
+        return {
+            **{name: environ[name] for name in _PASSED_ON if name in environ},
+            "PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
+            "VIRTUAL_ENV": str(python.parent.parent),
+            "HOME": str(self.private / "home"),
+            "TMPDIR": str(self.private / "tmp"),
+            "PYTHONPATH": f"{self.model}{os.pathsep}{_HOOKS}",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # the copy is thrown away
+            "BACKTESTING": "1",
+            "BACKTESTING_ID": self.request.backtest_id,
+            "BACKTESTING_ARGS": base64.b64encode(arguments).decode(),
+            # A runner has no screen, and nobody to look at a plot.
+            "MPLBACKEND": "agg",
+            "BROWSER": "true",
+            "BOKEH_BROWSER": "none",
+        }
+
+    def _outcome(self, code: int, result: Path, memory_bytes: int | None) -> Outcome:
+        event = self.last_event
+        if event is None:
+            return _failed(_vanished(code, self.layout.main_script))
+        told = read_problems(event.get("problems"))
+        problems = tuple(_explained(problem, memory_bytes) for problem in told)
+        if event["event"] == "failed":
+            nameless = Problem(message="The backtest failed; the model's output may say why.")
+            has_error = any(problem.severity is Severity.ERROR for problem in problems)
+            return _failed(*problems) if has_error else _failed(nameless, *problems)
+        try:
+            content = _read_result(result, self.runner.largest_result)
+        except (OSError, ValueError) as error:
+            message = f"The result that the model's process left cannot be used: {error}."
+            return _failed(Problem(message=message))
+        return Outcome(result=content, problems=problems, facts=_facts(event))
+
+
+def _failed(*problems: Problem) -> Outcome:
+    return Outcome(result=None, problems=problems)
+
+
+def _vanished(code: int, script: str) -> Problem:
+    """Say how a process ended that did not come to say it itself."""
+    if code in _NOT_STARTED:
+        return Problem(
+            message=f"The Python of the model's environment cannot be started (code {code}).",
+            hint="See the end of the output; removing the platform's `environments` helps.",
+        )
+    if code >= 0:
+        return Problem(
+            message=f"{script} ended its own process (exit code {code}) before the backtest was "
+            "over.",
+            hint="Look in the model for os._exit, or for what closes files that it did not open; "
+            "see the end of its output.",
+        )
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = "See the end of its output: a compiled package may have crashed."
+    if -code == signal.SIGKILL:
+        hint = "The machine may have run out of memory: shorten the period, or load less at once."
+    return Problem(message=f"The model's process was killed ({name}).", hint=hint)
+
+
+def _explained(problem: Problem, memory_bytes: int | None) -> Problem:
+    """Say how much memory there was to a model that wanted more."""
+    if "MemoryError" not in problem.message or memory_bytes is None or problem.hint:
+        return problem
+    hint = f"Each process of a backtest may have {memory_bytes >> 20} MiB: load less at once."
+    return replace(problem, hint=hint)
+
+
+def _read_result(path: Path, largest: int) -> bytes:
+    """Return the result, which is strict JSON and has what every result has.
+
+    Raises:
+        OSError, ValueError: it is not there, or not that.
+    """
+    # What lies there is a model's doing: a link would lead elsewhere, and a pipe never end.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it is larger than {largest >> 20} MiB")
+    result = strict_loads(content)
+    missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise ValueError(f"it has no {missing[0]}")
+    return content
+
+
+def _facts(event: Mapping[str, object]) -> dict[str, object]:
+    """Return what the model's process said of the run, under the names of the API."""
+    names = {
+        "callback_calls": "callbackCalls",
+        "schedule": "schedule",
+        "exchanges": "exchanges",
+        "symbols": "symbols",
+    }
+    facts = {name: event[key] for key, name in names.items() if key in event}
+    arguments = event.get("arguments")
+    if isinstance(arguments, dict) and len(json.dumps(arguments)) <= MAX_ARGUMENTS_BYTES:
+        facts["arguments"] = arguments
+    return facts
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes a process of a model may allocate: four fifths of what there is.
+
+    A model that wants more gets a MemoryError on the line that wanted it, where the system would
+    end some process, and rather the largest one. None where the system does not tell.
+    """
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+    limits = [total, *_control_group_limits()]
+    return min(limits) * 4 // 5
+
+
+def _control_group_limits() -> Iterator[int]:
+    """Yield the limits of the container we may be in (control groups version 2 and 1)."""
+    for path in (
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ):
+        try:
+            yield int(path.read_text("ascii"))
+        except (OSError, ValueError):
+            continue

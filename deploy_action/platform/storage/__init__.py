@@ -1,0 +1,1 @@
+"""What the platform keeps on disk."""

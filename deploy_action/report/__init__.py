@@ -1,0 +1,1 @@
+"""How a run is shown: summary, comment and JSON report, as pure functions."""

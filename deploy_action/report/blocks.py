@@ -1,0 +1,198 @@
+"""What summaries are made of, whatever they are of: problems, facts, arguments, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+from deploy_action.backtest.metrics import Unit
+from deploy_action.errors import Problem, Severity
+from deploy_action.outcome.record import RunRecord
+from deploy_action.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Inline,
+    Line,
+    Link,
+    Paragraph,
+    Table,
+    prose,
+)
+from deploy_action.text.harmless import cut
+from deploy_action.text.quantities import count, decimal, exact, per_cent, size, whole
+
+# So many that the longest ones stay below what a summary may have, even in the widest script.
+_MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
+_SHORT: Final = 12
+_MOST_ARGUMENTS: Final = 50
+_LONGEST_NAME: Final = 40
+NO_FIGURE: Final = "\u2013"
+# A mark alone on its line says nothing.
+NO_BREAK: Final = "\u00a0"
+_ZEROS: Final = "0.,"
+# Of so much money, nobody looks at the hundredths; and two columns of it are too wide.
+_LARGE: Final = 10_000
+
+
+def short(name: str) -> str:
+    """Return a name that others gave, in at most 40 characters."""
+    return cut(name, _LONGEST_NAME)
+
+
+def figures(unit: Unit, *values: float | None) -> list[str]:
+    """Return values of a metric, with so many digits that those which differ look different."""
+    different = {value for value in values if value is not None}
+    shown = {value: _figure(unit, value) for value in different}
+    if len(set(shown.values())) < len(different):
+        shown = {value: exact(value) + _sign_of(unit) for value in different}
+    return [NO_FIGURE if value is None else shown[value] for value in values]
+
+
+def _figure(unit: Unit, value: float) -> str:
+    match unit:
+        case Unit.PER_CENT:
+            return per_cent(value)
+        case Unit.COUNT:
+            return exact(value)
+        case Unit.AMOUNT if abs(value) >= _LARGE:
+            return whole(value)
+        case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
+            return decimal(value)
+
+
+def _sign_of(unit: Unit) -> str:
+    return " %" if unit is Unit.PER_CENT else ""
+
+
+def distance(unit: Unit, apart: float) -> str:
+    """Return how far values of a metric are apart; between per cents there are points."""
+    shown = _figure(Unit.RATIO if unit is Unit.PER_CENT else unit, apart)
+    if unit is not Unit.PER_CENT:
+        return shown
+    digits = per_cent(apart).removesuffix(" %")
+    return f"{digits if digits.strip(_ZEROS) else shown} pp"
+
+
+def difference(unit: Unit, value: float) -> str:
+    """Return by how much a metric changed, with its sign."""
+    shown = distance(unit, value)
+    return f"+{shown}" if value > 0 else shown
+
+
+def model_name(record: RunRecord) -> Code:
+    """Return what a run calls its model."""
+    return Code(record.model_name or record.model_path or ".")
+
+
+def server_name(record: RunRecord) -> list[Inline]:
+    """Return what a run calls its server."""
+    return ["the embedded platform"] if record.is_local else [Code(record.server)]
+
+
+def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:
+    """Return a table of names and values, without the values that are not known."""
+    # The first one is the header: a table of Markdown must have one, and an empty one shows.
+    header, *others = (([f"**{name}**"], value) for name, value in rows if _is_known(value))
+    return Table(header=header, rows=others)
+
+
+def _is_known(line: Line) -> bool:
+    return any(part if isinstance(part, str) else part.text for part in line)
+
+
+def linked(text: str, url: str) -> Line:
+    """Return an id, with a link where it has a page."""
+    return [Link(text, url)] if text and url else [Code(text)]
+
+
+def commit(record: RunRecord) -> Line:
+    """Return the commit's short name, with a link where it has a page."""
+    short = record.commit[:_SHORT]
+    return [Link(short, record.commit_url)] if record.commit_url else [Code(short)]
+
+
+def bundle(record: RunRecord) -> Line:
+    """Return how many files were packed, and their sizes."""
+    packed = record.bundle
+    if packed is None:
+        return []
+    unpacked = size(packed.unpacked_size)
+    return [f"{count(packed.file_count, 'file')}, {size(packed.size)} ({unpacked} unpacked)"]
+
+
+def bundle_digest(record: RunRecord) -> list[Block]:
+    """Return the bundle's digest, in no table, which it would make too wide for a telephone."""
+    if record.bundle is None:
+        return []
+    return [Paragraph(["SHA-256 of the bundle: ", Code(record.bundle.sha256)])]
+
+
+def arguments(record: RunRecord) -> list[Block]:
+    """Return the arguments of the backtest, each as JSON."""
+    if record.backtest_args is None:
+        return []
+    if not record.backtest_args:
+        return [Paragraph(["The backtest has no arguments: the defaults of the package hold."])]
+    rows = [
+        ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
+        for name, value in islice(record.backtest_args.items(), _MOST_ARGUMENTS)
+    ]
+    blocks: list[Block] = [Table([["Argument"], ["Value"]], rows)]
+    if (left := len(record.backtest_args) - _MOST_ARGUMENTS) > 0:
+        blocks.append(Paragraph([f"And {left:,} more."]))
+    return blocks
+
+
+def largest_entries(record: RunRecord) -> list[Block]:
+    """Return the largest files of the bundle, folded."""
+    if record.bundle is None or not record.bundle.largest:
+        return []
+    rows = [([Code(name)], [size(number)]) for name, number in record.bundle.largest]
+    table = Table([["File"], ["Size"]], rows, right=frozenset({1}))
+    return [Details("Largest files of the bundle", [table])]
+
+
+def problems(record: RunRecord, severity: Severity, title: str) -> list[Block]:
+    """Return the problems of one severity with their places and the ways out."""
+    found = record.of(severity)
+    if not found:
+        return []
+    most = _MOST_PROBLEMS[severity]
+    blocks: list[Block] = [
+        Paragraph([f"**{title}**"]),
+        Bullets(_problem_lines(found[:most], record)),
+    ]
+    if (left := len(found) - most) > 0:
+        blocks.append(Paragraph([f"And {left:,} more, in the log."]))
+    return blocks
+
+
+def _problem_lines(found: Sequence[Problem], record: RunRecord) -> list[Line]:
+    """Return a line for each; where several in a row have one way out, the last one says it.
+
+    At a place of its own, such as a line of the model, each says it.
+    """
+    following = [*(problem.hint for problem in found[1:]), ""]
+    return [
+        [
+            *_place(problem, record),
+            *prose(problem.message),
+            *([] if problem.hint == next_hint and not problem.path else _way_out(problem)),
+        ]
+        for problem, next_hint in zip(found, following, strict=True)
+    ]
+
+
+def _way_out(problem: Problem) -> Line:
+    return ["<br>**What to do:** ", *prose(problem.hint)] if problem.hint else []
+
+
+def _place(problem: Problem, record: RunRecord) -> Line:
+    if not problem.path:
+        return []
+    parts = (f"{record.path_prefix}{problem.path}", problem.line, problem.column)
+    return [Code(":".join(str(part) for part in parts if part)), ": "]

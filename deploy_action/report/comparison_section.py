@@ -1,0 +1,227 @@
+"""What a summary says of a comparison: metric by metric, trade by trade, and for production."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deploy_action.backtest.comparison import (
+    Base,
+    BaseState,
+    Comparison,
+    Direction,
+    MetricChange,
+    TradeDifference,
+)
+from deploy_action.backtest.metrics import METRICS, Unit
+from deploy_action.backtest.model_changes import Changed, FileChanges
+from deploy_action.backtest.result import BacktestResult, Trade
+from deploy_action.report.blocks import NO_BREAK, difference, figures, short
+from deploy_action.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Inline,
+    Line,
+    Link,
+    Paragraph,
+    Table,
+    prose,
+)
+from deploy_action.text.harmless import cut
+from deploy_action.text.quantities import count, exact, moment
+
+_SHORT_COMMIT: Final = 12
+_MOST_CHANGES: Final = 30
+_LONGEST_UNIT: Final = 16
+_MOST_FILES: Final = 8
+# Not by colour alone: it is said in words, too.
+_MARKS: Final = {Direction.BETTER: "🟢", Direction.WORSE: "🔴"}
+_ANY_VERSION: Final = "any version"
+
+
+def base_name(base: Base) -> Line:
+    """Return what the base is: the ref as it was asked for, and its commit."""
+    commit = base.commit[:_SHORT_COMMIT]
+    if not commit:
+        return [Code(short(base.ref))]
+    named = Link(commit, base.commit_url) if base.commit_url else Code(commit)
+    return [Code(short(base.ref)), " (", named, ")"]
+
+
+def no_base(comparison: Comparison) -> list[Block]:
+    """Say in a sentence why there is nothing to compare with; nothing where there is."""
+    base = comparison.base
+    if base.state is BaseState.ABSENT:
+        said: Line = ["The model did not exist at ", *base_name(base), ": it is new, or was moved."]
+    elif base.state is BaseState.FAILED:
+        said = ["The model at ", *base_name(base), " has no result: ", *prose(_reason(base))]
+    else:
+        return []
+    return [Paragraph(["**Nothing to compare with.** ", *said])]
+
+
+def _reason(base: Base) -> str:
+    reason = base.reason or "it is not known why."
+    return reason if reason.endswith((".", "!", "?")) else f"{reason}."
+
+
+def metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Return the metrics of both, and what each change means."""
+    # Both values in one column, or the change would be off the screen of a telephone.
+    table = Table(
+        [["Metric"], ["Base → now"], ["Change"]],
+        [_row(change, result) for change in comparison.metrics],
+        right=frozenset({1}),
+    )
+    same: Line = (
+        [" Both are the same bundle, byte for byte: it was backtested once."]
+        if comparison.base.is_same_bundle
+        else []
+    )
+    balance = _balance(comparison.metrics)
+    lead: Line = ["**Compared with** ", *base_name(comparison.base), f": {balance}.", *same]
+    return [Paragraph(lead), table]
+
+
+def _balance(changes: Sequence[MetricChange]) -> str:
+    better, worse = (
+        sum(change.direction is direction for change in changes)
+        for direction in (Direction.BETTER, Direction.WORSE)
+    )
+    if not better and not worse:
+        return "no metric is better or worse"
+    return f"{count(better, 'metric')} better, {worse:,} worse"
+
+
+def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
+    kind = METRICS[change.metric]
+    base, candidate = figures(kind.unit, change.base, change.candidate)
+    unit: Line = (
+        [", ", *prose(cut(result.quote_asset, _LONGEST_UNIT))] if kind.unit is Unit.AMOUNT else []
+    )
+    both = base if base == candidate else f"{base}{NO_BREAK}→ **{candidate}**"
+    return [[kind.name, *unit], [both], [_change(change, kind.unit)]]
+
+
+def _change(change: MetricChange, unit: Unit) -> str:
+    if change.candidate is None:
+        return "not computed"
+    if change.base is None or change.difference is None:
+        return "not computed in the base"
+    if not change.difference:
+        return "same"
+    shown = difference(unit, change.difference)
+    mark = _MARKS.get(change.direction)
+    return f"{mark}{NO_BREAK}{shown} {change.direction.value}" if mark else shown
+
+
+def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Say whether both did the same, and else where they part."""
+    base = comparison.base.result
+    if base is None:
+        return []
+    first = comparison.first_difference
+    if first is None:
+        number = len(result.trades)
+        both = f"both placed the same {count(number, 'order')}" if number else "both placed none"
+        return [Paragraph([f"**Trade-for-trade identical**: {both}."])]
+    lead = f"**The first trade that differs** is number {first.index + 1:,}"
+    kinds = _differing(first, base, result)
+    what = f": its {_and(kinds)} {'differs' if len(kinds) == 1 else 'differ'}." if kinds else "."
+    both_sides: list[Line] = [
+        ["Base: ", *_trade(first.base, base)],
+        ["Now: ", *_trade(first.candidate, result)],
+    ]
+    return [Paragraph([lead, what]), Bullets(both_sides)]
+
+
+def _differing(first: TradeDifference, base: BacktestResult, now: BacktestResult) -> list[str]:
+    """Name what differs in two trades, as the fingerprint takes them."""
+    if first.base is None or first.candidate is None:
+        return []
+    both = [
+        {
+            "symbol": trade.symbol,
+            "side": trade.side,
+            "type": trade.type,
+            "size": exact(trade.size),
+            "price": None if trade.price is None else exact(trade.price),
+            "time": round((trade.time - start) * 1000),
+        }
+        for trade, start in ((first.base, base.start_time), (first.candidate, now.start_time))
+    ]
+    return [name for name in both[0] if both[0][name] != both[1][name]]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _trade(trade: Trade | None, result: BacktestResult) -> Line:
+    if trade is None:
+        return [f"none; it placed {count(len(result.trades), 'order')} in all."]
+    price = "" if trade.price is None else f" at {exact(trade.price)}"
+    filled = "" if trade.was_filled else ", not filled"
+    seconds = ":%S" if trade.time % 60 else ""
+    return [
+        *prose(short(trade.side)),
+        f" {exact(trade.size)} ",
+        Code(short(trade.symbol)),
+        f"{price}, ",
+        *prose(short(trade.type)),
+        f"{filled}, placed {moment(trade.time, f'%Y-%m-%d %H:%M{seconds}')}.",
+    ]
+
+
+def card(comparison: Comparison) -> list[Block]:
+    """Return what the change does to the model in production; nothing where it is not known."""
+    changes = comparison.changes
+    if changes is None:
+        return []
+    title = "**What changes in production**"
+    items = [
+        *_bounded([_fact(one) for one in changes.facts], "facts"),
+        *_bounded([_requirement(one) for one in changes.requirements], "requirements"),
+        *_files(changes.files),
+    ]
+    # A list and no table: long values are broken on a telephone, where cells would be cut off.
+    return [Paragraph([title]), Bullets(items)] if items else [Paragraph([f"{title}: nothing."])]
+
+
+def _bounded(items: list[Line], noun: str) -> list[Line]:
+    left = len(items) - _MOST_CHANGES
+    return [*items[:_MOST_CHANGES], [f"… and {left:,} more {noun}"]] if left > 0 else items
+
+
+def _fact(change: Changed) -> Line:
+    both: Line = [*_value(change.base, "none"), " → ", *_value(change.candidate, "none")]
+    return [*prose(short(change.name)), ": ", *both]
+
+
+def _requirement(change: Changed) -> Line:
+    package = Code(short(change.name))
+    if change.base is None:
+        return ["Requirement added: ", package, ", ", *_value(change.candidate, _ANY_VERSION)]
+    if change.candidate is None:
+        return ["Requirement removed: ", package, ", ", *_value(change.base, _ANY_VERSION)]
+    before, now = (_value(value, _ANY_VERSION) for value in (change.base, change.candidate))
+    return ["Requirement ", package, ": ", *before, " → ", *now]
+
+
+def _value(value: str | None, blank: str) -> Line:
+    """Return a value, or what stands for one that is not there, or that says nothing."""
+    return [Code(value)] if value else [blank]
+
+
+def _files(files: FileChanges) -> list[Line]:
+    kinds = (("changed", files.changed), ("added", files.added), ("removed", files.removed))
+    return [_named(kind, names) for kind, names in kinds if names]
+
+
+def _named(kind: str, names: Sequence[str]) -> Line:
+    line: list[Inline] = [f"{count(len(names), 'file')} {kind}: "]
+    for index, name in enumerate(names[:_MOST_FILES]):
+        line += [", " if index else "", Code(name)]
+    left = len(names) - _MOST_FILES
+    return [*line, f" and {left:,} more"] if left > 0 else line

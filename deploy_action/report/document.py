@@ -1,0 +1,357 @@
+"""A small document, rendered as Markdown for a job summary or as text for a terminal.
+
+Strings in a document are ours and may hold Markdown. What others wrote (commit messages, file
+names, answers of a server) goes in as `Code`: in a code span or a fenced block nothing is a link, a
+mention, an image or HTML, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+from unicodedata import east_asian_width
+
+from deploy_action.text.harmless import cut, one_line, plain
+
+# The runner shows nothing at all of a summary over 1 MiB.
+LARGEST_MARKDOWN: Final = 1_000_000
+_CUT: Final = "_The rest is left out: it would be too long for this place._\n\n"
+_LONGEST_SPAN: Final = 300
+_LONGEST_SENTENCE: Final = 1_000
+_WIDTH_OF_TEXT: Final = 96
+_LONGEST_CELL: Final = 64
+# A hyphen could start a list.
+_NOTHING: Final = "\u2013"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text that others wrote, shown as code."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to an address that we made; its text is anybody's."""
+
+    text: str
+    url: str
+
+
+Inline = str | Code | Link
+Line = Sequence[Inline]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of the second level."""
+
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Text."""
+
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Text of several lines that others wrote, as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list."""
+
+    items: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; `right` names the columns that hold numbers."""
+
+    header: Sequence[Line]
+    rows: Sequence[Sequence[Line]]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Blocks that are folded under a title."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Pictures as sources of Mermaid, and the same in characters; both made by us.
+
+    Markdown has both, the characters folded: not every forge renders Mermaid. A terminal shows the
+    characters. `legend` says what the colours of the pictures are.
+    """
+
+    pictures: Sequence[str]
+    text: str
+    legend: Line = ()
+
+
+Block = Heading | Paragraph | Quote | Bullets | Table | Details | Chart
+Document = Sequence[Block]
+
+
+_NOT_IN_ADDRESSES: Final = re.compile(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
+# A run of characters without blanks, in which a code span counts as one.
+_TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
+_CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
+_PUNCTUATION: Final = ".,;:!?)"
+# Words of these characters alone are shown as they are; beyond ASCII nothing is a mark. All others
+# become code, where they do nothing: what GitHub links (addresses, mentions, issues, commits),
+# emoji by name, and anything with a mark of Markdown or HTML in it.
+_PLAIN_WORD: Final = re.compile(
+    r"(?!.*(?:www\.|gh-[0-9]|(?<![0-9a-z])(?=[0-9]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])))"
+    r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
+    re.IGNORECASE,
+)
+# What makes a list, a rule or a heading of the line that it starts.
+_BLOCK_MARK: Final = re.compile(r"[-+=]+|\d+[.)]")
+
+
+def prose(text: str) -> Line:
+    """Return a sentence of ours in which others' words may be quoted, safe to show.
+
+    Code spans stay; of the rest, words that could be more than words become code. Sentences are
+    cut at 1,000 characters.
+    """
+    parts: list[Inline] = []
+    for token in _TOKENS.findall(cut(one_line(text), _LONGEST_SENTENCE)):
+        if token.isspace():
+            parts.append(token)
+        elif not parts and _BLOCK_MARK.fullmatch(token):
+            parts.append(Code(token))
+        else:
+            parts += _token(token)
+    return parts
+
+
+def _token(token: str) -> Line:
+    pieces = [piece for piece in _CODE_SPANS.split(token) if piece]
+    is_code = [_CODE_SPANS.fullmatch(piece) is not None for piece in pieces]
+    if all(map(_is_plain, pieces, is_code)):
+        return [
+            Code(piece[1:-1]) if code else piece
+            for piece, code in zip(pieces, is_code, strict=True)
+        ]
+    core = token.rstrip(_PUNCTUATION) or token
+    return [Code(core), token[len(core) :]]
+
+
+def _is_plain(piece: str, is_code: bool) -> bool:  # noqa: FBT001  # for `map`
+    return is_code or _PLAIN_WORD.fullmatch(piece.rstrip(_PUNCTUATION)) is not None
+
+
+def to_markdown(document: Document, *, largest: int = LARGEST_MARKDOWN) -> str:
+    """Return GitHub-flavoured Markdown of at most `largest` bytes in UTF-8.
+
+    It is cut between blocks, and says so. If the last block is a paragraph, it stays: it may tell
+    where the rest is.
+    """
+    parts = [_markdown(block) + "\n\n" for block in document]
+    if sum(map(_bytes, parts)) <= largest:
+        return "".join(parts)
+    last = parts[-1:] if isinstance(document[-1], Paragraph) else []
+    ending = "".join([_CUT, *last])
+    room = largest - _bytes(ending)
+    sizes = accumulate(map(_bytes, parts[: len(parts) - len(last)]))
+    fitting = sum(1 for size in sizes if size <= room)
+    return "".join([*parts[:fitting], ending])
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(line):
+            return f"## {_markdown_line(line)}"
+        case Paragraph(line):
+            return _markdown_line(line)
+        case Quote(text):
+            return _fenced(text)
+        case Bullets(items):
+            return "\n".join(f"- {_markdown_line(item)}" for item in items)
+        case Table():
+            return _markdown_table(block)
+        case Details() | Chart():
+            return _markdown_with_fold(block)
+
+
+def _markdown_with_fold(block: Details | Chart) -> str:
+    if isinstance(block, Details):
+        return _folded(block.title, "\n\n".join(_markdown(one) for one in block.blocks))
+    shown = [f"```mermaid\n{picture}\n```" for picture in block.pictures]
+    legend = [_markdown_line(block.legend)] if block.legend else []
+    return "\n\n".join([*legend, *shown, _folded("The same in characters", _fenced(block.text))])
+
+
+def _folded(title: str, inner: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{inner}\n\n</details>"
+
+
+def _markdown_line(line: Line, *, in_table: bool = False) -> str:
+    shown: list[str] = []
+    for part in line:
+        text = _markdown_inline(part, in_table=in_table)
+        # Code spans that touch would read as one with a longer fence.
+        touching = shown and shown[-1].endswith("`") and text.startswith("`")
+        shown += [" ", text] if touching else [text]
+    return "".join(shown)
+
+
+def _markdown_inline(part: Inline, *, in_table: bool) -> str:
+    match part:
+        case str():
+            return part
+        case Code(text):
+            return _code_span(text, in_table=in_table)
+        case Link(text, url):
+            shown = _markdown_line(prose(text), in_table=in_table)
+            return f"[{shown or _NOTHING}]({_address(url)})"
+
+
+def _address(url: str) -> str:
+    """Percent-encode what would end a link's address, or mean something in Markdown."""
+    return _NOT_IN_ADDRESSES.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), url
+    )
+
+
+def _code_span(text: str, *, in_table: bool) -> str:
+    """Return a code span: its fence is longer than any run of backticks in it."""
+    line = one_line(text)
+    if not line:
+        return _NOTHING
+    line = cut(line, _LONGEST_SPAN)
+    fence = "`" * (_longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    # In a table a bar ends the cell even within code, and GitHub takes back this backslash alone.
+    shown = line.replace("|", "\\|") if in_table else line
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _fenced(text: str) -> str:
+    clean = plain(text).strip("\n")
+    fence = "`" * max(3, _longest_run(clean) + 1)
+    return f"{fence}text\n{clean}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _markdown_table(table: Table) -> str:
+    rules = ["---:" if index in table.right else ":---" for index in range(len(table.header))]
+    header, *rows = (
+        [_markdown_line(cell, in_table=True) for cell in row] for row in (table.header, *table.rows)
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
+
+
+def to_text(document: Document) -> str:
+    """Return the document for a terminal, where what is seen is the end.
+
+    So what is folded away on a page comes before all else.
+    """
+    blocks = sorted(document, key=lambda block: not isinstance(block, Details))
+    return "\n\n".join(_text(block) for block in blocks) + "\n"
+
+
+def _text(block: Block) -> str:
+    match block:
+        case Heading(line):
+            title = _text_line(line)
+            return f"{title}\n{'─' * min(len(title), _WIDTH_OF_TEXT)}"
+        case Paragraph(line):
+            return _wrapped(_text_line(line))
+        case Quote(text):
+            return "\n".join(f"  │ {line}" for line in plain(text).strip("\n").split("\n"))
+        case Bullets(items):
+            return "\n".join(_wrapped(f"  • {_text_line(item)}", indent=4) for item in items)
+        case Table():
+            return _text_table(block)
+        case Details() | Chart():
+            return _text_with_fold(block)
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    """Return lines that a terminal shows whole; words and addresses stay whole."""
+    import textwrap
+
+    wrapped = (
+        textwrap.wrap(
+            line,
+            _WIDTH_OF_TEXT,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(lines) for lines in wrapped)
+
+
+def _text_with_fold(block: Details | Chart) -> str:
+    if isinstance(block, Details):
+        return "\n".join([_unmarked(block.title), *(_text(one) for one in block.blocks)])
+    return "\n".join(f"  {line}".rstrip() for line in plain(block.text).split("\n"))
+
+
+def _text_line(line: Line) -> str:
+    shown: dict[type, Callable[..., str]] = {
+        str: _unmarked,
+        Code: lambda code: one_line(code.text) or _NOTHING,
+        Link: lambda link: f"{one_line(link.text)} <{link.url}>",
+    }
+    return "".join(shown[type(part)](part) for part in line)
+
+
+def _unmarked(text: str) -> str:
+    """Return our own Markdown without its marks."""
+    return re.sub(r"[*`]|</?\w+>|(?<!\w)_|_(?!\w)", "", text.replace("<br>", "\n    "))
+
+
+def _text_table(table: Table) -> str:
+    rows = [[_text_cell(cell) for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_aligned(row, widths, table.right) for row in rows)
+
+
+def _text_cell(line: Line) -> str:
+    """Return a cell; what others wrote is cut where it would push the columns off the screen."""
+    return _text_line(
+        [Code(cut(part.text, _LONGEST_CELL)) if isinstance(part, Code) else part for part in line]
+    )
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: emoji and ideographs take two each."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _aligned(row: Iterable[str], widths: Sequence[int], right: frozenset[int]) -> str:
+    cells = []
+    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        blanks = " " * (width - _width(cell))
+        cells.append(blanks + cell if index in right else cell + blanks)
+    return ("  " + "  ".join(cells)).rstrip()

@@ -1,0 +1,67 @@
+"""What a summary says of the gates: which were passed, and how far from its bound each value is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
+from deploy_action.gates.judgement import Operator, State, Verdict
+from deploy_action.report.blocks import NO_BREAK, distance, figures
+from deploy_action.report.document import Block, Code, Line, Paragraph, Table
+from deploy_action.text.harmless import cut
+
+_MOST_GATES: Final = 100
+_LONGEST_GATE: Final = 60
+_EXACT: Final = frozenset({Operator.EQUAL, Operator.UNEQUAL})
+
+
+def in_words(verdicts: Sequence[Verdict]) -> str:
+    """Say in a few words what came of the gates, of which there are some."""
+    failed = sum(not verdict.is_passed for verdict in verdicts)
+    if len(verdicts) == 1:
+        return "the gate failed" if failed else "the gate passed"
+    number = f"{len(verdicts):,} gates"
+    return f"{failed:,} of {number} failed" if failed else f"all {number} passed"
+
+
+def gates(verdicts: Sequence[Verdict]) -> list[Block]:
+    """Return the table of the gates, in the order in which they were given; nothing without any."""
+    if not verdicts:
+        return []
+    # Three columns and the result first: on a telephone, four would have to be scrolled.
+    table = Table(
+        [["Result"], ["Gate"], ["Value"]],
+        [_row(verdict) for verdict in verdicts[:_MOST_GATES]],
+    )
+    blocks: list[Block] = [table]
+    if (left := len(verdicts) - _MOST_GATES) > 0:
+        blocks.append(Paragraph([f"And {left:,} more gates."]))
+    return blocks
+
+
+def _row(verdict: Verdict) -> Sequence[Line]:
+    unit = METRICS[verdict.gate.metric].unit
+    value, limit = figures(unit, verdict.value, verdict.bound)
+    bound = verdict.gate.bound
+    # Any other bound is in the gate as it was written.
+    is_computed = verdict.bound is not None and (bound.of_base or bound.is_per_cent)
+    both = f"{value}, bound {limit}" if is_computed else value
+    return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]
+
+
+def _result(verdict: Verdict) -> str:
+    mark = "✅" if verdict.is_passed else "❌"
+    return f"{mark}{NO_BREAK}{verdict.state.value}{_by_how_much(verdict)}"
+
+
+def _by_how_much(verdict: Verdict) -> str:
+    is_judged = verdict.state in {State.PASSED, State.FAILED}
+    if not is_judged or verdict.value is None or verdict.bound is None:
+        return ""
+    apart = nearest_float(
+        abs(EXACTLY.subtract(in_decimals(verdict.value), in_decimals(verdict.bound)))
+    )
+    if not apart:
+        return "" if verdict.gate.operator in _EXACT else ", just at the bound"
+    return f" by {distance(METRICS[verdict.gate.metric].unit, apart)}"

@@ -1,0 +1,169 @@
+"""The report of a backtest: one JSON file with everything, as `docs/report.md` defines it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from deploy_action.outcome.record import RunRecord
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.comparison import Base, Comparison, TradeDifference
+    from deploy_action.backtest.model_changes import ModelChanges
+    from deploy_action.backtest.result import BacktestResult, BacktestRun
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.gates.judgement import Verdict
+
+FORMAT: Final = "blankly-deploy/backtest-report"
+VERSION: Final = 1
+
+
+def build_report(record: RunRecord) -> str:
+    """Return the report of a run as strict JSON, each key of the first level on a line of its own.
+
+    What is not known is null, or blank where it is a text. A result of a million account values
+    has 50 MB: nothing is indented further.
+
+    Raises:
+        ValueError: the run has no result.
+    """
+    if record.backtest is None:
+        raise ValueError("there is no result to report")
+    document = _document(record, record.backtest)
+    lines = (f"{json.dumps(key)}: {_written(value)}" for key, value in document.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(", ", ": "))
+
+
+def _document(record: RunRecord, result: BacktestResult) -> dict[str, Any]:
+    run = record.backtest_run
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "status": record.status.value,
+        "model": {
+            "name": record.model_name,
+            "type": record.model_type,
+            "path": record.model_path,
+        },
+        "commit": record.commit,
+        "description": record.description,
+        "bundle": None if record.bundle is None else _bundle(record.bundle),
+        "tested_sha256": record.tested_sha256,
+        "server": record.server,
+        "ids": {
+            "project": record.project_id,
+            "model": record.model_id,
+            "version": record.version_id,
+            "backtest": record.backtest_id,
+        },
+        "arguments": record.backtest_args,
+        "environment": None if run is None else _environment(run),
+        "calls": None if run is None else _calls(run),
+        "seconds": {
+            "environment": None if run is None else run.environment_seconds,
+            "model": None if run is None else run.model_seconds,
+            "total": round(record.seconds, 3),
+        },
+        "metrics": result.contract_metrics(),
+        "metrics_detail": [asdict(one) for one in result.metrics],
+        "trades_sha256": result.trades_sha256,
+        "round_trips": _round_trips(result),
+        "gates": [_gate(verdict) for verdict in record.verdicts],
+        "comparison": None if record.comparison is None else _comparison(record.comparison),
+        "problems": [problem.document() for problem in record.problems],
+        "result": _result(result),
+    }
+
+
+def _bundle(bundle: Bundle) -> dict[str, Any]:
+    return {"sha256": bundle.sha256, "bytes": bundle.size, "files": bundle.file_count}
+
+
+def _environment(run: BacktestRun) -> dict[str, Any]:
+    return {
+        "python": run.python,
+        "wanted_python": run.wanted_python,
+        "blankly": run.blankly,
+        "constraints": run.constraints,
+    }
+
+
+def _calls(run: BacktestRun) -> dict[str, Any]:
+    return {
+        "count": run.callback_calls,
+        "schedule": [asdict(one) for one in run.schedule],
+        "exchanges": run.exchanges,
+        "symbols": run.symbols,
+        "arguments": run.arguments,
+    }
+
+
+def _round_trips(result: BacktestResult) -> dict[str, Any]:
+    trips = result.round_trips()
+    return {**asdict(trips), "win_rate": trips.win_rate}
+
+
+def _gate(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "text": verdict.gate.text,
+        "metric": verdict.gate.metric,
+        "state": verdict.state.value,
+        "value": verdict.value,
+        "base": verdict.base,
+        "bound": verdict.bound,
+        "reason": verdict.reason,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    first, changes = comparison.first_difference, comparison.changes
+    return {
+        "base": _base(comparison.base),
+        "metrics": [
+            {**asdict(change), "direction": change.direction.value} for change in comparison.metrics
+        ],
+        "identical": None if comparison.base.result is None else comparison.is_identical,
+        "first_difference": None if first is None else _first_difference(first),
+        "changes": None if changes is None else _changes(changes),
+    }
+
+
+def _base(base: Base) -> dict[str, Any]:
+    result = base.result
+    return {
+        "ref": base.ref,
+        "commit": base.commit,
+        "state": base.state.value,
+        "reason": base.reason,
+        "bundle_sha256": None if base.bundle is None else base.bundle.sha256,
+        "backtest": base.backtest_id,
+        "metrics": None if result is None else result.contract_metrics(),
+        "trades_sha256": None if result is None else result.trades_sha256,
+    }
+
+
+def _first_difference(first: TradeDifference) -> dict[str, Any]:
+    return {
+        "index": first.index,
+        "base": None if first.base is None else asdict(first.base),
+        "candidate": None if first.candidate is None else asdict(first.candidate),
+    }
+
+
+def _changes(changes: ModelChanges) -> dict[str, Any]:
+    return {
+        "facts": [asdict(one) for one in changes.facts],
+        "requirements": [asdict(one) for one in changes.requirements],
+        "files": asdict(changes.files),
+    }
+
+
+def _result(result: BacktestResult) -> Mapping[str, Any]:
+    values = [{"time": time, "value": value} for time, value in result.account_values]
+    return {**result.raw, "account_values": values}

@@ -1,0 +1,127 @@
+"""The model as it was at a git ref: taken out of `.git`, checked and packed as the candidate is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.git.checkout import UnusablePastError, extract_model
+from deploy_action.model.manifest import MANIFEST_NAME
+from deploy_action.stages.preparation import (
+    backtest_args_of,
+    plan_of,
+    python_version_of,
+    schedule_of,
+)
+from deploy_action.text.harmless import one_line
+
+if TYPE_CHECKING:
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.model.inspection import Inspection
+    from deploy_action.model.manifest import Manifest
+    from deploy_action.stages.preparation import Preparation, PreparedModel
+    from deploy_action.text.located_json import JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedBase:
+    """The model at the git ref `ref`, which is `commit` (a full hexadecimal id).
+
+    Where there is no bundle, `reason` says why, in words that can follow a colon; `is_absent` says
+    that the model did not exist there. `directory` holds its files, and is None, as the manifest
+    is, where they cannot be had or read. Plan, Python version and schedule have the run's inputs
+    laid over them, and are blank without a manifest.
+    """
+
+    ref: str
+    commit: str
+    commit_url: str | None
+    is_absent: bool = False
+    reason: str = ""
+    directory: Path | None = None
+    manifest: Manifest | None = None
+    bundle: Bundle | None = None
+    plan: str = ""
+    python_version: str = ""
+    schedule: str = ""
+    backtest_args: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -> PreparedBase:
+    """Restore the candidate's model as it was at `ref`, check and pack it, as the candidate was.
+
+    What is wrong with it never fails the run. Its warnings are dropped: they were shown when it
+    was the candidate.
+
+    Raises:
+        InvalidInputError: the ref names no commit, or the checkout does not have all of it.
+        RefusedError: the bundle cannot be written.
+    """
+    commit_url = preparation.event.commit_url
+    try:
+        past = extract_model(
+            candidate.directory, ref, preparation.places.scratch / "base", manifest=MANIFEST_NAME
+        )
+    except UnusablePastError as error:
+        url = commit_url(error.commit)
+        return PreparedBase(ref=ref, commit=error.commit, commit_url=url, reason=error.reason)
+    base = PreparedBase(ref=ref, commit=past.commit, commit_url=commit_url(past.commit))
+    if past.directory is None:
+        return replace(base, is_absent=True, reason=f"the model did not exist at {one_line(ref)}")
+    excluded = tuple(_moved(preparation.places.excluded, candidate.directory, past.directory))
+    inspection = preparation.inspection_of(past.directory, excluded)
+    return _inspected(base, inspection, preparation.places.scratch / "base.zip")
+
+
+def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
+    """Return where paths inside of the candidate's directory would lie in the base's."""
+    for path in paths:
+        real = Path(os.path.realpath(path))
+        if real.is_relative_to(model):
+            yield base / real.relative_to(model)
+
+
+def _inspected(base: PreparedBase, inspection: Inspection, destination: Path) -> PreparedBase:
+    """Return the base with what its files say, packed if nothing is wrong with them."""
+    base = replace(base, directory=inspection.directory)
+    manifest, problems = inspection.read_manifest()
+    if manifest is None:
+        # Where it was restored to says nothing to who reads this.
+        reason = _reason(problems).replace(str(inspection.directory), "the model")
+        return replace(base, reason=reason)
+    base = replace(
+        base,
+        manifest=manifest,
+        plan=plan_of(inspection.settings, manifest),
+        python_version=python_version_of(inspection.settings, manifest),
+        schedule=schedule_of(manifest),
+        backtest_args=backtest_args_of(inspection.settings, manifest),
+    )
+    selection, found = inspection.select(manifest)
+    if reason := _reason((*problems, *found)) or _type_fault(manifest):
+        return replace(base, reason=reason)
+    return replace(base, bundle=inspection.pack(selection, destination))
+
+
+def _type_fault(manifest: Manifest) -> str:
+    if manifest.type == "strategy":
+        return ""
+    return f"the model was a {manifest.type} then, and only strategies can be backtested"
+
+
+def _reason(problems: Sequence[Problem]) -> str:
+    """Return the first error with its place, and how many more there are; blank without any."""
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if not errors:
+        return ""
+    first = errors[0]
+    place = ":".join(str(part) for part in (first.path, first.line) if part)
+    text = f"{place}: {first.message}" if place else first.message
+    if not (left := len(errors) - 1):
+        return text
+    more = "is 1 more problem" if left == 1 else f"are {left} more problems"
+    return f"{text} There {more}."

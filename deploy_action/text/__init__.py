@@ -1,0 +1,1 @@
+"""Texts and numbers, without any knowledge of Blankly."""

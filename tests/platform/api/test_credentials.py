@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import secrets
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from deploy_action.errors import InvalidInputError
+from deploy_action.platform.api.credentials import load_or_create_refresh_token
+from deploy_action.platform.server import PlatformServer
+from tests.platform.conftest import StartPlatform
+from tests.support.platform_client import TIMEOUT, Clock, Platform
+
+
+def _exchange(platform: Platform, **fields: object) -> requests.Response:
+    return requests.post(f"{platform.server.url}/auth/token", json=fields, timeout=TIMEOUT)
+
+
+def test_the_refresh_token_buys_an_id_token(platform: Platform) -> None:
+    """With the answer of Google's secure-token service around it, and no refresh token in it."""
+    answer = _exchange(platform, refreshToken=platform.refresh_token)
+    document = answer.json()
+    assert answer.status_code == 200
+    assert document["status"] == "success"
+    assert document["data"]["user_id"] == platform.user_id
+    assert platform.refresh_token not in answer.text
+    platform.id_token = document["idToken"]
+    assert platform.get("/project/list").status_code == 200
+
+
+@pytest.mark.parametrize("given", ["", "wrong", "é", "\ud800", 7, True, ["x"]])
+def test_another_refresh_token_is_refused(platform: Platform, given: object) -> None:
+    """With 401 and one word, which does not repeat it."""
+    answer = _exchange(platform, refreshToken=given)
+    assert (answer.status_code, answer.text) == (401, "Error")
+
+
+def test_a_missing_refresh_token_is_the_servers_fault(platform: Platform) -> None:
+    """The original server throws: 500 and a page."""
+    answer = _exchange(platform)
+    assert answer.status_code == 500
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_an_id_token_lives_one_hour(platform: Platform) -> None:
+    """To the second, by the platform's clock."""
+    platform.clock.now += 3599
+    assert platform.get("/project/list").status_code == 200
+    platform.clock.now += 1
+    assert platform.get("/project/list").status_code == 401
+
+
+def test_each_exchange_buys_another_id_token(platform: Platform) -> None:
+    """And the earlier ones live on."""
+    first = platform.id_token
+    platform.sign_in()
+    assert platform.id_token != first
+    platform.id_token = first
+    assert platform.get("/project/list").status_code == 200
+
+
+def test_an_id_token_survives_a_restart(start_platform: StartPlatform) -> None:
+    """And so does the user's id."""
+    first = start_platform()
+    first.server.close()
+    second = start_platform()
+    second.id_token = first.id_token
+    assert second.get("/project/list").status_code == 200
+    assert second.user_id == first.user_id
+
+
+def test_a_new_refresh_token_voids_the_id_tokens(tmp_path: Path, clock: Clock) -> None:
+    """Whoever lost the refresh token changes it, and is rid of all who used it."""
+    answers = []
+    id_token = ""
+    for _ in range(2):
+        refresh_token = secrets.token_hex(16)
+        with PlatformServer(
+            tmp_path / "data", refresh_token=refresh_token, strict=True, clock=clock
+        ) as server:
+            platform = Platform(server, tmp_path / "data", refresh_token, clock)
+            if not id_token:
+                platform.sign_in()
+                id_token = platform.id_token
+            platform.id_token = id_token
+            answers.append(platform.get("/project/list").status_code)
+    assert answers == [200, 401]
+
+
+def test_no_token_is_kept_in_the_clear(platform: Platform) -> None:
+    """What is on the disk opens nothing."""
+    for path in platform.data.glob("platform.sqlite*"):
+        content = path.read_bytes()
+        assert platform.id_token.encode() not in content
+        assert platform.refresh_token.encode() not in content
+
+
+def test_expired_id_tokens_are_forgotten(platform: Platform) -> None:
+    """So that the table does not grow for ever."""
+    import sqlite3
+
+    for _ in range(3):
+        platform.sign_in()
+    platform.clock.now += 3600
+    platform.sign_in()
+    connection = sqlite3.connect(platform.data / "platform.sqlite")
+    try:
+        assert connection.execute("SELECT count(*) FROM id_tokens").fetchone() == (1,)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("blank", ["", "  \n"])
+def test_a_blank_refresh_token_is_refused(tmp_path: Path, blank: str) -> None:
+    """Anybody could present it."""
+    server = PlatformServer(tmp_path / "data", refresh_token=blank, strict=True)
+    with pytest.raises(InvalidInputError, match="blank"):
+        server.start()
+
+
+def test_a_refresh_token_is_made_once(tmp_path: Path) -> None:
+    """Readable by its owner only, in a directory that others may pass through and not list."""
+    data = tmp_path / "new" / "data"
+    token, created = load_or_create_refresh_token(data)
+    assert created
+    assert len(token) >= 32
+    assert load_or_create_refresh_token(data) == (token, False)
+    assert stat.S_IMODE((data / "refresh-token").stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.stat().st_mode) == 0o711
+
+
+def test_two_first_starts_agree_on_the_refresh_token(tmp_path: Path) -> None:
+    """One of them makes it."""
+    found: list[tuple[str, bool]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load_or_create_refresh_token(tmp_path)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({token for token, _ in found}) == 1
+    assert [created for _, created in found].count(True) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"refresh-token", ".lock"}
+
+
+def test_a_refresh_token_others_could_read_is_closed(tmp_path: Path) -> None:
+    """A copied directory may have lost its modes."""
+    token, _ = load_or_create_refresh_token(tmp_path)
+    (tmp_path / "refresh-token").chmod(0o644)
+    assert load_or_create_refresh_token(tmp_path) == (token, False)
+    assert stat.S_IMODE((tmp_path / "refresh-token").stat().st_mode) == 0o600
+
+
+def test_a_platform_starts_beside_its_refresh_token(start_platform: StartPlatform) -> None:
+    """The directory is the platform's although there is no database yet."""
+    data = start_platform().data.with_name("other")
+    load_or_create_refresh_token(data)
+    assert start_platform(data=data).get("/model/status").status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff"])
+def test_a_broken_refresh_token_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """It is not replaced behind anybody's back."""
+    load_or_create_refresh_token(tmp_path)
+    (tmp_path / "refresh-token").write_bytes(content)
+    with pytest.raises(InvalidInputError, match="refresh token"):
+        load_or_create_refresh_token(tmp_path)
+    assert (tmp_path / "refresh-token").read_bytes() == content
+
+
+def test_a_refresh_token_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """Something else is where the file should be."""
+    (tmp_path / "refresh-token").mkdir()
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        load_or_create_refresh_token(tmp_path)

@@ -1,0 +1,240 @@
+"""Child processes: streamed, and gone with all they started when the run ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy_action.platform.processes.processes import (
+    BoundedLog,
+    Confinement,
+    Ended,
+    SideChannel,
+    StoppedError,
+    run_process,
+)
+from tests.support.waiting import is_alive, wait_for
+
+
+def run(
+    code: str, tmp_path: Path, *, stop: threading.Event | None = None, memory: int | None = None
+) -> tuple[Ended, list[str]]:
+    """Run Python code in a child and return how it ended and what it printed."""
+    lines: list[str] = []
+    ended = run_process(
+        [sys.executable, "-u", "-c", code],
+        cwd=tmp_path,
+        environ={"PATH": os.environ["PATH"]},
+        on_line=lines.append,
+        stop=stop or threading.Event(),
+        confinement=Confinement(memory_bytes=memory),
+    )
+    return ended, lines
+
+
+def wait_until_gone(*pids: int) -> None:
+    """Wait until all of them have ended: the kernel takes a moment for a signal."""
+    wait_for(lambda: not any(map(is_alive, pids)), 10)
+
+
+def test_output_and_errors_arrive_as_lines(tmp_path: Path) -> None:
+    """Of both streams, in any script, ended by a line feed, a carriage return, or nothing."""
+    code = (
+        "import sys; print('één'); sys.stdout.buffer.write(b'\\xff|10%\\r20%\\r\\n');"
+        "print('oops', file=sys.stderr); print('last', end='')"
+    )
+
+    ended, lines = run(code, tmp_path)
+
+    assert ended == Ended(0)
+    assert lines == ["één", "\ufffd|10%", "20%", "oops", "last"]
+
+
+def test_a_line_without_an_end_comes_in_pieces(tmp_path: Path) -> None:
+    """A model that never ends its line fills no memory."""
+    _, lines = run("print('x' * 3_000_000, end='')", tmp_path)
+
+    assert "".join(lines) == "x" * 3_000_000
+    assert max(map(len, lines)) == 1 << 20
+
+
+def test_output_arrives_while_the_child_runs(tmp_path: Path) -> None:
+    """Nobody waits for the end to see the first line."""
+    seen: list[float] = []
+    stop = threading.Event()
+
+    def on_line(_: str) -> None:
+        seen.append(time.monotonic())
+        stop.set()
+
+    with pytest.raises(StoppedError):
+        run_process(
+            [sys.executable, "-u", "-c", "import time; print('hello'); time.sleep(60)"],
+            cwd=tmp_path,
+            environ={},
+            on_line=on_line,
+            stop=stop,
+        )
+
+    assert len(seen) == 1
+
+
+def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
+    """Whoever asked decides what they mean."""
+    assert run("raise SystemExit(3)", tmp_path)[0] == Ended(3)
+    assert run("import os; os.kill(os.getpid(), 9)", tmp_path)[0] == Ended(-9)
+
+
+def test_it_sees_the_given_environment_and_no_input(tmp_path: Path) -> None:
+    """Nothing of ours leaks, and a prompt does not hang."""
+    _, lines = run("import os, sys; print(sorted(os.environ), repr(sys.stdin.read()))", tmp_path)
+
+    assert lines[0].startswith("['LC_CTYPE', 'PATH'] ''") or lines[0] == "['PATH'] ''"
+
+
+def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
+    """A grandchild that holds the pipes open neither delays the end nor outlives it."""
+    code = (
+        "import subprocess, sys;"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print(p.pid)"
+    )
+    started = time.monotonic()
+
+    ended, lines = run(code, tmp_path)
+
+    assert ended == Ended(0)
+    assert time.monotonic() - started < 20
+    wait_until_gone(int(lines[0]))
+
+
+def test_what_it_leaves_behind_cannot_keep_it_going(tmp_path: Path) -> None:
+    """Not even by printing for ever: the end is the first process's."""
+    code = (
+        "import subprocess, sys;"
+        "subprocess.Popen([sys.executable, '-u', '-c',"
+        "'import time\\nwhile True: print(\"tick\"); time.sleep(0.02)']);"
+        "import time; time.sleep(0.3); print('done')"
+    )
+    started = time.monotonic()
+
+    ended, lines = run(code, tmp_path)
+
+    assert ended == Ended(0)
+    assert any("done" in line for line in lines)  # a tick may lie on the same line
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("closes", ["", "os.close(1); os.close(2);"])
+def test_stopping_kills_the_whole_group(tmp_path: Path, closes: str) -> None:
+    """Even those that ignore the polite signal, or have closed their output."""
+    pids = tmp_path / "pids"
+    code = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"os.fork(); {closes}"
+        f"open({str(pids)!r}, 'a').write(str(os.getpid()) + '\\n'); time.sleep(60)"
+    )
+    stop = threading.Event()
+
+    def stop_when_both_run() -> None:
+        try:
+            wait_for(lambda: pids.exists() and len(pids.read_text().splitlines()) == 2)
+        finally:
+            stop.set()
+
+    watcher = threading.Thread(target=stop_when_both_run)
+    watcher.start()
+    started = time.monotonic()
+
+    with pytest.raises(StoppedError):
+        run(code, tmp_path, stop=stop)
+
+    watcher.join()
+    assert time.monotonic() - started < 20
+    wait_until_gone(*map(int, pids.read_text().split()))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits from outside")
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """A model that wants more gets Python's own error, with the line that wanted it."""
+    code = "import time; time.sleep(0.1); x = bytearray(1 << 30)"
+
+    ended, lines = run(code, tmp_path, memory=512 << 20)
+
+    assert ended == Ended(1)
+    assert lines[-1] == "MemoryError"
+
+
+def test_a_side_channel_brings_lines_of_any_length(tmp_path: Path) -> None:
+    """What the child says to us, beside what it says to people."""
+    said: list[str] = []
+    lines: list[str] = []
+    with SideChannel(said.append) as side:
+        code = f"import os; os.write({side.writer}, b'a' * 50_000 + b'\\nb\\n'); print('out')"
+        run_process(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            environ={},
+            on_line=lines.append,
+            stop=threading.Event(),
+            side=side,
+        )
+
+    assert said == ["a" * 50_000, "b"]
+    assert lines == ["out"]
+
+
+def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    """The caller knows what it wanted."""
+    with pytest.raises(FileNotFoundError):
+        run_process(
+            [str(tmp_path / "none")],
+            cwd=tmp_path,
+            environ={},
+            on_line=print,
+            stop=threading.Event(),
+        )
+
+
+def test_a_log_is_bounded_and_keeps_its_end() -> None:
+    """The first lines and the last ones say most."""
+    shown: list[str] = []
+    with BoundedLog(shown.append, most_lines=3, tail_lines=2) as log:
+        for number in range(10):
+            log.add(str(number))
+
+    assert shown == [
+        "0",
+        "1",
+        "2",
+        "(more output is left out from here on, but for its end)",
+        "(5 lines are left out here)",
+        "8",
+        "9",
+    ]
+
+
+def test_a_log_is_bounded_in_characters_too() -> None:
+    """A few long lines fill a disk as well."""
+    shown: list[str] = []
+    with BoundedLog(shown.append, most_characters=10, tail_lines=1) as log:
+        for line in ("x" * 8, "y" * 8, "z"):
+            log.add(line)
+
+    assert shown[0] == "x" * 8
+    assert shown[-2:] == ["(1 lines are left out here)", "z"]
+
+
+def test_the_end_of_a_log_is_bounded_in_characters_too() -> None:
+    """Fifty lines of a megabyte are no end that anyone reads."""
+    shown: list[str] = []
+    with BoundedLog(shown.append, most_characters=10, tail_lines=50) as log:
+        for _ in range(100):
+            log.add("x" * 8)
+
+    assert shown.count("x" * 8) == 2

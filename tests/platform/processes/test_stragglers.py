@@ -1,0 +1,107 @@
+"""Processes that a run leaves behind, found by what they inherited."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy_action.platform.processes.stragglers import end_stragglers, has_processes
+from tests.support.waiting import is_alive, wait_for
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/proc is Linux's, and nothing happens elsewhere"
+)
+# 15 bytes, the last one the first half of a character.
+CUT_NAME = b"01234567890123\xc3"
+
+
+@contextmanager
+def sleeper(name: bytes = b"python", **environ: str) -> Iterator[int]:
+    """Run a process of that name that does nothing; yield its number."""
+    code = (
+        "import ctypes, time;"
+        f"ctypes.CDLL(None).prctl(15, {name!r}); print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
+    """Whatever their names are, and those of strangers."""
+    ours, others = str(uuid.uuid4()), str(uuid.uuid4())
+    with (
+        sleeper(CUT_NAME) as stranger,
+        sleeper(BACKTESTING_ID=others) as of_another,
+        sleeper(CUT_NAME, BACKTESTING_ID=ours) as first,
+        sleeper(BACKTESTING_ID=ours) as second,
+    ):
+        end_stragglers(ours)
+
+        wait_for(lambda: not is_alive(first) and not is_alive(second))
+        assert is_alive(stranger)
+        assert is_alive(of_another)
+
+
+def test_a_process_whose_first_thread_has_ended_is_found() -> None:
+    """It looks like a zombie, and goes on."""
+    run = str(uuid.uuid4())
+    code = (
+        "import ctypes, threading, time;"
+        "threading.Thread(target=time.sleep, args=(60,)).start();"
+        "print(flush=True); ctypes.CDLL(None).syscall(60, 0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={"BACKTESTING_ID": run}, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wait_for(lambda: not is_alive(process.pid))
+
+        end_stragglers(run)
+
+        assert process.wait(20) == -9
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_all_processes_of_a_runs_user_are_ended() -> None:
+    """Even one that forks faster than anybody looks, and names no run."""
+    user = 61_777
+    hopper = (
+        "import os\nos.setsid()\nwhile True:\n    os.write(1, b'.')\n    os.fork() and os._exit(0)"
+    )
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-c", hopper],
+        user=user,
+        group=user,
+        extra_groups=(),
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1_000) == b"." * 1_000
+
+        end_stragglers(str(uuid.uuid4()), user)
+
+        process.communicate(timeout=20)  # the pipe ends with the last that holds it
+
+
+def test_a_user_has_processes_or_has_none() -> None:
+    """Ours has, and one that nobody is has not."""
+    with sleeper():
+        assert has_processes(os.geteuid())
+    taken = {path.stat().st_uid for path in Path("/proc").iterdir() if path.name.isdecimal()}
+    assert not has_processes(max(taken) + 54_321)

@@ -1,0 +1,494 @@
+"""A backtest from its bundle on: unpacked, run in a process, and whatever that process may do.
+
+The environment is a stand-in whose Python is the test's own, and so is what runs the script: what
+the real ones do is tested in `model_process` and in the tests of environments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import uuid
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
+from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.unprivileged import hand_over, unprivileged_user
+from deploy_action.platform.runs.model_run import (
+    BacktestRequest,
+    ModelRunner,
+    Outcome,
+    memory_limit,
+)
+from deploy_action.platform.runs.unpacking import UnusableModelError, read_layout, unpack
+from deploy_action.platform.storage.archives import ArchiveError
+from tests.support.waiting import is_alive, wait_for
+
+# What stands in for `run_model.py`: it passes our pipe and paths to a script of the test.
+STAND_IN = """
+import os, runpy, sys
+arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+os.environ["EVENTS"], os.environ["RESULT"] = arguments["--events-fd"], arguments["--result"]
+runpy.run_path(arguments["--script"], run_name="__main__")
+"""
+DIGEST = "0a" * 32
+RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
+SAY = """
+import json, os
+def say(**event): os.write(int(os.environ["EVENTS"]), (json.dumps(event) + "\\n").encode())
+def write(text): open(os.environ["RESULT"], "w").write(text)
+"""
+FINISH = f"write({json.dumps(json.dumps(RESULT))}); say(event='finished', problems=[])"
+
+
+class StandInEnvironments(Environments):
+    """Environments that give the test's own Python, or fail."""
+
+    def __init__(self, directory: Path, failure: EnvironmentFailedError | None = None) -> None:
+        """Keep how it fails."""
+        super().__init__(directory, environ={})
+        self._failure = failure
+
+    @contextmanager
+    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
+        """Give it."""
+        if self._failure is not None:
+            raise self._failure
+        warning = Problem(message="Another Python.", severity=Severity.WARNING)
+        yield Environment(
+            python=Path(sys.executable),
+            python_version="3.11.7",
+            blankly_version="1.18",
+            constraints=("numpy<2",),
+            was_made=True,
+            problems=(warning,),
+        )
+
+
+@dataclass(slots=True)
+class Spectator:
+    """Notes what it sees."""
+
+    sections: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    digests: set[str] = field(default_factory=set)
+
+    def section(self, backtest: BacktestRequest, title: str) -> None:
+        """Note a title."""
+        self.sections.append(title)
+        self.digests.add(backtest.bundle_sha256)
+
+    def line(self, backtest: BacktestRequest, text: str) -> None:
+        """Note a line."""
+        self.lines.append(text)
+        self.digests.add(backtest.bundle_sha256)
+
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
+        """Note a share."""
+        self.shares.append(share)
+        self.digests.add(backtest.bundle_sha256)
+
+
+@dataclass(slots=True)
+class Bench:
+    """Runs scripts as models."""
+
+    root: Path
+    spectator: Spectator = field(default_factory=Spectator)
+    failure: EnvironmentFailedError | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+    largest_result: int = 1 << 20
+    # Others', run at the same time, must not be taken for ours.
+    backtest_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
+        """Run a script of a model, and see that nothing of it is left."""
+        try:
+            return self.run_once(script, manifest, **files)
+        finally:
+            assert list((self.root / "runs").iterdir()) == []
+
+    def run_once(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
+        """Run a script of a model."""
+        bundle = make_bundle(self.root / "bundle.zip", {"bot.py": SAY + script, **files}, manifest)
+        program = self.root / "program.py"
+        program.write_text(STAND_IN)
+        workplace = self.root / "runs"
+        workplace.mkdir(exist_ok=True)
+        runner = ModelRunner(
+            workplace=workplace,
+            environments=StandInEnvironments(self.root / "environments", self.failure),
+            environ={"PATH": os.environ["PATH"], **self.environ},
+            observer=self.spectator,
+            program=program,
+            largest_result=self.largest_result,
+        )
+        request = BacktestRequest(
+            backtest_id=self.backtest_id,
+            bundle=bundle,
+            bundle_sha256=DIGEST,
+            python_version="3.10",
+            args={"to": "1y"},
+        )
+        return runner.run(request, self.stop)
+
+
+def make_bundle(path: Path, files: dict[str, str], manifest: str = "{}") -> Path:
+    """Write a bundle."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/blankly.json", manifest)
+        for name, content in files.items():
+            archive.writestr(f"model/{name}", content)
+    return path
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Return what runs scripts."""
+    return Bench(tmp_path)
+
+
+def error_of(outcome: Outcome) -> Problem:
+    """Return the one error of a backtest that failed."""
+    assert outcome.result is None
+    (error,) = (one for one in outcome.problems if one.severity is Severity.ERROR)
+    return error
+
+
+def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
+    """The environment, its warnings, what the process said; and somebody watched it."""
+    script = (
+        "print('hello'); say(event='progress', share=0.5); say(event='progress', share=7)\n"
+        f"write({json.dumps(RESULT)!r})\n"
+        "say(event='finished', problems=[], callback_calls=3, symbols=['A'],"
+        "    exchanges=['keyless'], schedule=[],"
+        "    arguments={'to': '1y'})"
+    )
+
+    outcome = bench.run(script)
+
+    assert outcome.result is not None
+    assert json.loads(outcome.result) == RESULT
+    assert [one.message for one in outcome.problems] == ["Another Python."]
+    facts = dict(outcome.facts)
+    assert isinstance(facts.pop("environmentSeconds"), float)
+    assert isinstance(facts.pop("modelSeconds"), float)
+    assert facts == {
+        "python": "3.11.7",
+        "wantedPython": "3.10",
+        "blankly": "1.18",
+        "constraints": ["numpy<2"],
+        "callbackCalls": 3,
+        "schedule": [],
+        "exchanges": ["keyless"],
+        "symbols": ["A"],
+        "arguments": {"to": "1y"},
+    }
+    assert bench.spectator.sections[-1] == "Output of bot.py"
+    assert bench.spectator.lines[-1] == "hello"
+    assert bench.spectator.shares == [0.5, 1.0]
+    assert bench.spectator.digests == {DIGEST}
+
+
+@pytest.mark.parametrize("arguments", ["None", "7", "['to']", "{'to': 'x' * 65_536}"])
+def test_arguments_that_are_odd_or_too_large_are_not_told(bench: Bench, arguments: str) -> None:
+    """A model may write into the pipe what its process would not."""
+    script = (
+        f"write({json.dumps(RESULT)!r})\nsay(event='finished', problems=[], arguments={arguments})"
+    )
+
+    outcome = bench.run(script)
+
+    assert outcome.result is not None
+    assert "arguments" not in outcome.facts
+
+
+def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> None:
+    """As the original had it, with the proxies of the machine, and a home of its own."""
+    bench.environ = {"INPUT_TOKEN": "x", "GITHUB_TOKEN": "x", "https_proxy": "p", "TZ": "UTC"}
+    script = "import os\nprint(json.dumps([dict(os.environ), os.getcwd()]))\n" + FINISH
+
+    bench.run(script, '{"working_directory": "./work"}', **{"work/x": ""})
+
+    environ, directory = json.loads(bench.spectator.lines[-1])
+    model = bench.root / "runs" / bench.backtest_id / "model"
+    assert environ["PYTHONPATH"].split(":")[0] == str(model)
+    assert directory == str(model / "work")
+    assert environ["HOME"] == str(bench.root / "runs" / bench.backtest_id / "home")
+    assert (environ["BACKTESTING"], environ["BACKTESTING_ID"]) == ("1", bench.backtest_id)
+    assert (environ["https_proxy"], environ["TZ"]) == ("p", "UTC")
+    assert "INPUT_TOKEN" not in environ
+    assert "GITHUB_TOKEN" not in environ
+
+
+def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
+    """With their places; what is no problem is left out."""
+    problem = {"severity": "error", "message": "KeyError", "path": "bot.py", "line": 3, "hint": "h"}
+    unhashable = {"severity": [], "message": "x"}
+    strange = [None, {"severity": "fatal", "message": "x"}, {"severity": "error"}, 7, unhashable]
+
+    outcome = bench.run(f"say(event='failed', problems={[problem, *strange]!r})")
+
+    assert error_of(outcome) == Problem(message="KeyError", path="bot.py", line=3, hint="h")
+    assert outcome.facts["python"] == "3.11.7"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("os._exit(3)", "ended its own process (exit code 3)"),
+        ("os.kill(os.getpid(), 9)", "was killed (SIGKILL)"),
+        ("os.close(int(os.environ['EVENTS']))", "ended its own process (exit code 0)"),
+        ("os.write(int(os.environ['EVENTS']), b'{\\xff\\n[]\\n7\\n')", "ended its own process"),
+        ("say(event='failed', problems=[])", "The backtest failed"),
+        ("say(event='failed', problems='no list')", "The backtest failed"),
+        ("say(event='finished')", "cannot be used"),
+        ("write('{\"trades\": NaN}'); say(event='finished')", "NaN is no JSON"),
+        ("write('[]'); say(event='finished')", "it has no account_values"),
+        ("write('[1e999]'); say(event='finished')", "a number that is too large"),
+        ("write('[' + '9' * 400 + ']'); say(event='finished')", "a number that is too large"),
+        ("write('[' * 100_000); say(event='finished')", "nested too deep"),
+        ("write('\ufeff[]'); say(event='finished')", "cannot be used"),
+        ("os.symlink('/etc/passwd', os.environ['RESULT']); say(event='finished')", "cannot be"),
+        ("os.mkfifo(os.environ['RESULT']); say(event='finished')", "it is no file"),
+        ("write('{'); say(event='finished')", "cannot be used"),
+        ("write('{\"account_values\": 1, \"metrics\": 1}'); say(event='finished')", "no trades"),
+    ],
+)
+def test_whatever_the_process_does_it_is_an_error_in_words(
+    bench: Bench, script: str, words: str
+) -> None:
+    """Nothing that it says or leaves out is taken for a result."""
+    assert words in error_of(bench.run(script)).message
+
+
+@pytest.mark.parametrize("share", ["1e999", "9" * 400, "NaN", "null", "true", '"half"'])
+def test_a_strange_share_of_progress_is_passed_over(bench: Bench, share: str) -> None:
+    """The run goes on."""
+    line = f'{{"event": "progress", "share": {share}}}\n'.encode()
+    script = f"os.write(int(os.environ['EVENTS']), {line!r})\n{FINISH}"
+
+    assert bench.run(script).result is not None
+    assert set(bench.spectator.shares) <= {1.0}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_nothing_of_a_run_goes_on_wherever_it_went(bench: Bench) -> None:
+    """A process that made a session of its own is no member of the model's group."""
+    pid = bench.root / "pid"
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
+        " start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"open({str(pid)!r}, 'w').write(str(child.pid))\n{FINISH}"
+    )
+
+    assert bench.run(script).result is not None
+
+    wait_for(lambda: not is_alive(int(pid.read_text())))
+
+
+def test_a_directory_that_a_model_closed_is_removed_all_the_same(bench: Bench) -> None:
+    """It may hold keys; `Bench.run` looks whether it is gone."""
+    script = f"os.mkdir('a'); os.mkdir('a/b'); os.chmod('a', 0o500); os.chmod('.', 0)\n{FINISH}"
+
+    bench.run(script)
+
+
+def test_a_directory_deeper_than_any_stack_is_removed_all_the_same(bench: Bench) -> None:
+    """Else neither this run nor any later one would end well."""
+    script = (
+        "here = os.getcwd()\nfor _ in range(1_500):\n    os.mkdir('d')\n    os.chdir('d')\n"
+        f"os.chdir(here)\n{FINISH}"
+    )
+
+    assert bench.run(script).result is not None
+
+
+@pytest.mark.parametrize(
+    "event", ['{"event": []}', '{"event": {}}', "7", "[]", '{"event": "progress"}']
+)
+def test_a_strange_event_is_passed_over(bench: Bench, event: str) -> None:
+    """It is none of ours."""
+    script = f"os.write(int(os.environ['EVENTS']), {event.encode()!r} + b'\\n')\n{FINISH}"
+
+    assert bench.run(script).result is not None
+
+
+def test_a_full_disk_or_a_closed_directory_is_told_in_words(bench: Bench) -> None:
+    """And where."""
+    (bench.root / "runs" / bench.backtest_id).mkdir(parents=True)
+
+    error = error_of(bench.run_once("print()"))
+
+    assert error.message.startswith("The system said no: File exists (")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_where_we_are_root_a_model_is_somebody_of_its_own(tmp_path: Path) -> None:
+    """Unless it could not reach what it needs."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+
+    user, other = unprivileged_user([Path("/usr/bin/env")]), unprivileged_user([])
+
+    assert user is not None
+    assert 61_184 <= user < 65_520
+    assert other is not None
+    assert unprivileged_user([Path("/usr/bin/env"), closed / "python"]) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_what_is_handed_over_is_theirs_and_links_lead_nowhere(tmp_path: Path) -> None:
+    """A link to a file of ours does not give that file away."""
+    ours = tmp_path / "ours"
+    ours.touch()
+    theirs = tmp_path / "theirs"
+    (theirs / "deep").mkdir(parents=True)
+    (theirs / "deep" / "file").touch()
+    (theirs / "link").symlink_to(ours)
+
+    hand_over(theirs, 61_200)
+
+    for path in (theirs, *theirs.rglob("*")):
+        assert path.lstat().st_uid == path.lstat().st_gid == 61_200
+    assert ours.stat().st_uid == 0
+
+
+def test_a_second_last_event_is_ignored(bench: Bench) -> None:
+    """A model that finds our pipe cannot turn a failure into a success."""
+    script = f"say(event='failed', problems=[])\n{FINISH}"
+
+    assert bench.run(script).result is None
+
+
+def test_running_out_of_memory_says_how_much_there_was(bench: Bench) -> None:
+    """Where the model's process could say so itself."""
+    problem = {"severity": "error", "message": "MemoryError"}
+
+    error = error_of(bench.run(f"say(event='failed', problems=[{problem}])"))
+
+    limit = memory_limit()
+    assert limit is not None
+    assert f"{limit >> 20} MiB" in error.hint
+
+
+def test_a_large_result_is_refused(bench: Bench) -> None:
+    """A model must not fill the platform's memory."""
+    bench.largest_result = 10
+
+    assert "larger than" in error_of(bench.run(FINISH)).message
+
+
+def test_without_an_environment_the_model_does_not_start(bench: Bench) -> None:
+    """The installer's problem is the backtest's."""
+    problem = Problem(message="No such package.", path="requirements.txt")
+    bench.failure = EnvironmentFailedError(problem)
+
+    outcome = bench.run("print('started')" + FINISH)
+
+    assert error_of(outcome) == problem
+    assert "started" not in bench.spectator.lines
+
+
+def test_a_bundle_that_is_damaged_is_an_error(bench: Bench) -> None:
+    """Its names were checked at the upload; what is in its entries shows only now."""
+    bundle = make_bundle(bench.root / "bundle.zip", {"bot.py": "print('hello')"})
+    data = bundle.read_bytes()
+    bundle.write_bytes(data.replace(b"print('hello')", b"print('HELLO')"))
+
+    with pytest.raises(ArchiveError, match="not a sound zip file: Bad CRC-32"):
+        unpack(bundle, bench.root / "out")
+
+
+def test_files_are_unpacked_with_their_right_to_be_run(tmp_path: Path) -> None:
+    """A model may start a program of its own; directories without files exist, too."""
+    bundle = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for name, mode in (("run.sh", 0o100755), ("data.csv", 0o100644)):
+            entry = zipfile.ZipInfo(f"model/{name}")
+            entry.external_attr = mode << 16
+            archive.writestr(entry, name)
+        archive.writestr("model/empty/", b"")
+
+    model = unpack(bundle, tmp_path / "out")
+
+    assert model == tmp_path / "out" / "model"
+    assert os.access(model / "run.sh", os.X_OK)
+    assert not (model / "data.csv").stat().st_mode & 0o111
+    assert (model / "empty").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ('{"main_script": "none.py"}', "there is no such file"),
+        ('{"main_script": "../bot.py"}', "outside the model"),
+        ('{"main_script": "/etc/passwd"}', "outside the model"),
+        ('{"main_script": 7}', "is not a path"),
+        ('{"main_script": " "}', "is not a path"),
+        ('{"requirements": "a\\u0000b"}', "is not a path"),
+        ('{"working_directory": "none"}', "there is no such directory"),
+        ('{"working_directory": "bot.py"}', "there is no such directory"),
+    ],
+)
+def test_what_cannot_be_run_is_told_on_the_manifest(
+    tmp_path: Path, manifest: str, words: str
+) -> None:
+    """Clients may send what ours refuses."""
+    (tmp_path / "bot.py").touch()
+    (tmp_path / "blankly.json").write_text(manifest)
+
+    with pytest.raises(UnusableModelError, match=words) as raised:
+        read_layout(tmp_path)
+
+    assert raised.value.problem.path == "blankly.json"
+
+
+def test_the_layout_has_the_packages_defaults(tmp_path: Path) -> None:
+    """Paths are normalised, a byte-order mark is taken."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "bot.py").touch()
+    (tmp_path / "blankly.json").write_text('\ufeff{"main_script": "./src//bot.py"}', "utf-8")
+
+    layout = read_layout(tmp_path)
+
+    assert layout.main_script == "src/bot.py"
+    assert (layout.requirements, layout.working_directory) == ("requirements.txt", ".")
+
+
+def test_stopping_leaves_nothing(bench: Bench) -> None:
+    """No private copy, which may hold keys."""
+    threading.Timer(0.2, bench.stop.set).start()
+
+    with pytest.raises(StoppedError):
+        bench.run("import time; time.sleep(60)")
+
+
+def test_a_run_that_is_stopped_shows_the_end_of_its_output(bench: Bench) -> None:
+    """What came last before a hang says most about it, however much came before."""
+    flood = "import time\nfor number in range(6_000): print(number)\nprint('hangs', flush=True)\n"
+    script = f"{flood}say(event='progress', share=0.5)\ntime.sleep(60)"
+
+    def stop_when_it_hangs() -> None:
+        wait_for(lambda: bench.spectator.shares)
+        bench.stop.set()
+
+    threading.Thread(target=stop_when_it_hangs).start()
+
+    with pytest.raises(StoppedError):
+        bench.run(script)
+
+    assert bench.spectator.lines[-1] == "hangs"

@@ -1,0 +1,87 @@
+"""Results of backtests, as the `blankly` package reports them to a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deploy_action.backtest.result import BacktestResult, parse_result
+
+START = 1_677_628_800  # 2023-03-01, midnight
+DAY = 86_400
+METRICS: dict[str, tuple[float | str | None, str]] = {
+    "calmar": (1.0, "Calmar Ratio"),
+    "cagr": (24.0, "Compound Annual Growth Rate (%)"),
+    "cavr": (7.32, "Conditional Value-at-Risk"),
+    "cum_returns": (28.999999999999996, "Cumulative Returns (%)"),
+    "max_drawdown": (16.0, "Max Drawdown (%)"),
+    "resampled_time": (86400.0, "Resampled Time"),
+    "risk_free_rate": (0.0, "Risk Free Return Rate"),
+    "sharpe": (0.96, "Sharpe Ratio"),
+    "sortino": (1.31, "Sortino Ratio"),
+    "value_at_risk": (207.66, "Value-at-Risk"),
+    "variance": (2.96, "Variance (%)"),
+    "volatility": (0.17, "Volatility"),
+}
+
+
+def raw_result(
+    values: Sequence[float | None] = (10_000.0, 10_400.0, 9_900.0, 12_900.0),
+    trades: Iterable[dict[str, Any]] = (),
+    *,
+    step: float = DAY,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return the JSON of a result; `changes` replace keys of it."""
+    metrics = {
+        name: {"value": value, "display_name": display_name, "type": "number"}
+        for name, (value, display_name) in METRICS.items()
+    }
+    return {
+        "exchange": "keyless",
+        "symbols": ["OAK-USD"],
+        "quote_asset": "USD",
+        "start_time": float(START),
+        "stop_time": float(START + step * len(values)),
+        "account_values": [
+            {"time": float(START + step * number), "value": value}
+            for number, value in enumerate(values)
+        ],
+        "trades": list(trades),
+        "metrics": metrics,
+        "indicators": {},
+        "user_callbacks": {},
+        "initial_account_value": values[0] if values else None,
+        "final_account_value": values[-1] if values else None,
+        "backtest_id": "7f0f4f0e-6f0a-4b3a-9a51-1d6d0a1a6d2e",
+        **changes,
+    }
+
+
+def a_result(*arguments: Any, **changes: Any) -> BacktestResult:
+    """Return such a result, read."""
+    return parse_result(raw_result(*arguments, **changes))
+
+
+def an_order(side: str, size: float, price: float | None, **changes: Any) -> dict[str, Any]:
+    """Return an order of the list `trades`: a market order, unless `changes` say otherwise."""
+    return {
+        "id": "3ac53638-71d3-944f-327e-e8b44d5bd2d9",
+        "symbol": "OAK-USD",
+        "side": side,
+        "type": "spot-market",
+        "size": size,
+        "price": price,
+        "time": float(START + DAY),
+        "status": "done",
+        "exchange": "keyless",
+        "exchange_specific": {},
+        **changes,
+    }
+
+
+def with_metrics(result: dict[str, Any], **values: float | str | None) -> dict[str, Any]:
+    """Give metrics of a raw result other values."""
+    for name, value in values.items():
+        result["metrics"][name]["value"] = value
+    return result

@@ -1,0 +1,221 @@
+"""Runs with gates and comparisons that ended in every way, for looking at their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from deploy_action.backtest.comparison import (
+    Base,
+    BaseState,
+    Comparison,
+    compare_metrics,
+    first_difference,
+)
+from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
+from deploy_action.backtest.result import BacktestResult, parse_result
+from deploy_action.errors import Problem, Severity
+from deploy_action.gates.grammar import parse_gates
+from deploy_action.gates.judgement import Verdict, judge
+from deploy_action.gates.messages import problem_of
+from deploy_action.outcome.record import RunRecord, Status
+from tests.support.backtests import DAY, START, raw_result, with_metrics
+from tests.support.records import LONG_NAME, a_backtest, orders, wave
+
+COMMIT = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
+NOTHING = ModelChanges(facts=(), requirements=(), files=FileChanges())
+CHANGES = ModelChanges(
+    facts=(
+        Changed("Plan", "nano", "micro"),
+        Changed("Schedule", None, "*/15 9-16 * * 1-5"),
+        Changed("Symbols", "OAK-USD", "OAK-USD, ELM-USD"),
+        Changed("Argument initial_values", '{"USD": 10000}', '{"USD": 25000, "BTC": 0.5}'),
+    ),
+    requirements=(
+        Changed("numpy", "==1.26.4", "==1.26.5"),
+        Changed("scikit-learn", None, ">=1.4"),
+        Changed("ta", "", None),
+    ),
+    files=FileChanges(("signals.py",), (), ("bot.py", "requirements.txt")),
+)
+
+
+def a_base(result: BacktestResult | None = None, **changes: Any) -> Base:
+    """Return a base that was backtested with this result; without one, it failed."""
+    known: dict[str, Any] = {
+        "ref": "main",
+        "commit": COMMIT,
+        "state": BaseState.FAILED if result is None else BaseState.BACKTESTED,
+        "commit_url": f"https://forge.example/trader/models/commit/{COMMIT}",
+        "backtest_id": "bt_880",
+        "result": result,
+    }
+    return Base(**{**known, **changes})
+
+
+def compared(
+    record: RunRecord,
+    base: dict[str, Any],
+    changes: ModelChanges | None = CHANGES,
+    **of_base: Any,
+) -> RunRecord:
+    """Compare a backtest with a base that has this result."""
+    result = parse_result(base)
+    assert record.backtest is not None
+    record.comparison = Comparison(
+        base=a_base(result, **of_base),
+        metrics=compare_metrics(result.contract_metrics(), record.backtest.contract_metrics()),
+        first_difference=first_difference(result, record.backtest),
+        changes=changes,
+    )
+    return record
+
+
+def judged(record: RunRecord, lines: str, **reasons: Any) -> RunRecord:
+    """Put a run through gates."""
+    assert record.backtest is not None
+    comparison = record.comparison
+    base = None if comparison is None else comparison.base.result
+    gates, problems = parse_gates(lines)
+    assert not problems
+    record.verdicts = judge(
+        gates,
+        record.backtest.contract_metrics(),
+        None if base is None else base.contract_metrics(),
+        **reasons,
+    )
+    failed = errors_of(record.verdicts)
+    record.problems = [*failed, *record.problems]
+    record.status = Status.FAILED if failed else record.status
+    return record
+
+
+def errors_of(verdicts: Iterable[Verdict]) -> list[Problem]:
+    """Return an error for each gate that stops the model."""
+    return [problem for problem in map(problem_of, verdicts) if problem is not None]
+
+
+def _worse() -> RunRecord:
+    """Return a backtest of more return, at a deeper fall."""
+    now = a_backtest(
+        with_metrics(
+            raw_result(wave(541, 10_900.0), orders(24)),
+            max_drawdown=21.0,
+            cum_returns=34.0,
+            sharpe=1.12,
+            sortino=1.31,
+            value_at_risk=230.1,
+        )
+    )
+    base = raw_result(wave(541)[::-1], [*orders(11), *orders(17, size=250.0)[11:]])
+    return compared(now, base)
+
+
+def _deployed(**changes: Any) -> RunRecord:
+    record = _worse()
+    assert record.bundle is not None
+    record.mode, record.status = "deploy", Status.DEPLOYED
+    record.server = "https://deploy.example"
+    record.url = "https://app.example/Qk3v9/bN7x2/overview"
+    record.project_url = "https://app.example/Qk3v9"
+    record.tested_sha256 = record.bundle.sha256
+    for name, value in changes.items():
+        setattr(record, name, value)
+    return record
+
+
+def _identical(changes: ModelChanges) -> RunRecord:
+    result = raw_result(wave(541), orders(17))
+    return compared(a_backtest(result), result, changes=changes)
+
+
+def _without_base(**base: Any) -> RunRecord:
+    record = a_backtest(raw_result(wave(541), orders(17)))
+    record.comparison = Comparison(base=a_base(**base))
+    return record
+
+
+def _long() -> RunRecord:
+    """Return a comparison in which all is as long as it may be."""
+    symbol = "A-VERY-LONG-NAME-OF-A-TOKEN-ON-A-CHAIN-X-USD"
+    now = with_metrics(
+        raw_result(
+            wave(20_000, 123_456_789.0),
+            orders(300, symbol=symbol, type="stop_loss_limit"),
+            step=3_600,
+            quote_asset="WRAPPED-LIQUID-STAKED-DOLLARS",
+        ),
+        value_at_risk=12_345_678.9,
+        sharpe=None,
+        cavr="failed: division by zero",
+    )
+    base = {
+        **now,
+        **raw_result(
+            wave(20_000, 98_765_432.1)[::-1],
+            orders(300, symbol=symbol, type="stop_loss_limit", side="sell"),
+            step=3_600,
+            quote_asset="WRAPPED-LIQUID-STAKED-DOLLARS",
+        ),
+    }
+    record = a_backtest(now, model_name="mean_reversion_on_volatility_breakouts_of_2024_v2")
+    names = tuple(f"{number}/{LONG_NAME}" for number in range(40))
+    changes = ModelChanges(
+        facts=tuple(Changed(f"Argument {'x' * 60}{n}", "a" * 400, "b" * 400) for n in range(40)),
+        requirements=tuple(Changed(f"{'package-' * 9}{n}", None, ">=1") for n in range(40)),
+        files=FileChanges(names, names, names),
+    )
+    ref = f"feature/{'a-branch-with-a-name-that-goes-on-' * 5}"
+    compared(record, base, changes, ref=ref)
+    lines = ["final_account_value >= base + 12345678.987%", "cvar <= base - 0.125%"]
+    return judged(record, "\n".join([*lines, *(f"trades > {n}" for n in range(120))]))
+
+
+def decisions() -> Mapping[str, RunRecord]:
+    """Return the runs, by name."""
+    gates = "sharpe >= 1\nmax_drawdown <= base\ncum_returns >= base - 10%"
+    no_base = "The model did not exist at `main`."
+    later = raw_result(wave(300), orders(17), start_time=float(START))
+    for point in later["account_values"]:
+        point["time"] += 300 * DAY
+    fewer = raw_result(wave(541), orders(9))
+    ended = a_backtest(raw_result(wave(541), orders(17)))
+    warning = Problem(
+        message="The Sharpe ratio is 3.4, and 1.02 at the base: so large a step smells of "
+        "look-ahead.",
+        hint="Look whether a bar's close is used to trade in that bar.",
+        severity=Severity.WARNING,
+    )
+    passed = judged(_worse(), "sharpe >= 1\ncum_returns > base\ntrades != 0")
+    passed.problems = [warning]
+    return {
+        "passed": passed,
+        "stopped": judged(_worse(), gates),
+        "identical": _identical(replace(CHANGES, facts=(), requirements=())),
+        "nothing changes": _identical(NOTHING),
+        "same bundle": compared(
+            a_backtest(raw_result(wave(541), orders(17))),
+            raw_result(wave(541), orders(17)),
+            changes=NOTHING,
+            is_same_bundle=True,
+        ),
+        "absent": judged(
+            _without_base(state=BaseState.ABSENT),
+            "cvar <= base\nsharpe > 0.5",
+            no_base=no_base,
+        ),
+        "base failed": _without_base(reason="`bot.py` is not there, and 2 problems more"),
+        "no more trades": compared(ended, fewer),
+        "other times": compared(a_backtest(raw_result(wave(541), orders(17))), later),
+        "other asset": compared(
+            a_backtest(raw_result(wave(541), orders(17))),
+            raw_result(wave(541), orders(17), quote_asset="EUR"),
+        ),
+        "deployed after gates": judged(_deployed(), "sharpe >= 1"),
+        "not deployed": judged(_deployed(), gates),
+        "long": _long(),
+        "few values": compared(
+            a_backtest(raw_result([100.0, 103.0, 99.0])), raw_result([100.0, 101.0])
+        ),
+    }

@@ -1,0 +1,248 @@
+"""Runs that ended in every way, for looking at their summaries."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy_action.backtest.result import parse_result, parse_run
+from deploy_action.bundle.bundle import Bundle
+from deploy_action.errors import Problem, Severity
+from deploy_action.outcome.record import RunRecord, Status
+from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics
+
+_COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
+_PAGE = "https://app.example/Qk3v9/bN7x2"
+LONG_NAME = "strategies/mean_reversion/experiments/2024-q3/notebooks_and_more/a_very_long_name.py"
+
+_BUNDLE = Bundle(
+    path=Path("model.zip"),
+    sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    size=48_213,
+    file_count=14,
+    unpacked_size=183_402,
+    largest=(
+        ("model/prices/BTC-USD.csv", 121_004),
+        (f"model/{LONG_NAME}", 30_112),
+        ("model/bot.py", 8_204),
+        ("model/blankly.json", 612),
+        ("model/requirements.txt", 84),
+    ),
+)
+
+
+def _record(mode: str, status: Status, /, **changes: object) -> RunRecord:
+    known = RunRecord(
+        mode=mode,
+        status=status,
+        server="https://deploy.example",
+        model_path="bots/momentum",
+        model_name="momentum",
+        model_type="strategy",
+        project_id="Qk3v9",
+        model_id="bN7x2",
+        project_url="https://app.example/Qk3v9",
+        url=f"{_PAGE}/overview",
+        description="Buy the dip later\n\n- wait for two closes below the band\n- half the size",
+        plan="nano",
+        python_version="3.10",
+        commit=_COMMIT,
+        commit_url=f"https://forge.example/trader/models/commit/{_COMMIT}",
+        bundle=_BUNDLE,
+        clock=itertools.chain([0.0], itertools.repeat(12.34)).__next__,
+    )
+    for name, value in changes.items():
+        setattr(known, name, value)
+    return known
+
+
+def _problem(number: int) -> Problem:
+    return Problem(
+        message=f'`backtest_args.initial_values[{number}]` is `"ten thousand"`, which is no '
+        f"number; see {LONG_NAME} or https://forge.example/{LONG_NAME}.",
+        hint="Write a number, without quotes: `10000`." if number % 3 else "",
+        path=LONG_NAME if number % 2 else "blankly.json",
+        line=10 + number,
+        column=7,
+    )
+
+
+def wave(days: int, height: float = 10_000.0) -> list[float | None]:
+    """Return an account's value that rises and falls."""
+    return [height * (1 + day / 900 + 0.07 * math.sin(day / 23)) for day in range(days)]
+
+
+def orders(number: int, **changes: Any) -> list[dict[str, Any]]:
+    """Return as many orders, every second one to sell."""
+    return [
+        {
+            **an_order(
+                "sell" if index % 2 else "buy",
+                304.22878 + index,
+                32.87 + index * 0.01 * (-1) ** (index // 2),
+                time=START + index * DAY / 3,
+            ),
+            **changes,
+        }
+        for index in range(number)
+    ]
+
+
+def a_backtest(result: dict[str, Any], **changes: object) -> RunRecord:
+    """Return a backtest on the embedded platform with this result."""
+    run = {
+        "python": "3.11.7",
+        "wantedPython": "3.10",
+        "blankly": "1.18.25b0",
+        "constraints": ["numpy<2", "pandas<2.2"],
+        "environmentSeconds": 2.1,
+        "modelSeconds": 1.8,
+        "callbackCalls": 541,
+        "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}],
+        "exchanges": ["keyless"],
+        "symbols": ["OAK-USD"],
+    }
+    known: dict[str, object] = {
+        "server": "local",
+        "url": "",
+        "project_url": "",
+        "backtest_id": "bt_881",
+        "version_id": "vX41c",
+        "backtest_args": {"to": "2y", "initial_values": {"USD": 10_000}},
+        "report_path": "blankly-backtest.json",
+        "backtest": parse_result(result),
+        "backtest_run": parse_run(run),
+    }
+    return _record("backtest", Status.BACKTESTED, **{**known, **changes})
+
+
+def backtests() -> Mapping[str, RunRecord]:
+    """Return the backtests that have a result, by name."""
+    wide = "均值回归" * 30
+    warning = Problem(
+        message="The model wants Python 3.10, which is not here; it ran with 3.11.7.",
+        severity=Severity.WARNING,
+    )
+    gate = Problem(message="The gate `sharpe >= 1` failed: `sharpe` is 0.96.")
+    nothing = with_metrics(
+        raw_result([10_000.0] * 541), cum_returns=0.0, sharpe=0.0, sortino=None, max_drawdown=0.0
+    )
+    pending = orders(3, type="limit", status="pending")
+    errors = with_metrics(
+        raw_result([*wave(30), None, None, *wave(30)], orders(4)),
+        sharpe="failed: division by zero",
+        sortino=None,
+        cum_returns=None,
+        max_drawdown="failed: `x` | <b>",
+        cavr="",
+    )
+    large = raw_result(wave(20_000, 1e12), orders(10_000), step=60)
+    large["symbols"] = [f"SYMBOL{number}-USDT" for number in range(50)]
+    nasty = raw_result(
+        wave(40)[::-1],
+        orders(30, symbol=f"{wide}|`x`", type="**<b>", side="@octocat #12"),
+        quote_asset='"]; `x` <b>',
+        exchange=wide,
+        symbols=[f"{wide}{number}" for number in range(9)],
+    )
+    for number in range(100):
+        metric = {"value": 10.0**number, "display_name": f"{wide} | `x` <b>", "type": "<b>"}
+        nasty["metrics"][f"{wide}{number}"] = metric
+    return {
+        "gain": a_backtest(raw_result(wave(541), orders(17)), problems=[warning]),
+        "loss": a_backtest(
+            with_metrics(raw_result(wave(200)[::-1], orders(9)), cum_returns=-21.0, sharpe=-0.4),
+            backtest_run=None,
+            server="https://deploy.example",
+            url=f"{_PAGE}/backtests",
+        ),
+        "no trades": a_backtest(nothing),
+        "no fills": a_backtest(raw_result([10_000.0] * 30, pending)),
+        "not computed": a_backtest(errors),
+        "no values": a_backtest(raw_result([])),
+        "large": a_backtest(large),
+        "nasty": a_backtest(nasty, model_name=wide),
+        "gate": a_backtest(
+            raw_result(wave(541), orders(17)), status=Status.FAILED, problems=[gate]
+        ),
+    }
+
+
+def records() -> Mapping[str, RunRecord]:
+    """Return the runs without a result, by name."""
+    warning = Problem(
+        message="`ignore_file` is an unknown key and has no effect.",
+        hint="Did you mean `ignore_files`?",
+        severity=Severity.WARNING,
+        path="blankly.json",
+        line=6,
+        column=3,
+    )
+    created = Problem(
+        message="Created the model bN7x2.",
+        hint="Set `model-id: bN7x2` so that later runs go to it, whatever it is renamed to.",
+        severity=Severity.NOTICE,
+    )
+    scripts = (
+        "均值回归等待两根收盘价低于布林带下轨后再买入并按波动率调整仓位大小。" * 4
+        + "\n\nקנה בירידה, ולא לפני שני סגירות. اشترِ عند الانخفاض.\n\n"
+        + "🚀📈 Ship it 👩\u200d💻 " * 12
+    )
+    return {
+        "deployed": _record("deploy", Status.DEPLOYED, version_id="vX41c"),
+        "created": _record(
+            "deploy",
+            Status.DEPLOYED,
+            version_id="vX41c",
+            created=["project Qk3v9", "model bN7x2"],
+            problems=[warning, created],
+            model_type="screener",
+            schedule="*/15 9-16 * * 1-5",
+        ),
+        "local": _record(
+            "deploy", Status.DEPLOYED, version_id="1", server="local", url="", project_url=""
+        ),
+        "backtested": _record(
+            "backtest",
+            Status.BACKTESTED,
+            backtest_id="bt_881",
+            url=f"{_PAGE}/backtests",
+            backtest_args={
+                "to": "2y",
+                "initial_values": {"USD": 10_000, "BTC": 0.5},
+                "benchmark_symbol": "SPY",
+                "settings": {"use_price": "close", "note": "a|b `c`", "long": "x" * 400},
+            },
+        ),
+        "valid": _record("validate", Status.VALID, server="", url="", project_url=""),
+        "dry-run": _record(
+            "deploy",
+            Status.DRY_RUN,
+            url="",
+            project_url="",
+            would_do=[
+                'create the project "Desk"',
+                'create the model "momentum"',
+                f"deploy a new version of model momentum: 14 files, SHA-256 {_BUNDLE.sha256}",
+            ],
+        ),
+        "failed": _record(
+            "deploy",
+            Status.FAILED,
+            is_unsent=True,
+            bundle=None,
+            url="",
+            project_url="",
+            problems=[*map(_problem, range(12)), warning],
+        ),
+        "scripts": _record(
+            "deploy",
+            Status.DEPLOYED,
+            version_id="vX41c",
+            model_name="均值回归 📈",
+            description=scripts,
+        ),
+    }

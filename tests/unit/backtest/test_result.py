@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from deploy_action.backtest.result import (
+    BacktestRun,
+    RoundTrips,
+    ScheduledCall,
+    parse_result,
+    parse_run,
+)
+from tests.support.backtests import DAY, START, a_result, an_order, raw_result, with_metrics
+
+CONTRACT = (
+    "sharpe sortino calmar cagr cum_returns max_drawdown volatility variance value_at_risk cvar "
+    "trades final_account_value"
+)
+
+
+def test_the_metrics_have_our_ids_in_our_order() -> None:
+    """The package's `cavr` is `cvar`; what it multiplied by 100 lost its last digits' noise."""
+    metrics = a_result(trades=[an_order("buy", 1, 10.0)]).contract_metrics()
+
+    assert " ".join(metrics) == CONTRACT
+    assert metrics["cvar"] == 7.32
+    assert metrics["cum_returns"] == 29.0
+    assert metrics["trades"] == 1
+    assert metrics["final_account_value"] == 12_900.0
+
+
+def test_a_metric_without_a_value_says_why() -> None:
+    """The package gives null for NaN, a sentence for an error; and it may leave one out."""
+    raw = with_metrics(raw_result(), sortino=None, calmar="failed: division by zero")
+    del raw["metrics"]["sharpe"]
+    result = parse_result(raw)
+
+    reasons = {name: result.metric(name).reason for name in ("sortino", "calmar", "sharpe", "cagr")}
+
+    assert reasons == {
+        "sortino": "not a number",
+        "calmar": "failed: division by zero",
+        "sharpe": "not reported",
+        "cagr": "",
+    }
+    metrics = result.contract_metrics()
+    assert [metrics[name] for name in ("sortino", "calmar", "sharpe")] == [None] * 3
+
+
+def test_account_values_are_points_with_gaps() -> None:
+    """A point without a number has None; those that have one are found."""
+    values = a_result([1, None, 3.5]).account_values
+
+    assert list(values) == [(START, 1.0), (START + DAY, None), (START + 2 * DAY, 3.5)]
+    assert list(values[1:]) == list(values)[1:]
+    assert list(values.known()) == [(START, 1.0), (START + 2 * DAY, 3.5)]
+
+
+def test_orders_are_filled_in_the_three_ways_of_the_package() -> None:
+    """Market orders at once, limits with a time, stops with nothing but the status `done`."""
+    waiting = {"type": "limit", "status": "pending"}
+    trades = [
+        an_order("buy", 1, 10.0),
+        an_order("buy", 1, 10.0, **{**waiting, "executed_time": START + 5 * DAY}),
+        an_order("sell", 1, 10.0, type="stop_loss"),
+        an_order("sell", 1, 10.0, **waiting),
+        an_order("sell", 1, 10.0, **{**waiting, "canceled_time": START, "status": "done"}),
+        an_order("sell", 1, None, type="stop_loss", status="pending"),
+    ]
+
+    result = a_result(trades=trades)
+
+    assert [trade.was_filled for trade in result.trades] == [True, True, True, False, False, False]
+    assert result.trades[1].filled_at == START + 5 * DAY
+    assert result.contract_metrics()["trades"] == 3
+
+
+def test_the_fingerprint_is_what_its_definition_says() -> None:
+    """Recomputed here from the words of docs/report.md."""
+    trades = [
+        an_order("buy", 0.1 + 0.2, 1234.56789012345, time=START + 0.0004),
+        an_order("sell", 2e-7, None, symbol='É"-USD', type="limit", time=START + 1.5),
+        an_order("sell", 3, -0.0, time=START - 60),
+    ]
+
+    lines = (
+        '["OAK-USD","buy","spot-market","0.3","1234.56789",0]\n'
+        '["\\u00c9\\"-USD","sell","limit","2e-07",null,1500]\n'
+        '["OAK-USD","sell","spot-market","3","0",-60000]\n'
+    )
+    assert a_result(trades=trades).trades_sha256 == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
+    """Ids, the day of the run and the last bits of numbers differ from run to run."""
+    order = an_order("buy", 0.3, 10.0)
+    later = {"time": order["time"] + 1e6, "id": "other", "size": 0.1 + 0.2}
+
+    same = a_result(trades=[{**order, **later}], start_time=START + 1e6)
+
+    fingerprint = a_result(trades=[order]).trades_sha256
+    assert same.trades_sha256 == fingerprint
+    changes: list[dict[str, Any]] = [
+        {"symbol": "ELM-USD"},
+        {"side": "sell"},
+        {"type": "limit", "executed_time": 1.0},
+        {"size": 0.300000001},
+        {"price": 10.00000001},
+        {"time": order["time"] + 0.001},
+    ]
+    others = {a_result(trades=[{**order, **change}]).trades_sha256 for change in changes}
+    assert len(others | {fingerprint}) == 7
+    assert a_result().trades_sha256 == hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        ([("buy", 10, 5.0), ("sell", 10, 6.0)], RoundTrips(1, 0, 0)),
+        ([("buy", 10, 5.0), ("sell", 5, 4.0), ("sell", 5, 5.0)], RoundTrips(0, 1, 1)),
+        ([("buy", 10, 4.0), ("buy", 10, 8.0), ("sell", 20, 6.1)], RoundTrips(1, 0, 0)),
+        ([("sell", 10, 5.0), ("buy", 10, 4.0)], RoundTrips(1, 0, 0)),
+        ([("sell", 10, 5.0), ("buy", 20, 6.0), ("sell", 10, 7.0)], RoundTrips(1, 1, 0)),
+        ([("buy", 10, 5.0)], RoundTrips(0, 0, 0)),
+        ([("buy", 10, 5.0), ("sell", 10, None)], RoundTrips(0, 0, 0)),
+        ([("buy", 10, 5.0), ("short", 10, 5.0)], RoundTrips(0, 0, 0)),
+    ],
+    ids=["win", "in parts", "average", "short", "turned", "open", "without a price", "odd side"],
+)
+def test_closing_trades_win_or_lose_by_average_cost(
+    orders: list[tuple[str, float, float | None]], expected: RoundTrips
+) -> None:
+    """Long and short, in parts, and past zero to the other side."""
+    assert a_result(trades=[an_order(*order) for order in orders]).round_trips() == expected
+
+
+def test_a_rest_that_fees_left_is_no_position() -> None:
+    """Bought at 1, all but the fee sold: what is bought at 100 later did not cost 99.9 on average.
+
+    Sold at 99.95 it is a loss, which an average with the rest would call a win.
+    """
+    orders = [("buy", 100, 1.0), ("sell", 99.9, 2.0), ("buy", 100, 100.0), ("sell", 99.9, 99.95)]
+
+    trips = a_result(trades=[an_order(*order) for order in orders]).round_trips()
+
+    assert trips == RoundTrips(wins=1, losses=1, even=0)
+
+
+def test_symbols_are_kept_apart_and_orders_count_when_they_are_filled() -> None:
+    """A limit order that was filled last closes what was bought while it waited, at 15 on average.
+
+    Right after the first one it would have won.
+    """
+    orders = [
+        an_order("buy", 1, 10.0),
+        an_order("sell", 1, 12.0, type="limit", executed_time=START + 9 * DAY),
+        an_order("buy", 1, 20.0, time=START + 2 * DAY),
+        an_order("sell", 1, 9.0, symbol="ELM-USD", time=START + 3 * DAY),
+    ]
+
+    trips = a_result(trades=orders).round_trips()
+
+    assert trips == RoundTrips(wins=0, losses=1, even=0)
+    assert trips.win_rate == 0.0
+    assert RoundTrips(0, 0, 0).win_rate is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"exchange": None}, "`exchange` is null or missing and should be a string"),
+        ({"symbols": "OAK"}, '`symbols` is `"OAK"` and should be a list'),
+        ({"symbols": [1]}, "`symbols[0]` is `1` and should be a string"),
+        ({"start_time": "now"}, '`start_time` is `"now"` and should be a number'),
+        ({"stop_time": True}, "`stop_time` is `true` and should be a number"),
+        ({"account_values": {}}, "`account_values` is `{}` and should be a list"),
+        ({"account_values": [[1, 2]]}, "`account_values[0]` is `[1, 2]` and should be an object"),
+        ({"account_values": [{"time": 1}, {"value": 1}]}, "`account_values[1].time` is null"),
+        ({"account_values": [{"time": True, "value": 1}]}, "`account_values[0].time` is `true`"),
+        ({"account_values": [{"time": 1, "value": "x"}]}, "`account_values[0].value` is"),
+        ({"account_values": [{"time": 10**400, "value": 1}]}, "too large"),
+        ({"trades": [{}]}, "`trades[0].type` is null or missing"),
+        ({"trades": [an_order("buy", 1, "x")]}, '`trades[0].price` is `"x"`'),  # type: ignore[arg-type]  # it is wrong
+        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`trades[0].size` is `1000"),
+        ({"metrics": []}, "`metrics` is `[]` and should be an object"),
+        ({"metrics": {"sharpe": 1}}, "`metrics.sharpe` is `1` and should be an object"),
+        ({"metrics": {"sharpe": {"value": []}}}, "`metrics.sharpe.value` is `[]`"),
+        ({"final_account_value": "all"}, "`final_account_value` is"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+    """With its place; a client says it, and does without the result."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        parse_result({**raw_result(), **change})
+
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 1])
+def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
+    """Whatever a server sends."""
+    with pytest.raises(ValueError, match="`result` is"):
+        parse_result(raw)
+
+
+def test_what_is_not_known_is_kept_as_it_came() -> None:
+    """In the report; but the account's values are kept once."""
+    raw = raw_result(future={"a": [1]})
+    raw["account_values"][0]["note"] = "extra"
+
+    result = parse_result(raw)
+
+    assert result.raw == {key: value for key, value in raw.items() if key != "account_values"}
+
+
+def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
+    """Of the embedded platform; another server says nothing, or something else."""
+    said = {
+        "python": "3.11.7",
+        "wantedPython": "3.10",
+        "blankly": "1.18.25b0",
+        "constraints": ["numpy<2"],
+        "environmentSeconds": 2.1,
+        "modelSeconds": 1.8,
+        "callbackCalls": 541,
+        "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}, "odd"],
+        "exchanges": ["keyless"],
+        "symbols": ["OAK-USD"],
+        "bundleSha256": "0a" * 32,
+        "arguments": {"to": "1y", "initial_values": {"USD": 10_000}},
+        "problems": [],
+    }
+    assert parse_run(json.loads(json.dumps(said))) == BacktestRun(
+        python="3.11.7",
+        wanted_python="3.10",
+        blankly="1.18.25b0",
+        constraints=("numpy<2",),
+        environment_seconds=2.1,
+        model_seconds=1.8,
+        schedule=(ScheduledCall("bar_event", "OAK-USD", 86_400.0),),
+        exchanges=("keyless",),
+        symbols=("OAK-USD",),
+        callback_calls=541,
+        bundle_sha256="0a" * 32,
+        arguments={"to": "1y", "initial_values": {"USD": 10_000}},
+    )
+    odd = parse_run(
+        {
+            "python": 3,
+            "constraints": "x",
+            "modelSeconds": True,
+            "callbackCalls": None,
+            "bundleSha256": "0A" * 32,
+            "arguments": ["to"],
+        }
+    )
+    assert odd == BacktestRun(
+        python="",
+        wanted_python="",
+        blankly="",
+        constraints=(),
+        environment_seconds=0.0,
+        model_seconds=0.0,
+        schedule=(),
+        exchanges=(),
+        symbols=(),
+        callback_calls=None,
+        bundle_sha256="",
+        arguments=None,
+    )
+    assert parse_run(None) is None
+
+
+def test_a_million_account_values_are_kept_small() -> None:
+    """A year of minutes is half as many: two arrays, where as many pairs would take 130 MB."""
+    point = {"time": float(START), "value": 10_000.0}
+
+    values = parse_result(raw_result(account_values=[point] * 1_000_000)).account_values
+
+    assert len(values) == 1_000_000
+    assert values.times.itemsize == values.values.itemsize == 8
+    assert values[-1] == (START, 10_000.0)

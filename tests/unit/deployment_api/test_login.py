@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+
+from deploy_action.deployment_api.login import wait_for_token
+from deploy_action.errors import RefusedError
+
+_APP = "https://app.example/"
+
+
+@dataclass
+class Browser:
+    """Stands in for the browser: acts when it is opened, on a thread as a browser would."""
+
+    act: Callable[[int], None]
+    port: int = 0
+    opened: list[str] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
+
+    def open(self, url: str) -> bool:
+        """Open a page."""
+        self.opened.append(url)
+        threading.Thread(target=self.act, args=(self.port,)).start()
+        return True
+
+    def wait_for_token(self, timeout: float = 10) -> str:
+        """Run the sign-in on a free port."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        return wait_for_token(
+            _APP,
+            open_browser=self.open,
+            announce=self.announced.append,
+            port=self.port,
+            timeout=timeout,
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a browser got."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+def _request(
+    port: int,
+    target: str,
+    *,
+    method: str = "GET",
+    address: str = "127.0.0.1",
+    headers: dict[str, str] | None = None,
+) -> Page:
+    connection = HTTPConnection(address, port, timeout=5)
+    try:
+        connection.putrequest(method, target, skip_host=True)
+        for name, value in ({"Host": f"localhost:{port}"} | (headers or {})).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response: HTTPResponse = connection.getresponse()
+        text = response.read().decode()
+        return Page(response.status, dict(response.getheaders()), text)
+    finally:
+        connection.close()
+
+
+def test_the_token_of_the_redirect_is_returned() -> None:
+    """Opened is the sign-in page; said is what to do; the token is on no page and in no text."""
+    token = secrets.token_urlsafe(40)
+    pages: list[Page] = []
+    browser = Browser(lambda port: pages.append(_request(port, f"/?token={token}")))
+    assert browser.wait_for_token() == token
+    assert browser.opened == ["https://app.example/auth/signin?redirectUrl=/deploy"]
+    assert browser.opened[0] in browser.announced[0]
+    assert token not in " ".join(browser.announced)
+
+
+def test_the_page_says_what_to_do_and_keeps_the_token_to_itself() -> None:
+    """Nothing is cached, referred, or loaded from elsewhere."""
+    token = secrets.token_urlsafe(40)
+    pages: list[Page] = []
+    done = threading.Event()
+
+    def sign_in(port: int) -> None:
+        pages.append(_request(port, f"/?token={token}&other=1"))
+        done.set()
+
+    Browser(sign_in).wait_for_token()
+    assert done.wait(5)
+    (page,) = pages
+    assert page.status == 200
+    assert "You can close this window" in page.text
+    assert token not in page.text + str(page.headers)
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "http" not in page.text.replace("http-equiv", "")
+
+
+def test_other_requests_do_not_end_the_wait() -> None:
+    """A browser asks for an icon, a person reloads, another page pries."""
+    token = secrets.token_urlsafe(40)
+    statuses: list[int] = []
+
+    def browse(port: int) -> None:
+        evil = {"Host": f"evil.example:{port}"}
+        embedded = {"Sec-Fetch-Dest": "image"}
+        attempts: list[tuple[str, str, dict[str, str]]] = [
+            ("GET", "/favicon.ico", {}),
+            ("GET", "/deploy?token=x", {}),
+            ("GET", "/", {}),
+            ("GET", "/?token=", {}),
+            ("GET", "/?token=%20", {}),
+            ("GET", "/?token=a%0Ab", {}),
+            ("GET", "/?token=a%20b", {}),
+            ("GET", "/?token=%C3%A9", {}),
+            ("GET", "/?token=a&token=b", {}),
+            ("GET", "/?token=" + "x" * 8193, {}),
+            ("GET", "/?" + "a=1&" * 30, {}),
+            ("GET", "/?token=stolen", evil),
+            ("GET", "/?token=stolen", {"Host": ""}),
+            ("GET", "/?token=stolen", {"Host": "localhost:1"}),
+            ("GET", "/?token=stolen", embedded),
+            ("HEAD", "/?token=stolen", {}),
+            ("POST", "/?token=stolen", {}),
+            ("OPTIONS", "/?token=stolen", {}),
+        ]
+        for method, target, headers in attempts:
+            statuses.append(_request(port, target, method=method, headers=headers).status)
+        _request(port, f"/?token={token}", headers={"Sec-Fetch-Dest": "document"})
+
+    assert Browser(browse).wait_for_token() == token
+    assert statuses == [404] * 2 + [400] * 9 + [403] * 4 + [405] * 3
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_every_name_of_this_machine_will_do(host: str) -> None:
+    """With the port, as browsers send it."""
+    browser = Browser(
+        lambda port: _ignore(_request(port, "/?token=t", headers={"Host": f"{host}:{port}"}))
+    )
+    assert browser.wait_for_token() == "t"
+
+
+def _ignore(_: Page) -> None:
+    """Take no interest in the page."""
+
+
+def test_the_ipv6_localhost_is_listened_on_too() -> None:
+    """Browsers may try it first."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1 ({error})")
+    browser = Browser(lambda port: _ignore(_request(port, "/?token=t", address="::1")))
+    assert browser.wait_for_token() == "t"
+
+
+def test_connections_that_say_nothing_hold_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """Browsers open them in advance; one that breaks off is not reported either."""
+    idle: list[socket.socket] = []
+
+    def browse(port: int) -> None:
+        idle.extend(socket.create_connection(("127.0.0.1", port)) for _ in range(3))
+        broken = socket.create_connection(("127.0.0.1", port))
+        broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        broken.sendall(b"GET /?x HTTP/1.1\r\nHost")
+        broken.close()
+        _request(port, "/?token=t")
+
+    try:
+        assert Browser(browse).wait_for_token() == "t"
+    finally:
+        for connection in idle:
+            connection.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
+    """The person is told which page to open."""
+    announced: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    def cannot_open(_: str) -> bool:
+        threading.Thread(target=_request, args=(port, "/?token=t")).start()
+        return False
+
+    returned = wait_for_token(
+        _APP, open_browser=cannot_open, announce=announced.append, port=port, timeout=10
+    )
+    assert returned == "t"
+    assert announced[0].startswith("Open this page in a browser: https://app.example/auth/signin")
+
+
+def test_a_port_in_use_is_refused_with_a_hint() -> None:
+    """The sign-in page knows no other."""
+    browser = Browser(lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RefusedError, match=rf"127\.0\.0\.1 port {port}") as raised:
+            wait_for_token(
+                _APP,
+                open_browser=browser.open,
+                announce=browser.announced.append,
+                port=port,
+                timeout=5,
+            )
+    assert raised.value.problems[0].hint
+    assert browser.opened == browser.announced == []
+
+
+def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
+    """The token would go to whoever listens there; and the other address is free again."""
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1 ({error})")
+    announced: list[str] = []
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RefusedError, match=f"port {port}"):
+            wait_for_token(
+                _APP, open_browser=lambda _: True, announce=announced.append, port=port, timeout=5
+            )
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_nobody_signing_in_is_refused_in_time() -> None:
+    """And the port is free again."""
+    browser = Browser(lambda _: None)
+    with pytest.raises(RefusedError, match=r"within 0\.1 seconds") as raised:
+        browser.wait_for_token(timeout=0.1)
+    assert raised.value.problems[0].hint
+    socket.create_server(("127.0.0.1", browser.port)).close()

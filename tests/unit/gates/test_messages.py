@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.gates.grammar import parse_gates
+from deploy_action.gates.judgement import Bound, Gate, Operator, State, judge
+from deploy_action.gates.messages import problem_of, warning_of
+from tests.support.gate_cases import (
+    BASE,
+    VALUES,
+    bound,
+    bounds,
+    maybe,
+    metric_names,
+    one_gate,
+    operators,
+    verdict_of,
+)
+
+
+def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Problem:
+    """Return the error of a gate that does not pass."""
+    problem = problem_of(verdict_of(text, base))
+    assert problem is not None
+    assert problem.severity is Severity.ERROR
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("sharpe >= 1", "`sharpe` is 0.96, 0.04 below the bound of 1"),
+        ("sharpe >= 1.125", "`sharpe` is 0.96, 0.165 below the bound of 1.125"),
+        ("sharpe >= 0.961", "`sharpe` is 0.96, 0.001 below the bound of 0.961"),
+        ("sharpe <= 95 %", "`sharpe` is 0.96, 0.01 above the bound of 0.95"),
+        (
+            "max_drawdown <= 20%",
+            "`max_drawdown` is 24 %, 4 percentage points above the bound of 20 %",
+        ),
+        (
+            "max_drawdown <= 23",
+            "`max_drawdown` is 24 %, 1 percentage point above the bound of 23 %",
+        ),
+        (
+            "max_drawdown < 24",
+            "`max_drawdown` is 24 %, exactly the bound of 24 %, and has to be below it",
+        ),
+        (
+            "max_drawdown <= base",
+            "`max_drawdown` is 24 %, 4 percentage points above the base's 20 %",
+        ),
+        (
+            "max_drawdown <= base + 10%",
+            (
+                "`max_drawdown` is 24 %, 2 percentage points above the bound of 22 % "
+                "(the base has 20 %)"
+            ),
+        ),
+        (
+            "cum_returns > base",
+            "`cum_returns` is \u22125 %, exactly the base's \u22125 %, and has to be above it",
+        ),
+        (
+            "cum_returns > 0",
+            "`cum_returns` is \u22125 %, 5 percentage points below the bound of 0 %",
+        ),
+        ("trades == 10", "`trades` is 12, 2 above the bound of 10, and has to equal it"),
+        ("trades != 12", "`trades` is 12, exactly the bound of 12, and has to be other than it"),
+        ("volatility <= 20%", "`volatility` is 0.27, 0.07 above the bound of 0.2"),
+        (
+            "final_account_value >= 1000000",
+            "`final_account_value` is 9,500, 990,500 below the bound of 1,000,000",
+        ),
+        ("calmar > 0", "`calmar` was not computed: not reported"),
+        (
+            "volatility > base",
+            "there is no base to compare with: the base's backtest did not compute it",
+        ),
+    ],
+)
+def test_a_gate_that_failed_says_by_how_much(text: str, what: str) -> None:
+    """With the value, the bound and the unit of both."""
+    problem = failure(text)
+
+    assert problem.message == f"Gate `{text}` failed: {what}."
+    assert problem.hint
+
+
+def test_a_gate_that_passed_is_no_problem() -> None:
+    """Whatever else is known of it."""
+    assert problem_of(verdict_of("sharpe >= 0.5")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "cum_returns >= base - 10%",
+            (
+                "The base is negative, so that 90 % of it is above it. For a bound below it, "
+                "write the margin as a number: `cum_returns >= base - 0.5`."
+            ),
+        ),
+        (
+            "cum_returns < base + 20%",
+            (
+                "The base is negative, so that 120 % of it is below it. For a bound above it, "
+                "write the margin as a number: `cum_returns < base + 1`."
+            ),
+        ),
+        (
+            "cagr > base + 5%",
+            "The base is 0, and so is any share of it. Write the margin without `%`.",
+        ),
+        (
+            "sharpe > base - 1%",
+            "Change the model, or the gate if this is not what it should ask for.",
+        ),
+        (
+            "cum_returns > base - 0",
+            "Change the model, or the gate if this is not what it should ask for.",
+        ),
+    ],
+)
+def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> None:
+    """Because 90 % of a loss is a smaller loss."""
+    values = {**VALUES, "cagr": -1.0}
+    (verdict,) = judge([one_gate(text)], values, BASE)
+    problem = problem_of(verdict)
+
+    assert problem is not None
+    assert problem.hint == hint
+
+
+def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
+    """It is not set, or what it names cannot be compared with."""
+    (verdict,) = judge([one_gate("sharpe > base")], VALUES, None, no_base="it is\nnew.")
+    problem = problem_of(verdict)
+
+    assert failure("sharpe > base", None).hint.startswith("Set `compare-with` to a git ref, such")
+    assert problem is not None
+    assert problem.message.endswith("there is no base to compare with: it is ⏎ new.")
+    assert problem.hint.startswith("Set `compare-with` to a git ref where the model can")
+
+
+@given(metric_names, operators, bounds, maybe, maybe)
+@example("sharpe", Operator.ABOVE, bound("0.30000000000000000001"), 0.3, None)
+@example("sharpe", Operator.AT_LEAST, bound("1.0000000000000002"), 1.0, None)
+@example("cagr", Operator.BELOW, bound("20.004"), 20.0041, None)
+@example("sharpe", Operator.ABOVE, bound("50", is_per_cent=True, of_base=True), 1.0, 1.7e308)
+def test_what_differs_never_looks_equal(
+    metric: str, operator: Operator, limit: Bound, value: float | None, base: float | None
+) -> None:
+    """There is an error exactly where a gate did not pass, and it shows two different numbers."""
+    gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
+    (verdict,) = judge([gate], {metric: value}, {metric: base})
+
+    problem = problem_of(verdict)
+
+    assert (problem is None) == verdict.is_passed
+    if problem is None or verdict.state is not State.FAILED:
+        return
+    message = problem.message.partition("failed: ")[2]
+    found = re.match(
+        r"`\w+` is (\S+?)(?: %)?, (.+?) (?:the bound of|the base's) (\S+?)(?: %)?[,.]? ",
+        message + " ",
+    )
+    assert found, message
+    assert (found[1] == found[3]) == (found[2] == "exactly")
+    assert not found[2].startswith("0 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "warns"),
+    [
+        ("sharpe >= base + 10%", -1.05, True),
+        ("sharpe > base + 10%", -1.05, True),
+        ("sharpe <= base - 10%", -1.05, True),
+        ("sharpe >= base - 10%", 0.0, False),
+        ("sharpe >= base + 0.1", 0.0, False),
+        ("sharpe >= base + 10%", -1.2, False),
+        ("sharpe != base + 10%", 0.0, False),
+    ],
+)
+def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
+    text: str, value: float, *, warns: bool
+) -> None:
+    """A share of a base below zero, where more of it is worse; the gate passes all the same."""
+    (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
+
+    found = warning_of(verdict)
+
+    assert (found is not None) is warns
+    if found is not None:
+        assert found.severity is Severity.WARNING
+        assert "The base is negative" in found.hint
+        assert verdict.is_passed
+
+
+def test_bounds_beyond_all_digits_are_shown() -> None:
+    """A gate nobody can pass is still no bug of ours."""
+    assert "1e+27" in failure("final_account_value >= 1e27").message
+    assert failure(f"calmar >= 123456789.{'123456789' * 3}").message

@@ -1,0 +1,179 @@
+"""The description of a version comes from the event, by the table in the README."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.github.event import Event, describe, read_event
+from deploy_action.text.harmless import cut, tidy
+
+
+def event(name: str, **payload: Any) -> Event:
+    """Return an event with a payload, on a run that has a number."""
+    return Event(
+        name=name,
+        payload=payload,
+        sha="0123456789abcdef",
+        workflow="Deploy",
+        run_number="42",
+        repository_url="https://forge.example/trader/models",
+    )
+
+
+def nobody_asked() -> str:
+    """Fail: the event has a message of its own."""
+    raise AssertionError("the checkout must not be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "description"),
+    [
+        ("push", {"head_commit": {"message": "Buy low\n\nSell high"}}, "Buy low\n\nSell high"),
+        ("push", {"ref": "refs/tags/v1", "head_commit": {"message": "Tag"}}, "Tag"),
+        ("pull_request", {"pull_request": {"title": "Fix", "number": 7}}, "Fix (#7)"),
+        ("pull_request_target", {"pull_request": {"title": "Fix", "number": 7}}, "Fix (#7)"),
+        ("pull_request_review", {"pull_request": {"title": "Fix", "number": 7}}, "Fix (#7)"),
+        ("release", {"release": {"name": "One", "tag_name": "v1"}}, "One"),
+        ("release", {"release": {"name": "", "tag_name": "v1"}}, "v1"),
+        ("release", {"release": {"name": None, "tag_name": "v1"}}, "v1"),
+        ("merge_group", {"merge_group": {"head_commit": {"message": "Merge"}}}, "Merge"),
+        ("workflow_run", {"workflow_run": {"head_commit": {"message": "After"}}}, "After"),
+    ],
+)
+def test_the_event_describes_the_version(
+    name: str, payload: dict[str, object], description: str
+) -> None:
+    """And the checkout is not even read."""
+    assert describe(event(name, **payload), nobody_asked) == description
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("workflow_dispatch", {"inputs": {}}),
+        ("schedule", {"schedule": "0 0 * * *"}),
+        ("repository_dispatch", {}),
+        ("push", {"head_commit": None}),
+        ("push", {"head_commit": {"message": " \n\t"}}),
+        ("push", {"head_commit": "text"}),
+        ("pull_request", {"pull_request": {"title": 5, "number": 7}}),
+        ("release", {"release": []}),
+        ("merge_group", {}),
+        ("", {}),
+    ],
+)
+def test_without_a_message_the_checked_out_commit_describes_it(
+    name: str, payload: dict[str, object]
+) -> None:
+    """Manual and scheduled runs have no message, and payloads may be anything."""
+    assert describe(event(name, **payload), lambda: "From the checkout\n") == "From the checkout"
+
+
+@pytest.mark.parametrize("message", [None, "", " \n\x00"])
+def test_without_a_checkout_the_run_describes_it(message: str | None) -> None:
+    """`WORKFLOW run NUMBER (SHA7)`."""
+    assert describe(event("schedule"), lambda: message) == "Deploy run 42 (0123456)"
+
+
+def test_on_a_terminal_without_a_repository_there_is_still_a_description() -> None:
+    """The server requires one."""
+    nowhere = Event("", {}, "", "", "", "")
+    assert describe(nowhere, lambda: None) == "Sent from a terminal"
+
+
+def test_a_long_title_keeps_its_number() -> None:
+    """The number is what one looks for."""
+    pull = {"title": "x" * 3_000, "number": 12}
+    description = describe(event("pull_request", pull_request=pull), nobody_asked)
+    assert description.endswith("… (#12)")
+    assert len(description) == 2_000
+
+
+def test_a_long_message_is_cut_at_a_code_point() -> None:
+    """A smiley outside the basic plane is one of the 2,000."""
+    message = "😀" * 2_001
+    assert tidy(message) == "😀" * 1_999 + "…"
+    assert tidy("😀" * 2_000) == "😀" * 2_000
+
+
+def test_control_characters_are_dropped_and_ends_trimmed() -> None:
+    """All but newline and tab."""
+    assert tidy("\ufeff \x1b[31mred\x00\r\n\tnext\x85\x9b \n") == "\ufeff [31mred\n\tnext"
+
+
+def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
+    """JSON can carry one, and UTF-8 cannot."""
+    assert tidy("a\ud83db") == "a\ufffdb"
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=3_000))
+def test_a_description_can_always_be_sent(text: str) -> None:
+    """It is UTF-8, trimmed, within the limit and without control characters; and stays itself."""
+    tidied = tidy(text)
+    assert len(tidied) <= 2_000
+    assert tidied == tidied.strip()
+    tidied.encode()
+    assert not [
+        char for char in tidied if unicodedata.category(char) == "Cc" and char not in "\n\t"
+    ]
+    assert tidy(tidied) == tidied
+
+
+@given(st.text(), st.integers(1, 50))
+def test_cut_never_exceeds_the_length(text: str, length: int) -> None:
+    """And leaves alone what fits."""
+    assert len(cut(text, length)) <= length
+    assert cut(text, len(text) + 1) == text
+
+
+def test_a_deleted_branch_is_noticed() -> None:
+    """Its push has no head commit, and the checkout is another branch."""
+    deletion = event("push", deleted=True, head_commit=None, ref="refs/heads/old")
+    assert deletion.is_deletion
+    assert deletion.ref == "refs/heads/old"
+    assert not event("push", deleted=False).is_deletion
+    assert not event("pull_request", deleted=True).is_deletion
+
+
+def test_the_commit_of_a_pull_request_is_its_head() -> None:
+    """`GITHUB_SHA` is a merge commit nobody wrote."""
+    assert event("pull_request", pull_request={"head": {"sha": "feed"}}).commit == "feed"
+    assert event("push").commit == "0123456789abcdef"
+
+
+def test_the_variables_of_the_runner_are_read(tmp_path: Path) -> None:
+    """With the forge that they name."""
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps({"ref": "refs/heads/main"}))
+    read = read_event(
+        {
+            "GITHUB_EVENT_NAME": "push",
+            "GITHUB_EVENT_PATH": str(path),
+            "GITHUB_SHA": "abc",
+            "GITHUB_WORKFLOW": "W",
+            "GITHUB_RUN_NUMBER": "3",
+            "GITHUB_SERVER_URL": "https://forge.example/",
+            "GITHUB_REPOSITORY": "a/b",
+        },
+    )
+    assert read == Event(
+        "push", {"ref": "refs/heads/main"}, "abc", "W", "3", "https://forge.example/a/b", "a/b"
+    )
+    assert read.commit_url("a?b") == "https://forge.example/a/b/commit/a%3Fb"
+    assert read_event({}).commit_url("abc") is None
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1]", "[" * 100_000, "\udcff"])
+def test_a_payload_that_cannot_be_read_is_empty(tmp_path: Path, content: str | None) -> None:
+    """The run goes on: the checkout knows its commit."""
+    path = tmp_path / "event.json"
+    if content is not None:
+        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert read_event({"GITHUB_EVENT_PATH": str(path)}).payload == {}

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy_action.inputs.definitions import INPUTS
+from deploy_action.outcome.record import RunRecord, Status
+
+ROOT = Path(__file__).parents[3]
+OUTPUTS = [
+    "status",
+    "project-id",
+    "model-id",
+    "version-id",
+    "backtest-id",
+    "url",
+    "description",
+    "bundle-sha256",
+    "bundle-bytes",
+    "bundle-files",
+    "metrics",
+    "gates",
+    "trades-sha256",
+    "report",
+]
+ALLOWED_RUNS = {"using", "image", "entrypoint", "args", "env"}
+ALLOWED_RUNS |= {"pre-entrypoint", "pre-if", "post-entrypoint", "post-if"}
+
+
+@pytest.fixture(scope="module")
+def action() -> dict[str, Any]:
+    """Return the parsed action.yml."""
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+    return parsed
+
+
+def test_the_inputs_are_those_that_are_parsed(action: dict[str, Any]) -> None:
+    """In the same order: the one list of inputs has two readers."""
+    assert list(action["inputs"]) == [one.name for one in INPUTS]
+
+
+def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
+    """The runner passes them; the command line has none but ours."""
+    defaults = {name: one.get("default", "") for name, one in action["inputs"].items()}
+
+    assert defaults.pop("github-token") == "${{ github.token }}"
+    assert defaults == {one.name: one.default for one in INPUTS if one.name != "github-token"}
+
+
+def test_the_help_of_a_terminal_says_what_the_action_says(action: dict[str, Any]) -> None:
+    """Each flag has the description of its input."""
+    descriptions = {name: one["description"] for name, one in action["inputs"].items()}
+    assert descriptions == {one.name: one.description for one in INPUTS}
+
+
+def test_every_default_is_quoted() -> None:
+    """Without quotes YAML would retype `30` and `false`, and another reader `0.10`."""
+    document = yaml.compose((ROOT / "action.yml").read_text())
+    assert document is not None
+    (inputs,) = (value for key, value in document.value if key.value == "inputs")
+
+    defaults = [
+        value for _, one in inputs.value for key, value in one.value if key.value == "default"
+    ]
+    assert len(defaults) == 10
+    assert [node.style for node in defaults] == ['"'] * len(defaults)
+
+
+def test_every_input_explains_itself_and_nothing_more(action: dict[str, Any]) -> None:
+    """`required` is not enforced by any runner, so it promises nothing."""
+    for name, one in action["inputs"].items():
+        assert set(one) <= {"description", "default"}, name
+        assert one["description"].endswith("."), name
+
+
+def test_the_outputs_are_the_contract(action: dict[str, Any]) -> None:
+    """An output of a container action has a description and nothing else."""
+    assert list(action["outputs"]) == OUTPUTS
+    assert all(list(one) == ["description"] for one in action["outputs"].values())
+
+
+def test_every_output_that_is_written_is_declared() -> None:
+    """A step sees undeclared outputs too, but nobody would find them."""
+    record = RunRecord(status=Status.DEPLOYED, project_id="p", model_id="m", version_id="v")
+    record.backtest_id, record.url, record.description = "b", "u", "d"
+
+    assert set(record.outputs()) <= set(OUTPUTS)
+    assert len(record.outputs()) == 7
+
+
+def test_it_runs_as_a_container_with_allowed_keys(action: dict[str, Any]) -> None:
+    """Any other key makes the runner refuse the whole action."""
+    assert action["runs"]["using"] == "docker"
+    assert set(action["runs"]) <= ALLOWED_RUNS
+    assert set(action) <= {"name", "description", "author", "branding", "inputs", "outputs", "runs"}
+    image = action["runs"]["image"]
+    assert image.startswith("docker://") or (ROOT / image).is_file()

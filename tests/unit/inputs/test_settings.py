@@ -1,0 +1,339 @@
+"""Every input is parsed once, and all that is wrong is said at once."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.inputs.definitions import INPUTS, read_inputs
+from deploy_action.inputs.settings import (
+    CONSTRAINTS_VARIABLE,
+    Mode,
+    Settings,
+    parse_constraints,
+    parse_settings,
+    secrets_of,
+)
+
+
+def parse(**inputs: str) -> Settings:
+    """Parse inputs, `api_url` for `api-url`, with a token where none is given."""
+    named = {name.replace("_", "-"): value for name, value in inputs.items()}
+    return parse_settings({"token": "t0ken", **named})
+
+
+def problems(**inputs: str) -> list[Problem]:
+    """Return what is wrong with these inputs."""
+    with pytest.raises(InvalidInputError) as caught:
+        parse(**inputs)
+    return list(caught.value.problems)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    """Without inputs, everything is as `action.yml` says."""
+    settings = parse()
+    assert settings.mode is Mode.DEPLOY
+    assert settings.api_url == "https://deploy.blankly.finance"
+    assert settings.app_url == "https://app.blankly.finance"
+    assert settings.model_path == "."
+    assert settings.timeout_minutes == 30
+    assert not settings.create_new
+    assert not settings.dry_run
+    assert not settings.fail_on_warning
+    assert settings.backtest_args == {}
+    assert settings.ignore == ()
+    assert settings.project_id is None
+
+
+def test_the_runner_passes_inputs_in_upper_case_with_hyphens() -> None:
+    """`model-path` is `INPUT_MODEL-PATH`, and blank means unset."""
+    inputs = read_inputs({"INPUT_MODEL-PATH": "bots/a", "INPUT_PLAN": "  ", "MODEL_PATH": "no"})
+    assert inputs == {"model-path": "bots/a"}
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE"])
+def test_true_is_written_as_in_yaml(word: str) -> None:
+    """The YAML 1.2 core schema has these and no others."""
+    assert parse(dry_run=word).dry_run
+
+
+@pytest.mark.parametrize("word", ["yes", "1", "on", "tRUE", "y", "true false"])
+def test_other_booleans_are_refused(word: str) -> None:
+    """A boolean that is guessed at deploys what was not meant."""
+    (problem,) = problems(create_new=word)
+    assert "`create-new`" in problem.message
+    assert f"`{word}`" in problem.message
+    assert "`true` or `false`" in problem.message
+
+
+def test_all_bad_inputs_are_reported_at_once() -> None:
+    """One run tells everything that is wrong."""
+    found = problems(
+        mode="deplyo",
+        api_url="ftp://x",
+        dry_run="maybe",
+        timeout_minutes="-1",
+        python_version="three",
+        backtest_args="[1, 2]",
+        model_id="a/b",
+    )
+    named = {problem.message.split("`")[1] for problem in found}
+    assert named == {
+        "mode",
+        "api-url",
+        "dry-run",
+        "timeout-minutes",
+        "python-version",
+        "backtest-args",
+        "model-id",
+    }
+
+
+def test_a_missing_token_says_where_to_get_one() -> None:
+    """Without a token nothing can be sent to a server."""
+    with pytest.raises(InvalidInputError) as caught:
+        parse_settings({})
+    (problem,) = caught.value.problems
+    assert "`token` is missing" in problem.message
+    assert "blankly-deploy login" in problem.hint
+    assert "forks" in problem.hint
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [{"api-url": "local"}, {"mode": "validate"}, {"dry-run": "true"}],
+    ids=["local", "validate", "dry-run"],
+)
+def test_no_token_is_needed_where_nothing_is_sent(inputs: dict[str, str]) -> None:
+    """The embedded platform, a validation and a dry run do without."""
+    assert parse_settings(inputs).token is None
+
+
+def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
+    """Comments and blank lines set none."""
+    gates = parse(gates="# none here\n\nsharpe >= 1 # this one\n").gates
+    assert [gate.metric for gate in gates] == ["sharpe"]
+    assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
+
+
+def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
+    """Nor the half of it that a long line is cut to."""
+    token = secrets.token_hex(64)
+    (problem,) = problems(token=token, gates=f"sharpe >= 1 {token}")
+    assert token[:8] not in problem.text()
+
+
+def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
+    """Whatever somebody's keys happen to be."""
+    keys = json.dumps({"a": {"b": {"key": "base", "pin": "10000"}}})
+    settings = parse(gates="final_account_value >= 10000\nsharpe >= base - 50%", keys_json=keys)
+    assert [gate.bound.of_base for gate in settings.gates] == [False, True]
+
+
+def test_a_gate_that_may_be_misread_is_a_warning() -> None:
+    """It stands, as the grammar has it."""
+    settings = parse(gates="final_account_value >= 110%")
+    assert len(settings.gates) == 1
+    (warning,) = settings.warnings
+    assert warning.severity is Severity.WARNING
+
+
+def test_a_base_that_nobody_names_is_warned_about() -> None:
+    """Before a backtest that is in vain."""
+    (warning,) = parse(gates="trades >= 1\nsharpe >= base").warnings
+    assert "`sharpe >= base`" in warning.message
+    assert parse(gates="sharpe >= base", compare_with="main").warnings == ()
+
+
+def test_warnings_are_said_beside_errors() -> None:
+    """Not only on the next try."""
+    found = problems(gates="final_account_value >= 110%", plan="a\nb")
+    assert [one.severity for one in found] == [Severity.ERROR, Severity.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "first"),
+    [
+        ({}, False),
+        ({"gates": "# later"}, False),
+        ({"gates": "trades >= 1"}, True),
+        ({"compare_with": "main"}, True),
+        ({"gates": "trades >= 1", "mode": "backtest"}, False),
+        ({"gates": "trades >= 1", "mode": "validate"}, False),
+    ],
+)
+def test_a_deploy_is_tested_first_where_something_is_to_be_checked(
+    inputs: dict[str, str], *, first: bool
+) -> None:
+    """By a gate, or by a comparison."""
+    assert parse(**inputs).tests_first is first
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "deploy.example",
+        "http://",
+        "https://u:p4ssw0rd@deploy.example",
+        "https://deploy.example?x=1",
+        "https://deploy.example/#x",
+        "https://deploy.example:99999",
+        "https://exa mple",
+        "Local",
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """And what looks like credentials in it is not repeated."""
+    (problem,) = problems(api_url=url)
+    assert "`api-url`" in problem.message
+    assert "p4ssw0rd" not in problem.message
+
+
+def test_an_address_loses_its_last_slash() -> None:
+    """Routes are appended to it."""
+    assert parse(api_url="https://deploy.example/api/").api_url == "https://deploy.example/api"
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("0.5", 0.5), ("30", 30), ("1e1", 10), (" 2 ", 2)])
+def test_a_deadline_may_be_a_fraction(text: str, minutes: float) -> None:
+    """Minutes, not seconds."""
+    assert parse(timeout_minutes=text).timeout_minutes == minutes
+
+
+@pytest.mark.parametrize("text", ["0", "nan", "inf", "-5", "1h", "1e9", ".", "1_0"])
+def test_a_deadline_that_is_none_is_refused(text: str) -> None:
+    """A deadline that never comes is no deadline."""
+    (problem,) = problems(timeout_minutes=text)
+    assert "`timeout-minutes`" in problem.message
+
+
+def test_backtest_arguments_may_be_yaml_or_json() -> None:
+    """Both, with nulls kept: they remove a key later."""
+    assert parse(backtest_args="to: 2y\nstart_date: null").backtest_args == {
+        "to": "2y",
+        "start_date": None,
+    }
+    assert parse(backtest_args='{\n\t"to":\t"2y"\n}').backtest_args == {"to": "2y"}
+
+
+def test_patterns_keep_their_lines_and_spaces() -> None:
+    """A trailing space is escaped in `.gitignore`, and a leading one counts."""
+    assert parse(ignore="*.csv\n !keep.csv\n\nlog\\ ").ignore == (
+        "*.csv",
+        " !keep.csv",
+        "",
+        "log\\ ",
+    )
+
+
+def test_keys_are_passed_as_they_are_and_never_shown() -> None:
+    """Neither in an error nor in a repr."""
+    secret = secrets.token_hex(8)
+    document = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
+    settings = parse(keys_json=document)
+    assert settings.keys_json == document.encode()
+    assert secret not in repr(settings)
+    assert "t0ken" not in repr(settings)
+    (problem,) = problems(keys_json=document[:-1])
+    assert "`keys-json`" in problem.message
+    assert secret not in problem.message + problem.hint
+    (problem,) = problems(keys_json=f'["{secret}"]')
+    assert secret not in problem.message + problem.hint
+
+
+def test_each_string_of_the_keys_is_a_secret() -> None:
+    """One by one: masking the lines of pretty-printed JSON would mask every brace."""
+    key, pem = secrets.token_hex(8), f"-----BEGIN\n{secrets.token_hex(8)}\n-----END"
+    main = {"key": key, "pem": pem, "sandbox": True, "account": 8347561234}
+    document = {"coinbase": {"main": main}, "x": ["***", "", 7]}
+    found = secrets_of({"token": " t0ken ", "keys-json": json.dumps(document, indent=2)})
+    assert found[0] == "t0ken"
+    assert key in found
+    assert pem in found
+    assert "8347561234" in found
+    assert not {"{", "}", "***", "", "true", "True", "main", "7"} & set(found)
+
+
+def test_keys_that_are_not_json_are_masked_line_by_line() -> None:
+    """They were meant to be secret, whatever they are."""
+    secret = secrets.token_hex(8)
+    found = secrets_of({"keys-json": f'{{\n  "key": "{secret}",\n}}\n'})
+    assert f'"key": "{secret}",' in found
+    assert "{" not in found
+
+
+def test_creating_needs_permission_except_on_the_embedded_platform() -> None:
+    """`local` makes what is not there."""
+    assert not parse().may_create
+    assert parse(create_new="true").may_create
+    assert parse(api_url="local").may_create
+
+
+def test_each_mode_has_its_description() -> None:
+    """A backtest is described by its own input."""
+    given = {"version_description": "v", "backtest_description": "b"}
+    assert parse(**given).description == "v"
+    assert parse(mode="backtest", **given).description == "b"
+
+
+@given(st.dictionaries(st.sampled_from([one.name for one in INPUTS]), st.text(max_size=60)))
+def test_any_text_is_parsed_or_refused(inputs: dict[str, str]) -> None:
+    """Nothing but problems that name the input comes out of bad ones."""
+    given_inputs: dict[str, Any] = {name: text for name, text in inputs.items() if text.strip()}
+    try:
+        parse_settings(given_inputs)
+    except InvalidInputError as error:
+        found = error.problems
+    else:
+        found = ()
+    assert all(problem.message and "`" in problem.message for problem in found)
+
+
+@pytest.mark.parametrize("name", ["plan", "model-name", "project-name", "compare-with"])
+def test_a_line_break_in_a_name_is_refused(name: str) -> None:
+    """Names are one line."""
+    found = problems(**{name.replace("-", "_"): "a\nb"})
+    assert f"`{name}`" in found[0].message
+
+
+def test_a_long_value_is_not_repeated_whole() -> None:
+    """An annotation has 4,096 characters."""
+    (problem,) = problems(mode="x" * 5_000)
+    assert len(problem.message) < 200
+
+
+def test_known_good_constraints_are_applied_where_nobody_says_otherwise() -> None:
+    """Without them blankly cannot be imported; an empty variable says nothing."""
+    assert parse_constraints({})
+    assert parse_constraints({CONSTRAINTS_VARIABLE: " "})
+
+
+@pytest.mark.parametrize("word", ["on", "On", " on\n", "true", "True", "TRUE"])
+def test_the_switch_of_constraints_is_on(word: str) -> None:
+    """As people write it, and as YAML does."""
+    assert parse_constraints({CONSTRAINTS_VARIABLE: word})
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", " Off ", "false", "False", "FALSE"])
+def test_the_switch_of_constraints_is_off(word: str) -> None:
+    """YAML 1.1 reads an unquoted `off` as a boolean, and tools of it write `false`."""
+    assert not parse_constraints({CONSTRAINTS_VARIABLE: word})
+
+
+@pytest.mark.parametrize("word", ["0", "none", "offf", "on off", "x" * 5_000])
+def test_another_word_for_the_switch_is_refused(word: str) -> None:
+    """What was meant to switch it off does not leave it on."""
+    with pytest.raises(InvalidInputError) as caught:
+        parse_constraints({CONSTRAINTS_VARIABLE: word})
+    (problem,) = caught.value.problems
+    assert CONSTRAINTS_VARIABLE in problem.message
+    assert f"`{word[:20]}" in problem.message
+    assert len(problem.message) < 200
+    assert "`on` or `off`" in problem.hint
+    assert "`true` and `false`" in problem.hint

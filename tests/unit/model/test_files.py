@@ -1,0 +1,703 @@
+"""The checks of a model's files, each with its place and its way out."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import secrets
+import signal
+import sys
+from encodings.aliases import aliases
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from dulwich import porcelain
+from dulwich.repo import Repo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.bundle.selection import select_files
+from deploy_action.errors import InterruptedRunError, Problem, Severity
+from deploy_action.model.files import check_model_files, find_leaked_keys
+from deploy_action.model.manifest import load_manifest
+
+NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Make a model that has nothing wrong with it."""
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "blankly.json").write_text('{\n "main_script": "./bot.py",\n "type": "strategy"}')
+    (directory / "bot.py").write_text("import blankly\n")
+    (directory / "requirements.txt").write_text("blankly\n")
+    (directory / "settings.json").write_text('{"settings": {}}')
+    (directory / "backtest.json").write_text('{"settings": {}}')
+    return directory
+
+
+def check(
+    directory: Path, *, keys_injected: bool = False, ignore: tuple[str, ...] = (), **keys: Any
+) -> tuple[Problem, ...]:
+    """Check a model, its blankly.json changed by `keys`, which stand one a line from line 2."""
+    if keys:
+        lines = ",\n ".join(f"{json.dumps(key)}: {json.dumps(keys[key])}" for key in keys)
+        (directory / "blankly.json").write_text(f"{{\n {lines}}}")
+    manifest, problems = load_manifest(directory)
+    assert manifest is not None, problems
+    selection = select_files(directory, (*manifest.ignore_files, *ignore))
+    return check_model_files(directory, manifest, selection, keys_injected=keys_injected)
+
+
+def only(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> Problem:
+    """Give the one problem there is, which says what to do."""
+    assert len(problems) == 1, problems
+    assert problems[0].severity is severity
+    assert problems[0].hint
+    return problems[0]
+
+
+def place(problem: Problem) -> tuple[str | None, int | None, int | None]:
+    """Give path, line and column of a problem."""
+    return problem.path, problem.line, problem.column
+
+
+def test_a_sound_model_has_no_problems(model: Path) -> None:
+    """Nothing to say is the usual case."""
+    assert check(model) == ()
+
+
+# The main script
+
+
+def test_a_missing_main_script_is_placed_and_the_likeliest_other_suggested(model: Path) -> None:
+    """A script that speaks of blankly is likelier than one whose name is nearer."""
+    (model / "bot.py").unlink()
+    (model / "bots.py").write_text("print()\n")
+    (model / "kellybot.py").write_text("from blankly import Strategy\n")
+    (model / "trader.py").write_text("import blankly\n")
+
+    problem = only(check(model))
+
+    assert problem.message == "The main script bot.py does not exist."
+    assert place(problem) == ("blankly.json", 2, 17)
+    assert problem.hint == 'Did you mean "./kellybot.py"? Other Python files: trader.py, bots.py.'
+
+
+def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
+    """There is no value to point at when the default of the package applies."""
+    (model / "bot.py").rename(model / "Bot.py")
+
+    problem = only(check(model, plan="nano"))
+
+    assert place(problem) == ("blankly.json", 1, 1)
+    assert problem.hint == 'Did you mean "./Bot.py"?'
+
+
+def test_without_any_script_there_is_nothing_to_suggest(model: Path) -> None:
+    """A directory whose name ends in .py is no script."""
+    (model / "bot.py").unlink()
+    (model / "empty.py").mkdir()
+
+    assert "no other Python file" in only(check(model)).hint
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("./lib", "The main script lib is a directory."),
+        ("pipe.py", "The main script pipe.py is of the wrong kind."),
+        ("away.py", "The main script away.py leads out of the model through a link."),
+        ("loop.py", "The main script loop.py cannot be read: "),
+        ("bot.py/x.py", "The main script bot.py/x.py does not exist."),
+        ("n" * 300, "cannot be read: File name too long."),
+    ],
+)
+def test_a_main_script_is_a_file_inside_the_model(model: Path, script: str, words: str) -> None:
+    """Directories, pipes (which would block) and links out of the model are none."""
+    (model / "lib").mkdir()
+    (model / "lib" / "x.py").write_text("")
+    os.mkfifo(model / "pipe.py")
+    (model.parent / "outside.py").write_text("import blankly\n")
+    (model / "away.py").symlink_to("../outside.py")
+    (model / "loop.py").symlink_to("loop.py")
+
+    problem = only(check(model, main_script=script))
+
+    assert words in problem.message
+    assert place(problem) == ("blankly.json", 2, 17)
+
+
+def test_a_link_inside_the_model_is_a_main_script(model: Path) -> None:
+    """It is followed into the bundle, and its target is checked."""
+    (model / "start.py").symlink_to("bot.py")
+    assert check(model, main_script="start.py") == ()
+    (model / "bot.py").write_text("(")
+    assert only(check(model, main_script="start.py")).path == "start.py"
+
+
+def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
+    """Both lists of patterns are named, for either may be at fault."""
+    problem = only(check(model, main_script="bot.py", ignore_files=["*.py"]))
+
+    assert problem.message == "The main script bot.py is ignored, so it is not in the bundle."
+    assert "ignore_files" in problem.hint
+    assert "ignore input" in problem.hint
+    assert only(check(model, main_script="bot.py", ignore=("bot.*",))) == problem
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "line", "column"),
+    [
+        (b"import blankly\nprint 'x'\n", "Missing parentheses", 2, 1),
+        (b"x = 1\ndef f(:\n", "invalid syntax", 2, 7),
+        ("é = 'é' +\n".encode(), "invalid syntax", 1, 10),
+        (b"return 1\n", "'return' outside function", 1, 1),
+        (b"x = '\0'\n", "null bytes", None, None),
+        (b"# coding: nonsense\n", "nonsense", None, None),
+        (b"# coding: hex\n", "the encoding that it declares is none for text", None, None),
+        (b"x = 1\ny = 2\nx = '\xe9'\n", "utf-8", None, None),
+        (b"#\n# coding: ascii\n\nx = '\xe9'\n", "ascii", 4, None),
+        (b"(" * 5000, "too many nested parentheses", 1, None),
+        (b"-" * 100_000 + b"1", "", None, None),
+    ],
+    ids=range(11),
+)
+def test_a_main_script_is_python(
+    model: Path, source: bytes, words: str, line: int | None, column: int | None
+) -> None:
+    """The mistake is shown in the script, whatever it is."""
+    (model / "bot.py").write_bytes(source)
+
+    problem = only(check(model))
+
+    assert problem.message.startswith("bot.py is not valid Python: ")
+    assert words in problem.message
+    assert problem.path == "bot.py"
+    if line:
+        assert problem.line == line
+    if column:
+        assert problem.column == column
+
+
+def test_warnings_of_the_compiler_are_not_ours(model: Path) -> None:
+    """A bad escape is a warning of Python, which the test run would turn into an error."""
+    (model / "bot.py").write_bytes(b"x = '\\d'\nif 1 is 1: pass\n")
+
+    assert check(model) == ()
+
+
+def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
+    """What this Python does not understand, a newer one may: a warning, then."""
+    (model / "bot.py").write_text("x = (\n")
+
+    problem = only(check(model, python_version=NEWER_PYTHON), Severity.WARNING)
+
+    assert f"It was read as Python 3.{sys.version_info.minor}." in problem.message
+    assert NEWER_PYTHON in problem.hint
+    same = f"3.{sys.version_info.minor}"
+    assert only(check(model, python_version=same)).severity is Severity.ERROR
+
+
+def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
+    """It is data, and would take the memory of the run."""
+    (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
+
+    assert check(model) == ()
+
+
+@pytest.mark.parametrize("encoding", sorted({*aliases.values(), "idna", "undefined", "punycode"}))
+def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
+    """Python has some that are not for text."""
+    text = f"# coding: {encoding}\n".encode() + b"# \xff\\U\n"
+    (model / "bot.py").write_bytes(text)
+    (model / "requirements.txt").write_bytes(text)
+
+    assert all(item.hint for item in check(model))
+
+
+# The requirements file
+
+
+def test_a_missing_requirements_file_is_placed(model: Path) -> None:
+    """The run would stop at once."""
+    (model / "requirements.txt").unlink()
+
+    problem = only(check(model, requirements="requirements.txt"))
+    assert problem.message == "The requirements file requirements.txt does not exist."
+    assert place(problem) == ("blankly.json", 2, 18)
+    assert "blankly" in problem.hint
+    problem = only(check(model, requirements="bot.py/r.txt"))
+    assert "bot.py/r.txt does not exist" in problem.message
+
+
+def test_an_ignored_requirements_file_is_an_error(model: Path) -> None:
+    """It is not in the bundle, so that nothing is installed."""
+    problem = only(check(model, requirements="./requirements.txt", ignore_files=["*.txt"]))
+
+    assert "requirements.txt is ignored" in problem.message
+    assert "pattern" in problem.hint
+
+
+GOOD_LINES = [
+    "blankly",
+    "Blankly==1.18.25b0 ; python_version > '3.6'",
+    "blankly[extra]>=1,<2  # the package",
+    "blankly @ https://files.example/blankly.zip",
+    "git+https://user:word@git.example/blankly.git@main#egg=blankly",
+    "https://files.example/blankly-1.whl",
+    "./vendor\nblankly",
+    "vendor/wheel.whl[all]",
+    "wheel.whl",
+    "/opt/wheels/blankly.whl",
+    "-e .",
+    "--editable=./vendor",
+    "-r more.txt",
+    "--requirement=more.txt",
+    "-rmore.txt",
+    "-c more.txt\nblankly",
+    "-r https://files.example/requirements.txt",
+    "-r ${LIST}",
+    "${PACKAGE}==1",
+    "--index-url https://files.example/simple\n--pre\n-i x\nblankly",
+    "blankly \\\n  --hash=sha256:00 \\\n  --hash=sha256:11",
+    "# only a comment\n\n  blankly\\\n",
+    "blankly-tools",
+]
+
+
+@pytest.mark.parametrize("content", GOOD_LINES)
+def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
+    """Versions, markers, URLs, paths, options, hashes, continuations, variables, included files."""
+    (model / "more.txt").write_text("-r requirements.txt\nblankly\n")
+    (model / "vendor").mkdir()
+    for wheel in ("wheel.whl", "vendor/wheel.whl"):
+        (model / wheel).write_bytes(b"PK")
+    (model / "requirements.txt").write_text(content)
+
+    assert check(model) == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        codecs.BOM_UTF8 + b"blankly\r\n",
+        "\ufeffblankly\n".encode("utf-16-le"),
+        "\ufeffblankly\n".encode("utf-16-be"),
+        "\ufeffblankly\n".encode("utf-32-le"),
+        "# -*- coding: latin-1 -*-\nblankly # déjà\n".encode("latin-1"),
+    ],
+)
+def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
+    """A byte-order mark or a declaration says what the file is in."""
+    (model / "requirements.txt").write_bytes(data)
+
+    assert check(model) == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "line"),
+    [
+        (b"blankly\n# d\xe9j\xe0\n", "requirements.txt is not valid UTF-8.", 2),
+        ("blankly\n".encode("utf-16-le"), "may be UTF-16 without a byte-order mark", 1),
+        (codecs.BOM_UTF16_LE + b"b", "requirements.txt is not valid UTF-16-LE.", 1),
+        (b"# coding: nonsense\nblankly\n", "an encoding that Python does not know", 1),
+        (b"#" * (1024 * 1024 + 1), "is larger than 1 MiB", 1),
+    ],
+)
+def test_what_does_not_decode_is_an_error(model: Path, data: bytes, words: str, line: int) -> None:
+    """Pip would stop there with a traceback."""
+    (model / "requirements.txt").write_bytes(data)
+
+    problem = only(tuple(item for item in check(model) if item.severity is Severity.ERROR))
+
+    assert words in problem.message
+    assert (problem.path, problem.line) == ("requirements.txt", line)
+
+
+@pytest.mark.parametrize(
+    ("line", "severity", "hint"),
+    [
+        ("This model needs the following packages", Severity.ERROR, "one package a line"),
+        ("pip install blankly", Severity.ERROR, "without the command"),
+        ("pandas = 1.5", Severity.ERROR, "two equals signs"),
+        ("- pandas", Severity.ERROR, "without a bullet"),
+        ("* pandas", Severity.ERROR, "one package a line"),
+        ("see docs/setup.md", Severity.ERROR, "one package a line"),
+        ("docs/setup.md", Severity.ERROR, "one package a line"),
+        ("missing.whl", Severity.ERROR, "one package a line"),
+        ("p" * 5000 + "/x", Severity.ERROR, "one package a line"),
+        ("pandas ;" + "(" * 5000, Severity.ERROR, "one package a line"),
+        ("-r absent.txt", Severity.ERROR, "relative to this file"),
+        ("-r", Severity.ERROR, "relative to this file"),
+        ("-r ../more.txt", Severity.ERROR, "relative to this file"),
+        ("-c /etc/more.txt", Severity.ERROR, "relative to this file"),
+        ("-c notes.md", Severity.ERROR, "relative to this file"),
+        ("-x", Severity.ERROR, "without a bullet"),
+        ("--no-such-option", Severity.WARNING, "spelling"),
+        ("pandas>=1.*", Severity.WARNING, "==1.2.3"),
+        ("pandas==1.0-final-2", Severity.WARNING, "==1.2.3"),
+    ],
+)
+def test_what_pip_cannot_read_is_reported_in_its_line(
+    model: Path, line: str, severity: Severity, hint: str
+) -> None:
+    """The line is pointed at, and not shown: it may hold a password."""
+    (model.parent / "more.txt").write_text("blankly\n")
+    (model / "notes.md").write_text("blankly\n")
+    (model / "requirements.txt").write_text(f"blankly\n\n# why\n{line}\n")
+
+    problem = only(check(model, ignore_files=["*.md"]), severity)
+
+    assert (problem.path, problem.line) == ("requirements.txt", 4)
+    assert hint in problem.hint
+    assert len(problem.message) < 200
+
+
+def test_a_mistake_in_an_included_file_is_reported_there(model: Path) -> None:
+    """The path of an included file is relative to the one that includes it."""
+    (model / "deps").mkdir()
+    (model / "deps" / "base.txt").write_text("-r extra.txt\nblankly\n")
+    (model / "deps" / "extra.txt").write_text("-r base.txt\n\nno requirement\n")
+    (model / "requirements.txt").write_text("-r deps/base.txt\n")
+
+    assert place(only(check(model))) == ("deps/extra.txt", 3, 1)
+
+
+def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
+    """However many of them there are."""
+    last = 1500
+    (model / "requirements.txt").write_text("-r 1.txt\n")
+    for number in range(1, last):
+        (model / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
+    (model / f"{last}.txt").write_text("no requirement\n")
+
+    assert only(check(model)).path == f"{last}.txt"
+
+
+def test_prose_does_not_bury_its_reader(model: Path) -> None:
+    """The first lines are enough, and it says that there are more."""
+    (model / "requirements.txt").write_text("no requirement\n" * 1000)
+
+    problems = check(model)
+
+    assert [item.line for item in problems] == [1, 2, 3, 4, 5, 5]
+    assert problems[-1].severity is Severity.NOTICE
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "names no package"),
+        ("# nothing\n\n", "names no package"),
+        ("--pre\n", "names no package"),
+        ("numpy\npandas<2.2\n", "does not name blankly"),
+        ("-r more.txt\n", "does not name blankly"),
+        ("numpy\n-c bound.txt\n", "does not name blankly"),
+    ],
+)
+def test_requirements_without_blankly_are_a_warning(model: Path, content: str, words: str) -> None:
+    """A model that is started on the server needs the package there; a constraint installs none."""
+    (model / "requirements.txt").write_text(content)
+    (model / "more.txt").write_text("numpy\n")
+    (model / "bound.txt").write_text("blankly<2\n")
+
+    problem = only(check(model), Severity.WARNING)
+
+    assert words in problem.message
+    assert problem.path == "requirements.txt"
+    assert "blankly" in problem.hint
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_no_requirements_file_makes_it_raise(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    """Whatever is in there, it is read or there is a problem with it."""
+    directory = tmp_path_factory.mktemp("model")
+    (directory / "blankly.json").write_text("{}")
+    (directory / "requirements.txt").write_bytes(data)
+
+    problems = [item for item in check(directory) if item.path == "requirements.txt"]
+
+    assert all(item.line and item.hint for item in problems)
+
+
+# The working directory
+
+
+def test_another_working_directory_is_a_warning(model: Path) -> None:
+    """The documentation and the server differ about the other paths then."""
+    (model / "run").mkdir()
+    for name in ("settings.json", "backtest.json"):
+        (model / name).rename(model / "run" / name)
+
+    problem = only(check(model, working_directory="./run/"), Severity.WARNING)
+
+    assert "the server takes them from the model's root" in problem.message
+    assert place(problem) == ("blankly.json", 2, 23)
+
+
+@pytest.mark.parametrize(
+    ("directory", "words"),
+    [
+        ("absent", "The working directory absent does not exist."),
+        ("bot.py", "The working directory bot.py is of the wrong kind."),
+        ("away", "The working directory away leads out of the model through a link."),
+        ("data", "The working directory data is ignored, so it is not in the bundle."),
+    ],
+)
+def test_a_working_directory_is_a_directory_of_the_model(
+    model: Path, directory: str, words: str
+) -> None:
+    """The error stands alone: what is missing in there follows from it."""
+    (model / "away").symlink_to("..")
+    (model / "data").mkdir()
+    (model / "data" / "prices.csv").write_text("")
+
+    problem = only(check(model, working_directory=directory, ignore_files=["data"]))
+
+    assert problem.message == words
+    assert place(problem) == ("blankly.json", 2, 23)
+
+
+# Settings
+
+
+def test_missing_settings_are_a_warning(model: Path) -> None:
+    """The message of the package is quoted, so that a search finds this one."""
+    (model / "settings.json").unlink()
+
+    problem = only(check(model), Severity.WARNING)
+
+    assert "settings.json does not exist" in problem.message
+    assert "Make sure a settings.json file is placed" in problem.message
+    assert problem.path is None
+
+
+def test_settings_are_looked_for_in_the_working_directory(model: Path) -> None:
+    """The package opens ./settings.json where the script runs."""
+    (model / "run").mkdir()
+    (model / "run" / "prices.csv").write_text("")
+
+    problems = check(model, working_directory="run")
+
+    messages = [item.message for item in problems]
+    assert any(message.startswith("run/settings.json does not exist") for message in messages)
+    assert any(message.startswith("run/backtest.json does not exist") for message in messages)
+
+
+def test_ignored_settings_are_missing_settings(model: Path) -> None:
+    """What is not in the bundle is not on the server."""
+    problem = only(check(model, ignore_files=["settings.json"]), Severity.WARNING)
+
+    assert problem.message.startswith("settings.json is ignored")
+    assert "pattern" in problem.hint
+
+
+def test_missing_backtest_settings_are_mentioned_to_those_who_may_need_them(model: Path) -> None:
+    """A screener is never backtested, and settings_path names another file."""
+    (model / "backtest.json").unlink()
+
+    assert "backtest.json does not exist" in only(check(model), Severity.NOTICE).message
+    assert check(model, type="screener", screener={"schedule": "* * * * *"}) == ()
+    assert check(model, backtest_args={"settings_path": "./other.json"}) == ()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "backtest.json"])
+def test_malformed_settings_are_an_error_at_the_mistake(model: Path, name: str) -> None:
+    """The package stops there when it reads the file."""
+    (model / name).write_text('{"settings": {\n  "ftx": {"cash": "USD"\n "tld": "us"}}}')
+
+    problem = only(check(model))
+
+    assert problem.message == 'Not valid JSON: missing comma before "tld".'
+    assert place(problem) == (name, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "severity"),
+    [
+        (b'{"a": 1, "a": 2}', "appears twice", Severity.WARNING),
+        (b'{"a": NaN}', "NaN", Severity.WARNING),
+        (b"[]", "does not hold an object", Severity.ERROR),
+        (codecs.BOM_UTF8 + b"{}", "byte-order mark", Severity.ERROR),
+        (b"", "the file is empty", Severity.ERROR),
+        (b"[" * 200_000, "nested", Severity.ERROR),
+        (b"{}" + b" " * 1024 * 1024, "larger than 1 MiB", Severity.ERROR),
+    ],
+)
+def test_settings_are_judged_as_the_package_reads_them(
+    model: Path, content: bytes, words: str, severity: Severity
+) -> None:
+    """It takes duplicate keys and NaN, and no byte-order mark."""
+    (model / "settings.json").write_bytes(content)
+
+    problem = only(check(model), severity)
+
+    assert words in problem.message
+    assert problem.path == "settings.json"
+
+
+# Keys of exchanges
+
+
+def write_keys(model: Path, secret: str) -> None:
+    """Write a keys.json with placeholders, and one real value in line 3, column 14."""
+    (model / "keys.json").write_text(
+        '{"alpaca": {"one": {"API_KEY": "****", "sandbox": false}},\n'
+        ' "oanda": {"two": {"ACCOUNT_ID": "",\n'
+        f'   "API_KEY": "{secret}", "NOTES": ["{secret}", 1]}}}}}}'
+    )
+
+
+def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
+    """Git tracks them, whatever the bundle holds: the first is pointed at, and none is shown."""
+    secret = secrets.token_hex(16)
+    write_keys(model, secret)
+    with Repo.init(model.parent):
+        porcelain.add(model.parent, [model / "keys.json"])
+
+    for problems in (
+        check(model),
+        check(model, keys_injected=True),
+        check(model, ignore_files=["keys.json"]),
+    ):
+        problem = only(problems, Severity.WARNING)
+        assert "leaked" in problem.message
+        assert place(problem) == ("keys.json", 3, 15)
+        assert "Revoke" in problem.hint
+        assert "keys-json" in problem.hint
+        assert secret not in repr(problems)
+    assert find_leaked_keys(model) == (secret,)
+
+
+def test_real_keys_that_git_does_not_track_are_no_leak(model: Path) -> None:
+    """A workflow, or a person on a terminal, has put them there. They are masked all the same."""
+    secret = secrets.token_hex(16)
+    write_keys(model, secret)
+    with Repo.init(model.parent):
+        porcelain.add(model.parent, [model / "bot.py"])
+
+    assert check(model) == ()
+    assert find_leaked_keys(model) == (secret,)
+
+
+def test_without_a_repository_to_ask_keys_may_be_leaked(model: Path) -> None:
+    """A checkout without .git holds what is in the repository."""
+    write_keys(model, secrets.token_hex(16))
+    assert "leaked" in only(check(model), Severity.WARNING).message
+    (model / ".git").write_text("gitdir: nowhere\n")
+    assert "leaked" in only(check(model), Severity.WARNING).message
+
+
+def test_a_repository_that_cannot_be_read_is_none_to_ask(model: Path) -> None:
+    """A broken index is no reason to stop, or to be silent."""
+    write_keys(model, secrets.token_hex(16))
+    with Repo.init(model):
+        (model / ".git" / "index").write_bytes(b"DIRC broken")
+
+    assert "leaked" in only(check(model), Severity.WARNING).message
+
+
+def test_a_signal_while_git_is_asked_ends_the_run(model: Path) -> None:
+    """The check that is cut off must not swallow it."""
+    with Repo.init(model):
+        (model / "keys.json").write_text(json.dumps({"binance": secrets.token_hex(16)}))
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == "open_index":
+            sys.setprofile(None)
+            raise InterruptedRunError(signal.SIGINT)
+
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(InterruptedRunError):
+            check(model)
+    finally:
+        sys.setprofile(None)
+
+
+def test_placeholders_are_no_leak(model: Path) -> None:
+    """The package generates a file full of them."""
+    write_keys(model, "*" * 32)
+
+    assert check(model) == ()
+    assert find_leaked_keys(model) == ()
+
+
+def test_without_keys_there_is_nothing_to_leak(model: Path) -> None:
+    """A keyless model has no keys.json, and a directory of that name is none."""
+    assert find_leaked_keys(model) == ()
+    (model / "keys.json").mkdir()
+    (model / "keys.json" / "x").write_text("")
+    assert find_leaked_keys(model) == ()
+    assert check(model) == ()
+
+
+def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
+    """Only where they are used: keys from the input replace them."""
+    secret = secrets.token_hex(16)
+    (model / "keys.json").write_text(f'{{"a": {{"K": "****", "API_KEY": "{secret}", "x" "y"}}}}')
+
+    problem = only(check(model), Severity.WARNING)
+
+    assert problem.message == "Not valid JSON: missing colon after a key."
+    assert problem.path == "keys.json"
+    assert check(model, keys_injected=True) == ()
+    assert check(model, ignore_files=["keys.json"]) == ()
+    assert find_leaked_keys(model) == (secret,)
+
+
+def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
+    """Not their beginning either, where a message would be cut."""
+    secret = secrets.token_hex(64)
+    (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
+
+    problem = check(model)[0]
+
+    assert "missing comma" in problem.message
+    assert secret[:8] not in problem.message
+
+
+def test_what_the_caller_knows_is_redacted_before_it_is_cut(model: Path) -> None:
+    """In each file of which a message shows something."""
+    secret = "x" + secrets.token_hex(120)
+    (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
+    (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")
+    (model / "settings.json").write_text(f'{{"a": 1 "{secret}": 2}}')
+    manifest, _ = load_manifest(model)
+    assert manifest is not None
+
+    problems = check_model_files(
+        model,
+        manifest,
+        select_files(model, ()),
+        keys_injected=False,
+        redact=lambda text: text.replace(secret, "***"),
+    )
+
+    assert secret[:8] not in repr(problems)
+    shown = [problem.path for problem in problems if "***" in problem.message]
+    assert shown == ["bot.py", "requirements.txt", "settings.json"]
+
+
+def test_every_problem_is_reported_at_once(model: Path) -> None:
+    """One run shows them all."""
+    (model / "bot.py").unlink()
+    (model / "requirements.txt").write_text("no requirement\n")
+    (model / "settings.json").write_text("{,}")
+    (model / "backtest.json").write_text("")
+    write_keys(model, secrets.token_hex(16))
+
+    assert [item.path for item in check(model)] == [
+        "blankly.json",
+        "requirements.txt",
+        "settings.json",
+        "backtest.json",
+        "keys.json",
+    ]

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from deploy_action.backtest.result import AccountValues
+from deploy_action.report.chart import (
+    MOST_POINTS,
+    MOST_POINTS_OF_TWO,
+    Drawing,
+    draw,
+    thinned,
+)
+from tests.support.backtests import DAY, a_result
+from tests.support.nasty import nasty_text
+
+# Gitea renders no source that is longer.
+GITEA = 5_000
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def drawn(values: Sequence[float | None], unit: str = "USD", *, step: float = DAY) -> Drawing:
+    """Draw a series."""
+    drawing = draw(a_result(values, step=step).account_values, unit)
+    assert drawing is not None
+    return drawing
+
+
+def line(picture: str) -> list[float]:
+    """Return the values of a source of Mermaid."""
+    found = re.search(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+    assert found
+    return [float(value) for value in found[1].split(", ")]
+
+
+def labels(picture: str) -> list[str]:
+    """Return the labels of a source of Mermaid."""
+    found = re.search(r"^  x-axis \[(.*)\]$", picture, re.MULTILINE)
+    assert found
+    return re.findall(r'"([^"]*)"', found[1])
+
+
+def dates(picture: str) -> list[str]:
+    """Return the labels that one sees."""
+    bare = (re.sub("[\u200b\u200c]", "", label) for label in labels(picture))
+    return [label for label in bare if label]
+
+
+def limits(picture: str) -> tuple[float, float]:
+    """Return where the axis of values starts and ends."""
+    found = re.search(r"y-axis (?:\".*\" )?(\S+) --> (\S+)", picture)
+    assert found
+    return float(found[1]), float(found[2])
+
+
+def test_a_series_is_drawn_with_its_drawdown() -> None:
+    """Both with dates, in colours of their own, the axes a little longer than the values."""
+    values: list[float | None] = [100.0 + day - (30 if 40 <= day < 50 else 0) for day in range(100)]
+
+    value, drawdown = drawn(values).mermaid
+
+    assert 'title "Account value in USD"' in value
+    assert line(value) == values
+    assert limits(value)[0] < 100
+    assert limits(value)[1] > 199
+    assert 'title "Drawdown in %"' in drawdown
+    assert min(line(drawdown)) == pytest.approx((110 / 139 - 1) * 100, abs=0.01)
+    assert max(line(drawdown)) == 0
+    assert dates(value) == dates(drawdown) == ["11 Mar", "31 Mar", "20 Apr", "10 May", "30 May"]
+
+
+@pytest.mark.parametrize("values", [[], [None], [5.0], [None, 5.0, None]])
+def test_less_than_two_values_are_no_chart(values: list[float | None]) -> None:
+    """A summary says so."""
+    assert draw(a_result(values).account_values, "USD") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (7 * DAY, ["May 2023", "Sep 2023", "Feb 2024", "Jul 2024", "Nov 2024"]),
+        (DAY / 4, ["03 Mar", "08 Mar", "13 Mar", "18 Mar", "23 Mar"]),
+        (3_600, ["01 Mar 16:00", "03 Mar 02:00", "04 Mar 11:00"]),
+        (60, ["00:10", "00:30", "00:50", "01:10", "01:30"]),
+    ],
+    ids=["years", "weeks", "days", "hours"],
+)
+def test_dates_are_as_short_as_the_period_allows(step: float, expected: list[str]) -> None:
+    """They are of the points below which they stand."""
+    assert dates(drawn([float(day) for day in range(100)], step=step).mermaid[0]) == expected
+
+
+@given(st.lists(finite | st.none(), max_size=300), st.sampled_from([1e-3, 1, DAY, 1e15]))
+def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
+    """Whatever the values are, the source is what Mermaid reads, and the text fits a terminal."""
+    drawing = draw(a_result(values, step=step).account_values, "USD")
+
+    known = [value for value in values if value is not None]
+    assert (drawing is None) == (len(known) < 2)
+    for picture in drawing.mermaid if drawing else ():
+        low, high = limits(picture)
+        assert low < high
+        assert all(math.isfinite(value) and low <= value <= high for value in line(picture))
+        assert 20 <= len(line(picture)) <= MOST_POINTS
+        assert len(set(labels(picture))) == len(labels(picture)) == len(line(picture))
+        assert len(picture) < GITEA
+    for row in drawing.text.split("\n") if drawing else ():
+        assert len(row) <= 96
+
+
+@given(nasty_text)
+def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
+    """It is the one text in a chart that others wrote."""
+    drawing = drawn([2.0, 1.0], unit)
+
+    source = drawing.mermaid[0].split("\n")
+    assert len(source) == 6
+    assert re.fullmatch(r'  title "[\w .,%()^-]*"', source[2])
+    assert re.fullmatch(r"Account value[\w .,%()^-]{,20}", drawing.text.split("\n")[0])
+
+
+def test_no_extreme_is_lost() -> None:
+    """Of a hundred thousand values, a single peak and a single trough are drawn, and the ends."""
+    values: list[float | None] = [1_000.0 + number % 7 for number in range(100_000)]
+    values[0], values[33_333], values[77_777], values[-1] = 1_009.0, 2_000.0, 400.0, 1_010.0
+
+    value, drawdown = map(line, drawn(values).mermaid)
+
+    assert (value[0], max(value), min(value), value[-1]) == (1_009.0, 2_000.0, 400.0, 1_010.0)
+    assert min(drawdown) == -80
+
+
+def test_thinning_keeps_the_order_and_the_number() -> None:
+    """First and last, and two of each stretch; a short series stays as it is."""
+    values = [math.sin(number / 50) for number in range(1_001)]
+
+    chosen = thinned(values, 20)
+
+    assert len(chosen) == 20
+    assert chosen == sorted(chosen)
+    assert (chosen[0], chosen[-1]) == (0, 1_000)
+    assert thinned(values[:20], 20) == list(range(20))
+
+
+def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
+    """Not of the start; of nothing there is no share."""
+    found = a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values.drawdowns()
+
+    assert found is not None
+    assert list(found.values) == [0, 0, -25, 0, -100, -200]
+    assert a_result([0.0, 5.0]).account_values.drawdowns() is None
+    assert a_result([]).account_values.drawdowns() is None
+
+
+def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
+    """It says why; and so does one that started with nothing."""
+    assert drawn([1.0, 1.0, 2.0]).note == "The account never fell below an earlier value."
+    assert "nothing to lose" in drawn([0.0, 1.0]).note
+    assert [len(drawn(values).mermaid) for values in ([1.0, 2.0], [0.0, 1.0], [2.0, 1.0])] == [
+        1,
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    [
+        (1.0, "USD"),
+        (1e5, "thousand USD"),
+        (1e8, "million USD"),
+        (1e12, "trillion USD"),
+        (1e15, "10^15 USD"),
+        (1e-6, "10^-6 USD"),
+    ],
+)
+def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
+    """Large and small amounts are in larger and smaller units."""
+    value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
+
+    assert f'title "Account value in {name}"' in value
+    assert max(map(abs, limits(value))) < 1_000
+
+
+def test_a_flat_series_lies_in_the_middle() -> None:
+    """And an axis without debts has nothing below zero."""
+    low, high = limits(drawn([10_000.0] * 5).mermaid[0])
+    assert low + high == 20_000
+
+    assert limits(drawn([0.0, 0.0]).mermaid[0]) == (0, 1)
+    assert limits(drawn([1.0, 100.0]).mermaid[0])[0] == 0
+    assert limits(drawn([-1.0, 100.0]).mermaid[0])[0] < -1
+
+
+def test_characters_show_the_same() -> None:
+    """The value rises from its lowest to its highest, the drawdown hangs from zero."""
+    values: list[float | None] = [*(float(day) for day in range(1, 31)), *[15.0] * 30]
+
+    text = drawn(values).text
+
+    assert text.split("\n") == [
+        "Account value in USD",
+        "30.00 ┤                          ▁▄▆█",
+        "      ┤                      ▁▃▅▇████",
+        "      ┤                   ▂▄▇████████",
+        "      ┤               ▂▄▆████████████",
+        "      ┤           ▁▃▅▇███████████████" + "▇" * 30,
+        "      ┤        ▂▅▇██████████████████" + "█" * 31,
+        "      ┤    ▂▄▆█████████████████████" + "█" * 32,
+        " 1.00 ┤▁▃▅█████████████████████████" + "█" * 32,
+        "      └" + "─" * 60,
+        "       2023-03-01               2023-03-31               2023-04-29",
+        "",
+        "Drawdown",
+        "  0 % ┤" + " " * 30 + "█" * 30,
+        "      ┤" + " " * 30 + "█" * 30,
+        "      ┤" + " " * 30 + "█" * 30,
+        "\u221250 % ┤" + " " * 30 + "█" * 30,
+        "      └" + "─" * 60,
+        "       2023-03-01               2023-03-31               2023-04-29",
+    ]
+
+
+def test_a_million_values_fit_into_a_drawing() -> None:
+    """It has as many points as one of fewer values, and still the highest and the lowest."""
+    drawing = drawn([1_000.0 + number % 777 for number in range(1_000_000)], step=60)
+
+    assert max(map(len, drawing.mermaid)) < GITEA
+    values = line(drawing.mermaid[0])
+    assert len(values) <= MOST_POINTS
+    assert (min(values), max(values)) == (1_000.0, 1_776.0)
+
+
+def series(points: Sequence[tuple[float, float]]) -> AccountValues:
+    """Return a series of (time, value)."""
+    times, values = zip(*points, strict=True) if points else ((), ())
+    return AccountValues(array("d", times), array("d", values))
+
+
+def two_lines(picture: str) -> tuple[list[float], list[float]]:
+    """Return the values of the candidate's and the base's line; the base's is drawn first."""
+    found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+    base, candidate = ([float(value) for value in one.split(", ")] for one in found)
+    return candidate, base
+
+
+def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
+    """Draw both."""
+    drawing = draw(candidate, "USD", base)
+    assert drawing is not None
+    return drawing
+
+
+def test_a_base_is_drawn_below_in_another_colour() -> None:
+    """Over the same times; few values are all drawn."""
+    now = series([(day * DAY, 100.0 + day) for day in range(60)])
+    base = series([(day * DAY, 200.0 - day) for day in range(60)])
+
+    drawing = drawn_with(now, base)
+
+    value, drawdown = drawing.mermaid
+    assert two_lines(value) == (list(now.values), list(base.values))
+    assert '"plotColorPalette": "#d17a22, #2f81f7"' in value
+    assert '"plotColorPalette": "#d17a22, #2f81f7"' in drawdown
+    candidate, falling = two_lines(drawdown)
+    assert set(candidate) == {0}
+    assert min(falling) == pytest.approx(-29.5)
+    assert (drawing.has_base, drawing.note) == (True, "")
+
+
+points = st.lists(st.tuples(finite, finite), max_size=250)
+
+
+@given(points, points, st.booleans())
+def test_any_two_series_are_drawn(
+    first: list[tuple[float, float]],
+    second: list[tuple[float, float]],
+    is_ordered: bool,  # noqa: FBT001  # of hypothesis
+) -> None:
+    """Whatever they are, each source is what Mermaid reads, and the text fits a terminal."""
+    if is_ordered:
+        first, second = sorted(first), sorted(second)
+    candidate, base = series(first), series(second)
+
+    drawing = draw(candidate, "USD", base)
+
+    assert (drawing is None) == (len(candidate) < 2)
+    if drawing is None:
+        return
+    assert drawing.has_base == (len(base) > 1 and base != candidate)
+    for picture in drawing.mermaid:
+        low, high = limits(picture)
+        found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
+        lines = [[float(value) for value in one.split(", ")] for one in found]
+        assert len(picture) < GITEA
+        assert len({len(one) for one in lines} | {len(set(labels(picture)))}) == 1
+        assert all(low <= value <= high for one in lines for value in one)
+    assert all(len(row) <= 96 for row in drawing.text.split("\n"))
+
+
+plain_points = st.lists(
+    st.tuples(st.integers(0, 500).map(float), st.integers(-9_999, 9_999).map(float)),
+    min_size=2,
+    max_size=250,
+)
+
+
+@given(plain_points, plain_points, st.booleans())
+@example([(0.0, 1.0), (1.0, 2.0), (1.0, 99.0), (1.0, 3.0)], [(0.0, 1.0), (1.0, 2.0)], False)  # noqa: FBT003  # as below
+def test_no_extreme_of_either_is_lost(
+    first: list[tuple[float, float]],
+    second: list[tuple[float, float]],
+    is_ordered: bool,  # noqa: FBT001  # of hypothesis
+) -> None:
+    """Wherever they are, in whatever order; and where they start and end."""
+    if is_ordered:
+        first, second = sorted(first), sorted(second)
+    candidate, base = series(first), series(second)
+    assume(candidate != base)
+
+    lines = two_lines(drawn_with(candidate, base).mermaid[0])
+
+    assert len(lines[0]) <= MOST_POINTS_OF_TWO
+    for one, drawn_line in zip((candidate, base), lines, strict=True):
+        assert min(drawn_line) == pytest.approx(min(one.values), abs=20)
+        assert max(drawn_line) == pytest.approx(max(one.values), abs=20)
+        assert drawn_line[0] == pytest.approx(one.values[0], abs=20)
+        assert drawn_line[-1] == pytest.approx(one.values[-1], abs=20)
+
+
+def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
+    """Of a hundred thousand values with a peak and a trough each, at other times."""
+    times = [60.0 * number for number in range(100_000)]
+    now = [(time, 1_000.0 + number % 7) for number, time in enumerate(times)]
+    base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
+    now[25_000], now[75_000] = (times[25_000], 4_000.0), (times[75_000], 10.0)
+    base[50_000], base[60_000] = (times[50_000], 5_000.0), (times[60_000], 20.0)
+
+    candidate, other = two_lines(drawn_with(series(now), series(base)).mermaid[0])
+
+    places = [
+        (line.index(value) / len(line), value)
+        for line, value in ((candidate, 4_000), (candidate, 10), (other, 5_000), (other, 20))
+    ]
+    assert [value for _, value in places] == [4_000, 10, 5_000, 20]
+    assert [place for place, _ in places] == pytest.approx([0.25, 0.75, 0.5, 0.6], abs=0.02)
+
+
+def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
+    """And goes straight through a gap; it is said that the times differ."""
+    now = series([(float(time), float(time)) for time in range(1_000)])
+    base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
+
+    drawing = drawn_with(now, base)
+
+    _, other = two_lines(drawing.mermaid[0])
+    count = len(other)
+    assert set(other[: count // 5 - 1]) == {1_000.0}
+    assert set(other[-count // 5 + 2 :]) == {3_995.0}
+    assert other[count // 2] == pytest.approx(2_500, rel=0.02)
+    assert all(later >= earlier for earlier, later in pairwise(other))
+    assert drawing.note.startswith("The two backtests do not cover the same time")
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ([(0.0, 1.0)], "The base has too few account values for a curve."),
+        ([], "The base has too few account values for a curve."),
+        ([(0.0, 3.0), (1.0, 2.0)], "The curve of the base is the same."),
+    ],
+)
+def test_a_base_without_a_curve_of_its_own_is_not_drawn(
+    base: list[tuple[float, float]], said: str
+) -> None:
+    """The chart is that of the candidate alone."""
+    now = series([(0.0, 3.0), (1.0, 2.0)])
+    alone = draw(now, "USD")
+    assert alone is not None
+
+    drawing = drawn_with(now, series(base))
+
+    assert (drawing.mermaid, drawing.text) == (alone.mermaid, alone.text)
+    assert (drawing.note, drawing.has_base) == (said, False)
+
+
+def test_characters_show_both_on_one_scale() -> None:
+    """One below the other, each with its name."""
+    now = series([(day * DAY, 10.0 + day) for day in range(31)])
+    base = series([(day * DAY, 5.0) for day in range(31)])
+
+    text = drawn_with(now, base).text
+
+    titles = [line for line in text.split("\n") if line.startswith("Account")]
+    assert titles == ["Account value in USD, now", "Account value in USD, base"]
+    assert text.count("40.00 ┤") == text.count(" 5.00 ┤") == 2
+    assert text.split("\n\n")[1].count("▁") == 31

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from deploy_action.backtest.comparison import (
+    BaseState,
+    Comparison,
+    compare_metrics,
+    first_difference,
+)
+from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
+from deploy_action.backtest.result import parse_result
+from deploy_action.report import comparison_section as shown
+from deploy_action.report.document import Block, Paragraph, to_markdown, to_text
+from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics
+from tests.support.decisions import CHANGES, NOTHING, a_base
+from tests.support.nasty import nasty_text
+from tests.support.rendered import Element, render
+
+
+def compare(base: dict[str, Any], candidate: dict[str, Any], **of_base: Any) -> Comparison:
+    """Compare two results."""
+    first, second = parse_result(base), parse_result(candidate)
+    return Comparison(
+        base=a_base(first, **of_base),
+        metrics=compare_metrics(first.contract_metrics(), second.contract_metrics()),
+        first_difference=first_difference(first, second),
+    )
+
+
+def seen(blocks: list[Block]) -> Element:
+    """Return blocks as GitHub renders them."""
+    return render(to_markdown(blocks))
+
+
+def rows(body: Element) -> list[list[str]]:
+    """Return the rows of the first table."""
+    lines = body.all("table")[0].all("tr")[1:]
+    return [[cell.text().replace("\u00a0", " ") for cell in line.all("td")] for line in lines]
+
+
+def test_every_metric_says_what_its_change_means() -> None:
+    """All twelve, better or worse in words, too; a lower drawdown is the better one."""
+    base = with_metrics(raw_result([10_000.0, 9_000.0], [an_order("buy", 1, 1.0)]), cagr=None)
+    now = with_metrics(
+        raw_result([10_000.0, 12_345.6]),
+        sharpe=0.961,
+        sortino=None,
+        cagr=25.0,
+        calmar=-0.5,
+        max_drawdown=12.0,
+        volatility=0.1725,
+        value_at_risk=300.0,
+    )
+    comparison = compare(base, now)
+
+    body = seen(shown.metrics(comparison, parse_result(now)))
+
+    assert body.all("p")[0].text() == (
+        "Compared with main (81b7a04d3c6e): 3 metrics better, 3 worse."
+    )
+    assert rows(body) == [
+        ["Sharpe ratio", "0.96 → 0.961", "🟢 +0.001 better"],
+        ["Sortino ratio", "1.31 → \u2013", "not computed"],
+        ["Calmar ratio", "1.00 → \u22120.50", "🔴 \u22121.50 worse"],
+        ["Annual growth", "\u2013 → 25 %", "not computed in the base"],
+        ["Return", "29 %", "same"],
+        ["Maximum drawdown", "16 % → 12 %", "🟢 \u22124 pp better"],
+        ["Volatility", "0.17 → 0.1725", "🔴 +0.0025 worse"],
+        ["Variance", "2.96 %", "same"],
+        ["Value at risk, USD", "207.66 → 300.00", "🔴 +92.34 worse"],
+        ["Conditional value at risk, USD", "7.32", "same"],
+        ["Trades", "1 → 0", "\u22121"],
+        ["Final value, USD", "9,000.00 → 12,346", "🟢 +3,345.60 better"],
+    ]
+
+
+def test_a_comparison_of_equals_says_so() -> None:
+    """No metric, no trade, and where it is one bundle, no second backtest."""
+    result = raw_result(trades=[an_order("buy", 1, 1.0), an_order("sell", 1, 2.0)])
+    comparison = compare(result, result, is_same_bundle=True)
+
+    metrics = seen(shown.metrics(comparison, parse_result(result)))
+    trades = seen(shown.trades(comparison, parse_result(result)))
+
+    assert "no metric is better or worse. Both are the same bundle" in metrics.text()
+    assert {row[2] for row in rows(metrics)} == {"same"}
+    assert trades.text().strip() == "Trade-for-trade identical: both placed the same 2 orders."
+    nothing = raw_result()
+    without = shown.trades(compare(nothing, nothing), parse_result(nothing))
+    assert "identical: both placed none." in seen(without).text()
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "line"),
+    [
+        ({"size": 2.5}, "its size differs", "buy 2.5 OAK-USD at 3, spot-market"),
+        (
+            {"side": "sell", "price": None, "type": "limit"},
+            "its side, type and price differ",
+            "sell 2 OAK-USD, limit, not filled",
+        ),
+        (
+            {"symbol": "S" * 60, "time": START + 90.5},
+            "its symbol and time differ",
+            f"buy 2 {'S' * 39}… at 3, spot-market, placed 2023-03-01 00:01:30",
+        ),
+    ],
+)
+def test_the_first_trade_that_differs_is_shown_of_both(
+    change: dict[str, Any], what: str, line: str
+) -> None:
+    """And in what."""
+    order = an_order("buy", 2, 3.0)
+    changed = {**order, **change, "status": "pending"}
+    base, now = raw_result(trades=[order] * 4), raw_result(trades=[order] * 2 + [changed] * 3)
+    comparison = compare(base, now)
+
+    body = seen(shown.trades(comparison, parse_result(now)))
+
+    assert body.all("p")[0].text() == f"The first trade that differs is number 3: {what}."
+    before, after = (one.text() for one in body.all("li"))
+    assert before == "Base: buy 2 OAK-USD at 3, spot-market, placed 2023-03-02 00:00."
+    assert after.startswith(f"Now: {line}")
+
+
+def test_a_later_day_is_no_difference() -> None:
+    """Times count from the start of each backtest."""
+    order = an_order("buy", 2, 3.0)
+    later = {**order, "time": order["time"] + DAY, "size": 9.0}
+    base = raw_result(trades=[order])
+    now = raw_result(trades=[later], start_time=float(START + DAY))
+
+    text = seen(shown.trades(compare(base, now), parse_result(now))).text()
+
+    assert "is number 1: its size differs." in text
+    assert "placed 2023-03-02 00:00." in text
+    assert "placed 2023-03-03 00:00." in text
+
+
+def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
+    """How many it placed says enough."""
+    order = an_order("buy", 2, 3.0)
+    base, now = raw_result(trades=[order] * 3), raw_result(trades=[order] * 2)
+
+    body = seen(shown.trades(compare(base, now), parse_result(now)))
+
+    assert body.all("p")[0].text() == "The first trade that differs is number 3."
+    assert body.all("li")[1].text() == "Now: none; it placed 2 orders in all."
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        (
+            BaseState.ABSENT,
+            "",
+            "The model did not exist at main (81b7a04d3c6e): it is new, or was moved.",
+        ),
+        (BaseState.FAILED, "it has no `bot.py`", "has no result: it has no bot.py."),
+        (BaseState.FAILED, "", "has no result: it is not known why."),
+    ],
+)
+def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: str) -> None:
+    """In a sentence; what was backtested needs none."""
+    comparison = Comparison(base=a_base(state=state, reason=reason))
+
+    text = seen(shown.no_base(comparison)).text()
+
+    assert text.startswith("Nothing to compare with. The model ")
+    assert said in text
+    assert shown.no_base(compare(raw_result(), raw_result())) == []
+
+
+def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
+    """And one without a page is no link."""
+    base = a_base(commit_url=None)
+
+    assert to_text([Paragraph(shown.base_name(base))]) == "main (81b7a04d3c6e)\n"
+    assert to_text([Paragraph(shown.base_name(replace(base, commit="")))]) == "main\n"
+
+
+def test_the_card_says_what_changes_in_production() -> None:
+    """Facts and requirements as they were and are, and the files by what became of them."""
+    body = seen(shown.card(Comparison(base=a_base(), changes=CHANGES)))
+
+    assert body.all("p")[0].text() == "What changes in production"
+    assert [one.text() for one in body.all("li")] == [
+        "Plan: nano → micro",
+        "Schedule: none → */15 9-16 * * 1-5",
+        "Symbols: OAK-USD → OAK-USD, ELM-USD",
+        'Argument initial_values: {"USD": 10000} → {"USD": 25000, "BTC": 0.5}',
+        "Requirement numpy: ==1.26.4 → ==1.26.5",
+        "Requirement added: scikit-learn, >=1.4",
+        "Requirement removed: ta, any version",
+        "2 files changed: bot.py, requirements.txt",
+        "1 file added: signals.py",
+    ]
+
+
+def test_nothing_that_changes_is_worth_saying_and_what_is_not_known_is_not() -> None:
+    """A card without rows would look like a mistake."""
+    nothing = seen(shown.card(Comparison(base=a_base(), changes=NOTHING)))
+
+    assert nothing.text().strip() == "What changes in production: nothing."
+    assert shown.card(Comparison(base=a_base())) == []
+
+
+def test_a_card_of_very_many_changes_has_an_end() -> None:
+    """It counts what it leaves out."""
+    many = tuple(Changed(f"fact {number}", "1", "2") for number in range(130))
+    names = tuple(f"{number}.py" for number in range(1_308))
+    changes = ModelChanges(facts=many, requirements=many, files=FileChanges(removed=names))
+
+    body = seen(shown.card(Comparison(base=a_base(), changes=changes)))
+
+    items = [one.text() for one in body.all("li")]
+    assert len(items) == 63
+    assert items[29:31] == ["fact 29: 1 → 2", "… and 100 more facts"]
+    assert items[61] == "… and 100 more requirements"
+    assert items[62].startswith("1,308 files removed: 0.py, 1.py, ")
+    assert items[62].endswith(" and 1,300 more")
+
+
+@given(nasty_text, nasty_text)
+def test_nothing_of_a_comparison_gets_out_of_its_place(text: str, other: str) -> None:
+    """Refs, commits, reasons, symbols, requirements and files are others' words."""
+    base = raw_result(trades=[an_order("buy", 1, 1.0, symbol=text, type=other)])
+    now = raw_result(trades=[an_order(other, 1, 1.0, symbol=other, type=text)], quote_asset=text)
+    files = FileChanges((text,), (other,), (text, other))
+    changes = ModelChanges(
+        facts=(Changed(text, other, None),), requirements=(Changed(other, None, text),), files=files
+    )
+    comparison = replace(compare(base, now, ref=text, commit=other), changes=changes)
+    failed = Comparison(base=a_base(ref=other, reason=text))
+    blocks = [
+        *shown.metrics(comparison, parse_result(now)),
+        *shown.trades(comparison, parse_result(now)),
+        *shown.no_base(failed),
+        *shown.card(comparison),
+    ]
+
+    body = seen(blocks)
+
+    assert body.tags() <= {
+        *("p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a", "ul", "li")
+    }
+    assert {one.attributes["href"] for one in body.all("a")} <= {a_base().commit_url}
+    for table in body.all("table"):
+        assert {len(row.all("td", "th")) for row in table.all("tr")} == {3}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.backtest.metrics import METRICS
+from deploy_action.gates.grammar import parse_gates
+from deploy_action.gates.judgement import Verdict, judge
+from deploy_action.report.document import Block, to_markdown
+from deploy_action.report.gate_section import gates, in_words
+from tests.support.rendered import Element, render
+
+VALUES = dict.fromkeys(METRICS, 16.0)
+BASE = dict.fromkeys(METRICS, 10.0)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def verdicts(
+    lines: str, base: dict[str, float] | None = BASE, **values: float | None
+) -> list[Verdict]:
+    """Judge gates on metrics that are all 16, or as they are given; the base's are 10."""
+    parsed, _ = parse_gates(lines)
+    return [*judge(parsed, {**VALUES, **values}, base)]
+
+
+def table(blocks: list[Block]) -> list[list[str]]:
+    """Return the rows of the table as GitHub renders them, its header first."""
+    body: Element = render(to_markdown(blocks))
+    rows = body.all("table")[0].all("tr")
+    return [[cell.text().replace("\u00a0", " ") for cell in row.all("td", "th")] for row in rows]
+
+
+def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
+    """In the metric's unit; a bound is shown where it had to be computed."""
+    lines = """
+        sharpe >= 15.5
+        max_drawdown <= 12.5%
+        max_drawdown <= base + 10%
+        trades == 20
+        calmar < base
+        volatility < 20%
+        cagr >= 16
+        cvar != 16
+    """
+
+    assert table(gates(verdicts(lines))) == [
+        ["Result", "Gate", "Value"],
+        ["✅ passed by 0.50", "sharpe >= 15.5", "16.00"],
+        ["❌ failed by 3.5 pp", "max_drawdown <= 12.5%", "16 %, bound 12.5 %"],
+        ["❌ failed by 5 pp", "max_drawdown <= base + 10%", "16 %, bound 11 %"],
+        ["❌ failed by 4", "trades == 20", "16"],
+        ["❌ failed by 6.00", "calmar < base", "16.00, bound 10.00"],
+        ["❌ failed by 15.80", "volatility < 20%", "16.00, bound 0.20"],
+        ["✅ passed, just at the bound", "cagr >= 16", "16 %"],
+        ["❌ failed", "cvar != 16", "16.00"],
+    ]
+
+
+def test_gates_that_could_not_be_judged_are_states_of_their_own() -> None:
+    """Neither has a bound that it would have missed."""
+    found = verdicts("sharpe > 1\ncvar <= base", None, sharpe=None)
+
+    assert table(gates(found))[1:] == [
+        ["❌ not computed", "sharpe > 1", "\u2013"],
+        ["❌ no base", "cvar <= base", "16.00"],
+    ]
+
+
+@given(finite, finite)
+def test_a_value_and_a_bound_that_differ_look_different(value: float, bound: float) -> None:
+    """Up to ten significant digits; and by how much is never nothing."""
+    found = verdicts("sharpe <= base", {"sharpe": bound}, sharpe=value)
+
+    result, _, shown = table(gates(found))[1]
+
+    left, _, right = shown.partition(", bound ")
+    if f"{value or 0.0:.10g}" != f"{bound or 0.0:.10g}":
+        assert left != right
+    assert (" by " in result) == (value != bound)
+    assert not result.endswith((" by 0", " by 0.00"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("sharpe > 1", "the gate passed"),
+        ("sharpe > 99", "the gate failed"),
+        ("sharpe > 1\ncalmar > 2", "all 2 gates passed"),
+        ("sharpe > 1\ncalmar > 99\ncvar < base", "2 of 3 gates failed"),
+    ],
+)
+def test_the_gates_in_a_few_words(lines: str, words: str) -> None:
+    """As a title has them."""
+    assert in_words(verdicts(lines)) == words
+
+
+def test_without_gates_there_is_no_table_and_with_very_many_an_end() -> None:
+    """A hundred are shown."""
+    many = verdicts("\n".join(["sharpe > 1"] * 1_234))
+
+    assert gates([]) == []
+    assert len(table(gates(many))) == 101
+    assert "And 1,134 more gates." in to_markdown(gates(many))

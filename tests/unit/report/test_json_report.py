@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
+from deploy_action.backtest.result import parse_result
+from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.report.document import to_markdown
+from deploy_action.report.json_report import build_report
+from deploy_action.report.summary import build_summary
+from tests.support.backtests import an_order, raw_result, with_metrics
+from tests.support.decisions import decisions
+from tests.support.records import a_backtest, backtests
+
+DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+
+
+def report_of(record: RunRecord) -> dict[str, Any]:
+    """Return the report as a strict reader of JSON sees it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    text = build_report(record)
+    assert text.isascii()
+    report: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return report
+
+
+def documented_keys() -> list[str]:
+    """Return the first column of the table of keys."""
+    table = DOCUMENTATION.partition("## Keys")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([a-z0-9_.]+)` \|", table, re.MULTILINE)
+
+
+def keys_of(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys as the table names them: those of our own objects with a stop."""
+    whole = {"arguments", "comparison", "metrics", "result"}
+    for key, value in report.items():
+        if isinstance(value, dict) and key not in whole:
+            yield from (f"{key}.{inner}" for inner in value)
+        else:
+            yield key
+
+
+def test_the_documented_keys_are_those_of_a_report() -> None:
+    """All of them, in their order."""
+    report = report_of(backtests()["gain"])
+
+    assert documented_keys() == list(keys_of(report))
+    for key in ("metrics_detail", "problems"):
+        documented = re.search(
+            rf"^\| `{key}` \|.*?a list of (.*?)(?:;| \|$)", DOCUMENTATION, re.MULTILINE
+        )
+        assert documented
+        assert re.findall(r"`([a-z_]+)`", documented[1]) == list(report[key][0])
+    ids = re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.partition("## Metrics")[2], re.MULTILINE)
+    assert ids == list(report["metrics"])
+
+
+def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> None:
+    """Also the lists of keys in a sentence."""
+    report = report_of(decisions()["stopped"])
+
+    gates = re.findall(r"^\| `gates\[\]\.(\w+)` \|", DOCUMENTATION, re.MULTILINE)
+    assert gates == list(report["gates"][0])
+    comparison = report["comparison"]
+    base = {"base": dict.fromkeys(f"base.{key}" for key in comparison["base"])}
+    names = [name for key in comparison for name in base.get(key, [key])]
+    said = re.findall(r"^\| `comparison\.([\w.]+)` \| (.*) \|$", DOCUMENTATION, re.MULTILINE)
+    assert [name for name, _ in said] == names
+    sentences = {name: re.findall(r"`([a-z_]+)`", text) for name, text in said}
+    assert set(comparison["metrics"][0]) < set(sentences["metrics"])
+    assert set(comparison["first_difference"]) < set(sentences["first_difference"])
+    changes = comparison["changes"]
+    keys = {*changes, *changes["facts"][0], *changes["files"], "null"}
+    assert set(sentences["changes"]) == keys
+    order = DOCUMENTATION.partition("An order in `first_difference` has ")[2].partition(".\n")[0]
+    assert re.findall("`(.*?)`", order) == list(comparison["first_difference"]["base"])
+
+
+def test_a_report_holds_what_gates_and_comparison_found() -> None:
+    """With both sides of the first order that differs."""
+    report = report_of(decisions()["stopped"])
+
+    assert report["status"] == "failed"
+    assert report["gates"][1] == {
+        "text": "max_drawdown <= base",
+        "metric": "max_drawdown",
+        "state": "failed",
+        "value": 21.0,
+        "base": 16.0,
+        "bound": 16.0,
+        "reason": "",
+    }
+    comparison = report["comparison"]
+    assert comparison["base"]["state"] == "backtested"
+    assert comparison["base"]["metrics"]["sharpe"] == 0.96
+    assert comparison["metrics"][0] == {
+        "metric": "sharpe",
+        "base": 0.96,
+        "candidate": 1.12,
+        "difference": 0.16,
+        "direction": "better",
+    }
+    assert comparison["identical"] is False
+    assert comparison["first_difference"]["index"] == 11
+    assert comparison["first_difference"]["candidate"] == {
+        "symbol": "OAK-USD",
+        "side": "sell",
+        "type": "spot-market",
+        "size": 315.22878,
+        "price": 32.76,
+        "time": report["result"]["trades"][11]["time"],
+        "was_filled": True,
+        "filled_at": None,
+    }
+    assert comparison["changes"]["requirements"][0] == {
+        "name": "numpy",
+        "base": "==1.26.4",
+        "candidate": "==1.26.5",
+    }
+    assert comparison["changes"]["files"]["changed"] == ["bot.py", "requirements.txt"]
+
+
+def test_a_report_says_what_there_was_nothing_to_compare_with() -> None:
+    """And of identical models that they are; a deployment names the bytes that were tested."""
+    absent = report_of(decisions()["absent"])["comparison"]
+    assert (absent["base"]["state"], absent["identical"]) == ("absent", None)
+    assert (absent["metrics"], absent["changes"]) == ([], None)
+    assert absent["base"]["metrics"] is absent["base"]["trades_sha256"] is None
+
+    identical = report_of(decisions()["identical"])
+    assert identical["comparison"]["identical"] is True
+    assert identical["comparison"]["base"]["trades_sha256"] == identical["trades_sha256"]
+
+    deployed = report_of(decisions()["deployed after gates"])
+    assert deployed["tested_sha256"] == deployed["bundle"]["sha256"]
+    assert report_of(backtests()["gain"])["tested_sha256"] == ""
+    assert report_of(backtests()["gain"])["comparison"] is None
+
+
+def test_a_report_holds_everything() -> None:
+    """What was tested, with what, how it went, and the package's own result."""
+    raw = raw_result([1, None, 3], [an_order("buy", 1, 2.0)], future=[1])
+    report = report_of(a_backtest(raw))
+
+    assert report["format"] == "blankly-deploy/backtest-report"
+    assert report["version"] == 1
+    assert report["status"] == "backtested"
+    assert report["result"] == raw
+    assert report["metrics"]["trades"] == 1
+    assert report["bundle"] == {
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "bytes": 48_213,
+        "files": 14,
+    }
+    assert report["seconds"] == {"environment": 2.1, "model": 1.8, "total": 12.34}
+    assert report["environment"]["constraints"] == ["numpy<2", "pandas<2.2"]
+    assert report["calls"]["schedule"][0]["resolution"] == 86_400
+    assert report["round_trips"] == {"wins": 0, "losses": 0, "even": 0, "win_rate": None}
+
+
+def test_a_run_without_a_result_has_no_report() -> None:
+    """What there is to say then is in the summary and the outputs."""
+    with pytest.raises(ValueError, match="no result"):
+        build_report(RunRecord(mode="backtest", status=Status.FAILED))
+
+
+def test_the_documentation_computes_the_same_fingerprint() -> None:
+    """Its Python is run on the result that a report holds."""
+    source = re.search(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)
+    assert source
+    names: dict[str, Any] = {}
+    exec(source[1], names)  # noqa: S102  # our own documentation
+    record = a_backtest(
+        raw_result(
+            trades=[
+                an_order("buy", 0.1 + 0.2, 1e-5, symbol='漢"\\\n\x01😀'),
+                an_order("sell", 1e11, None, type="limit", time=1_677_628_800.0125),
+                an_order("sell", -0.0, 0),
+            ]
+        )
+    )
+
+    report = report_of(record)
+
+    assert names["trades_sha256"](report["result"]) == report["trades_sha256"]
+
+
+def test_the_example_line_of_the_documentation_is_one() -> None:
+    """The first order of an example model, a week after the start."""
+    order = an_order("buy", 304.22878, 32.87, time=1_677_628_800.0 + 7 * 86_400)
+    import hashlib
+
+    line = re.search(r"```text\n(.*?\n)```", DOCUMENTATION, re.DOTALL)
+
+    assert line
+    expected = hashlib.sha256(line[1].encode()).hexdigest()
+    assert parse_result(raw_result(trades=[order])).trades_sha256 == expected
+
+
+def test_outputs_name_what_was_found() -> None:
+    """Metrics as one compact object, whose values are numbers or null."""
+    record = a_backtest(with_metrics(raw_result(), sortino=None))
+
+    outputs = record.outputs()
+
+    assert outputs["metrics"] == (
+        '{"sharpe":0.96,"sortino":null,"calmar":1.0,"cagr":24.0,"cum_returns":29.0,'
+        '"max_drawdown":16.0,"volatility":0.17,"variance":2.96,"value_at_risk":207.66,'
+        '"cvar":7.32,"trades":0,"final_account_value":12900.0}'
+    )
+    assert record.backtest is not None
+    assert outputs["trades-sha256"] == record.backtest.trades_sha256
+    assert outputs["report"] == "blankly-backtest.json"
+    assert not {"metrics", "trades-sha256", "report"} & set(RunRecord().outputs())
+
+
+def test_a_secret_in_a_comparison_is_redacted() -> None:
+    """In a value that changed, in a reason, in a gate that has one."""
+    secret = "value-of-a-variable"  # noqa: S105  # opens nothing
+    record = decisions()["stopped"]
+    assert record.comparison is not None
+    facts = (Changed("Plan", None, secret),)
+    base = replace(record.comparison.base, reason=secret, ref=f"feature/{secret}")
+    changes = ModelChanges(facts=facts, requirements=(), files=FileChanges((f"{secret}.py",)))
+    record.comparison = replace(record.comparison, base=base, changes=changes)
+    record.verdicts = (replace(record.verdicts[0], reason=secret),)
+
+    shown = record.redacted(lambda text: text.replace(secret, "***"))
+
+    assert build_report(record).count(secret) == 5
+    assert secret not in build_report(shown)
+    assert to_markdown(build_summary(record)).count(secret) == 4
+    assert secret not in to_markdown(build_summary(shown))
+
+
+@pytest.mark.parametrize("place", ["symbol", "key", "run"])
+def test_a_secret_in_a_result_is_redacted(place: str) -> None:
+    """Wherever a model wrote it."""
+    secret = "value-of-a-variable"  # noqa: S105  # opens nothing
+    order = an_order("buy", 1, 1.0, symbol=secret if place == "symbol" else "OAK-USD")
+    raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
+    record = a_backtest(raw)
+    record.description = secret
+
+    shown = record.redacted(lambda text: text.replace(secret, "***"))
+
+    assert secret in build_report(record)
+    assert secret not in build_report(shown)
+    assert shown.backtest is not None
+    assert list(shown.backtest.account_values) == list(parse_result(raw).account_values)
+
+
+def test_a_million_account_values_are_reported() -> None:
+    """All of them, and ten thousand orders."""
+    points = [{"time": 1_677_628_800.0 + 60 * n, "value": 10_000.0} for n in range(1_000_000)]
+    orders = [an_order("buy", 1, 1.0, id=str(number)) for number in range(10_000)]
+    record = a_backtest(raw_result(trades=orders, account_values=points))
+
+    report = report_of(record.redacted(lambda text: text.replace("secret", "***")))
+
+    assert report["result"]["account_values"] == points
+    assert report["result"]["trades"] == orders

@@ -1,0 +1,513 @@
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from deploy_action.backtest.comparison import BaseState, Comparison
+from deploy_action.errors import Problem, Severity
+from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
+from deploy_action.report.summary import build_comment, build_summary
+from deploy_action.text.harmless import one_line, plain, redacted
+from tests.support.decisions import CHANGES, a_base, decisions, errors_of, judged
+from tests.support.nasty import nasty_text
+from tests.support.records import records
+from tests.support.rendered import Element, render
+
+# Nothing else comes out of our Markdown; all of it is on GitHub's list of what it lets through.
+TAGS = {"h2", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a"}
+TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
+
+
+def seen(record: RunRecord) -> Element:
+    """Return the summary as GitHub renders it."""
+    return render(to_markdown(build_summary(record)))
+
+
+def facts(body: Element) -> dict[str, str]:
+    """Return the first table as names and values."""
+    rows = body.all("table")[0].all("tr")
+    cells = [[cell.text() for cell in row.all("th", "td")] for row in rows]
+    return {name: value for name, value in cells}  # noqa: C416  # two cells a row, or it fails
+
+
+def test_a_deployment_says_what_is_where() -> None:
+    """Title, version, links, plan, Python, commit, bundle, duration; the files are folded."""
+    body = seen(records()["deployed"])
+
+    assert body.all("h2")[0].text() == "✅ Deployed momentum"
+    assert body.all("p")[0].text() == "New version vX41c on https://deploy.example."
+    assert facts(body) == {
+        "Model": "bN7x2",
+        "Project": "Qk3v9",
+        "Type": "strategy",
+        "Plan": "nano",
+        "Python": "3.10",
+        "Commit": "5f2c9e81b7a0",
+        "Bundle": "14 files, 48.2 kB (183.4 kB unpacked)",
+        "Duration": "12.3 s",
+    }
+    assert [one.attributes["href"] for one in body.all("a")] == [
+        "https://app.example/Qk3v9/bN7x2/overview",
+        "https://app.example/Qk3v9",
+        "https://forge.example/trader/models/commit/5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d",
+    ]
+    assert body.all("p")[1].text().startswith("SHA-256 of the bundle: 9f86d081884c7d65")
+    assert "wait for two closes" in body.all("pre")[0].text()
+    files = body.all("details")[0].all("tr")[1:]
+    assert [cell.text() for cell in files[0].all("td")] == ["model/prices/BTC-USD.csv", "121.0 kB"]
+    assert [cell.text() for cell in files[-1].all("td")] == ["model/requirements.txt", "84 bytes"]
+
+
+def test_what_was_made_and_warned_of_is_named() -> None:
+    """With the place of the warning and the way to pin the new id."""
+    body = seen(records()["created"])
+
+    assert facts(body)["Created"] == "project Qk3v9, model bN7x2"
+    assert facts(body)["Schedule"] == "*/15 9-16 * * 1-5"
+    warning, notice = (item.text() for item in body.all("li"))
+    assert warning.startswith("bots/momentum/blankly.json:6:3: ignore_file is an unknown key")
+    assert "What to do: Did you mean ignore_files?" in warning
+    assert "Set model-id: bN7x2 so that" in notice
+
+
+def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
+    """It has no pages."""
+    body = seen(records()["local"])
+
+    assert "the embedded platform" in body.all("p")[0].text()
+    assert [one.text() for one in body.all("a")] == ["5f2c9e81b7a0"]
+
+
+def test_a_backtest_shows_its_arguments() -> None:
+    """As JSON, each in its own row, whatever is in them."""
+    body = seen(records()["backtested"])
+
+    assert body.all("h2")[0].text() == "✅ Backtest submitted: momentum"
+    assert facts(body)["Backtest"] == "bt_881"
+    rows = [[cell.text() for cell in row.all("td")] for row in body.all("table")[1].all("tr")[1:]]
+    assert rows[:2] == [["to", '"2y"'], ["initial_values", '{"USD": 10000, "BTC": 0.5}']]
+    assert rows[3][1].startswith('{"use_price": "close", "note": "a|b `c`"')
+
+
+def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
+    """None at all are the package's; the table has fifty rows at most."""
+    none = RunRecord(mode="backtest", status=Status.BACKTESTED, backtest_args={})
+    many = RunRecord(mode="backtest", status=Status.BACKTESTED)
+    many.backtest_args = {f"argument {number}": number for number in range(1_200)}
+
+    assert "the defaults of the package hold" in seen(none).text()
+    assert len(seen(many).all("table")[1].all("tr")) == 51
+    assert "And 1,150 more." in seen(many).text()
+
+
+def test_a_dry_run_says_what_would_be_done() -> None:
+    """Step by step, and that nothing was."""
+    body = seen(records()["dry-run"])
+
+    assert "Nothing was changed" in body.all("p")[0].text()
+    assert [item.text() for item in body.all("li")][:2] == [
+        'create the project "Desk"',
+        'create the model "momentum"',
+    ]
+    assert "would go." in seen(RunRecord(status=Status.DRY_RUN)).all("p")[0].text()
+
+
+def test_a_valid_model_says_that_nothing_was_sent() -> None:
+    """Nothing was."""
+    body = seen(records()["valid"])
+
+    assert body.all("h2")[0].text() == "✅ Valid: momentum"
+    assert "Nothing was sent." in body.all("p")[0].text()
+
+
+def test_a_failure_says_what_why_and_what_to_do() -> None:
+    """Every problem with its place, before the facts; warnings after them."""
+    body = seen(records()["failed"])
+
+    assert body.all("h2")[0].text() == "❌ Not deployed: momentum"
+    assert body.all("p")[0].text() == "12 problems. Nothing was sent."
+    items = [item.text() for item in body.all("li")]
+    assert len(items) == 13
+    assert items[0].startswith("bots/momentum/blankly.json:10:7: backtest_args.initial_values[0]")
+    assert "What to do:" not in items[0]
+    assert items[1].endswith("What to do: Write a number, without quotes: 10000.")
+    order = [one.tag for one in body.children if isinstance(one, Element)]
+    assert order.index("ul") < order.index("table") < len(order) - 1 - order[::-1].index("ul")
+
+
+@pytest.mark.parametrize(
+    ("mode", "title", "left"),
+    [
+        ("deploy", "❌ Not deployed", "No new version was made."),
+        ("backtest", "❌ Backtest failed", "No backtest was made."),
+        ("validate", "❌ Not valid", "Nothing was sent."),
+        ("nonsense", "❌ Failed", "Nothing was sent."),
+    ],
+)
+def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: str) -> None:
+    """An input was wrong: there is no model, no bundle, no server."""
+    record = RunRecord(mode=mode, clock=iter([0.0, 125.0]).__next__)
+    record.problems = [Problem(message="Input `mode` is wrong.")]
+
+    body = seen(record)
+
+    assert body.all("h2")[0].text() == title
+    assert body.all("p")[0].text() == f"1 problem. {left}"
+    assert facts(body) == {"Duration": "2 min 5 s"}
+
+
+def test_many_problems_are_counted() -> None:
+    """Fifty errors are shown; the log has the others."""
+    record = RunRecord(mode="deploy", problems=[Problem(message="Wrong.")] * 1_234)
+
+    body = seen(record)
+
+    assert len(body.all("li")) == 50
+    assert "And 1,184 more, in the log." in body.text()
+
+
+@pytest.mark.parametrize("word", ["@ ", "😀", "\ud800 "])
+def test_the_worst_record_stays_under_the_limit(word: str) -> None:
+    """Long problems, a long description, many arguments: all the blocks are there, nothing cut."""
+    text = word * (2_000 // len(word))
+    record = records()["failed"]
+    record.description = text
+    record.backtest_args = {f"{number}{text}": text for number in range(200)}
+    for severity in Severity:
+        problem = Problem(message=text, hint=text, severity=severity, path=text[:400], line=1)
+        record.problems += [problem] * 60
+
+    markdown = to_markdown(build_summary(record))
+
+    assert len(markdown.encode()) < LARGEST_MARKDOWN
+    assert "left out" not in markdown
+    assert len(render(markdown).all("li")) == 90
+
+
+@given(nasty_text, nasty_text)
+def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) -> None:
+    """Only our tags, our links, our columns; and every text is shown where it belongs."""
+    record = replace_texts(records()["created"], text, other)
+
+    body = seen(record)
+
+    assert body.tags() <= TAGS
+    links = {one.attributes["href"] for one in body.all("a")}
+    assert links <= {record.url, record.project_url, record.commit_url}
+    assert all(len(row.all("td", "th")) == 2 for row in body.all("tr"))
+    names = ["Model", "Project", "Backtest", "Type", "Schedule", "Plan", "Python", "Commit"]
+    known = facts(body)
+    assert set(known) <= {*names, "Bundle", "Created", "Duration"}
+    if one_line(text):
+        assert known["Plan"] == one_line(text)
+    if text and plain(text).strip("\n"):
+        assert body.all("pre")[0].text() == plain(text).strip("\n") + "\n"
+    assert len(body.all("details")) == 1
+
+
+def replace_texts(record: RunRecord, text: str, other: str) -> RunRecord:
+    """Put the texts everywhere where somebody else decides on the text."""
+    for name in ("model_id", "project_id", "model_name", "plan", "python_version", "schedule"):
+        setattr(record, name, text)
+    record.version_id, record.backtest_id, record.server = other, other, other
+    record.model_path, record.model_type, record.commit = other, other, text
+    record.description, record.created, record.would_do = text, [other, text], [text, other]
+    record.backtest_args = {text: other, other: [text]}
+    problem = Problem(message=text, hint=other, path=text or None, line=1)
+    record.problems = [problem, replace(problem, severity=Severity.WARNING, message=other)]
+    assert record.bundle is not None
+    record.bundle = replace(record.bundle, largest=((text, 1), (other, 2)))
+    return record
+
+
+@pytest.mark.parametrize("name", records())
+def test_a_terminal_gets_no_marks(name: str) -> None:
+    """The same, as text: no bold, no tags, no fences."""
+    text = to_text(build_summary(records()[name]))
+
+    assert not re.search(r"\*\*|</?(?:br|details|summary)>|```|\|---", text)
+    assert "  Duration  12.3 s\n" in text
+
+
+def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
+    """Across the length of a span, with a bar in a table, with a mark at the end of a word."""
+    half = secrets.token_hex(8)
+    hidden = [f"{half}|{secrets.token_hex(4)}", f"@{half[::-1]}!", f"{half} x {half}"]
+    record = records()["backtested"]
+    for secret in hidden:
+        record.problems.append(Problem(message=f"refused {secret}", hint=secret, path=secret))
+        record.created.append("a" * 290 + secret)
+        record.backtest_args = {**(record.backtest_args or {}), secret: [{"key": secret}]}
+    record.description = record.version_id = record.plan = hidden[0]
+
+    shown = record.redacted(lambda text: redacted(text, hidden))
+
+    markdown = to_markdown(build_summary(shown))
+    assert half not in markdown
+    assert half[::-1] not in markdown
+    assert half not in "".join(shown.outputs().values())
+    assert shown.status is Status.BACKTESTED
+    assert shown.of(Severity.ERROR)[0].message == "refused ***"
+    assert record.plan == hidden[0]
+
+
+def test_a_password_that_is_a_metric_breaks_nothing() -> None:
+    """Gates and metrics are looked up by their ids, and what is shown is hidden at the end."""
+    record = decisions()["stopped"]
+
+    shown = record.redacted(lambda text: text.replace("max_drawdown", "***"))
+
+    assert "Maximum drawdown" in to_markdown(build_summary(shown))
+    assert [one.gate.metric for one in shown.verdicts] == [
+        one.gate.metric for one in record.verdicts
+    ]
+
+
+def test_gates_that_fail_alike_share_the_way_out() -> None:
+    """It stands once, below the last of them."""
+    record = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
+    record.status = Status.FAILED
+    record.problems = errors_of(record.verdicts)
+
+    markdown = to_markdown(build_summary(record))
+
+    assert markdown.count("Change the model, or the gate") == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (209_715_200, "209.7 MB"),
+        (5_300_000_000, "5.3 GB"),
+    ],
+)
+def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
+    """As file managers and GitHub show them."""
+    record = records()["deployed"]
+    assert record.bundle is not None
+    record.bundle = replace(record.bundle, size=size, file_count=1)
+
+    assert facts(seen(record))["Bundle"] == f"1 file, {shown} (183.4 kB unpacked)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"), (3_599.7, "60 min 0 s")],
+)
+def test_durations_are_in_seconds_or_minutes(seconds: float, shown: str) -> None:
+    """One digit below a minute."""
+    record = RunRecord(clock=iter([0.0, seconds]).__next__)
+
+    assert facts(seen(record))["Duration"] == shown
+
+
+def said(record: RunRecord) -> list[str]:
+    """Return the texts of all blocks of the summary, in their order."""
+    blocks = [one for one in seen(record).children if isinstance(one, Element)]
+    return [one.text().replace("\u00a0", " ").strip() for one in blocks]
+
+
+def place(texts: list[str], start: str) -> int:
+    """Return which block starts with these words."""
+    return next(index for index, text in enumerate(texts) if text.startswith(start))
+
+
+def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
+    """As somebody looks at it who decides whether to merge."""
+    texts = said(decisions()["passed"])
+
+    assert texts[0] == "✅ All 3 gates passed: momentum, +34 %, Sharpe 1.12"
+    order = [
+        place(texts, start)
+        for start in (
+            "Result",
+            "2023-03-01 to",
+            "Compared with main",
+            "Metric",
+            "The first trade that differs",
+            "🔵 now, 🟠 base: main",
+            "%%{init",
+            "Warnings",
+            "What changes in production",
+            "Buy the dip later",
+            "All metrics",
+            "About this backtest",
+            "Largest files",
+        )
+    ]
+    assert order == sorted(order)
+
+
+def test_a_gate_that_says_no_is_the_title() -> None:
+    """The run failed; the backtest did not."""
+    texts = said(decisions()["stopped"])
+
+    assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34 %, Sharpe 1.12"
+    assert texts[1] == "1 problem. The backtest itself ran to its end."
+    assert "failed by 5 pp" in texts[2]
+    assert place(texts, "What went wrong") < place(texts, "Compared with main")
+
+
+def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
+    """Another problem is; the title says what failed."""
+    record = decisions()["passed"]
+    record.status, record.problems = Status.FAILED, [Problem(message="Wrong.")]
+
+    assert said(record)[0] == "❌ Backtest failed: momentum"
+
+
+def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> None:
+    """Nobody needs the table then; there is one curve."""
+    texts = said(decisions()["identical"])
+
+    assert place(texts, "Trade-for-trade identical") < place(texts, "Compared with")
+    assert "The curve of the base is the same." in texts
+    assert not [text for text in texts if text.startswith("🔵")]
+
+
+def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
+    """And why there is none."""
+    texts = said(decisions()["absent"])
+
+    found = place(texts, "Nothing to compare with.")
+    assert texts[found + 1].startswith("Return")
+    assert "has no result" in " ".join(said(decisions()["base failed"]))
+
+
+def test_a_curve_in_another_asset_is_not_drawn() -> None:
+    """It has another axis."""
+    texts = said(decisions()["other asset"])
+
+    assert "The base's curve is not drawn: its account is in another asset." in texts
+
+
+def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
+    """Beside those that were deployed; the facts of both are folded."""
+    record = decisions()["deployed after gates"]
+    texts = said(record)
+
+    assert texts[0] == "✅ Deployed momentum: the gate passed"
+    assert texts[1] == "New version vX41c on https://deploy.example."
+    digest = record.tested_sha256
+    assert texts[3].split("\n") == [
+        f"Backtested: SHA-256 {digest}",
+        f"Deployed: SHA-256 {digest}, the same bytes",
+    ]
+    body = seen(record)
+    backtest, deployment = (
+        next(one for one in body.all("details") if one.all("summary")[0].text() == title)
+        for title in ("About this backtest", "About this deployment")
+    )
+    assert "bt_881 on the embedded platform" in backtest.text()
+    assert "Project" not in backtest.text()
+    assert "bt_881" not in deployment.text()
+    assert "Qk3v9" in deployment.text()
+
+
+def test_other_bytes_would_be_seen() -> None:
+    """It cannot be; but it would not be called the same."""
+    record = decisions()["deployed after gates"]
+    record.tested_sha256 = "0" * 64
+
+    assert "other bytes" in said(record)[3]
+    assert "the same bytes" not in said(record)[3]
+
+
+@pytest.mark.parametrize(
+    ("is_in_doubt", "lead", "deployed"),
+    [
+        (False, "1 problem. No new version was made.", "Deployed: nothing"),
+        (True, "1 problem. What the server made of it is not known.", "Deployed: not known"),
+    ],
+)
+def test_a_gated_deployment_that_failed_says_what_was_deployed(
+    is_in_doubt: bool,  # noqa: FBT001  # of pytest
+    lead: str,
+    deployed: str,
+) -> None:
+    """Nothing, if it is known."""
+    record = decisions()["not deployed"]
+    record.is_in_doubt = is_in_doubt
+
+    texts = said(record)
+
+    assert texts[0] == "❌ Not deployed: momentum, 1 of 3 gates failed"
+    assert texts[1] == lead
+    assert texts[3].split("\n")[1] == deployed
+
+
+def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
+    """There is an id of a backtest, and no result."""
+    record = records()["failed"]
+    record.backtest_id, record.is_unsent = "bt_881", False
+
+    assert said(record)[1] == "12 problems. No new version was made."
+    assert "bt_881" not in seen(record).text()
+
+
+def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
+    """As where nothing is sent."""
+    record = records()["valid"]
+    record.comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
+
+    texts = said(record)
+
+    assert place(texts, "Nothing to compare with.") < place(texts, "What changes in production")
+
+
+def test_a_comment_says_the_same_and_where_the_run_is() -> None:
+    """Without the largest files, with the charts, with one line more."""
+    record = decisions()["stopped"]
+    url = "https://forge.example/trader/models/actions/runs/7"
+
+    comment, summary = build_comment(record, url), build_summary(record)
+
+    assert list(comment[:-1]) == list(summary[:-1])
+    body = render(to_markdown(comment, largest=65_536))
+    assert body.all("p")[-1].text() == "Commit 5f2c9e81b7a0 · the whole run"
+    assert body.all("a")[-1].attributes["href"] == url
+    assert "Largest files" not in body.text()
+    assert "mermaid" in [one.attributes.get("lang") for one in body.all("pre")]
+
+
+def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
+    """Neither a commit nor a page."""
+    record = RunRecord(mode="backtest", problems=[Problem(message="Wrong.")])
+
+    assert build_comment(record, "") == build_summary(record)
+    record.commit = "c" * 40
+    assert (
+        render(to_markdown(build_comment(record, ""))).all("p")[-1].text() == f"Commit {'c' * 12}"
+    )
+
+
+@pytest.mark.parametrize("name", decisions())
+def test_a_comment_fits_its_place(name: str) -> None:
+    """Whole: all that is in it is bounded."""
+    comment = build_comment(decisions()[name], "https://forge.example/runs/7")
+
+    markdown = to_markdown(comment, largest=65_536)
+
+    assert "left out" not in markdown
+    body = render(markdown)
+    assert body.tags() <= TAGS
+
+
+@pytest.mark.parametrize("name", [one for one in decisions() if one != "long"])
+def test_a_terminal_of_a_hundred_columns_shows_gates_and_comparison(name: str) -> None:
+    """Names of usual length; only addresses are longer."""
+    text = to_text(build_summary(decisions()[name]))
+
+    assert "**" not in text
+    assert [line for line in text.split("\n") if len(line) > 100 and "https://" not in line] == []

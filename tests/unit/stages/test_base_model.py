@@ -1,0 +1,355 @@
+"""The base of a comparison is prepared from real repositories, as the candidate is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from deploy_action.bundle.bundle import Bundle
+from deploy_action.errors import InvalidInputError, Severity
+from deploy_action.github.event import read_event
+from deploy_action.inputs.settings import parse_settings
+from deploy_action.outcome.record import RunRecord
+from deploy_action.stages.base_model import PreparedBase, prepare_base
+from deploy_action.stages.preparation import Places, Preparation, PreparedModel
+from tests.conftest import write_model
+from tests.support.repositories import commit_all, git, make_repository, snapshot
+
+
+@dataclass(slots=True)
+class Workspace:
+    """A workspace with one model in a repository, and runs on it."""
+
+    root: Path
+    secrets: list[str] = field(default_factory=list)
+    runs: int = 0
+
+    @property
+    def repository(self) -> Path:
+        """Return where the repository is."""
+        return self.root / "workspace"
+
+    @property
+    def model(self) -> Path:
+        """Return where the model is."""
+        return self.repository / "models" / "trend"
+
+    def commit(self, **changes: object) -> str:
+        """Write the model with these changes to its manifest, and commit everything."""
+        write_model(self.model, **changes)
+        return commit_all(self.repository)
+
+    def preparation(self, **inputs: str) -> Preparation:
+        """Return the preparation of a run with these inputs, `keys_json` for `keys-json`."""
+        self.runs += 1
+        scratch = self.root / f"scratch{self.runs}"
+        scratch.mkdir()
+        given = {"mode": "backtest", "api-url": "local", "model-path": "models/trend"}
+        given |= {name.replace("_", "-"): value for name, value in inputs.items()}
+        environ = {"GITHUB_SERVER_URL": "https://forge.example", "GITHUB_REPOSITORY": "me/models"}
+        return Preparation(
+            settings=parse_settings(given),
+            event=read_event(environ),
+            places=Places(workspace=self.repository, scratch=scratch, excluded=(scratch,)),
+            record=RunRecord(),
+            on_secrets=self._mask,
+            redact=self._redact,
+            on_packing=lambda _done, _total: None,
+        )
+
+    def prepare(self, ref: str = "HEAD^", **inputs: str) -> tuple[PreparedModel, PreparedBase]:
+        """Prepare candidate and base."""
+        preparation = self.preparation(**inputs)
+        candidate = preparation.run()
+        return candidate, prepare_base(preparation, candidate, ref)
+
+    def base(self, ref: str = "HEAD^", **inputs: str) -> PreparedBase:
+        """Prepare both, and return the base."""
+        return self.prepare(ref, **inputs)[1]
+
+    def _mask(self, secrets: Iterable[str]) -> None:
+        self.secrets += secrets
+
+    def _redact(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Return a workspace with one commit."""
+    found = Workspace(tmp_path)
+    make_repository(found.repository)
+    found.commit()
+    return found
+
+
+def packed(bundle: Bundle | None) -> dict[str, bytes]:
+    """Return the files of a bundle by name in the model."""
+    assert bundle is not None
+    with ZipFile(bundle.path) as archive:
+        return {name.removeprefix("model/"): archive.read(name) for name in archive.namelist()}
+
+
+def test_the_base_is_packed_as_it_was(workspace: Workspace) -> None:
+    """Its bytes are those that its own deploy sent."""
+    before, _ = workspace.prepare("HEAD")
+    (workspace.model / "bot.py").write_text("import blankly\n")
+    sha = workspace.commit(plan="medium", python_version="3.11")
+    candidate, base = workspace.prepare("HEAD^")
+    assert base.bundle is not None
+    assert base.bundle.sha256 == before.bundle.sha256
+    assert candidate.bundle.sha256 != before.bundle.sha256
+    assert base.commit == git(workspace.repository, "rev-parse", f"{sha}^")
+    assert base.commit_url == f"https://forge.example/me/models/commit/{base.commit}"
+    assert (base.ref, base.reason, base.is_absent) == ("HEAD^", "", False)
+    assert (base.plan, base.python_version, base.schedule) == ("nano", "3.10", "")
+    assert (candidate.plan, candidate.python_version) == ("medium", "3.11")
+
+
+def test_what_has_not_changed_has_the_same_bytes(workspace: Workspace) -> None:
+    """Executable bits, links and odd names too: then there is nothing to backtest twice."""
+    (workspace.model / "deep").mkdir()
+    (workspace.model / "deep" / "run.sh").write_text("#!/bin/sh\n")
+    (workspace.model / "deep" / "run.sh").chmod(0o755)
+    (workspace.model / "Größe.py").write_text("x = 1\n")
+    (workspace.model / "link").symlink_to("deep")
+    workspace.commit()
+    (workspace.repository / "README.md").write_text("Not of the model\n")
+    workspace.commit()
+    candidate, base = workspace.prepare()
+    assert base.bundle is not None
+    assert base.bundle.sha256 == candidate.bundle.sha256
+    assert base.bundle.path != candidate.bundle.path
+    assert sha256(base.bundle.path.read_bytes()).hexdigest() == base.bundle.sha256
+
+
+def test_the_inputs_are_laid_over_both(workspace: Workspace) -> None:
+    """A comparison is of what the change makes, and not of how it is run."""
+    keys = json.dumps({"alpaca": {"default": {"API_KEY": "K" * 12}}})
+    (workspace.model / "notes.txt").write_text("then\n")
+    workspace.commit(plan="micro", python_version="3.9")
+    (workspace.model / "notes.txt").write_text("now\n")
+    workspace.commit()
+    candidate, base = workspace.prepare(
+        plan="large", python_version="3.8", ignore="notes.txt", keys_json=keys
+    )
+    for model in (candidate, base):
+        assert (model.plan, model.python_version) == ("large", "3.8")
+        files = packed(model.bundle)
+        assert files["keys.json"] == keys.encode()
+        assert "notes.txt" not in files
+
+
+def test_each_has_its_own_ignored_files(workspace: Workspace) -> None:
+    """They are part of what changed."""
+    (workspace.model / "data").mkdir()
+    (workspace.model / "data" / "prices.csv").write_text("1\n")
+    workspace.commit(ignore_files=["data"])
+    workspace.commit(ignore_files=[])
+    candidate, base = workspace.prepare()
+    assert "data/prices.csv" not in packed(base.bundle)
+    assert "data/prices.csv" in packed(candidate.bundle)
+
+
+def test_what_is_never_packed_of_the_candidate_is_not_of_the_base(workspace: Workspace) -> None:
+    """The data of the platform may lie in the model, and be committed."""
+    (workspace.model / "platform" / "data").mkdir(parents=True)
+    (workspace.model / "platform" / "data" / "store").write_text("1\n")
+    workspace.commit()
+    preparation = workspace.preparation()
+    excluded = (workspace.model / "platform" / "data",)
+    preparation = replace(preparation, places=replace(preparation.places, excluded=excluded))
+    candidate = preparation.run()
+    base = prepare_base(preparation, candidate, "HEAD")
+    assert base.bundle is not None
+    assert base.bundle.sha256 == candidate.bundle.sha256
+    assert "platform/data/store" not in packed(base.bundle)
+
+
+def test_the_files_of_the_base_can_be_read(workspace: Workspace) -> None:
+    """As for the requirements that it had."""
+    before = snapshot(workspace.model)
+    (workspace.model / "requirements.txt").write_text("blankly\nnumpy\n")
+    workspace.commit()
+    candidate, base = workspace.prepare()
+    assert base.directory is not None
+    assert base.manifest is not None
+    assert snapshot(base.directory) == before
+    assert base.manifest.requirements == "./requirements.txt"
+    assert candidate.directory == workspace.model.resolve()
+
+
+def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
+    """That is no fault of it."""
+    git(workspace.repository, "rm", "-r", "--quiet", "models")
+    (workspace.repository / "README.md").write_text("No model yet\n")
+    commit_all(workspace.repository)
+    workspace.commit()
+    base = workspace.base()
+    assert base.is_absent
+    assert base.reason == "the model did not exist at HEAD^"
+    assert base.commit == git(workspace.repository, "rev-parse", "HEAD^")
+    assert (base.bundle, base.manifest, base.directory) == (None, None, None)
+
+
+def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None:
+    """The first problem, where it is, and how many more; the run goes on without a word of it."""
+    (workspace.model / "bot.py").write_text("import blankly\nprint(\n")
+    (workspace.model / "requirements.txt").unlink()
+    git(workspace.repository, "add", "--all")
+    commit_all(workspace.repository)
+    (workspace.model / "blankly.json").write_text('{"main_script": "bot.py",')
+    commit_all(workspace.repository)
+    workspace.commit()
+    preparation = workspace.preparation()
+    candidate = preparation.run()
+    shown = list(preparation.record.problems)
+    broken = prepare_base(preparation, candidate, "HEAD~2")
+    assert broken.reason.startswith("bot.py:2: bot.py is not valid Python: ")
+    assert broken.reason.endswith("There is 1 more problem.")
+    assert broken.bundle is None
+    assert not broken.is_absent
+    assert broken.manifest is not None
+    assert preparation.record.problems == shown
+
+    unreadable = workspace.base("HEAD^")
+    assert unreadable.reason.startswith("blankly.json:1: ")
+    assert unreadable.manifest is None
+    assert unreadable.bundle is None
+
+
+def test_a_manifest_of_the_base_that_leads_nowhere_is_said(workspace: Workspace) -> None:
+    """A link may leave the model, and only the model is restored."""
+    (workspace.repository / "shared.json").write_text("{}")
+    (workspace.model / "blankly.json").unlink()
+    (workspace.model / "blankly.json").symlink_to("../../shared.json")
+    commit_all(workspace.repository)
+    (workspace.model / "blankly.json").unlink()
+    workspace.commit()
+    assert workspace.base().reason == "There is no blankly.json in the model."
+
+
+def test_many_problems_of_the_base_are_counted(workspace: Workspace) -> None:
+    """Only the first is told."""
+    workspace.commit(main_script="../bot.py", requirements="/x", working_directory="nowhere")
+    workspace.commit()
+    assert workspace.base().reason.endswith("There are 2 more problems.")
+
+
+def test_warnings_of_the_base_are_dropped(workspace: Workspace) -> None:
+    """They were shown when it was the candidate, and fail nothing now."""
+    workspace.commit(python_version=None, unknown_key=1)
+    workspace.commit()
+    preparation = workspace.preparation(fail_on_warning="true")
+    candidate = preparation.run()
+    base = prepare_base(preparation, candidate, "HEAD^")
+    assert base.bundle is not None
+    assert base.python_version == "3.7"
+    assert [one for one in preparation.record.problems if one.severity is Severity.WARNING] == []
+
+
+def test_a_base_that_was_a_screener_cannot_be_backtested(workspace: Workspace) -> None:
+    """What it was is said."""
+    workspace.commit(type="screener", screener={"schedule": "30 14 * * 1-5"})
+    workspace.commit()
+    base = workspace.base()
+    assert "was a screener" in base.reason
+    assert base.schedule == "30 14 * * 1-5"
+    assert base.bundle is None
+
+
+def test_a_base_that_cannot_be_restored_has_its_commit_and_reason(workspace: Workspace) -> None:
+    """As with files in Git LFS that were not fetched."""
+    pointer = (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(b'x').hexdigest()}\n"
+        "size 1\n"
+    )
+    (workspace.model / "prices.csv").write_text(pointer)
+    sha = workspace.commit()
+    (workspace.model / "prices.csv").unlink()
+    workspace.commit()
+    base = workspace.base()
+    assert "Git LFS" in base.reason
+    assert base.commit == sha
+    assert not base.is_absent
+    assert base.bundle is None
+
+
+def test_keys_of_the_inputs_replace_what_the_base_has(workspace: Workspace) -> None:
+    """Whatever stands there under that name."""
+    (workspace.model / "keys.json").mkdir()
+    (workspace.model / "keys.json" / "file").touch()
+    workspace.commit()
+    (workspace.model / "keys.json" / "file").unlink()
+    (workspace.model / "keys.json").rmdir()
+    workspace.commit()
+    assert packed(workspace.base(keys_json="{}").bundle)["keys.json"] == b"{}"
+
+
+def test_secrets_in_the_base_are_masked(workspace: Workspace) -> None:
+    """Keys that were taken out of the files are in the history, and in messages about it."""
+    leaked, password = "Q" * 4 + "7" * 12, "hunter" * 3
+    (workspace.model / "keys.json").write_text(json.dumps({"binance": {"main": {"KEY": leaked}}}))
+    workspace.commit(api_pass=password, type=f"{leaked} {password}")
+    (workspace.model / "keys.json").unlink()
+    workspace.commit()
+    base = workspace.base()
+    assert {leaked, password} <= set(workspace.secrets)
+    assert "*** ***" in base.reason
+
+
+def test_a_ref_that_is_missing_is_an_error_of_the_run(workspace: Workspace) -> None:
+    """It was asked for, and the checkout can be made to have it."""
+    with pytest.raises(InvalidInputError) as caught:
+        workspace.base("v1.0")
+    assert "fetch-depth" in caught.value.problems[0].hint
+
+
+def test_the_checkout_is_only_read(workspace: Workspace) -> None:
+    """What is written goes into the scratch space."""
+    workspace.commit()
+    before = snapshot(workspace.repository)
+    workspace.base()
+    assert snapshot(workspace.repository) == before
+
+
+# The candidate, where it is to be backtested before it is deployed
+
+
+def refusal(workspace: Workspace, **inputs: str) -> list[str]:
+    """Return the errors of a candidate."""
+    preparation = workspace.preparation(**inputs)
+    with pytest.raises(InvalidInputError):
+        preparation.run()
+    return [one.text() for one in preparation.record.problems if one.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("inputs", [{"gates": "sharpe >= 1"}, {"compare_with": "HEAD^"}])
+def test_a_screener_cannot_be_tested_before_it_is_deployed(
+    workspace: Workspace, inputs: dict[str, str]
+) -> None:
+    """Without gates and comparison it is deployed."""
+    workspace.commit(type="screener", screener={"schedule": "30 14 * * 1-5"})
+    (error,) = refusal(workspace, mode="deploy", **inputs)
+    assert "screener" in error
+    assert "Remove `gates` and `compare-with`" in error
+    assert workspace.preparation(mode="deploy").run().schedule == "30 14 * * 1-5"
+    assert workspace.preparation(mode="validate", **inputs).run().manifest.type == "screener"
+    (error,) = refusal(workspace, mode="backtest")
+    assert "Use mode `deploy`" in error
+
+
+def test_the_arguments_of_a_tested_deploy_are_noted(workspace: Workspace) -> None:
+    """They are shown beside the results."""
+    for gates, expected in (("sharpe >= 1", {"to": "2y"}), ("", None)):
+        preparation = workspace.preparation(mode="deploy", gates=gates, backtest_args="{to: 2y}")
+        preparation.run()
+        assert preparation.record.backtest_args == expected

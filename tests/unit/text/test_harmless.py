@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from deploy_action.text.harmless import cut, defused, one_line, plain, redacted, tidy
+from tests.support.nasty import nasty_text
+from tests.support.runner_protocol import commands_in
+
+INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "::error::x",
+        " \t\u3000::add-mask::x",
+        "\u2003::set-output name=a::b",
+        "hello ##[error]x",
+        "#\x1b[0m#[error]x",
+        "a\r::error::x",
+        "a\r\n\r\n::error::x",
+        "\x1b[1m::error::x",
+        "\x85::error::x",
+        "\u2028::stop-commands::x",
+        "\x0b\x0c::error::x",
+        ":\x1b]0;t\x07:error::x",
+    ],
+)
+def test_no_line_is_a_command(text: str) -> None:
+    """Each of these was one, or would have become one when its escapes were dropped."""
+    assert commands_in(text) or commands_in(re.sub("\x1b(\\[\\d*m|\\]0;t\x07)", "", text))
+
+    assert commands_in(defused(text)) == []
+
+
+@given(nasty_text)
+def test_whatever_others_wrote_issues_no_command(text: str) -> None:
+    """Neither form, at any line, however lines end."""
+    assert commands_in(defused(text)) == []
+    assert commands_in(defused(defused(text))) == []
+
+
+@given(nasty_text)
+def test_defusing_changes_nothing_but_the_marks(text: str) -> None:
+    """What was written stays readable: one space more where a command would have been."""
+    assert defused(text).replace(" ", "") == plain(text).replace(" ", "")
+
+
+@given(nasty_text)
+@example("\x1b]")
+@example("\udfff")
+def test_plain_text_has_no_character_that_hides_or_moves_others(text: str) -> None:
+    """Controls, overrides, separators and lone surrogates are written as escapes."""
+    left = {char for char in plain(text) if unicodedata.category(char) in INVISIBLE}
+
+    assert left <= set("\n\t\u200c\u200d")
+    assert plain(text).encode("utf-8").decode("utf-8") == plain(text)
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])))
+def test_text_in_any_script_stays_as_it_is(text: str) -> None:
+    """Letters, marks, digits, punctuation, symbols and spaces of every script."""
+    assert plain(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\r\nb\rc\n\td", "a\nb\nc\n\td"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]8;;http://e.vil\x07link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]no end\nof this", "no end\nof this"),
+        ("\x1b(Btext\x1b", "text"),
+        ("a\0b\x9b", "a\\u0000b\\u009b"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("\U000e0041", "\\U000e0041"),
+        ("👩\u200d💻 नमस्\u200dते \U0001fae8", "👩\u200d💻 नमस्\u200dते \U0001fae8"),
+    ],
+)
+def test_plain_shows_what_was_written(text: str, shown: str) -> None:
+    """Escape sequences go, other controls are named, joiners and new emoji stay."""
+    assert plain(text) == shown
+
+
+def test_one_line_marks_the_line_breaks() -> None:
+    """Several lines in a log's line or in a table's cell."""
+    assert one_line("\n one\r\n\ttwo \n") == "one ⏎  two"
+
+
+@given(nasty_text)
+def test_one_line_is_one_line(text: str) -> None:
+    """By everybody's idea of a line."""
+    assert len(one_line(text).splitlines()) <= 1
+
+
+@given(nasty_text)
+def test_a_tidy_description_can_be_sent(text: str) -> None:
+    """UTF-8 takes it, and no control character is left but line feeds and tabs."""
+    controls = {char for char in tidy(text) if unicodedata.category(char) in {"Cc", "Cs"}}
+
+    assert controls <= {"\n", "\t"}
+    assert len(tidy(text * 100)) <= 2_000
+    assert tidy(text) == tidy(text).strip()
+
+
+def test_cutting_keeps_to_the_length() -> None:
+    """The ellipsis is within it, and no blank is before the ellipsis."""
+    assert cut("abcd", 4) == "abcd"
+    assert cut("abcde", 4) == "abc…"
+    assert cut("ab cde", 4) == "ab…"
+
+
+@given(st.lists(st.text("abc", min_size=4, max_size=8), max_size=4), st.text("abc ", max_size=60))
+def test_no_secret_is_left(hidden: list[str], text: str) -> None:
+    """Also where secrets overlap or hold one another; all other text stays, in its order."""
+    result = redacted(text, hidden)
+
+    assert not [secret for secret in hidden if secret in result]
+    if not any(secret in text for secret in hidden):
+        assert result == text
+    position = 0
+    for part in result.split("***"):
+        position = text.index(part, position) + len(part)
+
+
+def test_a_secret_within_a_secret_leaves_no_rest() -> None:
+    """The longer one hides the shorter one; of two that overlap, no end sticks out."""
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    overlap = first + second
+
+    assert redacted(f"<{overlap}>", [first, overlap]) == "<***>"
+    assert redacted(f"<{overlap}>", [overlap[:20], overlap[10:]]) == "<***>"
+    assert redacted(f"{first} {second}", [first, second]) == "*** ***"
+
+
+def test_what_is_too_short_or_blank_is_no_secret() -> None:
+    """A key named `us` would blank out half the log."""
+    assert redacted("us    usd", ["us", "usd", "", "    "]) == "us    usd"
+    assert redacted("usdt", ["usdt"]) == "***"
+
+
+def seconds_of(function: Callable[[str], object], text: str) -> float:
+    """Return how long a call keeps the processor, at best of three."""
+
+    def once() -> float:
+        started = time.thread_time()
+        function(text)
+        return time.thread_time() - started
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("function", [plain, defused, one_line])
+@pytest.mark.parametrize(
+    "unit", ["\n", " ", "::", "#", "##[", "\x1b", "\x1b[", "\x1b]a", "\x1b[0 ", "a", "\r"]
+)
+def test_the_time_grows_with_the_text_and_not_with_its_square(
+    function: Callable[[str], str], unit: str
+) -> None:
+    """Sixteen times the text takes far less than 256 times the time."""
+    small, large = unit * 2_000, unit * 32_000
+
+    assert seconds_of(function, large) < 100 * max(seconds_of(function, small), 1e-3)
+
+
+def test_redaction_takes_time_in_proportion_to_the_text() -> None:
+    """A megabyte with a secret at each step, and with thousands of near misses."""
+    hidden = [secrets.token_hex(16) for _ in range(20)]
+    unit = "".join(secret + secret[:-1] for secret in hidden)
+
+    small, large = unit * 50, unit * 800
+    assert seconds_of(lambda text: redacted(text, hidden), large) < 100 * max(
+        seconds_of(lambda text: redacted(text, hidden), small), 1e-3
+    )
+    assert redacted(large, hidden).count("***") == 800 * len(hidden)

@@ -1,0 +1,51 @@
+"""JSON as the standard has it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.text.strict_json import strict_loads
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_what_json_writes_is_read(value: object) -> None:
+    """Every float there is, and integers of any common length."""
+    assert strict_loads(json.dumps(value, ensure_ascii=True).encode()) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "Infinity", "-Infinity", "1e999", "-1e400", "[1E+309]", "9" * 301, "9" * 400 + ".0",
+     "1" + "0" * 250 + "e99", "-" + "9" * 5_000, "\ufeff1", "[" * 100_000, "", "{a: 1}", "[1,]"],
+)  # fmt: skip
+def test_what_is_no_json_or_no_number_is_refused(text: str) -> None:
+    """Python's own reader takes the first ones, and stumbles over some later."""
+    with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
+        strict_loads(text.encode())
+
+
+@pytest.mark.parametrize("data", [b"\xff", '"x"'.encode("utf-16"), '"x"'.encode("utf-32-le")])
+def test_only_utf_8_is_read(data: bytes) -> None:
+    """Whoever embeds the bytes as they are counts on it."""
+    with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
+        strict_loads(data)
+
+
+@pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
+def test_large_and_small_numbers_that_are_some_are_read(text: str) -> None:
+    """Up to the largest float; what is too small is zero."""
+    value = strict_loads(text.encode())
+
+    assert isinstance(value, int | float)
+    assert math.isfinite(value)
