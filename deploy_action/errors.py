@@ -120,6 +120,5 @@ class InterruptedRunError(DeployActionError):
     """A signal ended the run (exit code 128 plus its number)."""
 
     def __init__(self, signal_number: int, *problems: Problem) -> None:
-        """Keep the signal's number for the exit code."""
         super().__init__(*problems)
         self.signal_number = signal_number

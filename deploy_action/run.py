@@ -487,7 +487,7 @@ class Run:
 
 
 def _do_nothing() -> None:
-    """Nobody watches."""
+    pass
 
 
 def _server_name(settings: Settings) -> str:

@@ -19,7 +19,6 @@ class Spectator:
     """
 
     def __init__(self, console: Console, candidate: Bundle) -> None:
-        """Know the candidate, to tell the two apart."""
         self._console = console
         self._candidate = candidate.sha256
         self._held: list[Callable[[], None]] = []

@@ -89,7 +89,6 @@ class Runner:
 
     @property
     def workspace(self) -> Path:
-        """Return the directory with the checkout."""
         return self.root / "workspace"
 
     def on(self, event: str, payload: object) -> None:
@@ -104,7 +103,6 @@ class Runner:
         return {**self.environ, **named}
 
     def run(self, **inputs: str) -> Ended:
-        """Run the action in this process."""
         for path in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
             Path(self.environ[path]).unlink(missing_ok=True)
         stream = io.StringIO()
@@ -113,7 +111,6 @@ class Runner:
         return self.ended(code, stream.getvalue())
 
     def ended(self, code: int, log: str) -> Ended:
-        """Gather what a run left behind."""
         summary = Path(self.environ["GITHUB_STEP_SUMMARY"])
         return Ended(
             code=code,
@@ -137,7 +134,6 @@ def blankly_python() -> Path:
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    """Return a runner with a model in its workspace."""
     return Runner(tmp_path)
 
 

@@ -113,7 +113,6 @@ class AccountValues(Sequence[tuple[float, float | None]]):
     @overload
     def __getitem__(self, index: slice) -> AccountValues: ...
     def __getitem__(self, index: int | slice) -> tuple[float, float | None] | AccountValues:
-        """Return one point, or some of them."""
         if isinstance(index, slice):
             return AccountValues(self.times[index], self.values[index])
         value = self.values[index]

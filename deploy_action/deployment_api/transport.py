@@ -87,7 +87,6 @@ class NotConnectedError(RefusedError):
     """
 
     def __init__(self, problem: Problem, *, is_hopeless: bool = False) -> None:
-        """Keep whether it can pass."""
         super().__init__(problem)
         self.is_hopeless = is_hopeless
 
@@ -485,7 +484,6 @@ class FormBody:
     content_type: Final = "application/x-www-form-urlencoded"
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        """Encode the fields."""
         from urllib.parse import urlencode
 
         encoded = urlencode(fields).encode()
@@ -494,19 +492,15 @@ class FormBody:
         self._stream = io.BytesIO(encoded)
 
     def __enter__(self) -> Self:
-        """Return the body itself."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Close the stream."""
         self._stream.close()
 
     def __len__(self) -> int:
-        """Return the length in bytes."""
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the blocks, as `MultipartBody` does."""
         return iter(lambda: self.read(_BLOCK_SIZE), b"")
 
     def read(self, size: int) -> bytes:
@@ -539,16 +533,13 @@ class MultipartBody:
         self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
 
     def __enter__(self) -> Self:
-        """Return the body itself."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Close the file."""
         for stream in self._streams:
             stream.close()
 
     def __len__(self) -> int:
-        """Return the length of the whole body in bytes."""
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:

@@ -51,7 +51,6 @@ class UnusablePastError(DeployActionError):
     """The model as it was cannot be restored: why, and at which commit it was to be."""
 
     def __init__(self, reason: str, commit: str = "") -> None:
-        """Keep the reason, one or more sentences."""
         super().__init__(Problem(message=reason))
         self.reason = reason
         self.commit = commit

@@ -82,7 +82,6 @@ class PassingForgeError(RefusedError):
     """What failed may work in `seconds`; whether the forge acted is unknown unless it says so."""
 
     def __init__(self, problem: Problem, seconds: float = 0.0) -> None:
-        """Keep how long the forge asks to wait."""
         super().__init__(problem)
         self.seconds = seconds
 

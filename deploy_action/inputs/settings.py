@@ -321,7 +321,6 @@ class BadValueError(Exception):
     """A value that is not allowed, in words that end the sentence `Input X is Y: …`."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Keep what to do beside what is wrong."""
         super().__init__(message)
         self.hint = hint
 

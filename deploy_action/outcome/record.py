@@ -76,7 +76,6 @@ class RunRecord:
     started_at: float = 0.0
 
     def __post_init__(self) -> None:
-        """Start the clock."""
         self.started_at = self.clock()
 
     @property

@@ -153,7 +153,6 @@ class PlatformServer:
             self._store = None
 
     def __enter__(self) -> Self:
-        """Start."""
         self.start()
         return self
 
@@ -163,5 +162,4 @@ class PlatformServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close."""
         self.close()

@@ -44,7 +44,6 @@ class BaseBacktest:
     _beside: Future[Backtested] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Know what the files say; the run may add to it."""
         self.own_arguments = self.base.backtest_args or None
 
     def begin(self) -> None:

@@ -38,7 +38,6 @@ class UnreadableTextError(Exception):
     """A requirements file cannot be read as text; `problem` says why, and where."""
 
     def __init__(self, problem: Problem) -> None:
-        """Keep the problem."""
         super().__init__(problem.message)
         self.problem = problem
 

@@ -63,7 +63,6 @@ class Trader:
         }
 
     def run(self, **inputs: str) -> Ended:
-        """Backtest the model."""
         return self.runner.run(**self.inputs | inputs)
 
     def start(self, **inputs: str) -> subprocess.Popen[str]:
@@ -101,7 +100,6 @@ def trader(runner: Runner, platform_data: Path) -> Trader:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory."""
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in directory.rglob("*")

@@ -32,7 +32,6 @@ class Workflow:
         self.forge.accounts[self.token] = account
 
     def run(self, **inputs: str) -> Ended:
-        """Run a step of the next run."""
         self.run_id += 1
         self.runner.environ["GITHUB_RUN_ID"] = str(self.run_id)
         return self.runner.run(comment="true", github_token=self.token, **inputs)
@@ -47,7 +46,6 @@ def workflow(runner: Runner) -> Iterator[Workflow]:
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """Return a server that takes models."""
     with ScriptedServer() as server:
         yield server
 

@@ -32,14 +32,12 @@ class Repository(Trader):
     """A trader whose workspace is a git repository with the model on `main`."""
 
     def __init__(self, runner: Runner, data: Path) -> None:
-        """Commit the model as it is."""
         super().__init__(runner, data)
         make_repository(runner.workspace)
         self.commit("The model")
         self.git("switch", "--quiet", "--create", "change")
 
     def git(self, *arguments: str) -> str:
-        """Run git in the workspace."""
         return git(self.runner.workspace, *arguments)
 
     def commit(self, message: str) -> str:
@@ -54,7 +52,6 @@ def repository(runner: Runner, platform_data: Path) -> Repository:  # noqa: F811
 
 
 def errors(ended: Ended) -> list[str]:
-    """Return the annotations that are errors."""
     return [line for line in ended.annotations if line.startswith("::error")]
 
 

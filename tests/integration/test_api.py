@@ -68,7 +68,6 @@ def make_api(url: str, on_secret: Callable[[str], None] = lambda _secret: None) 
 
 @pytest.fixture
 def upload(tmp_path: Path) -> Upload:
-    """Return an upload of a small file."""
     file = tmp_path / "model.zip"
     file.write_bytes(b"a zip")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

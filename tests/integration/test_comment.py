@@ -66,7 +66,6 @@ class Waits:
     seconds: list[float] = field(default_factory=list)
 
     def __call__(self, seconds: float) -> None:
-        """Do not wait."""
         self.seconds.append(seconds)
 
 

@@ -45,7 +45,6 @@ def error_of(ended: Ended, code: int = 1) -> str:
 
 
 def notices(ended: Ended) -> list[str]:
-    """Return the notices."""
     return [line for line in ended.annotations if line.startswith("::notice")]
 
 

@@ -89,7 +89,6 @@ def make_transport(
 
 
 def bundle(path: Path, size: int = 300_000) -> Path:
-    """Write a file to upload."""
     file = path / "model.zip"
     file.write_bytes(os.urandom(size))
     return file

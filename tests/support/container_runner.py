@@ -113,17 +113,14 @@ class Runner:
     event: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the folders that the runner mounts."""
         for name in MOUNTS:
             (self.folder / name).mkdir(parents=True)
 
     @property
     def workspace(self) -> Path:
-        """Where the repository is checked out."""
         return self.folder / "workspace"
 
     def write(self, path: str, content: str) -> Path:
-        """Write a file of the workspace."""
         file = self.workspace / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")

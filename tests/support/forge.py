@@ -83,7 +83,6 @@ class Seen:
 
     @property
     def route(self) -> str:
-        """Return method and path."""
         return f"{self.method} {self.path}"
 
 
@@ -151,7 +150,6 @@ class ForgeServer(LocalServer):
 
     @property
     def url(self) -> str:
-        """Return the address of the API."""
         return f"{self.origin}{self.base}"
 
     def add(self, author: Account | None, body: str, issue: int = 7) -> int:
@@ -167,7 +165,6 @@ class ForgeServer(LocalServer):
             return [stored.body for stored in self.comments if stored.issue == issue]
 
     def routes(self) -> list[str]:
-        """Return the routes that were asked, in order."""
         return [seen.route for seen in self.seen]
 
     def count(self, method: str) -> int:

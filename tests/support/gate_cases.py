@@ -57,7 +57,6 @@ def one_gate(text: str) -> Gate:
 
 
 def bound(number: str, *, is_per_cent: bool = False, of_base: bool = False) -> Bound:
-    """Return a bound."""
     return Bound(number=Decimal(number), is_per_cent=is_per_cent, of_base=of_base)
 
 

@@ -38,7 +38,6 @@ class LocalServer:
 
     @property
     def origin(self) -> str:
-        """Return the address of the server."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
 
@@ -64,19 +63,15 @@ class LocalHandler(BaseHTTPRequestHandler):
         """Stay silent."""
 
     def do_GET(self) -> None:
-        """Answer a GET."""
         self.answer()
 
     def do_POST(self) -> None:
-        """Answer a POST."""
         self.answer()
 
     def do_PATCH(self) -> None:
-        """Answer a PATCH."""
         self.answer()
 
     def do_DELETE(self) -> None:
-        """Answer a DELETE."""
         self.answer()
 
     def answer(self) -> None:

@@ -45,11 +45,9 @@ class PackageIndex:
 
     @property
     def wheels(self) -> Path:
-        """Where the wheels are."""
         return self.root / "wheels"
 
     def add(self, name: str, version: str, code: str = "", requires: tuple[str, ...] = ()) -> Path:
-        """Write a wheel with one module."""
         path = self.wheels / f"{name}-{version}-py3-none-any.whl"
         information = f"{name}-{version}.dist-info"
         needed = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
@@ -99,21 +97,17 @@ class Tenant:
     use_constraints: bool = True
 
     def __post_init__(self) -> None:
-        """Make the model, without requirements."""
         self.model.mkdir(parents=True, exist_ok=True)
 
     @property
     def model(self) -> Path:
-        """The model's directory."""
         return self.root / "model"
 
     @property
     def directory(self) -> Path:
-        """Where the environments are."""
         return self.root / "environments"
 
     def requires(self, *lines: str, name: str = "requirements.txt") -> None:
-        """Write a requirements file."""
         path = self.model / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in lines))

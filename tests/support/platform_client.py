@@ -32,7 +32,6 @@ class Clock:
     now: float = 1_700_000_000.0
 
     def __call__(self) -> float:
-        """Return the seconds since the epoch."""
         return self.now
 
 
@@ -49,7 +48,6 @@ class Platform:
     user_id: str = ""
 
     def sign_in(self) -> None:
-        """Exchange the refresh token."""
         answer = requests.post(
             f"{self.server.url}/auth/token",
             data={"refreshToken": self.refresh_token},
@@ -59,17 +57,14 @@ class Platform:
         self.user_id = answer["data"]["user_id"]
 
     def get(self, path: str) -> requests.Response:
-        """Send a GET."""
         return requests.get(f"{self.server.url}{path}", headers=self.headers, timeout=TIMEOUT)
 
     def post(self, path: str, **fields: str) -> requests.Response:
-        """Send a form."""
         return requests.post(
             f"{self.server.url}{path}", headers=self.headers, data=fields, timeout=TIMEOUT
         )
 
     def post_json(self, path: str, **fields: object) -> requests.Response:
-        """Send a JSON object."""
         return requests.post(
             f"{self.server.url}{path}", headers=self.headers, json=fields, timeout=TIMEOUT
         )
@@ -133,19 +128,16 @@ class Platform:
         )
 
     def versions(self, model_id: str) -> list[dict[str, object]]:
-        """Return the deployed versions of a model in the personal project."""
         document = self.details(model_id)
         found: list[dict[str, object]] = document["versions"]  # type: ignore[assignment]  # JSON
         return found
 
     def backtests(self, model_id: str) -> list[dict[str, object]]:
-        """Return the backtests of a model in the personal project."""
         document = self.details(model_id)
         found: list[dict[str, object]] = document["backtests"]  # type: ignore[assignment]  # JSON
         return found
 
     def details(self, model_id: str) -> dict[str, object]:
-        """Return the document of a model in the personal project."""
         answer = self.post("/model/details", projectId=self.user_id, modelId=model_id)
         assert answer.status_code == 200, answer.text
         document: dict[str, object] = answer.json()

@@ -23,7 +23,6 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
-        """Return the body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
@@ -120,15 +119,12 @@ class ScriptedServer(LocalServer):
 
     @property
     def url(self) -> str:
-        """Return the base URL."""
         return self.origin
 
     def routes(self) -> list[str]:
-        """Return the routes that were asked, in order."""
         return [request.route for request in self.requests]
 
     def requests_to(self, route: str) -> list[Request]:
-        """Return the requests to one route."""
         return [request for request in self.requests if request.route == route]
 
     def next_step(self, request: Request) -> Step:

@@ -103,12 +103,10 @@ class WireServer:
 
     @property
     def port(self) -> int:
-        """Return the port."""
         return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
-        """Return the base URL."""
         return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def count(self, route: str) -> int:

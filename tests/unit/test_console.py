@@ -21,7 +21,6 @@ class Terminal(io.StringIO):
     """A stream that somebody looks at."""
 
     def isatty(self) -> bool:
-        """Say so."""
         return True
 
 
@@ -32,7 +31,6 @@ class Clock:
     now: float = 100.0
 
     def __call__(self) -> float:
-        """Return the time, in seconds."""
         return self.now
 
 

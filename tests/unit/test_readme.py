@@ -81,7 +81,6 @@ def relative_links() -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture(scope="module")
 def action() -> dict[str, dict[str, dict[str, str]]]:
-    """Read `action.yml`."""
     declared: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
         (ROOT / "action.yml").read_bytes()
     )

@@ -21,7 +21,6 @@ _MOST_SECONDS = 240
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the row."""
     from deploy_action.platform.runs.backtests import default_parallel
 
     context.model_python()

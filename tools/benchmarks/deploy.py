@@ -64,7 +64,6 @@ class _Contender:
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the rows."""
     size = _QUICK_BYTES if context.is_quick else _BYTES
     model = with_large_files(context.scratch, size)
     with UploadServer() as server:

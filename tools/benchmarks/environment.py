@@ -19,7 +19,6 @@ _BY_HAND = """
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the rows."""
     python = context.model_python().resolve()  # it fills uv's cache, too
     # From here on nothing comes over a network, whose times are not ours.
     environ = {**context.environ, "UV_OFFLINE": "1"}

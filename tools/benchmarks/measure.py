@@ -152,12 +152,10 @@ def own_peak_bytes() -> int:
 
 
 def in_seconds(seconds: float) -> str:
-    """Return a time for people."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def in_megabytes(size: float) -> str:
-    """Return a size for people."""
     return f"{size / 1e6:.0f} MB"
 
 

@@ -29,7 +29,6 @@ _PRINTED_METRIC = re.compile(r"^(\S.*?): +(\S.*?)%?$", re.MULTILINE)
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the rows."""
     rows, trades = (60_000, 50) if context.is_quick else (1_000_000, 10_000)
     scratch = context.scratch
     yield from _Comparison(context, example(scratch)).rows(context.rounds(5))

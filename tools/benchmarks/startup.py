@@ -17,7 +17,6 @@ _PACKAGE = "import sys; from blankly.deployment.api import API; API('any', sys.a
 
 
 def measure(context: Context) -> Iterator[Row]:
-    """Yield the rows."""
     model = example(context.scratch).directory
     with UploadServer() as server:
         program = tool("blankly-deploy")

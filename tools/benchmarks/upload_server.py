@@ -29,13 +29,11 @@ class UploadServer:
     """Serves on the loopback inside a `with` block."""
 
     def __init__(self) -> None:
-        """Listen, without serving yet."""
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def url(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def take_first_connection(self) -> float | None:
@@ -49,12 +47,10 @@ class UploadServer:
         return taken
 
     def __enter__(self) -> Self:
-        """Serve in the background."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -81,11 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent."""
 
     def do_GET(self) -> None:
-        """Answer a GET."""
         self._answer()
 
     def do_POST(self) -> None:
-        """Read it all, and answer."""
         size = sum(self._body())
         if self.path == "/model/deploy":
             self.server.uploaded += size

@@ -21,7 +21,6 @@ class ApiError(Exception):
     """The request is refused; the message is for the client."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
-        """Keep the status for the answer."""
         super().__init__(message)
         self.status = status
 

@@ -35,7 +35,6 @@ class UploadError(Exception):
     """The body cannot be taken; `status` is the answer's, the message is for the client."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep the status for the answer."""
         super().__init__(message)
         self.status = status
 

@@ -29,7 +29,6 @@ class FileLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the lock up."""
         self._close()
 
     def share(self, stop: threading.Event) -> None:

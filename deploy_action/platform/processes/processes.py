@@ -78,7 +78,6 @@ class SideChannel:
             self.writer = -1
 
     def __enter__(self) -> Self:
-        """Return the channel."""
         return self
 
     def __exit__(
@@ -87,7 +86,6 @@ class SideChannel:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close both ends."""
         self.close_writer()
         os.close(self.reader)
 
@@ -283,7 +281,6 @@ class BoundedLog:
         self._left_out += 1
 
     def __enter__(self) -> Self:
-        """Return the log."""
         return self
 
     def __exit__(

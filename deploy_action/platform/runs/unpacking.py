@@ -27,7 +27,6 @@ class UnusableModelError(Exception):
     """The model cannot be run as it is; `problem` says why, with its place."""
 
     def __init__(self, problem: Problem) -> None:
-        """Keep the problem."""
         super().__init__(problem.message)
         self.problem = problem
 

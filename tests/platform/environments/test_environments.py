@@ -28,7 +28,6 @@ OWN = ".".join(map(str, sys.version_info[:2]))
 
 @pytest.fixture(scope="session")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PackageIndex:
-    """Make the packages once."""
     return PackageIndex(tmp_path_factory.mktemp("index") / "packages")
 
 

@@ -28,7 +28,6 @@ PYENV = Path.home() / ".pyenv" / "versions"
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PackageIndex:
-    """Make the packages once."""
     return PackageIndex(tmp_path_factory.mktemp("index") / "packages")
 
 

@@ -59,12 +59,10 @@ class Ran:
 
     @property
     def last(self) -> dict[str, Any]:
-        """Return the last event."""
         return self.events[-1]
 
     @property
     def problems(self) -> list[dict[str, Any]]:
-        """Return the problems of the last event."""
         problems: list[dict[str, Any]] = self.last["problems"]
         return problems
 
@@ -83,7 +81,6 @@ class Model:
     root: Path
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the model."""
         (self.root / name).write_text(textwrap.dedent(text))
 
     def configure(self, name: str, **settings: object) -> None:

@@ -60,7 +60,6 @@ def error_of(ran: Ran, path: str | None, line: str | None, script: str) -> str:
 
 
 def hint_of(ran: Ran) -> str:
-    """Return the hint of the first problem."""
     hint: str = ran.problems[0]["hint"]
     return hint
 

@@ -25,7 +25,6 @@ class Unreadable(dict[str, object]):
     """A result that fails when it is read."""
 
     def items(self) -> NoReturn:
-        """Fail."""
         raise KeyError("items")
 
 

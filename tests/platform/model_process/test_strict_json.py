@@ -34,7 +34,6 @@ class Scalar:
     """Looks like a number of numpy."""
 
     def __init__(self, value: object) -> None:
-        """Keep the plain value."""
         self.value = value
 
     def tolist(self) -> object:
@@ -46,7 +45,6 @@ class Table:
     """Looks like a table of pandas."""
 
     def to_dict(self, orient: str) -> list[dict[str, object]]:
-        """Return its rows."""
         assert orient == "records"
         return [{"close": math.nan}]
 
@@ -55,7 +53,6 @@ class Broken:
     """Has no text."""
 
     def __str__(self) -> str:
-        """Fail, as a half-made object may."""
         raise RuntimeError
 
 

@@ -228,5 +228,4 @@ def test_a_script_that_backtests_itself(bot: Model) -> None:
 
 
 def line_of(script: str, text: str) -> int:
-    """Return the number of the first line that has the text."""
     return next(number for number, line in enumerate(script.splitlines(), 1) if text in line)

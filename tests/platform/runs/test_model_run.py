@@ -55,13 +55,11 @@ class StandInEnvironments(Environments):
     """Environments that give the test's own Python, or fail."""
 
     def __init__(self, directory: Path, failure: EnvironmentFailedError | None = None) -> None:
-        """Keep how it fails."""
         super().__init__(directory, environ={})
         self._failure = failure
 
     @contextmanager
     def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
-        """Give it."""
         if self._failure is not None:
             raise self._failure
         warning = Problem(message="Another Python.", severity=Severity.WARNING)
@@ -85,17 +83,14 @@ class Spectator:
     digests: set[str] = field(default_factory=set)
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
-        """Note a title."""
         self.sections.append(title)
         self.digests.add(backtest.bundle_sha256)
 
     def line(self, backtest: BacktestRequest, text: str) -> None:
-        """Note a line."""
         self.lines.append(text)
         self.digests.add(backtest.bundle_sha256)
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
-        """Note a share."""
         self.shares.append(share)
         self.digests.add(backtest.bundle_sha256)
 
@@ -121,7 +116,6 @@ class Bench:
             assert list((self.root / "runs").iterdir()) == []
 
     def run_once(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
-        """Run a script of a model."""
         bundle = make_bundle(self.root / "bundle.zip", {"bot.py": SAY + script, **files}, manifest)
         program = self.root / "program.py"
         program.write_text(STAND_IN)
@@ -146,7 +140,6 @@ class Bench:
 
 
 def make_bundle(path: Path, files: dict[str, str], manifest: str = "{}") -> Path:
-    """Write a bundle."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/blankly.json", manifest)
         for name, content in files.items():
@@ -156,7 +149,6 @@ def make_bundle(path: Path, files: dict[str, str], manifest: str = "{}") -> Path
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Return what runs scripts."""
     return Bench(tmp_path)
 
 

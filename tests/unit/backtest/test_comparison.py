@@ -47,7 +47,6 @@ orders = st.builds(
 
 
 def change(metric: str, base: float | None, candidate: float | None) -> MetricChange:
-    """Return the change of one metric."""
     changes = compare_metrics({metric: base}, {metric: candidate})
     return next(one for one in changes if one.metric == metric)
 

@@ -64,7 +64,6 @@ CONTENTS = {
 
 
 def write_model(root: Path, contents: dict[str, bytes] = CONTENTS) -> Path:
-    """Write files below `root`."""
     for name, data in contents.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
@@ -80,7 +79,6 @@ def unpacked(bundle: Path) -> dict[str, bytes]:
 
 
 def listed(folder: Path | str) -> list[str]:
-    """List the names in a directory."""
     return sorted(path.name for path in Path(folder).iterdir())
 
 

@@ -33,12 +33,10 @@ def write_tree(root: Path, *names: str) -> Path:
 
 
 def names_of(selection: Selection) -> list[str]:
-    """List the selected names."""
     return [entry.name for entry in selection.entries]
 
 
 def only_problem(selection: Selection) -> Problem:
-    """Return the one problem there is."""
     (problem,) = selection.problems
     return problem
 

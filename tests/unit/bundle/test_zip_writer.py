@@ -17,14 +17,12 @@ from deploy_action.bundle.zip_writer import Method, Zip64Limits, ZipWriter
 
 
 def add(writer: ZipWriter, name: str, data: bytes, *, executable: bool = False) -> None:
-    """Add a stored file in one go."""
     writer.add_file(
         name, data, Method.STORED, crc=zlib.crc32(data), size=len(data), executable=executable
     )
 
 
 def add_in_parts(writer: ZipWriter, name: str, *parts: bytes, most: int) -> None:
-    """Add a stored file part by part."""
     writer.begin_file(name, Method.STORED, most=most, executable=False)
     for part in parts:
         writer.write_part(part)
@@ -122,7 +120,6 @@ class SparseOutput:
     """A file in which a part that is all zeros becomes a hole, so that gigabytes take no time."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Write to `stream`."""
         self._stream = stream
 
     def write(self, data: bytes, /) -> int:

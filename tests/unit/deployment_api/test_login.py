@@ -25,7 +25,6 @@ class Browser:
     announced: list[str] = field(default_factory=list)
 
     def open(self, url: str) -> bool:
-        """Open a page."""
         self.opened.append(url)
         threading.Thread(target=self.act, args=(self.port,)).start()
         return True
@@ -45,8 +44,6 @@ class Browser:
 
 @dataclass(frozen=True)
 class Page:
-    """What a browser got."""
-
     status: int
     headers: dict[str, str]
     text: str

@@ -115,7 +115,6 @@ def test_a_gate_without_its_base_says_why() -> None:
 
 
 def passes(metric: str, operator: str, limit: Bound, value: float, base: float) -> bool:
-    """Judge one gate."""
     gate = Gate(metric=metric, operator=Operator(operator), bound=limit, line=1, text="x")
     (verdict,) = judge([gate], {metric: value}, {metric: base})
     assert verdict.state in {State.PASSED, State.FAILED}

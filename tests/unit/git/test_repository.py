@@ -400,7 +400,6 @@ def checked_out(directory: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a repository with one commit."""
     directory = make_repository(tmp_path / "repository")
     (directory / "models" / "a").mkdir(parents=True)
     commit(directory, "Grüße 株式\n\nThe body".encode())

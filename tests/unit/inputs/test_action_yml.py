@@ -32,7 +32,6 @@ ALLOWED_RUNS |= {"pre-entrypoint", "pre-if", "post-entrypoint", "post-if"}
 
 @pytest.fixture(scope="module")
 def action() -> dict[str, Any]:
-    """Return the parsed action.yml."""
     parsed: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
     return parsed
 

@@ -29,7 +29,6 @@ def parse(**inputs: str) -> Settings:
 
 
 def problems(**inputs: str) -> list[Problem]:
-    """Return what is wrong with these inputs."""
     with pytest.raises(InvalidInputError) as caught:
         parse(**inputs)
     return list(caught.value.problems)

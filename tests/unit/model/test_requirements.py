@@ -14,7 +14,6 @@ from deploy_action.model.requirements import read_requirements
 
 
 def read(model: Path, text: str | bytes, **others: str) -> Mapping[str, str]:
-    """Read a requirements file with this text, beside others."""
     content = text.encode() if isinstance(text, str) else text
     (model / "requirements.txt").write_bytes(content)
     for name, other in others.items():

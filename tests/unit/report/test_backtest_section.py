@@ -24,13 +24,11 @@ def seen(record: RunRecord) -> Element:
 
 
 def rows(table: Element) -> dict[str, str]:
-    """Return a table of two columns."""
     cells = [[cell.text() for cell in row.all("th", "td")] for row in table.all("tr")]
     return {line[0]: line[1] for line in cells}
 
 
 def folded(body: Element, title: str) -> Element:
-    """Return what is folded under a title."""
     return next(one for one in body.all("details") if one.all("summary")[0].text() == title)
 
 

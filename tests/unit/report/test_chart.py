@@ -27,21 +27,18 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def drawn(values: Sequence[float | None], unit: str = "USD", *, step: float = DAY) -> Drawing:
-    """Draw a series."""
     drawing = draw(a_result(values, step=step).account_values, unit)
     assert drawing is not None
     return drawing
 
 
 def line(picture: str) -> list[float]:
-    """Return the values of a source of Mermaid."""
     found = re.search(r"^  line \[(.*)\]$", picture, re.MULTILINE)
     assert found
     return [float(value) for value in found[1].split(", ")]
 
 
 def labels(picture: str) -> list[str]:
-    """Return the labels of a source of Mermaid."""
     found = re.search(r"^  x-axis \[(.*)\]$", picture, re.MULTILINE)
     assert found
     return re.findall(r'"([^"]*)"', found[1])
@@ -239,7 +236,6 @@ def test_a_million_values_fit_into_a_drawing() -> None:
 
 
 def series(points: Sequence[tuple[float, float]]) -> AccountValues:
-    """Return a series of (time, value)."""
     times, values = zip(*points, strict=True) if points else ((), ())
     return AccountValues(array("d", times), array("d", values))
 
@@ -252,7 +248,6 @@ def two_lines(picture: str) -> tuple[list[float], list[float]]:
 
 
 def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
-    """Draw both."""
     drawing = draw(candidate, "USD", base)
     assert drawing is not None
     return drawing

@@ -23,7 +23,6 @@ from tests.support.rendered import Element, render
 
 
 def compare(base: dict[str, Any], candidate: dict[str, Any], **of_base: Any) -> Comparison:
-    """Compare two results."""
     first, second = parse_result(base), parse_result(candidate)
     return Comparison(
         base=a_base(first, **of_base),
@@ -33,12 +32,10 @@ def compare(base: dict[str, Any], candidate: dict[str, Any], **of_base: Any) -> 
 
 
 def seen(blocks: list[Block]) -> Element:
-    """Return blocks as GitHub renders them."""
     return render(to_markdown(blocks))
 
 
 def rows(body: Element) -> list[list[str]]:
-    """Return the rows of the first table."""
     lines = body.all("table")[0].all("tr")[1:]
     return [[cell.text().replace("\u00a0", " ") for cell in line.all("td")] for line in lines]
 

@@ -37,7 +37,6 @@ NOTHING = "\u2013"
 
 
 def page(*blocks: Block) -> Element:
-    """Render a document as GitHub does."""
     return render(to_markdown(blocks))
 
 

@@ -24,7 +24,6 @@ TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
 
 
 def seen(record: RunRecord) -> Element:
-    """Return the summary as GitHub renders it."""
     return render(to_markdown(build_summary(record)))
 
 

@@ -32,12 +32,10 @@ class Workspace:
 
     @property
     def repository(self) -> Path:
-        """Return where the repository is."""
         return self.root / "workspace"
 
     @property
     def model(self) -> Path:
-        """Return where the model is."""
         return self.repository / "models" / "trend"
 
     def commit(self, **changes: object) -> str:
@@ -64,13 +62,11 @@ class Workspace:
         )
 
     def prepare(self, ref: str = "HEAD^", **inputs: str) -> tuple[PreparedModel, PreparedBase]:
-        """Prepare candidate and base."""
         preparation = self.preparation(**inputs)
         candidate = preparation.run()
         return candidate, prepare_base(preparation, candidate, ref)
 
     def base(self, ref: str = "HEAD^", **inputs: str) -> PreparedBase:
-        """Prepare both, and return the base."""
         return self.prepare(ref, **inputs)[1]
 
     def _mask(self, secrets: Iterable[str]) -> None:
@@ -84,7 +80,6 @@ class Workspace:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Return a workspace with one commit."""
     found = Workspace(tmp_path)
     make_repository(found.repository)
     found.commit()
@@ -325,7 +320,6 @@ def test_the_checkout_is_only_read(workspace: Workspace) -> None:
 
 
 def refusal(workspace: Workspace, **inputs: str) -> list[str]:
-    """Return the errors of a candidate."""
     preparation = workspace.preparation(**inputs)
     with pytest.raises(InvalidInputError):
         preparation.run()

@@ -23,7 +23,6 @@ class Run:
     """One call of the package's `BackTestController.run`."""
 
     def __init__(self, model: Any, *, is_strategy: bool) -> None:
-        """Begin with nothing that went wrong."""
         self.model = model
         self.is_strategy = is_strategy
         self.calls = 0  # of the strategy's callbacks
@@ -78,7 +77,6 @@ class Attempt:
     """The one backtest of a strategy, whoever asked for it."""
 
     def __init__(self) -> None:
-        """Begin in this thread."""
         self.thread = threading.get_ident()
         self.is_over = threading.Event()
         self.result: Any = None

@@ -32,7 +32,6 @@ class FailedError(Exception):
     """The backtest has no result, for these reasons."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Keep the problems."""
         super().__init__(*problems)
         self.problems = problems
 
