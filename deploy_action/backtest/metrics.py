@@ -24,9 +24,9 @@ class Unit(Enum):
 
     RATIO = auto()
     PER_CENT = auto()
-    """Of 100: 16 is 16 %."""
+    """Of 100: 16 is 16%."""
     FRACTION = auto()
-    """Of 1: 0.16 is 16 %."""
+    """Of 1: 0.16 is 16%."""
     AMOUNT = auto()
     """Of the quote asset."""
     COUNT = auto()

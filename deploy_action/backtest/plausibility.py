@@ -90,7 +90,7 @@ def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
     ):
         share = per_cent((trips.win_rate or 0.0) * 100)
         yield _warning(
-            f"{trips.wins:,} of {closed} won ({share}): a win rate so near to 100 % smells of "
+            f"{trips.wins:,} of {closed} won ({share}): a win rate so near to 100% smells of "
             "look-ahead, or of losses that are never realised.",
             _LOOK_AHEAD,
             _STILL_OPEN,

@@ -1,6 +1,6 @@
 """What a backtest found: the result that the `blankly` package reports, read and typed.
 
-Units are the package's. Metrics named with `(%)` are in per cent already (38.0 means 38 %), a
+Units are the package's. Metrics named with `(%)` are in per cent already (38.0 means 38%), a
 drawdown is positive, volatility is a fraction, amounts are in the quote asset. Times are seconds
 since 1970-01-01 UTC.
 """

@@ -31,7 +31,7 @@ PART_BYTES: Final = 1 << 20
 _SAMPLE_BYTES: Final = 1 << 16
 _LEVEL: Final = 1
 _RAW_DEFLATE: Final = -15
-# Deflate must save at least 3 %; less is not worth the time that unpacking takes.
+# Deflate must save at least 3%; less is not worth the time that unpacking takes.
 _WORTHWHILE: Final = 0.97
 # A hand-over to a thread costs as much as packing a few small files, so they travel together.
 _BATCH_FILES: Final = 256

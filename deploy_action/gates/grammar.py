@@ -68,7 +68,7 @@ _CALLED: Final = {
 }
 # They come from the package as whole per cents.
 _WHOLE: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
-# From here on, a fraction without `%` is more likely a percentage: 2 is 200 %.
+# From here on, a fraction without `%` is more likely a percentage: 2 is 200%.
 _LARGE_FRACTION: Final = 2
 
 _FORM: Final = (
@@ -341,7 +341,7 @@ def _as_hundredth(gate: Gate) -> tuple[str, str]:
     shown, hundredth = write_number(number), write_number(number.scaleb(-2, EXACTLY))
     offset = EXACTLY.subtract(number, Decimal(100))
     margin = f" {'-' if offset < 0 else '+'} {write_number(abs(offset))}%" if offset else ""
-    way_out = f"Write `{hundredth}` if you mean that, or `base{margin}` for {shown} % of"
+    way_out = f"Write `{hundredth}` if you mean that, or `base{margin}` for {shown}% of"
     return (
         f"`{shown}%` is read as {hundredth}, because `{gate.metric}` is no share of anything.",
         f"{way_out} the base's value.",
@@ -351,7 +351,7 @@ def _as_hundredth(gate: Gate) -> tuple[str, str]:
 def _as_per_cent(gate: Gate, unit: str, read: Decimal, other: Decimal) -> tuple[str, str]:
     shown, per_cent = write_number(gate.bound.number), write_number(read)
     return (
-        f"`{shown}` is read as {per_cent} %, because `{gate.metric}` is {unit}.",
+        f"`{shown}` is read as {per_cent}%, because `{gate.metric}` is {unit}.",
         f"Write `{per_cent}%` if you mean that, else `{write_number(other)}%`.",
     )
 

@@ -111,7 +111,7 @@ class _Shown:
         return METRICS[self.gate.metric].unit is Unit.PER_CENT
 
     def value(self, number: Decimal) -> str:
-        return self.form(number) + (" %" if self._is_per_cent else "")
+        return self.form(number) + ("%" if self._is_per_cent else "")
 
     def difference(self, number: Decimal) -> str:
         shown = self.form(number)
@@ -148,6 +148,6 @@ def _sign_hint(verdict: Verdict) -> str:
     margin = write_number(abs(gate.bound.above(base)))
     share = write_number(EXACTLY.add(gate.bound.number, Decimal(100)))
     return (
-        f"The base is negative, so that {share} % of it is {side} it. For a bound {other} it, "
+        f"The base is negative, so that {share}% of it is {side} it. For a bound {other} it, "
         f"write the margin as a number: `{gate.metric} {gate.operator} base {sign} {margin}`."
     )

@@ -65,7 +65,7 @@ def _figure(unit: Unit, value: float) -> str:
 
 
 def _sign_of(unit: Unit) -> str:
-    return " %" if unit is Unit.PER_CENT else ""
+    return "%" if unit is Unit.PER_CENT else ""
 
 
 def distance(unit: Unit, apart: float) -> str:
@@ -73,7 +73,7 @@ def distance(unit: Unit, apart: float) -> str:
     shown = _figure(Unit.RATIO if unit is Unit.PER_CENT else unit, apart)
     if unit is not Unit.PER_CENT:
         return shown
-    digits = per_cent(apart).removesuffix(" %")
+    digits = per_cent(apart).removesuffix("%")
     return f"{digits if digits.strip(_ZEROS) else shown} pp"
 
 

@@ -42,7 +42,7 @@ _FALLING: Final = " ▔▀█"
 _EIGHTHS: Final = 8
 _HALVES: Final = 2
 _FEWEST_POINTS: Final = 20
-# A fall of less is none: it would be shown as 0 %.
+# A fall of less is none: it would be shown as 0%.
 _LEAST_FALL: Final = 0.005
 _DAY: Final = 86_400
 # What is closer together than this is the same value, computed in another order.
@@ -469,7 +469,7 @@ def _drawdown_text(drawdowns: _Curves) -> str:
 def _drawdown_rows(values: list[float], grid: _Grid) -> _Rows:
     depths = [value / grid.lowest * _DRAWDOWN_ROWS for value in values]
     rows = ["".join(_hanging(depth - row) for depth in depths) for row in range(_DRAWDOWN_ROWS)]
-    return rows, {0: "0 %", _DRAWDOWN_ROWS - 1: per_cent(grid.lowest)}
+    return rows, {0: "0%", _DRAWDOWN_ROWS - 1: per_cent(grid.lowest)}
 
 
 def _hanging(depth: float) -> str:

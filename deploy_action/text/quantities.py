@@ -83,11 +83,11 @@ def whole(value: float) -> str:
 
 
 def per_cent(value: float, *, with_sign: bool = False) -> str:
-    """Return a percentage that the package multiplied by 100: 28.999999999999996 is `29 %`."""
+    """Return a percentage that the package multiplied by 100: 28.999999999999996 is `29%`."""
     digits = f"{value:.4g}" if abs(value) >= _HUGE else _short(f"{value:,.2f}")
     shown = _signed(digits)
     plus = "+" if with_sign and value > 0 and shown != "0" else ""
-    return f"{plus}{shown} %"
+    return f"{plus}{shown}%"
 
 
 def moment(time: float, form: str = "%Y-%m-%d %H:%M") -> str:

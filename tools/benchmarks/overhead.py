@@ -55,7 +55,7 @@ class _Comparison:
             in_seconds(after),
             f"{in_seconds(before)} python bot.py",
             after / before,
-            f"overhead {overhead:+.2f} s; within 15 % + 1 s: {'yes' if overhead <= most else 'no'}",
+            f"overhead {overhead:+.2f} s; within 15% + 1 s: {'yes' if overhead <= most else 'no'}",
         )
         before, after = median_cpu_seconds(by_hand), median_cpu_seconds(ours)
         seconds = report["seconds"]

@@ -77,16 +77,16 @@ def test_a_leap_is_shown_with_both_ratios() -> None:
 @pytest.mark.parametrize(
     ("wins", "losses", "even", "start"),
     [
-        (19, 1, 0, "19 of 20 closing trades won (95 %): a win rate so near"),
-        (95, 4, 1, "95 of 100 closing trades won (95 %): a win rate so near"),
-        (1_990, 1, 0, "1,990 of 1,991 closing trades won (99.95 %): a win rate so near"),
+        (19, 1, 0, "19 of 20 closing trades won (95%): a win rate so near"),
+        (95, 4, 1, "95 of 100 closing trades won (95%): a win rate so near"),
+        (1_990, 1, 0, "1,990 of 1,991 closing trades won (99.95%): a win rate so near"),
         (5, 0, 0, "None of 5 closing trades lost: it smells"),
         (1, 0, 4, "None of 5 closing trades lost: it smells"),
         (200, 0, 0, "None of 200 closing trades lost: it smells"),
     ],
 )
 def test_winning_nearly_always_smells(wins: int, losses: int, even: int, start: str) -> None:
-    """It is said once: a model without a loss has a win rate of 100 % anyway."""
+    """It is said once: a model without a loss has a win rate of 100% anyway."""
     (message,) = messages(traded(wins, losses, even))
 
     assert message.startswith(start)
@@ -107,7 +107,7 @@ def test_a_curve_that_never_falls_smells() -> None:
     (message,) = messages(traded(1, 1, values=[*values[:9], None, *values[9:]]))
 
     assert message == (
-        "The account's value never fell by more than 0.1 %: from 100.00 to 129.00 over 31 values "
+        "The account's value never fell by more than 0.1%: from 100.00 to 129.00 over 31 values "
         "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
         "tested period."
     )

@@ -40,34 +40,34 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
         ("sharpe <= 95 %", "`sharpe` is 0.96, 0.01 above the bound of 0.95"),
         (
             "max_drawdown <= 20%",
-            "`max_drawdown` is 24 %, 4 percentage points above the bound of 20 %",
+            "`max_drawdown` is 24%, 4 percentage points above the bound of 20%",
         ),
         (
             "max_drawdown <= 23",
-            "`max_drawdown` is 24 %, 1 percentage point above the bound of 23 %",
+            "`max_drawdown` is 24%, 1 percentage point above the bound of 23%",
         ),
         (
             "max_drawdown < 24",
-            "`max_drawdown` is 24 %, exactly the bound of 24 %, and has to be below it",
+            "`max_drawdown` is 24%, exactly the bound of 24%, and has to be below it",
         ),
         (
             "max_drawdown <= base",
-            "`max_drawdown` is 24 %, 4 percentage points above the base's 20 %",
+            "`max_drawdown` is 24%, 4 percentage points above the base's 20%",
         ),
         (
             "max_drawdown <= base + 10%",
             (
-                "`max_drawdown` is 24 %, 2 percentage points above the bound of 22 % "
-                "(the base has 20 %)"
+                "`max_drawdown` is 24%, 2 percentage points above the bound of 22% "
+                "(the base has 20%)"
             ),
         ),
         (
             "cum_returns > base",
-            "`cum_returns` is \u22125 %, exactly the base's \u22125 %, and has to be above it",
+            "`cum_returns` is \u22125%, exactly the base's \u22125%, and has to be above it",
         ),
         (
             "cum_returns > 0",
-            "`cum_returns` is \u22125 %, 5 percentage points below the bound of 0 %",
+            "`cum_returns` is \u22125%, 5 percentage points below the bound of 0%",
         ),
         ("trades == 10", "`trades` is 12, 2 above the bound of 10, and has to equal it"),
         ("trades != 12", "`trades` is 12, exactly the bound of 12, and has to be other than it"),
@@ -102,14 +102,14 @@ def test_a_gate_that_passed_is_no_problem() -> None:
         (
             "cum_returns >= base - 10%",
             (
-                "The base is negative, so that 90 % of it is above it. For a bound below it, "
+                "The base is negative, so that 90% of it is above it. For a bound below it, "
                 "write the margin as a number: `cum_returns >= base - 0.5`."
             ),
         ),
         (
             "cum_returns < base + 20%",
             (
-                "The base is negative, so that 120 % of it is below it. For a bound above it, "
+                "The base is negative, so that 120% of it is below it. For a bound above it, "
                 "write the margin as a number: `cum_returns < base + 1`."
             ),
         ),
@@ -128,7 +128,7 @@ def test_a_gate_that_passed_is_no_problem() -> None:
     ],
 )
 def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> None:
-    """Because 90 % of a loss is a smaller loss."""
+    """Because 90% of a loss is a smaller loss."""
     values = {**VALUES, "cagr": -1.0}
     (verdict,) = judge([one_gate(text)], values, BASE)
     problem = problem_of(verdict)
@@ -167,7 +167,7 @@ def test_what_differs_never_looks_equal(
         return
     message = problem.message.partition("failed: ")[2]
     found = re.match(
-        r"`\w+` is (\S+?)(?: %)?, (.+?) (?:the bound of|the base's) (\S+?)(?: %)?[,.]? ",
+        r"`\w+` is (\S+?)%?, (.+?) (?:the bound of|the base's) (\S+?)%?[,.]? ",
         message + " ",
     )
     assert found, message

@@ -36,13 +36,13 @@ def test_a_backtest_shows_first_what_a_trader_looks_at() -> None:
     """In the title and one table; then the charts, the remarks, and all the rest folded."""
     body = seen(backtests()["gain"])
 
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: +29 %, Sharpe 0.96"
+    assert body.all("h2")[0].text() == "✅ Backtest of momentum: +29%, Sharpe 0.96"
     assert body.all("p")[0].text() == "2023-03-01 to 2024-08-23 (541 days) on keyless: OAK-USD."
     assert rows(body.all("table")[0]) == {
-        "Return": "+29 %",
+        "Return": "+29%",
         "Sharpe ratio": "0.96",
         "Sortino ratio": "1.31",
-        "Maximum drawdown": "16 %",
+        "Maximum drawdown": "16%",
         "Trades": "17 (4 won, 4 lost)",
         "Final value": "15,302.45 USD, from 10,000.00 USD",
     }
@@ -67,16 +67,16 @@ def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> Non
     cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
     assert cells == [
         ["Calmar Ratio", "1.00", "calmar"],
-        ["Compound Annual Growth Rate (%)", "24 %", "cagr"],
+        ["Compound Annual Growth Rate (%)", "24%", "cagr"],
         ["Conditional Value-at-Risk", "7.32 USD", "cvar"],
-        ["Cumulative Returns (%)", "29 %", "cum_returns"],
-        ["Max Drawdown (%)", "16 %", "max_drawdown"],
+        ["Cumulative Returns (%)", "29%", "cum_returns"],
+        ["Max Drawdown (%)", "16%", "max_drawdown"],
         ["Resampled Time", "86,400 s", ""],
         ["Risk Free Return Rate", "0", ""],
         ["Sharpe Ratio", "0.96", "sharpe"],
         ["Sortino Ratio", "1.31", "sortino"],
         ["Value-at-Risk", "207.66 USD", "value_at_risk"],
-        ["Variance (%)", "2.96 %", "variance"],
+        ["Variance (%)", "2.96%", "variance"],
         ["Volatility", "0.17", "volatility"],
     ]
 
@@ -115,7 +115,7 @@ def test_a_result_of_another_server_says_what_it_knows() -> None:
     """No environment is known, but there are pages to link to; a loss has a minus."""
     body = seen(backtests()["loss"])
 
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221 %, Sharpe \u22120.40"
+    assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221%, Sharpe \u22120.40"
     facts = rows(folded(body, "About this backtest").all("table")[0])
     assert facts["Environment"] == "Python 3.10"
     assert (facts["Version"], facts["Plan"]) == ("vX41c", "nano")
@@ -143,7 +143,7 @@ def test_many_trades_are_shown_from_both_ends() -> None:
         trades.all("p")[0]
         .text()
         .startswith(
-            "10,000 orders, 10,000 filled. 5,000 trades closed a position: 2,500 won (50 %), "
+            "10,000 orders, 10,000 filled. 5,000 trades closed a position: 2,500 won (50%), "
             "2,500 lost, 0 even, by average cost and before fees, "
         )
     )
@@ -233,7 +233,7 @@ def test_a_failed_run_with_a_result_shows_both() -> None:
     assert body.all("h2")[0].text() == "❌ Backtest failed: momentum"
     assert body.all("p")[0].text() == "1 problem. The backtest itself ran to its end."
     assert "sharpe is 0.96" in body.all("li")[0].text()
-    assert rows(body.all("table")[0])["Return"] == "+29 %"
+    assert rows(body.all("table")[0])["Return"] == "+29%"
     assert "All metrics" in [one.text() for one in body.all("summary")]
 
 

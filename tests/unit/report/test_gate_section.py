@@ -47,12 +47,12 @@ def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
     assert table(gates(verdicts(lines))) == [
         ["Result", "Gate", "Value"],
         ["✅ passed by 0.50", "sharpe >= 15.5", "16.00"],
-        ["❌ failed by 3.5 pp", "max_drawdown <= 12.5%", "16 %, bound 12.5 %"],
-        ["❌ failed by 5 pp", "max_drawdown <= base + 10%", "16 %, bound 11 %"],
+        ["❌ failed by 3.5 pp", "max_drawdown <= 12.5%", "16%, bound 12.5%"],
+        ["❌ failed by 5 pp", "max_drawdown <= base + 10%", "16%, bound 11%"],
         ["❌ failed by 4", "trades == 20", "16"],
         ["❌ failed by 6.00", "calmar < base", "16.00, bound 10.00"],
         ["❌ failed by 15.80", "volatility < 20%", "16.00, bound 0.20"],
-        ["✅ passed, just at the bound", "cagr >= 16", "16 %"],
+        ["✅ passed, just at the bound", "cagr >= 16", "16%"],
         ["❌ failed", "cvar != 16", "16.00"],
     ]
 

@@ -326,7 +326,7 @@ def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
     """As somebody looks at it who decides whether to merge."""
     texts = said(decisions()["passed"])
 
-    assert texts[0] == "✅ All 3 gates passed: momentum, +34 %, Sharpe 1.12"
+    assert texts[0] == "✅ All 3 gates passed: momentum, +34%, Sharpe 1.12"
     order = [
         place(texts, start)
         for start in (
@@ -352,7 +352,7 @@ def test_a_gate_that_says_no_is_the_title() -> None:
     """The run failed; the backtest did not."""
     texts = said(decisions()["stopped"])
 
-    assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34 %, Sharpe 1.12"
+    assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34%, Sharpe 1.12"
     assert texts[1] == "1 problem. The backtest itself ran to its end."
     assert "failed by 5 pp" in texts[2]
     assert place(texts, "What went wrong") < place(texts, "Compared with main")
