@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.console import Console
-from deploy_action.deadline import Deadline
 from deploy_action.errors import (
     DeployActionError,
     InterruptedRunError,
@@ -29,7 +28,7 @@ from deploy_action.inputs.settings import (
     parse_settings,
     secrets_of,
 )
-from deploy_action.interruption import deadline_as_error, signals_as_errors
+from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from deploy_action.outcome.record import RunRecord, Status
 from deploy_action.platform.processes.hardening import conceal_process
 

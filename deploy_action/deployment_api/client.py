@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun, parse_result, parse_run
-from deploy_action.deployment_api.transport import NOT_ACTED_ON, BrokenExchangeError
+from deploy_action.deployment_api.transport import BrokenExchangeError
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
+from deploy_action.http_exchange import NOT_ACTED_ON, Answer
 from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.text.harmless import redacted
 
 if TYPE_CHECKING:
-    from deploy_action.deployment_api.transport import Answer, Transport, Upload
+    from deploy_action.deployment_api.bodies import Upload
+    from deploy_action.deployment_api.transport import Transport
     from deploy_action.text.located_json import JsonValue
 
 # The result of a backtest holds the account's value at each bar, in some 50 bytes.

@@ -1,33 +1,34 @@
-"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe.
-
-What any HTTP of the action needs (sessions, one exchange with its time-outs, what went wrong in
-words) is public here.
-"""
+"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe."""
 
 from __future__ import annotations
 
-import io
 import random
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from deploy_action import __version__
+from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
 from deploy_action.errors import DeployActionError, Problem, RefusedError
+from deploy_action.http_exchange import (
+    LARGEST_ANSWER,
+    NOT_ACTED_ON,
+    Answer,
+    Call,
+    exchange,
+    explain,
+    is_hopeless,
+    library_errors,
+    never_connected,
+    open_session,
+)
 from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
-from deploy_action.text.strict_json import strict_loads
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import requests
 
-    from deploy_action.deadline import Deadline
+    from deploy_action.interruption import Deadline
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
@@ -38,46 +39,7 @@ UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_REASON: Final = 200
-LARGEST_ANSWER: Final = 16 * 1024 * 1024
-# Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
-_BLOCK_SIZE: Final = 128 * 1024
-
-# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
-NOT_ACTED_ON: Final = frozenset({429, 503})
 _PASSING: Final = NOT_ACTED_ON | {500, 502, 504}
-
-
-@dataclass(frozen=True)  # without slots, where what is computed once has no place
-class Answer:
-    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said.
-
-    The names in `headers` are found in either case.
-    """
-
-    status: int
-    body: bytes
-    retry_after: float = 0.0
-    location: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def is_refusal(self) -> bool:
-        """Tell whether the server says that it has not acted."""
-        return 400 <= self.status < 500 or self.status in NOT_ACTED_ON  # noqa: PLR2004  # a class
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the status says success."""
-        return 200 <= self.status < 300  # noqa: PLR2004  # the class of statuses
-
-    @cached_property
-    def json(self) -> object | None:
-        """The parsed body, which is not to be changed; None if it is not JSON, or null."""
-        try:
-            return strict_loads(self.body)
-        except ValueError:
-            return None
 
 
 class NotConnectedError(RefusedError):
@@ -91,26 +53,8 @@ class NotConnectedError(RefusedError):
         self.is_hopeless = is_hopeless
 
 
-class AlteredFileError(RefusedError):
-    """The file is not the one whose digest was given; the server got no whole request."""
-
-
 class BrokenExchangeError(RefusedError):
     """The request was on its way, and what the server made of it is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total).
-
-    `sha256` is the file's digest in hexadecimal: bytes that have another one are never sent whole.
-    `largest_answer` is how many bytes may answer it.
-    """
-
-    path: Path
-    sha256: str
-    on_progress: Callable[[int, int], None]
-    largest_answer: int = LARGEST_ANSWER
 
 
 @dataclass(slots=True)
@@ -299,293 +243,4 @@ class _Request:
         when the proxy hangs up after it took the whole request. A body that nobody has read from
         is proof; a request without one only reads, and there the error will do.
         """
-        return self.body.is_started if self.body else not _never_connected(error)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request as HTTP has it; the time-outs are in seconds, `read_timeout` between two bytes.
-
-    `largest_answer` is how many bytes may answer it.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)  # a token may be among them
-    body: FormBody | MultipartBody | bytes | None
-    connect_timeout: float
-    read_timeout: float
-    largest_answer: int = LARGEST_ANSWER
-
-
-def open_session(*, use_environment: bool) -> requests.Session:
-    """Return a session that takes proxies and a CA bundle from the environment, no more."""
-    import requests
-
-    session = requests.Session()
-    session.trust_env = use_environment
-    # Without this, a `.netrc` would add credentials for the server to each request.
-    session.auth = _no_authentication
-    session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _new_adapter())
-    return session
-
-
-def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answer:
-    """Send one request, once, and read its answer whole; a redirect is an answer.
-
-    Raises:
-        DeadlineError: the deadline passed.
-        requests.RequestException, urllib3.exceptions.HTTPError, OSError: see `library_errors`.
-    """
-    left = deadline.remaining()
-    response = session.request(
-        call.method,
-        call.url,
-        data=call.body,
-        headers=call.headers,
-        timeout=(min(call.connect_timeout, left), min(call.read_timeout, left)),
-        allow_redirects=False,
-        stream=True,
-    )
-    with closing(response):
-        return _read_answer(response, deadline, call.largest_answer)
-
-
-def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _new_adapter() -> requests.adapters.HTTPAdapter:
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        """Sends bodies in larger blocks than the 16 KiB of the default."""
-
-        def init_poolmanager(self, *args: object, **options: object) -> None:
-            super().init_poolmanager(*args, **options, blocksize=_BLOCK_SIZE)  # type: ignore[arg-type]  # passed on as they came
-
-    return Adapter()
-
-
-def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
-    body = bytearray()
-    # Of a trickle this returns each drop, where a read of a whole block would outlast the deadline.
-    while block := response.raw.read1(_BLOCK_SIZE, decode_content=True):
-        body += block
-        deadline.remaining()
-        if len(body) > largest:
-            raise OSError(f"the answer is larger than {largest >> 20} MiB")
-    return Answer(
-        status=response.status_code,
-        body=bytes(body),
-        retry_after=_seconds(response.headers.get("Retry-After", "")),
-        location=response.headers.get("Location", ""),
-        headers=response.headers,
-    )
-
-
-def _seconds(retry_after: str) -> float:
-    """Return the seconds a `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3)."""
-    from email.utils import parsedate_to_datetime
-
-    retry_after = retry_after.strip()
-    if retry_after.isdecimal():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-
-
-def library_errors() -> tuple[type[Exception], ...]:
-    """Return what the HTTP libraries raise when an exchange fails."""
-    import requests
-    from urllib3.exceptions import HTTPError
-
-    return (requests.RequestException, HTTPError, OSError)
-
-
-def is_hopeless(error: BaseException) -> bool:
-    """Tell whether no try will get a connection: the address or the TLS behind it is no good."""
-    import ssl
-
-    import requests
-    from urllib3.exceptions import LocationParseError
-
-    lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLError)
-    return any(isinstance(cause, kinds) and not isinstance(cause, lost) for cause in _causes(error))
-
-
-def _never_connected(error: BaseException) -> bool:
-    """Tell whether the failure came before a connection was made."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
-
-    kinds = (NewConnectionError, ConnectTimeoutError, ProxyError)
-    return any(isinstance(cause, kinds) for cause in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it wraps: urllib3 keeps it as `reason`, requests as an argument."""
-    pending, seen = [error], set[int]()
-    while pending:
-        cause = pending.pop()
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        wrapped = (getattr(cause, "reason", None), cause.__cause__, *cause.args)
-        pending += [one for one in wrapped if isinstance(one, BaseException)]
-
-
-def explain(error: BaseException) -> str:
-    """Return the reason in words that end a sentence, with the system's own in brackets."""
-    import http.client
-    import socket
-    import ssl
-
-    from urllib3.exceptions import ConnectTimeoutError, DecodeError
-
-    # The first that fits, in the order in which one kind is a case of another.
-    explanations: tuple[tuple[type[BaseException], str], ...] = (
-        (socket.gaierror, "there is no address for that host name ({})"),
-        (ConnectionRefusedError, "nothing listens there ({})"),
-        (ConnectTimeoutError, "no connection came about in time"),
-        (ssl.SSLCertVerificationError, "its certificate is not trusted ({})"),
-        (ssl.SSLEOFError, "the connection was closed in the middle of TLS"),
-        (ssl.SSLError, "it does not speak TLS as it should, if it speaks TLS at all ({})"),
-        (http.client.RemoteDisconnected, "the connection was closed without an answer"),
-        (http.client.IncompleteRead, "the answer ends too early"),
-        (http.client.HTTPException, "what came back is not HTTP"),
-        (DecodeError, "the answer is not compressed in the way it says"),
-        (TimeoutError, "nothing came or went for too long ({})"),
-        (ConnectionError, "the connection was cut ({})"),
-    )
-    causes = list(_causes(error))
-    for kind, explanation in explanations:
-        for cause in causes:
-            if isinstance(cause, kind):
-                return explanation.format(_words_of(cause))
-    return _words_of(causes[-1])
-
-
-def _words_of(error: BaseException) -> str:
-    """Return what an error says as one line: `Connection refused` rather than three classes."""
-    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
-    words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
-    return words or type(error).__name__
-
-
-class FormBody:
-    """A form of text fields, URL-encoded; `is_started` tells whether any of it was sent."""
-
-    content_type: Final = "application/x-www-form-urlencoded"
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        from urllib.parse import urlencode
-
-        encoded = urlencode(fields).encode()
-        self.is_started = False
-        self._length = len(encoded)
-        self._stream = io.BytesIO(encoded)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stream.close()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.read(_BLOCK_SIZE), b"")
-
-    def read(self, size: int) -> bytes:
-        """Return the next block of at most `size` bytes, empty at the end."""
-        self.is_started = True
-        return self._stream.read(size)
-
-
-class MultipartBody:
-    """A multipart form, streamed: `read` gives the fields, then the file block by block.
-
-    requests sends a body that has a length and can be read with `Content-Length`, and holds one
-    block of it at a time. `is_started` tells whether anything was read, that is, sent.
-
-    The end of the file is given out only when all of it had the right digest: without it the body
-    is shorter than it says, and no server acts on that (RFC 9112, section 8).
-    """
-
-    def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
-        """Open the file and encode the fields (RFC 7578)."""
-        boundary = secrets.token_hex(16)
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        self.is_started = False
-        self._upload = upload
-        self._file_size = upload.path.stat().st_size
-        self._sent = 0
-        self._digest = sha256()
-        head, tail = _encode_head(fields, boundary), f"\r\n--{boundary}--\r\n".encode()
-        self._length = len(head) + self._file_size + len(tail)
-        self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        for stream in self._streams:
-            stream.close()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the blocks: requests takes for a stream only what can be iterated."""
-        return iter(lambda: self.read(_BLOCK_SIZE), b"")
-
-    def read(self, size: int) -> bytes:
-        """Return the next block of at most `size` bytes, empty at the end."""
-        self.is_started = True
-        head, file, tail = self._streams
-        if block := head.read(size):
-            return block
-        # No more than was there at first: what is added meanwhile is nobody's.
-        block = file.read(min(size, self._file_size - self._sent)) or b""
-        self._digest.update(block)
-        self._sent += len(block)
-        is_end = not block or self._sent == self._file_size
-        if is_end and not (self._sent == self._file_size and self._has_right_digest):
-            raise self._altered()
-        if not block:
-            return tail.read(size)
-        self._upload.on_progress(self._sent, self._file_size)
-        return block
-
-    @property
-    def _has_right_digest(self) -> bool:
-        return self._digest.hexdigest() == self._upload.sha256
-
-    def _altered(self) -> AlteredFileError:
-        return AlteredFileError(
-            Problem(
-                message="The bundle was changed since it was packed, when its SHA-256 was "
-                f"{self._upload.sha256}: the upload was broken off before its end.",
-                hint="Look for what writes into the directory for temporary files, such as the "
-                "model itself.",
-            ),
-        )
-
-
-def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in fields.items()
-    ]
-    parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="model"; filename="model.zip"\r\n'
-        "Content-Type: application/zip\r\n\r\n",
-    )
-    return "".join(parts).encode()
+        return self.body.is_started if self.body else not never_connected(error)

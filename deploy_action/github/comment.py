@@ -11,10 +11,9 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from deploy_action.deadline import Deadline
 from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
 from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, is_same_user
-from deploy_action.interruption import deadline_as_error
+from deploy_action.interruption import Deadline, deadline_as_error
 
 # GitHub's limit, in characters; it answers 422 to more ("body is too long").
 _LARGEST_COMMENT: Final = 65_536

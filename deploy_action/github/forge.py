@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
-from deploy_action.deployment_api.transport import (
+from deploy_action.errors import DeadlineError, Problem, RefusedError
+from deploy_action.http_exchange import (
     Answer,
     Call,
     exchange,
@@ -24,13 +25,12 @@ from deploy_action.deployment_api.transport import (
     library_errors,
     open_session,
 )
-from deploy_action.errors import DeadlineError, Problem, RefusedError
 from deploy_action.text.harmless import cut, one_line, redacted, written_forms
 
 if TYPE_CHECKING:
     import requests
 
-    from deploy_action.deadline import Deadline
+    from deploy_action.interruption import Deadline
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 10.0

@@ -15,8 +15,8 @@ from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
-    from deploy_action.deadline import Deadline
     from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
+    from deploy_action.interruption import Deadline
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.stages.preparation import PreparedModel
     from deploy_action.text.located_json import JsonValue

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
     LARGEST_RESULT,
     Accepted,
@@ -20,7 +21,6 @@ from deploy_action.deployment_api.client import (
     Model,
     Submission,
 )
-from deploy_action.deployment_api.transport import Upload
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,

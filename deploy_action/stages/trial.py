@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy_action.backtest.result import BacktestResult
-    from deploy_action.deadline import Deadline
     from deploy_action.deployment_api.client import Backtested, DeploymentApi
+    from deploy_action.interruption import Deadline
     from deploy_action.model.manifest import Manifest
     from deploy_action.outcome.record import RunRecord
     from deploy_action.stages.base_model import PreparedBase

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy_action.deadline import Deadline
+from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
     DeploymentApi,
     Model,
@@ -25,8 +25,10 @@ from deploy_action.deployment_api.client import (
     _identifier,
     _text,
 )
-from deploy_action.deployment_api.transport import Answer, BrokenExchangeError, Transport, Upload
+from deploy_action.deployment_api.transport import BrokenExchangeError, Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
+from deploy_action.http_exchange import Answer
+from deploy_action.interruption import Deadline
 from tests.support.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
 from tests.support.scripted_server import SIGN_IN as SIGNED_IN
 

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy_action.deadline import Deadline
 from deploy_action.errors import DeadlineError, InterruptedRunError, Severity
 from deploy_action.github.comment import (
     LARGEST_BODY,
@@ -25,7 +24,7 @@ from deploy_action.github.comment import (
     keep_comment,
     marker_of,
 )
-from deploy_action.interruption import deadline_as_error, signals_as_errors
+from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from tests.support.forge import (
     ARCHIVED,
     GITEA_WORKFLOW,

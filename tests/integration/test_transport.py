@@ -28,17 +28,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.deadline import Deadline
 from deploy_action.deployment_api import transport as transport_module
+from deploy_action.deployment_api.bodies import AlteredFileError, MultipartBody, Upload
 from deploy_action.deployment_api.transport import (
-    AlteredFileError,
-    Answer,
     BrokenExchangeError,
-    MultipartBody,
     NotConnectedError,
     Transport,
-    Upload,
-    _seconds,
 )
 from deploy_action.errors import (
     DeadlineError,
@@ -47,6 +42,8 @@ from deploy_action.errors import (
     Problem,
     RefusedError,
 )
+from deploy_action.http_exchange import Answer, _seconds
+from deploy_action.interruption import Deadline
 from tests.support import wire_server
 from tests.support.scripted_server import ID_TOKEN, Reply, ScriptedServer
 from tests.support.wire_server import (
@@ -195,8 +192,9 @@ def test_memory_does_not_grow_with_the_bundle(wire: StartWire, tmp_path: Path) -
 import hashlib
 import resource
 from pathlib import Path
-from deploy_action.deadline import Deadline
-from deploy_action.deployment_api.transport import Transport, Upload
+from deploy_action.interruption import Deadline
+from deploy_action.deployment_api.bodies import Upload
+from deploy_action.deployment_api.transport import Transport
 def upload(path):
     transport = Transport({server.url!r}, Deadline.after(1), use_environment=False)
     digest = hashlib.file_digest(open(path, "rb"), "sha256").hexdigest()

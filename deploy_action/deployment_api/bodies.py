@@ -1,0 +1,147 @@
+"""What a request to a Deployment API carries: a form, or a form with a file that is streamed."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Self
+
+from deploy_action.errors import Problem, RefusedError
+from deploy_action.http_exchange import BLOCK_SIZE, LARGEST_ANSWER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class AlteredFileError(RefusedError):
+    """The file is not the one whose digest was given; the server got no whole request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total).
+
+    `sha256` is the file's digest in hexadecimal: bytes that have another one are never sent whole.
+    `largest_answer` is how many bytes may answer it.
+    """
+
+    path: Path
+    sha256: str
+    on_progress: Callable[[int, int], None]
+    largest_answer: int = LARGEST_ANSWER
+
+
+class FormBody:
+    """A form of text fields, URL-encoded; `is_started` tells whether any of it was sent."""
+
+    content_type: Final = "application/x-www-form-urlencoded"
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        from urllib.parse import urlencode
+
+        encoded = urlencode(fields).encode()
+        self.is_started = False
+        self._length = len(encoded)
+        self._stream = io.BytesIO(encoded)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stream.close()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.read(BLOCK_SIZE), b"")
+
+    def read(self, size: int) -> bytes:
+        """Return the next block of at most `size` bytes, empty at the end."""
+        self.is_started = True
+        return self._stream.read(size)
+
+
+class MultipartBody:
+    """A multipart form, streamed: `read` gives the fields, then the file block by block.
+
+    requests sends a body that has a length and can be read with `Content-Length`, and holds one
+    block of it at a time. `is_started` tells whether anything was read, that is, sent.
+
+    The end of the file is given out only when all of it had the right digest: without it the body
+    is shorter than it says, and no server acts on that (RFC 9112, section 8).
+    """
+
+    def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
+        """Open the file and encode the fields (RFC 7578)."""
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.is_started = False
+        self._upload = upload
+        self._file_size = upload.path.stat().st_size
+        self._sent = 0
+        self._digest = sha256()
+        head, tail = _encode_head(fields, boundary), f"\r\n--{boundary}--\r\n".encode()
+        self._length = len(head) + self._file_size + len(tail)
+        self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for stream in self._streams:
+            stream.close()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the blocks: requests takes for a stream only what can be iterated."""
+        return iter(lambda: self.read(BLOCK_SIZE), b"")
+
+    def read(self, size: int) -> bytes:
+        """Return the next block of at most `size` bytes, empty at the end."""
+        self.is_started = True
+        head, file, tail = self._streams
+        if block := head.read(size):
+            return block
+        # No more than was there at first: what is added meanwhile is nobody's.
+        block = file.read(min(size, self._file_size - self._sent)) or b""
+        self._digest.update(block)
+        self._sent += len(block)
+        is_end = not block or self._sent == self._file_size
+        if is_end and not (self._sent == self._file_size and self._has_right_digest):
+            raise self._altered()
+        if not block:
+            return tail.read(size)
+        self._upload.on_progress(self._sent, self._file_size)
+        return block
+
+    @property
+    def _has_right_digest(self) -> bool:
+        return self._digest.hexdigest() == self._upload.sha256
+
+    def _altered(self) -> AlteredFileError:
+        return AlteredFileError(
+            Problem(
+                message="The bundle was changed since it was packed, when its SHA-256 was "
+                f"{self._upload.sha256}: the upload was broken off before its end.",
+                hint="Look for what writes into the directory for temporary files, such as the "
+                "model itself.",
+            ),
+        )
+
+
+def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="model"; filename="model.zip"\r\n'
+        "Content-Type: application/zip\r\n\r\n",
+    )
+    return "".join(parts).encode()

@@ -1,0 +1,242 @@
+"""HTTP as any part of the action needs it: a session, one exchange, and failures in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
+
+from deploy_action import __version__
+from deploy_action.text.strict_json import strict_loads
+
+if TYPE_CHECKING:
+    import requests
+
+    from deploy_action.interruption import Deadline
+
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+# Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
+BLOCK_SIZE: Final = 128 * 1024
+
+# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
+NOT_ACTED_ON: Final = frozenset({429, 503})
+_LONGEST_REASON: Final = 200
+
+
+@dataclass(frozen=True)  # without slots, where what is computed once has no place
+class Answer:
+    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said.
+
+    The names in `headers` are found in either case.
+    """
+
+    status: int
+    body: bytes
+    retry_after: float = 0.0
+    location: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether the server says that it has not acted."""
+        return 400 <= self.status < 500 or self.status in NOT_ACTED_ON  # noqa: PLR2004  # a class
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the status says success."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # the class of statuses
+
+    @cached_property
+    def json(self) -> object | None:
+        """The parsed body, which is not to be changed; None if it is not JSON, or null."""
+        try:
+            return strict_loads(self.body)
+        except ValueError:
+            return None
+
+
+class Body(Iterable[bytes], Sized, Protocol):
+    """A body that is streamed: requests announces its length, and reads it block by block."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next block of at most `size` bytes, empty at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as HTTP has it; the time-outs are in seconds, `read_timeout` between two bytes.
+
+    `largest_answer` is how many bytes may answer it.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)  # a token may be among them
+    body: Body | bytes | None
+    connect_timeout: float
+    read_timeout: float
+    largest_answer: int = LARGEST_ANSWER
+
+
+def open_session(*, use_environment: bool) -> requests.Session:
+    """Return a session that takes proxies and a CA bundle from the environment, no more."""
+    import requests
+
+    session = requests.Session()
+    session.trust_env = use_environment
+    # Without this, a `.netrc` would add credentials for the server to each request.
+    session.auth = _no_authentication
+    session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _new_adapter())
+    return session
+
+
+def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answer:
+    """Send one request, once, and read its answer whole; a redirect is an answer.
+
+    Raises:
+        DeadlineError: the deadline passed.
+        requests.RequestException, urllib3.exceptions.HTTPError, OSError: see `library_errors`.
+    """
+    left = deadline.remaining()
+    response = session.request(
+        call.method,
+        call.url,
+        data=call.body,
+        headers=call.headers,
+        timeout=(min(call.connect_timeout, left), min(call.read_timeout, left)),
+        allow_redirects=False,
+        stream=True,
+    )
+    with closing(response):
+        return _read_answer(response, deadline, call.largest_answer)
+
+
+def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _new_adapter() -> requests.adapters.HTTPAdapter:
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        """Sends bodies in larger blocks than the 16 KiB of the default."""
+
+        def init_poolmanager(self, *args: object, **options: object) -> None:
+            super().init_poolmanager(*args, **options, blocksize=BLOCK_SIZE)  # type: ignore[arg-type]  # passed on as they came
+
+    return Adapter()
+
+
+def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
+    body = bytearray()
+    # Of a trickle this returns each drop, where a read of a whole block would outlast the deadline.
+    while block := response.raw.read1(BLOCK_SIZE, decode_content=True):
+        body += block
+        deadline.remaining()
+        if len(body) > largest:
+            raise OSError(f"the answer is larger than {largest >> 20} MiB")
+    return Answer(
+        status=response.status_code,
+        body=bytes(body),
+        retry_after=_seconds(response.headers.get("Retry-After", "")),
+        location=response.headers.get("Location", ""),
+        headers=response.headers,
+    )
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds a `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3)."""
+    from email.utils import parsedate_to_datetime
+
+    retry_after = retry_after.strip()
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def library_errors() -> tuple[type[Exception], ...]:
+    """Return what the HTTP libraries raise when an exchange fails."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    return (requests.RequestException, HTTPError, OSError)
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Tell whether no try will get a connection: the address or the TLS behind it is no good."""
+    import ssl
+
+    import requests
+    from urllib3.exceptions import LocationParseError
+
+    lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLError)
+    return any(isinstance(cause, kinds) and not isinstance(cause, lost) for cause in _causes(error))
+
+
+def never_connected(error: BaseException) -> bool:
+    """Tell whether the failure came before a connection was made."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+    kinds = (NewConnectionError, ConnectTimeoutError, ProxyError)
+    return any(isinstance(cause, kinds) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it wraps: urllib3 keeps it as `reason`, requests as an argument."""
+    pending, seen = [error], set[int]()
+    while pending:
+        cause = pending.pop()
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        wrapped = (getattr(cause, "reason", None), cause.__cause__, *cause.args)
+        pending += [one for one in wrapped if isinstance(one, BaseException)]
+
+
+def explain(error: BaseException) -> str:
+    """Return the reason in words that end a sentence, with the system's own in brackets."""
+    import http.client
+    import socket
+    import ssl
+
+    from urllib3.exceptions import ConnectTimeoutError, DecodeError
+
+    # The first that fits, in the order in which one kind is a case of another.
+    explanations: tuple[tuple[type[BaseException], str], ...] = (
+        (socket.gaierror, "there is no address for that host name ({})"),
+        (ConnectionRefusedError, "nothing listens there ({})"),
+        (ConnectTimeoutError, "no connection came about in time"),
+        (ssl.SSLCertVerificationError, "its certificate is not trusted ({})"),
+        (ssl.SSLEOFError, "the connection was closed in the middle of TLS"),
+        (ssl.SSLError, "it does not speak TLS as it should, if it speaks TLS at all ({})"),
+        (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+        (http.client.IncompleteRead, "the answer ends too early"),
+        (http.client.HTTPException, "what came back is not HTTP"),
+        (DecodeError, "the answer is not compressed in the way it says"),
+        (TimeoutError, "nothing came or went for too long ({})"),
+        (ConnectionError, "the connection was cut ({})"),
+    )
+    causes = list(_causes(error))
+    for kind, explanation in explanations:
+        for cause in causes:
+            if isinstance(cause, kind):
+                return explanation.format(_words_of(cause))
+    return _words_of(causes[-1])
+
+
+def _words_of(error: BaseException) -> str:
+    """Return what an error says as one line: `Connection refused` rather than three classes."""
+    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
+    words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
+    return words or type(error).__name__
