@@ -16,7 +16,7 @@ from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.definitions import read_inputs
 from deploy_action.inputs.settings import LOCAL, Mode, parse_constraints
 from deploy_action.interruption import signals_as_errors
-from deploy_action.platform.processes.hardening import conceal_process
+from deploy_action.platform.processes.hardening import harden_process
 from deploy_action.run import Run, exit_code_of
 from deploy_action.text.harmless import plain
 
@@ -150,7 +150,7 @@ def _serve(command: Namespace, stream: TextIO) -> int:
         parallel=command.parallel_backtests,
         most_seconds=command.backtest_minutes * 60,
     )
-    conceal_process()
+    harden_process()
     with PlatformServer(
         data,
         refresh_token=token,

@@ -30,7 +30,7 @@ from deploy_action.inputs.settings import (
 )
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from deploy_action.outcome.record import RunRecord, Status
-from deploy_action.platform.processes.hardening import conceal_process
+from deploy_action.platform.processes.hardening import harden_process
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
@@ -366,7 +366,7 @@ class Run:
             ),
         )
         if task.settings.is_backtested:
-            conceal_process()
+            harden_process()
         task.stack.enter_context(server)
         return _Target(server.url, token, is_embedded=True)
 

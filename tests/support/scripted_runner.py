@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 
-from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.model_run import BacktestRequest, Outcome
 
 RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}

@@ -21,7 +21,7 @@ import pytest
 from deploy_action.bundle.selection import select_files
 from deploy_action.model.files import check_model_files
 from deploy_action.model.manifest import load_manifest
-from deploy_action.platform.processes.processes import SideChannel, run_process
+from deploy_action.platform.processes.child_process import SideChannel, run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "examples" / "models"

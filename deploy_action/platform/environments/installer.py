@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
-from deploy_action.platform.processes.processes import PROXY_VARIABLES, run_process
+from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
 from deploy_action.text.harmless import cut, plain, redacted, written_forms
 
 OnLine = Callable[[str], None]

@@ -193,7 +193,7 @@ class _Search:
 
     def _version(self, executable: Path) -> str:
         """Ask a Python for its version; "" if it does not start."""
-        from deploy_action.platform.processes.processes import run_process
+        from deploy_action.platform.processes.child_process import run_process
 
         lines: list[str] = []
         code = "import platform; print(platform.python_version())"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.child_process import StoppedError
 
 _POLL_SECONDS: Final = 0.1
 _MODE: Final = 0o644

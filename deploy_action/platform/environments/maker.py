@@ -16,7 +16,7 @@ from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
 from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interpreter, release_of
 from deploy_action.platform.environments.requirements import ModelRequirements
-from deploy_action.platform.processes.processes import run_process
+from deploy_action.platform.processes.child_process import run_process
 from deploy_action.text.harmless import cut, plain
 
 # newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with

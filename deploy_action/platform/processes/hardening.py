@@ -1,4 +1,4 @@
-"""What keeps the secrets of this process from the processes that it starts."""
+"""Process hardening: child processes cannot read the secrets of this one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 _PR_SET_DUMPABLE: Final = 4
 
 
-def conceal_process() -> None:
-    """Make the kernel refuse others a look into this process's memory and environment.
+def harden_process() -> None:
+    """Have the kernel deny other processes this one's memory and environment.
 
-    A model runs as the same user, which may otherwise read `/proc/PID/environ` of the action, with
-    all its inputs in it. Those with CAP_SYS_PTRACE still can; in a container root has it not. See
-    prctl(2), PR_SET_DUMPABLE. Elsewhere than on Linux nothing happens.
+    A model runs as the same user, who could otherwise read all inputs of the action from
+    `/proc/PID/environ`. A process with CAP_SYS_PTRACE still can; root in a container has no such
+    capability. See prctl(2), PR_SET_DUMPABLE. Does nothing outside Linux.
     """
     if not sys.platform.startswith("linux"):
         return

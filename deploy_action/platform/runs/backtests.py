@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.storage.store import BacktestStatus
 

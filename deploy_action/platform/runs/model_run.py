@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity, read_problems
 from deploy_action.platform.environments import EnvironmentFailedError
-from deploy_action.platform.processes.processes import (
+from deploy_action.platform.processes.child_process import (
     PROXY_VARIABLES,
     BoundedLog,
     Confinement,

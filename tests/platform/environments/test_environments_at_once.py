@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.environments.locks import FileLock
-from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.child_process import StoppedError
 from tests.support.package_index import PackageIndex, Tenant
 from tests.support.waiting import wait_for
 

@@ -22,7 +22,7 @@ import pytest
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
-from deploy_action.platform.processes.processes import StoppedError
+from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.unprivileged import hand_over, unprivileged_user
 from deploy_action.platform.runs.model_run import (
     BacktestRequest,

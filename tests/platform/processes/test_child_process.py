@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.platform.processes.processes import (
+from deploy_action.platform.processes.child_process import (
     BoundedLog,
     Confinement,
     Ended,
