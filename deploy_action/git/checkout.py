@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, Problem
 from deploy_action.git.repository import Repository, open_repository
-from deploy_action.text.harmless import cut, one_line
+from deploy_action.git.revision import find_commit
+from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID
 
-_LONGEST_SHOWN: Final = 120
 _MODULE: Final = 0o160000
 # What a file system says of names that another one takes.
 _NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
@@ -71,7 +71,7 @@ def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str
         UnusablePastError: the model existed, and cannot be restored as it was.
     """
     with open_repository(directory) as repository:
-        commit = repository.find_commit(ref)
+        commit = find_commit(repository, ref)
         path = os.fsencode(os.path.relpath(directory.resolve(), repository.root))
         extraction = _Extraction(repository, commit.sha)
         entries = extraction.find(commit.tree, path)
@@ -193,7 +193,7 @@ class _Extraction:
         return raw
 
     def _missing(self, path: bytes) -> DeployActionError:
-        what = f"`{_shown(path)}`" if path else "The root of the repository"
+        what = f"`{_excerpt(path)}`" if path else "The root of the repository"
         return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
 
     def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
@@ -227,7 +227,7 @@ class _Extraction:
             raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
 
     def _unusable(self, path: bytes, what: str) -> UnusablePastError:
-        name = f"`{_shown(path)}`" if path else "the repository's root"
+        name = f"`{_excerpt(path)}`" if path else "the repository's root"
         return UnusablePastError(f"{name} {what}.", self.commit)
 
 
@@ -248,11 +248,11 @@ def _parse_tree(raw: bytes, id_length: int) -> Iterator[_Entry]:
         if at > len(raw):
             raise ValueError("it ends too early")
         if name in {b"", b".", b".."} or name.lower() == b".git" or b"/" in name:
-            raise ValueError(f"no entry can be called {_shown(name)!r}")
+            raise ValueError(f"no entry can be called {_excerpt(name)!r}")
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode) or mode == _MODULE):
-            raise ValueError(f"{_shown(name)!r} has the mode {mode:o}")
+            raise ValueError(f"{_excerpt(name)!r} has the mode {mode:o}")
         yield _Entry(name, mode, ObjectID(raw[end + 1 : at].hex().encode()))
 
 
-def _shown(path: bytes) -> str:
-    return cut(one_line(path.decode("utf-8", "backslashreplace")), _LONGEST_SHOWN)
+def _excerpt(path: bytes) -> str:
+    return excerpt(path.decode("utf-8", "backslashreplace"))

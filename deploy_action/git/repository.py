@@ -1,80 +1,54 @@
-"""A git repository, only read: the checked-out commit, what a ref names, the objects behind it.
+"""Reads a git repository: its objects, and whether a file is tracked.
 
-It is read by library: the image has no git, and a git binary would refuse a workspace that another
-user owns.
+It uses a library, because the image has no git, and a git binary would refuse a workspace that
+another user owns.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, InvalidInputError, Problem
-from deploy_action.text.harmless import cut, one_line
+from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
-    from dulwich.objects import Commit, ObjectID, ShaFile
+    from dulwich.objects import ObjectID, ShaFile
     from dulwich.repo import Repo
 
-_LONGEST_SHOWN: Final = 120
-_MOST_NAMED: Final = 5
-# What gitrevisions(7) has for the way from a name to a commit: `^`, `^2`, `~3`, `^{}`, `^{commit}`.
-_REVISION: Final = re.compile(
-    r"(?P<name>[^\^~]*)(?P<steps>(?:\^\{(?:commit)?\}|\^[0-9]{0,9}|~[0-9]{0,9})*)"
-)
-_STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
-# The start of an id, on its own or as git-describe(1) puts it behind a tag: `v1.0-3-gc0ffee1`.
-_ABBREVIATION: Final = re.compile(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
-_ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_HEAD: Final = "HEAD"
-# Unlike `HEAD`, this is never the name of a branch or of a remote's HEAD.
-_CHECKED_OUT: Final = "@"
-_HEAD_NAMES: Final = frozenset({_HEAD, _CHECKED_OUT})
-# What the library does not take for refs, such as FETCH_HEAD after a step with `git fetch`.
-_ROOT_REF: Final = re.compile(r"[A-Z_]+_HEAD")
-_ONE_COMMIT: Final = (
-    "Name one commit: a branch, a tag, an id, or one of these with `^` or `~` after it, as in "
-    "`origin/main` or `HEAD^`."
-)
-_CHECK_OUT: Final = "Let `actions/checkout` run before this step"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundCommit:
-    """A commit by its full hexadecimal id, with the id of its tree and its whole message."""
-
-    sha: str
-    tree: ObjectID
-    message: str
+CHECK_OUT: Final = "Let `actions/checkout` run before this step"
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """An open repository; `root` is the directory that holds its `.git`."""
+    """An open repository.
+
+    `root` is the directory that holds its `.git`, `repo` is the library's view of it.
+    """
 
     root: Path
-    _repo: Repo
+    repo: Repo
 
     @property
     def is_shallow(self) -> bool:
         """Whether the clone ends at some commits, whose parents it does not have."""
-        shallow = Path(self._repo.commondir()) / "shallow"
+        shallow = Path(self.repo.commondir()) / "shallow"
         return shallow.is_file() and shallow.stat().st_size > 0
 
     @property
     def is_partial(self) -> bool:
         """Whether objects are missing on purpose: `filter`, or a sparse checkout, left them out."""
-        packs = Path(self._repo.commondir()) / "objects" / "pack"
+        packs = Path(self.repo.commondir()) / "objects" / "pack"
         return any(packs.glob("*.promisor"))
 
     @property
     def large_files(self) -> Path:
         """Where Git LFS keeps the contents of files, by their SHA-256."""
-        return Path(self._repo.commondir()) / "lfs" / "objects"
+        return Path(self.repo.commondir()) / "lfs" / "objects"
 
     def read(self, sha: ObjectID) -> ShaFile | None:
         """Return an object; None where the clone does not have it.
@@ -82,9 +56,9 @@ class Repository:
         Raises:
             InvalidInputError: the repository is damaged.
         """
-        with _reading(self.root):
+        with reading(self.root):
             try:
-                return self._repo.object_store[sha]
+                return self.repo.object_store[sha]
             except KeyError:
                 return None
 
@@ -94,25 +68,12 @@ class Repository:
         Raises:
             InvalidInputError: the repository is damaged.
         """
-        with _reading(self.root):
+        with reading(self.root):
             try:
-                number, raw = self._repo.object_store.get_raw(sha)
+                number, raw = self.repo.object_store.get_raw(sha)
             except KeyError:
                 return None
         return raw if number == kind.type_num else None
-
-    def find_commit(self, ref: str) -> FoundCommit:
-        """Return the commit that `ref` names, as gitrevisions(7) has it.
-
-        A bare branch name is also looked for among the branches of `origin`: `actions/checkout`
-        makes no others.
-
-        Raises:
-            InvalidInputError: it names none, or the clone does not have it.
-        """
-        with _reading(self.root):
-            commit = _Lookup(self, self._repo, ref).commit()
-            return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit))
 
     def missing_object(self, what: str) -> InvalidInputError:
         """Return the error for an object that `what` needs and that the clone does not have."""
@@ -121,21 +82,8 @@ class Repository:
             hint = "Remove `filter` and `sparse-checkout` from the inputs of `actions/checkout`."
         else:
             why = "the repository lacks it, so it is damaged or keeps objects elsewhere"
-            hint = f"{_CHECK_OUT}, into an empty directory."
+            hint = f"{CHECK_OUT}, into an empty directory."
         return InvalidInputError(Problem(message=f"{what} cannot be read: {why}.", hint=hint))
-
-
-def read_checked_out_commit(directory: Path) -> FoundCommit | None:
-    """Return the commit that HEAD of the repository around `directory` names.
-
-    None without a checkout, before the first commit, and where the repository cannot be read: the
-    description then comes from elsewhere, and a model needs no repository to be deployed.
-    """
-    try:
-        with open_repository(directory) as repository:
-            return repository.find_commit(_CHECKED_OUT)
-    except InvalidInputError:
-        return None
 
 
 @contextmanager
@@ -147,7 +95,7 @@ def open_repository(directory: Path) -> Iterator[Repository]:
     """
     from dulwich.repo import Repo
 
-    with _reading(directory):
+    with reading(directory):
         root = _find_root(directory.resolve())
         repo = Repo(str(root))
     with repo:
@@ -155,9 +103,9 @@ def open_repository(directory: Path) -> Iterator[Repository]:
         if not Path(repo.controldir()).is_dir():
             raise InvalidInputError(
                 Problem(
-                    message=f"`.git` in {_shown(str(root))} points to "
-                    f"{_shown(repo.controldir())}, and there is no such directory here.",
-                    hint=f"{_CHECK_OUT}, rather than `git worktree`.",
+                    message=f"`.git` in {excerpt(str(root))} points to "
+                    f"{excerpt(repo.controldir())}, and there is no such directory here.",
+                    hint=f"{CHECK_OUT}, rather than `git worktree`.",
                 )
             )
         yield Repository(root, repo)
@@ -170,254 +118,46 @@ def _find_root(directory: Path) -> Path:
             return parent
     raise InvalidInputError(
         Problem(
-            message=f"Input `compare-with` needs a git repository, and {_shown(str(directory))} "
+            message=f"Input `compare-with` needs a git repository, and {excerpt(str(directory))} "
             "is not in one.",
-            hint=f"{_CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
+            hint=f"{CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
             "make a repository.",
         )
     )
 
 
 @contextmanager
-def _reading(place: Path) -> Iterator[None]:
-    """Turn what a repository that cannot be read makes dulwich raise into our error."""
+def reading(place: Path) -> Iterator[None]:
+    """Translate whatever dulwich raises while it reads a damaged repository.
+
+    Raises:
+        InvalidInputError: the repository at `place` cannot be read.
+    """
     try:
         yield
     except DeployActionError:
-        raise  # ours, or the deadline or a signal, in the middle
+        raise  # one of ours, or the deadline or a signal
     except Exception as error:  # a damaged repository makes dulwich raise anything
-        why = _shown(f"{type(error).__name__}: {error}")
+        why = excerpt(f"{type(error).__name__}: {error}")
         raise InvalidInputError(
             Problem(
-                message=f"The git repository at {_shown(str(place))} cannot be read ({why}).",
-                hint=f"{_CHECK_OUT}, into an empty directory.",
+                message=f"The git repository at {excerpt(str(place))} cannot be read ({why}).",
+                hint=f"{CHECK_OUT}, into an empty directory.",
             )
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
-    """The way from one ref to its commit."""
+def may_be_tracked(file: Path) -> bool:
+    """Whether git tracks `file`; also true where no repository can be read to find out."""
+    from dulwich.repo import Repo
 
-    repository: Repository
-    repo: Repo
-    ref: str
-
-    def commit(self) -> Commit:
-        name, steps = self._parse()
-        sha = self._named(name)
-        if sha is None:
-            raise self._unknown(name, steps)
-        commit = self._peel(sha, steps)
-        for sign, number in steps:
-            commit = self._step(commit, sign, number, steps)
-        return commit
-
-    def _parse(self) -> tuple[str, tuple[tuple[str, int], ...]]:
-        """Split into the name and the steps from there; those that only peel are left out."""
-        found = _REVISION.fullmatch(self.ref)
-        if reason := self._unsupported():
-            raise self._error(reason, _ONE_COMMIT)
-        if found is None or not found["name"]:
-            raise self._error("that is no name of a commit in git", _ONE_COMMIT)
-        steps = (
-            (step["sign"], int(step["number"] or 1))
-            for step in _STEP.finditer(found["steps"])
-            if not step["peel"]
-        )
-        return found["name"], tuple(steps)
-
-    def _unsupported(self) -> str:
-        if "@{" in self.ref:
-            return "that asks the reflog or what a branch follows: a fresh checkout has neither"
-        if ":" in self.ref:
-            return "with a `:` git means a file, and a whole commit is needed"
-        if ".." in self.ref:
-            return "that is a range of commits, and one commit is needed"
-        return ""
-
-    def _named(self, name: str) -> ObjectID | None:
-        """Return the id that a name stands for; the order is git's (gitrevisions(7))."""
-        if (sha := self._known_id(name)) is not None:
-            return sha
-        for candidate in _places_of(name):
-            if sha := self._ref(candidate):
-                return sha
-        if abbreviation := _ABBREVIATION.fullmatch(name):
-            return self._abbreviated(abbreviation["id"].lower())
-        return None
-
-    def _known_id(self, name: str) -> ObjectID | None:
-        """Return what is written as a whole id, where there is such an object."""
-        from dulwich.objects import ObjectID
-
-        sha = name.lower().encode("utf-8", "replace")
-        if not _ID.fullmatch(sha):
-            return None
-        if not sha.strip(b"0"):
-            raise self._error(
-                "an id of zeros stands for no commit: it is what GitHub gives as `before` when a "
-                "branch is new",
-                "Use `HEAD^`, or the branch to compare with, for pushes of new branches.",
-            )
-        return ObjectID(sha) if self.repository.read(ObjectID(sha)) is not None else None
-
-    def _ref(self, place: str) -> ObjectID | None:
-        from dulwich.errors import RefFormatError
-        from dulwich.objects import ObjectID
-        from dulwich.refs import Ref, SymrefLoop, check_ref_format
-
-        ref = Ref(place.encode("utf-8", "replace"))
-        if _ROOT_REF.fullmatch(place):
-            return self._root_ref(place)
-        if place != _HEAD and not check_ref_format(ref):
-            return None
-        try:
-            sha = self.repo.refs.follow(ref)[1]
-        except (KeyError, RefFormatError, SymrefLoop):
-            return None
-        return ObjectID(sha) if sha and _ID.fullmatch(sha) else None
-
-    def _root_ref(self, name: str) -> ObjectID | None:
-        """Return what FETCH_HEAD or its like names first; more may stand after the id."""
-        from dulwich.objects import ObjectID
-
-        file = self.repo.get_named_file(name)
-        if file is None:
-            return None
-        with file:
-            words = file.readline().split()
-        return ObjectID(words[0]) if words and _ID.fullmatch(words[0]) else None
-
-    def _abbreviated(self, prefix: str) -> ObjectID | None:
-        """Return the one commit, or tag of a commit, whose id starts so."""
-        from dulwich.objects import Commit, Tag
-
-        found = [
-            sha
-            for sha in self.repo.object_store.iter_prefix(prefix.encode())
-            if isinstance(self.repository.read(sha), Commit | Tag)
-        ]
-        if len(found) > 1:
-            listed = ", ".join(sha.decode() for sha in sorted(found)[:_MOST_NAMED])
-            raise self._error(
-                f"{len(found)} commits have ids that start so: {listed}",
-                "Give more digits of the id.",
-            )
-        return found[0] if found else None
-
-    def _peel(self, sha: ObjectID, steps: tuple[tuple[str, int], ...]) -> Commit:
-        """Follow tags to the commit that they name."""
-        from dulwich.objects import Commit, Tag
-
-        found = self.repository.read(sha)
-        while isinstance(found, Tag):
-            sha = found.object[1]
-            found = self.repository.read(sha)
-        if found is None:
-            raise self._absent(f"it names {sha.decode()}, which the clone does not have", steps)
-        if not isinstance(found, Commit):
-            kind = found.type_name.decode()
-            raise self._error(f"it names a {kind}, which is no commit", _ONE_COMMIT)
-        return found
-
-    def _step(
-        self, commit: Commit, sign: str, number: int, steps: tuple[tuple[str, int], ...]
-    ) -> Commit:
-        """Go to the parent of that number (`^`), or that many first parents back (`~`)."""
-        if sign == "^":
-            return self._parent(commit, number, steps) if number else commit
-        for _ in range(number):
-            commit = self._parent(commit, 1, steps)
-        return commit
-
-    def _parent(self, commit: Commit, number: int, steps: tuple[tuple[str, int], ...]) -> Commit:
-        from dulwich.objects import Commit
-
-        sha, parents = commit.id.decode(), commit.parents
-        if number > len(parents):
-            one = "no parent" if not parents else f"no parent of number {number}"
-            raise self._error(
-                f"commit {sha} has {one}",
-                "It is the first commit: there is nothing before it to compare with."
-                if not parents
-                else "Only a merge has a second parent. Use `^` for the first one.",
-            )
-        found = self.repository.read(parents[number - 1])
-        if not isinstance(found, Commit):
-            raise self._absent(f"the clone does not have the parent of commit {sha}", steps)
-        return found
-
-    def _unknown(self, name: str, steps: tuple[tuple[str, int], ...]) -> InvalidInputError:
-        shown = _shown(name)
-        if name in _HEAD_NAMES:
-            what = "the repository has no commit yet"
-        elif re.fullmatch(r"[0-9a-fA-F]{40,64}", name):
-            what = f"the clone has no commit {shown}"
-        else:
-            what = f"the clone has no branch, tag or commit that is called `{shown}`"
-        return self._absent(what, steps, near=_nearest(name, self._known_names))
-
-    def _known_names(self) -> list[str]:
-        names = (ref.decode("utf-8", "replace") for ref in self.repo.refs.allkeys())
-        return [re.sub(r"^refs/(?:heads|tags|remotes)/", "", name) for name in names]
-
-    def _absent(
-        self, what: str, steps: tuple[tuple[str, int], ...], near: str = ""
-    ) -> InvalidInputError:
-        """Return the error for a commit that a deeper fetch may bring."""
-        hint = "Set `fetch-depth: 0` of `actions/checkout`, which fetches all branches and tags."
-        if self.repository.is_shallow:
-            what += "; it is shallow, so it has only the latest commits"
-        else:
-            hint = f"Check the name, and in a workflow: {hint[0].lower()}{hint[1:]}"
-        name = self.ref.partition("^")[0].partition("~")[0]
-        if name in _HEAD_NAMES and steps:
-            depth = 1 + sum(number if sign == "~" else min(number, 1) for sign, number in steps)
-            hint = f"Set `fetch-depth: {depth}` of `actions/checkout`, or 0 for all commits."
-        suggestion = f"Did you mean `{_shown(near)}`? " if near else ""
-        return self._error(what, suggestion + hint)
-
-    def _error(self, what: str, hint: str) -> InvalidInputError:
-        message = f"Input `compare-with` is `{_shown(self.ref)}`: {what}."
-        return InvalidInputError(Problem(message=message, hint=hint))
-
-
-def _decoded(commit: Commit) -> str:
-    """Return a commit's message in the encoding that it names."""
-    raw: bytes = commit.message
-    encoding: bytes = commit.encoding or b"utf-8"
+    root = os.path.realpath(file.parent)
     try:
-        return raw.decode(encoding.decode("ascii", "replace"), "replace")
-    except (LookupError, ValueError):  # no encoding, or one that knows no replacement
-        return raw.decode("utf-8", "replace")
-
-
-def _places_of(name: str) -> tuple[str, ...]:
-    """Return the refs that a name may stand for, the first one that there is wins."""
-    if name == _CHECKED_OUT:
-        return (_HEAD,)
-    is_whole = name == _HEAD or name.startswith("refs/") or _ROOT_REF.fullmatch(name)
-    # `github.ref` and its like give the whole name of a branch that was fetched from `origin`.
-    branch = name.removeprefix("refs/").removeprefix("heads/")
-    return (
-        *((name,) if is_whole else ()),
-        f"refs/{name}",
-        f"refs/tags/{name}",
-        f"refs/heads/{name}",
-        f"refs/remotes/{name}",
-        f"refs/remotes/{name}/HEAD",
-        f"refs/remotes/origin/{branch}",
-    )
-
-
-def _nearest(name: str, known: Callable[[], list[str]]) -> str:
-    """Return the branch or tag that was most likely meant, blank where none is near."""
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name[:_LONGEST_SHOWN], known(), n=1, cutoff=0.75)), "")
-
-
-def _shown(text: str) -> str:
-    """Return what a repository or an input says, short and as one line."""
-    return cut(one_line(text.encode("utf-8", "backslashreplace").decode()), _LONGEST_SHOWN)
+        with Repo.discover(root) as repo:
+            name = os.path.relpath(f"{root}/{file.name}", os.path.realpath(repo.path))
+            # A worktree's .git may point to a directory that is not mounted here.
+            return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
+    except DeployActionError:
+        raise  # the deadline or a signal
+    except Exception:  # noqa: BLE001 - no repository, or a damaged one: dulwich raises anything
+        return True

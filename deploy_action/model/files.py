@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from deploy_action.bundle.selection import Selection
-from deploy_action.errors import DeployActionError, Problem, Severity
+from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest
 from deploy_action.model.requirements import check_requirements
 from deploy_action.text.harmless import is_placeholder, redacted
@@ -47,12 +47,14 @@ def check_model_files(
     selection: Selection,
     *,
     keys_injected: bool,
+    is_tracked: Callable[[Path], bool],
     redact: Redact = str,
 ) -> tuple[Problem, ...]:
     """Check the files that `blankly.json` names and those the package reads.
 
     `selection` is what goes into the bundle; `keys_injected` says that the `keys.json` in it comes
-    from elsewhere, so that the one in the repository is not used. What messages show of a file goes
+    from elsewhere, so that the one in the repository is not used. `is_tracked` says whether git has
+    a file. What messages show of a file goes
     through `redact` before it is cut.
     """
     model = _Model(model_dir, manifest, selection, redact)
@@ -61,7 +63,7 @@ def check_model_files(
         *model.requirements_problems(),
         *model.working_directory_problems(),
         *model.settings_problems(),
-        *model.keys_problems(keys_injected=keys_injected),
+        *model.keys_problems(is_tracked, keys_injected=keys_injected),
     )
 
 
@@ -219,7 +221,9 @@ class _Model:
 
     # Keys of exchanges
 
-    def keys_problems(self, *, keys_injected: bool) -> Iterator[Problem]:
+    def keys_problems(
+        self, is_tracked: Callable[[Path], bool], *, keys_injected: bool
+    ) -> Iterator[Problem]:
         known = find_leaked_keys(self._dir)
         document = _read_json(
             self._dir / KEYS_NAME, lambda text: self._redact(redacted(text, known))
@@ -230,7 +234,7 @@ class _Model:
             malformed = replace(document.problems[0], severity=Severity.WARNING, path=KEYS_NAME)
             yield malformed
         first = next(_real_values(document.value), None)
-        if first is None or not _may_be_tracked(self._dir):
+        if first is None or not is_tracked(self._dir / KEYS_NAME):
             return
         line, column = document.locate(*first[0]) or (None, None)
         yield Problem(
@@ -273,22 +277,6 @@ def _real_values(
         yield from _real_values(child, (*path, key))
     for index, child in enumerate(value if isinstance(value, list) else ()):
         yield from _real_values(child, (*path, index))
-
-
-def _may_be_tracked(model_dir: Path) -> bool:
-    """Say whether git tracks the model's keys; without a repository to ask, it may."""
-    from dulwich.repo import Repo
-
-    root = os.path.realpath(model_dir)
-    try:
-        with Repo.discover(root) as repo:
-            name = os.path.relpath(f"{root}/{KEYS_NAME}", os.path.realpath(repo.path))
-            # A worktree's .git may point to a directory that is not mounted here.
-            return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
-    except DeployActionError:
-        raise  # the deadline or a signal, in the middle
-    except Exception:  # noqa: BLE001 - no repository, or one in which dulwich trips over anything
-        return True
 
 
 def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:

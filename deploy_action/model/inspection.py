@@ -27,6 +27,7 @@ class Inspection:
 
     `excluded` is what never belongs in the bundle; `on_secrets` gets the secrets that are found,
     before anything is said of the files that hold them, and `redact` takes them out of texts.
+    `is_tracked` says whether git has a file.
     """
 
     settings: Settings
@@ -34,6 +35,7 @@ class Inspection:
     excluded: tuple[Path, ...]
     on_secrets: Callable[[tuple[str, ...]], None]
     redact: Callable[[str], str]
+    is_tracked: Callable[[Path], bool]
 
     def read_manifest(self) -> tuple[Manifest | None, tuple[Problem, ...]]:
         """Return `blankly.json`, as far as it can be read, and what is wrong with it."""
@@ -56,6 +58,7 @@ class Inspection:
             manifest,
             selection,
             keys_injected=self.settings.keys_json is not None,
+            is_tracked=self.is_tracked,
             redact=self.redact,
         )
         return selection, (*selection.problems, *found)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import InvalidInputError, Problem, Severity
-from deploy_action.git.repository import read_checked_out_commit
+from deploy_action.git.repository import may_be_tracked
+from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Mode, Settings
 from deploy_action.model.inspection import Inspection
@@ -112,6 +113,7 @@ class Preparation:
             excluded=(*self.places.excluded, *excluded),
             on_secrets=self.on_secrets,
             redact=self.redact,
+            is_tracked=may_be_tracked,
         )
 
     def _check(self, inspection: Inspection) -> tuple[Manifest, Selection]:

@@ -18,6 +18,7 @@ _OLD_COMMAND: Final = re.compile(r"##(?=\[)")
 _LAST_OF_FOUR_DIGITS: Final = 0xFFFF
 _SHORTEST_REDACTED: Final = 4
 LONGEST_DESCRIPTION: Final = 2_000
+_LONGEST_EXCERPT: Final = 120
 
 
 def plain(text: str) -> str:
@@ -107,3 +108,8 @@ def tidy(text: str) -> str:
 def cut(text: str, length: int) -> str:
     """Return `text` in at most `length` code points, the last one `…` where some are missing."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def excerpt(text: str, longest: int = _LONGEST_EXCERPT) -> str:
+    """Return `text` as one line of at most `longest` code points, for quoting it in a message."""
+    return cut(one_line(text), longest)
