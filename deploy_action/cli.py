@@ -7,15 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from deploy_action import __version__
-from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS
-from deploy_action.inputs.settings import (
-    BOOLEANS,
-    BadValueError,
-    Mode,
-    Parsed,
-    parse_minutes,
-    parse_url,
-)
+from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Mode
+from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
+from deploy_action.inputs.settings import Parsed
 
 _LARGEST_PORT: Final = 65_535
 _MOST_BACKTESTS: Final = 1_000

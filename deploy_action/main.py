@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.errors import DeployActionError, InterruptedRunError
-from deploy_action.inputs.definitions import read_inputs
-from deploy_action.inputs.settings import LOCAL, Mode, parse_constraints
+from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
+from deploy_action.inputs.parsing import parse_constraints
 from deploy_action.interruption import signals_as_errors
 from deploy_action.platform.processes.hardening import harden_process
 from deploy_action.run import Run, exit_code_of

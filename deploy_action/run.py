@@ -18,16 +18,10 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.inputs.definitions import read_inputs
-from deploy_action.inputs.settings import (
-    LOCAL,
-    Mode,
-    Settings,
-    comment_wanted,
-    parse_constraints,
-    parse_settings,
-    secrets_of,
-)
+from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
+from deploy_action.inputs.parsing import parse_constraints
+from deploy_action.inputs.secrets import secrets_of
+from deploy_action.inputs.settings import Settings, comment_wanted, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from deploy_action.outcome.record import RunRecord, Status
 from deploy_action.platform.processes.hardening import harden_process

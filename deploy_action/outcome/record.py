@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.inputs.settings import LOCAL
+from deploy_action.inputs.definitions import LOCAL
 
 if TYPE_CHECKING:
     from deploy_action.backtest.comparison import Comparison

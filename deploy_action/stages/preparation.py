@@ -14,7 +14,8 @@ from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.settings import UNWANTED_WARNINGS, Mode, Settings
+from deploy_action.inputs.definitions import Mode
+from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
 from deploy_action.model.manifest import MANIFEST_NAME, Manifest, check_backtest_args
 from deploy_action.text.harmless import tidy

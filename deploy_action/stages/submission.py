@@ -29,7 +29,8 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.inputs.settings import Mode, Settings
+from deploy_action.inputs.definitions import Mode
+from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.record import Status
 from deploy_action.text.harmless import cut, one_line
 from deploy_action.text.quantities import count

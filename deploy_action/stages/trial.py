@@ -24,7 +24,8 @@ from deploy_action.backtest.plausibility import find_too_good
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.gates.judgement import State, Verdict, judge
 from deploy_action.gates.messages import problem_of, warning_of
-from deploy_action.inputs.settings import UNWANTED_WARNINGS, Mode
+from deploy_action.inputs.definitions import Mode
+from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.model.requirements import read_requirements
 from deploy_action.stages.base_backtest import NO_RESULT, BaseBacktest
 

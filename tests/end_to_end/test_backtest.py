@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.inputs.settings import CONSTRAINTS_VARIABLE
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE
 from tests.conftest import Ended, Runner
 from tests.support.network import DIRECTORIES, NETWORK
 from tests.support.waiting import is_alive, wait_for

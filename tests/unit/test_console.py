@@ -12,7 +12,7 @@ from hypothesis import given
 
 from deploy_action.console import Console
 from deploy_action.errors import Problem, Severity
-from deploy_action.inputs.settings import secrets_of
+from deploy_action.inputs.secrets import secrets_of
 from tests.support.nasty import nasty_text
 from tests.support.runner_protocol import Command, commands_in
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
-from deploy_action.inputs.definitions import INPUTS, read_inputs
-from deploy_action.inputs.settings import (
-    CONSTRAINTS_VARIABLE,
-    Mode,
-    Settings,
-    parse_constraints,
-    parse_settings,
-    secrets_of,
-)
+from deploy_action.inputs.definitions import INPUTS, Mode, read_inputs
+from deploy_action.inputs.settings import Settings, parse_settings
 
 
 def parse(**inputs: str) -> Settings:
@@ -48,6 +42,14 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.backtest_args == {}
     assert settings.ignore == ()
     assert settings.project_id is None
+
+
+def test_every_input_is_parsed() -> None:
+    """`comment_wanted` reads two of them by itself, so that a failed run can comment."""
+    parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings"}
+    assert parsed | {"comment", "github-token"} == {one.name for one in INPUTS}
+    for name in ("comment", "github-token"):
+        assert f"`{name}`" in problems(**{name: "two words"})[0].message
 
 
 def test_the_runner_passes_inputs_in_upper_case_with_hyphens() -> None:
@@ -246,27 +248,6 @@ def test_keys_are_passed_as_they_are_and_never_shown() -> None:
     assert secret not in problem.message + problem.hint
 
 
-def test_each_string_of_the_keys_is_a_secret() -> None:
-    """One by one: masking the lines of pretty-printed JSON would mask every brace."""
-    key, pem = secrets.token_hex(8), f"-----BEGIN\n{secrets.token_hex(8)}\n-----END"
-    main = {"key": key, "pem": pem, "sandbox": True, "account": 8347561234}
-    document = {"coinbase": {"main": main}, "x": ["***", "", 7]}
-    found = secrets_of({"token": " t0ken ", "keys-json": json.dumps(document, indent=2)})
-    assert found[0] == "t0ken"
-    assert key in found
-    assert pem in found
-    assert "8347561234" in found
-    assert not {"{", "}", "***", "", "true", "True", "main", "7"} & set(found)
-
-
-def test_keys_that_are_not_json_are_masked_line_by_line() -> None:
-    """They were meant to be secret, whatever they are."""
-    secret = secrets.token_hex(8)
-    found = secrets_of({"keys-json": f'{{\n  "key": "{secret}",\n}}\n'})
-    assert f'"key": "{secret}",' in found
-    assert "{" not in found
-
-
 def test_creating_needs_permission_except_on_the_embedded_platform() -> None:
     """`local` makes what is not there."""
     assert not parse().may_create
@@ -305,34 +286,3 @@ def test_a_long_value_is_not_repeated_whole() -> None:
     """An annotation has 4,096 characters."""
     (problem,) = problems(mode="x" * 5_000)
     assert len(problem.message) < 200
-
-
-def test_known_good_constraints_are_applied_where_nobody_says_otherwise() -> None:
-    """Without them blankly cannot be imported; an empty variable says nothing."""
-    assert parse_constraints({})
-    assert parse_constraints({CONSTRAINTS_VARIABLE: " "})
-
-
-@pytest.mark.parametrize("word", ["on", "On", " on\n", "true", "True", "TRUE"])
-def test_the_switch_of_constraints_is_on(word: str) -> None:
-    """As people write it, and as YAML does."""
-    assert parse_constraints({CONSTRAINTS_VARIABLE: word})
-
-
-@pytest.mark.parametrize("word", ["off", "OFF", " Off ", "false", "False", "FALSE"])
-def test_the_switch_of_constraints_is_off(word: str) -> None:
-    """YAML 1.1 reads an unquoted `off` as a boolean, and tools of it write `false`."""
-    assert not parse_constraints({CONSTRAINTS_VARIABLE: word})
-
-
-@pytest.mark.parametrize("word", ["0", "none", "offf", "on off", "x" * 5_000])
-def test_another_word_for_the_switch_is_refused(word: str) -> None:
-    """What was meant to switch it off does not leave it on."""
-    with pytest.raises(InvalidInputError) as caught:
-        parse_constraints({CONSTRAINTS_VARIABLE: word})
-    (problem,) = caught.value.problems
-    assert CONSTRAINTS_VARIABLE in problem.message
-    assert f"`{word[:20]}" in problem.message
-    assert len(problem.message) < 200
-    assert "`on` or `off`" in problem.hint
-    assert "`true` and `false`" in problem.hint

@@ -1,0 +1,203 @@
+"""Parsers of the inputs, one for each kind of value. They take text without blanks at its ends."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from posixpath import normpath
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.inputs.definitions import LOCAL, Mode
+from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, one_line, tidy
+
+if TYPE_CHECKING:
+    from deploy_action.text.located_json import JsonValue
+
+CONSTRAINTS_VARIABLE: Final = "BLANKLY_DEPLOY_CONSTRAINTS"
+BOOLEANS: Final = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+# Tools that write YAML 1.1 turn an unquoted `off` into `false`.
+_SWITCH: Final = {"": True, "on": True, "off": False, "true": True, "false": False}
+_SHOWN_VALUE_LENGTH: Final = 80
+_LONGEST_ID: Final = 200
+_LONGEST_TOKEN: Final = 16_384
+_LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
+
+
+class BadValueError(Exception):
+    """A value that is not allowed. The message ends the sentence `Input X is Y: …`."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def shown(text: str) -> str:
+    """Quote a value for a message: at most 80 characters, and no credentials of a URL."""
+    quoted = text.strip()
+    if "//" in quoted:
+        quoted = re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", quoted))
+    return f"`{cut(one_line(quoted), _SHOWN_VALUE_LENGTH)}`"
+
+
+def parse_constraints(environ: Mapping[str, str]) -> bool:
+    """Return whether known-good constraints may be added to a model's requirements.
+
+    Raises:
+        InvalidInputError: the variable is neither blank, nor `on` or `off`, nor what YAML makes
+            of those.
+    """
+    given = environ.get(CONSTRAINTS_VARIABLE, "")
+    try:
+        return _SWITCH[given.strip().lower()]
+    except KeyError:
+        message = f"The variable {CONSTRAINTS_VARIABLE} is {shown(given)}."
+        hint = "It takes `on` or `off`; `true` and `false` mean the same."
+        raise InvalidInputError(Problem(message=message, hint=hint)) from None
+
+
+def parse_mode(text: str) -> Mode:
+    """Accept the modes that are built."""
+    try:
+        return Mode(text)
+    except ValueError:
+        raise BadValueError("it takes `deploy`, `backtest` or `validate`.") from None
+
+
+def parse_boolean(text: str) -> bool:
+    """Accept the booleans of the YAML 1.2 core schema, and nothing else."""
+    try:
+        return BOOLEANS[text]
+    except KeyError:
+        raise BadValueError("it takes `true` or `false`.") from None
+
+
+def parse_line(text: str) -> str:
+    """Accept a name or a ref: one line of at most 2,000 characters."""
+    if tidy(text) != text or "\n" in text:
+        raise BadValueError(
+            f"it takes one line of at most {LONGEST_DESCRIPTION} characters, without control "
+            "characters.",
+        )
+    return text
+
+
+def parse_model_path(text: str) -> str:
+    """Accept a path that stays in the workspace."""
+    if normpath(parse_line(text)).split("/")[0] == "..":
+        raise BadValueError(
+            "it leads out of the workspace.",
+            hint="Name a directory inside the repository, relative to its root.",
+        )
+    return text
+
+
+def parse_token(text: str) -> str:
+    """Accept one word of at most 16,384 characters."""
+    if (
+        re.search(r"\s", text)
+        or len(text) > _LONGEST_TOKEN
+        or tidy(text[:LONGEST_DESCRIPTION]) != text[:LONGEST_DESCRIPTION]
+    ):
+        raise BadValueError(
+            "a token is one word.", hint="Store the secret again, with nothing but the token."
+        )
+    return text
+
+
+def parse_identifier(text: str) -> str:
+    """Accept an id of a project or model: it becomes part of a URL."""
+    if not re.fullmatch(r"[^\s/\\?#\x00-\x1f\x7f]+", text) or len(text) > _LONGEST_ID:
+        raise BadValueError(
+            f"an id has no spaces and no slashes, and at most {_LONGEST_ID} characters.",
+            hint="Copy the id from the address of the model's page, or from `blankly.json`.",
+        )
+    return text
+
+
+def parse_api_url(text: str) -> str:
+    """Accept the URL of a server, or `local`."""
+    return LOCAL if text == LOCAL else parse_url(text, also=" or `local`")
+
+
+def parse_url(text: str, also: str = "") -> str:
+    """Return an http or https URL without its last slash.
+
+    Raises:
+        BadValueError: it is not one; `also` says what else the input takes.
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_valid = urlsplit(""), False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
+        raise BadValueError(f"it takes a URL such as `https://example.com`{also}.")
+    if parts.username is not None or parts.query or parts.fragment or re.search(r"\s", text):
+        raise BadValueError(
+            "the URL may have no user name, password, query, fragment or spaces.",
+        )
+    return text.rstrip("/")
+
+
+def parse_python_version(text: str) -> str:
+    """Accept a major and a minor version."""
+    if not re.fullmatch(r"[23]\.\d{1,2}", text):
+        raise BadValueError(
+            "it takes a major and a minor version, such as `3.10`.",
+            hint="Quote it in YAML, where 3.10 without quotes is the number 3.1.",
+        )
+    return text
+
+
+def parse_minutes(text: str) -> float:
+    """Return a number of minutes above 0 and at most 30 days."""
+    try:
+        minutes = float(text) if re.fullmatch(r"[0-9.]+(e[0-9]+)?", text) else math.nan
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes <= _LONGEST_TIMEOUT_MINUTES:
+        raise BadValueError(
+            f"it takes a number of minutes above 0, at most {_LONGEST_TIMEOUT_MINUTES}.",
+        )
+    return minutes
+
+
+def parse_patterns(text: str) -> tuple[str, ...]:
+    """Return one pattern a line, blank lines and comments included."""
+    return tuple(text.splitlines())
+
+
+def parse_keys(text: str) -> bytes:
+    """Return `keys.json` as the bundle will hold it, without a byte order mark."""
+    from deploy_action.text.located_json import parse_json
+
+    document = parse_json(text.encode("utf-8", "replace"))
+    if document.problems:
+        # Do not quote the problems: they may quote the secret.
+        raise BadValueError(
+            "it is not valid JSON, or gives a key twice.",
+            hint="Store the whole contents of `keys.json` as a secret, and pass it as "
+            "`keys-json: ${{ secrets.BLANKLY_KEYS_JSON }}`.",
+        )
+    if not isinstance(document.value, dict):
+        raise BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
+    return text.removeprefix("\ufeff").strip().encode()
+
+
+def parse_arguments(text: str) -> Mapping[str, JsonValue]:
+    """Accept a mapping in YAML or JSON."""
+    from deploy_action.text.yaml_mapping import NotAMappingError, parse_mapping
+
+    try:
+        return parse_mapping(text)
+    except NotAMappingError as wrong:
+        raise BadValueError(
+            str(wrong), hint="For example: `{to: 1y, initial_values: {USD: 1000}}`."
+        ) from wrong

@@ -1,0 +1,39 @@
+"""The variable that switches known-good constraints off."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy_action.errors import InvalidInputError
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_constraints
+
+
+def test_known_good_constraints_are_applied_where_nobody_says_otherwise() -> None:
+    """Without them blankly cannot be imported; an empty variable says nothing."""
+    assert parse_constraints({})
+    assert parse_constraints({CONSTRAINTS_VARIABLE: " "})
+
+
+@pytest.mark.parametrize("word", ["on", "On", " on\n", "true", "True", "TRUE"])
+def test_the_switch_of_constraints_is_on(word: str) -> None:
+    """As people write it, and as YAML does."""
+    assert parse_constraints({CONSTRAINTS_VARIABLE: word})
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", " Off ", "false", "False", "FALSE"])
+def test_the_switch_of_constraints_is_off(word: str) -> None:
+    """YAML 1.1 reads an unquoted `off` as a boolean, and tools of it write `false`."""
+    assert not parse_constraints({CONSTRAINTS_VARIABLE: word})
+
+
+@pytest.mark.parametrize("word", ["0", "none", "offf", "on off", "x" * 5_000])
+def test_another_word_for_the_switch_is_refused(word: str) -> None:
+    """What was meant to switch it off does not leave it on."""
+    with pytest.raises(InvalidInputError) as caught:
+        parse_constraints({CONSTRAINTS_VARIABLE: word})
+    (problem,) = caught.value.problems
+    assert CONSTRAINTS_VARIABLE in problem.message
+    assert f"`{word[:20]}" in problem.message
+    assert len(problem.message) < 200
+    assert "`on` or `off`" in problem.hint
+    assert "`true` and `false`" in problem.hint
