@@ -7,35 +7,25 @@ either's answer. What an answer holds is checked here; nothing behind this modul
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun, parse_result, parse_run
-from deploy_action.deployment_api.transport import BrokenExchangeError
+from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
-from deploy_action.http_exchange import NOT_ACTED_ON, Answer
-from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.text.harmless import redacted
 
 if TYPE_CHECKING:
     from deploy_action.deployment_api.bodies import Upload
     from deploy_action.deployment_api.transport import Transport
+    from deploy_action.http_exchange import Answer
     from deploy_action.text.located_json import JsonValue
 
 # The result of a backtest holds the account's value at each bar, in some 50 bytes.
 LARGEST_RESULT: Final = 320 * 1024 * 1024
 
-_SIGN_IN: Final = "POST /auth/token"
 _UNAUTHORIZED: Final = 401
-_TOO_LARGE: Final = 413
-_ROUTE_MISSING: Final = frozenset({404, 405, 501})
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_SEE_OTHER: Final = 303
-_LONGEST_QUOTE: Final = 300
-_LONGEST_ID: Final = 200
-# A secret may lie on this edge; but it is far from the part that is quoted.
-_LONGEST_PAGE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +118,6 @@ class Backtested(Accepted):
     problems: tuple[Problem, ...] = ()
 
 
-class RouteMissingError(RefusedError):
-    """The server does not have the route, as servers that only follow the documentation may."""
-
-
 @dataclass(slots=True)
 class DeploymentApi:
     """Calls to one server on behalf of one user.
@@ -156,20 +142,20 @@ class DeploymentApi:
             raise RefusedError(
                 Problem(
                     message=f"{self._server} does not accept the token "
-                    f"(`{_SIGN_IN}` answered {answer.status}).",
+                    f"(`{SIGN_IN}` answered {answer.status}).",
                     hint="Sign in again with `blankly-deploy login`, and update the secret that "
                     "the workflow passes as `token`.",
                 ),
             )
-        body = self._object(answer, _SIGN_IN)
+        reply = self._reply(answer, SIGN_IN)
+        body = reply.json_object()
         token = body.get("idToken")
         if not isinstance(token, str) or not _fits_a_header(token):
-            raise self._unexpected(answer, _SIGN_IN, "it has no idToken")
+            raise reply.unexpected("it has no idToken")
         self.on_secret(token)
         self._secrets.append(token)
         self._id_token = token
-        data = body.get("data")
-        self._user_id = _identifier(data, "user_id") or _identifier(
+        self._user_id = id_of(body.get("data"), "user_id") or id_of(
             _claims(token), "user_id", "sub"
         )
 
@@ -188,130 +174,116 @@ class DeploymentApi:
 
     def projects(self) -> tuple[Project, ...]:
         """Return the user's projects."""
-        answer = self._read("GET", "/project/list", {})
-        body = self._json(answer, "GET /project/list")
         return tuple(
-            Project(id=identifier, name=_string(one, "name"))
-            for one in self._list(body, answer, "GET /project/list")
-            if (identifier := _identifier(one, "projectId", "id"))
+            Project(id=identifier, name=text_of(one, "name"))
+            for one in self._read("GET", "/project/list", {}).json_list()
+            if (identifier := id_of(one, "projectId", "id"))
         )
 
     def create_project(self, name: str, description: str) -> Project:
         """Create a project."""
-        route = "POST /project/create"
-        answer = self._change("/project/create", {"name": name, "description": description})
-        body = self._object(answer, route, is_change=True)
-        if identifier := _identifier(body, "projectId", "id"):
+        reply = self._change("/project/create", {"name": name, "description": description})
+        if identifier := id_of(reply.json_object(), "projectId", "id"):
             return Project(id=identifier, name=name)
-        raise self._unexpected(answer, route, "it has no projectId", is_change=True)
+        raise reply.unexpected("it has no projectId")
 
     def plans(self) -> frozenset[str]:
-        """Return the names of the plans for live models; empty where the server has none."""
+        """Return the names of the plans for live models; empty if the server cannot list them."""
+        reply = self._read("POST", "/project/plans", {"type": "live"})
         try:
-            answer = self._read("POST", "/project/plans", {"type": "live"})
-            self._optional(answer, "POST /project/plans")
-            return frozenset(self._object(answer, "POST /project/plans"))
+            reply.require_route()
+            return frozenset(reply.json_object())
         except RouteMissingError:
             return frozenset()
 
     def models(self, project_id: str) -> tuple[Model, ...]:
-        """Return the models of a project; none where the server cannot list them."""
-        route = "POST /model/list"
+        """Return the models of a project; empty if the server cannot list them."""
+        reply = self._read("POST", "/model/list", {"projectId": project_id})
         try:
-            answer = self._read("POST", "/model/list", {"projectId": project_id})
-            self._optional(answer, route)
-            body = self._json(answer, route)
+            reply.require_route()
+            listed = reply.json_list()
         except RouteMissingError:
             return ()
         return tuple(
             Model(
                 id=identifier,
-                name=_string(one, "name"),
-                type=_string(one, "type"),
-                description=_string(one, "description"),
+                name=text_of(one, "name"),
+                type=text_of(one, "type"),
+                description=text_of(one, "description"),
             )
-            for one in self._list(body, answer, route)
-            if (identifier := _identifier(one, "id", "modelId"))
+            for one in listed
+            if (identifier := id_of(one, "id", "modelId"))
         )
 
     def create_model(self, submission: Submission) -> str | None:
-        """Create the model and return its id; None where only the upload can create it."""
-        route = "POST /model/create-model"
+        """Create the model and return its id; None if only the upload can create it."""
         fields = {
             "projectId": submission.project_id,
             "type": submission.model_type,
             "name": submission.model_name,
             "description": submission.general_description,
         }
+        reply = self._change("/model/create-model", fields)
         try:
-            answer = self._change("/model/create-model", fields)
-            self._optional(answer, route)
-            body = self._object(answer, route, is_change=True)
+            reply.require_route()
+            body = reply.json_object()
         except RouteMissingError:
             return None
-        if identifier := _identifier(body, "modelId", "id"):
+        if identifier := id_of(body, "modelId", "id"):
             return identifier
-        raise self._unexpected(answer, route, "it has no modelId", is_change=True)
+        raise reply.unexpected("it has no modelId")
 
     def deploy(self, submission: Submission, upload: Upload) -> Accepted:
-        """Upload a bundle as a new version, which replaces the one that runs."""
+        """Upload a bundle as a new version, which replaces the running one."""
         fields = submission.deploy_fields()
-        answer = self._upload("/model/deploy", fields, upload)
-        return Accepted(**_ids(self._success(answer, "POST /model/deploy"), fields))
+        reply = self._upload("/model/deploy", fields, upload)
+        return Accepted(**_ids(_success(reply), fields))
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
-        """Upload a bundle to be backtested; where the server runs it at once, wait for the end."""
-        fields, route = submission.backtest_fields(), "POST /model/backtest"
-        answer = self._upload("/model/backtest", fields, upload)
-        body = answer.json
-        if answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
-            # It was taken, and it failed.
-            problems = self._problems(body, answer)
+        """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
+        fields = submission.backtest_fields()
+        reply = self._upload("/model/backtest", fields, upload)
+        body = reply.answer.json
+        if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
+            # The bundle was accepted, and its backtest failed.
+            problems = _failed_problems(body, reply)
             return Backtested(**_ids(body, fields), run=parse_run(body["run"]), problems=problems)
-        body = self._success(answer, route)
+        body = _success(reply)
         try:
             result = parse_result(body["result"]) if body.get("result") is not None else None
         except ValueError as error:
-            raise self._unexpected(answer, route, f"{error}") from error
+            # It is known that the backtest ran: nothing is in doubt.
+            raise replace(reply, is_change=False).unexpected(str(error)) from error
         run, problems = parse_run(body.get("run")), _problems_of(body)
         return Backtested(**_ids(body, fields), result=result, run=run, problems=problems)
-
-    def _problems(self, body: Mapping[str, object], answer: Answer) -> tuple[Problem, ...]:
-        """Return the problems of a backtest that failed: one of them at least is an error."""
-        problems = _problems_of(body)
-        if any(problem.severity is Severity.ERROR for problem in problems):
-            return problems
-        return (Problem(message=f"The backtest failed: {self._reason(answer)}"), *problems)
-
-    def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Answer:
-        return self._authorized(
-            lambda token: self.transport.upload(path, fields, token, upload), f"POST {path}"
-        )
-
-    def _success(self, answer: Answer, route: str) -> Mapping[str, object]:
-        body = self._object(answer, route, is_change=True)
-        if body.get("status", "success") != "success" or not (
-            "status" in body or "versionId" in body
-        ):
-            raise self._unexpected(answer, route, "it reports no success", is_change=True)
-        return body
 
     @property
     def _server(self) -> str:
         return self.transport.base_url
 
-    def _read(self, method: str, path: str, fields: Mapping[str, str]) -> Answer:
+    def _read(self, method: str, path: str, fields: Mapping[str, str]) -> Reply:
         return self._authorized(
             lambda token: self.transport.read(method, path, fields, token), f"{method} {path}"
         )
 
-    def _change(self, path: str, fields: Mapping[str, str]) -> Answer:
+    def _change(self, path: str, fields: Mapping[str, str]) -> Reply:
         return self._authorized(
-            lambda token: self.transport.change(path, fields, token), f"POST {path}"
+            lambda token: self.transport.change(path, fields, token),
+            f"POST {path}",
+            is_change=True,
         )
 
-    def _authorized(self, send: Callable[[str], Answer], route: str) -> Answer:
-        """Send with the idToken; when it is refused, exchange the refresh token anew, once."""
+    def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Reply:
+        return self._authorized(
+            lambda token: self.transport.upload(path, fields, token, upload),
+            f"POST {path}",
+            is_change=True,
+        )
+
+    def _authorized(
+        self, send: Callable[[str], Answer], route: str, *, is_change: bool = False
+    ) -> Reply:
+        """Send with the idToken; if it is refused, exchange the refresh token again, once."""
         if not self._id_token:
             self.sign_in()
         answer = send(self._id_token)
@@ -321,127 +293,24 @@ class DeploymentApi:
         if answer.status == _UNAUTHORIZED:
             raise RefusedError(
                 Problem(
-                    message=f"{self._server} refuses `{route}` for this user (401), with an "
-                    "idToken it has just made.",
+                    message=f"{self._server} refuses `{route}` for this user (401), although the "
+                    "idToken is new.",
                     hint="Check that the token belongs to a user of the project.",
                 ),
             )
-        return answer
+        return self._reply(answer, route, is_change=is_change)
 
-    def _optional(self, answer: Answer, route: str) -> None:
-        """Raise where the server does not have a route that only some servers have.
-
-        Whatever the body says: some word a missing route as JSON.
-        """
-        if answer.status in _ROUTE_MISSING:
-            raise RouteMissingError(self._no_such_route(answer, route))
-
-    def _object(
-        self, answer: Answer, route: str, *, is_change: bool = False
-    ) -> Mapping[str, object]:
-        body = self._json(answer, route, is_change=is_change)
-        if not isinstance(body, dict):
-            raise self._unexpected(answer, route, "it is no JSON object", is_change=is_change)
-        return body
-
-    def _list(self, body: object, answer: Answer, route: str) -> Sequence[object]:
-        if not isinstance(body, list):
-            raise self._unexpected(answer, route, "it is no list")
-        return body
-
-    def _json(self, answer: Answer, route: str, *, is_change: bool = False) -> object:
-        """Return the body of a good answer; a 200 may carry an `error` all the same."""
-        body = answer.json
-        said = body.get("error") if isinstance(body, dict) else None
-        if answer.is_good and body is not None:
-            # Some servers send `error` on success, too, and empty.
-            if said:
-                raise self._refused(answer, route)
-            return body
-        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and _is_html(answer)):
-            # A server may answer every unknown path with the page of its web application; yet
-            # such a page does not prove that nothing was done.
-            doubtful = is_change and answer.is_good
-            raise RouteMissingError(self._no_such_route(answer, route), may_have_acted=doubtful)
-        if answer.status in _REDIRECTS:
-            # "See other" is what a server may say when it has acted (RFC 9110, 15.4.4).
-            doubtful = is_change and answer.status == _SEE_OTHER
-            raise RefusedError(self._moved(answer, route), may_have_acted=doubtful)
-        if answer.is_refusal:
-            raise self._refused(answer, route)
-        raise self._unexpected(answer, route, "it is not JSON", is_change=is_change)
-
-    def _refused(self, answer: Answer, route: str) -> RefusedError:
-        reason = self._reason(answer)
-        hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
-        if answer.status == _TOO_LARGE:
-            hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
-        elif answer.status in NOT_ACTED_ON:
-            hint = "The server is busy or being worked on: run the workflow again later."
-        return RefusedError(
-            Problem(
-                message=f"{self._server} refused `{route}` ({answer.status}): "
-                f"{reason or 'it does not say why'}",
-                hint=hint,
-            ),
+    def _reply(self, answer: Answer, route: str, *, is_change: bool = False) -> Reply:
+        return Reply(
+            server=self._server,
+            route=route,
+            answer=answer,
+            is_change=is_change,
+            redact=self._redact_all,
         )
 
-    def _unexpected(
-        self, answer: Answer, route: str, flaw: str, *, is_change: bool = False
-    ) -> BrokenExchangeError:
-        """Return the failure for an answer that leaves open what the server did.
-
-        What answers a sign-in is not quoted: it may hold an idToken that nobody recognised.
-        """
-        reason = "" if route == _SIGN_IN else self._reason(answer)
-        if answer.is_good:
-            message = f"The answer of {self._server} to `{route}` cannot be used: {flaw}."
-            message += f" It begins: {reason}" if reason else ""
-            hint = self._no_api_hint()
-        else:
-            message = f"{self._server} failed at `{route}` ({answer.status})"
-            message += f": {reason}" if reason else ", and does not say why."
-            hint = "Look at the server's log for the reason."
-        return BrokenExchangeError(Problem(message=message, hint=hint), may_have_acted=is_change)
-
-    def _reason(self, answer: Answer) -> str:
-        """Return what an answer says, as one line: its `error`, else how its text begins.
-
-        A secret that the server repeats goes first: cut in the middle, it would not be recognised
-        by those who hide it later.
-        """
-        body = answer.json
-        text = _string(body, "error", "message") or _text(answer)
-        return _clip(self.redact(redacted(text, [self.refresh_token, *self._secrets])))
-
-    def _no_such_route(self, answer: Answer, route: str) -> Problem:
-        what = f"has no `{route}` ({answer.status})"
-        if answer.is_good:
-            what = f"answers `{route}` with a web page, as if it had no such route"
-        return Problem(message=f"{self._server} {what}.", hint=self._no_api_hint())
-
-    def _moved(self, answer: Answer, route: str) -> Problem:
-        place = _clip(self.redact(answer.location)) or "an unnamed place"
-        return Problem(
-            message=f"{self._server} redirects `{route}` to {place}, and a token is not sent "
-            "elsewhere.",
-            hint="Put the server's own address in `api-url`.",
-        )
-
-    def _no_api_hint(self) -> str:
-        if self._server == HOSTED_API_URL:
-            return HOSTED_GONE
-        return "Check that `api-url` names a Deployment API, and look at the server's log."
-
-
-_HINTS: Final = {
-    "Invalid permission.": "Check `project-id`: the project does not belong to the user of the "
-    "token, or does not exist.",
-    "This modelId was not found under this project.": "Check `model-id` and `project-id`. To "
-    "create the model, remove the id and set `create-new: true`.",
-    "The specified type does not match the model type.": "The model was created as the other type "
-    "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
-}
+    def _redact_all(self, text: str) -> str:
+        return self.redact(redacted(text, [self.refresh_token, *self._secrets]))
 
 
 class _Ids(TypedDict):
@@ -454,43 +323,31 @@ class _Ids(TypedDict):
 
 def _ids(body: Mapping[str, object], fields: Mapping[str, str]) -> _Ids:
     return _Ids(
-        model_id=_identifier(body, "modelId") or fields.get("modelId"),
-        version_id=_identifier(body, "versionId"),
-        backtest_id=_identifier(body, "backtestId"),
+        model_id=id_of(body, "modelId") or fields.get("modelId"),
+        version_id=id_of(body, "versionId"),
+        backtest_id=id_of(body, "backtestId"),
     )
+
+
+def _success(reply: Reply) -> Mapping[str, object]:
+    body = reply.json_object()
+    if body.get("status", "success") != "success" or not ("status" in body or "versionId" in body):
+        raise reply.unexpected("it reports no success")
+    return body
+
+
+def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
+    """Return the problems of a failed backtest, at least one of which is an error."""
+    problems = _problems_of(body)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        return problems
+    return (Problem(message=f"The backtest failed: {reply.reason}"), *problems)
 
 
 def _problems_of(body: Mapping[str, object]) -> tuple[Problem, ...]:
     """Return what a server found on running a model."""
     run = body.get("run")
     return read_problems(run.get("problems") if isinstance(run, dict) else None)
-
-
-def _is_html(answer: Answer) -> bool:
-    return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
-
-
-def _string(value: object, *names: str) -> str:
-    """Return the first of the named members that is text, else blank."""
-    members = value if isinstance(value, dict) else {}
-    return next((members[name] for name in names if isinstance(members.get(name), str)), "")
-
-
-def _identifier(value: object, *names: str) -> str | None:
-    """Return the first of the named members that is an id: printable text or a whole number."""
-    members = value if isinstance(value, dict) else {}
-    for name in names:
-        identifier = members.get(name)
-        if isinstance(identifier, int) and not isinstance(identifier, bool):
-            identifier = str(identifier)
-        if (
-            isinstance(identifier, str)
-            and identifier.strip()
-            and identifier.isprintable()
-            and len(identifier) <= _LONGEST_ID
-        ):
-            return identifier
-    return None
 
 
 def _fits_a_header(token: str) -> bool:
@@ -512,16 +369,3 @@ def _claims(token: str) -> object:
         return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         return None
-
-
-def _text(answer: Answer) -> str:
-    """Return a body as text, without the tags, scripts and styles of a web page."""
-    import re
-
-    text = answer.body[:_LONGEST_PAGE].decode("utf-8", "replace")
-    return re.sub(r"(?s)<(style|script)\b.*?(</\1>|$)|<[^<>]*>", " ", text)
-
-
-def _clip(text: str) -> str:
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + "…"

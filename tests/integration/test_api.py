@@ -14,16 +14,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from deploy_action.deployment_api.answers import RouteMissingError, _clip, _text, id_of
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
     DeploymentApi,
     Model,
     Project,
-    RouteMissingError,
     Submission,
-    _clip,
-    _identifier,
-    _text,
 )
 from deploy_action.deployment_api.transport import BrokenExchangeError, Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
@@ -166,7 +163,7 @@ def test_the_hosted_service_is_said_to_be_gone(
 ) -> None:
     """Whoever holds the domain now may answer with any page."""
     server = scripted({SIGN_IN: Reply(200, "<!doctype html>For sale")})
-    monkeypatch.setattr("deploy_action.deployment_api.client.HOSTED_API_URL", server.url)
+    monkeypatch.setattr("deploy_action.deployment_api.answers.HOSTED_API_URL", server.url)
 
     with pytest.raises(RouteMissingError, match=r"answers .* with a web page") as caught:
         make_api(server.url).sign_in()
@@ -470,7 +467,7 @@ def test_any_answer_is_used_or_refused_in_words(
 @given(st.text(max_size=400) | st.integers() | st.booleans() | JSON)
 def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
     """It goes into addresses, outputs and later requests."""
-    found = _identifier({"id": value}, "missing", "id")
+    found = id_of({"id": value}, "missing", "id")
 
     assert found is None or (found.strip() and found.isprintable() and len(found) <= 200)
     if isinstance(value, bool):

@@ -128,7 +128,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "520": Fault(telling(520), r"failed at `ROUTE` \(520\)", doubt=True),
     "200 error": Fault(telling_json(200), r"refused `ROUTE` \(200\): Nope"),
     "200 broken JSON": Fault(answering(200, '{"status": "succ'), "is not JSON", doubt=True),
-    "200 list": Fault(answering(200, [{"status": "success"}]), "no JSON object", doubt=True),
+    "200 list": Fault(answering(200, [{"status": "success"}]), "not a JSON object", doubt=True),
     "200 null": Fault(answering(200, "null"), "is not JSON", doubt=True),
     "200 nothing": Fault(answering(200), "is not JSON", doubt=True),
     "200 without a status": Fault(answering(200, {"fine": 1}), "cannot be used", doubt=True),
@@ -136,7 +136,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "204": Fault(answering(204), "is not JSON", doubt=True),
     "301": Fault(
         answering(301, headers={"Location": "http://127.0.0.2/elsewhere"}),
-        "redirects `ROUTE` to http://127.0.0.2/elsewhere, and a token is not sent elsewhere",
+        "redirects `ROUTE` to http://127.0.0.2/elsewhere, and the token is not sent on",
     ),
     "303": Fault(answering(303), "redirects `ROUTE` to an unnamed place", doubt=True),
     "reset before the body": Fault(wire_server.reset_before_body, "broke off", doubt=True),

@@ -1,0 +1,201 @@
+"""What an answer of a Deployment API means: the JSON in it, or the error to raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from deploy_action.deployment_api.transport import BrokenExchangeError
+from deploy_action.errors import Problem, RefusedError
+from deploy_action.http_exchange import NOT_ACTED_ON, Answer
+from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
+
+SIGN_IN: Final = "POST /auth/token"
+
+_TOO_LARGE: Final = 413
+_ROUTE_MISSING: Final = frozenset({404, 405, 501})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SEE_OTHER: Final = 303
+_LONGEST_QUOTE: Final = 300
+_LONGEST_ID: Final = 200
+# This may cut a secret in two, but only far behind the part that is quoted.
+_LONGEST_PAGE: Final = 64 * 1024
+
+_HINTS: Final = {
+    "Invalid permission.": "Check `project-id`: the project does not belong to the user of the "
+    "token, or does not exist.",
+    "This modelId was not found under this project.": "Check `model-id` and `project-id`. To "
+    "create the model, remove the id and set `create-new: true`.",
+    "The specified type does not match the model type.": "The model was created as the other type "
+    "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
+}
+
+
+class RouteMissingError(RefusedError):
+    """The server does not have the route; servers that only follow the documentation lack some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer of `server` to a request for `route`, such as `POST /model/list`.
+
+    `is_change` says that the request must not be done twice: an answer that leaves open whether the
+    server acted then raises an error with `may_have_acted`. `redact` hides the secrets in a text.
+    """
+
+    server: str
+    route: str
+    answer: Answer
+    is_change: bool
+    redact: Callable[[str], str] = field(repr=False)
+
+    def require_route(self) -> None:
+        """Check for a route that only some servers have.
+
+        The status decides, whatever the body says: some servers report a missing route as JSON.
+
+        Raises:
+            RouteMissingError: the server does not have the route.
+        """
+        if self.answer.status in _ROUTE_MISSING:
+            raise RouteMissingError(self._no_such_route())
+
+    def json_object(self) -> Mapping[str, object]:
+        """Return the JSON object of a good answer; raises as `json` does."""
+        body = self.json()
+        if not isinstance(body, dict):
+            raise self.unexpected("it is not a JSON object")
+        return body
+
+    def json_list(self) -> Sequence[object]:
+        """Return the JSON list of a good answer; raises as `json` does."""
+        body = self.json()
+        if not isinstance(body, list):
+            raise self.unexpected("it is not a list")
+        return body
+
+    def json(self) -> object:
+        """Return the body of a good answer, which is not null.
+
+        Raises:
+            RouteMissingError: the server does not have the route.
+            BrokenExchangeError: it is unknown what the server did.
+            RefusedError: the server refused the request, also with a 200 that carries an `error`.
+        """
+        answer, body = self.answer, self.answer.json
+        said = body.get("error") if isinstance(body, dict) else None
+        if answer.is_good and body is not None:
+            # Some servers send an empty `error` on success, too.
+            if said:
+                raise self._refused()
+            return body
+        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and _is_html(answer)):
+            # A server may answer every unknown path with the page of its web application. But such
+            # a page does not prove that nothing was done.
+            doubtful = self.is_change and answer.is_good
+            raise RouteMissingError(self._no_such_route(), may_have_acted=doubtful)
+        if answer.status in _REDIRECTS:
+            # A server may answer "See other" after it has acted (RFC 9110, 15.4.4).
+            doubtful = self.is_change and answer.status == _SEE_OTHER
+            raise RefusedError(self._moved(), may_have_acted=doubtful)
+        if answer.is_refusal:
+            raise self._refused()
+        raise self.unexpected("it is not JSON")
+
+    def unexpected(self, flaw: str) -> BrokenExchangeError:
+        """Return the error for an answer that leaves open what the server did.
+
+        The answer to a sign-in is not quoted: it may hold an idToken that was not recognised.
+        """
+        reason = "" if self.route == SIGN_IN else self.reason
+        if self.answer.is_good:
+            message = f"The answer of {self.server} to `{self.route}` cannot be used: {flaw}."
+            message += f" It begins: {reason}" if reason else ""
+            hint = self._no_api_hint
+        else:
+            message = f"{self.server} failed at `{self.route}` ({self.answer.status})"
+            message += f": {reason}" if reason else ", and does not say why."
+            hint = "Look at the server's log for the reason."
+        problem = Problem(message=message, hint=hint)
+        return BrokenExchangeError(problem, may_have_acted=self.is_change)
+
+    @property
+    def reason(self) -> str:
+        """What the answer says, on one line: its `error`, else the beginning of its text.
+
+        Secrets that the server repeats are hidden before the text is cut: half a secret would not
+        be recognised by the code that hides them later.
+        """
+        text = text_of(self.answer.json, "error", "message") or _text(self.answer)
+        return _clip(self.redact(text))
+
+    def _refused(self) -> RefusedError:
+        reason, status = self.reason, self.answer.status
+        hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
+        if status == _TOO_LARGE:
+            hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
+        elif status in NOT_ACTED_ON:
+            hint = "The server is overloaded or under maintenance: run the workflow again later."
+        message = f"{self.server} refused `{self.route}` ({status}): {reason or 'no reason given'}"
+        return RefusedError(Problem(message=message, hint=hint))
+
+    def _no_such_route(self) -> Problem:
+        what = f"has no `{self.route}` ({self.answer.status})"
+        if self.answer.is_good:
+            what = f"answers `{self.route}` with a web page, as if it had no such route"
+        return Problem(message=f"{self.server} {what}.", hint=self._no_api_hint)
+
+    def _moved(self) -> Problem:
+        place = _clip(self.redact(self.answer.location)) or "an unnamed place"
+        return Problem(
+            message=f"{self.server} redirects `{self.route}` to {place}, and the token is not sent "
+            "on.",
+            hint="Put the server's own address in `api-url`.",
+        )
+
+    @property
+    def _no_api_hint(self) -> str:
+        if self.server == HOSTED_API_URL:
+            return HOSTED_GONE
+        return "Check that `api-url` names a Deployment API, and look at the server's log."
+
+
+def text_of(value: object, *names: str) -> str:
+    """Return the first of the named members that is text, else blank."""
+    members = value if isinstance(value, dict) else {}
+    return next((members[name] for name in names if isinstance(members.get(name), str)), "")
+
+
+def id_of(value: object, *names: str) -> str | None:
+    """Return the first of the named members that is an id: printable text or a whole number."""
+    members = value if isinstance(value, dict) else {}
+    for name in names:
+        member = members.get(name)
+        if isinstance(member, int) and not isinstance(member, bool):
+            member = str(member)
+        if (
+            isinstance(member, str)
+            and member.strip()
+            and member.isprintable()
+            and len(member) <= _LONGEST_ID
+        ):
+            return member
+    return None
+
+
+def _is_html(answer: Answer) -> bool:
+    return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
+
+
+def _text(answer: Answer) -> str:
+    """Return a body as text, without the tags, scripts and styles of a web page."""
+    import re
+
+    text = answer.body[:_LONGEST_PAGE].decode("utf-8", "replace")
+    return re.sub(r"(?s)<(style|script)\b.*?(</\1>|$)|<[^<>]*>", " ", text)
+
+
+def _clip(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + "…"
