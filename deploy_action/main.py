@@ -192,7 +192,7 @@ def _login(command: Namespace, stream: TextIO) -> int:
 
 def _print_schema(_command: Namespace, stream: TextIO) -> int:
     """Print the JSON schema of `blankly.json`."""
-    from deploy_action.model.manifest import schema_text
+    from deploy_action.model.manifest_checks import schema_text
 
     stream.write(schema_text())
     return _DONE

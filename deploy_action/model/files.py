@@ -17,7 +17,8 @@ from pathlib import Path
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.manifest import MANIFEST_NAME, MAX_FILE_BYTES, Manifest
+from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
+from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import check_requirements
 from deploy_action.text.harmless import is_placeholder, redacted
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.manifest import path_fault
+from deploy_action.model.manifest_checks import path_fault
 from deploy_action.text.located_json import Redact
 from deploy_action.text.requirements import (
     EDITABLE,

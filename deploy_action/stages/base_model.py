@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.git.checkout import UnusablePastError, extract_model
-from deploy_action.model.manifest import MANIFEST_NAME
+from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.stages.preparation import (
     backtest_args_of,
     plan_of,

@@ -17,7 +17,9 @@ from deploy_action.github.event import Event, describe
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
-from deploy_action.model.manifest import MANIFEST_NAME, Manifest, check_backtest_args
+from deploy_action.model.manifest import Manifest
+from deploy_action.model.manifest_checks import check_backtest_args
+from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.checkout import PastModel, UnusablePastError, extract_model
-from deploy_action.model.manifest import MANIFEST_NAME
+from deploy_action.model.manifest_search import MANIFEST_NAME
 from tests.conftest import write_model
 from tests.support.repositories import (
     blob,

@@ -14,13 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    check_backtest_args,
-    load_manifest,
-    schema_text,
-)
+from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.manifest_checks import check_backtest_args, schema_text
+from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.text.harmless import is_placeholder
 
 WRITTEN = (
@@ -445,14 +441,6 @@ def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
     assert (problem.line, problem.column) == (2, 14)
     assert "screener.schedule is missing" in problem.message
     assert problem.severity is Severity.ERROR
-
-
-@given(st.text(st.sampled_from("0123456789*/-,#L SUNJAW\u00b2"), max_size=30))
-def test_no_schedule_makes_it_raise(schedule: str) -> None:
-    """Whatever is written there, it is a schedule or a problem."""
-    from deploy_action.model.manifest import _schedule_fault
-
-    assert _schedule_fault(schedule) is None or len(_schedule_fault(schedule) or "") > 5
 
 
 # Secrets

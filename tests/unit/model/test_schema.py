@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from deploy_action.model.manifest import Manifest, load_manifest, schema_text
+from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.manifest_checks import schema_text
 
 SCHEMA: dict[str, Any] = json.loads(schema_text())
 FIXTURES = Path(__file__).parent / "manifests"

@@ -1,0 +1,36 @@
+"""Cron expressions are accepted as cron accepts them, or refused with the reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.text.cron import cron_fault
+
+
+@pytest.mark.parametrize(
+    "expression", ["30 14 * * 1-5", "*/5 * * * *", "0 0 L * *", "0 9 * JAN MON#1"]
+)
+def test_a_cron_expression_has_no_fault(expression: str) -> None:
+    assert cron_fault(expression) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("* * * *", "has 4 fields"),
+        ("0 * * * * *", "has 6 fields"),
+        ("@daily", "has 1 fields"),
+        ("", "has 0 fields"),
+        ("60 * * * *", "is no cron expression"),
+        ("* " * 150, "is longer than 200 characters"),
+    ],
+)
+def test_anything_else_has_a_fault(expression: str, fault: str) -> None:
+    assert fault in (cron_fault(expression) or "")
+
+
+@given(st.text(st.sampled_from("0123456789*/-,#L SUNJAW\u00b2"), max_size=30))
+def test_no_expression_makes_it_raise(expression: str) -> None:
+    assert cron_fault(expression) is None or len(cron_fault(expression) or "") > 5
