@@ -16,6 +16,7 @@ import requests
 
 from deploy_action.platform.server import PlatformServer
 from tests.support.container_runner import Image, Runner, tree_digest
+from tests.support.waiting import PATIENCE
 
 # One worker builds the image and runs all of these.
 pytestmark = pytest.mark.xdist_group("image")
@@ -39,13 +40,13 @@ def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
     """Ask a server, as any client would, for the models of the personal project."""
     url = server.url
     signed_in = requests.post(
-        f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=5
+        f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=PATIENCE
     ).json()
     answer = requests.post(
         f"{url}/model/list",
         data={"projectId": signed_in["data"]["user_id"]},
         headers={"token": signed_in["idToken"]},
-        timeout=5,
+        timeout=PATIENCE,
     )
     return [model["name"] for model in answer.json()]
 
@@ -160,7 +161,7 @@ def silent_server() -> Iterator[tuple[str, threading.Event]]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
         # Closing alone does not wake a thread that waits in accept().
         listener.shutdown(socket.SHUT_RDWR)
-    thread.join(timeout=5)
+    thread.join(PATIENCE)
     for connection in kept:
         connection.close()
 
@@ -180,7 +181,7 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     url, asked = silent_server
     inputs = {"api-url": url, "token": secrets.token_hex(16), "create-new": "true"}
     process = job.start(inputs, "--network=host")
-    if not asked.wait(timeout=10):
+    if not asked.wait(PATIENCE):
         process.kill()
         pytest.fail(f"no request came: {process.communicate()[0]}")
 
@@ -188,7 +189,7 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     process.send_signal(signal_number)
     result = job.finish(process)
 
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < PATIENCE  # the request would hang for longer
     assert result.exit_code == exit_code, result.log
     assert result.outputs["status"] == "failed"
     assert "Traceback" not in result.log

@@ -28,6 +28,7 @@ from deploy_action.http_exchange import Answer
 from deploy_action.interruption import Deadline
 from tests.support.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
 from tests.support.scripted_server import SIGN_IN as SIGNED_IN
+from tests.support.waiting import PATIENCE
 
 StartScripted = Callable[..., ScriptedServer]
 
@@ -46,6 +47,7 @@ SUBMISSION = Submission(
     python_version="3.10",
     backtest_args={"to": "1y", "symbols": ["BTC-USD"], "name": "Zoë"},
 )
+
 NEW = Submission(
     project_id="project-1",
     model_id=None,
@@ -502,7 +504,7 @@ def test_a_page_of_brackets_takes_no_time() -> None:
 
     assert _text(Answer(500, b"<" * 10_000_000))[:3] == "<<<"
 
-    assert time.process_time() - started < 1, "seconds"
+    assert time.process_time() - started < PATIENCE
 
 
 def test_a_secret_on_the_edge_of_a_quote_is_hidden(scripted: StartScripted) -> None:

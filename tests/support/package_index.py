@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import secrets
 import threading
 import zipfile
@@ -137,6 +138,14 @@ class Tenant:
         """The environments that there are, whole or not."""
         kept = {"pythons"}
         return [p.name for p in self.directory.iterdir() if p.is_dir() and p.name not in kept]
+
+
+@contextmanager
+def no_program_runs() -> Iterator[None]:
+    """Fail if the block runs a program to its end: every program has page faults."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    yield
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt == before
 
 
 def installed(environment: Environment) -> dict[str, str]:

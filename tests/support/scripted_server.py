@@ -86,7 +86,7 @@ class _Handler(LocalHandler):
             return
         step = owner.next_step(self._request(route, body))
         if isinstance(step, Hang):
-            owner.closing.wait(30)
+            owner.closing.wait()
         if not isinstance(step, Reply):
             self.drop()
             return

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+# Seconds. Far more than what is waited for takes, even on a busy machine: only a hang exceeds it.
+PATIENCE: Final = 30.0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until the condition holds; fail when it takes longer than that."""
     end = time.monotonic() + seconds
     while not condition():

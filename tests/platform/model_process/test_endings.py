@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 from .conftest import ARGUMENTS, HEAD, TAIL, Model, Ran, printed_metrics
 
 TRADES = (
@@ -513,7 +515,7 @@ def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
 
 def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
     """A model that hangs does not outlive a platform that was killed."""
-    bot.write("bot.py", "import time\ntime.sleep(30)\n")
+    bot.write("bot.py", "import time\ntime.sleep(300)\n")
     reader, writer = os.pipe()
     command = bot.command(writer, tmp_path / "result.json")
     start = f"import subprocess; subprocess.run({command!r}, pass_fds=[{writer}])"
@@ -525,6 +527,6 @@ def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
         with platform:
             assert b"started" in events.readline()
             platform.kill()
-        ended, _, _ = select.select([events], [], [], 10)
+        ended, _, _ = select.select([events], [], [], PATIENCE)
         assert ended  # for readable is what a pipe is that nobody can write to any more
         assert events.read() == b""

