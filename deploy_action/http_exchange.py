@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from deploy_action import __version__
+from deploy_action.errors import Problem, RefusedError
 from deploy_action.text.strict_json import strict_loads
 
 if TYPE_CHECKING:
@@ -17,12 +19,11 @@ if TYPE_CHECKING:
 
     from deploy_action.interruption import Deadline
 
+_FIRST_PAUSE: Final = 0.5
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 # Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
 BLOCK_SIZE: Final = 128 * 1024
 
-# With these the server says that it has not acted (RFC 6585, section 4; RFC 9110, 15.6.4).
-NOT_ACTED_ON: Final = frozenset({429, 503})
 _LONGEST_REASON: Final = 200
 
 
@@ -38,11 +39,6 @@ class Answer:
     retry_after: float = 0.0
     location: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def is_refusal(self) -> bool:
-        """Tell whether the server says that it has not acted."""
-        return 400 <= self.status < 500 or self.status in NOT_ACTED_ON  # noqa: PLR2004  # a class
 
     @property
     def is_good(self) -> bool:
@@ -161,6 +157,81 @@ def _seconds(retry_after: str) -> float:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A failure that may pass: why (a sentence), and the seconds that the server asks to wait.
+
+    `error` is raised if the deadline leaves no time to wait; None raises one that says so.
+    """
+
+    reason: str
+    seconds: float = 0.0
+    error: RefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Repeats a request, `attempts` times at most, with growing pauses that end by the deadline.
+
+    `on_retry` gets a line for the log; `jitter` returns numbers from 0 to 1; tests inject `pause`,
+    which takes seconds, and `jitter`.
+    """
+
+    deadline: Deadline
+    attempts: int = 4
+    on_retry: Callable[[str], None] = lambda _line: None
+    pause: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+
+    def repeat(
+        self,
+        attempt: Callable[[], Answer],
+        may_pass: Callable[[Answer | RefusedError], Again | None],
+    ) -> Answer:
+        """Return the first answer that `may_pass` calls final (None), or the last one.
+
+        Raises:
+            RefusedError: of the last attempt, or if the deadline comes before the next one.
+        """
+        for number in range(1, self.attempts):
+            try:
+                answer = attempt()
+            except RefusedError as error:
+                again = may_pass(error)
+                if again is None:
+                    raise
+            else:
+                again = may_pass(answer)
+                if again is None:
+                    return answer
+            self.wait(number, again)
+        return attempt()
+
+    def wait(self, number: int, again: Again) -> None:
+        """Wait after try `number`: as long as the server asks, at least 0.5 s, 1 s, 2 s.
+
+        Jitter makes these pauses up to half longer.
+
+        Raises:
+            RefusedError: the deadline comes first.
+        """
+        backoff = _FIRST_PAUSE * 2 ** (number - 1) * (1 + self.jitter() / 2)
+        seconds = max(backoff, again.seconds)
+        if seconds >= self.deadline.remaining():
+            raise again.error or self._too_late(again, seconds)
+        self.on_retry(f"{again.reason} Trying again in {seconds:.1f} s.")
+        self.pause(seconds)
+
+    def _too_late(self, again: Again, seconds: float) -> RefusedError:
+        return RefusedError(
+            Problem(
+                message=f"{again.reason} The next try is due in {seconds:.0f} s, after the "
+                f"deadline of {self.deadline.minutes:g} minutes.",
+                hint="Run the workflow again later, or raise `timeout-minutes`.",
+            ),
+        )
 
 
 def library_errors() -> tuple[type[Exception], ...]:

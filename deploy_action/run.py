@@ -316,13 +316,13 @@ class Run:
         """Return a connection to a server of its own: none is used by two threads."""
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
+        from deploy_action.http_exchange import Retries
 
         transport = Transport(
             base_url=target.url,
-            deadline=task.deadline,
+            retries=Retries(task.deadline, on_retry=self.console.info),
             # A proxy must not stand between us and ourselves.
             use_environment=not target.is_embedded,
-            on_retry=self.console.info,
         )
         return DeploymentApi(
             transport,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deploy_action.deployment_api.transport import BrokenExchangeError
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError, has_not_acted, is_refusal
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.http_exchange import NOT_ACTED_ON, Answer
+from deploy_action.http_exchange import Answer
 from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
 
 SIGN_IN: Final = "POST /auth/token"
@@ -99,7 +99,7 @@ class Reply:
             # A server may answer "See other" after it has acted (RFC 9110, 15.4.4).
             doubtful = self.is_change and answer.status == _SEE_OTHER
             raise RefusedError(self._moved(), may_have_acted=doubtful)
-        if answer.is_refusal:
+        if is_refusal(answer):
             raise self._refused()
         raise self.unexpected("it is not JSON")
 
@@ -135,7 +135,7 @@ class Reply:
         hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
         if status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
-        elif status in NOT_ACTED_ON:
+        elif has_not_acted(self.answer):
             hint = "The server is overloaded or under maintenance: run the workflow again later."
         message = f"{self.server} refused `{self.route}` ({status}): {reason or 'no reason given'}"
         return RefusedError(Problem(message=message, hint=hint))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
+from deploy_action.deployment_api.retry_rules import (
+    BrokenExchangeError,
+    NotConnectedError,
+    is_refusal,
+    may_repeat_change,
+    may_repeat_read,
+)
 from deploy_action.errors import DeployActionError, Problem, RefusedError
 from deploy_action.http_exchange import (
     LARGEST_ANSWER,
-    NOT_ACTED_ON,
+    Again,
     Answer,
     Call,
+    Retries,
     exchange,
     explain,
     is_hopeless,
@@ -37,36 +43,14 @@ READ_TIMEOUT: Final = 60.0
 # sends a blank now and then.
 UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 
-_ATTEMPTS: Final = 4
-_FIRST_PAUSE: Final = 0.5
-_PASSING: Final = NOT_ACTED_ON | {500, 502, 504}
-
-
-class NotConnectedError(RefusedError):
-    """No connection was made, so the server knows nothing of the request.
-
-    `is_hopeless` where another try would end the same, as with a certificate that is not trusted.
-    """
-
-    def __init__(self, problem: Problem, *, is_hopeless: bool = False) -> None:
-        super().__init__(problem)
-        self.is_hopeless = is_hopeless
-
-
-class BrokenExchangeError(RefusedError):
-    """The request was on its way, and what the server made of it is unknown."""
-
 
 @dataclass(slots=True)
 class Transport:
-    """Sends requests to one server. `pause` and `jitter` are injected by tests."""
+    """Sends requests to one server; `use_environment` takes its proxies and CA bundle."""
 
     base_url: str
-    deadline: Deadline
+    retries: Retries
     use_environment: bool = True
-    on_retry: Callable[[str], None] = lambda _text: None
-    pause: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
     # Whether the latest request that changes something was answered, and not with a refusal.
     may_have_acted: bool = field(default=False, init=False)
     _kept: requests.Session | None = field(default=None, init=False)
@@ -92,7 +76,7 @@ class Transport:
                 request = _Request(session, method, path, token, READ_TIMEOUT, body, is_safe=True)
                 return self._send(request)
 
-        return self._repeat(attempt, _PASSING, (NotConnectedError, BrokenExchangeError))
+        return self._repeat(attempt, may_repeat_read)
 
     def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
         """Post what must not be done twice: repeated only where the server cannot have acted.
@@ -106,7 +90,7 @@ class Transport:
             with closing(self._new_session()) as session, FormBody(fields) as body:
                 return self._send(_Request(session, "POST", path, token, READ_TIMEOUT, body))
 
-        return self._repeat(attempt, NOT_ACTED_ON, (NotConnectedError,))
+        return self._repeat(attempt, may_repeat_change)
 
     def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
         """Post a multipart form with a file, streamed; repeated, and failing, as `change` does."""
@@ -128,42 +112,23 @@ class Transport:
                     )
                 )
 
-        return self._repeat(attempt, NOT_ACTED_ON, (NotConnectedError,))
+        return self._repeat(attempt, may_repeat_change)
 
     def _repeat(
-        self,
-        attempt: Callable[[], Answer],
-        passing_statuses: frozenset[int],
-        passing_errors: tuple[type[RefusedError], ...],
+        self, attempt: Callable[[], Answer], may_repeat: Callable[[Answer | RefusedError], bool]
     ) -> Answer:
-        for number in range(1, _ATTEMPTS):
-            try:
-                answer = attempt()
-            except passing_errors as error:
-                if isinstance(error, NotConnectedError) and error.is_hopeless:
-                    raise
-                self._wait(number, str(error), 0)
-            else:
-                if answer.status not in passing_statuses:
-                    return answer
-                reason = f"{self.base_url} answered {answer.status}."
-                self._wait(number, reason, answer.retry_after)
-        return attempt()
+        def may_pass(outcome: Answer | RefusedError) -> Again | None:
+            if not may_repeat(outcome):
+                return None
+            if isinstance(outcome, Answer):
+                return Again(f"{self.base_url} answered {outcome.status}.", outcome.retry_after)
+            return Again(str(outcome))
 
-    def _wait(self, number: int, reason: str, retry_after: float) -> None:
-        """Wait as long as the server asked, else 0.5 s, 1 s, 2 s, with up to half of it more."""
-        backoff = _FIRST_PAUSE * 2 ** (number - 1) * (1 + self.jitter() / 2)
-        seconds = max(backoff, retry_after)
-        if seconds >= self.deadline.remaining():
-            raise RefusedError(
-                Problem(
-                    message=f"{reason} The next try is due in {seconds:.0f} s, after the deadline "
-                    f"of {self.deadline.minutes:g} minutes.",
-                    hint="Run the workflow again later, or raise `timeout-minutes`.",
-                ),
-            )
-        self.on_retry(f"{reason} Trying again in {seconds:.1f} s.")
-        self.pause(seconds)
+        return self.retries.repeat(attempt, may_pass)
+
+    @property
+    def _deadline(self) -> Deadline:
+        return self.retries.deadline
 
     def _new_session(self) -> requests.Session:
         return open_session(use_environment=self.use_environment)
@@ -182,10 +147,10 @@ class Transport:
             read_timeout=request.read_timeout,
             largest_answer=request.largest_answer,
         )
-        self.deadline.remaining()
+        self._deadline.remaining()
         try:
-            answer = exchange(request.session, call, self.deadline)
-            self.may_have_acted = request.may_have_acted and not answer.is_refusal
+            answer = exchange(request.session, call, self._deadline)
+            self.may_have_acted = request.may_have_acted and not is_refusal(answer)
         except AlteredFileError:
             raise
         except DeployActionError as error:
@@ -197,8 +162,8 @@ class Transport:
         return answer
 
     def _translate(self, error: Exception, request: _Request) -> RefusedError:
-        if self.deadline.has_passed:
-            late = self.deadline.error()
+        if self._deadline.has_passed:
+            late = self._deadline.error()
             late.may_have_acted = request.may_have_acted
             return late
         if not request.is_on_its_way(error):

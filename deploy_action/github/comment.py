@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
 from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, is_same_user
+from deploy_action.http_exchange import Retries
 from deploy_action.interruption import Deadline, deadline_as_error
 
 # GitHub's limit, in characters; it answers 422 to more ("body is too long").
@@ -22,6 +23,7 @@ LARGEST_BODY: Final = _LARGEST_COMMENT - _LONGEST_MARKER
 """How many characters of Markdown fit into a comment, besides the marker."""
 
 _MOST_SECONDS: Final = 30.0
+_ATTEMPTS: Final = 3
 _ROUNDS: Final = 8
 # Another run may have looked before we wrote, and write after it. What it wrote is found by looking
 # again when this long has passed: a request takes a few tenths of it.
@@ -133,7 +135,8 @@ def keep_comment(
             f"its {len(text):,} characters are more than the {_LARGEST_COMMENT:,} there may be",
         )
     deadline = Deadline.after(seconds / 60)
-    forge = Forge(place.api_url, place.repository, token, deadline, pause)
+    retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
+    forge = Forge(place.api_url, place.repository, token, retries)
     keeper = _Keeper(forge, place, key, text)
     try:
         with deadline_as_error(deadline), closing(forge):
@@ -195,9 +198,9 @@ class _Keeper:
                 self._apply(step)
             except PassingForgeError as error:
                 failure = error
-                self.forge.wait(error, number)
+                self.forge.retries.wait(number, error.again)
             else:
-                self.forge.pause(_SETTLING_SECONDS)
+                self.forge.retries.pause(_SETTLING_SECONDS)
         if self.written is not None:
             return self.written
         raise failure or _out_of_reach()

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError
 from deploy_action.http_exchange import (
+    Again,
     Answer,
     Call,
+    Retries,
     exchange,
     explain,
     is_hopeless,
@@ -30,13 +32,10 @@ from deploy_action.text.harmless import cut, one_line, redacted, written_forms
 if TYPE_CHECKING:
     import requests
 
-    from deploy_action.interruption import Deadline
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 10.0
 
-_ATTEMPTS: Final = 3
-_FIRST_PAUSE: Final = 0.5
 _PASSING: Final = frozenset({500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
 _NO_USER: Final = frozenset({403, 404, 405, 501})
@@ -85,16 +84,20 @@ class PassingForgeError(RefusedError):
         super().__init__(problem)
         self.seconds = seconds
 
+    @property
+    def again(self) -> Again:
+        """How to wait for the next try."""
+        return Again(str(self), self.seconds, self)
+
 
 @dataclass(slots=True)
 class Forge:
-    """Speaks with one forge about one repository. `pause` is injected by tests."""
+    """Speaks with one forge about one repository."""
 
     api_url: str
     repository: str
     token: str = field(repr=False)
-    deadline: Deadline
-    pause: Callable[[float], None] = time.sleep
+    retries: Retries
     _session: requests.Session | None = field(default=None, init=False)
 
     def close(self) -> None:
@@ -187,29 +190,16 @@ class Forge:
         url = f"{self._issues_url}/comments/{comment}"
         return self._send("DELETE", url, expected=_GONE).is_good
 
-    def wait(self, error: PassingForgeError, number: int) -> None:
-        """Wait before try `number` + 1: as long as the forge asks, else 0.5 s, 1 s, 2 s.
-
-        Raises:
-            RefusedError: `error`, when there is no time for that.
-        """
-        seconds = max(error.seconds, _FIRST_PAUSE * 2 ** (number - 1))
-        if seconds >= self.deadline.remaining():
-            raise error
-        self.pause(seconds)
-
     @property
     def _issues_url(self) -> str:
         return f"{self.api_url}/repos/{self.repository}/issues"
 
     def _read(self, url: str, expected: frozenset[int] = frozenset()) -> Answer:
         """Get what can be asked for again after any passing failure."""
-        for number in range(1, _ATTEMPTS):
-            try:
-                return self._send("GET", url, expected=expected)
-            except PassingForgeError as error:
-                self.wait(error, number)
-        return self._send("GET", url, expected=expected)
+        return self.retries.repeat(
+            lambda: self._send("GET", url, expected=expected),
+            lambda outcome: outcome.again if isinstance(outcome, PassingForgeError) else None,
+        )
 
     def _send(
         self,
@@ -236,11 +226,11 @@ class Forge:
             largest_answer=_LARGEST_ANSWER,
         )
         try:
-            answer = exchange(self._session, call, self.deadline)
+            answer = exchange(self._session, call, self.retries.deadline)
         except DeadlineError:
             raise
         except library_errors() as error:
-            self.deadline.remaining()
+            self.retries.deadline.remaining()
             raise self._unreachable(error) from error
         self._check(answer, expected)
         return answer

@@ -22,9 +22,10 @@ from deploy_action.deployment_api.client import (
     Project,
     Submission,
 )
-from deploy_action.deployment_api.transport import BrokenExchangeError, Transport
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError
+from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
-from deploy_action.http_exchange import Answer
+from deploy_action.http_exchange import Answer, Retries
 from deploy_action.interruption import Deadline
 from tests.support.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
 from tests.support.scripted_server import SIGN_IN as SIGNED_IN
@@ -63,7 +64,8 @@ NEW = Submission(
 
 def make_api(url: str, on_secret: Callable[[str], None] = lambda _secret: None) -> DeploymentApi:
     """Return the API of a server; its transport does not really pause."""
-    transport = Transport(url, Deadline.after(1), pause=lambda _seconds: None, jitter=lambda: 0.0)
+    retries = Retries(Deadline.after(1), pause=lambda _seconds: None)
+    transport = Transport(url, retries)
     return DeploymentApi(transport, secrets.token_hex(), on_secret)
 
 

@@ -30,11 +30,8 @@ from hypothesis import strategies as st
 
 from deploy_action.deployment_api import transport as transport_module
 from deploy_action.deployment_api.bodies import AlteredFileError, MultipartBody, Upload
-from deploy_action.deployment_api.transport import (
-    BrokenExchangeError,
-    NotConnectedError,
-    Transport,
-)
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
+from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -42,7 +39,7 @@ from deploy_action.errors import (
     Problem,
     RefusedError,
 )
-from deploy_action.http_exchange import Answer, _seconds
+from deploy_action.http_exchange import Answer, Retries, _seconds
 from deploy_action.interruption import Deadline
 from tests.support import wire_server
 from tests.support.scripted_server import ID_TOKEN, Reply, ScriptedServer
@@ -70,19 +67,16 @@ class Waits:
     reasons: list[str] = field(default_factory=list)
 
 
-def make_transport(
-    url: str, waits: Waits | None = None, *, minutes: float = 1, **options: Any
-) -> Transport:
+def make_transport(url: str, waits: Waits | None = None, **options: Any) -> Transport:
     """Return a transport that does not really pause."""
     waits = waits or Waits()
-    return Transport(
-        url,
-        Deadline.after(minutes),
-        pause=waits.seconds.append,
+    retries = Retries(
+        options.pop("deadline", Deadline.after(1)),
+        pause=options.pop("pause", waits.seconds.append),
         jitter=options.pop("jitter", lambda: 0.0),
         on_retry=waits.reasons.append,
-        **options,
     )
+    return Transport(url, retries, **options)
 
 
 def bundle(path: Path, size: int = 300_000) -> Path:
@@ -195,8 +189,9 @@ from pathlib import Path
 from deploy_action.interruption import Deadline
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.transport import Transport
+from deploy_action.http_exchange import Retries
 def upload(path):
-    transport = Transport({server.url!r}, Deadline.after(1), use_environment=False)
+    transport = Transport({server.url!r}, Retries(Deadline.after(1)), use_environment=False)
     digest = hashlib.file_digest(open(path, "rb"), "sha256").hexdigest()
     answer = transport.upload("/upload", {{}}, "t", Upload(Path(path), digest, lambda *_: None))
     assert answer.status == 200
@@ -328,12 +323,11 @@ def test_a_server_that_starts_late_gets_the_request_once(tmp_path: Path, way: st
     """A refused connection is no reason to give up, nor one to send twice."""
     port, handlers = unused_port(), {PING: answering(200, {})}
     with WireServer(handlers) as server:
-        transport = make_transport(f"http://127.0.0.1:{port}")
 
         def redirect(_seconds: float) -> None:
             transport.base_url = server.url
 
-        transport.pause = redirect
+        transport = make_transport(f"http://127.0.0.1:{port}", pause=redirect)
 
         assert send(transport, way, tmp_path).status == 200
         assert server.count(PING) == 1
@@ -461,7 +455,7 @@ def test_the_deadline_ends_an_exchange(
     started = time.monotonic()
 
     with pytest.raises(DeadlineError, match=r"deadline of 0\.01 minutes") as caught:
-        send(make_transport(server.url, minutes=0.01), way, tmp_path)
+        send(make_transport(server.url, deadline=Deadline.after(0.01)), way, tmp_path)
 
     assert time.monotonic() - started < 5
     assert caught.value.may_have_acted == (way != "read")
@@ -471,8 +465,8 @@ def test_the_deadline_ends_an_exchange(
 def test_nothing_is_sent_after_the_deadline(wire: StartWire, tmp_path: Path) -> None:
     """Then nothing can have been acted on, either."""
     server = wire({PING: answering(200)})
-    transport = make_transport(server.url)
-    transport.deadline = Deadline(minutes=1, at=time.monotonic() - 1)
+    late = Deadline(minutes=1, at=time.monotonic() - 1)
+    transport = make_transport(server.url, deadline=late)
 
     with pytest.raises(DeadlineError) as caught:
         send(transport, "upload", tmp_path)
