@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from deploy_action import http_exchange
 from deploy_action.deployment_api import transport
 from tests.conftest import Ended, Runner
 from tests.support import wire_server
@@ -164,7 +165,7 @@ ROUTE_FAULTS: Final[Mapping[str, Fault]] = {
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a user waits for: the whole action builds its transport itself."""
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(transport, "READ_TIMEOUT", 0.4)
     monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 0.4)
 
