@@ -1,75 +1,198 @@
-"""The commands of `blankly-deploy` on a terminal."""
+"""The command line of `blankly-deploy`: its commands, their flags and their help."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from difflib import get_close_matches
+from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
-from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Mode
+from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Group, Input, Mode
 from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
 from deploy_action.inputs.settings import Parsed
 
 _LARGEST_PORT: Final = 65_535
 _MOST_BACKTESTS: Final = 1_000
-# What is meant as the value of a boolean flag and not as a path: a shell variable may be empty, and
-# a word that is no boolean is refused by name.
+# After a boolean flag these are its value, and anything else is a path. A shell variable may be
+# empty; a word such as `yes` is refused by name.
 _VALUES: Final = frozenset({*BOOLEANS, "", "yes", "no", "on", "off", "0", "1"})
 _COMMAND_INPUT: Final = "mode"  # an input of the action, and the name of a command here
+_MODES: Final = {
+    Mode.DEPLOY: "check a model and deploy it as a new version",
+    Mode.BACKTEST: "check a model and backtest it",
+    Mode.VALIDATE: "check a model and send nothing",
+}
+_WHERE_VALUES_COME_FROM: Final = (
+    "Each flag is the input of the action with the same name. If a flag is not given, its value is "
+    "taken from the variable INPUT_NAME, such as INPUT_TOKEN. Use the variable for secrets: every "
+    "user of the machine can read a command line."
+)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line; end the process with code 2 and the usage if it is wrong."""
+    parser, commands = _build_parsers()
+    if not arguments:
+        parser.exit(2, parser.format_help())
+    name = arguments[0]
+    if name not in commands and not name.startswith("-"):
+        parser.error(f"unknown command `{name}`{_meant(name, commands)}")
+    command, unknown = parser.parse_known_args(_spell_out_booleans(arguments))
+    if unknown:
+        commands[command.command].refuse(unknown)
+    if command.command in _MODES and command.model_path and getattr(command, "model-path"):
+        commands[command.command].error("both MODEL_PATH and --model-path are given")
+    return command
+
+
+def inputs_of(command: argparse.Namespace) -> dict[str, str]:
+    """Return the inputs given as flags; a blank one is unset."""
+    flags: Mapping[str, str | list[str] | None] = {**vars(command), _COMMAND_INPUT: None}
+    given = {one.name: flags.get(one.name) or "" for one in INPUTS}
+    if command.model_path:
+        given["model-path"] = command.model_path
+    texts = {name: "\n".join(v) if isinstance(v, list) else v for name, v in given.items()}
+    return {name: text for name, text in texts.items() if text.strip()}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviated flags and suggests what was meant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **options)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """End the process with what is wrong about arguments that no flag takes."""
+        flag = next((one.partition("=")[0] for one in unknown if one.startswith("-")), None)
+        if flag is None:
+            self.error(f"unexpected argument `{unknown[0]}`")
+        flags = [option for action in self._actions for option in action.option_strings]
+        self.error(f"unknown flag `{flag}`{_meant(flag, flags)}")
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps at the width of the terminal, and keeps names such as `create-new` whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        from textwrap import wrap
+
+        return wrap(text, width, break_on_hyphens=False)
+
+
+class _Once(argparse.Action):
+    """Stores the value of a flag that may be given once."""
+
+    _is_given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  # argparse's signature
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,  # noqa: ARG002  # as above
+    ) -> None:
+        if self._is_given:
+            raise argparse.ArgumentError(self, "may be given only once")
+        self._is_given = True
+        setattr(namespace, self.dest, values)
+
+
+def _meant(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
+    """Return the parser of the whole command line and those of its commands, by name."""
+    parser = _Parser(
         prog="blankly-deploy",
         description="Check, backtest and deploy Blankly trading models.",
-        allow_abbrev=False,
+        epilog="`blankly-deploy COMMAND --help` lists the flags of a command.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for mode, help_text in _MODES.items():
-        _add_mode(commands.add_parser(mode, help=help_text, allow_abbrev=False))
-    serve = commands.add_parser("serve", help="serve the Deployment API", allow_abbrev=False)
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=_port, default=9080, help="port, 0 for any (%(default)s)")
-    serve.add_argument("--data", required=True, metavar="DIR", help="where projects are kept")
-    serve.add_argument(
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands"
+    )
+    for mode, summary in _MODES.items():
+        _add_inputs(commands.add_parser(mode, help=summary), mode)
+    _add_serve_flags(commands.add_parser("serve", help="serve the Deployment API"))
+    _add_login_flags(commands.add_parser("login", help="sign in and print the token"))
+    commands.add_parser("schema", help="print the JSON schema of blankly.json")
+    return parser, commands.choices
+
+
+def _add_inputs(parser: _Parser, mode: Mode) -> None:
+    parser.usage = "%(prog)s [MODEL_PATH] [--INPUT VALUE]…"
+    parser.epilog = _WHERE_VALUES_COME_FROM
+    groups = {group: parser.add_argument_group(group) for group in Group}
+    groups[Group.MODEL].add_argument(
+        "model_path", nargs="?", metavar="MODEL_PATH", help="Directory of the model. (default: .)"
+    )
+    for one in INPUTS:
+        if one.name != _COMMAND_INPUT:
+            groups[one.group].add_argument(
+                f"--{one.name}",
+                dest=one.name,
+                action="append" if one.lines else _Once,
+                metavar="[true|false]" if one.boolean else "VALUE",
+                help=_help_of(one, mode),
+            )
+
+
+def _help_of(one: Input, mode: Mode) -> str:
+    default = one.default
+    if one.name == "api-url" and mode is Mode.BACKTEST:
+        default = "local, without a token"
+    sentences = [
+        one.description,
+        "May be given several times." if one.lines else "",
+        f"(default: {default})" if default else "",
+    ]
+    # argparse would take a `%` for a placeholder.
+    return " ".join(sentence for sentence in sentences if sentence).replace("%", "%%")
+
+
+def _add_serve_flags(parser: _Parser) -> None:
+    def add(flag: str, text: str, **options: Any) -> None:
+        parser.add_argument(flag, action=_Once, help=text, **options)
+
+    add("--host", "address to listen on (default: %(default)s)", default="127.0.0.1")
+    add("--port", "port, 0 for any free one (default: %(default)s)", type=_port, default=9080)
+    add("--data", "directory that keeps the projects", required=True, metavar="DIR")
+    add(
         "--parallel-backtests",
+        "how many backtests run at once (default: one a core)",
         type=_count,
         default=0,
         metavar="N",
-        help="how many backtests run at once (one a core)",
     )
-    serve.add_argument(
+    add(
         "--backtest-minutes",
+        "how long a backtest may take (default: %(default)s)",
         type=_checked(parse_minutes),
         default=60,
         metavar="MINUTES",
-        help="how long a backtest may take (%(default)s)",
     )
-    login = commands.add_parser("login", help="sign in and print the token", allow_abbrev=False)
-    login.add_argument(
+
+
+def _add_login_flags(parser: _Parser) -> None:
+    parser.add_argument(
         "--app-url",
+        action=_Once,
         type=_checked(parse_url),
         default=HOSTED_APP_URL,
-        help="where to sign in (%(default)s)",
+        metavar="URL",
+        help="where to sign in (default: %(default)s)",
     )
-    login.add_argument(
+    parser.add_argument(
         "--timeout-minutes",
+        action=_Once,
         type=_checked(parse_minutes),
         default=10,
-        help="how long to wait for it (%(default)s)",
+        metavar="MINUTES",
+        help="how long to wait for the sign-in (default: %(default)s)",
     )
-    commands.add_parser("schema", help="print the JSON schema of blankly.json", allow_abbrev=False)
-    return parser
-
-
-_MODES: Final = {
-    Mode.DEPLOY.value: "check a model and deploy it as a new version",
-    Mode.BACKTEST.value: "check a model and backtest it",
-    Mode.VALIDATE.value: "check a model and send nothing",
-}
 
 
 def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
@@ -86,53 +209,18 @@ def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _LARGEST_PORT:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {_LARGEST_PORT}")
+        raise argparse.ArgumentTypeError(f"it takes a number from 0 to {_LARGEST_PORT}")
     return int(text)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MOST_BACKTESTS:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {_MOST_BACKTESTS}")
+        raise argparse.ArgumentTypeError(f"it takes a number from 1 to {_MOST_BACKTESTS}")
     return int(text)
 
 
-def _add_mode(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model_path", nargs="?", metavar="MODEL_PATH", help="directory of the model (.)"
-    )
-    parser.epilog = (
-        "Each flag is the input of the same name of the action. One that is not given is taken "
-        "from the variable INPUT_NAME, such as INPUT_TOKEN: a secret on the command line can be "
-        "read by every user of the machine."
-    )
-    for one in INPUTS:
-        if one.name != _COMMAND_INPUT:
-            parser.add_argument(
-                f"--{one.name}",
-                dest=one.name,
-                metavar="[true|false]" if one.boolean else "VALUE",
-                help=f"{one.description} ({one.default})" if one.default else one.description,
-            )
-
-
-def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed command line; ends the process with code 2 and a usage when it is wrong."""
-    return build_parser().parse_args(spell_out_booleans(arguments))
-
-
-def inputs_of(command: argparse.Namespace) -> dict[str, str]:
-    """Return the inputs that were given as flags; blank means unset, as everywhere."""
-    flags: Mapping[str, object] = {**vars(command), _COMMAND_INPUT: None}
-    given = {one.name: flags.get(one.name) for one in INPUTS}
-    if command.model_path:
-        given["model-path"] = command.model_path
-    return {
-        name: value for name, value in given.items() if isinstance(value, str) and value.strip()
-    }
-
-
-def spell_out_booleans(arguments: Sequence[str]) -> list[str]:
-    """Give a boolean flag without a value the value `true`: `--dry-run` is `--dry-run=true`."""
+def _spell_out_booleans(arguments: Sequence[str]) -> list[str]:
+    """Write a boolean flag without a value as `--dry-run=true`."""
     booleans = {f"--{one.name}" for one in INPUTS if one.boolean}
     spelled: list[str] = []
     pending = list(arguments)

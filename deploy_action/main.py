@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = 0
 _REFUSED: Final = 1
+_SIZE_WITHOUT_TERMINAL: Final = (96, 24)
 
 
 def action() -> int:
@@ -88,6 +89,8 @@ def _utf8(stream: TextIO | None) -> TextIO:
 
 def _run_mode(command: Namespace, stream: TextIO) -> int:
     """Deploy, backtest or validate; flags go before the variables that the action reads."""
+    from shutil import get_terminal_size
+
     from deploy_action.cli import inputs_of
 
     inputs = {**read_inputs(os.environ), **inputs_of(command), "mode": command.command}
@@ -107,6 +110,7 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
         stream=stream,
         for_runner=os.environ.get("GITHUB_ACTIONS") == "true",
         inputs={name: value for name, value in inputs.items() if value.strip()},
+        width=get_terminal_size(fallback=_SIZE_WITHOUT_TERMINAL).columns,
     )
     return _finished(run)
 

@@ -71,6 +71,7 @@ class Run:
     stream: TextIO
     for_runner: bool
     inputs: Mapping[str, str] | None = None
+    width: int = 96  # of the summary as text, in columns
     record: RunRecord = field(default_factory=RunRecord)
     console: Console = field(init=False)
     # Known when the inputs are, and where the embedded platform keeps its data.
@@ -401,7 +402,7 @@ class Run:
             markdown = self.console.redact(to_markdown(document))
             self._write(summary_path, lambda path: commands.write_summary(path, markdown))
         else:
-            self.console.info(to_text(document).rstrip())
+            self.console.info(to_text(document, width=self.width).rstrip())
             if record.report_path:
                 self.console.info(f"\nThe whole result: {record.report_path}")
         return record

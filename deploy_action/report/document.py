@@ -22,6 +22,7 @@ _CUT: Final = "_The rest is left out: it would be too long for this place._\n\n"
 _LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
 _WIDTH_OF_TEXT: Final = 96
+_NARROWEST_TEXT: Final = 40
 _LONGEST_CELL: Final = 64
 # A hyphen could start a list.
 _NOTHING: Final = "\u2013"
@@ -266,40 +267,41 @@ def _markdown_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
-def to_text(document: Document) -> str:
-    """Return the document for a terminal, where what is seen is the end.
+def to_text(document: Document, *, width: int = _WIDTH_OF_TEXT) -> str:
+    """Return the document as text, wrapped at `width` columns, but never at fewer than 40.
 
-    So what is folded away on a page comes before all else.
+    What a page folds away comes first: on a terminal, the reader sees the end.
     """
+    width = max(width, _NARROWEST_TEXT)
     blocks = sorted(document, key=lambda block: not isinstance(block, Details))
-    return "\n\n".join(_text(block) for block in blocks) + "\n"
+    return "\n\n".join(_text(block, width) for block in blocks) + "\n"
 
 
-def _text(block: Block) -> str:
+def _text(block: Block, width: int) -> str:
     match block:
         case Heading(line):
-            title = _text_line(line)
-            return f"{title}\n{'─' * min(len(title), _WIDTH_OF_TEXT)}"
+            title = _wrapped(_text_line(line), width)
+            return f"{title}\n{'─' * min(max(map(_width, title.splitlines()), default=0), width)}"
         case Paragraph(line):
-            return _wrapped(_text_line(line))
+            return _wrapped(_text_line(line), width)
         case Quote(text):
             return "\n".join(f"  │ {line}" for line in plain(text).strip("\n").split("\n"))
         case Bullets(items):
-            return "\n".join(_wrapped(f"  • {_text_line(item)}", indent=4) for item in items)
+            return "\n".join(_wrapped(f"  • {_text_line(item)}", width, indent=4) for item in items)
         case Table():
             return _text_table(block)
         case Details() | Chart():
-            return _text_with_fold(block)
+            return _text_with_fold(block, width)
 
 
-def _wrapped(text: str, indent: int = 0) -> str:
-    """Return lines that a terminal shows whole; words and addresses stay whole."""
+def _wrapped(text: str, width: int, indent: int = 0) -> str:
+    """Wrap at blanks only: a long word or address stays whole."""
     import textwrap
 
     wrapped = (
         textwrap.wrap(
             line,
-            _WIDTH_OF_TEXT,
+            width,
             subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
@@ -309,9 +311,9 @@ def _wrapped(text: str, indent: int = 0) -> str:
     return "\n".join("\n".join(lines) for lines in wrapped)
 
 
-def _text_with_fold(block: Details | Chart) -> str:
+def _text_with_fold(block: Details | Chart, width: int) -> str:
     if isinstance(block, Details):
-        return "\n".join([_unmarked(block.title), *(_text(one) for one in block.blocks)])
+        return "\n".join([_unmarked(block.title), *(_text(one, width) for one in block.blocks)])
     return "\n".join(f"  {line}".rstrip() for line in plain(block.text).split("\n"))
 
 

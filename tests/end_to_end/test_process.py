@@ -205,6 +205,46 @@ def test_a_wrong_command_line_is_answered_with_the_usage(
     assert "usage: blankly-deploy" in done.stderr
 
 
+@pytest.mark.parametrize("columns", [60, 120])
+@pytest.mark.parametrize(
+    "command", ["", "deploy", "backtest", "validate", "serve", "login", "schema"]
+)
+def test_every_help_is_rendered_at_the_width_of_the_terminal(
+    command: str, columns: int, tmp_path: Path
+) -> None:
+    arguments = [command, "--help"] if command else ["--help"]
+    done = blankly_deploy(*arguments, cwd=tmp_path, environ={"COLUMNS": str(columns)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: blankly-deploy {command}".strip())
+    assert max(map(len, done.stdout.splitlines())) <= columns
+
+
+def test_the_program_alone_lists_its_commands(tmp_path: Path) -> None:
+    done = blankly_deploy(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "  serve     serve the Deployment API\n" in done.stderr
+
+
+def test_a_flag_of_lines_given_twice_counts_twice(tmp_path: Path) -> None:
+    write_model(tmp_path / "bot")
+    (tmp_path / "bot" / "a.csv").touch()
+    (tmp_path / "bot" / "b.csv").touch()
+    flags = ["--ignore", "a.csv", "--ignore", "b.csv"]
+    everything, rest = (
+        blankly_deploy("validate", "bot", *some, cwd=tmp_path).stdout for some in ([], flags)
+    )
+    assert len(re.findall(r"[ab]\.csv", everything)) == 2
+    assert not re.search(r"[ab]\.csv", rest)
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_summary_wraps_at_the_width_of_the_terminal(columns: int, tmp_path: Path) -> None:
+    write_model(tmp_path / "bot", python_version="2.7", requirements="nowhere/to/be/found.txt")
+    done = blankly_deploy("validate", "bot", cwd=tmp_path, environ={"COLUMNS": str(columns)})
+    widest = max(map(len, done.stdout.splitlines()))
+    assert columns - 20 < widest <= columns
+
+
 def test_the_schema_is_printed(tmp_path: Path) -> None:
     """For editors."""
     done = blankly_deploy("schema", cwd=tmp_path)

@@ -337,6 +337,16 @@ def test_a_terminal_gives_emoji_and_ideographs_two_columns() -> None:
     assert text == ("  Result     No.\n  ✅ passed    1\n  均值        22\n  e\u2013         333\n")
 
 
+@pytest.mark.parametrize(("width", "wrapped_at"), [(50, 50), (150, 150), (1, 40)])
+def test_a_terminal_of_another_width_wraps_there(width: int, wrapped_at: int) -> None:
+    """Fewer than 40 columns cannot be read."""
+    words = " ".join(["word"] * 90)
+    blocks: list[Block] = [Heading([words]), Paragraph([words]), Bullets([[words]])]
+    text = to_text([*blocks, Details("Folded", blocks)], width=width)
+
+    assert wrapped_at - 5 < max(map(len, text.splitlines())) <= wrapped_at
+
+
 def test_a_terminal_wraps_sentences_and_cuts_what_would_push_columns_away() -> None:
     """Addresses and words stay whole; the lines of a list hang; a long title has a short rule."""
     words = " ".join(["word"] * 30)
