@@ -28,6 +28,7 @@ HEAVY = frozenset(
         "dulwich",
         "isal",
         "jsonschema",
+        "msgspec",
         "multipart",
         "packaging",
         "requests",

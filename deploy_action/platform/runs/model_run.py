@@ -296,7 +296,7 @@ class _ModelProcess:
             return
         share = event.get("share")
         if event.get("event") == "progress" and isinstance(share, int | float):
-            watch.progress(min(1.0, max(0.0, float(share))))
+            watch.progress(float(min(1, max(0, share))))
         elif event.get("event") in ("finished", "failed") and self.last_event is None:
             self.last_event = event
 

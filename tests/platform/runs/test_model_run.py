@@ -247,7 +247,7 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("say(event='failed', problems=[])", "The backtest failed"),
         ("say(event='failed', problems='no list')", "The backtest failed"),
         ("say(event='finished')", "cannot be used"),
-        ("write('{\"trades\": NaN}'); say(event='finished')", "NaN is no JSON"),
+        ("write('{\"trades\": NaN}'); say(event='finished')", "it is not JSON: invalid"),
         ("write('[]'); say(event='finished')", "it has no account_values"),
         ("write('[1e999]'); say(event='finished')", "a number that is too large"),
         ("write('[' + '9' * 400 + ']'); say(event='finished')", "a number that is too large"),

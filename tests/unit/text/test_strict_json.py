@@ -42,6 +42,18 @@ def test_only_utf_8_is_read(data: bytes) -> None:
         strict_loads(data)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'["\ud800\ud83d\ude00\\\ud83d", "\n\udfff"]', ["\ufffd😀\\\ufffd", "\n\ufffd"]),
+        (r'{"\ude00\ud83d\u0041": "\uD83D\uDE00\\ud800"}', {"\ufffd\ufffdA": "😀\\ud800"}),
+    ],
+)
+def test_half_a_character_is_replaced(text: str, value: object) -> None:
+    """Whole pairs of surrogates stay, and so does what only looks like an escape."""
+    assert strict_loads(text.encode()) == value
+
+
 @pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
 def test_large_and_small_numbers_that_are_some_are_read(text: str) -> None:
     """Up to the largest float; what is too small is zero."""
