@@ -11,9 +11,8 @@ LOCAL: Final = "local"
 HOSTED_API_URL: Final = "https://deploy.blankly.finance"
 HOSTED_APP_URL: Final = "https://app.blankly.finance"
 HOSTED_GONE: Final = (
-    "Blankly's hosted service was taken down. There are two ways on: run a server of your own "
-    "(`blankly-deploy serve`) and name it in `api-url`, or use the one embedded here with "
-    "`api-url: local`."
+    "Blankly's hosted service was taken down. Either run a server of your own (`blankly-deploy "
+    "serve`) and name it in `api-url`, or use the one embedded here with `api-url: local`."
 )
 
 
@@ -72,36 +71,39 @@ INPUTS: Final = (
     Input(
         "api-url",
         Group.TARGET,
-        "Base URL of the Deployment API, or `local` for the one embedded in this action.",
+        "Base URL of your Deployment API, or `local` for the one embedded in this action. "
+        "Blankly's hosted service was taken down, so set one of the two.",
         default=HOSTED_API_URL,
     ),
     Input(
         "app-url",
         Group.REPORT,
-        "Where result links point. No link is shown for `local`.",
+        "Base URL of the web pages that result links lead to. With `local` there are no links.",
         default=HOSTED_APP_URL,
     ),
     Input(
         "model-path",
         Group.MODEL,
-        "Directory that holds `blankly.json`, relative to the workspace. It may not leave it.",
+        "Directory that holds `blankly.json`, relative to the workspace. It must lie in the "
+        "workspace.",
         default=".",
     ),
     Input(
         "project-id",
         Group.TARGET,
-        "Project to deploy to. Overrides `project_id` of `blankly.json`; with neither, and no"
-        " `project-name`, the user's personal project.",
+        "Project to deploy to. Overrides `project_id` of `blankly.json`. With neither, and "
+        "without `project-name`, it is the user's personal project.",
     ),
     Input(
         "project-name",
         Group.TARGET,
-        "Look the project up by name; with `create-new: true` it is created when absent.",
+        "Name of the project, looked up on the server. With `create-new: true` a missing "
+        "project is created.",
     ),
     Input(
         "project-description",
         Group.TARGET,
-        "Description of the project when it is created.",
+        "Description of a project that is created.",
     ),
     Input(
         "model-id",
@@ -111,8 +113,8 @@ INPUTS: Final = (
     Input(
         "model-name",
         Group.TARGET,
-        "Name of the model. Overrides `model_name` of `blankly.json`; with neither, the "
-        "directory's name.",
+        "Name of the model. Overrides `model_name` of `blankly.json`. With neither, it is "
+        "the directory's name.",
     ),
     Input(
         "general-description",
@@ -122,83 +124,84 @@ INPUTS: Final = (
     Input(
         "version-description",
         Group.TARGET,
-        "Description of the version. Without it, the commit message.",
+        "Description of the version. By default, the commit message.",
     ),
     Input(
         "backtest-description",
         Group.BACKTEST,
-        "Description of the backtest. Without it, the commit message.",
+        "Description of the backtest. By default, the commit message.",
     ),
     Input(
         "create-new",
         Group.TARGET,
-        "Whether the model (and the project) may be created when no id is known. `local` "
-        "needs no permission.",
+        "Whether a model (and project) without a known id may be created. `local` needs no "
+        "permission.",
         default="false",
         boolean=True,
     ),
     Input(
         "plan",
         Group.MODEL,
-        "Plan the model runs on. Without it, `plan` of `blankly.json`, else `nano`.",
+        "Plan that the model runs on. By default, `plan` of `blankly.json`, else `nano`.",
     ),
     Input(
         "python-version",
         Group.MODEL,
-        "Python version of the model, such as `3.10`. Without it, `python_version` of "
+        "Python version of the model, such as `3.10`. By default, `python_version` of "
         "`blankly.json`.",
     ),
     Input(
         "backtest-args",
         Group.BACKTEST,
-        "YAML or JSON mapping, merged over `backtest_args` of `blankly.json` key by key. A "
-        "null removes a key.",
+        "Arguments of the backtest, as a YAML or JSON mapping. It is merged over "
+        "`backtest_args` of `blankly.json` key by key; a null removes a key.",
     ),
     Input(
         "ignore",
         Group.MODEL,
-        "More files to leave out, one pattern a line, in `.gitignore` syntax.",
+        "More files to leave out of the bundle: one pattern a line, in `.gitignore` syntax.",
         lines=True,
     ),
     Input(
         "keys-json",
         Group.MODEL,
-        "Contents of `keys.json` (a secret), placed in the bundle and nowhere else. Replaces "
-        "a `keys.json` of the repository.",
+        "Contents of `keys.json` (a secret). They go into the bundle and nowhere else, and "
+        "replace a `keys.json` of the repository.",
         secret=True,
     ),
     Input(
         "gates",
         Group.BACKTEST,
-        "Conditions on the metrics of the backtest, one a line, such as `max_drawdown <= 20%` or "
-        "`sharpe >= base - 10%`. If one does not hold, the run fails; in mode `deploy` the model "
-        "is backtested first, on the embedded platform, and not deployed then.",
+        "Conditions on the metrics of the backtest, one a line, such as `max_drawdown <= "
+        "20%` or `sharpe >= base - 10%`. The run fails if one does not pass. In mode "
+        "`deploy` the model is backtested on the embedded platform first, and deployed only "
+        "if all pass.",
         lines=True,
     ),
     Input(
         "compare-with",
         Group.BACKTEST,
-        "Git ref (such as `HEAD^`, `main` or a tag) whose version of the model is backtested too "
-        "and compared with.",
+        "Git ref, such as `HEAD^`, `main` or a tag. The model at that ref is backtested "
+        "too, and the two are compared.",
     ),
     Input(
         "comment",
         Group.REPORT,
-        "Keep one comment for the model up to date on the pull request.",
+        "Keep one comment about the model up to date on the pull request.",
         default="false",
         boolean=True,
     ),
     Input(
         "github-token",
         Group.REPORT,
-        "Token for the comment, and for nothing else.",
+        "Token for the comment. It is used for nothing else.",
         secret=True,
     ),
     Input(
         "platform-data",
         Group.BACKTEST,
-        "Directory in which the embedded platform keeps its data. Without it, a directory "
-        "below `RUNNER_TEMP`, else the user's data directory.",
+        "Directory for the data of the embedded platform. By default, one below "
+        "`RUNNER_TEMP`, else in the user's data directory.",
     ),
     Input(
         "timeout-minutes",
