@@ -1,15 +1,13 @@
-"""What pip would make of a requirements file, without installing anything.
+"""Checks a model's requirements, and lists what they ask for, without installing anything.
 
-It reads the file and those it includes, each line as pip would. Problems never show a line: a URL
-may hold a password.
+Problems never show a whole line, because a URL may hold a password.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,17 +17,12 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest_checks import path_fault
 from deploy_action.text.located_json import Redact
 from deploy_action.text.requirements import (
-    EDITABLE,
-    INCLUDING,
-    UnreadableTextError,
-    first_word,
+    Line,
+    Walk,
     has_variable,
+    is_file_inside,
     is_url,
-    logical_lines,
     looks_like_path,
-    option_of,
-    read_text,
-    without_options,
 )
 
 if TYPE_CHECKING:
@@ -76,48 +69,52 @@ def check_requirements(
     """Check a requirements file of the model and those it includes.
 
     `name` is its POSIX path relative to the model, normalised; the file exists. Lines that pip
-    cannot read are errors; that nothing installs blankly is a warning. What messages show of a line
-    goes through `redact` before it is cut.
+    cannot read are errors; a warning says if nothing installs blankly. Whatever messages quote from
+    a line goes through `redact` before it is cut.
     """
-    reader = _Reader(model_dir, selection.includes, redact)
-    reader.read_all(name)
-    if not reader.problems and not reader.installs_anything:
+    checker = _Checker(model_dir, selection, redact)
+    checker.run(name)
+    if not checker.problems and not checker.installs_anything:
         return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
-    if not reader.problems and not reader.may_install_blankly:
+    if not checker.problems and not checker.may_install_blankly:
         return (_lacking(name, f"{name} does not name blankly, which the model needs."),)
-    return tuple(reader.problems)
+    return tuple(checker.problems)
 
 
 def read_requirements(model_dir: Path, name: str) -> Mapping[str, str]:
-    """Return what a requirements file of the model and those it includes ask of each package.
+    """Return what a requirements file and those it includes ask of each package.
 
-    By canonical name, in order: versions, extras, address and marker, blank where any version will
-    do; several lines are joined by ` | `. What is given by its address alone has the name that
-    this ends in. Addresses are without credentials and queries. A file that is not there, not in
-    the model, or cannot be read asks for nothing.
+    Keys are canonical names, in order. Values are versions, extras, address and marker, "" where
+    any version will do; those of several lines are joined by ` | `. A requirement that is only an
+    address has the name at its end. Addresses are without credentials and queries. A file that is
+    missing, outside the model, or unreadable asks for nothing.
     """
-
-    def is_there(path: str) -> bool:
-        return _is_file_within(model_dir, path)
-
-    reader = _Reader(model_dir, is_there, most_problems=sys.maxsize)
     start = posixpath.normpath(name)
-    if path_fault(start) is None and is_there(start):
-        reader.read_all(start)
+    if path_fault(start) or not is_file_inside(model_dir, start):
+        return {}
     asked: dict[str, set[str]] = {}
-    for option, text in reader.asked:
+    for option, text in _asked(Walk(model_dir, start, on_unreadable=lambda _: None)):
         package, what = _what_is_asked(option, text)
         asked.setdefault(package, set()).add(what)
     return {package: " | ".join(sorted(asked[package])) for package in sorted(asked)}
 
 
-def _is_file_within(model_dir: Path, name: str) -> bool:
-    """Whether it is a file, and no link leads out of the model: a past one may hold any."""
-    try:
-        path = (model_dir / name).resolve()
-        return path.is_relative_to(model_dir.resolve()) and path.is_file()
-    except (OSError, ValueError, RuntimeError):  # a circle of links, for one
-        return False
+def _asked(walk: Walk) -> Iterator[tuple[str, str]]:
+    """Yield what is to be installed, after the option before it: "", `-e` or `-r`."""
+    for line in (line for file in walk for line in file.lines):
+        if line.is_requirement or line.is_editable:
+            yield "-e" if line.is_editable else "", line.value
+        elif line.is_include and not line.is_constraint:
+            if line.is_elsewhere:
+                yield "-r", line.word
+            elif _path_fault(line) is None and is_file_inside(walk.root, line.target):
+                walk.follow(line)
+
+
+def _path_fault(line: Line) -> str | None:
+    if not line.word:
+        return "names no file"
+    return path_fault(line.word if line.word.startswith("/") else line.target)
 
 
 def _lacking(name: str, message: str) -> Problem:
@@ -126,147 +123,115 @@ def _lacking(name: str, message: str) -> Problem:
 
 
 @dataclass(slots=True)
-class _Reader:
-    """Follows a requirements file through those it includes, each once.
-
-    A list of what is left to read, for a recursion would end at the stack's limit.
-    """
+class _Checker:
+    """Collects what is wrong with requirements files."""
 
     model_dir: Path
-    is_included: Callable[[str], bool]
-    redact: Redact = str
-    most_problems: int = _MAX_PROBLEMS  # of one file
-    # What is to be installed: the option before it, `-e` or `-r` for one that is elsewhere, and it.
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    selection: Selection
+    redact: Redact
     problems: list[Problem] = field(default_factory=list)
     installs_anything: bool = False
     may_install_blankly: bool = False
-    _left: list[str] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
 
-    def read_all(self, name: str) -> None:
-        self._include(name)
-        while self._left:
-            self._read(self._left.pop(0))
-
-    def _include(self, name: str) -> None:
-        if name not in self._seen:
-            self._seen.add(name)
-            self._left.append(name)
-
-    def _read(self, name: str) -> None:
-        before = len(self.problems)
-        for number, line in logical_lines(self._text(name)):
-            self._read_line(name, number, line)
-            if len(self.problems) - before >= self.most_problems:
-                message = f"There may be more lines in {name} that pip cannot read."
-                self._report(name, number, message, "Correct these first.", Severity.NOTICE)
-                return
+    def run(self, name: str) -> None:
+        walk = Walk(self.model_dir, name, on_unreadable=self.problems.append)
+        for file in walk:
+            most = len(self.problems) + _MAX_PROBLEMS
+            for line in file.lines:
+                self._check(line, walk)
+                if len(self.problems) >= most:
+                    message = f"There may be more lines in {file.name} that pip cannot read."
+                    self._report(line, message, "Correct these first.", Severity.NOTICE)
+                    break
 
     def _report(
-        self,
-        name: str,
-        line: int,
-        message: str,
-        hint: str,
-        severity: Severity = Severity.ERROR,
+        self, line: Line, message: str, hint: str, severity: Severity = Severity.ERROR
     ) -> None:
         self.problems.append(
-            Problem(message=message, hint=hint, severity=severity, path=name, line=line, column=1)
+            Problem(
+                message=message,
+                hint=hint,
+                severity=severity,
+                path=line.file,
+                line=line.number,
+                column=1,
+            )
         )
 
-    def _text(self, name: str) -> str:
-        """Decode a file as pip does; "" when that fails, which is reported."""
-        try:
-            text, _ = read_text(self.model_dir / name, name)
-        except UnreadableTextError as error:
-            self.problems.append(error.problem)
-            return ""
-        return text
-
-    def _read_line(self, name: str, number: int, line: str) -> None:
-        if line.startswith("-"):
-            self._read_option(name, number, line)
-            return
-        self.installs_anything = True
-        requirement = without_options(line)
-        self.asked.append(("", requirement))
-        if has_variable(requirement) or is_url(requirement):
-            self.may_install_blankly = True
-        elif looks_like_path(requirement):
-            self._read_path(name, number, requirement)
+    def _check(self, line: Line, walk: Walk) -> None:
+        if line.is_requirement:
+            self._check_requirement(line)
+        elif line.is_editable or (line.is_include and line.is_elsewhere):
+            self.installs_anything = self.may_install_blankly = True
+        elif line.is_include:
+            self._check_include(line, walk)
         else:
-            self._read_requirement(name, number, requirement)
+            self._check_option(line)
 
-    def _read_option(self, name: str, number: int, line: str) -> None:
-        option, value = option_of(line)
-        if option in INCLUDING:
-            self._follow(name, number, option, value)
-        elif option in EDITABLE:
-            self.asked.append(("-e", without_options(value)))
-            self.installs_anything = self.may_install_blankly = True
-        elif option.startswith("--") and option not in _OTHER_OPTIONS:
-            shown = self.redact(option)[:40]
-            message = f"pip may not know the option {shown} in a requirements file."
-            self._report(name, number, message, "Check its spelling.", Severity.WARNING)
-        elif option not in _OTHER_OPTIONS:
-            hint = "Write one package a line, without a bullet before it."
-            self._report(name, number, "pip cannot read this line: it is no option.", hint)
-
-    def _follow(self, name: str, number: int, option: str, value: str) -> None:
-        """Read an included file; constraints only have to exist, for they install nothing."""
-        written = first_word(value)
-        if has_variable(written) or is_url(written):
-            if INCLUDING[option]:
-                self.asked.append(("-r", written))
-            self.installs_anything = self.may_install_blankly = True
+    def _check_option(self, line: Line) -> None:
+        if line.option in _OTHER_OPTIONS:
             return
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
-        fault = self._fault_of(written, target)
-        if fault:
-            hint = f"Correct the path after {option}, which is relative to this file."
-            shown = self.redact(written)[:60] or "this"
-            self._report(name, number, f"pip cannot read {shown}: it {fault}.", hint)
-        elif INCLUDING[option]:
-            self._include(target)
+        if line.option.startswith("--"):
+            quoted = self.redact(line.option)[:40]
+            message = f"pip may not know the option {quoted} in a requirements file."
+            self._report(line, message, "Check its spelling.", Severity.WARNING)
+        else:
+            hint = "Write one package a line, without a bullet before it."
+            self._report(line, "pip cannot read this line: it is no option.", hint)
 
-    def _fault_of(self, written: str, target: str) -> str | None:
-        if not written:
-            return "names no file"
-        if fault := path_fault(written if written.startswith("/") else target):
+    def _check_include(self, line: Line, walk: Walk) -> None:
+        """Follow an included file; constraints only have to exist, because they install nothing."""
+        if fault := self._fault_of(line):
+            hint = f"Correct the path after {line.option}, which is relative to this file."
+            quoted = self.redact(line.word)[:60] or "this"
+            self._report(line, f"pip cannot read {quoted}: it {fault}.", hint)
+        elif not line.is_constraint:
+            walk.follow(line)
+
+    def _fault_of(self, line: Line) -> str | None:
+        if fault := _path_fault(line):
             return fault
-        if not _exists(self.model_dir / target):
+        if not _exists(self.model_dir / line.target):
             return "does not exist"
-        return None if self.is_included(target) else "is not in the bundle"
+        return None if self.selection.includes(line.target) else "is not in the bundle"
 
-    def _read_path(self, name: str, number: int, requirement: str) -> None:
+    def _check_requirement(self, line: Line) -> None:
+        self.installs_anything = True
+        if has_variable(line.value) or is_url(line.value):
+            self.may_install_blankly = True
+        elif looks_like_path(line.value):
+            self._check_path(line)
+        else:
+            self._check_package(line)
+
+    def _check_path(self, line: Line) -> None:
         """Look for a path that pip would install from, relative to the model's root."""
-        path = re.split(r"[\[;]", requirement)[0].strip()
+        path = re.split(r"[\[;]", line.value)[0].strip()
         if path.startswith("/") or _exists(self.model_dir / path):
             self.may_install_blankly = True
             return
         message = "pip cannot read this line: it takes it for a path, and there is no such file."
-        self._report(name, number, message, _hint_for(requirement))
+        self._report(line, message, _hint_for(line.value))
 
-    def _read_requirement(self, name: str, number: int, requirement: str) -> None:
+    def _check_package(self, line: Line) -> None:
         from packaging.requirements import InvalidRequirement, Requirement
 
         try:
-            package = Requirement(requirement[:_LONGEST_REQUIREMENT]).name
+            package = Requirement(line.value[:_LONGEST_REQUIREMENT]).name
         except (InvalidRequirement, RecursionError):
-            self._read_invalid(name, number, requirement)
+            self._report_invalid(line)
         else:
             self.may_install_blankly |= _PACKAGE in package.lower()
 
-    def _read_invalid(self, name: str, number: int, requirement: str) -> None:
-        if _LEGACY.match(requirement[:_LONGEST_REQUIREMENT]):
-            self.may_install_blankly |= requirement.lower().startswith(_PACKAGE)
+    def _report_invalid(self, line: Line) -> None:
+        if _LEGACY.match(line.value[:_LONGEST_REQUIREMENT]):
+            self.may_install_blankly |= line.value.lower().startswith(_PACKAGE)
             message = "pip reads this version up to pip 24.0 only: it is not as PEP 440 has it."
             hint = "Write a version such as ==1.2.3 or >=1.2."
-            self._report(name, number, message, hint, Severity.WARNING)
+            self._report(line, message, hint, Severity.WARNING)
             return
         message = "pip cannot read this line: it is no requirement."
-        self._report(name, number, message, _hint_for(requirement))
+        self._report(line, message, _hint_for(line.value))
 
 
 def _exists(path: Path) -> bool:

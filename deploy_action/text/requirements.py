@@ -1,20 +1,22 @@
-"""The text of requirements files, read as pip reads it.
+"""Reads requirements files as pip reads them: a file, and those that it includes.
 
-It follows pip's own reader (`pip/_internal/req/req_file.py`): encodings by their byte-order mark or
-declaration, continuation lines, comments, options. What the lines mean is for others to say.
+It follows pip's own reader (`pip/_internal/req/req_file.py`): encodings by byte-order mark or
+declaration, continuation lines, comments, options. What a line means is for the callers to say.
 """
 
 from __future__ import annotations
 
 import codecs
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem
 
-MAX_BYTES: Final = 1024 * 1024
+_MAX_BYTES: Final = 1024 * 1024
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it starts with
@@ -29,32 +31,143 @@ _OPTION: Final = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
 _URL: Final = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
 _ARCHIVE: Final = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
 
-# Options that name another file; whether what it lists is installed, or only constrains.
-INCLUDING: Final = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
-EDITABLE: Final = frozenset({"-e", "--editable"})
+# Options that include another file, and whether its packages are installed or only constrained.
+_INCLUDING: Final = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
+_EDITABLE: Final = frozenset({"-e", "--editable"})
 
 
-class UnreadableTextError(Exception):
-    """A requirements file cannot be read as text; `problem` says why, and where."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A logical line: where it starts, and how pip splits it.
 
+    `file` is relative to the root of the walk; lines count from 1. `option` is "" for a
+    requirement, and for a line that starts with `-` and is no option. `value` is the requirement
+    without its own options such as `--hash`, or what follows the option. `installs` is false in
+    constraints and what they include.
+    """
+
+    file: str
+    number: int
+    text: str
+    option: str
+    value: str
+    installs: bool
+
+    @property
+    def is_requirement(self) -> bool:
+        """Whether the line names a package, an address or a path to install."""
+        return not self.text.startswith("-")
+
+    @property
+    def is_editable(self) -> bool:
+        """Whether the line installs a project in place (`-e`)."""
+        return self.option in _EDITABLE
+
+    @property
+    def is_include(self) -> bool:
+        """Whether the line includes another file, as requirements or as constraints."""
+        return self.option in _INCLUDING
+
+    @property
+    def is_constraint(self) -> bool:
+        """Whether the line includes a file that installs nothing, but limits versions."""
+        return self.is_include and not _INCLUDING[self.option]
+
+    @property
+    def word(self) -> str:
+        """The first word of the value, without quotes: the file that an option names."""
+        words = self.value.split()
+        return words[0].strip("\"'") if words else ""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the included file has a URL or depends on variables: it cannot be read here."""
+        return has_variable(self.word) or is_url(self.word)
+
+    @property
+    def target(self) -> str:
+        """The included file relative to the root of the walk, normalised."""
+        return posixpath.normpath(posixpath.join(posixpath.dirname(self.file), self.word))
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementsFile:
+    """A file that was read, its text decoded and without byte-order mark."""
+
+    name: str
+    text: str
+    encoding: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(slots=True)
+class Walk:
+    """Iterates over a requirements file and the included ones, each once.
+
+    The caller decides which includes to `follow`. Files are relative to `root` and normalised. A
+    file that cannot be read is left out, after `on_unreadable` was called with the problem.
+    """
+
+    root: Path
+    start: str
+    on_unreadable: Callable[[Problem], None]
+    # A queue instead of recursion: a chain of files may be longer than the stack is deep.
+    _left: list[tuple[str, bool]] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+
+    def follow(self, line: Line) -> None:
+        """Read the file that a line includes, unless it was or will be read."""
+        self._add(line.target, installs=line.installs and not line.is_constraint)
+
+    def __iter__(self) -> Iterator[RequirementsFile]:
+        self._add(self.start, installs=True)
+        while self._left:
+            name, installs = self._left.pop(0)
+            try:
+                text, encoding = _read_text(self.root / name, name)
+            except _UnreadableError as error:
+                self.on_unreadable(error.problem)
+            else:
+                yield RequirementsFile(
+                    name, text, encoding, tuple(_lines(name, text, installs=installs))
+                )
+
+    def _add(self, name: str, *, installs: bool) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._left.append((name, installs))
+
+
+def is_inside(name: str) -> bool:
+    """Whether a normalised path is relative, and does not start above its root."""
+    return not posixpath.isabs(name) and name != ".." and not name.startswith("../")
+
+
+def is_file_inside(root: Path, name: str) -> bool:
+    """Whether a normalised path is a file below `root`, and no link leads out of there."""
+    try:
+        path = (root / name).resolve()
+        return is_inside(name) and path.is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # no file can have that name, or links in a circle
+        return False
+
+
+class _UnreadableError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
 
 
-def read_text(path: Path, name: str) -> tuple[str, str]:
-    """Read a file of at most 1 MiB; give its text, without a byte-order mark, and its encoding.
-
-    `name` is what problems call it. Raises `UnreadableTextError`.
-    """
+def _read_text(path: Path, name: str) -> tuple[str, str]:
+    """Return the text of a file of at most 1 MiB, without byte-order mark, and its encoding."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(
             name, f"{name} cannot be read: {error.strerror}.", "Make it readable."
         ) from error
-    if len(data) > MAX_BYTES:
+    if len(data) > _MAX_BYTES:
         hint = "Name the file that pip reads."
         raise _unreadable(name, f"{name} is larger than 1 MiB.", hint)
     return _decode(name, data)
@@ -77,8 +190,8 @@ def _decode(name: str, data: bytes) -> tuple[str, str]:
     return text, encoding
 
 
-def _unreadable(name: str, message: str, hint: str, line: int = 1) -> UnreadableTextError:
-    return UnreadableTextError(Problem(message=message, hint=hint, path=name, line=line, column=1))
+def _unreadable(name: str, message: str, hint: str, line: int = 1) -> _UnreadableError:
+    return _UnreadableError(Problem(message=message, hint=hint, path=name, line=line, column=1))
 
 
 def _encoding(data: bytes) -> tuple[bytes, str]:
@@ -92,8 +205,16 @@ def _encoding(data: bytes) -> tuple[bytes, str]:
     return b"", "utf-8"
 
 
-def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give each line that says something, with the number of the first of those it joins."""
+def _lines(file: str, text: str, *, installs: bool) -> Iterator[Line]:
+    for number, joined in _logical_lines(text):
+        option, value = _option_of(joined) if joined.startswith("-") else ("", joined)
+        if not option or option in _EDITABLE:
+            value = re.split(r"\s-", value, maxsplit=1)[0].strip()
+        yield Line(file, number, joined, option, value, installs)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines joined at backslashes, without comments, with the number of their first line."""
     parts: list[str] = []
     first = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -110,35 +231,24 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield first, joined
 
 
-def option_of(line: str) -> tuple[str, str]:
-    """Split a line that starts with `-` into the option and its value, ("", "") if it is none."""
+def _option_of(line: str) -> tuple[str, str]:
+    """Split a line that starts with `-` into option and value; ("", "") if it is not an option."""
     match = _OPTION.match(line)
     return (match[1], match[2]) if match else ("", "")
 
 
-def first_word(value: str) -> str:
-    """Return the file that the value of an option names, "" if none."""
-    words = value.split()
-    return words[0].strip("\"'") if words else ""
-
-
-def without_options(line: str) -> str:
-    """Cut what follows a requirement, such as `--hash=…`."""
-    return re.split(r"\s-", line, maxsplit=1)[0].strip()
-
-
 def has_variable(text: str) -> bool:
-    """Whether the environment has a say in what the text means."""
+    """Whether the text has a variable, such as `${TOKEN}`, that pip takes from the environment."""
     return bool(_VARIABLE.search(text))
 
 
 def is_url(text: str) -> bool:
-    """Whether a requirement, or a file that is included, is given by its address."""
+    """Whether a requirement or an included file is a URL."""
     return bool(_URL.match(text))
 
 
 def looks_like_path(requirement: str) -> bool:
-    """Whether pip would take a requirement for a file or directory to install."""
+    """Whether pip would read a requirement as a file or directory to install."""
     before_url = requirement.split("@", 1)[0]
     if " @" in requirement or not re.search(r"[/.]", before_url) or re.search(r"\s", requirement):
         return False

@@ -7,24 +7,20 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.text.requirements import (
-    EDITABLE,
-    INCLUDING,
-    UnreadableTextError,
-    first_word,
-    has_variable,
+    Line,
+    RequirementsFile,
+    Walk,
+    is_file_inside,
+    is_inside,
     is_url,
-    logical_lines,
     looks_like_path,
-    option_of,
-    read_text,
-    without_options,
 )
 
 _SHOWN_CHARACTERS: Final = 200
@@ -80,94 +76,55 @@ def read_requirements(model: Path, written: str) -> ModelRequirements:
     """
     name = posixpath.normpath(written.strip() or ".")
     root = model.resolve()
-    if not _is_file_inside(root, name):
+    if not is_file_inside(root, name):
         message = f"The model has no requirements file {_shown(written)}."
         hint = "Add the file, with a line for each package, or correct requirements in blankly.json"
-        raise _failed(message, f"{hint}.", name if _is_inside(name) else None)
-    reader = _Reader(root)
-    reader.read_all(name)
+        raise _failed(message, f"{hint}.", name if is_inside(name) else None)
+    files = list(_read_all(Walk(root, name, on_unreadable=_refuse)))
+    lines = [line for file in files for line in file.lines]
     return ModelRequirements(
         model=root,
         name=name,
-        texts=reader.texts,
-        recoded=tuple(reader.recoded),
-        installs_anything=reader.installs_anything,
-        is_hashed=reader.is_hashed,
-        is_local=reader.is_local,
+        texts={file.name: file.text for file in files},
+        recoded=tuple(file.name for file in files if file.encoding.lower() not in _READ_BY_UV),
+        installs_anything=any(map(_installs, lines)),
+        is_hashed=any(_HASH.search(line.text) for line in lines),
+        is_local=any(map(_is_local, lines)),
     )
 
 
-@dataclass(slots=True)
-class _Reader:
-    model: Path
-    texts: dict[str, str] = field(default_factory=dict)
-    recoded: list[str] = field(default_factory=list)
-    installs_anything: bool = False
-    is_hashed: bool = False
-    is_local: bool = False
-
-    def read_all(self, name: str) -> None:
-        """Read a file and those it includes, each once; not recursively, for the stack's sake."""
-        left = [(name, True)]
-        while left:
-            current, installs = left.pop(0)
-            if current not in self.texts:
-                left += self._read(current, installs=installs)
-
-    def _read(self, name: str, *, installs: bool) -> list[tuple[str, bool]]:
-        try:
-            text, encoding = read_text(self.model / name, name)
-        except UnreadableTextError as error:
-            raise EnvironmentFailedError(error.problem) from error
-        self.texts[name] = text
-        if encoding.lower() not in _READ_BY_UV:
-            self.recoded.append(name)
-        included = []
-        for number, line in logical_lines(text):
-            self.is_hashed |= bool(_HASH.search(line))
-            if not line.startswith("-"):
-                self._see_requirement(without_options(line), installs=installs)
-            elif target := self._see_option(name, number, *option_of(line)):
-                included.append((target[0], installs and target[1]))
-        return included
-
-    def _see_requirement(self, requirement: str, *, installs: bool) -> None:
-        self.installs_anything |= installs
-        is_path = not is_url(requirement) and looks_like_path(requirement)
-        self.is_local |= is_path or bool(_LOCAL_URL.search(requirement))
-
-    def _see_option(
-        self, name: str, number: int, option: str, value: str
-    ) -> tuple[str, bool] | None:
-        """Note what an option says; return the file it includes, and whether that is installed."""
-        written = first_word(value)
-        if option in EDITABLE:
-            self.installs_anything = True
-            self.is_local |= not is_url(written) or bool(_LOCAL_URL.search(written))
-        elif option in _FIND_LINKS:
-            self.is_local |= not is_url(written)
-        elif option in INCLUDING and (is_url(written) or has_variable(written)):
-            self.installs_anything |= INCLUDING[option]
-        elif option in INCLUDING:
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
-            if not _is_file_inside(self.model, target):
-                message = f"{_shown(written)} is no file of the model."
-                hint = f"Correct the path after {option}, which is relative to {name}."
-                raise _failed(message, hint, name, number)
-            return target, INCLUDING[option]
-        return None
+def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
+    for file in walk:
+        yield file
+        for line in file.lines:
+            if line.is_include and not line.is_elsewhere:
+                if not is_file_inside(walk.root, line.target):
+                    message = f"{_shown(line.word)} is no file of the model."
+                    hint = (
+                        f"Correct the path after {line.option}, which is relative to {file.name}."
+                    )
+                    raise _failed(message, hint, file.name, line.number)
+                walk.follow(line)
 
 
-def _is_inside(name: str) -> bool:
-    return not posixpath.isabs(name) and name != ".." and not name.startswith("../")
+def _refuse(problem: Problem) -> NoReturn:
+    raise EnvironmentFailedError(problem)
 
 
-def _is_file_inside(model: Path, name: str) -> bool:
-    try:
-        path = (model / name).resolve()
-        return _is_inside(name) and path.is_relative_to(model) and path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+def _installs(line: Line) -> bool:
+    if line.is_include:
+        return line.is_elsewhere and not line.is_constraint
+    return line.is_editable or (line.is_requirement and line.installs)
+
+
+def _is_local(line: Line) -> bool:
+    """Whether a line installs from the model itself, or looks there for packages."""
+    if line.is_requirement:
+        is_path = not is_url(line.value) and looks_like_path(line.value)
+        return is_path or bool(_LOCAL_URL.search(line.value))
+    if line.is_editable:
+        return not is_url(line.word) or bool(_LOCAL_URL.search(line.word))
+    return line.option in _FIND_LINKS and not is_url(line.word)
 
 
 def _shown(written: str) -> str:
