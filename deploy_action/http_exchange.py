@@ -1,4 +1,4 @@
-"""HTTP as any part of the action needs it: a session, one exchange, and failures in words."""
+"""HTTP for every part of the action: sessions, one exchange, retries, and failures in words."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     from deploy_action.interruption import Deadline
 
-_FIRST_PAUSE: Final = 0.5
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
-# Of one `send`, which has to end within the connect time-out: 128 KiB in 15 s is 9 kB/s.
+# Each block has to be sent within the connect time-out: 128 KiB in 15 s is 9 kB/s.
 BLOCK_SIZE: Final = 128 * 1024
 
+_FIRST_PAUSE: Final = 0.5
 _LONGEST_REASON: Final = 200
 
 
-@dataclass(frozen=True)  # without slots, where what is computed once has no place
+@dataclass(frozen=True)  # no slots: `json` is cached on the instance
 class Answer:
-    """An answer of the server, read whole; `retry_after` is in seconds, 0 where it was not said.
+    """A server's whole answer; `retry_after` is in seconds, 0 if the header is missing.
 
-    The names in `headers` are found in either case.
+    `headers` ignores the case of names.
     """
 
     status: int
@@ -47,7 +47,7 @@ class Answer:
 
     @cached_property
     def json(self) -> object | None:
-        """The parsed body, which is not to be changed; None if it is not JSON, or null."""
+        """The parsed body, not to be modified; None if it is null or not JSON."""
         try:
             return strict_loads(self.body)
         except ValueError:
@@ -55,7 +55,7 @@ class Answer:
 
 
 class Body(Iterable[bytes], Sized, Protocol):
-    """A body that is streamed: requests announces its length, and reads it block by block."""
+    """A streamed body: requests sends its length first, then reads it block by block."""
 
     def read(self, size: int, /) -> bytes:
         """Return the next block of at most `size` bytes, empty at the end."""
@@ -64,9 +64,9 @@ class Body(Iterable[bytes], Sized, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request as HTTP has it; the time-outs are in seconds, `read_timeout` between two bytes.
+    """One HTTP request. Time-outs are in seconds; `read_timeout` is the longest gap between bytes.
 
-    `largest_answer` is how many bytes may answer it.
+    An answer of more than `largest_answer` bytes is an error.
     """
 
     method: str
@@ -79,12 +79,12 @@ class Call:
 
 
 def open_session(*, use_environment: bool) -> requests.Session:
-    """Return a session that takes proxies and a CA bundle from the environment, no more."""
+    """Return a session; from the environment it takes proxies and a CA bundle, nothing else."""
     import requests
 
     session = requests.Session()
     session.trust_env = use_environment
-    # Without this, a `.netrc` would add credentials for the server to each request.
+    # Otherwise requests would send credentials from a `.netrc`.
     session.auth = _no_authentication
     session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
     for scheme in ("http://", "https://"):
@@ -93,7 +93,7 @@ def open_session(*, use_environment: bool) -> requests.Session:
 
 
 def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answer:
-    """Send one request, once, and read its answer whole; a redirect is an answer.
+    """Send a request once and read the whole answer. Redirects are returned, not followed.
 
     Raises:
         DeadlineError: the deadline passed.
@@ -121,7 +121,7 @@ def _new_adapter() -> requests.adapters.HTTPAdapter:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
-        """Sends bodies in larger blocks than the 16 KiB of the default."""
+        """Sends bodies in blocks of `BLOCK_SIZE`; the default is 16 KiB."""
 
         def init_poolmanager(self, *args: object, **options: object) -> None:
             super().init_poolmanager(*args, **options, blocksize=BLOCK_SIZE)  # type: ignore[arg-type]  # passed on as they came
@@ -131,7 +131,8 @@ def _new_adapter() -> requests.adapters.HTTPAdapter:
 
 def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
     body = bytearray()
-    # Of a trickle this returns each drop, where a read of a whole block would outlast the deadline.
+    # `read1` returns as soon as some bytes are there. Waiting for a whole block of a slow answer
+    # could outlast the deadline.
     while block := response.raw.read1(BLOCK_SIZE, decode_content=True):
         body += block
         deadline.remaining()
@@ -147,7 +148,7 @@ def _read_answer(response: requests.Response, deadline: Deadline, largest: int) 
 
 
 def _seconds(retry_after: str) -> float:
-    """Return the seconds a `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3)."""
+    """Parse `Retry-After`, a number of seconds or a date (RFC 9110, 10.2.3); 0 if it is neither."""
     from email.utils import parsedate_to_datetime
 
     retry_after = retry_after.strip()
@@ -161,9 +162,10 @@ def _seconds(retry_after: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A failure that may pass: why (a sentence), and the seconds that the server asks to wait.
+    """A failure worth another try.
 
-    `error` is raised if the deadline leaves no time to wait; None raises one that says so.
+    `reason` is a sentence for the log, `seconds` how long the server asks to wait. `error` is
+    raised if the deadline leaves no time for another try; by default, an error that says so.
     """
 
     reason: str
@@ -173,10 +175,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Repeats a request, `attempts` times at most, with growing pauses that end by the deadline.
+    """Makes up to `attempts` tries before the deadline, with growing pauses between them.
 
-    `on_retry` gets a line for the log; `jitter` returns numbers from 0 to 1; tests inject `pause`,
-    which takes seconds, and `jitter`.
+    `on_retry` gets a line for the log. Tests inject `pause`, which takes seconds, and `jitter`,
+    which returns a number from 0 to 1.
     """
 
     deadline: Deadline
@@ -188,34 +190,34 @@ class Retries:
     def repeat(
         self,
         attempt: Callable[[], Answer],
-        may_pass: Callable[[Answer | RefusedError], Again | None],
+        again_after: Callable[[Answer | RefusedError], Again | None],
     ) -> Answer:
-        """Return the first answer that `may_pass` calls final (None), or the last one.
+        """Call `attempt` until `again_after` returns None for its answer or error.
+
+        Returns the last answer.
 
         Raises:
-            RefusedError: of the last attempt, or if the deadline comes before the next one.
+            RefusedError: the last attempt's, or there is no time for another one.
         """
         for number in range(1, self.attempts):
             try:
                 answer = attempt()
             except RefusedError as error:
-                again = may_pass(error)
+                again = again_after(error)
                 if again is None:
                     raise
             else:
-                again = may_pass(answer)
+                again = again_after(answer)
                 if again is None:
                     return answer
             self.wait(number, again)
         return attempt()
 
     def wait(self, number: int, again: Again) -> None:
-        """Wait after try `number`: as long as the server asks, at least 0.5 s, 1 s, 2 s.
-
-        Jitter makes these pauses up to half longer.
+        """Wait after try `number`: 0.5 s, 1 s, 2 s with up to 50% jitter, or what the server asks.
 
         Raises:
-            RefusedError: the deadline comes first.
+            RefusedError: the deadline would pass meanwhile.
         """
         backoff = _FIRST_PAUSE * 2 ** (number - 1) * (1 + self.jitter() / 2)
         seconds = max(backoff, again.seconds)
@@ -243,7 +245,7 @@ def library_errors() -> tuple[type[Exception], ...]:
 
 
 def is_hopeless(error: BaseException) -> bool:
-    """Tell whether no try will get a connection: the address or the TLS behind it is no good."""
+    """Tell whether every further try would fail: the address is invalid, or TLS does not work."""
     import ssl
 
     import requests
@@ -263,7 +265,7 @@ def never_connected(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it wraps: urllib3 keeps it as `reason`, requests as an argument."""
+    """Yield the error and those it wraps: urllib3 keeps them as `reason`, requests as arguments."""
     pending, seen = [error], set[int]()
     while pending:
         cause = pending.pop()
@@ -276,26 +278,26 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def explain(error: BaseException) -> str:
-    """Return the reason in words that end a sentence, with the system's own in brackets."""
+    """Return the reason as a clause without a full stop, the system's own words in brackets."""
     import http.client
     import socket
     import ssl
 
     from urllib3.exceptions import ConnectTimeoutError, DecodeError
 
-    # The first that fits, in the order in which one kind is a case of another.
+    # The first match counts, so subclasses come before their bases.
     explanations: tuple[tuple[type[BaseException], str], ...] = (
         (socket.gaierror, "there is no address for that host name ({})"),
         (ConnectionRefusedError, "nothing listens there ({})"),
-        (ConnectTimeoutError, "no connection came about in time"),
+        (ConnectTimeoutError, "connecting took too long"),
         (ssl.SSLCertVerificationError, "its certificate is not trusted ({})"),
-        (ssl.SSLEOFError, "the connection was closed in the middle of TLS"),
-        (ssl.SSLError, "it does not speak TLS as it should, if it speaks TLS at all ({})"),
+        (ssl.SSLEOFError, "the TLS connection was cut"),
+        (ssl.SSLError, "TLS failed, perhaps because nothing there speaks TLS ({})"),
         (http.client.RemoteDisconnected, "the connection was closed without an answer"),
         (http.client.IncompleteRead, "the answer ends too early"),
-        (http.client.HTTPException, "what came back is not HTTP"),
-        (DecodeError, "the answer is not compressed in the way it says"),
-        (TimeoutError, "nothing came or went for too long ({})"),
+        (http.client.HTTPException, "the answer is not HTTP"),
+        (DecodeError, "the answer is not compressed as its header says"),
+        (TimeoutError, "no data was transferred for too long ({})"),
         (ConnectionError, "the connection was cut ({})"),
     )
     causes = list(_causes(error))
@@ -307,7 +309,7 @@ def explain(error: BaseException) -> str:
 
 
 def _words_of(error: BaseException) -> str:
-    """Return what an error says as one line: `Connection refused` rather than three classes."""
+    """Return an error's own words on one line, such as `Connection refused`."""
     text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
     words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
     return words or type(error).__name__

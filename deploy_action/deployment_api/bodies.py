@@ -1,4 +1,4 @@
-"""What a request to a Deployment API carries: a form, or a form with a file that is streamed."""
+"""The bodies of requests to a Deployment API: a form, or a form with a file, which is streamed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class AlteredFileError(RefusedError):
-    """The file is not the one whose digest was given; the server got no whole request."""
+    """The file does not have the expected digest; the server did not get the whole request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to send as the part `model` of a multipart body; `on_progress` gets (sent, total).
+    """A file to send as the part `model` of a multipart body.
 
-    `sha256` is the file's digest in hexadecimal: bytes that have another one are never sent whole.
-    `largest_answer` is how many bytes may answer it.
+    `sha256` is the file's digest in hexadecimal: a file with another one is never sent completely.
+    `on_progress` gets the bytes sent and the total. The answer may have `largest_answer` bytes.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Upload:
 
 
 class FormBody:
-    """A form of text fields, URL-encoded; `is_started` tells whether any of it was sent."""
+    """A URL-encoded form of text fields; `is_started` tells whether any of it was sent."""
 
     content_type: Final = "application/x-www-form-urlencoded"
 
@@ -66,17 +66,21 @@ class FormBody:
 
 
 class MultipartBody:
-    """A multipart form, streamed: `read` gives the fields, then the file block by block.
+    """A multipart form, streamed: `read` returns the fields, then the file block by block.
 
-    requests sends a body that has a length and can be read with `Content-Length`, and holds one
-    block of it at a time. `is_started` tells whether anything was read, that is, sent.
+    requests sends the body's length as `Content-Length`, and holds one block of it at a time.
+    `is_started` tells whether anything was read, that is, sent.
 
-    The end of the file is given out only when all of it had the right digest: without it the body
-    is shorter than it says, and no server acts on that (RFC 9112, section 8).
+    The file's last block is returned only if the whole file had the right digest. Without it the
+    body is shorter than announced, and no server acts on that (RFC 9112, section 8).
     """
 
     def __init__(self, fields: Mapping[str, str], upload: Upload) -> None:
-        """Open the file and encode the fields (RFC 7578)."""
+        """Open the file and encode the fields (RFC 7578).
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self.is_started = False
@@ -99,7 +103,7 @@ class MultipartBody:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the blocks: requests takes for a stream only what can be iterated."""
+        """Yield the blocks; requests streams a body only if it is iterable."""
         return iter(lambda: self.read(BLOCK_SIZE), b"")
 
     def read(self, size: int) -> bytes:
@@ -108,7 +112,7 @@ class MultipartBody:
         head, file, tail = self._streams
         if block := head.read(size):
             return block
-        # No more than was there at first: what is added meanwhile is nobody's.
+        # Send only the size measured at the start; ignore bytes appended since.
         block = file.read(min(size, self._file_size - self._sent)) or b""
         self._digest.update(block)
         self._sent += len(block)
@@ -128,8 +132,8 @@ class MultipartBody:
         return AlteredFileError(
             Problem(
                 message="The bundle was changed since it was packed, when its SHA-256 was "
-                f"{self._upload.sha256}: the upload was broken off before its end.",
-                hint="Look for what writes into the directory for temporary files, such as the "
+                f"{self._upload.sha256}: the upload was stopped before its end.",
+                hint="Find out what writes into the directory for temporary files; it may be the "
                 "model itself.",
             ),
         )

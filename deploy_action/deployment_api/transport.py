@@ -1,4 +1,4 @@
-"""HTTP to a Deployment API: time-outs on everything, and repeats only where repeating is safe."""
+"""HTTP to a Deployment API: a time-out on everything, and retries only where they are safe."""
 
 from __future__ import annotations
 
@@ -38,20 +38,23 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
-# Between two bytes. The server unpacks and passes on the bundle before it answers an upload; one
-# that was asked for a plan it does not know never answers; the embedded one, while it backtests,
-# sends a blank now and then.
+# The longest gap between two bytes. The server unpacks the bundle and passes it on before it
+# answers an upload. The original server never answers if it does not know the plan. The embedded
+# one sends a blank now and then while it backtests.
 UPLOAD_ANSWER_TIMEOUT: Final = 300.0
 
 
 @dataclass(slots=True)
 class Transport:
-    """Sends requests to one server; `use_environment` takes its proxies and CA bundle."""
+    """Sends requests to one server.
+
+    `use_environment` says whether proxies and a CA bundle are taken from the environment.
+    """
 
     base_url: str
     retries: Retries
     use_environment: bool = True
-    # Whether the latest request that changes something was answered, and not with a refusal.
+    # Whether the latest change was answered with something else than a refusal.
     may_have_acted: bool = field(default=False, init=False)
     _kept: requests.Session | None = field(default=None, init=False)
 
@@ -61,11 +64,12 @@ class Transport:
             self._kept.close()
 
     def read(self, method: str, path: str, fields: Mapping[str, str], token: str = "") -> Answer:
-        """Send a request that changes nothing, and repeat it after any passing failure.
+        """Send a request that changes nothing; retry after every failure that may pass.
 
         Raises:
-            NotConnectedError, BrokenExchangeError: when the last try failed so.
-            DeadlineError: when the deadline passes, or would pass while waiting.
+            NotConnectedError, BrokenExchangeError: the last try failed.
+            DeadlineError: the deadline passed.
+            RefusedError: the deadline leaves no time for the next try.
         """
         if self._kept is None:
             self._kept = self._new_session()
@@ -79,52 +83,49 @@ class Transport:
         return self._repeat(attempt, may_repeat_read)
 
     def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
-        """Post what must not be done twice: repeated only where the server cannot have acted.
+        """Post a form that must not be acted on twice; retry only if the server did nothing.
 
-        Raises:
-            NotConnectedError, BrokenExchangeError, DeadlineError: as `read` does.
+        Raises as `read` does.
         """
-        self.may_have_acted = False
 
         def attempt() -> Answer:
             with closing(self._new_session()) as session, FormBody(fields) as body:
                 return self._send(_Request(session, "POST", path, token, READ_TIMEOUT, body))
 
+        self.may_have_acted = False
         return self._repeat(attempt, may_repeat_change)
 
     def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
-        """Post a multipart form with a file, streamed; repeated, and failing, as `change` does."""
-        self.may_have_acted = False
+        """Stream a file in a multipart form; retries and raises as `change` does.
+
+        Raises:
+            AlteredFileError: the file is not the one that was packed.
+        """
+        timeout, largest = UPLOAD_ANSWER_TIMEOUT, upload.largest_answer
 
         def attempt() -> Answer:
-            # A connection that idled while the bundle was packed may be dead, and then nobody
-            # could tell whether the server acted. A new one is either made or not.
+            # A kept connection may have died while the bundle was packed; then it would be unknown
+            # whether the server acted. A new connection is either made or not.
             with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
-                return self._send(
-                    _Request(
-                        session,
-                        "POST",
-                        path,
-                        token,
-                        UPLOAD_ANSWER_TIMEOUT,
-                        body,
-                        largest_answer=upload.largest_answer,
-                    )
+                request = _Request(
+                    session, "POST", path, token, timeout, body, largest_answer=largest
                 )
+                return self._send(request)
 
+        self.may_have_acted = False
         return self._repeat(attempt, may_repeat_change)
 
     def _repeat(
         self, attempt: Callable[[], Answer], may_repeat: Callable[[Answer | RefusedError], bool]
     ) -> Answer:
-        def may_pass(outcome: Answer | RefusedError) -> Again | None:
+        def again_after(outcome: Answer | RefusedError) -> Again | None:
             if not may_repeat(outcome):
                 return None
             if isinstance(outcome, Answer):
                 return Again(f"{self.base_url} answered {outcome.status}.", outcome.retry_after)
             return Again(str(outcome))
 
-        return self.retries.repeat(attempt, may_pass)
+        return self.retries.repeat(attempt, again_after)
 
     @property
     def _deadline(self) -> Deadline:
@@ -141,7 +142,7 @@ class Transport:
             method=request.method,
             url=f"{self.base_url}{request.path}",
             headers=headers,
-            # An empty stream would be sent as one of unknown length.
+            # requests would send an empty stream in chunks, without a length.
             body=request.body or None,
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=request.read_timeout,
@@ -154,7 +155,7 @@ class Transport:
         except AlteredFileError:
             raise
         except DeployActionError as error:
-            # The deadline or a signal, raised in the middle.
+            # The deadline or a signal, in the middle of the exchange.
             error.may_have_acted = request.may_have_acted
             raise
         except library_errors() as error:
@@ -171,14 +172,14 @@ class Transport:
         return BrokenExchangeError(
             Problem(
                 message=f"The exchange with {self.base_url} at `{request.method} {request.path}` "
-                f"broke off before the answer was there: {explain(error)}.",
+                f"broke off before the answer was complete: {explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
             may_have_acted=request.may_have_acted,
         )
 
     def _unreachable(self, error: Exception) -> Problem:
-        hint = "Check `api-url`, and that the server runs and can be reached from here."
+        hint = "Check `api-url`, and that the server is running and reachable from here."
         if self.base_url == HOSTED_API_URL:
             hint = HOSTED_GONE
         reason = explain(error)
@@ -198,14 +199,14 @@ class _Request:
 
     @property
     def may_have_acted(self) -> bool:
-        """Tell whether the server may have done what must not be done twice."""
+        """Whether the server may have done something that must not be done twice."""
         return not self.is_safe and self.body.is_started
 
     def is_on_its_way(self, error: Exception) -> bool:
-        """Tell whether the server may know of the request when `error` ended it.
+        """Tell whether the server may know of the request that `error` ended.
 
-        What the libraries raise does not tell: they also call it a failure to connect to a proxy
-        when the proxy hangs up after it took the whole request. A body that nobody has read from
-        is proof; a request without one only reads, and there the error will do.
+        The libraries' errors do not prove it: if a proxy hangs up after it took the whole request,
+        they report that it could not be reached. A body that was never read proves that nothing
+        was sent. Requests without a body only read, so for them the error is good enough.
         """
         return self.body.is_started if self.body else not never_connected(error)
