@@ -11,7 +11,7 @@ _LONGEST_TEXT: Final = 4_000
 
 
 class Severity(StrEnum):
-    """How grave a problem is; the values are the runner's annotation commands."""
+    """How serious a problem is; the values are the runner's annotation commands."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: what, why, where, and the way out.
+    """One thing that is wrong: what, why, where, and what to do.
 
     `path` is a POSIX path relative to the model's directory; `line` and `column` count from 1,
     columns in code points.
@@ -34,7 +34,7 @@ class Problem:
     column: int | None = None
 
     def text(self) -> str:
-        """Return message and hint as one text, with a stop between them."""
+        """Return message and hint as one text."""
         if not self.hint:
             return self.message
         stop = "" if self.message.endswith((".", "!", "?", ":")) else "."
@@ -42,12 +42,12 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """The message, with its place before it where it has one."""
+        """The message, preceded by its place if it has one, such as `main.py:3: …`."""
         place = ":".join(str(part) for part in (self.path, self.line) if part)
         return f"{place}: {self.message}" if place else self.message
 
     def document(self) -> dict[str, str | int | None]:
-        """Return it as JSON has it, in reports and on the platform: every key, in this order."""
+        """Return the JSON object for reports and the platform: every key, in this order."""
         return {
             "severity": self.severity.value,
             "message": self.message,
@@ -59,10 +59,9 @@ class Problem:
 
 
 def read_problems(documents: object) -> tuple[Problem, ...]:
-    """Return the problems of a list from another process or server, as far as they are any.
+    """Parse a list of problems from another process or server; skip malformed ones.
 
-    At most 100 of them, with texts of at most 4,000 characters; a path that is not inside of the
-    model is left out.
+    Returns at most 100, with texts of at most 4,000 characters and no path outside the model.
     """
     if not isinstance(documents, list):
         return ()
@@ -91,14 +90,13 @@ def _read_problem(document: object) -> Problem | None:
 
 
 class DeployActionError(Exception):
-    """The root of all expected failures: each carries the problems to show.
+    """The base of all expected failures; `problems` are shown to the user.
 
-    `may_have_acted` says that a request which must not be done twice was on its way when the run
-    failed, so that what it asked for may or may not have happened.
+    `may_have_acted` says that the run failed while a request that must not be repeated was under
+    way: what it asked for may or may not have happened.
     """
 
     def __init__(self, *problems: Problem, may_have_acted: bool = False) -> None:
-        """Keep the problems; the message is the first one's."""
         super().__init__(problems[0].message if problems else "")
         self.problems = problems
         self.may_have_acted = may_have_acted
@@ -109,7 +107,7 @@ class InvalidInputError(DeployActionError):
 
 
 class RefusedError(DeployActionError):
-    """The platform, the backtest or a gate said no, or could not be asked (exit code 1)."""
+    """The platform, the backtest or a gate said no, or could not be reached (exit code 1)."""
 
 
 class DeadlineError(RefusedError):

@@ -1,4 +1,4 @@
-"""Signals and the deadline, raised as errors wherever the run is."""
+"""The run's deadline, and how it and signals are raised as errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 _WATCHED: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-# In seconds; 0 would stop the timer.
-_AT_ONCE: Final = 0.001
+_AT_ONCE: Final = 0.001  # in seconds; 0 would stop the timer
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on a monotonic clock by which the run ends; times are in seconds."""
+    """The time of `clock`, in seconds, by which the run ends; `minutes` is for messages."""
 
     minutes: float
     at: float
@@ -63,11 +62,11 @@ class Deadline:
 
 @contextmanager
 def signals_as_errors() -> Iterator[Callable[[], None]]:
-    """Turn the first signal that asks us to end into an `InterruptedRunError`.
+    """Raise `InterruptedRunError` at the first signal that asks the process to end.
 
-    Yields a function that ends this: from then on signals are ignored, so that what is left
-    (tidying up, the report) is not cut off. So are those after the first one: the runner sends
-    SIGINT, SIGTERM 7.5 s later, and kills what is left after 2.5 s more.
+    Later signals are ignored, so that clean-up and report can finish: the runner sends SIGINT,
+    SIGTERM 7.5 s later, and kills the process after another 2.5 s. Calling the yielded function
+    makes the first signal be ignored, too. Off the main thread nothing happens.
     """
     if not _is_main_thread():
         yield lambda: None
@@ -94,10 +93,11 @@ def signals_as_errors() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def deadline_as_error(deadline: Deadline) -> Iterator[None]:
-    """Raise the deadline's error when it passes, whatever is going on then.
+    """Raise the deadline's error when it passes, even in the middle of a blocking call.
 
-    One inside of another holds up the outer one, which comes when it is due or the inner one ended.
-    Elsewhere than on the main thread of a POSIX system the time-outs of the requests have to do.
+    Inside another one, this suspends the outer deadline, which is raised when it is due or, if it
+    passed meanwhile, at the end. Off the main thread, or without POSIX timers, only the request
+    time-outs apply.
     """
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -114,7 +114,7 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-        if outer:  # a deadline around this one; where it has passed meanwhile, it is due at once
+        if outer:  # seconds that the deadline around this one had left
             left = outer - (time.monotonic() - begun)
             signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE))
 

@@ -416,8 +416,9 @@ class Run:
         wanted = comment_wanted(self.inputs or {})
         if wanted is None:
             return
-        from deploy_action.github.comment import LARGEST_BODY, find_place, keep_comment
+        from deploy_action.github.comment import LARGEST_BODY, keep_comment
         from deploy_action.github.event import read_event
+        from deploy_action.github.pull_request import find_place
         from deploy_action.report.document import to_markdown
         from deploy_action.report.summary import build_comment
 

@@ -1,7 +1,7 @@
-"""The Deployment API as typed calls, read from what it documents and from what it does.
+"""The Deployment API as typed calls.
 
-Where the documentation and the published server differ, a call sends what satisfies both and takes
-either's answer. What an answer holds is checked here; nothing behind this module sees raw JSON.
+Where its documentation and the published server differ, a call sends what satisfies both, and
+accepts the answers of both. Answers are checked here: callers never see raw JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deploy_action.http_exchange import Answer
     from deploy_action.text.located_json import JsonValue
 
-# The result of a backtest holds the account's value at each bar, in some 50 bytes.
+# A backtest's result holds the account's value at each bar, in about 50 bytes.
 LARGEST_RESULT: Final = 320 * 1024 * 1024
 
 _UNAUTHORIZED: Final = 401
@@ -30,7 +30,7 @@ _UNAUTHORIZED: Final = 401
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project as `GET /project/list` names it."""
+    """An entry of `GET /project/list`."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as `POST /model/list` names it; blank is what the server does not say."""
+    """An entry of `POST /model/list`; fields that the server leaves out are blank."""
 
     id: str
     name: str
@@ -48,9 +48,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What goes with a bundle: the fields that a deploy and a backtest share.
+    """The fields that are sent with a bundle, for a deploy or a backtest.
 
-    `model_id` is None where the upload itself is to create the model.
+    `model_id` is None if the upload itself is to create the model.
     """
 
     project_id: str
@@ -85,7 +85,7 @@ class Submission:
     def backtest_fields(self) -> dict[str, str]:
         """Return the form fields of `POST /model/backtest`.
 
-        The server requires `backtestingArgs` and reads `backtestArgs`: both hold the same.
+        The server requires `backtestingArgs` but reads `backtestArgs`, so both are sent.
         """
         arguments = json.dumps(self.backtest_args, separators=(",", ":"))
         return {
@@ -98,7 +98,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer to an upload; what the server did not name is None."""
+    """The answer to an upload; ids that the server left out are None."""
 
     model_id: str | None
     version_id: str | None
@@ -109,8 +109,8 @@ class Accepted:
 class Backtested(Accepted):
     """The answer to an upload for a backtest.
 
-    A server that runs it and answers afterwards sends the `result` and how it was run; others
-    leave both out. A backtest that failed has problems that are errors, and no result.
+    Only a server that runs the backtest before it answers sends `result` and `run`. A failed
+    backtest has no result, and at least one problem that is an error.
     """
 
     result: BacktestResult | None = None
@@ -122,9 +122,9 @@ class Backtested(Accepted):
 class DeploymentApi:
     """Calls to one server on behalf of one user.
 
-    `on_secret` is told each idToken before anything else can show it; `redact` hides what else is
-    secret in what the server says. Every call raises
-    `RefusedError`, or one of its kinds, with a problem that says what happened and what to do.
+    `on_secret` is called with each new idToken, so that it can be masked before anything is
+    printed. `redact` hides the run's other secrets in the server's words. Every call raises
+    `RefusedError` or a subclass, with a problem that says what happened and what to do.
     """
 
     transport: Transport
@@ -136,7 +136,7 @@ class DeploymentApi:
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
 
     def sign_in(self) -> None:
-        """Exchange the refresh token for an idToken, which lives one hour."""
+        """Exchange the refresh token for an idToken, which is valid for one hour."""
         answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
         if answer.status in {400, _UNAUTHORIZED, 403}:
             raise RefusedError(
@@ -165,7 +165,7 @@ class DeploymentApi:
             raise RefusedError(
                 Problem(
                     message=f"{self._server} does not say who the user is, so the personal project "
-                    "is not known.",
+                    "is unknown.",
                     hint="Name the project in the input `project-id`, or in `project_id` of "
                     "`blankly.json`.",
                 ),
@@ -345,21 +345,20 @@ def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem,
 
 
 def _problems_of(body: Mapping[str, object]) -> tuple[Problem, ...]:
-    """Return what a server found on running a model."""
+    """Return the problems that the server found when it ran the model."""
     run = body.get("run")
     return read_problems(run.get("problems") if isinstance(run, dict) else None)
 
 
 def _fits_a_header(token: str) -> bool:
-    """Tell whether a token can be sent: what cannot would be quoted in the library's error."""
+    """Tell whether a token can be sent as a header; the library's error would quote it if not."""
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def _claims(token: str) -> object:
-    """Return what a JWT says of its user; nothing hangs on it, so its signature is not checked.
+    """Return the claims of a JWT, or None. Nothing relies on them: the signature is not checked.
 
-    The documented answer holds the idToken alone, which is a Google secure token: its claims name
-    the user.
+    The documented answer has only the idToken, a Google secure token, whose claims name the user.
     """
     import base64
     import binascii

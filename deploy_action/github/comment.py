@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
 from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, is_same_user
+from deploy_action.github.pull_request import Place, RunNumber
 from deploy_action.http_exchange import Retries
 from deploy_action.interruption import Deadline, deadline_as_error
 
@@ -30,25 +30,7 @@ _ROUNDS: Final = 8
 _SETTLING_SECONDS: Final = 1.0
 _KEY_LENGTH: Final = 32
 _RUN: Final = re.compile(r"run=([0-9]{1,19})\.([0-9]{1,9}) -->")
-_REPOSITORY: Final = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _SUMMARY_HINT: Final = "The summary of the job says the same as the comment."
-
-
-class RunNumber(NamedTuple):
-    """A run of a workflow, and which attempt of it; later ones are larger. 0 where unknown."""
-
-    run: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the comment goes: a pull request of a repository, and which run writes it."""
-
-    api_url: str
-    repository: str
-    number: int
-    run: RunNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +63,6 @@ class Step:
     def is_settled(self) -> bool:
         """Whether there is nothing to do."""
         return self.body is None and not self.removed
-
-
-def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Place | Problem:
-    """Return the pull request of this run, or a notice that says why there is none.
-
-    `environ` are the runner's variables, `payload` is the event's webhook.
-    """
-    api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
-    if not _is_url(api_url):
-        return _notice(
-            "GITHUB_API_URL names no server, and outside of a workflow there is no pull request",
-            "Leave out `comment` on a terminal.",
-        )
-    repository = environ.get("GITHUB_REPOSITORY", "").strip()
-    if not _REPOSITORY.fullmatch(repository):
-        return _notice("GITHUB_REPOSITORY names no repository", "The runner sets it in a workflow.")
-    number = _pull_request_number(environ.get("GITHUB_REF", ""), payload)
-    if number is None:
-        return _notice(
-            "this run belongs to no pull request",
-            "Run the workflow on `pull_request`, or leave out `comment`.",
-        )
-    run = RunNumber(
-        _whole_number(environ.get("GITHUB_RUN_ID", "")),
-        _whole_number(environ.get("GITHUB_RUN_ATTEMPT", "")),
-    )
-    return Place(api_url=api_url, repository=repository, number=number, run=run)
 
 
 def keep_comment(
@@ -283,60 +238,7 @@ def _prefix_of(key: str) -> str:
     return f"<!-- blankly-deploy model={digest} "
 
 
-def _pull_request_number(ref: str, payload: Mapping[str, object]) -> int | None:
-    issue = _mapping(payload.get("issue"))
-    holders = (
-        _mapping(payload.get("pull_request")),
-        issue if issue.get("pull_request") else {},
-        _pull_request_of_run(payload),
-    )
-    for holder in holders:
-        number = holder.get("number")
-        if type(number) is int and number > 0:
-            return number
-    found = re.match(r"refs/pull/([1-9][0-9]{0,18})/", ref)
-    return int(found[1]) if found else None
-
-
-def _pull_request_of_run(payload: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the pull request whose checks `workflow_run` follows; GitHub lists none of forks.
-
-    A branch may have pull requests in other repositories, too, such as the one it was forked from.
-    """
-    listed = _mapping(payload.get("workflow_run")).get("pull_requests")
-    ours = _mapping(payload.get("repository")).get("id")
-    for request in map(_mapping, listed if isinstance(listed, list) else ()):
-        base = _mapping(_mapping(_mapping(request.get("base")).get("repo"))).get("id")
-        if base is None or ours is None or base == ours:
-            return request
-    return {}
-
-
 def _not_written(place: Place, reason: str, hint: str = "") -> Outcome:
     message = f"The comment on pull request #{place.number} was not written: {reason}."
     hint = f"{hint.rstrip('.')}. {_SUMMARY_HINT}" if hint else _SUMMARY_HINT
     return Outcome(problem=Problem(message=message, hint=hint, severity=Severity.NOTICE))
-
-
-def _notice(reason: str, hint: str) -> Problem:
-    return Problem(
-        message=f"No comment was written: {reason}.", hint=hint, severity=Severity.NOTICE
-    )
-
-
-def _is_url(text: str) -> bool:
-    if not re.fullmatch(r"https?://[!-~]+", text):
-        return False
-    try:
-        parts = urlsplit(text)
-        return bool(parts.hostname) and "@" not in parts.netloc and not parts.query
-    except ValueError:
-        return False
-
-
-def _whole_number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else 0
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}

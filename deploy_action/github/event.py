@@ -44,7 +44,7 @@ class Event:
     @property
     def commit(self) -> str:
         """The commit somebody wrote: in a pull request its head, not the merge the runner made."""
-        head = _mapping(_mapping(self.payload.get("pull_request")).get("head"))
+        head = mapping(mapping(self.payload.get("pull_request")).get("head"))
         return _text(head.get("sha")) or self.sha
 
     @property
@@ -107,15 +107,15 @@ def _event_message(event: Event) -> str:
     if event.name.startswith("pull_request"):
         return _pull_request_title(payload)
     if event.name == "release":
-        release = _mapping(payload.get("release"))
+        release = mapping(payload.get("release"))
         return _text(release.get("name")).strip() or _text(release.get("tag_name"))
     if holder := _HEAD_COMMIT_HOLDERS.get(event.name):
-        return _head_message(_mapping(payload.get(holder)))
+        return _head_message(mapping(payload.get(holder)))
     return ""
 
 
 def _pull_request_title(payload: Mapping[str, object]) -> str:
-    request = _mapping(payload.get("pull_request"))
+    request = mapping(payload.get("pull_request"))
     title, number = _text(request.get("title")).strip(), request.get("number")
     if not title or not isinstance(number, int):
         return title
@@ -125,7 +125,7 @@ def _pull_request_title(payload: Mapping[str, object]) -> str:
 
 
 def _head_message(holder: Mapping[str, object]) -> str:
-    return _text(_mapping(holder.get("head_commit")).get("message"))
+    return _text(mapping(holder.get("head_commit")).get("message"))
 
 
 def _run_name(event: Event) -> str:
@@ -136,7 +136,8 @@ def _run_name(event: Event) -> str:
     return f"{event.workflow} run {event.run_number}{sha}"
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def mapping(value: object) -> Mapping[str, object]:
+    """Return an object of the payload, empty if it is missing or something else."""
     return value if isinstance(value, dict) else {}
 
 

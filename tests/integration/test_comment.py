@@ -19,11 +19,10 @@ from deploy_action.errors import DeadlineError, InterruptedRunError, Severity
 from deploy_action.github.comment import (
     LARGEST_BODY,
     Outcome,
-    Place,
-    RunNumber,
     keep_comment,
     marker_of,
 )
+from deploy_action.github.pull_request import Place, RunNumber
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from tests.support.forge import (
     ARCHIVED,

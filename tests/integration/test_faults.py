@@ -145,11 +145,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "closed after the body": Fault(
         wire_server.close_after_body, "closed without an answer", doubt=True
     ),
-    "hangs": Fault(wire_server.hang, "nothing came or went for too long", doubt=True),
+    "hangs": Fault(wire_server.hang, "no data was transferred for too long", doubt=True),
     "too large": Fault(wire_server.too_large, "answer is larger than 16 MiB", doubt=True),
     "truncated": Fault(wire_server.truncated, "answer ends too early", doubt=True),
     "half a chunk": Fault(wire_server.half_chunked, "answer ends too early", doubt=True),
-    "garbage": Fault(wire_server.garbage, "what came back is not HTTP", doubt=True),
+    "garbage": Fault(wire_server.garbage, "the answer is not HTTP", doubt=True),
     "badly compressed": Fault(wire_server.badly_compressed, "not compressed", doubt=True),
 }
 # On an upload, where there is no other way to do what it does.

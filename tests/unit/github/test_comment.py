@@ -1,4 +1,4 @@
-"""Where the comment goes, how it is found again, and which of several runs has the last word."""
+"""How the comment is found again, and which of several runs has the last word."""
 
 from __future__ import annotations
 
@@ -8,158 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.errors import Problem, Severity
 from deploy_action.github.comment import (
     LARGEST_BODY,
     Note,
-    Place,
-    RunNumber,
-    find_place,
     marker_of,
     next_step,
 )
 from deploy_action.github.forge import is_same_user
+from deploy_action.github.pull_request import RunNumber
 
-ENVIRON = {
-    "GITHUB_API_URL": "https://forge.example/api/v3",
-    "GITHUB_REPOSITORY": "trader/models",
-    "GITHUB_REF": "refs/heads/main",
-    "GITHUB_RUN_ID": "8345",
-    "GITHUB_RUN_ATTEMPT": "2",
-}
-PULL_REQUEST = {"pull_request": {"number": 7}}
 RUN = RunNumber(8345, 2)
-
-
-def place_of(payload: Mapping[str, object], **environ: str) -> Place:
-    """Return the place, which there is."""
-    found = find_place(ENVIRON | environ, payload)
-    assert isinstance(found, Place), found
-    return found
-
-
-def reason_of(payload: Mapping[str, object], **environ: str) -> str:
-    """Return why there is no place, which is a notice."""
-    found = find_place(ENVIRON | environ, payload)
-    assert isinstance(found, Problem)
-    assert found.severity is Severity.NOTICE
-    return found.text()
-
-
-# --------------------------------------------------------------------------- the place
-
-
-def test_the_runner_says_where_the_comment_goes() -> None:
-    """The API, the repository and the run are in variables, the pull request in the payload."""
-    assert place_of(PULL_REQUEST) == Place("https://forge.example/api/v3", "trader/models", 7, RUN)
-
-
-@pytest.mark.parametrize(
-    ("payload", "ref", "number"),
-    [
-        (PULL_REQUEST, "refs/pull/9/merge", 7),
-        ({"issue": {"number": 8, "pull_request": {"url": "u"}}}, "refs/heads/main", 8),
-        ({"workflow_run": {"pull_requests": [{"number": 12}]}}, "refs/heads/main", 12),
-        ({}, "refs/pull/9/merge", 9),
-        ({}, "refs/pull/10/head", 10),
-        ({"pull_request": {"number": "7"}}, "refs/pull/9/merge", 9),
-        ({"pull_request": {"number": True}}, "refs/pull/9/merge", 9),
-        ({"pull_request": None, "issue": [], "workflow_run": 1}, "refs/pull/9/merge", 9),
-    ],
-)
-def test_each_event_of_a_pull_request_names_it(
-    payload: Mapping[str, object], ref: str, number: int
-) -> None:
-    """In the place that this event has for it."""
-    assert place_of(payload, GITHUB_REF=ref).number == number
-
-
-def test_a_run_that_follows_another_takes_the_pull_request_of_this_repository() -> None:
-    """The branch may have one in the repository it was forked from, too."""
-    payload = {
-        "repository": {"id": 2},
-        "workflow_run": {
-            "pull_requests": [
-                {"number": 900, "base": {"repo": {"id": 1}}},
-                {"number": 12, "base": {"repo": {"id": 2}}},
-            ]
-        },
-    }
-
-    assert place_of(payload).number == 12
-
-
-@pytest.mark.parametrize(
-    ("payload", "ref"),
-    [
-        ({}, "refs/heads/main"),
-        ({}, "refs/pull/0/merge"),
-        ({}, "refs/heads/refs/pull/3/merge"),
-        ({"issue": {"number": 8}}, "refs/heads/main"),
-        ({"workflow_run": {"pull_requests": []}}, "refs/heads/main"),
-    ],
-)
-def test_a_run_of_no_pull_request_has_no_place(payload: Mapping[str, object], ref: str) -> None:
-    """An issue is none, and forks are not listed."""
-    assert "belongs to no pull request" in reason_of(payload, GITHUB_REF=ref)
-
-
-@pytest.mark.parametrize(
-    "url", ["", "ftp://forge.example", "forge.example", "https://", "https://a b", "https://[",
-            "https://user:word@forge.example", "https://forge.example/?a=b"],
-)  # fmt: skip
-def test_a_server_that_is_none_gives_no_place(url: str) -> None:
-    """On a terminal the variable is not set."""
-    assert "GITHUB_API_URL" in reason_of(PULL_REQUEST, GITHUB_API_URL=url)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "models", "a/b/c", "../models", "trader/..", "a/b?c", "a b/c"]
-)
-def test_a_repository_that_is_none_gives_no_place(name: str) -> None:
-    """Nothing else gets into the path of a request."""
-    assert "GITHUB_REPOSITORY" in reason_of(PULL_REQUEST, GITHUB_REPOSITORY=name)
-
-
-def test_a_run_without_a_number_comes_before_all_others() -> None:
-    """Other forges do not number attempts, or runs."""
-    place = place_of(PULL_REQUEST, GITHUB_RUN_ID="", GITHUB_RUN_ATTEMPT="x")
-
-    assert place.run == RunNumber(0, 0) < RunNumber(1, 0)
-
-
-def test_a_later_attempt_is_newer_and_a_later_run_newer_still() -> None:
-    """So runs compare."""
-    assert RunNumber(9, 3) < RunNumber(10, 1) < RunNumber(10, 2)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(
-            st.sampled_from(
-                ["number", "pull_request", "pull_requests", "issue", "base", "repo", "id"]
-            ),
-            inner,
-        )
-    ),
-)
-
-
-@given(
-    payload=st.dictionaries(
-        st.sampled_from(["pull_request", "issue", "workflow_run", "repository"]), JSON
-    ),
-    values=st.dictionaries(st.sampled_from(sorted(ENVIRON)), st.text()),
-)
-def test_no_payload_and_no_variable_breaks_it(
-    payload: Mapping[str, object], values: Mapping[str, str]
-) -> None:
-    """There is a place that makes sense, or a reason."""
-    found = find_place({**ENVIRON, **values}, payload)
-
-    assert isinstance(found, Problem) or found.number > 0
 
 
 # --------------------------------------------------------------------------- the marker
