@@ -71,6 +71,21 @@ METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
     }
 )
 
+# The ids of the package's `format_platform_result`, by ours. It counts no trades, and has the final
+# value beside its metrics.
+PACKAGE_IDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        metric: "cavr" if metric == "cvar" else metric
+        for metric in METRICS
+        if metric not in {"trades", "final_account_value"}
+    }
+)
+# The package rounds these to whole per cents, as fractions, and multiplies them by 100 afterwards:
+# 0.29 becomes 28.999999999999996.
+WHOLE_PER_CENTS: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
+# Why a metric has no value, where the package gives null.
+NOT_A_NUMBER: Final = "not a number"
+
 
 def known(value: float | None) -> float | None:
     """Return a value that is a number; with NaN and infinity nothing can be compared."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from deploy_action.backtest.result import BacktestResult, BacktestRun, parse_result, parse_run
+from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.text.harmless import redacted
@@ -241,6 +241,8 @@ class DeploymentApi:
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
+        from deploy_action.backtest.wire import parse_result, parse_run
+
         fields = submission.backtest_fields()
         reply = self._upload("/model/backtest", fields, upload)
         body = reply.answer.json

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit
+from deploy_action.backtest.metrics import EXACTLY, METRICS, WHOLE_PER_CENTS, Unit
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.judgement import Bound, Gate, Operator
 from deploy_action.text.harmless import cut, one_line
@@ -66,8 +66,6 @@ _CALLED: Final = {
     "max_dd": "max_drawdown",
     "balance": "final_account_value",
 }
-# They come from the package as whole per cents.
-_WHOLE: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
 # From here on, a fraction without `%` is more likely a percentage: 2 is 200%.
 _LARGE_FRACTION: Final = 2
 
@@ -314,7 +312,7 @@ def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
     if gate.bound.is_per_cent:
         return
     number, unit = gate.bound.number, METRICS[gate.metric].unit
-    if gate.metric in _WHOLE and abs(number) < 1:
+    if gate.metric in WHOLE_PER_CENTS and abs(number) < 1:
         plain = number.scaleb(2, EXACTLY)
         points = f"{write_number(abs(number))} percentage points"
         read = f"as {points}, and `{gate.metric}` comes in whole ones"

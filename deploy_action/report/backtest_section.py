@@ -7,9 +7,8 @@ from itertools import chain
 from typing import Final
 
 from deploy_action.backtest.comparison import Base
-from deploy_action.backtest.metrics import METRICS, Unit
+from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, Unit
 from deploy_action.backtest.result import (
-    NOT_A_NUMBER,
     AccountValues,
     BacktestResult,
     BacktestRun,

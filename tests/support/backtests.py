@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deploy_action.backtest.result import BacktestResult, parse_result
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.wire import parse_result
 
 START = 1_677_628_800  # 2023-03-01, midnight
 DAY = 86_400

@@ -14,7 +14,8 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.backtest.result import BacktestResult, parse_result
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.wire import parse_result
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Verdict, judge

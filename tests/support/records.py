@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy_action.backtest.result import parse_result, parse_run
+from deploy_action.backtest.wire import parse_result, parse_run
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.record import RunRecord, Status

@@ -19,7 +19,7 @@ from deploy_action.backtest.model_changes import (
     ModelChanges,
     compare_models,
 )
-from deploy_action.backtest.result import parse_run
+from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle, write_bundle
 from deploy_action.bundle.selection import select_files
 from deploy_action.text.located_json import JsonValue

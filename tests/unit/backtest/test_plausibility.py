@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.plausibility import find_too_good
-from deploy_action.backtest.result import BacktestResult, parse_result
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.wire import parse_result
 from deploy_action.errors import Severity
 from tests.support.backtests import an_order, raw_result, with_metrics
 

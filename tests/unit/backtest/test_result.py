@@ -1,18 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
 
-from deploy_action.backtest.result import (
-    BacktestRun,
-    RoundTrips,
-    ScheduledCall,
-    parse_result,
-    parse_run,
-)
+from deploy_action.backtest.result import RoundTrips
+from deploy_action.backtest.wire import parse_result
 from tests.support.backtests import DAY, START, a_result, an_order, raw_result, with_metrics
 
 CONTRACT = (
@@ -166,121 +160,3 @@ def test_symbols_are_kept_apart_and_orders_count_when_they_are_filled() -> None:
     assert trips == RoundTrips(wins=0, losses=1, even=0)
     assert trips.win_rate == 0.0
     assert RoundTrips(0, 0, 0).win_rate is None
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"exchange": None}, "`exchange` is null or missing and should be a string"),
-        ({"symbols": "OAK"}, '`symbols` is `"OAK"` and should be a list'),
-        ({"symbols": [1]}, "`symbols[0]` is `1` and should be a string"),
-        ({"start_time": "now"}, '`start_time` is `"now"` and should be a number'),
-        ({"stop_time": True}, "`stop_time` is `true` and should be a number"),
-        ({"account_values": {}}, "`account_values` is `{}` and should be a list"),
-        ({"account_values": [[1, 2]]}, "`account_values[0]` is `[1, 2]` and should be an object"),
-        ({"account_values": [{"time": 1}, {"value": 1}]}, "`account_values[1].time` is null"),
-        ({"account_values": [{"time": True, "value": 1}]}, "`account_values[0].time` is `true`"),
-        ({"account_values": [{"time": 1, "value": "x"}]}, "`account_values[0].value` is"),
-        ({"account_values": [{"time": 10**400, "value": 1}]}, "too large"),
-        ({"trades": [{}]}, "`trades[0].type` is null or missing"),
-        ({"trades": [an_order("buy", 1, "x")]}, '`trades[0].price` is `"x"`'),  # type: ignore[arg-type]  # it is wrong
-        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`trades[0].size` is `1000"),
-        ({"metrics": []}, "`metrics` is `[]` and should be an object"),
-        ({"metrics": {"sharpe": 1}}, "`metrics.sharpe` is `1` and should be an object"),
-        ({"metrics": {"sharpe": {"value": []}}}, "`metrics.sharpe.value` is `[]`"),
-        ({"final_account_value": "all"}, "`final_account_value` is"),
-    ],
-)
-def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
-    """With its place; a client says it, and does without the result."""
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
-        parse_result({**raw_result(), **change})
-
-    assert message in str(caught.value)
-    assert len(str(caught.value)) < 200
-
-
-@pytest.mark.parametrize("raw", [None, [], "text", 1])
-def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
-    """Whatever a server sends."""
-    with pytest.raises(ValueError, match="`result` is"):
-        parse_result(raw)
-
-
-def test_what_is_not_known_is_kept_as_it_came() -> None:
-    """In the report; but the account's values are kept once."""
-    raw = raw_result(future={"a": [1]})
-    raw["account_values"][0]["note"] = "extra"
-
-    result = parse_result(raw)
-
-    assert result.raw == {key: value for key, value in raw.items() if key != "account_values"}
-
-
-def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
-    """Of the embedded platform; another server says nothing, or something else."""
-    said = {
-        "python": "3.11.7",
-        "wantedPython": "3.10",
-        "blankly": "1.18.25b0",
-        "constraints": ["numpy<2"],
-        "environmentSeconds": 2.1,
-        "modelSeconds": 1.8,
-        "callbackCalls": 541,
-        "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}, "odd"],
-        "exchanges": ["keyless"],
-        "symbols": ["OAK-USD"],
-        "bundleSha256": "0a" * 32,
-        "arguments": {"to": "1y", "initial_values": {"USD": 10_000}},
-        "problems": [],
-    }
-    assert parse_run(json.loads(json.dumps(said))) == BacktestRun(
-        python="3.11.7",
-        wanted_python="3.10",
-        blankly="1.18.25b0",
-        constraints=("numpy<2",),
-        environment_seconds=2.1,
-        model_seconds=1.8,
-        schedule=(ScheduledCall("bar_event", "OAK-USD", 86_400.0),),
-        exchanges=("keyless",),
-        symbols=("OAK-USD",),
-        callback_calls=541,
-        bundle_sha256="0a" * 32,
-        arguments={"to": "1y", "initial_values": {"USD": 10_000}},
-    )
-    odd = parse_run(
-        {
-            "python": 3,
-            "constraints": "x",
-            "modelSeconds": True,
-            "callbackCalls": None,
-            "bundleSha256": "0A" * 32,
-            "arguments": ["to"],
-        }
-    )
-    assert odd == BacktestRun(
-        python="",
-        wanted_python="",
-        blankly="",
-        constraints=(),
-        environment_seconds=0.0,
-        model_seconds=0.0,
-        schedule=(),
-        exchanges=(),
-        symbols=(),
-        callback_calls=None,
-        bundle_sha256="",
-        arguments=None,
-    )
-    assert parse_run(None) is None
-
-
-def test_a_million_account_values_are_kept_small() -> None:
-    """A year of minutes is half as many: two arrays, where as many pairs would take 130 MB."""
-    point = {"time": float(START), "value": 10_000.0}
-
-    values = parse_result(raw_result(account_values=[point] * 1_000_000)).account_values
-
-    assert len(values) == 1_000_000
-    assert values.times.itemsize == values.values.itemsize == 8
-    assert values[-1] == (START, 10_000.0)

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 
-from deploy_action.backtest.result import parse_result, parse_run
+from deploy_action.backtest.wire import parse_result, parse_run
 from deploy_action.outcome.record import RunRecord
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.report.summary import build_summary

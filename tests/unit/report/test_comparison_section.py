@@ -13,7 +13,7 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.backtest.result import parse_result
+from deploy_action.backtest.wire import parse_result
 from deploy_action.report import comparison_section as shown
 from deploy_action.report.document import Block, Paragraph, to_markdown, to_text
 from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.backtest.result import parse_result
+from deploy_action.backtest.wire import parse_result
 from deploy_action.outcome.record import RunRecord, Status
 from deploy_action.report.document import to_markdown
 from deploy_action.report.json_report import build_report
