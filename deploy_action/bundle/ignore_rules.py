@@ -241,11 +241,16 @@ def _path_regex(tokens: Sequence[str]) -> str:
 
 
 def _without_slashes_of_folders(tokens: Sequence[str]) -> list[str]:
-    """Drop the slash after each `**`: it belongs to the folders that the `**` stands for."""
+    """Drop the slash after each `**`: it belongs to the folders that the `**` stands for.
+
+    A slash at the end stays. It was written twice (`**//`), and no path ends in one.
+    """
     return [
         token
         for index, token in enumerate(tokens)
-        if not (token == _SLASH and index and tokens[index - 1] == _ANY_FOLDERS)
+        if not (
+            0 < index < len(tokens) - 1 and token == _SLASH and tokens[index - 1] == _ANY_FOLDERS
+        )
     ]
 
 
