@@ -11,13 +11,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.result import AccountValues
-from deploy_action.report.chart import (
-    MOST_POINTS,
-    MOST_POINTS_OF_TWO,
-    Drawing,
-    draw,
-    thinned,
-)
+from deploy_action.report.chart import Drawing, draw
+from deploy_action.report.curves import thinned
+from deploy_action.report.mermaid import MOST_POINTS, MOST_POINTS_OF_TWO
 from tests.support.backtests import DAY, a_result
 from tests.support.nasty import nasty_text
 
@@ -361,7 +357,7 @@ def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
     assert set(other[-count // 5 + 2 :]) == {3_995.0}
     assert other[count // 2] == pytest.approx(2_500, rel=0.02)
     assert all(later >= earlier for earlier, later in pairwise(other))
-    assert drawing.note.startswith("The two backtests do not cover the same time")
+    assert drawing.note.startswith("The two backtests cover different times")
 
 
 @pytest.mark.parametrize(

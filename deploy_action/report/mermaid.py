@@ -1,0 +1,203 @@
+"""The source of a chart in Mermaid, which GitHub and Gitea render.
+
+An `xychart-beta` with an axis of labels has a band for each point and shows every label. So only a
+few labels are dates; the others are invisible, and all different, because Mermaid merges bands
+whose labels are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from deploy_action.report.curves import NOISE, Curves, Grid
+from deploy_action.text.quantities import moment
+
+# Gitea renders sources of at most 5,000 characters.
+MOST_POINTS: Final = 120
+MOST_POINTS_OF_TWO: Final = 96
+# Characters of no width, for invisible labels that differ. Mermaid would trim blanks.
+_INVISIBLE: Final = "\u200b\u200c"
+_ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
+_WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
+_MOST_TICKS: Final = 11
+_TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))
+# Clear on white and on black; blue and orange for those who cannot tell red from green, too.
+_BLUE, _RED, _ORANGE = "#2f81f7", "#e5534b", "#d17a22"
+_DAY: Final = 86_400
+_SCALES: Final = {3: "thousand", 6: "million", 9: "billion", 12: "trillion"}
+_LARGEST_PLAIN: Final = 100_000
+_SMALLEST_PLAIN: Final = 0.01
+_DIGITS: Final = 4
+_FEWEST_POINTS: Final = 20
+
+
+def value_picture(curves: Curves, unit: str) -> str:
+    """Return the chart of the account's value; `unit` may be blank."""
+    grid = curves.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
+    exponent = _exponent(max(abs(grid.lowest), abs(grid.highest)))
+    lines = tuple([_scaled(value, exponent) for value in line] for line in grid.lines)
+    scaled = Grid(grid.times, lines)
+    name = " ".join(filter(None, [_scale_name(exponent), unit]))
+    return _picture(
+        title=f"Account value in {name}" if name else "Account value",
+        grid=scaled,
+        limits=_limits(scaled.lowest, scaled.highest),
+        height=_HEIGHT,
+        colours=(_BLUE, _ORANGE),
+    )
+
+
+def drawdown_picture(drawdowns: Curves, *, is_beside_base: bool) -> str:
+    """Return the chart of the drawdown, below one of values with or without the base's."""
+    grid = drawdowns.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
+    return _picture(
+        title="Drawdown in %",
+        grid=grid,
+        limits=(-_with_few_ticks(-grid.lowest * 1.05), 0.0),
+        height=_DRAWDOWN_HEIGHT,
+        # The candidate keeps its colour in both charts.
+        colours=(_BLUE, _ORANGE) if is_beside_base else (_RED,),
+    )
+
+
+def _picture(
+    *,
+    title: str,
+    grid: Grid,
+    limits: tuple[float, float],
+    height: int,
+    colours: Sequence[str],
+) -> str:
+    low, high = limits
+    decimals = max(0, _DIGITS - 1 - math.floor(math.log10(high - low)))
+    names = ", ".join(f'"{label}"' for label in _labels(grid.times))
+    # The candidate's line is drawn last, on top of the base's.
+    pairs = [*zip(grid.lines, colours, strict=False)][::-1]
+    palette = ", ".join(colour for _, colour in pairs)
+    return "\n".join(
+        [
+            f"%%{{init: {json.dumps(_settings(height, palette, limits))}}}%%",
+            "xychart-beta",
+            f'  title "{plain(title)}"',
+            f"  x-axis [{names}]",
+            f"  y-axis {_fixed(low, decimals)} --> {_fixed(high, decimals)}",
+            *(f"  line [{_joined(line, decimals)}]" for line, _ in pairs),
+        ]
+    )
+
+
+def _joined(values: Iterable[float], decimals: int) -> str:
+    return ", ".join(_fixed(value, decimals) for value in values)
+
+
+def _settings(height: int, palette: str, limits: tuple[float, float]) -> dict[str, object]:
+    """Return settings with which a chart is readable on a telephone and in dark mode.
+
+    Mermaid measures labels as they are on the page. If the page is narrower than the chart, it
+    reserves too little space: on a telephone, 0.44 of a digit's width (9) is missing.
+    """
+    padding = max(12, 4 * _longest_tick(*limits))
+    return {
+        "xyChart": {
+            "width": _WIDTH,
+            "height": height,
+            "titleFontSize": 18,
+            "xAxis": {"labelFontSize": 16, "labelPadding": 10, "showTick": False},
+            "yAxis": {"labelFontSize": 14, "labelPadding": padding},
+        },
+        "themeVariables": {
+            "xyChart": {"backgroundColor": "transparent", "plotColorPalette": palette},
+        },
+    }
+
+
+def plain(text: str) -> str:
+    """Remove what could be Mermaid syntax: quotes, brackets, semicolons."""
+    return "".join(_ALLOWED.findall(text))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Return a number without an exponent, which Mermaid cannot read."""
+    digits = f"{value:.{decimals}f}"
+    shown = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return "0" if shown in {"-0", ""} else shown
+
+
+def _exponent(largest: float) -> int:
+    """Return the power of ten to divide values by, so that their digits are readable."""
+    if not largest or _SMALLEST_PLAIN <= largest < _LARGEST_PLAIN:
+        return 0
+    return math.floor(math.log10(largest) / 3) * 3
+
+
+def _scaled(value: float, exponent: int) -> float:
+    # In two steps, because 10.0 ** 309 overflows.
+    half = exponent // 2
+    return value / 10.0**half / 10.0 ** (exponent - half)
+
+
+def _scale_name(exponent: int) -> str:
+    return _SCALES.get(exponent, f"10^{exponent}") if exponent else ""
+
+
+def _limits(lowest: float, highest: float) -> tuple[float, float]:
+    """Return where the axis starts and ends: a little beyond the values."""
+    span = highest - lowest
+    if span <= NOISE * max(abs(lowest), abs(highest)):
+        margin = abs(lowest) * 0.05 or 1.0
+    else:
+        margin = span * 0.05
+    # If no value is negative, the axis does not go below zero.
+    return max(lowest - margin, 0.0) if lowest >= 0 else lowest - margin, highest + margin
+
+
+def _tick_step(span: float) -> tuple[float, float]:
+    """Return the distance between ticks, and the axis length at which the next distance starts.
+
+    As Mermaid's `d3-array` computes it for about ten ticks: there are 6 to 15.
+    """
+    power = 10.0 ** math.floor(math.log10(span / 10))
+    share = span / 10 / power
+    threshold, step = next((one for one in _TICK_STEPS if share < one[0]), _TICK_STEPS[-1])
+    return step * power, threshold * 10 * power
+
+
+def _with_few_ticks(span: float) -> float:
+    """Lengthen an axis if the labels of its ticks would touch."""
+    step, next_length = _tick_step(span)
+    # Slightly longer than that, so that rounding does not undo it.
+    return span if span / step <= _MOST_TICKS else next_length * 1.01
+
+
+def _longest_tick(low: float, high: float) -> int:
+    """Return the length of the longest label of an axis."""
+    decimals = max(0, -math.floor(math.log10(_tick_step(high - low)[0])))
+    return max(len(f"{limit:.{decimals}f}") for limit in (low, high))
+
+
+def _labels(times: Sequence[float]) -> list[str]:
+    """Return a label for each point; dates stay away from the ends, where a page may cut them."""
+    form, most = _label_form(times[-1] - times[0])
+    dates = min(most, len(times))
+    dated = {(2 * number + 1) * len(times) // (2 * dates) for number in range(dates)}
+    return [
+        (moment(time, form) if index in dated else "") + _unseen(index)
+        for index, time in enumerate(times)
+    ]
+
+
+def _unseen(index: int) -> str:
+    return "".join(_INVISIBLE[int(digit)] for digit in f"{index:08b}")
+
+
+def _label_form(seconds: float) -> tuple[str, int]:
+    """Return the format of the dates on an axis, and how many fit."""
+    if seconds >= 300 * _DAY:
+        return "%b %Y", 5
+    if seconds >= 5 * _DAY:
+        return "%d %b", 5
+    return ("%d %b %H:%M", 3) if seconds >= _DAY else ("%H:%M", 5)
