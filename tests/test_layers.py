@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,26 +56,83 @@ def test_imports_point_one_way() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "line"),
-    [
-        ("errors.py", "from deploy_action import main"),
-        ("github/commands.py", "from deploy_action.deployment_api import client"),
-        ("platform/storage/store.py", "from deploy_action.inputs import settings"),
+# For each contract, imports that break it: what imports, and what is imported.
+WRONG_IMPORTS = {
+    "Imports point one way": [
+        ("errors", "main"),
+        ("text", "bundle"),
+        ("bundle", "gates"),
+        ("git", "model"),
+        ("git", "report"),
+        ("model", "deployment_api"),
+        ("model", "git"),
+        ("model", "github"),
+        ("model", "platform"),
+        ("model", "report"),
+        ("github", "deployment_api"),
     ],
-)
-def test_an_import_that_points_back_is_found(tmp_path: Path, module: str, line: str) -> None:
-    """The contracts bite: one wrong import in a copy of the package breaks them."""
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    copy = tmp_path / "deploy_action"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / module).open("a", encoding="utf-8") as file:
-        file.write(f"\n{line}\n")
+    "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
+    "The platform knows nothing of the action: it could be anybody's server": [
+        ("platform.storage", "inputs")
+    ],
+    "The entry knows neither payloads nor Markdown": [("cli", "report")],
+    "The bundle knows files and bytes, and nothing of the run": [("bundle", "text")],
+    "What a model is does not depend on where it comes from or goes to": [("model", "outcome")],
+    "Git is read without knowing what for": [("git", "inputs")],
+    "The runner's protocol and the forge know nothing of Blankly": [("github", "inputs")],
+    "The client takes its bundle as a file": [("deployment_api", "bundle")],
+    "Only `git` reads repositories": [("model", "dulwich")],
+    "Texts are read and written without knowing what they are about": [("text", "interruption")],
+    "Only these rooms speak HTTP": [("gates", "requests")],
+}
+
+
+def copy_package(folder: Path) -> Path:
+    """Copy the package and the contracts; return where the package is."""
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=ignored))
+
+
+def full_name(module: str) -> str:
+    """Return the dotted name of a module of the package, or of a library."""
+    place = PACKAGE.joinpath(*module.split("."))
+    is_ours = place.is_dir() or place.with_suffix(".py").exists()
+    return f"deploy_action.{module}" if is_ours else module
+
+
+def test_each_contract_bites(tmp_path: Path) -> None:
+    """In a copy of the package, wrong imports break each of them."""
+    copy = copy_package(tmp_path)
+    for importer, imported in (pair for pairs in WRONG_IMPORTS.values() for pair in pairs):
+        place = copy.joinpath(*importer.split("."))
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\nimport {full_name(imported)}\n")
+
+    _, *parts = re.split(r"^(.+)\n-+\n", lint_imports(tmp_path).stdout, flags=re.MULTILINE)
+    found = dict(zip(parts[::2], parts[1::2], strict=True))
+    for contract, pairs in WRONG_IMPORTS.items():
+        for importer, imported in pairs:
+            shown = f"deploy_action.{importer} -> {full_name(imported)} (l."
+            assert shown in found[contract], contract
+
+
+def test_each_contract_has_an_import_that_breaks_it() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+
+    assert {contract["name"] for contract in contracts} == set(WRONG_IMPORTS)
+
+
+def test_a_new_room_has_to_say_where_it_belongs(tmp_path: Path) -> None:
+    copy_package(tmp_path)
+    (tmp_path / "deploy_action" / "new_room.py").touch()
 
     done = lint_imports(tmp_path)
 
     assert done.returncode == 1
-    assert "BROKEN" in done.stdout
+    assert "new_room" in done.stdout
 
 
 def effects(source: str) -> Iterator[tuple[int, str]]:
