@@ -21,6 +21,7 @@ from deploy_action.backtest.result import (
     Trade,
     fingerprint,
 )
+from deploy_action.text.harmless import cut
 
 _Value = TypeVar("_Value")
 _Otherwise = TypeVar("_Otherwise")
@@ -128,7 +129,7 @@ def _was_filled(order: _Order) -> bool:
 
 def _metrics(items: Mapping[str, Any]) -> Iterator[Metric]:
     for name, item in items.items():
-        metric = _convert(item, _Metric, f"metrics.{_shown(name)}")
+        metric = _convert(item, _Metric, f"metrics.{cut(name, _LONGEST_SHOWN)}")
         yield Metric(
             id=name,
             display_name=_fitting(metric.display_name, str, "") or name,
@@ -195,11 +196,7 @@ def _fault(refusal: str, value: Any, place: str) -> str:
     where = f"{place}{path or ''}{'.' if missing else ''}{missing or ''}".lstrip(".") or "result"
     if missing:
         return f"`{where}` is null or missing"
-    shown = "null or missing" if value is None else f"`{_shown(json.dumps(value))}`"
+    shown = "null or missing" if value is None else f"`{cut(json.dumps(value), _LONGEST_SHOWN)}`"
     if kind:
         return f"`{where}` is {shown} and should be {_KINDS[kind]}"
     return f"`{where}` is {shown}, which is too large"
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

@@ -20,7 +20,7 @@ from deploy_action.backtest.comparison import (
 )
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import LiveModel, compare_models
-from deploy_action.backtest.plausibility import find_too_good
+from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.gates.judgement import State, Verdict, judge
 from deploy_action.gates.messages import problem_of, warning_of
@@ -156,7 +156,7 @@ class Trial:
         if base is not None and base.state is BaseState.FAILED:
             self.record.problems.append(_without_base(base))
         if result is not None:
-            self.record.problems += find_too_good(result, base.result if base else None)
+            self.record.problems += find_warning_signs(result, base.result if base else None)
         self._judge(NO_RESULT)
         warnings = map(warning_of, self.record.verdicts)
         self.record.problems += [warning for warning in warnings if warning is not None]

@@ -183,8 +183,8 @@ def decisions() -> Mapping[str, RunRecord]:
     fewer = raw_result(wave(541), orders(9))
     ended = a_backtest(raw_result(wave(541), orders(17)))
     warning = Problem(
-        message="The Sharpe ratio is 3.4, and 1.02 at the base: so large a step smells of "
-        "look-ahead.",
+        message="The Sharpe ratio is 3.4, and 1.02 at the base: so large a step "
+        "suggests look-ahead bias.",
         hint="Look whether a bar's close is used to trade in that bar.",
         severity=Severity.WARNING,
     )

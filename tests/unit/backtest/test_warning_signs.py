@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.backtest.plausibility import find_too_good
 from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.backtest.wire import parse_result
 from deploy_action.errors import Severity
 from tests.support.backtests import an_order, raw_result, with_metrics
@@ -31,8 +31,8 @@ def traded(
 
 
 def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> list[str]:
-    """Return what is warned of."""
-    return [problem.message for problem in find_too_good(candidate, base)]
+    """Return the warnings."""
+    return [problem.message for problem in find_warning_signs(candidate, base)]
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> l
         (1e-300, 1e300, True),
     ],
 )
-def test_a_leap_of_the_sharpe_ratio_smells(
+def test_a_leap_of_the_sharpe_ratio_is_a_sign(
     base: float | None, candidate: float | None, *, warns: bool
 ) -> None:
-    """Three times the base's and at least 1 more; three, where the base's is not above 0."""
+    """Three times the base's and at least 1 more; at least 3 if the base's is 0 or below."""
     found = messages(traded(sharpe=candidate), traded(sharpe=base))
 
     assert bool(found) is warns
@@ -63,13 +63,13 @@ def test_a_leap_of_the_sharpe_ratio_smells(
 
 
 def test_a_leap_is_shown_with_both_ratios() -> None:
-    """As a warning, which says why it smells and what to check."""
-    (problem,) = find_too_good(traded(sharpe=4.2), traded(sharpe=0.8))
+    """As a warning that says what it suggests and what to check."""
+    (problem,) = find_warning_signs(traded(sharpe=4.2), traded(sharpe=0.8))
 
     assert problem.severity is Severity.WARNING
     assert problem.message == (
-        "The Sharpe ratio is 4.20, at least 3 times the base's 0.80: such a leap smells of "
-        "look-ahead, or of over-fitting to the tested period."
+        "The Sharpe ratio is 4.20, at least 3 times the base's 0.80: such a leap suggests "
+        "look-ahead bias or over-fitting to the tested period."
     )
     assert "`shift`" in problem.hint
     assert "`backtest-args`" in problem.hint
@@ -78,16 +78,16 @@ def test_a_leap_is_shown_with_both_ratios() -> None:
 @pytest.mark.parametrize(
     ("wins", "losses", "even", "start"),
     [
-        (19, 1, 0, "19 of 20 closing trades won (95%): a win rate so near"),
-        (95, 4, 1, "95 of 100 closing trades won (95%): a win rate so near"),
-        (1_990, 1, 0, "1,990 of 1,991 closing trades won (99.95%): a win rate so near"),
-        (5, 0, 0, "None of 5 closing trades lost: it smells"),
-        (1, 0, 4, "None of 5 closing trades lost: it smells"),
-        (200, 0, 0, "None of 200 closing trades lost: it smells"),
+        (19, 1, 0, "19 of 20 closing trades won (95%): a win rate so close"),
+        (95, 4, 1, "95 of 100 closing trades won (95%): a win rate so close"),
+        (1_990, 1, 0, "1,990 of 1,991 closing trades won (99.95%): a win rate so close"),
+        (5, 0, 0, "None of 5 closing trades lost, which suggests"),
+        (1, 0, 4, "None of 5 closing trades lost, which suggests"),
+        (200, 0, 0, "None of 200 closing trades lost, which suggests"),
     ],
 )
-def test_winning_nearly_always_smells(wins: int, losses: int, even: int, start: str) -> None:
-    """It is said once: a model without a loss has a win rate of 100% anyway."""
+def test_winning_nearly_always_is_a_sign(wins: int, losses: int, even: int, start: str) -> None:
+    """One warning, although a model without a loss also has a win rate of 100%."""
     (message,) = messages(traded(wins, losses, even))
 
     assert message.startswith(start)
@@ -97,31 +97,31 @@ def test_winning_nearly_always_smells(wins: int, losses: int, even: int, start: 
     ("wins", "losses", "even"),
     [(18, 1, 0), (18, 2, 0), (94, 5, 1), (19, 1, 1), (4, 0, 0), (0, 0, 30), (0, 30, 0), (0, 0, 0)],
 )
-def test_what_chance_may_do_does_not_smell(wins: int, losses: int, even: int) -> None:
-    """Too few trades, or some that lost."""
+def test_what_chance_may_do_is_no_sign(wins: int, losses: int, even: int) -> None:
+    """Too few trades, or enough that lost."""
     assert messages(traded(wins, losses, even)) == []
 
 
-def test_a_curve_that_never_falls_smells() -> None:
-    """Gaps are no falls."""
+def test_a_curve_that_never_falls_is_a_sign() -> None:
+    """A gap is not a fall."""
     values: list[float | None] = [*NEVER_DOWN]
     (message,) = messages(traded(1, 1, values=[*values[:9], None, *values[9:]]))
 
     assert message == (
         "The account's value never fell by more than 0.1%: from 100.00 to 129.00 over 31 values "
-        "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
-        "tested period."
+        "without a real drawdown, which suggests look-ahead bias or over-fitting to the tested "
+        "period."
     )
 
 
 @pytest.mark.parametrize(("dip", "warns"), [(0.0009, 1), (0.0011, 0)])
 def test_fees_are_no_falls(dip: float, warns: int) -> None:
-    """What a trade costs does not hide that nothing is ever lost."""
+    """The cost of a trade does not hide that nothing is ever lost."""
     values = [*NEVER_DOWN[:20], NEVER_DOWN[19] * (1 - dip), *NEVER_DOWN[20:]]
     assert len(messages(traded(1, 1, values=values))) == warns
 
 
-def test_a_calm_account_that_gains_little_does_not_smell() -> None:
+def test_a_calm_account_that_gains_little_shows_no_sign() -> None:
     """A gain has to be many times the falls."""
     values = [100.0, *[99.95, 100.1] * 15]
     assert messages(traded(1, 1, values=values)) == []
@@ -145,7 +145,7 @@ def test_other_curves_do_not(values: list[float | None], trades: int) -> None:
 
 
 def test_orders_that_were_not_filled_are_no_trades() -> None:
-    """A limit that waits for ever leaves the account as it was."""
+    """A limit order that waits for ever leaves the account as it was."""
     waiting = an_order("buy", 1, 10.0, type="limit", status="pending")
     result = parse_result(raw_result(NEVER_DOWN, [waiting]))
 
@@ -165,21 +165,21 @@ def test_orders_that_were_not_filled_are_no_trades() -> None:
 def test_what_the_base_shows_too_was_not_brought_by_the_change(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
-    """Alone the candidate is warned of, and beside a base without the sign as well."""
+    """The candidate has a warning alone and beside a base without the sign."""
     assert len(messages(candidate)) == 1
     assert len(messages(candidate, traded(1, 1))) == 1
     assert messages(candidate, base) == []
 
 
 def test_losing_nothing_any_more_is_brought_by_the_change() -> None:
-    """Also where the base won nearly always."""
+    """Even if the base won nearly always."""
     (message,) = messages(traded(100), traded(98, 2))
 
     assert message.startswith("None of 100 closing trades lost")
 
 
 def test_all_signs_are_shown() -> None:
-    """Not the first one only."""
+    """Not only the first."""
     found = messages(traded(30, values=NEVER_DOWN, sharpe=9.0), traded(1, 1, sharpe=1.0))
 
     assert [message.split()[1] for message in found] == ["Sharpe", "of", "account's"]
@@ -202,7 +202,7 @@ results = st.builds(
 def test_a_base_takes_warnings_away_save_for_the_one_that_needs_it(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
-    """A model beside itself has none, whatever it does; and no backtest is too odd to judge."""
+    """A model compared with itself has no warning, and any backtest can be judged."""
     assert messages(candidate, candidate) == []
     beside = [one for one in messages(candidate, base) if "Sharpe" not in one]
     assert set(beside) <= set(messages(candidate))

@@ -1,8 +1,8 @@
-"""Signs that a backtest is too good to be true, and the change to the model brought them.
+"""Warning signs that a backtest is too good to be true because of the change to the model.
 
-A model that sees the future (look-ahead), or whose parameters were chosen on the very period that
-it is tested on (over-fitting), does well in a backtest alone. The warnings say what to check; the
-bounds are where honest models are hardly ever found.
+A model that sees the future (look-ahead bias), or whose parameters were fitted to the tested period
+(over-fitting), does well in a backtest only. The warnings say what to check. Honest models rarely
+reach the bounds.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from deploy_action.text.quantities import count, decimal, per_cent
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult, RoundTrips
 
-# A Sharpe ratio this many times the base's, and higher by at least this much: from 0.1 to 0.4 is
-# nothing to wonder about. A base that is not above 0 counts as 1.
+# A Sharpe ratio this many times the base's, and higher by at least this much: 0.4 after 0.1 is
+# normal. A base of 0 or below counts as 1.
 _SHARPE_TIMES: Final = 3
 _SHARPE_MORE: Final = 1
 _HIGH_WIN_PER_CENT: Final = 95
-# Fewer closing trades may all win by chance.
+# With fewer closing trades, all may win by chance.
 _FEWEST_FOR_WIN_RATE: Final = 20
 _FEWEST_FOR_NO_LOSS: Final = 5
 _FEWEST_VALUES: Final = 20
-# Falls of so many per cent are fees, where what is gained is so many times as much.
+# Falls of up to this many per cent are fees, if the gain is this many times as large.
 _LEAST_FALL: Final = 0.1
 _TIMES_THE_FALL: Final = 20
 
@@ -39,14 +39,16 @@ _OTHER_PERIOD: Final = (
     "`end_date`, or `to`, in `backtest-args`."
 )
 _STILL_OPEN: Final = (
-    "Look too at what is still open when the backtest ends: a loss that is held is not counted."
+    "Also check the positions that are open when the backtest ends: their losses are not counted."
 )
 
 
-def find_too_good(candidate: BacktestResult, base: BacktestResult | None) -> tuple[Problem, ...]:
+def find_warning_signs(
+    candidate: BacktestResult, base: BacktestResult | None
+) -> tuple[Problem, ...]:
     """Return a warning for each sign that the candidate shows and the base does not.
 
-    Without a base, those that need none are looked for.
+    Without a base, only the signs that need none are checked.
     """
     return (
         *([] if base is None else _sharpe(candidate, base)),
@@ -68,8 +70,8 @@ def _sharpe(candidate: BacktestResult, base: BacktestResult) -> Iterator[Problem
     if is_times and exact_now - exact_before >= _SHARPE_MORE:
         times = f"at least {_SHARPE_TIMES} times the base's" if before > 0 else "and the base's is"
         yield _warning(
-            f"The Sharpe ratio is {decimal(now)}, {times} {decimal(before)}: such a leap smells "
-            "of look-ahead, or of over-fitting to the tested period.",
+            f"The Sharpe ratio is {decimal(now)}, {times} {decimal(before)}: such a leap suggests "
+            "look-ahead bias or over-fitting to the tested period.",
             _LOOK_AHEAD,
             _OTHER_PERIOD,
         )
@@ -80,8 +82,8 @@ def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
     if _has_no_loss(trips):
         if base is None or not _has_no_loss(base):
             yield _warning(
-                f"None of {closed} lost: it smells of look-ahead, or of losses that are never "
-                "realised.",
+                f"None of {closed} lost, which suggests look-ahead bias, or losses that are "
+                "never realised.",
                 _LOOK_AHEAD,
                 _STILL_OPEN,
             )
@@ -90,8 +92,8 @@ def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
     ):
         share = per_cent((trips.win_rate or 0.0) * 100)
         yield _warning(
-            f"{trips.wins:,} of {closed} won ({share}): a win rate so near to 100% smells of "
-            "look-ahead, or of losses that are never realised.",
+            f"{trips.wins:,} of {closed} won ({share}): a win rate so close to 100% suggests "
+            "look-ahead bias, or losses that are never realised.",
             _LOOK_AHEAD,
             _STILL_OPEN,
         )
@@ -117,15 +119,15 @@ def _never_fell(candidate: BacktestResult, base: BacktestResult | None) -> Itera
     yield _warning(
         f"The account's value never fell by more than {per_cent(_LEAST_FALL)}: from "
         f"{decimal(values[0])} to {decimal(values[-1])} over {count(len(values), 'value')} "
-        "without a drawdown to speak of, which smells of look-ahead, or of over-fitting to the "
-        "tested period.",
+        "without a real drawdown, which suggests look-ahead bias or over-fitting to the tested "
+        "period.",
         _LOOK_AHEAD,
         _OTHER_PERIOD,
     )
 
 
 def _only_rises(result: BacktestResult) -> bool:
-    """Say whether the model traded, gained, and its account lost no more than fees on the way."""
+    """Whether the model traded and gained, and its account never lost more than fees."""
     known = result.account_values.known()
     if len(known) < _FEWEST_VALUES or not result.filled_trades:
         return False
