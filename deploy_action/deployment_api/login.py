@@ -1,4 +1,4 @@
-"""The sign-in of the Deployment API: a browser brings the refresh token to a port of ours."""
+"""The sign-in of the Deployment API: the browser sends the refresh token to a local port."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import queue
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# The sign-in page sends the browser to http://localhost:9082/?token=…: the port is not ours to
-# choose, and a browser may take either address for that name.
+# The sign-in page sends the browser to http://localhost:9082/?token=…, so the port is fixed.
+# Browsers may use either address for `localhost`.
 DEFAULT_PORT = 9082
 _ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
@@ -40,10 +40,12 @@ def wait_for_token(
     port: int = DEFAULT_PORT,
     timeout: float,
 ) -> str:
-    """Send a person to the sign-in page of `app_url` and return the refresh token it sends back.
+    """Open the sign-in page of `app_url`, and return the refresh token that it sends back.
 
-    `open_browser` tells whether it could; `announce` gets what the person should know, never the
-    token. Raises `RefusedError` when `port` is taken or no token came within `timeout` seconds.
+    `open_browser` returns whether it could; `announce` gets lines for the user, never the token.
+
+    Raises:
+        RefusedError: `port` is in use, or no token came within `timeout` seconds.
     """
     import queue
 
@@ -56,7 +58,7 @@ def wait_for_token(
         announce(f"Opened {url}" if opened else f"Open this page in a browser: {url}")
         if app_url.rstrip("/") == HOSTED_APP_URL:
             announce("Blankly's hosted service was taken down: that page may never answer.")
-            announce("A server of your own shows its token itself; see `blankly-deploy serve`.")
+            announce("Your own server prints its token itself; see `blankly-deploy serve`.")
         announce("Waiting for you to sign in there …")
         try:
             return tokens.get(timeout=timeout)
@@ -70,7 +72,7 @@ def wait_for_token(
 
 
 def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServer]:
-    """Return a server for each address of localhost that this machine has."""
+    """Return a server for each loopback address that this machine has."""
     servers: list[ThreadingHTTPServer] = []
     for family, address in _ADDRESSES:
         try:
@@ -84,7 +86,7 @@ def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServ
                 Problem(
                     message=f"Cannot listen on {address} port {port}, where the sign-in page sends"
                     f" the token: {error.strerror}.",
-                    hint="Stop the program that uses the port (another sign-in, perhaps), and run"
+                    hint="Stop the program that uses the port (perhaps another sign-in), and run"
                     " the command again.",
                 )
             ) from error
@@ -94,7 +96,7 @@ def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServ
 def _bind(
     family: socket.AddressFamily, address: str, port: int, tokens: queue.SimpleQueue[str]
 ) -> ThreadingHTTPServer:
-    # Threads, because browsers open connections in advance and say nothing on them.
+    # Threads, because browsers open connections in advance and leave them idle.
     from http.server import ThreadingHTTPServer
 
     class Server(ThreadingHTTPServer):
@@ -103,13 +105,13 @@ def _bind(
         block_on_close = False
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Print nothing: a browser went away before it had its answer."""
+            """Print nothing if a browser closes the connection before it has its answer."""
 
     return Server((address, port), _make_handler(tokens))
 
 
 def _serve(server: ThreadingHTTPServer) -> Callable[[], None]:
-    """Serve on a thread, and return what stops it."""
+    """Serve on a thread, and return a function that stops it."""
     thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
     thread.start()
 
@@ -130,7 +132,7 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
         sys_version = ""
 
         def do_GET(self) -> None:
-            """Take the token, or say what is missing."""
+            """Receive the token, or answer what is wrong."""
             if not self._is_local_navigation():
                 self._answer(403, _REFUSED)
             elif self.path.partition("?")[0] != "/":
@@ -149,7 +151,7 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
         do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = _refuse  # noqa: N815  their names
 
         def _is_local_navigation(self) -> bool:
-            """Refuse other names for this machine (DNS rebinding) and pages that embed us."""
+            """Tell whether to answer: not to other host names (DNS rebinding), nor in a frame."""
             host = self.headers.get("Host", "").lower().removesuffix(f":{_port_of(self)}")
             destination = self.headers.get("Sec-Fetch-Dest", "document")
             return host in _HOSTS and destination == "document"
@@ -172,7 +174,7 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  their name
-            """Log nothing: the request line has the token in it."""
+            """Log nothing, because the request line contains the token."""
 
     return Handler
 
@@ -182,7 +184,7 @@ def _port_of(handler: BaseHTTPRequestHandler) -> int:
 
 
 def _read_token(target: str) -> str | None:
-    """Return the one token of a request target's query, if it looks like one."""
+    """Return the token from a request target's query, or None if there is no valid one."""
     from urllib.parse import parse_qs
 
     try:
@@ -197,11 +199,11 @@ def _read_token(target: str) -> str | None:
 
 
 def _make_page(title: str, text: str) -> tuple[str, bytes]:
-    """Return a page that needs nothing else, and the nonce of what it has inline."""
+    """Return the nonce of the inline style and script, and a page without other resources."""
     import secrets
 
     nonce = secrets.token_urlsafe(16)
-    # The script takes the token out of the address bar and the history.
+    # The script removes the token from the address bar and the history.
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>

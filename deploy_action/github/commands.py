@@ -1,4 +1,4 @@
-"""The runner's protocol: workflow commands, file commands, and what escapes them."""
+"""The runner's protocol: workflow commands, file commands, and their escapes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def escape_message(text: str) -> str:
 
 
 def escape_property(text: str) -> str:
-    """Escape a property's value of a workflow command."""
+    """Escape the value of a workflow command's property."""
     return escape_message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def command(name: str, message: str = "", **properties: str | int | None) -> str:
-    """Return a workflow command as one line; properties that are None are left out."""
+    """Return a workflow command on one line, without the properties that are None."""
     pairs = ",".join(
         f"{key}={escape_property(str(value))}"
         for key, value in properties.items()
@@ -38,7 +38,7 @@ def annotation(
     line: int | None = None,
     column: int | None = None,
 ) -> str:
-    """Return the command that shows a problem at its place in the repository."""
+    """Return the command that annotates a problem at its place in the repository."""
     return command(severity, message, file=file, line=line, col=column, title=_TITLES[severity])
 
 
@@ -50,10 +50,10 @@ _TITLES = {
 
 
 def mask_commands(secret: str) -> list[str]:
-    """Return the commands that mask a secret, line by line.
+    """Return the commands that mask a secret, one for each line.
 
-    The runner masks each line of a value as well as the whole. A line of punctuation alone is left
-    out: a lone brace of a pretty-printed JSON would be masked wherever it occurs.
+    Lines of punctuation alone are left out, such as the braces of pretty-printed JSON: the runner
+    would mask every brace in the log.
     """
     lines = [line.strip() for line in re.split(r"[\r\n]+", secret)]
     kept = [line for line in dict.fromkeys(lines) if re.search(r"\w", line)]
@@ -73,7 +73,7 @@ def write_outputs(path: Path, outputs: Mapping[str, str]) -> None:
 def _entry(name: str, value: str) -> str:
     if "\n" not in value and "\r" not in value:
         return f"{name}={value}\n"
-    # Random, so that no value can end its own entry and start another.
+    # Random, so that no value can end its own entry and start another one.
     delimiter = f"EOF_{secrets.token_hex(16)}"
     return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
 

@@ -25,17 +25,17 @@ LARGEST_BODY: Final = _LARGEST_COMMENT - _LONGEST_MARKER
 _MOST_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 3
 _ROUNDS: Final = 8
-# Another run may have looked before we wrote, and write after it. What it wrote is found by looking
-# again when this long has passed: a request takes a few tenths of it.
+# Another run may list the comments before we write, and write after us. We find its comment if we
+# look again after this time, which is several times as long as a request takes.
 _SETTLING_SECONDS: Final = 1.0
 _KEY_LENGTH: Final = 32
 _RUN: Final = re.compile(r"run=([0-9]{1,19})\.([0-9]{1,9}) -->")
-_SUMMARY_HINT: Final = "The summary of the job says the same as the comment."
+_SUMMARY_HINT: Final = "The job's summary says the same as the comment would."
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: the page of the comment (blank if unknown), and what to say, a notice."""
+    """The page of the comment (blank if unknown), and a notice for the user, if any."""
 
     url: str = ""
     problem: Problem | None = None
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A comment that is ours, with the run that wrote it."""
+    """A comment of this action, and the run that wrote it."""
 
     number: int
     run: RunNumber
@@ -53,7 +53,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do: write `body` (None: nothing) to `keeper` (None: a new one), delete the others."""
+    """What to do: write `body`, if any, to `keeper` or a new comment; delete `removed`."""
 
     keeper: Note | None
     body: str | None
@@ -74,10 +74,10 @@ def keep_comment(
     pause: Callable[[float], None] = time.sleep,
     seconds: float = _MOST_SECONDS,
 ) -> Outcome:
-    """Write `body` (Markdown) to the one comment that belongs to `key`, such as a model's path.
+    """Write `body` (Markdown) to the one comment for `key`, such as a model's path.
 
-    Of several runs, the newest has the last word, whichever comes last. Nothing that the network or
-    the forge does is raised; it ends within `seconds`. `pause` is injected by tests.
+    If several runs write it, the newest one wins, whatever their order. Failures of the network or
+    the forge are not raised but returned as a notice. Ends within `seconds`. Tests inject `pause`.
     """
     if not re.fullmatch(r"[!-~]+", token):
         return _not_written(
@@ -87,7 +87,7 @@ def keep_comment(
     if len(text) > _LARGEST_COMMENT:
         return _not_written(
             place,
-            f"its {len(text):,} characters are more than the {_LARGEST_COMMENT:,} there may be",
+            f"it has {len(text):,} characters, more than the {_LARGEST_COMMENT:,} allowed",
         )
     deadline = Deadline.after(seconds / 60)
     retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
@@ -104,15 +104,15 @@ def keep_comment(
 
 
 def marker_of(key: str, run: RunNumber) -> str:
-    """Return the first line of a comment, which Markdown does not show."""
+    """Return the first line of a comment, an HTML comment that Markdown does not show."""
     return f"{_prefix_of(key)}run={run.run}.{run.attempt} -->"
 
 
 def next_step(notes: Sequence[Note], run: RunNumber, text: str, written: int | None) -> Step:
-    """Return what makes one comment of `notes`, with the body of the newest run.
+    """Return the step that leaves one comment of `notes`, with the body of the newest run.
 
-    `text` is what `run` has to say, and `written` the comment into which it wrote that before. The
-    oldest comment stays: whichever run decides, at whatever time, decides for the same one.
+    `text` is the comment of `run`, and `written` the number of the comment to which this run wrote
+    it already. The oldest comment stays, so that all runs choose the same one at any time.
     """
     if not notes:
         return Step(None, text)
@@ -127,21 +127,25 @@ def next_step(notes: Sequence[Note], run: RunNumber, text: str, written: int | N
 
 @dataclass(slots=True)
 class _Keeper:
-    """Looks, writes, and looks again, until the comment is as it should be."""
+    """Lists the comments, writes, and lists them again until the comment is as it should be."""
 
     forge: Forge
     place: Place
     key: str
     text: str
-    # What to report if looking again fails: what was written stays written.
+    # Reported if a later request fails: the comment was written all the same.
     written: Outcome | None = field(default=None, init=False)
     _written_to: int | None = field(default=None, init=False)
-    # A list may not yet have the comment that was just made.
+    # The forge's list may not have the new comment yet.
     _created: Note | None = field(default=None, init=False)
     _undeletable: dict[int, Problem] = field(default_factory=dict, init=False)
 
     def keep(self) -> Outcome:
-        """Do it; raise `RefusedError` when it cannot be done."""
+        """Return what came of it.
+
+        Raises:
+            RefusedError: nothing was written.
+        """
         user = self.forge.find_user()
         failure: RefusedError | None = None
         for number in range(1, _ROUNDS + 1):
@@ -169,12 +173,12 @@ class _Keeper:
 
     def _apply(self, step: Step) -> None:
         if step.body is not None and not self._write(step.keeper, step.body):
-            return  # the comment to keep is gone, so one of the others has to stay
+            return  # the comment is gone, so another one has to be kept
         for note in step.removed:
             self._remove(note)
 
     def _write(self, keeper: Note | None, body: str) -> bool:
-        """Write; False where the comment is gone."""
+        """Write a comment; return False if it is gone."""
         if keeper is None:
             made = self.forge.create_comment(self.place.number, body)
             keeper = Note(made.number, self.place.run, body, made.url)
@@ -207,7 +211,7 @@ class _Keeper:
             message = f"Comment {number} for the same model could not be deleted: {problem.message}"
             return Outcome(keeper.url, Problem(message=f"{message}.", severity=Severity.NOTICE))
         if keeper.run > self.place.run:
-            message = f"The comment stays what a later run wrote, number {keeper.run.run}."
+            message = f"The comment was left as a later run, number {keeper.run.run}, wrote it."
             return Outcome(keeper.url, Problem(message=message, severity=Severity.NOTICE))
         return Outcome(keeper.url)
 
@@ -215,8 +219,8 @@ class _Keeper:
 def _out_of_reach() -> RefusedError:
     return RefusedError(
         Problem(
-            message="an earlier run's comment is in the list, but gone when it is to be edited",
-            hint="Delete that comment, if it is there, and run the workflow again.",
+            message="the forge lists an earlier run's comment, but says that it does not exist",
+            hint="Delete that comment if you can see it, and run the workflow again.",
         ),
     )
 
@@ -224,7 +228,7 @@ def _out_of_reach() -> RefusedError:
 def _notes_of(
     comments: Iterable[ForgeComment], key: str, user: Mapping[str, object] | None
 ) -> Iterable[Note]:
-    """Yield the comments that carry the marker and were written with this token."""
+    """Yield the comments with the marker for `key` that were written with our token."""
     prefix = _prefix_of(key)
     for comment in comments:
         if comment.body.startswith(prefix) and is_same_user(comment.user, user):

@@ -11,15 +11,15 @@ from urllib.parse import quote
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, tidy
 
 _SHORT_SHA_LENGTH: Final = 7
-# The key of the payload under which these events carry their `head_commit`.
+# Where the payloads of these events have their `head_commit`.
 _HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "workflow_run"}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The event of a workflow run, or of a terminal, where everything is blank.
+    """The event that started the workflow run; on a terminal, everything is blank.
 
-    `payload` is the JSON of the webhook, whose shape GitHub documents for each event.
+    `payload` is the webhook's JSON, whose shape GitHub documents for each event.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Event:
 
     @property
     def is_deletion(self) -> bool:
-        """Whether a branch or tag was deleted: there is nothing of it left to deploy."""
+        """Whether a branch or tag was deleted, so that there is nothing to deploy."""
         return self.name == "push" and self.payload.get("deleted") is True
 
     @property
@@ -43,26 +43,26 @@ class Event:
 
     @property
     def commit(self) -> str:
-        """The commit somebody wrote: in a pull request its head, not the merge the runner made."""
+        """The commit that somebody wrote: a pull request's head, not the runner's merge commit."""
         head = mapping(mapping(self.payload.get("pull_request")).get("head"))
         return _text(head.get("sha")) or self.sha
 
     @property
     def run_url(self) -> str:
-        """The page of the workflow run, where the forge is known, else blank."""
+        """The page of the workflow run; blank if the forge is unknown."""
         if not self.repository_url or not self.run_id:
             return ""
         return f"{self.repository_url}/actions/runs/{quote(self.run_id, safe='')}"
 
     def commit_url(self, commit: str) -> str | None:
-        """Return the page of `commit` on the forge, where the forge is known."""
+        """Return the page of `commit` on the forge, or None if the forge is unknown."""
         if not self.repository_url or not commit:
             return None
         return f"{self.repository_url}/commit/{quote(commit, safe='')}"
 
 
 def read_event(environ: Mapping[str, str]) -> Event:
-    """Read the runner's variables and the payload; a payload that cannot be read is empty."""
+    """Read the event from the runner's variables; an unreadable payload counts as empty."""
     server, repository = environ.get("GITHUB_SERVER_URL", ""), environ.get("GITHUB_REPOSITORY", "")
     return Event(
         name=environ.get("GITHUB_EVENT_NAME", ""),
@@ -89,9 +89,9 @@ def _read_payload(path: str) -> Mapping[str, object]:
 
 
 def describe(event: Event, read_checked_out_message: Callable[[], str | None]) -> str:
-    """Return the description of a version: what the event says, else the checked-out commit.
+    """Return the description of a version: the event's message, else the checked-out commit's.
 
-    `read_checked_out_message` is asked only when the event has no message of its own.
+    `read_checked_out_message` is called only if the event has no message.
     """
     return (
         tidy(_event_message(event))
@@ -119,7 +119,7 @@ def _pull_request_title(payload: Mapping[str, object]) -> str:
     title, number = _text(request.get("title")).strip(), request.get("number")
     if not title or not isinstance(number, int):
         return title
-    # The number survives a title that is too long.
+    # Shorten the title, not the number.
     suffix = f" (#{number})"
     return cut(title, LONGEST_DESCRIPTION - len(suffix)) + suffix
 

@@ -1,8 +1,8 @@
-"""The REST API of a forge, as far as the comments of a pull request need it.
+"""The part of a forge's REST API that is about the comments on a pull request.
 
 GitHub documents it under "REST API endpoints for issue comments"; Gitea and Forgejo have the same
-routes below `/api/v1`. Requests that change something are sent once: who sends them looks at what
-came of it before anything is sent again.
+routes below `/api/v1`. Only reads are retried here. A request that changes something is sent once;
+the caller has to list the comments before it sends another one.
 """
 
 from __future__ import annotations
@@ -39,36 +39,38 @@ READ_TIMEOUT: Final = 10.0
 _PASSING: Final = frozenset({500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
 _NO_USER: Final = frozenset({403, 404, 405, 501})
-# Where the API names no time, it asks for a minute ("Rate limits for the REST API").
+# The wait for a limit without a time: at least a minute ("Rate limits for the REST API").
 _UNKNOWN_LIMIT: Final = 60.0
 _CREATED: Final = 201
 _PER_PAGE: Final = 100
-# GitHub takes no more than 2,500 comments on one pull request.
+# GitHub allows 2,500 comments on a pull request.
 _MOST_PAGES: Final = 30
-# A hundred comments of 65,536 characters, each written as `\uXXXX`.
+# A hundred comments of 65,536 characters, each character written as `\uXXXX`.
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
 _LONGEST_QUOTE: Final = 200
-# Gitea and Forgejo run workflows as a user of theirs that has this number; nobody else's is below 0
-# but -1, which stands for deleted accounts (`ActionsUserID` in their models/user/user_system.go).
+# The user as which Gitea and Forgejo run workflows (`ActionsUserID` in their
+# models/user/user_system.go). The only other negative number is -1, for deleted accounts.
 _ACTIONS_USER: Final = -2
-# GitHub's own account, which other servers show without the mark of a bot.
+# GitHub's own account; other servers show it without the suffix `[bot]`.
 _WORKFLOW: Final = "github-actions"
 
 _PERMISSION_HINT: Final = (
-    "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token may "
+    "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token can "
     "only read, whatever the workflow says."
 )
 _TOKEN_HINT: Final = "Leave `github-token` at its default, or store a token that is still valid."  # noqa: S105  # no token, a text about one
-_ADDRESS_HINT: Final = "Check GITHUB_API_URL, which the runner sets, and what answers there."
+_ADDRESS_HINT: Final = (
+    "Check GITHUB_API_URL, which the runner sets, and which server answers there."
+)
 _LATER_HINT: Final = "The next run will try again."
 
 
 @dataclass(frozen=True, slots=True)
 class ForgeComment:
-    """A comment as the API has it.
+    """A comment from the API.
 
-    `url` is its page, blank where the API does not say; `user` is None where it says that nobody
-    wrote it, and empty where it says nothing.
+    `url` is its page, blank if the API does not say. `user` is None if the API says that it has no
+    author (null), and empty if the API does not mention one.
     """
 
     number: int
@@ -78,7 +80,7 @@ class ForgeComment:
 
 
 class PassingForgeError(RefusedError):
-    """What failed may work in `seconds`; whether the forge acted is unknown unless it says so."""
+    """A failure that may pass; the forge asks to wait for `seconds`. It may have acted or not."""
 
     def __init__(self, problem: Problem, seconds: float = 0.0) -> None:
         super().__init__(problem)
@@ -86,13 +88,13 @@ class PassingForgeError(RefusedError):
 
     @property
     def again(self) -> Again:
-        """How to wait for the next try."""
+        """How long to wait for another try, and what to raise if there is no time for it."""
         return Again(str(self), self.seconds, self)
 
 
 @dataclass(slots=True)
 class Forge:
-    """Speaks with one forge about one repository."""
+    """Calls to one forge about one repository."""
 
     api_url: str
     repository: str
@@ -106,9 +108,9 @@ class Forge:
             self._session.close()
 
     def find_user(self) -> Mapping[str, object] | None:
-        """Return whose token it is, or None where the forge does not say.
+        """Return the token's user, or None if the forge does not say.
 
-        A token of a workflow may not ask: "Resource not accessible by integration".
+        It does not for a workflow's own token: "Resource not accessible by integration".
 
         Raises:
             RefusedError: the token is not valid, or the forge cannot be asked.
@@ -120,10 +122,10 @@ class Forge:
         return user if isinstance(user.get("login"), str) else None
 
     def list_comments(self, number: int) -> list[ForgeComment]:
-        """Return all comments of a pull request, in the order of the API.
+        """Return all comments of a pull request, in the API's order.
 
         Raises:
-            RefusedError: they cannot be read, or not all of them.
+            RefusedError: not all of them can be read.
         """
         url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
         first, comments = url, dict[int, ForgeComment]()
@@ -139,34 +141,35 @@ class Forge:
                 raise self._strange(answer) from error
             is_full = len(answer.json) >= _PER_PAGE and len(comments) > known
             if is_full and not answer.headers.get("Link"):
-                # Not every forge says where its list goes on; some, as Gitea, give all at once.
+                # Some forges do not link to the next page. Others, such as Gitea, return all
+                # comments at once.
                 following = f"{first}&page={page + 1}"
             if not following:
                 return list(comments.values())
             if _origin(following) != _origin(self.api_url):
                 raise self._refused(
-                    "continues its list at another server, which does not get the token",
+                    "continues its list on another server, which must not get the token",
                     _ADDRESS_HINT,
                 )
             url = following
         raise self._refused(f"lists more than {len(comments):,} comments")
 
     def create_comment(self, number: int, body: str) -> ForgeComment:
-        """Write a new comment.
+        """Create a comment.
 
         Raises:
-            PassingForgeError: it may be there or not.
+            PassingForgeError: it may have been created or not.
             RefusedError: the forge refuses it.
         """
         answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
         comment = _parse_comment(answer.json)
-        # Only "created" is believed without the comment itself: a 200 may be anybody's.
+        # Without the comment, only "created" is proof: a 200 may come from any other server.
         if comment is None or not (comment.body or answer.status == _CREATED):
             raise self._strange(answer)
         return comment
 
     def edit_comment(self, comment: int, body: str) -> bool:
-        """Replace the body of a comment; False where that comment is gone.
+        """Replace the body of a comment; return False if the comment is gone.
 
         Raises:
             PassingForgeError: it may have been replaced or not.
@@ -181,10 +184,10 @@ class Forge:
         return answer.is_good
 
     def delete_comment(self, comment: int) -> bool:
-        """Delete a comment; False where it was gone before.
+        """Delete a comment; return False if it was gone already.
 
         Raises:
-            PassingForgeError: it may be gone or not.
+            PassingForgeError: it may have been deleted or not.
             RefusedError: the forge refuses it.
         """
         url = f"{self._issues_url}/comments/{comment}"
@@ -195,7 +198,7 @@ class Forge:
         return f"{self.api_url}/repos/{self.repository}/issues"
 
     def _read(self, url: str, expected: frozenset[int] = frozenset()) -> Answer:
-        """Get what can be asked for again after any passing failure."""
+        """Get an answer; retry after every failure that may pass."""
         return self.retries.repeat(
             lambda: self._send("GET", url, expected=expected),
             lambda outcome: outcome.again if isinstance(outcome, PassingForgeError) else None,
@@ -208,7 +211,7 @@ class Forge:
         document: Mapping[str, str] | None = None,
         expected: frozenset[int] = frozenset(),
     ) -> Answer:
-        """Send a request once; return a good answer, or one with a status that is `expected`."""
+        """Send a request once; return an answer that is good or whose status is `expected`."""
         if self._session is None:
             self._session = open_session(use_environment=True)
         headers = {
@@ -237,21 +240,21 @@ class Forge:
 
     def _unreachable(self, error: Exception) -> RefusedError:
         problem = Problem(
-            message=f"{self._name} cannot be reached, or hung up: {self._quoted(explain(error))}",
+            message=f"{self._name} cannot be reached or hung up: {self._quoted(explain(error))}",
             hint=_LATER_HINT,
         )
         return RefusedError(problem) if is_hopeless(error) else PassingForgeError(problem)
 
     def _check(self, answer: Answer, expected: frozenset[int]) -> None:
-        """Raise what an answer means that is no good one."""
+        """Raise an error unless the answer is good or expected."""
         if answer.is_good:
             return
         limit = _limit_of(answer)
         if limit is not None:
             raise PassingForgeError(
                 Problem(
-                    message=f"{self._name} takes no more requests for now ({self._said(answer)}); "
-                    f"it asks to wait for {limit:.0f} s",
+                    message=f"{self._name} accepts no more requests for now "
+                    f"({self._said(answer)}); it asks to wait for {limit:.0f} s",
                     hint=_LATER_HINT,
                 ),
                 limit,
@@ -271,7 +274,7 @@ class Forge:
 
     def _strange(self, answer: Answer) -> RefusedError:
         return self._refused(
-            f"does not answer as the API of a forge does ({self._said(answer)})", _ADDRESS_HINT
+            f"does not answer like a forge's API ({self._said(answer)})", _ADDRESS_HINT
         )
 
     def _refused(self, reason: str, hint: str = "") -> RefusedError:
@@ -282,7 +285,7 @@ class Forge:
         return urlsplit(self.api_url).netloc.rpartition("@")[2]
 
     def _said(self, answer: Answer) -> str:
-        """Return the status and the words of an answer, harmless and short."""
+        """Return the status and the message of an answer, short and safe to print."""
         words = self._quoted(_message_of(answer))
         return f"{answer.status}: {words}" if words else f"{answer.status}"
 
@@ -292,11 +295,11 @@ class Forge:
 
 
 def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] | None) -> bool:
-    """Tell whether the author of a comment is `known`, or where that is None, a workflow.
+    """Tell whether the author of a comment is `known`; if that is None, whether it is a workflow.
 
-    GitHub writes comments with a workflow's token as `github-actions[bot]`, of type `Bot`, and with
-    that of another app as `APP[bot]`. A comment of nobody (None) is not ours; one that has no user
-    at all ({}) is.
+    On GitHub the author is `github-actions[bot]`, of type `Bot`, for a workflow's token, and
+    `APP[bot]` for another app's. A comment without an author (None) is not ours. One whose author
+    the forge does not mention ({}) counts as ours.
     """
     if user is None:
         return False
@@ -328,7 +331,7 @@ def _parse_comment(entry: object) -> ForgeComment | None:
 
 
 def _message_of(answer: Answer) -> str:
-    """Return what an error says: GitHub's `message`, with the first of its `errors`."""
+    """Return an error's `message`, with the first of its `errors`, as GitHub sends them."""
     document = answer.json
     if not isinstance(document, dict):
         return ""
@@ -341,26 +344,26 @@ def _message_of(answer: Answer) -> str:
 
 
 def _why_refused(status: int, text: str) -> tuple[str, str]:
-    """Return the reason for a refusal, as a predicate, and the way out."""
-    if "archived" in text or status == 423:  # noqa: PLR2004  # Gitea's for the same
-        return "takes nothing for an archived repository", ""
+    """Return the reason for a refusal, as a predicate, and a hint."""
+    if "archived" in text or status == 423:  # noqa: PLR2004  # Gitea's status for it
+        return "accepts no comments in an archived repository", ""
     if "locked" in text:
-        return "takes no comments on a locked conversation", ""
+        return "accepts no comments on a locked conversation", ""
     if 300 <= status < 400:  # noqa: PLR2004  # the class of statuses
-        return "redirects, and a token is not sent on", _ADDRESS_HINT
+        return "redirects, and the token is not sent on", _ADDRESS_HINT
     return {
-        401: ("does not take the token", _TOKEN_HINT),
-        403: ("does not let the token do that", _PERMISSION_HINT),
+        401: ("does not accept the token", _TOKEN_HINT),
+        403: ("does not allow that with this token", _PERMISSION_HINT),
         404: ("has no such pull request, or hides it from the token", _PERMISSION_HINT),
     }.get(status, ("refuses it", ""))
 
 
 def _limit_of(answer: Answer) -> float | None:
-    """Return the seconds that a rate limit asks to wait, or None where it is no such limit.
+    """Return the seconds to wait for a rate limit, or None if the answer is about something else.
 
-    See "Exceeding the rate limit" in GitHub's "Rate limits for the REST API": status 403 or 429,
-    with `Retry-After`, or with nothing remaining until a reset (in seconds of the epoch), or only
-    with words.
+    See "Exceeding the rate limit" in GitHub's "Rate limits for the REST API": the status is 403 or
+    429. The time is in `Retry-After`, or is that of a reset in seconds since the epoch if nothing
+    remains, or is not given at all.
     """
     if answer.status not in {403, 429}:
         return None
@@ -375,10 +378,10 @@ def _limit_of(answer: Answer) -> float | None:
 
 
 def _next_page(answer: Answer, url: str) -> str:
-    """Return the address of the page after the one at `url` (RFC 8288), blank on the last one.
+    """Return the URL of the page after `url` (RFC 8288), blank after the last one.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: the link is not a URL.
     """
     from requests.utils import parse_header_links
 

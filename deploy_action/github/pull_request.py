@@ -15,7 +15,7 @@ _REPOSITORY: Final = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.A
 
 
 class RunNumber(NamedTuple):
-    """A run of a workflow, and which attempt of it; later ones are larger. 0 where unknown."""
+    """A workflow run and its attempt: later ones are larger, unknown ones are 0."""
 
     run: int
     attempt: int
@@ -23,7 +23,7 @@ class RunNumber(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the comment goes: a pull request of a repository, and which run writes it."""
+    """A pull request (`number`) of a repository, and the run that comments on it."""
 
     api_url: str
     repository: str
@@ -34,12 +34,12 @@ class Place:
 def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Place | Problem:
     """Return the pull request of this run, or a notice that says why there is none.
 
-    `environ` are the runner's variables, `payload` is the event's webhook.
+    `environ` has the runner's variables, `payload` is the event's.
     """
     api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
     if not _is_url(api_url):
         return _notice(
-            "GITHUB_API_URL names no server, and outside of a workflow there is no pull request",
+            "GITHUB_API_URL names no server, and outside a workflow there is no pull request",
             "Leave out `comment` on a terminal.",
         )
     repository = environ.get("GITHUB_REPOSITORY", "").strip()
@@ -74,9 +74,10 @@ def _pull_request_number(ref: str, payload: Mapping[str, object]) -> int | None:
 
 
 def _pull_request_of_run(payload: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the pull request whose checks `workflow_run` follows; GitHub lists none of forks.
+    """Return the pull request of a `workflow_run`; GitHub does not list those from forks.
 
-    A branch may have pull requests in other repositories, too, such as the one it was forked from.
+    The list may have pull requests of the same branch in other repositories, such as the one that
+    this repository was forked from.
     """
     listed = mapping(payload.get("workflow_run")).get("pull_requests")
     ours = mapping(payload.get("repository")).get("id")

@@ -101,7 +101,7 @@ def words_of(outcome: Outcome) -> str:
     assert outcome.url == ""
     assert outcome.problem.severity is Severity.NOTICE
     assert TOKEN not in outcome.problem.text()
-    assert "The summary of the job says the same" in outcome.problem.hint
+    assert "The job's summary says the same" in outcome.problem.hint
     return outcome.problem.text()
 
 
@@ -328,7 +328,7 @@ def test_an_older_run_leaves_what_a_newer_one_wrote(forge: StartForge) -> None:
     assert server.bodies() == [text_of("new", NEWER)]
     assert outcome.url.endswith("#issuecomment-1001")
     assert outcome.problem is not None
-    assert f"a later run wrote, number {NEWER.run}" in outcome.problem.message
+    assert f"left as a later run, number {NEWER.run}, wrote it" in outcome.problem.message
     assert {seen.method for seen in server.seen[before:]} == {"GET"}
 
 
@@ -449,7 +449,7 @@ def test_of_runs_at_the_same_time_the_newest_has_the_last_word(
         newest = max(runs)
         assert server.bodies() == [text_of(f"token-{newest.run}", newest)]
         said = [one.problem.message for one in simulation.outcomes if one.problem is not None]
-        assert all("what a later run wrote" in message for message in said)
+        assert all("left as a later run" in message for message in said)
         assert len(said) < len(runs)
 
 
@@ -486,7 +486,7 @@ def test_a_comment_that_is_listed_and_never_there_is_given_up(forge: StartForge)
 
     words = words_of(keep(server))
 
-    assert "gone when it is to be edited" in words
+    assert "says that it does not exist" in words
     assert server.count("PATCH") == 8
     assert server.count("POST") == 0
 
@@ -618,7 +618,7 @@ def test_a_token_that_is_not_valid_is_not_used_again(forge: StartForge) -> None:
 
     words = words_of(keep(server, token="another-token"))
 
-    assert "does not take the token (401: Bad credentials)" in words
+    assert "does not accept the token (401: Bad credentials)" in words
     assert "`github-token`" in words
     assert server.routes() == ["GET /user"]
 
@@ -690,7 +690,7 @@ def test_a_limit_that_lasts_too_long_is_not_waited_for(
 
     words = words_of(keep(server, pause=waits))
 
-    assert "takes no more requests for now" in words
+    assert "accepts no more requests for now" in words
     assert "asks to wait for" in words
     assert "permissions" not in words
     assert server.count(method) == 1
@@ -778,7 +778,7 @@ def test_a_failure_that_does_not_pass_is_given_up(
 
     words = words_of(keep(server, pause=waits))
 
-    assert "failed (5" in words or "cannot be reached, or hung up" in words
+    assert "failed (5" in words or "cannot be reached or hung up" in words
     assert len(server.faults[method]) >= 40
     assert waits.seconds == sorted(waits.seconds)
 
@@ -839,7 +839,7 @@ def test_nobody_listens() -> None:
 
     words = words_of(keep(f"http://127.0.0.1:{port}"))
 
-    assert f"127.0.0.1:{port} cannot be reached, or hung up: nothing listens there" in words
+    assert f"127.0.0.1:{port} cannot be reached or hung up: nothing listens there" in words
 
 
 def test_an_address_that_cannot_work_is_tried_once() -> None:
@@ -897,7 +897,7 @@ def test_a_list_that_is_none_is_not_written_to(forge: StartForge, answer: Reply)
 
     words = words_of(keep(server))
 
-    assert "does not answer as the API of a forge does" in words
+    assert "does not answer like a forge's API" in words
     assert "GITHUB_API_URL" in words
     assert server.count("POST") == 0
 
@@ -920,7 +920,7 @@ def test_an_answer_to_a_comment_that_is_none_is_said(
 
     words = words_of(keep(server))
 
-    assert "does not answer as the API of a forge does" in words
+    assert "does not answer like a forge's API" in words
     assert server.count(method) == 1
 
 
@@ -978,7 +978,7 @@ def test_the_token_follows_no_redirect(forge: StartForge, status: int, method: s
 
     words = words_of(keep(server))
 
-    assert f"redirects, and a token is not sent on ({status})" in words
+    assert f"redirects, and the token is not sent on ({status})" in words
     assert other.seen == []
 
 
@@ -1009,7 +1009,7 @@ def test_pages_without_an_end_come_to_one(forge: StartForge, link: str) -> None:
 
     words = words_of(keep(server))
 
-    assert "lists more than" in words or "does not answer as the API" in words
+    assert "lists more than" in words or "does not answer like a forge's API" in words
     assert server.count("GET") < 40
     assert server.count("POST") == 0
 
