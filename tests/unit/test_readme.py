@@ -18,8 +18,9 @@ from deploy_action.model.manifest import load_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(
-    path for pattern in ("*.md", "examples/**/*.md", "tests/*.md") for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/*.md", "examples/**/*.md") for path in ROOT.glob(pattern)
 )
 
 
@@ -43,9 +44,9 @@ def prose(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def table(section: str) -> list[tuple[str, ...]]:
-    """Return the cells of the first table under a heading of the README, its header left out."""
-    body = README.partition(f"\n{section}\n")[2]
+def table(section: str, document: str = README) -> list[tuple[str, ...]]:
+    """Return the cells of the first table under a heading, without its header."""
+    body = document.partition(f"\n{section}\n")[2]
     rows = re.search(r"(?:^\|.*\|\n)+", body, re.MULTILINE)
     assert rows is not None, f"no table under {section}"
     cells = [
@@ -126,6 +127,24 @@ def test_every_dependency_is_named_with_its_reason() -> None:
     assert set(listed) == imported
     assert imported <= declared
     assert all(listed.values())
+
+
+def test_every_folder_has_a_row() -> None:
+    """A newcomer looks there; of the platform, each folder has its own."""
+    package = ROOT / "deploy_action"
+    folders = {
+        f"{path.parent.relative_to(package)}/"
+        for path in package.glob("*/**/__init__.py")
+        if "model_process" not in path.parts
+    }
+    rows = {
+        name for row in table("## Where things are", CONTRIBUTING) for name in row[0].split(", ")
+    }
+
+    assert {row.strip("`") for row in rows if row.endswith("/`")} == (
+        folders - {"platform/"} | {"platform/model_process/"}
+    )
+    assert all((package / row.strip("`")).exists() for row in rows)
 
 
 def test_every_make_command_exists() -> None:
