@@ -1,4 +1,4 @@
-"""A backtest beside the one of the model as it was: metric by metric, and trade by trade."""
+"""Compares a backtest with that of the base, metric by metric and trade by trade."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Direction(StrEnum):
-    """What a difference means for who trades with the model."""
+    """Whether a change is better or worse for the trader."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -33,21 +33,21 @@ class Direction(StrEnum):
 
 
 class BaseState(StrEnum):
-    """Whether there is something to compare with."""
+    """Whether there is a base to compare with."""
 
     BACKTESTED = "backtested"
     ABSENT = "absent"
-    """The model did not exist at that ref."""
+    """The model does not exist at that ref."""
     FAILED = "failed"
-    """It existed, and could not be packed or backtested."""
+    """The model exists there, but could not be packed or backtested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """The model as it was at the git ref `ref`, which is `commit` (40 hexadecimal digits).
 
-    `reason` says, where there is no result, why not. `is_same_bundle`: its bundle has the
-    candidate's digest, so it was backtested once for both.
+    `reason` says why there is no result. `is_same_bundle`: its bundle has the candidate's digest,
+    so one backtest serves both.
     """
 
     ref: str
@@ -64,7 +64,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
-    """One metric of both; `difference` is candidate minus base, None where one is not known."""
+    """One metric of both; `difference` is candidate minus base, None if either is unknown."""
 
     metric: str
     base: float | None
@@ -75,7 +75,7 @@ class MetricChange:
 
 @dataclass(frozen=True, slots=True)
 class TradeDifference:
-    """The first trade that differs: `index` counts from 0; None where one model made no more."""
+    """The first trade that differs; `index` counts from 0. None: that model made no more trades."""
 
     index: int
     base: Trade | None
@@ -84,7 +84,7 @@ class TradeDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All that a comparison found; where the base has no result, the base alone says something."""
+    """The findings of a comparison; without a result of the base, only `base` is set."""
 
     base: Base
     metrics: tuple[MetricChange, ...] = ()
@@ -93,16 +93,16 @@ class Comparison:
 
     @property
     def is_identical(self) -> bool:
-        """Whether both did the same, trade for trade."""
+        """Whether both models made the same trades."""
         return self.base.result is not None and self.first_difference is None
 
 
 def compare_metrics(
     base: Mapping[str, float | None], candidate: Mapping[str, float | None]
 ) -> tuple[MetricChange, ...]:
-    """Return all twelve metrics of both, in the order of `METRICS`, each in its unit.
+    """Return all metrics of both, in the order of `METRICS`, each in its unit.
 
-    A difference is one of decimals: 0.3 is 0.1 more than 0.2, and not 0.09999999999999998.
+    Differences are decimal: 0.3 is 0.1 more than 0.2, not 0.09999999999999998.
     """
     return tuple(
         _compare(metric, known(base.get(metric)), known(candidate.get(metric)))
@@ -125,9 +125,9 @@ def _direction(better: Better, *, rises: bool, falls: bool) -> Direction:
 
 
 def first_difference(base: BacktestResult, candidate: BacktestResult) -> TradeDifference | None:
-    """Return the first trade that differs, None exactly where both have the same fingerprint.
+    """Return the first trade that differs, or None if both have the same fingerprint.
 
-    Trades are compared as they are fingerprinted: by symbol, side, type, size, price, and the time
+    Trades are compared by what is fingerprinted: symbol, side, type, size, price, and the time
     since the start of the backtest.
     """
     if base.trades_sha256 == candidate.trades_sha256:

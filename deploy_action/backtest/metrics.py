@@ -15,7 +15,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-# Sums and products of two numbers in the range of floats (1e-324 to 1e308) have fewer digits.
+# Enough digits for any sum or product of two floats (1e-324 to 1e308).
 EXACTLY: Final = Context(prec=2_000)
 
 
@@ -24,16 +24,16 @@ class Unit(Enum):
 
     RATIO = auto()
     PER_CENT = auto()
-    """Of 100: 16 is 16%."""
+    """16 is 16%."""
     FRACTION = auto()
-    """Of 1: 0.16 is 16%."""
+    """0.16 is 16%."""
     AMOUNT = auto()
-    """Of the quote asset."""
+    """In the quote asset."""
     COUNT = auto()
 
 
 class Better(Enum):
-    """Which way a metric is better, all else being equal."""
+    """Whether a higher or a lower value is better, all else being equal."""
 
     HIGHER = auto()
     LOWER = auto()
@@ -42,7 +42,7 @@ class Better(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MetricKind:
-    """One metric: `name` is what people call it."""
+    """One metric; `name` is for people."""
 
     id: str
     name: str
@@ -71,8 +71,8 @@ METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
     }
 )
 
-# The ids of the package's `format_platform_result`, by ours. It counts no trades, and has the final
-# value beside its metrics.
+# Our ids to those of the package's `format_platform_result`. It does not count trades, and reports
+# the final value outside its metrics.
 PACKAGE_IDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         metric: "cavr" if metric == "cvar" else metric
@@ -80,23 +80,23 @@ PACKAGE_IDS: Final[Mapping[str, str]] = MappingProxyType(
         if metric not in {"trades", "final_account_value"}
     }
 )
-# The package rounds these to whole per cents, as fractions, and multiplies them by 100 afterwards:
-# 0.29 becomes 28.999999999999996.
+# The package rounds these fractions to two digits and then multiplies them by 100: 0.29 becomes
+# 28.999999999999996.
 WHOLE_PER_CENTS: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
-# Why a metric has no value, where the package gives null.
+# The reason why a metric that the package reports as null has no value.
 NOT_A_NUMBER: Final = "not a number"
 
 
 def known(value: float | None) -> float | None:
-    """Return a value that is a number; with NaN and infinity nothing can be compared."""
+    """Return None for NaN and infinity: they cannot be compared."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def in_decimals(value: float) -> Decimal:
-    """Return what a float is in decimals as people read it: 1.1, where its bits say 1.100…0888."""
+    """Return a float as the decimal that people read: 1.1 rather than 1.100…0888."""
     return Decimal(repr(value))
 
 
 def nearest_float(number: Decimal) -> float:
-    """Return the finite float that is nearest to a number, which may lie beyond all of them."""
+    """Return the nearest finite float; the number may be beyond all of them."""
     return max(-sys.float_info.max, min(sys.float_info.max, float(number)))

@@ -1,4 +1,4 @@
-"""What a change does to a model in production: what it runs on, when, and with which files."""
+"""What changes about a model in production: what it runs on, when, and with which files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Something that has another value now; None where one of them does not have it at all.
+    """A value that changed; None if one of the two models does not have it at all.
 
-    Values are short enough to be shown, and never look the same.
+    The values are short enough to be shown, and never look the same.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class FileChanges:
-    """Files of the bundle by name, sorted, relative to the model."""
+    """Files of the bundles by name, sorted, relative to the model."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -46,10 +46,10 @@ class FileChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChanges:
-    """What differs between two versions of a model.
+    """The differences between two versions of a model.
 
-    `facts` are the plan, the Python version, the schedule, symbols, resolutions and arguments;
-    `requirements` are by the package's canonical name.
+    `facts` are the plan, the Python version, the schedule, symbols, resolutions and arguments.
+    `requirements` are named by the package's canonical name.
     """
 
     facts: tuple[Changed, ...]
@@ -59,11 +59,11 @@ class ModelChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveModel:
-    """A version of a model as it is, or would be, in production.
+    """A version of a model as it runs, or would run, in production.
 
-    `schedule` is the cron expression of a screener, else blank. `requirements` is what is asked of
-    each package by name. `arguments` are its own of `Strategy.backtest()`, which a comparison
-    may have run it without; `run` is how it was run. None is what is not known.
+    `schedule` is the cron expression of a screener, else blank. `requirements` has the version
+    specifier of each package by name. `arguments` are the model's own arguments of
+    `Strategy.backtest()`; a comparison may have run it with others. None means unknown.
     """
 
     plan: str
@@ -76,10 +76,10 @@ class LiveModel:
 
 
 def compare_models(base: LiveModel, candidate: LiveModel) -> ModelChanges:
-    """Return what differs. What is not known of one of them is taken for unchanged.
+    """Return the differences. What is unknown for one of them counts as unchanged.
 
     Raises:
-        OSError, zipfile.BadZipFile: a bundle cannot be read.
+        OSError, zipfile.BadZipFile: if a bundle cannot be read.
     """
     return ModelChanges(
         facts=tuple(_facts(base, candidate)),
@@ -100,7 +100,7 @@ def _facts(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
 
 
 def _value(name: str, base: str | None, candidate: str | None) -> Iterator[Changed]:
-    """Give a fact, if it is one; blank is what a model does not have."""
+    """Yield the fact if it changed; blank means that a model does not have it."""
     if (base or None) != (candidate or None):
         yield _changed(name, base or None, candidate or None)
 
@@ -108,14 +108,14 @@ def _value(name: str, base: str | None, candidate: str | None) -> Iterator[Chang
 def _by_name(
     before: str, base: Mapping[str, str], candidate: Mapping[str, str]
 ) -> Iterator[Changed]:
-    """Give what differs between values by name; here a blank one is a value."""
+    """Yield the values that differ, by name; here a blank value is a value."""
     for name in sorted(base.keys() | candidate.keys()):
         if base.get(name) != candidate.get(name):
             yield _changed(before + name, base.get(name), candidate.get(name))
 
 
 def _changed(name: str, base: str | None, candidate: str | None) -> Changed:
-    """Cut values where they are long, around the place where they part."""
+    """Shorten long values to the part around their first difference."""
     if base is None or candidate is None:
         return Changed(name, base and _cut(base, 0), candidate and _cut(candidate, 0))
     longest = max(len(base), len(candidate))
@@ -137,7 +137,7 @@ def _cut(text: str, start: int) -> str:
 def _names(
     name: str, separator: str, base: Sequence[str], candidate: Sequence[str]
 ) -> Iterator[Changed]:
-    """Give a list, if it is another now; its order says nothing."""
+    """Yield a list if it changed; its order does not matter."""
     before, now = Counter(base), Counter(candidate)
     if before != now:
         staying = (before & now).total()
@@ -149,7 +149,7 @@ def _names(
 
 
 def _listed(names: Sequence[str], own: Counter[str], staying: int, separator: str) -> str | None:
-    """Return all names where they are few, else those that the other one does not have."""
+    """Return all names if there are few, else those that the other list does not have."""
     if len(names) <= _MOST_LISTED:
         return separator.join(_quoted(name, separator) for name in names) or None
     apart = [_quoted(name, separator) for name in own.elements()]
@@ -160,7 +160,7 @@ def _listed(names: Sequence[str], own: Counter[str], staying: int, separator: st
 
 
 def _quoted(name: str, separator: str) -> str:
-    """Return a name so that two lists look the same only if they are."""
+    """Quote a name if needed, so that two lists look the same only if they are."""
     is_plain = name and '"' not in name and separator not in name
     return name if is_plain else json.dumps(name, ensure_ascii=False)
 
@@ -208,7 +208,7 @@ def _is_same(
         return False
     if (before.external_attr ^ now.external_attr) & _EXECUTABLE:
         return False
-    # Another file may have the same checksum, by chance or on purpose.
+    # Another file may have the same CRC, by chance or on purpose.
     with old.open(before) as one, new.open(now) as other:
         while piece := one.read(_PIECE):
             if piece != other.read(_PIECE):

@@ -1,4 +1,4 @@
-"""What a backtest found: the result that the `blankly` package reports, read and typed.
+"""The result of a backtest: what the `blankly` package reports, and what is computed from it.
 
 Units are the package's. Metrics named with `(%)` are in per cent already (38.0 means 38%), a
 drawdown is positive, volatility is a fraction, amounts are in the quote asset. Times are seconds
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 _OUR_IDS: Final = {package_id: name for name, package_id in PACKAGE_IDS.items()}
 _DIGITS: Final = 10
 _NOT_REPORTED: Final = "not reported"
-# Fees are taken out of what is bought, so that a model which sells all it has leaves a remainder.
+# Fees are taken from the bought size, so a model that sells all it bought leaves a remainder.
 _REMAINDER: Final = 0.01
-# Keeps the drawdown of an account deep in debt away from the limits of floats.
+# Keeps the drawdown of an account that is deep in debt from overflowing.
 _DEEPEST_DRAWDOWN: Final = -1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric, by the package's id; `reason` says why there is no value, and is blank if so."""
+    """One metric, by the package's id; `reason` says why there is no value, and is else blank."""
 
     id: str
     display_name: str
@@ -42,7 +42,7 @@ class Metric:
 
     @property
     def contract_id(self) -> str:
-        """The id that gates and outputs use, blank for what they do not know."""
+        """The id that gates and outputs use, blank if they do not know the metric."""
         return _OUR_IDS.get(self.id, "")
 
 
@@ -50,8 +50,8 @@ class Metric:
 class Trade:
     """One order of the model.
 
-    `time` is when it was placed, `filled_at` when it was filled, where the package says so. A
-    market order has the price that it was filled at, the others the one that was asked for.
+    `time` is when it was placed, `filled_at` when it was filled, if the package says so. `price` is
+    the price at which a market order was filled, and the price that any other order asked for.
     """
 
     symbol: str
@@ -66,7 +66,7 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrips:
-    """How many closing trades won, lost, or did neither, before fees."""
+    """How many closing trades won, lost or broke even, before fees."""
 
     wins: int
     losses: int
@@ -81,9 +81,9 @@ class RoundTrips:
 
 @dataclass(frozen=True, slots=True)
 class AccountValues(Sequence[tuple[float, float | None]]):
-    """The account's value over time as (time, value); None where the package had no number.
+    """The account's value over time as (time, value); None if the package had no number.
 
-    It is kept in two arrays, where a missing value is NaN: a million values take 16 MB.
+    Kept in two arrays, in which a missing value is NaN: a million values take 16 MB.
     """
 
     times: array[float]
@@ -100,7 +100,7 @@ class AccountValues(Sequence[tuple[float, float | None]]):
         return self.times[index], None if math.isnan(value) else value
 
     def __len__(self) -> int:
-        """Count the points, those without a value included."""
+        """Return the number of points, including those without a value."""
         return len(self.times)
 
     def known(self) -> AccountValues:
@@ -113,10 +113,9 @@ class AccountValues(Sequence[tuple[float, float | None]]):
         )
 
     def drawdowns(self) -> AccountValues | None:
-        """Return how far each value is below the highest one so far, in percent of it: 0 or less.
+        """Return how far each value is below the highest so far, in per cent of it: 0 or less.
 
-        None for an account that is empty or starts at 0 or below: there is nothing to take a share
-        of. All values have to be known.
+        None if the account is empty or starts at 0 or below. All values have to be known.
         """
         if not self.values or self.values[0] <= 0:
             return None
@@ -144,16 +143,16 @@ class BacktestResult:
     initial_account_value: float | None
     final_account_value: float | None
     raw: Mapping[str, JsonValue]
-    """The result as it came, without `account_values`: those are kept once, above."""
+    """The result as received, without `account_values`, which are kept above."""
 
     def metric(self, name: str) -> Metric:
-        """Return a metric by our id or the package's; where there is none, it says so."""
+        """Return a metric by our id or the package's; a missing one has a reason."""
         package_id = PACKAGE_IDS.get(name, name)
         found = (one for one in self.metrics if one.id == package_id)
         return next(found, Metric(package_id, package_id, "number", None, _NOT_REPORTED))
 
     def contract_metrics(self) -> dict[str, float | None]:
-        """Return the twelve metrics that gates and outputs know, by our ids, in their order."""
+        """Return the metrics of `METRICS`, by our ids, in that order."""
         metrics: dict[str, float | None] = {
             name: _cleaned(name, self.metric(name).value) for name in PACKAGE_IDS
         }
@@ -167,7 +166,7 @@ class BacktestResult:
         return tuple(trade for trade in self.trades if trade.was_filled)
 
     def round_trips(self) -> RoundTrips:
-        """Return how the closing trades went, by average cost, shorts included."""
+        """Count the closing trades by outcome, at average cost, including short positions."""
         positions: dict[str, _Position] = {}
         gains: list[float] = []
         for trade in sorted(self.filled_trades, key=_time_filled):
@@ -196,14 +195,14 @@ def _time_filled(trade: Trade) -> float:
 def _cleaned(name: str, value: float | None) -> float | None:
     if value is None:
         return None
-    # Plus zero makes 0.0 of -0.0, which no gate and no reader should see.
+    # Adding zero turns -0.0 into 0.0.
     return (round(value, _DIGITS) if name in WHOLE_PER_CENTS else value) + 0.0
 
 
 def canonical_trade(trade: Trade, start_time: float) -> str:
-    """Return the line of a trade in the text that is fingerprinted, all of it ASCII.
+    """Return a trade's line in the text that is fingerprinted, in ASCII.
 
-    Its one line feed is the last character, so that equal texts have equal lines.
+    The line feed at its end is the only one, so equal texts have equal lines.
     """
     fields = [
         trade.symbol,
@@ -217,20 +216,20 @@ def canonical_trade(trade: Trade, start_time: float) -> str:
 
 
 def _digits(number: float) -> str:
-    """Return a number to ten significant digits, as `printf("%.10g")` writes it."""
-    return format(number or 0.0, f".{_DIGITS}g")  # of a negative zero, too
+    """Return a number with ten significant digits, as `printf("%.10g")` writes it."""
+    return format(number or 0.0, f".{_DIGITS}g")  # `or` turns -0.0 into 0.0
 
 
 @dataclass(slots=True)
 class _Position:
-    """What is held of one symbol, negative when it is short, and what it cost on average."""
+    """The size held of one symbol, negative if short, and its average cost."""
 
     size: float = 0.0
     cost: float = 0.0
     largest: float = 0.0
 
     def take(self, trade: Trade) -> float | None:
-        """Add a filled trade; return what it gained by closing, or None where it closed nothing."""
+        """Add a filled trade; return the gain if it closes something, else None."""
         if trade.price is None or trade.side not in {"buy", "sell"}:
             return None
         change = trade.size if trade.side == "buy" else -trade.size
@@ -259,25 +258,24 @@ class _Position:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledCall:
-    """What the model asked to be called for; `resolution` is in seconds, None where it has none."""
+    """An event that the model is called for; `resolution` is in seconds, None if it has none."""
 
     kind: str
     symbol: str
     resolution: float | None
 
     def in_words(self) -> str:
-        """Return it as people say it: `bar_event OAK-USD every day`."""
+        """Return it for people: `bar_event OAK-USD every day`."""
         every = "" if self.resolution is None else f" every {interval(self.resolution)}"
         return f"{self.kind} {self.symbol}".strip() + every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestRun:
-    """How a backtest was run: what the embedded platform says beside the result.
+    """How a backtest was run: what the embedded platform reports in addition to the result.
 
-    `bundle_sha256` is the digest of the bundle that ran, blank where it is not said. `arguments`
-    are those with which `Strategy.backtest()` ran, without what JSON cannot say; None where they
-    are not known.
+    `bundle_sha256` is the digest of the bundle that ran, blank if unknown. `arguments` are those of
+    `Strategy.backtest()`, without what JSON cannot represent; None if unknown.
     """
 
     python: str

@@ -1,4 +1,4 @@
-"""Reads what a server sends of a backtest: the result of the `blankly` package, and how it ran."""
+"""Reads what a server sends about a backtest: the package's result, and how it was run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from deploy_action.text.harmless import cut
 
 _Value = TypeVar("_Value")
 _Otherwise = TypeVar("_Otherwise")
-# In 30 million years; in milliseconds it is exact.
+# Up to the year 31 million; exact in milliseconds.
 _Moment = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _MARKET: Final = frozenset({"market", "spot-market"})
 _LONGEST_SHOWN: Final = 80
-# What msgspec says of a value that it refuses, and the path to that value.
+# The message with which msgspec refuses a value, and the path to that value.
 _REFUSAL: Final = re.compile(
     r"(?:Expected `(?P<kind>\w+)[^`]*`, got|Object missing required field `(?P<missing>\w+)`|)"
     r".*?(?: - at `\$(?P<path>.*)`)?"
@@ -117,7 +117,7 @@ def _trade(order: _Order) -> Trade:
 
 
 def _was_filled(order: _Order) -> bool:
-    """Market orders are filled at once; the others have a time when they were, or are done.
+    """Market orders are filled at once; others have a time of execution or the status `done`.
 
     The package notes `executed_time` for its type `limit` alone; a filled `stop_loss` has only the
     status `done`. Cancelled orders are not in its list at all.

@@ -1,4 +1,4 @@
-"""The grammar of gates: their lines read, with what is wrong or odd in each; numbers written."""
+"""Reads the lines of gates, and finds what is wrong or odd in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy_action.text.harmless import cut, one_line
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 _BLANKS: Final = re.compile(r"\s*+")
 _WORD: Final = re.compile(r"\S++")
-# Every character that people write comparisons with; `= >` is one operator with a blank in it.
+# All characters with which people write comparisons; `= >` is one operator with a blank in it.
 _ALIKE: Final = {
     "≤": "<=",
     "≥": ">=",
@@ -25,7 +25,7 @@ _ALIKE: Final = {
     "⩾": ">=",
     "≦": "<=",
     "≧": ">=",
-    # Of keyboards for Chinese and Japanese.
+    # From Chinese and Japanese keyboards.
     "\uff1c": "<",
     "\uff1e": ">",
     "\uff1d": "=",
@@ -57,7 +57,7 @@ _SEPARATED: Final = re.compile(r"[,_'\u2019]?[0-9]")
 _CONNECTED: Final = re.compile(r"(?:and|or)(?!\w)|[&|;,<>=!]", re.IGNORECASE)
 _LONGEST_SHOWN: Final = 60
 _LONGEST_NUMBER: Final = 40
-# What people call metrics elsewhere, where it is not near enough to our names.
+# Other names of metrics that are not similar enough to ours.
 _CALLED: Final = {
     "var": "value_at_risk",
     "expected_shortfall": "cvar",
@@ -66,7 +66,7 @@ _CALLED: Final = {
     "max_dd": "max_drawdown",
     "balance": "final_account_value",
 }
-# From here on, a fraction without `%` is more likely a percentage: 2 is 200%.
+# A fraction of this or more is more likely meant as a percentage: 2 is 200%.
 _LARGE_FRACTION: Final = 2
 
 _FORM: Final = (
@@ -76,12 +76,12 @@ _VALUES: Final = (
     "A value is a number (`1.5`, `20%`), `base`, or `base + NUMBER` or `base - NUMBER`, with or "
     "without `%`."
 )
-# Beyond so many digits, an exponent is easier to read and to write.
+# With more digits, an exponent is easier to read and to write.
 _LONGEST_PLAIN: Final = 20
 
 
 class _WrongLineError(Exception):
-    """A line that is no gate; `index` is where, in code points from 0."""
+    """A line is not a gate; `index` is the place, in code points from 0."""
 
     def __init__(self, index: int, message: str, hint: str) -> None:
         super().__init__(message)
@@ -90,10 +90,10 @@ class _WrongLineError(Exception):
 
 
 def parse_gates(text: str) -> tuple[tuple[Gate, ...], tuple[Problem, ...]]:
-    """Return the gates in the input `gates`, and what is wrong or odd in it.
+    """Return the gates in the input `gates`, and the problems found.
 
-    Every line that is no gate has one error, with its line and its column (code points from 1).
-    Gates that are read otherwise than they may have been meant have a warning, and stay.
+    Each line that is not a gate has one error, with line and column (code points from 1). A gate
+    that may have been meant in another unit is kept and has a warning.
     """
     gates: list[Gate] = []
     problems: list[Problem] = []
@@ -119,7 +119,7 @@ def _located(
 
 
 def _parse_line(content: str, line: int) -> tuple[Gate, int]:
-    """Return the gate in a line that is not blank, and where its value starts."""
+    """Return the gate in a line that is not blank, and the index of its value."""
     found = _OPERATOR.search(content)
     start = _skip_blanks(content, 0)
     if found is None:
@@ -144,7 +144,7 @@ def _without_operator(content: str, start: int) -> _WrongLineError:
     metric = _parse_metric(content[start:end], start)
     following = _skip_blanks(content, end)
     return _WrongLineError(
-        following, f"after `{metric}` an operator is missing.", f"{_operators()} {_FORM}"
+        following, f"an operator is missing after `{metric}`.", f"{_operators()} {_FORM}"
     )
 
 
@@ -159,11 +159,11 @@ def _parse_metric(name: str, index: int) -> str:
         raise _WrongLineError(index, "the metric is missing.", f"{_FORM} {_known_metrics()}")
     if _NUMBER.fullmatch(name) or _BASE.match(name):
         raise _WrongLineError(
-            index, f"the metric comes first, and {_quoted(name)} is none.", f"{_FORM}"
+            index, f"the metric comes first, and {_quoted(name)} is not a metric.", f"{_FORM}"
         )
     near = _nearest_metric(name)
     meant = f"Did you mean `{near}`? " if near else ""
-    raise _WrongLineError(index, f"{_quoted(name)} is no metric.", f"{meant}{_known_metrics()}")
+    raise _WrongLineError(index, f"{_quoted(name)} is not a metric.", f"{meant}{_known_metrics()}")
 
 
 def _known_metrics() -> str:
@@ -171,7 +171,7 @@ def _known_metrics() -> str:
 
 
 def _nearest_metric(name: str) -> str | None:
-    """Return the id of the metric that was most likely meant, however it was spelled."""
+    """Return the id of the metric that was most likely meant, or None."""
     from difflib import get_close_matches
 
     form = re.sub(r"[\W_]+", "_", name[:_LONGEST_SHOWN].lower()).strip("_")
@@ -193,7 +193,7 @@ def _parse_operator(found: re.Match[str]) -> Operator:
     meant = _MEANT.get(form, form)
     known = f"Did you mean `{meant}`? " if meant in set(Operator) else ""
     raise _WrongLineError(
-        found.start(), f"{_quoted(written)} is no operator.", f"{known}{_operators()}"
+        found.start(), f"{_quoted(written)} is not an operator.", f"{known}{_operators()}"
     )
 
 
@@ -211,14 +211,14 @@ def _parse_bound(content: str, start: int) -> Bound:
         raise _WrongLineError(index, message, f"{_meant_minus(sign)}{_VALUES}")
     index = _skip_blanks(content, index + 1)
     if content[index : index + 1] in {"+", "-"}:
-        raise _WrongLineError(index, f"{_quoted(content[index:])} has a sign too many.", _VALUES)
+        raise _WrongLineError(index, f"{_quoted(content[index:])} has one sign too many.", _VALUES)
     number, is_per_cent = _parse_number(content, index)
     offset = number if sign == "+" else number.copy_negate()
     return Bound(number=offset, is_per_cent=is_per_cent, of_base=True)
 
 
 def _parse_number(content: str, start: int) -> tuple[Decimal, bool]:
-    """Return the number that the rest of the line is, and whether it has a `%`."""
+    """Read the rest of the line as a number; return it and whether it has a `%`."""
     found = _NUMBER.match(content, start)
     if found is None:
         raise _without_number(content, start)
@@ -231,15 +231,15 @@ def _parse_number(content: str, start: int) -> tuple[Decimal, bool]:
 def _without_number(content: str, index: int) -> _WrongLineError:
     rest = content[index:]
     if not rest:
-        return _WrongLineError(index, "a value is missing at the end.", _VALUES)
+        return _WrongLineError(index, "the value is missing.", _VALUES)
     if _NOT_FINITE.match(rest):
-        return _WrongLineError(index, f"{_quoted(rest)} is no finite number.", _VALUES)
+        return _WrongLineError(index, f"{_quoted(rest)} is not a finite number.", _VALUES)
     word = re.split(r"[^\w]", rest, maxsplit=1)[0]
     if word == "base":
-        message = "`base` may stand once, and has to come first in the value."
+        message = "`base` may occur once, at the start of the value."
         return _WrongLineError(index, message, _VALUES)
     if word in METRICS:
-        message = f"{_quoted(rest)} is no value: a metric is not compared with another one."
+        message = f"{_quoted(rest)} is not a value: metrics cannot be compared with each other."
         return _WrongLineError(index, message, _VALUES)
     message = f"{_quoted(rest)} is neither a number nor `base`."
     return _WrongLineError(index, message, f"{_meant_base(word)}{_meant_minus(rest[0])}{_VALUES}")
@@ -253,7 +253,7 @@ def _meant_base(word: str) -> str:
 
 
 def _meant_minus(sign: str) -> str:
-    # The hyphens and dashes of Unicode, which word processors write for a minus.
+    # The hyphens and dashes of Unicode that word processors write for a minus.
     return "Did you mean `-`? " if sign in "\u2010\u2011\u2012\u2013\u2014\u2212\uff0d" else ""
 
 
@@ -263,14 +263,14 @@ def _with_rest(content: str, index: int) -> _WrongLineError:
     if _SEPARATED.match(rest):
         hint = "Write numbers without separators, and decimals after a point: `10000.5`."
     elif _CONNECTED.match(rest):
-        hint = "Write each gate on a line of its own: all of them have to pass."
+        hint = "Write each gate on its own line: all of them have to pass."
     else:
         hint = _VALUES
     return _WrongLineError(index, message, hint)
 
 
 def _checked_number(found: re.Match[str]) -> Decimal:
-    """Return the number if a float can hold it: metrics are floats."""
+    """Return the number if a float can represent it: metrics are floats."""
     digits = found["digits"]
     shown = _quoted(found.group())
     if len(digits) > _LONGEST_NUMBER:
@@ -288,7 +288,7 @@ def _checked_number(found: re.Match[str]) -> Decimal:
 
 
 def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
-    """Warn where a number is likely to be meant in another unit than it is read in."""
+    """Warn if a number was probably meant in another unit."""
     bound, unit = gate.bound, METRICS[gate.metric].unit
     if not bound.number:
         return
@@ -308,14 +308,14 @@ def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
 
 
 def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
-    """Warn where what is added to a base is likely to be meant in another unit."""
+    """Warn if the offset from a base was probably meant in another unit."""
     if gate.bound.is_per_cent:
         return
     number, unit = gate.bound.number, METRICS[gate.metric].unit
     if gate.metric in WHOLE_PER_CENTS and abs(number) < 1:
         plain = number.scaleb(2, EXACTLY)
         points = f"{write_number(abs(number))} percentage points"
-        read = f"as {points}, and `{gate.metric}` comes in whole ones"
+        read = f"as {points}, but `{gate.metric}` is rounded to whole ones"
     elif unit is Unit.FRACTION and abs(number) >= _LARGE_FRACTION:
         plain = number.scaleb(-2, EXACTLY)
         points = f"{write_number(abs(number.scaleb(2, EXACTLY)))} percentage points"
@@ -329,7 +329,7 @@ def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
         index,
         f"`base {sign} {write_number(abs(number))}` is read {read}.",
         f"Write `base {sign} {write_number(abs(plain))}` for {write_number(share)} percentage "
-        f"points, or `base {sign} {write_number(share)}%` for such a share of the base's value.",
+        f"points, or `base {sign} {write_number(share)}%` for that share of the base's value.",
         Severity.WARNING,
     )
 
@@ -341,7 +341,7 @@ def _as_hundredth(gate: Gate) -> tuple[str, str]:
     margin = f" {'-' if offset < 0 else '+'} {write_number(abs(offset))}%" if offset else ""
     way_out = f"Write `{hundredth}` if you mean that, or `base{margin}` for {shown}% of"
     return (
-        f"`{shown}%` is read as {hundredth}, because `{gate.metric}` is no share of anything.",
+        f"`{shown}%` is read as {hundredth}, because `{gate.metric}` is not a percentage.",
         f"{way_out} the base's value.",
     )
 
@@ -355,6 +355,6 @@ def _as_per_cent(gate: Gate, unit: str, read: Decimal, other: Decimal) -> tuple[
 
 
 def write_number(number: Decimal) -> str:
-    """Return a number as one would write it in a gate."""
+    """Return a number as written in a gate."""
     short = number.normalize(EXACTLY)
     return f"{short:f}" if abs(short.adjusted()) < _LONGEST_PLAIN else str(short)

@@ -1,7 +1,7 @@
-"""Gates: conditions on the metrics of a backtest, and what comes of them.
+"""Gates: conditions on the metrics of a backtest, and their verdicts.
 
-Numbers are counted in decimals, as they are written: 3 times a base of 1.1 is 3.3 here, and
-3.3000000000000003 in binary fractions.
+Arithmetic is decimal, as numbers are written: 3 times a base of 1.1 is 3.3, and not the
+3.3000000000000003 of floats.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_REPORTED: Final = "not reported"
 
 
 class Operator(StrEnum):
-    """How the metric has to be to the bound."""
+    """How the metric has to compare with the bound."""
 
     AT_LEAST = ">="
     ABOVE = ">"
@@ -33,7 +33,7 @@ class Operator(StrEnum):
 
 
 class State(StrEnum):
-    """What came of a gate: all but the first fail it."""
+    """The outcome of a gate: all but the first fail it."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -43,10 +43,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a metric is compared with, as it was written.
+    """What a metric is compared with, as written.
 
-    `number` is signed. Of the base's value it is an offset: `base - 10%` has `number` -10 and
-    `is_per_cent`; `base` alone has 0.
+    `number` is signed. With `of_base`, it is an offset from the base's value: `base - 10%` has
+    `number` -10 and `is_per_cent`; `base` alone has 0.
     """
 
     number: Decimal
@@ -54,7 +54,7 @@ class Bound:
     of_base: bool
 
     def above(self, base: float) -> Decimal:
-        """Return how far it lies above the base's value: of it, `10%` is a tenth."""
+        """Return the offset from the base's value; `10%` is a tenth of that value."""
         if not self.is_per_cent:
             return self.number
         return EXACTLY.multiply(in_decimals(base), self.number).scaleb(-2, EXACTLY)
@@ -62,7 +62,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One condition; `line` counts from 1, `text` is the line without its comment, one-spaced."""
+    """One condition; `line` counts from 1, `text` has no comment and single spaces."""
 
     metric: str
     operator: Operator
@@ -71,7 +71,7 @@ class Gate:
     text: str
 
     def limit(self, base: float | None) -> Decimal | None:
-        """Return the bound in the metric's unit, None where it is one of a base without a value."""
+        """Return the bound in the metric's unit, or None if it needs a base that has no value."""
         bound = self.bound
         if not bound.of_base:
             is_hundredth = bound.is_per_cent and METRICS[self.metric].unit is not Unit.PER_CENT
@@ -81,10 +81,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What came of a gate.
+    """The verdict on a gate.
 
-    `value`, `base` and `bound` are in the metric's unit, as far as they are known; `reason` says,
-    for the states that have no value or no bound, why not, and is blank otherwise.
+    `value`, `base` and `bound` are in the metric's unit, None if unknown. `reason` says why there
+    is no value or no bound, and is otherwise blank.
     """
 
     gate: Gate
@@ -96,7 +96,7 @@ class Verdict:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the gate lets the model through."""
+        """Whether the model may pass."""
         return self.state is State.PASSED
 
 
@@ -120,11 +120,11 @@ def judge(
     reasons: Mapping[str, str] = MappingProxyType({}),
     no_base: str = "",
 ) -> tuple[Verdict, ...]:
-    """Return what comes of each gate, in their order.
+    """Return the verdict on each gate, in order.
 
-    `candidate` and `base` are metrics by id in their units, None where there is no value; `base`
-    is None where there is no base, and `no_base` says why not. `reasons` say why the candidate has
-    no value, by metric.
+    `candidate` and `base` are metrics by id in their units, None if there is no value. `base` is
+    None if there is no base, and `no_base` says why. `reasons` say, by metric, why the candidate
+    has no value.
     """
     missing = no_base or NO_REF
     return tuple(_judge(gate, candidate, base, reasons, missing) for gate in gates)
@@ -159,5 +159,5 @@ def _judge(
 
 
 def are_passed(verdicts: Iterable[Verdict]) -> bool:
-    """Return whether no gate stops the model."""
+    """Whether every gate passed."""
     return all(verdict.is_passed for verdict in verdicts)

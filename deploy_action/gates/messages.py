@@ -1,4 +1,4 @@
-"""What is said of a gate that did not pass: the value, by how much it fails, and the way out."""
+"""The messages for gates: the value, by how much it fails, and what to do."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from deploy_action.text.harmless import cut, one_line
 from deploy_action.text.quantities import exact, rounded
 
 _LONGEST_REASON: Final = 200
-# Shown numbers have as few of these decimals as tell the value from the bound, and say with two
-# digits or so by how much; from the largest on, decimals are lost on the reader.
+# Numbers are shown with the fewest of these decimals that tell the value from the bound, and show
+# the difference with about two digits. From `_LARGEST_SHORT` on, decimals mean nothing.
 _DECIMALS: Final = (2, 4, 6)
 _LEAST_SHOWN: Final = 5
 _LARGEST_SHORT: Final = Decimal("1e15")
 
-_FAILED_HINT: Final = "Change the model, or the gate if this is not what it should ask for."
+_FAILED_HINT: Final = "Change the model, or the gate if it asks for too much."
 _NO_REF_HINT: Final = (
     "Set `compare-with` to a git ref, such as `origin/main`, or write a number instead of `base`."
 )
@@ -30,13 +30,13 @@ _NO_BASE_HINT: Final = (
     "instead of `base`."
 )
 _NOT_COMPUTED_HINT: Final = (
-    "Only a value can pass a gate. Let the backtest cover more time (`backtest-args`), so that "
-    "there is enough to compute it from, or take another metric."
+    "A metric without a value fails its gate. Let the backtest cover more time (`backtest-args`), "
+    "so that there is enough data to compute it, or use another metric."
 )
 
 
 def problem_of(verdict: Verdict) -> Problem | None:
-    """Return the error to show for a gate that did not pass, with the value and by how much."""
+    """Return the error for a gate that failed, or None."""
     if verdict.is_passed:
         return None
     what, hint = _what_and_hint(verdict)
@@ -44,7 +44,7 @@ def problem_of(verdict: Verdict) -> Problem | None:
 
 
 def warning_of(verdict: Verdict) -> Problem | None:
-    """Return the warning for a gate that was passed and asks for less than it seems to."""
+    """Return the warning for a gate that passed but asks for less than it seems to, or None."""
     base, number = verdict.base, verdict.gate.bound.number
     is_higher = verdict.gate.operator in {Operator.AT_LEAST, Operator.ABOVE}
     is_lower = verdict.gate.operator in {Operator.AT_MOST, Operator.BELOW}
@@ -53,7 +53,7 @@ def warning_of(verdict: Verdict) -> Problem | None:
         return None
     if not (hint := _sign_hint(verdict)):
         return None
-    message = f"Gate `{verdict.gate.text}` passed, and asks for less than the base has."
+    message = f"Gate `{verdict.gate.text}` passed, but asks for less than the base has."
     return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
@@ -72,7 +72,7 @@ def _reason(verdict: Verdict) -> str:
 
 
 def _failure(verdict: Verdict) -> str:
-    """Say what the value is, and by how much it misses the bound; both are known."""
+    """Say what the value is and by how much it misses the bound; both are known."""
     gate, bound = verdict.gate, verdict.gate.limit(verdict.base)
     if verdict.value is None or bound is None:
         raise ValueError(f"a gate that failed has a value and a bound: {verdict}")
@@ -101,7 +101,7 @@ _WANTED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """Shows amounts of a gate's metric, with the metric's unit."""
+    """Shows amounts in the unit of a gate's metric."""
 
     gate: Gate
     form: Callable[[Decimal], str]
@@ -123,8 +123,8 @@ class _Shown:
 def _form(
     bound: Bound, value: Decimal, limit: Decimal, difference: Decimal
 ) -> Callable[[Decimal], str]:
-    """Return how to show numbers: as short as it can be without hiding the difference."""
-    # Larger ones could not be rounded: decimals have 28 digits.
+    """Return how to show numbers: as short as possible without hiding the difference."""
+    # Larger numbers cannot be rounded: decimals have 28 digits.
     is_small = max(abs(value), abs(limit)) < _LARGEST_SHORT
     for decimals in _DECIMALS if is_small else ():
         is_short = abs(difference) * 10**decimals >= _LEAST_SHOWN
@@ -136,18 +136,18 @@ def _form(
 
 
 def _sign_hint(verdict: Verdict) -> str:
-    """Say what a percentage of a base does that is not above zero: blank for all others."""
+    """Explain a percentage of a base that is 0 or negative; blank for any other gate."""
     gate, base = verdict.gate, verdict.base
     if base is None or base > 0 or not (gate.bound.is_per_cent and gate.bound.of_base):
         return ""
     if not base:
-        return "The base is 0, and so is any share of it. Write the margin without `%`."
-    # The opposite sign of what was written, because the base is negative.
+        return "The base is 0, and so is any percentage of it. Write the margin without `%`."
+    # The opposite of the written sign, because the base is negative.
     side, sign = ("above", "-") if gate.bound.number < 0 else ("below", "+")
     other = "below" if side == "above" else "above"
     margin = write_number(abs(gate.bound.above(base)))
     share = write_number(EXACTLY.add(gate.bound.number, Decimal(100)))
     return (
-        f"The base is negative, so that {share}% of it is {side} it. For a bound {other} it, "
+        f"The base is negative, so {share}% of it is {side} it. For a bound {other} it, "
         f"write the margin as a number: `{gate.metric} {gate.operator} base {sign} {margin}`."
     )

@@ -144,36 +144,36 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "column", "message", "hint"),
     [
-        ("trades >= base - -1", 18, "`-1` has a sign too many.", "A value is a number"),
-        ("sharpe >= base - base", 18, "`base` may stand once", "A value is a number"),
-        ("  sharpp >= 1", 3, "`sharpp` is no metric.", "Did you mean `sharpe`? The metrics are"),
-        ("win_rate > 90%", 1, "`win_rate` is no metric.", "The metrics are `sharpe`, `sortino`"),
-        ("max drawdown < 1", 1, "`max drawdown` is no metric.", "Did you mean `max_drawdown`?"),
-        ("Sharpe > 1", 1, "`Sharpe` is no metric.", "Did you mean `sharpe`?"),
+        ("trades >= base - -1", 18, "`-1` has one sign too many.", "A value is a number"),
+        ("sharpe >= base - base", 18, "`base` may occur once", "A value is a number"),
+        ("  sharpp >= 1", 3, "`sharpp` is not a metric.", "Did you mean `sharpe`? The metrics are"),
+        ("win_rate > 90%", 1, "`win_rate` is not a metric.", "The metrics are `sharpe`, `sortino`"),
+        ("max drawdown < 1", 1, "`max drawdown` is not a metric.", "Did you mean `max_drawdown`?"),
+        ("Sharpe > 1", 1, "`Sharpe` is not a metric.", "Did you mean `sharpe`?"),
         (">= 1", 1, "the metric is missing.", "A gate is `METRIC OPERATOR VALUE`"),
-        ("1 <= sharpe", 1, "the metric comes first, and `1` is none.", "A gate is"),
-        ("base < sharpe", 1, "the metric comes first, and `base` is none.", "A gate is"),
-        ("sharpe", 7, "after `sharpe` an operator is missing.", "The operators are `>=`, `>`"),
-        ("sharpe  1", 9, "after `sharpe` an operator is missing.", "The operators are"),
-        ("sharp 1", 1, "`sharp` is no metric.", "Did you mean `sharpe`?"),
-        ("sharpe = 1", 8, "`=` is no operator.", "Did you mean `==`?"),
-        ("sharpe => 1", 8, "`=>` is no operator.", "Did you mean `>=`?"),
-        ("sharpe =< 1", 8, "`=<` is no operator.", "Did you mean `<=`?"),
-        ("sharpe ≥ 1", 8, "`≥` is no operator.", "Did you mean `>=`?"),
-        ("sharpe ≠1", 8, "`≠` is no operator.", "Did you mean `!=`?"),
-        ("sharpe \uff1e\uff1d 1", 8, "`\uff1e\uff1d` is no operator.", "Did you mean `>=`?"),
-        ("sharpe <> 1", 8, "`<>` is no operator.", "Did you mean `!=`?"),
-        ("sharpe > = 1", 8, "`> =` is no operator.", "Did you mean `>=`?"),
-        ("sharpe ~ 1", 8, "`~` is no operator.", "The operators are `>=`, `>`, `<=`, `<`"),
-        ("sharpe >=", 10, "a value is missing at the end.", "A value is a number (`1.5`, `20%`)"),
-        ("sharpe >= base -  # x", 17, "a value is missing at the end.", "A value is"),
+        ("1 <= sharpe", 1, "the metric comes first, and `1` is not a metric.", "A gate is"),
+        ("base < sharpe", 1, "the metric comes first, and `base` is not a metric.", "A gate is"),
+        ("sharpe", 7, "an operator is missing after `sharpe`.", "The operators are `>=`, `>`"),
+        ("sharpe  1", 9, "an operator is missing after `sharpe`.", "The operators are"),
+        ("sharp 1", 1, "`sharp` is not a metric.", "Did you mean `sharpe`?"),
+        ("sharpe = 1", 8, "`=` is not an operator.", "Did you mean `==`?"),
+        ("sharpe => 1", 8, "`=>` is not an operator.", "Did you mean `>=`?"),
+        ("sharpe =< 1", 8, "`=<` is not an operator.", "Did you mean `<=`?"),
+        ("sharpe ≥ 1", 8, "`≥` is not an operator.", "Did you mean `>=`?"),
+        ("sharpe ≠1", 8, "`≠` is not an operator.", "Did you mean `!=`?"),
+        ("sharpe \uff1e\uff1d 1", 8, "`\uff1e\uff1d` is not an operator.", "Did you mean `>=`?"),
+        ("sharpe <> 1", 8, "`<>` is not an operator.", "Did you mean `!=`?"),
+        ("sharpe > = 1", 8, "`> =` is not an operator.", "Did you mean `>=`?"),
+        ("sharpe ~ 1", 8, "`~` is not an operator.", "The operators are `>=`, `>`, `<=`, `<`"),
+        ("sharpe >=", 10, "the value is missing.", "A value is a number (`1.5`, `20%`)"),
+        ("sharpe >= base -  # x", 17, "the value is missing.", "A value is"),
         ("sharpe >= Base", 11, "`Base` is neither a number nor `base`.", "Did you mean `base`?"),
         ("sharpe >= baseline", 11, "`baseline` is neither a number", "Did you mean `base`?"),
-        ("sharpe >= sortino", 11, "`sortino` is no value: a metric is not compared with", ""),
+        ("sharpe >= sortino", 11, "`sortino` is not a value: metrics cannot be compared with", ""),
         ("sharpe >= one", 11, "`one` is neither a number nor `base`.", "A value is a number"),
         ("sharpe >= %", 11, "`%` is neither a number nor `base`.", "A value is a number"),
-        ("sharpe >= NaN", 11, "`NaN` is no finite number.", "A value is a number"),
-        ("sharpe >= -Infinity", 11, "`-Infinity` is no finite number.", "A value is a number"),
+        ("sharpe >= NaN", 11, "`NaN` is not a finite number.", "A value is a number"),
+        ("sharpe >= -Infinity", 11, "`-Infinity` is not a finite number.", "A value is a number"),
         ("sharpe >= \u22121", 11, "`\u22121` is neither a number nor `base`.", "Did you mean `-`?"),
         (
             "sharpe >= base \u2013 1",
@@ -188,7 +188,7 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
             "`and trades > 1` is not expected",
             "Write each gate on",
         ),
-        ("0 < sharpe < 2", 1, "the metric comes first, and `0` is none.", "A gate is"),
+        ("0 < sharpe < 2", 1, "the metric comes first, and `0` is not a metric.", "A gate is"),
         ("sharpe > 0 < 2", 12, "`< 2` is not expected after the number.", "Write each gate on"),
         (
             "trades >= 1,000",
@@ -273,19 +273,19 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
         (
             "final_account_value >= 110%",
             24,
-            "`110%` is read as 1.1, because `final_account_value` is no share of anything.",
+            "`110%` is read as 1.1, because `final_account_value` is not a percentage.",
             "Write `1.1` if you mean that, or `base + 10%` for 110% of the base's value.",
         ),
         (
             "sharpe > 99.5%",
             10,
-            "`99.5%` is read as 0.995, because `sharpe` is no share of anything.",
+            "`99.5%` is read as 0.995, because `sharpe` is not a percentage.",
             "Write `0.995` if you mean that, or `base - 0.5%` for 99.5% of the base's value.",
         ),
         (
             "trades == 100 %",
             11,
-            "`100%` is read as 1, because `trades` is no share of anything.",
+            "`100%` is read as 1, because `trades` is not a percentage.",
             "Write `1` if you mean that, or `base` for 100% of the base's value.",
         ),
         (
@@ -308,7 +308,7 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
                 "of 1."
             ),
             (
-                "Write `base + 0.2` for 20 percentage points, or `base + 20%` for such a share of "
+                "Write `base + 0.2` for 20 percentage points, or `base + 20%` for that share of "
                 "the base's value."
             ),
         ),
@@ -316,11 +316,11 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
             "max_drawdown <= base - 0.05",
             17,
             (
-                "`base - 0.05` is read as 0.05 percentage points, and `max_drawdown` comes in "
+                "`base - 0.05` is read as 0.05 percentage points, but `max_drawdown` is rounded to "
                 "whole ones."
             ),
             (
-                "Write `base - 5` for 5 percentage points, or `base - 5%` for such a share of the "
+                "Write `base - 5` for 5 percentage points, or `base - 5%` for that share of the "
                 "base's value."
             ),
         ),

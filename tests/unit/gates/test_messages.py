@@ -102,28 +102,28 @@ def test_a_gate_that_passed_is_no_problem() -> None:
         (
             "cum_returns >= base - 10%",
             (
-                "The base is negative, so that 90% of it is above it. For a bound below it, "
+                "The base is negative, so 90% of it is above it. For a bound below it, "
                 "write the margin as a number: `cum_returns >= base - 0.5`."
             ),
         ),
         (
             "cum_returns < base + 20%",
             (
-                "The base is negative, so that 120% of it is below it. For a bound above it, "
+                "The base is negative, so 120% of it is below it. For a bound above it, "
                 "write the margin as a number: `cum_returns < base + 1`."
             ),
         ),
         (
             "cagr > base + 5%",
-            "The base is 0, and so is any share of it. Write the margin without `%`.",
+            "The base is 0, and so is any percentage of it. Write the margin without `%`.",
         ),
         (
             "sharpe > base - 1%",
-            "Change the model, or the gate if this is not what it should ask for.",
+            "Change the model, or the gate if it asks for too much.",
         ),
         (
             "cum_returns > base - 0",
-            "Change the model, or the gate if this is not what it should ask for.",
+            "Change the model, or the gate if it asks for too much.",
         ),
     ],
 )
