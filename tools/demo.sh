@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes an example model through a deploy and a real backtest on the embedded platform: no server, no
-# token. The platform's data goes away at the end; what uv downloaded stays in its cache.
+# Deploys and backtests an example model on the embedded platform, without a server or a token. The
+# platform's data stays in build/demo until the next demo, so that the report can be read.
 #
 #   tools/demo.sh BLANKLY_DEPLOY
 set -euo pipefail
@@ -8,11 +8,11 @@ cd "$(dirname "$0")/.."
 
 program=$1
 model=examples/models/golden-cross
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+data=$PWD/build/demo
+rm -rf "$data"
 
 run() {
-    echo "== blankly-deploy ${*@Q}"
+    echo "== blankly-deploy $*"
     "$program" "$@" --api-url local --platform-data "$data"
 }
 

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Makes a virtual environment hold exactly what a hash-locked file says, and nothing when it
-# already does.
+# Makes a virtual environment with exactly the packages of a hash-locked file. Does nothing if the
+# environment is up to date.
 #
 #   tools/environment.sh DIRECTORY LOCK_FILE [--with-this-project]
 #
-# PYTHON names the interpreter (default: python3). uv does the work when it reaches a package
-# index: it takes a third of pip's time. It knows nothing of pip's own configuration (a mirror, a
-# certificate), so pip does it where uv cannot.
+# PYTHON names the interpreter (default: python3). uv installs, in a third of pip's time. It does not
+# read pip's configuration (a mirror, a certificate), so pip installs if uv fails.
 set -euo pipefail
 
 directory=$1
@@ -16,7 +15,7 @@ python=${PYTHON:-python3}
 stamp=$directory/.made-from
 
 cd "$(dirname "$0")/.."
-wanted=$(cat "$lock_file" pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
+wanted=$(cat "$lock_file" pyproject.toml "$0" | cksum)
 if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
     exit 0
 fi
@@ -31,7 +30,7 @@ rm -f "$stamp"
 "$python" -m venv --clear "$directory"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# uv comes out of the development lock file, with its hashes, whatever this environment holds.
+# uv's version and hashes come from the development lock file, whatever lock file is installed.
 uv_lock=$(mktemp)
 trap 'rm -f "$uv_lock"' EXIT
 awk '/^[^ ]/ { on = /^uv==/ } on' requirements-dev.lock >"$uv_lock"
@@ -43,15 +42,15 @@ install_with_uv() {
 }
 
 install_with_pip() {
-    echo "uv could not install from $lock_file; pip does it"
+    echo "uv could not install from $lock_file; trying pip"
     "$directory/bin/pip" install --quiet --require-hashes -r "$lock_file"
 }
 
 install_with_uv || install_with_pip
 if [[ $with_project == --with-this-project ]]; then
-    # Without isolation: the build backend comes from the lock file too.
+    # No build isolation: the build backend comes from the lock file too.
     "$directory/bin/pip" install --quiet --no-deps --no-build-isolation --editable .
-    # Where PYTHONDONTWRITEBYTECODE is set, every start would compile the package anew.
+    # If PYTHONDONTWRITEBYTECODE is set, every start would compile the package again.
     "$directory/bin/python" -m compileall -q deploy_action
 fi
 echo "$wanted" >"$stamp"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the action's image with what this machine has.
+# Builds the action's image with docker, or with podman where docker does not work.
 #
-#   tools/image.sh engine      prints docker or podman, whichever works
+#   tools/image.sh engine      prints which of the two works
 #   tools/image.sh build TAG   builds the image
-#   tools/image.sh base        podman only: makes sure that the base image is in the store
+#   tools/image.sh base        podman only: pulls the base image, or makes the stand-in for it
 #
-# Where no registry of images can be reached, podman builds on a stand-in for the base image: a
-# minimal Debian 12 with this machine's CPython 3.11, laid out as the official image lays it out.
+# If no image registry can be reached, podman builds on a stand-in for the base image: a minimal
+# Debian 12 with this machine's CPython 3.11 in the same places as in the official image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,25 +30,25 @@ engine() {
     fi
 }
 
-# What the official image has beside CPython: the libraries its extension modules load.
+# The libraries that CPython's extension modules load; the official image has them too.
 libraries=ca-certificates,libssl3,libffi8,libsqlite3-0,zlib1g,libbz2-1.0,liblzma5
 libraries+=,libreadline8,libncursesw6,libuuid1,libexpat1
 
 stand_in() {
-    [[ $(id -u) == 0 ]] || fail "$base cannot be pulled, and only root can make a stand-in for it"
+    [[ $(id -u) == 0 ]] || fail "$base cannot be pulled, and only root can make a stand-in"
     command -v mmdebstrap >/dev/null ||
-        fail "$base cannot be pulled; apt-get install mmdebstrap, and a stand-in is made for it"
+        fail "$base cannot be pulled; to make a stand-in, install it with: apt-get install mmdebstrap"
     local python root=$scratch/root sources=/etc/apt/sources.list
     python=$(command -v python3.11) || fail "the stand-in for $base needs python3.11"
     [[ -s $sources ]] || sources=/etc/apt/sources.list.d/debian.sources
     echo "making a stand-in for $base" >&2
-    # Certificates and proxies of this machine's apt, for the packages of the new root.
+    # The new root's packages are fetched with this machine's apt proxies and certificates.
     apt-config dump --format '%F "%v";%n' Acquire::http Acquire::https >"$scratch/apt.conf"
     mmdebstrap --quiet --variant=minbase "--include=$libraries" "--aptopt=$scratch/apt.conf" \
         bookworm "$root" "$sources"
     local prefix
     prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
-    # The official image ships neither tests nor byte code.
+    # The official image contains neither tests nor byte code.
     (cd "$prefix" && tar --create --exclude=site-packages --exclude=test --exclude=tests \
         --exclude=idle_test --exclude=__pycache__ bin/python3 bin/python3.11 lib) |
         tar --extract --directory "$root/usr/local"
@@ -68,20 +68,20 @@ build_with_podman() {
     ensure_base >&2
     local mounts=()
     if [[ -f $certificates && ! -L $certificates ]]; then
-        # Where a proxy re-signs traffic, pip must trust this machine's certificates. They are
-        # mounted for the build and never become a layer.
+        # If a proxy re-signs traffic, pip must trust this machine's certificates. They are mounted
+        # for the build and do not become part of the image.
         printf '[global]\ncert = %s\n' "$certificates" >"$scratch/pip.conf"
         mounts=(-v /etc/ssl/certs:/etc/ssl/certs:ro -v "$scratch/pip.conf:/etc/pip.conf:ro")
     fi
-    # chroot isolation works inside containers, where nesting another one is not allowed.
-    podman build --isolation chroot --network host "${mounts[@]}" --tag "$1" .
+    # chroot isolation works inside a container that may not start another one.
+    podman build --isolation chroot --network host ${mounts[@]+"${mounts[@]}"} --tag "$1" .
 }
 
 case ${1:-} in
 engine) engine ;;
 base) ensure_base ;;
 build)
-    tag=${2:?a tag for the image}
+    tag=${2:?give the tag of the image}
     engine=$(engine)
     if [[ $engine == docker ]]; then
         docker build --tag "$tag" .
