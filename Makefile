@@ -1,4 +1,4 @@
-# `make setup demo test check bench image lock`: what each does is beside it.
+# `make setup demo test test-quick check bench image lock`: what each does is beside it.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test check bench image lock
+.PHONY: help setup setup-blankly demo test test-quick check bench image lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: setup ## deploys and backtests an example model on the embedded platform
 
 test: setup-blankly ## every test that can run here, with the coverage of the package
 	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadgroup --cov --cov-report=term
+
+test-quick: setup ## unit tests in under a minute, without the slow ones and those that need blankly
+	@$(BIN)/python -m pytest --numprocesses=logical -m "not slow" tests/unit
 
 check: setup ## formatter, linters, type checker, layers, workflow and Dockerfile linters
 	$(BIN)/ruff format --check .

@@ -25,6 +25,7 @@ def bench(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) -> None:
     """The two sections that need no environment of a model: all of them take minutes."""
     ended = bench(tmp_path, "--quick", "--only", "deploy,startup")

@@ -142,6 +142,7 @@ def test_there_are_two_examples() -> None:
     assert NAMES == ["golden-cross", "rsi-reversion"]
 
 
+@pytest.mark.slow
 def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> None:
     """No network, no browser, no file changed, the same metrics in any time zone; and it trades."""
     before = contents(sandbox.model)
@@ -158,6 +159,7 @@ def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> No
     assert not sandbox.record.exists(), sandbox.record.read_text()
 
 
+@pytest.mark.slow
 def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
     """Else the test above could not fail."""
     sandbox.run("-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 1))")

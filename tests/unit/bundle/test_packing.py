@@ -365,6 +365,7 @@ def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["m"]
 
 
+@pytest.mark.slow
 def test_more_files_than_the_old_format_can_count(tmp_path: Path) -> None:
     """70,001 files, each readable, in a few seconds."""
     root = write_model(tmp_path / "m", {f"0/{number}": b"%d\n" % number for number in range(1000)})
@@ -379,6 +380,7 @@ def test_more_files_than_the_old_format_can_count(tmp_path: Path) -> None:
         assert archive.read("model/42/7") == b"7\n"
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     contents=st.dictionaries(
@@ -412,6 +414,7 @@ def test_an_empty_selection_is_an_empty_zip(tmp_path: Path) -> None:
     assert (bundle.file_count, bundle.largest) == (0, ())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     """300 MB are packed within 30 MB more than the interpreter needs."""
     root = write_model(tmp_path / "m", {"a.csv": prices(40 * MIB), "noise": noise(20 * MIB)})

@@ -195,6 +195,7 @@ def git_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("git")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(patterns=st.lists(_part, min_size=1, max_size=4), names=_names)
 def test_any_pattern_means_what_it_means_to_git(
@@ -560,6 +561,7 @@ def run_without_rights(code: str, model: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
     """The walk does not recurse."""
     root = tmp_path / "m"
@@ -578,6 +580,7 @@ def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
     assert names_of(selection) == ["/".join("d" * 1000)]
 
 
+@pytest.mark.slow
 def test_seventy_thousand_files_are_selected_in_a_few_seconds(tmp_path: Path) -> None:
     """Monorepos exist; a generous bound that a quadratic walk would break."""
     write_tree(tmp_path, *(f"0/{number}" for number in range(1000)))

@@ -167,6 +167,7 @@ def test_without_need_there_is_no_zip64() -> None:
     assert read(archive).infolist()[0].extract_version == 20
 
 
+@pytest.mark.slow
 def test_the_largest_count_of_the_old_format_needs_no_zip64() -> None:
     """65,534 members fit; the next value is the mark for zip64."""
     for count in (65_534, 65_535, 65_536):

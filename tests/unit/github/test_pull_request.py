@@ -132,6 +132,7 @@ JSON = st.recursive(
             inner,
         )
     ),
+    max_leaves=12,
 )
 
 

@@ -221,6 +221,7 @@ def test_characters_show_the_same() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_million_values_fit_into_a_drawing() -> None:
     """It has as many points as one of fewer values, and still the highest and the lowest."""
     drawing = drawn([1_000.0 + number % 777 for number in range(1_000_000)], step=60)

@@ -260,6 +260,7 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     assert list(shown.backtest.account_values) == list(parse_result(raw).account_values)
 
 
+@pytest.mark.slow
 def test_a_million_account_values_are_reported() -> None:
     """All of them, and ten thousand orders."""
     points = [{"time": 1_677_628_800.0 + 60 * n, "value": 10_000.0} for n in range(1_000_000)]
