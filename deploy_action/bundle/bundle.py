@@ -60,8 +60,8 @@ class Bundle:
             return file_digest(file, "sha256").hexdigest()
 
 
-def _no_progress(_done: int, _total: int) -> None:
-    """Ignore progress."""
+def ignore_progress(_done: int, _total: int) -> None:
+    """Do nothing with bytes packed and bytes to pack."""
 
 
 def write_bundle(
@@ -69,7 +69,7 @@ def write_bundle(
     destination: Path,
     *,
     injected: Mapping[str, bytes] = _NOTHING_INJECTED,
-    on_progress: Callable[[int, int], None] = _no_progress,
+    on_progress: Callable[[int, int], None] = ignore_progress,
     workers: int | None = None,
     limits: Zip64Limits | None = None,
 ) -> Bundle:

@@ -22,7 +22,7 @@ from typing import Final
 
 from isal import isal_zlib
 
-from deploy_action.bundle.selection import Entry
+from deploy_action.bundle.selection import Entry, reason_of
 from deploy_action.bundle.zip_writer import Method
 from deploy_action.errors import InvalidInputError, Problem
 
@@ -76,7 +76,7 @@ class OpenFile:
             ):
                 data += more
         except OSError as error:
-            raise _unreadable(self.member.name, error) from error
+            raise _unpackable(self.member.name, reason_of(error)) from error
         return data
 
     def close(self) -> None:
@@ -256,21 +256,20 @@ def _open(member: Member) -> OpenFile:
     try:
         handle = os.open(member.entry.source, flags)
     except OSError as error:
-        raise _unreadable(member.name, error) from error
+        raise _unpackable(member.name, reason_of(error)) from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise InvalidInputError(_changed(member.name, "it is no longer a regular file"))
+        raise _unpackable(member.name, "it is no longer a regular file")
     return OpenFile(member, handle, status.st_size)
 
 
-def _unreadable(name: str, error: OSError) -> InvalidInputError:
-    return InvalidInputError(_changed(name, (error.strerror or str(error)).lower()))
-
-
-def _changed(name: str, what: str) -> Problem:
-    return Problem(
-        message=f"{name} cannot be packed: {what}.",
-        hint="Let nothing write to the model while it is packed, or add the file to ignore_files.",
-        path=name,
+def _unpackable(name: str, reason: str) -> InvalidInputError:
+    return InvalidInputError(
+        Problem(
+            message=f"{name} cannot be packed: {reason}.",
+            hint="Let nothing write to the model while it is packed, or add the file to "
+            "ignore_files.",
+            path=name,
+        )
     )

@@ -29,6 +29,23 @@ _KINDS: Final = (
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
 )
+# What is wrong with a link, and the way out.
+_BROKEN: Final = (
+    "which does not exist",
+    "Correct or remove the link, or add it to ignore_files.",
+)
+_OUTSIDE: Final = (
+    "which is outside the model",
+    "Copy what it points to into the model, or add the link to ignore_files.",
+)
+_TO_EXCLUDED: Final = (
+    "which is never packed",
+    "Copy what it points to to another place in the model, or add the link to ignore_files.",
+)
+_IN_A_CIRCLE: Final = (
+    "a directory that holds the link itself, so it would never end",
+    "Remove the link, or add it to ignore_files.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +146,7 @@ class _Walk:
             with os.scandir(folder.real) as scan:
                 children = list(scan)
         except OSError as error:
-            self._unreadable(folder.prefix.removesuffix("/"), error)
+            self.problems.append(_unreadable(folder.prefix.removesuffix("/"), reason_of(error)))
             return
         if any(child.name in _ENVIRONMENT_MARKS for child in children):
             if folder.prefix:
@@ -164,7 +181,7 @@ class _Walk:
         try:
             self._add(folder, child, name)
         except OSError as error:
-            self._unreadable(name, error)
+            self.problems.append(_unreadable(name, reason_of(error)))
             return False
         return True
 
@@ -195,16 +212,16 @@ class _Walk:
         try:
             target = os.path.realpath(real, strict=True)
         except OSError:
-            self.problems.append(_broken_link(name, written))
+            self.problems.append(_link_problem(name, written, _BROKEN))
             return
         if target != self._root and not target.startswith(self._root.rstrip("/") + "/"):
-            self.problems.append(_link_outside(name, written))
+            self.problems.append(_link_problem(name, written, _OUTSIDE))
         elif self._is_never_packed(target):
-            self.problems.append(_link_to_excluded(name, written))
+            self.problems.append(_link_problem(name, written, _TO_EXCLUDED))
         elif not Path(target).is_dir():
             self._add_file(target, name, Path(target).lstat())
         elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
-            self.problems.append(_link_cycle(name, written))
+            self.problems.append(_link_problem(name, written, _IN_A_CIRCLE))
         else:
             self._follow(folder, target, name)
 
@@ -231,8 +248,10 @@ class _Walk:
             self._environments[path] = known
         return known
 
-    def _unreadable(self, name: str, error: OSError) -> None:
-        self.problems.append(_unreadable(name, (error.strerror or str(error)).lower()))
+
+def reason_of(error: OSError) -> str:
+    """Return why the operating system refused, in lower case: `permission denied`."""
+    return (error.strerror or str(error)).lower()
 
 
 def _holds(directory: str, path: str) -> bool:
@@ -260,7 +279,7 @@ def _too_long(name: str) -> str:
     return f"has more than {_LONGEST_NAME:,} bytes" if is_too_long else ""
 
 
-def _shown(name: str) -> str:
+def _escaped(name: str) -> str:
     """Make a name fit for display: bytes that are not text, and control characters, are escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
@@ -296,14 +315,15 @@ _ROOT_IS_ENVIRONMENT: Final = Problem(
 
 def _invalid_pattern(text: str, reason: str) -> Problem:
     return Problem(
-        message=f"The ignore pattern {_shown(text)!r} matches nothing: {reason}.",
+        message=f"The ignore pattern {_escaped(text)!r} matches nothing: {reason}.",
         hint="Write it as in a .gitignore file; a backslash makes the next character literal.",
     )
 
 
 def _manifest_ignored(rule: IgnoreRule) -> Problem:
     return Problem(
-        message=f"The ignore pattern {_shown(rule.text)!r} leaves blankly.json out of the bundle.",
+        message=f"The ignore pattern {_escaped(rule.text)!r} leaves blankly.json out of the "
+        "bundle.",
         hint="Make the pattern narrower, or add the pattern !/blankly.json after it.",
         path=_MANIFEST,
     )
@@ -311,79 +331,44 @@ def _manifest_ignored(rule: IgnoreRule) -> Problem:
 
 def _unusable_name(name: str, reason: str) -> Problem:
     return Problem(
-        message=f"The name {_shown(name)} {reason}.",
+        message=f"The name {_escaped(name)} {reason}.",
         hint="Rename it, or add it to ignore_files.",
-        path=_shown(name),
+        path=_escaped(name),
     )
 
 
 def _unreadable(name: str, reason: str) -> Problem:
     return Problem(
-        message=f"{_shown(name) or 'The model directory'} cannot be read: {reason}.",
+        message=f"{_escaped(name) or 'The model directory'} cannot be read: {reason}.",
         hint="Make it readable, or add it to ignore_files." if name else "Check model-path.",
-        path=_shown(name) or None,
+        path=_escaped(name) or None,
     )
 
 
 def _special_file(name: str, mode: int) -> Problem:
     kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a special file")
     return Problem(
-        message=f"{_shown(name)} is {kind}, which has no contents to pack.",
+        message=f"{_escaped(name)} is {kind}, which has no contents to pack.",
         hint="Remove it, or add it to ignore_files.",
-        path=_shown(name),
+        path=_escaped(name),
     )
 
 
-def _link_problem(name: str, written: str, what: str, hint: str) -> Problem:
+def _link_problem(name: str, written: str, fault: tuple[str, str]) -> Problem:
+    what, hint = fault
     return Problem(
-        message=f"The link {_shown(name)} points to {_shown(written)}, {what}.",
+        message=f"The link {_escaped(name)} points to {_escaped(written)}, {what}.",
         hint=hint,
-        path=_shown(name),
-    )
-
-
-def _broken_link(name: str, written: str) -> Problem:
-    return _link_problem(
-        name,
-        written,
-        "which does not exist",
-        "Correct or remove the link, or add it to ignore_files.",
-    )
-
-
-def _link_outside(name: str, written: str) -> Problem:
-    return _link_problem(
-        name,
-        written,
-        "which is outside the model",
-        "Copy what it points to into the model, or add the link to ignore_files.",
-    )
-
-
-def _link_to_excluded(name: str, written: str) -> Problem:
-    return _link_problem(
-        name,
-        written,
-        "which is never packed",
-        "Copy what it points to to another place in the model, or add the link to ignore_files.",
-    )
-
-
-def _link_cycle(name: str, written: str) -> Problem:
-    return _link_problem(
-        name,
-        written,
-        "a directory that holds the link itself, so it would never end",
-        "Remove the link, or add it to ignore_files.",
+        path=_escaped(name),
     )
 
 
 def _links_multiply(name: str) -> Problem:
     return Problem(
         message=f"More than {_MOST_FOLLOWED:,} links to directories lead to one another; "
-        f"{_shown(name)} was not followed.",
+        f"{_escaped(name)} was not followed.",
         hint="Remove links to directories that contain links to directories, or ignore them.",
-        path=_shown(name),
+        path=_escaped(name),
     )
 
 

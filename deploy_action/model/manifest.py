@@ -95,17 +95,17 @@ def _read(model_dir: Path) -> tuple[bytes, Problem | None]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            return b"", _unreadable(f"is {kind}")
+            return b"", _unusable_file(f"is {kind}")
         if status.st_size > MAX_FILE_BYTES:
-            return b"", _unreadable(f"has {status.st_size:,} bytes, more than 1 MiB")
+            return b"", _unusable_file(f"has {status.st_size:,} bytes, more than 1 MiB")
         return path.read_bytes(), None
     except (FileNotFoundError, NotADirectoryError):
         return b"", missing_manifest(model_dir)
     except OSError as error:
-        return b"", _unreadable(f"cannot be read: {error.strerror}")
+        return b"", _unusable_file(f"cannot be read: {error.strerror}")
 
 
-def _unreadable(why: str) -> Problem:
+def _unusable_file(why: str) -> Problem:
     return Problem(
         message=f"{MANIFEST_NAME} {why}.",
         hint="Put a regular, readable file there that describes the model.",

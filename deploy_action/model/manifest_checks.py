@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.text.cron import cron_fault
-from deploy_action.text.harmless import is_placeholder
+from deploy_action.text.harmless import cut, is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DEFAULT_PATHS = {
 
 MAX_PROBLEMS = 50
 _MAX_UNKNOWN_KEYS = 10
-_SHOWN_LENGTH = 60
+_LONGEST_KEY = 60
 _KINDS = {
     "string": "a string",
     "number": "a number",
@@ -140,7 +140,9 @@ def _words(document: LocatedJson, path: _Path, error: ValidationError) -> tuple[
     name = _name(document, path)
     found = cast("JsonValue", error.instance)
     if path == ("python_version",) and _kind(found) == "a number":
-        return _unquoted_version(_cut(document.redact(document.written(*path) or str(found))))
+        return _unquoted_version(
+            cut(document.redact(document.written(*path) or str(found)), _LONGEST_KEY)
+        )
     schema = cast("Mapping[str, JsonValue]", error.schema)
     if error.validator == "required":
         return f"{name} {schema['errorMessage']}.", f'Add "{path[-1]}".'
@@ -178,7 +180,7 @@ def _not_what_is_there(document: LocatedJson, path: _Path, found: JsonValue) -> 
         return f", not {str(found).lower()}"
     if path[0] in SECRET_KEYS or isinstance(found, dict | list) or found is None:
         return f", not {kind}"
-    return f", not {kind} ({_shown(document, found)})"
+    return f", not {kind} ({document.quoted(found)})"
 
 
 def _kind(value: JsonValue) -> str:
@@ -201,18 +203,7 @@ def _name(document: LocatedJson, path: _Path) -> str:
 
 def _key(document: LocatedJson, key: str) -> str:
     shown = document.redact(key)
-    return shown if re.fullmatch(r"\$?\w{1,60}", shown) else _shown(document, key)
-
-
-def _shown(document: LocatedJson, value: JsonValue) -> str:
-    """Return a string or number as JSON, redacted first and then cut."""
-    if isinstance(value, str):
-        return _cut(json.dumps(document.redact(value), ensure_ascii=False))
-    return _cut(document.redact(json.dumps(value)))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+    return shown if re.fullmatch(r"\$?\w{1,60}", shown) else document.quoted(key)
 
 
 def _nearest(key: str, known: Iterable[str]) -> str | None:
@@ -220,7 +211,7 @@ def _nearest(key: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     by_form = {name.lower(): name for name in known}
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key[:_SHOWN_LENGTH])
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key[:_LONGEST_KEY])
     form = re.sub(r"[-\s.]", "_", snake).lower()
     matches = get_close_matches(form, by_form, n=1)
     return by_form[matches[0]] if matches else None
@@ -258,7 +249,7 @@ def _path_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Ite
         path = value.get(key)
         if isinstance(path, str) and (fault := path_fault(path)):
             hint = f'Give a path in the model, with forward slashes: "{DEFAULT_PATHS[key]}"'
-            yield _problem(document, (key,), f"{key} {fault}: {_shown(document, path)}.", hint)
+            yield _problem(document, (key,), f"{key} {fault}: {document.quoted(path)}.", hint)
 
 
 def path_fault(path: str) -> str | None:
@@ -279,7 +270,7 @@ def _schedule_problems(document: LocatedJson, value: Mapping[str, JsonValue]) ->
     if not isinstance(schedule, str) or not (fault := cron_fault(schedule)):
         return
     is_screener = value.get("type") == "screener"
-    message = f"screener.schedule {fault}: {_shown(document, schedule)}."
+    message = f"screener.schedule {fault}: {document.quoted(schedule)}."
     hint = 'Five fields: minute, hour, day of the month, month, day of the week ("30 14 * * 1-5").'
     severity = Severity.ERROR if is_screener else Severity.WARNING  # a strategy does not use it
     yield _problem(document, ("screener", "schedule"), message, hint, severity)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from deploy_action.errors import Problem
+from deploy_action.text.harmless import cut
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
 
@@ -26,7 +27,7 @@ Scalar: TypeAlias = tuple[tuple[str, ...], str]
 
 MAX_DEPTH = 100
 MAX_PROBLEMS = 20
-_SHOWN_KEY_LENGTH = 60
+_LONGEST_QUOTED = 60
 
 # Possessive, so that no input makes them backtrack.
 _SPACE = re.compile(r"[ \t\r\n]*+")
@@ -123,6 +124,10 @@ class LocatedJson:
         literal = None if place is None else _NUMBER_LIKE.match(self.text, place.start)
         return "" if literal is None else literal.group()
 
+    def quoted(self, value: JsonValue) -> str:
+        """Return a string or number as JSON, redacted before it is cut at 60 code points."""
+        return _quoted(value, self.redact)
+
     def _find(self, path: tuple[str | int, ...]) -> _Place | None:
         place = self._place
         for step in path:
@@ -130,6 +135,12 @@ class LocatedJson:
                 return None
             place = _child(place, step)
         return place
+
+
+def _quoted(value: JsonValue, redact: Redact) -> str:
+    if isinstance(value, str):
+        return json.dumps(cut(redact(value), _LONGEST_QUOTED), ensure_ascii=False)
+    return cut(redact(json.dumps(value)), _LONGEST_QUOTED)
 
 
 def _child(place: _Place, step: str | int) -> _Place | None:
@@ -281,7 +292,7 @@ class _Parser:
             if key in keys:
                 line, column = self.lines.of(keys[key])
                 twice = f"appears twice, first in line {line}, column {column}"
-                self._report(start, f"the key {self._shown(key)} {twice}", "Keep one.")
+                self._report(start, f"the key {_quoted(key, self._redact)} {twice}", "Keep one.")
             self._colon()
             keys[key] = start
             self._keys = (*above, key)
@@ -349,7 +360,7 @@ class _Parser:
             self._fail_at_character(f'a comma or "{closer}"')
         what = "the next value"
         if character == '"' and (key := _KEY_AHEAD.match(self.text, self._at + 1)):
-            what = self._shown(key.group().rstrip(": \t\r\n")[:-1])
+            what = _quoted(key.group().rstrip(": \t\r\n")[:-1], self._redact)
         self._report(self._at, f"missing comma before {what}", "Add a comma.")
 
     def _key(self) -> str:
@@ -370,12 +381,6 @@ class _Parser:
             # The key is not shown: without its colon it may be a value, and a secret.
             self._fail(self._at, "missing colon after a key", "Add the colon.")
         self._at += 1
-
-    def _shown(self, key: str) -> str:
-        """Give a key in quotes, cut where it is long, its control characters escaped."""
-        key = self._redact(key)
-        cut = key if len(key) <= _SHOWN_KEY_LENGTH else key[: _SHOWN_KEY_LENGTH - 1] + "…"
-        return json.dumps(cut, ensure_ascii=False)
 
     # Strings, numbers and words
 

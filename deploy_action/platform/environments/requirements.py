@@ -1,4 +1,4 @@
-"""The requirements file of a model with all it includes, as far as an installer must be told."""
+"""Reads what the installer must know of a model's requirements files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.text.harmless import excerpt
 from deploy_action.text.requirements import (
     Line,
     RequirementsFile,
@@ -23,7 +24,7 @@ from deploy_action.text.requirements import (
     looks_like_path,
 )
 
-_SHOWN_CHARACTERS: Final = 200
+_LONGEST_PATH: Final = 200
 _HASH: Final = re.compile(r"(?:^|\s)--(?:hash|require-hashes)\b")
 _LOCAL_URL: Final = re.compile(r"(?:^|@\s*|\+)file:", re.IGNORECASE)
 _FIND_LINKS: Final = frozenset({"-f", "--find-links"})
@@ -77,7 +78,7 @@ def read_requirements(model: Path, written: str) -> ModelRequirements:
     name = posixpath.normpath(written.strip() or ".")
     root = model.resolve()
     if not is_file_inside(root, name):
-        message = f"The model has no requirements file {_shown(written)}."
+        message = f"The model has no requirements file {_quoted(written)}."
         hint = "Add the file, with a line for each package, or correct requirements in blankly.json"
         raise _failed(message, f"{hint}.", name if is_inside(name) else None)
     files = list(_read_all(Walk(root, name, on_unreadable=_refuse)))
@@ -99,7 +100,7 @@ def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
         for line in file.lines:
             if line.is_include and not line.is_elsewhere:
                 if not is_file_inside(walk.root, line.target):
-                    message = f"{_shown(line.word)} is no file of the model."
+                    message = f"{_quoted(line.word)} is no file of the model."
                     hint = (
                         f"Correct the path after {line.option}, which is relative to {file.name}."
                     )
@@ -127,9 +128,8 @@ def _is_local(line: Line) -> bool:
     return line.option in _FIND_LINKS and not is_url(line.word)
 
 
-def _shown(written: str) -> str:
-    cut = written[:_SHOWN_CHARACTERS]
-    return cut if cut.isprintable() and cut.strip() else repr(cut)
+def _quoted(written: str) -> str:
+    return excerpt(written, _LONGEST_PATH) or "''"
 
 
 def _failed(
