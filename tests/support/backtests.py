@@ -60,12 +60,12 @@ def raw_result(
 
 
 def a_result(*arguments: Any, **changes: Any) -> BacktestResult:
-    """Return such a result, read."""
+    """Return such a result, parsed."""
     return parse_result(raw_result(*arguments, **changes))
 
 
 def an_order(side: str, size: float, price: float | None, **changes: Any) -> dict[str, Any]:
-    """Return an order of the list `trades`: a market order, unless `changes` say otherwise."""
+    """Return an order as in `trades`, a market order by default."""
     return {
         "id": "3ac53638-71d3-944f-327e-e8b44d5bd2d9",
         "symbol": "OAK-USD",
@@ -82,7 +82,7 @@ def an_order(side: str, size: float, price: float | None, **changes: Any) -> dic
 
 
 def with_metrics(result: dict[str, Any], **values: float | str | None) -> dict[str, Any]:
-    """Give metrics of a raw result other values."""
+    """Change the values of metrics in a raw result."""
     for name, value in values.items():
         result["metrics"][name]["value"] = value
     return result

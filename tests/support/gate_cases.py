@@ -51,7 +51,7 @@ maybe = st.one_of(st.none(), st.floats(), plain_values)
 
 
 def one_gate(text: str) -> Gate:
-    """Return the gate that a text is."""
+    """Return the gate in a line."""
     (gate,), _ = parse_gates(text)
     return gate
 
@@ -61,6 +61,6 @@ def bound(number: str, *, is_per_cent: bool = False, of_base: bool = False) -> B
 
 
 def verdict_of(text: str, base: Mapping[str, float | None] | None = BASE) -> Verdict:
-    """Return what comes of one gate with the values above."""
+    """Return the verdict on one gate with the values above."""
     (verdict,) = judge([one_gate(text)], VALUES, base)
     return verdict

@@ -17,14 +17,14 @@ REPORT = Path(__file__).parents[3] / "docs" / "report.md"
 
 
 def test_the_metrics_are_those_of_a_backtest() -> None:
-    """Gates know what the output `metrics` has, in the same order."""
+    """Gates know the metrics of the output `metrics`, in the same order."""
     assert list(METRICS) == list(a_result().contract_metrics())
     assert all(kind.id == metric for metric, kind in METRICS.items())
     assert len({kind.name for kind in METRICS.values()}) == len(METRICS) == 12
 
 
 def test_more_return_is_better_and_more_risk_is_worse() -> None:
-    """A trade more or less is neither."""
+    """The number of trades is neither."""
     names = {
         better: " ".join(metric for metric, kind in METRICS.items() if kind.better is better)
         for better in Better
@@ -38,7 +38,7 @@ def test_more_return_is_better_and_more_risk_is_worse() -> None:
 
 
 def test_units_are_those_of_the_documentation() -> None:
-    """What a gate reads as per cent is what `docs/report.md` says is in per cent."""
+    """Gates read as per cent what `docs/report.md` says is in per cent."""
     section = REPORT.read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
     documented = {row[1].strip(" `"): row[3] for row in rows}
@@ -60,7 +60,7 @@ def test_units_are_those_of_the_documentation() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_decimals_are_the_float_that_people_read(value: float) -> None:
-    """Back and forth nothing is lost, and no digits of a binary fraction are added."""
+    """The conversion loses nothing and adds no digits."""
     assert nearest_float(in_decimals(value)) == value
     assert len(in_decimals(value).as_tuple().digits) <= 17
 
@@ -75,6 +75,6 @@ def test_decimals_are_the_float_that_people_read(value: float) -> None:
     ],
 )
 def test_the_nearest_float_is_finite(number: str, nearest: float) -> None:
-    """Infinity is no number that JSON can hold."""
+    """JSON cannot represent infinity."""
     assert nearest_float(Decimal(number)) == nearest
     assert math.isfinite(nearest_float(Decimal(number)))

@@ -43,12 +43,12 @@ JSON: Any = st.recursive(
 
 
 def ran(**said: object) -> LiveModel:
-    """Return a model of whose backtest the platform says this."""
+    """Return a model whose backtest the platform reports like this."""
     return replace(MODEL, run=parse_run(said))
 
 
 def facts(base: LiveModel, candidate: LiveModel) -> list[tuple[str, str | None, str | None]]:
-    """Return the facts that differ, and see that nothing else does."""
+    """Return the facts that differ, and check that nothing else does."""
     changes = compare_models(base, candidate)
     assert changes == replace(NOTHING, facts=changes.facts)
     return [(each.name, each.base, each.candidate) for each in changes.facts]
@@ -72,14 +72,13 @@ def _write(directory: Path, **injected: bytes) -> Bundle:
 
 
 def test_what_did_not_change_is_not_listed() -> None:
-    """An empty card says so."""
     model = ran(symbols=["A"], schedule=[{"kind": "bar_event", "symbol": "A", "resolution": 60}])
 
     assert compare_models(model, model) == NOTHING
 
 
 def test_plan_python_and_schedule_are_facts() -> None:
-    """Blank is what a model does not have."""
+    """Blank means that a model does not have it."""
     candidate = replace(MODEL, plan="micro", python_version="3.11", schedule="0 9 * * 1")
 
     assert facts(MODEL, candidate) == [
@@ -119,7 +118,7 @@ def test_the_order_of_symbols_is_no_change_and_their_number_is() -> None:
 
 
 def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
-    """A model may trade a whole exchange."""
+    """A model may trade all symbols of an exchange."""
     many = [f"COIN{number}-USD" for number in range(40)]
     others = [f"{name}T" for name in many[:12]]
 
@@ -131,12 +130,12 @@ def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
 
 
 def test_without_a_run_nothing_is_said_of_it() -> None:
-    """A server that does not tell has not changed the model's symbols."""
+    """A server that reports nothing has not changed the model's symbols."""
     assert facts(MODEL, ran(symbols=["A"])) == facts(ran(symbols=["A"]), MODEL) == []
 
 
 def test_arguments_are_told_one_by_one() -> None:
-    """As JSON, for a text is no number, and null is not the same as none."""
+    """As JSON: a string is not a number, and null is not the same as missing."""
     before: dict[str, JsonValue] = {"to": "1y", "initial_values": {"USD": 1, "EUR": 2}, "a": 1}
     after: dict[str, JsonValue] = {"to": "2y", "initial_values": {"EUR": 2, "USD": 1}, "b": None}
     base, candidate = replace(MODEL, arguments=before), replace(MODEL, arguments=after)
@@ -149,14 +148,14 @@ def test_arguments_are_told_one_by_one() -> None:
 
 
 def test_arguments_that_are_not_known_are_unchanged() -> None:
-    """None says nothing; no arguments at all do."""
+    """None means unknown; an empty mapping means that there are none."""
     given = replace(MODEL, arguments={"to": "1y"})
     assert facts(given, MODEL) == facts(MODEL, given) == []
     assert facts(given, replace(MODEL, arguments={})) == [("Argument to", '"1y"', None)]
 
 
 def test_requirements_are_added_removed_and_moved() -> None:
-    """Blank is any version, and not the same as not at all."""
+    """Blank means any version, and differs from a package that is not required."""
     base = replace(MODEL, requirements={"blankly": "", "numpy": "<2", "old": ""})
     candidate = replace(MODEL, requirements={"blankly": "==1.18", "numpy": "<2", "new": ""})
 
@@ -186,7 +185,7 @@ def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_be_run_now_has_changed(tmp_path: Path) -> None:
-    """The bundle says so, and the model may start it."""
+    """The bundle keeps the executable bit, and the model may start the file."""
     models = []
     for name, mode in (("base", 0o644), ("now", 0o755)):
         directory = write_model(tmp_path / name)
@@ -198,7 +197,7 @@ def test_a_file_that_can_be_run_now_has_changed(tmp_path: Path) -> None:
 
 
 def test_keys_and_empty_directories_are_told_by_name_alone(tmp_path: Path) -> None:
-    """Keys that came as an input are in both, and no change."""
+    """Keys that are passed as an input are in both bundles, and are no change."""
     base, now = (write_model(tmp_path / name) for name in ("base", "now"))
     (now / "cache").mkdir()
     bundles = [
@@ -214,7 +213,7 @@ def test_keys_and_empty_directories_are_told_by_name_alone(tmp_path: Path) -> No
 
 
 def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None:
-    """CRC-32 is linear: whoever wants to can give any file the checksum of another."""
+    """CRC-32 is linear: anyone can give a file the checksum of another."""
     # Adding the CRC's own polynomial, bit by bit, to a message leaves its checksum as it is.
     polynomial = (0x1DB710641).to_bytes(5, "little")
     first = bytes(60)
@@ -235,7 +234,7 @@ def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None
 def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
 ) -> None:
-    """And what is the same is not shown."""
+    """Equal arguments are not shown."""
     shown = facts(replace(MODEL, arguments=base), replace(MODEL, arguments=candidate))
 
     assert all(before != now for _, before, now in shown)
@@ -249,7 +248,7 @@ NAMES = st.lists(st.text('AB,; "', max_size=4), max_size=12)
 
 @given(NAMES, NAMES)
 def test_lists_that_differ_are_shown_differently(base: list[str], candidate: list[str]) -> None:
-    """Whatever the names of symbols have in them."""
+    """Whatever characters the names of symbols contain."""
     shown = facts(ran(symbols=base), ran(symbols=candidate))
 
     assert bool(shown) == (sorted(base) != sorted(candidate))
@@ -259,7 +258,7 @@ def test_lists_that_differ_are_shown_differently(base: list[str], candidate: lis
 @pytest.mark.parametrize("length", [0, 30, 239, 240, 241, 500])
 @pytest.mark.parametrize("rest", ["", "x" * 600])
 def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest: str) -> None:
-    """Else they would look the same, or fill the page."""
+    """Otherwise they would look the same, or fill the page."""
     same = "s" * length
     base, candidate = (replace(MODEL, plan=f"{same}{one}{rest}") for one in "ab")
 
@@ -274,7 +273,7 @@ def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest:
 
 @given(st.text(), st.text())
 def test_any_two_values_are_shown_differently(base: str, candidate: str) -> None:
-    """Where one is the start of the other, too."""
+    """Even if one is the start of the other."""
     shown = facts(replace(MODEL, schedule=base * 99), replace(MODEL, schedule=candidate * 99))
 
     assert bool(shown) == (base != candidate)

@@ -16,7 +16,7 @@ CONTRACT = (
 
 
 def test_the_metrics_have_our_ids_in_our_order() -> None:
-    """The package's `cavr` is `cvar`; what it multiplied by 100 lost its last digits' noise."""
+    """The package's `cavr` is `cvar`; the noise from multiplying by 100 is rounded away."""
     metrics = a_result(trades=[an_order("buy", 1, 10.0)]).contract_metrics()
 
     assert " ".join(metrics) == CONTRACT
@@ -27,7 +27,7 @@ def test_the_metrics_have_our_ids_in_our_order() -> None:
 
 
 def test_a_metric_without_a_value_says_why() -> None:
-    """The package gives null for NaN, a sentence for an error; and it may leave one out."""
+    """The package reports null for NaN and a sentence for an error, and may omit a metric."""
     raw = with_metrics(raw_result(), sortino=None, calmar="failed: division by zero")
     del raw["metrics"]["sharpe"]
     result = parse_result(raw)
@@ -45,7 +45,7 @@ def test_a_metric_without_a_value_says_why() -> None:
 
 
 def test_account_values_are_points_with_gaps() -> None:
-    """A point without a number has None; those that have one are found."""
+    """A point without a number is None; `known` returns the others."""
     values = a_result([1, None, 3.5]).account_values
 
     assert list(values) == [(START, 1.0), (START + DAY, None), (START + 2 * DAY, 3.5)]
@@ -54,7 +54,7 @@ def test_account_values_are_points_with_gaps() -> None:
 
 
 def test_orders_are_filled_in_the_three_ways_of_the_package() -> None:
-    """Market orders at once, limits with a time, stops with nothing but the status `done`."""
+    """Market orders at once, limit orders with a time, stop orders with only the status `done`."""
     waiting = {"type": "limit", "status": "pending"}
     trades = [
         an_order("buy", 1, 10.0),
@@ -73,7 +73,7 @@ def test_orders_are_filled_in_the_three_ways_of_the_package() -> None:
 
 
 def test_the_fingerprint_is_what_its_definition_says() -> None:
-    """Recomputed here from the words of docs/report.md."""
+    """Recomputed here as docs/report.md defines it."""
     trades = [
         an_order("buy", 0.1 + 0.2, 1234.56789012345, time=START + 0.0004),
         an_order("sell", 2e-7, None, symbol='É"-USD', type="limit", time=START + 1.5),
@@ -127,7 +127,7 @@ def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
 def test_closing_trades_win_or_lose_by_average_cost(
     orders: list[tuple[str, float, float | None]], expected: RoundTrips
 ) -> None:
-    """Long and short, in parts, and past zero to the other side."""
+    """Long and short, partly, and past zero to the other side."""
     assert a_result(trades=[an_order(*order) for order in orders]).round_trips() == expected
 
 

@@ -19,7 +19,7 @@ NEVER_DOWN = [100.0, *(float(value) for value in range(100, 130))]
 def traded(
     wins: int = 0, losses: int = 0, even: int = 0, *, sharpe: float | None = 1.0, **changes: Any
 ) -> BacktestResult:
-    """Return a result of so many closing trades."""
+    """Return a result with this many closing trades."""
     prices = [11.0] * wins + [9.0] * losses + [10.0] * even
     trades = [
         order

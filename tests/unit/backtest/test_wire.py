@@ -34,7 +34,7 @@ from tests.support.backtests import DAY, START, an_order, raw_result
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
-    """With its place; a client says it, and does without the result."""
+    """With its place, and not at length."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         parse_result({**raw_result(), **change})
 
@@ -44,13 +44,12 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("raw", [None, [], "text", 1])
 def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
-    """Whatever a server sends."""
     with pytest.raises(ValueError, match="`result` is"):
         parse_result(raw)
 
 
 def test_what_is_not_known_is_kept_as_it_came() -> None:
-    """In the report; but the account's values are kept once."""
+    """In the report, except for the account's values, which are kept once."""
     raw = raw_result(future={"a": [1]})
     raw["account_values"][0]["note"] = "extra"
 
@@ -60,7 +59,7 @@ def test_what_is_not_known_is_kept_as_it_came() -> None:
 
 
 def test_a_point_without_a_value_is_a_gap() -> None:
-    """As one with null is."""
+    """Like one with null."""
     raw = raw_result([1.0, 2.0])
     del raw["account_values"][0]["value"]
 
@@ -68,7 +67,7 @@ def test_a_point_without_a_value_is_a_gap() -> None:
 
 
 def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
-    """Of the embedded platform; another server says nothing, or something else."""
+    """The embedded platform reports it; other servers report nothing, or something else."""
     said = {
         "python": "3.11.7",
         "wantedPython": "3.10",
@@ -126,7 +125,7 @@ def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
 
 
 def test_a_million_account_values_are_kept_small() -> None:
-    """A year of minutes is half as many: two arrays, where as many pairs would take 130 MB."""
+    """Two arrays of 8 MB; as many pairs would take 130 MB. A year has half a million minutes."""
     point = {"time": float(START), "value": 10_000.0}
 
     values = parse_result(raw_result(account_values=[point] * 1_000_000)).account_values

@@ -21,7 +21,7 @@ PLACE = re.compile(r"Input `gates`, line (\d+), column (\d+): ")
 
 
 def only_problem(text: str) -> Problem:
-    """Return the one thing that is wrong."""
+    """Return the only problem in a line."""
     _, (problem,) = parse_gates(text)
     return problem
 
@@ -46,13 +46,13 @@ def only_problem(text: str) -> Problem:
     ],
 )
 def test_a_value_is_a_number_or_the_base(value: str, expected: Bound) -> None:
-    """With a sign, decimals, an exponent and `%`, and with blanks or without."""
+    """With a sign, decimals, an exponent and `%`, with and without blanks."""
     for text in (f"cagr >= {value}", f"cagr>={value}", f"\t cagr\xa0>=\u3000{value}  # why"):
         assert one_gate(text).bound == expected
 
 
 def test_comments_and_blank_lines_set_no_gate_and_count_as_lines() -> None:
-    """However lines end."""
+    """With any line ending."""
     gates, problems = parse_gates(
         "\n# all of it\r\n  sharpe  >=\t1  # fine\r\n\t\r\n#\rtrades>0# too\n"
     )
@@ -71,7 +71,7 @@ comments = st.one_of(st.just(""), nasty_text.map(lambda text: "#" + re.sub("[\r\
 
 @st.composite
 def written_gates(draw: st.DrawFn) -> tuple[str, str, Operator, Bound]:
-    """Return a line that is a gate, and what it says."""
+    """Draw a line that is a gate, and what it means."""
     metric, operator = draw(metric_names), draw(operators)
     per_cent = draw(st.sampled_from(["", "%"]))
     form = draw(st.sampled_from(["number", "base", "+", "-"]))
@@ -94,7 +94,7 @@ def written_gates(draw: st.DrawFn) -> tuple[str, str, Operator, Bound]:
 def test_every_gate_is_read_as_it_was_written(
     written: list[tuple[str, str, Operator, Bound]], line_end: str
 ) -> None:
-    """One a line, in order, and its own text is read as the same gate again."""
+    """One gate per line, in order; the text of a gate is read as the same gate again."""
     gates, problems = parse_gates(line_end.join(line for line, *_ in written))
 
     assert [(gate.metric, gate.operator, gate.bound) for gate in gates] == [
@@ -118,7 +118,7 @@ TOKENS = (
 @given(st.one_of(st.lists(st.sampled_from((*TOKENS, *FRAGMENTS))).map("".join), nasty_text))
 @example("sharpe > = > 1\n" * 3)
 def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
-    """Each line that says something is a gate or has its error, at a place that is there."""
+    """Each line with content is a gate or has one error, at a place that exists."""
     gates, problems = parse_gates(text)
 
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
@@ -215,7 +215,7 @@ def test_a_line_that_is_no_gate_says_where_why_and_what_is_allowed(
 
 
 def test_all_wrong_lines_are_reported_beside_the_right_ones() -> None:
-    """One problem a line, in their order."""
+    """One problem per line, in order."""
     gates, problems = parse_gates("sharp > 1\ncagr > 5\ncagr\n\ncagr > x")
 
     assert [gate.line for gate in gates] == [2]
@@ -225,7 +225,7 @@ def test_all_wrong_lines_are_reported_beside_the_right_ones() -> None:
 
 
 def test_what_is_quoted_is_cut_and_harmless() -> None:
-    """A whole file that was pasted, and characters that hide or command."""
+    """Such as a whole pasted file, and characters that hide text or form a command."""
     for text in ("x" * 90_000, "sharpe > " + "\x1b[31m::error::😀" * 5_000, "sharpe\u202e > 1"):
         message = only_problem(text).message
         assert len(message) < 150
@@ -233,7 +233,7 @@ def test_what_is_quoted_is_cut_and_harmless() -> None:
 
 
 def meant(name: str) -> str | None:
-    """Return the metric that is offered for a name, or that it is."""
+    """Return the metric that a name is, or that is suggested for it."""
     gates, problems = parse_gates(f"{name} == 1.5")
     found = re.match(r"Did you mean `(\w+)`\?", problems[0].hint) if not gates else None
     return gates[0].metric if gates else found and found[1]
@@ -241,7 +241,7 @@ def meant(name: str) -> str | None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
-    """By its name in the summary, in other spellings, and with a slip."""
+    """By its name in the summary, in other spellings, and with a typo."""
     name = METRICS[metric].name
     for spelled in (name, name.upper(), metric.replace("_", "-"), metric.upper(), f"{metric}s:"):
         assert meant(spelled) == metric
@@ -260,7 +260,7 @@ def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
     ],
 )
 def test_other_names_are_known_too(name: str, metric: str | None) -> None:
-    """The package's own `cavr` among them; a name that is like none has none."""
+    """Such as the package's `cavr`; a name unlike all others has no suggestion."""
     assert meant(name) == metric
 
 
@@ -329,7 +329,7 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
 def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
     line: str, column: int, message: str, hint: str
 ) -> None:
-    """The gate stays, and what the hint offers is no longer warned of."""
+    """The gate is kept, and the hint's suggestion causes no warning."""
     gates, (problem,) = parse_gates(line)
 
     assert len(gates) == 1
@@ -358,5 +358,5 @@ def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
     ],
 )
 def test_numbers_in_plain_units_are_not(line: str) -> None:
-    """Nor is any offset from the base, which has but one meaning."""
+    """Nor are offsets from the base that have only one meaning."""
     assert parse_gates(line)[1] == ()

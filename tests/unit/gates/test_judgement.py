@@ -46,7 +46,7 @@ from tests.support.gate_cases import (
     ],
 )
 def test_a_gate_compares_in_the_unit_of_its_metric(text: str, limit: float, state: State) -> None:
-    """Per cent of the base is of its value; an offset without `%` is in the metric's unit."""
+    """A per cent offset is relative to the base's value; any other is in the metric's unit."""
     verdict = verdict_of(text)
 
     assert (verdict.bound, verdict.state, verdict.reason) == (limit, state, "")
@@ -55,7 +55,7 @@ def test_a_gate_compares_in_the_unit_of_its_metric(text: str, limit: float, stat
 
 
 def test_binary_fractions_decide_nothing() -> None:
-    """Three times 1.1 is 3.3, though floats say otherwise."""
+    """Three times 1.1 is 3.3, unlike in floats."""
     gates, _ = parse_gates("sharpe == base + 200%\nsharpe <= base + 2.2")
     verdicts = judge(gates, {"sharpe": 3.3}, {"sharpe": 1.1})
 
@@ -64,7 +64,7 @@ def test_binary_fractions_decide_nothing() -> None:
 
 
 def test_all_gates_are_judged() -> None:
-    """In the order in which they were written."""
+    """In the order in which they are written."""
     gates, _ = parse_gates("sharpe > 9\ntrades > 1\ncalmar > 0\nvolatility < base\nsharpe < 9")
 
     verdicts = judge(gates, VALUES, None)
@@ -76,7 +76,7 @@ def test_all_gates_are_judged() -> None:
 
 
 def test_one_gate_that_did_not_pass_stops_the_model() -> None:
-    """Whatever its state; where there are no gates, nothing does."""
+    """Whatever its state; without gates nothing does."""
     gates, _ = parse_gates("sharpe < 9\ntrades > 1\nsharpe > 9\ncalmar > 0\nvolatility < base")
     passed, failed = judge(gates[:2], VALUES, None), judge(gates[2:], VALUES, None)
 
@@ -88,7 +88,7 @@ def test_one_gate_that_did_not_pass_stops_the_model() -> None:
 @pytest.mark.parametrize("operator", Operator)
 @pytest.mark.parametrize("metric", ["calmar", "sortino", "cvar"])
 def test_what_was_not_computed_passes_no_gate(metric: str, operator: Operator) -> None:
-    """Null, NaN or missing; not even `!=`, and whether or not there is a base."""
+    """Null, NaN or missing: not even `!=` passes, with or without a base."""
     gates, _ = parse_gates(f"{metric} {operator} 1\n{metric} {operator} base")
 
     for verdict in judge(gates, VALUES, None, reasons={"calmar": "failed: no trades"}):
@@ -97,7 +97,7 @@ def test_what_was_not_computed_passes_no_gate(metric: str, operator: Operator) -
 
 
 def test_a_gate_without_its_base_says_why() -> None:
-    """No ref was named, the model is new there, or its backtest computed no such metric."""
+    """No ref is set, the model is new, or the base's backtest did not compute the metric."""
     gates, _ = parse_gates("sharpe >= base\nvolatility >= base - 5%\nsharpe >= 0")
 
     unset = judge(gates, VALUES, None)
@@ -125,7 +125,7 @@ def passes(metric: str, operator: str, limit: Bound, value: float, base: float) 
 def test_a_higher_value_never_fails_where_a_lower_one_passes(
     metric: str, limit: Bound, base: float, one: float, other: float
 ) -> None:
-    """Of `>=` and `>`; with `<=` and `<` it is the other way round."""
+    """With `>=` and `>`; with `<=` and `<` the other way round."""
     low, high = sorted([one, other])
     for operator in (">=", ">"):
         assert passes(metric, operator, limit, low, base) <= passes(
@@ -152,7 +152,7 @@ def test_an_operator_and_its_opposite_never_agree(
 
 
 def exact_limit(metric: str, limit: Bound, base: float) -> Fraction:
-    """Return the bound by the words of the contract, in fractions."""
+    """Return the bound as the documentation defines it, in fractions."""
     number = Fraction(limit.number)
     if limit.of_base:
         of = Fraction(repr(base))
@@ -163,7 +163,7 @@ def exact_limit(metric: str, limit: Bound, base: float) -> Fraction:
 
 @given(metric_names, bounds, plain_values, plain_values)
 def test_bounds_are_exact(metric: str, limit: Bound, base: float, value: float) -> None:
-    """Checked with fractions, as far as floats reach and beyond."""
+    """Compared with fractions, over the range of floats and beyond."""
     exact = exact_limit(metric, limit, base)
 
     assert passes(metric, ">=", limit, value, base) == (Fraction(repr(value)) >= exact)
@@ -180,7 +180,7 @@ def test_bounds_are_exact(metric: str, limit: Bound, base: float, value: float) 
 def test_more_room_below_the_base_lets_more_through(
     metric: str, base: float, value: float, one: int, other: int
 ) -> None:
-    """A wider margin never fails what a narrower one passes, where the base is not negative."""
+    """A wider margin passes all that a narrower one passes, unless the base is negative."""
     narrow, wide = sorted([one, other])
     for is_per_cent in (True, False):
         limits = [

@@ -24,7 +24,7 @@ from tests.support.gate_cases import (
 
 
 def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Problem:
-    """Return the error of a gate that does not pass."""
+    """Return the error of a gate that fails."""
     problem = problem_of(verdict_of(text, base))
     assert problem is not None
     assert problem.severity is Severity.ERROR
@@ -92,7 +92,6 @@ def test_a_gate_that_failed_says_by_how_much(text: str, what: str) -> None:
 
 
 def test_a_gate_that_passed_is_no_problem() -> None:
-    """Whatever else is known of it."""
     assert problem_of(verdict_of("sharpe >= 0.5")) is None
 
 
@@ -138,7 +137,7 @@ def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> N
 
 
 def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
-    """It is not set, or what it names cannot be compared with."""
+    """`compare-with` is not set, or there is nothing to compare with at that ref."""
     (verdict,) = judge([one_gate("sharpe > base")], VALUES, None, no_base="it is\nnew.")
     problem = problem_of(verdict)
 
@@ -156,7 +155,7 @@ def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
 def test_what_differs_never_looks_equal(
     metric: str, operator: Operator, limit: Bound, value: float | None, base: float | None
 ) -> None:
-    """There is an error exactly where a gate did not pass, and it shows two different numbers."""
+    """Exactly the gates that fail have an error, and it shows two different numbers."""
     gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
     (verdict,) = judge([gate], {metric: value}, {metric: base})
 
@@ -190,7 +189,7 @@ def test_what_differs_never_looks_equal(
 def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
     text: str, value: float, *, warns: bool
 ) -> None:
-    """A share of a base below zero, where more of it is worse; the gate passes all the same."""
+    """A percentage of a negative base, of which more is worse; the gate passes nevertheless."""
     (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
 
     found = warning_of(verdict)
@@ -203,6 +202,6 @@ def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
 
 
 def test_bounds_beyond_all_digits_are_shown() -> None:
-    """A gate nobody can pass is still no bug of ours."""
+    """A gate that no model can pass does not crash."""
     assert "1e+27" in failure("final_account_value >= 1e27").message
     assert failure(f"calmar >= 123456789.{'123456789' * 3}").message

@@ -41,20 +41,20 @@ def labels(picture: str) -> list[str]:
 
 
 def dates(picture: str) -> list[str]:
-    """Return the labels that one sees."""
+    """Return the visible labels."""
     bare = (re.sub("[\u200b\u200c]", "", label) for label in labels(picture))
     return [label for label in bare if label]
 
 
 def limits(picture: str) -> tuple[float, float]:
-    """Return where the axis of values starts and ends."""
+    """Return the start and the end of the value axis."""
     found = re.search(r"y-axis (?:\".*\" )?(\S+) --> (\S+)", picture)
     assert found
     return float(found[1]), float(found[2])
 
 
 def test_a_series_is_drawn_with_its_drawdown() -> None:
-    """Both with dates, in colours of their own, the axes a little longer than the values."""
+    """Both with dates and their own colours, on axes slightly longer than the values."""
     values: list[float | None] = [100.0 + day - (30 if 40 <= day < 50 else 0) for day in range(100)]
 
     value, drawdown = drawn(values).mermaid
@@ -71,7 +71,6 @@ def test_a_series_is_drawn_with_its_drawdown() -> None:
 
 @pytest.mark.parametrize("values", [[], [None], [5.0], [None, 5.0, None]])
 def test_less_than_two_values_are_no_chart(values: list[float | None]) -> None:
-    """A summary says so."""
     assert draw(a_result(values).account_values, "USD") is None
 
 
@@ -86,13 +85,13 @@ def test_less_than_two_values_are_no_chart(values: list[float | None]) -> None:
     ids=["years", "weeks", "days", "hours"],
 )
 def test_dates_are_as_short_as_the_period_allows(step: float, expected: list[str]) -> None:
-    """They are of the points below which they stand."""
+    """Each stands below its point."""
     assert dates(drawn([float(day) for day in range(100)], step=step).mermaid[0]) == expected
 
 
 @given(st.lists(finite | st.none(), max_size=300), st.sampled_from([1e-3, 1, DAY, 1e15]))
 def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
-    """Whatever the values are, the source is what Mermaid reads, and the text fits a terminal."""
+    """For any values, Mermaid can read the source, and the text fits a terminal."""
     drawing = draw(a_result(values, step=step).account_values, "USD")
 
     known = [value for value in values if value is not None]
@@ -110,7 +109,7 @@ def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
 
 @given(nasty_text)
 def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
-    """It is the one text in a chart that others wrote."""
+    """It is the only text in a chart that comes from a server."""
     drawing = drawn([2.0, 1.0], unit)
 
     source = drawing.mermaid[0].split("\n")
@@ -120,7 +119,7 @@ def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
 
 
 def test_no_extreme_is_lost() -> None:
-    """Of a hundred thousand values, a single peak and a single trough are drawn, and the ends."""
+    """Of 100,000 values, a single peak, a single trough and both ends are drawn."""
     values: list[float | None] = [1_000.0 + number % 7 for number in range(100_000)]
     values[0], values[33_333], values[77_777], values[-1] = 1_009.0, 2_000.0, 400.0, 1_010.0
 
@@ -131,7 +130,7 @@ def test_no_extreme_is_lost() -> None:
 
 
 def test_thinning_keeps_the_order_and_the_number() -> None:
-    """First and last, and two of each stretch; a short series stays as it is."""
+    """The first, the last, and two of each stretch; a short series is kept whole."""
     values = [math.sin(number / 50) for number in range(1_001)]
 
     chosen = thinned(values, 20)
@@ -143,7 +142,7 @@ def test_thinning_keeps_the_order_and_the_number() -> None:
 
 
 def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
-    """Not of the start; of nothing there is no share."""
+    """Not of the start; an account that starts with nothing has none."""
     found = a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values.drawdowns()
 
     assert found is not None
@@ -153,7 +152,7 @@ def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
 
 
 def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
-    """It says why; and so does one that started with nothing."""
+    """The note says why; so it does for an account that started with nothing."""
     assert drawn([1.0, 1.0, 2.0]).note == "The account never fell below an earlier value."
     assert "nothing to lose" in drawn([0.0, 1.0]).note
     assert [len(drawn(values).mermaid) for values in ([1.0, 2.0], [0.0, 1.0], [2.0, 1.0])] == [
@@ -175,7 +174,7 @@ def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
     ],
 )
 def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
-    """Large and small amounts are in larger and smaller units."""
+    """Large and small amounts are scaled."""
     value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
 
     assert f'title "Account value in {name}"' in value
@@ -183,7 +182,7 @@ def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
 
 
 def test_a_flat_series_lies_in_the_middle() -> None:
-    """And an axis without debts has nothing below zero."""
+    """An axis without negative values does not go below zero."""
     low, high = limits(drawn([10_000.0] * 5).mermaid[0])
     assert low + high == 20_000
 
@@ -223,7 +222,7 @@ def test_characters_show_the_same() -> None:
 
 @pytest.mark.slow
 def test_a_million_values_fit_into_a_drawing() -> None:
-    """It has as many points as one of fewer values, and still the highest and the lowest."""
+    """It has as many points as any long series, the highest and the lowest included."""
     drawing = drawn([1_000.0 + number % 777 for number in range(1_000_000)], step=60)
 
     assert max(map(len, drawing.mermaid)) < GITEA
@@ -238,7 +237,7 @@ def series(points: Sequence[tuple[float, float]]) -> AccountValues:
 
 
 def two_lines(picture: str) -> tuple[list[float], list[float]]:
-    """Return the values of the candidate's and the base's line; the base's is drawn first."""
+    """Return the values of both lines, the candidate's first; in the source it is last."""
     found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
     base, candidate = ([float(value) for value in one.split(", ")] for one in found)
     return candidate, base
@@ -251,7 +250,7 @@ def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
 
 
 def test_a_base_is_drawn_below_in_another_colour() -> None:
-    """Over the same times; few values are all drawn."""
+    """Over the same times; a few values are all drawn."""
     now = series([(day * DAY, 100.0 + day) for day in range(60)])
     base = series([(day * DAY, 200.0 - day) for day in range(60)])
 
@@ -276,7 +275,7 @@ def test_any_two_series_are_drawn(
     second: list[tuple[float, float]],
     is_ordered: bool,  # noqa: FBT001  # of hypothesis
 ) -> None:
-    """Whatever they are, each source is what Mermaid reads, and the text fits a terminal."""
+    """For any series, Mermaid can read the sources, and the text fits a terminal."""
     if is_ordered:
         first, second = sorted(first), sorted(second)
     candidate, base = series(first), series(second)
@@ -311,7 +310,7 @@ def test_no_extreme_of_either_is_lost(
     second: list[tuple[float, float]],
     is_ordered: bool,  # noqa: FBT001  # of hypothesis
 ) -> None:
-    """Wherever they are, in whatever order; and where they start and end."""
+    """Wherever it is and in any order; nor are the ends."""
     if is_ordered:
         first, second = sorted(first), sorted(second)
     candidate, base = series(first), series(second)
@@ -328,7 +327,7 @@ def test_no_extreme_of_either_is_lost(
 
 
 def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
-    """Of a hundred thousand values with a peak and a trough each, at other times."""
+    """Two series of 100,000 values, with peaks and troughs at different times."""
     times = [60.0 * number for number in range(100_000)]
     now = [(time, 1_000.0 + number % 7) for number, time in enumerate(times)]
     base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
@@ -346,7 +345,7 @@ def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
 
 
 def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
-    """And goes straight through a gap; it is said that the times differ."""
+    """It goes straight through a gap, and a note says that the times differ."""
     now = series([(float(time), float(time)) for time in range(1_000)])
     base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
 
@@ -372,7 +371,7 @@ def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
 def test_a_base_without_a_curve_of_its_own_is_not_drawn(
     base: list[tuple[float, float]], said: str
 ) -> None:
-    """The chart is that of the candidate alone."""
+    """The chart shows the candidate alone."""
     now = series([(0.0, 3.0), (1.0, 2.0)])
     alone = draw(now, "USD")
     assert alone is not None
@@ -384,7 +383,7 @@ def test_a_base_without_a_curve_of_its_own_is_not_drawn(
 
 
 def test_characters_show_both_on_one_scale() -> None:
-    """One below the other, each with its name."""
+    """One below the other, with their names."""
     now = series([(day * DAY, 10.0 + day) for day in range(31)])
     base = series([(day * DAY, 5.0) for day in range(31)])
 
