@@ -1,4 +1,4 @@
-"""What a run says: the one place that prints, to a runner's log or to a terminal."""
+"""Prints what a run says, to a runner's log or to a terminal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BAR_WIDTH: Final = 24
 
 @dataclass(slots=True)
 class Console:
-    """Prints lines that hold no secret and no command that somebody else wrote.
+    """Prints lines without secrets, and without workflow commands in what others wrote.
 
-    `for_runner` chooses workflow commands; otherwise people read it. All goes to one stream,
-    because the runner reads two in no certain order.
+    With `for_runner` it prints workflow commands, otherwise text for people. It uses one stream:
+    the runner reads two in an uncertain order.
     """
 
     stream: TextIO
@@ -34,12 +34,12 @@ class Console:
     _secrets: dict[str, None] = field(default_factory=dict, repr=False)
     _open_bar: bool = False
     _bar_is_full: bool = False
-    # A backtest is watched from a thread of its own.
+    # The progress of a backtest comes from another thread.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     is_cut_off: bool = False
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Hide these from now on, here and, on a runner, in all that later steps print."""
+        """Hide these secrets from now on. On a runner, they are hidden in later steps too."""
         for secret in (form for one in secrets for form in written_forms(one)):
             if secret not in self._secrets:
                 with self._lock:
@@ -55,11 +55,11 @@ class Console:
         return redacted(text, known)
 
     def info(self, text: str) -> None:
-        """Print text for everybody."""
+        """Print text that everybody should see."""
         self._print(self._harmless(text))
 
     def debug(self, text: str) -> None:
-        """Print text for those who asked for it: `RUNNER_DEBUG` on a runner."""
+        """Print text only if `RUNNER_DEBUG` is set."""
         if not self.verbose:
             return
         if self.for_runner:
@@ -68,7 +68,7 @@ class Console:
             self.info(text)
 
     def section(self, title: str) -> None:
-        """Begin the next group inside of one: a runner's log does not nest them."""
+        """End the open group and begin another: groups in a runner's log do not nest."""
         with self._lock:
             self._end_bar()
             if self.for_runner:
@@ -78,7 +78,7 @@ class Console:
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """Fold what is printed inside, on a runner."""
+        """Fold the lines printed inside, on a runner."""
         shown = self._harmless(title)
         self._print(commands.command("group", shown) if self.for_runner else shown)
         try:
@@ -89,7 +89,7 @@ class Console:
                 self._print("::endgroup::")
 
     def problem(self, problem: Problem) -> None:
-        """Show a problem: an annotation on a runner, else a line that starts with its place."""
+        """Print a problem: as an annotation on a runner, else as text with its place first."""
         text = problem.text()
         file = self.problem_prefix + problem.path if problem.path else None
         if self.for_runner:
@@ -110,7 +110,10 @@ class Console:
         return f"{problem.severity}: {f'{place}: ' if place else ''}{problem.message}{hint}"
 
     def progress(self, title: str) -> Callable[[int, int], None]:
-        """Return a callback for (bytes done, bytes in all): a bar, or a line now and then."""
+        """Return a callback for (bytes done, bytes in all) that shows progress.
+
+        A terminal gets a bar, a log gets a line every ten seconds.
+        """
         started = self.clock()
         show = self.share_progress(title)
 
@@ -122,7 +125,7 @@ class Console:
         return report
 
     def share_progress(self, title: str) -> Callable[[float, str], None]:
-        """Return a callback for (share done, what to say behind it), as `progress` does."""
+        """Return a callback for (share done, text after it), as `progress` does."""
         last = float("-inf") if self._is_terminal else self.clock()
 
         def report(share: float, detail: str) -> None:
@@ -151,11 +154,11 @@ class Console:
         return not self.for_runner and self.stream.isatty()
 
     def _harmless(self, text: str) -> str:
-        # Once more at the end: escape sequences that are dropped may have cut a secret in two.
+        # Redact twice: dropping an escape sequence may join the halves of a secret.
         return self.redact(defused(self.redact(text)))
 
     def _end_bar(self) -> None:
-        """Leave a bar as it stands, and go on below it."""
+        """Leave a bar as it is, and go on below it."""
         if self._open_bar:
             self._open_bar = False
             self._write("\n")
@@ -164,12 +167,12 @@ class Console:
         with self._lock:
             if self._open_bar and not self._bar_is_full:
                 self._open_bar = False
-                self._write("\r\x1b[K")  # it comes again below the line
+                self._write("\r\x1b[K")  # the next progress draws it again, below the line
             self._end_bar()
             self._write(line + "\n")
 
     def _write(self, text: str) -> None:
-        """Write and flush; once nobody listens any more the run goes on in silence."""
+        """Write and flush. If nobody reads the stream any more, the run goes on in silence."""
         if self.is_cut_off:
             return
         try:

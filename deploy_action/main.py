@@ -1,7 +1,7 @@
 """The composition root: the action's entry, and the commands of `blankly-deploy`.
 
-Nothing but this module and the run it starts reads the environment, prints to the process's
-streams, or picks an exit code.
+Only this module and the run that it starts read the environment, print to the process's streams,
+or pick an exit code.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def console() -> int:
         with signals_as_errors():
             return commands[command.command](command, stream)
     except InterruptedRunError as error:
-        return exit_code_of(error)  # how a server and a wait are ended
+        return exit_code_of(error)  # the normal end of a server
     except DeployActionError as error:
         for problem in error.problems:
             print(f"error: {problem.text()}", file=sys.stderr)
@@ -65,7 +65,7 @@ def console() -> int:
 
 
 def _finished(run: Run) -> int:
-    """Run to the end; its exit code holds although nobody may read the last lines."""
+    """Run to the end and return the exit code, even if nobody reads the last lines."""
     exit_code = run.main()
     if run.console.is_cut_off:
         _abandon_stdout()
@@ -73,13 +73,13 @@ def _finished(run: Run) -> int:
 
 
 def _abandon_stdout() -> None:
-    """Let what is left in the buffer go nowhere: at exit, Python would fail to flush it."""
+    """Throw away what is left in the buffer: at exit, Python would fail to flush it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _utf8(stream: TextIO | None) -> TextIO:
-    """Make the stream take any text: a container has no locale, and a name may be in any script."""
-    if stream is None:  # it was closed before we started
+    """Make the stream take any text: a container has no locale, and names use any script."""
+    if stream is None:  # closed before we started
         return Path(os.devnull).open("w", encoding="utf-8")
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
@@ -88,21 +88,21 @@ def _utf8(stream: TextIO | None) -> TextIO:
 
 
 def _run_mode(command: Namespace, stream: TextIO) -> int:
-    """Deploy, backtest or validate; flags go before the variables that the action reads."""
+    """Deploy, backtest or validate. A flag overrides the variable of its input."""
     from shutil import get_terminal_size
 
     from deploy_action.cli import inputs_of
 
     inputs = {**read_inputs(os.environ), **inputs_of(command), "mode": command.command}
     if command.command == Mode.BACKTEST and "token" not in inputs:
-        # Without a token no server is meant, and here is one that needs none.
+        # Every other server needs a token.
         inputs.setdefault("api-url", LOCAL)
     directory, here = Path(inputs.get("model-path") or "."), Path.cwd()
     try:
         resolved = directory.resolve()
-    except (OSError, RuntimeError):  # a link to itself: it is reported with the other inputs
+    except (OSError, RuntimeError):  # a link to itself; the run reports it
         resolved = directory.absolute()
-    # A terminal may name any directory; what lies below this one keeps its shorter name.
+    # On a terminal, any directory may be named. Names below the current one stay short.
     workspace = here if resolved.is_relative_to(here) else resolved
     inputs["model-path"] = str(resolved.relative_to(workspace))
     run = Run(
@@ -120,7 +120,7 @@ def _log(text: str) -> None:
 
 
 class _ServerLog:
-    """The log of a platform on its own: each line with the backtest that it is about."""
+    """The log of `serve`: each line starts with the id of its backtest."""
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
         _log(f"[{backtest.backtest_id}] == {title}")
@@ -170,13 +170,13 @@ def _serve(command: Namespace, stream: TextIO) -> int:
 
 
 def _login(command: Namespace, stream: TextIO) -> int:
-    """Sign in with a browser and print the token; it is stored nowhere."""
+    """Sign in with a browser and print the token. It is not stored."""
     import webbrowser
 
     from deploy_action.deployment_api.login import wait_for_token
 
     def announce(text: str) -> None:
-        print(text, file=sys.stderr)  # as above: standard output holds the token alone
+        print(text, file=sys.stderr)  # standard output holds only the token
 
     token = wait_for_token(
         command.app_url,

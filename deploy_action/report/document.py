@@ -1,8 +1,8 @@
 """A small document, rendered as Markdown for a job summary or as text for a terminal.
 
 Strings in a document are ours and may hold Markdown. What others wrote (commit messages, file
-names, answers of a server) goes in as `Code`: in a code span or a fenced block nothing is a link, a
-mention, an image or HTML, whatever it holds.
+names, answers of a server) goes in as `Code`: nothing in a code span or a fenced block becomes a
+link, a mention, an image or HTML.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from unicodedata import east_asian_width
 
 from deploy_action.text.harmless import cut, one_line, plain
 
-# The runner shows nothing at all of a summary over 1 MiB.
+# Of a summary over 1 MiB, the runner shows nothing.
 LARGEST_MARKDOWN: Final = 1_000_000
-_CUT: Final = "_The rest is left out: it would be too long for this place._\n\n"
+_CUT: Final = "_The rest is left out: it is too long for this place._\n\n"
 _LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
 _WIDTH_OF_TEXT: Final = 96
 _NARROWEST_TEXT: Final = 40
 _LONGEST_CELL: Final = 64
-# A hyphen could start a list.
+# A dash, because a hyphen could start a list.
 _NOTHING: Final = "\u2013"
 
 
@@ -37,7 +37,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link to an address that we made; its text is anybody's."""
+    """A link. We made the address; anybody may have written the text."""
 
     text: str
     url: str
@@ -49,7 +49,7 @@ Line = Sequence[Inline]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of the second level."""
+    """A second-level heading."""
 
     line: Line
 
@@ -63,7 +63,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Text of several lines that others wrote, as it is."""
+    """Lines that others wrote, unchanged."""
 
     text: str
 
@@ -86,7 +86,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Blocks that are folded under a title."""
+    """Blocks folded under a title. A terminal shows them first."""
 
     title: str
     blocks: Sequence[Block]
@@ -94,10 +94,10 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Pictures as sources of Mermaid, and the same in characters; both made by us.
+    """Pictures as Mermaid sources, and the same as characters; both made by us.
 
-    Markdown has both, the characters folded: not every forge renders Mermaid. A terminal shows the
-    characters. `legend` says what the colours of the pictures are.
+    Markdown gets both, with the characters folded, because not every forge renders Mermaid. A
+    terminal gets the characters. `legend` explains the colours of the pictures.
     """
 
     pictures: Sequence[str]
@@ -110,27 +110,27 @@ Document = Sequence[Block]
 
 
 _NOT_IN_ADDRESSES: Final = re.compile(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
-# A run of characters without blanks, in which a code span counts as one.
+# Characters without blanks. A code span counts as one character.
 _TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
 _CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
 _PUNCTUATION: Final = ".,;:!?)"
-# Words of these characters alone are shown as they are; beyond ASCII nothing is a mark. All others
-# become code, where they do nothing: what GitHub links (addresses, mentions, issues, commits),
-# emoji by name, and anything with a mark of Markdown or HTML in it.
+# Words of only these characters are shown as they are; no character beyond ASCII is markup. Every
+# other word becomes code: what GitHub links (addresses, mentions, issues, commits), emoji by name,
+# and everything that contains Markdown or HTML markup.
 _PLAIN_WORD: Final = re.compile(
     r"(?!.*(?:www\.|gh-[0-9]|(?<![0-9a-z])(?=[0-9]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])))"
     r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
     re.IGNORECASE,
 )
-# What makes a list, a rule or a heading of the line that it starts.
+# At the start of a line, these make a list, a rule or a heading.
 _BLOCK_MARK: Final = re.compile(r"[-+=]+|\d+[.)]")
 
 
 def prose(text: str) -> Line:
-    """Return a sentence of ours in which others' words may be quoted, safe to show.
+    """Return one of our sentences, which may quote what others wrote, so that it is safe to show.
 
-    Code spans stay; of the rest, words that could be more than words become code. Sentences are
-    cut at 1,000 characters.
+    Code spans stay, and words that could be markup become code. The sentence is cut at 1,000
+    characters.
     """
     parts: list[Inline] = []
     for token in _TOKENS.findall(cut(one_line(text), _LONGEST_SENTENCE)):
@@ -162,7 +162,7 @@ def _is_plain(piece: str, is_code: bool) -> bool:  # noqa: FBT001  # for `map`
 def to_markdown(document: Document, *, largest: int = LARGEST_MARKDOWN) -> str:
     """Return GitHub-flavoured Markdown of at most `largest` bytes in UTF-8.
 
-    It is cut between blocks, and says so. If the last block is a paragraph, it stays: it may tell
+    A longer document is cut between blocks, and says so. A paragraph at its end stays: it may say
     where the rest is.
     """
     parts = [_markdown(block) + "\n\n" for block in document]
@@ -230,21 +230,21 @@ def _markdown_inline(part: Inline, *, in_table: bool) -> str:
 
 
 def _address(url: str) -> str:
-    """Percent-encode what would end a link's address, or mean something in Markdown."""
+    """Percent-encode what would end a link's address or is Markdown."""
     return _NOT_IN_ADDRESSES.sub(
         lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), url
     )
 
 
 def _code_span(text: str, *, in_table: bool) -> str:
-    """Return a code span: its fence is longer than any run of backticks in it."""
+    """Return a code span whose fence is longer than any run of backticks in the text."""
     line = one_line(text)
     if not line:
         return _NOTHING
     line = cut(line, _LONGEST_SPAN)
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
-    # In a table a bar ends the cell even within code, and GitHub takes back this backslash alone.
+    # In a table a bar ends the cell, even in code. GitHub removes only this one backslash.
     shown = line.replace("|", "\\|") if in_table else line
     return f"{fence}{pad}{shown}{pad}{fence}"
 
@@ -338,14 +338,14 @@ def _text_table(table: Table) -> str:
 
 
 def _text_cell(line: Line) -> str:
-    """Return a cell; what others wrote is cut where it would push the columns off the screen."""
+    """Return a cell. Long texts of others are cut, to keep the columns on the screen."""
     return _text_line(
         [Code(cut(part.text, _LONGEST_CELL)) if isinstance(part, Code) else part for part in line]
     )
 
 
 def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: emoji and ideographs take two each."""
+    """Return how many columns a text takes on a terminal: emoji and ideographs take two each."""
     if text.isascii():
         return len(text)
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
