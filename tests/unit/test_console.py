@@ -18,16 +18,12 @@ from tests.support.runner_protocol import Command, commands_in
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody looks at."""
-
     def isatty(self) -> bool:
         return True
 
 
 @dataclass(slots=True)
 class Clock:
-    """A clock that a test sets."""
-
     now: float = 100.0
 
     def __call__(self) -> float:
@@ -35,20 +31,20 @@ class Clock:
 
 
 def on_runner(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
-    """Return a console that speaks to a runner, and what it has printed."""
+    """Return a console for a runner, and a function that returns what it printed."""
     stream = io.StringIO()
     return Console(stream=stream, for_runner=True, verbose=verbose), stream.getvalue
 
 
 def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
-    """Return a console that people read, and what it has printed."""
+    """Return a console for people, and a function that returns what it printed."""
     stream = io.StringIO()
     return Console(stream=stream, for_runner=False, verbose=verbose), stream.getvalue
 
 
 @given(nasty_text)
 def test_no_text_issues_a_command(text: str) -> None:
-    """Not as information, as a problem, as a title; for the runner only our own commands count."""
+    """As information, problem or title. The runner gets only our own commands."""
     console, printed = on_runner(verbose=True)
 
     console.info(text)
@@ -62,7 +58,7 @@ def test_no_text_issues_a_command(text: str) -> None:
 
 @given(nasty_text)
 def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
-    """The same program may run in a step's script, where its lines are parsed as well."""
+    """The program may run in a step's script, where the runner parses its lines too."""
     console, printed = for_people(verbose=True)
 
     console.info(text)
@@ -74,7 +70,7 @@ def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
 
 
 def test_secrets_are_masked_before_they_could_be_printed() -> None:
-    """The masks are the first lines, and from then on neither place shows the secret."""
+    """The masks come first, and later lines do not show the secret."""
     secret, other = secrets.token_hex(12), secrets.token_hex(12)
     console, printed = on_runner(verbose=True)
 
@@ -98,7 +94,7 @@ def test_secrets_are_masked_before_they_could_be_printed() -> None:
 
 
 def test_a_terminal_gets_no_masks_and_no_secrets() -> None:
-    """Where nothing masks, nothing may print the secret either."""
+    """Nothing masks a terminal's output, so the secret is not printed at all."""
     secret = secrets.token_hex(12)
     console, printed = for_people()
 
@@ -111,7 +107,7 @@ def test_a_terminal_gets_no_masks_and_no_secrets() -> None:
 
 
 def test_each_line_of_a_secret_is_hidden() -> None:
-    """A private key that comes back in one line, or line by line."""
+    """A server may echo a private key in one line, or line by line."""
     first, second = secrets.token_hex(12), secrets.token_hex(12)
     console, printed = for_people()
 
@@ -122,7 +118,7 @@ def test_each_line_of_a_secret_is_hidden() -> None:
 
 
 def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
-    """What is dropped from a line may join what it had cut in two."""
+    """Dropping the sequence joins the halves of the secret."""
     secret = secrets.token_hex(12)
     console, printed = on_runner()
 
@@ -133,7 +129,7 @@ def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
 
 
 def test_a_secret_is_hidden_as_json_writes_it() -> None:
-    """A server that echoes the keys echoes their line breaks as escapes."""
+    """A server that echoes the keys writes their line breaks as escapes."""
     lines = [secrets.token_hex(12), secrets.token_hex(12)]
     keys = json.dumps({"exchange": {"main": {"key": "\n".join(lines), "umlaut": f"ä{lines[0]}"}}})
     console, printed = on_runner()
@@ -146,8 +142,7 @@ def test_a_secret_is_hidden_as_json_writes_it() -> None:
     assert not [line for line in lines if line in printed()[masked:]]
 
 
-def test_debugging_is_for_those_who_asked() -> None:
-    """A command on a runner, a line on a terminal, else nothing."""
+def test_debug_lines_are_printed_on_request() -> None:
     results = []
     for build in (on_runner, for_people):
         for verbose in (False, True):
@@ -159,7 +154,7 @@ def test_debugging_is_for_those_who_asked() -> None:
 
 
 def test_a_group_is_closed_when_something_fails_inside() -> None:
-    """What follows would be folded away otherwise."""
+    """Otherwise the following lines would be folded away."""
     console, printed = on_runner()
 
     with pytest.raises(OSError, match="no"), console.group("Pack"):
@@ -169,7 +164,7 @@ def test_a_group_is_closed_when_something_fails_inside() -> None:
 
 
 def test_problems_have_their_place_for_people() -> None:
-    """Severity, file, line and column, then the way out below."""
+    """Severity, file, line and column, and the hint below."""
     console, printed = for_people()
     console.problem_prefix = "bots/a/"
 
@@ -191,7 +186,7 @@ def test_problems_have_their_place_for_people() -> None:
 
 
 def test_problems_have_their_place_on_the_runner() -> None:
-    """As an annotation whose path starts at the repository's root."""
+    """The path of an annotation starts at the repository's root."""
     console, printed = on_runner()
     console.problem_prefix = "bots/a/"
 
@@ -202,7 +197,7 @@ def test_problems_have_their_place_on_the_runner() -> None:
 
 
 def test_a_terminal_has_a_bar() -> None:
-    """Drawn at most ten times a second, whole at the end, and ended by the next line."""
+    """It is drawn at most ten times a second, is full at the end, and the next line ends it."""
     stream, clock = Terminal(), Clock()
     console = Console(stream=stream, for_runner=False, clock=clock)
     report = console.progress("Uploading")
@@ -222,7 +217,7 @@ def test_a_terminal_has_a_bar() -> None:
 
 
 def test_a_bar_is_ended_when_the_group_fails() -> None:
-    """The traceback or the problem starts on its own line."""
+    """A problem starts on its own line."""
     stream = Terminal()
     console = Console(stream=stream, for_runner=False, clock=Clock())
 
@@ -237,7 +232,7 @@ def test_a_bar_is_ended_when_the_group_fails() -> None:
 def test_a_log_has_a_line_now_and_then(
     build: Callable[[], tuple[Console, Callable[[], str]]],
 ) -> None:
-    """Every ten seconds, whole lines without control characters; none where it is quick."""
+    """Whole lines without control characters, every ten seconds; none for a quick upload."""
     console, printed = build()
     console.clock = clock = Clock()
     report = console.progress("Uploading")
@@ -252,7 +247,7 @@ def test_a_log_has_a_line_now_and_then(
 
 
 def test_a_runner_gets_no_bar_even_on_a_terminal() -> None:
-    """Some runners give the step a terminal; its log is still a log."""
+    """Some runners give the step a terminal."""
     stream, clock = Terminal(), Clock()
     report = Console(stream=stream, for_runner=True, clock=clock).progress("Packing")
 

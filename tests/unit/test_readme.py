@@ -91,7 +91,7 @@ def action() -> dict[str, dict[str, dict[str, str]]]:
 def test_the_table_of_inputs_is_that_of_the_action(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """Every input, its default and its meaning, in the same order and words."""
+    """In the same order and words, with the defaults."""
     declared = [
         (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
         for name, one in action["inputs"].items()
@@ -103,14 +103,14 @@ def test_the_table_of_inputs_is_that_of_the_action(
 def test_the_table_of_outputs_is_that_of_the_action(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """Every output and its meaning, in the same order and words."""
+    """In the same order and words."""
     declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
 
     assert table("## Outputs") == declared
 
 
 def test_every_dependency_is_named_with_its_reason() -> None:
-    """What the package imports is listed, nothing else is, and all of it gets installed."""
+    """The list has exactly what the package imports, and all of it is installed."""
     distributions = packages_distributions()
     imported = {
         distributions[name][0]
@@ -130,7 +130,7 @@ def test_every_dependency_is_named_with_its_reason() -> None:
 
 
 def test_every_folder_has_a_row() -> None:
-    """A newcomer looks there; of the platform, each folder has its own."""
+    """Newcomers look there. The platform has a row for each of its folders."""
     package = ROOT / "deploy_action"
     folders = {
         f"{path.parent.relative_to(package)}/"
@@ -148,7 +148,6 @@ def test_every_folder_has_a_row() -> None:
 
 
 def test_every_make_command_exists() -> None:
-    """A command that is named can be typed."""
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -161,7 +160,6 @@ def test_every_make_command_exists() -> None:
 def test_every_flag_in_an_example_is_an_input(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """The commands of the README can be copied."""
     commands = re.findall(
         r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.MULTILINE
     )
@@ -176,7 +174,7 @@ def test_every_flag_in_an_example_is_an_input(
     [pytest.param(*link, id=f"{link[0].name}:{link[1]}") for link in relative_links()],
 )
 def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str) -> None:
-    """The file is there, and so is the heading."""
+    """The file exists, and so does the heading."""
     name, _, anchor = target.partition("#")
     path = document.parent / name if name else document
 
@@ -187,7 +185,6 @@ def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str)
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
-    """What is shown as YAML or JSON is."""
     for block in blocks(document.read_text(encoding="utf-8")):
         if block.language == "yaml":
             assert yaml.safe_load(block.text)
@@ -196,7 +193,7 @@ def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
 
 
 def test_the_manifest_of_the_readme_is_valid(tmp_path: Path) -> None:
-    """A reader who starts from it starts well."""
+    """A reader may copy it."""
     (manifest,) = (block.text for block in blocks(README) if block.language == "json")
     (tmp_path / "blankly.json").write_text(manifest)
 

@@ -37,12 +37,12 @@ def action() -> dict[str, Any]:
 
 
 def test_the_inputs_are_those_that_are_parsed(action: dict[str, Any]) -> None:
-    """In the same order: the one list of inputs has two readers."""
+    """In the same order."""
     assert list(action["inputs"]) == [one.name for one in INPUTS]
 
 
 def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
-    """The runner passes them; the command line has none but ours."""
+    """The runner passes the defaults of `action.yml`, the command line uses ours."""
     defaults = {name: one.get("default", "") for name, one in action["inputs"].items()}
 
     assert defaults.pop("github-token") == "${{ github.token }}"
@@ -50,13 +50,12 @@ def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
 
 
 def test_the_help_of_a_terminal_says_what_the_action_says(action: dict[str, Any]) -> None:
-    """Each flag has the description of its input."""
     descriptions = {name: one["description"] for name, one in action["inputs"].items()}
     assert descriptions == {one.name: one.description for one in INPUTS}
 
 
 def test_every_default_is_quoted() -> None:
-    """Without quotes YAML would retype `30` and `false`, and another reader `0.10`."""
+    """Without quotes, YAML turns `30` and `false` into other types, and some readers `0.10`."""
     document = yaml.compose((ROOT / "action.yml").read_text())
     assert document is not None
     (inputs,) = (value for key, value in document.value if key.value == "inputs")
@@ -69,7 +68,7 @@ def test_every_default_is_quoted() -> None:
 
 
 def test_every_input_explains_itself_and_nothing_more(action: dict[str, Any]) -> None:
-    """`required` is not enforced by any runner, so it promises nothing."""
+    """No runner enforces `required`, so it is not used."""
     for name, one in action["inputs"].items():
         assert set(one) <= {"description", "default"}, name
         assert one["description"].endswith("."), name
@@ -82,7 +81,7 @@ def test_the_outputs_are_the_contract(action: dict[str, Any]) -> None:
 
 
 def test_every_output_that_is_written_is_declared() -> None:
-    """A step sees undeclared outputs too, but nobody would find them."""
+    """A step sees undeclared outputs too, but no reader of `action.yml` does."""
     record = RunRecord(status=Status.DEPLOYED, project_id="p", model_id="m", version_id="v")
     record.backtest_id, record.url, record.description = "b", "u", "d"
 

@@ -8,27 +8,26 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_constraints
 
 
-def test_known_good_constraints_are_applied_where_nobody_says_otherwise() -> None:
-    """Without them blankly cannot be imported; an empty variable says nothing."""
+def test_known_good_constraints_are_applied_by_default() -> None:
+    """Without them blankly cannot be imported. An empty variable is unset."""
     assert parse_constraints({})
     assert parse_constraints({CONSTRAINTS_VARIABLE: " "})
 
 
 @pytest.mark.parametrize("word", ["on", "On", " on\n", "true", "True", "TRUE"])
 def test_the_switch_of_constraints_is_on(word: str) -> None:
-    """As people write it, and as YAML does."""
     assert parse_constraints({CONSTRAINTS_VARIABLE: word})
 
 
 @pytest.mark.parametrize("word", ["off", "OFF", " Off ", "false", "False", "FALSE"])
 def test_the_switch_of_constraints_is_off(word: str) -> None:
-    """YAML 1.1 reads an unquoted `off` as a boolean, and tools of it write `false`."""
+    """YAML 1.1 reads an unquoted `off` as a boolean, and its tools write `false`."""
     assert not parse_constraints({CONSTRAINTS_VARIABLE: word})
 
 
 @pytest.mark.parametrize("word", ["0", "none", "offf", "on off", "x" * 5_000])
 def test_another_word_for_the_switch_is_refused(word: str) -> None:
-    """What was meant to switch it off does not leave it on."""
+    """A misspelt `off` must not leave it on."""
     with pytest.raises(InvalidInputError) as caught:
         parse_constraints({CONSTRAINTS_VARIABLE: word})
     (problem,) = caught.value.problems

@@ -9,7 +9,7 @@ from deploy_action.inputs.secrets import secrets_of
 
 
 def test_each_string_of_the_keys_is_a_secret() -> None:
-    """One by one: masking the lines of pretty-printed JSON would mask every brace."""
+    """Masking the lines of pretty-printed JSON would mask every brace."""
     key, pem = secrets.token_hex(8), f"-----BEGIN\n{secrets.token_hex(8)}\n-----END"
     main = {"key": key, "pem": pem, "sandbox": True, "account": 8347561234}
     document = {"coinbase": {"main": main}, "x": ["***", "", 7]}
@@ -22,7 +22,7 @@ def test_each_string_of_the_keys_is_a_secret() -> None:
 
 
 def test_keys_that_are_not_json_are_masked_line_by_line() -> None:
-    """They were meant to be secret, whatever they are."""
+    """They were meant to be secret."""
     secret = secrets.token_hex(8)
     found = secrets_of({"keys-json": f'{{\n  "key": "{secret}",\n}}\n'})
     assert f'"key": "{secret}",' in found

@@ -17,7 +17,7 @@ from deploy_action.inputs.settings import Settings, parse_settings
 
 
 def parse(**inputs: str) -> Settings:
-    """Parse inputs, `api_url` for `api-url`, with a token where none is given."""
+    """Parse inputs, named `api_url` for `api-url`. By default there is a token."""
     named = {name.replace("_", "-"): value for name, value in inputs.items()}
     return parse_settings({"token": "t0ken", **named})
 
@@ -29,7 +29,6 @@ def problems(**inputs: str) -> list[Problem]:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    """Without inputs, everything is as `action.yml` says."""
     settings = parse()
     assert settings.mode is Mode.DEPLOY
     assert settings.api_url == "https://deploy.blankly.finance"
@@ -66,7 +65,7 @@ def test_true_is_written_as_in_yaml(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["yes", "1", "on", "tRUE", "y", "true false"])
 def test_other_booleans_are_refused(word: str) -> None:
-    """A boolean that is guessed at deploys what was not meant."""
+    """A guessed boolean could deploy what was not meant."""
     (problem,) = problems(create_new=word)
     assert "`create-new`" in problem.message
     assert f"`{word}`" in problem.message
@@ -74,7 +73,6 @@ def test_other_booleans_are_refused(word: str) -> None:
 
 
 def test_all_bad_inputs_are_reported_at_once() -> None:
-    """One run tells everything that is wrong."""
     found = problems(
         mode="deplyo",
         api_url="ftp://x",
@@ -97,7 +95,6 @@ def test_all_bad_inputs_are_reported_at_once() -> None:
 
 
 def test_a_missing_token_says_where_to_get_one() -> None:
-    """Without a token nothing can be sent to a server."""
     with pytest.raises(InvalidInputError) as caught:
         parse_settings({})
     (problem,) = caught.value.problems
@@ -112,48 +109,47 @@ def test_a_missing_token_says_where_to_get_one() -> None:
     ids=["local", "validate", "dry-run"],
 )
 def test_no_token_is_needed_where_nothing_is_sent(inputs: dict[str, str]) -> None:
-    """The embedded platform, a validation and a dry run do without."""
     assert parse_settings(inputs).token is None
 
 
 def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
-    """Comments and blank lines set none."""
+    """Comments and blank lines are no gates."""
     gates = parse(gates="# none here\n\nsharpe >= 1 # this one\n").gates
     assert [gate.metric for gate in gates] == ["sharpe"]
     assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
 
 
 def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
-    """Nor the half of it that a long line is cut to."""
+    """Not even the start of it, when a long line is cut."""
     token = secrets.token_hex(64)
     (problem,) = problems(token=token, gates=f"sharpe >= 1 {token}")
     assert token[:8] not in problem.text()
 
 
 def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
-    """Whatever somebody's keys happen to be."""
+    """A secret may happen to be a word such as `base`."""
     keys = json.dumps({"a": {"b": {"key": "base", "pin": "10000"}}})
     settings = parse(gates="final_account_value >= 10000\nsharpe >= base - 50%", keys_json=keys)
     assert [gate.bound.of_base for gate in settings.gates] == [False, True]
 
 
 def test_a_gate_that_may_be_misread_is_a_warning() -> None:
-    """It stands, as the grammar has it."""
+    """The gate is kept as it was written."""
     settings = parse(gates="final_account_value >= 110%")
     assert len(settings.gates) == 1
     (warning,) = settings.warnings
     assert warning.severity is Severity.WARNING
 
 
-def test_a_base_that_nobody_names_is_warned_about() -> None:
-    """Before a backtest that is in vain."""
+def test_a_gate_that_needs_a_base_is_warned_about() -> None:
+    """Before a backtest that cannot pass."""
     (warning,) = parse(gates="trades >= 1\nsharpe >= base").warnings
     assert "`sharpe >= base`" in warning.message
     assert parse(gates="sharpe >= base", compare_with="main").warnings == ()
 
 
-def test_warnings_are_said_beside_errors() -> None:
-    """Not only on the next try."""
+def test_warnings_are_reported_beside_errors() -> None:
+    """A run shows all problems, not only the errors."""
     found = problems(gates="final_account_value >= 110%", plan="a\nb")
     assert [one.severity for one in found] == [Severity.ERROR, Severity.WARNING]
 
@@ -169,10 +165,9 @@ def test_warnings_are_said_beside_errors() -> None:
         ({"gates": "trades >= 1", "mode": "validate"}, False),
     ],
 )
-def test_a_deploy_is_tested_first_where_something_is_to_be_checked(
+def test_a_deploy_with_gates_or_a_comparison_is_tested_first(
     inputs: dict[str, str], *, first: bool
 ) -> None:
-    """By a gate, or by a comparison."""
     assert parse(**inputs).tests_first is first
 
 
@@ -189,33 +184,30 @@ def test_a_deploy_is_tested_first_where_something_is_to_be_checked(
         "Local",
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """And what looks like credentials in it is not repeated."""
+def test_a_malformed_url_is_refused(url: str) -> None:
+    """Credentials in it are not quoted."""
     (problem,) = problems(api_url=url)
     assert "`api-url`" in problem.message
     assert "p4ssw0rd" not in problem.message
 
 
-def test_an_address_loses_its_last_slash() -> None:
-    """Routes are appended to it."""
+def test_a_url_loses_its_last_slash() -> None:
     assert parse(api_url="https://deploy.example/api/").api_url == "https://deploy.example/api"
 
 
 @pytest.mark.parametrize(("text", "minutes"), [("0.5", 0.5), ("30", 30), ("1e1", 10), (" 2 ", 2)])
 def test_a_deadline_may_be_a_fraction(text: str, minutes: float) -> None:
-    """Minutes, not seconds."""
     assert parse(timeout_minutes=text).timeout_minutes == minutes
 
 
 @pytest.mark.parametrize("text", ["0", "nan", "inf", "-5", "1h", "1e9", ".", "1_0"])
-def test_a_deadline_that_is_none_is_refused(text: str) -> None:
-    """A deadline that never comes is no deadline."""
+def test_an_invalid_deadline_is_refused(text: str) -> None:
     (problem,) = problems(timeout_minutes=text)
     assert "`timeout-minutes`" in problem.message
 
 
 def test_backtest_arguments_may_be_yaml_or_json() -> None:
-    """Both, with nulls kept: they remove a key later."""
+    """Nulls are kept: they remove a key later."""
     assert parse(backtest_args="to: 2y\nstart_date: null").backtest_args == {
         "to": "2y",
         "start_date": None,
@@ -224,7 +216,7 @@ def test_backtest_arguments_may_be_yaml_or_json() -> None:
 
 
 def test_patterns_keep_their_lines_and_spaces() -> None:
-    """A trailing space is escaped in `.gitignore`, and a leading one counts."""
+    """In `.gitignore` a leading space counts, and a trailing one can be escaped."""
     assert parse(ignore="*.csv\n !keep.csv\n\nlog\\ ").ignore == (
         "*.csv",
         " !keep.csv",
@@ -234,7 +226,7 @@ def test_patterns_keep_their_lines_and_spaces() -> None:
 
 
 def test_keys_are_passed_as_they_are_and_never_shown() -> None:
-    """Neither in an error nor in a repr."""
+    """Not in an error, and not in a repr."""
     secret = secrets.token_hex(8)
     document = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
     settings = parse(keys_json=document)
@@ -249,14 +241,12 @@ def test_keys_are_passed_as_they_are_and_never_shown() -> None:
 
 
 def test_creating_needs_permission_except_on_the_embedded_platform() -> None:
-    """`local` makes what is not there."""
     assert not parse().may_create
     assert parse(create_new="true").may_create
     assert parse(api_url="local").may_create
 
 
 def test_each_mode_has_its_description() -> None:
-    """A backtest is described by its own input."""
     given = {"version_description": "v", "backtest_description": "b"}
     assert parse(**given).description == "v"
     assert parse(mode="backtest", **given).description == "b"
@@ -264,7 +254,7 @@ def test_each_mode_has_its_description() -> None:
 
 @given(st.dictionaries(st.sampled_from([one.name for one in INPUTS]), st.text(max_size=60)))
 def test_any_text_is_parsed_or_refused(inputs: dict[str, str]) -> None:
-    """Nothing but problems that name the input comes out of bad ones."""
+    """Bad inputs give problems that name them, and no other exception."""
     given_inputs: dict[str, Any] = {name: text for name, text in inputs.items() if text.strip()}
     try:
         parse_settings(given_inputs)
@@ -277,12 +267,11 @@ def test_any_text_is_parsed_or_refused(inputs: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["plan", "model-name", "project-name", "compare-with"])
 def test_a_line_break_in_a_name_is_refused(name: str) -> None:
-    """Names are one line."""
     found = problems(**{name.replace("-", "_"): "a\nb"})
     assert f"`{name}`" in found[0].message
 
 
 def test_a_long_value_is_not_repeated_whole() -> None:
-    """An annotation has 4,096 characters."""
+    """An annotation has at most 4,096 characters."""
     (problem,) = problems(mode="x" * 5_000)
     assert len(problem.message) < 200

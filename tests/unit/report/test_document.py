@@ -41,7 +41,7 @@ def page(*blocks: Block) -> Element:
 
 
 def letters(text: str) -> str:
-    """Return what must not be lost of a sentence: all but blanks and the marks of code."""
+    """Return what a sentence must keep: everything except blanks and backticks."""
     return re.sub(r"[\s`]", "", text)
 
 
@@ -57,7 +57,7 @@ def shown(text: str) -> str:
 @example("```")
 @example("``` \n```\n# x")
 def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
-    """A code span in a paragraph is one element that holds the text to the letter."""
+    """A code span is one element that holds the text exactly."""
     body = page(Paragraph([Code(text)]))
 
     assert body.tags() == ({"p", "code"} if one_line(text) else {"p"})
@@ -69,7 +69,7 @@ def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
 @example("~~~\n~~~")
 @example("\t- a\n\n\n\n    b")
 def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
-    """Whatever stands in it, the fence holds: one block, all lines, blanks included."""
+    """The fence holds whatever the text contains, and all lines and blanks are kept."""
     body = page(Paragraph(["before"]), Quote(text), Paragraph(["after"]))
 
     assert [one.tag for one in body.children if isinstance(one, Element)] == ["p", "pre", "p"]
@@ -88,8 +88,8 @@ def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
 @example("` `")
 @example("`x`www.e.vil")
 @example("see bot.py:100:5")
-def test_prose_makes_nothing_of_the_words_of_others(text: str) -> None:
-    """A sentence as a list's item stays one item of words and code, and loses no letter."""
+def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
+    """A sentence in a list stays one item of words and code, and loses no letter."""
     body = page(Bullets([prose(text), ["last"]]))
 
     assert body.tags() <= {"ul", "li", "code"}
@@ -101,7 +101,7 @@ def test_prose_makes_nothing_of_the_words_of_others(text: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
-    """Code that a sentence follows, or another code, keeps its own fence."""
+    """Code keeps its own fence before a sentence or other code."""
     body = page(Paragraph([Code(before), *prose(text)]), Paragraph([Code(before), Code(text)]))
 
     first, second = body.all("p")
@@ -111,7 +111,7 @@ def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
 
 
 def test_sentences_read_as_they_were_written() -> None:
-    """Ordinary words, numbers, quotes and the code spans of our messages stay what they are."""
+    """Ordinary words, numbers, quotes and code spans stay as they are."""
     sentence = 'Input `plan` is `x y`: it\'s 3.5 %, (see `a.py`), or "none" — 2 of 3. A-B/c → d?'
 
     body = page(Paragraph(prose(sentence)))
@@ -120,15 +120,14 @@ def test_sentences_read_as_they_were_written() -> None:
     assert body.text().strip() == sentence.replace("`", "")
 
 
-def test_an_address_keeps_the_full_stop_outside() -> None:
-    """The stop that ends a sentence is no part of the address before it."""
+def test_the_full_stop_after_an_address_is_not_part_of_it() -> None:
     body = page(Paragraph(prose("Look at https://e.vil/a?b=1. Or ask @octocat!")))
 
     assert [one.text() for one in body.all("code")] == ["https://e.vil/a?b=1", "@octocat"]
 
 
 def test_long_sentences_and_spans_are_cut() -> None:
-    """Nobody fills the page: 1,000 characters of a sentence, 300 of a span."""
+    """A sentence has at most 1,000 characters, a span 300."""
     body = page(Paragraph(prose("word " * 1_000)), Paragraph([Code("漢" * 1_000)]))
 
     sentence, span = body.all("p")
@@ -140,7 +139,6 @@ def test_long_sentences_and_spans_are_cut() -> None:
 @given(st.lists(st.tuples(nasty_text, nasty_text, nasty_text), min_size=1, max_size=4))
 @example([("a|b", "\\|", "\\\\|"), ("|", "||", "`|`"), ("a\\", "\\", "x\\")])
 def test_a_table_keeps_its_cells_whatever_is_in_them(rows: list[tuple[str, str, str]]) -> None:
-    """Each text is in its own cell, whole, in a table of three columns."""
     cells: list[list[Line]] = [
         [[Code(a)], [Link(b, "https://own.example/x")], prose(c)] for a, b, c in rows
     ]
@@ -163,7 +161,7 @@ def test_a_table_keeps_its_cells_whatever_is_in_them(rows: list[tuple[str, str, 
 
 @given(nasty_text, nasty_text)
 def test_a_link_goes_where_it_should(text: str, end: str) -> None:
-    """No text of a link changes its address, and no address ends early."""
+    """The text of a link does not change its address, and the address does not end early."""
     body = page(Paragraph(["at ", Link(text, f"https://own.example/{end}"), "."]))
 
     (link,) = body.all("a")
@@ -177,7 +175,7 @@ def test_a_link_goes_where_it_should(text: str, end: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
-    """Nothing inside ends the fold early, nothing after it is folded."""
+    """Nothing inside ends the fold early, and nothing after it is folded."""
     inner: list[Block] = [
         Table([["File"]], [[[Code(name)]]]),
         Quote(quoted),
@@ -195,7 +193,7 @@ def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
 
 @given(st.lists(nasty_text, min_size=1, max_size=5))
 def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
-    """Lone surrogates and the like are made visible: encoding never fails."""
+    """Lone surrogates are made visible, so that encoding never fails."""
     blocks: list[Block] = [Bullets([[Code(text)], prose(text)]) for text in texts]
     blocks += [Quote(text) for text in texts]
 
@@ -204,7 +202,7 @@ def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
 
 
 def test_a_document_is_cut_between_blocks_and_says_so() -> None:
-    """Over the runner's limit nothing at all would be shown, so the first blocks are."""
+    """Over its limit, the runner would show nothing."""
     blocks = [Quote("漢字\n" * 10_000) for _ in range(40)]
 
     markdown = to_markdown([Heading(["Title"]), *blocks])
@@ -217,7 +215,7 @@ def test_a_document_is_cut_between_blocks_and_says_so() -> None:
 
 
 def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None:
-    """A comment has room for 65,536 characters, and ends with a link to the rest."""
+    """A comment has at most 65,536 characters, and ends with a link to the rest."""
     last = Paragraph([Link("the whole run", "https://own.example/")])
     blocks: list[Block] = [Heading(["Title"]), *([Quote("漢字" * 500)] * 100)]
 
@@ -236,7 +234,7 @@ def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None
     st.sampled_from([["last"], []]),
 )
 def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last: list[str]) -> None:
-    """As many blocks as there is room for, and no other order."""
+    """As many blocks as fit, in the same order."""
     blocks: list[Block] = [Quote("x" * size) for size in sizes]
     blocks += [Paragraph(last)] if last else []
 
@@ -250,7 +248,6 @@ def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last:
 
 
 def test_what_just_fits_is_not_cut() -> None:
-    """The limit itself is allowed."""
     room = LARGEST_MARKDOWN - len(to_markdown([Quote("a")])) + 1
 
     assert len(to_markdown([Quote("a" * room)])) == LARGEST_MARKDOWN
@@ -269,15 +266,15 @@ def test_what_just_fits_is_not_cut() -> None:
     ],
     ids=["stops", "ticks apart", "ticks", "words and ticks", "colons", "backslashes"],
 )
-def test_long_runs_of_a_mark_end(text: str) -> None:
-    """A pathological answer of a server costs time in proportion to its length, not its square."""
+def test_long_runs_of_a_mark_take_linear_time(text: str) -> None:
+    """Time grows with the length of a server's answer, not with its square."""
     markdown = to_markdown([Paragraph(prose(text)), Paragraph([Code(text)]), Quote(text)])
 
     assert len(markdown) < 4 * len(text)
 
 
 def test_a_terminal_shows_the_same_document_as_text() -> None:
-    """Marks of Markdown go, texts of others stay, numbers are aligned; the folds come first."""
+    """Without Markdown's marks, with texts of others unchanged, numbers aligned, folds first."""
     text = to_text(
         [
             Heading(["Title"]),
@@ -303,7 +300,7 @@ def test_a_terminal_shows_the_same_document_as_text() -> None:
 
 
 def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
-    """Mermaid first, the characters folded; a terminal shows those alone."""
+    """Markdown has Mermaid, and the characters folded. A terminal has the characters."""
     chart = Chart(["xychart-beta\n  line [1, 2]", "xychart-beta\n  line [2, 1]"], "▁█\n\n█▁ ")
 
     body = render(to_markdown([chart]))
@@ -315,7 +312,7 @@ def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
 
 
 def test_a_legend_is_of_the_pictures_alone() -> None:
-    """The characters have no colours."""
+    """The characters have no colours to explain."""
     chart = Chart(["xychart-beta\n  line [1, 2]"], "▁█", ["🔵 now: ", Code("main")])
 
     body = render(to_markdown([chart]))
@@ -325,7 +322,7 @@ def test_a_legend_is_of_the_pictures_alone() -> None:
 
 
 def test_a_terminal_gives_emoji_and_ideographs_two_columns() -> None:
-    """So that what stands behind them stays below each other."""
+    """So that the next columns stay aligned."""
     rows: list[list[Line]] = [
         [["✅ passed"], ["1"]],
         [[Code("均值")], ["22"]],
@@ -339,7 +336,7 @@ def test_a_terminal_gives_emoji_and_ideographs_two_columns() -> None:
 
 @pytest.mark.parametrize(("width", "wrapped_at"), [(50, 50), (150, 150), (1, 40)])
 def test_a_terminal_of_another_width_wraps_there(width: int, wrapped_at: int) -> None:
-    """Fewer than 40 columns cannot be read."""
+    """Fewer than 40 columns would be unreadable."""
     words = " ".join(["word"] * 90)
     blocks: list[Block] = [Heading([words]), Paragraph([words]), Bullets([[words]])]
     text = to_text([*blocks, Details("Folded", blocks)], width=width)
@@ -348,7 +345,7 @@ def test_a_terminal_of_another_width_wraps_there(width: int, wrapped_at: int) ->
 
 
 def test_a_terminal_wraps_sentences_and_cuts_what_would_push_columns_away() -> None:
-    """Addresses and words stay whole; the lines of a list hang; a long title has a short rule."""
+    """Words and addresses stay whole, list items hang, and the rule is as wide as the terminal."""
     words = " ".join(["word"] * 30)
     url = f"https://own.example/{'x' * 120}"
     text = to_text(
