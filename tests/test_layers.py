@@ -70,6 +70,14 @@ WRONG_IMPORTS = {
         ("model", "platform"),
         ("model", "report"),
         ("github", "deployment_api"),
+        ("github", "model"),
+        ("github", "report"),
+        ("deployment_api", "github"),
+        ("deployment_api", "model"),
+        ("deployment_api", "platform"),
+        ("deployment_api", "report"),
+        ("http_exchange", "inputs"),
+        ("interruption", "text"),
     ],
     "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
     "The platform knows nothing of the action: it could be anybody's server": [
@@ -79,11 +87,17 @@ WRONG_IMPORTS = {
     "The bundle knows files and bytes, and nothing of the run": [("bundle", "text")],
     "What a model is does not depend on where it comes from or goes to": [("model", "outcome")],
     "Git is read without knowing what for": [("git", "inputs")],
-    "The runner's protocol and the forge know nothing of Blankly": [("github", "inputs")],
+    "The runner's protocol and the forge know nothing of Blankly": [
+        ("github", "backtest"),
+        ("github", "inputs"),
+    ],
     "The client takes its bundle as a file": [("deployment_api", "bundle")],
     "Only `git` reads repositories": [("model", "dulwich")],
     "Texts are read and written without knowing what they are about": [("text", "interruption")],
-    "Only these rooms speak HTTP": [("gates", "requests")],
+    "Only the two clients, the sign-in and the platform speak HTTP": [
+        ("gates", "requests"),
+        ("inputs", "http_exchange"),
+    ],
 }
 
 
