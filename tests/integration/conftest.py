@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
-from tests.support.wire_server import Handler, WireServer
+from tests.support.comments import TOKEN, StartForge
+from tests.support.forge import WORKFLOW, Account, ForgeServer
+from tests.support.wire_server import Handler, StartWire, WireServer
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -20,13 +23,28 @@ def plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wire() -> Iterator[Callable[[Mapping[str, Handler]], WireServer]]:
+def wire() -> Iterator[StartWire]:
     """Return a function that starts servers with a handler for each route."""
     started: list[WireServer] = []
 
     def start(handlers: Mapping[str, Handler]) -> WireServer:
         started.append(WireServer(handlers).__enter__())
         return started[-1]
+
+    yield start
+    for server in started:
+        server.__exit__()
+
+
+@pytest.fixture
+def forge() -> Iterator[StartForge]:
+    """Return a function that starts forges; `account` is whose token it is."""
+    started: list[ForgeServer] = []
+
+    def start(account: Account = WORKFLOW, **options: Any) -> ForgeServer:
+        server = ForgeServer(accounts={TOKEN: account}, **options)
+        started.append(server.__enter__())
+        return server
 
     yield start
     for server in started:

@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 
 from deploy_action.deployment_api.answers import RouteMissingError, _clip, _text, id_of
 from deploy_action.deployment_api.bodies import Upload
-from deploy_action.deployment_api.client import (
-    DeploymentApi,
-    Model,
-    Project,
-    Submission,
-)
+from deploy_action.deployment_api.client import DeploymentApi, Model, Project, Submission
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
 from deploy_action.http_exchange import Answer, Retries
 from deploy_action.interruption import Deadline
-from tests.support.scripted_server import DEPLOYED, ID_TOKEN, Reply, Request, ScriptedServer
+from tests.support.scripted_server import (
+    DEPLOYED,
+    ID_TOKEN,
+    Reply,
+    Request,
+    ScriptedServer,
+    StartScripted,
+)
 from tests.support.scripted_server import SIGN_IN as SIGNED_IN
 from tests.support.waiting import PATIENCE
-
-StartScripted = Callable[..., ScriptedServer]
 
 SIGN_IN = "POST /auth/token"
 DEPLOY = "POST /model/deploy"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import Ended, Runner
 from tests.support.backtests import raw_result
-from tests.support.scripted_server import Reply, ScriptedServer
+from tests.support.scripted_server import Reply, StartScripted
 
-StartScripted = Callable[..., ScriptedServer]
 BACKTEST = "POST /model/backtest"
 RAW = raw_result()
 TAKEN = {

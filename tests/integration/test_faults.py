@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,14 +19,12 @@ from tests.support import wire_server
 from tests.support.wire_server import (
     Connection,
     Handler,
-    WireServer,
+    StartWire,
     answering,
     early,
     in_turn,
     not_found,
 )
-
-StartWire = Callable[[Mapping[str, Handler]], WireServer]
 
 SIGN_IN = "POST /auth/token"
 DEPLOY = "POST /model/deploy"

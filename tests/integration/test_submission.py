@@ -6,14 +6,19 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.support.scripted_server import DEPLOYED, ID_TOKEN, NOT_FOUND, Reply, ScriptedServer
-
-StartScripted = Callable[..., ScriptedServer]
+from tests.support.scripted_server import (
+    DEPLOYED,
+    ID_TOKEN,
+    NOT_FOUND,
+    Reply,
+    ScriptedServer,
+    StartScripted,
+)
 
 SIGN_IN = "POST /auth/token"
 PROJECTS = "GET /project/list"

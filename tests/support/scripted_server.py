@@ -157,3 +157,6 @@ def _parts(kind: str, body: bytes) -> tuple[dict[str, str], bytes]:
         else:
             fields[disposition["name"]] = payload.decode()
     return fields, file
+
+
+StartScripted = Callable[..., ScriptedServer]

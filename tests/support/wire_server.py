@@ -254,3 +254,6 @@ def early(status: int, body: object = b"") -> Handler:
         connection.end_answer()
 
     return handle
+
+
+StartWire = Callable[[Mapping[str, Handler]], WireServer]

@@ -1,0 +1,313 @@
+"""Answers, proxies and TLS, as each client of the action meets them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
+from deploy_action.http_exchange import Answer, _seconds
+from tests.support.scripted_server import ID_TOKEN, Reply, StartScripted
+from tests.support.transports import (
+    PING,
+    UPLOAD,
+    Waits,
+    bundle,
+    make_transport,
+    send,
+    unused_port,
+    upload_of,
+)
+from tests.support.wire_server import Connection, StartWire, WireServer, answering, early
+
+
+@given(st.text())
+def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
+    """What makes no sense counts as not said."""
+    assert 0 <= _seconds(text) < float("inf")
+
+
+@given(st.integers(min_value=0, max_value=10**30), st.sampled_from(["", " ", "\t" * 12]))
+def test_retry_after_in_seconds_is_read(seconds: int, blanks: str) -> None:
+    """A number of any length is at least a very long time."""
+    assert _seconds(f"{blanks}{seconds}{blanks}") == min(seconds, float(str(seconds)[:9]))
+
+
+@given(st.integers(0, 7_000_000_000))
+def test_retry_after_as_a_date_is_read(moment: int) -> None:
+    """A date that has passed means now."""
+    date = format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
+    assert _seconds(date) == pytest.approx(max(0.0, moment - time.time()), abs=2)
+
+
+@pytest.mark.parametrize("status", [401, 413])
+def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, status: int) -> None:
+    """A server may refuse an upload while its body is still being sent."""
+    server = wire({UPLOAD: early(status, {"error": "no"})})
+    file = bundle(tmp_path, 30_000_000)
+
+    answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
+
+    assert (answer.status, answer.json) == (status, {"error": "no"})
+    assert server.count(UPLOAD) == 1
+
+
+def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path: Path) -> None:
+    """The server hangs up with most of the body unread, and its answer still counts."""
+    server = wire({UPLOAD: lambda connection: connection.reply(413, {"error": "too big"})})
+    file = bundle(tmp_path, 30_000_000)
+
+    answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
+
+    assert (answer.status, answer.json) == (413, {"error": "too big"})
+    assert server.count(UPLOAD) == 1
+
+
+def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
+    """A token goes to the server it was meant for, and nowhere else."""
+    elsewhere = wire({PING: answering(200)})
+    for status in (301, 302, 303, 307, 308):
+        handler = answering(status, headers={"Location": f"{elsewhere.url}/ping"})
+        server = wire({PING: handler})
+
+        answer = send(make_transport(server.url), "upload", tmp_path)
+
+        assert (answer.status, answer.location) == (status, f"{elsewhere.url}/ping")
+        assert server.count(PING) == 1
+    assert elsewhere.seen == []
+
+
+def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
+    """Servers may compress what they answer."""
+    packed = gzip.compress(json.dumps({"fine": "💚" * 50_000}).encode())
+    server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
+
+    answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
+
+    assert answer.json == {"fine": "💚" * 50_000}
+
+
+def test_an_answer_that_unpacks_to_too_much_is_refused(wire: StartWire) -> None:
+    """What counts is what it takes in memory."""
+    packed = gzip.compress(bytes(100_000_000), 9)
+    server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
+
+    with pytest.raises(BrokenExchangeError, match="larger than 16 MiB"):
+        make_transport(server.url).change("/ping", {"a": "b"}, ID_TOKEN)
+
+
+def test_an_answer_in_drops_is_put_together(wire: StartWire) -> None:
+    """Slow is not broken."""
+
+    def drip(connection: Connection) -> None:
+        connection.read_body()
+        for drop in b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"fine": 1}':
+            connection.send(bytes([drop]))
+
+    server = wire({PING: drip})
+
+    assert make_transport(server.url).read("POST", "/ping", {"a": "b"}).json == {"fine": 1}
+
+
+def test_an_answer_that_is_nested_too_deep_is_no_json() -> None:
+    """The parser's limit is not ours to crash on."""
+    assert Answer(200, b"[" * 100_000).json is None
+
+
+def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
+    """The look-ups before an upload cost one connection."""
+    threads = set[int]()
+
+    def note_thread(_request: object) -> Reply:
+        threads.add(threading.get_ident())
+        return Reply()
+
+    server = scripted({PING: note_thread})
+    transport = make_transport(server.url)
+
+    for _ in range(3):
+        assert transport.read("POST", "/ping", {"a": "b"}).status == 200
+    transport.close()
+
+    assert len(server.requests) == 3
+    assert len(threads) == 1, "the server has a thread for each connection"
+
+
+def test_a_proxy_of_the_environment_is_used(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the whole address."""
+    proxy = wire({PING: answering(200, {"by": "proxy"})})
+    monkeypatch.setenv("http_proxy", proxy.url)
+
+    answer = send(make_transport("http://server.example"), "upload", tmp_path)
+
+    assert answer.json == {"by": "proxy"}
+    assert proxy.seen[0].target == "http://server.example/ping"
+
+
+def test_no_proxy_is_used_without_the_environment(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we serve ourselves is not asked of others."""
+    proxy, server = wire({}), wire({PING: answering(200, {})})
+    monkeypatch.setenv("http_proxy", proxy.url)
+
+    send(make_transport(server.url, use_environment=False), "upload", tmp_path)
+
+    assert (len(proxy.seen), len(server.seen)) == (0, 1)
+
+
+def test_a_proxy_that_cannot_be_reached_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent."""
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+    waits = Waits()
+
+    with pytest.raises(NotConnectedError, match="nothing listens there"):
+        send(make_transport("http://server.example", waits), "upload", tmp_path)
+
+    assert len(waits.seconds) == 3
+
+
+def test_a_proxy_that_opens_no_tunnel_is_tried_again(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its refusal comes before anything was sent to the server."""
+    proxy, waits = wire({"CONNECT server.example:443": answering(403)}), Waits()
+    monkeypatch.setenv("https_proxy", proxy.url)
+
+    with pytest.raises(NotConnectedError, match="Tunnel connection failed: 403"):
+        send(make_transport("https://server.example", waits), "upload", tmp_path)
+
+    assert proxy.count("CONNECT server.example:443") == 4
+
+
+def test_a_netrc_is_not_used(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials for the host in it belong to somebody else."""
+    server = wire({PING: answering(200, {})})
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    for way in ("read", "change", "upload"):
+        send(make_transport(server.url), way, tmp_path)
+
+    assert len(server.seen) == 3
+    assert all("authorization" not in connection.headers for connection in server.seen)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate that nobody trusts, with its key, for the loopback."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = [
+        *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", f"{file}.key", "-out", str(file)),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return file
+
+
+@contextmanager
+def tls_server(certificate: Path) -> Iterator[WireServer]:
+    """Serve `POST /ping` with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    with WireServer({PING: answering(200, {"over": "tls"})}, tls=context) as server:
+        yield server
+
+
+@pytest.mark.parametrize("way", ["read", "change", "upload"])
+def test_an_untrusted_certificate_is_refused_at_once(
+    certificate: Path, tmp_path: Path, way: str
+) -> None:
+    """Another try would end the same, and no token was sent."""
+    waits = Waits()
+    with tls_server(certificate) as server:
+        with pytest.raises(NotConnectedError) as caught:
+            send(make_transport(server.url, waits), way, tmp_path)
+
+        assert server.seen == []
+    assert waits.seconds == []
+    assert not caught.value.may_have_acted
+    assert "its certificate is not trusted (self-signed certificate)" in str(caught.value)
+
+
+def test_a_certificate_authority_of_the_environment_is_trusted(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Companies with an authority of their own name it in a variable."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with tls_server(certificate) as server:
+        answer = send(make_transport(server.url), "upload", tmp_path)
+
+    assert answer.json == {"over": "tls"}
+
+
+@contextmanager
+def plain_listener() -> Iterator[int]:
+    """Answer whatever comes with an error in plain HTTP, as servers do to a TLS hello."""
+
+    def serve() -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return
+            with accepted, suppress(ConnectionError):
+                accepted.recv(1 << 16)
+                accepted.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                accepted.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("way", ["read", "upload"])
+def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) -> None:
+    """It is the wrong scheme in `api-url`, and trying again does not mend it."""
+    waits = Waits()
+    with plain_listener() as port, pytest.raises(NotConnectedError) as caught:
+        send(make_transport(f"https://127.0.0.1:{port}", waits), way, tmp_path)
+
+    assert "TLS failed, perhaps because nothing there speaks TLS" in str(caught.value)
+    assert waits.seconds == []
+
+
+def test_http_to_a_server_with_tls_fails_without_doubt_for_reading(certificate: Path) -> None:
+    """The server closes on what is no TLS."""
+    with tls_server(certificate) as server:
+        url = server.url.replace("https://", "http://")
+        with pytest.raises(BrokenExchangeError) as caught:
+            make_transport(url).read("POST", "/ping", {"a": "b"})
+
+    assert not caught.value.may_have_acted

@@ -1,0 +1,70 @@
+"""Comments on pull requests as the tests write them, without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from deploy_action.errors import Severity
+from deploy_action.github.comment import Outcome, keep_comment, marker_of
+from deploy_action.github.pull_request import Place, RunNumber
+from tests.support.forge import REPOSITORY, ForgeServer
+from tests.support.transports import Waits
+from tests.support.wire_server import Connection, StartWire, WireServer
+
+TOKEN = "token-of-the-test"  # noqa: S105  # opened by nothing but the servers of these tests
+KEY = "models/golden-cross"
+RUN = RunNumber(500, 1)
+OLDER = RunNumber(499, 3)
+NEWER = RunNumber(500, 2)
+POST = f"POST /repos/{REPOSITORY}/issues/7/comments"
+LIST = f"GET /repos/{REPOSITORY}/issues/7/comments"
+StartForge = Callable[..., ForgeServer]
+
+
+def keep(server: ForgeServer | str, body: str = "# Report", **changes: Any) -> Outcome:
+    """Keep a comment as a run does, without waiting."""
+    url = server if isinstance(server, str) else server.url
+    place = Place(url, changes.pop("repository", REPOSITORY), 7, changes.pop("run", RUN))
+    token, key = changes.pop("token", TOKEN), changes.pop("key", KEY)
+    return keep_comment(place, token, key, body, **{"pause": Waits(), **changes})
+
+
+def text_of(body: str, run: RunNumber = RUN, key: str = KEY) -> str:
+    """Return the whole comment."""
+    return f"{marker_of(key, run)}\n{body}"
+
+
+def words_of(outcome: Outcome) -> str:
+    """Return what a comment that was not written says, which is a notice."""
+    assert outcome.problem is not None
+    assert outcome.url == ""
+    assert outcome.problem.severity is Severity.NOTICE
+    assert TOKEN not in outcome.problem.text()
+    assert "The job's summary says the same" in outcome.problem.hint
+    return outcome.problem.text()
+
+
+def wire_forge(wire: StartWire, listed: list[Any]) -> tuple[WireServer, list[str]]:
+    """Return a server that lists these comments and takes edits, and what was written."""
+    written: list[str] = []
+
+    def answer(connection: Connection) -> None:
+        connection.read_body()
+        method = connection.route.partition(" ")[0]
+        if method == "GET":
+            connection.reply(200, listed)
+            return
+        written.append(method)
+        listed[0]["body"] = text_of("# Report")
+        connection.reply(200, listed[0])
+
+    issues = f"/repos/{REPOSITORY}/issues"
+    server = wire(
+        {
+            f"GET {issues}/7/comments?per_page=100": answer,
+            f"PATCH {issues}/comments/1": answer,
+            f"POST {issues}/7/comments": answer,
+        }
+    )
+    return server, written
