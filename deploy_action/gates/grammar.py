@@ -11,7 +11,7 @@ from typing import Final
 from deploy_action.backtest.metrics import EXACTLY, METRICS, WHOLE_PER_CENTS, Unit
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.judgement import Bound, Gate, Operator
-from deploy_action.text.harmless import cut, one_line
+from deploy_action.text.harmless import excerpt
 
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 _BLANKS: Final = re.compile(r"\s*+")
@@ -182,7 +182,7 @@ def _nearest_metric(name: str) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    return f"`{cut(one_line(text), _LONGEST_SHOWN)}`"
+    return f"`{excerpt(text, _LONGEST_SHOWN)}`"
 
 
 def _parse_operator(found: re.Match[str]) -> Operator:

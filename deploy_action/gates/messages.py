@@ -11,7 +11,7 @@ from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, 
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import write_number
 from deploy_action.gates.judgement import NO_REF, Bound, Gate, Operator, State, Verdict
-from deploy_action.text.harmless import cut, one_line
+from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import exact, rounded
 
 _LONGEST_REASON: Final = 200
@@ -68,7 +68,7 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
 
 
 def _reason(verdict: Verdict) -> str:
-    return cut(one_line(verdict.reason), _LONGEST_REASON).rstrip(".")
+    return excerpt(verdict.reason, _LONGEST_REASON).rstrip(".")
 
 
 def _failure(verdict: Verdict) -> str:

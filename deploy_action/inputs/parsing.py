@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.inputs.definitions import LOCAL, Mode
-from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, one_line, tidy
+from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
 
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
@@ -41,7 +41,7 @@ def shown(text: str) -> str:
     quoted = text.strip()
     if "//" in quoted:
         quoted = re.sub(r"[?#].*", "?…", re.sub(r"//.*@", "//…@", quoted))
-    return f"`{cut(one_line(quoted), _SHOWN_VALUE_LENGTH)}`"
+    return f"`{excerpt(quoted, _SHOWN_VALUE_LENGTH)}`"
 
 
 def parse_constraints(environ: Mapping[str, str]) -> bool:

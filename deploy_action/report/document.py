@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Final
 from unicodedata import east_asian_width
 
-from deploy_action.text.harmless import cut, one_line, plain
+from deploy_action.text.harmless import cut, excerpt, one_line, plain
 
 # Of a summary over 1 MiB, the runner shows nothing.
 LARGEST_MARKDOWN: Final = 1_000_000
@@ -133,7 +133,7 @@ def prose(text: str) -> Line:
     characters.
     """
     parts: list[Inline] = []
-    for token in _TOKENS.findall(cut(one_line(text), _LONGEST_SENTENCE)):
+    for token in _TOKENS.findall(excerpt(text, _LONGEST_SENTENCE)):
         if token.isspace():
             parts.append(token)
         elif not parts and _BLOCK_MARK.fullmatch(token):

@@ -32,7 +32,7 @@ from deploy_action.errors import (
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.record import Status
-from deploy_action.text.harmless import cut, one_line
+from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import count
 
 if TYPE_CHECKING:
@@ -218,8 +218,9 @@ class Submitter:
         return RefusedError(
             Problem(
                 message=f"The project has a model named `{model.name}` already, which is described "
-                f"as `{_shown(model.description)}` and not as `{self._general_description}`: it "
-                "may be another one, and a deploy would replace what runs there.",
+                f"as `{excerpt(model.description, _LONGEST_NAME)}` and not as "
+                f"`{self._general_description}`: it may be another one, and a deploy would replace "
+                "what runs there.",
                 hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
                 "model another name with `model-name`.",
             ),
@@ -228,8 +229,9 @@ class Submitter:
     def _other_type(self, model: Model) -> RefusedError:
         return RefusedError(
             Problem(
-                message=f"The model named `{model.name}` is a {_shown(model.type)} on the server, "
-                f"and `blankly.json` says {self.model.manifest.type}.",
+                message=f"The model named `{model.name}` is a "
+                f"{excerpt(model.type, _LONGEST_NAME)} on the server, and "
+                f"`blankly.json` says {self.model.manifest.type}.",
                 hint="Correct `type` in `blankly.json`, or give the new model another name with "
                 "`model-name`.",
             ),
@@ -338,11 +340,6 @@ def _enumerate(names: Sequence[str]) -> str:
     """List names for a message, the first ten of them."""
     if not names:
         return "none"
-    shown = ", ".join(f"`{_shown(name)}`" for name in names[:_MOST_NAMED])
+    shown = ", ".join(f"`{excerpt(name, _LONGEST_NAME)}`" for name in names[:_MOST_NAMED])
     left = len(names) - _MOST_NAMED
     return f"{shown} and {left} more" if left > 0 else shown
-
-
-def _shown(name: str) -> str:
-    """Return what a server calls something, short and as one line."""
-    return cut(one_line(name), _LONGEST_NAME)
