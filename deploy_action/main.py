@@ -122,6 +122,9 @@ def _log(text: str) -> None:
 class _ServerLog:
     """The log of `serve`: each line starts with the id of its backtest."""
 
+    def began(self, backtest: BacktestRequest) -> None:
+        """Print nothing: the first section follows at once."""
+
     def section(self, backtest: BacktestRequest, title: str) -> None:
         _log(f"[{backtest.backtest_id}] == {title}")
 

@@ -1,8 +1,9 @@
-"""One run of the action: builds the parts, runs the mode, reports, and picks the exit code."""
+"""One run of the action: runs the mode stage by stage, reports, and picks the exit code."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,71 +17,65 @@ from deploy_action.errors import (
     InvalidInputError,
     Problem,
     RefusedError,
-    Severity,
 )
-from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
-from deploy_action.inputs.parsing import parse_constraints
+from deploy_action.inputs.definitions import DEFAULT_PLAN, LOCAL, Mode, read_inputs
 from deploy_action.inputs.secrets import secrets_of
-from deploy_action.inputs.settings import Settings, comment_wanted, parse_settings
+from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
-from deploy_action.outcome.record import RunRecord, Status
-from deploy_action.platform.processes.hardening import harden_process
+from deploy_action.outcome.ending import Ending, Status
+from deploy_action.outcome.request import Request
+from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.reporting import Reporting
+from deploy_action.servers import Server, Servers, server_name
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
-    from deploy_action.deployment_api.client import DeploymentApi
-    from deploy_action.spectator import Spectator
+    from deploy_action.outcome.backtests import Backtests
+    from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
+    from deploy_action.outcome.target import Target
     from deploy_action.stages.base_model import PreparedBase
-    from deploy_action.stages.preparation import PreparedModel
+    from deploy_action.stages.preparation import Places
     from deploy_action.stages.submission import Submitter
 
 _DONE: Final = 0
 _REFUSED: Final = 1
 _INVALID: Final = 2
 _SIGNALLED: Final = 128
-# Seconds.
-_MOST_FOR_COMMENT: Final = 30.0
-_LEAST_FOR_COMMENT: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A server to speak to, and the refresh token for it."""
-
-    url: str
-    token: str | None = field(repr=False)
-    is_embedded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """What a run is to do, once it is known: nothing of it changes any more."""
+    """What a run is to do, once inputs and model are known."""
 
     settings: Settings
     model: PreparedModel
     base: PreparedBase | None
-    deadline: Deadline
-    stack: ExitStack
+    servers: Servers
 
 
 @dataclass(slots=True)
 class Run:
-    """One run of the action in one environment."""
+    """One run of the action in one environment.
+
+    `outcome` holds what the stages returned; a stage that can fail half-way reports what it found
+    through a callback, so that a failure has outputs and a summary too.
+    """
 
     environ: Mapping[str, str]
     stream: TextIO
     for_runner: bool
     inputs: Mapping[str, str] | None = None
     width: int = 96  # of the summary as text, in columns
-    record: RunRecord = field(default_factory=RunRecord)
+    clock: Callable[[], float] = time.monotonic
     console: Console = field(init=False)
-    # Known when the inputs are, and where the embedded platform keeps its data.
+    outcome: RunOutcome = field(default_factory=RunOutcome, init=False)
+    # Known when the inputs are.
     deadline: Deadline | None = field(default=None, init=False)
     platform_data: Path = field(default=Path(), init=False)
-    _spectator: Spectator | None = field(default=None, init=False)
+    _started_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        """Build the console first: what is secret is hidden before anything is printed."""
+        self._started_at = self.clock()
         self.console = Console(
             stream=self.stream,
             for_runner=self.for_runner,
@@ -91,38 +86,51 @@ class Run:
         """Run the mode, report, and return the exit code. A traceback from here is a bug."""
         if self.inputs is None:
             self.inputs = read_inputs(self.environ)
+        # Secrets are hidden before anything is printed.
         self.console.mask(secrets_of(self.inputs))
         with signals_as_errors() as ignore_signals:
             exit_code = self._guarded(self.inputs, ignore_signals)
             ignore_signals()
             try:
-                shown = self._report()
-                if exit_code < _SIGNALLED:  # the runner gives a cancelled step a few seconds
-                    self._comment(shown)
+                self._report(self.inputs, exit_code)
             except InterruptedRunError as error:
                 exit_code = exit_code_of(error)
-            except Exception as error:  # noqa: BLE001  # what is left is the summary
+            except Exception as error:  # noqa: BLE001  # only the summary is missing
                 self.console.problem(self._bug(error))
                 exit_code = exit_code or _REFUSED
         return exit_code
 
+    def _report(self, inputs: Mapping[str, str], exit_code: int) -> None:
+        reporting = Reporting(
+            environ=self.environ,
+            console=self.console,
+            platform_data=self.platform_data,
+            width=self.width,
+        )
+        shown = reporting.report(self.outcome)
+        if exit_code < _SIGNALLED:  # the runner gives a cancelled step a few seconds
+            reporting.comment(shown, inputs, self.deadline)
+
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
         """Run the mode; whatever goes wrong becomes problems and an exit code."""
         try:
-            self._run(inputs, ignore_signals)
+            ending, exit_code = self._run(inputs, ignore_signals), _DONE
         except DeployActionError as error:
-            self.record.problems += error.problems
-            self.record.is_unsent = isinstance(error, InvalidInputError)
+            is_unsent = isinstance(error, InvalidInputError)
+            ending = self._failure(*error.problems, is_unsent=is_unsent)
             exit_code = exit_code_of(error)
         except OSError as error:
-            self.record.problems.append(_system_problem(error))
-            exit_code = _REFUSED
+            ending, exit_code = self._failure(_system_problem(error)), _REFUSED
         except Exception as error:  # noqa: BLE001  # the outputs say `failed` on a bug, too
-            self.record.problems.append(self._bug(error))
-            exit_code = _REFUSED
-        else:
-            exit_code = _DONE
+            ending, exit_code = self._failure(self._bug(error)), _REFUSED
+        ending = replace(ending, seconds=self.clock() - self._started_at)
+        self.outcome = replace(self.outcome, ending=ending)
         return exit_code
+
+    def _failure(self, *problems: Problem, is_unsent: bool = False) -> Ending:
+        """Return how a run ends that failed, perhaps after the server had taken the version."""
+        status = Status.DEPLOYED if self.outcome.target.is_deployed else Status.FAILED
+        return Ending(status=status, problems=problems, is_unsent=is_unsent)
 
     def _bug(self, error: Exception) -> Problem:
         """Print the traceback, which only a bug has."""
@@ -134,66 +142,97 @@ class Run:
             hint="Please report it with the traceback in the log.",
         )
 
-    def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> None:
-        self.record.mode = inputs.get("mode", Mode.DEPLOY).strip()
-        self.record.model_path = inputs.get("model-path", "")
-        # Known from here on, whatever comes: a failure has outputs, too.
-        self.record.project_id = inputs.get("project-id", "").strip()
-        self.record.model_id = inputs.get("model-id", "").strip()
+    def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> Ending:
+        request = Request(
+            mode=inputs.get("mode", Mode.DEPLOY).strip(),
+            model_path=inputs.get("model-path", ""),
+            project_id=inputs.get("project-id", "").strip(),
+            model_id=inputs.get("model-id", "").strip(),
+        )
+        self.outcome = replace(self.outcome, request=request)
         settings = parse_settings(inputs)
-        self.record.problems += settings.warnings
+        if settings.mode is not Mode.VALIDATE:
+            request = replace(request, server=settings.api_url, is_local=settings.is_local)
+        self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
-        self.record.server = settings.api_url if settings.mode is not Mode.VALIDATE else ""
         deadline = self.deadline = Deadline.after(settings.timeout_minutes)
         with ExitStack() as stack, deadline_as_error(deadline):
             model, base = self._prepare(settings, stack)
-            task = _Task(settings, model, base, deadline, stack)
-            if settings.mode is Mode.VALIDATE:
-                self.record.status = Status.VALID
-            elif settings.dry_run:
-                self._rehearse(task)
-            else:
-                self._submit(task)
+            servers = Servers(
+                environ=self.environ,
+                console=self.console,
+                platform_data=self.platform_data,
+                deadline=deadline,
+                stack=stack,
+            )
+            ending = self._do(_Task(settings=settings, model=model, base=base, servers=servers))
             # What is done is done: neither a signal nor the deadline ends the tidying up.
             ignore_signals()
+        return ending
+
+    def _do(self, task: _Task) -> Ending:
+        if task.settings.mode is Mode.VALIDATE:
+            return Ending(status=Status.VALID)
+        if task.settings.dry_run:
+            return self._rehearse(task)
+        if task.settings.mode is Mode.BACKTEST:
+            return self._backtest(task)
+        return self._deploy(task)
 
     def _prepare(
         self, settings: Settings, stack: ExitStack
     ) -> tuple[PreparedModel, PreparedBase | None]:
-        from tempfile import TemporaryDirectory
-
         from deploy_action.github.event import read_event
-        from deploy_action.stages.preparation import Places, Preparation
+        from deploy_action.stages.preparation import Preparation
 
-        temporary = self._temporary_directory()
-        scratch = stack.enter_context(
-            TemporaryDirectory(prefix="blankly-deploy-", dir=temporary, ignore_cleanup_errors=True)
-        )
-        workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
-        excluded = (temporary, Path(scratch), self.platform_data)
         preparation = Preparation(
             settings=settings,
             event=read_event(self.environ),
-            places=Places(workspace=workspace, scratch=Path(scratch), excluded=excluded),
-            record=self.record,
+            places=self._places(stack),
+            on_described=self._keep_model,
             on_secrets=self.console.mask,
             redact=self.console.redact,
             on_packing=self.console.progress("Packing"),
         )
         with self.console.group("Check and pack the model"):
             model = preparation.run()
-            self._say(model.name, model.bundle)
+            self.outcome = replace(self.outcome, model=model.described, bundle=model.bundle)
+            self._say(model.described.name, model.bundle)
         if settings.compare_with is None:
             return model, None
         from deploy_action.stages.base_model import prepare_base
 
         with self.console.group(f"Check and pack the model of {settings.compare_with}"):
             base = prepare_base(preparation, model, settings.compare_with)
-            self._say(f"{model.name} at {base.commit}", base.bundle, base.reason)
+            self._say(f"{model.described.name} at {base.commit}", base.bundle, base.reason)
         return model, base
 
+    def _places(self, stack: ExitStack) -> Places:
+        from tempfile import TemporaryDirectory
+
+        from deploy_action.stages.preparation import Places
+
+        temporary = self._temporary_directory()
+        scratch = stack.enter_context(
+            TemporaryDirectory(prefix="blankly-deploy-", dir=temporary, ignore_cleanup_errors=True)
+        )
+        return Places(
+            workspace=Path(self.environ.get("GITHUB_WORKSPACE") or "."),
+            scratch=Path(scratch),
+            excluded=(temporary, Path(scratch), self.platform_data),
+        )
+
+    def _keep_model(self, model: DescribedModel) -> None:
+        self.outcome = replace(self.outcome, model=model)
+
+    def _keep_target(self, target: Target) -> None:
+        self.outcome = replace(self.outcome, target=target)
+
+    def _keep_backtests(self, backtests: Backtests) -> None:
+        self.outcome = replace(self.outcome, backtests=backtests)
+
     def _say(self, name: str, bundle: Bundle | None, reason: str = "") -> None:
-        """Say what was packed, or why it was not, on a runner: elsewhere the summary is next."""
+        """Say what was packed, or why not, on a runner; on a terminal the summary is next."""
         if not self.for_runner:
             return
         if bundle is None:
@@ -221,59 +260,62 @@ class Run:
             )
         return found
 
-    def _rehearse(self, task: _Task) -> None:
+    def _rehearse(self, task: _Task) -> Ending:
         """Make the requests that change nothing, if there is a server and a token for it."""
-        settings, submission = task.settings, None
-        submitter = self._submitter(task, _Target(settings.api_url, settings.token))
+        settings, target = task.settings, None
+        submitter = self._submitter(task, task.servers.named(settings))
         if not settings.is_local and settings.token is not None:
             with self.console.group(f"Ask {settings.api_url}"):
-                submission = submitter.look_up()
-        self.record.would_do = submitter.plan_ahead(submission)
+                target = submitter.look_up()
+        would_do = submitter.plan_ahead(target)
         if self.for_runner:
-            for step in self.record.would_do:
+            for step in would_do:
                 self.console.info(f"Would {step}")
-        self.record.status = Status.DRY_RUN
+        return Ending(status=Status.DRY_RUN, would_do=would_do)
 
-    def _submit(self, task: _Task) -> None:
-        """Backtest or deploy; deploy what is to be tested first only when nothing refuses it."""
+    def _backtest(self, task: _Task) -> Ending:
+        server = self._open(task)
+        submitter = self._submitter(task, server)
+        with self.console.group(f"Backtest on {server_name(task.settings)}"):
+            self._run_backtests(task, submitter, server)
+        return Ending(status=Status.BACKTESTED)
+
+    def _deploy(self, task: _Task) -> Ending:
+        """Deploy the model; first backtest it, if it is to be tested, unless the server refuses."""
         settings = task.settings
-        target = self._open_target(task)
-        submitter = self._submitter(task, target)
-        if settings.mode is Mode.BACKTEST:
-            with self.console.group(f"Backtest on {_server_name(settings)}"):
-                self._try(task, submitter, target)
-            self.record.status = Status.BACKTESTED
-            return
-        submission = None
+        server, target = self._open(task), None
+        submitter = self._submitter(task, server)
         if settings.tests_first and not settings.is_local:
-            # What it refuses is better known before a long backtest.
-            with self.console.group(f"Look up on {_server_name(settings)}"):
-                submission = submitter.look_up()
+            # Better to know before a long backtest what the server refuses.
+            with self.console.group(f"Look up on {server_name(settings)}"):
+                target = submitter.look_up()
         if settings.tests_first:
-            self._test_first(task, target)
-        with self.console.group(f"Deploy to {_server_name(settings)}"):
-            submission = submitter.create_missing(submission or submitter.look_up())
-            submitter.deploy(submission, self.console.progress("Uploading"))
+            self._test_first(task, server)
+        with self.console.group(f"Deploy to {server_name(settings)}"):
+            target = submitter.create_missing(target or submitter.look_up())
+            submitter.deploy(target, self.console.progress("Uploading"))
+        return Ending(status=Status.DEPLOYED)
 
-    def _test_first(self, task: _Task, target: _Target) -> None:
+    def _test_first(self, task: _Task, server: Server) -> None:
         """Backtest on the embedded platform what is to be deployed.
 
         Raises:
             RefusedError: it may not be deployed.
         """
-        from deploy_action.stages.preparation import DEFAULT_PLAN
-
+        described = task.model.described
+        # The plans of another server mean nothing on the embedded platform.
+        tested = replace(described, runs_on=replace(described.runs_on, plan=DEFAULT_PLAN))
         with self.console.group("Backtest on the embedded platform"):
-            local = target if task.settings.is_local else self._start_platform(task)
-            # What is made there for the backtest is not what is deployed to: a record of its own.
-            tested = replace(
+            local = server if task.settings.is_local else self._start_platform(task)
+            local_task = replace(
                 task,
                 settings=replace(task.settings, mode=Mode.BACKTEST, api_url=LOCAL),
-                # Those of another server mean nothing here.
-                model=replace(task.model, plan=DEFAULT_PLAN),
+                model=replace(task.model, described=tested),
             )
-            self._try(task, self._submitter(tested, local, RunRecord()), local)
-        packed, ran = task.model.bundle.sha256, self.record.tested_sha256
+            # What is made on the platform for the backtest is not what is deployed to.
+            submitter = self._submitter(local_task, local, on_target=lambda _target: None)
+            self._run_backtests(task, submitter, local)
+        packed, ran = task.model.bundle.sha256, self.outcome.tested_sha256
         now = task.model.bundle.sha256_now()
         if not packed == ran == now:
             raise RefusedError(
@@ -286,84 +328,46 @@ class Run:
                 ),
             )
 
-    def _try(self, task: _Task, submitter: Submitter, target: _Target) -> None:
-        """Have the model backtested, beside its base where there is one, and judge it."""
-        from deploy_action.stages.trial import Trial
+    def _run_backtests(self, task: _Task, submitter: Submitter, server: Server) -> None:
+        """Have the model backtested, beside its base if there is one, and judge it."""
+        from deploy_action.stages.backtest import CandidateBacktest
 
-        spectator = self._spectator
-        trial = Trial(
+        progress = server.progress
+        backtest = CandidateBacktest(
             submitter=submitter,
+            model=task.model,
             base=task.base,
-            record=self.record,
-            open_api=lambda: self._open_api(task, target),
-            deadline=task.deadline,
-            when_candidate_runs=spectator.when_candidate_runs if spectator else None,
-            on_candidate_done=spectator.go_on_to_base if spectator else _do_nothing,
+            deadline=task.servers.deadline,
+            open_api=lambda: task.servers.connect(server),
+            on_found=self._keep_backtests,
+            on_began=progress.call_when_began if progress else None,
+            on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
         )
-        trial.run(self.console.progress("Uploading"))
+        self._keep_backtests(backtest.run(self.console.progress("Uploading")))
 
     def _submitter(
-        self, task: _Task, target: _Target, record: RunRecord | None = None
+        self, task: _Task, server: Server, on_target: Callable[[Target], None] | None = None
     ) -> Submitter:
         from deploy_action.stages.submission import Submitter
 
-        api = self._open_api(task, target)
-        task.stack.callback(api.transport.close)
+        api = task.servers.connect(server)
+        task.servers.stack.callback(api.transport.close)
         return Submitter(
-            api=api, settings=task.settings, model=task.model, record=record or self.record
+            api=api,
+            settings=task.settings,
+            model=task.model,
+            on_target=on_target or self._keep_target,
         )
 
-    def _open_api(self, task: _Task, target: _Target) -> DeploymentApi:
-        """Return a connection to a server of its own: none is used by two threads."""
-        from deploy_action.deployment_api.client import DeploymentApi
-        from deploy_action.deployment_api.transport import Transport
-        from deploy_action.http_exchange import Retries
-
-        transport = Transport(
-            base_url=target.url,
-            retries=Retries(task.deadline, on_retry=self.console.info),
-            # A proxy must not stand between us and ourselves.
-            use_environment=not target.is_embedded,
-        )
-        return DeploymentApi(
-            transport,
-            target.token or "",
-            on_secret=lambda secret: self.console.mask([secret]),
-            redact=self.console.redact,
-        )
-
-    def _open_target(self, task: _Task) -> _Target:
-        """Return the server that is named, or the embedded one, started."""
+    def _open(self, task: _Task) -> Server:
+        """Return the server that is named, or the embedded platform, started."""
         settings = task.settings
-        if settings.is_local:
-            return self._start_platform(task)
-        return _Target(settings.api_url, settings.token)
+        return self._start_platform(task) if settings.is_local else task.servers.named(settings)
 
-    def _start_platform(self, task: _Task) -> _Target:
-        """Start the embedded platform; the token it takes is good for this run."""
-        from secrets import token_urlsafe
-
-        from deploy_action.platform.server import BacktestSettings, PlatformServer
-        from deploy_action.spectator import Spectator
-
-        token = token_urlsafe(32)
-        self.console.mask([token])
-        self._spectator = Spectator(self.console, task.model.bundle)
-        server = PlatformServer(
-            self.platform_data,
-            refresh_token=token,
-            strict=False,
-            on_error=self.console.info,
-            running=BacktestSettings(
-                environ=self.environ,
-                observer=self._spectator,
-                use_constraints=parse_constraints(self.environ),
-            ),
+    def _start_platform(self, task: _Task) -> Server:
+        return task.servers.start_platform(
+            task.model.bundle.sha256, runs_models=task.settings.is_backtested
         )
-        if task.settings.is_backtested:
-            harden_process()
-        task.stack.enter_context(server)
-        return _Target(server.url, token, is_embedded=True)
 
     def _find_platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:
@@ -374,119 +378,9 @@ class Run:
 
         return user_data_path("blankly-deploy", appauthor=False) / "platform"
 
-    def _report(self) -> RunRecord:
-        """Show problems, outputs and summary: on success, on failure, and when interrupted.
-
-        Returns the record without secrets, as it was shown.
-        """
-        from deploy_action.github import commands
-        from deploy_action.report.document import to_markdown, to_text
-        from deploy_action.report.summary import build_summary
-
-        record = self.record.redacted(self.console.redact)
-        self.console.problem_prefix = record.path_prefix
-        summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
-        if self.for_runner or summary_path:
-            # Elsewhere the summary that is printed below names them.
-            for problem in record.problems:
-                self.console.problem(problem)
-        try:
-            if record.backtest is not None:
-                self._write_report(record)
-        finally:
-            if output_path := self.environ.get("GITHUB_OUTPUT"):
-                outputs = record.outputs()
-                self._write(output_path, lambda path: commands.write_outputs(path, outputs))
-        document = build_summary(record)
-        if summary_path:
-            markdown = self.console.redact(to_markdown(document))
-            self._write(summary_path, lambda path: commands.write_summary(path, markdown))
-        else:
-            self.console.info(to_text(document, width=self.width).rstrip())
-            if record.report_path:
-                self.console.info(f"\nThe whole result: {record.report_path}")
-        return record
-
-    def _comment(self, record: RunRecord) -> None:
-        """Keep the comment on the pull request up to date; whatever comes of it fails nothing.
-
-        Raises:
-            InterruptedRunError: a signal ended it.
-        """
-        wanted = comment_wanted(self.inputs or {})
-        if wanted is None:
-            return
-        from deploy_action.github.comment import LARGEST_BODY, keep_comment
-        from deploy_action.github.event import read_event
-        from deploy_action.github.pull_request import find_place
-        from deploy_action.report.document import to_markdown
-        from deploy_action.report.summary import build_comment
-
-        event = read_event(self.environ)
-        place = find_place(self.environ, event.payload)
-        if isinstance(place, Problem):
-            self.console.problem(place)
-            return
-        document = build_comment(record, event.run_url)
-        body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
-        with self.console.group("Comment on the pull request"):
-            with signals_as_errors():
-                seconds = self._seconds_for_comment()
-                outcome = keep_comment(place, wanted.token, wanted.key, body, seconds=seconds)
-            if outcome.problem is not None:
-                self.console.problem(outcome.problem)
-            elif outcome.url:
-                self.console.info(outcome.url)
-
-    def _seconds_for_comment(self) -> float:
-        """Return what the deadline leaves, and a few seconds where it passed, to say that."""
-        deadline = self.deadline
-        left = _MOST_FOR_COMMENT if deadline is None else deadline.at - deadline.clock()
-        return min(_MOST_FOR_COMMENT, max(_LEAST_FOR_COMMENT, left))
-
-    def _write_report(self, record: RunRecord) -> None:
-        """Keep the result of a backtest as a file, and its path as the output names it."""
-        import re
-        from secrets import token_hex
-
-        from deploy_action.platform.storage.data_directory import REPORTS
-        from deploy_action.report.json_report import build_report
-
-        # What another server calls a backtest may be anything.
-        is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", record.backtest_id)
-        name = f"{record.backtest_id if is_harmless else token_hex(16)}.json"
-        temporary = self.environ.get("RUNNER_TEMP") if self.for_runner else None
-        root = Path(temporary) if temporary else self.platform_data
-        path = root / REPORTS / name
-        # A later step of a workflow is another user; on a terminal it is nobody else's business.
-        mode = 0o755 if temporary else 0o700
-
-        def write(path: Path) -> None:
-            path.parent.mkdir(mode, parents=True, exist_ok=True)
-            path.write_text(build_report(record), encoding="utf-8")
-            record.report_path = str(path.relative_to(root) if temporary else path)
-
-        self._write(str(path), write)
-
-    def _write(self, path: str, write: Callable[[Path], None]) -> None:
-        try:
-            write(Path(path))
-        except OSError as error:
-            self.console.problem(
-                Problem(
-                    message=f"{path} cannot be written: {error.strerror}.",
-                    hint="An output of this step is missing; its exit code holds.",
-                    severity=Severity.WARNING,
-                ),
-            )
-
 
 def _do_nothing() -> None:
     pass
-
-
-def _server_name(settings: Settings) -> str:
-    return "the embedded platform" if settings.api_url == LOCAL else settings.api_url
 
 
 def exit_code_of(error: DeployActionError) -> int:
@@ -499,6 +393,6 @@ def exit_code_of(error: DeployActionError) -> int:
 def _system_problem(error: OSError) -> Problem:
     place = f" ({error.filename})" if error.filename else ""
     return Problem(
-        message=f"The system said no: {error.strerror or error}{place}.",
+        message=f"The operating system refused: {error.strerror or error}{place}.",
         hint="Look at the disk's free space and at the permissions of that path.",
     )

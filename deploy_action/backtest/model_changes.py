@@ -14,6 +14,7 @@ from deploy_action.bundle.bundle import ROOT
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestRun
+    from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.text.located_json import JsonValue
 
 _LONGEST_VALUE: Final = 240
@@ -61,18 +62,20 @@ class ModelChanges:
 class LiveModel:
     """A version of a model as it runs, or would run, in production.
 
-    `schedule` is the cron expression of a screener, else blank. `requirements` has the version
-    specifier of each package by name. `arguments` are the model's own arguments of
-    `Strategy.backtest()`; a comparison may have run it with others. None means unknown.
+    `requirements` has the version specifier of each package by name. The arguments in `runs_on` are
+    the model's own; a comparison may have run it with others. None means unknown.
     """
 
-    plan: str
-    python_version: str
-    schedule: str
+    runs_on: RunsOn
     requirements: Mapping[str, str]
     bundle_path: Path | None
-    arguments: Mapping[str, JsonValue] | None
-    run: BacktestRun | None
+    run: BacktestRun | None = None
+
+    @property
+    def arguments(self) -> Mapping[str, JsonValue] | None:
+        """The version's own arguments, else those of its script where the run tells them."""
+        own = self.runs_on.arguments
+        return self.run.arguments if own is None and self.run is not None else own
 
 
 def compare_models(base: LiveModel, candidate: LiveModel) -> ModelChanges:
@@ -89,9 +92,10 @@ def compare_models(base: LiveModel, candidate: LiveModel) -> ModelChanges:
 
 
 def _facts(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
-    yield from _value("Plan", base.plan, candidate.plan)
-    yield from _value("Python version", base.python_version, candidate.python_version)
-    yield from _value("Schedule", base.schedule, candidate.schedule)
+    before, now = base.runs_on, candidate.runs_on
+    yield from _value("Plan", before.plan, now.plan)
+    yield from _value("Python version", before.python_version, now.python_version)
+    yield from _value("Schedule", before.schedule, now.schedule)
     if base.run is not None and candidate.run is not None:
         yield from _names("Symbols", ", ", base.run.symbols, candidate.run.symbols)
         yield from _names("Exchanges", ", ", base.run.exchanges, candidate.run.exchanges)

@@ -17,10 +17,10 @@ from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.text.harmless import redacted
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.deployment_api.bodies import Upload
     from deploy_action.deployment_api.transport import Transport
     from deploy_action.http_exchange import Answer
-    from deploy_action.text.located_json import JsonValue
 
 # A backtest's result holds the account's value at each bar, in about 50 bytes.
 LARGEST_RESULT: Final = 320 * 1024 * 1024
@@ -59,20 +59,17 @@ class Submission:
     model_type: str
     general_description: str
     description: str
-    plan: str
-    python_version: str
-    schedule: str | None = None
-    backtest_args: Mapping[str, JsonValue] = field(default_factory=dict)
+    runs_on: RunsOn
 
     def fields(self) -> dict[str, str]:
         """Return the form fields that both routes take."""
         fields = {
-            "plan": self.plan,
+            "plan": self.runs_on.plan,
             "name": self.model_name,
             "projectId": self.project_id,
             "generalDescription": self.general_description,
             "createNew": "true" if self.model_id is None else "false",
-            "pythonVersion": self.python_version,
+            "pythonVersion": self.runs_on.python_version,
             "type": self.model_type,
         }
         return fields if self.model_id is None else {**fields, "modelId": self.model_id}
@@ -80,14 +77,15 @@ class Submission:
     def deploy_fields(self) -> dict[str, str]:
         """Return the form fields of `POST /model/deploy`."""
         fields = {**self.fields(), "versionDescription": self.description}
-        return fields if self.schedule is None else {**fields, "schedule": self.schedule}
+        schedule = self.runs_on.schedule
+        return {**fields, "schedule": schedule} if schedule else fields
 
     def backtest_fields(self) -> dict[str, str]:
         """Return the form fields of `POST /model/backtest`.
 
         The server requires `backtestingArgs` but reads `backtestArgs`, so both are sent.
         """
-        arguments = json.dumps(self.backtest_args, separators=(",", ":"))
+        arguments = json.dumps(self.runs_on.arguments or {}, separators=(",", ":"))
         return {
             **self.fields(),
             "backtestDescription": self.description,

@@ -15,6 +15,10 @@ HOSTED_GONE: Final = (
     "serve`) and name it in `api-url`, or use the one embedded here with `api-url: local`."
 )
 
+DEFAULT_PLAN: Final = "nano"
+# What the `blankly` package writes into a new `blankly.json`.
+DEFAULT_PYTHON: Final = "3.7"
+
 
 class Mode(StrEnum):
     """What a run does."""

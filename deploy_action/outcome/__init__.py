@@ -1,1 +1,1 @@
-"""What is known of a run."""
+"""The values of a run: each is returned by one stage, and all are put together by `run`."""

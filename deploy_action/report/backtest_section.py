@@ -16,7 +16,7 @@ from deploy_action.backtest.result import (
     Trade,
 )
 from deploy_action.gates.judgement import are_passed
-from deploy_action.outcome.record import RunRecord
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks, comparison_section, gate_section
 from deploy_action.report.blocks import figures, linked, model_name, short
 from deploy_action.report.chart import draw
@@ -50,14 +50,14 @@ _NO_NUMBER: Final = {
 _TOO_FEW: Final = "usually because there are too few account values"
 
 
-def headline(record: RunRecord, result: BacktestResult) -> Line:
+def headline(outcome: RunOutcome, result: BacktestResult) -> Line:
     """Return the title: the gates, the model, and the two numbers that one compares models by."""
     numbers = _numbers(result)
-    if not record.verdicts:
-        return ["✅ Backtest of ", model_name(record), f": {numbers}"]
-    mark = "✅" if are_passed(record.verdicts) else "❌"
-    words = gate_section.in_words(record.verdicts)
-    return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(record), f", {numbers}"]
+    if not outcome.backtests.verdicts:
+        return ["✅ Backtest of ", model_name(outcome), f": {numbers}"]
+    mark = "✅" if are_passed(outcome.backtests.verdicts) else "❌"
+    words = gate_section.in_words(outcome.backtests.verdicts)
+    return [f"{mark} {words[0].upper()}{words[1:]}: ", model_name(outcome), f", {numbers}"]
 
 
 def _numbers(result: BacktestResult) -> str:
@@ -71,22 +71,22 @@ def _numbers(result: BacktestResult) -> str:
     return ", ".join(parts)
 
 
-def about(record: RunRecord, result: BacktestResult) -> Line:
+def about(outcome: RunOutcome, result: BacktestResult) -> Line:
     """Say in one sentence over what time and on which symbols the model ran."""
     days = (result.stop_time - result.start_time) / _DAY
     period = f"{moment(result.start_time, '%Y-%m-%d')} to {moment(result.stop_time, '%Y-%m-%d')}"
-    symbols = _symbols(record, result)
+    symbols = _symbols(outcome, result)
     of: Line = [": ", *_some(symbols)] if symbols else []
     length = f"{days:,.0f} days" if days >= 2 else f"{days * 24:,.1f} hours"  # noqa: PLR2004  # "1 days" would be wrong
     return [f"{period} ({length}) on ", Code(short(result.exchange)), *of, "."]
 
 
-def outcome(record: RunRecord, result: BacktestResult) -> list[Block]:
+def results(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     """Return the metrics, beside the base's where there is one, and the chart."""
     shown: list[Block] = []
     if not result.filled_trades:
-        shown.append(Paragraph(_no_trades(result, record.backtest_run)))
-    comparison = record.comparison
+        shown.append(Paragraph(_no_trades(result, outcome.backtests.run)))
+    comparison = outcome.backtests.comparison
     if comparison is None:
         shown.append(_key_figures(result))
     elif comparison.base.result is None:
@@ -101,14 +101,14 @@ def outcome(record: RunRecord, result: BacktestResult) -> list[Block]:
     return shown
 
 
-def details(record: RunRecord, result: BacktestResult) -> list[Block]:
+def details(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     """Return all that is folded: the metrics, the trades, the arguments, the facts."""
     shown: list[Block] = [_metrics(result)]
     if result.trades:
         shown.append(_trades(result))
-    if arguments := blocks.arguments(record):
+    if arguments := blocks.arguments(outcome):
         shown.append(Details("Backtest arguments", arguments))
-    shown.append(_facts(record, result))
+    shown.append(_facts(outcome, result))
     return shown
 
 
@@ -291,48 +291,48 @@ def _trade_row(trade: Trade) -> Sequence[Line]:
     ]
 
 
-def _facts(record: RunRecord, result: BacktestResult) -> Details:
-    run = record.backtest_run
+def _facts(outcome: RunOutcome, result: BacktestResult) -> Details:
+    run = outcome.backtests.run
     points = count(len(result.account_values), "account value")
     period = f"{moment(result.start_time)} to {moment(result.stop_time)} UTC, {points}"
     rows: list[tuple[str, Line]] = [
         ("Period", [period]),
-        ("Symbols", _some(_symbols(record, result))),
+        ("Symbols", _some(_symbols(outcome, result))),
         ("Exchange", [Code(short(result.exchange))]),
         ("Called", [] if run is None else _calls(run)),
-        *_on_the_server(record),
-        ("Commit", blocks.commit(record)),
-        ("Bundle", blocks.bundle(record)),
-        ("Environment", _environment(record)),
-        ("Duration", [_durations(record)]),
+        *_on_the_server(outcome),
+        ("Commit", blocks.commit(outcome)),
+        ("Bundle", blocks.bundle(outcome)),
+        ("Environment", _environment(outcome)),
+        ("Duration", [_durations(outcome)]),
     ]
     table = blocks.facts_table(rows)
-    return Details("About this backtest", [table, *blocks.bundle_digest(record)])
+    return Details("About this backtest", [table, *blocks.bundle_digest(outcome)])
 
 
-def _on_the_server(record: RunRecord) -> list[tuple[str, Line]]:
+def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
     """Return what is of use where it lasts: the embedded platform ends with the job."""
-    if record.mode == "deploy":  # the server has the version, and no backtest of it
-        return [("Backtest", [Code(record.backtest_id), " on the embedded platform"])]
+    if outcome.request.mode == "deploy":  # the server has the version, and no backtest of it
+        return [("Backtest", [Code(outcome.backtests.backtest_id), " on the embedded platform"])]
     ids: list[tuple[str, Line]] = [
-        ("Backtest", linked(record.backtest_id, record.url)),
-        ("Model", [Code(record.model_id)]),
+        ("Backtest", linked(outcome.backtests.backtest_id, outcome.target.url)),
+        ("Model", [Code(outcome.model_id)]),
     ]
-    if record.is_local:
+    if outcome.request.is_local:
         return ids
     return [
         *ids,
-        ("Version", [Code(record.version_id)]),
-        ("Project", linked(record.project_id, record.project_url)),
-        ("Server", blocks.server_name(record)),
-        ("Plan", [Code(record.plan)]),
-        ("Created", [Code(", ".join(record.created))]),
+        ("Version", [Code(outcome.target.version_id)]),
+        ("Project", linked(outcome.project_id, outcome.target.project_url)),
+        ("Server", blocks.server_name(outcome)),
+        ("Plan", [Code(outcome.model.runs_on.plan)]),
+        ("Created", [Code(", ".join(outcome.target.created))]),
     ]
 
 
-def _symbols(record: RunRecord, result: BacktestResult) -> Sequence[str]:
+def _symbols(outcome: RunOutcome, result: BacktestResult) -> Sequence[str]:
     """Return what was traded, else what the model asked for."""
-    run = record.backtest_run
+    run = outcome.backtests.run
     return result.symbols or (run.symbols if run is not None else ())
 
 
@@ -354,10 +354,14 @@ def _calls(run: BacktestRun) -> Line:
     return [*line, f" and {left:,} more"] if left > 0 else line
 
 
-def _environment(record: RunRecord) -> Line:
-    run = record.backtest_run
+def _environment(outcome: RunOutcome) -> Line:
+    run = outcome.backtests.run
     if run is None:
-        return ["Python ", Code(record.python_version)] if record.python_version else []
+        return (
+            ["Python ", Code(outcome.model.runs_on.python_version)]
+            if outcome.model.runs_on.python_version
+            else []
+        )
     wanted = run.wanted_python
     is_other = wanted and not f"{run.python}.".startswith(f"{wanted}.")
     other: Line = [" (", *prose(wanted), " was wanted)"] if is_other else []
@@ -366,8 +370,8 @@ def _environment(record: RunRecord) -> Line:
     return ["Python ", *prose(run.python), *other, *package, *applied]
 
 
-def _durations(record: RunRecord) -> str:
-    run, whole = record.backtest_run, duration(record.seconds)
+def _durations(outcome: RunOutcome) -> str:
+    run, whole = outcome.backtests.run, duration(outcome.ending.seconds)
     if run is None:
         return whole
     parts = f"environment {duration(run.environment_seconds)}, model {duration(run.model_seconds)}"

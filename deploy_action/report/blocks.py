@@ -9,7 +9,7 @@ from typing import Final
 
 from deploy_action.backtest.metrics import Unit
 from deploy_action.errors import Problem, Severity
-from deploy_action.outcome.record import RunRecord
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import (
     Block,
     Bullets,
@@ -83,14 +83,14 @@ def difference(unit: Unit, value: float) -> str:
     return f"+{shown}" if value > 0 else shown
 
 
-def model_name(record: RunRecord) -> Code:
+def model_name(outcome: RunOutcome) -> Code:
     """Return what a run calls its model."""
-    return Code(record.model_name or record.model_path or ".")
+    return Code(outcome.model.name or outcome.model_path or ".")
 
 
-def server_name(record: RunRecord) -> list[Inline]:
+def server_name(outcome: RunOutcome) -> list[Inline]:
     """Return what a run calls its server."""
-    return ["the embedded platform"] if record.is_local else [Code(record.server)]
+    return ["the embedded platform"] if outcome.request.is_local else [Code(outcome.request.server)]
 
 
 def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:
@@ -109,69 +109,69 @@ def linked(text: str, url: str) -> Line:
     return [Link(text, url)] if text and url else [Code(text)]
 
 
-def commit(record: RunRecord) -> Line:
+def commit(outcome: RunOutcome) -> Line:
     """Return the commit's short name, with a link where it has a page."""
-    short = record.commit[:_SHORT]
-    return [Link(short, record.commit_url)] if record.commit_url else [Code(short)]
+    short = outcome.model.commit[:_SHORT]
+    return [Link(short, outcome.model.commit_url)] if outcome.model.commit_url else [Code(short)]
 
 
-def bundle(record: RunRecord) -> Line:
+def bundle(outcome: RunOutcome) -> Line:
     """Return how many files were packed, and their sizes."""
-    packed = record.bundle
+    packed = outcome.bundle
     if packed is None:
         return []
     unpacked = size(packed.unpacked_size)
     return [f"{count(packed.file_count, 'file')}, {size(packed.size)} ({unpacked} unpacked)"]
 
 
-def bundle_digest(record: RunRecord) -> list[Block]:
+def bundle_digest(outcome: RunOutcome) -> list[Block]:
     """Return the bundle's digest, in no table, which it would make too wide for a telephone."""
-    if record.bundle is None:
+    if outcome.bundle is None:
         return []
-    return [Paragraph(["SHA-256 of the bundle: ", Code(record.bundle.sha256)])]
+    return [Paragraph(["SHA-256 of the bundle: ", Code(outcome.bundle.sha256)])]
 
 
-def arguments(record: RunRecord) -> list[Block]:
+def arguments(outcome: RunOutcome) -> list[Block]:
     """Return the arguments of the backtest, each as JSON."""
-    if record.backtest_args is None:
+    if outcome.model.runs_on.arguments is None:
         return []
-    if not record.backtest_args:
+    if not outcome.model.runs_on.arguments:
         return [Paragraph(["The backtest has no arguments: the defaults of the package hold."])]
     rows = [
         ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
-        for name, value in islice(record.backtest_args.items(), _MOST_ARGUMENTS)
+        for name, value in islice(outcome.model.runs_on.arguments.items(), _MOST_ARGUMENTS)
     ]
     blocks: list[Block] = [Table([["Argument"], ["Value"]], rows)]
-    if (left := len(record.backtest_args) - _MOST_ARGUMENTS) > 0:
+    if (left := len(outcome.model.runs_on.arguments) - _MOST_ARGUMENTS) > 0:
         blocks.append(Paragraph([f"And {left:,} more."]))
     return blocks
 
 
-def largest_entries(record: RunRecord) -> list[Block]:
+def largest_entries(outcome: RunOutcome) -> list[Block]:
     """Return the largest files of the bundle, folded."""
-    if record.bundle is None or not record.bundle.largest:
+    if outcome.bundle is None or not outcome.bundle.largest:
         return []
-    rows = [([Code(name)], [size(number)]) for name, number in record.bundle.largest]
+    rows = [([Code(name)], [size(number)]) for name, number in outcome.bundle.largest]
     table = Table([["File"], ["Size"]], rows, right=frozenset({1}))
     return [Details("Largest files of the bundle", [table])]
 
 
-def problems(record: RunRecord, severity: Severity, title: str) -> list[Block]:
+def problems(outcome: RunOutcome, severity: Severity, title: str) -> list[Block]:
     """Return the problems of one severity with their places and the ways out."""
-    found = record.of(severity)
+    found = outcome.of(severity)
     if not found:
         return []
     most = _MOST_PROBLEMS[severity]
     blocks: list[Block] = [
         Paragraph([f"**{title}**"]),
-        Bullets(_problem_lines(found[:most], record)),
+        Bullets(_problem_lines(found[:most], outcome)),
     ]
     if (left := len(found) - most) > 0:
         blocks.append(Paragraph([f"And {left:,} more, in the log."]))
     return blocks
 
 
-def _problem_lines(found: Sequence[Problem], record: RunRecord) -> list[Line]:
+def _problem_lines(found: Sequence[Problem], outcome: RunOutcome) -> list[Line]:
     """Return a line for each; where several in a row have one way out, the last one says it.
 
     At a place of its own, such as a line of the model, each says it.
@@ -179,7 +179,7 @@ def _problem_lines(found: Sequence[Problem], record: RunRecord) -> list[Line]:
     following = [*(problem.hint for problem in found[1:]), ""]
     return [
         [
-            *_place(problem, record),
+            *_place(problem, outcome),
             *prose(problem.message),
             *([] if problem.hint == next_hint and not problem.path else _way_out(problem)),
         ]
@@ -191,8 +191,8 @@ def _way_out(problem: Problem) -> Line:
     return ["<br>**What to do:** ", *prose(problem.hint)] if problem.hint else []
 
 
-def _place(problem: Problem, record: RunRecord) -> Line:
+def _place(problem: Problem, outcome: RunOutcome) -> Line:
     if not problem.path:
         return []
-    parts = (f"{record.path_prefix}{problem.path}", problem.line, problem.column)
+    parts = (f"{outcome.path_prefix}{problem.path}", problem.line, problem.column)
     return [Code(":".join(str(part) for part in parts if part)), ": "]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy_action.outcome.record import RunRecord
+from deploy_action.outcome.run_outcome import RunOutcome
 
 if TYPE_CHECKING:
     from deploy_action.backtest.comparison import Base, Comparison, TradeDifference
@@ -20,7 +20,7 @@ FORMAT: Final = "blankly-deploy/backtest-report"
 VERSION: Final = 1
 
 
-def build_report(record: RunRecord) -> str:
+def build_report(outcome: RunOutcome) -> str:
     """Return the report of a run as strict JSON, each key of the first level on a line of its own.
 
     What is not known is null, or blank where it is a text. A result of a million account values
@@ -29,9 +29,9 @@ def build_report(record: RunRecord) -> str:
     Raises:
         ValueError: the run has no result.
     """
-    if record.backtest is None:
+    if outcome.backtests.result is None:
         raise ValueError("there is no result to report")
-    document = _document(record, record.backtest)
+    document = _document(outcome, outcome.backtests.result)
     lines = (f"{json.dumps(key)}: {_written(value)}" for key, value in document.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -40,43 +40,43 @@ def _written(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(", ", ": "))
 
 
-def _document(record: RunRecord, result: BacktestResult) -> dict[str, Any]:
-    run = record.backtest_run
+def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
+    run, comparison = outcome.backtests.run, outcome.backtests.comparison
     return {
         "format": FORMAT,
         "version": VERSION,
-        "status": record.status.value,
+        "status": outcome.ending.status.value,
         "model": {
-            "name": record.model_name,
-            "type": record.model_type,
-            "path": record.model_path,
+            "name": outcome.model.name,
+            "type": outcome.model.type,
+            "path": outcome.model_path,
         },
-        "commit": record.commit,
-        "description": record.description,
-        "bundle": None if record.bundle is None else _bundle(record.bundle),
-        "tested_sha256": record.tested_sha256,
-        "server": record.server,
+        "commit": outcome.model.commit,
+        "description": outcome.model.description,
+        "bundle": None if outcome.bundle is None else _bundle(outcome.bundle),
+        "tested_sha256": outcome.tested_sha256,
+        "server": outcome.request.server,
         "ids": {
-            "project": record.project_id,
-            "model": record.model_id,
-            "version": record.version_id,
-            "backtest": record.backtest_id,
+            "project": outcome.project_id,
+            "model": outcome.model_id,
+            "version": outcome.target.version_id,
+            "backtest": outcome.backtests.backtest_id,
         },
-        "arguments": record.backtest_args,
+        "arguments": outcome.model.runs_on.arguments,
         "environment": None if run is None else _environment(run),
         "calls": None if run is None else _calls(run),
         "seconds": {
             "environment": None if run is None else run.environment_seconds,
             "model": None if run is None else run.model_seconds,
-            "total": round(record.seconds, 3),
+            "total": round(outcome.ending.seconds, 3),
         },
         "metrics": result.contract_metrics(),
         "metrics_detail": [asdict(one) for one in result.metrics],
         "trades_sha256": result.trades_sha256,
         "round_trips": _round_trips(result),
-        "gates": [_gate(verdict) for verdict in record.verdicts],
-        "comparison": None if record.comparison is None else _comparison(record.comparison),
-        "problems": [problem.document() for problem in record.problems],
+        "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
+        "comparison": None if comparison is None else _comparison(comparison),
+        "problems": [problem.document() for problem in outcome.problems],
         "result": _result(result),
     }
 

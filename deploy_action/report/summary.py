@@ -7,9 +7,10 @@ from typing import Final
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.errors import Severity
 from deploy_action.gates.judgement import are_passed
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.ending import Status
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks, comparison_section, gate_section
-from deploy_action.report.backtest_section import about, details, headline, outcome
+from deploy_action.report.backtest_section import about, details, headline, results
 from deploy_action.report.blocks import linked, model_name, server_name
 from deploy_action.report.document import (
     Block,
@@ -40,162 +41,173 @@ _FAILED_TITLES: Final = {
 }
 
 
-def build_summary(record: RunRecord) -> Document:
+def build_summary(outcome: RunOutcome) -> Document:
     """Return the summary of a run that has ended."""
-    return [*_blocks(record), *blocks.largest_entries(record)]
+    return [*_blocks(outcome), *blocks.largest_entries(outcome)]
 
 
-def build_comment(record: RunRecord, run_url: str) -> Document:
+def build_comment(outcome: RunOutcome, run_url: str) -> Document:
     """Return the comment on the pull request: what the summary says, and where the run is.
 
     Its last block is a paragraph, which stays where the comment has to be cut. A blank `run_url`
     is not known.
     """
     where: Line = [Link("the whole run", run_url)] if run_url else []
-    commit: Line = ["Commit ", *blocks.commit(record)] if record.commit else []
+    commit: Line = ["Commit ", *blocks.commit(outcome)] if outcome.model.commit else []
     between = [" \u00b7 "] if where and commit else []
     last: Line = [*commit, *between, *where]
-    return [*_blocks(record), *([Paragraph(last)] if last else [])]
+    return [*_blocks(outcome), *([Paragraph(last)] if last else [])]
 
 
-def _blocks(record: RunRecord) -> list[Block]:
-    if record.backtest is None:
-        return _without_result(record)
-    return _with_result(record, record.backtest)
+def _blocks(outcome: RunOutcome) -> list[Block]:
+    if outcome.backtests.result is None:
+        return _without_result(outcome)
+    return _with_result(outcome, outcome.backtests.result)
 
 
-def _with_result(record: RunRecord, result: BacktestResult) -> list[Block]:
-    gates = gate_section.gates(record.verdicts)
-    if record.status is Status.BACKTESTED:
-        shown: list[Block] = [Heading(headline(record, result)), *gates]
-        shown.append(Paragraph(about(record, result)))
+def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
+    gates = gate_section.gates(outcome.backtests.verdicts)
+    if outcome.ending.status is Status.BACKTESTED:
+        shown: list[Block] = [Heading(headline(outcome, result)), *gates]
+        shown.append(Paragraph(about(outcome, result)))
     else:
-        shown = [Heading(_title(record)), Paragraph(_lead(record)), *gates]
-        shown += [*_digests(record), *_errors(record)]
-        shown.append(Paragraph(["The backtest: ", *about(record, result)]))
-    shown += outcome(record, result)
-    shown += _remarks(record)
-    shown += [] if record.comparison is None else comparison_section.card(record.comparison)
-    if record.description:
-        shown.append(Quote(record.description))
-    shown += details(record, result)
-    if record.mode == "deploy":
-        shown.append(Details("About this deployment", [_facts(record)]))
+        shown = [Heading(_title(outcome)), Paragraph(_lead(outcome)), *gates]
+        shown += [*_digests(outcome), *_errors(outcome)]
+        shown.append(Paragraph(["The backtest: ", *about(outcome, result)]))
+    shown += results(outcome, result)
+    shown += _remarks(outcome)
+    if (comparison := outcome.backtests.comparison) is not None:
+        shown += comparison_section.card(comparison)
+    if outcome.model.description:
+        shown.append(Quote(outcome.model.description))
+    shown += details(outcome, result)
+    if outcome.request.mode == "deploy":
+        shown.append(Details("About this deployment", [_facts(outcome)]))
     return shown
 
 
-def _digests(record: RunRecord) -> list[Block]:
+def _digests(outcome: RunOutcome) -> list[Block]:
     """Say beside each other which bytes were tested and which ones deployed."""
-    if not record.tested_sha256:
+    if not outcome.tested_sha256:
         return []
-    deployed = "" if record.bundle is None else record.bundle.sha256
-    if record.status is not Status.DEPLOYED:
-        sent: Line = ["not known" if record.is_in_doubt else "nothing"]
-    elif deployed == record.tested_sha256:
+    deployed = "" if outcome.bundle is None else outcome.bundle.sha256
+    if outcome.ending.status is not Status.DEPLOYED:
+        sent: Line = ["not known" if outcome.target.is_in_doubt else "nothing"]
+    elif deployed == outcome.tested_sha256:
         sent = ["SHA-256 ", Code(deployed), ", the same bytes"]
     else:
         sent = ["SHA-256 ", Code(deployed), ", **other bytes**"]
-    tested: Line = ["Backtested: SHA-256 ", Code(record.tested_sha256)]
+    tested: Line = ["Backtested: SHA-256 ", Code(outcome.tested_sha256)]
     return [Bullets([tested, ["Deployed: ", *sent]])]
 
 
-def _without_result(record: RunRecord) -> list[Block]:
-    shown: list[Block] = [Heading(_title(record)), Paragraph(_lead(record))]
-    shown += gate_section.gates(record.verdicts)
-    shown += [*_errors(record), *_planned(record)]
-    if record.description:
-        shown.append(Quote(record.description))
-    shown.append(_facts(record))
-    shown += blocks.bundle_digest(record)
-    shown += _remarks(record)
-    if record.comparison is not None:
-        shown += comparison_section.no_base(record.comparison)
-        shown += comparison_section.card(record.comparison)
-    if record.backtest_args:
+def _without_result(outcome: RunOutcome) -> list[Block]:
+    shown: list[Block] = [Heading(_title(outcome)), Paragraph(_lead(outcome))]
+    shown += gate_section.gates(outcome.backtests.verdicts)
+    shown += [*_errors(outcome), *_planned(outcome)]
+    if outcome.model.description:
+        shown.append(Quote(outcome.model.description))
+    shown.append(_facts(outcome))
+    shown += blocks.bundle_digest(outcome)
+    shown += _remarks(outcome)
+    if (comparison := outcome.backtests.comparison) is not None:
+        shown += [*comparison_section.no_base(comparison), *comparison_section.card(comparison)]
+    if outcome.model.runs_on.arguments:
         shown.append(Paragraph(["**Backtest arguments**"]))
-    shown += blocks.arguments(record)
+    shown += blocks.arguments(outcome)
     return shown
 
 
-def _errors(record: RunRecord) -> list[Block]:
-    return blocks.problems(record, Severity.ERROR, "What went wrong")
+def _errors(outcome: RunOutcome) -> list[Block]:
+    return blocks.problems(outcome, Severity.ERROR, "What went wrong")
 
 
-def _remarks(record: RunRecord) -> list[Block]:
+def _remarks(outcome: RunOutcome) -> list[Block]:
     return [
-        *blocks.problems(record, Severity.WARNING, "Warnings"),
-        *blocks.problems(record, Severity.NOTICE, "Good to know"),
+        *blocks.problems(outcome, Severity.WARNING, "Warnings"),
+        *blocks.problems(outcome, Severity.NOTICE, "Good to know"),
     ]
 
 
-def _title(record: RunRecord) -> Line:
-    words = gate_section.in_words(record.verdicts) if record.verdicts else ""
-    if record.status is not Status.FAILED:
-        return [_TITLES[record.status], model_name(record), f": {words}" if words else ""]
-    if words and record.backtest is not None and not are_passed(record.verdicts):
-        if record.mode != "deploy":
-            return headline(record, record.backtest)
-        return [_FAILED_TITLES["deploy"], model_name(record), f", {words}"]
-    title = _FAILED_TITLES.get(record.mode, "❌ Failed: ")
-    # An input may be so wrong that nobody got as far as a model.
-    known = record.model_name or record.model_path
-    return [title, model_name(record)] if known else [title.rstrip(": ")]
+def _title(outcome: RunOutcome) -> Line:
+    result, verdicts = outcome.backtests.result, outcome.backtests.verdicts
+    mode, status = outcome.request.mode, outcome.ending.status
+    words = gate_section.in_words(verdicts) if verdicts else ""
+    if status is not Status.FAILED:
+        return [_TITLES[status], model_name(outcome), f": {words}" if words else ""]
+    if words and result is not None and not are_passed(verdicts):
+        if mode != "deploy":
+            return headline(outcome, result)
+        return [_FAILED_TITLES["deploy"], model_name(outcome), f", {words}"]
+    title = _FAILED_TITLES.get(mode, "❌ Failed: ")
+    # An input may be so wrong that the run never got to a model.
+    known = outcome.model.name or outcome.model_path
+    return [title, model_name(outcome)] if known else [title.rstrip(": ")]
 
 
-def _lead(record: RunRecord) -> Line:
+def _lead(outcome: RunOutcome) -> Line:
     """Say in one sentence what happened."""
-    match record.status:
+    match outcome.ending.status:
         case Status.DEPLOYED:
-            version: Line = [" ", Code(record.version_id)] if record.version_id else []
-            return ["New version", *version, " on ", *server_name(record), "."]
+            version: Line = (
+                [" ", Code(outcome.target.version_id)] if outcome.target.version_id else []
+            )
+            return ["New version", *version, " on ", *server_name(outcome), "."]
         case Status.BACKTESTED:
-            results = [Link("kept there", record.url)] if record.url else ["kept there"]
-            server = server_name(record)
+            results = (
+                [Link("kept there", outcome.target.url)] if outcome.target.url else ["kept there"]
+            )
+            server = server_name(outcome)
             return ["Handed to ", *server, " to backtest; the results are ", *results, "."]
         case Status.VALID:
-            return [model_name(record), " can be packed and deployed. Nothing was sent."]
+            return [model_name(outcome), " can be packed and deployed. Nothing was sent."]
         case Status.DRY_RUN:
             # A dry run needs no server to be known.
-            target = [" to ", *server_name(record)] if record.server else []
+            target = [" to ", *server_name(outcome)] if outcome.request.server else []
             return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:
-            return [count(len(record.of(Severity.ERROR)), "problem"), ". ", _left_behind(record)]
+            return [count(len(outcome.of(Severity.ERROR)), "problem"), ". ", _left_behind(outcome)]
 
 
-def _left_behind(record: RunRecord) -> str:
-    """Say what one asks first after a failure: whether anything new runs now."""
-    if record.is_in_doubt:
+def _left_behind(outcome: RunOutcome) -> str:
+    """Say what people ask first after a failure: whether anything new runs now."""
+    mode, backtests = outcome.request.mode, outcome.backtests
+    if outcome.target.is_in_doubt:
         return "**What the server made of it is not known.**"
-    if record.backtest is not None and record.mode == "backtest":
+    if mode == "backtest" and backtests.result is not None:
         return "The backtest itself ran to its end."
-    if record.backtest_id and record.mode == "backtest":
+    if mode == "backtest" and backtests.backtest_id:
         return "The backtest has no result."
-    made = _RESULTS.get(record.mode)
-    return "Nothing was sent." if record.is_unsent or made is None else f"No {made} was made."
+    made = _RESULTS.get(mode)
+    if outcome.ending.is_unsent or made is None:
+        return "Nothing was sent."
+    return f"No {made} was made."
 
 
-def _facts(record: RunRecord) -> Block:
+def _facts(outcome: RunOutcome) -> Block:
+    model, target = outcome.model, outcome.target
+    is_backtest = outcome.request.mode == "backtest"
     return blocks.facts_table(
         [
-            ("Model", linked(record.model_id, record.url)),
-            ("Project", linked(record.project_id, record.project_url)),
-            ("Backtest", [Code(record.backtest_id if record.mode == "backtest" else "")]),
-            ("Type", prose(record.model_type)),
-            ("Schedule", [Code(record.schedule)]),
-            ("Plan", [Code(record.plan)]),
-            ("Python", [Code(record.python_version)]),
-            ("Commit", blocks.commit(record)),
-            ("Bundle", blocks.bundle(record)),
-            ("Created", [Code(", ".join(record.created))]),
-            ("Duration", [duration(record.seconds)]),
+            ("Model", linked(outcome.model_id, target.url)),
+            ("Project", linked(outcome.project_id, target.project_url)),
+            ("Backtest", [Code(outcome.backtests.backtest_id if is_backtest else "")]),
+            ("Type", prose(model.type)),
+            ("Schedule", [Code(model.runs_on.schedule)]),
+            ("Plan", [Code(model.runs_on.plan)]),
+            ("Python", [Code(model.runs_on.python_version)]),
+            ("Commit", blocks.commit(outcome)),
+            ("Bundle", blocks.bundle(outcome)),
+            ("Created", [Code(", ".join(target.created))]),
+            ("Duration", [duration(outcome.ending.seconds)]),
         ]
     )
 
 
-def _planned(record: RunRecord) -> list[Block]:
-    if not record.would_do:
+def _planned(outcome: RunOutcome) -> list[Block]:
+    if not outcome.ending.would_do:
         return []
     return [
         Paragraph(["**What would be done**"]),
-        Bullets([prose(step) for step in record.would_do]),
+        Bullets([prose(step) for step in outcome.ending.would_do]),
     ]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
     from deploy_action.interruption import Deadline
     from deploy_action.stages.base_model import PreparedBase
-    from deploy_action.stages.preparation import PreparedModel
     from deploy_action.text.located_json import JsonValue
 
 NO_RESULT: Final = "the server gave no result"
@@ -29,14 +28,15 @@ _LONGEST_RESERVE: Final = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class BaseBacktest:
-    """Backtests `base` by the `submission` of the candidate; whatever goes wrong is its result.
+    """Backtests `base` as the `submission` of the candidate says.
 
-    `own_arguments` are those that the base has without the candidate: of its `blankly.json` and the
-    input, else of its script, where the server says; None where they are not known.
+    Whatever goes wrong with it does not fail the run: it is the result. `own_arguments` are the
+    arguments that the base runs with on its own: from its `blankly.json` and the input, else from
+    its script, if the server tells; None where they are not known.
     """
 
     base: PreparedBase
-    candidate: PreparedModel
+    candidate_sha256: str
     submission: Submission
     deadline: Deadline
     open_api: Callable[[], DeploymentApi]
@@ -44,16 +44,18 @@ class BaseBacktest:
     _beside: Future[Backtested] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.own_arguments = self.base.backtest_args or None
+        runs_on = self.base.runs_on
+        self.own_arguments = (runs_on.arguments if runs_on else None) or None
 
     def begin(self) -> None:
-        """Start beside the candidate, which was sent: on a single core it goes first.
+        """Start beside the candidate, which was sent first: on a single core it also runs first.
 
-        Not where the candidate's upload is still to make the model: two would make two.
+        Do nothing if the candidate's upload still has to create the model: a second upload would
+        create a second model.
         """
         bundle = self.base.bundle
         is_first = self._beside is None and self.submission.model_id is not None
-        if is_first and bundle is not None and not self._is_same(bundle):
+        if is_first and bundle is not None and bundle.sha256 != self.candidate_sha256:
             self._beside = self._start(bundle, self.submission)
 
     def finish(self, candidate: Backtested) -> Base:
@@ -69,7 +71,7 @@ class BaseBacktest:
         )
         if bundle is None:
             return known
-        if self._is_same(bundle):
+        if bundle.sha256 == self.candidate_sha256:
             return _with_result(known, candidate, is_same_bundle=True)
         try:
             return _with_result(known, self._alike(bundle, candidate))
@@ -80,10 +82,6 @@ class BaseBacktest:
         except DeployActionError as error:
             reason = error.problems[0].sentence if error.problems else ""
             return replace(known, reason=reason)
-
-    def _is_same(self, bundle: Bundle) -> bool:
-        """Whether base and candidate are the same bytes, their `blankly.json` among them."""
-        return bundle.sha256 == self.candidate.bundle.sha256
 
     def _alike(self, bundle: Bundle, candidate: Backtested) -> Backtested:
         """Return the base's backtest with the arguments that the candidate ran with.
@@ -100,7 +98,8 @@ class BaseBacktest:
         wanted = candidate.run.arguments
         if not wanted or first.run.arguments == wanted:
             return first
-        return self._wait(self._start(bundle, replace(submission, backtest_args=wanted)))
+        again = replace(submission, runs_on=replace(submission.runs_on, arguments=wanted))
+        return self._wait(self._start(bundle, again))
 
     def _start(self, bundle: Bundle, submission: Submission) -> Future[Backtested]:
         future: Future[Backtested] = Future()
@@ -111,7 +110,7 @@ class BaseBacktest:
             except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
                 future.set_exception(error)
 
-        # A daemon, which keeps no run alive that is over without it.
+        # A daemon thread: the process may exit while it still runs.
         threading.Thread(target=work, name="base", daemon=True).start()
         return future
 
@@ -127,10 +126,11 @@ class BaseBacktest:
     def _run(self, bundle: Bundle, submission: Submission) -> Backtested:
         api = self.open_api()
         upload = backtest_upload(bundle, lambda _done, _total: None)
+        own = self.base.runs_on or submission.runs_on
         changed = replace(
             submission,
             description=tidy(f"Base {self.base.ref} of: {submission.description}"),
-            python_version=self.base.python_version,
+            runs_on=replace(submission.runs_on, python_version=own.python_version),
         )
         try:
             return api.backtest(changed, upload)

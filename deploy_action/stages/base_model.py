@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.git.checkout import UnusablePastError, extract_model
 from deploy_action.model.manifest_search import MANIFEST_NAME
-from deploy_action.stages.preparation import (
-    backtest_args_of,
-    plan_of,
-    python_version_of,
-    schedule_of,
-)
+from deploy_action.stages.preparation import runs_on
 from deploy_action.text.harmless import one_line
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.bundle.bundle import Bundle
-    from deploy_action.model.inspection import Inspection
     from deploy_action.model.manifest import Manifest
-    from deploy_action.stages.preparation import Preparation, PreparedModel
-    from deploy_action.text.located_json import JsonValue
+    from deploy_action.outcome.prepared_model import PreparedModel
+    from deploy_action.stages.preparation import Preparation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBase:
     """The model at the git ref `ref`, which is `commit` (a full hexadecimal id).
 
-    Where there is no bundle, `reason` says why, in words that can follow a colon; `is_absent` says
-    that the model did not exist there. `directory` holds its files, and is None, as the manifest
-    is, where they cannot be had or read. Plan, Python version and schedule have the run's inputs
-    laid over them, and are blank without a manifest.
+    Without a bundle, `reason` says why, in words that can follow a colon; `is_absent` says that the
+    model did not exist there. `runs_on` has the run's inputs laid over the base's own manifest; it
+    and the `requirements` are None where that cannot be read.
     """
 
     ref: str
@@ -42,13 +36,9 @@ class PreparedBase:
     commit_url: str | None
     is_absent: bool = False
     reason: str = ""
-    directory: Path | None = None
-    manifest: Manifest | None = None
     bundle: Bundle | None = None
-    plan: str = ""
-    python_version: str = ""
-    schedule: str = ""
-    backtest_args: Mapping[str, JsonValue] = field(default_factory=dict)
+    runs_on: RunsOn | None = None
+    requirements: Mapping[str, str] | None = None
 
 
 def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -> PreparedBase:
@@ -72,9 +62,7 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
     base = PreparedBase(ref=ref, commit=past.commit, commit_url=commit_url(past.commit))
     if past.directory is None:
         return replace(base, is_absent=True, reason=f"the model did not exist at {one_line(ref)}")
-    excluded = tuple(_moved(preparation.places.excluded, candidate.directory, past.directory))
-    inspection = preparation.inspection_of(past.directory, excluded)
-    return _inspected(base, inspection, preparation.places.scratch / "base.zip")
+    return _inspected(base, past.directory, candidate.directory, preparation)
 
 
 def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
@@ -85,25 +73,25 @@ def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
             yield base / real.relative_to(model)
 
 
-def _inspected(base: PreparedBase, inspection: Inspection, destination: Path) -> PreparedBase:
+def _inspected(
+    base: PreparedBase, directory: Path, candidate: Path, preparation: Preparation
+) -> PreparedBase:
     """Return the base with what its files say, packed if nothing is wrong with them."""
-    base = replace(base, directory=inspection.directory)
+    excluded = tuple(_moved(preparation.places.excluded, candidate, directory))
+    inspection = preparation.inspection_of(directory, excluded)
     manifest, problems = inspection.read_manifest()
     if manifest is None:
-        # Where it was restored to says nothing to who reads this.
-        reason = _reason(problems).replace(str(inspection.directory), "the model")
-        return replace(base, reason=reason)
+        # The temporary path means nothing to the reader.
+        return replace(base, reason=_reason(problems).replace(str(directory), "the model"))
     base = replace(
         base,
-        manifest=manifest,
-        plan=plan_of(inspection.settings, manifest),
-        python_version=python_version_of(inspection.settings, manifest),
-        schedule=schedule_of(manifest),
-        backtest_args=backtest_args_of(inspection.settings, manifest),
+        runs_on=runs_on(preparation.settings, manifest),
+        requirements=preparation.requirements_of(directory, manifest),
     )
     selection, found = inspection.select(manifest)
     if reason := _reason((*problems, *found)) or _type_fault(manifest):
         return replace(base, reason=reason)
+    destination = preparation.places.scratch / "base.zip"
     return replace(base, bundle=inspection.pack(selection, destination))
 
 
@@ -119,9 +107,7 @@ def _reason(problems: Sequence[Problem]) -> str:
     if not errors:
         return ""
     first = errors[0]
-    place = ":".join(str(part) for part in (first.path, first.line) if part)
-    text = f"{place}: {first.message}" if place else first.message
     if not (left := len(errors) - 1):
-        return text
+        return first.sentence
     more = "is 1 more problem" if left == 1 else f"are {left} more problems"
-    return f"{text} There {more}."
+    return f"{first.sentence} There {more}."

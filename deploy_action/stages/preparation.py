@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.bundle.bundle import Bundle
-from deploy_action.bundle.selection import Selection
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.definitions import Mode
+from deploy_action.inputs.definitions import DEFAULT_PLAN, DEFAULT_PYTHON, Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_checks import check_backtest_args
 from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
-    from deploy_action.outcome.record import RunRecord
     from deploy_action.text.located_json import JsonValue
 
 # The images that the original server has; others may have more.
 _SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
-DEFAULT_PLAN: Final = "nano"
-# What the package writes into a new `blankly.json`.
-_DEFAULT_PYTHON: Final = "3.7"
 # Where the runner mounts the checkout in a container: its name says nothing.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
 
@@ -48,65 +44,57 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedModel:
-    """A model that was checked and packed, with the inputs laid over the manifest.
-
-    `directory` is absolute and without links. Ids that neither names, and the schedule of what is
-    no screener, are blank.
-    """
-
-    directory: Path
-    manifest: Manifest
-    bundle: Bundle
-    name: str
-    origin: str
-    project_id: str
-    model_id: str
-    schedule: str
-    plan: str
-    python_version: str
-    backtest_args: Mapping[str, JsonValue]
-    description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """Prepares one model; what it finds out goes into `record` at once."""
+    """Prepares the model of a run.
+
+    `on_described` gets what is known of the model whenever that grows, so that a run that fails
+    half-way can report it. `on_secrets` gets the secrets found in the model's files before anything
+    is said about those files.
+    """
 
     settings: Settings
     event: Event
     places: Places
-    record: RunRecord
+    on_described: Callable[[DescribedModel], None]
     on_secrets: Callable[[tuple[str, ...]], None]
     redact: Callable[[str], str]
     on_packing: Callable[[int, int], None]
 
     def run(self) -> PreparedModel:
-        """Return the prepared model.
+        """Return the prepared model; its warnings are in `described.problems`.
 
         Raises:
-            InvalidInputError: with every error that was found; warnings are in the record.
+            InvalidInputError: something is wrong with the model. Problems that `on_described` got
+                are not repeated in it.
         """
         self._refuse_deletion()
-        directory = self._find_directory()
+        directory, path = self._find_directory()
+        self.on_described(DescribedModel(path=path))
         inspection = self.inspection_of(directory)
-        manifest, selection = self._check(inspection)
-        bundle = inspection.pack(selection, self.places.scratch / "model.zip", self.on_packing)
-        self.record.bundle = bundle
+        manifest, problems = inspection.read_manifest()
+        if manifest is None:
+            raise InvalidInputError(*problems)
+        described = self._describe(directory, path, manifest)
+        self.on_described(replace(described, problems=problems))
+        selection, found = inspection.select(manifest)
+        problems = (*problems, *found, *self._check_run(described, manifest, problems))
+        described = replace(described, problems=problems)
+        self.on_described(described)
+        self._stop_on(problems)
         return PreparedModel(
+            described=described,
             directory=directory,
-            manifest=manifest,
-            bundle=bundle,
-            name=self.record.model_name,
-            origin=self._origin(),
-            project_id=self.record.project_id,
-            model_id=self.record.model_id,
-            schedule=self.record.schedule,
-            plan=self.record.plan,
-            python_version=self.record.python_version,
-            backtest_args=backtest_args_of(self.settings, manifest),
-            description=self.record.description,
+            bundle=inspection.pack(selection, self.places.scratch / "model.zip", self.on_packing),
+            requirements=self.requirements_of(directory, manifest),
         )
+
+    def requirements_of(self, directory: Path, manifest: Manifest) -> Mapping[str, str]:
+        """Return what a model asks of each package; nothing where the run compares nothing."""
+        if self.settings.compare_with is None:
+            return {}
+        from deploy_action.model.requirements import read_requirements
+
+        return read_requirements(directory, manifest.requirements)
 
     def inspection_of(self, directory: Path, excluded: tuple[Path, ...] = ()) -> Inspection:
         """Return how this run reads a model's directory, which may be the one of its base."""
@@ -114,41 +102,21 @@ class Preparation:
             settings=self.settings,
             directory=directory,
             excluded=(*self.places.excluded, *excluded),
+            is_tracked=may_be_tracked,
             on_secrets=self.on_secrets,
             redact=self.redact,
-            is_tracked=may_be_tracked,
         )
 
-    def _check(self, inspection: Inspection) -> tuple[Manifest, Selection]:
-        """Read and check everything, and return the manifest and the files to pack."""
-        manifest, problems = inspection.read_manifest()
-        self._add(*problems)
-        if manifest is None:
-            raise self._refusal()
-        self._describe(inspection.directory, manifest)
-        selection, found = inspection.select(manifest)
-        self._add(*found, *self._check_run(manifest))
-        if self._must_stop():
-            raise self._refusal()
-        return manifest, selection
+    def _stop_on(self, problems: Iterable[Problem]) -> None:
+        """Raise if there are errors, or warnings where these fail the run."""
+        severities = {one.severity for one in (*self.settings.warnings, *problems)}
+        if Severity.ERROR in severities:
+            raise InvalidInputError
+        if self.settings.fail_on_warning and Severity.WARNING in severities:
+            raise InvalidInputError(UNWANTED_WARNINGS)
 
-    def _add(self, *problems: Problem) -> None:
-        self.record.problems += problems
-
-    def _must_stop(self) -> bool:
-        if self.record.of(Severity.ERROR):
-            return True
-        if self.settings.fail_on_warning and self.record.of(Severity.WARNING):
-            self._add(UNWANTED_WARNINGS)
-            return True
-        return False
-
-    def _refusal(self) -> InvalidInputError:
-        # The problems are in the record already, where warnings stand beside them.
-        return InvalidInputError()
-
-    def _find_directory(self) -> Path:
-        """Return the model's directory, which may not lie outside the workspace."""
+    def _find_directory(self) -> tuple[Path, str]:
+        """Return the model's directory, and its path relative to the workspace it lies in."""
         workspace = self.places.workspace.resolve()
         try:
             directory = (workspace / self.settings.model_path).resolve()
@@ -172,33 +140,29 @@ class Preparation:
                     hint=_way_to(directory),
                 ),
             )
-        relative = PurePosixPath(directory.relative_to(workspace).as_posix())
-        self.record.model_path = str(relative)
-        return directory
+        return directory, directory.relative_to(workspace).as_posix()
 
-    def _describe(self, directory: Path, manifest: Manifest) -> None:
-        """Fill in what inputs, manifest and event say of this run."""
-        settings, record = self.settings, self.record
+    def _describe(self, directory: Path, path: str, manifest: Manifest) -> DescribedModel:
+        """Return what inputs, manifest, event and commit say about the model."""
+        settings, event = self.settings, self.event
         read_commit = cache(lambda: read_checked_out_commit(directory))
-        record.model_name = tidy(
-            settings.model_name or manifest.model_name or self._directory_name(directory)
+        name = tidy(settings.model_name or manifest.model_name or self._directory_name(directory))
+        # A project that an input names goes before the one whose id is in the manifest.
+        manifest_project = None if settings.project_name else manifest.project_id
+        commit = event.commit or (found.sha if (found := read_commit()) else "")
+        return DescribedModel(
+            path=path,
+            name=name,
+            type=manifest.type,
+            origin=self._origin(name, path),
+            project_id=settings.project_id or manifest_project or "",
+            model_id=settings.model_id or manifest.model_id or "",
+            runs_on=runs_on(settings, manifest),
+            commit=commit,
+            commit_url=event.commit_url(commit),
+            description=settings.description
+            or describe(event, lambda: found.message if (found := read_commit()) else None),
         )
-        # A project that an input names goes before the one that the manifest identifies.
-        named = None if settings.project_name else manifest.project_id
-        record.project_id = settings.project_id or named or ""
-        record.model_id = settings.model_id or manifest.model_id or ""
-        record.model_type = manifest.type
-        record.plan = plan_of(settings, manifest)
-        record.python_version = python_version_of(settings, manifest)
-        record.schedule = schedule_of(manifest)
-        record.commit = self.event.commit or (found.sha if (found := read_commit()) else "")
-        record.commit_url = self.event.commit_url(record.commit)
-        record.description = settings.description or describe(
-            self.event,
-            lambda: found.message if (found := read_commit()) else None,
-        )
-        if settings.is_backtested:
-            record.backtest_args = backtest_args_of(self.settings, manifest)
 
     def _directory_name(self, directory: Path) -> str:
         """Return the directory's name; of a checkout that the runner mounts, the repository's."""
@@ -206,23 +170,24 @@ class Preparation:
             return self.event.repository.rpartition("/")[2]
         return directory.name or "model"
 
-    def _origin(self) -> str:
-        """Say where the model comes from: its repository and directory, else its name."""
+    def _origin(self, name: str, path: str) -> str:
+        """Return where the model comes from: its repository and directory, else its name."""
         if not self.event.repository:
-            return self.record.model_name
-        path = "" if self.record.model_path == "." else f"/{self.record.model_path}"
-        return tidy(self.event.repository + path)
+            return name
+        return tidy(self.event.repository + ("" if path == "." else f"/{path}"))
 
-    def _check_run(self, manifest: Manifest) -> tuple[Problem, ...]:
-        """Check what depends on what the run is to do."""
+    def _check_run(
+        self, described: DescribedModel, manifest: Manifest, known: Iterable[Problem]
+    ) -> Iterator[Problem]:
+        """Check what depends on what the run is to do; `known` problems are not repeated."""
         checks = (
             self._check_type(manifest),
-            self._check_python(manifest),
-            self._check_ids(),
+            self._check_python(described.runs_on.python_version, manifest),
+            self._check_ids(described.model_id),
             self._check_encryption(),
         )
-        found = tuple(problem for problem in checks if problem is not None)
-        return (*found, *self._check_arguments(manifest))
+        yield from (problem for problem in checks if problem is not None)
+        yield from self._check_arguments(manifest, known)
 
     def _refuse_deletion(self) -> None:
         if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:
@@ -249,23 +214,20 @@ class Preparation:
             ),
         )
 
-    def _check_arguments(self, manifest: Manifest) -> tuple[Problem, ...]:
+    def _check_arguments(self, manifest: Manifest, known: Iterable[Problem]) -> Iterator[Problem]:
         """Check the merged arguments, where an input changed what the manifest says."""
         if not self.settings.backtest_args:
-            return ()
-        known = {problem.message for problem in self.record.problems}
-        found = check_backtest_args(backtest_args_of(self.settings, manifest), redact=self.redact)
+            return
+        said = {problem.message for problem in known}
+        arguments = backtest_args_of(self.settings, manifest)
         way_out = (
             "A null in `backtest-args` removes an argument of `blankly.json`, as in `to: null`."
         )
-        return tuple(
-            replace(problem, hint=f"{problem.hint} {way_out}")
-            for problem in found
-            if problem.message not in known
-        )
+        for problem in check_backtest_args(arguments, redact=self.redact):
+            if problem.message not in said:
+                yield replace(problem, hint=f"{problem.hint} {way_out}")
 
-    def _check_python(self, manifest: Manifest) -> Problem | None:
-        version = self.record.python_version
+    def _check_python(self, version: str, manifest: Manifest) -> Problem | None:
         if not self.settings.python_version and manifest.locate("python_version") is None:
             return Problem(
                 message="Neither `python_version` of `blankly.json` nor the input "
@@ -309,10 +271,10 @@ class Preparation:
             severity=Severity.WARNING,
         )
 
-    def _check_ids(self) -> Problem | None:
+    def _check_ids(self, model_id: str) -> Problem | None:
         """Without a model's id, and without permission to create one, there is no way on."""
         settings = self.settings
-        if self.record.model_id or settings.may_create or settings.mode is Mode.VALIDATE:
+        if model_id or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
         # A dry run works before the model exists, and says what a real one would stumble over.
         return Problem(
@@ -324,19 +286,14 @@ class Preparation:
         )
 
 
-def plan_of(settings: Settings, manifest: Manifest) -> str:
-    """Return the plan that a model runs on: the input's, else the manifest's, else the default."""
-    return settings.plan or manifest.plan or DEFAULT_PLAN
-
-
-def python_version_of(settings: Settings, manifest: Manifest) -> str:
-    """Return the Python that runs a model: the input's, else the manifest's, else the default."""
-    return settings.python_version or manifest.python_version or _DEFAULT_PYTHON
-
-
-def schedule_of(manifest: Manifest) -> str:
-    """Return when a screener runs, as a cron expression; blank for what is none."""
-    return manifest.schedule or "" if manifest.type == "screener" else ""
+def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
+    """Return what a model runs on: each from the input, else the manifest, else the default."""
+    return RunsOn(
+        plan=settings.plan or manifest.plan or DEFAULT_PLAN,
+        python_version=settings.python_version or manifest.python_version or DEFAULT_PYTHON,
+        schedule=(manifest.schedule or "") if manifest.type == "screener" else "",
+        arguments=backtest_args_of(settings, manifest) if settings.is_backtested else None,
+    )
 
 
 def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, JsonValue]:

@@ -31,14 +31,13 @@ from deploy_action.errors import (
 )
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
-from deploy_action.outcome.record import Status
+from deploy_action.outcome.target import Target
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import count
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
-    from deploy_action.outcome.record import RunRecord
-    from deploy_action.stages.preparation import PreparedModel
+    from deploy_action.outcome.prepared_model import PreparedModel
 
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
 _MOST_NAMED: Final = 10
@@ -47,91 +46,102 @@ _LONGEST_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitter:
-    """Sends one prepared model; what it finds out goes into `record` at once."""
+    """Sends one prepared model.
+
+    `on_target` gets the target whenever more of it is known, so that a run that fails half-way can
+    report it.
+    """
 
     api: DeploymentApi
     settings: Settings
     model: PreparedModel
-    record: RunRecord
+    on_target: Callable[[Target], None]
 
-    def look_up(self) -> Submission:
+    def look_up(self) -> Target:
         """Find project and model, and check the plan: only reading requests.
 
-        Returns the submission as far as it is known: an id that is blank is still to be made.
+        An id that is blank in the target is still to be made.
         """
         self.api.sign_in()
-        project_id = self._find_project()
-        self.record.project_id = project_id
+        target = self._noted(Target(project_id=self._find_project()))
         self._check_plan()
-        model_id = self._find_model(project_id)
-        self._know_model(model_id)
-        model = self.model
-        return Submission(
-            project_id=project_id,
-            model_id=model_id or None,
-            model_name=model.name,
-            model_type=model.manifest.type,
-            general_description=self._general_description,
-            description=model.description,
-            plan=model.plan,
-            python_version=model.python_version,
-            schedule=model.schedule or None,
-            backtest_args=model.backtest_args,
-        )
+        return self._find_model(target)
 
-    def create_missing(self, submission: Submission) -> Submission:
+    def create_missing(self, target: Target) -> Target:
         """Create the project and the model that `look_up` did not find."""
-        if not submission.project_id:
-            submission = replace(submission, project_id=self._create_project())
-        if submission.model_id is None:
-            submission = replace(submission, model_id=self._create_model(submission))
-        return submission
+        if not target.project_id:
+            target = self._create_project(target)
+        return target if target.model_id else self._create_model(target)
 
-    def deploy(self, submission: Submission, on_progress: Callable[[int, int], None]) -> None:
-        """Upload the bundle as a new version, once, and note what became of it."""
+    def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
+        """Upload the bundle as a new version, once."""
         bundle = self.model.bundle
         upload = Upload(bundle.path, bundle.sha256, on_progress)
-        with self._doubting("the new version", "a second upload makes a second one"):
-            self._note(submission, self.api.deploy(submission, upload))
-            self.record.status = Status.DEPLOYED
+        with self._doubting(target, "the new version", "a second upload makes a second one"):
+            accepted = self.api.deploy(self.submission(target), upload)
+            return self._accepted(replace(target, is_deployed=True), accepted)
 
-    def backtest(
-        self, submission: Submission, on_progress: Callable[[int, int], None]
-    ) -> Backtested:
+    def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
         """Have the bundle backtested, once, and return what the server found out."""
-        with self._doubting("the new backtest", "a second upload makes a second one"):
-            backtested = self.api.backtest(
-                submission, backtest_upload(self.model.bundle, on_progress)
-            )
-            self._note(submission, backtested)
-            self.record.backtest_id = backtested.backtest_id or ""
+        upload = backtest_upload(self.model.bundle, on_progress)
+        with self._doubting(target, "the new backtest", "a second upload makes a second one"):
+            backtested = self.api.backtest(self.submission(target), upload)
+            self._accepted(target, backtested)
         return backtested
 
-    def _note(self, submission: Submission, accepted: Accepted) -> None:
-        self.record.version_id = accepted.version_id or ""
-        if submission.model_id is None and accepted.model_id:
-            self._note_created(f"model {accepted.model_id}", "model-id", accepted.model_id)
-        self._know_model(accepted.model_id or "")
+    def submission(self, target: Target) -> Submission:
+        """Return what goes with the bundle to a target."""
+        described = self.model.described
+        return Submission(
+            project_id=target.project_id,
+            model_id=target.model_id or None,
+            model_name=described.name,
+            model_type=described.type,
+            general_description=self._general_description,
+            description=described.description,
+            runs_on=described.runs_on,
+        )
 
-    def plan_ahead(self, submission: Submission | None) -> list[str]:
-        """Say what a run would do that is not dry; without a submission nothing was looked up."""
-        settings, record = self.settings, self.record
+    def _noted(self, target: Target) -> Target:
+        """Report what is known of the target by now, with its pages."""
+        target = self._with_pages(target)
+        self.on_target(target)
+        return target
+
+    def _with_pages(self, target: Target) -> Target:
+        """Return the target with its URLs; the embedded platform has no pages."""
+        if self.settings.is_local or not target.project_id:
+            return target
+        project = f"{self.settings.app_url}/{quote(target.project_id, safe='')}"
+        page = f"{quote(target.model_id, safe='')}/{_PAGES[self.settings.mode]}"
+        url = f"{project}/{page}" if target.model_id else ""
+        return replace(target, project_url=project, url=url)
+
+    def _accepted(self, target: Target, accepted: Accepted) -> Target:
+        model_id = accepted.model_id or ""
+        if model_id and not target.model_id:
+            target = self._with_created(target, "model", model_id)
+        return self._noted(replace(target, model_id=model_id, version_id=accepted.version_id or ""))
+
+    def plan_ahead(self, target: Target | None) -> tuple[str, ...]:
+        """Return the steps of a run that is not dry; without a target nothing was looked up."""
+        settings, described, bundle = self.settings, self.model.described, self.model.bundle
         steps = []
-        if submission is None:
-            target = self.model.model_id
-            place = f"model {target}" if target else f'the model named "{record.model_name}"'
+        if target is None:
+            model_id = described.model_id
+            place = f"model {model_id}" if model_id else f'the model named "{described.name}"'
         else:
-            if not submission.project_id:
+            if not target.project_id:
                 steps.append(f'create the project "{settings.project_name}"')
-            if submission.model_id is None:
-                steps.append(f'create the model "{record.model_name}"')
-            place = f"model {submission.model_id or record.model_name}"
-        size = f"{self.model.bundle.file_count} files, {self.model.bundle.size} bytes"
+            if not target.model_id:
+                steps.append(f'create the model "{described.name}"')
+            place = f"model {target.model_id or described.name}"
+        size = f"{bundle.file_count} files, {bundle.size} bytes"
         action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
-        last = f"{action} {place}: {size}, SHA-256 {self.model.bundle.sha256}"
+        last = f"{action} {place}: {size}, SHA-256 {bundle.sha256}"
         if settings.mode is Mode.DEPLOY:
-            return [*self._plan_tests(), *steps, last]
-        return [*steps, last, *self._plan_tests()]
+            return (*self._plan_tests(), *steps, last)
+        return (*steps, last, *self._plan_tests())
 
     def _plan_tests(self) -> list[str]:
         """Say what would be tested: before a deploy, or in a backtest."""
@@ -146,8 +156,8 @@ class Submitter:
     def _find_project(self) -> str:
         """Return the project's id; blank when it is named and is to be created."""
         settings = self.settings
-        if self.model.project_id:
-            return self.model.project_id
+        if self.model.described.project_id:
+            return self.model.described.project_id
         if settings.project_name is None:
             return self.api.personal_project_id()
         projects = self.api.projects()
@@ -164,54 +174,58 @@ class Submitter:
                     "with `create-new: true`.",
                 ),
             )
-        if not named and self.model.model_id and not settings.is_local:
+        if not named and self.model.described.model_id and not settings.is_local:
             raise RefusedError(
                 Problem(
                     message=f"There is no project named `{settings.project_name}`, so the model "
-                    f"`{self.model.model_id}` cannot be in it.",
+                    f"`{self.model.described.model_id}` cannot be in it.",
                     hint="Correct `project-name`, or remove the model's id to have a new model "
                     "made in a new project.",
                 ),
             )
         return named[0] if named else ""
 
-    def _find_model(self, project_id: str) -> str:
-        """Return the model's id; blank when it is to be created.
+    def _find_model(self, target: Target) -> Target:
+        """Return the target with the model's id; blank when the model is to be created.
 
         A model of the same name, type and description is the one an earlier run made: creating
         another would leave the first one trading. One with another description may be somebody
         else's, and a deploy would stop it.
         """
-        if self.model.model_id or not project_id:
-            return self.model.model_id
-        models = [one for one in self.api.models(project_id) if one.name == self.model.name]
-        same_type = [one for one in models if one.type in {"", self.model.manifest.type}]
+        described = self.model.described
+        if described.model_id or not target.project_id:
+            return self._noted(replace(target, model_id=described.model_id))
+        models = [one for one in self.api.models(target.project_id) if one.name == described.name]
+        same_type = [one for one in models if one.type in {"", described.type}]
         ours = [one.id for one in same_type if one.description in {"", self._general_description}]
-        if self.settings.is_local:
-            return ours[0] if ours else ""
+        if not self.settings.is_local:
+            self._refuse_others(models, same_type, ours)
+            if ours:
+                target = self._with_notice(target, self._found(ours[0]))
+        return self._noted(replace(target, model_id=ours[0] if ours else ""))
+
+    def _refuse_others(
+        self, models: Sequence[Model], same_type: Sequence[Model], ours: Sequence[str]
+    ) -> None:
+        """Raise where it is not clear which of the models of that name is meant."""
         if len(ours) > 1:
-            raise _ambiguous_name("model", self.model.name, ours)
+            raise _ambiguous_name("model", self.model.described.name, ours)
         if models and not same_type:
             raise self._other_type(models[0])
         if same_type and not ours:
             raise self._other_description(same_type[0])
-        if ours:
-            self._note_found(ours[0])
-        return ours[0] if ours else ""
 
     @property
     def _general_description(self) -> str:
         """What describes a new model: the input, else where the model comes from."""
-        return self.settings.general_description or self.model.origin
+        return self.settings.general_description or self.model.described.origin
 
-    def _note_found(self, model_id: str) -> None:
-        self.record.problems.append(
-            Problem(
-                message=f"No model id is set; the model named `{self.model.name}` is the one that "
-                "was made for it.",
-                hint=f"Set `model-id: {model_id}`, so that it is found whatever it is renamed to.",
-                severity=Severity.NOTICE,
-            ),
+    def _found(self, model_id: str) -> Problem:
+        return Problem(
+            message=f"No model id is set; the model named `{self.model.described.name}` is the one "
+            "that was made for it.",
+            hint=f"Set `model-id: {model_id}`, so that it is found whatever it is renamed to.",
+            severity=Severity.NOTICE,
         )
 
     def _other_description(self, model: Model) -> RefusedError:
@@ -231,68 +245,59 @@ class Submitter:
             Problem(
                 message=f"The model named `{model.name}` is a "
                 f"{excerpt(model.type, _LONGEST_NAME)} on the server, and "
-                f"`blankly.json` says {self.model.manifest.type}.",
+                f"`blankly.json` says {self.model.described.type}.",
                 hint="Correct `type` in `blankly.json`, or give the new model another name with "
                 "`model-name`.",
             ),
         )
 
     def _check_plan(self) -> None:
-        plans = self.api.plans()
-        if plans and self.model.plan not in plans:
+        plan, plans = self.model.described.runs_on.plan, self.api.plans()
+        if plans and plan not in plans:
             raise RefusedError(
                 Problem(
-                    message=f"The server has no plan `{self.model.plan}`. Its plans: "
+                    message=f"The server has no plan `{plan}`. Its plans: "
                     f"{_enumerate(sorted(plans))}.",
                     hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
                 ),
             )
 
-    def _create_project(self) -> str:
+    def _create_project(self, target: Target) -> Target:
         name = self.settings.project_name or ""
-        with self._doubting(f"the project `{name}`", "another run may create a second one"):
+        danger = "another run may create a second one"
+        with self._doubting(target, f"the project `{name}`", danger):
             project = self.api.create_project(name, self.settings.project_description or name)
-        self.record.project_id = project.id
-        self._note_created(f"project {project.id}", "project-id", project.id)
-        return project.id
+        target = self._with_created(target, "project", project.id)
+        return self._noted(replace(target, project_id=project.id))
 
-    def _create_model(self, submission: Submission) -> str | None:
-        """Return the new model's id; None where only the upload can create it."""
-        with self._doubting(
-            f"the model `{submission.model_name}`", "another run may create a second one"
-        ):
-            model_id = self.api.create_model(submission)
-        if model_id is not None:
-            self._know_model(model_id)
-            self._note_created(f"model {model_id}", "model-id", model_id)
-        return model_id
+    def _create_model(self, target: Target) -> Target:
+        """Return the target with the new model; the same where only the upload can create it."""
+        name, danger = self.model.described.name, "another run may create a second one"
+        with self._doubting(target, f"the model `{name}`", danger):
+            model_id = self.api.create_model(self.submission(target))
+        if model_id is None:
+            return target
+        target = self._with_created(target, "model", model_id)
+        return self._noted(replace(target, model_id=model_id))
 
-    def _note_created(self, what: str, input_name: str, identifier: str) -> None:
-        self.record.created.append(what)
+    def _with_created(self, target: Target, kind: str, identifier: str) -> Target:
+        """Return the target with what was created, and the advice to keep its id."""
+        what = f"{kind} {identifier}"
+        target = replace(target, created=(*target.created, what))
         if self.settings.is_local:
-            return
-        self.record.problems.append(
-            Problem(
-                message=f"Created the {what}.",
-                hint=f"Set `{input_name}: {identifier}` so that later runs go to it, whatever "
-                "it is renamed to.",
-                severity=Severity.NOTICE,
-            ),
+            return target
+        hint = (
+            f"Set `{kind}-id: {identifier}` so that later runs go to it, whatever it is renamed to."
+        )
+        return self._with_notice(
+            target, Problem(message=f"Created the {what}.", hint=hint, severity=Severity.NOTICE)
         )
 
-    def _know_model(self, model_id: str) -> None:
-        """Keep the model's id, and where its pages are: the embedded platform has none."""
-        self.record.model_id = model_id
-        if self.settings.is_local or not self.record.project_id:
-            return
-        project = f"{self.settings.app_url}/{quote(self.record.project_id, safe='')}"
-        self.record.project_url = project
-        if model_id:
-            page = _PAGES[self.settings.mode]
-            self.record.url = f"{project}/{quote(model_id, safe='')}/{page}"
+    def _with_notice(self, target: Target, notice: Problem) -> Target:
+        return replace(target, problems=(*target.problems, notice))
 
     @contextmanager
-    def _doubting(self, what: str, danger: str) -> Iterator[None]:
+    def _doubting(self, target: Target, what: str, danger: str) -> Iterator[None]:
         """Say, where a failure leaves it open, that `what` may exist, and where to look."""
         try:
             yield
@@ -304,7 +309,7 @@ class Submitter:
                 # The platform ends with this run, and the model with it.
                 error.may_have_acted = False
             if error.may_have_acted and error.problems:
-                place = self.record.url or self.record.project_url or self.settings.api_url
+                place = target.url or target.project_url or self.settings.api_url
                 first, *others = error.problems
                 doubt = replace(
                     first,
@@ -314,11 +319,11 @@ class Submitter:
                     f"before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
-            self.record.is_in_doubt = error.may_have_acted
+            self.on_target(replace(target, is_in_doubt=error.may_have_acted))
             raise
         except Exception:
             # A bug of ours, in the middle: it says nothing of what the server made of it.
-            self.record.is_in_doubt = True
+            self.on_target(replace(target, is_in_doubt=True))
             raise
 
 

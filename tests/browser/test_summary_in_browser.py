@@ -9,13 +9,13 @@ import pytest
 from deploy_action.report.document import to_markdown
 from deploy_action.report.summary import build_comment, build_summary
 from tests.support.decisions import decisions
+from tests.support.outcomes import backtests, outcomes
 from tests.support.page import is_missing, measure, measure_all
-from tests.support.records import backtests, records
 
 pytestmark = pytest.mark.skipif(bool(is_missing()), reason=is_missing())
 
 TELEPHONE, DESK = 390, 1012
-RUNS = {**records(), **backtests()}
+RUNS = {**outcomes(), **backtests()}
 RESULTS = set(backtests())
 DECISIONS = decisions()
 ONE_CURVE = {"identical", "nothing changes", "same bundle", "absent", "base failed"}
@@ -30,7 +30,7 @@ def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> Non
 
     Charts are drawn, no label of theirs is cut off or lies on another.
     """
-    markdowns = [to_markdown(build_summary(record)) for record in RUNS.values()]
+    markdowns = [to_markdown(build_summary(outcome)) for outcome in RUNS.values()]
 
     all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
 
@@ -51,7 +51,7 @@ def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> Non
 def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path) -> None:
     """Also with long names and large amounts; both curves are drawn, each in its colour."""
     page = "https://forge.example/trader/models/runs/1"
-    markdowns = [to_markdown(build_comment(record, page)) for record in DECISIONS.values()]
+    markdowns = [to_markdown(build_comment(outcome, page)) for outcome in DECISIONS.values()]
 
     all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
 

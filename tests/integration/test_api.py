@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.deployment_api.answers import RouteMissingError, _clip, _text, id_of
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import DeploymentApi, Model, Project, Submission
@@ -44,9 +45,11 @@ SUBMISSION = Submission(
     model_type="strategy",
     general_description="Follows the trend",
     description="Größer: 中文 🚀\n\nzweite Zeile",
-    plan="nano",
-    python_version="3.10",
-    backtest_args={"to": "1y", "symbols": ["BTC-USD"], "name": "Zoë"},
+    runs_on=RunsOn(
+        plan="nano",
+        python_version="3.10",
+        arguments={"to": "1y", "symbols": ["BTC-USD"], "name": "Zoë"},
+    ),
 )
 
 NEW = Submission(
@@ -56,9 +59,7 @@ NEW = Submission(
     model_type="screener",
     general_description="Follows the trend",
     description="First",
-    plan="nano",
-    python_version="3.10",
-    schedule="0 9 * * 1-5",
+    runs_on=RunsOn(plan="nano", python_version="3.10", schedule="0 9 * * 1-5"),
 )
 
 

@@ -20,9 +20,10 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Verdict, judge
 from deploy_action.gates.messages import problem_of
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.ending import Status
+from deploy_action.outcome.run_outcome import RunOutcome
 from tests.support.backtests import DAY, START, raw_result, with_metrics
-from tests.support.records import LONG_NAME, a_backtest, orders, wave
+from tests.support.outcomes import LONG_NAME, a_backtest, orders, wave, with_parts, with_problems
 
 COMMIT = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
 NOTHING = ModelChanges(facts=(), requirements=(), files=FileChanges())
@@ -56,40 +57,43 @@ def a_base(result: BacktestResult | None = None, **changes: Any) -> Base:
 
 
 def compared(
-    record: RunRecord,
+    outcome: RunOutcome,
     base: dict[str, Any],
     changes: ModelChanges | None = CHANGES,
     **of_base: Any,
-) -> RunRecord:
-    """Compare a backtest with a base that has this result."""
-    result = parse_result(base)
-    assert record.backtest is not None
-    record.comparison = Comparison(
+) -> RunOutcome:
+    """Return a backtest that was compared with a base that has this result."""
+    result, candidate = parse_result(base), outcome.backtests.result
+    assert candidate is not None
+    comparison = Comparison(
         base=a_base(result, **of_base),
-        metrics=compare_metrics(result.contract_metrics(), record.backtest.contract_metrics()),
-        first_difference=first_difference(result, record.backtest),
+        metrics=compare_metrics(result.contract_metrics(), candidate.contract_metrics()),
+        first_difference=first_difference(result, candidate),
         changes=changes,
     )
-    return record
+    return with_parts(outcome, backtests={"comparison": comparison})
 
 
-def judged(record: RunRecord, lines: str, **reasons: Any) -> RunRecord:
-    """Put a run through gates."""
-    assert record.backtest is not None
-    comparison = record.comparison
+def judged(outcome: RunOutcome, lines: str, **reasons: Any) -> RunOutcome:
+    """Return a run that was judged by gates."""
+    result, comparison = outcome.backtests.result, outcome.backtests.comparison
+    assert result is not None
     base = None if comparison is None else comparison.base.result
     gates, problems = parse_gates(lines)
     assert not problems
-    record.verdicts = judge(
+    verdicts = judge(
         gates,
-        record.backtest.contract_metrics(),
+        result.contract_metrics(),
         None if base is None else base.contract_metrics(),
         **reasons,
     )
-    failed = errors_of(record.verdicts)
-    record.problems = [*failed, *record.problems]
-    record.status = Status.FAILED if failed else record.status
-    return record
+    failed = errors_of(verdicts)
+    status = Status.FAILED if failed else outcome.ending.status
+    return with_parts(
+        outcome,
+        backtests={"verdicts": verdicts},
+        ending={"problems": (*failed, *outcome.ending.problems), "status": status},
+    )
 
 
 def errors_of(verdicts: Iterable[Verdict]) -> list[Problem]:
@@ -97,7 +101,7 @@ def errors_of(verdicts: Iterable[Verdict]) -> list[Problem]:
     return [problem for problem in map(problem_of, verdicts) if problem is not None]
 
 
-def _worse() -> RunRecord:
+def _worse() -> RunOutcome:
     """Return a backtest of more return, at a deeper fall."""
     now = a_backtest(
         with_metrics(
@@ -113,31 +117,31 @@ def _worse() -> RunRecord:
     return compared(now, base)
 
 
-def _deployed(**changes: Any) -> RunRecord:
-    record = _worse()
-    assert record.bundle is not None
-    record.mode, record.status = "deploy", Status.DEPLOYED
-    record.server = "https://deploy.example"
-    record.url = "https://app.example/Qk3v9/bN7x2/overview"
-    record.project_url = "https://app.example/Qk3v9"
-    record.tested_sha256 = record.bundle.sha256
-    for name, value in changes.items():
-        setattr(record, name, value)
-    return record
+def _deployed(**parts: Mapping[str, object]) -> RunOutcome:
+    known = with_parts(
+        _worse(),
+        request={"mode": "deploy", "server": "https://deploy.example", "is_local": False},
+        target={
+            "url": "https://app.example/Qk3v9/bN7x2/overview",
+            "project_url": "https://app.example/Qk3v9",
+            "is_deployed": True,
+        },
+        ending={"status": Status.DEPLOYED},
+    )
+    return with_parts(known, **parts)
 
 
-def _identical(changes: ModelChanges) -> RunRecord:
+def _identical(changes: ModelChanges) -> RunOutcome:
     result = raw_result(wave(541), orders(17))
     return compared(a_backtest(result), result, changes=changes)
 
 
-def _without_base(**base: Any) -> RunRecord:
-    record = a_backtest(raw_result(wave(541), orders(17)))
-    record.comparison = Comparison(base=a_base(**base))
-    return record
+def _without_base(**base: Any) -> RunOutcome:
+    comparison = Comparison(base=a_base(**base))
+    return a_backtest(raw_result(wave(541), orders(17)), backtests={"comparison": comparison})
 
 
-def _long() -> RunRecord:
+def _long() -> RunOutcome:
     """Return a comparison in which all is as long as it may be."""
     symbol = "A-VERY-LONG-NAME-OF-A-TOKEN-ON-A-CHAIN-X-USD"
     now = with_metrics(
@@ -160,7 +164,7 @@ def _long() -> RunRecord:
             quote_asset="WRAPPED-LIQUID-STAKED-DOLLARS",
         ),
     }
-    record = a_backtest(now, model_name="mean_reversion_on_volatility_breakouts_of_2024_v2")
+    name = "mean_reversion_on_volatility_breakouts_of_2024_v2"
     names = tuple(f"{number}/{LONG_NAME}" for number in range(40))
     changes = ModelChanges(
         facts=tuple(Changed(f"Argument {'x' * 60}{n}", "a" * 400, "b" * 400) for n in range(40)),
@@ -168,12 +172,12 @@ def _long() -> RunRecord:
         files=FileChanges(names, names, names),
     )
     ref = f"feature/{'a-branch-with-a-name-that-goes-on-' * 5}"
-    compared(record, base, changes, ref=ref)
+    outcome = compared(a_backtest(now, model={"name": name}), base, changes, ref=ref)
     lines = ["final_account_value >= base + 12345678.987%", "cvar <= base - 0.125%"]
-    return judged(record, "\n".join([*lines, *(f"trades > {n}" for n in range(120))]))
+    return judged(outcome, "\n".join([*lines, *(f"trades > {n}" for n in range(120))]))
 
 
-def decisions() -> Mapping[str, RunRecord]:
+def decisions() -> Mapping[str, RunOutcome]:
     """Return the runs, by name."""
     gates = "sharpe >= 1\nmax_drawdown <= base\ncum_returns >= base - 10%"
     no_base = "The model did not exist at `main`."
@@ -189,9 +193,8 @@ def decisions() -> Mapping[str, RunRecord]:
         severity=Severity.WARNING,
     )
     passed = judged(_worse(), "sharpe >= 1\ncum_returns > base\ntrades != 0")
-    passed.problems = [warning]
     return {
-        "passed": passed,
+        "passed": with_problems(passed, warning),
         "stopped": judged(_worse(), gates),
         "identical": _identical(replace(CHANGES, facts=(), requirements=())),
         "nothing changes": _identical(NOTHING),

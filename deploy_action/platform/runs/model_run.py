@@ -74,6 +74,9 @@ class BacktestRequest:
 class Observer(Protocol):
     """Who watches backtests while they run; called from the thread of each."""
 
+    def began(self, backtest: BacktestRequest) -> None:
+        """Note that the backtest has left the queue and runs."""
+
     def section(self, backtest: BacktestRequest, title: str) -> None:
         """Something begins."""
 
@@ -86,6 +89,9 @@ class Observer(Protocol):
 
 class Unobserved:
     """Nobody watches."""
+
+    def began(self, backtest: BacktestRequest) -> None:
+        """Tell nobody."""
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
         """Tell nobody."""
@@ -132,6 +138,7 @@ class ModelRunner:
         Raises:
             StoppedError: `stop` was set; nothing of the run is left.
         """
+        self.observer.began(request)
         try:
             with self._private_copy(request) as private:
                 model = unpack(request.bundle, private)

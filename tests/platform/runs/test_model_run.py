@@ -82,6 +82,10 @@ class Spectator:
     shares: list[float] = field(default_factory=list)
     digests: set[str] = field(default_factory=set)
 
+    def began(self, backtest: BacktestRequest) -> None:
+        assert not self.sections
+        self.digests.add(backtest.bundle_sha256)
+
     def section(self, backtest: BacktestRequest, title: str) -> None:
         self.sections.append(title)
         self.digests.add(backtest.bundle_sha256)

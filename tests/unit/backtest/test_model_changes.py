@@ -19,6 +19,7 @@ from deploy_action.backtest.model_changes import (
     ModelChanges,
     compare_models,
 )
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle, write_bundle
 from deploy_action.bundle.selection import select_files
@@ -27,14 +28,15 @@ from tests.conftest import write_model
 
 NOTHING = ModelChanges(facts=(), requirements=(), files=FileChanges())
 MODEL = LiveModel(
-    plan="nano",
-    python_version="3.10",
-    schedule="",
-    requirements={},
-    bundle_path=None,
-    arguments=None,
-    run=None,
+    runs_on=RunsOn(plan="nano", python_version="3.10"), requirements={}, bundle_path=None
 )
+
+
+def running_on(**changes: Any) -> LiveModel:
+    """Return a version that runs on something else."""
+    return replace(MODEL, runs_on=replace(MODEL.runs_on, **changes))
+
+
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -79,7 +81,7 @@ def test_what_did_not_change_is_not_listed() -> None:
 
 def test_plan_python_and_schedule_are_facts() -> None:
     """Blank means that a model does not have it."""
-    candidate = replace(MODEL, plan="micro", python_version="3.11", schedule="0 9 * * 1")
+    candidate = running_on(plan="micro", python_version="3.11", schedule="0 9 * * 1")
 
     assert facts(MODEL, candidate) == [
         ("Plan", "nano", "micro"),
@@ -138,7 +140,7 @@ def test_arguments_are_told_one_by_one() -> None:
     """As JSON: a string is not a number, and null is not the same as missing."""
     before: dict[str, JsonValue] = {"to": "1y", "initial_values": {"USD": 1, "EUR": 2}, "a": 1}
     after: dict[str, JsonValue] = {"to": "2y", "initial_values": {"EUR": 2, "USD": 1}, "b": None}
-    base, candidate = replace(MODEL, arguments=before), replace(MODEL, arguments=after)
+    base, candidate = running_on(arguments=before), running_on(arguments=after)
 
     assert facts(base, candidate) == [
         ("Argument a", "1", None),
@@ -151,7 +153,7 @@ def test_arguments_that_are_not_known_are_unchanged() -> None:
     """None means unknown; an empty mapping means that there are none."""
     given = replace(MODEL, arguments={"to": "1y"})
     assert facts(given, MODEL) == facts(MODEL, given) == []
-    assert facts(given, replace(MODEL, arguments={})) == [("Argument to", '"1y"', None)]
+    assert facts(given, running_on(arguments={})) == [("Argument to", '"1y"', None)]
 
 
 def test_requirements_are_added_removed_and_moved() -> None:
@@ -238,7 +240,7 @@ def test_arguments_that_differ_are_shown_differently(
     shown = facts(replace(MODEL, arguments=base), replace(MODEL, arguments=candidate))
 
     assert all(before != now for _, before, now in shown)
-    assert facts(replace(MODEL, arguments=base), replace(MODEL, arguments=base)) == []
+    assert facts(running_on(arguments=base), running_on(arguments=base)) == []
     if base.keys() != candidate.keys():
         assert shown
 
@@ -260,7 +262,7 @@ def test_lists_that_differ_are_shown_differently(base: list[str], candidate: lis
 def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest: str) -> None:
     """Otherwise they would look the same, or fill the page."""
     same = "s" * length
-    base, candidate = (replace(MODEL, plan=f"{same}{one}{rest}") for one in "ab")
+    base, candidate = (running_on(plan=f"{same}{one}{rest}") for one in "ab")
 
     ((_, before, now),) = facts(base, candidate)
 

@@ -7,7 +7,11 @@ import pytest
 import yaml
 
 from deploy_action.inputs.definitions import INPUTS
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.backtests import Backtests
+from deploy_action.outcome.prepared_model import DescribedModel
+from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.outcome.target import Target
+from deploy_action.report.outputs import outputs_of
 
 ROOT = Path(__file__).parents[3]
 OUTPUTS = [
@@ -82,11 +86,14 @@ def test_the_outputs_are_the_contract(action: dict[str, Any]) -> None:
 
 def test_every_output_that_is_written_is_declared() -> None:
     """A step sees undeclared outputs too, but no reader of `action.yml` does."""
-    record = RunRecord(status=Status.DEPLOYED, project_id="p", model_id="m", version_id="v")
-    record.backtest_id, record.url, record.description = "b", "u", "d"
+    outcome = RunOutcome(
+        model=DescribedModel(description="d"),
+        target=Target(project_id="p", model_id="m", version_id="v", url="u"),
+        backtests=Backtests(backtest_id="b"),
+    )
 
-    assert set(record.outputs()) <= set(OUTPUTS)
-    assert len(record.outputs()) == 7
+    assert set(outputs_of(outcome)) <= set(OUTPUTS)
+    assert len(outputs_of(outcome)) == 7
 
 
 def test_it_runs_as_a_container_with_allowed_keys(action: dict[str, Any]) -> None:

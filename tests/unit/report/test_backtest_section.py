@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 
 from deploy_action.backtest.wire import parse_result, parse_run
-from deploy_action.outcome.record import RunRecord
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.report.summary import build_summary
 from tests.support.backtests import a_result, an_order, raw_result, with_metrics
 from tests.support.nasty import nasty_text
-from tests.support.records import a_backtest, backtests
+from tests.support.outcomes import a_backtest, backtests, with_parts, with_problems
 from tests.support.rendered import Element, render
 
 TAGS = {"h2", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a"}
 TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
 
 
-def seen(record: RunRecord) -> Element:
+def seen(outcome: RunOutcome) -> Element:
     """Return the summary as GitHub renders it, save for the charts."""
-    return render(to_markdown(build_summary(record)))
+    return render(to_markdown(build_summary(outcome)))
 
 
 def rows(table: Element) -> dict[str, str]:
@@ -129,10 +129,10 @@ def test_a_result_of_another_server_says_what_it_knows() -> None:
 
 def test_many_trades_are_shown_from_both_ends() -> None:
     """Ten thousand orders: the first and the last ten, how many are between, and their counts."""
-    record = backtests()["large"]
+    outcome = backtests()["large"]
     title = "Trades: 10,000 filled, 2,500 won, 2,500 lost"
 
-    trades = folded(seen(record), title)
+    trades = folded(seen(outcome), title)
 
     table = [[cell.text() for cell in row.all("td")] for row in trades.all("tr")[1:]]
     assert len(table) == 21
@@ -147,9 +147,9 @@ def test_many_trades_are_shown_from_both_ends() -> None:
             "2,500 lost, 0 even, by average cost and before fees, "
         )
     )
-    assert record.backtest is not None
-    assert record.backtest.trades_sha256 in trades.text()
-    assert " and 45 more." in seen(record).all("p")[0].text()
+    assert outcome.backtests.result is not None
+    assert outcome.backtests.result.trades_sha256 in trades.text()
+    assert " and 45 more." in seen(outcome).all("p")[0].text()
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,12 @@ def test_no_trades_is_said_in_words(name: str, said: str) -> None:
 
 def test_a_model_that_was_never_called_is_told_so() -> None:
     """Its conditions are not the reason."""
-    record = backtests()["no trades"]
-    record.backtest_run = None
-    assert "Usually its conditions" in seen(record).all("p")[1].text()
+    found = backtests()["no trades"]
+    outcome = with_parts(found, backtests={"run": None})
+    assert "Usually its conditions" in seen(outcome).all("p")[1].text()
 
-    record.backtest_run = parse_run({"callbackCalls": 0})
-    assert "It was never called" in seen(record).all("p")[1].text()
+    outcome = with_parts(found, backtests={"run": parse_run({"callbackCalls": 0})})
+    assert "It was never called" in seen(outcome).all("p")[1].text()
 
 
 def test_orders_that_were_not_filled_say_so() -> None:
@@ -205,13 +205,12 @@ def test_metrics_that_could_not_be_computed_say_why() -> None:
 
 def test_a_metric_that_a_server_left_out_is_missed() -> None:
     """As one of the table; others that it does not know are not."""
-    record = backtests()["gain"]
+    outcome = backtests()["gain"]
     raw = raw_result()
     del raw["metrics"]["sharpe"], raw["metrics"]["calmar"]
-    record.backtest = parse_result(raw)
-    record.problems = []
+    outcome = with_problems(with_parts(outcome, backtests={"result": parse_result(raw)}))
 
-    assert [one.text() for one in seen(record).all("li")] == ["sharpe: not reported."]
+    assert [one.text() for one in seen(outcome).all("li")] == ["sharpe: not reported."]
 
 
 def test_a_result_without_values_has_no_chart() -> None:
@@ -221,9 +220,9 @@ def test_a_result_without_values_has_no_chart() -> None:
     assert not [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
     assert rows(body.all("table")[0])["Final value"] == "not a number"
 
-    record = backtests()["gain"]
-    record.backtest = a_result([5.0])
-    assert "There is no chart: the result has a single account value." in seen(record).text()
+    outcome = backtests()["gain"]
+    outcome = with_parts(outcome, backtests={"result": a_result([5.0])})
+    assert "There is no chart: the result has a single account value." in seen(outcome).text()
 
 
 def test_a_failed_run_with_a_result_shows_both() -> None:
@@ -272,15 +271,15 @@ def test_nothing_of_a_result_gets_out_of_its_place(text: str, other: str) -> Non
     raw["metrics"]["odd"] = {"value": text, "display_name": text}
     run = {"python": text, "wantedPython": other, "blankly": other, "constraints": [text]}
     schedule = [{"kind": text, "symbol": other, "resolution": 1.5}]
-    record = a_backtest(raw, backtest_run=parse_run({**run, "schedule": schedule}))
+    outcome = a_backtest(raw, backtests={"run": parse_run({**run, "schedule": schedule})})
 
-    body = seen(record)
+    body = seen(outcome)
 
     assert body.tags() <= TAGS
-    assert {one.attributes["href"] for one in body.all("a")} <= {record.commit_url}
+    assert {one.attributes["href"] for one in body.all("a")} <= {outcome.model.commit_url}
     for table in body.all("table"):
         assert len({len(row.all("td", "th")) for row in table.all("tr")}) == 1
     pictures = [one.text() for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
     assert len(pictures) == 2
     assert all(len(picture.strip().split("\n")) == 6 for picture in pictures)
-    assert len(re.findall(r"^<details>$", to_markdown(build_summary(record)), re.MULTILINE)) >= 5
+    assert len(re.findall(r"^<details>$", to_markdown(build_summary(outcome)), re.MULTILINE)) >= 5

@@ -11,24 +11,26 @@ import pytest
 
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
 from deploy_action.backtest.wire import parse_result
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.request import Request
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import to_markdown
 from deploy_action.report.json_report import build_report
+from deploy_action.report.outputs import outputs_of
 from deploy_action.report.summary import build_summary
 from tests.support.backtests import an_order, raw_result, with_metrics
 from tests.support.decisions import decisions
-from tests.support.records import a_backtest, backtests
+from tests.support.outcomes import a_backtest, backtests, with_parts
 
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
 
 
-def report_of(record: RunRecord) -> dict[str, Any]:
+def report_of(outcome: RunOutcome) -> dict[str, Any]:
     """Return the report as a strict reader of JSON sees it."""
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    text = build_report(record)
+    text = build_report(outcome)
     assert text.isascii()
     report: dict[str, Any] = json.loads(text, parse_constant=refuse)
     return report
@@ -171,7 +173,7 @@ def test_a_report_holds_everything() -> None:
 def test_a_run_without_a_result_has_no_report() -> None:
     """What there is to say then is in the summary and the outputs."""
     with pytest.raises(ValueError, match="no result"):
-        build_report(RunRecord(mode="backtest", status=Status.FAILED))
+        build_report(RunOutcome(request=Request(mode="backtest")))
 
 
 def test_the_documentation_computes_the_same_fingerprint() -> None:
@@ -180,7 +182,7 @@ def test_the_documentation_computes_the_same_fingerprint() -> None:
     assert source
     names: dict[str, Any] = {}
     exec(source[1], names)  # noqa: S102  # our own documentation
-    record = a_backtest(
+    outcome = a_backtest(
         raw_result(
             trades=[
                 an_order("buy", 0.1 + 0.2, 1e-5, symbol='漢"\\\n\x01😀'),
@@ -190,7 +192,7 @@ def test_the_documentation_computes_the_same_fingerprint() -> None:
         )
     )
 
-    report = report_of(record)
+    report = report_of(outcome)
 
     assert names["trades_sha256"](report["result"]) == report["trades_sha256"]
 
@@ -209,37 +211,40 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
 
 def test_outputs_name_what_was_found() -> None:
     """Metrics as one compact object, whose values are numbers or null."""
-    record = a_backtest(with_metrics(raw_result(), sortino=None))
+    outcome = a_backtest(with_metrics(raw_result(), sortino=None))
 
-    outputs = record.outputs()
+    outputs = outputs_of(outcome)
 
     assert outputs["metrics"] == (
         '{"sharpe":0.96,"sortino":null,"calmar":1.0,"cagr":24.0,"cum_returns":29.0,'
         '"max_drawdown":16.0,"volatility":0.17,"variance":2.96,"value_at_risk":207.66,'
         '"cvar":7.32,"trades":0,"final_account_value":12900.0}'
     )
-    assert record.backtest is not None
-    assert outputs["trades-sha256"] == record.backtest.trades_sha256
+    assert outcome.backtests.result is not None
+    assert outputs["trades-sha256"] == outcome.backtests.result.trades_sha256
     assert outputs["report"] == "blankly-backtest.json"
-    assert not {"metrics", "trades-sha256", "report"} & set(RunRecord().outputs())
+    assert not {"metrics", "trades-sha256", "report"} & set(outputs_of(RunOutcome()))
 
 
 def test_a_secret_in_a_comparison_is_redacted() -> None:
     """In a value that changed, in a reason, in a gate that has one."""
     secret = "value-of-a-variable"  # noqa: S105  # opens nothing
-    record = decisions()["stopped"]
-    assert record.comparison is not None
+    found = decisions()["stopped"].backtests
+    assert found.comparison is not None
     facts = (Changed("Plan", None, secret),)
-    base = replace(record.comparison.base, reason=secret, ref=f"feature/{secret}")
+    base = replace(found.comparison.base, reason=secret, ref=f"feature/{secret}")
     changes = ModelChanges(facts=facts, requirements=(), files=FileChanges((f"{secret}.py",)))
-    record.comparison = replace(record.comparison, base=base, changes=changes)
-    record.verdicts = (replace(record.verdicts[0], reason=secret),)
+    comparison = replace(found.comparison, base=base, changes=changes)
+    verdicts = (replace(found.verdicts[0], reason=secret),)
+    outcome = with_parts(
+        decisions()["stopped"], backtests={"comparison": comparison, "verdicts": verdicts}
+    )
 
-    shown = record.redacted(lambda text: text.replace(secret, "***"))
+    shown = outcome.redacted(lambda text: text.replace(secret, "***"))
 
-    assert build_report(record).count(secret) == 5
+    assert build_report(outcome).count(secret) == 5
     assert secret not in build_report(shown)
-    assert to_markdown(build_summary(record)).count(secret) == 4
+    assert to_markdown(build_summary(outcome)).count(secret) == 4
     assert secret not in to_markdown(build_summary(shown))
 
 
@@ -249,15 +254,14 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     secret = "value-of-a-variable"  # noqa: S105  # opens nothing
     order = an_order("buy", 1, 1.0, symbol=secret if place == "symbol" else "OAK-USD")
     raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
-    record = a_backtest(raw)
-    record.description = secret
+    outcome = a_backtest(raw, model={"description": secret})
 
-    shown = record.redacted(lambda text: text.replace(secret, "***"))
+    shown = outcome.redacted(lambda text: text.replace(secret, "***"))
 
-    assert secret in build_report(record)
+    assert secret in build_report(outcome)
     assert secret not in build_report(shown)
-    assert shown.backtest is not None
-    assert list(shown.backtest.account_values) == list(parse_result(raw).account_values)
+    assert shown.backtests.result is not None
+    assert list(shown.backtests.result.account_values) == list(parse_result(raw).account_values)
 
 
 @pytest.mark.slow
@@ -265,9 +269,9 @@ def test_a_million_account_values_are_reported() -> None:
     """All of them, and ten thousand orders."""
     points = [{"time": 1_677_628_800.0 + 60 * n, "value": 10_000.0} for n in range(1_000_000)]
     orders = [an_order("buy", 1, 1.0, id=str(number)) for number in range(10_000)]
-    record = a_backtest(raw_result(trades=orders, account_values=points))
+    outcome = a_backtest(raw_result(trades=orders, account_values=points))
 
-    report = report_of(record.redacted(lambda text: text.replace("secret", "***")))
+    report = report_of(outcome.redacted(lambda text: text.replace("secret", "***")))
 
     assert report["result"]["account_values"] == points
     assert report["result"]["trades"] == orders

@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 
 from deploy_action.backtest.comparison import BaseState, Comparison
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.errors import Problem, Severity
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.ending import Ending, Status
+from deploy_action.outcome.request import Request
+from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
+from deploy_action.report.outputs import outputs_of
 from deploy_action.report.summary import build_comment, build_summary
 from deploy_action.text.harmless import one_line, plain, redacted
+from deploy_action.text.located_json import JsonValue
 from tests.support.decisions import CHANGES, a_base, decisions, errors_of, judged
 from tests.support.nasty import nasty_text
-from tests.support.records import records
+from tests.support.outcomes import outcomes, with_parts, with_problems, with_runs_on
 from tests.support.rendered import Element, render
 
 # Nothing else comes out of our Markdown; all of it is on GitHub's list of what it lets through.
@@ -23,8 +28,8 @@ TAGS = {"h2", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code"
 TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
 
 
-def seen(record: RunRecord) -> Element:
-    return render(to_markdown(build_summary(record)))
+def seen(outcome: RunOutcome) -> Element:
+    return render(to_markdown(build_summary(outcome)))
 
 
 def facts(body: Element) -> dict[str, str]:
@@ -36,7 +41,7 @@ def facts(body: Element) -> dict[str, str]:
 
 def test_a_deployment_says_what_is_where() -> None:
     """Title, version, links, plan, Python, commit, bundle, duration; the files are folded."""
-    body = seen(records()["deployed"])
+    body = seen(outcomes()["deployed"])
 
     assert body.all("h2")[0].text() == "✅ Deployed momentum"
     assert body.all("p")[0].text() == "New version vX41c on https://deploy.example."
@@ -64,7 +69,7 @@ def test_a_deployment_says_what_is_where() -> None:
 
 def test_what_was_made_and_warned_of_is_named() -> None:
     """With the place of the warning and the way to pin the new id."""
-    body = seen(records()["created"])
+    body = seen(outcomes()["created"])
 
     assert facts(body)["Created"] == "project Qk3v9, model bN7x2"
     assert facts(body)["Schedule"] == "*/15 9-16 * * 1-5"
@@ -76,7 +81,7 @@ def test_what_was_made_and_warned_of_is_named() -> None:
 
 def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
     """It has no pages."""
-    body = seen(records()["local"])
+    body = seen(outcomes()["local"])
 
     assert "the embedded platform" in body.all("p")[0].text()
     assert [one.text() for one in body.all("a")] == ["5f2c9e81b7a0"]
@@ -84,7 +89,7 @@ def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
 
 def test_a_backtest_shows_its_arguments() -> None:
     """As JSON, each in its own row, whatever is in them."""
-    body = seen(records()["backtested"])
+    body = seen(outcomes()["backtested"])
 
     assert body.all("h2")[0].text() == "✅ Backtest submitted: momentum"
     assert facts(body)["Backtest"] == "bt_881"
@@ -95,9 +100,9 @@ def test_a_backtest_shows_its_arguments() -> None:
 
 def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
     """None at all are the package's; the table has fifty rows at most."""
-    none = RunRecord(mode="backtest", status=Status.BACKTESTED, backtest_args={})
-    many = RunRecord(mode="backtest", status=Status.BACKTESTED)
-    many.backtest_args = {f"argument {number}": number for number in range(1_200)}
+    known = RunOutcome(request=Request(mode="backtest"), ending=Ending(status=Status.BACKTESTED))
+    none = with_runs_on(known, arguments={})
+    many = with_runs_on(known, arguments={f"argument {number}": number for number in range(1_200)})
 
     assert "the defaults of the package hold" in seen(none).text()
     assert len(seen(many).all("table")[1].all("tr")) == 51
@@ -106,19 +111,19 @@ def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
 
 def test_a_dry_run_says_what_would_be_done() -> None:
     """Step by step, and that nothing was."""
-    body = seen(records()["dry-run"])
+    body = seen(outcomes()["dry-run"])
 
     assert "Nothing was changed" in body.all("p")[0].text()
     assert [item.text() for item in body.all("li")][:2] == [
         'create the project "Desk"',
         'create the model "momentum"',
     ]
-    assert "would go." in seen(RunRecord(status=Status.DRY_RUN)).all("p")[0].text()
+    assert "would go." in seen(RunOutcome(ending=Ending(status=Status.DRY_RUN))).all("p")[0].text()
 
 
 def test_a_valid_model_says_that_nothing_was_sent() -> None:
     """Nothing was."""
-    body = seen(records()["valid"])
+    body = seen(outcomes()["valid"])
 
     assert body.all("h2")[0].text() == "✅ Valid: momentum"
     assert "Nothing was sent." in body.all("p")[0].text()
@@ -126,7 +131,7 @@ def test_a_valid_model_says_that_nothing_was_sent() -> None:
 
 def test_a_failure_says_what_why_and_what_to_do() -> None:
     """Every problem with its place, before the facts; warnings after them."""
-    body = seen(records()["failed"])
+    body = seen(outcomes()["failed"])
 
     assert body.all("h2")[0].text() == "❌ Not deployed: momentum"
     assert body.all("p")[0].text() == "12 problems. Nothing was sent."
@@ -150,10 +155,12 @@ def test_a_failure_says_what_why_and_what_to_do() -> None:
 )
 def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: str) -> None:
     """An input was wrong: there is no model, no bundle, no server."""
-    record = RunRecord(mode=mode, clock=iter([0.0, 125.0]).__next__)
-    record.problems = [Problem(message="Input `mode` is wrong.")]
+    problem = Problem(message="Input `mode` is wrong.")
+    outcome = RunOutcome(
+        request=Request(mode=mode), ending=Ending(problems=(problem,), seconds=125.0)
+    )
 
-    body = seen(record)
+    body = seen(outcome)
 
     assert body.all("h2")[0].text() == title
     assert body.all("p")[0].text() == f"1 problem. {left}"
@@ -162,9 +169,10 @@ def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: 
 
 def test_many_problems_are_counted() -> None:
     """Fifty errors are shown; the log has the others."""
-    record = RunRecord(mode="deploy", problems=[Problem(message="Wrong.")] * 1_234)
+    problems = (Problem(message="Wrong."),) * 1_234
+    outcome = RunOutcome(request=Request(mode="deploy"), ending=Ending(problems=problems))
 
-    body = seen(record)
+    body = seen(outcome)
 
     assert len(body.all("li")) == 50
     assert "And 1,184 more, in the log." in body.text()
@@ -174,14 +182,16 @@ def test_many_problems_are_counted() -> None:
 def test_the_worst_record_stays_under_the_limit(word: str) -> None:
     """Long problems, a long description, many arguments: all the blocks are there, nothing cut."""
     text = word * (2_000 // len(word))
-    record = records()["failed"]
-    record.description = text
-    record.backtest_args = {f"{number}{text}": text for number in range(200)}
-    for severity in Severity:
-        problem = Problem(message=text, hint=text, severity=severity, path=text[:400], line=1)
-        record.problems += [problem] * 60
+    found = outcomes()["failed"]
+    problem = Problem(message=text, hint=text, path=text[:400], line=1)
+    problems = [replace(problem, severity=one) for one in Severity for _ in range(60)]
+    outcome = with_parts(
+        with_runs_on(found, arguments={f"{number}{text}": text for number in range(200)}),
+        model={"description": text},
+        ending={"problems": (*found.problems, *problems)},
+    )
 
-    markdown = to_markdown(build_summary(record))
+    markdown = to_markdown(build_summary(outcome))
 
     assert len(markdown.encode()) < LARGEST_MARKDOWN
     assert "left out" not in markdown
@@ -191,13 +201,13 @@ def test_the_worst_record_stays_under_the_limit(word: str) -> None:
 @given(nasty_text, nasty_text)
 def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) -> None:
     """Only our tags, our links, our columns; and every text is shown where it belongs."""
-    record = replace_texts(records()["created"], text, other)
+    outcome = replace_texts(outcomes()["created"], text, other)
 
-    body = seen(record)
+    body = seen(outcome)
 
     assert body.tags() <= TAGS
     links = {one.attributes["href"] for one in body.all("a")}
-    assert links <= {record.url, record.project_url, record.commit_url}
+    assert links <= {outcome.target.url, outcome.target.project_url, outcome.model.commit_url}
     assert all(len(row.all("td", "th")) == 2 for row in body.all("tr"))
     names = ["Model", "Project", "Backtest", "Type", "Schedule", "Plan", "Python", "Commit"]
     known = facts(body)
@@ -209,25 +219,41 @@ def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) 
     assert len(body.all("details")) == 1
 
 
-def replace_texts(record: RunRecord, text: str, other: str) -> RunRecord:
+def replace_texts(outcome: RunOutcome, text: str, other: str) -> RunOutcome:
     """Put the texts everywhere where somebody else decides on the text."""
-    for name in ("model_id", "project_id", "model_name", "plan", "python_version", "schedule"):
-        setattr(record, name, text)
-    record.version_id, record.backtest_id, record.server = other, other, other
-    record.model_path, record.model_type, record.commit = other, other, text
-    record.description, record.created, record.would_do = text, [other, text], [text, other]
-    record.backtest_args = {text: other, other: [text]}
     problem = Problem(message=text, hint=other, path=text or None, line=1)
-    record.problems = [problem, replace(problem, severity=Severity.WARNING, message=other)]
-    assert record.bundle is not None
-    record.bundle = replace(record.bundle, largest=((text, 1), (other, 2)))
-    return record
+    problems = (problem, replace(problem, severity=Severity.WARNING, message=other))
+    arguments: dict[str, JsonValue] = {text: other, other: [text]}
+    runs_on = RunsOn(plan=text, python_version=text, schedule=text, arguments=arguments)
+    return with_parts(
+        outcome,
+        request={"server": other},
+        model={
+            "name": text,
+            "path": other,
+            "type": other,
+            "commit": text,
+            "description": text,
+            "runs_on": runs_on,
+            "problems": problems,
+        },
+        bundle={"largest": ((text, 1), (other, 2))},
+        target={
+            "model_id": text,
+            "project_id": text,
+            "version_id": other,
+            "created": (other, text),
+            "problems": (),
+        },
+        backtests={"backtest_id": other},
+        ending={"would_do": (text, other)},
+    )
 
 
-@pytest.mark.parametrize("name", records())
+@pytest.mark.parametrize("name", outcomes())
 def test_a_terminal_gets_no_marks(name: str) -> None:
     """The same, as text: no bold, no tags, no fences."""
-    text = to_text(build_summary(records()[name]))
+    text = to_text(build_summary(outcomes()[name]))
 
     assert not re.search(r"\*\*|</?(?:br|details|summary)>|```|\|---", text)
     assert "  Duration  12.3 s\n" in text
@@ -237,43 +263,44 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
     """Across the length of a span, with a bar in a table, with a mark at the end of a word."""
     half = secrets.token_hex(8)
     hidden = [f"{half}|{secrets.token_hex(4)}", f"@{half[::-1]}!", f"{half} x {half}"]
-    record = records()["backtested"]
-    for secret in hidden:
-        record.problems.append(Problem(message=f"refused {secret}", hint=secret, path=secret))
-        record.created.append("a" * 290 + secret)
-        record.backtest_args = {**(record.backtest_args or {}), secret: [{"key": secret}]}
-    record.description = record.version_id = record.plan = hidden[0]
+    problems = (Problem(message=f"refused {one}", hint=one, path=one) for one in hidden)
+    arguments = {one: [{"key": one}] for one in hidden}
+    outcome = with_parts(
+        with_runs_on(outcomes()["backtested"], plan=hidden[0], arguments=arguments),
+        model={"description": hidden[0]},
+        target={"created": tuple("a" * 290 + one for one in hidden), "version_id": hidden[0]},
+        ending={"problems": tuple(problems)},
+    )
 
-    shown = record.redacted(lambda text: redacted(text, hidden))
+    shown = outcome.redacted(lambda text: redacted(text, hidden))
 
     markdown = to_markdown(build_summary(shown))
     assert half not in markdown
     assert half[::-1] not in markdown
-    assert half not in "".join(shown.outputs().values())
-    assert shown.status is Status.BACKTESTED
+    assert half not in "".join(outputs_of(shown).values())
+    assert shown.ending.status is Status.BACKTESTED
     assert shown.of(Severity.ERROR)[0].message == "refused ***"
-    assert record.plan == hidden[0]
+    assert outcome.model.runs_on.plan == hidden[0]
 
 
 def test_a_password_that_is_a_metric_breaks_nothing() -> None:
     """Gates and metrics are looked up by their ids, and what is shown is hidden at the end."""
-    record = decisions()["stopped"]
+    outcome = decisions()["stopped"]
 
-    shown = record.redacted(lambda text: text.replace("max_drawdown", "***"))
+    shown = outcome.redacted(lambda text: text.replace("max_drawdown", "***"))
 
     assert "Maximum drawdown" in to_markdown(build_summary(shown))
-    assert [one.gate.metric for one in shown.verdicts] == [
-        one.gate.metric for one in record.verdicts
+    assert [one.gate.metric for one in shown.backtests.verdicts] == [
+        one.gate.metric for one in outcome.backtests.verdicts
     ]
 
 
 def test_gates_that_fail_alike_share_the_way_out() -> None:
     """It stands once, below the last of them."""
-    record = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
-    record.status = Status.FAILED
-    record.problems = errors_of(record.verdicts)
+    outcome = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
+    outcome = with_problems(outcome, *errors_of(outcome.backtests.verdicts))
 
-    markdown = to_markdown(build_summary(record))
+    markdown = to_markdown(build_summary(outcome))
 
     assert markdown.count("Change the model, or the gate") == 1
 
@@ -293,11 +320,9 @@ def test_gates_that_fail_alike_share_the_way_out() -> None:
 )
 def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
     """As file managers and GitHub show them."""
-    record = records()["deployed"]
-    assert record.bundle is not None
-    record.bundle = replace(record.bundle, size=size, file_count=1)
+    outcome = with_parts(outcomes()["deployed"], bundle={"size": size, "file_count": 1})
 
-    assert facts(seen(record))["Bundle"] == f"1 file, {shown} (183.4 kB unpacked)"
+    assert facts(seen(outcome))["Bundle"] == f"1 file, {shown} (183.4 kB unpacked)"
 
 
 @pytest.mark.parametrize(
@@ -306,14 +331,14 @@ def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
 )
 def test_durations_are_in_seconds_or_minutes(seconds: float, shown: str) -> None:
     """One digit below a minute."""
-    record = RunRecord(clock=iter([0.0, seconds]).__next__)
+    outcome = RunOutcome(ending=Ending(seconds=seconds))
 
-    assert facts(seen(record))["Duration"] == shown
+    assert facts(seen(outcome))["Duration"] == shown
 
 
-def said(record: RunRecord) -> list[str]:
+def said(outcome: RunOutcome) -> list[str]:
     """Return the texts of all blocks of the summary, in their order."""
-    blocks = [one for one in seen(record).children if isinstance(one, Element)]
+    blocks = [one for one in seen(outcome).children if isinstance(one, Element)]
     return [one.text().replace("\u00a0", " ").strip() for one in blocks]
 
 
@@ -360,10 +385,10 @@ def test_a_gate_that_says_no_is_the_title() -> None:
 
 def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
     """Another problem is; the title says what failed."""
-    record = decisions()["passed"]
-    record.status, record.problems = Status.FAILED, [Problem(message="Wrong.")]
+    ending = {"status": Status.FAILED, "problems": (Problem(message="Wrong."),)}
+    outcome = with_parts(decisions()["passed"], ending=ending)
 
-    assert said(record)[0] == "❌ Backtest failed: momentum"
+    assert said(outcome)[0] == "❌ Backtest failed: momentum"
 
 
 def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> None:
@@ -393,17 +418,17 @@ def test_a_curve_in_another_asset_is_not_drawn() -> None:
 
 def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
     """Beside those that were deployed; the facts of both are folded."""
-    record = decisions()["deployed after gates"]
-    texts = said(record)
+    outcome = decisions()["deployed after gates"]
+    texts = said(outcome)
 
     assert texts[0] == "✅ Deployed momentum: the gate passed"
     assert texts[1] == "New version vX41c on https://deploy.example."
-    digest = record.tested_sha256
+    digest = outcome.tested_sha256
     assert texts[3].split("\n") == [
         f"Backtested: SHA-256 {digest}",
         f"Deployed: SHA-256 {digest}, the same bytes",
     ]
-    body = seen(record)
+    body = seen(outcome)
     backtest, deployment = (
         next(one for one in body.all("details") if one.all("summary")[0].text() == title)
         for title in ("About this backtest", "About this deployment")
@@ -416,11 +441,13 @@ def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
 
 def test_other_bytes_would_be_seen() -> None:
     """It cannot be; but it would not be called the same."""
-    record = decisions()["deployed after gates"]
-    record.tested_sha256 = "0" * 64
+    outcome = decisions()["deployed after gates"]
+    assert outcome.backtests.run is not None
+    run = replace(outcome.backtests.run, bundle_sha256="0" * 64)
+    outcome = with_parts(outcome, backtests={"run": run})
 
-    assert "other bytes" in said(record)[3]
-    assert "the same bytes" not in said(record)[3]
+    assert "other bytes" in said(outcome)[3]
+    assert "the same bytes" not in said(outcome)[3]
 
 
 @pytest.mark.parametrize(
@@ -436,10 +463,9 @@ def test_a_gated_deployment_that_failed_says_what_was_deployed(
     deployed: str,
 ) -> None:
     """Nothing, if it is known."""
-    record = decisions()["not deployed"]
-    record.is_in_doubt = is_in_doubt
+    outcome = with_parts(decisions()["not deployed"], target={"is_in_doubt": is_in_doubt})
 
-    texts = said(record)
+    texts = said(outcome)
 
     assert texts[0] == "❌ Not deployed: momentum, 1 of 3 gates failed"
     assert texts[1] == lead
@@ -448,29 +474,30 @@ def test_a_gated_deployment_that_failed_says_what_was_deployed(
 
 def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
     """There is an id of a backtest, and no result."""
-    record = records()["failed"]
-    record.backtest_id, record.is_unsent = "bt_881", False
+    outcome = with_parts(
+        outcomes()["failed"], backtests={"backtest_id": "bt_881"}, ending={"is_unsent": False}
+    )
 
-    assert said(record)[1] == "12 problems. No new version was made."
-    assert "bt_881" not in seen(record).text()
+    assert said(outcome)[1] == "12 problems. No new version was made."
+    assert "bt_881" not in seen(outcome).text()
 
 
 def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
     """As where nothing is sent."""
-    record = records()["valid"]
-    record.comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
+    comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
+    outcome = with_parts(outcomes()["valid"], backtests={"comparison": comparison})
 
-    texts = said(record)
+    texts = said(outcome)
 
     assert place(texts, "Nothing to compare with.") < place(texts, "What changes in production")
 
 
 def test_a_comment_says_the_same_and_where_the_run_is() -> None:
     """Without the largest files, with the charts, with one line more."""
-    record = decisions()["stopped"]
+    outcome = decisions()["stopped"]
     url = "https://forge.example/trader/models/actions/runs/7"
 
-    comment, summary = build_comment(record, url), build_summary(record)
+    comment, summary = build_comment(outcome, url), build_summary(outcome)
 
     assert list(comment[:-1]) == list(summary[:-1])
     body = render(to_markdown(comment, largest=65_536))
@@ -482,12 +509,13 @@ def test_a_comment_says_the_same_and_where_the_run_is() -> None:
 
 def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
     """Neither a commit nor a page."""
-    record = RunRecord(mode="backtest", problems=[Problem(message="Wrong.")])
+    problem = Problem(message="Wrong.")
+    outcome = RunOutcome(request=Request(mode="backtest"), ending=Ending(problems=(problem,)))
 
-    assert build_comment(record, "") == build_summary(record)
-    record.commit = "c" * 40
+    assert build_comment(outcome, "") == build_summary(outcome)
+    outcome = with_parts(outcome, model={"commit": "c" * 40})
     assert (
-        render(to_markdown(build_comment(record, ""))).all("p")[-1].text() == f"Commit {'c' * 12}"
+        render(to_markdown(build_comment(outcome, ""))).all("p")[-1].text() == f"Commit {'c' * 12}"
     )
 
 

@@ -11,13 +11,14 @@ from zipfile import ZipFile
 
 import pytest
 
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import InvalidInputError, Severity
 from deploy_action.github.event import read_event
 from deploy_action.inputs.settings import parse_settings
-from deploy_action.outcome.record import RunRecord
+from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
 from deploy_action.stages.base_model import PreparedBase, prepare_base
-from deploy_action.stages.preparation import Places, Preparation, PreparedModel
+from deploy_action.stages.preparation import Places, Preparation
 from tests.conftest import write_model
 from tests.support.repositories import commit_all, git, make_repository, snapshot
 
@@ -28,6 +29,7 @@ class Workspace:
 
     root: Path
     secrets: list[str] = field(default_factory=list)
+    described: list[DescribedModel] = field(default_factory=list)
     runs: int = 0
 
     @property
@@ -55,7 +57,7 @@ class Workspace:
             settings=parse_settings(given),
             event=read_event(environ),
             places=Places(workspace=self.repository, scratch=scratch, excluded=(scratch,)),
-            record=RunRecord(),
+            on_described=self.described.append,
             on_secrets=self._mask,
             redact=self._redact,
             on_packing=lambda _done, _total: None,
@@ -105,8 +107,11 @@ def test_the_base_is_packed_as_it_was(workspace: Workspace) -> None:
     assert base.commit == git(workspace.repository, "rev-parse", f"{sha}^")
     assert base.commit_url == f"https://forge.example/me/models/commit/{base.commit}"
     assert (base.ref, base.reason, base.is_absent) == ("HEAD^", "", False)
-    assert (base.plan, base.python_version, base.schedule) == ("nano", "3.10", "")
-    assert (candidate.plan, candidate.python_version) == ("medium", "3.11")
+    assert base.runs_on == RunsOn(
+        plan="nano", python_version="3.10", schedule="", arguments={"to": "1y"}
+    )
+    runs_on = candidate.described.runs_on
+    assert (runs_on.plan, runs_on.python_version) == ("medium", "3.11")
 
 
 def test_what_has_not_changed_has_the_same_bytes(workspace: Workspace) -> None:
@@ -136,9 +141,13 @@ def test_the_inputs_are_laid_over_both(workspace: Workspace) -> None:
     candidate, base = workspace.prepare(
         plan="large", python_version="3.8", ignore="notes.txt", keys_json=keys
     )
-    for model in (candidate, base):
-        assert (model.plan, model.python_version) == ("large", "3.8")
-        files = packed(model.bundle)
+    for runs_on, bundle in (
+        (candidate.described.runs_on, candidate.bundle),
+        (base.runs_on, base.bundle),
+    ):
+        assert runs_on is not None
+        assert (runs_on.plan, runs_on.python_version) == ("large", "3.8")
+        files = packed(bundle)
         assert files["keys.json"] == keys.encode()
         assert "notes.txt" not in files
 
@@ -169,17 +178,15 @@ def test_what_is_never_packed_of_the_candidate_is_not_of_the_base(workspace: Wor
     assert "platform/data/store" not in packed(base.bundle)
 
 
-def test_the_files_of_the_base_can_be_read(workspace: Workspace) -> None:
-    """As for the requirements that it had."""
-    before = snapshot(workspace.model)
-    (workspace.model / "requirements.txt").write_text("blankly\nnumpy\n")
-    workspace.commit()
-    candidate, base = workspace.prepare()
-    assert base.directory is not None
-    assert base.manifest is not None
-    assert snapshot(base.directory) == before
-    assert base.manifest.requirements == "./requirements.txt"
+def test_requirements_are_read_for_a_comparison(workspace: Workspace) -> None:
+    """Those of the base as they were; none where the run compares nothing."""
+    (workspace.model / "requirements.txt").write_text("blankly\nnumpy>=1\n")
+    commit_all(workspace.repository)
+    candidate, base = workspace.prepare(compare_with="HEAD^")
+    assert base.requirements == {"blankly": ""}
+    assert candidate.requirements == {"blankly": "", "numpy": ">=1"}
     assert candidate.directory == workspace.model.resolve()
+    assert workspace.preparation().run().requirements == {}
 
 
 def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
@@ -192,7 +199,7 @@ def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
     assert base.is_absent
     assert base.reason == "the model did not exist at HEAD^"
     assert base.commit == git(workspace.repository, "rev-parse", "HEAD^")
-    assert (base.bundle, base.manifest, base.directory) == (None, None, None)
+    assert (base.bundle, base.runs_on, base.requirements) == (None, None, None)
 
 
 def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None:
@@ -206,18 +213,18 @@ def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None
     workspace.commit()
     preparation = workspace.preparation()
     candidate = preparation.run()
-    shown = list(preparation.record.problems)
+    shown = list(workspace.described)
     broken = prepare_base(preparation, candidate, "HEAD~2")
     assert broken.reason.startswith("bot.py:2: bot.py is not valid Python: ")
     assert broken.reason.endswith("There is 1 more problem.")
     assert broken.bundle is None
     assert not broken.is_absent
-    assert broken.manifest is not None
-    assert preparation.record.problems == shown
+    assert broken.runs_on is not None
+    assert workspace.described == shown
 
     unreadable = workspace.base("HEAD^")
     assert unreadable.reason.startswith("blankly.json:1: ")
-    assert unreadable.manifest is None
+    assert unreadable.runs_on is None
     assert unreadable.bundle is None
 
 
@@ -247,8 +254,9 @@ def test_warnings_of_the_base_are_dropped(workspace: Workspace) -> None:
     candidate = preparation.run()
     base = prepare_base(preparation, candidate, "HEAD^")
     assert base.bundle is not None
-    assert base.python_version == "3.7"
-    assert [one for one in preparation.record.problems if one.severity is Severity.WARNING] == []
+    assert base.runs_on is not None
+    assert base.runs_on.python_version == "3.7"
+    assert workspace.described[-1].problems == ()
 
 
 def test_a_base_that_was_a_screener_cannot_be_backtested(workspace: Workspace) -> None:
@@ -257,7 +265,8 @@ def test_a_base_that_was_a_screener_cannot_be_backtested(workspace: Workspace) -
     workspace.commit()
     base = workspace.base()
     assert "was a screener" in base.reason
-    assert base.schedule == "30 14 * * 1-5"
+    assert base.runs_on is not None
+    assert base.runs_on.schedule == "30 14 * * 1-5"
     assert base.bundle is None
 
 
@@ -321,9 +330,10 @@ def test_the_checkout_is_only_read(workspace: Workspace) -> None:
 
 def refusal(workspace: Workspace, **inputs: str) -> list[str]:
     preparation = workspace.preparation(**inputs)
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InvalidInputError) as caught:
         preparation.run()
-    return [one.text() for one in preparation.record.problems if one.severity is Severity.ERROR]
+    problems = (*workspace.described[-1].problems, *caught.value.problems)
+    return [one.text() for one in problems if one.severity is Severity.ERROR]
 
 
 @pytest.mark.parametrize("inputs", [{"gates": "sharpe >= 1"}, {"compare_with": "HEAD^"}])
@@ -335,8 +345,8 @@ def test_a_screener_cannot_be_tested_before_it_is_deployed(
     (error,) = refusal(workspace, mode="deploy", **inputs)
     assert "screener" in error
     assert "Remove `gates` and `compare-with`" in error
-    assert workspace.preparation(mode="deploy").run().schedule == "30 14 * * 1-5"
-    assert workspace.preparation(mode="validate", **inputs).run().manifest.type == "screener"
+    assert workspace.preparation(mode="deploy").run().described.runs_on.schedule == "30 14 * * 1-5"
+    assert workspace.preparation(mode="validate", **inputs).run().described.type == "screener"
     (error,) = refusal(workspace, mode="backtest")
     assert "Use mode `deploy`" in error
 
@@ -345,5 +355,4 @@ def test_the_arguments_of_a_tested_deploy_are_noted(workspace: Workspace) -> Non
     """They are shown beside the results."""
     for gates, expected in (("sharpe >= 1", {"to": "2y"}), ("", None)):
         preparation = workspace.preparation(mode="deploy", gates=gates, backtest_args="{to: 2y}")
-        preparation.run()
-        assert preparation.record.backtest_args == expected
+        assert preparation.run().described.runs_on.arguments == expected

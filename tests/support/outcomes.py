@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import parse_result, parse_run
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import Problem, Severity
-from deploy_action.outcome.record import RunRecord, Status
+from deploy_action.outcome.ending import Ending, Status
+from deploy_action.outcome.prepared_model import DescribedModel
+from deploy_action.outcome.request import Request
+from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.outcome.target import Target
 from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics
 
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
+_DESCRIPTION = "Buy the dip later\n\n- wait for two closes below the band\n- half the size"
 _PAGE = "https://app.example/Qk3v9/bN7x2"
 LONG_NAME = "strategies/mean_reversion/experiments/2024-q3/notebooks_and_more/a_very_long_name.py"
 
@@ -34,29 +40,46 @@ _BUNDLE = Bundle(
 )
 
 
-def _record(mode: str, status: Status, /, **changes: object) -> RunRecord:
-    known = RunRecord(
-        mode=mode,
-        status=status,
-        server="https://deploy.example",
-        model_path="bots/momentum",
-        model_name="momentum",
-        model_type="strategy",
-        project_id="Qk3v9",
-        model_id="bN7x2",
-        project_url="https://app.example/Qk3v9",
-        url=f"{_PAGE}/overview",
-        description="Buy the dip later\n\n- wait for two closes below the band\n- half the size",
-        plan="nano",
-        python_version="3.10",
-        commit=_COMMIT,
-        commit_url=f"https://forge.example/trader/models/commit/{_COMMIT}",
+def with_parts(outcome: RunOutcome, /, **parts: Mapping[str, object]) -> RunOutcome:
+    """Return the outcome with fields of its parts changed: `target={"url": ""}`."""
+    changed = {name: replace(getattr(outcome, name), **of) for name, of in parts.items()}
+    return replace(outcome, **changed)
+
+
+def with_runs_on(outcome: RunOutcome, /, **changes: object) -> RunOutcome:
+    """Return the outcome of a model that runs on something else."""
+    return with_parts(outcome, model={"runs_on": replace(outcome.model.runs_on, **changes)})  # type: ignore[arg-type]  # as above
+
+
+def with_problems(outcome: RunOutcome, *problems: Problem) -> RunOutcome:
+    """Return the outcome with these problems, and no others at its end."""
+    return with_parts(outcome, ending={"problems": problems})
+
+
+def an_outcome(mode: str, status: Status, /, **parts: Mapping[str, object]) -> RunOutcome:
+    """Return a run on a server that ended with this status."""
+    known = RunOutcome(
+        request=Request(mode=mode, server="https://deploy.example"),
+        model=DescribedModel(
+            path="bots/momentum",
+            name="momentum",
+            type="strategy",
+            runs_on=RunsOn(plan="nano", python_version="3.10"),
+            commit=_COMMIT,
+            commit_url=f"https://forge.example/trader/models/commit/{_COMMIT}",
+            description=_DESCRIPTION,
+        ),
         bundle=_BUNDLE,
-        clock=itertools.chain([0.0], itertools.repeat(12.34)).__next__,
+        target=Target(
+            project_id="Qk3v9",
+            model_id="bN7x2",
+            project_url="https://app.example/Qk3v9",
+            url=f"{_PAGE}/overview",
+            is_deployed=status is Status.DEPLOYED,
+        ),
+        ending=Ending(status=status, seconds=12.34),
     )
-    for name, value in changes.items():
-        setattr(known, name, value)
-    return known
+    return with_parts(known, **parts)
 
 
 def _problem(number: int) -> Problem:
@@ -91,7 +114,7 @@ def orders(number: int, **changes: Any) -> list[dict[str, Any]]:
     ]
 
 
-def a_backtest(result: dict[str, Any], **changes: object) -> RunRecord:
+def a_backtest(result: dict[str, Any], **parts: Mapping[str, object]) -> RunOutcome:
     """Return a backtest on the embedded platform with this result."""
     run = {
         "python": "3.11.7",
@@ -104,22 +127,21 @@ def a_backtest(result: dict[str, Any], **changes: object) -> RunRecord:
         "schedule": [{"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86400.0}],
         "exchanges": ["keyless"],
         "symbols": ["OAK-USD"],
+        "bundleSha256": _BUNDLE.sha256,
     }
-    known: dict[str, object] = {
-        "server": "local",
-        "url": "",
-        "project_url": "",
-        "backtest_id": "bt_881",
-        "version_id": "vX41c",
-        "backtest_args": {"to": "2y", "initial_values": {"USD": 10_000}},
-        "report_path": "blankly-backtest.json",
-        "backtest": parse_result(result),
-        "backtest_run": parse_run(run),
-    }
-    return _record("backtest", Status.BACKTESTED, **{**known, **changes})
+    found = {"backtest_id": "bt_881", "result": parse_result(result), "run": parse_run(run)}
+    known = an_outcome(
+        "backtest",
+        Status.BACKTESTED,
+        request={"server": "local", "is_local": True},
+        target={"url": "", "project_url": "", "version_id": "vX41c"},
+        backtests=found,
+    )
+    known = with_runs_on(known, arguments={"to": "2y", "initial_values": {"USD": 10_000}})
+    return with_parts(replace(known, report_path="blankly-backtest.json"), **parts)
 
 
-def backtests() -> Mapping[str, RunRecord]:
+def backtests() -> Mapping[str, RunOutcome]:
     """Return the backtests that have a result, by name."""
     wide = "均值回归" * 30
     warning = Problem(
@@ -152,26 +174,27 @@ def backtests() -> Mapping[str, RunRecord]:
         metric = {"value": 10.0**number, "display_name": f"{wide} | `x` <b>", "type": "<b>"}
         nasty["metrics"][f"{wide}{number}"] = metric
     return {
-        "gain": a_backtest(raw_result(wave(541), orders(17)), problems=[warning]),
+        "gain": with_problems(a_backtest(raw_result(wave(541), orders(17))), warning),
         "loss": a_backtest(
             with_metrics(raw_result(wave(200)[::-1], orders(9)), cum_returns=-21.0, sharpe=-0.4),
-            backtest_run=None,
-            server="https://deploy.example",
-            url=f"{_PAGE}/backtests",
+            backtests={"run": None},
+            request={"server": "https://deploy.example", "is_local": False},
+            target={"url": f"{_PAGE}/backtests"},
         ),
         "no trades": a_backtest(nothing),
         "no fills": a_backtest(raw_result([10_000.0] * 30, pending)),
         "not computed": a_backtest(errors),
         "no values": a_backtest(raw_result([])),
         "large": a_backtest(large),
-        "nasty": a_backtest(nasty, model_name=wide),
+        "nasty": a_backtest(nasty, model={"name": wide}),
         "gate": a_backtest(
-            raw_result(wave(541), orders(17)), status=Status.FAILED, problems=[gate]
+            raw_result(wave(541), orders(17)),
+            ending={"status": Status.FAILED, "problems": (gate,)},
         ),
     }
 
 
-def records() -> Mapping[str, RunRecord]:
+def outcomes() -> Mapping[str, RunOutcome]:
     """Return the runs without a result, by name."""
     warning = Problem(
         message="`ignore_file` is an unknown key and has no effect.",
@@ -191,58 +214,72 @@ def records() -> Mapping[str, RunRecord]:
         + "\n\nקנה בירידה, ולא לפני שני סגירות. اشترِ عند الانخفاض.\n\n"
         + "🚀📈 Ship it 👩\u200d💻 " * 12
     )
+    no_pages = {"url": "", "project_url": ""}
     return {
-        "deployed": _record("deploy", Status.DEPLOYED, version_id="vX41c"),
-        "created": _record(
+        "deployed": an_outcome("deploy", Status.DEPLOYED, target={"version_id": "vX41c"}),
+        "created": an_outcome(
             "deploy",
             Status.DEPLOYED,
-            version_id="vX41c",
-            created=["project Qk3v9", "model bN7x2"],
-            problems=[warning, created],
-            model_type="screener",
-            schedule="*/15 9-16 * * 1-5",
+            target={
+                "version_id": "vX41c",
+                "created": ("project Qk3v9", "model bN7x2"),
+                "problems": (created,),
+            },
+            model={
+                "type": "screener",
+                "problems": (warning,),
+                "runs_on": RunsOn(plan="nano", python_version="3.10", schedule="*/15 9-16 * * 1-5"),
+            },
         ),
-        "local": _record(
-            "deploy", Status.DEPLOYED, version_id="1", server="local", url="", project_url=""
+        "local": an_outcome(
+            "deploy",
+            Status.DEPLOYED,
+            request={"server": "local", "is_local": True},
+            target={**no_pages, "version_id": "1"},
         ),
-        "backtested": _record(
-            "backtest",
-            Status.BACKTESTED,
-            backtest_id="bt_881",
-            url=f"{_PAGE}/backtests",
-            backtest_args={
+        "backtested": with_runs_on(
+            an_outcome(
+                "backtest",
+                Status.BACKTESTED,
+                target={"url": f"{_PAGE}/backtests"},
+                backtests={"backtest_id": "bt_881"},
+            ),
+            arguments={
                 "to": "2y",
                 "initial_values": {"USD": 10_000, "BTC": 0.5},
                 "benchmark_symbol": "SPY",
                 "settings": {"use_price": "close", "note": "a|b `c`", "long": "x" * 400},
             },
         ),
-        "valid": _record("validate", Status.VALID, server="", url="", project_url=""),
-        "dry-run": _record(
+        "valid": an_outcome("validate", Status.VALID, request={"server": ""}, target=no_pages),
+        "dry-run": an_outcome(
             "deploy",
             Status.DRY_RUN,
-            url="",
-            project_url="",
-            would_do=[
-                'create the project "Desk"',
-                'create the model "momentum"',
-                f"deploy a new version of model momentum: 14 files, SHA-256 {_BUNDLE.sha256}",
-            ],
+            target=no_pages,
+            ending={
+                "would_do": (
+                    'create the project "Desk"',
+                    'create the model "momentum"',
+                    f"deploy a new version of model momentum: 14 files, SHA-256 {_BUNDLE.sha256}",
+                )
+            },
         ),
-        "failed": _record(
-            "deploy",
-            Status.FAILED,
-            is_unsent=True,
+        "failed": replace(
+            an_outcome(
+                "deploy",
+                Status.FAILED,
+                target=no_pages,
+                ending={
+                    "is_unsent": True,
+                    "problems": (*map(_problem, range(12)), warning),
+                },
+            ),
             bundle=None,
-            url="",
-            project_url="",
-            problems=[*map(_problem, range(12)), warning],
         ),
-        "scripts": _record(
+        "scripts": an_outcome(
             "deploy",
             Status.DEPLOYED,
-            version_id="vX41c",
-            model_name="均值回归 📈",
-            description=scripts,
+            target={"version_id": "vX41c"},
+            model={"name": "均值回归 📈", "description": scripts},
         ),
     }

@@ -1,0 +1,28 @@
+"""What the backtests of a run found: of the candidate, and of the base it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.comparison import Comparison
+    from deploy_action.backtest.result import BacktestResult, BacktestRun
+    from deploy_action.errors import Problem
+    from deploy_action.gates.judgement import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backtests:
+    """The candidate's result and how it was run, the comparison with the base, and the verdicts.
+
+    None where the server tells no result. `verdicts` are in the order of the gates; `problems` are
+    warnings of the server and of our own.
+    """
+
+    backtest_id: str = ""
+    result: BacktestResult | None = None
+    run: BacktestRun | None = None
+    comparison: Comparison | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    problems: tuple[Problem, ...] = ()

@@ -1,0 +1,51 @@
+"""The model of a run: what is known of it, and its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deploy_action.backtest.runs_on import RunsOn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.errors import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedModel:
+    """What inputs, `blankly.json`, event and commit say about a model; blank where it is unknown.
+
+    `path` is the model's directory relative to the workspace. `origin` says where the model comes
+    from: its repository and directory, else its name. `problems` were found while it was read and
+    checked.
+    """
+
+    path: str = ""
+    name: str = ""
+    type: str = ""
+    origin: str = ""
+    project_id: str = ""
+    model_id: str = ""
+    runs_on: RunsOn = field(default_factory=RunsOn)
+    commit: str = ""
+    commit_url: str | None = None
+    description: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModel:
+    """A model that was checked and packed.
+
+    `directory` is absolute and without links. `requirements` are what the model asks of each
+    package, by name; they are read only for a comparison.
+    """
+
+    described: DescribedModel
+    directory: Path
+    bundle: Bundle
+    requirements: Mapping[str, str]

@@ -1,0 +1,111 @@
+"""All that is known of a run: what outputs, summary, report and comment are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.outcome.backtests import Backtests
+from deploy_action.outcome.ending import Ending
+from deploy_action.outcome.prepared_model import DescribedModel
+from deploy_action.outcome.request import Request
+from deploy_action.outcome.target import Target
+
+if TYPE_CHECKING:
+    from deploy_action.bundle.bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """The values that the stages of a run returned, as far as the run came.
+
+    `warnings` are those of the inputs. `report_path` is where the report of a backtest was written,
+    as the output names it.
+    """
+
+    request: Request = field(default_factory=Request)
+    warnings: tuple[Problem, ...] = ()
+    model: DescribedModel = field(default_factory=DescribedModel)
+    bundle: Bundle | None = None
+    target: Target = field(default_factory=Target)
+    backtests: Backtests = field(default_factory=Backtests)
+    ending: Ending = field(default_factory=Ending)
+    report_path: str = ""
+
+    @property
+    def model_path(self) -> str:
+        """The model's directory, relative to the workspace."""
+        return self.model.path or self.request.model_path
+
+    @property
+    def path_prefix(self) -> str:
+        """What turns a path inside the model into one in the repository."""
+        return "" if self.model_path in {"", "."} else f"{self.model_path}/"
+
+    @property
+    def project_id(self) -> str:
+        """The project's id, wherever the run got to know it."""
+        return self.target.project_id or self.model.project_id or self.request.project_id
+
+    @property
+    def model_id(self) -> str:
+        """The model's id, wherever the run got to know it."""
+        return self.target.model_id or self.model.model_id or self.request.model_id
+
+    @property
+    def tested_sha256(self) -> str:
+        """The digest of the bytes that were backtested before a deploy; blank without that."""
+        run = self.backtests.run
+        return run.bundle_sha256 if run is not None and self.request.mode == "deploy" else ""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems, in the order in which they were found."""
+        return (
+            *self.warnings,
+            *self.model.problems,
+            *self.target.problems,
+            *self.backtests.problems,
+            *self.ending.problems,
+        )
+
+    def of(self, severity: Severity) -> list[Problem]:
+        """Return the problems of one severity."""
+        return [problem for problem in self.problems if problem.severity is severity]
+
+    def redacted(self, redact: Callable[[str], str]) -> RunOutcome:
+        """Return the outcome with every text passed through `redact`.
+
+        This has to happen before anything is formatted: a secret that was cut, or escaped for a
+        table, is no longer recognised.
+        """
+        from deploy_action.backtest.metrics import METRICS
+
+        @cache  # ten thousand trades name the same few symbols, sides and keys
+        def redact_once(text: str) -> str:
+            # Ids of metrics are looked up later, even where one is also somebody's password.
+            return text if text in METRICS else redact(text)
+
+        shown: RunOutcome = _redacted(self, redact_once)
+        return shown
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    match value:
+        case Enum():
+            return value
+        case str():
+            return redact(value)
+        case Mapping():
+            return {redact(key): _redacted(one, redact) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(_redacted(one, redact) for one in value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            texts = {one.name: _redacted(getattr(value, one.name), redact) for one in fields(value)}
+            return replace(value, **texts)
+        case _:
+            return value

@@ -1,0 +1,29 @@
+"""Where a model went: ids, pages, and what was made there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy_action.errors import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The project and the model on the server; a blank id is not known, or still to be created.
+
+    `url` is the model's page, `project_url` the project's; blank where the server has no pages.
+    `created` names what the run created, `is_deployed` says that the server took the bundle as a
+    new version, and `is_in_doubt` that nobody knows whether it did. `problems` are notices.
+    """
+
+    project_id: str = ""
+    model_id: str = ""
+    version_id: str = ""
+    project_url: str = ""
+    url: str = ""
+    created: tuple[str, ...] = ()
+    is_deployed: bool = False
+    is_in_doubt: bool = False
+    problems: tuple[Problem, ...] = ()

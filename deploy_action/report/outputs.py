@@ -1,0 +1,41 @@
+"""The outputs of `action.yml`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy_action.outcome.run_outcome import RunOutcome
+
+
+def outputs_of(outcome: RunOutcome) -> dict[str, str]:
+    """Return the outputs by name, as far as they are known."""
+    backtests, bundle = outcome.backtests, outcome.bundle
+    known = {
+        "status": outcome.ending.status.value,
+        "project-id": outcome.project_id,
+        "model-id": outcome.model_id,
+        "version-id": outcome.target.version_id,
+        "backtest-id": backtests.backtest_id,
+        "url": outcome.target.url,
+        "description": outcome.model.description,
+        "report": outcome.report_path,
+    }
+    if bundle is not None:
+        known |= {
+            "bundle-sha256": bundle.sha256,
+            "bundle-bytes": str(bundle.size),
+            "bundle-files": str(bundle.file_count),
+        }
+    if backtests.result is not None:
+        metrics = backtests.result.contract_metrics()
+        known |= {
+            "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
+            "trades-sha256": backtests.result.trades_sha256,
+        }
+    if backtests.verdicts:
+        from deploy_action.gates.judgement import are_passed
+
+        known["gates"] = "passed" if are_passed(backtests.verdicts) else "failed"
+    return {name: value for name, value in known.items() if value}

@@ -1,0 +1,153 @@
+"""The effects at the end of a run: annotations, outputs, summary, report and comment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.inputs.settings import comment_wanted
+from deploy_action.interruption import signals_as_errors
+
+if TYPE_CHECKING:
+    from deploy_action.console import Console
+    from deploy_action.interruption import Deadline
+    from deploy_action.outcome.run_outcome import RunOutcome
+
+# Seconds.
+_MOST_FOR_COMMENT: Final = 30.0
+_LEAST_FOR_COMMENT: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """Where a run reports to.
+
+    On a terminal the report goes below `platform_data`, and the summary is `width` columns wide.
+    """
+
+    environ: Mapping[str, str]
+    console: Console
+    platform_data: Path
+    width: int
+
+    def report(self, outcome: RunOutcome) -> RunOutcome:
+        """Show problems, outputs and summary: on success, on failure, and when interrupted.
+
+        Returns the outcome without secrets, as it was shown.
+        """
+        from deploy_action.github import commands
+        from deploy_action.report.outputs import outputs_of
+
+        shown = outcome.redacted(self.console.redact)
+        self.console.problem_prefix = shown.path_prefix
+        summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
+        if self.console.for_runner or summary_path:
+            # Elsewhere the summary that is printed below names them.
+            for problem in shown.problems:
+                self.console.problem(problem)
+        try:
+            if shown.backtests.result is not None:
+                shown = self._write_report(shown)
+        finally:
+            if output_path := self.environ.get("GITHUB_OUTPUT"):
+                outputs = outputs_of(shown)
+                self._write(output_path, lambda path: commands.write_outputs(path, outputs))
+        self._show_summary(shown, summary_path)
+        return shown
+
+    def _show_summary(self, outcome: RunOutcome, summary_path: str | None) -> None:
+        from deploy_action.github import commands
+        from deploy_action.report.document import to_markdown, to_text
+        from deploy_action.report.summary import build_summary
+
+        document = build_summary(outcome)
+        if summary_path:
+            markdown = self.console.redact(to_markdown(document))
+            self._write(summary_path, lambda path: commands.write_summary(path, markdown))
+            return
+        self.console.info(to_text(document, width=self.width).rstrip())
+        if outcome.report_path:
+            self.console.info(f"\nThe whole result: {outcome.report_path}")
+
+    def comment(
+        self, outcome: RunOutcome, inputs: Mapping[str, str], deadline: Deadline | None
+    ) -> None:
+        """Keep the comment on the pull request up to date; a failure here does not fail the run.
+
+        Raises:
+            InterruptedRunError: a signal ended it.
+        """
+        wanted = comment_wanted(inputs)
+        if wanted is None:
+            return
+        from deploy_action.github.comment import LARGEST_BODY, keep_comment
+        from deploy_action.github.event import read_event
+        from deploy_action.github.pull_request import find_place
+        from deploy_action.report.document import to_markdown
+        from deploy_action.report.summary import build_comment
+
+        event = read_event(self.environ)
+        place = find_place(self.environ, event.payload)
+        if isinstance(place, Problem):
+            self.console.problem(place)
+            return
+        document = build_comment(outcome, event.run_url)
+        body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
+        with self.console.group("Comment on the pull request"):
+            with signals_as_errors():
+                seconds = _seconds_for_comment(deadline)
+                kept = keep_comment(place, wanted.token, wanted.key, body, seconds=seconds)
+            if kept.problem is not None:
+                self.console.problem(kept.problem)
+            elif kept.url:
+                self.console.info(kept.url)
+
+    def _write_report(self, outcome: RunOutcome) -> RunOutcome:
+        """Write the report of a backtest, and return the outcome with the path of it."""
+        import re
+        from secrets import token_hex
+
+        from deploy_action.platform.storage.data_directory import REPORTS
+        from deploy_action.report.json_report import build_report
+
+        # Another server may call a backtest anything.
+        backtest_id = outcome.backtests.backtest_id
+        is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", backtest_id)
+        name = f"{backtest_id if is_harmless else token_hex(16)}.json"
+        temporary = self.environ.get("RUNNER_TEMP") if self.console.for_runner else None
+        root = Path(temporary) if temporary else self.platform_data
+        path = root / REPORTS / name
+        # A later step of a workflow is another user; on a terminal it is nobody else's business.
+        mode = 0o755 if temporary else 0o700
+
+        def write(path: Path) -> None:
+            path.parent.mkdir(mode, parents=True, exist_ok=True)
+            path.write_text(build_report(outcome), encoding="utf-8")
+
+        if not self._write(str(path), write):
+            return outcome
+        return replace(outcome, report_path=str(path.relative_to(root) if temporary else path))
+
+    def _write(self, path: str, write: Callable[[Path], None]) -> bool:
+        """Write a file, and return whether that worked; if not, say so."""
+        try:
+            write(Path(path))
+        except OSError as error:
+            self.console.problem(
+                Problem(
+                    message=f"{path} cannot be written: {error.strerror}.",
+                    hint="An output of this step is missing; its exit code holds.",
+                    severity=Severity.WARNING,
+                ),
+            )
+            return False
+        return True
+
+
+def _seconds_for_comment(deadline: Deadline | None) -> float:
+    """Return what the deadline leaves, and a few seconds if it has passed, to be able to say so."""
+    left = _MOST_FOR_COMMENT if deadline is None else deadline.at - deadline.clock()
+    return min(_MOST_FOR_COMMENT, max(_LEAST_FOR_COMMENT, left))

@@ -1,0 +1,123 @@
+"""Which server a run speaks to: the one that is named, or the embedded platform, started here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deploy_action.inputs.definitions import LOCAL
+from deploy_action.inputs.parsing import parse_constraints
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploy_action.console import Console
+    from deploy_action.deployment_api.client import DeploymentApi
+    from deploy_action.inputs.settings import Settings
+    from deploy_action.interruption import Deadline
+    from deploy_action.platform.runs.model_run import BacktestRequest
+    from deploy_action.spectator import Spectator
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server to speak to, and the refresh token for it.
+
+    `progress` is what its backtests tell while they run; None unless it is the embedded platform.
+    """
+
+    url: str
+    token: str | None = field(repr=False)
+    progress: BacktestProgress | None = None
+
+
+class BacktestProgress:
+    """Observes the embedded platform: starts what waits for the candidate, and prints the rest."""
+
+    def __init__(self, spectator: Spectator, candidate_sha256: str) -> None:
+        self.go_on_to_base = spectator.go_on_to_base
+        self.section, self.line = spectator.section, spectator.line
+        self.progress = spectator.progress
+        self._candidate_sha256 = candidate_sha256
+        self._on_began: Callable[[], None] | None = None
+
+    def call_when_began(self, do: Callable[[], None]) -> None:
+        """Call `do` once when the candidate's backtest begins."""
+        self._on_began = do
+
+    def began(self, backtest: BacktestRequest) -> None:
+        """Start what waits for the candidate, if it is the candidate that began."""
+        if self._on_began is not None and backtest.bundle_sha256 == self._candidate_sha256:
+            do, self._on_began = self._on_began, None
+            do()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """Opens servers and connections for one run; `stack` closes them at its end."""
+
+    environ: Mapping[str, str]
+    console: Console
+    platform_data: Path
+    deadline: Deadline
+    stack: ExitStack
+
+    def named(self, settings: Settings) -> Server:
+        """Return the server that the inputs name."""
+        return Server(settings.api_url, settings.token)
+
+    def start_platform(self, bundle_sha256: str, *, runs_models: bool) -> Server:
+        """Start the embedded platform; its token is good for this run only.
+
+        `runs_models` says that it will run code of the model beside this process.
+        """
+        from secrets import token_urlsafe
+
+        from deploy_action.platform.processes.hardening import harden_process
+        from deploy_action.platform.server import BacktestSettings, PlatformServer
+        from deploy_action.spectator import Spectator
+
+        token = token_urlsafe(32)
+        self.console.mask([token])
+        progress = BacktestProgress(Spectator(self.console, bundle_sha256), bundle_sha256)
+        server = PlatformServer(
+            self.platform_data,
+            refresh_token=token,
+            strict=False,
+            on_error=self.console.info,
+            running=BacktestSettings(
+                environ=self.environ,
+                observer=progress,
+                use_constraints=parse_constraints(self.environ),
+            ),
+        )
+        if runs_models:
+            harden_process()
+        self.stack.enter_context(server)
+        return Server(server.url, token, progress)
+
+    def connect(self, server: Server) -> DeploymentApi:
+        """Return a connection of its own: no two threads may share one."""
+        from deploy_action.deployment_api.client import DeploymentApi
+        from deploy_action.deployment_api.transport import Transport
+        from deploy_action.http_exchange import Retries
+
+        transport = Transport(
+            base_url=server.url,
+            retries=Retries(self.deadline, on_retry=self.console.info),
+            # A proxy must not stand between us and ourselves.
+            use_environment=server.progress is None,
+        )
+        return DeploymentApi(
+            transport,
+            server.token or "",
+            on_secret=lambda secret: self.console.mask([secret]),
+            redact=self.console.redact,
+        )
+
+
+def server_name(settings: Settings) -> str:
+    """Return what a run calls its server."""
+    return "the embedded platform" if settings.api_url == LOCAL else settings.api_url

@@ -1,0 +1,266 @@
+"""The backtest of the candidate: run beside that of its base, compared, and judged by the gates.
+
+Both get the same arguments and run side by side. A run goes on only if no gate refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from zipfile import BadZipFile
+
+from deploy_action.backtest.comparison import (
+    Base,
+    BaseState,
+    Comparison,
+    compare_metrics,
+    first_difference,
+)
+from deploy_action.backtest.metrics import METRICS
+from deploy_action.backtest.model_changes import LiveModel, compare_models
+from deploy_action.backtest.warning_signs import find_warning_signs
+from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
+from deploy_action.gates.judgement import State, Verdict, judge
+from deploy_action.gates.messages import problem_of, warning_of
+from deploy_action.inputs.settings import UNWANTED_WARNINGS
+from deploy_action.outcome.backtests import Backtests
+from deploy_action.stages.base_backtest import NO_RESULT, BaseBacktest
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult
+    from deploy_action.backtest.runs_on import RunsOn
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.deployment_api.client import Backtested, DeploymentApi
+    from deploy_action.interruption import Deadline
+    from deploy_action.outcome.prepared_model import PreparedModel
+    from deploy_action.outcome.target import Target
+    from deploy_action.stages.base_model import PreparedBase
+    from deploy_action.stages.submission import Submitter
+
+_NO_RESULT_HINT: Final = (
+    "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
+    "gates does so by itself."
+)
+_NEW_MODEL_HINT: Final = (
+    "A model that is new, or was moved or renamed, has no base yet: give it gates with numbers, "
+    "and add those with `base` when it is merged; or merge it anyway."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateBacktest:
+    """Backtests the candidate, and its base if there is one, and judges the candidate.
+
+    `submitter` sends the candidate to the server that runs the backtest; `open_api` returns another
+    connection to that server. `model` is the candidate as it would run in production. `on_found`
+    gets what is known whenever it grows, so that a run that fails half-way can report it.
+    `on_began` takes a function to call once the candidate's backtest has begun; it is None where
+    the server does not tell. `on_candidate_done` is called when only the base is left.
+    """
+
+    submitter: Submitter
+    model: PreparedModel
+    base: PreparedBase | None
+    deadline: Deadline
+    open_api: Callable[[], DeploymentApi]
+    on_found: Callable[[Backtests], None]
+    on_began: Callable[[Callable[[], None]], None] | None
+    on_candidate_done: Callable[[], None]
+
+    def run(self, on_progress: Callable[[int, int], None]) -> Backtests:
+        """Backtest, compare, judge, and return what was found.
+
+        Raises:
+            RefusedError: the backtest failed, a gate did not pass, or there are warnings where
+                none are wanted.
+        """
+        with self._judging(Backtests()):
+            target = self.submitter.create_missing(self.submitter.look_up())
+            base = self._base_backtest(target)
+            if base is not None:
+                on_progress = self._beginning(base, on_progress)
+            candidate = self.submitter.backtest(target, on_progress)
+        found = self._taken(candidate)
+        if base is not None:
+            with self._judging(found):
+                self.on_candidate_done()
+                compared = self._compare(base, candidate)
+            found = self._kept(replace(found, comparison=compared))
+        return self._decided(found)
+
+    @contextmanager
+    def _judging(self, found: Backtests) -> Iterator[None]:
+        """Judge what was found so far when an error ends the run: then no gate passes."""
+        try:
+            yield
+        except DeployActionError:
+            self._kept(self._judged(found, "the backtest has no result"))
+            raise
+
+    def _kept(self, found: Backtests) -> Backtests:
+        self.on_found(found)
+        return found
+
+    def _base_backtest(self, target: Target) -> BaseBacktest | None:
+        if self.base is None:
+            return None
+        return BaseBacktest(
+            base=self.base,
+            candidate_sha256=self.model.bundle.sha256,
+            submission=self.submitter.submission(target),
+            deadline=self.deadline,
+            open_api=self.open_api,
+        )
+
+    def _beginning(
+        self, base: BaseBacktest, on_progress: Callable[[int, int], None]
+    ) -> Callable[[int, int], None]:
+        """Have the base begin when the candidate runs, or was sent where nobody says that."""
+        if self.on_began is not None:
+            self.on_began(base.begin)
+            return on_progress
+
+        def report(done: int, total: int) -> None:
+            on_progress(done, total)
+            if done >= total:
+                base.begin()
+
+        return report
+
+    def _taken(self, candidate: Backtested) -> Backtests:
+        """Return the candidate's result.
+
+        Raises:
+            RefusedError: it has none, because its backtest failed; no gate passes then.
+        """
+        failures = [one for one in candidate.problems if one.severity is Severity.ERROR]
+        found = Backtests(
+            backtest_id=candidate.backtest_id or "",
+            result=candidate.result,
+            run=candidate.run,
+            problems=tuple(one for one in candidate.problems if one not in failures),
+        )
+        if failures:
+            # The failures say everything; no gate needs a reason of its own.
+            self._kept(self._judged(found, "the backtest failed"))
+            raise RefusedError(*failures)
+        return self._kept(found)
+
+    def _compare(self, base: BaseBacktest, candidate: Backtested) -> Comparison:
+        found = base.finish(candidate)
+        runs_on = self.model.described.runs_on
+        # Without arguments in the files, those of the script are the version's own.
+        own = replace(runs_on, arguments=runs_on.arguments or None)
+        now = _live(self.model.bundle, own, self.model.requirements)
+        if base.base.runs_on is None or base.base.requirements is None:
+            return _compare(found, candidate, None, now)
+        before_own = replace(base.base.runs_on, arguments=base.own_arguments)
+        before = _live(base.base.bundle, before_own, base.base.requirements)
+        return _compare(
+            found, candidate, replace(before, run=found.run), replace(now, run=candidate.run)
+        )
+
+    def _decided(self, found: Backtests) -> Backtests:
+        """Return what was found with its warning signs and verdicts.
+
+        Raises:
+            RefusedError: a gate did not pass, or there are warnings where none are wanted.
+        """
+        result, base = found.result, found.comparison.base if found.comparison else None
+        warnings = []
+        if base is not None and base.state is BaseState.FAILED:
+            warnings.append(_without_base(base))
+        if result is not None:
+            warnings += find_warning_signs(result, base.result if base else None)
+        found = self._judged(found, NO_RESULT)
+        warnings += [one for one in map(warning_of, found.verdicts) if one is not None]
+        found = self._kept(replace(found, problems=(*found.problems, *warnings)))
+        refusals = [
+            _with_way_on(found, verdict, problem)
+            for verdict in found.verdicts
+            if (problem := problem_of(verdict)) is not None
+        ]
+        if self.submitter.settings.fail_on_warning and Severity.WARNING in {
+            one.severity for one in found.problems
+        }:
+            refusals.append(UNWANTED_WARNINGS)
+        if refusals:
+            raise RefusedError(*refusals)
+        return found
+
+    def _judged(self, found: Backtests, no_result: str) -> Backtests:
+        result, base = found.result, found.comparison.base if found.comparison else None
+        verdicts = judge(
+            self.submitter.settings.gates,
+            {} if result is None else result.contract_metrics(),
+            base.result.contract_metrics() if base and base.result else None,
+            reasons=_reasons(result) if result else dict.fromkeys(METRICS, no_result),
+            no_base=base.reason if base else self._why_no_base,
+        )
+        return replace(found, verdicts=verdicts)
+
+    @property
+    def _why_no_base(self) -> str:
+        """Why there is no base yet; blank where none was asked for."""
+        return "" if self.base is None else self.base.reason or "its backtest was not over"
+
+
+def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Problem:
+    """Add what to do where the gate itself cannot know."""
+    if found.result is None:
+        return replace(problem, hint=_NO_RESULT_HINT)
+    base = found.comparison.base if found.comparison else None
+    is_new = base is not None and base.state is BaseState.ABSENT
+    if is_new and verdict.state is State.NO_BASE:
+        return replace(problem, hint=_NEW_MODEL_HINT)
+    return problem
+
+
+def _live(bundle: Bundle | None, runs_on: RunsOn, requirements: Mapping[str, str]) -> LiveModel:
+    path = bundle.path if bundle else None
+    return LiveModel(runs_on=runs_on, requirements=requirements, bundle_path=path)
+
+
+def _compare(
+    base: Base, candidate: Backtested, before: LiveModel | None, now: LiveModel
+) -> Comparison:
+    """Compare what is known of both.
+
+    Raises:
+        RefusedError: a bundle cannot be read any more.
+    """
+    try:
+        changes = compare_models(before, now) if before is not None else None
+    except (OSError, BadZipFile) as error:
+        raise RefusedError(
+            Problem(
+                message=f"The bundles were changed since they were packed: {error}.",
+                hint="Look for what writes into the directory for temporary files, such as the "
+                "model itself.",
+            ),
+        ) from error
+    if base.result is None or candidate.result is None:
+        return Comparison(base=base, changes=changes)
+    return Comparison(
+        base=base,
+        metrics=compare_metrics(
+            base.result.contract_metrics(), candidate.result.contract_metrics()
+        ),
+        first_difference=first_difference(base.result, candidate.result),
+        changes=changes,
+    )
+
+
+def _without_base(base: Base) -> Problem:
+    return Problem(
+        message=f"There is nothing to compare with: {base.reason.removesuffix('.')}.",
+        hint="The candidate's own results hold; gates with `base` do not pass.",
+        severity=Severity.WARNING,
+    )
+
+
+def _reasons(result: BacktestResult) -> Mapping[str, str]:
+    """Return, by metric, why it has no value."""
+    return {name: reason for name in METRICS if (reason := result.metric(name).reason)}
