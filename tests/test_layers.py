@@ -23,11 +23,12 @@ PACKAGE = ROOT / "deploy_action"
 # should have been sent; each is loaded by the function that needs it.
 HEAVY = frozenset(
     {
+        "anyio",
         "asyncio",
-        "cheroot",
         "cronsim",
         "difflib",
         "dulwich",
+        "h11",
         "isal",
         "jsonschema",
         "msgspec",
@@ -35,7 +36,9 @@ HEAVY = frozenset(
         "packaging",
         "requests",
         "sqlite3",
+        "starlette",
         "urllib3",
+        "uvicorn",
         "yaml",
     }
 )

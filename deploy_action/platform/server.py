@@ -10,15 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.platform.api.app import PlatformApp
-from deploy_action.platform.api.credentials import Credentials
-from deploy_action.platform.api.routes import Routes
+from deploy_action.platform.api.http.limits import Limits
 from deploy_action.platform.runs.model_run import Observer, Unobserved
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
 
 if TYPE_CHECKING:
-    from deploy_action.platform.api.http_server import HttpServer
+    from deploy_action.platform.api.http.server import HttpServer
     from deploy_action.platform.runs.backtests import Backtests, Runner
 
 
@@ -88,15 +86,18 @@ class PlatformServer:
         Raises `InvalidInputError` when the data directory cannot be used, `RefusedError` when
         the address cannot be listened on.
         """
-        from deploy_action.platform.api.http_server import HttpServer
+        from deploy_action.platform.api.app import PlatformApp
+        from deploy_action.platform.api.credentials import Credentials
+        from deploy_action.platform.api.http.server import HttpServer
+        from deploy_action.platform.api.routes import Routes
 
         store = Store(self._data, self._clock)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
             backtests = self._make_backtests(store)
             routes = Routes(store, backtests, strict=self._strict)
-            app = PlatformApp(store, credentials, routes, on_error=self._on_error)
-            server = HttpServer(self._address, app, self._on_error)
+            app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
+            server = HttpServer(self._address, app, self._on_error, Limits())
             server.start()
         except OSError as error:
             store.close()

@@ -91,7 +91,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
     code = (
         "import sys, deploy_action.main as main\n"
         "code = main.action()\n"
-        "print('LOADED', *sorted(set(sys.modules) & {'requests', 'cheroot', 'sqlite3', 'yaml',"
+        "print('LOADED', *sorted(set(sys.modules) & {'requests', 'uvicorn', 'sqlite3', 'yaml',"
         "'multipart', 'cronsim', 'argparse', 'hypothesis'}))\n"
         "sys.exit(code)"
     )

@@ -38,12 +38,14 @@ class Credentials:
             return None
         id_token = secrets.token_urlsafe(32)
         now = self._clock()
-        self._store.add_id_token(self._digest(id_token), now + TOKEN_LIFE_SECONDS, now)
+        with self._store.transaction() as transaction:
+            transaction.add_id_token(self._digest(id_token), now + TOKEN_LIFE_SECONDS, now)
         return id_token
 
     def admits(self, id_token: str) -> bool:
         """Tell whether the idToken was issued for our refresh token within the last hour."""
-        expires_at = self._store.id_token_expiry(self._digest(id_token))
+        with self._store.snapshot() as snapshot:
+            expires_at = snapshot.id_token_expiry(self._digest(id_token))
         return expires_at is not None and self._clock() < expires_at
 
     def _digest(self, id_token: str) -> str:

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-
-from deploy_action.platform.api.uploads import StoredFile
+from pathlib import Path
 
 # Longer ids come from broken clients.
 _MAX_ID_LENGTH = 200
@@ -23,6 +22,15 @@ class ApiError(Exception):
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that came in: where it is, its size in bytes, its lower-case hex SHA-256."""
+
+    path: Path
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

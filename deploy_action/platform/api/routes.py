@@ -10,21 +10,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deploy_action.platform.api.request import ApiError, Request
-from deploy_action.platform.api.uploads import StoredFile
+from deploy_action.platform.api.request import ApiError, Request, StoredFile
 from deploy_action.platform.runs.backtests import Backtests, Job, answer_of
 from deploy_action.platform.runs.model_run import MAX_ARGUMENTS_BYTES, BacktestRequest
 from deploy_action.platform.storage.archives import ArchiveError, ArchiveFacts, check_archive
-from deploy_action.platform.storage.store import (
+from deploy_action.platform.storage.records import (
     Backtest,
     BacktestStatus,
     Model,
     Project,
-    Store,
-    Transaction,
     Version,
     VersionStatus,
 )
+from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.transaction import Transaction
 
 FILE_FIELD = "model"
 STRATEGY = "strategy"
@@ -65,9 +64,7 @@ class Pending:
 
     def body(self) -> bytes:
         """Return it as JSON, once the job is done."""
-        if self.job.ending is None:
-            raise RuntimeError("the backtest goes on")
-        return answer_of(self.job.ending, self.document)
+        return answer_of(self.job.ending.result(0), self.document)
 
 
 @dataclass(frozen=True, slots=True)

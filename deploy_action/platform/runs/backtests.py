@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.model_run import Outcome
-from deploy_action.platform.storage.store import BacktestStatus
+from deploy_action.platform.storage.records import BacktestStatus
 
 if TYPE_CHECKING:
     from deploy_action.platform.runs.model_run import BacktestRequest
@@ -71,9 +71,11 @@ class Job:
 
     request: BacktestRequest
     stop: threading.Event = field(default_factory=threading.Event)
-    done: threading.Event = field(default_factory=threading.Event)
+    ending: Future[Ending] = field(default_factory=Future)
     reason: str = ""
-    ending: Ending | None = None
+
+    def __post_init__(self) -> None:
+        self.ending.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
 
     def cancel(self, reason: str) -> None:
         """Stop it, and say why; nothing happens when it is over."""
@@ -126,17 +128,16 @@ class Backtests:
 
     def _work(self, job: Job) -> None:
         try:
-            job.ending = self._ending(job)
-            self._note(job.request.backtest_id, job.ending)
+            ending = self._ending(job)
+            self._note(job.request.backtest_id, ending)
         except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
-            self._on_error("".join(traceback.format_exception(*sys.exc_info())))
+            self._on_error(traceback.format_exc())
             message = "The platform failed; its log says why."
-            job.ending = _without_result(job.request, BacktestStatus.FAILED, message)
+            ending = _without_result(job.request, BacktestStatus.FAILED, message)
         finally:
-            self._store.leave_thread()
             with self._lock:
                 self._jobs.pop(threading.current_thread(), None)
-            job.done.set()
+        job.ending.set_result(ending)
 
     def _ending(self, job: Job) -> Ending:
         try:

@@ -4,28 +4,35 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from starlette.responses import PlainTextResponse
 
 from deploy_action.errors import RefusedError
-from deploy_action.platform.api.http_server import HttpServer, Limits
+from deploy_action.platform.api.http.limits import Limits
+from deploy_action.platform.api.http.server import HttpServer
 from deploy_action.platform.server import PlatformServer
 from tests.support.platform_client import TIMEOUT, Platform
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ROOT = Path(__file__).parents[3]
 _QUICK = Limits(idle=0.3, head=0.3, body_grace=0.3, body_bytes_per_second=1000, shutdown=0.3)
 _PATIENT = Limits(idle=30, head=30, body_grace=30, shutdown=0.3)
 
-Serve = Callable[["WSGIApplication", Limits], HttpServer]
+_UNFINISHED = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx"
+
+Serve = Callable[["ASGIApp", Limits], HttpServer]
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def serve(errors: list[str]) -> Iterator[Serve]:
     """Return what serves an application."""
     with ExitStack() as stack:
 
-        def start(app: WSGIApplication, limits: Limits) -> HttpServer:
+        def start(app: ASGIApp, limits: Limits) -> HttpServer:
             server = HttpServer(("127.0.0.1", 0), app, errors.append, limits)
             server.start()
             stack.callback(server.close)
@@ -48,22 +55,29 @@ def serve(errors: list[str]) -> Iterator[Serve]:
         yield start
 
 
-def _read_all(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+async def _read_all(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with how the body ended."""
+    answer = "complete"
     try:
-        while environ["wsgi.input"].read(1 << 16):
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
             pass
-        answer = b"complete"
     except OSError as error:
-        answer = type(error).__name__.encode()
-    start_response("200 OK", [("Content-Length", str(len(answer)))])
-    return [answer]
+        answer = type(error).__name__
+    await PlainTextResponse(answer)(scope, receive, send)
 
 
-def _ignore_body(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer without reading."""
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
+async def _ignore_body(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the path, and do not read."""
+    await PlainTextResponse(scope["path"])(scope, receive, send)
+
+
+def _connect(server: HttpServer) -> socket.socket:
+    return socket.create_connection(server.address, timeout=5)
+
+
+def _url(server: HttpServer) -> str:
+    host, port = server.address
+    return f"http://{host}:{port}"
 
 
 def _receive(connection: socket.socket) -> bytes:
@@ -77,7 +91,7 @@ def _receive(connection: socket.socket) -> bytes:
 def _dribble(server: HttpServer, start: bytes, drop: bytes) -> tuple[bytes, float]:
     """Send `start`, then `drop` every 50 ms; return the answer and when it came."""
     began = time.monotonic()
-    with socket.create_connection(server.address, timeout=5) as connection:
+    with _connect(server) as connection:
         connection.sendall(start)
         answer = b""
         connection.settimeout(0.05)
@@ -94,6 +108,14 @@ def _dribble(server: HttpServer, start: bytes, drop: bytes) -> tuple[bytes, floa
     return answer, time.monotonic() - began
 
 
+def _is_closed(connection: socket.socket) -> bool:
+    """Tell whether the server has closed the connection without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_a_head_that_dribbles_in_is_given_up(serve: Serve) -> None:
     """Although it is never idle."""
     answer, seconds = _dribble(serve(_read_all, _QUICK), b"GET / HTTP/1.1\r\n", b"A: b\r\n")
@@ -105,7 +127,7 @@ def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
     """However long a connection may be idle."""
     limits = Limits(idle=30, head=0.3, shutdown=0.3)
     began = time.monotonic()
-    with socket.create_connection(serve(_read_all, limits).address, timeout=5) as connection:
+    with _connect(serve(_read_all, limits)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert _receive(connection).startswith(b"HTTP/1.1 408 ")
     assert 0.25 <= time.monotonic() - began < 1.5
@@ -114,8 +136,8 @@ def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
 def test_after_a_slow_head_the_body_has_its_own_time(serve: Serve) -> None:
     """What was left of the head's is forgotten."""
     limits = Limits(idle=30, head=0.3, shutdown=0.3)
-    with socket.create_connection(serve(_read_all, limits).address, timeout=5) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nConnection: close\r\n")
+    with _connect(serve(_read_all, limits)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
         time.sleep(0.15)
         connection.sendall(b"Content-Length: 2\r\n\r\nx")
         time.sleep(0.2)
@@ -129,22 +151,24 @@ def test_a_broken_uri_is_the_clients_mistake(
     serve: Serve, errors: list[str], method: str, uri: str
 ) -> None:
     """And none of the server's."""
-    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
-        connection.sendall(f"{method} {uri} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+    with _connect(serve(_read_all, _QUICK)) as connection:
+        connection.sendall(
+            f"{method} {uri} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
         assert int(_receive(connection).split()[1]) in {200, 400, 405}
     assert errors == []
 
 
 def test_a_uri_that_cannot_be_split_is_a_400(serve: Serve) -> None:
     """As any other that is malformed."""
-    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
-        connection.sendall(b"POST http://[ HTTP/1.1\r\n\r\n")
+    with _connect(serve(_read_all, _QUICK)) as connection:
+        connection.sendall(b"POST http://[ HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _receive(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
     """Although it is never idle; the application hears of it."""
-    start = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
+    start = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
     answer, seconds = _dribble(serve(_read_all, _QUICK), start, b"x")
     assert answer.endswith(b"TimeoutError")
     assert 0.3 <= seconds < 1.5
@@ -153,8 +177,9 @@ def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
 def test_a_body_that_keeps_the_pace_may_take_long(serve: Serve) -> None:
     """Longer than the grace: each byte buys time."""
     piece, count = b"x" * 200, 10
-    head = f"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(piece) * count}\r\n\r\n"
-    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
+    head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(piece) * count}\r\n\r\n"
+    with _connect(serve(_read_all, _QUICK)) as connection:
         connection.sendall(head.encode())
         for _ in range(count):
             time.sleep(0.06)
@@ -164,92 +189,171 @@ def test_a_body_that_keeps_the_pace_may_take_long(serve: Serve) -> None:
 
 def test_a_silent_body_is_given_up(serve: Serve) -> None:
     """After the idle time."""
-    with socket.create_connection(serve(_read_all, _QUICK).address, timeout=5) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 9\r\n\r\n")
+    with _connect(serve(_read_all, _QUICK)) as connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
+        )
         assert _receive(connection).endswith(b"TimeoutError")
 
 
 def test_silent_connections_hold_nobody_up(serve: Serve) -> None:
-    """A hundred of them, more than there are threads."""
+    """A hundred of them, and none costs a thread."""
     server = serve(_read_all, _PATIENT)
+    threads = threading.active_count()
     with ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(socket.create_connection(server.address, timeout=5))
-        host, port = server.address
-        assert requests.get(f"http://{host}:{port}", timeout=2).text == "complete"
+            stack.enter_context(_connect(server))
+        assert requests.get(_url(server), timeout=2).text == "complete"
+        assert threading.active_count() == threads
 
 
 def test_unfinished_uploads_hold_nobody_up(serve: Serve) -> None:
-    """Two hundred of them: threads are added."""
+    """Two hundred of them."""
     server = serve(_read_all, _PATIENT)
     with ExitStack() as stack:
         for _ in range(200):
-            connection = socket.create_connection(server.address, timeout=5)
+            connection = _connect(server)
             stack.enter_context(connection)
-            connection.sendall(
-                b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx"
-            )
-        host, port = server.address
-        assert requests.get(f"http://{host}:{port}", timeout=2).text == "complete"
+            connection.sendall(_UNFINISHED)
+        assert requests.get(_url(server), timeout=2).text == "complete"
 
 
-def test_what_an_application_left_unread_is_no_request(serve: Serve, errors: list[str]) -> None:
-    """The connection is closed after the answer."""
+def test_what_an_application_left_unread_is_no_request(serve: Serve) -> None:
+    """It is skipped, and the next request is answered."""
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = f"POST / HTTP/1.1\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
-    with socket.create_connection(serve(_ignore_body, _PATIENT).address, timeout=5) as connection:
-        connection.sendall(head + smuggled)
+    head = f"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
+    last = b"GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with _connect(serve(_ignore_body, _PATIENT)) as connection:
+        connection.sendall(head + smuggled + last)
         received = _receive(connection)
-    assert received.count(b"HTTP/1.1 200 OK") == 1
-    assert errors == []
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+    assert b"/smuggled" not in received
+    assert received.endswith(b"/b")
+
+
+def test_an_answer_before_the_end_of_the_body_is_the_last(serve: Serve) -> None:
+    """The connection is closed: nobody waits for a body that is not wanted."""
+    with _connect(serve(_ignore_body, _PATIENT)) as connection:
+        connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        assert _receive(connection).endswith(b"/a")
 
 
 def test_an_application_that_fails_is_a_500_and_a_report(serve: Serve, errors: list[str]) -> None:
     """The client learns nothing of the reason."""
 
-    def fail(_: WSGIEnvironment, __: StartResponse) -> Iterable[bytes]:
+    async def fail(_: Scope, __: Receive, ___: Send) -> None:
         raise RuntimeError("the reason")
 
-    host, port = serve(fail, _PATIENT).address
-    answer = requests.get(f"http://{host}:{port}", timeout=5)
-    assert (answer.status_code, answer.text) == (500, "")
+    answer = requests.get(_url(serve(fail, _PATIENT)), timeout=5)
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
     (report,) = errors
     assert "the reason" in report
     assert "Traceback" in report
 
 
+def test_a_client_that_does_not_read_is_given_up(serve: Serve) -> None:
+    """Its connection is closed, although its answer was not sent whole."""
+    given_up = threading.Event()
+
+    async def answer(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for ___ in range(64):  # waits for the client, until it is gone
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+        given_up.set()
+
+    with _connect(serve(answer, _QUICK)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert given_up.wait(5)
+
+
+def test_a_client_that_reads_slowly_gets_all(serve: Serve) -> None:
+    """Longer than it may be idle: it is enough that something moves."""
+    size = 24 << 20
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(b"x" * size)(scope, receive, send)
+
+    with _connect(serve(answer, _QUICK)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = 0
+        while piece := connection.recv(1 << 20):
+            received += len(piece)
+            time.sleep(0.02)
+    assert received > size
+
+
+def test_a_client_that_only_stops_sending_gets_its_answer(serve: Serve) -> None:
+    """It may close its side of the connection after the request."""
+    with _connect(serve(_read_all, _PATIENT)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert _receive(connection).endswith(b"complete")
+
+
+def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serve) -> None:
+    """Where there are as many connections as there may be."""
+    server = serve(_read_all, replace(_PATIENT, connections=3))
+    with ExitStack() as stack:
+        oldest, *others = (stack.enter_context(_connect(server)) for _ in range(3))
+        assert requests.get(_url(server), timeout=5).text == "complete"
+        assert _is_closed(oldest)
+        for other in others:
+            other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert _receive(other).endswith(b"complete")
+
+
+def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
+    """It is told to come again; those that are served do not suffer."""
+    requested: list[str] = []
+
+    async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
+        requested.append(scope["path"])
+        await _read_all(scope, receive, send)
+
+    server = serve(read_all, replace(_PATIENT, connections=2))
+    with ExitStack() as stack:
+        busy = [stack.enter_context(_connect(server)) for _ in range(2)]
+        for each in busy:
+            each.sendall(_UNFINISHED)
+        wait_for(lambda: len(requested) == 2)
+        answer = requests.get(_url(server), timeout=5)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        for each in busy:
+            each.sendall(b"12345678")
+            assert _receive(each).endswith(b"complete")
+
+
 def test_a_client_that_leaves_is_no_error(serve: Serve, errors: list[str]) -> None:
     """Not in the middle of the head, nor before the answer."""
     server = serve(_read_all, _PATIENT)
-    for start in (b"GET", b"GET / HTTP/1.1\r\n\r\n"):
-        connection = socket.create_connection(server.address, timeout=5)
+    for start in (b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+        connection = _connect(server)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(start)
         connection.close()
-    host, port = server.address
-    assert requests.get(f"http://{host}:{port}", timeout=5).text == "complete"
+    assert requests.get(_url(server), timeout=5).text == "complete"
     assert errors == []
 
 
 def test_closing_does_not_wait_for_stuck_clients(serve: Serve) -> None:
     """Longer than the time it gives them."""
     server = serve(_read_all, _PATIENT)
-    with socket.create_connection(server.address, timeout=5) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx")
+    with _connect(server) as connection:
+        connection.sendall(_UNFINISHED)
         time.sleep(0.1)
         began = time.monotonic()
         server.close()
         assert time.monotonic() - began < 2
-        assert _receive(connection).endswith(b"ConnectionError")
+        assert b"complete" not in _receive(connection)
 
 
 def test_closing_finishes_what_is_in_progress(serve: Serve) -> None:
     """A client that is nearly done gets its answer."""
-    import threading
-
     server = serve(_read_all, _PATIENT)
-    with socket.create_connection(server.address, timeout=5) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nx")
+    with _connect(server) as connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nx"
+        )
         time.sleep(0.1)
         closing = threading.Thread(target=server.close)
         closing.start()

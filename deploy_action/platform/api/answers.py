@@ -1,0 +1,79 @@
+"""The answers of the Deployment API, with the headers that all of them have."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from deploy_action.platform.api.routes import Pending
+
+_JSON: Final = "application/json; charset=utf-8"
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+# Proxies wait a minute for a byte; a client that is gone should be noticed sooner.
+_SECONDS_BETWEEN_SIGNS: Final = 1.0
+
+
+def json_answer(value: object, status: int = HTTPStatus.OK) -> Response:
+    """Return an answer in JSON."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # JSON can escape a lone surrogate, which UTF-8 cannot hold.
+    return Response(text.encode(errors="backslashreplace"), status, _HEADERS, _JSON)
+
+
+def text_answer(text: str, status: int = HTTPStatus.OK) -> Response:
+    """Return an answer in text, which Express calls HTML."""
+    return Response(text, status, _HEADERS, "text/html; charset=utf-8")
+
+
+def page(status: HTTPStatus, message: str) -> Response:
+    """Return the page that Express shows for an error."""
+    text = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>Error</title>\n</head>\n<body>\n<pre>{html.escape(message)}</pre>\n"
+        "</body>\n</html>\n"
+    )
+    return text_answer(text, status)
+
+
+class PatientAnswer(StreamingResponse):
+    """The answer to a backtest: blanks while it runs, which JSON may begin with, then the result.
+
+    The blanks show proxies that the connection is alive, and show us when the client is gone.
+    Nobody waits for the backtest then, so it is stopped.
+    """
+
+    def __init__(self, pending: Pending) -> None:
+        super().__init__(_wait_for(pending), headers=_HEADERS, media_type=_JSON)
+        self._job = pending.job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer; stop the backtest when the client leaves."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._job.cancel("the client that asked for it is gone")
+
+
+async def _wait_for(pending: Pending) -> AsyncIterator[bytes]:
+    ending = asyncio.wrap_future(pending.job.ending)
+    try:
+        yield b" "
+        while not (await asyncio.wait([ending], timeout=_SECONDS_BETWEEN_SIGNS))[0]:
+            yield b" "
+        yield await run_in_threadpool(pending.body)
+    finally:
+        ending.cancel()

@@ -1,0 +1,268 @@
+"""The body of a request: its fields, and the file that comes with them, straight to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from deploy_action.platform.api.request import ApiError, StoredFile
+
+if TYPE_CHECKING:
+    from starlette.requests import Request as HttpRequest
+
+MAX_FIELD_BYTES = 1 << 20  # all fields of a request together
+MAX_FIELDS = 100
+
+
+class Body:
+    """A request's body, read once, front to back."""
+
+    def __init__(self, request: HttpRequest, most: int | None = None) -> None:
+        """Read the body of `request`: at most `most` bytes, unless that is None."""
+        self._pieces = request.stream()
+        self._left = most
+
+    async def read(self) -> bytes:
+        """Return the next bytes; none at the end.
+
+        Raises `ApiError`, once, when the client sends less than it announced, or too slowly, or
+        more than it may.
+        """
+        try:
+            data = await anext(self._pieces, b"")
+        except (ClientDisconnect, OSError) as error:
+            raise ApiError("The request was cut off") from error
+        if self._left is not None:
+            if len(data) > self._left:
+                await self._pieces.aclose()
+                message = "The request is too large for a client that is not signed in"
+                raise ApiError(message, 413)
+            self._left -= len(data)
+        return data
+
+    async def drain(self) -> None:
+        """Read what is left, so that the client comes to listening to the answer."""
+        try:
+            while await self.read():
+                pass
+        except ApiError:
+            return  # it hears of the first error
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a request, and its file if there was one."""
+
+    fields: Mapping[str, object]
+    file: StoredFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlot:
+    """The file part that is wanted, by its field's name, and where it goes."""
+
+    field: str
+    path: Path
+
+
+async def read_form(body: Body, content_type: str, slot: FileSlot | None = None) -> Form:
+    """Read a body to its end, the file for the slot straight to disk.
+
+    Files that nobody asked for are skipped. Raises `ApiError`, and `OSError` when the disk fails.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_multipart(body, content_type, slot)
+    if kind == "application/json":
+        return Form(await run_in_threadpool(_parse_json, await _read_small(body)))
+    if kind == "application/x-www-form-urlencoded":
+        return Form(await run_in_threadpool(_parse_urlencoded, await _read_small(body)))
+    while await body.read():
+        pass
+    return Form({})
+
+
+async def _read_small(body: Body) -> bytes:
+    received = bytearray()
+    while data := await body.read():
+        received += data
+        if len(received) > MAX_FIELD_BYTES:
+            raise _too_large()
+    return bytes(received)
+
+
+def _too_large() -> ApiError:
+    return ApiError(f"The fields of the request are larger than {MAX_FIELD_BYTES} bytes", 413)
+
+
+def _parse_json(data: bytes) -> Mapping[str, object]:
+    if not data:
+        return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ApiError("The request is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise ApiError("The request is not a JSON object")
+    # A null is how a client leaves a field out.
+    return {name: item for name, item in value.items() if item is not None}
+
+
+def _parse_urlencoded(data: bytes) -> Mapping[str, object]:
+    try:
+        return dict(
+            parse_qsl(
+                data.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=MAX_FIELDS,
+            )
+        )
+    except ValueError as error:
+        raise ApiError("The fields of the request are not valid") from error
+
+
+async def _read_multipart(body: Body, content_type: str, slot: FileSlot | None) -> Form:
+    reader = await run_in_threadpool(_MultipartReader, content_type, slot)
+    try:
+        while data := await body.read():
+            await run_in_threadpool(reader.feed, data)
+        return await run_in_threadpool(reader.finish)
+    except Exception:
+        # When the task is cancelled, a thread may still write: then the file is closed after that.
+        reader.close()
+        raise
+
+
+class _Segment(Protocol):
+    """What the parser says of a part before its content."""
+
+    name: str
+    filename: str | None
+
+
+class _MultipartReader:
+    """Reads a multipart form: fields into memory, the file to disk."""
+
+    def __init__(self, content_type: str, slot: FileSlot | None) -> None:
+        """Raise `ApiError` when the content type names no boundary, as `feed` and `finish` do."""
+        from multipart import (  # type: ignore[import-untyped]  # it ships no types
+            PushMultipartParser,
+            parse_options_header,
+        )
+
+        self._slot = slot
+        self._fields: dict[str, object] = {}
+        self._field_bytes = 0
+        self._sink: _Sink | None = None
+        self._name = ""
+        self._parts: list[bytes] = []
+        self._write: Callable[[bytes], None] = self._skip
+        _, options = parse_options_header(content_type)
+        with _form_errors_refused():
+            self._parser = PushMultipartParser(
+                options.get("boundary", ""), max_segment_count=MAX_FIELDS
+            )
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body; what follows the form is ignored."""
+        if self._parser.closed:
+            return
+        with _form_errors_refused():
+            for event in self._parser.parse(data):
+                self._take(event)
+
+    def finish(self) -> Form:
+        """Return everything, the file safely on disk."""
+        with _form_errors_refused():
+            self._parser.close()
+        return Form(self._fields, self._sink.finish() if self._sink else None)
+
+    def close(self) -> None:
+        """Close the file, whatever happened."""
+        if self._sink is not None:
+            self._sink.close()
+
+    def _take(self, event: _Segment | bytes | None) -> None:
+        """Take the beginning, a piece, or the end of a part."""
+        if event is None:
+            self._end_part()
+        elif isinstance(event, bytes):
+            self._write(event)
+        else:
+            self._begin_part(event)
+
+    def _begin_part(self, segment: _Segment) -> None:
+        self._name = segment.name
+        self._parts = []
+        if self._slot is not None and segment.name == self._slot.field:
+            if self._sink is not None:
+                raise ApiError(f"More than one file called {segment.name}")
+            self._sink = _Sink(self._slot.path)
+            self._write = self._sink.write
+        elif segment.filename is not None:
+            self._write = self._skip
+        else:
+            self._write = self._keep
+
+    def _end_part(self) -> None:
+        if self._write == self._keep:
+            try:
+                self._fields[self._name] = b"".join(self._parts).decode()
+            except UnicodeDecodeError as error:
+                raise ApiError(f"{self._name} is not UTF-8") from error
+
+    def _keep(self, data: bytes) -> None:
+        self._field_bytes += len(data)
+        if self._field_bytes > MAX_FIELD_BYTES:
+            raise _too_large()
+        self._parts.append(data)
+
+    def _skip(self, data: bytes) -> None:
+        """Let a file nobody asked for go by."""
+
+
+@contextmanager
+def _form_errors_refused() -> Iterator[None]:
+    from multipart import MultipartError
+
+    try:
+        yield
+    except MultipartError as error:
+        raise ApiError("The request is not a valid multipart form") from error
+
+
+class _Sink:
+    """A file being written, and its digest."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._path = path
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self._size += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def finish(self) -> StoredFile:
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return StoredFile(self._path, self._size, self._sha256.hexdigest())
+
+    def close(self) -> None:
+        self._file.close()

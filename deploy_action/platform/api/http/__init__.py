@@ -1,0 +1,1 @@
+"""The HTTP server: uvicorn, with limits on slow, greedy and silent clients."""

@@ -1,0 +1,125 @@
+"""One connection of the HTTP server.
+
+uvicorn bounds only the time between two requests. Added here: deadlines for a head, for a client
+that says nothing and for one that does not read its answer; a limit on connections; and an answer
+for a client that has closed its sending side only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from deploy_action.platform.api.http.limits import Limits
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, with deadlines that `check` enforces."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        # The application finds this connection in the state of its requests.
+        super().__init__(config, server_state, app_state | {"connection": self}, _loop)
+        self._limits = limits
+        self.heard = self._moved = self.loop.time()
+        self._head_began: float | None = None
+        self._unsent = 0
+        self._has_ended = False
+        self.is_cut_off = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        return bool(self.cycle) and not self.cycle.response_complete  # no cycle yet: None
+
+    @property
+    def expects_body(self) -> bool:
+        """Whether a part of the current request's body is still to come."""
+        return self.is_busy and self.cycle.more_body
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+        """Take a new connection, at the cost of an older one where there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        """Note when a head began, and pass the data on."""
+        self.heard = self.loop.time()
+        if not self.is_busy and self._head_began is None:
+            self._head_began = self.heard
+        super().data_received(data)
+        if self.is_busy:
+            self._head_began = None
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's
+        """Keep the connection open for the answer: the client may have closed one side only."""
+        self._has_ended = True
+        if self.expects_body:
+            self._cut_off()
+        return self.is_busy
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; within a body, the application gives the answer."""
+        if self.is_busy:
+            self._cut_off()
+        else:
+            super().send_400_response(msg)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless the client has closed its side."""
+        self.heard = self.loop.time()
+        super().on_response_complete()
+        if self._has_ended and not self.is_busy:
+            self.transport.close()
+
+    def check(self, now: float) -> None:
+        """Give up a client that takes too long; `now` is the time of the event loop."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._moved = now
+        self._unsent = unsent
+        idle = self._limits.idle
+        if now - self._moved >= idle:  # the client does not read its answer
+            self.transport.abort()
+        elif unsent or self.is_busy or self.transport.is_closing():
+            return
+        elif self._head_began is not None:
+            if now >= min(self._head_began + self._limits.head, self.heard + idle):
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif now - self.heard >= idle:
+            self.transport.close()
+
+    def _cut_off(self) -> None:
+        """Tell the application that the rest of the body will not come."""
+        self.is_cut_off = True
+        self.cycle.message_event.set()
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for a request, or refuse this one."""
+        others = (each for each in self.connections if each is not self)
+        waiting = [each for each in others if isinstance(each, Connection) and not each.is_busy]
+        if not waiting:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1\r\n")
+            return
+        oldest = min(waiting, key=lambda each: each.heard)
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+
+    def _refuse(self, status: HTTPStatus, headers: str = "") -> None:
+        """Answer without the application, and close."""
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{headers}"
+        self.transport.write(f"{head}Content-Length: 0\r\n\r\n".encode())
+        self.transport.close()

@@ -1,0 +1,86 @@
+"""What the platform knows: projects, models, versions and backtests.
+
+Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class VersionStatus(StrEnum):
+    """What became of a version."""
+
+    DEPLOYED = "deployed"  # the model's current version
+    STOPPED = "stopped"  # replaced by a later one
+    BACKTEST = "backtest"  # uploaded for a backtest, never deployed
+
+
+class BacktestStatus(StrEnum):
+    """How far a backtest has come."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"  # it has a result
+    FAILED = "failed"
+    STOPPED = "stopped"  # by its client, by its time limit, or with the platform
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A place for models."""
+
+    id: str
+    name: str
+    description: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model; its id is unique within its project only."""
+
+    project_id: str
+    id: str
+    type: str
+    name: str
+    description: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One uploaded bundle: its lower-case hex SHA-256, its size in bytes, its number of files."""
+
+    id: str
+    project_id: str
+    model_id: str
+    status: str
+    description: str
+    python_version: str
+    plan: str
+    schedule: str | None
+    sha256: str
+    bytes: int
+    files: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """A backtest: of which version, with which JSON arguments, and what came of it.
+
+    `workplace` names the process that runs it; `run` says how, as the API gives it.
+    """
+
+    id: str
+    version_id: str
+    args: Mapping[str, object]
+    description: str
+    status: str
+    created_at: float
+    workplace: str
+    run: Mapping[str, object]
+    ended_at: float | None

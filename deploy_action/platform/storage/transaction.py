@@ -1,0 +1,238 @@
+"""The queries of the platform's database, within a transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Mapping, Sequence
+
+from deploy_action.platform.storage.records import (
+    Backtest,
+    BacktestStatus,
+    Model,
+    Project,
+    Version,
+    VersionStatus,
+)
+
+
+class Transaction:
+    """Reads and writes that happen together or not at all."""
+
+    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        """Use a connection that is in a transaction; `now` is the time of what is added."""
+        self._connection = connection
+        self.now = now
+
+    def user_id(self) -> str:
+        """Return the id of the platform's one user."""
+        return str(self._connection.execute("SELECT id FROM users").fetchone()[0])
+
+    def add_user(self, user_id: str) -> None:
+        """Add the platform's one user, with a personal project."""
+        self._connection.execute("INSERT INTO users VALUES (?)", (user_id,))
+        self.add_project(user_id, name="Personal", description="The user's personal project")
+
+    def add_id_token(self, digest: str, expires_at: float, now: float) -> None:
+        """Remember an idToken by its digest, and forget those that have expired by `now`."""
+        self._connection.execute("DELETE FROM id_tokens WHERE expires_at <= ?", (now,))
+        self._connection.execute("INSERT INTO id_tokens VALUES (?, ?)", (digest, expires_at))
+
+    def id_token_expiry(self, digest: str) -> float | None:
+        """Return when an idToken expires, or None when there is no such token."""
+        row = self._connection.execute(
+            "SELECT expires_at FROM id_tokens WHERE digest = ?", (digest,)
+        ).fetchone()
+        return None if row is None else float(row[0])
+
+    def projects(self) -> list[Project]:
+        """Return every project, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, name, description, created_at FROM projects ORDER BY number"
+        )
+        return [Project(*row) for row in rows]
+
+    def has_project(self, project_id: str) -> bool:
+        """Tell whether there is such a project."""
+        found = self._connection.execute("SELECT 1 FROM projects WHERE id = ?", (project_id,))
+        return found.fetchone() is not None
+
+    def add_project(self, project_id: str, *, name: str, description: str) -> Project:
+        """Add a project."""
+        project = Project(project_id, name, description, self.now)
+        self._connection.execute(
+            "INSERT INTO projects (id, name, description, created_at) VALUES (?, ?, ?, ?)",
+            (project.id, project.name, project.description, project.created_at),
+        )
+        return project
+
+    def models(self, project_id: str) -> list[Model]:
+        """Return the models of a project, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT project_id, id, type, name, description, created_at FROM models"
+            " WHERE project_id = ? ORDER BY number",
+            (project_id,),
+        )
+        return [Model(*row) for row in rows]
+
+    def model(self, project_id: str, model_id: str) -> Model | None:
+        """Return a model of a project, or None."""
+        row = self._connection.execute(
+            "SELECT project_id, id, type, name, description, created_at FROM models"
+            " WHERE project_id = ? AND id = ?",
+            (project_id, model_id),
+        ).fetchone()
+        return None if row is None else Model(*row)
+
+    def add_model(
+        self, project_id: str, model_id: str, *, model_type: str, name: str, description: str
+    ) -> Model:
+        """Add a model to a project that exists."""
+        model = Model(project_id, model_id, model_type, name, description, self.now)
+        self._connection.execute(
+            "INSERT INTO models (project_id, id, type, name, description, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (project_id, model_id, model_type, name, description, self.now),
+        )
+        return model
+
+    def versions(self, project_id: str, model_id: str) -> list[Version]:
+        """Return what was uploaded for a model, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, project_id, model_id, status, description, python_version, plan,"
+            " schedule, sha256, bytes, files, created_at FROM versions"
+            " WHERE project_id = ? AND model_id = ? ORDER BY number",
+            (project_id, model_id),
+        )
+        return [Version(*row) for row in rows]
+
+    def version_ids(self) -> list[str]:
+        """Return the ids of all versions."""
+        return [row[0] for row in self._connection.execute("SELECT id FROM versions")]
+
+    def add_version(self, version: Version) -> None:
+        """Add a version; one that is deployed stops the model's earlier ones."""
+        if version.status == VersionStatus.DEPLOYED:
+            self._connection.execute(
+                "UPDATE versions SET status = ? WHERE project_id = ? AND model_id = ?"
+                " AND status = ?",
+                (
+                    VersionStatus.STOPPED,
+                    version.project_id,
+                    version.model_id,
+                    VersionStatus.DEPLOYED,
+                ),
+            )
+        self._connection.execute(
+            "INSERT INTO versions (id, project_id, model_id, status, description, python_version,"
+            " plan, schedule, sha256, bytes, files, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                version.id,
+                version.project_id,
+                version.model_id,
+                version.status,
+                version.description,
+                version.python_version,
+                version.plan,
+                version.schedule,
+                version.sha256,
+                version.bytes,
+                version.files,
+                version.created_at,
+            ),
+        )
+
+    def backtests(self, project_id: str, model_id: str) -> list[Backtest]:
+        """Return the backtests of a model, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT backtests.id, version_id, args, backtests.description, backtests.status,"
+            " backtests.created_at, workplace, run, ended_at"
+            " FROM backtests JOIN versions ON versions.id = version_id"
+            " WHERE project_id = ? AND model_id = ? ORDER BY backtests.number",
+            (project_id, model_id),
+        )
+        return [
+            Backtest(identifier, version_id, json.loads(args), description, status, created_at,
+                     workplace, json.loads(run), ended_at)
+            for identifier, version_id, args, description, status, created_at, workplace, run,
+                ended_at in rows
+        ]  # fmt: skip
+
+    def add_backtest(
+        self, version_id: str, *, args: Mapping[str, object], description: str, workplace: str
+    ) -> Backtest:
+        """Add a backtest of a version that exists."""
+        backtest = Backtest(
+            id=str(uuid.uuid4()),
+            version_id=version_id,
+            args=args,
+            description=description,
+            status=BacktestStatus.QUEUED,
+            created_at=self.now,
+            workplace=workplace,
+            run={"problems": []},
+            ended_at=None,
+        )
+        self._connection.execute(
+            "INSERT INTO backtests (id, version_id, args, description, status, created_at,"
+            " workplace, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                backtest.id,
+                version_id,
+                json.dumps(args, allow_nan=False),
+                description,
+                backtest.status,
+                self.now,
+                workplace,
+                json.dumps(backtest.run),
+            ),
+        )
+        return backtest
+
+    def begin_backtest(self, backtest_id: str) -> None:
+        """Note that a backtest runs."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ? WHERE id = ?", (BacktestStatus.RUNNING, backtest_id)
+        )
+
+    def end_backtest(
+        self, backtest_id: str, status: BacktestStatus, run: Mapping[str, object]
+    ) -> None:
+        """Note what came of a backtest, and how it was run."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ?, run = ?, ended_at = ? WHERE id = ?",
+            (status, json.dumps(run, allow_nan=False), self.now, backtest_id),
+        )
+
+    def end_abandoned_backtests(self, workplaces: Sequence[str]) -> None:
+        """Note that backtests ended with the processes that ran them; `workplaces` are alive."""
+        self._connection.execute(
+            "UPDATE backtests SET status = ?, ended_at = ? WHERE status IN (?, ?)"
+            " AND workplace NOT IN (SELECT value FROM json_each(?))",
+            (
+                BacktestStatus.STOPPED,
+                self.now,
+                BacktestStatus.QUEUED,
+                BacktestStatus.RUNNING,
+                json.dumps(workplaces),
+            ),
+        )
+
+    def ids_with_result(self) -> list[str]:
+        """Return the ids of the backtests that have a result."""
+        rows = self._connection.execute(
+            "SELECT id FROM backtests WHERE status = ?", (BacktestStatus.FINISHED,)
+        )
+        return [row[0] for row in rows]
+
+    def add_project_key(
+        self, project_id: str, *, name: str, autogenerated: str, api_key: str, pass_digest: str
+    ) -> None:
+        """Add an API key to a project that exists."""
+        self._connection.execute(
+            "INSERT INTO project_keys (project_id, name, autogenerated, api_key, pass_digest,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (project_id, name, autogenerated, api_key, pass_digest, self.now),
+        )
