@@ -151,7 +151,7 @@ def test_arguments_are_told_one_by_one() -> None:
 
 def test_arguments_that_are_not_known_are_unchanged() -> None:
     """None means unknown; an empty mapping means that there are none."""
-    given = replace(MODEL, arguments={"to": "1y"})
+    given = running_on(arguments={"to": "1y"})
     assert facts(given, MODEL) == facts(MODEL, given) == []
     assert facts(given, running_on(arguments={})) == [("Argument to", '"1y"', None)]
 
@@ -237,7 +237,7 @@ def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
 ) -> None:
     """Equal arguments are not shown."""
-    shown = facts(replace(MODEL, arguments=base), replace(MODEL, arguments=candidate))
+    shown = facts(running_on(arguments=base), running_on(arguments=candidate))
 
     assert all(before != now for _, before, now in shown)
     assert facts(running_on(arguments=base), running_on(arguments=base)) == []
@@ -276,7 +276,7 @@ def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest:
 @given(st.text(), st.text())
 def test_any_two_values_are_shown_differently(base: str, candidate: str) -> None:
     """Even if one is the start of the other."""
-    shown = facts(replace(MODEL, schedule=base * 99), replace(MODEL, schedule=candidate * 99))
+    shown = facts(running_on(schedule=base * 99), running_on(schedule=candidate * 99))
 
     assert bool(shown) == (base != candidate)
     assert all(before != now for _, before, now in shown)
