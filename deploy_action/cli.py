@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
@@ -99,6 +98,8 @@ class _Once(argparse.Action):
 
 
 def _meant(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
 
