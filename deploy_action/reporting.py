@@ -45,7 +45,7 @@ class Reporting:
         self.console.problem_prefix = shown.path_prefix
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
         if self.console.for_runner or summary_path:
-            # Elsewhere the summary that is printed below names them.
+            # On a terminal, the summary below names them.
             for problem in shown.problems:
                 self.console.problem(problem)
         try:
@@ -106,7 +106,7 @@ class Reporting:
                 self.console.info(kept.url)
 
     def _write_report(self, outcome: RunOutcome) -> RunOutcome:
-        """Write the report of a backtest, and return the outcome with the path of it."""
+        """Write the report of a backtest, and return the outcome with its path."""
         import re
         from secrets import token_hex
 
@@ -120,7 +120,7 @@ class Reporting:
         temporary = self.environ.get("RUNNER_TEMP") if self.console.for_runner else None
         root = Path(temporary) if temporary else self.platform_data
         path = root / REPORTS / name
-        # A later step of a workflow is another user; on a terminal it is nobody else's business.
+        # Later steps of a workflow may run as another user; on a terminal the report is private.
         mode = 0o755 if temporary else 0o700
 
         def write(path: Path) -> None:
@@ -132,7 +132,7 @@ class Reporting:
         return replace(outcome, report_path=str(path.relative_to(root) if temporary else path))
 
     def _write(self, path: str, write: Callable[[Path], None]) -> bool:
-        """Write a file, and return whether that worked; if not, say so."""
+        """Write a file; print a warning and return False if that fails."""
         try:
             write(Path(path))
         except OSError as error:
@@ -148,6 +148,6 @@ class Reporting:
 
 
 def _seconds_for_comment(deadline: Deadline | None) -> float:
-    """Return what the deadline leaves, and a few seconds if it has passed, to be able to say so."""
+    """Return the seconds until the deadline, but enough to post a comment if it has passed."""
     left = _MOST_FOR_COMMENT if deadline is None else deadline.at - deadline.clock()
     return min(_MOST_FOR_COMMENT, max(_LEAST_FOR_COMMENT, left))

@@ -69,7 +69,7 @@ class Run:
     clock: Callable[[], float] = time.monotonic
     console: Console = field(init=False)
     outcome: RunOutcome = field(default_factory=RunOutcome, init=False)
-    # Known when the inputs are.
+    # Set once the inputs are parsed.
     deadline: Deadline | None = field(default=None, init=False)
     platform_data: Path = field(default=Path(), init=False)
     _started_at: float = field(default=0.0, init=False)
@@ -112,7 +112,7 @@ class Run:
             reporting.comment(shown, inputs, self.deadline)
 
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
-        """Run the mode; whatever goes wrong becomes problems and an exit code."""
+        """Run the mode; turn every failure into problems and an exit code."""
         try:
             ending, exit_code = self._run(inputs, ignore_signals), _DONE
         except DeployActionError as error:
@@ -128,7 +128,7 @@ class Run:
         return exit_code
 
     def _failure(self, *problems: Problem, is_unsent: bool = False) -> Ending:
-        """Return how a run ends that failed, perhaps after the server had taken the version."""
+        """Return the ending of a failed run; the server may have taken the version before that."""
         status = Status.DEPLOYED if self.outcome.target.is_deployed else Status.FAILED
         return Ending(status=status, problems=problems, is_unsent=is_unsent)
 
@@ -166,7 +166,7 @@ class Run:
                 stack=stack,
             )
             ending = self._do(_Task(settings=settings, model=model, base=base, servers=servers))
-            # What is done is done: neither a signal nor the deadline ends the tidying up.
+            # The work is done: neither a signal nor the deadline may interrupt the tidying up.
             ignore_signals()
         return ending
 
@@ -232,7 +232,7 @@ class Run:
         self.outcome = replace(self.outcome, backtests=backtests)
 
     def _say(self, name: str, bundle: Bundle | None, reason: str = "") -> None:
-        """Say what was packed, or why not, on a runner; on a terminal the summary is next."""
+        """Print what was packed, or why not; a terminal gets that in the summary."""
         if not self.for_runner:
             return
         if bundle is None:
@@ -244,7 +244,7 @@ class Run:
             self.console.debug(f"{length:>12} {file}")
 
     def _temporary_directory(self) -> Path:
-        """Return where the bundle is packed: never in the workspace, where a key could be left."""
+        """Return where bundles are packed: never in the workspace, where keys could stay behind."""
         import tempfile
 
         if given := self.environ.get("RUNNER_TEMP"):
@@ -261,7 +261,7 @@ class Run:
         return found
 
     def _rehearse(self, task: _Task) -> Ending:
-        """Make the requests that change nothing, if there is a server and a token for it."""
+        """Make the requests that change nothing, if there is a server and a token."""
         settings, target = task.settings, None
         submitter = self._submitter(task, task.servers.named(settings))
         if not settings.is_local and settings.token is not None:
@@ -281,12 +281,12 @@ class Run:
         return Ending(status=Status.BACKTESTED)
 
     def _deploy(self, task: _Task) -> Ending:
-        """Deploy the model; first backtest it, if it is to be tested, unless the server refuses."""
+        """Deploy the model, after a backtest if it has to be tested first."""
         settings = task.settings
         server, target = self._open(task), None
         submitter = self._submitter(task, server)
         if settings.tests_first and not settings.is_local:
-            # Better to know before a long backtest what the server refuses.
+            # Learn before a long backtest whether the server would refuse the deploy.
             with self.console.group(f"Look up on {server_name(settings)}"):
                 target = submitter.look_up()
         if settings.tests_first:
@@ -297,7 +297,7 @@ class Run:
         return Ending(status=Status.DEPLOYED)
 
     def _test_first(self, task: _Task, server: Server) -> None:
-        """Backtest on the embedded platform what is to be deployed.
+        """Backtest the model on the embedded platform before it is deployed.
 
         Raises:
             RefusedError: it may not be deployed.
@@ -312,7 +312,7 @@ class Run:
                 settings=replace(task.settings, mode=Mode.BACKTEST, api_url=LOCAL),
                 model=replace(task.model, described=tested),
             )
-            # What is made on the platform for the backtest is not what is deployed to.
+            # The project and model on this platform are not those of the deploy.
             submitter = self._submitter(local_task, local, on_target=lambda _target: None)
             self._run_backtests(task, submitter, local)
         packed, ran = task.model.bundle.sha256, self.outcome.tested_sha256
@@ -329,7 +329,7 @@ class Run:
             )
 
     def _run_backtests(self, task: _Task, submitter: Submitter, server: Server) -> None:
-        """Have the model backtested, beside its base if there is one, and judge it."""
+        """Backtest the model, beside its base if there is one, and judge it."""
         from deploy_action.stages.backtest import CandidateBacktest
 
         progress = server.progress
@@ -360,7 +360,7 @@ class Run:
         )
 
     def _open(self, task: _Task) -> Server:
-        """Return the server that is named, or the embedded platform, started."""
+        """Return the server that the inputs name; start the embedded platform if it is that one."""
         settings = task.settings
         return self._start_platform(task) if settings.is_local else task.servers.named(settings)
 
@@ -384,7 +384,7 @@ def _do_nothing() -> None:
 
 
 def exit_code_of(error: DeployActionError) -> int:
-    """Return the exit code of a failure, by the table in the README."""
+    """Return the exit code of a failure, as the README lists them."""
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED

@@ -34,7 +34,7 @@ class Server:
 
 
 class BacktestProgress:
-    """Observes the embedded platform: starts what waits for the candidate, and prints the rest."""
+    """Observes the embedded platform: tells when the candidate began, and prints the rest."""
 
     def __init__(self, spectator: Spectator, candidate_sha256: str) -> None:
         self.go_on_to_base = spectator.go_on_to_base
@@ -48,7 +48,7 @@ class BacktestProgress:
         self._on_began = do
 
     def began(self, backtest: BacktestRequest) -> None:
-        """Start what waits for the candidate, if it is the candidate that began."""
+        """Make the call if it is the candidate that began."""
         if self._on_began is not None and backtest.bundle_sha256 == self._candidate_sha256:
             do, self._on_began = self._on_began, None
             do()
@@ -99,7 +99,7 @@ class Servers:
         return Server(server.url, token, progress)
 
     def connect(self, server: Server) -> DeploymentApi:
-        """Return a connection of its own: no two threads may share one."""
+        """Return a new connection: two threads must not share one."""
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
         from deploy_action.http_exchange import Retries
@@ -107,7 +107,7 @@ class Servers:
         transport = Transport(
             base_url=server.url,
             retries=Retries(self.deadline, on_retry=self.console.info),
-            # A proxy must not stand between us and ourselves.
+            # The embedded platform is on this machine: no proxy may be used.
             use_environment=server.progress is None,
         )
         return DeploymentApi(
@@ -119,5 +119,5 @@ class Servers:
 
 
 def server_name(settings: Settings) -> str:
-    """Return what a run calls its server."""
+    """Return the name of the server in messages."""
     return "the embedded platform" if settings.api_url == LOCAL else settings.api_url

@@ -1,4 +1,4 @@
-"""What a summary says of a backtest: what a trader looks at first, and the rest folded."""
+"""The part of a summary about a backtest: what a trader looks at first, and the rest folded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from deploy_action.text.quantities import count, decimal, duration, exact, momen
 _MOST_METRICS: Final = 50
 _MOST_SYMBOLS: Final = 5
 _MOST_CALLS: Final = 10
-# Of either end of the list.
+# At the start of the list, and again at its end.
 _MOST_TRADES: Final = 10
 _LONGEST_NAME: Final = 40
 _LONGEST_CALL: Final = 100
@@ -51,7 +51,7 @@ _TOO_FEW: Final = "usually because there are too few account values"
 
 
 def headline(outcome: RunOutcome, result: BacktestResult) -> Line:
-    """Return the title: the gates, the model, and the two numbers that one compares models by."""
+    """Return the title: the gates, the model, and the two numbers that traders compare."""
     numbers = _numbers(result)
     if not outcome.backtests.verdicts:
         return ["✅ Backtest of ", model_name(outcome), f": {numbers}"]
@@ -72,7 +72,7 @@ def _numbers(result: BacktestResult) -> str:
 
 
 def about(outcome: RunOutcome, result: BacktestResult) -> Line:
-    """Say in one sentence over what time and on which symbols the model ran."""
+    """Return a sentence with the period, the exchange and the symbols."""
     days = (result.stop_time - result.start_time) / _DAY
     period = f"{moment(result.start_time, '%Y-%m-%d')} to {moment(result.stop_time, '%Y-%m-%d')}"
     symbols = _symbols(outcome, result)
@@ -82,7 +82,7 @@ def about(outcome: RunOutcome, result: BacktestResult) -> Line:
 
 
 def results(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
-    """Return the metrics, beside the base's where there is one, and the chart."""
+    """Return the metrics, beside those of the base if there is one, and the chart."""
     shown: list[Block] = []
     if not result.filled_trades:
         shown.append(Paragraph(_no_trades(result, outcome.backtests.run)))
@@ -94,7 +94,7 @@ def results(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     else:
         metrics = comparison_section.metrics(comparison, result)
         trades = comparison_section.trades(comparison, result)
-        # That nothing changed is said first: then nobody needs the table.
+        # If both did the same, say so first: then nobody needs the table.
         shown += [*trades, *metrics] if comparison.is_identical else [*metrics, *trades]
     shown += _not_computed(result)
     shown += _chart(result, None if comparison is None else comparison.base)
@@ -102,7 +102,7 @@ def results(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
 
 
 def details(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
-    """Return all that is folded: the metrics, the trades, the arguments, the facts."""
+    """Return the folded parts: all metrics, trades, arguments and facts."""
     shown: list[Block] = [_metrics(result)]
     if result.trades:
         shown.append(_trades(result))
@@ -161,7 +161,7 @@ def _gained(result: BacktestResult) -> str:
 
 
 def _figure(metric: Metric) -> str:
-    """Return a value as a comparison shows it; those that it does not know have all digits."""
+    """Return a value as a comparison shows it; metrics unknown to us have all digits."""
     if metric.value is None:
         return _NOT_COMPUTED
     if metric.contract_id:
@@ -170,7 +170,7 @@ def _figure(metric: Metric) -> str:
 
 
 def _not_computed(result: BacktestResult) -> list[Block]:
-    """Say why metrics have no value: those of the table, and others that the package gave up."""
+    """Say why metrics have no value: key figures, and others that the package could not compute."""
     lines = [_why(metric) for metric in _with_key_figures(result) if metric.value is None]
     if not lines:
         return []
@@ -216,7 +216,7 @@ def _chart(result: BacktestResult, base: Base | None) -> list[Block]:
 def _base_values(
     result: BacktestResult, base: BacktestResult | None
 ) -> tuple[AccountValues | None, list[str]]:
-    """Return the base's curve, unless it is of another asset: then say so."""
+    """Return the curve of the base, or a note if its account is in another asset."""
     if base is None:
         return None, []
     if base.quote_asset != result.quote_asset:
@@ -311,7 +311,7 @@ def _facts(outcome: RunOutcome, result: BacktestResult) -> Details:
 
 
 def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
-    """Return what is of use where it lasts: the embedded platform ends with the job."""
+    """Return the ids on the server; those on the embedded platform end with the job."""
     if outcome.request.mode == "deploy":  # the server has the version, and no backtest of it
         return [("Backtest", [Code(outcome.backtests.backtest_id), " on the embedded platform"])]
     ids: list[tuple[str, Line]] = [
@@ -331,7 +331,7 @@ def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
 
 
 def _symbols(outcome: RunOutcome, result: BacktestResult) -> Sequence[str]:
-    """Return what was traded, else what the model asked for."""
+    """Return the traded symbols, else the symbols that the model asked for."""
     run = outcome.backtests.run
     return result.symbols or (run.symbols if run is not None else ())
 

@@ -1,4 +1,4 @@
-"""What summaries are made of, whatever they are of: problems, facts, arguments, files."""
+"""Blocks that every kind of summary uses: problems, facts, arguments, files."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from deploy_action.report.document import (
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, decimal, exact, per_cent, size, whole
 
-# So many that the longest ones stay below what a summary may have, even in the widest script.
+# Even in a script of four bytes a character, the longest of these fit into a summary (1 MiB).
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
 _SHORT: Final = 12
 _MOST_ARGUMENTS: Final = 50
 _LONGEST_NAME: Final = 40
 NO_FIGURE: Final = "\u2013"
-# A mark alone on its line says nothing.
+# A line break after a mark would leave the mark alone on its line.
 NO_BREAK: Final = "\u00a0"
 _ZEROS: Final = "0.,"
-# Of so much money, nobody looks at the hundredths; and two columns of it are too wide.
+# From this amount on, cents are left out: nobody reads them, and they make columns too wide.
 _LARGE: Final = 10_000
 
 
 def short(name: str) -> str:
-    """Return a name that others gave, in at most 40 characters."""
+    """Return a name in at most 40 characters: others may choose any length."""
     return cut(name, _LONGEST_NAME)
 
 
 def figures(unit: Unit, *values: float | None) -> list[str]:
-    """Return values of a metric, with so many digits that those which differ look different."""
+    """Return values of a metric, with enough digits for different values to look different."""
     different = {value for value in values if value is not None}
     shown = {value: _figure(unit, value) for value in different}
     if len(set(shown.values())) < len(different):
@@ -69,7 +69,7 @@ def _sign_of(unit: Unit) -> str:
 
 
 def distance(unit: Unit, apart: float) -> str:
-    """Return how far values of a metric are apart; between per cents there are points."""
+    """Return the distance of two values; between percentages it is in percentage points (pp)."""
     shown = _figure(Unit.RATIO if unit is Unit.PER_CENT else unit, apart)
     if unit is not Unit.PER_CENT:
         return shown
@@ -78,24 +78,24 @@ def distance(unit: Unit, apart: float) -> str:
 
 
 def difference(unit: Unit, value: float) -> str:
-    """Return by how much a metric changed, with its sign."""
+    """Return the change of a metric, with its sign."""
     shown = distance(unit, value)
     return f"+{shown}" if value > 0 else shown
 
 
 def model_name(outcome: RunOutcome) -> Code:
-    """Return what a run calls its model."""
+    """Return the name of the model, else its path."""
     return Code(outcome.model.name or outcome.model_path or ".")
 
 
 def server_name(outcome: RunOutcome) -> list[Inline]:
-    """Return what a run calls its server."""
+    """Return the name of the server."""
     return ["the embedded platform"] if outcome.request.is_local else [Code(outcome.request.server)]
 
 
 def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:
-    """Return a table of names and values, without the values that are not known."""
-    # The first one is the header: a table of Markdown must have one, and an empty one shows.
+    """Return a table of names and values; unknown values are left out."""
+    # The first row is the header: Markdown requires one, and an empty one would be visible.
     header, *others = (([f"**{name}**"], value) for name, value in rows if _is_known(value))
     return Table(header=header, rows=others)
 
@@ -105,18 +105,18 @@ def _is_known(line: Line) -> bool:
 
 
 def linked(text: str, url: str) -> Line:
-    """Return an id, with a link where it has a page."""
+    """Return an id, linked to its page if there is one."""
     return [Link(text, url)] if text and url else [Code(text)]
 
 
 def commit(outcome: RunOutcome) -> Line:
-    """Return the commit's short name, with a link where it has a page."""
+    """Return the short id of the commit, linked to its page if there is one."""
     short = outcome.model.commit[:_SHORT]
     return [Link(short, outcome.model.commit_url)] if outcome.model.commit_url else [Code(short)]
 
 
 def bundle(outcome: RunOutcome) -> Line:
-    """Return how many files were packed, and their sizes."""
+    """Return the number of packed files, and the packed and unpacked size."""
     packed = outcome.bundle
     if packed is None:
         return []
@@ -125,7 +125,7 @@ def bundle(outcome: RunOutcome) -> Line:
 
 
 def bundle_digest(outcome: RunOutcome) -> list[Block]:
-    """Return the bundle's digest, in no table, which it would make too wide for a telephone."""
+    """Return the bundle's digest; in a table it would be too wide for a telephone."""
     if outcome.bundle is None:
         return []
     return [Paragraph(["SHA-256 of the bundle: ", Code(outcome.bundle.sha256)])]
@@ -157,7 +157,7 @@ def largest_entries(outcome: RunOutcome) -> list[Block]:
 
 
 def problems(outcome: RunOutcome, severity: Severity, title: str) -> list[Block]:
-    """Return the problems of one severity with their places and the ways out."""
+    """Return the problems of one severity, with their places and hints."""
     found = outcome.of(severity)
     if not found:
         return []
@@ -172,9 +172,9 @@ def problems(outcome: RunOutcome, severity: Severity, title: str) -> list[Block]
 
 
 def _problem_lines(found: Sequence[Problem], outcome: RunOutcome) -> list[Line]:
-    """Return a line for each; where several in a row have one way out, the last one says it.
+    """Return a line for each problem; if several in a row have the same hint, the last one has it.
 
-    At a place of its own, such as a line of the model, each says it.
+    Problems with a place of their own, such as a line of the model, always have their hint.
     """
     following = [*(problem.hint for problem in found[1:]), ""]
     return [

@@ -1,4 +1,4 @@
-"""What a summary says of a comparison: metric by metric, trade by trade, and for production."""
+"""The part of a summary about a comparison: metrics, trades, and what changes in production."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SHORT_COMMIT: Final = 12
 _MOST_CHANGES: Final = 30
 _LONGEST_UNIT: Final = 16
 _MOST_FILES: Final = 8
-# Not by colour alone: it is said in words, too.
+# The words beside them say the same, for readers who cannot tell the colours apart.
 _MARKS: Final = {Direction.BETTER: "🟢", Direction.WORSE: "🔴"}
 _ANY_VERSION: Final = "any version"
 
 
 def base_name(base: Base) -> Line:
-    """Return what the base is: the ref as it was asked for, and its commit."""
+    """Return the ref of the base as it was given, and its commit."""
     commit = base.commit[:_SHORT_COMMIT]
     if not commit:
         return [Code(short(base.ref))]
@@ -50,7 +50,7 @@ def base_name(base: Base) -> Line:
 
 
 def no_base(comparison: Comparison) -> list[Block]:
-    """Say in a sentence why there is nothing to compare with; nothing where there is."""
+    """Return a sentence on why there is nothing to compare with, or nothing if there is a base."""
     base = comparison.base
     if base.state is BaseState.ABSENT:
         said: Line = ["The model did not exist at ", *base_name(base), ": it is new, or was moved."]
@@ -62,13 +62,13 @@ def no_base(comparison: Comparison) -> list[Block]:
 
 
 def _reason(base: Base) -> str:
-    reason = base.reason or "it is not known why."
+    reason = base.reason or "the reason is unknown."
     return reason if reason.endswith((".", "!", "?")) else f"{reason}."
 
 
 def metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
-    """Return the metrics of both, and what each change means."""
-    # Both values in one column, or the change would be off the screen of a telephone.
+    """Return the metrics of both, and whether each change is better or worse."""
+    # One column for both values: with two, the change would be off the screen of a telephone.
     table = Table(
         [["Metric"], ["Base → now"], ["Change"]],
         [_row(change, result) for change in comparison.metrics],
@@ -117,7 +117,7 @@ def _change(change: MetricChange, unit: Unit) -> str:
 
 
 def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
-    """Say whether both did the same, and else where they part."""
+    """Say that both made the same trades, or show the first trade that differs."""
     base = comparison.base.result
     if base is None:
         return []
@@ -137,7 +137,7 @@ def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
 
 
 def _differing(first: TradeDifference, base: BacktestResult, now: BacktestResult) -> list[str]:
-    """Name what differs in two trades, as the fingerprint takes them."""
+    """Return the fields in which two trades differ, rounded as the fingerprint rounds them."""
     if first.base is None or first.candidate is None:
         return []
     both = [
@@ -175,7 +175,7 @@ def _trade(trade: Trade | None, result: BacktestResult) -> Line:
 
 
 def card(comparison: Comparison) -> list[Block]:
-    """Return what the change does to the model in production; nothing where it is not known."""
+    """Return what the change does to the model in production, or nothing if that is unknown."""
     changes = comparison.changes
     if changes is None:
         return []
@@ -185,7 +185,7 @@ def card(comparison: Comparison) -> list[Block]:
         *_bounded([_requirement(one) for one in changes.requirements], "requirements"),
         *_files(changes.files),
     ]
-    # A list and no table: long values are broken on a telephone, where cells would be cut off.
+    # A list, not a table: long values wrap on a telephone, where table cells are cut off.
     return [Paragraph([title]), Bullets(items)] if items else [Paragraph([f"{title}: nothing."])]
 
 
@@ -210,7 +210,7 @@ def _requirement(change: Changed) -> Line:
 
 
 def _value(value: str | None, blank: str) -> Line:
-    """Return a value, or what stands for one that is not there, or that says nothing."""
+    """Return a value, or `blank` in place of a missing or empty one."""
     return [Code(value)] if value else [blank]
 
 

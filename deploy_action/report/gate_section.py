@@ -1,4 +1,4 @@
-"""What a summary says of the gates: which were passed, and how far from its bound each value is."""
+"""The part of a summary about the gates: which passed, and by how much."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXACT: Final = frozenset({Operator.EQUAL, Operator.UNEQUAL})
 
 
 def in_words(verdicts: Sequence[Verdict]) -> str:
-    """Say in a few words what came of the gates, of which there are some."""
+    """Summarise the gate results in a few words; `verdicts` is not empty."""
     failed = sum(not verdict.is_passed for verdict in verdicts)
     if len(verdicts) == 1:
         return "the gate failed" if failed else "the gate passed"
@@ -26,10 +26,10 @@ def in_words(verdicts: Sequence[Verdict]) -> str:
 
 
 def gates(verdicts: Sequence[Verdict]) -> list[Block]:
-    """Return the table of the gates, in the order in which they were given; nothing without any."""
+    """Return the table of the gates, in the order in which they were given."""
     if not verdicts:
         return []
-    # Three columns and the result first: on a telephone, four would have to be scrolled.
+    # Three columns with the result first: four would not fit on a telephone.
     table = Table(
         [["Result"], ["Gate"], ["Value"]],
         [_row(verdict) for verdict in verdicts[:_MOST_GATES]],
@@ -44,7 +44,7 @@ def _row(verdict: Verdict) -> Sequence[Line]:
     unit = METRICS[verdict.gate.metric].unit
     value, limit = figures(unit, verdict.value, verdict.bound)
     bound = verdict.gate.bound
-    # Any other bound is in the gate as it was written.
+    # Any other bound is visible in the text of the gate.
     is_computed = verdict.bound is not None and (bound.of_base or bound.is_per_cent)
     both = f"{value}, bound {limit}" if is_computed else value
     return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]

@@ -21,7 +21,7 @@ VERSION: Final = 1
 
 
 def build_report(outcome: RunOutcome) -> str:
-    """Return the report of a run as strict JSON, each key of the first level on a line of its own.
+    """Return the report of a run as strict JSON, each top-level key on a line of its own.
 
     What is not known is null, or blank where it is a text. A result of a million account values
     has 50 MB: nothing is indented further.

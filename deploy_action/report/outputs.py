@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def outputs_of(outcome: RunOutcome) -> dict[str, str]:
-    """Return the outputs by name, as far as they are known."""
+    """Return the known outputs by name."""
     backtests, bundle = outcome.backtests, outcome.bundle
     known = {
         "status": outcome.ending.status.value,

@@ -47,7 +47,7 @@ def build_summary(outcome: RunOutcome) -> Document:
 
 
 def build_comment(outcome: RunOutcome, run_url: str) -> Document:
-    """Return the comment on the pull request: what the summary says, and where the run is.
+    """Return the comment on the pull request: the summary, and a link to the run.
 
     Its last block is a paragraph, which stays where the comment has to be cut. A blank `run_url`
     is not known.
@@ -87,7 +87,7 @@ def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
 
 
 def _digests(outcome: RunOutcome) -> list[Block]:
-    """Say beside each other which bytes were tested and which ones deployed."""
+    """Show the digests of the tested and of the deployed bytes beside each other."""
     if not outcome.tested_sha256:
         return []
     deployed = "" if outcome.bundle is None else outcome.bundle.sha256
@@ -146,7 +146,7 @@ def _title(outcome: RunOutcome) -> Line:
 
 
 def _lead(outcome: RunOutcome) -> Line:
-    """Say in one sentence what happened."""
+    """Return one sentence on what happened."""
     match outcome.ending.status:
         case Status.DEPLOYED:
             version: Line = (
@@ -162,7 +162,7 @@ def _lead(outcome: RunOutcome) -> Line:
         case Status.VALID:
             return [model_name(outcome), " can be packed and deployed. Nothing was sent."]
         case Status.DRY_RUN:
-            # A dry run needs no server to be known.
+            # A dry run works without a server.
             target = [" to ", *server_name(outcome)] if outcome.request.server else []
             return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:
@@ -170,7 +170,7 @@ def _lead(outcome: RunOutcome) -> Line:
 
 
 def _left_behind(outcome: RunOutcome) -> str:
-    """Say what people ask first after a failure: whether anything new runs now."""
+    """Answer what people ask first after a failure: whether anything new runs now."""
     mode, backtests = outcome.request.mode, outcome.backtests
     if outcome.target.is_in_doubt:
         return "**What the server made of it is not known.**"

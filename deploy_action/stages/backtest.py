@@ -92,7 +92,7 @@ class CandidateBacktest:
 
     @contextmanager
     def _judging(self, found: Backtests) -> Iterator[None]:
-        """Judge what was found so far when an error ends the run: then no gate passes."""
+        """If an error ends the run, judge what was found so far: no gate passes then."""
         try:
             yield
         except DeployActionError:
@@ -117,7 +117,7 @@ class CandidateBacktest:
     def _beginning(
         self, base: BaseBacktest, on_progress: Callable[[int, int], None]
     ) -> Callable[[int, int], None]:
-        """Have the base begin when the candidate runs, or was sent where nobody says that."""
+        """Start the base when the candidate runs; if the server does not tell, when it was sent."""
         if self.on_began is not None:
             self.on_began(base.begin)
             return on_progress
@@ -143,7 +143,7 @@ class CandidateBacktest:
             problems=tuple(one for one in candidate.problems if one not in failures),
         )
         if failures:
-            # The failures say everything; no gate needs a reason of its own.
+            # The failures say it all: the gates need no reasons of their own.
             self._kept(self._judged(found, "the backtest failed"))
             raise RefusedError(*failures)
         return self._kept(found)
@@ -151,7 +151,7 @@ class CandidateBacktest:
     def _compare(self, base: BaseBacktest, candidate: Backtested) -> Comparison:
         found = base.finish(candidate)
         runs_on = self.model.described.runs_on
-        # Without arguments in the files, those of the script are the version's own.
+        # A version without arguments in its files has those of its script.
         own = replace(runs_on, arguments=runs_on.arguments or None)
         now = _live(self.model.bundle, own, self.model.requirements)
         if base.base.runs_on is None or base.base.requirements is None:
@@ -163,7 +163,7 @@ class CandidateBacktest:
         )
 
     def _decided(self, found: Backtests) -> Backtests:
-        """Return what was found with its warning signs and verdicts.
+        """Return what was found, with warning signs and verdicts added.
 
         Raises:
             RefusedError: a gate did not pass, or there are warnings where none are wanted.
@@ -203,12 +203,12 @@ class CandidateBacktest:
 
     @property
     def _why_no_base(self) -> str:
-        """Why there is no base yet; blank where none was asked for."""
+        """Why there is no base yet; blank if none was asked for."""
         return "" if self.base is None else self.base.reason or "its backtest was not over"
 
 
 def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Problem:
-    """Add what to do where the gate itself cannot know."""
+    """Return the problem with a better hint where the gate itself cannot know one."""
     if found.result is None:
         return replace(problem, hint=_NO_RESULT_HINT)
     base = found.comparison.base if found.comparison else None
@@ -226,7 +226,7 @@ def _live(bundle: Bundle | None, runs_on: RunsOn, requirements: Mapping[str, str
 def _compare(
     base: Base, candidate: Backtested, before: LiveModel | None, now: LiveModel
 ) -> Comparison:
-    """Compare what is known of both.
+    """Compare metrics, trades and versions, as far as they are known.
 
     Raises:
         RefusedError: a bundle cannot be read any more.
@@ -262,5 +262,5 @@ def _without_base(base: Base) -> Problem:
 
 
 def _reasons(result: BacktestResult) -> Mapping[str, str]:
-    """Return, by metric, why it has no value."""
+    """Return the reasons for missing values, by metric."""
     return {name: reason for name in METRICS if (reason := result.metric(name).reason)}

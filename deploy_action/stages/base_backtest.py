@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
 NO_RESULT: Final = "the server gave no result"
-# Of the deadline, what is kept for all that comes after the base: a share, and at most a minute.
+# The time kept for what follows the base's backtest: a share of the deadline, at most a minute.
 _RESERVED: Final = 0.1
 _LONGEST_RESERVE: Final = 60.0
 
@@ -59,7 +59,7 @@ class BaseBacktest:
             self._beside = self._start(bundle, self.submission)
 
     def finish(self, candidate: Backtested) -> Base:
-        """Wait for it, and return what became of it; the candidate has its result by now."""
+        """Wait for the base's backtest and return its result; the candidate is done by now."""
         bundle = self.base.bundle
         known = Base(
             ref=self.base.ref,
@@ -84,11 +84,11 @@ class BaseBacktest:
             return replace(known, reason=reason)
 
     def _alike(self, bundle: Bundle, candidate: Backtested) -> Backtested:
-        """Return the base's backtest with the arguments that the candidate ran with.
+        """Return the base's backtest, run with the arguments of the candidate.
 
         Where neither `blankly.json` nor the input has any, each script's own hold at first.
         """
-        # Where the upload made the model, its id is known by now.
+        # If the candidate's upload created the model, its id is known by now.
         model_id = candidate.model_id or self.submission.model_id
         submission = replace(self.submission, model_id=model_id)
         first = self._wait(self._beside or self._start(bundle, submission))
@@ -107,7 +107,7 @@ class BaseBacktest:
         def work() -> None:
             try:
                 future.set_result(self._run(bundle, submission))
-            except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
+            except BaseException as error:  # noqa: BLE001  # `_wait` raises it
                 future.set_exception(error)
 
         # A daemon thread: the process may exit while it still runs.
@@ -115,7 +115,7 @@ class BaseBacktest:
         return future
 
     def _wait(self, future: Future[Backtested]) -> Backtested:
-        """Wait no longer than leaves the candidate time to be judged, and deployed.
+        """Wait, but leave enough time to judge and deploy the candidate.
 
         Raises:
             TimeoutError: it took longer.

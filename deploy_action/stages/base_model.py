@@ -1,4 +1,4 @@
-"""The model as it was at a git ref: taken out of `.git`, checked and packed as the candidate is."""
+"""The model at another git ref: read from `.git`, checked and packed like the candidate."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class PreparedBase:
 
 
 def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -> PreparedBase:
-    """Restore the candidate's model as it was at `ref`, check and pack it, as the candidate was.
+    """Restore the model as it was at `ref`, then check and pack it like the candidate.
 
-    What is wrong with it never fails the run. Its warnings are dropped: they were shown when it
-    was the candidate.
+    Nothing that is wrong with the base fails the run. Its warnings are dropped: they were shown
+    when it was the candidate.
 
     Raises:
         InvalidInputError: the ref names no commit, or the checkout does not have all of it.
@@ -66,7 +66,7 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
 
 
 def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
-    """Return where paths inside of the candidate's directory would lie in the base's."""
+    """Translate paths inside the candidate's directory to the base's directory."""
     for path in paths:
         real = Path(os.path.realpath(path))
         if real.is_relative_to(model):
@@ -76,7 +76,7 @@ def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
 def _inspected(
     base: PreparedBase, directory: Path, candidate: Path, preparation: Preparation
 ) -> PreparedBase:
-    """Return the base with what its files say, packed if nothing is wrong with them."""
+    """Return the base with what its files say, and packed if nothing is wrong with them."""
     excluded = tuple(_moved(preparation.places.excluded, candidate, directory))
     inspection = preparation.inspection_of(directory, excluded)
     manifest, problems = inspection.read_manifest()
@@ -102,7 +102,7 @@ def _type_fault(manifest: Manifest) -> str:
 
 
 def _reason(problems: Sequence[Problem]) -> str:
-    """Return the first error with its place, and how many more there are; blank without any."""
+    """Return the first error with its place, and the number of others; blank without errors."""
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if not errors:
         return ""

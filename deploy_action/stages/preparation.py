@@ -1,4 +1,4 @@
-"""Everything before something is sent: the model is found, read, checked and packed."""
+"""The first stage: find the model, read, check and pack it. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from deploy_action.text.harmless import tidy
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
-# The images that the original server has; others may have more.
+# The versions that the original server has; other servers may have more.
 _SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
-# Where the runner mounts the checkout in a container: its name says nothing.
+# Where the runner mounts the checkout in a container: no name for a model.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Directories of a run: the workspace that is read, and the scratch space that is written.
+    """Directories of a run: `workspace` is only read, `scratch` is written to.
 
-    `excluded` is what never belongs in a bundle although it may lie in the model's directory.
+    `excluded` are paths that never belong in a bundle, even inside the model's directory.
     """
 
     workspace: Path
@@ -89,7 +89,7 @@ class Preparation:
         )
 
     def requirements_of(self, directory: Path, manifest: Manifest) -> Mapping[str, str]:
-        """Return what a model asks of each package; nothing where the run compares nothing."""
+        """Return the version specifier of each required package; empty without a comparison."""
         if self.settings.compare_with is None:
             return {}
         from deploy_action.model.requirements import read_requirements
@@ -97,7 +97,7 @@ class Preparation:
         return read_requirements(directory, manifest.requirements)
 
     def inspection_of(self, directory: Path, excluded: tuple[Path, ...] = ()) -> Inspection:
-        """Return how this run reads a model's directory, which may be the one of its base."""
+        """Return how this run reads a model's directory: the candidate's, or the base's."""
         return Inspection(
             settings=self.settings,
             directory=directory,
@@ -108,7 +108,7 @@ class Preparation:
         )
 
     def _stop_on(self, problems: Iterable[Problem]) -> None:
-        """Raise if there are errors, or warnings where these fail the run."""
+        """Raise if there are errors, or warnings and `fail-on-warning` is set."""
         severities = {one.severity for one in (*self.settings.warnings, *problems)}
         if Severity.ERROR in severities:
             raise InvalidInputError
@@ -116,7 +116,7 @@ class Preparation:
             raise InvalidInputError(UNWANTED_WARNINGS)
 
     def _find_directory(self) -> tuple[Path, str]:
-        """Return the model's directory, and its path relative to the workspace it lies in."""
+        """Return the model's directory, absolute and relative to the workspace."""
         workspace = self.places.workspace.resolve()
         try:
             directory = (workspace / self.settings.model_path).resolve()
@@ -147,7 +147,7 @@ class Preparation:
         settings, event = self.settings, self.event
         read_commit = cache(lambda: read_checked_out_commit(directory))
         name = tidy(settings.model_name or manifest.model_name or self._directory_name(directory))
-        # A project that an input names goes before the one whose id is in the manifest.
+        # The input `project-name` wins over the project id in the manifest.
         manifest_project = None if settings.project_name else manifest.project_id
         commit = event.commit or (found.sha if (found := read_commit()) else "")
         return DescribedModel(
@@ -165,7 +165,7 @@ class Preparation:
         )
 
     def _directory_name(self, directory: Path) -> str:
-        """Return the directory's name; of a checkout that the runner mounts, the repository's."""
+        """Return the directory's name; for a checkout mounted by the runner, the repository's."""
         if directory == _RUNNER_WORKSPACE and self.event.repository:
             return self.event.repository.rpartition("/")[2]
         return directory.name or "model"
@@ -179,7 +179,7 @@ class Preparation:
     def _check_run(
         self, described: DescribedModel, manifest: Manifest, known: Iterable[Problem]
     ) -> Iterator[Problem]:
-        """Check what depends on what the run is to do; `known` problems are not repeated."""
+        """Check what depends on the mode and the inputs; do not repeat `known` problems."""
         checks = (
             self._check_type(manifest),
             self._check_python(described.runs_on.python_version, manifest),
@@ -215,7 +215,7 @@ class Preparation:
         )
 
     def _check_arguments(self, manifest: Manifest, known: Iterable[Problem]) -> Iterator[Problem]:
-        """Check the merged arguments, where an input changed what the manifest says."""
+        """Check the merged arguments if an input changed those of the manifest."""
         if not self.settings.backtest_args:
             return
         said = {problem.message for problem in known}
@@ -272,14 +272,14 @@ class Preparation:
         )
 
     def _check_ids(self, model_id: str) -> Problem | None:
-        """Without a model's id, and without permission to create one, there is no way on."""
+        """Refuse a run that knows no model and may not create one."""
         settings = self.settings
         if model_id or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
-        # A dry run works before the model exists, and says what a real one would stumble over.
+        # A dry run works before the model exists: it warns of what stops a real run.
         return Problem(
             severity=Severity.WARNING if settings.dry_run else Severity.ERROR,
-            message="It is not said which model to deploy to: neither the input `model-id` nor "
+            message="The model to deploy to is unknown: neither the input `model-id` nor "
             "`model_id` of `blankly.json` is set.",
             hint="Set `model-id` to the id of an existing model, or allow this action to create "
             "one with `create-new: true`.",
@@ -287,7 +287,7 @@ class Preparation:
 
 
 def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
-    """Return what a model runs on: each from the input, else the manifest, else the default."""
+    """Return what a model runs on: each value from the input, the manifest, or the default."""
     return RunsOn(
         plan=settings.plan or manifest.plan or DEFAULT_PLAN,
         python_version=settings.python_version or manifest.python_version or DEFAULT_PYTHON,
@@ -297,14 +297,14 @@ def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
 
 
 def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, JsonValue]:
-    """Return the arguments of a backtest: the input's laid over the manifest's, nulls removed."""
+    """Return the arguments of a backtest: the input's win over the manifest's; nulls remove."""
     merged = {**manifest.backtest_args, **settings.backtest_args}
     removed = {name for name, value in settings.backtest_args.items() if value is None}
     return {name: value for name, value in merged.items() if name not in removed}
 
 
 def _way_to(missing: Path) -> str:
-    """Say which directory may have been meant instead of one that does not exist."""
+    """Suggest a directory in place of a missing one."""
     from difflib import get_close_matches
 
     try:
@@ -319,7 +319,7 @@ def _way_to(missing: Path) -> str:
 
 
 def _at(manifest: Manifest, key: str, problem: Problem) -> Problem:
-    """Return the problem with the place of a key of the manifest, where it has one."""
+    """Return the problem, placed at a key of the manifest if the key is there."""
     place = manifest.locate(key)
     if place is None:
         return replace(problem, path=MANIFEST_NAME)

@@ -1,4 +1,4 @@
-"""From a prepared model to a submission: where it goes, and what has to be made for it first.
+"""The stage that sends a model: find project and model on the server, create them, upload.
 
 What is only read is read first, and everything that can be refused is refused before anything is
 created: a run that fails here has changed nothing.
@@ -58,9 +58,9 @@ class Submitter:
     on_target: Callable[[Target], None]
 
     def look_up(self) -> Target:
-        """Find project and model, and check the plan: only reading requests.
+        """Find project and model, and check the plan. These requests change nothing.
 
-        An id that is blank in the target is still to be made.
+        A blank id in the target means that it has yet to be created.
         """
         self.api.sign_in()
         target = self._noted(Target(project_id=self._find_project()))
@@ -82,7 +82,7 @@ class Submitter:
             return self._accepted(replace(target, is_deployed=True), accepted)
 
     def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
-        """Have the bundle backtested, once, and return what the server found out."""
+        """Upload the bundle for a backtest, once, and return the server's answer."""
         upload = backtest_upload(self.model.bundle, on_progress)
         with self._doubting(target, "the new backtest", "a second upload makes a second one"):
             backtested = self.api.backtest(self.submission(target), upload)
@@ -90,7 +90,7 @@ class Submitter:
         return backtested
 
     def submission(self, target: Target) -> Submission:
-        """Return what goes with the bundle to a target."""
+        """Return the fields that go with the bundle."""
         described = self.model.described
         return Submission(
             project_id=target.project_id,
@@ -103,7 +103,7 @@ class Submitter:
         )
 
     def _noted(self, target: Target) -> Target:
-        """Report what is known of the target by now, with its pages."""
+        """Report the target as it is known by now, with its URLs."""
         target = self._with_pages(target)
         self.on_target(target)
         return target
@@ -124,7 +124,7 @@ class Submitter:
         return self._noted(replace(target, model_id=model_id, version_id=accepted.version_id or ""))
 
     def plan_ahead(self, target: Target | None) -> tuple[str, ...]:
-        """Return the steps of a run that is not dry; without a target nothing was looked up."""
+        """Return the steps of a real run; `target` is None if nothing was looked up."""
         settings, described, bundle = self.settings, self.model.described, self.model.bundle
         steps = []
         if target is None:
@@ -144,7 +144,7 @@ class Submitter:
         return (*steps, last, *self._plan_tests())
 
     def _plan_tests(self) -> list[str]:
-        """Say what would be tested: before a deploy, or in a backtest."""
+        """Return the steps that test the model."""
         settings = self.settings
         steps = ["backtest it on the embedded platform"] if settings.tests_first else []
         if settings.compare_with:
@@ -154,7 +154,7 @@ class Submitter:
         return steps
 
     def _find_project(self) -> str:
-        """Return the project's id; blank when it is named and is to be created."""
+        """Return the project's id; blank if the project has yet to be created."""
         settings = self.settings
         if self.model.described.project_id:
             return self.model.described.project_id
@@ -186,7 +186,7 @@ class Submitter:
         return named[0] if named else ""
 
     def _find_model(self, target: Target) -> Target:
-        """Return the target with the model's id; blank when the model is to be created.
+        """Return the target with the model's id; blank if the model has yet to be created.
 
         A model of the same name, type and description is the one an earlier run made: creating
         another would leave the first one trading. One with another description may be somebody
@@ -207,7 +207,7 @@ class Submitter:
     def _refuse_others(
         self, models: Sequence[Model], same_type: Sequence[Model], ours: Sequence[str]
     ) -> None:
-        """Raise where it is not clear which of the models of that name is meant."""
+        """Raise if it is unclear which of the models with this name is meant."""
         if len(ours) > 1:
             raise _ambiguous_name("model", self.model.described.name, ours)
         if models and not same_type:
@@ -217,7 +217,7 @@ class Submitter:
 
     @property
     def _general_description(self) -> str:
-        """What describes a new model: the input, else where the model comes from."""
+        """The description of a new model: the input, else the model's origin."""
         return self.settings.general_description or self.model.described.origin
 
     def _found(self, model_id: str) -> Problem:
@@ -271,7 +271,7 @@ class Submitter:
         return self._noted(replace(target, project_id=project.id))
 
     def _create_model(self, target: Target) -> Target:
-        """Return the target with the new model; the same where only the upload can create it."""
+        """Return the target with the new model; unchanged if only the upload can create it."""
         name, danger = self.model.described.name, "another run may create a second one"
         with self._doubting(target, f"the model `{name}`", danger):
             model_id = self.api.create_model(self.submission(target))
@@ -281,7 +281,7 @@ class Submitter:
         return self._noted(replace(target, model_id=model_id))
 
     def _with_created(self, target: Target, kind: str, identifier: str) -> Target:
-        """Return the target with what was created, and the advice to keep its id."""
+        """Return the target with a note of what was created, and the advice to keep its id."""
         what = f"{kind} {identifier}"
         target = replace(target, created=(*target.created, what))
         if self.settings.is_local:
@@ -298,15 +298,15 @@ class Submitter:
 
     @contextmanager
     def _doubting(self, target: Target, what: str, danger: str) -> Iterator[None]:
-        """Say, where a failure leaves it open, that `what` may exist, and where to look."""
+        """If a failure leaves it open whether `what` exists, say so, and say where to look."""
         try:
             yield
         except DeployActionError as error:
             if isinstance(error, (DeadlineError, InterruptedRunError)):
-                # It may have come in the moment between the answer and its being noted.
+                # It may have been raised after the answer arrived and before it was noted.
                 error.may_have_acted |= self.api.transport.may_have_acted
             if self.settings.is_local and self.settings.mode is Mode.BACKTEST:
-                # The platform ends with this run, and the model with it.
+                # The embedded platform ends with this run, so nothing is left there.
                 error.may_have_acted = False
             if error.may_have_acted and error.problems:
                 place = target.url or target.project_url or self.settings.api_url
@@ -322,13 +322,13 @@ class Submitter:
             self.on_target(replace(target, is_in_doubt=error.may_have_acted))
             raise
         except Exception:
-            # A bug of ours, in the middle: it says nothing of what the server made of it.
+            # A bug of ours does not tell what the server did.
             self.on_target(replace(target, is_in_doubt=True))
             raise
 
 
 def backtest_upload(bundle: Bundle, on_progress: Callable[[int, int], None]) -> Upload:
-    """Return the upload of a bundle that is answered with the result of its backtest."""
+    """Return an upload whose answer may be as large as the result of a backtest."""
     return Upload(bundle.path, bundle.sha256, on_progress, LARGEST_RESULT)
 
 
@@ -342,7 +342,7 @@ def _ambiguous_name(kind: str, name: str, identifiers: Sequence[str]) -> Refused
 
 
 def _enumerate(names: Sequence[str]) -> str:
-    """List names for a message, the first ten of them."""
+    """Return the first ten names for a message, and the number of others."""
     if not names:
         return "none"
     shown = ", ".join(f"`{excerpt(name, _LONGEST_NAME)}`" for name in names[:_MOST_NAMED])

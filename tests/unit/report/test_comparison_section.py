@@ -159,7 +159,7 @@ def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
             "The model did not exist at main (81b7a04d3c6e): it is new, or was moved.",
         ),
         (BaseState.FAILED, "it has no `bot.py`", "has no result: it has no bot.py."),
-        (BaseState.FAILED, "", "has no result: it is not known why."),
+        (BaseState.FAILED, "", "has no result: the reason is unknown."),
     ],
 )
 def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: str) -> None:
