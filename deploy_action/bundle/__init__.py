@@ -1,1 +1,1 @@
-"""Which files of a model are packed, and the bytes of the zip."""
+"""Which files of a model are packed, and how the zip is written."""

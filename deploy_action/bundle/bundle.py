@@ -1,6 +1,6 @@
-"""From a selection to the bundle: one zip, the same bytes wherever the same files are packed.
+"""Writes a selection as a bundle: a zip that is identical wherever the same files are packed.
 
-The zip has the single root `model/`, its members sorted by name, and nothing of the machine in it.
+All members are below `model/`, sorted by name, and nothing in the zip depends on the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from deploy_action.bundle.zip_writer import Zip64Limits, ZipWriter
 from deploy_action.errors import InvalidInputError, Problem, RefusedError
 
 ROOT: Final = "model/"
-# Data that does not shrink grows by less than this share: it decides on zip64 fields beforehand.
+# Incompressible data grows by less than this share, which decides on zip64 fields beforehand.
 _EXPANSION: Final = 64
 _MOST_WORKERS: Final = 4
 _LARGEST_SHOWN: Final = 10
@@ -43,8 +43,8 @@ _NOTHING_INJECTED: Final[Mapping[str, bytes]] = MappingProxyType({})
 class Bundle:
     """A finished bundle.
 
-    `sha256` is in hex, sizes are in bytes, `file_count` leaves directories out, and `largest` has
-    the ten largest files by unpacked size, name first, the largest first.
+    `sha256` is in hex, sizes are in bytes, `file_count` excludes directories. `largest` has name
+    and unpacked size of the ten largest files, the largest first.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Bundle:
     largest: tuple[tuple[str, int], ...]
 
     def sha256_now(self) -> str:
-        """Return the digest that the file has now: another one where something changed it."""
+        """Return the digest that the file has now, to notice a change after packing."""
         with self.path.open("rb") as file:
             return file_digest(file, "sha256").hexdigest()
 
@@ -76,9 +76,12 @@ def write_bundle(
     """Pack the selection into the zip `destination`, readable by its owner only.
 
     `injected` are files by name in the model, which replace selected ones. `on_progress` gets the
-    bytes packed and the bytes to pack, about every MiB. `workers` (all processors, four at most)
-    has no influence on the bytes. Raises InvalidInputError when a file cannot be packed as
-    selected, RefusedError when the bundle cannot be written; then `destination` stays as it was.
+    bytes packed and the bytes to pack, about every MiB. `workers` (default: one per processor, at
+    most four) has no influence on the bytes. On errors, `destination` stays as it was.
+
+    Raises:
+        InvalidInputError: a file changed since it was selected, or cannot be read.
+        RefusedError: the bundle cannot be written.
     """
     members = _members(selection, injected)
     meter = _Meter(sum(member.size for member in members), on_progress)
@@ -100,14 +103,14 @@ def write_bundle(
 
 
 def _processors() -> int:
-    """Count the processors this process may use; a container may have fewer than the machine."""
+    """Return the processors this process may use, at most four; a container may have fewer."""
     if hasattr(os, "sched_getaffinity"):
         return min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
 def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member]:
-    """Merge selected and injected files, in the order of the names."""
+    """Return selected and injected files, sorted by name."""
     members = [
         Member(entry.name, entry.size, entry)
         for entry in selection.entries
@@ -125,7 +128,7 @@ def _is_parent(directory: str, names: Iterable[str]) -> bool:
 
 
 def _refuse_file_as_directory(members: Sequence[Member], injected: Mapping[str, bytes]) -> None:
-    """Refuse a bundle in which one name is a file and a directory: it cannot be unpacked."""
+    """Refuse a name that is a file and a directory, because it cannot be unpacked."""
     if not injected:
         return
     names = {
@@ -191,7 +194,7 @@ class _Reversed:
 
 @contextmanager
 def _replacing(destination: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Give a new file that becomes `destination` at the end, or disappears on any failure."""
+    """Yield a temporary file that becomes `destination`, or is deleted on any failure."""
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
@@ -230,7 +233,7 @@ def _pack(members: Sequence[Member], archive: ZipWriter, meter: _Meter, workers:
 
 @dataclass(slots=True)
 class _Appender:
-    """Puts packed parts into the archive; a large file's checksum and size build up."""
+    """Adds packed parts to the archive, and sums up checksum and size of large files."""
 
     archive: ZipWriter
     meter: _Meter

@@ -1,14 +1,14 @@
-"""Ignore patterns with the semantics of `.gitignore`: text in, a verdict per path out.
+"""Decides which paths are ignored, by patterns with the semantics of `.gitignore`.
 
-The rules are those of gitignore(5) and of git's `wildmatch.c`: the last pattern that matches
-decides, a pattern without a slash looks at the name alone, one with a slash at the whole path, and
-a trailing slash asks for a directory. The caller walks from the top and leaves out what is below an
-ignored directory, as git does. One thing differs on purpose: git matches bytes, so its `?` is a
-quarter of an emoji; here it is one code point.
+The rules are those of gitignore(5) and of git's `wildmatch.c`: the last matching pattern decides;
+a pattern without a slash matches the name, one with a slash the whole path; a trailing slash
+matches directories only. The caller walks from the top and skips ignored directories, as git does.
+One difference is on purpose: git matches bytes, so that its `?` is a quarter of an emoji; here it
+is one code point.
 
-Libraries were measured against `git check-ignore`: pathspec trips over character classes and
-escapes, and takes seconds for `*a*a*a*b`; dulwich differs on escapes. A pattern that is read
-otherwise than git reads it leaks a file, or loses one.
+Libraries were compared with `git check-ignore`: pathspec is wrong about character classes and
+escapes, and takes seconds for `*a*a*a*b`; dulwich is wrong about escapes. A pattern that is read
+differently from git leaks a file or loses one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ONE_FOLDER: Final = "[^/]+/"
 
 
 class InvalidPatternError(ValueError):
-    """The pattern can match nothing: git skips it in silence, we say so."""
+    """The pattern can match nothing. Git skips it silently; we report it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class IgnoreRule:
     regex: re.Pattern[str]
 
     def matches(self, path: str, name: str, *, is_directory: bool) -> bool:
-        """Tell whether the pattern matches this very path, as opposed to a parent of it."""
+        """Whether the pattern matches this path itself, not a parent of it."""
         if self.directories_only and not is_directory:
             return False
         return self.regex.fullmatch(name if self.name_only else path) is not None
@@ -64,12 +64,12 @@ class IgnoreRule:
 
 @dataclass(frozen=True, slots=True)
 class IgnoreRules:
-    """Patterns in the order of precedence: the last one given comes first."""
+    """Patterns in order of precedence: the last one given comes first."""
 
     rules: tuple[IgnoreRule, ...]
 
     def ignoring(self, path: str, name: str, *, is_directory: bool) -> IgnoreRule | None:
-        """Return the rule that ignores `path`, or None when it stays.
+        """Return the rule that ignores `path`, None if it is kept.
 
         `path` is POSIX and relative to the root, `name` its last part.
         """
@@ -82,8 +82,7 @@ class IgnoreRules:
 def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str, str], ...]]:
     """Compile patterns; blank ones and comments are skipped.
 
-    Returns the rules, and for each invalid pattern its text, cut where it is too long, and the
-    reason.
+    Returns the rules, and for each invalid pattern its text, cut if too long, and the reason.
     """
     rules: list[IgnoreRule] = []
     invalid: list[tuple[str, str]] = []
@@ -123,7 +122,7 @@ def _compile(text: str) -> IgnoreRule | None:
 
 
 def _without_trailing_spaces(line: str) -> str:
-    """Drop trailing spaces, save for one that a backslash protects."""
+    """Drop trailing spaces, except one that a backslash protects."""
     kept = line.rstrip(" ")
     backslashes = len(kept) - len(kept.rstrip("\\"))
     return kept + " " if backslashes % 2 and len(line) > len(kept) else kept
@@ -165,7 +164,7 @@ def _is_whole_segment(pattern: str, start: int, end: int) -> bool:
 
 
 def _bracket(pattern: str, position: int) -> tuple[int, str]:
-    """Translate what follows a `[` at `position`; return the position behind its `]`, too."""
+    """Translate a bracket expression from after its `[`; return the position after its `]`, too."""
     negated = pattern[position : position + 1] in {"!", "^"}
     position += negated
     items: list[str] = []
@@ -197,7 +196,7 @@ def _bracket(pattern: str, position: int) -> tuple[int, str]:
 
 
 def _class_name(pattern: str, position: int) -> str | None:
-    """Return what stands in `[:NAME:]` at `position`, or None where the brackets are plain."""
+    """Return NAME of `[:NAME:]` at `position`, None if it is not a class."""
     end = pattern.find("]", position + 2)
     if end == -1:
         reason = "it has a [ without its ]"
@@ -226,10 +225,10 @@ def _bracket_regex(items: str, *, negated: bool) -> str:
 
 
 def _path_regex(tokens: Sequence[str]) -> str:
-    """Join tokens to a regex that takes linear steps.
+    """Join tokens to a regex without exponential backtracking.
 
-    Between two `**`, and between two `*`, the first place that fits is as good as any, so an atomic
-    group forbids to look for another: `*a*a*a*b` cannot explode.
+    Between two `**`, and between two `*`, the first match is as good as any other, so an atomic
+    group stops the search for another: `*a*a*a*b` stays fast.
     """
     runs = _split(_without_slashes_of_folders(tokens), _ANY_FOLDERS)
     if len(runs) == 1:

@@ -1,12 +1,12 @@
-"""Packs files on all processors into parts that arrive in order, in bounded memory.
+"""Compresses files on all processors into parts that arrive in order, in bounded memory.
 
-Files are cut into parts of a fixed size that are packed on their own, so the bytes do not depend on
-the number of threads. Each part but the last ends with a sync flush, on a byte boundary, so the
-parts joined are one deflate stream, as in pigz.
+Files are cut into parts of a fixed size that are compressed independently, so that the bytes do not
+depend on the number of threads. Each part except the last ends with a sync flush, on a byte
+boundary, so that the joined parts are one deflate stream, as in pigz.
 
-zlib deflates, at level 1. ISA-L is about twice as fast, but not for us: the same input gave other
-bytes (valid ones) about once in 15,000 calls of its level 1, depending on the process (seen with
-isal 1.9.1 on x86-64). Its checksum, which has but one right answer, is used.
+zlib compresses, at level 1. ISA-L is about twice as fast, but at its level 1 the same input gave
+other (valid) bytes about once in 15,000 calls, depending on the process (seen with isal 1.9.1 on
+x86-64). Only its checksum is used.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from deploy_action.bundle.selection import Entry, reason_of
 from deploy_action.bundle.zip_writer import Method
 from deploy_action.errors import InvalidInputError, Problem
 
-# Part of the format: another size gives other bytes for the same files.
+# Part of the format: another size would give other bytes for the same files.
 PART_BYTES: Final = 1 << 20
 _SAMPLE_BYTES: Final = 1 << 16
 _LEVEL: Final = 1
 _RAW_DEFLATE: Final = -15
 # Deflate must save at least 3%; less is not worth the time that unpacking takes.
 _WORTHWHILE: Final = 0.97
-# A hand-over to a thread costs as much as packing a few small files, so they travel together.
+# Passing a job to a thread costs as much as packing a few small files, so they go in batches.
 _BATCH_FILES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What becomes one member of the zip: a selected entry, or bytes injected under its name."""
+    """A future member of the zip: a selected entry, or bytes injected under its name."""
 
     name: str
     size: int
@@ -48,18 +48,18 @@ class Member:
 
     @property
     def executable(self) -> bool:
-        """Tell whether the owner may execute it."""
+        """Whether the owner may execute it."""
         return self.entry is not None and self.entry.executable
 
     @property
     def is_directory(self) -> bool:
-        """Tell whether it is an empty directory."""
+        """Whether it is an empty directory."""
         return self.entry is not None and self.entry.is_directory
 
 
 @dataclass(slots=True)
 class OpenFile:
-    """An open file of which several threads read parts; what it grows by after opening is left."""
+    """An open file whose parts several threads read; bytes appended after opening are ignored."""
 
     member: Member
     handle: int
@@ -67,7 +67,7 @@ class OpenFile:
     method: Method = Method.STORED
 
     def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes at `offset`, fewer only where the file ends."""
+        """Return `count` bytes at `offset`, fewer only at the end of the file."""
         count = min(count, self.size - offset)
         try:
             data = os.pread(self.handle, count, offset)
@@ -80,7 +80,7 @@ class OpenFile:
         return data
 
     def close(self) -> None:
-        """Close the file; the second time does nothing."""
+        """Close the file; may be called again."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
@@ -101,13 +101,13 @@ class Packed:
 
     @property
     def file_size(self) -> int:
-        """Give the size in bytes of the whole file, as far as it will be packed."""
+        """The number of bytes of the whole file that are packed."""
         return self.size if self.file is None else self.file.size
 
 
 @dataclass(frozen=True, slots=True)
 class Outgrown:
-    """A member that is too large by now to be packed in one go."""
+    """A member that grew too large to be packed at once."""
 
     member: Member
 
@@ -146,7 +146,7 @@ def pack_outgrown(member: Member) -> Iterator[Packed]:
 def _on_threads(
     jobs: Iterator[Job], workers: int
 ) -> Generator[Sequence[Packed | Outgrown], None, None]:
-    """Run jobs on threads, results in order; a few are in flight, so memory does not grow."""
+    """Run jobs on threads and yield results in order; only a few are in flight, to bound memory."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     pending: deque[Future[Sequence[Packed | Outgrown]]] = deque()
@@ -248,7 +248,7 @@ def _pack_whole(member: Member) -> Packed | Outgrown:
 
 
 def _open(member: Member) -> OpenFile:
-    """Open a member's file; what took its place since selection is refused, and cannot block."""
+    """Open a member's file without blocking; refuse anything that is no longer a regular file."""
     if member.entry is None:
         message = "injected members have no file"
         raise ValueError(message)

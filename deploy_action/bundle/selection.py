@@ -1,4 +1,4 @@
-"""Which files of a model go into its bundle, and what is wrong with those that cannot."""
+"""Selects the files of a model that go into its bundle, and reports those that cannot."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Final
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.errors import Problem, Severity
 
-# Of 65,535 bytes, less some for the root that the bundle puts before each name.
+# A zip allows 65,535 bytes; some are for the root that the bundle puts before each name.
 _LONGEST_NAME: Final = 65_000
 _WIDEST_CHARACTER: Final = 4  # bytes in UTF-8
 _MANIFEST: Final = "blankly.json"
 _NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
-# Directory links can fan out: twenty levels of two links each are a million directories.
+# Directory links multiply: twenty levels of two links each are a million directories.
 _MOST_FOLLOWED: Final = 1_000
 _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -65,13 +65,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The entries of a bundle, sorted by name, and every problem met on the way."""
+    """The entries of a bundle, sorted by name, and the problems found while selecting."""
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
 
     def includes(self, name: str) -> bool:
-        """Tell whether the file `name`, or anything in the directory `name`, is selected."""
+        """Whether the file `name`, or anything in the directory `name`, is selected."""
         wanted = posixpath.normpath(name)
         return wanted == "." or self._has(wanted) or self._has_below(wanted + "/")
 
@@ -89,7 +89,7 @@ def select_files(
 ) -> Selection:
     """Select the files of the model in `model_dir`; bad content is a Problem, never an exception.
 
-    `patterns` are in `.gitignore` syntax, the last match wins. `excluded` are absolute paths that
+    `patterns` are in `.gitignore` syntax; the last match wins. `excluded` are absolute paths that
     are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
     """
     rules, invalid = compile_rules(patterns)
@@ -105,13 +105,13 @@ class _Folder:
 
     real: str
     prefix: str
-    # The real directories in which links were followed to get here.
+    # The real directories with the links that led here.
     trail: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Walk:
-    """One pass over the model's directory, without recursion: trees can be very deep."""
+    """One pass over the model's directory, without recursion, because trees can be very deep."""
 
     root: Path
     rules: IgnoreRules
@@ -162,7 +162,7 @@ class _Walk:
         self.problems.extend(_colliding_names(folder.prefix, kept))
 
     def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
-        """Select `child`, or put it on the list of folders; False when it is left out."""
+        """Select `child`, or put it on the list of folders; return False if it is left out."""
         if child.name in _NEVER_PACKED or self._is_excluded(f"{folder.real}/{child.name}"):
             return False
         name = folder.prefix + child.name
@@ -233,7 +233,7 @@ class _Walk:
             self.problems.append(_links_multiply(name))
 
     def _is_never_packed(self, target: str) -> bool:
-        """Tell whether a real path in the model lies in something that is always left out."""
+        """Whether a real path in the model is inside something that is always left out."""
         path = self._root
         for part in target[len(self._root) :].strip("/").split("/"):
             path = f"{path}/{part}"
@@ -259,7 +259,7 @@ def _holds(directory: str, path: str) -> bool:
 
 
 def _bad_name(name: str) -> str:
-    """Return why a zip cannot carry the name everywhere, or "" when it can."""
+    """Return why a name does not survive packing and unpacking on every system, "" if it does."""
     if name.isascii():
         if not name.isprintable():
             return "contains a control character"
@@ -272,7 +272,7 @@ def _bad_name(name: str) -> str:
 
 
 def _too_long(name: str) -> str:
-    """Return why a zip cannot carry a name of that length: it counts the bytes in 16 bits."""
+    """Return why a name is too long, "" if it is not: a zip has 16 bits for its length in bytes."""
     if len(name) * _WIDEST_CHARACTER < _LONGEST_NAME:
         return ""
     is_too_long = len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME
@@ -280,7 +280,7 @@ def _too_long(name: str) -> str:
 
 
 def _escaped(name: str) -> str:
-    """Make a name fit for display: bytes that are not text, and control characters, are escaped."""
+    """Return a name for display, with control characters and undecodable bytes escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
         character
@@ -291,7 +291,7 @@ def _escaped(name: str) -> str:
 
 
 def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
-    """Find siblings that one file system keeps apart and another takes for the same."""
+    """Yield a problem for siblings whose names are equal on some file systems."""
     seen: dict[str, str] = {}
     for name in sorted(names):
         folded = name.lower() if name.isascii() else _fold(name)

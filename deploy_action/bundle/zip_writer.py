@@ -1,8 +1,8 @@
-"""The zip container: headers, directory and zip64 records around data packed elsewhere.
+"""Writes a zip around compressed data: headers, directory and zip64 records.
 
-Written to APPNOTE.TXT 6.3.10. Members carry nothing that changes from run to run or from machine
-to machine: one fixed date, two modes, no extra fields but zip64's. Sizes are in the local headers
-(no data descriptors), so that readers which stream can read it too.
+It follows APPNOTE.TXT 6.3.10. Nothing depends on the run or the machine: one fixed date, two modes
+for files, no extra fields except zip64's. Sizes are in the local headers (no data descriptors), so
+that streaming readers can read it too.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ class Method(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Zip64Limits:
-    """From which value on the 64-bit fields are used; tests lower them.
+    """The values from which 64-bit fields are used; tests lower them.
 
-    The full field is the format's mark for "look in the 64-bit field", so the largest value that
-    fits is one less.
+    A full field means "look in the 64-bit field", so the largest value that fits is one less.
     """
 
     size: int = _FULL_32
@@ -56,7 +55,7 @@ class Zip64Limits:
 
 
 class Output(Protocol):
-    """Where the archive goes: a seekable binary file, as `open(…, "wb")` gives."""
+    """A seekable binary file, such as `open(…, "wb")` returns."""
 
     def write(self, data: bytes, /) -> int:
         """Append `data`."""
@@ -76,7 +75,7 @@ class _Member:
 
 
 class ZipWriter:
-    """Writes members one after the other; names are the caller's to check and to order."""
+    """Writes members one after the other; the caller checks and sorts their names."""
 
     def __init__(self, output: Output, limits: Zip64Limits | None = None) -> None:
         """Start an archive at the beginning of `output`."""
@@ -97,24 +96,24 @@ class ZipWriter:
     def add_file(
         self, name: str, data: bytes, method: Method, *, crc: int, size: int, executable: bool
     ) -> None:
-        """Add a file whose packed `data` is at hand; `size` is the unpacked one in bytes."""
+        """Add a file with its packed `data`; `size` is the unpacked size in bytes."""
         member = self._new_member(name, method, _file_mode(executable=executable), size)
         self._write(_local_header(member, crc, len(data), size))
         self._write(data)
         self._list(member, crc, len(data), size)
 
     def begin_file(self, name: str, method: Method, *, most: int, executable: bool) -> None:
-        """Start a file of at most `most` bytes, packed or not, that comes in parts."""
+        """Start a file that comes in parts, with at most `most` bytes packed and unpacked."""
         self._member = self._new_member(name, method, _file_mode(executable=executable), most)
         self._write(_local_header(self._member, 0, 0, 0))
         self._data_start = self._position
 
     def write_part(self, data: bytes) -> None:
-        """Append packed data to the file that was begun."""
+        """Append packed data to the current file."""
         self._write(data)
 
     def end_file(self, *, crc: int, size: int) -> None:
-        """Close the file that was begun; `size` is the unpacked one in bytes."""
+        """Close the current file; `size` is the unpacked size in bytes."""
         member = self._member
         if member is None:
             message = "no file was begun"
@@ -164,7 +163,7 @@ class ZipWriter:
         self._position += len(data)
 
     def _list(self, member: _Member, crc: int, packed: int, size: int) -> None:
-        """Append the member's record to the directory of the archive."""
+        """Add a member to the directory of the archive."""
         far = member.offset >= self._limits.offset
         wide = (size, packed) if member.wide else ()
         extra = _zip64_extra(*wide, *((member.offset,) if far else ()))

@@ -1,4 +1,4 @@
-"""The model as it was at another commit: its files, written out of `.git` into a directory."""
+"""Extracts the model of another commit from `.git` into a directory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from dulwich.objects import ObjectID
 
 _MODULE: Final = 0o160000
-# What a file system says of names that another one takes.
+# Errors for names that are valid on another file system.
 _NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
 _PART_BYTES: Final = 1024 * 1024
-# The pointer that git holds instead of a file in Git LFS, and its size of less than 1,024 bytes:
+# The pointer that git has instead of a file in Git LFS, always below 1,024 bytes:
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 _LARGEST_POINTER: Final = 1_024
 _POINTER: Final = re.compile(
@@ -40,7 +40,7 @@ _POINTER: Final = re.compile(
 class PastModel:
     """A model as it was at `commit`, a full hexadecimal id.
 
-    `directory` holds its files; None where the model did not exist then.
+    `directory` holds its files; None if the model did not exist then.
     """
 
     commit: str
@@ -48,7 +48,7 @@ class PastModel:
 
 
 class UnusablePastError(DeployActionError):
-    """The model as it was cannot be restored: why, and at which commit it was to be."""
+    """The model of `commit` cannot be restored; `reason` is one or more sentences."""
 
     def __init__(self, reason: str, commit: str = "") -> None:
         super().__init__(Problem(message=reason))
@@ -59,16 +59,13 @@ class UnusablePastError(DeployActionError):
 def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str) -> PastModel:
     """Write the files of the model in `directory`, as they are at `ref`, into `destination`.
 
-    A directory is a model where it has a file called `manifest`.
-
-    `destination` is made by this. Only what git has is written: files with their executable bit,
-    links as links, and the contents of files in Git LFS where the clone has them. The checkout, its
-    index and its refs stay as they are.
+    A directory is a model if it has a file called `manifest`. `destination` is created. Files keep
+    their executable bit, links stay links, and files in Git LFS get their contents if the clone has
+    them. The checkout, its index and its refs do not change.
 
     Raises:
-        InvalidInputError: there is no repository, or it does not have that commit, or not all of
-            it.
-        UnusablePastError: the model existed, and cannot be restored as it was.
+        InvalidInputError: there is no repository, or it lacks that commit or a part of it.
+        UnusablePastError: the model existed, but cannot be restored as it was.
     """
     with open_repository(directory) as repository:
         commit = find_commit(repository, ref)
@@ -83,7 +80,7 @@ def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a name in a tree stands for: a mode as git has it, and the id of an object."""
+    """An entry of a tree: name, git's mode, and the id of the object."""
 
     name: bytes
     mode: int
@@ -96,13 +93,13 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Extraction:
-    """Reads trees of one commit, and writes one into a directory of its own."""
+    """Reads the trees of one commit, and writes one of them into a new directory."""
 
     repository: Repository
     commit: str
 
     def find(self, root: ObjectID, path: bytes) -> tuple[_Entry, ...]:
-        """Return what is in the directory at a path; nothing where there is no such directory."""
+        """Return the entries of the directory at a path; none if there is no such directory."""
         entries = self._entries(root, b"")
         for part in [] if path == b"." else path.split(b"/"):
             entry = next((one for one in entries if one.name == part), None)
@@ -111,14 +108,14 @@ class _Extraction:
             if entry.mode == _MODULE:
                 raise self._unusable(part, "was a submodule, and what is in those is not fetched")
             if stat.S_ISLNK(entry.mode):
-                raise self._unusable(part, "was a link then, and it is a directory now")
+                raise self._unusable(part, "was a link then, and is a directory now")
             if not entry.is_tree:
                 return ()
             entries = self._entries(entry.sha, part)
         return entries
 
     def write(self, root: tuple[_Entry, ...], destination: Path) -> None:
-        """Write entries and all below them into a directory that this makes, links last."""
+        """Write entries and everything below them into a new directory, links last."""
         links: list[tuple[bytes, Path, str]] = []
         destination.mkdir(mode=0o700)
         pending = [(root, b"")]
@@ -135,7 +132,7 @@ class _Extraction:
                     links.append((path, place, self._target(entry.sha, path)))
                 else:
                     self._write_file(path, place, entry)
-        # Until here there was no link that a file could have been written through.
+        # Links come last, so that no file is written through one.
         for path, place, target in links:
             with self._placing(path):
                 place.symlink_to(target)
@@ -144,7 +141,7 @@ class _Extraction:
         if entry.mode == _MODULE:
             raise self._unusable(path, "is a submodule, and what is in those is not fetched")
         blob = self._blob(entry.sha, path)
-        # Of the modes of files that git knows, one has executable bits.
+        # Git has one mode with executable bits.
         permissions = 0o700 if entry.mode & stat.S_IXUSR else 0o600
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with self._placing(path):
@@ -155,7 +152,7 @@ class _Extraction:
 
     @contextmanager
     def _placing(self, path: bytes) -> Iterator[None]:
-        """Tell a name that this file system does not take from a disk that is full."""
+        """Translate the refusal of a name by this file system, but not a full disk."""
         try:
             yield
         except OSError as error:
@@ -170,7 +167,7 @@ class _Extraction:
         return os.fsdecode(target)
 
     def _entries(self, sha: ObjectID, path: bytes) -> tuple[_Entry, ...]:
-        """Return what a tree holds: names that a file can have, none of them twice."""
+        """Return the entries of a tree: valid file names, all different."""
         from dulwich.objects import Tree
 
         raw = self.repository.read_raw(sha, Tree)
@@ -197,17 +194,19 @@ class _Extraction:
         return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
 
     def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
-        """Yield what a file holds: where git has a pointer to Git LFS, what that points to."""
+        """Yield the contents of a file; for a pointer to Git LFS, what it points to."""
         pointer = _POINTER.fullmatch(blob) if len(blob) < _LARGEST_POINTER else None
         if pointer is None:
             yield blob
             return
         if pointer["extensions"]:
-            raise self._unusable(path, "is in Git LFS with an extension, which is not known here")
+            raise self._unusable(
+                path, "is in Git LFS with an extension, which is not supported here"
+            )
         yield from self._large_contents(pointer["oid"].decode(), int(pointer["size"]), path)
 
     def _large_contents(self, oid: str, size: int, path: bytes) -> Iterator[bytes]:
-        """Yield a file that Git LFS keeps, checked against its digest and size at the end."""
+        """Yield a file of Git LFS; after the last part, its digest and size are checked."""
         place = self.repository.large_files / oid[:2] / oid[2:4] / oid
         digest, left = sha256(), size
         try:
@@ -219,7 +218,7 @@ class _Extraction:
         except OSError as error:
             raise self._unusable(
                 path,
-                "is in Git LFS, and the checkout does not have its contents of then: set "
+                "is in Git LFS, and the checkout lacks the contents that it had then: set "
                 "`lfs: true` of `actions/checkout`, and fetch them with `git lfs fetch origin "
                 f"{self.commit}` in a step before this one",
             ) from error
@@ -234,8 +233,8 @@ class _Extraction:
 def _parse_tree(raw: bytes, id_length: int) -> Iterator[_Entry]:
     """Read the entries of a tree: mode in octal, blank, name, NUL, binary id of that length.
 
-    The library's own reader keeps one of two entries with the same name. Raises ValueError for
-    what no tree holds, and for names that lead elsewhere.
+    The library's own reader would keep only one of two entries with the same name. Raises
+    ValueError for malformed trees, and for names that leave the directory.
     """
     from dulwich.objects import ObjectID
 

@@ -35,13 +35,13 @@ class Repository:
 
     @property
     def is_shallow(self) -> bool:
-        """Whether the clone ends at some commits, whose parents it does not have."""
+        """Whether the clone lacks the parents of some commits (a small `fetch-depth`)."""
         shallow = Path(self.repo.commondir()) / "shallow"
         return shallow.is_file() and shallow.stat().st_size > 0
 
     @property
     def is_partial(self) -> bool:
-        """Whether objects are missing on purpose: `filter`, or a sparse checkout, left them out."""
+        """Whether the clone left objects out on purpose, with `filter` or a sparse checkout."""
         packs = Path(self.repo.commondir()) / "objects" / "pack"
         return any(packs.glob("*.promisor"))
 
@@ -51,7 +51,7 @@ class Repository:
         return Path(self.repo.commondir()) / "lfs" / "objects"
 
     def read(self, sha: ObjectID) -> ShaFile | None:
-        """Return an object; None where the clone does not have it.
+        """Return an object; None if the clone does not have it.
 
         Raises:
             InvalidInputError: the repository is damaged.
@@ -63,7 +63,7 @@ class Repository:
                 return None
 
     def read_raw(self, sha: ObjectID, kind: type[ShaFile]) -> bytes | None:
-        """Return the content of an object, unparsed; None where there is none of that kind.
+        """Return the unparsed content of an object; None if the clone has none of that kind.
 
         Raises:
             InvalidInputError: the repository is damaged.
@@ -76,19 +76,19 @@ class Repository:
         return raw if number == kind.type_num else None
 
     def missing_object(self, what: str) -> InvalidInputError:
-        """Return the error for an object that `what` needs and that the clone does not have."""
+        """Return the error for a missing object; `what` is the subject of its sentence."""
         if self.is_partial:
             why = "the clone was made with `filter`, or with a sparse checkout, and lacks it"
             hint = "Remove `filter` and `sparse-checkout` from the inputs of `actions/checkout`."
         else:
-            why = "the repository lacks it, so it is damaged or keeps objects elsewhere"
+            why = "it is missing, so the repository is damaged or keeps objects somewhere else"
             hint = f"{CHECK_OUT}, into an empty directory."
         return InvalidInputError(Problem(message=f"{what} cannot be read: {why}.", hint=hint))
 
 
 @contextmanager
 def open_repository(directory: Path) -> Iterator[Repository]:
-    """Open the repository around a directory, whoever owns it, also in a linked work tree.
+    """Open the repository around a directory, whoever owns it; linked work trees work too.
 
     Raises:
         InvalidInputError: there is none, or it cannot be read.

@@ -1,4 +1,4 @@
-"""Which commit a ref names, by the rules of gitrevisions(7), and which one is checked out."""
+"""Finds the commit that a ref names, by the rules of gitrevisions(7), and the checked-out one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 _LONGEST_COMPARED: Final = 120
 _MOST_NAMED: Final = 5
-# What gitrevisions(7) has for the way from a name to a commit: `^`, `^2`, `~3`, `^{}`, `^{commit}`.
+# A name and the steps after it (gitrevisions(7)): `^`, `^2`, `~3`, `^{}`, `^{commit}`.
 _REVISION: Final = re.compile(
     r"(?P<name>[^\^~]*)(?P<steps>(?:\^\{(?:commit)?\}|\^[0-9]{0,9}|~[0-9]{0,9})*)"
 )
 _STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
-# The start of an id, on its own or as git-describe(1) puts it behind a tag: `v1.0-3-gc0ffee1`.
+# An abbreviated id, alone or in the output of git-describe(1): `v1.0-3-gc0ffee1`.
 _ABBREVIATION: Final = re.compile(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
 _ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEAD: Final = "HEAD"
 # Unlike `HEAD`, this is never the name of a branch or of a remote's HEAD.
 _CHECKED_OUT: Final = "@"
 _HEAD_NAMES: Final = frozenset({_HEAD, _CHECKED_OUT})
-# What the library does not take for refs, such as FETCH_HEAD after a step with `git fetch`.
+# The library does not see these as refs, such as FETCH_HEAD after a step with `git fetch`.
 _ROOT_REF: Final = re.compile(r"[A-Z_]+_HEAD")
 _ONE_COMMIT: Final = (
     "Name one commit: a branch, a tag, an id, or one of these with `^` or `~` after it, as in "
@@ -53,7 +53,7 @@ def find_commit(repository: Repository, ref: str) -> FoundCommit:
     makes no others.
 
     Raises:
-        InvalidInputError: it names none, or the clone does not have it.
+        InvalidInputError: it does not name a commit, or the clone does not have that commit.
     """
     with reading(repository.root):
         commit = _Lookup(repository, ref).commit()
@@ -63,8 +63,8 @@ def find_commit(repository: Repository, ref: str) -> FoundCommit:
 def read_checked_out_commit(directory: Path) -> FoundCommit | None:
     """Return the commit that HEAD of the repository around `directory` names.
 
-    None without a checkout, before the first commit, and where the repository cannot be read: the
-    description then comes from elsewhere, and a model needs no repository to be deployed.
+    None without a checkout, before the first commit, and if the repository cannot be read: a model
+    can be deployed without one, and the description has other sources.
     """
     try:
         with open_repository(directory) as repository:
@@ -75,7 +75,7 @@ def read_checked_out_commit(directory: Path) -> FoundCommit | None:
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """The way from one ref to its commit."""
+    """Resolves one ref."""
 
     repository: Repository
     ref: str
@@ -91,12 +91,12 @@ class _Lookup:
         return commit
 
     def _parse(self) -> tuple[str, tuple[tuple[str, int], ...]]:
-        """Split into the name and the steps from there; those that only peel are left out."""
+        """Split the ref into name and steps, without the steps that only peel (`^{}`)."""
         found = _REVISION.fullmatch(self.ref)
         if reason := self._unsupported():
             raise self._error(reason, _ONE_COMMIT)
         if found is None or not found["name"]:
-            raise self._error("that is no name of a commit in git", _ONE_COMMIT)
+            raise self._error("that is not a name of a commit in git", _ONE_COMMIT)
         steps = (
             (step["sign"], int(step["number"] or 1))
             for step in _STEP.finditer(found["steps"])
@@ -114,7 +114,7 @@ class _Lookup:
         return ""
 
     def _named(self, name: str) -> ObjectID | None:
-        """Return the id that a name stands for; the order is git's (gitrevisions(7))."""
+        """Return the id that a name stands for, in the order of gitrevisions(7)."""
         if (sha := self._known_id(name)) is not None:
             return sha
         for candidate in _places_of(name):
@@ -125,7 +125,7 @@ class _Lookup:
         return None
 
     def _known_id(self, name: str) -> ObjectID | None:
-        """Return what is written as a whole id, where there is such an object."""
+        """Return a name that is a full id; None if it is not, or there is no such object."""
         from dulwich.objects import ObjectID
 
         sha = name.lower().encode("utf-8", "replace")
@@ -133,7 +133,7 @@ class _Lookup:
             return None
         if not sha.strip(b"0"):
             raise self._error(
-                "an id of zeros stands for no commit: it is what GitHub gives as `before` when a "
+                "an id of zeros does not stand for a commit: GitHub gives it as `before` when a "
                 "branch is new",
                 "Use `HEAD^`, or the branch to compare with, for pushes of new branches.",
             )
@@ -156,7 +156,7 @@ class _Lookup:
         return ObjectID(sha) if sha and _ID.fullmatch(sha) else None
 
     def _root_ref(self, name: str) -> ObjectID | None:
-        """Return what FETCH_HEAD or its like names first; more may stand after the id."""
+        """Return the first id in a file such as FETCH_HEAD; more may follow it on the line."""
         from dulwich.objects import ObjectID
 
         file = self.repository.repo.get_named_file(name)
@@ -167,7 +167,7 @@ class _Lookup:
         return ObjectID(words[0]) if words and _ID.fullmatch(words[0]) else None
 
     def _abbreviated(self, prefix: str) -> ObjectID | None:
-        """Return the one commit, or tag of a commit, whose id starts so."""
+        """Return the one commit or tag whose id starts with a prefix."""
         from dulwich.objects import Commit, Tag
 
         found = [
@@ -178,7 +178,7 @@ class _Lookup:
         if len(found) > 1:
             listed = ", ".join(sha.decode() for sha in sorted(found)[:_MOST_NAMED])
             raise self._error(
-                f"{len(found)} commits have ids that start so: {listed}",
+                f"{len(found)} commits have ids that start like that: {listed}",
                 "Give more digits of the id.",
             )
         return found[0] if found else None
@@ -195,13 +195,13 @@ class _Lookup:
             raise self._absent(f"it names {sha.decode()}, which the clone does not have", steps)
         if not isinstance(found, Commit):
             kind = found.type_name.decode()
-            raise self._error(f"it names a {kind}, which is no commit", _ONE_COMMIT)
+            raise self._error(f"it names a {kind}, which is not a commit", _ONE_COMMIT)
         return found
 
     def _step(
         self, commit: Commit, sign: str, number: int, steps: tuple[tuple[str, int], ...]
     ) -> Commit:
-        """Go to the parent of that number (`^`), or that many first parents back (`~`)."""
+        """Return the parent with a number (`^2`), or the ancestor along first parents (`~2`)."""
         if sign == "^":
             return self._parent(commit, number, steps) if number else commit
         for _ in range(number):
@@ -232,7 +232,7 @@ class _Lookup:
         elif re.fullmatch(r"[0-9a-fA-F]{40,64}", name):
             what = f"the clone has no commit {quoted}"
         else:
-            what = f"the clone has no branch, tag or commit that is called `{quoted}`"
+            what = f"the clone has no branch, tag or commit called `{quoted}`"
         return self._absent(what, steps, near=_nearest(name, self._known_names))
 
     def _known_names(self) -> list[str]:
@@ -242,7 +242,7 @@ class _Lookup:
     def _absent(
         self, what: str, steps: tuple[tuple[str, int], ...], near: str = ""
     ) -> InvalidInputError:
-        """Return the error for a commit that a deeper fetch may bring."""
+        """Return the error for a commit that a deeper fetch may find."""
         hint = "Set `fetch-depth: 0` of `actions/checkout`, which fetches all branches and tags."
         if self.repository.is_shallow:
             what += "; it is shallow, so it has only the latest commits"
@@ -261,21 +261,21 @@ class _Lookup:
 
 
 def _decoded(commit: Commit) -> str:
-    """Return a commit's message in the encoding that it names."""
+    """Return a commit's message, decoded as its `encoding` header says."""
     raw: bytes = commit.message
     encoding: bytes = commit.encoding or b"utf-8"
     try:
         return raw.decode(encoding.decode("ascii", "replace"), "replace")
-    except (LookupError, ValueError):  # no encoding, or one that knows no replacement
+    except (LookupError, ValueError):  # not an encoding, or one that cannot replace
         return raw.decode("utf-8", "replace")
 
 
 def _places_of(name: str) -> tuple[str, ...]:
-    """Return the refs that a name may stand for, the first one that there is wins."""
+    """Return the refs that a name may stand for; the first that exists wins."""
     if name == _CHECKED_OUT:
         return (_HEAD,)
     is_whole = name == _HEAD or name.startswith("refs/") or _ROOT_REF.fullmatch(name)
-    # `github.ref` and its like give the whole name of a branch that was fetched from `origin`.
+    # `github.ref` has the full name of a branch, which the checkout keeps below `origin`.
     branch = name.removeprefix("refs/").removeprefix("heads/")
     return (
         *((name,) if is_whole else ()),
@@ -289,7 +289,7 @@ def _places_of(name: str) -> tuple[str, ...]:
 
 
 def _nearest(name: str, known: Callable[[], list[str]]) -> str:
-    """Return the branch or tag that was most likely meant, blank where none is near."""
+    """Return the most similar branch or tag, "" if none is similar."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name[:_LONGEST_COMPARED], known(), n=1, cutoff=0.75)), "")

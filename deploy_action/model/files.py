@@ -1,4 +1,4 @@
-"""Checks of a model's files that save a failed run: each problem at its place, with its way out."""
+"""Checks the files of a model before a run fails because of them."""
 
 from __future__ import annotations
 
@@ -53,10 +53,9 @@ def check_model_files(
 ) -> tuple[Problem, ...]:
     """Check the files that `blankly.json` names and those the package reads.
 
-    `selection` is what goes into the bundle; `keys_injected` says that the `keys.json` in it comes
-    from elsewhere, so that the one in the repository is not used. `is_tracked` says whether git has
-    a file. What messages show of a file goes
-    through `redact` before it is cut.
+    `selection` is what goes into the bundle. `keys_injected` says that its `keys.json` does not
+    come from the repository, whose own is not used then. `is_tracked` says whether git has a file.
+    Whatever messages quote from a file goes through `redact` before it is cut.
     """
     model = _Model(model_dir, manifest, selection, redact)
     return (
@@ -69,7 +68,7 @@ def check_model_files(
 
 
 def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
-    """Give the real values in a model's `keys.json`, to be masked, whether git tracks it or not."""
+    """Return the real values in a model's `keys.json`, to be masked, tracked by git or not."""
     document = _read_json(model_dir / KEYS_NAME)
     if document is None:
         return ()
@@ -80,7 +79,7 @@ def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
 
 
 class _Model:
-    """The files of one model, seen from its manifest and its selection."""
+    """Checks one model against its manifest and its selection."""
 
     def __init__(
         self, model_dir: Path, manifest: Manifest, selection: Selection, redact: Redact
@@ -95,7 +94,7 @@ class _Model:
 
     def main_script_problems(self) -> Iterator[Problem]:
         if not self._manifest.main_script:
-            return  # its value is the problem
+            return  # blank, because its value was reported already
         name = posixpath.normpath(self._manifest.main_script)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
@@ -142,19 +141,19 @@ class _Model:
         if _is_newer_than_here(version):
             problem = replace(
                 problem,
-                message=f"{problem.message} It was read as Python {_here()}.",
-                hint=f"If it is Python {version}, all is well; otherwise correct it.",
+                message=f"{problem.message} It was checked as Python {_here()}.",
+                hint=f"Ignore this if it is valid in Python {version}; otherwise correct it.",
                 severity=Severity.WARNING,
             )
         yield problem
 
     def _at_key(self, key: str, message: str, hint: str) -> Problem:
-        """Place a problem at a value of the manifest, at its start when the default applies."""
+        """Return a problem at a value of the manifest, at its start if it lacks the key."""
         line, column = self._manifest.locate(key) or self._manifest.locate() or (None, None)
         return Problem(message=message, hint=hint, path=MANIFEST_NAME, line=line, column=column)
 
     def _fault_of(self, name: str, is_wanted: _ModeTest) -> str | None:
-        """Say what is wrong with a file or directory that the manifest names."""
+        """Return what is wrong with a path that the manifest names; None if nothing is."""
         path = self._dir / name
         try:
             mode = path.stat().st_mode
@@ -170,7 +169,7 @@ class _Model:
         return None if self._selection.includes(name) else _IGNORED
 
     def _other_scripts(self, wanted: str) -> str:
-        """Suggest the script that was most likely meant, and name some others."""
+        """Return a hint with the script that was most likely meant, and some others."""
         names = [
             entry.name
             for entry in self._selection.entries
@@ -184,7 +183,7 @@ class _Model:
         return f"{hint} Other Python files: {others}." if others else hint
 
     def _likelihood(self, name: str, wanted: str) -> tuple[bool, float, int]:
-        """Rank scripts: those that speak of blankly, then by name, then the least deep."""
+        """Rank a script: mentions blankly, then similarity of the name, then depth."""
         try:
             with (self._dir / name).open("rb") as file:
                 uses_package = b"blankly" in file.read(_CANDIDATE_BYTES)
@@ -205,10 +204,8 @@ class _Model:
         )
         arguments = self._manifest.backtest_args
         if self._manifest.type == "strategy" and not arguments.get("settings_path"):
-            # A model that is only ever deployed runs without it.
-            yield from self._settings_file(
-                BACKTEST_NAME, "a backtest stops for want of it", Severity.NOTICE
-            )
+            # A notice only: a deployed model runs without it.
+            yield from self._settings_file(BACKTEST_NAME, "a backtest needs it", Severity.NOTICE)
 
     def _settings_file(self, file: str, effect: str, severity: Severity) -> Iterator[Problem]:
         name = posixpath.normpath(posixpath.join(self._working_directory, file))
@@ -251,13 +248,13 @@ class _Model:
 
 
 def _read_json(path: Path, redact: Redact = str) -> LocatedJson | None:
-    """Read a JSON file of up to 1 MiB, None when there is none."""
+    """Return a parsed JSON file of up to 1 MiB; None if there is none."""
     data = _read_file(path, MAX_FILE_BYTES)
     return None if data is None else parse_json(data, redact=redact)
 
 
 def _read_file(path: Path, limit: int) -> bytes | None:
-    """Read a regular file, None when there is none, or one over the limit (in bytes)."""
+    """Return a regular file of up to `limit` bytes; None for anything else."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
@@ -270,7 +267,7 @@ def _read_file(path: Path, limit: int) -> bytes | None:
 def _real_values(
     value: JsonValue, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Walk the strings in a document that are no placeholders, in its order."""
+    """Yield path and text of the strings that are not placeholders, in the document's order."""
     if isinstance(value, str) and not is_placeholder(value):
         yield path, value
     children = value.items() if isinstance(value, dict) else ()
@@ -295,7 +292,7 @@ def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:
         line = data.count(b"\n", 0, error.start) + 1
         return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
     except LookupError:  # Python has codecs that do not make text, such as hex
-        return _no_python(name, "the encoding that it declares is none for text", None, None)
+        return _no_python(name, "it declares an encoding that is not for text", None, None)
     except (ValueError, MemoryError, RecursionError) as error:
         return _no_python(name, str(error) or "it is nested too deep", None, None)
     return None
@@ -317,18 +314,18 @@ def _is_newer_than_here(version: str | None) -> bool:
 
 
 def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:
-    """Check a file that the package reads with `json.load`, which is less strict than we are."""
+    """Yield the problems of a file that the package reads with `json.load`, laxer than ours."""
     data = _read_file(path, MAX_FILE_BYTES)
     if data is None:
         yield Problem(
             message=f"{name} is larger than 1 MiB, or cannot be read.",
-            hint="Put the settings of the package there and nothing else.",
+            hint="Keep only the settings of the package in it, and make it readable.",
             path=name,
         )
         return
     if data.startswith(codecs.BOM_UTF8):
         yield Problem(
-            message=f"{name} starts with a byte-order mark, at which the package stops.",
+            message=f"{name} starts with a byte-order mark, which the package cannot read.",
             hint="Save the file as UTF-8 without a byte-order mark.",
             path=name,
             line=1,
@@ -341,7 +338,7 @@ def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:
     if document.readable and not isinstance(document.value, dict):
         line, column = document.locate() or (None, None)
         yield Problem(
-            message=f"{name} does not hold an object, at which the package stops.",
+            message=f"{name} does not hold an object, which the package needs.",
             hint="Put an object there: {…}.",
             path=name,
             line=line,

@@ -32,7 +32,7 @@ _PACKAGE = "blankly"
 _MAX_PROBLEMS = 5
 _LONGEST_REQUIREMENT = 1000
 _COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
-# What setuptools took for a version, and pip took before 24.1: `name>=1.*`, `name==1.0-final-2`.
+# Versions that pip accepted before 24.1: `name>=1.*`, `name==1.0-final-2`.
 _LEGACY = re.compile(
     rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$",
 )
@@ -177,7 +177,7 @@ class _Checker:
             self._report(line, message, "Check its spelling.", Severity.WARNING)
         else:
             hint = "Write one package a line, without a bullet before it."
-            self._report(line, "pip cannot read this line: it is no option.", hint)
+            self._report(line, "pip cannot read this line: it is not an option.", hint)
 
     def _check_include(self, line: Line, walk: Walk) -> None:
         """Follow an included file; constraints only have to exist, because they install nothing."""
@@ -210,7 +210,7 @@ class _Checker:
         if path.startswith("/") or _exists(self.model_dir / path):
             self.may_install_blankly = True
             return
-        message = "pip cannot read this line: it takes it for a path, and there is no such file."
+        message = "pip cannot read this line: it looks like a path, and there is no such file."
         self._report(line, message, _hint_for(line.value))
 
     def _check_package(self, line: Line) -> None:
@@ -226,18 +226,18 @@ class _Checker:
     def _report_invalid(self, line: Line) -> None:
         if _LEGACY.match(line.value[:_LONGEST_REQUIREMENT]):
             self.may_install_blankly |= line.value.lower().startswith(_PACKAGE)
-            message = "pip reads this version up to pip 24.0 only: it is not as PEP 440 has it."
+            message = "Only pip up to 24.0 can read this version: it does not follow PEP 440."
             hint = "Write a version such as ==1.2.3 or >=1.2."
             self._report(line, message, hint, Severity.WARNING)
             return
-        message = "pip cannot read this line: it is no requirement."
+        message = "pip cannot read this line: it is not a requirement."
         self._report(line, message, _hint_for(line.value))
 
 
 def _exists(path: Path) -> bool:
     try:
         path.stat()
-    except (OSError, ValueError):  # a line that is no path may be too long for one
+    except (OSError, ValueError):  # a line of prose may be too long for a path
         return False
     return True
 
@@ -248,11 +248,11 @@ def _hint_for(requirement: str) -> str:
         return "Write the package alone, without the command that installs it."
     if re.match(r"[\w.-]+\s*=\s*[\d.\"']", requirement):
         return "Write two equals signs before a version: name==1.2.3."
-    return "Write one package a line, such as blankly, and # before what is a comment."
+    return "Write one package a line, such as blankly, and # before a comment."
 
 
 def _what_is_asked(option: str, text: str) -> tuple[str, str]:
-    """Return the name of what a line asks for, and how it asks."""
+    """Return the canonical name of what a line asks for, and the rest of the requirement."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -261,7 +261,7 @@ def _what_is_asked(option: str, text: str) -> tuple[str, str]:
         return _name_in_address(public), f"{option} {public}".lstrip()
     try:
         requirement = Requirement(text[:_LONGEST_REQUIREMENT])
-    except (InvalidRequirement, RecursionError):  # a version of old, or a variable
+    except (InvalidRequirement, RecursionError):  # a version in a legacy form, or a variable
         end = _NO_NAME.search(public)
         name, rest = (public[: end.start()], public[end.start() :]) if end else (public, "")
         return canonicalize_name(name) if _NAME.fullmatch(name) else name, rest.strip()
@@ -270,7 +270,7 @@ def _what_is_asked(option: str, text: str) -> tuple[str, str]:
 
 def _how(requirement: Requirement) -> str:
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    # Lower bounds first: the order in which they were written says nothing.
+    # Lower bounds first: the written order has no meaning.
     versions = sorted(map(str, requirement.specifier), key=lambda one: (one.startswith("<"), one))
     address = f" @ {_without_credentials(requirement.url)}" if requirement.url else ""
     marker = f"; {requirement.marker}" if requirement.marker else ""
@@ -278,20 +278,20 @@ def _how(requirement: Requirement) -> str:
 
 
 def _without_credentials(text: str) -> str:
-    """Cut users, passwords and queries, which may be a signature, out of what holds addresses."""
+    """Remove users, passwords and queries (they may be signatures) from the addresses in a text."""
     return _ADDRESS.sub(_public_address, text)
 
 
 def _public_address(match: re.Match[str]) -> str:
     host, path, fragment = match[1].rpartition("@")[2], match[2], match[3] or ""
-    # A password with a slash or a number sign in it ends up in another part.
+    # A password that has a slash or a number sign is parsed as another part of the address.
     if not _HOST.fullmatch(host) or "@" in fragment:
         return "://…"
     return f"://{host}{path}{fragment}"
 
 
 def _name_in_address(text: str) -> str:
-    """Return the name that a public address or a path gives, as far as it gives one."""
+    """Return the package's name in an address or path, else its last part."""
     from packaging.utils import canonicalize_name
 
     if egg := _EGG.search(text):

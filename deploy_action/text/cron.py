@@ -26,5 +26,5 @@ def cron_fault(expression: str) -> str | None:
     try:
         CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        return f"is no cron expression ({str(error).lower()})"
+        return f"is not a cron expression ({str(error).lower()})"
     return None

@@ -1,4 +1,4 @@
-"""Text that others wrote, made harmless for a log line: no commands, no control characters."""
+"""Makes text from others safe to show: no workflow commands, control characters or secrets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _escaped(char: str) -> str:
 
 
 def defused(text: str) -> str:
-    """Return `text` so that no line of it is a workflow command."""
+    """Return plain `text` in which the runner finds no workflow commands."""
     return _OLD_COMMAND.sub("## ", _COMMAND.sub(r"\1: ", plain(text)))
 
 
@@ -56,7 +56,7 @@ def one_line(text: str) -> str:
 
 
 def written_forms(secret: str) -> list[str]:
-    """Return a secret as it is, and as others may write it: in JSON, in a URL, in HTML."""
+    """Return a secret in the forms in which it may be written: plain, in JSON, a URL or HTML."""
     import html
     import json
     from urllib.parse import quote, quote_plus
@@ -68,9 +68,9 @@ def written_forms(secret: str) -> list[str]:
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with each secret replaced by `***`; of two that overlap, nothing is left.
+    """Return `text` with each secret replaced by `***`; overlapping ones are replaced together.
 
-    Secrets shorter than four characters stay: blanking out each `us` would tell more than it hides.
+    Secrets shorter than four characters stay: replacing every `us` would tell more than it hides.
     """
     found = sorted(span for secret in secrets for span in _places(text, secret))
     parts, end = [], 0
@@ -91,7 +91,7 @@ def _places(text: str, secret: str) -> Iterator[tuple[int, int]]:
 
 
 def is_placeholder(value: str) -> bool:
-    """Say whether a value stands for "unset": nothing, or a run of asterisks."""
+    """Whether a value means "unset": blank, or only asterisks."""
     return not value.strip().strip("*")
 
 
@@ -106,7 +106,7 @@ def tidy(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return `text` in at most `length` code points, the last one `…` where some are missing."""
+    """Return `text` in at most `length` code points; if it was longer, the last one is `…`."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 

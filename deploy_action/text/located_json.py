@@ -1,9 +1,8 @@
-"""Strict JSON with the place of every value and key, for files that people write by hand.
+"""Reads JSON that people write by hand, and knows the place of every value and key.
 
-The standard library says where a document breaks, but not where a value stands, takes duplicate
-keys and NaN, and stops at the first mistake. Here every value and key has a line and a column,
-and mistakes whose meaning is plain (a trailing comma, a comment, a duplicate key) are reported
-and read past, so that one run shows them all.
+The standard library stops at the first mistake, accepts duplicate keys and NaN, and does not say
+where a value is. Here every value and key has a line and a column. Harmless mistakes (a trailing
+comma, a comment, a duplicate key) are reported and skipped, so that one run shows them all.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MAX_DEPTH = 100
 MAX_PROBLEMS = 20
 _LONGEST_QUOTED = 60
 
-# Possessive, so that no input makes them backtrack.
+# Possessive quantifiers: no input makes them backtrack.
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _LINE_END = re.compile(r"\r\n?|\n")
 _COMMENT = re.compile(r"(?://|\#)[^\r\n]*+|/\*[\s\S]*?(?:\*/|\Z)")
@@ -55,7 +54,7 @@ _OPENERS = {"}": "object", "]": "list"}
 
 
 class _Place(NamedTuple):
-    """Where a value starts (in code points from 0), and where what it contains starts."""
+    """Where a value starts (in code points from 0), and where its items and keys start."""
 
     start: int
     items: list[_Place] | dict[str, _Place] | None = None
@@ -63,30 +62,30 @@ class _Place(NamedTuple):
 
 
 class _HopelessError(Exception):
-    """What follows cannot be read with any confidence."""
+    """The rest of the document cannot be read reliably."""
 
 
 class _Lines:
-    """Turns positions in a text into lines and columns, without counting from 0 each time."""
+    """Converts positions in a text to lines and columns, by binary search."""
 
     def __init__(self, text: str) -> None:
         self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
 
     def of(self, position: int) -> tuple[int, int]:
-        """Give line and column of a position, each from 1."""
+        """Return line and column of a position, both from 1."""
         line = bisect_right(self._starts, position)
         return line, position - self._starts[line - 1] + 1
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedJson:
-    """A document that was read, what is wrong with it, and where everything in it stands.
+    """A document with its problems and the places of its values.
 
-    With `problems` it is not valid JSON; `readable` says whether `value` nevertheless is what its
-    author meant. `scalars` are all strings, as they are meant, and numbers, as they are written,
-    each with the keys above it: also what was read before a mistake, or given a second time.
-    `redact` goes over what is to be shown of the document. Neither the text nor the values show in
-    the repr: they may hold secrets.
+    If there are `problems`, it is not valid JSON; `readable` says whether `value` is what the
+    author meant despite them. `scalars` are all strings, decoded, and numbers, as written, each
+    with the keys above it; they include values before a fatal mistake, and those of duplicate keys.
+    Whatever is shown of the document must go through `redact`. The repr has neither text nor
+    values, because they may be secrets.
     """
 
     value: JsonValue = field(repr=False)
@@ -100,17 +99,17 @@ class LocatedJson:
 
     @classmethod
     def without_places(cls, value: JsonValue, redact: Redact = str) -> LocatedJson:
-        """Make a document of a value that was not read from a file."""
+        """Return a document for a value that does not come from a file."""
         lines = _Lines("")
         return cls(value, (), readable=True, text="", _place=None, _lines=lines, redact=redact)
 
     def locate(self, *path: str | int) -> tuple[int, int] | None:
-        """Give line and column of the value at a path of keys and indexes, None if absent."""
+        """Return line and column of the value at a path of keys and indexes; None if absent."""
         place = self._find(path)
         return None if place is None else self._lines.of(place.start)
 
     def locate_key(self, *path: str | int) -> tuple[int, int] | None:
-        """Give line and column of the key that ends a path, None if there is no such key."""
+        """Return line and column of the last key of a path; None if absent."""
         if not path:
             return None
         parent = self._find(path[:-1])
@@ -119,7 +118,7 @@ class LocatedJson:
         return None if start is None else self._lines.of(start)
 
     def written(self, *path: str | int) -> str:
-        """Give the number or word at a path as it stands in the file; "" for other kinds."""
+        """Return the number or word at a path as written in the file; "" for other values."""
         place = self._find(path)
         literal = None if place is None else _NUMBER_LIKE.match(self.text, place.start)
         return "" if literal is None else literal.group()
@@ -155,8 +154,8 @@ def _child(place: _Place, step: str | int) -> _Place | None:
 def parse_json(data: bytes, *, redact: Redact = str) -> LocatedJson:
     """Read a JSON document; never raises, whatever the bytes.
 
-    `redact` goes over the keys that messages show, before they are cut: of a secret that is cut
-    first, the rest would not be recognised.
+    Keys in messages go through `redact` before they are cut, because it would not recognise a part
+    of a secret.
     """
     content = data.removeprefix(codecs.BOM_UTF8)
     try:
@@ -199,7 +198,7 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> LocatedJson:
 
 
 class _Parser:
-    """A recursive descent, whose depth MAX_DEPTH bounds; each character is read once or twice."""
+    """A recursive descent parser, at most MAX_DEPTH deep; reads each character once or twice."""
 
     def __init__(self, text: str, redact: Redact) -> None:
         self.text = text
@@ -241,7 +240,7 @@ class _Parser:
     # Tokens
 
     def _next_token(self) -> str:
-        """Move to the next token and give its first character, "" at the end of the text."""
+        """Move to the next token and return its first character; "" at the end of the text."""
         while True:
             self._at = _end_of(_SPACE, self.text, self._at)
             comment = _COMMENT.match(self.text, self._at)
@@ -319,7 +318,7 @@ class _Parser:
         return opened
 
     def _has_next(self, opened: int, closer: str, *, first: bool) -> bool:
-        """Move to the next item, or past the closing bracket and say False."""
+        """Move to the next item and return True, or past the closing bracket and return False."""
         comma = self._commas(first=first)
         token = self._next_token()
         if token == closer:
@@ -338,7 +337,7 @@ class _Parser:
         return True
 
     def _commas(self, *, first: bool) -> int | None:
-        """Pass the comma between items, and report those that are too many."""
+        """Move past the comma between items and return its place; report surplus commas."""
         comma = None
         while self._next_token() == ",":
             if comma is not None or first:
@@ -353,7 +352,7 @@ class _Parser:
         self._fail(self._at, f"the file ends, but {what}", f'Add the missing "{closer}".')
 
     def _missing_comma(self, closer: str) -> None:
-        """Report it, if what stands here can be an item; only a key's name is shown."""
+        """Report a missing comma if an item starts here; only a key is quoted, never a value."""
         character = self.text[self._at]
         starts_item = "\"'_" if closer == "}" else "\"'_-{["
         if character not in starts_item and not character.isalnum():
@@ -378,7 +377,7 @@ class _Parser:
 
     def _colon(self) -> None:
         if self._next_token() != ":":
-            # The key is not shown: without its colon it may be a value, and a secret.
+            # The key is not quoted: without a colon it may be a value, and a secret.
             self._fail(self._at, "missing colon after a key", "Add the colon.")
         self._at += 1
 
@@ -419,7 +418,7 @@ class _Parser:
         return literal.group(1)
 
     def _number(self, literal: str) -> int | float:
-        """Read a number; the literal is not shown, for it may be an unquoted secret."""
+        """Read a number; the literal is not quoted, because it may be a secret without quotes."""
         start = self._at
         self._at += len(literal)
         parts = _NUMBER.fullmatch(literal)
@@ -460,10 +459,10 @@ def _what_number(literal: str) -> str:
         return "a number with a leading zero"
     if unsigned.startswith(".") or re.search(r"\.(?![0-9])", unsigned):
         return "a number with no digit before or after its point"
-    return "something that starts like a number and is none"
+    return "something that starts like a number but is not one"
 
 
 def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
-    """Give the end of a match at a position, which is the position itself when there is none."""
+    """Return the end of a match at a position, or the position if nothing matches."""
     match = pattern.match(text, position)
     return match.end() if match else position

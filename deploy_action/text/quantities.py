@@ -1,4 +1,4 @@
-"""How numbers are shown to people: with their units, rounded to what one can take in."""
+"""Formats numbers for people: with units, and no more digits than they can use."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SECONDS_A_MINUTE: Final = 60
 _SECONDS_AN_HOUR: Final = 3_600
 _SECONDS_A_DAY: Final = 86_400
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# As wide as a plus; a hyphen is hard to see before a number.
+# The minus sign is as wide as a plus; a hyphen before a number is easily missed.
 _MINUS: Final = "\u2212"
-# Beyond these, digits cannot be counted at a glance.
+# Beyond these, an exponent is easier to read than the digits.
 _HUGE: Final = 1e15
 _TINY: Final = 1e-6
 _SMALL: Final = 0.01
@@ -23,7 +23,7 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: int) -> str:
-    """Return a number of bytes in the decimal units that file managers and GitHub show."""
+    """Return bytes in decimal units, as file managers and GitHub show them: `1.2 MB`."""
     if number < 1000:  # noqa: PLR2004  # decimal units
         return count(number, "byte")
     value = float(number)
@@ -35,7 +35,7 @@ def size(number: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time that something took: `12.3 s`, `2 min 5 s`."""
+    """Return a duration: `12.3 s`, `2 min 5 s`."""
     if round(seconds, 1) < _SECONDS_A_MINUTE:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def interval(seconds: float) -> str:
-    """Return what follows `every`: `day`, `4 hours`, `90 s`."""
+    """Return a period as it follows "every": `day`, `4 hours`, `90 s`."""
     units = ((_SECONDS_A_DAY, "day"), (_SECONDS_AN_HOUR, "hour"), (_SECONDS_A_MINUTE, "minute"))
     for length, name in units:
         if seconds >= length and seconds % length == 0:
@@ -56,16 +56,16 @@ def decimal(value: float) -> str:
     """Return a number with two decimals, small ones with six and huge ones with an exponent."""
     if value and not _TINY <= abs(value) < _HUGE:
         return f"{value:.4g}".replace("-", _MINUS)
-    # Two decimals would show nothing of a hundredth.
+    # Two decimals would round it to zero.
     return _signed(_short(f"{value:.6f}") if 0 < abs(value) < _SMALL else f"{value:,.2f}")
 
 
 def exact(value: float) -> str:
-    """Return a number in up to ten significant digits, with separators and no zeros at the end."""
+    """Return a number in up to ten significant digits, with separators, without trailing zeros."""
     if value and not _TINY <= abs(value) < _HUGE:
         return f"{value:.10g}".replace("-", _MINUS)
     digits = f"{value:.10g}"
-    # An exponent is in it from ten billion on, where no decimals are left, and below 0.0001.
+    # `g` uses an exponent below 0.0001, and from ten billion on, where no decimals are left.
     decimals = len(digits.partition(".")[2].partition("e")[0])
     if "e-" in digits:
         decimals -= int(digits.partition("e")[2])
@@ -73,7 +73,7 @@ def exact(value: float) -> str:
 
 
 def rounded(value: float, decimals: int) -> str:
-    """Return a number with at most so many decimals (1 or more), and no zeros at the end."""
+    """Return a number with at most `decimals` decimals (1 or more), without trailing zeros."""
     return _signed(_short(f"{value:,.{decimals}f}"))
 
 
@@ -91,7 +91,7 @@ def per_cent(value: float, *, with_sign: bool = False) -> str:
 
 
 def moment(time: float, form: str = "%Y-%m-%d %H:%M") -> str:
-    """Return seconds since 1970 as a date in UTC; beyond the years that have one, the number."""
+    """Return seconds since 1970 as a date in UTC; as seconds if no calendar date has them."""
     try:
         return (_EPOCH + timedelta(seconds=time)).strftime(form)
     except OverflowError:
@@ -103,6 +103,6 @@ def _short(digits: str) -> str:
 
 
 def _signed(digits: str) -> str:
-    """Return digits with a minus that shows, and none before zero."""
+    """Return digits with a proper minus sign, and none before zero."""
     bare = digits.removeprefix("-")
     return bare if bare == digits or not bare.strip("0.,") else _MINUS + bare

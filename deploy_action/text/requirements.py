@@ -41,8 +41,8 @@ class Line:
     """A logical line: where it starts, and how pip splits it.
 
     `file` is relative to the root of the walk; lines count from 1. `option` is "" for a
-    requirement, and for a line that starts with `-` and is no option. `value` is the requirement
-    without its own options such as `--hash`, or what follows the option. `installs` is false in
+    requirement, and for a line that starts with `-` but is not an option. `value` is what follows
+    the option, or the requirement without its own options such as `--hash`. `installs` is false in
     constraints and what they include.
     """
 

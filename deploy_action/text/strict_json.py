@@ -1,4 +1,4 @@
-"""JSON from others, read as the standard has it: Python's own reader takes more."""
+"""Reads JSON by the standard: Python's own reader accepts more."""
 
 from __future__ import annotations
 

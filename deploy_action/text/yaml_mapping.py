@@ -1,4 +1,4 @@
-"""A YAML 1.2 (core schema) or JSON mapping, as what JSON can hold."""
+"""Reads a mapping in YAML 1.2 (core schema) or JSON, restricted to values that JSON has."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class NotAMappingError(ValueError):
-    """The text is no mapping that JSON can hold; the message says why, and where."""
+    """The text is not a mapping with JSON values; the message says why, and where."""
 
 
 def parse_mapping(text: str) -> Mapping[str, JsonValue]:
     """Return the mapping in `text`.
 
-    PyYAML reads YAML 1.1, where `yes` is true and `2024-01-01` a date: here both stay text, as in
-    the core schema of YAML 1.2. Keys must be text and given once; aliases are refused, because a
-    few of them can stand for gigabytes.
+    PyYAML reads YAML 1.1, where `yes` is true and `2024-01-01` is a date. Here both stay text, as
+    in the core schema of YAML 1.2. Keys must be text and unique. Aliases are refused, because a few
+    of them can expand to gigabytes.
 
     Raises:
-        NotAMappingError: if it is anything else.
+        NotAMappingError: the text is anything else.
     """
-    # JSON first: YAML would take neither its tabs nor its pairs of surrogates.
+    # JSON first: YAML accepts neither tabs for indentation nor escaped surrogate pairs.
     as_json = parse_json(text.encode("utf-8", "replace"))
     if isinstance(as_json.value, dict) and not as_json.problems:
         return as_json.value
@@ -43,7 +43,7 @@ def parse_mapping(text: str) -> Mapping[str, JsonValue]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NotAMappingError(f"it is not valid YAML or JSON: {_first_line(error)}.") from error
     if not isinstance(document, dict):
-        raise NotAMappingError("it takes a mapping of argument names to values.")
+        raise NotAMappingError("it must be a mapping of argument names to values.")
     return cast("Mapping[str, JsonValue]", document)
 
 
@@ -63,9 +63,9 @@ class _CoreLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: Any = False) -> Any:  # noqa: FBT002  PyYAML's signature
-        """Refuse a tag that does not fit, such as `!!int [1]`: PyYAML's constructors trip over it.
+        """Refuse a tag that does not fit its value, such as `!!int [1]`.
 
-        What PyYAML resolves by itself always fits.
+        PyYAML's constructors would fail on it. Tags that PyYAML chooses itself always fit.
         """
         name = node.tag.removeprefix(_TAG_PREFIX)
         wanted = {"map": yaml.MappingNode, "seq": yaml.SequenceNode}.get(name, yaml.ScalarNode)
@@ -98,7 +98,8 @@ class _CoreLoader(yaml.SafeLoader):
         value = float(re.sub(r"\.(?=[in])", "", node.value.lower()))
         if not math.isfinite(value):
             raise yaml.MarkedYAMLError(
-                problem=f"{node.value} is no number JSON can hold", problem_mark=node.start_mark
+                problem=f"{node.value} is a number that JSON cannot hold",
+                problem_mark=node.start_mark,
             )
         return value
 

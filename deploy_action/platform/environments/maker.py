@@ -212,7 +212,7 @@ class EnvironmentMaker:
         if "newnewtulipy" in reason and not WITH_WHEELS[0] <= minor <= WITH_WHEELS[1]:
             return f"Set python_version in blankly.json to {_NEWEST}, for which there is a wheel."
         if any(said in reason for said in _NO_REQUIREMENT):
-            return "Write one package a line, such as blankly, and # before what is a comment."
+            return "Write one package a line, such as blankly, and # before a comment."
         if any(said in reason for said in _OUT_OF_REACH):
             return "See whether this machine reaches the package index; the log has all uv said."
         return "Correct the names and versions in it; the log has all that uv said."

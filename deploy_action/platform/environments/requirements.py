@@ -100,7 +100,7 @@ def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
         for line in file.lines:
             if line.is_include and not line.is_elsewhere:
                 if not is_file_inside(walk.root, line.target):
-                    message = f"{_quoted(line.word)} is no file of the model."
+                    message = f"{_quoted(line.word)} is not a file of the model."
                     hint = (
                         f"Correct the path after {line.option}, which is relative to {file.name}."
                     )

@@ -146,7 +146,7 @@ def test_an_included_file_is_one_of_the_model(tenant: Tenant) -> None:
     problem = refused(tenant)
 
     assert (problem.path, problem.line) == ("requirements.txt", 3)
-    assert "../secret.txt is no file of the model" in problem.message
+    assert "../secret.txt is not a file of the model" in problem.message
 
 
 def test_prose_is_answered_with_the_installers_own_reason(tenant: Tenant) -> None:

@@ -163,7 +163,7 @@ def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
         (b"return 1\n", "'return' outside function", 1, 1),
         (b"x = '\0'\n", "null bytes", None, None),
         (b"# coding: nonsense\n", "nonsense", None, None),
-        (b"# coding: hex\n", "the encoding that it declares is none for text", None, None),
+        (b"# coding: hex\n", "it declares an encoding that is not for text", None, None),
         (b"x = 1\ny = 2\nx = '\xe9'\n", "utf-8", None, None),
         (b"#\n# coding: ascii\n\nx = '\xe9'\n", "ascii", 4, None),
         (b"(" * 5000, "too many nested parentheses", 1, None),
@@ -201,7 +201,7 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
 
     problem = only(check(model, python_version=NEWER_PYTHON), Severity.WARNING)
 
-    assert f"It was read as Python 3.{sys.version_info.minor}." in problem.message
+    assert f"It was checked as Python 3.{sys.version_info.minor}." in problem.message
     assert NEWER_PYTHON in problem.hint
     same = f"3.{sys.version_info.minor}"
     assert only(check(model, python_version=same)).severity is Severity.ERROR

@@ -23,7 +23,7 @@ def test_a_cron_expression_has_no_fault(expression: str) -> None:
         ("0 * * * * *", "has 6 fields"),
         ("@daily", "has 1 fields"),
         ("", "has 0 fields"),
-        ("60 * * * *", "is no cron expression"),
+        ("60 * * * *", "is not a cron expression"),
         ("* " * 150, "is longer than 200 characters"),
     ],
 )

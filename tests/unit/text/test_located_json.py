@@ -184,7 +184,7 @@ def test_absent_values_and_keys_have_no_place() -> None:
         ("[+1]", "a number with a plus sign", 1, 2),
         ("[1.]", "a number with no digit before or after its point", 1, 2),
         ("[.5]", "a number with no digit before or after its point", 1, 2),
-        ("[1_000]", "something that starts like a number and is none", 1, 2),
+        ("[1_000]", "something that starts like a number but is not one", 1, 2),
         ("[1e999]", "a number too large to be read", 1, 2),
         ("[" + "9" * 5000 + "]", "a number too large to be read", 1, 2),
         ('["a\tb"]', "a tab inside a string", 1, 4),
