@@ -88,7 +88,7 @@ def jwt(claims: object) -> str:
 
 
 def test_the_refresh_token_is_exchanged_for_an_id_token(scripted: StartScripted) -> None:
-    """Which is told at once, so that it can be masked, and then sent with each request."""
+    """It is reported at once, so that it can be masked, and then sent with each request."""
     server, told = scripted({"GET /project/list": Reply(body=[])}), list[str]()
     api = make_api(server.url, told.append)
 
@@ -104,7 +104,6 @@ def test_the_refresh_token_is_exchanged_for_an_id_token(scripted: StartScripted)
 
 
 def test_the_first_call_signs_in_by_itself(scripted: StartScripted) -> None:
-    """Nobody can forget it."""
     server = scripted({"GET /project/list": Reply(body=[])})
 
     assert make_api(server.url).projects() == ()
@@ -114,7 +113,7 @@ def test_the_first_call_signs_in_by_itself(scripted: StartScripted) -> None:
 
 @pytest.mark.parametrize("claim", ["user_id", "sub"])
 def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str) -> None:
-    """The documented answer holds the idToken alone."""
+    """The documented answer has only the idToken."""
     server = scripted({SIGN_IN: Reply(body={"idToken": jwt({claim: "user-7"})})})
     api = make_api(server.url)
 
@@ -130,7 +129,7 @@ def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str)
 def test_a_token_that_names_nobody_leaves_the_personal_project_unknown(
     scripted: StartScripted, token: str
 ) -> None:
-    """The way out is to name a project."""
+    """The hint is to name a project."""
     server = scripted({SIGN_IN: Reply(body={"idToken": token})})
     api = make_api(server.url)
     api.sign_in()
@@ -142,8 +141,8 @@ def test_a_token_that_names_nobody_leaves_the_personal_project_unknown(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_bad_refresh_token_is_called_that(scripted: StartScripted, status: int) -> None:
-    """The original server answers the text `Error`."""
+def test_a_bad_refresh_token_is_reported(scripted: StartScripted, status: int) -> None:
+    """The original server answers with the text `Error`."""
     server = scripted({SIGN_IN: Reply(status, "Error")})
 
     with pytest.raises(RefusedError, match="does not accept the token") as caught:
@@ -153,8 +152,8 @@ def test_a_bad_refresh_token_is_called_that(scripted: StartScripted, status: int
     assert len(server.requests) == 1
 
 
-def test_a_server_without_sign_in_is_none(scripted: StartScripted) -> None:
-    """A web server that is no Deployment API says so with a 404."""
+def test_a_server_without_sign_in_is_no_deployment_api(scripted: StartScripted) -> None:
+    """Another web server answers with a 404."""
     server = scripted({SIGN_IN: Reply(404, "<html>nginx</html>")})
 
     with pytest.raises(RouteMissingError, match=r"has no `POST /auth/token` \(404\)") as caught:
@@ -166,7 +165,7 @@ def test_a_server_without_sign_in_is_none(scripted: StartScripted) -> None:
 def test_the_hosted_service_is_said_to_be_gone(
     scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever holds the domain now may answer with any page."""
+    """Nobody can repair the default address, so the message names the two ways on."""
     server = scripted({SIGN_IN: Reply(200, "<!doctype html>For sale")})
     monkeypatch.setattr("deploy_action.deployment_api.answers.HOSTED_API_URL", server.url)
 
@@ -180,7 +179,7 @@ def test_the_hosted_service_is_said_to_be_gone(
 
 
 def test_projects_are_read_with_either_name_of_the_id(scripted: StartScripted) -> None:
-    """What has no id cannot be deployed to, and is left out."""
+    """A project without an id cannot be deployed to, and is left out."""
     listed = [
         {"projectId": "p-1", "name": "Fund"},
         {"id": 7, "name": None},
@@ -193,7 +192,7 @@ def test_projects_are_read_with_either_name_of_the_id(scripted: StartScripted) -
 
 
 def test_models_are_read(scripted: StartScripted) -> None:
-    """The project is asked by its id."""
+    """The project is identified by its id."""
     listed = [{"id": "m-1", "name": "Trend", "type": "strategy"}, {"modelId": "m-2"}, {}]
     server = scripted({"POST /model/list": Reply(body=listed)})
 
@@ -204,7 +203,7 @@ def test_models_are_read(scripted: StartScripted) -> None:
 
 
 def test_plans_are_those_for_live_models(scripted: StartScripted) -> None:
-    """Their names are the members of an object."""
+    """Their names are the keys of an object."""
     server = scripted({"POST /project/plans": Reply(body={"nano": {"cpu": 100}, "slow": {}})})
 
     assert make_api(server.url).plans() == {"nano", "slow"}
@@ -214,8 +213,8 @@ def test_plans_are_those_for_live_models(scripted: StartScripted) -> None:
 @pytest.mark.parametrize(
     "reply", [Reply(404, "<html>"), Reply(405), Reply(501), Reply(200, "<!DOCTYPE html>")]
 )
-def test_what_only_later_servers_have_may_be_missing(scripted: StartScripted, reply: Reply) -> None:
-    """The documentation has neither plans, nor a list of models, nor their creation."""
+def test_routes_of_later_servers_may_be_missing(scripted: StartScripted, reply: Reply) -> None:
+    """The documentation has no route for plans, for listing models, or for creating them."""
     routes = ("POST /project/plans", "POST /model/list", "POST /model/create-model")
     server = scripted(dict.fromkeys(routes, reply))
     api = make_api(server.url)
@@ -228,7 +227,7 @@ def test_what_only_later_servers_have_may_be_missing(scripted: StartScripted, re
 @pytest.mark.parametrize(
     "reply", [Reply(body={"error": "User not found"}), Reply(400, {"error": "x"})]
 )
-def test_an_error_in_an_answer_is_one_whatever_the_status(
+def test_an_error_in_an_answer_counts_whatever_the_status(
     scripted: StartScripted, reply: Reply
 ) -> None:
     """The server sends `{error}` with status 200, too."""
@@ -247,10 +246,9 @@ def test_an_error_in_an_answer_is_one_whatever_the_status(
         ("Something else", "Correct what the server names"),
     ],
 )
-def test_the_servers_errors_come_with_a_way_out(
+def test_the_servers_known_errors_have_a_hint(
     scripted: StartScripted, upload: Upload, said: str, way_out: str
 ) -> None:
-    """Those it is known to send."""
     server = scripted({DEPLOY: Reply(400, {"error": said})})
 
     with pytest.raises(RefusedError) as caught:
@@ -265,7 +263,6 @@ def test_the_servers_errors_come_with_a_way_out(
 
 
 def test_a_project_is_created(scripted: StartScripted) -> None:
-    """The answer names its id."""
     body = {"name": "Fund", "status": "created", "createdAt": 1, "projectId": "p-9"}
     server = scripted({"POST /project/create": Reply(body=body)})
 
@@ -290,7 +287,7 @@ def test_a_model_is_created(scripted: StartScripted) -> None:
 
 @pytest.mark.parametrize("route", ["POST /project/create", "POST /model/create-model"])
 def test_a_creation_without_an_id_is_in_doubt(scripted: StartScripted, route: str) -> None:
-    """It cannot be used, and must not be repeated."""
+    """It is useless, and must not be repeated."""
     server = scripted({route: Reply(body={"status": "success"})})
     api = make_api(server.url)
 
@@ -328,7 +325,7 @@ def test_a_deploy_sends_what_is_documented_and_what_is_required(
 
 
 def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, upload: Upload) -> None:
-    """And a model that the upload is to create has no id to send."""
+    """A model that the upload is to create has no id to send."""
     server = scripted()
 
     accepted = make_api(server.url).deploy(NEW, upload)
@@ -344,7 +341,7 @@ def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, uploa
 def test_a_backtest_sends_its_arguments_under_both_names(
     scripted: StartScripted, upload: Upload
 ) -> None:
-    """The server requires one and reads the other; both are the same JSON."""
+    """The server requires one and reads the other; both have the same JSON."""
     server = scripted({BACKTEST: Reply(body={**_deployed(), "backtestId": "b-1"})})
 
     accepted = make_api(server.url).backtest(SUBMISSION, upload)
@@ -381,10 +378,10 @@ def _deployed() -> dict[str, object]:
         {"status": "success", "error": "", "versionId": "v-1"},
     ],
 )
-def test_either_sign_of_success_will_do(
+def test_either_sign_of_success_counts(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
-    """An empty `error` is none; the model is the one that was named."""
+    """An empty `error` is not an error; the model is the one that was named."""
     server = scripted({DEPLOY: Reply(201, body)})
 
     assert make_api(server.url).deploy(SUBMISSION, upload).model_id == "model-1"
@@ -394,7 +391,7 @@ def test_either_sign_of_success_will_do(
 def test_an_upload_without_success_is_in_doubt(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
-    """It may be there; it is not sent again."""
+    """It may have been stored, and is not sent again."""
     server = scripted({DEPLOY: Reply(200, body)})
 
     with pytest.raises(BrokenExchangeError, match="it reports no success") as caught:
@@ -445,10 +442,9 @@ CALLS: dict[str, Callable[[DeploymentApi, Upload], object]] = {
 @pytest.mark.parametrize("route", CALLS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(status=st.sampled_from([200, 201, 204, 302, 400, 404, 418, 500, 503]), body=BODIES)
-def test_any_answer_is_used_or_refused_in_words(
+def test_any_answer_is_used_or_refused_with_a_message(
     echo: ScriptedServer, upload: Upload, route: str, status: int, body: bytes | str
 ) -> None:
-    """No answer of a server is a bug of ours."""
     encoded = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
     echo.script = {SIGN_IN: SIGNED_IN, route: Reply(status, b"" if status == 204 else encoded)}
     api = make_api(echo.url)
@@ -471,7 +467,7 @@ def test_any_answer_is_used_or_refused_in_words(
 @example("0" * 201 + "\n")
 @given(st.text(max_size=400) | st.integers() | st.booleans() | JSON)
 def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
-    """It goes into addresses, outputs and later requests."""
+    """It is used in URLs, outputs and later requests."""
     found = id_of({"id": value}, "missing", "id")
 
     assert found is None or (found.strip() and found.isprintable() and len(found) <= 200)
@@ -483,7 +479,6 @@ def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
 
 @given(st.text(max_size=2_000))
 def test_a_quote_is_one_short_printable_line(text: str) -> None:
-    """Whatever the server wrote."""
     quoted = _clip(text)
 
     assert quoted.isprintable()
@@ -492,7 +487,6 @@ def test_a_quote_is_one_short_printable_line(text: str) -> None:
 
 
 def test_a_page_is_quoted_without_its_markup() -> None:
-    """What people would read of it."""
     page = (
         "<html><head><style>a > b {}</style><script>if (a < b) {}</script></head>"
         "<body class='x'><h1>502</h1>\n<p>Bad   gateway</p><script>unclosed"
@@ -501,8 +495,8 @@ def test_a_page_is_quoted_without_its_markup() -> None:
     assert _clip(_text(Answer(502, page.encode()))) == "502 Bad gateway"
 
 
-def test_a_page_of_brackets_takes_no_time() -> None:
-    """An expression that looks for the end of each would take minutes."""
+def test_a_page_of_brackets_is_read_quickly() -> None:
+    """A regular expression that looks for the end of each tag would take minutes."""
     started = time.process_time()
 
     assert _text(Answer(500, b"<" * 10_000_000))[:3] == "<<<"
@@ -511,7 +505,7 @@ def test_a_page_of_brackets_takes_no_time() -> None:
 
 
 def test_a_secret_on_the_edge_of_a_quote_is_hidden(scripted: StartScripted) -> None:
-    """Cut in two, nobody would know it."""
+    """Half a secret would not be recognised."""
     for width in range(0, 320, 16):
 
         def tell(request: Request, width: int = width) -> Reply:

@@ -30,7 +30,7 @@ def run(runner: Runner, scripted: StartScripted, answer: object, **inputs: str) 
 
 
 def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -> None:
-    """Metrics, fingerprint and report do not depend on where it ran."""
+    """Metrics, fingerprint and report do not depend on where the backtest ran."""
     ended = run(runner, scripted, {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}})
 
     assert ended.code == 0, ended.log
@@ -44,7 +44,6 @@ def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -
 
 
 def test_the_id_of_a_backtest_never_becomes_a_path(runner: Runner, scripted: StartScripted) -> None:
-    """Whatever a server calls it."""
     ended = run(runner, scripted, {**TAKEN, "backtestId": "../../../oops", "result": RAW})
 
     assert ended.code == 0, ended.log
@@ -52,8 +51,8 @@ def test_the_id_of_a_backtest_never_becomes_a_path(runner: Runner, scripted: Sta
     assert (runner.root / "temp" / ended.outputs["report"]).is_file()
 
 
-def test_a_server_that_sends_no_result_keeps_it(runner: Runner, scripted: StartScripted) -> None:
-    """As the original one did."""
+def test_a_server_may_send_no_result(runner: Runner, scripted: StartScripted) -> None:
+    """The original server did not."""
     ended = run(runner, scripted, {key: TAKEN[key] for key in TAKEN if key != "backtestId"})
 
     assert ended.code == 0
@@ -61,7 +60,9 @@ def test_a_server_that_sends_no_result_keeps_it(runner: Runner, scripted: StartS
     assert "Handed to" in ended.summary
 
 
-def test_a_failed_backtest_is_told_with_its_place(runner: Runner, scripted: StartScripted) -> None:
+def test_a_failed_backtest_is_reported_with_its_place(
+    runner: Runner, scripted: StartScripted
+) -> None:
     """Nothing is in doubt: the server says what happened."""
     answer = {**TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH, WARNING]}}
 
@@ -79,7 +80,7 @@ def test_a_failed_backtest_is_told_with_its_place(runner: Runner, scripted: Star
     "problems",
     [[], "none", [7, None, {"severity": "fatal", "message": "x"}, {"severity": "error"}]],
 )
-def test_a_failure_without_problems_is_told_in_the_servers_words(
+def test_a_failure_without_problems_is_reported_in_the_servers_words(
     runner: Runner, scripted: StartScripted, problems: object
 ) -> None:
     """There is always an error."""
@@ -96,7 +97,7 @@ def test_a_failure_without_problems_is_told_in_the_servers_words(
 def test_a_place_outside_the_model_is_not_shown(
     runner: Runner, scripted: StartScripted, path: str
 ) -> None:
-    """A server names files of the model, or none."""
+    """A server may only name files of the model."""
     ended = run(
         runner, scripted, {**TAKEN, "error": "x", "run": {"problems": [{**CRASH, "path": path}]}}
     )
@@ -108,10 +109,10 @@ def test_a_place_outside_the_model_is_not_shown(
 @pytest.mark.parametrize(
     "result", [[], "text", {"metrics": 7}, {**RAW, "trades": 7}, {**RAW, "account_values": [1]}]
 )
-def test_a_result_that_is_none_is_refused(
+def test_an_invalid_result_is_refused(
     runner: Runner, scripted: StartScripted, result: object
 ) -> None:
-    """No metrics are made up of it."""
+    """No metrics are read from it."""
     ended = run(runner, scripted, {**TAKEN, "result": result})
 
     assert ended.code == 1
@@ -122,7 +123,7 @@ def test_a_result_that_is_none_is_refused(
 def test_warnings_of_a_backtest_fail_a_run_that_wants_none(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """What was found stays in the outputs."""
+    """The outputs keep what was found."""
     answer = {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}}
 
     ended = run(runner, scripted, answer, fail_on_warning="true")

@@ -36,7 +36,7 @@ def test_an_upload_is_a_multipart_form_with_a_zip(scripted: StartScripted, tmp_p
 
 
 def test_progress_only_grows_and_ends_at_the_size(scripted: StartScripted, tmp_path: Path) -> None:
-    """It counts the file's bytes, and tells the whole with each step."""
+    """It counts the file's bytes, and has the total with each step."""
     server, seen = scripted({UPLOAD: Reply(body={})}), list[tuple[int, int]]()
     file = bundle(tmp_path, 1_000_000)
 
@@ -81,10 +81,10 @@ print(-upload({str(small)!r}) + upload({str(large)!r}))
 
 
 @pytest.mark.parametrize("become", [b"", b"other bytes", b"x" * 300_000, b"y" * 400_000])
-def test_a_file_that_was_changed_is_never_sent_whole(
+def test_a_changed_file_is_never_sent_completely(
     wire: StartWire, tmp_path: Path, become: bytes
 ) -> None:
-    """The server gets a body that is shorter than it should be, so it cannot act; no doubt."""
+    """The body is shorter than announced, so the server cannot act and nothing is in doubt."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
     upload.path.write_bytes(become)
@@ -96,8 +96,8 @@ def test_a_file_that_was_changed_is_never_sent_whole(
     assert not any(one.body_was_read for one in server.seen)
 
 
-def test_what_is_added_to_a_file_meanwhile_is_not_sent(wire: StartWire, tmp_path: Path) -> None:
-    """The body is as long as it said, and holds the file as it was."""
+def test_bytes_appended_during_the_upload_are_not_sent(wire: StartWire, tmp_path: Path) -> None:
+    """The body is as long as announced, and holds the file as it was."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
 
@@ -114,8 +114,10 @@ def test_what_is_added_to_a_file_meanwhile_is_not_sent(wire: StartWire, tmp_path
     assert b"more" not in seen.body
 
 
-def test_a_file_that_is_cut_meanwhile_is_not_sent_whole(wire: StartWire, tmp_path: Path) -> None:
-    """Even where it is cut back to what it was when it was packed."""
+def test_a_file_truncated_during_the_upload_is_not_sent_completely(
+    wire: StartWire, tmp_path: Path
+) -> None:
+    """Even if it is truncated to what was packed."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
     packed = upload.path.read_bytes()

@@ -42,7 +42,7 @@ from tests.support.wire_server import StartWire
 
 
 def test_the_first_run_writes_a_comment(forge: StartForge) -> None:
-    """Marker and Markdown, and the page of it is known."""
+    """It has the marker and the Markdown, and its page is known."""
     server = forge()
 
     outcome = keep(server, "# Report\n\n| a | ü 🟢 |")
@@ -52,7 +52,7 @@ def test_the_first_run_writes_a_comment(forge: StartForge) -> None:
 
 
 def test_later_runs_edit_it(forge: StartForge) -> None:
-    """Whatever else was said before and after."""
+    """Other people's comments before and after it do not matter."""
     server = forge()
     server.add(PERSON, "Please have a look.")
     keep(server, "first")
@@ -66,7 +66,7 @@ def test_later_runs_edit_it(forge: StartForge) -> None:
 
 
 def test_a_second_step_of_the_same_run_edits_it_too(forge: StartForge) -> None:
-    """What is as new is not older."""
+    """A run is not older than itself."""
     server = forge()
     keep(server, "first")
 
@@ -75,8 +75,8 @@ def test_a_second_step_of_the_same_run_edits_it_too(forge: StartForge) -> None:
     assert server.bodies() == [text_of("second")]
 
 
-def test_each_model_has_a_comment_of_its_own(forge: StartForge) -> None:
-    """And each pull request."""
+def test_each_model_has_its_own_comment(forge: StartForge) -> None:
+    """On each pull request."""
     server = forge()
     server.add(WORKFLOW, text_of("on another pull request"), issue=8)
 
@@ -89,7 +89,7 @@ def test_each_model_has_a_comment_of_its_own(forge: StartForge) -> None:
 
 
 def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
-    """Each of a hundred, as the forge links them."""
+    """The forge links pages of a hundred comments."""
     server = forge()
     for number in range(230):
         server.add(PERSON, f"remark {number}")
@@ -106,8 +106,8 @@ def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
 
 
 @pytest.mark.parametrize("number", [100, 150, 230])
-def test_it_is_found_where_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
-    """As long as pages are full, there may be another."""
+def test_it_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
+    """As long as pages are full, there may be another one."""
     server = forge(links=False)
     for remark in range(number):
         server.add(PERSON, f"remark {remark}")
@@ -121,7 +121,7 @@ def test_it_is_found_where_no_page_links_to_the_next(forge: StartForge, number: 
 
 @pytest.mark.parametrize("base", ["", "/api/v3"])
 def test_the_api_may_be_below_a_path(forge: StartForge, base: str) -> None:
-    """As that of an own GitHub server is."""
+    """GitHub Enterprise Server has it there."""
     server = forge(base=base)
 
     assert keep(server).problem is None
@@ -129,8 +129,8 @@ def test_the_api_may_be_below_a_path(forge: StartForge, base: str) -> None:
 
 
 @pytest.mark.parametrize("account", [GITEA_WORKFLOW, PERSON])
-def test_gitea_keeps_it_too(forge: StartForge, account: Account) -> None:
-    """It knows no types of users, no pages, and says whose token it is."""
+def test_it_works_with_gitea(forge: StartForge, account: Account) -> None:
+    """Gitea has no types of users and no pages, and names the token's user."""
     server = forge(account, is_gitea=True, base="/api/v1")
     for number in range(130):
         server.add(STRANGER, f"remark {number}")
@@ -141,7 +141,7 @@ def test_gitea_keeps_it_too(forge: StartForge, account: Account) -> None:
     assert server.bodies()[130:] == [text_of("second", NEWER)]
 
 
-def test_gitea_may_keep_whose_token_it_is_to_itself(forge: StartForge) -> None:
+def test_gitea_may_not_name_the_tokens_user(forge: StartForge) -> None:
     """The user that runs workflows there has a number that nobody else has."""
     server = forge(GITEA_WORKFLOW, is_gitea=True)
     number = server.add(GITEA_WORKFLOW, text_of("first", OLDER))
@@ -155,8 +155,8 @@ def test_gitea_may_keep_whose_token_it_is_to_itself(forge: StartForge) -> None:
 
 
 @pytest.mark.parametrize("account", [WORKFLOW, PERSON])
-def test_what_a_stranger_wrote_is_left_alone(forge: StartForge, account: Account) -> None:
-    """Though it begins with our marker; nor is a deleted account ours."""
+def test_comments_of_others_are_left_alone(forge: StartForge, account: Account) -> None:
+    """Even with our marker, and those of deleted accounts."""
     server = forge(account)
     strangers = [text_of("mine!", NEWER), text_of("nobody's", NEWER)]
     server.add(STRANGER, strangers[0])
@@ -168,8 +168,8 @@ def test_what_a_stranger_wrote_is_left_alone(forge: StartForge, account: Account
     assert server.bodies() == [*strangers, text_of("ours again")]
 
 
-def test_a_person_who_took_another_name_is_the_same(forge: StartForge) -> None:
-    """And whoever took the old name is not."""
+def test_a_renamed_person_is_the_same(forge: StartForge) -> None:
+    """The next owner of the old name is not."""
     server = forge(PERSON)
     server.add(Account(PERSON.login, 77), text_of("by another", OLDER))
     server.add(Account("old-name", PERSON.number), text_of("by the same", OLDER))
@@ -180,7 +180,7 @@ def test_a_person_who_took_another_name_is_the_same(forge: StartForge) -> None:
 
 
 def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
-    """Though an app wrote it, too."""
+    """Even if an app wrote it."""
     server = forge()
     server.add(WORKFLOW, f"> {text_of('quoted', OLDER)}")
 
@@ -190,7 +190,7 @@ def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
 
 
 def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
-    """Where the forge says whose token it is, nobody else's comment is ours."""
+    """If the forge names the token's user, only that user's comments are ours."""
     server = forge(PERSON)
     server.add(WORKFLOW, text_of("the bot's", OLDER))
 
@@ -202,8 +202,8 @@ def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
 @pytest.mark.parametrize(
     "user", [{"login": "deployer[bot]", "id": 3}, {"login": "deployer", "id": 3, "type": "Bot"}]
 )
-def test_an_app_of_ones_own_finds_its_comment(wire: StartWire, user: dict[str, object]) -> None:
-    """By its type, or by the end of its name."""
+def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object]) -> None:
+    """By the type or the suffix of its user."""
     listed = [{"id": 1, "body": text_of("first", OLDER), "user": user, "html_url": "http://x/1"}]
     server, written = wire_forge(wire, listed)
 
@@ -212,14 +212,14 @@ def test_an_app_of_ones_own_finds_its_comment(wire: StartWire, user: dict[str, o
 
 
 def test_a_comment_without_any_user_is_ours(wire: StartWire) -> None:
-    """A forge that does not say who wrote it cannot be asked."""
+    """If the forge does not name authors, the marker has to do."""
     server, written = wire_forge(wire, [{"id": 1, "body": text_of("first", OLDER)}])
 
     assert keep(server.url) == Outcome("")
     assert written == ["PATCH"]
 
 
-def test_an_older_run_leaves_what_a_newer_one_wrote(forge: StartForge) -> None:
+def test_an_older_run_leaves_a_newer_ones_comment(forge: StartForge) -> None:
     """It writes nothing, and names the comment."""
     server = forge()
     keep(server, "new", run=NEWER)
@@ -235,7 +235,7 @@ def test_an_older_run_leaves_what_a_newer_one_wrote(forge: StartForge) -> None:
 
 
 def test_of_several_comments_the_oldest_stays(forge: StartForge) -> None:
-    """With what the newest says; the others are deleted."""
+    """It gets the newest run's text; the others are deleted."""
     server = forge()
     for run in (OLDER, NEWER, RUN):
         server.add(WORKFLOW, text_of(f"by {run}", run))
@@ -274,7 +274,7 @@ def test_a_run_that_comes_in_between_changes_nothing(
 
 
 class Simulation:
-    """Several runs at once, each request of which takes the time that the test says."""
+    """Several runs at once; the test says how long each request takes."""
 
     def __init__(self, server: ForgeServer, runs: Mapping[RunNumber, Mapping[str, float]]) -> None:
         """Give each run a token, so that its requests are told apart."""
@@ -301,7 +301,7 @@ class Simulation:
             thread.join()
 
     def keep(self, token: str) -> None:
-        """Be one run, which says its token."""
+        """Write a comment as a run does, without waiting."""
         try:
             self.clock.wait(token, self.seconds[token]["start"])
             outcome = keep(
@@ -336,10 +336,10 @@ hundredths = st.integers(1, 40).map(lambda number: number / 100)
 # The older run looks, the newer one does all it has to, and then the older one writes.
 @example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=["before"])
 @example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=[])
-def test_of_runs_at_the_same_time_the_newest_has_the_last_word(
+def test_of_concurrent_runs_the_newest_one_wins(
     times: list[dict[str, float]], before: list[str]
 ) -> None:
-    """However their requests fall, if each takes less than half of what settling takes."""
+    """Whatever the order of their requests, if each takes less than half of the settling time."""
     with ForgeServer() as server:
         for body in before:
             server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
@@ -356,7 +356,7 @@ def test_of_runs_at_the_same_time_the_newest_has_the_last_word(
 
 
 def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> None:
-    """What was just made may be missing from it for a while."""
+    """A new comment may be missing from the list for a while."""
     server = forge(lags={1001: 3})
 
     outcome = keep(server)
@@ -366,8 +366,8 @@ def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> N
     assert server.count("POST") == 1
 
 
-def test_a_comment_that_somebody_deletes_meanwhile_is_written_anew(forge: StartForge) -> None:
-    """The edit finds nothing."""
+def test_a_comment_that_somebody_deletes_meanwhile_is_written_again(forge: StartForge) -> None:
+    """The edit fails with a 404."""
     server = forge()
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -381,8 +381,8 @@ def test_a_comment_that_somebody_deletes_meanwhile_is_written_anew(forge: StartF
     assert server.bodies() == [text_of("# Report")]
 
 
-def test_a_comment_that_is_listed_and_never_there_is_given_up(forge: StartForge) -> None:
-    """After a bounded number of looks; a second one is not made."""
+def test_a_comment_that_is_listed_but_never_found_is_given_up(forge: StartForge) -> None:
+    """After a limited number of tries; no second comment is written."""
     server = forge(faults={"PATCH": [Reply(404)] * 20})
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -393,8 +393,8 @@ def test_a_comment_that_is_listed_and_never_there_is_given_up(forge: StartForge)
     assert server.count("POST") == 0
 
 
-def test_another_that_never_ends_is_not_fought_for_ever(forge: StartForge) -> None:
-    """What was written last stays as it is, whoever wrote it."""
+def test_two_runs_do_not_overwrite_each_other_for_ever(forge: StartForge) -> None:
+    """The last text stays, whichever run wrote it."""
     server = forge()
 
     def spoil(seen: Seen) -> None:
@@ -410,7 +410,7 @@ def test_another_that_never_ends_is_not_fought_for_ever(forge: StartForge) -> No
 
 
 def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> None:
-    """Let something happen right before the first request of a method is answered."""
+    """Call `act` right before the first request of a method is answered."""
 
     def come_between(seen: Seen) -> None:
         if seen.method == method:
@@ -420,8 +420,8 @@ def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> Non
     server.before = come_between
 
 
-def test_of_two_that_were_made_at_once_the_later_one_goes(forge: StartForge) -> None:
-    """It is deleted once, though it was just made."""
+def test_of_two_new_comments_the_later_one_is_deleted(forge: StartForge) -> None:
+    """It is deleted once, although it is new."""
     server = forge()
     at_first(server, "POST", lambda: server.add(WORKFLOW, text_of("other", OLDER)))
 
@@ -433,7 +433,7 @@ def test_of_two_that_were_made_at_once_the_later_one_goes(forge: StartForge) -> 
 
 
 def replace_by_newer(server: ForgeServer) -> Callable[[float], None]:
-    """Return a pause in which our new comment goes, and one of a newer run comes."""
+    """Return a pause that deletes our new comment and adds a newer run's."""
 
     def wait(_seconds: float) -> None:
         if server.seen[-1].method == "POST":
@@ -443,8 +443,8 @@ def replace_by_newer(server: ForgeServer) -> Callable[[float], None]:
     return wait
 
 
-def test_the_only_comment_that_is_left_is_never_deleted(forge: StartForge) -> None:
-    """Though the one that should have stayed is gone, which a list that lags does not say."""
+def test_the_last_comment_is_never_deleted(forge: StartForge) -> None:
+    """Even if a lagging list still has the one that should have stayed."""
     server = forge()
 
     outcome = keep(server, pause=replace_by_newer(server))
@@ -455,7 +455,7 @@ def test_the_only_comment_that_is_left_is_never_deleted(forge: StartForge) -> No
 
 
 def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
-    """Where nothing else is known, for the last look failed."""
+    """Nothing else is known, because the last request failed."""
     server = forge()
     at_first(server, "PATCH", lambda: server.faults.update(GET=[Reply(500)] * 9))
 
@@ -464,8 +464,8 @@ def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
     assert "failed (500)" in words
 
 
-def test_a_second_comment_that_cannot_be_deleted_is_said(forge: StartForge) -> None:
-    """The comment is up to date all the same."""
+def test_a_second_comment_that_cannot_be_deleted_is_reported(forge: StartForge) -> None:
+    """The first one is up to date all the same."""
     server = forge()
     server.add(WORKFLOW, text_of("one", OLDER))
     server.add(WORKFLOW, text_of("two", OLDER))
@@ -481,7 +481,7 @@ def test_a_second_comment_that_cannot_be_deleted_is_said(forge: StartForge) -> N
 
 
 def test_a_signal_ends_it(forge: StartForge) -> None:
-    """It is not taken for a failure of the network."""
+    """It is not mistaken for a network failure."""
     server = forge()
     main_thread = threading.main_thread().ident
     assert main_thread is not None
@@ -492,7 +492,7 @@ def test_a_signal_ends_it(forge: StartForge) -> None:
 
 
 def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
-    """That of the comment ends first, and the other one comes when it is due."""
+    """The comment's deadline passes first, and the outer one when it is due."""
     server = forge(faults={"GET": [Hang()]})
     outer = Deadline.after(0.3 / 60)
 
@@ -505,8 +505,8 @@ def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
         keep_and_go_on()
 
 
-def test_a_deadline_that_passes_meanwhile_comes_afterwards(forge: StartForge) -> None:
-    """It is held up, not lost."""
+def test_a_deadline_that_passes_meanwhile_is_raised_afterwards(forge: StartForge) -> None:
+    """It is delayed, not lost."""
     server = forge(faults={"GET": [Hang()]})
 
     def keep_and_go_on() -> None:

@@ -50,7 +50,7 @@ MAY_EXIST = {
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What must not be shown, made for one test."""
+    """The secrets of one test, freshly made."""
 
     refresh_token: str
     id_token: str
@@ -59,23 +59,21 @@ class Secrets:
 
     @classmethod
     def new(cls) -> Secrets:
-        """Make them up."""
         return cls(*(secrets.token_hex(24) for _ in range(4)))
 
     @property
     def keys_json(self) -> str:
-        """Return what the input `keys-json` holds."""
+        """The value of the input `keys-json`."""
         keys = {"API_KEY": self.api_key, "API_SECRET": self.api_secret}
         return json.dumps({"alpaca": {"main": keys}}, indent=2)
 
     def all(self) -> tuple[str, ...]:
-        """Return each of them."""
         return (self.refresh_token, self.id_token, self.api_key, self.api_secret)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A step that goes wrong: how often the request may be seen, and what the run has to say."""
+    """A step that goes wrong: how often the request may be seen, and what the run must say."""
 
     handler: Handler
     words: str
@@ -162,7 +160,7 @@ ROUTE_FAULTS: Final[Mapping[str, Fault]] = {
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten what a user waits for: the whole action builds its transport itself."""
+    """Shorten the pauses and time-outs: the action builds its transport itself."""
     monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(transport, "READ_TIMEOUT", 0.4)
     monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 0.4)
@@ -219,8 +217,8 @@ def assert_failed(ended: Ended, known: Secrets) -> str:
     return errors[0]
 
 
-def test_without_a_fault_the_version_is_there(runner: Runner, wire: StartWire) -> None:
-    """The runs of this module fail because of their fault, and of nothing else."""
+def test_without_a_fault_the_version_is_deployed(runner: Runner, wire: StartWire) -> None:
+    """So the other runs of this module fail because of their fault only."""
     known = Secrets.new()
     for route in (DEPLOY, BACKTEST, CREATE_PROJECT):
         server = wire(good_server(known))
@@ -244,10 +242,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("route", "name"), CASES)
-def test_what_may_not_be_done_twice_is_not(
-    runner: Runner, wire: StartWire, route: str, name: str
-) -> None:
-    """The server sees the request as often as it may, and the run says all there is to say."""
+def test_nothing_is_done_twice(runner: Runner, wire: StartWire, route: str, name: str) -> None:
+    """The server sees the request as often as it may, and the run says everything it has to."""
     fault, known = {**FAULTS, **ROUTE_FAULTS}[name], Secrets.new()
     server = wire({**good_server(known), route: fault.handler})
 
@@ -264,8 +260,8 @@ def test_what_may_not_be_done_twice_is_not(
 
 
 @pytest.mark.parametrize("route", CHANGES)
-def test_a_token_that_expired_is_renewed_once(runner: Runner, wire: StartWire, route: str) -> None:
-    """The request is sent again with the new one, and succeeds."""
+def test_an_expired_token_is_renewed_once(runner: Runner, wire: StartWire, route: str) -> None:
+    """The request is sent again with the new token, and succeeds."""
     known, second = Secrets.new(), Secrets.new()
     handlers = good_server(known)
     renewed = answering(200, {"idToken": second.id_token, "data": {"user_id": "user-1"}})
@@ -285,10 +281,10 @@ def test_a_token_that_expired_is_renewed_once(runner: Runner, wire: StartWire, r
 
 @pytest.mark.parametrize("route", CHANGES)
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_was_busy_gets_it_again(
+def test_a_change_is_sent_again_to_a_busy_server(
     runner: Runner, wire: StartWire, route: str, status: int
 ) -> None:
-    """With these it says that it has not acted."""
+    """With these statuses the server says that it did nothing."""
     known = Secrets.new()
     handlers = good_server(known)
     handlers[route] = in_turn(telling(status), handlers[route])
@@ -305,10 +301,10 @@ def test_a_server_that_was_busy_gets_it_again(
 @pytest.mark.parametrize(
     "name", ["500", "503 for ever", "reset after the body", "hangs", "garbage"]
 )
-def test_a_look_up_that_fails_for_good_stops_the_run(
+def test_a_read_that_keeps_failing_stops_the_run(
     runner: Runner, wire: StartWire, route: str, name: str
 ) -> None:
-    """After four tries, with nothing changed anywhere, and without a doubt about it."""
+    """After four tries; nothing was changed, and nothing is in doubt."""
     known = Secrets.new()
     server = wire({**good_server(known), route: FAULTS[name].handler})
 
@@ -324,10 +320,9 @@ def test_a_look_up_that_fails_for_good_stops_the_run(
 @pytest.mark.parametrize(
     "name", ["500", "502", "503 for ever", "truncated", "closed after the body"]
 )
-def test_a_look_up_that_fails_once_goes_unnoticed(
+def test_a_read_that_fails_once_goes_unnoticed(
     runner: Runner, wire: StartWire, route: str, name: str
 ) -> None:
-    """The next try counts."""
     known = Secrets.new()
     handlers = good_server(known)
     handlers[route] = in_turn(FAULTS[name].handler, handlers[route])
@@ -361,15 +356,15 @@ def test_a_sign_in_without_a_token_stops_the_run(
 def test_an_id_token_in_a_broken_answer_is_not_quoted(
     runner: Runner, wire: StartWire, shape: str
 ) -> None:
-    """Nobody could mask it, because nobody recognised it."""
+    """It was not recognised, so it cannot be masked."""
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, shape.format(known.id_token))})
 
     assert_failed(run(runner, server.url, known), known)
 
 
-def test_an_id_token_that_no_header_holds_is_not_quoted(runner: Runner, wire: StartWire) -> None:
-    """The library would quote it in its own error."""
+def test_an_id_token_that_fits_no_header_is_not_quoted(runner: Runner, wire: StartWire) -> None:
+    """The library would quote it in its error."""
     known = Secrets.new()
     for text in (f" {known.id_token}", f"{known.id_token}\r\nX: y", f"{known.id_token}é"):
         server = wire({**good_server(known), SIGN_IN: answering(200, {"idToken": text})})
@@ -395,7 +390,7 @@ def test_the_deadline_ends_an_upload_in_doubt(
 
 
 def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> None:
-    """Project and model are known, so the page is."""
+    """Project and model are known, so their page is, too."""
     known = Secrets.new()
     server = wire({**good_server(known), DEPLOY: telling(500)})
 
@@ -432,7 +427,7 @@ def test_a_host_without_an_address_is_named(runner: Runner) -> None:
 
 
 def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
-    """Whoever answers at the new place, it is not the server that was named."""
+    """The server at the new place is not the one that was named."""
     known, elsewhere = Secrets.new(), wire({})
     moved = answering(307, headers={"Location": elsewhere.url + "/model/deploy"})
     for route in (SIGN_IN, "POST /project/plans", CREATE_MODEL, DEPLOY):
@@ -446,7 +441,7 @@ def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
 
 @pytest.mark.parametrize("name", ["\ud800", "a\n::error::b", "<b>`x`</b>", "x" * 100_000])
 def test_names_that_others_gave_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
-    """A list of projects is shown in an error, whatever they are called."""
+    """An error lists projects, whatever their names."""
     known = Secrets.new()
     projects = [{"projectId": "p", "name": name}] * 12
     server = wire({**good_server(known), "GET /project/list": answering(200, projects)})

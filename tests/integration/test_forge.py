@@ -45,8 +45,8 @@ from tests.support.transports import Waits
 from tests.support.wire_server import Connection, Handler, StartWire, drip_for_ever
 
 
-def test_a_fork_may_not_write_and_the_reason_is_said_once(forge: StartForge) -> None:
-    """With what to do about it."""
+def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> None:
+    """With a hint."""
     server = forge(Account("github-actions[bot]", 41_898_282, "Bot", may_write=False))
 
     words = words_of(keep(server))
@@ -66,18 +66,18 @@ def test_a_fork_may_not_write_and_the_reason_is_said_once(forge: StartForge) -> 
         ({"is_archived": True, "is_gitea": True}, "an archived repository (423: "),
     ],
 )
-def test_a_place_that_takes_no_comments_is_named(
+def test_why_no_comment_is_accepted_is_said(
     forge: StartForge, options: dict[str, bool], said: str
 ) -> None:
-    """Another permission would not help there."""
+    """Another permission would not help."""
     words = words_of(keep(forge(**options)))
 
     assert said in words
     assert "permissions" not in words
 
 
-def test_a_token_that_is_not_valid_is_not_used_again(forge: StartForge) -> None:
-    """One request, and the hint names the input."""
+def test_an_invalid_token_is_not_used_again(forge: StartForge) -> None:
+    """One request; the hint names the input."""
     server = forge()
 
     words = words_of(keep(server, token="another-token"))
@@ -88,7 +88,7 @@ def test_a_token_that_is_not_valid_is_not_used_again(forge: StartForge) -> None:
 
 
 def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartForge) -> None:
-    """GitHub says that there is none."""
+    """GitHub says that it does not exist."""
     words = words_of(keep(forge(), repository="trader/secret"))
 
     assert "(404: Not Found)" in words
@@ -96,8 +96,8 @@ def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartF
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "tökén", "a\x00b"])
-def test_what_is_no_token_is_not_sent(forge: StartForge, token: str) -> None:
-    """Nor shown: it may be a part of one."""
+def test_an_invalid_token_is_not_sent(forge: StartForge, token: str) -> None:
+    """Nor shown: it may be a part of a valid one."""
     server = forge()
 
     outcome = keep(server, token=token)
@@ -109,7 +109,7 @@ def test_what_is_no_token_is_not_sent(forge: StartForge, token: str) -> None:
 
 
 def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
-    """What fits is taken by the forge, whatever the characters."""
+    """Texts of the largest size are accepted, whatever their characters."""
     server = forge()
 
     assert keep(server, "🟢" * LARGEST_BODY).problem is None
@@ -119,8 +119,8 @@ def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
     assert server.count("PATCH") == 0
 
 
-def test_what_the_forge_says_is_shown_harmlessly(forge: StartForge) -> None:
-    """No command, no token, not more than a line of it."""
+def test_the_forges_message_is_safe_to_print(forge: StartForge) -> None:
+    """No workflow command, no token, and only one short line."""
     said = f"::error::{TOKEN}\n##[warning]{TOKEN} \x1b[31m" + "x" * 5000
     server = forge(faults={"POST": [Reply(422, {"message": said, "errors": ["and\nmore"]})]})
 
@@ -142,10 +142,8 @@ def test_what_the_forge_says_is_shown_harmlessly(forge: StartForge) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_limit_that_lasts_too_long_is_not_waited_for(
-    forge: StartForge, limit: Reply, method: str
-) -> None:
-    """And not asked against: that could have the token banned."""
+def test_a_long_rate_limit_is_not_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
+    """Nor ignored: GitHub may block the token."""
     server = forge(faults={method: [limit] * 9})
     waits = Waits()
 
@@ -167,7 +165,7 @@ def test_a_limit_that_lasts_too_long_is_not_waited_for(
         Reply(503, "busy", {"Retry-After": "4"}),
     ],
 )
-def test_a_short_limit_is_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
+def test_a_short_rate_limit_is_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
     """As long as the forge asks."""
     server = forge(faults={method: [limit]})
     if method == "PATCH":
@@ -180,8 +178,8 @@ def test_a_short_limit_is_waited_for(forge: StartForge, limit: Reply, method: st
     assert server.bodies() == [text_of("# Report")]
 
 
-def test_a_limit_until_a_moment_is_waited_for(forge: StartForge) -> None:
-    """The reset is in seconds of the epoch."""
+def test_a_rate_limit_until_its_reset_is_waited_for(forge: StartForge) -> None:
+    """The reset is in seconds since the epoch."""
     server = forge(faults={"GET": [rate_limited(5)]})
     waits = Waits()
 
@@ -196,7 +194,7 @@ FAILURES = [Reply(500, "<h1>Oops</h1>"), Reply(502), Reply(504), Cut(), CutAfter
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_passing_failure_passes(forge: StartForge, failure: Any, method: str) -> None:
-    """Twice in a row, of any request."""
+    """Two in a row, for any request."""
     server = forge(faults={method: [failure, failure]})
     if method in {"PATCH", "DELETE"}:
         server.add(WORKFLOW, text_of("one", OLDER))
@@ -210,10 +208,10 @@ def test_a_passing_failure_passes(forge: StartForge, failure: Any, method: str) 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", [ActAndCut(), ActAndFail(Reply(502, "bad gateway"))])
-def test_what_was_done_without_an_answer_is_not_done_twice(
+def test_an_unanswered_write_is_not_repeated_blindly(
     forge: StartForge, failure: Any, method: str
 ) -> None:
-    """It is looked for first."""
+    """The comments are listed first."""
     server = forge(faults={method: [failure]})
     if method in {"PATCH", "DELETE"}:
         server.add(WORKFLOW, text_of("one", OLDER))
@@ -231,7 +229,7 @@ def test_what_was_done_without_an_answer_is_not_done_twice(
 def test_a_failure_that_does_not_pass_is_given_up(
     forge: StartForge, failure: Any, method: str
 ) -> None:
-    """After a bounded number of tries, with pauses that grow."""
+    """After a limited number of tries, with growing pauses."""
     server = forge(faults={method: [failure] * 50})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("one", OLDER))
@@ -261,10 +259,10 @@ faults = st.dictionaries(
 
 @settings(max_examples=60)
 @given(faults=faults, before=st.lists(st.sampled_from([OLDER, RUN, RunNumber(1, 1)]), max_size=3))
-def test_whatever_comes_back_the_outcome_is_true(
+def test_the_outcome_is_true_whatever_is_answered(
     faults: Mapping[str, list[Any]], before: list[RunNumber]
 ) -> None:
-    """Nothing is raised, the requests are few, and without a problem the comment is there."""
+    """Nothing is raised, the requests are few, and without a problem the comment exists."""
     server = ForgeServer(accounts={TOKEN: WORKFLOW}, faults=dict(faults))
     with server:
         for run in before:
@@ -277,8 +275,8 @@ def test_whatever_comes_back_the_outcome_is_true(
         assert server.bodies().count(text_of("# Report")) <= 1 + sum(map(len, faults.values()))
 
 
-def test_a_failure_of_the_last_look_takes_nothing_back(forge: StartForge) -> None:
-    """What was written is written."""
+def test_a_failure_of_the_last_listing_is_no_failure(forge: StartForge) -> None:
+    """The comment was written."""
     server = forge()
 
     def fail(seen: Seen) -> None:
@@ -294,7 +292,7 @@ def test_a_failure_of_the_last_look_takes_nothing_back(forge: StartForge) -> Non
 
 
 def test_nobody_listens() -> None:
-    """The address is named, with the reason."""
+    """The notice has the address and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -304,7 +302,6 @@ def test_nobody_listens() -> None:
 
 
 def test_an_address_that_cannot_work_is_tried_once() -> None:
-    """No pause makes it one."""
     waits = Waits()
 
     words = words_of(keep("http://127.0.0.1:99999999", pause=waits))
@@ -313,8 +310,8 @@ def test_an_address_that_cannot_work_is_tried_once() -> None:
     assert waits.seconds == []
 
 
-def test_a_forge_that_hangs_is_left(forge: StartForge) -> None:
-    """Within the time there is for all of it."""
+def test_a_forge_that_hangs_is_given_up(forge: StartForge) -> None:
+    """Within the time for the whole comment."""
     server = forge(faults={"GET": [Hang()] * 9})
     begun = time.monotonic()
 
@@ -332,8 +329,8 @@ def drip_header(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("drip", [drip_for_ever, drip_header])
-def test_a_forge_that_drips_is_left(wire: StartWire, drip: Handler) -> None:
-    """Each drop would start a time-out anew."""
+def test_a_forge_that_answers_byte_by_byte_is_given_up(wire: StartWire, drip: Handler) -> None:
+    """Each byte would restart a read time-out."""
     begun = time.monotonic()
 
     words = words_of(keep(wire({"GET /user": drip}).url, seconds=0.2))
@@ -349,8 +346,8 @@ def test_a_forge_that_drips_is_left(wire: StartWire, drip: Handler) -> None:
         Reply(204, b""), Reply(200, b"\xff\xfe"), Reply(200, "[" * 100_000),
     ],
 )  # fmt: skip
-def test_a_list_that_is_none_is_not_written_to(forge: StartForge, answer: Reply) -> None:
-    """A page of a proxy, say."""
+def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Reply) -> None:
+    """A proxy may answer with a page, for example."""
     server = forge(PERSON)
     server.before = lambda seen: (
         server.faults.update(GET=[answer] * 9) if seen.route == "GET /user" else None
@@ -371,10 +368,10 @@ def test_a_list_that_is_none_is_not_written_to(forge: StartForge, answer: Reply)
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_an_answer_to_a_comment_that_is_none_is_said(
+def test_an_invalid_answer_to_a_comment_is_reported(
     forge: StartForge, answer: Reply, method: str
 ) -> None:
-    """And nothing is sent again."""
+    """Nothing is sent again."""
     server = forge(faults={method: [answer] * 9})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
@@ -385,8 +382,8 @@ def test_an_answer_to_a_comment_that_is_none_is_said(
     assert server.count(method) == 1
 
 
-def test_entries_of_other_shapes_are_passed_over(wire: StartWire) -> None:
-    """The one that is ours is found among them."""
+def test_malformed_entries_are_skipped(wire: StartWire) -> None:
+    """Our comment among them is found."""
     odd: list[Any] = [None, 1, [], {}, {"id": 5}, {"id": 6, "body": 7, "user": "x"}, {"body": "x"}]
     ours = {"id": 1, "body": text_of("x", OLDER), "user": {}, "html_url": "javascript:alert(1)"}
     server, written = wire_forge(wire, [ours, *odd])
@@ -396,8 +393,8 @@ def test_entries_of_other_shapes_are_passed_over(wire: StartWire) -> None:
 
 
 @pytest.mark.parametrize("user", [[], {}, {"login": 5}, None, "x"])
-def test_a_forge_that_does_not_say_whose_token_it_is(forge: StartForge, user: object) -> None:
-    """It is taken for that of a workflow."""
+def test_a_forge_may_not_name_the_tokens_user(forge: StartForge, user: object) -> None:
+    """The token counts as a workflow's."""
     server = forge(WORKFLOW, faults={"GET": [Reply(200, user)]})
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -409,7 +406,7 @@ def test_a_forge_that_does_not_say_whose_token_it_is(forge: StartForge, user: ob
 def test_the_token_is_in_one_header_and_nowhere_else(
     forge: StartForge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a `.netrc` says."""
+    """Whatever is in a `.netrc`."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -429,7 +426,6 @@ def test_the_token_is_in_one_header_and_nowhere_else(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_token_follows_no_redirect(forge: StartForge, status: int, method: str) -> None:
-    """Wherever it leads."""
     other = forge()
     reply = Reply(status, b"", {"Location": f"{other.url}/user"})
     server = forge(faults={method: [reply]})
@@ -440,8 +436,8 @@ def test_the_token_follows_no_redirect(forge: StartForge, status: int, method: s
     assert other.seen == []
 
 
-def test_the_token_follows_no_page_to_another_server(forge: StartForge) -> None:
-    """And no comment is written: there might be one already, behind it."""
+def test_the_token_follows_no_link_to_another_server(forge: StartForge) -> None:
+    """No comment is written: there might be one on the next page."""
     other = forge()
     server = forge(next_link=f'<{other.url}/more>; rel="next"')
     for number in range(101):
@@ -457,8 +453,8 @@ def test_the_token_follows_no_page_to_another_server(forge: StartForge) -> None:
 @pytest.mark.parametrize(
     "link", ["<http://[>; rel=next", '<{self}>; rel="next"', '<?per_page=1>; rel="next"']
 )
-def test_pages_without_an_end_come_to_one(forge: StartForge, link: str) -> None:
-    """Nothing is written then: there might be a comment already."""
+def test_an_endless_list_is_given_up(forge: StartForge, link: str) -> None:
+    """Nothing is written: there might be a comment already."""
     server = forge()
     itself = f"{server.url}{LIST.removeprefix('GET ')}?per_page=100"
     server.next_link = link.replace("{self}", itself)
@@ -474,7 +470,6 @@ def test_pages_without_an_end_come_to_one(forge: StartForge, link: str) -> None:
 
 @pytest.mark.parametrize("link", ["", "nonsense", "<x>; rel=last", "<>", ";;,,<"])
 def test_a_link_to_no_next_page_ends_the_list(forge: StartForge, link: str) -> None:
-    """Whatever it is."""
     server = forge(next_link=link or "<x>")
     for number in range(101):
         server.add(PERSON, f"remark {number}")

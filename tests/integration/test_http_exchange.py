@@ -38,7 +38,7 @@ from tests.support.wire_server import Connection, StartWire, WireServer, answeri
 
 @given(st.text())
 def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
-    """What makes no sense counts as not said."""
+    """Nonsense counts as a missing header."""
     assert 0 <= _seconds(text) < float("inf")
 
 
@@ -50,7 +50,7 @@ def test_retry_after_in_seconds_is_read(seconds: int, blanks: str) -> None:
 
 @given(st.integers(0, 7_000_000_000))
 def test_retry_after_as_a_date_is_read(moment: int) -> None:
-    """A date that has passed means now."""
+    """A date in the past means now."""
     date = format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
     assert _seconds(date) == pytest.approx(max(0.0, moment - time.time()), abs=2)
 
@@ -68,7 +68,7 @@ def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, sta
 
 
 def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path: Path) -> None:
-    """The server hangs up with most of the body unread, and its answer still counts."""
+    """The server hangs up before it has read the body, and its answer still counts."""
     server = wire({UPLOAD: lambda connection: connection.reply(413, {"error": "too big"})})
     file = bundle(tmp_path, 30_000_000)
 
@@ -79,7 +79,7 @@ def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path:
 
 
 def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
-    """A token goes to the server it was meant for, and nowhere else."""
+    """The token is sent to the named server only."""
     elsewhere = wire({PING: answering(200)})
     for status in (301, 302, 303, 307, 308):
         handler = answering(status, headers={"Location": f"{elsewhere.url}/ping"})
@@ -93,7 +93,6 @@ def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
 
 
 def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
-    """Servers may compress what they answer."""
     packed = gzip.compress(json.dumps({"fine": "💚" * 50_000}).encode())
     server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
 
@@ -102,8 +101,8 @@ def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
     assert answer.json == {"fine": "💚" * 50_000}
 
 
-def test_an_answer_that_unpacks_to_too_much_is_refused(wire: StartWire) -> None:
-    """What counts is what it takes in memory."""
+def test_an_answer_that_unpacks_to_too_much_is_an_error(wire: StartWire) -> None:
+    """The limit is on the bytes in memory."""
     packed = gzip.compress(bytes(100_000_000), 9)
     server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
 
@@ -111,8 +110,8 @@ def test_an_answer_that_unpacks_to_too_much_is_refused(wire: StartWire) -> None:
         make_transport(server.url).change("/ping", {"a": "b"}, ID_TOKEN)
 
 
-def test_an_answer_in_drops_is_put_together(wire: StartWire) -> None:
-    """Slow is not broken."""
+def test_an_answer_byte_by_byte_is_read_whole(wire: StartWire) -> None:
+    """A slow server is not a broken one."""
 
     def drip(connection: Connection) -> None:
         connection.read_body()
@@ -124,13 +123,12 @@ def test_an_answer_in_drops_is_put_together(wire: StartWire) -> None:
     assert make_transport(server.url).read("POST", "/ping", {"a": "b"}).json == {"fine": 1}
 
 
-def test_an_answer_that_is_nested_too_deep_is_no_json() -> None:
-    """The parser's limit is not ours to crash on."""
+def test_json_that_is_nested_too_deep_is_not_read() -> None:
     assert Answer(200, b"[" * 100_000).json is None
 
 
 def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
-    """The look-ups before an upload cost one connection."""
+    """The requests before an upload share a connection."""
     threads = set[int]()
 
     def note_thread(_request: object) -> Reply:
@@ -151,7 +149,7 @@ def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
 def test_a_proxy_of_the_environment_is_used(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gets the whole address."""
+    """It gets the full URL."""
     proxy = wire({PING: answering(200, {"by": "proxy"})})
     monkeypatch.setenv("http_proxy", proxy.url)
 
@@ -164,7 +162,7 @@ def test_a_proxy_of_the_environment_is_used(
 def test_no_proxy_is_used_without_the_environment(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What we serve ourselves is not asked of others."""
+    """The embedded server is never reached through a proxy."""
     proxy, server = wire({}), wire({PING: answering(200, {})})
     monkeypatch.setenv("http_proxy", proxy.url)
 
@@ -173,9 +171,7 @@ def test_no_proxy_is_used_without_the_environment(
     assert (len(proxy.seen), len(server.seen)) == (0, 1)
 
 
-def test_a_proxy_that_cannot_be_reached_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_proxy_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was sent."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
     waits = Waits()
@@ -186,10 +182,10 @@ def test_a_proxy_that_cannot_be_reached_is_tried_again(
     assert len(waits.seconds) == 3
 
 
-def test_a_proxy_that_opens_no_tunnel_is_tried_again(
+def test_a_proxy_that_opens_no_tunnel_is_retried(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its refusal comes before anything was sent to the server."""
+    """It refuses before anything was sent to the server."""
     proxy, waits = wire({"CONNECT server.example:443": answering(403)}), Waits()
     monkeypatch.setenv("https_proxy", proxy.url)
 
@@ -202,7 +198,7 @@ def test_a_proxy_that_opens_no_tunnel_is_tried_again(
 def test_a_netrc_is_not_used(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Credentials for the host in it belong to somebody else."""
+    """Its credentials are meant for other programs."""
     server = wire({PING: answering(200, {})})
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
@@ -219,7 +215,7 @@ def test_a_netrc_is_not_used(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate that nobody trusts, with its key, for the loopback."""
+    """Make a self-signed certificate for the loopback, with its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl, which makes the certificate, is not installed")
@@ -246,7 +242,7 @@ def tls_server(certificate: Path) -> Iterator[WireServer]:
 def test_an_untrusted_certificate_is_refused_at_once(
     certificate: Path, tmp_path: Path, way: str
 ) -> None:
-    """Another try would end the same, and no token was sent."""
+    """Another try would end the same; no token was sent."""
     waits = Waits()
     with tls_server(certificate) as server:
         with pytest.raises(NotConnectedError) as caught:
@@ -261,7 +257,7 @@ def test_an_untrusted_certificate_is_refused_at_once(
 def test_a_certificate_authority_of_the_environment_is_trusted(
     certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Companies with an authority of their own name it in a variable."""
+    """Companies with their own authority name it in a variable."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with tls_server(certificate) as server:
         answer = send(make_transport(server.url), "upload", tmp_path)
@@ -271,7 +267,7 @@ def test_a_certificate_authority_of_the_environment_is_trusted(
 
 @contextmanager
 def plain_listener() -> Iterator[int]:
-    """Answer whatever comes with an error in plain HTTP, as servers do to a TLS hello."""
+    """Answer everything with an error in plain HTTP, as servers answer a TLS handshake."""
 
     def serve() -> None:
         while True:
@@ -294,7 +290,7 @@ def plain_listener() -> Iterator[int]:
 
 @pytest.mark.parametrize("way", ["read", "upload"])
 def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) -> None:
-    """It is the wrong scheme in `api-url`, and trying again does not mend it."""
+    """The scheme in `api-url` is wrong, so another try would not help."""
     waits = Waits()
     with plain_listener() as port, pytest.raises(NotConnectedError) as caught:
         send(make_transport(f"https://127.0.0.1:{port}", waits), way, tmp_path)
@@ -303,8 +299,8 @@ def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) ->
     assert waits.seconds == []
 
 
-def test_http_to_a_server_with_tls_fails_without_doubt_for_reading(certificate: Path) -> None:
-    """The server closes on what is no TLS."""
+def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Path) -> None:
+    """The server closes the connection."""
     with tls_server(certificate) as server:
         url = server.url.replace("https://", "http://")
         with pytest.raises(BrokenExchangeError) as caught:

@@ -43,8 +43,8 @@ from tests.support.transports import (
 from tests.support.wire_server import Handler, StartWire, WireServer, answering, in_turn
 
 
-def test_a_form_arrives_as_it_was_meant(scripted: StartScripted) -> None:
-    """Fields keep every character; the token travels in its own header."""
+def test_a_form_arrives_unchanged(scripted: StartScripted) -> None:
+    """Fields keep every character; the token is sent in its own header."""
     server = scripted({PING: Reply(body={"fine": True})})
     fields = {"name": "Zoë & Søn = 100 % 🚀", "lines": "a\r\nb\n\tc", "blank": ""}
 
@@ -60,7 +60,7 @@ def test_a_form_arrives_as_it_was_meant(scripted: StartScripted) -> None:
 
 
 def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
-    """Neither a GET nor a POST without fields announces a body of unknown length."""
+    """Neither a GET nor a POST without fields is sent in chunks."""
     server = scripted({"GET /list": Reply(body=[]), PING: Reply(body=[])})
     transport = make_transport(server.url)
 
@@ -75,8 +75,8 @@ def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_reading_is_repeated_until_it_passes(wire: StartWire, status: int) -> None:
-    """The pauses grow, and jitter stretches them by up to a half."""
+def test_a_read_is_retried_until_it_succeeds(wire: StartWire, status: int) -> None:
+    """The pauses grow, and jitter makes them up to half longer."""
     server = wire({PING: in_turn(*[answering(status)] * 3, answering(200, {"fine": 1}))})
     waits = Waits()
 
@@ -87,8 +87,8 @@ def test_reading_is_repeated_until_it_passes(wire: StartWire, status: int) -> No
     assert waits.reasons[0] == f"{server.url} answered {status}. Trying again in 0.8 s."
 
 
-def test_reading_is_given_up_after_four_tries(wire: StartWire) -> None:
-    """The last answer is returned as it is."""
+def test_a_read_is_given_up_after_four_tries(wire: StartWire) -> None:
+    """The last answer is returned."""
     server, waits = wire({PING: answering(502, "bad gateway")}), Waits()
 
     answer = make_transport(server.url, waits).read("POST", "/ping", {"a": "b"})
@@ -100,7 +100,7 @@ def test_reading_is_given_up_after_four_tries(wire: StartWire) -> None:
 
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
 @pytest.mark.parametrize("fault", BREAKS)
-def test_what_broke_off_is_repeated_only_if_it_reads(
+def test_only_a_read_is_retried_after_a_broken_exchange(
     wire: StartWire, tmp_path: Path, fault: str, way: str
 ) -> None:
     """A change that was on its way is not sent again, and the error says that it may have acted."""
@@ -117,8 +117,7 @@ def test_what_broke_off_is_repeated_only_if_it_reads(
 
 
 @pytest.mark.parametrize("fault", BREAKS)
-def test_reading_outlives_a_break(wire: StartWire, fault: str) -> None:
-    """One broken exchange, and the next one counts."""
+def test_a_read_survives_a_broken_exchange(wire: StartWire, fault: str) -> None:
     server = wire({PING: in_turn(BREAKS[fault][0], answering(200, {"fine": 1}))})
 
     answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
@@ -129,10 +128,10 @@ def test_reading_outlives_a_break(wire: StartWire, fault: str) -> None:
 
 @pytest.mark.parametrize("way", ["change", "upload"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_change_is_repeated_when_the_server_says_it_has_not_acted(
+def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
-    """Each time with the whole body."""
+    """Each try sends the whole body."""
     server, waits = wire({PING: in_turn(answering(status), answering(200, {}))}), Waits()
 
     assert send(make_transport(server.url, waits), way, tmp_path).status == 200
@@ -143,10 +142,10 @@ def test_a_change_is_repeated_when_the_server_says_it_has_not_acted(
 
 @pytest.mark.parametrize("way", ["change", "upload"])
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 502, 504, 520])
-def test_a_change_is_sent_once_whatever_else_is_answered(
+def test_a_change_is_sent_once_after_any_other_answer(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
-    """What that means is for the caller to say."""
+    """The caller decides what the answer means."""
     server = wire({PING: answering(status)})
 
     assert send(make_transport(server.url), way, tmp_path).status == status
@@ -155,8 +154,8 @@ def test_a_change_is_sent_once_whatever_else_is_answered(
 
 
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
-def test_a_refused_connection_is_tried_again(tmp_path: Path, way: str) -> None:
-    """Four times, and then the error says where, why, and that nothing was done."""
+def test_a_refused_connection_is_retried(tmp_path: Path, way: str) -> None:
+    """After four tries the error says where, why, and that nothing was done."""
     waits, url = Waits(), f"http://127.0.0.1:{unused_port()}"
 
     with pytest.raises(NotConnectedError) as caught:
@@ -172,7 +171,7 @@ def test_a_refused_connection_is_tried_again(tmp_path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["change", "upload"])
 def test_a_server_that_starts_late_gets_the_request_once(tmp_path: Path, way: str) -> None:
-    """A refused connection is no reason to give up, nor one to send twice."""
+    """A refused connection is retried, and nothing is sent twice."""
     port, handlers = unused_port(), {PING: answering(200, {})}
     with WireServer(handlers) as server:
 
@@ -186,20 +185,19 @@ def test_a_server_that_starts_late_gets_the_request_once(tmp_path: Path, way: st
 
 
 def test_a_get_that_cannot_connect_says_so() -> None:
-    """A request without a body has the libraries' word for it."""
+    """A request without a body relies on the libraries' error."""
     with pytest.raises(NotConnectedError, match="nothing listens there"):
         make_transport(f"http://127.0.0.1:{unused_port()}").read("GET", "/list", {})
 
 
-def test_a_host_without_an_address_is_called_that() -> None:
+def test_a_host_without_an_address_is_named() -> None:
     """The zone of this address does not exist, which is found out without asking the network."""
     with pytest.raises(NotConnectedError, match="there is no address for that host name"):
         make_transport("http://[fe80::1%25none]:80").read("POST", "/ping", {"a": "b"})
 
 
 @pytest.mark.parametrize("url", ["http://" + "x" * 70 + ".example", "http://a..b", "http://*"])
-def test_an_address_that_is_none_is_not_tried_again(url: str) -> None:
-    """No try will get a connection to it."""
+def test_an_invalid_address_is_not_retried(url: str) -> None:
     waits = Waits()
 
     with pytest.raises(NotConnectedError, match="cannot be reached"):
@@ -222,7 +220,7 @@ def test_the_hosted_service_is_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> None:
-    """The server's wish goes before the shorter pause of our own."""
+    """It counts if it is longer than our own pause."""
     busy = answering(503, headers={"Retry-After": "7"})
     server, waits = wire({PING: in_turn(busy, answering(200, {}))}), Waits()
 
@@ -232,7 +230,6 @@ def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> 
 
 
 def test_retry_after_is_honoured_as_a_date(wire: StartWire, tmp_path: Path) -> None:
-    """The other form that HTTP has for it."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     busy = answering(429, headers={"Retry-After": date})
     server, waits = wire({PING: in_turn(busy, answering(200, {}))}), Waits()
@@ -243,7 +240,7 @@ def test_retry_after_is_honoured_as_a_date(wire: StartWire, tmp_path: Path) -> N
 
 
 def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Path) -> None:
-    """The run fails at once and says why, rather than wait for nothing."""
+    """The run fails at once and says why, instead of waiting in vain."""
     server = wire({PING: answering(503, headers={"Retry-After": "3600"})})
     waits = Waits()
 
@@ -260,10 +257,10 @@ def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Pat
 
 
 @pytest.mark.parametrize("way", ["change", "upload"])
-def test_a_server_that_never_answers_is_left(
+def test_a_change_that_times_out_is_not_retried(
     wire: StartWire, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, because it may have acted."""
+    """The server may have acted."""
     monkeypatch.setattr(transport_module, "READ_TIMEOUT", 0.2)
     monkeypatch.setattr(transport_module, "UPLOAD_ANSWER_TIMEOUT", 0.2)
     server = wire({PING: wire_server.hang})
@@ -280,7 +277,7 @@ def test_a_server_that_never_answers_is_left(
 def test_the_deadline_ends_an_exchange(
     wire: StartWire, tmp_path: Path, handler: Handler, way: str
 ) -> None:
-    """Neither silence nor an answer in drops outlasts it."""
+    """Even if the server is silent, or answers byte by byte."""
     server = wire({PING: handler})
     started = time.monotonic()
 
@@ -293,7 +290,7 @@ def test_the_deadline_ends_an_exchange(
 
 
 def test_nothing_is_sent_after_the_deadline(wire: StartWire, tmp_path: Path) -> None:
-    """Then nothing can have been acted on, either."""
+    """So the server cannot have acted."""
     server = wire({PING: answering(200)})
     late = Deadline(minutes=1, at=time.monotonic() - 1)
     transport = make_transport(server.url, deadline=late)
@@ -318,7 +315,7 @@ def interrupt_at(first: int) -> Callable[[int, int], None]:
 def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
     wire: StartWire, tmp_path: Path
 ) -> None:
-    """And the server gets no second upload."""
+    """The server gets no second upload."""
     server = wire({UPLOAD: answering(200, {})})
     upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
 
@@ -330,8 +327,8 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_a_signal_before_the_first_block_leaves_none(tmp_path: Path) -> None:
-    """A connection that is being made has told the server nothing."""
+def test_a_signal_before_the_first_block_leaves_no_doubt(tmp_path: Path) -> None:
+    """Until the connection is made, the server knows nothing."""
     timer_signal, raised = signal.SIGUSR1, InterruptedRunError(1, Problem(message="Cancelled."))
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -356,10 +353,10 @@ def test_a_signal_before_the_first_block_leaves_none(tmp_path: Path) -> None:
     gc.collect()
 
 
-def test_a_connection_that_does_not_come_about_is_tried_again(
+def test_a_connection_that_times_out_is_retried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A full queue of connections may empty."""
+    """A server's full queue of connections may empty."""
     monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 0.1)
     waits = Waits()
     with (
@@ -375,7 +372,7 @@ def test_a_connection_that_does_not_come_about_is_tried_again(
 def test_behind_a_proxy_nothing_is_sent_twice_either(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """The library calls a proxy that hangs up after the body one that could not be reached."""
+    """If a proxy hangs up after the body, the library reports that it could not be reached."""
     proxy = wire({PING: BREAKS[fault][0]})
     monkeypatch.setenv("http_proxy", proxy.url)
 
@@ -386,8 +383,8 @@ def test_behind_a_proxy_nothing_is_sent_twice_either(
     assert proxy.count(PING) == 1
 
 
-def test_every_failure_is_of_the_family(wire: StartWire, tmp_path: Path) -> None:
-    """Callers catch one root, and each failure has a problem with a way out."""
+def test_every_failure_has_the_common_base(wire: StartWire, tmp_path: Path) -> None:
+    """Callers catch one class, and each failure has a problem with a hint."""
     server = wire({PING: wire_server.garbage})
 
     with pytest.raises(DeployActionError) as caught:

@@ -31,12 +31,12 @@ def keep(server: ForgeServer | str, body: str = "# Report", **changes: Any) -> O
 
 
 def text_of(body: str, run: RunNumber = RUN, key: str = KEY) -> str:
-    """Return the whole comment."""
+    """Return the whole comment, with its marker."""
     return f"{marker_of(key, run)}\n{body}"
 
 
 def words_of(outcome: Outcome) -> str:
-    """Return what a comment that was not written says, which is a notice."""
+    """Return the notice that says why a comment was not written."""
     assert outcome.problem is not None
     assert outcome.url == ""
     assert outcome.problem.severity is Severity.NOTICE
@@ -46,7 +46,7 @@ def words_of(outcome: Outcome) -> str:
 
 
 def wire_forge(wire: StartWire, listed: list[Any]) -> tuple[WireServer, list[str]]:
-    """Return a server that lists these comments and takes edits, and what was written."""
+    """Return a server that lists these comments and accepts edits, and the methods of the edits."""
     written: list[str] = []
 
     def answer(connection: Connection) -> None:

@@ -25,7 +25,7 @@ UPLOAD = "POST /upload"
 
 @dataclass(slots=True)
 class Waits:
-    """Stands in for sleeping, and keeps what was waited for and why."""
+    """Stands in for sleeping; records the pauses and the reasons for them."""
 
     seconds: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ def bundle(path: Path, size: int = 300_000) -> Path:
 
 
 def upload_of(path: Path, seen: list[tuple[int, int]] | None = None) -> Upload:
-    """Return an upload that notes its progress."""
+    """Return an upload that records its progress."""
     return Upload(
         path,
         hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -90,7 +90,7 @@ BREAKS: Mapping[str, tuple[Handler, str]] = {
 
 @contextmanager
 def full_listener() -> Iterator[str]:
-    """Listen with a full queue: further connections hang until they are given up."""
+    """Listen with a full queue, so that further connections time out."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -72,7 +72,7 @@ def _request(
 
 
 def test_the_token_of_the_redirect_is_returned() -> None:
-    """Opened is the sign-in page; said is what to do; the token is on no page and in no text."""
+    """The sign-in page is opened, and the user told what to do. The token is shown nowhere."""
     token = secrets.token_urlsafe(40)
     pages: list[Page] = []
     browser = Browser(lambda port: pages.append(_request(port, f"/?token={token}")))
@@ -82,8 +82,8 @@ def test_the_token_of_the_redirect_is_returned() -> None:
     assert token not in " ".join(browser.announced)
 
 
-def test_the_page_says_what_to_do_and_keeps_the_token_to_itself() -> None:
-    """Nothing is cached, referred, or loaded from elsewhere."""
+def test_the_page_says_what_to_do_and_leaks_no_token() -> None:
+    """Nothing is cached, sent as a referrer, or loaded from another server."""
     token = secrets.token_urlsafe(40)
     pages: list[Page] = []
     done = threading.Event()
@@ -105,7 +105,7 @@ def test_the_page_says_what_to_do_and_keeps_the_token_to_itself() -> None:
 
 
 def test_other_requests_do_not_end_the_wait() -> None:
-    """A browser asks for an icon, a person reloads, another page pries."""
+    """Browsers ask for an icon, users reload, and other pages may try to connect."""
     token = secrets.token_urlsafe(40)
     statuses: list[int] = []
 
@@ -141,7 +141,7 @@ def test_other_requests_do_not_end_the_wait() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
-def test_every_name_of_this_machine_will_do(host: str) -> None:
+def test_every_name_of_the_loopback_is_accepted(host: str) -> None:
     """With the port, as browsers send it."""
     browser = Browser(
         lambda port: _ignore(_request(port, "/?token=t", headers={"Host": f"{host}:{port}"}))
@@ -153,7 +153,7 @@ def _ignore(_: Page) -> None:
     """Take no interest in the page."""
 
 
-def test_the_ipv6_localhost_is_listened_on_too() -> None:
+def test_the_ipv6_loopback_is_served_too() -> None:
     """Browsers may try it first."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -163,8 +163,8 @@ def test_the_ipv6_localhost_is_listened_on_too() -> None:
     assert browser.wait_for_token() == "t"
 
 
-def test_connections_that_say_nothing_hold_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
-    """Browsers open them in advance; one that breaks off is not reported either."""
+def test_idle_connections_delay_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    """Browsers open them in advance; a connection that breaks off is not reported either."""
     idle: list[socket.socket] = []
 
     def browse(port: int) -> None:
@@ -184,7 +184,7 @@ def test_connections_that_say_nothing_hold_nobody_up(capfd: pytest.CaptureFixtur
 
 
 def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
-    """The person is told which page to open."""
+    """The user is told which page to open."""
     announced: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -201,7 +201,7 @@ def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
 
 
 def test_a_port_in_use_is_refused_with_a_hint() -> None:
-    """The sign-in page knows no other."""
+    """The sign-in page uses no other port."""
     browser = Browser(lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -218,7 +218,7 @@ def test_a_port_in_use_is_refused_with_a_hint() -> None:
 
 
 def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
-    """The token would go to whoever listens there; and the other address is free again."""
+    """Another program would get the token. The IPv4 port is closed again."""
     try:
         taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError as error:
@@ -237,8 +237,8 @@ def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
         socket.create_server(("127.0.0.1", port)).close()
 
 
-def test_nobody_signing_in_is_refused_in_time() -> None:
-    """And the port is free again."""
+def test_waiting_for_the_sign_in_ends_in_time() -> None:
+    """The port is free again."""
     browser = Browser(lambda _: None)
     with pytest.raises(RefusedError, match=r"within 0\.1 seconds") as raised:
         browser.wait_for_token(timeout=0.1)

@@ -18,20 +18,20 @@ TITLE = {"title": "Blankly deploy failed"}
 
 @given(nasty_text, nasty_text)
 def test_a_command_carries_any_text_to_the_runner(message: str, value: str) -> None:
-    """Message and property arrive as they were, in one command."""
+    """Message and property arrive unchanged, in one command."""
     line = commands.command("notice", message, title=value)
 
     assert commands_in(line) == [Command("notice", message, {"title": value})]
 
 
 def test_properties_without_a_value_are_left_out() -> None:
-    """None is unknown; zero and blank are values."""
+    """None means unknown; zero and blank are values."""
     assert commands.command("error", "m", file=None, line=0, title="") == "::error line=0,title=::m"
     assert commands.command("endgroup") == "::endgroup::"
 
 
 def test_an_annotation_points_to_its_place() -> None:
-    """File, line and column as the runner names them."""
+    """File, line and column have the runner's names."""
     line = commands.annotation(
         Severity.ERROR, "100% wrong\nindeed", file="a,b:c.json", line=3, column=7
     )
@@ -51,7 +51,7 @@ def test_an_annotation_needs_no_place(severity: Severity) -> None:
 
 
 def test_each_line_of_a_secret_is_masked() -> None:
-    """A key of several lines is printed line by line, and so are its masks."""
+    """A log shows a key of several lines line by line."""
     first, second = secrets.token_hex(8), secrets.token_hex(8)
 
     lines = commands.mask_commands(f" {first}\r\n\n  {second}\n{first}\n")
@@ -63,7 +63,7 @@ def test_each_line_of_a_secret_is_masked() -> None:
 
 
 def test_a_lone_brace_is_not_masked() -> None:
-    """Masking it would blank out every brace of the log."""
+    """Otherwise every brace of the log would be masked."""
     secret = secrets.token_hex(8)
 
     lines = commands.mask_commands(f'{{\n  "key": "{secret}%"\n}}\n,\n')
@@ -78,8 +78,8 @@ names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)
 @given(st.dictionaries(names, nasty_text, max_size=4))
 @example({"a": "x\nEOF\nb=c", "b": "1=2<<3", "c": "<<EOF", "d": "", "e": "\n", "f": "a\r\nb\r"})
 @example({"a": "ghadelimiter_0\n=\n<<\n"})
-def test_outputs_are_read_back_as_they_were(outputs: dict[str, str]) -> None:
-    """No value ends its entry or starts another; only what UTF-8 cannot hold is replaced."""
+def test_outputs_are_read_back_unchanged(outputs: dict[str, str]) -> None:
+    """No value ends its entry or starts another one; only lone surrogates are replaced."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "output"
         path.write_bytes("earlier=漢字\n".encode())
@@ -90,7 +90,7 @@ def test_outputs_are_read_back_as_they_were(outputs: dict[str, str]) -> None:
 
 
 def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
-    """It is another one each time, and long."""
+    """It is long, and different each time."""
     for name in ("one", "two"):
         commands.write_outputs(tmp_path / name, {"a": "1\n2"})
 
@@ -99,8 +99,8 @@ def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
     assert all(len(line.partition("<<")[2]) >= 32 for line in delimiters)
 
 
-def test_a_summary_is_appended_as_it_is(tmp_path: Path) -> None:
-    """In UTF-8, without translating line ends, and never failing on a lone surrogate."""
+def test_a_summary_is_appended_unchanged(tmp_path: Path) -> None:
+    """In UTF-8, with its line ends, even with a lone surrogate."""
     path = tmp_path / "summary.md"
     path.write_text("before\n")
 
@@ -109,7 +109,6 @@ def test_a_summary_is_appended_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == "before\n漢字\r\n?\n".encode()
 
 
-def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    """The caller decides what that means."""
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         commands.write_outputs(tmp_path, {"a": "b"})

@@ -50,7 +50,7 @@ def nobody_asked() -> str:
 def test_the_event_describes_the_version(
     name: str, payload: dict[str, object], description: str
 ) -> None:
-    """And the checkout is not even read."""
+    """The checkout is not read."""
     assert describe(event(name, **payload), nobody_asked) == description
 
 
@@ -89,7 +89,7 @@ def test_on_a_terminal_without_a_repository_there_is_still_a_description() -> No
 
 
 def test_a_long_title_keeps_its_number() -> None:
-    """The number is what one looks for."""
+    """Readers look for the number."""
     pull = {"title": "x" * 3_000, "number": 12}
     description = describe(event("pull_request", pull_request=pull), nobody_asked)
     assert description.endswith("… (#12)")
@@ -97,7 +97,7 @@ def test_a_long_title_keeps_its_number() -> None:
 
 
 def test_a_long_message_is_cut_at_a_code_point() -> None:
-    """A smiley outside the basic plane is one of the 2,000."""
+    """An emoji outside the basic plane counts as one of the 2,000."""
     message = "😀" * 2_001
     assert tidy(message) == "😀" * 1_999 + "…"
     assert tidy("😀" * 2_000) == "😀" * 2_000
@@ -109,13 +109,13 @@ def test_control_characters_are_dropped_and_ends_trimmed() -> None:
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
-    """JSON can carry one, and UTF-8 cannot."""
+    """JSON can contain one, UTF-8 cannot."""
     assert tidy("a\ud83db") == "a\ufffdb"
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=3_000))
 def test_a_description_can_always_be_sent(text: str) -> None:
-    """It is UTF-8, trimmed, within the limit and without control characters; and stays itself."""
+    """It is short, trimmed UTF-8 without control characters; cleaning it again has no effect."""
     tidied = tidy(text)
     assert len(tidied) <= 2_000
     assert tidied == tidied.strip()
@@ -128,7 +128,7 @@ def test_a_description_can_always_be_sent(text: str) -> None:
 
 @given(st.text(), st.integers(1, 50))
 def test_cut_never_exceeds_the_length(text: str, length: int) -> None:
-    """And leaves alone what fits."""
+    """Shorter texts are not changed."""
     assert len(cut(text, length)) <= length
     assert cut(text, len(text) + 1) == text
 
@@ -143,13 +143,12 @@ def test_a_deleted_branch_is_noticed() -> None:
 
 
 def test_the_commit_of_a_pull_request_is_its_head() -> None:
-    """`GITHUB_SHA` is a merge commit nobody wrote."""
+    """`GITHUB_SHA` is a merge commit that nobody wrote."""
     assert event("pull_request", pull_request={"head": {"sha": "feed"}}).commit == "feed"
     assert event("push").commit == "0123456789abcdef"
 
 
-def test_the_variables_of_the_runner_are_read(tmp_path: Path) -> None:
-    """With the forge that they name."""
+def test_the_runners_variables_are_read(tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     path.write_text(json.dumps({"ref": "refs/heads/main"}))
     read = read_event(
@@ -171,8 +170,8 @@ def test_the_variables_of_the_runner_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", "[" * 100_000, "\udcff"])
-def test_a_payload_that_cannot_be_read_is_empty(tmp_path: Path, content: str | None) -> None:
-    """The run goes on: the checkout knows its commit."""
+def test_an_unreadable_payload_counts_as_empty(tmp_path: Path, content: str | None) -> None:
+    """The run goes on: the checkout has its commit."""
     path = tmp_path / "event.json"
     if content is not None:
         path.write_bytes(content.encode("utf-8", "surrogateescape"))

@@ -23,22 +23,21 @@ RUN = RunNumber(8345, 2)
 
 
 def place_of(payload: Mapping[str, object], **environ: str) -> Place:
-    """Return the place, which there is."""
     found = find_place(ENVIRON | environ, payload)
     assert isinstance(found, Place), found
     return found
 
 
 def reason_of(payload: Mapping[str, object], **environ: str) -> str:
-    """Return why there is no place, which is a notice."""
+    """Return the notice that says why there is no pull request."""
     found = find_place(ENVIRON | environ, payload)
     assert isinstance(found, Problem)
     assert found.severity is Severity.NOTICE
     return found.text()
 
 
-def test_the_runner_says_where_the_comment_goes() -> None:
-    """The API, the repository and the run are in variables, the pull request in the payload."""
+def test_the_runner_names_the_pull_request() -> None:
+    """API, repository and run are in variables, the number is in the payload."""
     assert place_of(PULL_REQUEST) == Place("https://forge.example/api/v3", "trader/models", 7, RUN)
 
 
@@ -58,12 +57,12 @@ def test_the_runner_says_where_the_comment_goes() -> None:
 def test_each_event_of_a_pull_request_names_it(
     payload: Mapping[str, object], ref: str, number: int
 ) -> None:
-    """In the place that this event has for it."""
+    """Each has its own place for the number."""
     assert place_of(payload, GITHUB_REF=ref).number == number
 
 
-def test_a_run_that_follows_another_takes_the_pull_request_of_this_repository() -> None:
-    """The branch may have one in the repository it was forked from, too."""
+def test_a_workflow_run_takes_the_pull_request_of_this_repository() -> None:
+    """The branch may have one in the repository that this one was forked from, too."""
     payload = {
         "repository": {"id": 2},
         "workflow_run": {
@@ -87,8 +86,8 @@ def test_a_run_that_follows_another_takes_the_pull_request_of_this_repository() 
         ({"workflow_run": {"pull_requests": []}}, "refs/heads/main"),
     ],
 )
-def test_a_run_of_no_pull_request_has_no_place(payload: Mapping[str, object], ref: str) -> None:
-    """An issue is none, and forks are not listed."""
+def test_some_runs_belong_to_no_pull_request(payload: Mapping[str, object], ref: str) -> None:
+    """Issues are none, and pull requests from forks are not listed."""
     assert "belongs to no pull request" in reason_of(payload, GITHUB_REF=ref)
 
 
@@ -96,7 +95,7 @@ def test_a_run_of_no_pull_request_has_no_place(payload: Mapping[str, object], re
     "url", ["", "ftp://forge.example", "forge.example", "https://", "https://a b", "https://[",
             "https://user:word@forge.example", "https://forge.example/?a=b"],
 )  # fmt: skip
-def test_a_server_that_is_none_gives_no_place(url: str) -> None:
+def test_an_invalid_server_gives_no_pull_request(url: str) -> None:
     """On a terminal the variable is not set."""
     assert "GITHUB_API_URL" in reason_of(PULL_REQUEST, GITHUB_API_URL=url)
 
@@ -104,7 +103,7 @@ def test_a_server_that_is_none_gives_no_place(url: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "models", "a/b/c", "../models", "trader/..", "a/b?c", "a b/c"]
 )
-def test_a_repository_that_is_none_gives_no_place(name: str) -> None:
+def test_an_invalid_repository_gives_no_pull_request(name: str) -> None:
     """Nothing else gets into the path of a request."""
     assert "GITHUB_REPOSITORY" in reason_of(PULL_REQUEST, GITHUB_REPOSITORY=name)
 
@@ -117,7 +116,6 @@ def test_a_run_without_a_number_comes_before_all_others() -> None:
 
 
 def test_a_later_attempt_is_newer_and_a_later_run_newer_still() -> None:
-    """So runs compare."""
     assert RunNumber(9, 3) < RunNumber(10, 1) < RunNumber(10, 2)
 
 
@@ -142,10 +140,10 @@ JSON = st.recursive(
     ),
     values=st.dictionaries(st.sampled_from(sorted(ENVIRON)), st.text()),
 )
-def test_no_payload_and_no_variable_breaks_it(
+def test_any_payload_and_variables_are_read(
     payload: Mapping[str, object], values: Mapping[str, str]
 ) -> None:
-    """There is a place that makes sense, or a reason."""
+    """There is a valid pull request, or a reason why not."""
     found = find_place({**ENVIRON, **values}, payload)
 
     assert isinstance(found, Problem) or found.number > 0
