@@ -104,16 +104,8 @@ INPUTS: Final = (
         "Name of the project, looked up on the server. With `create-new: true` a missing "
         "project is created.",
     ),
-    Input(
-        "project-description",
-        Group.TARGET,
-        "Description of a project that is created.",
-    ),
-    Input(
-        "model-id",
-        Group.TARGET,
-        "Model to deploy to. Overrides `model_id` of `blankly.json`.",
-    ),
+    Input("project-description", Group.TARGET, "Description of a project that is created."),
+    Input("model-id", Group.TARGET, "Model to deploy to. Overrides `model_id` of `blankly.json`."),
     Input(
         "model-name",
         Group.TARGET,
