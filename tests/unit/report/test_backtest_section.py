@@ -33,7 +33,6 @@ def folded(body: Element, title: str) -> Element:
 
 
 def test_a_backtest_shows_first_what_a_trader_looks_at() -> None:
-    """In the title and one table; then the charts, the remarks, and all the rest folded."""
     body = seen(backtests()["gain"])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: +29%, Sharpe 0.96"
@@ -61,7 +60,6 @@ def test_a_backtest_shows_first_what_a_trader_looks_at() -> None:
 
 
 def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> None:
-    """With their units; `cavr` of the package is `cvar` here."""
     table = folded(seen(backtests()["gain"]), "All metrics").all("table")[0]
 
     cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
@@ -82,7 +80,6 @@ def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> Non
 
 
 def test_metrics_that_gates_do_not_know_have_all_their_digits_and_no_id() -> None:
-    """The others have as many as a comparison shows."""
     raw = with_metrics(raw_result(), risk_free_rate=0.012345, volatility=0.172499)
     table = folded(seen(a_backtest(raw)), "All metrics").all("table")[0]
 
@@ -92,7 +89,6 @@ def test_metrics_that_gates_do_not_know_have_all_their_digits_and_no_id() -> Non
 
 
 def test_the_facts_say_what_ran_where_and_how_long() -> None:
-    """Another Python than the model wants is named, and what was added to its requirements."""
     facts = folded(seen(backtests()["gain"]), "About this backtest")
 
     assert rows(facts.all("table")[0]) == {
@@ -112,7 +108,6 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
 
 
 def test_a_result_of_another_server_says_what_it_knows() -> None:
-    """No environment is known, but there are pages to link to; a loss has a minus."""
     body = seen(backtests()["loss"])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221%, Sharpe \u22120.40"
@@ -128,7 +123,6 @@ def test_a_result_of_another_server_says_what_it_knows() -> None:
 
 
 def test_many_trades_are_shown_from_both_ends() -> None:
-    """Ten thousand orders: the first and the last ten, how many are between, and their counts."""
     outcome = backtests()["large"]
     title = "Trades: 10,000 filled, 2,500 won, 2,500 lost"
 
@@ -160,7 +154,6 @@ def test_many_trades_are_shown_from_both_ends() -> None:
     ],
 )
 def test_no_trades_is_said_in_words(name: str, said: str) -> None:
-    """Above the table, and in the title."""
     body = seen(backtests()[name])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: no trades"
@@ -169,7 +162,6 @@ def test_no_trades_is_said_in_words(name: str, said: str) -> None:
 
 
 def test_a_model_that_was_never_called_is_told_so() -> None:
-    """Its conditions are not the reason."""
     found = backtests()["no trades"]
     outcome = with_parts(found, backtests={"run": None})
     assert "Usually its conditions" in seen(outcome).all("p")[1].text()
@@ -179,14 +171,12 @@ def test_a_model_that_was_never_called_is_told_so() -> None:
 
 
 def test_orders_that_were_not_filled_say_so() -> None:
-    """In their row; they are no trades."""
     table = folded(seen(backtests()["no fills"]), "Trades: 0 filled, 0 won, 0 lost").all("table")[0]
 
     assert [row.all("td")[5].text() for row in table.all("tr")[1:]] == ["limit, not filled"] * 3
 
 
 def test_metrics_that_could_not_be_computed_say_why() -> None:
-    """In words, with what the package says; and the values that are no numbers are counted."""
     body = seen(backtests()["not computed"])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: return not computed"
@@ -204,7 +194,6 @@ def test_metrics_that_could_not_be_computed_say_why() -> None:
 
 
 def test_a_metric_that_a_server_left_out_is_missed() -> None:
-    """As one of the table; others that it does not know are not."""
     outcome = backtests()["gain"]
     raw = raw_result()
     del raw["metrics"]["sharpe"], raw["metrics"]["calmar"]
@@ -214,7 +203,6 @@ def test_a_metric_that_a_server_left_out_is_missed() -> None:
 
 
 def test_a_result_without_values_has_no_chart() -> None:
-    """And says so; so has one with a single value."""
     body = seen(backtests()["no values"])
     assert "There is no chart: the result has no account value." in body.text()
     assert not [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
@@ -226,7 +214,6 @@ def test_a_result_without_values_has_no_chart() -> None:
 
 
 def test_a_failed_run_with_a_result_shows_both() -> None:
-    """What went wrong first, then what the backtest found."""
     body = seen(backtests()["gate"])
 
     assert body.all("h2")[0].text() == "❌ Backtest failed: momentum"
@@ -238,7 +225,6 @@ def test_a_failed_run_with_a_result_shows_both() -> None:
 
 @pytest.mark.parametrize("name", backtests())
 def test_a_summary_stays_small(name: str) -> None:
-    """Ten thousand trades, fifty symbols, a hundred metrics with long names: all in 60 kB."""
     markdown = to_markdown(build_summary(backtests()[name]))
 
     assert len(markdown.encode()) < 60_000 < LARGEST_MARKDOWN
@@ -249,7 +235,6 @@ def test_a_summary_stays_small(name: str) -> None:
 
 @pytest.mark.parametrize("name", [one for one in backtests() if one != "nasty"])
 def test_a_terminal_of_a_hundred_columns_shows_it_whole(name: str) -> None:
-    """Without Mermaid; only addresses are longer."""
     text = to_text(build_summary(backtests()[name]))
 
     assert "xychart" not in text
@@ -260,7 +245,6 @@ def test_a_terminal_of_a_hundred_columns_shows_it_whole(name: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_nothing_of_a_result_gets_out_of_its_place(text: str, other: str) -> None:
-    """Whatever a server, or a model in its result, writes."""
     order = an_order("buy", 1, 1.0, symbol=text, type=other)
     raw = with_metrics(
         raw_result(trades=[{**order, "side": other}], exchange=other, quote_asset=text),

@@ -41,7 +41,6 @@ def rows(body: Element) -> list[list[str]]:
 
 
 def test_every_metric_says_what_its_change_means() -> None:
-    """All twelve, better or worse in words, too; a lower drawdown is the better one."""
     base = with_metrics(raw_result([10_000.0, 9_000.0], [an_order("buy", 1, 1.0)]), cagr=None)
     now = with_metrics(
         raw_result([10_000.0, 12_345.6]),
@@ -77,7 +76,6 @@ def test_every_metric_says_what_its_change_means() -> None:
 
 
 def test_a_comparison_of_equals_says_so() -> None:
-    """No metric, no trade, and where it is one bundle, no second backtest."""
     result = raw_result(trades=[an_order("buy", 1, 1.0), an_order("sell", 1, 2.0)])
     comparison = compare(result, result, is_same_bundle=True)
 
@@ -111,7 +109,6 @@ def test_a_comparison_of_equals_says_so() -> None:
 def test_the_first_trade_that_differs_is_shown_of_both(
     change: dict[str, Any], what: str, line: str
 ) -> None:
-    """And in what."""
     order = an_order("buy", 2, 3.0)
     changed = {**order, **change, "status": "pending"}
     base, now = raw_result(trades=[order] * 4), raw_result(trades=[order] * 2 + [changed] * 3)
@@ -126,7 +123,6 @@ def test_the_first_trade_that_differs_is_shown_of_both(
 
 
 def test_a_later_day_is_no_difference() -> None:
-    """Times count from the start of each backtest."""
     order = an_order("buy", 2, 3.0)
     later = {**order, "time": order["time"] + DAY, "size": 9.0}
     base = raw_result(trades=[order])
@@ -140,7 +136,6 @@ def test_a_later_day_is_no_difference() -> None:
 
 
 def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
-    """How many it placed says enough."""
     order = an_order("buy", 2, 3.0)
     base, now = raw_result(trades=[order] * 3), raw_result(trades=[order] * 2)
 
@@ -163,7 +158,6 @@ def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
     ],
 )
 def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: str) -> None:
-    """In a sentence; what was backtested needs none."""
     comparison = Comparison(base=a_base(state=state, reason=reason))
 
     text = seen(shown.no_base(comparison)).text()
@@ -174,7 +168,6 @@ def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: s
 
 
 def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
-    """And one without a page is no link."""
     base = a_base(commit_url=None)
 
     assert to_text([Paragraph(shown.base_name(base))]) == "main (81b7a04d3c6e)\n"
@@ -182,7 +175,6 @@ def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
 
 
 def test_the_card_says_what_changes_in_production() -> None:
-    """Facts and requirements as they were and are, and the files by what became of them."""
     body = seen(shown.card(Comparison(base=a_base(), changes=CHANGES)))
 
     assert body.all("p")[0].text() == "What changes in production"
@@ -200,7 +192,6 @@ def test_the_card_says_what_changes_in_production() -> None:
 
 
 def test_nothing_that_changes_is_worth_saying_and_what_is_not_known_is_not() -> None:
-    """A card without rows would look like a mistake."""
     nothing = seen(shown.card(Comparison(base=a_base(), changes=NOTHING)))
 
     assert nothing.text().strip() == "What changes in production: nothing."
@@ -208,7 +199,6 @@ def test_nothing_that_changes_is_worth_saying_and_what_is_not_known_is_not() -> 
 
 
 def test_a_card_of_very_many_changes_has_an_end() -> None:
-    """It counts what it leaves out."""
     many = tuple(Changed(f"fact {number}", "1", "2") for number in range(130))
     names = tuple(f"{number}.py" for number in range(1_308))
     changes = ModelChanges(facts=many, requirements=many, files=FileChanges(removed=names))
@@ -225,7 +215,6 @@ def test_a_card_of_very_many_changes_has_an_end() -> None:
 
 @given(nasty_text, nasty_text)
 def test_nothing_of_a_comparison_gets_out_of_its_place(text: str, other: str) -> None:
-    """Refs, commits, reasons, symbols, requirements and files are others' words."""
     base = raw_result(trades=[an_order("buy", 1, 1.0, symbol=text, type=other)])
     now = raw_result(trades=[an_order(other, 1, 1.0, symbol=other, type=text)], quote_asset=text)
     files = FileChanges((text,), (other,), (text, other))

@@ -32,7 +32,6 @@ def table(blocks: list[Block]) -> list[list[str]]:
 
 
 def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
-    """In the metric's unit; a bound is shown where it had to be computed."""
     lines = """
         sharpe >= 15.5
         max_drawdown <= 12.5%
@@ -58,7 +57,6 @@ def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
 
 
 def test_gates_that_could_not_be_judged_are_states_of_their_own() -> None:
-    """Neither has a bound that it would have missed."""
     found = verdicts("sharpe > 1\ncvar <= base", None, sharpe=None)
 
     assert table(gates(found))[1:] == [
@@ -69,7 +67,6 @@ def test_gates_that_could_not_be_judged_are_states_of_their_own() -> None:
 
 @given(finite, finite)
 def test_a_value_and_a_bound_that_differ_look_different(value: float, bound: float) -> None:
-    """Up to ten significant digits; and by how much is never nothing."""
     found = verdicts("sharpe <= base", {"sharpe": bound}, sharpe=value)
 
     result, _, shown = table(gates(found))[1]
@@ -91,12 +88,10 @@ def test_a_value_and_a_bound_that_differ_look_different(value: float, bound: flo
     ],
 )
 def test_the_gates_in_a_few_words(lines: str, words: str) -> None:
-    """As a title has them."""
     assert in_words(verdicts(lines)) == words
 
 
 def test_without_gates_there_is_no_table_and_with_very_many_an_end() -> None:
-    """A hundred are shown."""
     many = verdicts("\n".join(["sharpe > 1"] * 1_234))
 
     assert gates([]) == []

@@ -53,7 +53,6 @@ def keys_of(report: dict[str, Any]) -> Iterator[str]:
 
 
 def test_the_documented_keys_are_those_of_a_report() -> None:
-    """All of them, in their order."""
     report = report_of(backtests()["gain"])
 
     assert documented_keys() == list(keys_of(report))
@@ -68,7 +67,6 @@ def test_the_documented_keys_are_those_of_a_report() -> None:
 
 
 def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> None:
-    """Also the lists of keys in a sentence."""
     report = report_of(decisions()["stopped"])
 
     gates = re.findall(r"^\| `gates\[\]\.(\w+)` \|", DOCUMENTATION, re.MULTILINE)
@@ -89,7 +87,6 @@ def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> 
 
 
 def test_a_report_holds_what_gates_and_comparison_found() -> None:
-    """With both sides of the first order that differs."""
     report = report_of(decisions()["stopped"])
 
     assert report["status"] == "failed"
@@ -133,7 +130,6 @@ def test_a_report_holds_what_gates_and_comparison_found() -> None:
 
 
 def test_a_report_says_what_there_was_nothing_to_compare_with() -> None:
-    """And of identical models that they are; a deployment names the bytes that were tested."""
     absent = report_of(decisions()["absent"])["comparison"]
     assert (absent["base"]["state"], absent["identical"]) == ("absent", None)
     assert (absent["metrics"], absent["changes"]) == ([], None)
@@ -150,7 +146,6 @@ def test_a_report_says_what_there_was_nothing_to_compare_with() -> None:
 
 
 def test_a_report_holds_everything() -> None:
-    """What was tested, with what, how it went, and the package's own result."""
     raw = raw_result([1, None, 3], [an_order("buy", 1, 2.0)], future=[1])
     report = report_of(a_backtest(raw))
 
@@ -171,13 +166,11 @@ def test_a_report_holds_everything() -> None:
 
 
 def test_a_run_without_a_result_has_no_report() -> None:
-    """What there is to say then is in the summary and the outputs."""
     with pytest.raises(ValueError, match="no result"):
         build_report(RunOutcome(request=Request(mode="backtest")))
 
 
 def test_the_documentation_computes_the_same_fingerprint() -> None:
-    """Its Python is run on the result that a report holds."""
     source = re.search(r"```python\n(.*?)```", DOCUMENTATION, re.DOTALL)
     assert source
     names: dict[str, Any] = {}
@@ -198,7 +191,6 @@ def test_the_documentation_computes_the_same_fingerprint() -> None:
 
 
 def test_the_example_line_of_the_documentation_is_one() -> None:
-    """The first order of an example model, a week after the start."""
     order = an_order("buy", 304.22878, 32.87, time=1_677_628_800.0 + 7 * 86_400)
     import hashlib
 
@@ -210,7 +202,6 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
 
 
 def test_outputs_name_what_was_found() -> None:
-    """Metrics as one compact object, whose values are numbers or null."""
     outcome = a_backtest(with_metrics(raw_result(), sortino=None))
 
     outputs = outputs_of(outcome)
@@ -227,7 +218,6 @@ def test_outputs_name_what_was_found() -> None:
 
 
 def test_a_secret_in_a_comparison_is_redacted() -> None:
-    """In a value that changed, in a reason, in a gate that has one."""
     secret = "value-of-a-variable"  # noqa: S105  # opens nothing
     found = decisions()["stopped"].backtests
     assert found.comparison is not None
@@ -250,7 +240,6 @@ def test_a_secret_in_a_comparison_is_redacted() -> None:
 
 @pytest.mark.parametrize("place", ["symbol", "key", "run"])
 def test_a_secret_in_a_result_is_redacted(place: str) -> None:
-    """Wherever a model wrote it."""
     secret = "value-of-a-variable"  # noqa: S105  # opens nothing
     order = an_order("buy", 1, 1.0, symbol=secret if place == "symbol" else "OAK-USD")
     raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
@@ -266,7 +255,6 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
 
 @pytest.mark.slow
 def test_a_million_account_values_are_reported() -> None:
-    """All of them, and ten thousand orders."""
     points = [{"time": 1_677_628_800.0 + 60 * n, "value": 10_000.0} for n in range(1_000_000)]
     orders = [an_order("buy", 1, 1.0, id=str(number)) for number in range(10_000)]
     outcome = a_backtest(raw_result(trades=orders, account_values=points))

@@ -40,7 +40,6 @@ def facts(body: Element) -> dict[str, str]:
 
 
 def test_a_deployment_says_what_is_where() -> None:
-    """Title, version, links, plan, Python, commit, bundle, duration; the files are folded."""
     body = seen(outcomes()["deployed"])
 
     assert body.all("h2")[0].text() == "✅ Deployed momentum"
@@ -68,7 +67,6 @@ def test_a_deployment_says_what_is_where() -> None:
 
 
 def test_what_was_made_and_warned_of_is_named() -> None:
-    """With the place of the warning and the way to pin the new id."""
     body = seen(outcomes()["created"])
 
     assert facts(body)["Created"] == "project Qk3v9, model bN7x2"
@@ -80,7 +78,6 @@ def test_what_was_made_and_warned_of_is_named() -> None:
 
 
 def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
-    """It has no pages."""
     body = seen(outcomes()["local"])
 
     assert "the embedded platform" in body.all("p")[0].text()
@@ -88,7 +85,6 @@ def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
 
 
 def test_a_backtest_shows_its_arguments() -> None:
-    """As JSON, each in its own row, whatever is in them."""
     body = seen(outcomes()["backtested"])
 
     assert body.all("h2")[0].text() == "✅ Backtest submitted: momentum"
@@ -99,7 +95,6 @@ def test_a_backtest_shows_its_arguments() -> None:
 
 
 def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
-    """None at all are the package's; the table has fifty rows at most."""
     known = RunOutcome(request=Request(mode="backtest"), ending=Ending(status=Status.BACKTESTED))
     none = with_runs_on(known, arguments={})
     many = with_runs_on(known, arguments={f"argument {number}": number for number in range(1_200)})
@@ -110,7 +105,6 @@ def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
 
 
 def test_a_dry_run_says_what_would_be_done() -> None:
-    """Step by step, and that nothing was."""
     body = seen(outcomes()["dry-run"])
 
     assert "Nothing was changed" in body.all("p")[0].text()
@@ -122,7 +116,6 @@ def test_a_dry_run_says_what_would_be_done() -> None:
 
 
 def test_a_valid_model_says_that_nothing_was_sent() -> None:
-    """Nothing was."""
     body = seen(outcomes()["valid"])
 
     assert body.all("h2")[0].text() == "✅ Valid: momentum"
@@ -130,7 +123,6 @@ def test_a_valid_model_says_that_nothing_was_sent() -> None:
 
 
 def test_a_failure_says_what_why_and_what_to_do() -> None:
-    """Every problem with its place, before the facts; warnings after them."""
     body = seen(outcomes()["failed"])
 
     assert body.all("h2")[0].text() == "❌ Not deployed: momentum"
@@ -154,7 +146,6 @@ def test_a_failure_says_what_why_and_what_to_do() -> None:
     ],
 )
 def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: str) -> None:
-    """An input was wrong: there is no model, no bundle, no server."""
     problem = Problem(message="Input `mode` is wrong.")
     outcome = RunOutcome(
         request=Request(mode=mode), ending=Ending(problems=(problem,), seconds=125.0)
@@ -168,7 +159,6 @@ def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: 
 
 
 def test_many_problems_are_counted() -> None:
-    """Fifty errors are shown; the log has the others."""
     problems = (Problem(message="Wrong."),) * 1_234
     outcome = RunOutcome(request=Request(mode="deploy"), ending=Ending(problems=problems))
 
@@ -180,7 +170,6 @@ def test_many_problems_are_counted() -> None:
 
 @pytest.mark.parametrize("word", ["@ ", "😀", "\ud800 "])
 def test_the_worst_record_stays_under_the_limit(word: str) -> None:
-    """Long problems, a long description, many arguments: all the blocks are there, nothing cut."""
     text = word * (2_000 // len(word))
     found = outcomes()["failed"]
     problem = Problem(message=text, hint=text, path=text[:400], line=1)
@@ -200,7 +189,6 @@ def test_the_worst_record_stays_under_the_limit(word: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) -> None:
-    """Only our tags, our links, our columns; and every text is shown where it belongs."""
     outcome = replace_texts(outcomes()["created"], text, other)
 
     body = seen(outcome)
@@ -252,7 +240,6 @@ def replace_texts(outcome: RunOutcome, text: str, other: str) -> RunOutcome:
 
 @pytest.mark.parametrize("name", outcomes())
 def test_a_terminal_gets_no_marks(name: str) -> None:
-    """The same, as text: no bold, no tags, no fences."""
     text = to_text(build_summary(outcomes()[name]))
 
     assert not re.search(r"\*\*|</?(?:br|details|summary)>|```|\|---", text)
@@ -260,7 +247,6 @@ def test_a_terminal_gets_no_marks(name: str) -> None:
 
 
 def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
-    """Across the length of a span, with a bar in a table, with a mark at the end of a word."""
     half = secrets.token_hex(8)
     hidden = [f"{half}|{secrets.token_hex(4)}", f"@{half[::-1]}!", f"{half} x {half}"]
     problems = (Problem(message=f"refused {one}", hint=one, path=one) for one in hidden)
@@ -284,7 +270,6 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
 
 
 def test_a_password_that_is_a_metric_breaks_nothing() -> None:
-    """Gates and metrics are looked up by their ids, and what is shown is hidden at the end."""
     outcome = decisions()["stopped"]
 
     shown = outcome.redacted(lambda text: text.replace("max_drawdown", "***"))
@@ -296,7 +281,6 @@ def test_a_password_that_is_a_metric_breaks_nothing() -> None:
 
 
 def test_gates_that_fail_alike_share_the_way_out() -> None:
-    """It stands once, below the last of them."""
     outcome = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
     outcome = with_problems(outcome, *errors_of(outcome.backtests.verdicts))
 
@@ -319,7 +303,6 @@ def test_gates_that_fail_alike_share_the_way_out() -> None:
     ],
 )
 def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
-    """As file managers and GitHub show them."""
     outcome = with_parts(outcomes()["deployed"], bundle={"size": size, "file_count": 1})
 
     assert facts(seen(outcome))["Bundle"] == f"1 file, {shown} (183.4 kB unpacked)"
@@ -330,7 +313,6 @@ def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
     [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"), (3_599.7, "60 min 0 s")],
 )
 def test_durations_are_in_seconds_or_minutes(seconds: float, shown: str) -> None:
-    """One digit below a minute."""
     outcome = RunOutcome(ending=Ending(seconds=seconds))
 
     assert facts(seen(outcome))["Duration"] == shown
@@ -348,7 +330,6 @@ def place(texts: list[str], start: str) -> int:
 
 
 def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
-    """As somebody looks at it who decides whether to merge."""
     texts = said(decisions()["passed"])
 
     assert texts[0] == "✅ All 3 gates passed: momentum, +34%, Sharpe 1.12"
@@ -374,7 +355,6 @@ def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
 
 
 def test_a_gate_that_says_no_is_the_title() -> None:
-    """The run failed; the backtest did not."""
     texts = said(decisions()["stopped"])
 
     assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34%, Sharpe 1.12"
@@ -384,7 +364,6 @@ def test_a_gate_that_says_no_is_the_title() -> None:
 
 
 def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
-    """Another problem is; the title says what failed."""
     ending = {"status": Status.FAILED, "problems": (Problem(message="Wrong."),)}
     outcome = with_parts(decisions()["passed"], ending=ending)
 
@@ -392,7 +371,6 @@ def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
 
 
 def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> None:
-    """Nobody needs the table then; there is one curve."""
     texts = said(decisions()["identical"])
 
     assert place(texts, "Trade-for-trade identical") < place(texts, "Compared with")
@@ -401,7 +379,6 @@ def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> Non
 
 
 def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
-    """And why there is none."""
     texts = said(decisions()["absent"])
 
     found = place(texts, "Nothing to compare with.")
@@ -410,14 +387,12 @@ def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
 
 
 def test_a_curve_in_another_asset_is_not_drawn() -> None:
-    """It has another axis."""
     texts = said(decisions()["other asset"])
 
     assert "The base's curve is not drawn: its account is in another asset." in texts
 
 
 def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
-    """Beside those that were deployed; the facts of both are folded."""
     outcome = decisions()["deployed after gates"]
     texts = said(outcome)
 
@@ -440,7 +415,6 @@ def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
 
 
 def test_other_bytes_would_be_seen() -> None:
-    """It cannot be; but it would not be called the same."""
     outcome = decisions()["deployed after gates"]
     assert outcome.backtests.run is not None
     run = replace(outcome.backtests.run, bundle_sha256="0" * 64)
@@ -462,7 +436,6 @@ def test_a_gated_deployment_that_failed_says_what_was_deployed(
     lead: str,
     deployed: str,
 ) -> None:
-    """Nothing, if it is known."""
     outcome = with_parts(decisions()["not deployed"], target={"is_in_doubt": is_in_doubt})
 
     texts = said(outcome)
@@ -473,7 +446,6 @@ def test_a_gated_deployment_that_failed_says_what_was_deployed(
 
 
 def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
-    """There is an id of a backtest, and no result."""
     outcome = with_parts(
         outcomes()["failed"], backtests={"backtest_id": "bt_881"}, ending={"is_unsent": False}
     )
@@ -483,7 +455,6 @@ def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
 
 
 def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
-    """As where nothing is sent."""
     comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
     outcome = with_parts(outcomes()["valid"], backtests={"comparison": comparison})
 
@@ -493,7 +464,6 @@ def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
 
 
 def test_a_comment_says_the_same_and_where_the_run_is() -> None:
-    """Without the largest files, with the charts, with one line more."""
     outcome = decisions()["stopped"]
     url = "https://forge.example/trader/models/actions/runs/7"
 
@@ -508,7 +478,6 @@ def test_a_comment_says_the_same_and_where_the_run_is() -> None:
 
 
 def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
-    """Neither a commit nor a page."""
     problem = Problem(message="Wrong.")
     outcome = RunOutcome(request=Request(mode="backtest"), ending=Ending(problems=(problem,)))
 
@@ -521,7 +490,6 @@ def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
 
 @pytest.mark.parametrize("name", decisions())
 def test_a_comment_fits_its_place(name: str) -> None:
-    """Whole: all that is in it is bounded."""
     comment = build_comment(decisions()[name], "https://forge.example/runs/7")
 
     markdown = to_markdown(comment, largest=65_536)
@@ -533,7 +501,6 @@ def test_a_comment_fits_its_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", [one for one in decisions() if one != "long"])
 def test_a_terminal_of_a_hundred_columns_shows_gates_and_comparison(name: str) -> None:
-    """Names of usual length; only addresses are longer."""
     text = to_text(build_summary(decisions()[name]))
 
     assert "**" not in text

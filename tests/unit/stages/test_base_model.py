@@ -96,7 +96,6 @@ def packed(bundle: Bundle | None) -> dict[str, bytes]:
 
 
 def test_the_base_is_packed_as_it_was(workspace: Workspace) -> None:
-    """Its bytes are those that its own deploy sent."""
     before, _ = workspace.prepare("HEAD")
     (workspace.model / "bot.py").write_text("import blankly\n")
     sha = workspace.commit(plan="medium", python_version="3.11")
@@ -115,7 +114,6 @@ def test_the_base_is_packed_as_it_was(workspace: Workspace) -> None:
 
 
 def test_what_has_not_changed_has_the_same_bytes(workspace: Workspace) -> None:
-    """Executable bits, links and odd names too: then there is nothing to backtest twice."""
     (workspace.model / "deep").mkdir()
     (workspace.model / "deep" / "run.sh").write_text("#!/bin/sh\n")
     (workspace.model / "deep" / "run.sh").chmod(0o755)
@@ -132,7 +130,6 @@ def test_what_has_not_changed_has_the_same_bytes(workspace: Workspace) -> None:
 
 
 def test_the_inputs_are_laid_over_both(workspace: Workspace) -> None:
-    """A comparison is of what the change makes, and not of how it is run."""
     keys = json.dumps({"alpaca": {"default": {"API_KEY": "K" * 12}}})
     (workspace.model / "notes.txt").write_text("then\n")
     workspace.commit(plan="micro", python_version="3.9")
@@ -153,7 +150,6 @@ def test_the_inputs_are_laid_over_both(workspace: Workspace) -> None:
 
 
 def test_each_has_its_own_ignored_files(workspace: Workspace) -> None:
-    """They are part of what changed."""
     (workspace.model / "data").mkdir()
     (workspace.model / "data" / "prices.csv").write_text("1\n")
     workspace.commit(ignore_files=["data"])
@@ -164,7 +160,6 @@ def test_each_has_its_own_ignored_files(workspace: Workspace) -> None:
 
 
 def test_what_is_never_packed_of_the_candidate_is_not_of_the_base(workspace: Workspace) -> None:
-    """The data of the platform may lie in the model, and be committed."""
     (workspace.model / "platform" / "data").mkdir(parents=True)
     (workspace.model / "platform" / "data" / "store").write_text("1\n")
     workspace.commit()
@@ -179,7 +174,6 @@ def test_what_is_never_packed_of_the_candidate_is_not_of_the_base(workspace: Wor
 
 
 def test_requirements_are_read_for_a_comparison(workspace: Workspace) -> None:
-    """Those of the base as they were; none where the run compares nothing."""
     (workspace.model / "requirements.txt").write_text("blankly\nnumpy>=1\n")
     commit_all(workspace.repository)
     candidate, base = workspace.prepare(compare_with="HEAD^")
@@ -190,7 +184,6 @@ def test_requirements_are_read_for_a_comparison(workspace: Workspace) -> None:
 
 
 def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
-    """That is no fault of it."""
     git(workspace.repository, "rm", "-r", "--quiet", "models")
     (workspace.repository / "README.md").write_text("No model yet\n")
     commit_all(workspace.repository)
@@ -203,7 +196,6 @@ def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
 
 
 def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None:
-    """The first problem, where it is, and how many more; the run goes on without a word of it."""
     (workspace.model / "bot.py").write_text("import blankly\nprint(\n")
     (workspace.model / "requirements.txt").unlink()
     git(workspace.repository, "add", "--all")
@@ -229,7 +221,6 @@ def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None
 
 
 def test_a_manifest_of_the_base_that_leads_nowhere_is_said(workspace: Workspace) -> None:
-    """A link may leave the model, and only the model is restored."""
     (workspace.repository / "shared.json").write_text("{}")
     (workspace.model / "blankly.json").unlink()
     (workspace.model / "blankly.json").symlink_to("../../shared.json")
@@ -240,14 +231,12 @@ def test_a_manifest_of_the_base_that_leads_nowhere_is_said(workspace: Workspace)
 
 
 def test_many_problems_of_the_base_are_counted(workspace: Workspace) -> None:
-    """Only the first is told."""
     workspace.commit(main_script="../bot.py", requirements="/x", working_directory="nowhere")
     workspace.commit()
     assert workspace.base().reason.endswith("There are 2 more problems.")
 
 
 def test_warnings_of_the_base_are_dropped(workspace: Workspace) -> None:
-    """They were shown when it was the candidate, and fail nothing now."""
     workspace.commit(python_version=None, unknown_key=1)
     workspace.commit()
     preparation = workspace.preparation(fail_on_warning="true")
@@ -260,7 +249,6 @@ def test_warnings_of_the_base_are_dropped(workspace: Workspace) -> None:
 
 
 def test_a_base_that_was_a_screener_cannot_be_backtested(workspace: Workspace) -> None:
-    """What it was is said."""
     workspace.commit(type="screener", screener={"schedule": "30 14 * * 1-5"})
     workspace.commit()
     base = workspace.base()
@@ -271,7 +259,6 @@ def test_a_base_that_was_a_screener_cannot_be_backtested(workspace: Workspace) -
 
 
 def test_a_base_that_cannot_be_restored_has_its_commit_and_reason(workspace: Workspace) -> None:
-    """As with files in Git LFS that were not fetched."""
     pointer = (
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(b'x').hexdigest()}\n"
         "size 1\n"
@@ -288,7 +275,6 @@ def test_a_base_that_cannot_be_restored_has_its_commit_and_reason(workspace: Wor
 
 
 def test_keys_of_the_inputs_replace_what_the_base_has(workspace: Workspace) -> None:
-    """Whatever stands there under that name."""
     (workspace.model / "keys.json").mkdir()
     (workspace.model / "keys.json" / "file").touch()
     workspace.commit()
@@ -299,7 +285,6 @@ def test_keys_of_the_inputs_replace_what_the_base_has(workspace: Workspace) -> N
 
 
 def test_secrets_in_the_base_are_masked(workspace: Workspace) -> None:
-    """Keys that were taken out of the files are in the history, and in messages about it."""
     leaked, password = "Q" * 4 + "7" * 12, "hunter" * 3
     (workspace.model / "keys.json").write_text(json.dumps({"binance": {"main": {"KEY": leaked}}}))
     workspace.commit(api_pass=password, type=f"{leaked} {password}")
@@ -311,14 +296,12 @@ def test_secrets_in_the_base_are_masked(workspace: Workspace) -> None:
 
 
 def test_a_ref_that_is_missing_is_an_error_of_the_run(workspace: Workspace) -> None:
-    """It was asked for, and the checkout can be made to have it."""
     with pytest.raises(InvalidInputError) as caught:
         workspace.base("v1.0")
     assert "fetch-depth" in caught.value.problems[0].hint
 
 
 def test_the_checkout_is_only_read(workspace: Workspace) -> None:
-    """What is written goes into the scratch space."""
     workspace.commit()
     before = snapshot(workspace.repository)
     workspace.base()
@@ -340,7 +323,6 @@ def refusal(workspace: Workspace, **inputs: str) -> list[str]:
 def test_a_screener_cannot_be_tested_before_it_is_deployed(
     workspace: Workspace, inputs: dict[str, str]
 ) -> None:
-    """Without gates and comparison it is deployed."""
     workspace.commit(type="screener", screener={"schedule": "30 14 * * 1-5"})
     (error,) = refusal(workspace, mode="deploy", **inputs)
     assert "screener" in error
@@ -352,7 +334,6 @@ def test_a_screener_cannot_be_tested_before_it_is_deployed(
 
 
 def test_the_arguments_of_a_tested_deploy_are_noted(workspace: Workspace) -> None:
-    """They are shown beside the results."""
     for gates, expected in (("sharpe >= 1", {"to": "2y"}), ("", None)):
         preparation = workspace.preparation(mode="deploy", gates=gates, backtest_args="{to: 2y}")
         assert preparation.run().described.runs_on.arguments == expected
