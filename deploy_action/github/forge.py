@@ -320,12 +320,11 @@ def _parse_comment(entry: object) -> ForgeComment | None:
     number, body, user = entry.get("id"), entry.get("body"), entry.get("user", {})
     if type(number) is not int:
         return None
-    url = entry.get("html_url")
-    is_url = isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url)
+    url = str(entry.get("html_url"))
     return ForgeComment(
         number=number,
         body=body if isinstance(body, str) else "",
-        url=url if isinstance(url, str) and is_url else "",
+        url=url if re.fullmatch(r"https?://[!-~]+", url) else "",
         user=user if isinstance(user, dict) else None,
     )
 

@@ -1,4 +1,4 @@
-"""A forge on the loopback that keeps the comments of issues as GitHub and Gitea do.
+"""A forge on the loopback that stores comments on issues as GitHub and Gitea do.
 
 Routes, answers, statuses and messages are those of GitHub's "REST API endpoints for issue comments"
 and of Gitea's routers/api/v1/repo/issue_comment.go.
@@ -28,7 +28,7 @@ ARCHIVED = "Repository was archived so is read-only."
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token it is. That of a workflow belongs to an app and may not ask who it is."""
+    """A token's user. A workflow's token belongs to an app, and may not ask for its user."""
 
     login: str
     number: int
@@ -37,7 +37,7 @@ class Account:
 
     @property
     def is_app(self) -> bool:
-        """Whether its tokens are those of an installed app."""
+        """Whether its tokens belong to an installed app."""
         return self.kind == "Bot"
 
 
@@ -48,12 +48,12 @@ GITEA_WORKFLOW = Account("gitea-actions", -2)
 
 
 class ActAndCut:
-    """Do what is asked, and close the connection without an answer."""
+    """Act on the request, then close the connection without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActAndFail:
-    """Do what is asked, and answer something else."""
+    """Act on the request, then answer something else."""
 
     reply: Reply
 
@@ -63,7 +63,7 @@ Fault = Reply | Hang | Cut | CutAfterBody | ActAndCut | ActAndFail
 
 @dataclass(slots=True)
 class Stored:
-    """A comment as the forge keeps it."""
+    """A comment as the forge stores it."""
 
     number: int
     issue: int
@@ -73,7 +73,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as it came; `path` is without the base and the query."""
+    """A received request; `path` is without the base and the query."""
 
     method: str
     path: str
@@ -153,7 +153,7 @@ class ForgeServer(LocalServer):
         return f"{self.origin}{self.base}"
 
     def add(self, author: Account | None, body: str, issue: int = 7) -> int:
-        """Keep a comment that somebody wrote, and return its number."""
+        """Store a comment, and return its number."""
         with self._lock:
             stored = Stored(next(self._numbers), issue, author, body)
             self.comments.append(stored)
@@ -172,7 +172,7 @@ class ForgeServer(LocalServer):
         return sum(seen.method == method for seen in self.seen)
 
     def take_fault(self, method: str) -> Fault | None:
-        """Return the fault that is due, and use it up."""
+        """Return the next fault, and remove it."""
         with self._lock:
             waiting = self.faults.get(method, [])
             return waiting.pop(0) if waiting else None
@@ -288,9 +288,9 @@ class ForgeServer(LocalServer):
 
 @dataclass(slots=True)
 class Clock:
-    """Runs threads as if requests took the time that a test says, one event after the other.
+    """Simulates time: threads wait on it, and run one after the other.
 
-    A thread that waits is woken when its moment is the next of all: none runs besides it.
+    A waiting thread is woken when its time is the next one; no other thread runs meanwhile.
     """
 
     now: float = 0.0
@@ -299,17 +299,17 @@ class Clock:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def join(self, *runs: object) -> None:
-        """Take part; all before the first one waits."""
+        """Take part; call this for all threads before the first one waits."""
         self._runs |= set(runs)
 
     def leave(self, run: object) -> None:
-        """Take no part any more."""
+        """Stop taking part."""
         with self._changed:
             self._runs.discard(run)
             self._changed.notify_all()
 
     def wait(self, run: object, seconds: float) -> None:
-        """Return when the clock has gone on by that much."""
+        """Return when the clock has advanced by these seconds."""
         with self._changed:
             moment = self.now + seconds
             self._waiting[run] = moment
@@ -326,7 +326,7 @@ class Clock:
 
 
 def rate_limited(seconds: float, status: int = 403) -> Reply:
-    """Return how GitHub says that nothing is left until a reset."""
+    """Return GitHub's answer when no requests are left until a reset."""
     return Reply(
         status,
         {"message": "API rate limit exceeded for installation ID 1."},

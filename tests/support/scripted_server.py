@@ -1,4 +1,4 @@
-"""A Deployment API whose answers a test writes: for what a good server never does."""
+"""A Deployment API whose answers a test scripts, such as those that a good server never gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.local_server import Listener, LocalHandler, LocalServer
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer; `body` is sent as it is when bytes or text, else as JSON."""
+    """An answer; `body` is sent unchanged if it is bytes or text, else as JSON."""
 
     status: int = 200
     body: object = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came."""
+    """A received request."""
 
     route: str
     fields: Mapping[str, str]
@@ -73,7 +73,7 @@ class _Handler(LocalHandler):
     server: Listener[ScriptedServer]
 
     def answer(self) -> None:
-        """Do the step that is due."""
+        """Take the next step of the script."""
         owner, route = self.server.owner, f"{self.command} {self.path}"
         if isinstance(owner.peek(route), Cut):
             owner.next_step(Request(route, {}, b"", self.headers))
@@ -102,7 +102,7 @@ class _Handler(LocalHandler):
 
 
 class ScriptedServer(LocalServer):
-    """Serves a script on the loopback: for each route one step for ever, or a list used up."""
+    """Serves a script on the loopback: for each route one step for ever, or a list of steps."""
 
     handler = _Handler
 
@@ -128,7 +128,7 @@ class ScriptedServer(LocalServer):
         return [request for request in self.requests if request.route == route]
 
     def next_step(self, request: Request) -> Step:
-        """Note the request and return what to do with it."""
+        """Record the request, and return the step to take."""
         with self._lock:
             self.requests.append(request)
             script = self.script.get(request.route, NOT_FOUND)
@@ -137,13 +137,13 @@ class ScriptedServer(LocalServer):
         return script(request) if callable(script) else script
 
     def peek(self, route: str) -> Step | None:
-        """Return the step that is due, without using it up."""
+        """Return the next step, without removing it."""
         script = self.script.get(route, NOT_FOUND)
         return None if callable(script) else script[0] if isinstance(script, list) else script
 
 
 def _parts(kind: str, body: bytes) -> tuple[dict[str, str], bytes]:
-    """Take a multipart body apart with the parser of the standard library."""
+    """Parse a multipart body with the standard library."""
     message = BytesParser(policy=HTTP).parsebytes(
         b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body
     )

@@ -1,4 +1,4 @@
-"""HTTP by hand over TCP: a server that can do to a connection what no HTTP library would."""
+"""HTTP written by hand over TCP: a server that breaks connections as no HTTP library would."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Connection:
 
     @property
     def length(self) -> int:
-        """Return the length that was announced for the body."""
+        """Return the announced length of the body."""
         return int(self.headers.get("content-length", "0"))
 
     def read_body(self) -> None:
-        """Read the whole body; keep it if it is small, else only its length."""
+        """Read the whole body; keep its length, and a small body itself."""
         self.received = len(self.body)
         while self.received < self.length:
             block = self.socket.recv(1 << 20)
@@ -47,13 +47,13 @@ class Connection:
         self.body_was_read = True
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes."""
         self.socket.sendall(data)
 
     def reply(
         self, status: int, body: object = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Answer; `body` is sent as it is when bytes or text, else as JSON."""
+        """Answer; `body` is sent unchanged if it is bytes or text, else as JSON."""
         data = body.encode() if isinstance(body, str) else body
         encoded = data if isinstance(data, bytes) else json.dumps(body).encode()
         merged = {"Content-Length": str(len(encoded)), "Connection": "close", **(headers or {})}
@@ -61,13 +61,13 @@ class Connection:
         self.send(f"HTTP/1.1 {status} {REASON}\r\n{lines}\r\n".encode() + encoded)
 
     def reset(self) -> None:
-        """Close with a reset instead of an orderly end."""
+        """Reset the connection."""
         linger = struct.pack("ii", 1, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.socket.close()
 
     def end_answer(self) -> None:
-        """End our side and take what still comes, as servers do that want their answer read."""
+        """Stop sending, and read what still comes, so that the client can read the answer."""
         self.socket.shutdown(socket.SHUT_WR)
         while self.socket.recv(1 << 20):
             pass
@@ -94,7 +94,7 @@ class WireServer:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Stop, and let go of who hangs."""
+        """Stop, and release handlers that hang."""
         self.closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -110,7 +110,7 @@ class WireServer:
         return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def count(self, route: str) -> int:
-        """Return how many requests to a route were begun."""
+        """Return how many requests for a route were started."""
         return sum(connection.route == route for connection in self.seen)
 
     def _start(self, target: Callable[[], None]) -> None:
@@ -159,7 +159,7 @@ class WireServer:
 
 
 def not_found(connection: Connection) -> None:
-    """Answer as the original server does for a route it does not have."""
+    """Answer as the original server does for a missing route."""
     connection.read_body()
     connection.reply(404, "<!DOCTYPE html><html><pre>Cannot do that</pre></html>")
 
@@ -175,7 +175,7 @@ def answering(status: int, body: object = b"", headers: Mapping[str, str] | None
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """Return a handler that uses these one after the other, the last one for ever."""
+    """Return a handler that uses these in turn, and then always the last one."""
     left = list(handlers)
 
     def handle(connection: Connection) -> None:
@@ -190,24 +190,24 @@ def reset_before_body(connection: Connection) -> None:
 
 
 def close_after_body(connection: Connection) -> None:
-    """Take everything and hang up without an answer."""
+    """Read everything and hang up without an answer."""
     connection.read_body()
 
 
 def reset_after_body(connection: Connection) -> None:
-    """Take everything and reset."""
+    """Read everything and reset."""
     connection.read_body()
     connection.reset()
 
 
 def hang(connection: Connection) -> None:
-    """Take everything and never answer."""
+    """Read everything and never answer."""
     connection.read_body()
     connection.closing.wait(20)
 
 
 def drip_for_ever(connection: Connection) -> None:
-    """Announce an answer and send it in drops that never end."""
+    """Announce an answer and send it byte by byte, without an end."""
     connection.read_body()
     connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{")
     while not connection.closing.wait(0.05):
@@ -215,7 +215,7 @@ def drip_for_ever(connection: Connection) -> None:
 
 
 def too_large(connection: Connection) -> None:
-    """Answer more than anybody can want."""
+    """Answer more than a client accepts."""
     connection.read_body()
     connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n")
     for _ in range(40):
@@ -229,13 +229,13 @@ def truncated(connection: Connection) -> None:
 
 
 def garbage(connection: Connection) -> None:
-    """Answer in no HTTP."""
+    """Answer with something else than HTTP."""
     connection.read_body()
     connection.send(b"\x00\x01SSH-2.0-nothing\r\n\r\n")
 
 
 def badly_compressed(connection: Connection) -> None:
-    """Answer with a body that is not compressed as it says."""
+    """Answer with a body that is not compressed as its header says."""
     connection.read_body()
     connection.reply(200, b"no gzip at all", {"Content-Encoding": "gzip"})
 
