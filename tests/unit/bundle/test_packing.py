@@ -44,7 +44,7 @@ def prices(size: int, seed: int = 1) -> bytes:
 
 
 def noise(size: int) -> bytes:
-    """Make `size` bytes that no packer can shrink."""
+    """Make `size` incompressible bytes."""
     return random.Random(2).randbytes(size)  # noqa: S311 - test data, reproducible
 
 
@@ -88,7 +88,6 @@ def pack(root: Path, destination: Path, workers: int | None = None) -> Bundle:
 
 
 def test_what_is_unpacked_is_what_was_packed(tmp_path: Path) -> None:
-    """Text, noise, large and empty files in several scripts come back under `model/`."""
     root = write_model(tmp_path / "m")
     (root / "nothing/here").mkdir(parents=True)
     (root / "bot.py").chmod(0o744)
@@ -106,7 +105,6 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path: Path) -> None:
 
 
 def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
-    """Digest, sizes, count and the largest files are those of the file on disk."""
     contents = {f"f{number:02}": b"x" * (number // 2) for number in range(30)}
     root = write_model(tmp_path / "m", contents)
     (root / "empty").mkdir()
@@ -124,7 +122,6 @@ def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_what_does_not_shrink_is_stored(tmp_path: Path) -> None:
-    """Unpacking costs time; it must be worth it."""
     pack(write_model(tmp_path / "m"), tmp_path / "x.zip")
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         methods = {info.filename[6:]: info.compress_type for info in archive.infolist()}
@@ -158,7 +155,7 @@ def test_the_number_of_threads_has_no_influence(tmp_path: Path) -> None:
 
 
 def test_the_format_is_pinned(tmp_path: Path) -> None:
-    """A changed digest means that all users' bundles change: do it knowingly, and say so.
+    """A changed digest means that all users' bundles change: do it only on purpose, and say so.
 
     Stored members alone, since the bytes of deflated ones belong to the version of zlib.
     """
@@ -189,7 +186,6 @@ def test_injected_files_replace_or_add_in_order(tmp_path: Path) -> None:
 def test_an_injected_file_cannot_turn_a_directory_into_a_file(
     existing: str, name: str, tmp_path: Path
 ) -> None:
-    """A bundle with both could not be unpacked."""
     selection = select_files(write_model(tmp_path / "m", {existing: b""}), [])
     with pytest.raises(InvalidInputError, match="a file and a directory"):
         write_bundle(selection, tmp_path / "x.zip", injected={name: b""})
@@ -197,7 +193,7 @@ def test_an_injected_file_cannot_turn_a_directory_into_a_file(
 
 
 def test_progress_is_told_about_every_mebibyte(tmp_path: Path) -> None:
-    """It rises, never passes the total, and ends with it."""
+    """It rises up to the total."""
     calls: list[tuple[int, int]] = []
     root = write_model(tmp_path / "m")
     total = sum(map(len, CONTENTS.values()))
@@ -211,7 +207,6 @@ def test_progress_is_told_about_every_mebibyte(tmp_path: Path) -> None:
 
 
 def test_the_bundle_is_for_its_owner_only(tmp_path: Path) -> None:
-    """It may hold exchange keys."""
     destination = tmp_path / "x.zip"
     destination.touch(mode=0o666)
     pack(write_model(tmp_path / "m", {"a": b""}), destination)
@@ -243,7 +238,7 @@ def _become_socket(path: Path) -> None:
 def test_a_file_that_is_replaced_after_selection_is_a_problem(
     disturb: Disturb, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named, nothing hangs, and an older bundle stays as it was."""
+    """It is named, nothing hangs, and an older bundle is unchanged."""
     monkeypatch.chdir(tmp_path)
     root = write_model(tmp_path / "m")
     selection = select_files(root, [])
@@ -259,7 +254,6 @@ def test_a_file_that_is_replaced_after_selection_is_a_problem(
 @pytest.mark.parametrize("name", ["bot.py", "data/prices.csv", "weights.bin"])
 @pytest.mark.parametrize("size", [0, 10, MIB, MIB + 1, 7 * MIB])
 def test_a_file_that_changes_size_is_packed_as_it_is(name: str, size: int, tmp_path: Path) -> None:
-    """The bundle holds what was read, with the right size and checksum."""
     root = write_model(tmp_path / "m")
     selection = select_files(root, [])
     (root / name).write_bytes(prices(size))
@@ -277,7 +271,7 @@ def test_a_file_that_changes_size_is_packed_as_it_is(name: str, size: int, tmp_p
 
 @pytest.mark.parametrize("name", ["data/prices.csv", "weights.bin"])
 def test_a_file_cut_short_while_it_is_read_is_packed_up_to_there(name: str, tmp_path: Path) -> None:
-    """The parts that are gone are empty, the archive is whole."""
+    """The missing parts are empty, the archive is valid."""
     root = write_model(
         tmp_path / "m", {"a": prices(MIB, 8), "b": prices(MIB, 9), name: CONTENTS[name]}
     )
@@ -294,7 +288,7 @@ def test_a_file_cut_short_while_it_is_read_is_packed_up_to_there(name: str, tmp_
 
 
 class _StopError(BaseException):
-    """Stands for KeyboardInterrupt and SystemExit, which pytest would take for its own."""
+    """Stands for KeyboardInterrupt and SystemExit, which pytest would handle itself."""
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -339,7 +333,6 @@ def test_an_interrupt_from_the_keyboard_ends_it_soon(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    """The problem names it."""
     selection = select_files(write_model(tmp_path / "m", {"a": b""}), [])
     with pytest.raises(RefusedError, match="No such file") as caught:
         write_bundle(selection, tmp_path / "missing/x.zip")
@@ -347,7 +340,7 @@ def test_a_destination_that_cannot_be_written_is_refused(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    """A real limit on the size of files stands for the disk: the system says no while writing."""
+    """A limit on file sizes stands for a full disk: the system refuses while writing."""
     root = write_model(tmp_path / "m", {"noise": noise(4 * MIB)})
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -408,7 +401,6 @@ def test_any_tree_comes_back(
 
 
 def test_an_empty_selection_is_an_empty_zip(tmp_path: Path) -> None:
-    """No special case."""
     bundle = write_bundle(Selection((), ()), tmp_path / "x.zip")
     assert unpacked(bundle.path) == {}
     assert (bundle.file_count, bundle.largest) == (0, ())

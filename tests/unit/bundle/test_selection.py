@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE
 
 
 def write_tree(root: Path, *names: str) -> Path:
-    """Make files (or directories, where the name ends in a slash); each holds its own name."""
+    """Make files (directories if the name ends in a slash); each holds its own name."""
     for name in names:
         path = root / name
         if name.endswith("/"):
@@ -43,7 +43,7 @@ def only_problem(selection: Selection) -> Problem:
 
 
 def git_keeps(root: Path, patterns: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Ask git which files it would not ignore."""
+    """Return the files that git would not ignore."""
     if not (root / ".git").exists():
         subprocess.run(["git", "init", "-q", root], check=True, timeout=20)
     (root / ".git/info/exclude").write_text("".join(f"{pattern}\n" for pattern in patterns))
@@ -175,7 +175,6 @@ PATTERN_SETS = (
 
 @pytest.mark.parametrize("patterns", PATTERN_SETS, ids=" ".join)
 def test_patterns_mean_what_they_mean_to_git(patterns: list[str], tmp_path: Path) -> None:
-    """Each pattern set selects the very files that git would not ignore."""
     root = write_tree(tmp_path, *TREE)
     expected = git_keeps(root, patterns, TREE)
     assert set(names_of(select_files(root, patterns))) == expected
@@ -191,7 +190,6 @@ _names = st.lists(
 
 @pytest.fixture(scope="module")
 def git_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one repository for many examples."""
     return tmp_path_factory.mktemp("git")
 
 
@@ -201,7 +199,7 @@ def git_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_pattern_means_what_it_means_to_git(
     patterns: list[str], names: list[str], git_root: Path
 ) -> None:
-    """Random patterns from the characters that mean something decide as git decides."""
+    """Random patterns of special characters select the same files as git."""
     paths = {name for name in names if not {"", ".", ".."} & set(name.split("/"))}
     files = {name for name in paths if not any(other.startswith(name + "/") for other in paths)}
     for child in git_root.iterdir():
@@ -239,7 +237,7 @@ def test_what_belongs_to_git_python_and_environments_is_never_packed(tmp_path: P
 
 
 def test_an_environment_in_place_of_a_model_is_a_problem(tmp_path: Path) -> None:
-    """A `pyvenv.cfg` in the root would drag a whole environment along."""
+    """A `pyvenv.cfg` in the root means that a whole environment would be packed."""
     write_tree(tmp_path, "pyvenv.cfg", "bot.py")
     assert "virtual environment" in only_problem(select_files(tmp_path, [])).message
 
@@ -265,7 +263,7 @@ def test_entries_are_sorted_and_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_only_truly_empty_directories_are_kept(tmp_path: Path) -> None:
-    """A directory whose files are all ignored does not come along, an ignored one neither."""
+    """Neither a directory whose files are all ignored, nor an ignored one."""
     write_tree(tmp_path, "logs/a.log", "cache/", "empty/", "pc/__pycache__/x")
     assert names_of(select_files(tmp_path, ["*.log", "cache/"])) == ["empty"]
 
@@ -311,7 +309,7 @@ def test_links_inside_the_model_become_what_they_point_to(tmp_path: Path) -> Non
 
 
 def test_patterns_apply_to_a_linked_directory_by_its_link(tmp_path: Path) -> None:
-    """What is ignored is decided by the name in the bundle, and a directory link is a directory."""
+    """Patterns match names in the bundle, and a link to a directory is a directory."""
     root = write_tree(tmp_path, "data/x.csv", "data/y.log")
     (root / "alias").symlink_to("data")
     assert names_of(select_files(root, ["alias/*.log"])) == [
@@ -390,7 +388,6 @@ def test_links_that_multiply_are_stopped(tmp_path: Path) -> None:
 
 
 def test_an_ignored_link_is_no_problem(tmp_path: Path) -> None:
-    """Broken, outward and circular links do no harm once they are ignored."""
     for name, target in (("broken", "nowhere"), ("out", "/etc"), ("cycle", ".")):
         (tmp_path / name).symlink_to(target)
     assert select_files(tmp_path, ["broken", "/out", "cycle/"]) == Selection((), ())
@@ -414,7 +411,6 @@ def test_special_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
 def test_devices_are_refused(tmp_path: Path) -> None:
-    """A device is not read, whatever it would give."""
     try:
         os.mknod(tmp_path / "zero", 0o20644, os.makedev(1, 5))
     except PermissionError:  # a container without the right
@@ -446,7 +442,7 @@ def test_a_name_that_does_not_travel_is_a_problem(
 
 
 def test_names_that_differ_only_in_case_or_normalisation_are_a_warning(tmp_path: Path) -> None:
-    """They are packed all the same: on Linux nothing is wrong with them."""
+    """They are packed: on Linux nothing is wrong with them."""
     names = [
         "Bot.py",
         "bot.py",
@@ -475,14 +471,13 @@ def test_an_invalid_pattern_is_a_problem(pattern: str, tmp_path: Path) -> None:
 
 @given(st.text(max_size=30))
 def test_no_pattern_causes_a_traceback(pattern: str) -> None:
-    """Any text is a rule, nothing, or a reason."""
     rules, invalid = compile_rules([pattern])
     assert len(rules.rules) + len(invalid) <= 1
     rules.ignoring("a/b", "b", is_directory=False)
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
-    """Backtracking would take longer than the universe is old."""
+    """With backtracking, it would never end."""
     rules, _ = compile_rules(["*a*a*a*a*a*a*a*a*a*a*a*b", "**/a/**/a/**/a/**/a/**/a/**/a/**/b"])
     name = "a" * 250
     assert rules.ignoring(f"{'a/' * 500}{name}", name, is_directory=False) is None
@@ -490,7 +485,7 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
 
 @pytest.mark.parametrize("piece", ["*a", "[a", "**/", "?*", "a/**/", "[[:alpha:]]"])
 def test_no_pattern_takes_long(piece: str) -> None:
-    """Those that are longer than any path are refused, and not shown whole."""
+    """They are refused, and cut in the message."""
     began = time.process_time()
     _, invalid = compile_rules([piece * 400_000])
     assert [text for text, _ in invalid] == [f"{(piece * 20)[:20]}…"]
@@ -503,14 +498,12 @@ def test_no_pattern_takes_long(piece: str) -> None:
 
 
 def test_an_ignored_manifest_is_an_error_that_names_the_pattern(tmp_path: Path) -> None:
-    """Without blankly.json no bundle works."""
     problem = only_problem(select_files(write_tree(tmp_path, "blankly.json"), ["*.py", "*.json"]))
     assert problem.path == "blankly.json"
     assert "'*.json'" in problem.message
 
 
 def test_all_problems_are_reported_at_once_in_order(tmp_path: Path) -> None:
-    """One run tells all there is to repair."""
     os.mkfifo(tmp_path / "z")
     (tmp_path / "a").symlink_to("nowhere")
     (tmp_path / "m\\n").touch()
@@ -519,7 +512,6 @@ def test_all_problems_are_reported_at_once_in_order(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_directory_is_a_problem(tmp_path: Path) -> None:
-    """There is nothing to select, and no traceback."""
     selection = select_files(tmp_path / "missing", [])
     assert "no such file" in only_problem(selection).message
 
@@ -582,7 +574,7 @@ def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_seventy_thousand_files_are_selected_in_a_few_seconds(tmp_path: Path) -> None:
-    """Monorepos exist; a generous bound that a quadratic walk would break."""
+    """A generous bound that a quadratic walk would exceed."""
     write_tree(tmp_path, *(f"0/{number}" for number in range(1000)))
     for folder in range(1, 70):  # links, since making 70,000 files takes longer than selecting them
         (tmp_path / str(folder)).symlink_to("0")

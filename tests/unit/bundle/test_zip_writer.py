@@ -38,7 +38,6 @@ def read(archive: io.BytesIO) -> zipfile.ZipFile:
 
 
 def test_members_carry_fixed_dates_modes_and_system() -> None:
-    """Nothing of the machine is in the archive."""
     archive = io.BytesIO()
     writer = ZipWriter(archive)
     add(writer, "model/a.txt", b"a")
@@ -56,7 +55,6 @@ def test_members_carry_fixed_dates_modes_and_system() -> None:
 
 
 def test_only_names_outside_ascii_carry_the_utf8_flag() -> None:
-    """The flag is set where it says something."""
     archive = io.BytesIO()
     writer = ZipWriter(archive)
     for name in ("ascii", "größe", "数据", "данные", "🚀"):
@@ -117,20 +115,18 @@ def test_zip64_fields_are_written_where_a_limit_is_reached(
 
 
 class SparseOutput:
-    """A file in which a part that is all zeros becomes a hole, so that gigabytes take no time."""
+    """A file in which zeros become a hole, so that gigabytes take no time."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
     def write(self, data: bytes, /) -> int:
-        """Write, or make a hole."""
         if data is ZEROS:
             self._stream.seek(len(data), 1)
             return len(data)
         return self._stream.write(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move to a place."""
         return self._stream.seek(offset, whence)
 
 
@@ -158,7 +154,6 @@ def test_a_file_and_an_offset_over_four_gibibytes(tmp_path: Path) -> None:
 
 
 def test_without_need_there_is_no_zip64() -> None:
-    """Old readers can read what does not need it."""
     archive = io.BytesIO()
     writer = ZipWriter(archive)
     add(writer, "a", b"x" * 100_000)
@@ -169,7 +164,7 @@ def test_without_need_there_is_no_zip64() -> None:
 
 @pytest.mark.slow
 def test_the_largest_count_of_the_old_format_needs_no_zip64() -> None:
-    """65,534 members fit; the next value is the mark for zip64."""
+    """65,534 members fit; the next value means zip64."""
     for count in (65_534, 65_535, 65_536):
         archive = io.BytesIO()
         writer = ZipWriter(archive)
@@ -188,6 +183,5 @@ def test_a_file_larger_than_announced_is_refused() -> None:
 
 
 def test_ending_a_file_that_was_not_begun_is_refused() -> None:
-    """A programming error is not written to disk."""
     with pytest.raises(ValueError, match="no file was begun"):
         ZipWriter(io.BytesIO()).end_file(crc=0, size=0)

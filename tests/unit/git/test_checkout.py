@@ -36,14 +36,14 @@ def models(tmp_path: Path) -> Path:
 
 
 def extract(model: Path, ref: str, destination: Path) -> Path:
-    """Return the directory with the files of a model that existed."""
+    """Extract a model that existed, and return its directory."""
     past = extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     assert past.directory == destination
     return destination
 
 
 def unusable(model: Path, ref: str, destination: Path) -> str:
-    """Return why a model cannot be restored; the error knows the commit."""
+    """Return why a model cannot be restored."""
     with pytest.raises(UnusablePastError) as caught:
         extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     assert caught.value.commit == git(model, "rev-parse", f"{ref}^{{commit}}")
@@ -56,7 +56,6 @@ def plant(directory: Path, *entries: tuple[str, bytes, str]) -> None:
 
 
 def test_a_model_is_written_as_it_was(models: Path, tmp_path: Path) -> None:
-    """Its own files only, whatever the checkout holds now."""
     before = snapshot(models / "models" / "b")
     (models / "models" / "b" / "bot.py").write_text("import blankly\n")
     (models / "models" / "b" / "requirements.txt").unlink()
@@ -71,7 +70,7 @@ def test_a_model_is_written_as_it_was(models: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_may_be_the_whole_repository(tmp_path: Path) -> None:
-    """Then its `.git` is no part of it."""
+    """Its `.git` is not a part of the model."""
     directory = write_model(make_repository(tmp_path / "repository"))
     sha = commit_all(directory)
     past = extract_model(directory, "HEAD", tmp_path / "base", manifest=MANIFEST_NAME)
@@ -80,7 +79,6 @@ def test_a_model_may_be_the_whole_repository(tmp_path: Path) -> None:
 
 
 def test_the_repository_stays_as_it_is(models: Path, tmp_path: Path) -> None:
-    """No checkout, no index, no ref is touched, not even by a byte."""
     commit(models, b"Second")
     before = snapshot(models)
     extract(models / "a", "HEAD^", tmp_path / "base")
@@ -88,7 +86,7 @@ def test_the_repository_stays_as_it_is(models: Path, tmp_path: Path) -> None:
 
 
 def test_a_repository_of_another_user_is_read(models: Path, tmp_path: Path) -> None:
-    """As a container sees the checkout, where git itself refuses; also if it is read-only."""
+    """As in a container, where git itself refuses; also if it is read-only."""
     places = [models, models / ".git", *(models / ".git").rglob("*")]
     for path in places[1:]:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -106,14 +104,13 @@ def test_a_repository_of_another_user_is_read(models: Path, tmp_path: Path) -> N
 
 
 def test_a_model_in_a_linked_work_tree_is_read(models: Path, tmp_path: Path) -> None:
-    """Its repository lies elsewhere."""
     git(models, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
     written = extract(tmp_path / "tree" / "a", "main", tmp_path / "base")
     assert snapshot(written) == snapshot(models / "a")
 
 
 def test_where_there_was_no_model_there_is_none(models: Path, tmp_path: Path) -> None:
-    """No directory, one without a manifest, a file of that name: all of it is no model."""
+    """No directory, one without a manifest, or a file of that name."""
     (models / "a" / "blankly.json").unlink()
     (models / "c").write_text("a file")
     sha = commit_all(models)
@@ -127,7 +124,6 @@ def test_where_there_was_no_model_there_is_none(models: Path, tmp_path: Path) ->
 
 
 def test_a_manifest_that_is_a_directory_is_none(tmp_path: Path) -> None:
-    """Only a file, or a link to one, describes a model."""
     directory = make_repository(tmp_path / "repository")
     (directory / "blankly.json").mkdir()
     (directory / "blankly.json" / "file").touch()
@@ -138,7 +134,7 @@ def test_a_manifest_that_is_a_directory_is_none(tmp_path: Path) -> None:
 
 
 def test_executable_bits_links_and_odd_names_are_kept(models: Path, tmp_path: Path) -> None:
-    """Links are links again, wherever they lead."""
+    """Wherever they lead."""
     model = models / "a"
     (model / "run.sh").write_text("#!/bin/sh\n")
     (model / "run.sh").chmod(0o755)
@@ -157,7 +153,7 @@ def test_executable_bits_links_and_odd_names_are_kept(models: Path, tmp_path: Pa
 
 
 def test_an_empty_directory_of_git_is_made(tmp_path: Path) -> None:
-    """Git makes none itself, and other programs that write to it may."""
+    """Git never writes such names, but other programs may."""
     directory = make_repository(tmp_path / "repository")
     empty = git(directory, "hash-object", "-t", "tree", "-w", "--stdin", message=b"")
     plant(directory, ("40000", b"data", empty))
@@ -165,7 +161,7 @@ def test_an_empty_directory_of_git_is_made(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
-    """A tree may hold a name twice: as a link, and as a directory with files for its target."""
+    """A tree may have a name twice: a link, and a directory with files for the link's target."""
     directory = make_repository(tmp_path / "repository")
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -189,7 +185,6 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["100644", "120000", "40000"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: bytes, mode: str) -> None:
-    """Nothing is written for it, in the model's directory or in another."""
     directory = make_repository(tmp_path / "repository")
     file = blob(directory, b"planted")
     tree = git(directory, "mktree", message=f"100644 blob {file}\tfile\n".encode())
@@ -199,7 +194,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: bytes, mod
 
 
 def test_a_name_that_leads_elsewhere_is_refused_further_down(tmp_path: Path) -> None:
-    """What was written by then stays in the directory that was named."""
+    """The files written before stay in the destination."""
     directory = make_repository(tmp_path / "repository")
     file = blob(directory, b"planted")
     raw = b"100644 ..\0" + bytes.fromhex(file)
@@ -211,7 +206,7 @@ def test_a_name_that_leads_elsewhere_is_refused_further_down(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("mode", ["100000", "60000", "777"])
 def test_a_mode_that_git_does_not_have_is_refused(tmp_path: Path, mode: str) -> None:
-    """Such as one of a device; permissions that old versions wrote are fine."""
+    """Such as a device's; modes that old versions of git wrote are fine."""
     directory = make_repository(tmp_path / "repository")
     plant(directory, (mode, b"odd", blob(directory, b"text")))
     if mode == "100000":
@@ -222,7 +217,7 @@ def test_a_mode_that_git_does_not_have_is_refused(tmp_path: Path, mode: str) -> 
 
 @pytest.mark.parametrize(("mode", "sha"), [("100644", "c0ffee"), ("abc", "c0ffee" * 7)])
 def test_a_tree_that_cannot_be_parsed_is_refused(tmp_path: Path, mode: str, sha: str) -> None:
-    """The library parses objects that lie loose, and not those in packs."""
+    """The library checks loose objects, but not those in packs."""
     directory = make_repository(tmp_path / "repository")
     plant(directory, (mode, b"broken", sha[:40]))
     assert "cannot be read" in fails(directory, "main", tmp_path / "base")
@@ -234,7 +229,6 @@ def test_a_tree_that_cannot_be_parsed_is_refused(tmp_path: Path, mode: str, sha:
 
 
 def test_a_name_that_is_too_long_here_is_refused(tmp_path: Path) -> None:
-    """Git has no such limit."""
     directory = make_repository(tmp_path / "repository")
     plant(directory, ("100644", b"x" * 300, blob(directory, b"text")))
     assert "too long" in unusable(directory, "main", tmp_path / "base")
@@ -242,14 +236,12 @@ def test_a_name_that_is_too_long_here_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", [b"", b"a\0b"])
 def test_a_link_to_nothing_is_refused(tmp_path: Path, target: bytes) -> None:
-    """No file system has one."""
     directory = make_repository(tmp_path / "repository")
     plant(directory, ("120000", b"link", blob(directory, target)))
     assert "link to nothing" in unusable(directory, "main", tmp_path / "base")
 
 
 def test_a_submodule_in_the_model_cannot_be_restored(models: Path, tmp_path: Path) -> None:
-    """Its files are in another repository, and need not be fetched."""
     allowed = ("-c", "protocol.file.allow=always")
     git(models, *allowed, "submodule", "--quiet", "add", f"file://{models}", "a/shared")
     commit_all(models)
@@ -261,7 +253,6 @@ def test_a_submodule_in_the_model_cannot_be_restored(models: Path, tmp_path: Pat
 def test_a_model_that_was_a_submodule_or_a_link_cannot_be_restored(
     models: Path, tmp_path: Path
 ) -> None:
-    """It existed, so it is not called absent."""
     allowed = ("-c", "protocol.file.allow=always")
     git(models, *allowed, "submodule", "--quiet", "add", f"file://{models}", "sub")
     (models / "link").symlink_to("a")
@@ -275,7 +266,7 @@ def test_a_model_that_was_a_submodule_or_a_link_cannot_be_restored(
 
 
 def pointer(content: bytes, extension: str = "") -> bytes:
-    """Return what git holds in place of a file in Git LFS."""
+    """Return the pointer that git has instead of a file in Git LFS."""
     return (
         f"version https://git-lfs.github.com/spec/v1\n{extension}"
         f"oid sha256:{sha256(content).hexdigest()}\nsize {len(content)}\n"
@@ -283,7 +274,7 @@ def pointer(content: bytes, extension: str = "") -> bytes:
 
 
 def keep(directory: Path, content: bytes, found: bytes | None = None) -> Path:
-    """Put a file where Git LFS keeps what it fetched, `found` in place of its content."""
+    """Store a file as Git LFS does; `found` replaces its content."""
     oid = sha256(content).hexdigest()
     path = directory / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
     path.parent.mkdir(parents=True)
@@ -295,7 +286,7 @@ PRICES = b"time,close\n" * 200_000
 
 
 def test_a_file_in_git_lfs_has_its_contents(models: Path, tmp_path: Path) -> None:
-    """Where the checkout fetched them, in a linked work tree too; its bit is kept."""
+    """If the checkout fetched them, in a linked work tree too."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     (models / "a" / "prices.csv").chmod(0o755)
     commit_all(models)
@@ -310,7 +301,7 @@ def test_a_file_in_git_lfs_has_its_contents(models: Path, tmp_path: Path) -> Non
 def test_without_its_contents_a_file_in_git_lfs_cannot_be_restored(
     models: Path, tmp_path: Path
 ) -> None:
-    """A backtest on the pointer would be about something else; the way out is said."""
+    """A backtest of the pointer would be wrong."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     sha = commit_all(models)
     reason = unusable(models / "a", "HEAD", tmp_path / "base")
@@ -323,7 +314,6 @@ def test_without_its_contents_a_file_in_git_lfs_cannot_be_restored(
 def test_damaged_contents_in_git_lfs_are_not_used(
     models: Path, tmp_path: Path, found: bytes
 ) -> None:
-    """They are checked against the pointer's digest and size."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     commit_all(models)
     keep(models, PRICES, found)
@@ -331,7 +321,7 @@ def test_damaged_contents_in_git_lfs_are_not_used(
 
 
 def test_an_extension_of_git_lfs_is_not_guessed(models: Path, tmp_path: Path) -> None:
-    """What is kept then is not what the file holds."""
+    """The stored contents are not the file's then."""
     extension = f"ext-0-case sha256:{sha256(b'x').hexdigest()}\n"
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES, extension))
     commit_all(models)
@@ -352,7 +342,6 @@ def test_an_extension_of_git_lfs_is_not_guessed(models: Path, tmp_path: Path) ->
 def test_what_only_looks_like_a_pointer_is_a_file(
     models: Path, tmp_path: Path, content: bytes
 ) -> None:
-    """It is written as it is."""
     (models / "a" / "notes.txt").write_bytes(content)
     commit_all(models)
     assert (extract(models / "a", "HEAD", tmp_path / "base") / "notes.txt").read_bytes() == content
@@ -362,7 +351,7 @@ def test_what_only_looks_like_a_pointer_is_a_file(
 
 
 def fails(model: Path, ref: str, destination: Path) -> str:
-    """Return the problem of a checkout that has to be another."""
+    """Return the problem of an insufficient checkout."""
     with pytest.raises(InvalidInputError) as caught:
         extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     (problem,) = caught.value.problems
@@ -371,7 +360,6 @@ def fails(model: Path, ref: str, destination: Path) -> str:
 
 @pytest.mark.parametrize("left_out", ["blob:none", "tree:0"])
 def test_a_partial_clone_names_the_filter(models: Path, tmp_path: Path, left_out: str) -> None:
-    """What it left out cannot be fetched from here."""
     for change in ("one", "another"):
         (models / "a" / "bot.py").write_text(f"import blankly  # {change}\n")
         commit_all(models)
@@ -385,7 +373,6 @@ def test_a_partial_clone_names_the_filter(models: Path, tmp_path: Path, left_out
 
 
 def test_an_object_that_is_missing_for_no_reason_is_damage(models: Path, tmp_path: Path) -> None:
-    """The file is named."""
     sha = git(models, "rev-parse", "HEAD:a/bot.py")
     (models / ".git" / "objects" / sha[:2] / sha[2:]).unlink()
     shown = fails(models / "a", "HEAD", tmp_path / "base")
@@ -394,7 +381,6 @@ def test_an_object_that_is_missing_for_no_reason_is_damage(models: Path, tmp_pat
 
 
 def test_a_shallow_clone_has_its_own_commit_whole(models: Path, tmp_path: Path) -> None:
-    """Only what lies before is missing."""
     commit(models, b"Second")
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{models}", "clone")
     extract(tmp_path / "clone" / "a", "HEAD", tmp_path / "base")
@@ -402,7 +388,7 @@ def test_a_shallow_clone_has_its_own_commit_whole(models: Path, tmp_path: Path) 
 
 
 def test_names_from_the_repository_are_shown_safely(tmp_path: Path) -> None:
-    """They may hold commands for a terminal or the runner, and bytes that are no text."""
+    """They may have control sequences, workflow commands, and invalid UTF-8."""
     directory = make_repository(tmp_path / "repository")
     plant(directory, ("160000", b"\x1b[31m\n::error::\xff" + b"x" * 300, "c0ffee" * 6 + "c0ff"))
     reason = unusable(directory, "main", tmp_path / "base")
@@ -412,7 +398,6 @@ def test_names_from_the_repository_are_shown_safely(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_is_there_is_not_touched(models: Path, tmp_path: Path) -> None:
-    """Two models would be mixed."""
     (tmp_path / "base").mkdir()
     with pytest.raises(FileExistsError):
         extract_model(models / "a", "HEAD", tmp_path / "base", manifest=MANIFEST_NAME)

@@ -16,7 +16,7 @@ from tests.support.repositories import git, make_repository
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a repository that has one of two files in a folder."""
+    """Return a repository that tracks one of two files in a folder."""
     directory = make_repository(tmp_path / "repository")
     (directory / "model").mkdir()
     for name in ("keys.json", "bot.py"):
@@ -39,14 +39,12 @@ def test_without_a_repository_a_file_may_be_tracked(tmp_path: Path) -> None:
 
 
 def test_in_a_damaged_repository_a_file_may_be_tracked(repository: Path) -> None:
-    """A broken index is no reason to stop, or to be silent."""
+    """A damaged index neither stops the run nor hides the leak."""
     (repository / ".git" / "index").write_bytes(b"DIRC broken")
     assert may_be_tracked(repository / "model" / "keys.json")
 
 
 def test_a_signal_while_git_is_read_ends_the_run(repository: Path) -> None:
-    """It is not taken for damage."""
-
     def interrupt(frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and frame.f_code.co_name == "open_index":
             sys.setprofile(None)

@@ -17,13 +17,12 @@ from tests.support.repositories import blob, commit, git, make_repository
 
 
 def find(directory: Path, ref: str) -> str:
-    """Return the commit that a ref names in the repository around a directory."""
     with open_repository(directory) as repository:
         return find_commit(repository, ref).sha
 
 
 def refusal(directory: Path, ref: str) -> str:
-    """Return the one problem that a ref makes, as it is shown."""
+    """Return the text of the only problem of a ref."""
     with pytest.raises(InvalidInputError) as caught:
         find(directory, ref)
     (problem,) = caught.value.problems
@@ -68,12 +67,11 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_ref_names_what_git_says_it_names(history: Path, ref: str) -> None:
-    """Names, ids and the ways from them to other commits."""
     assert find(history, ref) == git(history, "rev-parse", f"{ref}^{{commit}}")
 
 
 def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
-    """Also one of an annotated tag, and in capitals."""
+    """Also the id of an annotated tag, and in capitals."""
     for name in ("main", "v1.0", "main~2"):
         sha = git(history, "rev-parse", name)
         expected = git(history, "rev-parse", f"{name}^{{commit}}")
@@ -82,7 +80,6 @@ def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
 
 
 def test_what_git_describe_says_names_its_commit(history: Path) -> None:
-    """It ends in the start of an id."""
     described = git(history, "describe", "--long", "--match=v1.0", "main")
     assert described.startswith("v1.0-")
     assert find(history, described) == git(history, "rev-parse", "main")
@@ -90,7 +87,7 @@ def test_what_git_describe_says_names_its_commit(history: Path) -> None:
 
 
 def test_objects_are_found_however_git_keeps_them(history: Path, tmp_path: Path) -> None:
-    """In packs with indexes of several kinds, or in the repository of another clone."""
+    """In packs with several kinds of indexes, or in another clone's objects."""
     git(tmp_path, "clone", "--quiet", f"file://{history}", "clone")
     clone = tmp_path / "clone"
     commit(clone, b"Local")
@@ -114,12 +111,12 @@ def test_packed_refs_and_objects_are_found(history: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("ref", ["only-there", "heads/only-there", "refs/heads/only-there"])
 def test_a_branch_is_found_among_those_of_origin(history: Path, ref: str) -> None:
-    """A checkout of a pull request has no other branches, and events give whole names."""
+    """A checkout of a pull request has only these, and events give full names."""
     assert find(history, ref) == git(history, "rev-parse", "light")
 
 
 def test_a_branch_whose_name_is_like_an_id_is_a_branch(history: Path, tmp_path: Path) -> None:
-    """Git asks for refs first."""
+    """Git looks for refs first."""
     git(tmp_path, "clone", "--quiet", str(history), "clone")
     name = git(history, "rev-parse", "main")[:6]
     git(tmp_path / "clone", "update-ref", f"refs/heads/{name}", "HEAD^2")
@@ -127,7 +124,7 @@ def test_a_branch_whose_name_is_like_an_id_is_a_branch(history: Path, tmp_path: 
 
 
 def test_an_id_that_is_cut_too_short_to_be_one_is_refused(tmp_path: Path) -> None:
-    """With the ids that it may stand for."""
+    """The message lists the candidates."""
     directory = make_repository(tmp_path / "repository")
     tree = git(directory, "write-tree")
     found: dict[str, list[str]] = {}
@@ -175,7 +172,6 @@ def test_an_id_that_is_cut_too_short_to_be_one_is_refused(tmp_path: Path) -> Non
     ],
 )
 def test_what_names_no_one_commit_is_refused(history: Path, ref: str, reason: str) -> None:
-    """Each with what is wrong and with what it takes."""
     shown = refusal(history, ref)
     assert f"`compare-with` is `{ref}`" in shown
     assert reason in shown
@@ -209,14 +205,12 @@ def test_what_names_no_one_commit_is_refused(history: Path, ref: str, reason: st
     ],
 )
 def test_a_name_that_nothing_has_is_missing(history: Path, ref: str) -> None:
-    """However it is written, the way out is a deeper fetch."""
     shown = refusal(history, ref)
     assert "fetch-depth: 0" in shown or "range" in shown
     assert "actions/checkout" in shown or "range" in shown
 
 
 def test_a_name_that_is_nearly_one_is_suggested(history: Path) -> None:
-    """Without its folder in `refs`."""
     assert "Did you mean `feature/moving-average`?" in refusal(history, "feature/moving-averages")
     assert "Did you mean" not in refusal(history, "something-else")
     assert "Check the name" in refusal(history, "something-else")
@@ -224,7 +218,6 @@ def test_a_name_that_is_nearly_one_is_suggested(history: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tree", "blob"])
 def test_an_object_that_is_no_commit_is_refused(history: Path, kind: str) -> None:
-    """By its id, and through a tag."""
     sha = git(history, "rev-parse", "HEAD^{tree}") if kind == "tree" else blob(history, b"text")
     git(history, "tag", "--force", f"a-{kind}", sha)
     for ref in (sha, f"a-{kind}"):
@@ -234,14 +227,14 @@ def test_an_object_that_is_no_commit_is_refused(history: Path, kind: str) -> Non
 
 
 def test_fetch_head_and_its_like_are_refs(history: Path, tmp_path: Path) -> None:
-    """They have more on the line than an id."""
+    """Their lines have more than an id."""
     clone = make_repository(tmp_path / "clone")
     git(clone, "fetch", "--quiet", str(history), "side")
     assert find(clone, "FETCH_HEAD") == git(history, "rev-parse", "side")
 
 
 def test_a_shallow_clone_is_called_one(history: Path, tmp_path: Path) -> None:
-    """With the depth that the ref needs, where that is known."""
+    """With the depth that the ref needs, if it is known."""
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{history}", "clone")
     clone = tmp_path / "clone"
     assert find(clone, "HEAD") == git(history, "rev-parse", "main")
@@ -257,21 +250,19 @@ def test_a_shallow_clone_is_called_one(history: Path, tmp_path: Path) -> None:
 
 
 def test_the_depth_that_is_named_is_enough(history: Path, tmp_path: Path) -> None:
-    """What the hint says helps."""
     git(tmp_path, "clone", "--quiet", "--depth=2", f"file://{history}", "clone")
     for ref in ("HEAD^", "HEAD^2"):
         assert find(tmp_path / "clone", ref) == git(history, "rev-parse", f"main{ref[4:]}")
 
 
 def test_without_a_commit_there_is_none_to_compare_with(tmp_path: Path) -> None:
-    """A repository that was just made."""
     directory = make_repository(tmp_path / "fresh")
     assert "no commit yet" in refusal(directory, "HEAD")
     assert "fetch-depth: 0" in refusal(directory, "main")
 
 
 def test_without_a_repository_the_checkout_is_named(tmp_path: Path) -> None:
-    """As when the checkout could not use git, and fetched an archive."""
+    """As after a checkout without git, which downloads an archive."""
     (tmp_path / "model" / ".git").mkdir(parents=True)
     shown = refusal(tmp_path / "model", "HEAD^")
     assert "actions/checkout" in shown
@@ -279,7 +270,6 @@ def test_without_a_repository_the_checkout_is_named(tmp_path: Path) -> None:
 
 
 def test_a_linked_work_tree_and_a_submodule_are_repositories(tmp_path: Path, history: Path) -> None:
-    """Their `.git` is a file."""
     git(tmp_path, "clone", "--quiet", str(history), "clone")
     clone = tmp_path / "clone"
     git(clone, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "HEAD^")
@@ -294,7 +284,7 @@ def test_a_linked_work_tree_and_a_submodule_are_repositories(tmp_path: Path, his
 
 
 def test_a_git_file_that_leads_nowhere_is_said(tmp_path: Path) -> None:
-    """A container does not have the directory that a linked work tree is of."""
+    """A container lacks the repository of a linked work tree."""
     (tmp_path / ".git").write_text("gitdir: /nowhere/to/be/found\n")
     shown = refusal(tmp_path, "HEAD")
     assert "/nowhere/to/be/found" in shown
@@ -303,7 +293,6 @@ def test_a_git_file_that_leads_nowhere_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["HEAD", "main"])
 def test_refs_that_lead_in_circles_are_no_commit(tmp_path: Path, name: str) -> None:
-    """They are followed a few times only."""
     directory = make_repository(tmp_path / "repository")
     heads = directory / ".git" / "refs" / "heads"
     (heads / "main").write_text("ref: refs/heads/other\n")
@@ -313,7 +302,6 @@ def test_refs_that_lead_in_circles_are_no_commit(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("damage", ["object", "config", "gitfile"])
 def test_a_damaged_repository_is_said_to_be_one(tmp_path: Path, damage: str) -> None:
-    """Whatever the library makes of it."""
     directory = make_repository(tmp_path / "repository")
     sha = commit(directory, b"First")
     if damage == "gitfile":
@@ -331,7 +319,6 @@ def test_a_damaged_repository_is_said_to_be_one(tmp_path: Path, damage: str) -> 
 
 
 def test_a_ref_to_an_object_that_is_gone_says_so(tmp_path: Path) -> None:
-    """The name is there, and what it names is not."""
     directory = make_repository(tmp_path / "repository")
     commit(directory, b"First")
     (directory / ".git" / "refs" / "heads" / "gone").write_text("c0ffee" * 6 + "c0ff\n")
@@ -347,7 +334,7 @@ def test_a_repository_with_longer_ids_is_read(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_not_there_are_passed_over(history: Path, tmp_path: Path) -> None:
-    """The checkout keeps its credentials in a file of the runner, which a container may lack."""
+    """The checkout keeps credentials in a file of the runner, which a container may lack."""
     git(tmp_path, "clone", "--quiet", str(history), "clone")
     clone = tmp_path / "clone"
     git(clone, "config", "include.path", "/nowhere/credentials")
@@ -367,7 +354,6 @@ def _says_git(directory: Path, ref: str) -> str | None:
     steps=st.lists(st.sampled_from(["^", "~", "^2", "~2", "^0", "~0", "^{}", "^{commit}"])),
 )
 def test_every_way_leads_where_git_goes(history: Path, name: str, steps: list[str]) -> None:
-    """To the same commit, or for both to none."""
     ref = name + "".join(steps)
     try:
         found = find(history, ref)
@@ -380,7 +366,6 @@ def test_every_way_leads_where_git_goes(history: Path, name: str, steps: list[st
 @settings(max_examples=200)
 @given(ref=st.text(max_size=50) | st.text(alphabet="HEAD@{}^~:./-main0f", max_size=20))
 def test_no_text_breaks_the_look_up(history: Path, ref: str) -> None:
-    """It names a commit or is refused with one problem, whose text has no control characters."""
     try:
         find(history, ref)
     except InvalidInputError as error:
@@ -393,7 +378,6 @@ def test_no_text_breaks_the_look_up(history: Path, ref: str) -> None:
 
 
 def checked_out(directory: Path) -> tuple[str, str]:
-    """Return the id and the message of the commit that is checked out."""
     found = read_checked_out_commit(directory)
     assert found is not None
     return found.sha, found.message
@@ -408,7 +392,6 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_the_message_is_read_whole_from_any_directory_below(repository: Path) -> None:
-    """The model may lie deep in the repository."""
     sha = git(repository, "rev-parse", "HEAD")
     expected = (sha, "Grüße 株式\n\nThe body\n")
     assert checked_out(repository) == expected
@@ -425,7 +408,6 @@ def test_a_detached_head_and_packed_objects_are_read(repository: Path) -> None:
 
 
 def test_an_annotated_tag_that_is_checked_out_is_its_commit(repository: Path) -> None:
-    """The tag's own message is another."""
     sha = git(repository, "rev-parse", "HEAD")
     git(repository, "tag", "--annotate", "--message=About the tag", "v1")
     git(repository, "checkout", "--quiet", "v1")
@@ -442,20 +424,18 @@ def test_a_shallow_clone_and_a_work_tree_are_read(repository: Path, tmp_path: Pa
 
 
 def test_a_message_in_another_encoding_is_decoded(repository: Path) -> None:
-    """The commit says which."""
     commit(repository, "Öl".encode("iso-8859-1"), "-c", "i18n.commitEncoding=ISO-8859-1")
     assert checked_out(repository)[1] == "Öl\n"
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "undefined", "idna", "punycode"])
 def test_an_unusable_encoding_is_read_as_utf_8(repository: Path, encoding: str) -> None:
-    """With what does not decode replaced."""
+    """Undecodable bytes are replaced."""
     commit(repository, b"x\xffy", "-c", f"i18n.commitEncoding={encoding}")
     assert checked_out(repository)[1] == "x\ufffdy\n"
 
 
 def test_without_a_repository_or_a_commit_there_is_none(tmp_path: Path) -> None:
-    """A model needs no repository."""
     assert read_checked_out_commit(tmp_path) is None
     git(tmp_path, "init", "--quiet", "fresh")
     assert read_checked_out_commit(tmp_path / "fresh") is None
@@ -471,7 +451,6 @@ def test_what_another_repository_has_checked_out_is_not_taken_for_it(repository:
 
 @pytest.mark.parametrize("damage", ["HEAD", "objects", "config"])
 def test_a_broken_repository_is_no_reason_to_fail(repository: Path, damage: str) -> None:
-    """The description then comes from elsewhere."""
     target = repository / ".git" / damage
     if target.is_dir():
         for path in target.rglob("*"):
@@ -484,7 +463,6 @@ def test_a_broken_repository_is_no_reason_to_fail(repository: Path, damage: str)
 
 
 def test_head_that_is_no_commit_is_none(repository: Path) -> None:
-    """HEAD could be detached at anything."""
     blob = git(repository, "hash-object", "-w", "--stdin", message=b"text")
     (repository / ".git" / "HEAD").write_text(blob + "\n")
     assert read_checked_out_commit(repository) is None

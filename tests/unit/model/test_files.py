@@ -26,7 +26,7 @@ NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Make a model that has nothing wrong with it."""
+    """Return a model without problems."""
     directory = tmp_path / "model"
     directory.mkdir()
     (directory / "blankly.json").write_text('{\n "main_script": "./bot.py",\n "type": "strategy"}')
@@ -45,7 +45,7 @@ def check(
     ignore: tuple[str, ...] = (),
     **keys: Any,
 ) -> tuple[Problem, ...]:
-    """Check a model, its blankly.json changed by `keys`, which stand one a line from line 2."""
+    """Check a model; `keys` replace its blankly.json, one a line from line 2."""
     if keys:
         lines = ",\n ".join(f"{json.dumps(key)}: {json.dumps(keys[key])}" for key in keys)
         (directory / "blankly.json").write_text(f"{{\n {lines}}}")
@@ -58,7 +58,7 @@ def check(
 
 
 def only(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> Problem:
-    """Give the one problem there is, which says what to do."""
+    """Return the only problem, which has a hint."""
     assert len(problems) == 1, problems
     assert problems[0].severity is severity
     assert problems[0].hint
@@ -66,12 +66,10 @@ def only(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> 
 
 
 def place(problem: Problem) -> tuple[str | None, int | None, int | None]:
-    """Give path, line and column of a problem."""
     return problem.path, problem.line, problem.column
 
 
 def test_a_sound_model_has_no_problems(model: Path) -> None:
-    """Nothing to say is the usual case."""
     assert check(model) == ()
 
 
@@ -79,7 +77,7 @@ def test_a_sound_model_has_no_problems(model: Path) -> None:
 
 
 def test_a_missing_main_script_is_placed_and_the_likeliest_other_suggested(model: Path) -> None:
-    """A script that speaks of blankly is likelier than one whose name is nearer."""
+    """A script that mentions blankly ranks above one with a more similar name."""
     (model / "bot.py").unlink()
     (model / "bots.py").write_text("print()\n")
     (model / "kellybot.py").write_text("from blankly import Strategy\n")
@@ -93,7 +91,7 @@ def test_a_missing_main_script_is_placed_and_the_likeliest_other_suggested(model
 
 
 def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
-    """There is no value to point at when the default of the package applies."""
+    """There is no value to point at if the package's default applies."""
     (model / "bot.py").rename(model / "Bot.py")
 
     problem = only(check(model, plan="nano"))
@@ -103,7 +101,7 @@ def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
 
 
 def test_without_any_script_there_is_nothing_to_suggest(model: Path) -> None:
-    """A directory whose name ends in .py is no script."""
+    """A directory whose name ends in .py is not a script."""
     (model / "bot.py").unlink()
     (model / "empty.py").mkdir()
 
@@ -122,7 +120,7 @@ def test_without_any_script_there_is_nothing_to_suggest(model: Path) -> None:
     ],
 )
 def test_a_main_script_is_a_file_inside_the_model(model: Path, script: str, words: str) -> None:
-    """Directories, pipes (which would block) and links out of the model are none."""
+    """Not a directory, a pipe (it would block) or a link out of the model."""
     (model / "lib").mkdir()
     (model / "lib" / "x.py").write_text("")
     os.mkfifo(model / "pipe.py")
@@ -145,7 +143,7 @@ def test_a_link_inside_the_model_is_a_main_script(model: Path) -> None:
 
 
 def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
-    """Both lists of patterns are named, for either may be at fault."""
+    """The hint names both lists of patterns."""
     problem = only(check(model, main_script="bot.py", ignore_files=["*.py"]))
 
     assert problem.message == "The main script bot.py is ignored, so it is not in the bundle."
@@ -174,7 +172,6 @@ def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
 def test_a_main_script_is_python(
     model: Path, source: bytes, words: str, line: int | None, column: int | None
 ) -> None:
-    """The mistake is shown in the script, whatever it is."""
     (model / "bot.py").write_bytes(source)
 
     problem = only(check(model))
@@ -189,14 +186,14 @@ def test_a_main_script_is_python(
 
 
 def test_warnings_of_the_compiler_are_not_ours(model: Path) -> None:
-    """A bad escape is a warning of Python, which the test run would turn into an error."""
+    """Python warns about a bad escape; the test run turns warnings into errors."""
     (model / "bot.py").write_bytes(b"x = '\\d'\nif 1 is 1: pass\n")
 
     assert check(model) == ()
 
 
 def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
-    """What this Python does not understand, a newer one may: a warning, then."""
+    """This Python may not know a newer one's syntax, so it is only a warning."""
     (model / "bot.py").write_text("x = (\n")
 
     problem = only(check(model, python_version=NEWER_PYTHON), Severity.WARNING)
@@ -208,7 +205,7 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
 
 
 def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
-    """It is data, and would take the memory of the run."""
+    """It is data, and compiling it would need too much memory."""
     (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
 
     assert check(model) == ()
@@ -216,7 +213,7 @@ def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
 
 @pytest.mark.parametrize("encoding", sorted({*aliases.values(), "idna", "undefined", "punycode"}))
 def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
-    """Python has some that are not for text."""
+    """Python has encodings that are not for text."""
     text = f"# coding: {encoding}\n".encode() + b"# \xff\\U\n"
     (model / "bot.py").write_bytes(text)
     (model / "requirements.txt").write_bytes(text)
@@ -228,7 +225,6 @@ def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
 
 
 def test_a_missing_requirements_file_is_placed(model: Path) -> None:
-    """The run would stop at once."""
     (model / "requirements.txt").unlink()
 
     problem = only(check(model, requirements="requirements.txt"))
@@ -240,7 +236,7 @@ def test_a_missing_requirements_file_is_placed(model: Path) -> None:
 
 
 def test_an_ignored_requirements_file_is_an_error(model: Path) -> None:
-    """It is not in the bundle, so that nothing is installed."""
+    """It is not in the bundle, so nothing would be installed."""
     problem = only(check(model, requirements="./requirements.txt", ignore_files=["*.txt"]))
 
     assert "requirements.txt is ignored" in problem.message
@@ -297,7 +293,7 @@ def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
     ],
 )
 def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
-    """A byte-order mark or a declaration says what the file is in."""
+    """By byte-order mark or declaration."""
     (model / "requirements.txt").write_bytes(data)
 
     assert check(model) == ()
@@ -314,7 +310,6 @@ def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
     ],
 )
 def test_what_does_not_decode_is_an_error(model: Path, data: bytes, words: str, line: int) -> None:
-    """Pip would stop there with a traceback."""
     (model / "requirements.txt").write_bytes(data)
 
     problem = only(tuple(item for item in check(model) if item.severity is Severity.ERROR))
@@ -350,7 +345,7 @@ def test_what_does_not_decode_is_an_error(model: Path, data: bytes, words: str, 
 def test_what_pip_cannot_read_is_reported_in_its_line(
     model: Path, line: str, severity: Severity, hint: str
 ) -> None:
-    """The line is pointed at, and not shown: it may hold a password."""
+    """The message never quotes the line, because it may hold a password."""
     (model.parent / "more.txt").write_text("blankly\n")
     (model / "notes.md").write_text("blankly\n")
     (model / "requirements.txt").write_text(f"blankly\n\n# why\n{line}\n")
@@ -373,7 +368,6 @@ def test_a_mistake_in_an_included_file_is_reported_there(model: Path) -> None:
 
 
 def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
-    """However many of them there are."""
     last = 1500
     (model / "requirements.txt").write_text("-r 1.txt\n")
     for number in range(1, last):
@@ -384,7 +378,7 @@ def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
 
 
 def test_prose_does_not_bury_its_reader(model: Path) -> None:
-    """The first lines are enough, and it says that there are more."""
+    """The first lines are reported, and a notice that there may be more."""
     (model / "requirements.txt").write_text("no requirement\n" * 1000)
 
     problems = check(model)
@@ -405,7 +399,7 @@ def test_prose_does_not_bury_its_reader(model: Path) -> None:
     ],
 )
 def test_requirements_without_blankly_are_a_warning(model: Path, content: str, words: str) -> None:
-    """A model that is started on the server needs the package there; a constraint installs none."""
+    """The server needs the package to start the model; a constraint does not install it."""
     (model / "requirements.txt").write_text(content)
     (model / "more.txt").write_text("numpy\n")
     (model / "bound.txt").write_text("blankly<2\n")
@@ -421,7 +415,6 @@ def test_requirements_without_blankly_are_a_warning(model: Path, content: str, w
 def test_no_requirements_file_makes_it_raise(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
-    """Whatever is in there, it is read or there is a problem with it."""
     directory = tmp_path_factory.mktemp("model")
     (directory / "blankly.json").write_text("{}")
     (directory / "requirements.txt").write_bytes(data)
@@ -435,7 +428,7 @@ def test_no_requirements_file_makes_it_raise(
 
 
 def test_another_working_directory_is_a_warning(model: Path) -> None:
-    """The documentation and the server differ about the other paths then."""
+    """The documentation and the server disagree about the other paths then."""
     (model / "run").mkdir()
     for name in ("settings.json", "backtest.json"):
         (model / name).rename(model / "run" / name)
@@ -458,7 +451,7 @@ def test_another_working_directory_is_a_warning(model: Path) -> None:
 def test_a_working_directory_is_a_directory_of_the_model(
     model: Path, directory: str, words: str
 ) -> None:
-    """The error stands alone: what is missing in there follows from it."""
+    """It is the only error; files missing inside are a consequence."""
     (model / "away").symlink_to("..")
     (model / "data").mkdir()
     (model / "data" / "prices.csv").write_text("")
@@ -496,7 +489,6 @@ def test_settings_are_looked_for_in_the_working_directory(model: Path) -> None:
 
 
 def test_ignored_settings_are_missing_settings(model: Path) -> None:
-    """What is not in the bundle is not on the server."""
     problem = only(check(model, ignore_files=["settings.json"]), Severity.WARNING)
 
     assert problem.message.startswith("settings.json is ignored")
@@ -514,7 +506,6 @@ def test_missing_backtest_settings_are_mentioned_to_those_who_may_need_them(mode
 
 @pytest.mark.parametrize("name", ["settings.json", "backtest.json"])
 def test_malformed_settings_are_an_error_at_the_mistake(model: Path, name: str) -> None:
-    """The package stops there when it reads the file."""
     (model / name).write_text('{"settings": {\n  "ftx": {"cash": "USD"\n "tld": "us"}}}')
 
     problem = only(check(model))
@@ -538,7 +529,7 @@ def test_malformed_settings_are_an_error_at_the_mistake(model: Path, name: str) 
 def test_settings_are_judged_as_the_package_reads_them(
     model: Path, content: bytes, words: str, severity: Severity
 ) -> None:
-    """It takes duplicate keys and NaN, and no byte-order mark."""
+    """The package accepts duplicate keys and NaN, but no byte-order mark."""
     (model / "settings.json").write_bytes(content)
 
     problem = only(check(model), severity)
@@ -560,7 +551,7 @@ def write_keys(model: Path, secret: str) -> None:
 
 
 def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
-    """Git tracks them, whatever the bundle holds: the first is pointed at, and none is shown."""
+    """The first one is located, and no value is shown."""
     secret = secrets.token_hex(16)
     write_keys(model, secret)
 
@@ -579,7 +570,7 @@ def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
 
 
 def test_real_keys_that_git_does_not_track_are_no_leak(model: Path) -> None:
-    """A workflow, or a person on a terminal, has put them there. They are masked all the same."""
+    """A workflow step or a person put them there; they are masked too."""
     secret = secrets.token_hex(16)
     write_keys(model, secret)
 
@@ -596,7 +587,6 @@ def test_placeholders_are_no_leak(model: Path) -> None:
 
 
 def test_without_keys_there_is_nothing_to_leak(model: Path) -> None:
-    """A keyless model has no keys.json, and a directory of that name is none."""
     assert find_leaked_keys(model) == ()
     (model / "keys.json").mkdir()
     (model / "keys.json" / "x").write_text("")
@@ -605,7 +595,7 @@ def test_without_keys_there_is_nothing_to_leak(model: Path) -> None:
 
 
 def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
-    """Only where they are used: keys from the input replace them."""
+    """Not if keys from the input replace them."""
     secret = secrets.token_hex(16)
     (model / "keys.json").write_text(f'{{"a": {{"K": "****", "API_KEY": "{secret}", "x" "y"}}}}')
 
@@ -619,7 +609,7 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
 
 
 def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
-    """Not their beginning either, where a message would be cut."""
+    """Not even the beginning, where a message is cut."""
     secret = secrets.token_hex(64)
     (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
 
@@ -630,7 +620,7 @@ def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
 
 
 def test_what_the_caller_knows_is_redacted_before_it_is_cut(model: Path) -> None:
-    """In each file of which a message shows something."""
+    """In each file that a message quotes."""
     secret = "x" + secrets.token_hex(120)
     (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
     (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")
@@ -653,7 +643,6 @@ def test_what_the_caller_knows_is_redacted_before_it_is_cut(model: Path) -> None
 
 
 def test_every_problem_is_reported_at_once(model: Path) -> None:
-    """One run shows them all."""
     (model / "bot.py").unlink()
     (model / "requirements.txt").write_text("no requirement\n")
     (model / "settings.json").write_text("{,}")

@@ -33,7 +33,6 @@ WRITTEN = (
 
 
 def load(directory: Path, content: str | bytes | dict[str, Any]) -> tuple[Manifest | None, Any]:
-    """Write a blankly.json and load it."""
     if isinstance(content, dict):
         content = json.dumps(content)
     data = content if isinstance(content, bytes) else content.encode()
@@ -42,7 +41,7 @@ def load(directory: Path, content: str | bytes | dict[str, Any]) -> tuple[Manife
 
 
 def loaded(directory: Path, content: str | bytes | dict[str, Any]) -> Manifest:
-    """Load a blankly.json that has no problems."""
+    """Return the manifest of a blankly.json without problems."""
     manifest, problems = load(directory, content)
     assert problems == ()
     assert manifest is not None
@@ -50,7 +49,7 @@ def loaded(directory: Path, content: str | bytes | dict[str, Any]) -> Manifest:
 
 
 def only(problems: tuple[Problem, ...]) -> Problem:
-    """Give the one problem there is, which has a hint and stands in blankly.json."""
+    """Return the only problem, which has a hint and a place in blankly.json."""
     assert len(problems) == 1, problems
     assert problems[0].hint
     assert problems[0].path == MANIFEST_NAME
@@ -61,7 +60,6 @@ def only(problems: tuple[Problem, ...]) -> Problem:
 
 
 def test_everything_a_manifest_says_is_read(tmp_path: Path) -> None:
-    """Each key ends up in its field, as written."""
     manifest = loaded(
         tmp_path,
         {
@@ -97,7 +95,7 @@ def test_everything_a_manifest_says_is_read(tmp_path: Path) -> None:
 
 
 def test_an_empty_object_has_the_defaults_of_the_package(tmp_path: Path) -> None:
-    """What is missing is what the package would have generated; a missing version is unknown."""
+    """Defaults are what the package generates; a missing version stays None."""
     assert loaded(tmp_path, "{}") == Manifest(
         main_script="./bot.py",
         python_version=None,
@@ -129,13 +127,11 @@ def test_an_empty_object_has_the_defaults_of_the_package(tmp_path: Path) -> None
     ],
 )
 def test_harmless_variants_are_no_problem(tmp_path: Path, content: str) -> None:
-    """A byte-order mark, CRLF, tabs, an empty pattern, a schema, missing keys: all fine."""
     assert loaded(tmp_path, content).main_script == "./bot.py"
 
 
 @pytest.mark.parametrize("value", ["", " ", "*", "****", " ** "])
 def test_placeholders_are_unset(tmp_path: Path, value: str) -> None:
-    """Nothing, or a run of asterisks, stands for no value."""
     keys = ["project_id", "model_id", "model_name", "plan", "api_key", "api_pass"]
 
     manifest = loaded(tmp_path, {"main_script": "b.py"} | dict.fromkeys(keys, value))
@@ -148,7 +144,7 @@ def test_placeholders_are_unset(tmp_path: Path, value: str) -> None:
 
 
 def test_values_are_located(tmp_path: Path) -> None:
-    """Line and column of each value can be asked for, with the mark not counted."""
+    """A byte-order mark does not count as a column."""
     manifest = loaded(tmp_path, "\ufeff" + WRITTEN)
 
     assert manifest.locate() == (1, 1)
@@ -162,7 +158,7 @@ def test_values_are_located(tmp_path: Path) -> None:
 
 
 def test_python_version_as_a_number_is_refused_as_it_was_written(tmp_path: Path) -> None:
-    """3.10 is read as 3.1, so the advice shows what stands in the file."""
+    """As a number, 3.10 is 3.1, so the hint shows what the file says."""
     manifest, problems = load(tmp_path, '{"main_script": "b.py",\n "python_version": 3.10}')
 
     problem = only(problems)
@@ -209,7 +205,6 @@ def test_python_version_as_a_number_is_refused_as_it_was_written(tmp_path: Path)
 def test_a_wrong_value_is_named_in_words_at_its_place(
     tmp_path: Path, key: str, value: object, message: str
 ) -> None:
-    """The one place of the value is reported, with what it must be and what it is."""
     text = json.dumps({"model_id": "m"})[:-1] + f',\n "{key}":\t{json.dumps(value)}}}'
 
     _, problems = load(tmp_path, text)
@@ -302,7 +297,7 @@ def test_backtest_arguments_that_the_package_takes_are_fine(
 
 
 def test_unknown_keys_are_warned_of_with_the_nearest_known_one(tmp_path: Path) -> None:
-    """The warning stands at the key; the spelling of other languages is understood."""
+    """The warning is placed at the key; camelCase and dashes are understood."""
     _, problems = load(
         tmp_path,
         '{"mainScript": "b.py",\n "python-version": "3.9", "plan": "nano",\n'
@@ -342,14 +337,13 @@ def test_unknown_keys_are_warned_of_with_the_nearest_known_one(tmp_path: Path) -
 
 
 def test_a_misspelled_type_gets_the_nearest_one(tmp_path: Path) -> None:
-    """The hint names the choice that was meant."""
     _, problems = load(tmp_path, {"type": "Screner"})
 
     assert only(problems).hint == 'Did you mean "screener"?'
 
 
 def test_every_problem_is_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    """Mistakes of syntax, of type and of meaning come together, from top to bottom."""
+    """Mistakes of syntax, type and meaning together, from top to bottom."""
     _, problems = load(
         tmp_path,
         '{"python_version": 3.1,\n'
@@ -375,7 +369,7 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
 
 
 def test_what_cannot_be_used_is_blank_in_the_manifest(tmp_path: Path) -> None:
-    """So that the rest of the files is checked in the same run."""
+    """So that the other files are checked in the same run."""
     bad = {"main_script": "/x", "requirements": 1, "working_directory": "..", "ignore_files": [1]}
     manifest, problems = load(tmp_path, {**bad, "model_name": "Momentum"})
     assert manifest is not None
@@ -397,7 +391,6 @@ def test_what_cannot_be_used_is_blank_in_the_manifest(tmp_path: Path) -> None:
     ["30 14 * * 1-5", "*/30 * * * *", "0 9 * * MON-FRI", "0 0 1 1,7 *", "0 0 * * 7"],
 )
 def test_a_schedule_has_five_fields(tmp_path: Path, schedule: str) -> None:
-    """What cron takes is taken."""
     manifest = loaded(tmp_path, {"type": "screener", "screener": {"schedule": schedule}})
 
     assert manifest.schedule == schedule
@@ -420,7 +413,7 @@ def test_a_schedule_has_five_fields(tmp_path: Path, schedule: str) -> None:
 def test_a_bad_schedule_is_an_error_of_a_screener_and_a_warning_otherwise(
     tmp_path: Path, schedule: str, words: str
 ) -> None:
-    """A strategy never uses its schedule, so it can be deployed all the same."""
+    """A strategy never uses its schedule, so it can be deployed."""
     for kind, severity in (("screener", Severity.ERROR), ("strategy", Severity.WARNING)):
         manifest, problems = load(tmp_path, {"type": kind, "screener": {"schedule": schedule}})
         problem = only(problems)
@@ -431,7 +424,7 @@ def test_a_bad_schedule_is_an_error_of_a_screener_and_a_warning_otherwise(
 
 
 def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
-    """The object that lacks it is shown."""
+    """The problem is placed at the object that lacks it."""
     _, problems = load(tmp_path, '\n {"type": "screener"}')
     problem = only(problems)
     assert (problem.line, problem.column) == (2, 2)
@@ -448,7 +441,7 @@ def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
 
 
 def test_real_platform_keys_are_a_warning_and_never_shown(tmp_path: Path) -> None:
-    """The values are kept for masking, and are in no message and no repr."""
+    """The values are kept for masking, but are in no message and no repr."""
     key, password = secrets.token_hex(16), secrets.token_hex(16)
     manifest, problems = load(
         tmp_path, f'{{"api_key": "{key}",\n "api_pass": "{password}", "plan": 1}}'
@@ -466,7 +459,6 @@ def test_real_platform_keys_are_a_warning_and_never_shown(tmp_path: Path) -> Non
 
 
 def test_secrets_of_the_wrong_kind_are_not_shown(tmp_path: Path) -> None:
-    """A key that lost its quotes is still a secret."""
     number = 10**15 + secrets.randbelow(10**15)
     for content in (f'{{"api_key": {number}}}', f'{{"api_pass": [{number}]}}'):
         _, problems = load(tmp_path, content)
@@ -475,7 +467,7 @@ def test_secrets_of_the_wrong_kind_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_every_value_given_as_a_secret_is_masked(tmp_path: Path) -> None:
-    """One that a later one replaces, numbers as they are written, and those below a list."""
+    """Replaced duplicates, numbers as written, and values inside lists."""
     first, second, third = (secrets.token_hex(16) for _ in range(3))
     number = 10**15 + secrets.randbelow(10**15)
     manifest, _ = load(
@@ -501,7 +493,7 @@ def test_every_value_given_as_a_secret_is_masked(tmp_path: Path) -> None:
     ],
 )
 def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, content: str) -> None:
-    """What is cut is redacted before: of a long secret, the rest would not be recognised."""
+    """Texts are redacted before they are cut, because a part of a secret is not recognised."""
     secret = secrets.token_hex(64)
     _, problems = load(tmp_path, content.format(secret))
 
@@ -520,7 +512,7 @@ def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, con
     ],
 )
 def test_what_the_caller_knows_is_redacted_before_it_is_cut(tmp_path: Path, content: str) -> None:
-    """Secrets that came from elsewhere may be in the file as well."""
+    """Secrets known from other files may be in this one, too."""
     secret = secrets.token_hex(64)
     number = f"{10**80 + secrets.randbelow(10**80)}"
     (tmp_path / MANIFEST_NAME).write_text(content.format(secret, number))
@@ -535,14 +527,12 @@ def test_what_the_caller_knows_is_redacted_before_it_is_cut(tmp_path: Path, cont
 
 
 def test_arguments_from_elsewhere_are_redacted_before_they_are_cut() -> None:
-    """An input of the action may hold a secret, too."""
     secret = secrets.token_hex(64)
     (problem,) = check_backtest_args({secret: 1}, redact=lambda text: text.replace(secret, "***"))
     assert problem.message.startswith('backtest_args."***" is an unknown argument')
 
 
 def test_long_values_and_keys_are_cut(tmp_path: Path) -> None:
-    """A message stays a line, whatever the file holds."""
     _, problems = load(
         tmp_path, {"type": "x" * 5000, "k" * 5000: 1, "main_script": "/" + "p" * 5000}
     )
@@ -552,7 +542,7 @@ def test_long_values_and_keys_are_cut(tmp_path: Path) -> None:
 
 
 def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> None:
-    """Neither the check nor its report grows with what a hostile file holds."""
+    """Neither time nor report grows with a hostile file."""
     started = time.process_time()
     for content in (
         {"plan": "", **{f"planning {number}": 1 for number in range(8_000)}},
@@ -573,7 +563,7 @@ def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> No
 def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
     tmp_path: Path, content: str
 ) -> None:
-    """It is not buried under a list of keys that it lacks."""
+    """One message, instead of a list of missing keys."""
     manifest, problems = load(tmp_path, content)
 
     assert manifest is None
@@ -583,7 +573,6 @@ def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
 
 
 def test_malformed_json_is_placed(tmp_path: Path) -> None:
-    """What cannot be read at all gives the mistake and no manifest."""
     manifest, problems = load(tmp_path, '{"main_script": "b.py",\n "plan" "x"}')
 
     assert manifest is None
@@ -592,7 +581,7 @@ def test_malformed_json_is_placed(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_directory_and_one_further_down(tmp_path: Path) -> None:
-    """The nearest is suggested as the value of model-path; hidden directories are not."""
+    """The nearest is suggested for model-path; hidden directories are skipped."""
     for name in (".git/x", "node_modules/x", "models/spy", "a/b/c/d"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / MANIFEST_NAME).write_text("{}")
@@ -608,7 +597,6 @@ def test_a_missing_file_names_the_directory_and_one_further_down(tmp_path: Path)
 def test_several_models_further_down_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are relative to the workspace, as model-path is."""
     for name in ("models/a", "models/b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / MANIFEST_NAME).write_text("{}")
@@ -620,7 +608,7 @@ def test_several_models_further_down_are_listed(
 
 
 def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
-    """Names that differ in case only are a different file on Linux."""
+    """On Linux, names that differ only in case are different files."""
     (tmp_path / "Blankly.json").write_text("{}")
 
     _, problems = load_manifest(tmp_path)
@@ -629,7 +617,7 @@ def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
 
 
 def test_without_any_model_the_checkout_is_suggested(tmp_path: Path) -> None:
-    """An empty workspace is what one has without actions/checkout."""
+    """As without actions/checkout."""
     assert "check out the repository" in load_manifest(tmp_path)[1][0].hint
     (tmp_path / "file").write_text("")
     for directory in (tmp_path / "absent", tmp_path / "file"):
@@ -657,7 +645,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_arguments_from_elsewhere_are_checked_alike() -> None:
-    """They have no place in a file, and the same words."""
+    """The same messages, without a place."""
     problems = check_backtest_args({"to": "1y", "start_date": "2022-01-01", "too": 1})
 
     assert [(item.path, item.line, item.severity.value) for item in problems] == [

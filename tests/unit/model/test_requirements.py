@@ -47,12 +47,12 @@ def read(model: Path, text: str | bytes, **others: str) -> Mapping[str, str]:
     ],
 )
 def test_each_line_asks_for_a_package(model: Path, line: str, package: str, asked: str) -> None:
-    """By its canonical name; how it was written down makes no difference."""
+    """By its canonical name, however it was written."""
     assert read(model, line) == {package: asked}
 
 
 def test_included_files_count_and_each_is_read_once(model: Path) -> None:
-    """Constraints install nothing; options of pip's are no packages."""
+    """Constraints and pip's options install nothing."""
     text = "-r more.txt\n-r requirements.txt\n-c other.txt\n--pre\n-i x\nblankly\n"
 
     found = read(model, text, more="numpy<2\n-r requirements.txt\n", other="pandas<2\n")
@@ -61,7 +61,7 @@ def test_included_files_count_and_each_is_read_once(model: Path) -> None:
 
 
 def test_lines_of_the_same_package_stand_side_by_side(model: Path) -> None:
-    """In an order that does not depend on theirs."""
+    """The result does not depend on their order."""
     lines = ["numpy<1.25; python_version<'3.9'", "NumPy<2", "numpy <2"]
 
     assert read(model, "\n".join(lines)) == {"numpy": '<1.25; python_version < "3.9" | <2'}
@@ -69,7 +69,7 @@ def test_lines_of_the_same_package_stand_side_by_side(model: Path) -> None:
 
 
 def test_many_odd_lines_hide_none_of_the_others(model: Path) -> None:
-    """The checks stop after a few; what is asked for is all there."""
+    """The checks stop after a few; the list is complete."""
     odd = "".join(f"pandas{number}>=1.*\n" for number in range(9))
 
     assert len(read(model, f"{odd}blankly\n")) == 10
@@ -94,14 +94,14 @@ def test_many_odd_lines_hide_none_of_the_others(model: Path) -> None:
     ],
 )
 def test_credentials_are_left_out(model: Path, line: str) -> None:
-    """Names and values are shown to whoever may read a pull request."""
+    """Names and values are shown in comments on pull requests."""
     secret = secrets.token_hex(8)
 
     assert secret not in str(read(model, line.format(secret)))
 
 
 def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
-    """Nor does a directory, a path out of the model, or a link to there."""
+    """Neither does a directory, or a path or link out of the model."""
     (model.parent / "outside.txt").write_text("blankly\n")
     (model / "link.txt").symlink_to(model.parent / "outside.txt")
     (model / "circle.txt").symlink_to("circle.txt")
@@ -113,7 +113,6 @@ def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
 
 
 def test_a_link_within_the_model_is_followed(model: Path) -> None:
-    """The bundle has what it leads to."""
     (model / "real.txt").write_text("numpy\n")
     (model / "linked.txt").symlink_to("real.txt")
 
@@ -123,7 +122,7 @@ def test_a_link_within_the_model_is_followed(model: Path) -> None:
 @given(st.binary() | st.text().map(str.encode))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_can_be_read(model: Path, content: bytes) -> None:
-    """A past one may hold anything."""
+    """An old commit may hold anything."""
     for package, asked in read(model, content).items():
         assert isinstance(package, str)
         assert isinstance(asked, str)
@@ -132,7 +131,6 @@ def test_any_file_can_be_read(model: Path, content: bytes) -> None:
 @given(st.lists(st.sampled_from(["a", "B==1", "c[x]<2", "-e ./d", "https://h/e.whl"]), unique=True))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_lines_changes_nothing(model: Path, lines: list[str]) -> None:
-    """Sorting a requirements file is no change in production."""
     found = read(model, "\n".join(lines))
 
     assert found == read(model, "\n".join(reversed(lines)))

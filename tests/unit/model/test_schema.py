@@ -42,7 +42,7 @@ BACKTEST_ARGUMENTS = {
 
 
 def described_keys() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give each key an editor can complete, with its part of the schema."""
+    """Yield each key that an editor can complete, with its part of the schema."""
     for name, key in SCHEMA["properties"].items():
         yield name, key
     yield "screener.schedule", SCHEMA["properties"]["screener"]["properties"]["schedule"]
@@ -71,7 +71,6 @@ def test_an_editor_can_explain_every_key(name: str, key: dict[str, Any]) -> None
 
 
 def test_it_knows_every_key_of_a_manifest() -> None:
-    """What the code reads is in the schema, and what the schema offers is read."""
     fields = {field.name for field in dataclasses.fields(Manifest)}
 
     expected = fields - {"secrets", "document", "schedule"}
@@ -79,7 +78,6 @@ def test_it_knows_every_key_of_a_manifest() -> None:
 
 
 def test_it_knows_every_argument_of_a_backtest() -> None:
-    """Those of the signature, and the settings that can be overridden."""
     assert set(SCHEMA["$defs"]["backtest_args"]["properties"]) == BACKTEST_ARGUMENTS
 
 
@@ -95,7 +93,7 @@ def test_the_defaults_it_shows_are_those_that_apply(tmp_path: Path) -> None:
 
 
 def test_unknown_keys_are_left_to_the_warnings() -> None:
-    """A key that a newer server knows is no reason to refuse a deploy."""
+    """A newer server may know the key, so it must not stop a deploy."""
     Draft202012Validator(SCHEMA).validate({"region": "eu", "backtest_args": {"fees": 0.1}})
 
 
@@ -107,7 +105,6 @@ def test_there_are_fixtures() -> None:
 
 @pytest.mark.parametrize("path", POSITIVE, ids=lambda path: path.stem)
 def test_good_manifests_pass_the_schema_and_the_reader(path: Path, tmp_path: Path) -> None:
-    """Editors and the action agree that nothing is wrong."""
     (tmp_path / "blankly.json").write_bytes(path.read_bytes())
 
     manifest, problems = load_manifest(tmp_path)

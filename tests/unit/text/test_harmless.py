@@ -35,7 +35,7 @@ INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     ],
 )
 def test_no_line_is_a_command(text: str) -> None:
-    """Each of these was one, or would have become one when its escapes were dropped."""
+    """Each input is a command, or becomes one without its escape sequences."""
     assert commands_in(text) or commands_in(re.sub("\x1b(\\[\\d*m|\\]0;t\x07)", "", text))
 
     assert commands_in(defused(text)) == []
@@ -43,14 +43,14 @@ def test_no_line_is_a_command(text: str) -> None:
 
 @given(nasty_text)
 def test_whatever_others_wrote_issues_no_command(text: str) -> None:
-    """Neither form, at any line, however lines end."""
+    """In both forms, on every line, with any line ending."""
     assert commands_in(defused(text)) == []
     assert commands_in(defused(defused(text))) == []
 
 
 @given(nasty_text)
 def test_defusing_changes_nothing_but_the_marks(text: str) -> None:
-    """What was written stays readable: one space more where a command would have been."""
+    """Text stays readable: a former command has one more space."""
     assert defused(text).replace(" ", "") == plain(text).replace(" ", "")
 
 
@@ -91,19 +91,18 @@ def test_plain_shows_what_was_written(text: str, shown: str) -> None:
 
 
 def test_one_line_marks_the_line_breaks() -> None:
-    """Several lines in a log's line or in a table's cell."""
     assert one_line("\n one\r\n\ttwo \n") == "one ⏎  two"
 
 
 @given(nasty_text)
 def test_one_line_is_one_line(text: str) -> None:
-    """By everybody's idea of a line."""
+    """By every definition of a line."""
     assert len(one_line(text).splitlines()) <= 1
 
 
 @given(nasty_text)
 def test_a_tidy_description_can_be_sent(text: str) -> None:
-    """UTF-8 takes it, and no control character is left but line feeds and tabs."""
+    """The result is valid UTF-8, without control characters except line feeds and tabs."""
     controls = {char for char in tidy(text) if unicodedata.category(char) in {"Cc", "Cs"}}
 
     assert controls <= {"\n", "\t"}
@@ -112,7 +111,7 @@ def test_a_tidy_description_can_be_sent(text: str) -> None:
 
 
 def test_cutting_keeps_to_the_length() -> None:
-    """The ellipsis is within it, and no blank is before the ellipsis."""
+    """The ellipsis counts, and has no blank before it."""
     assert cut("abcd", 4) == "abcd"
     assert cut("abcde", 4) == "abc…"
     assert cut("ab cde", 4) == "ab…"
@@ -120,7 +119,7 @@ def test_cutting_keeps_to_the_length() -> None:
 
 @given(st.lists(st.text("abc", min_size=4, max_size=8), max_size=4), st.text("abc ", max_size=60))
 def test_no_secret_is_left(hidden: list[str], text: str) -> None:
-    """Also where secrets overlap or hold one another; all other text stays, in its order."""
+    """Also if secrets overlap or contain each other; other text stays."""
     result = redacted(text, hidden)
 
     assert not [secret for secret in hidden if secret in result]
@@ -132,7 +131,6 @@ def test_no_secret_is_left(hidden: list[str], text: str) -> None:
 
 
 def test_a_secret_within_a_secret_leaves_no_rest() -> None:
-    """The longer one hides the shorter one; of two that overlap, no end sticks out."""
     first, second = secrets.token_hex(8), secrets.token_hex(8)
     overlap = first + second
 
@@ -142,13 +140,13 @@ def test_a_secret_within_a_secret_leaves_no_rest() -> None:
 
 
 def test_what_is_too_short_or_blank_is_no_secret() -> None:
-    """A key named `us` would blank out half the log."""
+    """A secret `us` would blank out half the log."""
     assert redacted("us    usd", ["us", "usd", "", "    "]) == "us    usd"
     assert redacted("usdt", ["usdt"]) == "***"
 
 
 def seconds_of(function: Callable[[str], object], text: str) -> float:
-    """Return how long a call keeps the processor, at best of three."""
+    """Return the processor time of a call, the best of three."""
 
     def once() -> float:
         started = time.thread_time()
@@ -165,7 +163,6 @@ def seconds_of(function: Callable[[str], object], text: str) -> float:
 def test_the_time_grows_with_the_text_and_not_with_its_square(
     function: Callable[[str], str], unit: str
 ) -> None:
-    """Sixteen times the text takes far less than 256 times the time."""
     small, large = unit * 2_000, unit * 32_000
 
     assert seconds_of(function, large) < 100 * max(seconds_of(function, small), 1e-3)

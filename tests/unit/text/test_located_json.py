@@ -30,7 +30,7 @@ PIECES = st.sampled_from(
 
 
 def stdlib_reads(text: str) -> tuple[bool, JsonValue]:
-    """Say whether the standard library reads a document, NaN, infinity and duplicates refused."""
+    """Whether the standard library reads a document; NaN, infinity and duplicates are refused."""
 
     def refuse(_: str) -> NoReturn:
         raise ValueError
@@ -54,7 +54,7 @@ def stdlib_reads(text: str) -> tuple[bool, JsonValue]:
 
 
 def only_problem(text: str | bytes) -> tuple[str, int | None, int | None]:
-    """Give message, line and column of the one problem of a document."""
+    """Return message, line and column of the only problem."""
     document = parse_json(text if isinstance(text, bytes) else text.encode())
     assert len(document.problems) == 1, document.problems
     problem = document.problems[0]
@@ -68,7 +68,6 @@ def test_it_reads_every_document_as_the_standard_library_does(
     indent: int | str | None,
     escape: bool,  # noqa: FBT001 - hypothesis draws it
 ) -> None:
-    """Values survive the way through text, however it is laid out and escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=escape)
 
     document = parse_json(text.encode())
@@ -81,7 +80,7 @@ def test_it_reads_every_document_as_the_standard_library_does(
 
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_it_refuses_what_the_standard_library_refuses_and_nothing_else(text: str) -> None:
-    """On documents that are nearly JSON both agree about which are JSON."""
+    """Both agree which of many near-JSON documents are valid."""
     valid, value = stdlib_reads(text)
 
     document = parse_json(text.encode())
@@ -93,7 +92,6 @@ def test_it_refuses_what_the_standard_library_refuses_and_nothing_else(text: str
 
 @given(st.binary(max_size=40))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
-    """Anything is either a value or a list of problems with their places."""
     document = parse_json(data)
 
     assert document.readable or document.problems
@@ -102,7 +100,7 @@ def test_no_bytes_make_it_raise(data: bytes) -> None:
 
 @given(VALUES, st.sampled_from(["\n", "\r\n", "\r"]))
 def test_the_place_of_every_value_is_where_its_text_starts(value: JsonValue, newline: str) -> None:
-    """Reading on from the reported line and column gives the very value again."""
+    """Reading from the reported line and column returns the same value."""
     text = json.dumps(value, indent=1, ensure_ascii=False).replace("\n", newline)
     lines = text.split(newline)
     document = parse_json(text.encode())
@@ -128,7 +126,7 @@ def test_the_place_of_every_value_is_where_its_text_starts(value: JsonValue, new
 
 
 def test_columns_count_code_points_and_neither_the_byte_order_mark_nor_bytes() -> None:
-    """A mark, a tab and characters of several bytes each are one column or none."""
+    """A tab or a multi-byte character is one column, a byte-order mark none."""
     document = parse_json('\ufeff{\r\n\t"é": "🙂",\t"b": [1, {"c": 2}]\r\n}'.encode())
 
     assert document.problems == ()
@@ -139,7 +137,6 @@ def test_columns_count_code_points_and_neither_the_byte_order_mark_nor_bytes() -
 
 
 def test_absent_values_and_keys_have_no_place() -> None:
-    """A path that leads nowhere gives None, whatever its steps."""
     document = parse_json(b'{"a": [1], "b": {}}')
 
     for path in [("c",), ("a", 1), ("a", -1), ("a", "x"), ("b", 0), ("a", 0, "x"), ("c", "d")]:
@@ -222,7 +219,6 @@ def test_absent_values_and_keys_have_no_place() -> None:
 def test_each_mistake_is_named_in_plain_words_at_its_place(
     text: str | bytes, words: str, line: int, column: int
 ) -> None:
-    """The one problem says what the mistake is, where it is, and what to do."""
     message, found_line, found_column = only_problem(text)
 
     assert message.startswith(f"Not valid JSON: {words}")
@@ -230,7 +226,6 @@ def test_each_mistake_is_named_in_plain_words_at_its_place(
 
 
 def test_mistakes_that_can_be_read_past_are_reported_together() -> None:
-    """One run shows them all, and the value is what the author meant."""
     document = parse_json(
         b'{\n  "a": 01, // one\n  \'b\': True\n  "c": [1, NaN,],\n  "c": None,\n}\n'
     )
@@ -261,7 +256,6 @@ def test_nesting_is_bounded() -> None:
 
 
 def test_the_number_of_problems_is_bounded() -> None:
-    """A file that is no JSON at all does not bury its reader."""
     document = parse_json(b"[" + b"," * 1000 + b"]")
 
     assert len(document.problems) == MAX_PROBLEMS
@@ -286,7 +280,7 @@ def test_the_number_of_problems_is_bounded() -> None:
     ids=lambda data: repr(data[:8]),
 )
 def test_a_megabyte_of_anything_is_read_in_moments(data: bytes) -> None:
-    """No input makes the reader quadratic: that would be minutes here."""
+    """A quadratic reader would take minutes here."""
     started = time.process_time()
 
     document = parse_json(data)
@@ -297,12 +291,12 @@ def test_a_megabyte_of_anything_is_read_in_moments(data: bytes) -> None:
 
 
 def test_values_do_not_show_in_its_repr() -> None:
-    """A document may hold keys, and reprs end up in logs."""
+    """Reprs end up in logs."""
     assert "hidden" not in repr(parse_json(b'{"api_key": "hidden"}'))
 
 
 def test_mistakes_beside_a_value_do_not_show_it() -> None:
-    """A secret that lost its quotes, comma or colon is not in the message that says so."""
+    """Not even a secret without quotes, comma or colon."""
     for text in ['{"k": hidden}', '["a" "hidden"]', '{"k" "hidden"}', '{"k": 0hidden}', "['hidden"]:
         document = parse_json(text.encode())
         assert document.problems
@@ -310,7 +304,7 @@ def test_mistakes_beside_a_value_do_not_show_it() -> None:
 
 
 def test_every_scalar_is_given_with_the_keys_above_it() -> None:
-    """Those of a second key, and those before a mistake that ends the reading."""
+    """Also those of duplicate keys, and before a fatal mistake."""
     document = parse_json(
         b'{"a": "\\u0041", "b": [1.50, {"c": "d"}], "a": true, "e": -2, "f": oops}'
     )
@@ -325,7 +319,7 @@ def test_every_scalar_is_given_with_the_keys_above_it() -> None:
 
 
 def test_keys_are_redacted_before_they_are_cut() -> None:
-    """Of a long secret, the rest would not be recognised."""
+    """A part of a secret would not be recognised."""
     key = "k" * 100
     document = parse_json(f'{{"{key}": 1 "{key}": 2}}'.encode(), redact=lambda _: "***")
 
@@ -336,7 +330,6 @@ def test_keys_are_redacted_before_they_are_cut() -> None:
 
 
 def test_a_number_is_given_as_it_was_written() -> None:
-    """3.10 and 3.1 are one number, but the author of a file wrote one of them."""
     document = parse_json(b'{"a": 3.10, "b": "3.10"}')
 
     assert document.written("a") == "3.10"

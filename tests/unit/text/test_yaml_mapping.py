@@ -33,7 +33,7 @@ from deploy_action.text.yaml_mapping import NotAMappingError, parse_mapping
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    """A date stays text: `start_date: 2024-01-01` is what the package takes."""
+    """A date stays text, as the package expects `start_date: 2024-01-01`."""
     assert parse_mapping(f"key: {text}") == {"key": value}
 
 
@@ -64,7 +64,6 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     ],
 )
 def test_what_json_cannot_hold_is_refused(text: str, reason: str) -> None:
-    """The message names the reason."""
     with pytest.raises(NotAMappingError, match=reason):
         parse_mapping(text)
 
@@ -107,18 +106,17 @@ _NODES = st.recursive(
 
 @given(_NODES)
 def test_any_tag_on_any_node_is_read_or_refused(node: str) -> None:
-    """PyYAML's constructors expect that they fit."""
+    """PyYAML's constructors would fail on them."""
     assert_mapping_or_refused(f"a: {node}")
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_mapping_or_refused(text: str) -> None:
-    """And a mapping is one that JSON can hold."""
     assert_mapping_or_refused(text)
 
 
 def assert_mapping_or_refused(text: str) -> None:
-    """Hold a text to either; no other exception may come out."""
+    """Assert that a text is a mapping or refused; no other exception is raised."""
     try:
         mapping = parse_mapping(text)
     except NotAMappingError:
