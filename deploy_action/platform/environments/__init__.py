@@ -1,4 +1,4 @@
-"""Python environments for models: which Python, which packages, made by uv and kept."""
+"""Python environments of models: choose the Python, install the packages with uv, keep both."""
 
 from deploy_action.platform.environments.cache import Environment, Environments
 from deploy_action.platform.environments.failure import EnvironmentFailedError

@@ -1,9 +1,9 @@
-"""Python environments for models: made once, used by all that want the same, never half-made.
+"""The cache of Python environments: models with the same requirements share one.
 
-A directory holds one environment per key: KEY/environment.json, which is written last and without
-which there is no environment, and KEY/venv-*, which it names. Whoever uses one shares a lock on
-KEY.lock, whoever makes or removes it holds the lock alone. The virtual environment has a random
-name, so that an installer which outlives a maker that was killed writes into nothing that is used.
+Each environment has a key and consists of KEY/venv-* and KEY/environment.json. The JSON file names
+the venv and is written last: without it the environment does not exist. Users of an environment
+hold a shared lock on KEY.lock; whoever makes or removes it holds an exclusive lock. The venv has a
+random name, so that an installer that survives its killed parent cannot write into a venv in use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from deploy_action.platform.environments.locks import FileLock, taken_if_free
 from deploy_action.platform.environments.maker import EnvironmentMaker, Made
 from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
 
-# Another number makes all environments that were made before strangers.
+# Part of the key: a new number invalidates all existing environments.
 _SCHEMA: Final = 1
 _MARKER: Final = "environment.json"
 _LOCK: Final = ".lock"
@@ -46,8 +46,8 @@ _READABLE_DIRECTORY: Final = 0o755
 class Environment:
     """A virtual environment in which `import blankly` works.
 
-    `constraints` are the known-good ones that were added to the requirements; `problems` are
-    warnings to show with what comes out of it.
+    `constraints` are the known-good constraints that were added to the requirements; `problems`
+    are warnings to show with the result of the backtest.
     """
 
     python: Path
@@ -59,14 +59,15 @@ class Environment:
 
 
 class Environments:
-    """The environments in one directory, which several processes may use at once."""
+    """The environments in one directory; several processes may use it at once."""
 
     def __init__(
         self, directory: Path, *, environ: Mapping[str, str], use_constraints: bool = True
     ) -> None:
-        """Name the directory, which is made when it is needed, and the process's environment.
+        """Set up the cache; `directory` is created on first use.
 
-        `use_constraints`: add known-good constraints where blankly would not work otherwise.
+        `environ` are the environment variables of this process. `use_constraints`: add known-good
+        constraints if blankly would not work without them.
         """
         self._directory = directory.absolute()
         self._uv = Uv.for_environ(environ)
@@ -82,14 +83,15 @@ class Environments:
         on_line: OnLine,
         stop: threading.Event,
     ) -> Iterator[Environment]:
-        """Give the environment of a model inside the block, made or found.
+        """Find or make the environment of a model, and hold it for the duration of the block.
 
-        `requirements` is the path of its file relative to `model`, whose files may be written in
-        meanwhile; `python_version` is one such as 3.10. What is done is told to `on_line`.
+        `requirements` is the path of the requirements file relative to `model`; files in `model`
+        may be rewritten while packages are installed. `python_version` is like 3.10. `on_line`
+        gets the installer's output.
 
         Raises:
-            EnvironmentFailedError: there can be none.
-            StoppedError: `stop` was set while it waited or worked.
+            EnvironmentFailedError: the environment cannot be made.
+            StoppedError: `stop` was set.
         """
         wanted = read_requirements(model, requirements)
         with _disk_errors():
@@ -109,7 +111,7 @@ class Environments:
                     lock.remove()
 
     def _locked(self, lock: FileLock, work: _Work) -> Environment:
-        """Return the environment with the lock shared, made if there is none."""
+        """Return the environment, made if necessary; the lock is shared on return."""
         while True:
             lock.share(work.stop)
             if found := work.place.read():
@@ -120,12 +122,12 @@ class Environments:
                     self._remove_unused()
                 made = work.make()
                 lock.share(work.stop)
-                # From alone to shared is no single step: somebody may have been in between.
+                # Going from exclusive to shared is not atomic: another process may have removed it.
                 if work.place.read() is not None:
                     return made
 
     def _prepare(self) -> None:
-        """Make the directory, and remove what runs that were killed kept for themselves."""
+        """Make the directory, and remove the private environments of killed runs."""
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True, exist_ok=True)
             self._directory.chmod(_READABLE_DIRECTORY)
@@ -134,7 +136,7 @@ class Environments:
                 place.remove_if_free(lambda: True)
 
     def _remove_unused(self) -> None:
-        """Remove environments that were not used for 30 days, and half-made ones."""
+        """Remove incomplete environments, and those not used for 30 days."""
         for place in self._places():
             if place.is_unused():
                 place.remove_if_free(place.is_unused)
@@ -143,7 +145,7 @@ class Environments:
         return [_Place(path.with_suffix("")) for path in self._directory.glob(f"*{_LOCK}")]
 
     def _place(self, wanted: ModelRequirements, interpreter: Interpreter) -> _Place:
-        """Return where the environment belongs: where none else is, if it is for one run."""
+        """Return the environment's place; one that contains the model's own code is for one run."""
         if wanted.is_local:
             return _Place(self._directory / f"{_PRIVATE}{os.urandom(8).hex()}")
         facts = [
@@ -161,7 +163,7 @@ class Environments:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an environment is, or is not."""
+    """A directory for one environment, which may not exist yet."""
 
     directory: Path
 
@@ -178,13 +180,13 @@ class _Place:
         return self.directory / _MARKER
 
     def read(self) -> Environment | None:
-        """Return the environment if there is a whole one that works, and note its use."""
+        """Return the environment if it is complete and its Python exists; record the use."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             kept = json.loads(self._marker.read_bytes())
             python = self.directory / kept["venv"] / "bin" / "python"
-            # The Python it was made with may be gone: then the link leads nowhere.
+            # If the Python it was made with is gone, the link is broken.
             if kept["schema"] == _SCHEMA and python.exists():
-                with suppress(OSError):  # others may have made it, and let us only read
+                with suppress(OSError):  # another user's: we may only read it
                     os.utime(self._marker)
                 return Environment(
                     python=python,
@@ -197,7 +199,7 @@ class _Place:
         return None
 
     def write(self, venv: Path, python_version: str, made: Made) -> None:
-        """Say that the environment is whole."""
+        """Mark the environment as complete."""
         kept = {
             "schema": _SCHEMA,
             "venv": venv.name,
@@ -208,18 +210,18 @@ class _Place:
         write_atomically(self._marker, json.dumps(kept, indent=2))
 
     def is_unused(self) -> bool:
-        """Whether there is no environment, or one that nobody has wanted for 30 days."""
+        """Whether the environment is incomplete, or was not used for 30 days."""
         try:
             return time.time() - self._marker.stat().st_mtime > _UNUSED_SECONDS
         except OSError:
             return True
 
     def clear(self) -> None:
-        """Remove what is there; the lock is held alone, or the place is private."""
+        """Remove the environment; the caller holds the exclusive lock, or the place is private."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def remove_if_free(self, condition: Callable[[], bool]) -> None:
-        """Remove it all if nobody uses it and the condition still holds."""
+        """Remove environment and lock if nobody uses it and the condition still holds."""
         with taken_if_free(self.lock_path) as lock:
             if lock and condition():
                 self.clear()
@@ -228,7 +230,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What it takes to make one environment in its place."""
+    """The making of one environment in its place."""
 
     place: _Place
     uv: Uv
@@ -239,7 +241,7 @@ class _Work:
     stop: threading.Event
 
     def make(self) -> Environment:
-        """Make the environment; the lock is held alone. What fails leaves nothing behind."""
+        """Make the environment; the caller holds the exclusive lock. A failure leaves nothing."""
         self.place.clear()
         try:
             with _disk_errors():
@@ -274,22 +276,22 @@ class _Work:
 
 
 def _let_all_read(directory: Path) -> None:
-    """Let other users read the files: what saves them for the next job need not be who we are.
+    """Let other users read the files: a cache step that saves them may run as another user.
 
-    Those of wheels are links to uv's cache, which may have been filled under another mask.
+    Files of wheels are links to uv's cache, which may have been filled under another umask.
     """
     directory.chmod(_READABLE_DIRECTORY)
     for parent, directories, files in os.walk(directory):
         for names, needed in ((directories, 0o555), (files, 0o444)):
             for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118  # ten thousand of them
+                path = os.path.join(parent, name)  # noqa: PTH118  # pathlib is slow for 10,000 files
                 mode = os.lstat(path).st_mode
                 if not stat.S_ISLNK(mode) and mode & needed != needed:
                     os.chmod(path, stat.S_IMODE(mode) | needed)  # noqa: PTH101  # as above
 
 
 def _machine() -> tuple[str, str, str]:
-    """Return what the files of a package depend on, beside the Python."""
+    """Return system, machine and C library: compiled packages depend on them."""
     try:
         library = os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, AttributeError):  # another C library
@@ -299,10 +301,10 @@ def _machine() -> tuple[str, str, str]:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Say it in words when the disk is full, or the directory not to be written to."""
+    """Turn an OSError, such as a full disk or a read-only directory, into our error."""
     try:
         yield
     except OSError as error:
         message = f"The environment of the model cannot be made: {error.strerror}."
-        hint = "See whether there is room on the disk, and whether the data directory is writable."
+        hint = "Check the free disk space, and that the data directory is writable."
         raise EnvironmentFailedError(Problem(message=message, hint=hint)) from error

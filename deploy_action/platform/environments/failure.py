@@ -6,7 +6,7 @@ from deploy_action.errors import DeployActionError
 
 
 class EnvironmentFailedError(DeployActionError):
-    """There is no environment for the model; `problems` say why.
+    """The model's environment cannot be made; `problems` say why.
 
-    Their path is the requirements file where it is the file's fault.
+    Their path is the requirements file if the fault lies there.
     """

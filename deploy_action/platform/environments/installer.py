@@ -1,4 +1,4 @@
-"""uv, the installer: found, run with nothing secret around it, and its failures made readable."""
+"""Runs uv, the installer, without the secrets of our environment, and explains its failures."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _PASSED: Final = frozenset(
     }
 )
 _PASSED_PREFIXES: Final = ("XDG_", "UV_")
-# Secrets that installing does not need, and settings that would send uv to another place.
+# Secrets that uv does not need to install, and settings that would make it install elsewhere.
 _NOT_PASSED: Final = re.compile(
     r"UV_(?:PUBLISH_.*|GITHUB_TOKEN|AUTH_TOKEN|API_KEY|INTERNAL_.*|PROJECT.*|WORKING_DIR.*|PYTHON"
     r"|SYSTEM_PYTHON|BREAK_SYSTEM_PACKAGES|VENV_.*|ENV_FILE|RUN_.*|NO_PROGRESS|NO_CONFIG)"
 )
-# What people have set up for pip; uv has names of its own, and lists are split at blanks by both.
+# Users configure pip; uv has its own names for the same settings. Both split lists at blanks.
 _NAMES_FROM_PIP: Final = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CONSTRAINT": "UV_CONSTRAINT",
 }
-# Bundles of certificates that people have set up for other programs; uv reads the first name alone.
+# Certificate bundles configured for other programs; uv reads SSL_CERT_FILE only.
 _BUNDLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _OLD_NAMES: Final = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
-# What decides which packages the same requirements get.
+# Settings that decide which packages are installed for the same requirements.
 _DECISIVE: Final = re.compile(
     r"UV_(?:(?:DEFAULT_|EXTRA_)?INDEX(?:_URL|_STRATEGY)?|FIND_LINKS|(?:BUILD_)?CONSTRAINT|OVERRIDE"
     r"|EXCLUDE.*|RESOLUTION|PRERELEASE|NO_BINARY.*|NO_BUILD.*|ONLY_BINARY.*|TORCH_BACKEND"
@@ -62,7 +62,7 @@ _UNDERLINE: Final = re.compile(r"[\^~\s]+")
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Choose what uv, and the build scripts that it runs, may see of a process's environment."""
+    """Return the variables that uv, and the build scripts it runs, may see."""
     chosen = {name: value for name, value in environ.items() if _is_passed(name)}
     for pip_name, name in _NAMES_FROM_PIP.items():
         is_set = name in chosen or _OLD_NAMES.get(name) in chosen
@@ -72,7 +72,7 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _certificates(environ: Mapping[str, str]) -> dict[str, str]:
-    """Let uv trust what pip would: a bundle that was named, else the system's, where it has any."""
+    """Make uv trust what pip trusts: a configured bundle, else the system's certificates."""
     import ssl
 
     if bundle := next((environ[name] for name in _BUNDLES if environ.get(name)), None):
@@ -90,13 +90,14 @@ def _is_passed(name: str) -> bool:
 
 
 class UvFailedError(Exception):
-    """uv said no.
+    """uv failed.
 
-    `reason` is what it said, in one paragraph without credentials; `cause` the last thing of it.
+    `reason` is its error with all causes, as one paragraph without credentials; `cause` is the last
+    cause alone.
     """
 
     def __init__(self, *causes: str) -> None:
-        """Keep what uv said, from the failure to what caused it at last."""
+        """`causes` go from uv's error to the root cause."""
         self.reason = cut(": ".join(causes), _LONGEST_REASON)
         self.cause = causes[-1]
         super().__init__(self.reason)
@@ -104,28 +105,28 @@ class UvFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Uv:
-    """uv with the environment it runs in."""
+    """uv, with the environment variables it runs with."""
 
     environ: Mapping[str, str]
 
     @classmethod
     def for_environ(cls, environ: Mapping[str, str]) -> Uv:
-        """Return uv as a process with this environment may use it."""
+        """Return uv for a process with these environment variables."""
         return cls(uv_environment(environ))
 
     @property
     def decisive_settings(self) -> tuple[tuple[str, str], ...]:
-        """What of the environment decides which packages are installed, without credentials."""
+        """The settings that decide which packages are installed, without credentials."""
         chosen = ((n, v) for n, v in sorted(self.environ.items()) if _DECISIVE.fullmatch(n))
         settings = [(name, _USER_IN_URL.sub("", value)) for name, value in chosen]
         for path in self.constraint_files:
-            with suppress(OSError):  # uv will say so
+            with suppress(OSError):  # uv will report it
                 settings.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
         return tuple(settings)
 
     @property
     def constraint_files(self) -> tuple[Path, ...]:
-        """The files of constraints that the environment names; uv forgets them if told of more."""
+        """The constraint files in UV_CONSTRAINT, which uv ignores if --constraint is passed."""
         return tuple(map(Path, self.environ.get("UV_CONSTRAINT", "").split()))
 
     def run(
@@ -136,18 +137,17 @@ class Uv:
         stop: threading.Event,
         **settings: str,
     ) -> list[str]:
-        """Run uv and return the lines it wrote; each goes to `on_line` too.
+        """Run uv and return its output lines; each also goes to `on_line`.
 
-        `settings` are variables of its environment beside those it has. Files that it makes are
-        readable by all.
+        `settings` are additional environment variables. Files that uv makes are readable by all.
 
         Raises:
-            UvFailedError: it did not succeed.
+            UvFailedError: uv failed.
             StoppedError: `stop` was set.
         """
         command = [str(_binary()), *map(str, arguments), "--color=never", "--no-progress"]
         if "UV_CONFIG_FILE" not in self.environ:
-            # uv.toml and pyproject.toml of a model, or above it, have no say: pip reads none.
+            # Ignore uv.toml and pyproject.toml in the model or above it, as pip does.
             command.append("--no-config")
         lines: list[str] = []
         secrets = self._secrets()
@@ -159,7 +159,7 @@ class Uv:
             on_line(shown)
 
         ended = run_process(
-            # So that others can read what is made, whatever the mask of this process is.
+            # Files are readable by others, whatever our umask is.
             ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *command],
             cwd=cwd,
             environ={**self.environ, **settings},
@@ -171,7 +171,7 @@ class Uv:
         return lines
 
     def _secrets(self) -> tuple[str, ...]:
-        """Return passwords for package indexes, which a build script might print."""
+        """Return the passwords for package indexes: a build script might print them."""
         found = [value for name, value in self.environ.items() if name.endswith("_PASSWORD")]
         for value in self.environ.values():
             for user in _USER_IN_URL.findall(value):
@@ -181,7 +181,7 @@ class Uv:
 
 
 def without_credentials(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return text without the users and passwords of the URLs in it, and without `secrets`."""
+    """Remove users and passwords in URLs, and `secrets`, from a text."""
     return redacted(_USER_IN_URL.sub("***@", text), secrets)
 
 
@@ -192,18 +192,18 @@ def _binary() -> Path:
         return Path(os.fsdecode(uv.find_uv_bin()))
     except FileNotFoundError as error:
         problem = Problem(
-            message="uv, which makes the environments of models, is not installed beside this.",
-            hint="Install this program anew, with all that it depends on.",
+            message="uv is not installed with this program, which needs it to make environments.",
+            hint="Reinstall this program with its dependencies.",
         )
         raise EnvironmentFailedError(problem) from error
 
 
 def _by_signal(code: int) -> tuple[str, ...]:
-    return (f"signal {-code} ended it",) if code < 0 else ()
+    return (f"it was ended by signal {-code}",) if code < 0 else ()
 
 
 def _causes(lines: list[str]) -> list[str]:
-    """Return the error that uv ended with, and what caused it, each as one line."""
+    """Return uv's last error and its causes, each as one line."""
     plain_lines = [plain(line) for line in lines]
     starts = [n for n, line in enumerate(plain_lines) if line.startswith(_ERROR)]
     causes: list[str] = []

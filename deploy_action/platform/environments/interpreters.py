@@ -1,4 +1,4 @@
-"""Which Python runs a model: the one it asks for, else the nearest that works."""
+"""Chooses the Python for a model: the version it asks for, else the nearest that works."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
 from deploy_action.text.harmless import cut
 
-# newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these Pythons alone.
+# newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these versions only.
 WITH_WHEELS: Final = ((3, 8), (3, 11))
 _NOT_READY_MADE: Final = (
-    "newnewtulipy, which blankly needs, comes ready-made for Python 3.8 to 3.11 only, and there is "
-    "no C compiler here to build it"
+    "newnewtulipy, which blankly needs, has wheels for Python 3.8 to 3.11 only, and there is no C "
+    "compiler here to build it"
 )
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _WRITTEN: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){0,2}")
 _LISTED: Final = re.compile(r"cpython-(\d+\.\d+\.\d+)-")  # no pre-releases, no other builds
 _PYTHONS: Final = "pythons"
-# The sources of Pythons may be out of reach only for now.
+# A download may fail only temporarily: after this time it is tried again.
 _FALLBACK_SECONDS: Final = 3600
-# Where there is no network, it should not take long to find out; uv's own: 10 s, three retries.
+# Fail fast without a network; uv's defaults are 10 s to connect and three retries.
 _IMPATIENT: Final = {
     "UV_HTTP_CONNECT_TIMEOUT": "5",
     "UV_HTTP_TIMEOUT": "20",
@@ -46,9 +46,9 @@ Release = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python on this machine; `version` is whole, such as 3.11.7.
+    """A Python on this machine; `version` is complete, such as 3.11.7.
 
-    `reason` says why it is another than the wanted one, "" if it is that one.
+    `reason` says why it is not the requested version; "" if it is.
     """
 
     executable: Path
@@ -56,41 +56,41 @@ class Interpreter:
     reason: str = ""
 
     def problems(self, wanted: str) -> tuple[Problem, ...]:
-        """Warn where it is another Python than the model asks for."""
+        """Return a warning if it is not the version that the model asks for."""
         if not self.reason:
             return ()
         message = f"The model wants Python {wanted} and runs with {self.version}: {self.reason}."
-        hint = "Set python_version in blankly.json to a Python that is there, or install that one."
+        hint = "Set python_version in blankly.json to an installed Python, or install that one."
         return (Problem(message=message, hint=hint, severity=Severity.WARNING),)
 
 
 def release_of(version: str) -> Release:
-    """Return the numbers of a version."""
+    """Return a version as numbers: (3, 11, 7)."""
     return tuple(int(part) for part in version.split("."))
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreters:
-    """Finds Pythons, and keeps what it fetches and what it decided in a directory."""
+    """Finds Pythons; keeps downloaded ones, and its choices, in `directory`."""
 
     directory: Path
     uv: Uv
 
     def choose(self, wanted: str, *, on_line: OnLine, stop: threading.Event) -> Interpreter:
-        """Return the Python for a model that wants a version such as 3.10, or one near it.
+        """Return the Python of a version such as 3.10, or else the nearest that works.
 
         Raises:
-            EnvironmentFailedError: that is no version, or no Python works.
+            EnvironmentFailedError: `wanted` is not a version, or no Python works.
             StoppedError: `stop` was set.
         """
         wanted = wanted.strip()
         if not _WRITTEN.fullmatch(wanted):
-            message = f"python_version {cut(wanted, 40)!r} is no version of Python."
+            message = f"python_version {cut(wanted, 40)!r} is not a version of Python."
             hint = 'Write it as "3.11", in quotes.'
             raise EnvironmentFailedError(Problem(message=message, hint=hint))
         own = _own()
         if own and _matches(own.version, wanted) and self.works_with(own.version):
-            return own  # this very Python: nothing has to be asked
+            return own  # no need to ask uv
         decisions = _Decisions(self.directory, self._situation())
         if chosen := decisions.recall(wanted):
             return chosen
@@ -100,17 +100,17 @@ class Interpreters:
 
     @property
     def has_compiler(self) -> bool:
-        """Whether packages without a wheel can be built here."""
+        """Whether packages without a wheel can be compiled here."""
         path = self.uv.environ.get("PATH", os.defpath)
         return any(shutil.which(name, path=path) for name in _COMPILERS)
 
     def works_with(self, version: str) -> bool:
-        """Whether blankly can be installed for this Python here."""
+        """Whether blankly can be installed for this version of Python here."""
         is_ready_made = WITH_WHEELS[0] <= release_of(version)[:2] <= WITH_WHEELS[1]
         return is_ready_made or self.has_compiler
 
     def _situation(self) -> str:
-        """Digest what a decision rests on."""
+        """Return a digest of everything that the choice of a Python depends on."""
         settings = [
             (name, value)
             for name, value in sorted(self.uv.environ.items())
@@ -121,7 +121,7 @@ class Interpreters:
 
 
 def _own() -> Interpreter | None:
-    """Return the Python that runs this program, outside of its virtual environment."""
+    """Return the Python that runs this program, without its virtual environment."""
     executable = Path(getattr(sys, "_base_executable", None) or sys.executable)
     if sys.implementation.name != "cpython" or not executable.is_file():
         return None
@@ -136,7 +136,7 @@ def _matches(version: str, wanted: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """One search for a Python: with uv, which takes its time."""
+    """One search for a Python with uv."""
 
     pythons: Interpreters
     own: Interpreter | None
@@ -149,18 +149,18 @@ class _Search:
         try:
             found = self._find(wanted) or self._fetch(wanted)
         except UvFailedError as error:
-            reason = f"it is not installed here, and could not be fetched ({cut(error.cause, 300)})"
+            reason = f"it is not installed here and cannot be downloaded ({cut(error.cause, 300)})"
             return self._nearest(wanted, reason)
-        if not self.pythons.works_with(found.version):  # a 3 without more may be any
+        if not self.pythons.works_with(found.version):  # "3" may match any minor version
             return self._nearest(wanted, _NOT_READY_MADE)
         return found
 
     def _find(self, wanted: str) -> Interpreter | None:
-        """Look among what is installed for the machine, then among what was fetched."""
+        """Look for an installed Python, then for a downloaded one."""
         for settings in ({}, self._fetched):
             with suppress(UvFailedError):
-                # Not --quiet, which hides the answer too. What it says beside it is noise:
-                # pyenv puts commands on PATH that stand for versions which are not chosen.
+                # --quiet would hide the answer, too. Other lines are noise: pyenv puts commands
+                # on PATH for versions that are not selected.
                 lines = self._uv("find", wanted, "--system", "--no-project", **settings)
                 found = [Path(line) for line in lines if line.startswith("/")]
                 if found and (version := self._version(found[-1])):
@@ -168,7 +168,7 @@ class _Search:
         return None
 
     def _fetch(self, wanted: str) -> Interpreter:
-        self.on_line(f"Fetching Python {wanted}, which is not installed here")
+        self.on_line(f"Downloading Python {wanted}, which is not installed here")
         impatient = {k: v for k, v in _IMPATIENT.items() if k not in self.pythons.uv.environ}
         self._uv("install", wanted, "--no-bin", **self._fetched, **impatient)
         if found := self._find(wanted):
@@ -187,12 +187,12 @@ class _Search:
             same = self.own if self.own and self.own.version == version else None
             if found := same or self._find(version):
                 return Interpreter(found.executable, found.version, reason)
-        message = f"No Python for the model, which wants {wanted}: {reason}."
-        hint = "Install Python 3.11, which uv has to find on PATH."
+        message = f"There is no Python for the model, which wants {wanted}: {reason}."
+        hint = "Install Python 3.11 so that it is on PATH."
         raise EnvironmentFailedError(Problem(message=message, hint=hint))
 
     def _version(self, executable: Path) -> str:
-        """Ask a Python for its version; "" if it does not start."""
+        """Return the version that a Python reports; "" if it does not start."""
         from deploy_action.platform.processes.child_process import run_process
 
         lines: list[str] = []
@@ -224,7 +224,7 @@ class _Search:
 
 
 def _distance(version: str, wanted: str) -> tuple[int, ...]:
-    """Order versions by how far they are from the wanted one; of two as far, the newer first."""
+    """Sort key: the versions nearest to the wanted one first; of equally near ones, the newer."""
     release, target = release_of(version), (*release_of(wanted), 0)
     return (
         abs(release[0] - target[0]),
@@ -236,7 +236,7 @@ def _distance(version: str, wanted: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Decisions:
-    """Remembers which Python was chosen, as long as nothing has changed: asking uv takes 0.5 s."""
+    """Stores the chosen Python until something changes: asking uv takes 0.5 s."""
 
     directory: Path
     situation: str
@@ -269,7 +269,7 @@ class _Decisions:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that others can read: whole, or not at all."""
+    """Write a file completely or not at all; others can read it."""
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         aside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Locks between processes and threads that end with their holder, however it ends."""
+"""File locks between processes and threads; the kernel releases them when the holder dies."""
 
 from __future__ import annotations
 
@@ -19,43 +19,44 @@ _MODE: Final = 0o644
 
 @dataclass(slots=True)
 class FileLock:
-    """A lock on a file, which is made where it does not exist."""
+    """A shared or exclusive lock on a file, which is created if missing."""
 
     path: Path
     _descriptor: int = -1
 
     def __enter__(self) -> Self:
-        """Return the lock, which is not held yet."""
+        """Return the lock, not yet held."""
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
 
     def share(self, stop: threading.Event) -> None:
-        """Wait until nobody has it alone, and hold it together with others.
+        """Wait for the shared lock.
 
-        Whoever held it alone gave it up for a moment: what it protects may have changed.
+        Going from exclusive to shared releases the lock for a moment: what it protects may have
+        changed.
 
         Raises:
-            StoppedError: `stop` was set meanwhile.
+            StoppedError: `stop` was set.
         """
         self._wait(fcntl.LOCK_SH, stop)
 
     def take(self, stop: threading.Event) -> None:
-        """Wait until nobody has it, and hold it alone; as `share`."""
+        """Wait for the exclusive lock; as `share`."""
         self._wait(fcntl.LOCK_EX, stop)
 
     def try_take(self) -> bool:
-        """Hold the lock alone if nobody has it; tell whether that came off."""
+        """Take the exclusive lock if nobody holds the lock; return whether it was taken."""
         return self._try(fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Remove the file of a lock that is held alone: whoever waits for it makes a new one."""
+        """Remove the file of an exclusive lock; those who wait for it make a new one."""
         self.path.unlink(missing_ok=True)
 
     def _wait(self, kind: int, stop: threading.Event) -> None:
         if self._descriptor >= 0:
-            # One kind is not changed into another in one step, and not on all systems alike.
+            # Converting a lock is not atomic, and differs between systems: release it first.
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         while not self._try(kind):
             if stop.wait(_POLL_SECONDS):
@@ -71,14 +72,14 @@ class FileLock:
             is_held = False
         if self._is_current():
             return is_held
-        self._close()  # removed while we waited: the name is another file's by now, or free
+        self._close()  # the file was removed while we waited, and perhaps made again
         return False
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, _MODE)
-        with suppress(PermissionError):  # it is another user's
-            os.fchmod(self._descriptor, _MODE)  # whatever the mask of this process is
+        with suppress(PermissionError):  # another user's file
+            os.fchmod(self._descriptor, _MODE)  # whatever our umask is
 
     def _is_current(self) -> bool:
         try:
@@ -96,6 +97,6 @@ class FileLock:
 
 @contextmanager
 def taken_if_free(path: Path) -> Iterator[FileLock | None]:
-    """Hold a lock alone inside the block if nobody has it; None if somebody does."""
+    """Hold the exclusive lock inside the block, or yield None if somebody holds the lock."""
     with FileLock(path) as lock:
         yield lock if lock.try_take() else None

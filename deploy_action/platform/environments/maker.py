@@ -1,4 +1,4 @@
-"""Makes one environment: resolves the requirements, installs them, and tries blankly in it."""
+"""Makes one environment: resolves the requirements, installs them, and imports blankly."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from deploy_action.platform.processes.child_process import run_process
 from deploy_action.text.harmless import cut, plain
 
 # newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with
-# "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second is for
-# those whose requirements want a newer pandas.
+# "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second entry
+# is for requirements that need a newer pandas.
 KNOWN_GOOD: Final = (("numpy<2", "pandas<2.2"), ("numpy<2",))
 _NEWEST: Final = ".".join(map(str, WITH_WHEELS[1]))
 _LONGEST_MESSAGE: Final = 1_000
@@ -33,7 +33,8 @@ _AT_LINE: Final = re.compile(r":(\d+):\d+\b")
 _AT_POSITION: Final = re.compile(r"at position (\d+)")
 _NO_REQUIREMENT: Final = ("Couldn't parse requirement", "Unexpected '", "Error parsing included")
 _OUT_OF_REACH: Final = ("error sending request", "Failed to fetch", "client error")
-# Metadata, because the package's own number need not be there; what it prints comes before.
+# The version comes from the metadata: the package may have no __version__. Whatever the import
+# prints comes before our line.
 _TRY_BLANKLY: Final = (
     "import blankly\n"
     "from importlib.metadata import version\n"
@@ -44,7 +45,7 @@ _TRIED: Final = "blankly-version "
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What an environment holds: the release of blankly, and the constraints that were added."""
+    """The version of blankly in an environment, and the constraints that were added."""
 
     blankly_version: str
     constraints: tuple[str, ...]
@@ -52,9 +53,9 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentMaker:
-    """Makes the environment of one model in `directory`, which is empty, with the venv in `venv`.
+    """Makes the environment of one model in `directory`, which is empty, with its venv in `venv`.
 
-    It leaves the working files there, which are of no use later.
+    Temporary files stay in `directory`.
     """
 
     directory: Path
@@ -91,7 +92,7 @@ class EnvironmentMaker:
     def _install(self) -> tuple[str, ...]:
         requirements = self.requirements
         if not requirements.installs_anything:
-            self.on_line(f"{requirements.name} names no package: blankly is added")
+            self.on_line(f"{requirements.name} names no package: adding blankly")
             return self._resolve_and_install([self._file("blankly", ["blankly"])], self._given)
         if requirements.is_hashed:
             return self._install_hashed()
@@ -99,25 +100,25 @@ class EnvironmentMaker:
 
     @property
     def _given(self) -> list[Path]:
-        """The constraints of the machine, which go with any."""
+        """The constraint files configured on this machine."""
         return list(self.uv.constraint_files)
 
     def _install_hashed(self) -> tuple[str, ...]:
-        """Install what the hashes vouch for, then blankly if it is not among that."""
+        """Install the packages that have hashes, then blankly if it is not one of them."""
         name = self.requirements.name
         self._install_files("--require-hashes", "-r", name)
         frozen = self._pip("freeze")
         if "blankly" in _versions(frozen):
             return ()
-        self.on_line(f"{name} brings no blankly: it is added, without a hash")
+        self.on_line(f"{name} does not include blankly: adding it, without a hash")
         kept = self._file("installed", [line for line in frozen if _PINNED.fullmatch(line)])
         return self._resolve_and_install([self._file("blankly", ["blankly"])], [*self._given, kept])
 
     def _resolve_and_install(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
-        """Install what the sources ask for, with known-good constraints where they are needed."""
+        """Install the sources, with known-good constraints if numpy 2 would be installed."""
         resolved = self._resolve(sources, constraints)
         if "blankly" not in resolved:
-            self.on_line(f"{self.requirements.name} brings no blankly: it is added")
+            self.on_line(f"{self.requirements.name} does not include blankly: adding it")
             sources = [*sources, self._file("blankly", ["blankly"])]
             resolved = self._resolve(sources, constraints)
         added: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ class EnvironmentMaker:
         return added
 
     def _known_good(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
-        """Return the constraints under which there still is a solution, () if there are none."""
+        """Return the first known-good constraints that can be satisfied, else ()."""
         for added in KNOWN_GOOD:
             try:
                 self._resolve(sources, [*constraints, self._file("known-good", added)])
@@ -137,16 +138,15 @@ class EnvironmentMaker:
                 continue
             self.on_line(
                 f"Adding {' and '.join(added)}, because newnewtulipy, which blankly needs, was "
-                "built for numpy 1 "
-                "(without this: BLANKLY_DEPLOY_CONSTRAINTS=off in the environment)"
+                "built for numpy 1 (BLANKLY_DEPLOY_CONSTRAINTS=off turns this off)"
             )
             return added
         return ()
 
     def _resolve(self, sources: list[Path], constraints: list[Path]) -> dict[str, str]:
-        """Find out which versions would be installed, by the packages' names."""
+        """Return the versions that would be installed, by normalised package name."""
         resolution = self.directory / "resolution.txt"
-        resolution.unlink(missing_ok=True)  # uv would prefer the versions in it
+        resolution.unlink(missing_ok=True)  # uv prefers the versions in an existing file
         output = ("--quiet", "--no-header", "--no-annotate", "--output-file", resolution)
         files = (word for file in constraints for word in ("--constraint", file))
         self._uv("pip", "compile", "--python", self.python, *output, *sources, *files)
@@ -156,7 +156,7 @@ class EnvironmentMaker:
         return self._uv("pip", command, "--python", self.python, *arguments)
 
     def _uv(self, *arguments: str | Path) -> list[str]:
-        # Paths in requirements are relative to the current directory, as they are for pip.
+        # As with pip, paths in requirements are relative to the current directory.
         return self.uv.run(
             *arguments,
             cwd=self.requirements.model,
@@ -165,17 +165,17 @@ class EnvironmentMaker:
         )
 
     def _install_files(self, *arguments: str | Path) -> None:
-        """Install, without byte code: trying blankly writes that of all that a backtest imports.
+        """Install without compiling: importing blankly compiles what a backtest imports.
 
-        That is a quarter of the modules, and takes half as long as compiling them all.
+        That is a quarter of the modules, and takes half as long as compiling all of them.
         """
         linking = () if self._can_link() else ("--link-mode", "copy")
         self._pip("install", *linking, *arguments)
 
     def _can_link(self) -> bool:
-        """Whether files of uv's cache can be linked to; where not, uv would warn each time."""
+        """Whether files can be hard-linked from uv's cache; if not, uv would warn each time."""
         if "UV_LINK_MODE" in self.uv.environ:
-            return True  # as it was told
+            return True  # configured by the user
         lines = self.uv.run(
             "cache", "dir", cwd=self.directory, on_line=lambda _line: None, stop=self.stop
         )
@@ -200,7 +200,7 @@ class EnvironmentMaker:
     def _failed(self, reason: str) -> EnvironmentFailedError:
         name = self.requirements.name
         problem = Problem(
-            message=cut(f"What {name} asks for cannot be installed: {reason}", _LONGEST_MESSAGE),
+            message=cut(f"The packages of {name} cannot be installed: {reason}", _LONGEST_MESSAGE),
             hint=self._hint_for(reason),
             path=name,
             line=self._line_of(reason),
@@ -210,15 +210,15 @@ class EnvironmentMaker:
     def _hint_for(self, reason: str) -> str:
         minor = release_of(self.interpreter.version)[:2]
         if "newnewtulipy" in reason and not WITH_WHEELS[0] <= minor <= WITH_WHEELS[1]:
-            return f"Set python_version in blankly.json to {_NEWEST}, for which there is a wheel."
+            return f"Set python_version in blankly.json to {_NEWEST}, which has a wheel."
         if any(said in reason for said in _NO_REQUIREMENT):
             return "Write one package a line, such as blankly, and # before a comment."
         if any(said in reason for said in _OUT_OF_REACH):
-            return "See whether this machine reaches the package index; the log has all uv said."
-        return "Correct the names and versions in it; the log has all that uv said."
+            return "Check that this machine can reach the package index; the log has uv's output."
+        return "Correct the names and versions in it; the log has uv's output."
 
     def _line_of(self, reason: str) -> int | None:
-        """Find the line that uv speaks of: it gives a line, or a position in bytes."""
+        """Return the line that uv complains about: it names a line, or a byte offset."""
         text = self.requirements.texts[self.requirements.name]
         if match := re.search(re.escape(self.requirements.name) + _AT_LINE.pattern, reason):
             return int(match[1])
@@ -231,11 +231,11 @@ class EnvironmentMaker:
         """Import blankly and return its version.
 
         Raises:
-            EnvironmentFailedError: that fails, with the reason.
+            EnvironmentFailedError: the import fails.
         """
         lines = deque[str](maxlen=_MOST_LINES)
         ended = run_process(
-            # -I: nothing of the model's directory may stand in for a package.
+            # -I: a file of the model must not take the place of a package.
             [str(self.python), "-I", "-c", _TRY_BLANKLY],
             cwd=self.directory,
             environ=self.uv.environ,
@@ -252,13 +252,13 @@ class EnvironmentMaker:
     def _import_failed(self, said: list[str], code: int) -> EnvironmentFailedError:
         reason = said[-1] if said else f"Python ended with code {code}"
         name = self.requirements.name
-        hint = "Correct the versions in it, such that `import blankly` works."
+        hint = "Correct the versions in it so that `import blankly` works."
         if any(_NUMPY_CHANGED.search(line) for line in said):
             hint = (
                 f"Add the lines numpy<2 and pandas<2.2 to {name}: newnewtulipy, which blankly "
                 "needs, was built for numpy 1."
             )
-        message = f"blankly cannot be imported with what {name} installs: {reason}"
+        message = f"blankly cannot be imported with the packages of {name}: {reason}"
         problem = Problem(message=cut(message, _LONGEST_MESSAGE), hint=hint, path=name)
         return EnvironmentFailedError(problem)
 
@@ -271,7 +271,7 @@ def _arguments(sources: list[Path], constraints: list[Path]) -> list[str | Path]
 
 
 def _versions(lines: Sequence[str]) -> dict[str, str]:
-    """Read `name==version` and `name @ URL` lines; names are normalised as PEP 503 has it."""
+    """Parse `name==version` and `name @ URL` lines; names are normalised as in PEP 503."""
     found = (match for match in map(_RESOLVED.match, lines) if match)
     return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] or "" for match in found}
 

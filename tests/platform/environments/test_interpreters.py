@@ -49,7 +49,7 @@ def test_what_is_no_version_is_refused(tenant: Tenant, wanted: str) -> None:
         tenant.visit()
     (problem,) = caught.value.problems
 
-    assert "no version of Python" in problem.message
+    assert "not a version of Python" in problem.message
     assert "\n" not in problem.message
     assert len(problem.message) < 100
 
@@ -85,13 +85,13 @@ def test_a_choice_is_kept_as_long_as_the_machine_is_the_same(tenant: Tenant) -> 
     first = tenant.visit()
     with no_program_runs():
         second = tenant.visit()
-    searches = [line for line in tenant.log if line.startswith("Fetching")]
+    searches = [line for line in tenant.log if line.startswith("Downloading")]
 
     assert second.problems == first.problems
     assert len(searches) == 1
     tenant.environ["PATH"] += os.pathsep + str(tenant.root)
     tenant.visit()
-    assert len([line for line in tenant.log if line.startswith("Fetching")]) == 2
+    assert len([line for line in tenant.log if line.startswith("Downloading")]) == 2
 
 
 @pytest.mark.parametrize("wanted", ["3.7", "3.12"])
@@ -107,7 +107,7 @@ def test_without_a_compiler_only_pythons_with_wheels_work(tenant: Tenant, wanted
     assert environment.python_version == platform.python_version()
     assert "newnewtulipy" in problem.message
     assert "no C compiler" in problem.message
-    assert not any(line.startswith("Fetching") for line in tenant.log)
+    assert not any(line.startswith("Downloading") for line in tenant.log)
 
 
 def other_python(version: str) -> Path:
