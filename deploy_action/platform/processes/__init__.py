@@ -1,1 +1,1 @@
-"""Child processes: started, bounded, confined and ended."""
+"""Child processes: start, limit, isolate and end them."""

@@ -1,4 +1,4 @@
-"""A child process in a group of its own: its output streamed, the whole of it stoppable."""
+"""A child process in its own process group: streams its output, can be stopped as a whole."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# How to reach the network from here: programs disagree on the case.
+# The proxy settings; programs disagree on upper or lower case.
 PROXY_VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 _POLL_SECONDS = 0.1
-# From the polite signal to the one that cannot be caught.
+# From SIGTERM to SIGKILL.
 _GRACE_SECONDS = 1.0
 _BLOCK_BYTES = 1 << 16
-# For what is left in the pipes when everybody is gone who could write more.
+# To read what is left in the pipes after the last process has ended.
 _DRAIN_SECONDS = 1.0
-# What comes without a line's end is passed on in pieces of this length. A secret that lies on the
-# edge would not be recognised, so they are long.
+# Characters. Longer lines are passed on in pieces of this length. A secret that is cut at the end
+# of a piece would not be masked, so pieces are long.
 _LONGEST_LINE = 1 << 20
-# Units of 1,024 bytes. In a shell, because code between fork and exec is not safe in a process
-# with threads, and because nobody may limit another user's process from outside. Where there is a
-# lower limit already the shell says so, and that one holds.
+# ulimit counts in units of 1,024 bytes. A shell sets the limit: Python code between fork and exec
+# is unsafe in a process with threads, and another user's process cannot be limited from outside. If
+# a lower limit exists, the shell says so, and the lower limit stays.
 _LIMITED = ("/bin/sh", "-c", 'ulimit -d "$1"; shift; exec "$@"', "sh")
 _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
 class StoppedError(Exception):
-    """The run was told to stop, and every process of it is gone."""
+    """The run was told to stop; all its processes have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: its exit code, or minus the number of the signal that ended it."""
+    """How a process ended: the exit code, or the negated number of the signal that ended it."""
 
     code: int
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What a process may have and be.
+    """Limits of a process.
 
-    `memory_bytes` limits the data of each of its processes, where the system can (Linux); `user` is
-    who it runs as, in the group of that number and in no other.
+    `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
+    runs as; its group id is the same number, and it is in no other groups.
     """
 
     memory_bytes: int | None = None
@@ -64,15 +64,15 @@ class Confinement:
 
 
 class SideChannel:
-    """A pipe beside the standard streams: what the child writes to `writer` arrives as lines."""
+    """A pipe beside the standard streams: `on_line` gets what the child writes to `writer`."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
-        """Open the pipe; it has to be closed, as a context manager does."""
+        """Open the pipe; leaving the `with` block closes it."""
         self.on_line = on_line
         self.reader, self.writer = os.pipe()
 
     def close_writer(self) -> None:
-        """Leave the writing end to the child alone."""
+        """Close our copy of the writing end; the child has its own."""
         if self.writer >= 0:
             os.close(self.writer)
             self.writer = -1
@@ -102,11 +102,11 @@ def run_process(
 ) -> Ended:
     """Run a command to its end and return how it ended.
 
-    Its output and errors go to `on_line` as they come, line by line and as text. When it has
-    ended, however that came, what it left behind in its process group is killed.
+    `on_line` gets each line of its standard output and standard error at once. Afterwards all
+    processes left in its process group are killed, however it ended.
 
     Raises:
-        StoppedError: `stop` was set; the group is dead.
+        StoppedError: `stop` was set; the group was killed.
         OSError: the command cannot be started.
     """
     process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
@@ -135,7 +135,7 @@ def _read(
     stop: threading.Event,
     side: SideChannel | None,
 ) -> None:
-    """Pass the output on until all of it is there, or nobody is left who will write."""
+    """Pass on output until the process has ended and its output is read."""
     assert process.stdout is not None  # noqa: S101  # it was asked for
     with process.stdout, selectors.DefaultSelector() as selector:
         _watch(selector, process.stdout.fileno(), _Lines(on_line))
@@ -145,11 +145,11 @@ def _read(
         while selector.get_map() and not _has_ended(process):
             _pass_on(selector)
             _heed(stop, process)
-        # It may have closed its output, and go on without.
+        # It may have closed its output and still run.
         while not _has_ended(process):
             time.sleep(_POLL_SECONDS / 10)
             _heed(stop, process)
-        # What it left in its group may hold the pipes open, and print for ever.
+        # Processes left in its group may hold the pipes open and print forever.
         _signal_group(process, signal.SIGKILL)
         drained_at = time.monotonic() + _DRAIN_SECONDS
         while selector.get_map() and _pass_on(selector) and time.monotonic() < drained_at:
@@ -159,7 +159,7 @@ def _read(
 
 
 def _pass_on(selector: selectors.BaseSelector) -> bool:
-    """Wait a moment for output and pass it on; tell whether there was any."""
+    """Wait a moment for output and pass it on; return whether there was any."""
     ready = selector.select(_POLL_SECONDS)
     for key, _ in ready:
         if not key.data.feed_from(key.fd):
@@ -179,16 +179,16 @@ def _watch(selector: selectors.BaseSelector, descriptor: int, lines: _Lines) -> 
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Tell whether the process has ended, and leave it a zombie.
+    """Return whether the process has ended, without reaping it.
 
-    As long as it is one its number, which is its group's too, belongs to nobody else.
+    As long as it is a zombie, its id, which is also its group's, cannot be reused.
     """
     options = os.WEXITED | os.WNOHANG | os.WNOWAIT
     return os.waitid(os.P_PID, process.pid, options) is not None
 
 
 class _Lines:
-    """Bytes in, lines of text out; a carriage return ends a line too, as progress bars use it."""
+    """Decodes bytes into lines; a carriage return also ends a line, as in progress bars."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
@@ -196,7 +196,7 @@ class _Lines:
         self._rest = ""
 
     def feed_from(self, descriptor: int) -> bool:
-        """Read what there is; tell whether there may be more."""
+        """Read what is available; return False at the end of the stream."""
         try:
             data = os.read(descriptor, _BLOCK_BYTES)
         except BlockingIOError:
@@ -214,7 +214,7 @@ class _Lines:
         return True
 
     def finish(self) -> None:
-        """Pass on a last line without an end."""
+        """Pass on the last line if it has no line ending."""
         rest = self._rest + self._decoder.decode(b"", final=True)
         self._rest = ""
         if rest:
@@ -222,7 +222,7 @@ class _Lines:
 
 
 def _limited(command: Sequence[str], confinement: Confinement) -> Sequence[str]:
-    """Limit data, not address space: libraries reserve much more of that than they use."""
+    """Limit the data segment; libraries reserve far more address space than they use."""
     if confinement.memory_bytes is None or not sys.platform.startswith("linux"):
         return command
     return [*_LIMITED, str(confinement.memory_bytes >> 10), *command]
@@ -248,9 +248,9 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 @dataclass(slots=True)
 class BoundedLog:
-    """Passes lines on until there are too many, then only counts; the last ones are kept.
+    """Passes lines on up to a limit; of the rest only the last lines are kept and shown at the end.
 
-    A model may print for every bar: the log would be unreadable, and the runner's disk full.
+    A model that prints for every bar would make the log unreadable and fill the runner's disk.
     """
 
     on_line: Callable[[str], None]
@@ -264,14 +264,14 @@ class BoundedLog:
     _tail_characters: int = field(default=0, init=False)
 
     def add(self, line: str) -> None:
-        """Pass a line on, or keep it for the end."""
+        """Pass a line on, or keep it for the end if the limit is reached."""
         self._lines += 1
         self._characters += len(line)
         if self._lines <= self.most_lines and self._characters <= self.most_characters:
             self.on_line(line)
             return
         if not self._tail:
-            self.on_line("(more output is left out from here on, but for its end)")
+            self.on_line("(more output is left out here; only its end is shown)")
         self._tail.append(line)
         self._tail_characters += len(line)
         while len(self._tail) > self.tail_lines or (
@@ -289,10 +289,10 @@ class BoundedLog:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Say how much was left out, and pass on the last lines: they say most of a failure."""
+        """Say how many lines were left out, then show the last ones: they explain most failures."""
         missing = self._left_out - len(self._tail)
         if missing > 0:
-            self.on_line(f"({missing:,} lines are left out here)")
+            self.on_line(f"({missing:,} lines left out)")
         for line in self._tail:
             self.on_line(line)
         self._tail.clear()

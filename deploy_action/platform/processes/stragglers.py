@@ -1,4 +1,4 @@
-"""What a run leaves outside of its process group: processes that made a session of their own."""
+"""Ends processes of a run that left its process group by starting their own session."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# Each round kills what it finds; one that forks meanwhile may be found in the next, so it takes
-# several in a row that find nothing.
+# A process that forks while a round runs may be missed, so the search ends only after several
+# rounds in a row that found nothing.
 _ROUNDS: Final = 50
 _EMPTY_ROUNDS: Final = 3
 _PAUSE_SECONDS: Final = 0.01
@@ -20,10 +20,10 @@ _ENDED: Final = frozenset({b"Z", b"X"})
 
 
 def end_stragglers(backtest_id: str, user: int | None = None) -> None:
-    """Kill every process of a run: those of its own user, and those that name it.
+    """Kill every process of a run: those of its user, and those that have its id.
 
-    A model's processes have `BACKTESTING_ID` in their environment, which those they start inherit.
-    Elsewhere than on Linux nothing happens.
+    A model's processes have `BACKTESTING_ID` in their environment; their children inherit it. Does
+    nothing outside Linux.
     """
     if user is not None:
         _end_all_of(user)
@@ -41,7 +41,7 @@ def end_stragglers(backtest_id: str, user: int | None = None) -> None:
 
 
 def has_processes(user: int) -> bool:
-    """Tell whether a user runs anything."""
+    """Return whether any process of a user runs."""
     return any(_owner(process) == user and _living(process) for process in _processes())
 
 
@@ -60,7 +60,7 @@ def _end_all_of(user: int) -> None:
 
 
 def _processes() -> Iterator[Path]:
-    with suppress(FileNotFoundError):  # no Linux
+    with suppress(FileNotFoundError):  # not Linux
         yield from (
             path
             for path in Path("/proc").iterdir()
@@ -84,7 +84,7 @@ def _names_run(process: Path, marker: bytes) -> bool:
 
 
 def _living(process: Path) -> Path | None:
-    """Return a thread that lives: the first one may have ended before the others."""
+    """Return a running thread: the main thread may have ended before the others."""
     try:
         return next((task for task in (process / "task").iterdir() if _lives(task)), None)
     except OSError:  # it has ended
@@ -92,5 +92,5 @@ def _living(process: Path) -> Path | None:
 
 
 def _lives(task: Path) -> bool:
-    # In bytes: a name is cut to 15 of them, and may be anything.
+    # As bytes: the process name is cut to 15 bytes and may not be valid UTF-8.
     return (task / "stat").read_bytes().rpartition(b")")[2].split()[0] not in _ENDED

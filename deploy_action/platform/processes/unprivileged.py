@@ -1,8 +1,7 @@
-"""A user for each run of code that is not ours, where we are root: all it has is its own copy.
+"""If we are root, each run of foreign code gets its own user, who owns only a copy of the model.
 
-Without this a model could write to the files by which a runner takes outputs and the environment
-of later steps, and into kept environments, and read the bundles of other models, or the copy of
-one that runs beside it.
+Otherwise a model could write to the files by which a runner reads outputs and the environment of
+later steps, change cached environments, and read other models' bundles and working copies.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Final
 
 from deploy_action.platform.processes.stragglers import has_processes
 
-# Set aside for users that exist as long as a service runs: no account is to have one of these
+# Reserved for users that exist only while a service runs, so no account has one of these ids
 # (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
 _TRANSIENT: Final = range(61_184, 65_520)
 _drawing: Final = threading.Lock()
@@ -26,15 +25,15 @@ _TRIAL: Final = 'for path; do [ -r "$path" ] || [ -x "$path" ] || exit 1; done'
 
 
 def is_root() -> bool:
-    """Tell whether we may be able to become somebody else."""
+    """Return whether we may be able to switch to another user."""
     return os.geteuid() == 0
 
 
 def unprivileged_user(needed: Iterable[Path]) -> int | None:
-    """Return a user that nobody else is, or None to stay who we are.
+    """Return an unused user id, or None to keep the current user.
 
-    None where we are not root, where root may not become somebody else, and where that user could
-    not reach one of the paths, each a file to be read or run, or a directory to pass through.
+    None if we are not root, if root may not switch users, or if that user could not reach one of
+    the `needed` paths: files to read or run, and directories to traverse.
     """
     if not is_root():
         return None
@@ -49,22 +48,22 @@ def unprivileged_user(needed: Iterable[Path]) -> int | None:
             extra_groups=(),
             check=False,
         )
-    except OSError:  # without the capabilities, or in a user namespace that knows no such user
+    except OSError:  # no capability to do so, or the user namespace has no such user
         return None
     return user if trial.returncode == 0 else None
 
 
 def hand_over(directory: Path, user: int) -> None:
-    """Make a directory, and all in it, the user's; links are not followed.
+    """Make a user the owner of a directory and its contents; links are not followed.
 
-    By a program: Python's own walk ends where directories are nested deeper than its stack.
+    Uses chown(1), because Python's own walk fails if directories are nested too deeply.
     """
     owner = f"{user}:{user}"
     subprocess.run(["chown", "-hR", owner, "--", directory], check=True)  # noqa: S603, S607  # coreutils
 
 
 def _any_transient() -> int:
-    """Draw a user that was not drawn before: two runs that begin at once would share one."""
+    """Draw an id that was not drawn before, so that simultaneous runs do not share one."""
     with _drawing:
         if len(_drawn) == len(_TRANSIENT):
             _drawn.clear()

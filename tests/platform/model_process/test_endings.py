@@ -22,7 +22,7 @@ def on_bar(bar, symbol, state):
 strategy.add_bar_event(on_bar, "ASH-USD", resolution="1d")
 """
 )
-# A model that is no strategy, and says its period itself.
+# A model that is not a strategy and sets its own period.
 OWN_MODEL = """
 import blankly
 from blankly.data import PriceReader
@@ -199,7 +199,7 @@ strategy.add_bar_event(print, "ASH-USD", resolution="1d", init=init)
 
     assert "Blankly Metrics" in by_hand
     message = error_of(ran, "bot.py", "raise ", script)
-    assert message.startswith("RuntimeError: no model file: the backtest broke off")
+    assert message.startswith("RuntimeError: no model file: the backtest was aborted")
     assert "blankly_run" not in ran.printed
 
 
@@ -220,7 +220,7 @@ strategy.add_bar_event(on_bar, "ASH-USD", resolution="1d")
     ran = bot.run(script)
 
     message = error_of(ran, "bot.py", "1 / 0", script)
-    assert message.startswith("ZeroDivisionError: division by zero: the backtest broke off")
+    assert message.startswith("ZeroDivisionError: division by zero: the backtest was aborted")
     assert "ZeroDivisionError: division by zero\n" in ran.printed
     assert "blankly_run" not in ran.printed
 
@@ -289,7 +289,7 @@ print(first)
     assert (
         again["line"] == script.splitlines().index('assert strategy.backtest(to="5y") is first') + 1
     )
-    assert "makes 2 strategies" in two["message"]
+    assert "creates 2 strategies" in two["message"]
     assert ran.left == ["result.json"]
 
 
@@ -330,7 +330,7 @@ def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> Non
     assert ran.result["account_values"][0]["value"] == 1000
     assert ran.last["arguments"] is None
     own, several = ran.problems
-    assert "arguments of the platform could not be applied" in own["message"]
+    assert "the platform's arguments do not apply" in own["message"]
     assert "ran 2 backtests" in several["message"]
     assert "Not opened" not in ran.printed
     assert ran.left == ["result.json"]
@@ -340,7 +340,7 @@ def test_a_script_without_a_strategy(bot: Model) -> None:
     """What it lacks is said, and where strategies are made."""
     ran = bot.run("import blankly\n")
 
-    assert error_of(ran, "bot.py", None, "") == "bot.py ended without making a blankly.Strategy."
+    assert error_of(ran, "bot.py", None, "") == "bot.py ended without creating a blankly.Strategy."
     assert "blankly.Strategy" in hint_of(ran)
 
 
@@ -352,7 +352,7 @@ def test_a_screener_is_not_backtested(bot: Model) -> None:
 
     ran = bot.run(script)
 
-    assert "screeners are not backtested" in error_of(ran, None, None, script)
+    assert "screeners cannot be backtested" in error_of(ran, None, None, script)
 
 
 def test_a_missing_settings_file_gets_a_hint(bot: Model) -> None:
@@ -436,9 +436,7 @@ def test_a_file_that_hides_the_package_is_named(bot: Model) -> None:
 
     ran = bot.run("import blankly\n")
 
-    assert error_of(ran, "blankly.py", None, "") == (
-        "blankly.py takes the place of a module of the platform."
-    )
+    assert error_of(ran, "blankly.py", None, "") == ("blankly.py shadows a module of the platform.")
 
 
 def test_a_package_that_cannot_be_imported_has_its_reason(bot: Model) -> None:

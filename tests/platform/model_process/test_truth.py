@@ -209,7 +209,7 @@ def test_two_resolutions_and_callbacks_that_fail_now_and_then(bot: Model) -> Non
     assert f"ValueError: every seventh time: raised by 55 of {calls} calls" in problem["message"]
     assert (problem["path"], problem["line"]) == ("bot.py", line_of(TWO_RESOLUTIONS, "raise "))
     assert ran.printed.count("ValueError: every seventh time") == 3
-    assert ran.printed.count("More of ValueError there is counted") == 1
+    assert ran.printed.count("Further ValueError exceptions here are counted") == 1
     assert "run_model" not in ran.printed
     assert "blankly_run" not in ran.printed
 

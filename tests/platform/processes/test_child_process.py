@@ -215,8 +215,8 @@ def test_a_log_is_bounded_and_keeps_its_end() -> None:
         "0",
         "1",
         "2",
-        "(more output is left out from here on, but for its end)",
-        "(5 lines are left out here)",
+        "(more output is left out here; only its end is shown)",
+        "(5 lines left out)",
         "8",
         "9",
     ]
@@ -230,7 +230,7 @@ def test_a_log_is_bounded_in_characters_too() -> None:
             log.add(line)
 
     assert shown[0] == "x" * 8
-    assert shown[-2:] == ["(1 lines are left out here)", "z"]
+    assert shown[-2:] == ["(1 lines left out)", "z"]
 
 
 def test_the_end_of_a_log_is_bounded_in_characters_too() -> None:

@@ -1,1 +1,1 @@
-"""A backtest from inside the model's process: Python 3.8, the standard library, and `blankly`."""
+"""Runs a backtest in the model's process. Python 3.8; needs only `blankly`."""

@@ -1,4 +1,4 @@
-"""What the model's process tells its parent: JSON lines on a file descriptor."""
+"""Sends events from the model's process to its parent, as JSON lines on a file descriptor."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class Events:
-    """Writes events; silent once the last one is out, or once the descriptor is not ours any more.
+    """Writes events until the last one, or until the descriptor is no longer ours.
 
-    A model may close descriptors that it does not know, and get the same number for a file of its
-    own: so the descriptor is compared with what it was before each event. In a process that the
-    model forked nothing is written: the run is the parent's.
+    A model may close unknown descriptors and get the same number for its own file: so before each
+    event the descriptor's file is compared with the original. Processes forked by the model write
+    nothing: the run belongs to their parent.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Take over the descriptor; programs that the model starts do not get it."""
+        """Take over the descriptor; programs that the model starts do not inherit it."""
         self._descriptor = descriptor
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -26,11 +26,11 @@ class Events:
         self._identity = self._identify()
 
     def send(self, event: str, **fields: Any) -> None:
-        """Write one event."""
+        """Write an event that is not the last one."""
         self._write({"event": event, **fields}, is_last=False)
 
     def send_last(self, event: str, **fields: Any) -> None:
-        """Write the event after which none comes."""
+        """Write the last event; later ones are ignored."""
         self._write({"event": event, **fields}, is_last=True)
 
     def _write(self, event: dict[str, Any], *, is_last: bool) -> None:
@@ -44,7 +44,7 @@ class Events:
             try:
                 while line:
                     line = line[os.write(self._descriptor, line) :]
-            except OSError:  # nobody listens any more, and the model is not to suffer from it
+            except OSError:  # the parent has gone; that must not break the model
                 self._is_over = True
 
     def _identify(self) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Exceptions of a model, as problems with the place in the model's files and the way out."""
+"""Turns exceptions of a model into problems with a place in the model's files and a hint."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _KEYS_HINT = (
     "prices from a file with blankly.KeylessExchange, which needs none."
 )
 _NETWORK_HINT = (
-    "Prices were to come over the network: see whether the exchange can be reached from where this "
-    "runs. blankly.KeylessExchange reads them from a file of the model and needs no network."
+    "Prices come over the network: check that this machine can reach the exchange. "
+    "blankly.KeylessExchange reads prices from a file of the model and needs no network."
 )
 _NUMPY_HINT = (
     "A compiled package was built for numpy 1: write numpy<2 and pandas<2.2 into the requirements."
 )
 _NO_DATA_HINT = (
-    "Give backtest_args a period for which there are prices: to, or start_date with end_date."
+    "Set a period for which there are prices in backtest_args: to, or start_date with end_date."
 )
 
 
 class Fault(NamedTuple):
-    """An exception: in words, and where in the model's files it came from."""
+    """An exception as text, with the place in the model's files."""
 
     words: str  # "KeyError: 'BTC'"
     path: str | None
@@ -43,27 +43,27 @@ class Fault(NamedTuple):
 def make_problem(
     severity: str, message: str, hint: str = "", path: str | None = None, line: int | None = None
 ) -> Problem:
-    """Return a problem as the parent reads it."""
+    """Return a problem in the form that the parent reads."""
     return {"severity": severity, "message": message, "hint": hint, "path": path, "line": line}
 
 
 class ModelFiles:
-    """Knows which files are the model's own."""
+    """Tells the model's own files from those of packages."""
 
     def __init__(self, root: str) -> None:
-        """Take the model's root, and the current directory for names that are relative."""
+        """Relative names are resolved against the current directory of this moment."""
         self.root = os.path.realpath(root)
         self._start = os.getcwd()
         self._known: dict[str, str | None] = {}
 
     def relative(self, filename: str) -> str | None:
-        """Return a file's POSIX path below the root; None for files that are not the model's."""
+        """Return a file's POSIX path relative to the root; None if it is not the model's."""
         if filename not in self._known:
             self._known[filename] = self._relative(filename)
         return self._known[filename]
 
     def place(self, error: BaseException) -> tuple[str | None, int | None]:
-        """Return file and line of the deepest frame of the model, else of the exception's cause."""
+        """Return file and line of the innermost frame of the model, in the error or its causes."""
         for one in _chain(error):
             if isinstance(one, SyntaxError) and one.filename:
                 path = self.relative(one.filename)
@@ -76,7 +76,7 @@ class ModelFiles:
         return None, None
 
     def caller(self, frame: Any) -> tuple[str | None, int | None]:
-        """Return file and line of the innermost call of the model, from a frame outwards."""
+        """Return file and line of the nearest frame of the model, from `frame` outwards."""
         while frame is not None:
             path = self.relative(frame.f_code.co_filename)
             if path is not None:
@@ -85,7 +85,7 @@ class ModelFiles:
         return None, None
 
     def fault(self, error: BaseException) -> Fault:
-        """Describe an exception."""
+        """Describe an exception, with the model's place and a hint."""
         path, line = self.place(error)
         return Fault(words=in_words(error), path=path, line=line, hint=_hint(error))
 
@@ -96,7 +96,7 @@ class ModelFiles:
         if not real.startswith(self.root + os.sep) or is_own(filename):
             return None
         parts = real[len(self.root) + 1 :].split(os.sep)
-        # An environment inside of the model holds others' code.
+        # A virtual environment inside the model contains other people's code.
         if "site-packages" in parts or "dist-packages" in parts:
             return None
         return describe("/".join(parts))
@@ -104,12 +104,12 @@ class ModelFiles:
 
 @functools.lru_cache(maxsize=None)
 def is_own(filename: str) -> bool:
-    """Tell whether a file is one of ours, of which a model's author wants to know nothing."""
+    """Return whether a file is ours: its frames do not help the model's author."""
     return os.path.realpath(filename).startswith(_OWN_DIRECTORY + os.sep)
 
 
 def in_words(error: BaseException) -> str:
-    """Return an exception as the last line of its traceback names it, on one line."""
+    """Return an exception like the last line of its traceback, as one line."""
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -122,13 +122,13 @@ def in_words(error: BaseException) -> str:
 
 
 def without_own_frames(error: BaseException) -> None:
-    """Take our frames out of the tracebacks of an exception and of those that led to it."""
+    """Remove our frames from the tracebacks of an exception and its causes."""
     for one in _chain(error):
         one.__traceback__ = _without_own(one.__traceback__)
 
 
 def _without_own(trace: Any) -> Any:
-    """Return a traceback's first frame that is not ours, the others unlinked behind it."""
+    """Return the traceback without our frames."""
     first = last = None
     while trace is not None:
         if not is_own(trace.tb_frame.f_code.co_filename):
@@ -144,7 +144,7 @@ def _without_own(trace: Any) -> Any:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, nearest first."""
+    """Yield an exception and its causes, nearest first."""
     following: BaseException | None = error
     seen: list[BaseException] = []
     while following is not None and len(seen) < _DEEPEST_CHAIN:
@@ -178,10 +178,10 @@ def _one_hint(error: BaseException) -> str:
 
 def _import_hint(error: ImportError) -> str:
     if not isinstance(error, ModuleNotFoundError):
-        return "See that the requirements ask for the versions that the model was written for."
+        return "Require the package versions that the model was written for."
     return (
         f"Add the package that provides `{error.name}` to the requirements; if it is a file of "
-        "the model, see whether ignore_files leaves it out."
+        "the model, check that ignore_files does not exclude it."
     )
 
 
@@ -189,17 +189,17 @@ def _missing_file_hint(text: str) -> str:
     for name in ("settings.json", "backtest.json"):
         if f"make sure a {name}" in text or text.endswith(f"{name}'"):
             return (
-                f"Put {name} into the model's working_directory, and see that nothing ignores it: "
-                "`blankly init` writes one."
+                f"Put {name} into the model's working_directory (`blankly init` writes one), and "
+                "check that ignore_files does not exclude it."
             )
     return (
-        "A path is taken from working_directory, and only what is in the bundle is there: see "
-        "whether ignore_files leaves it out."
+        "Paths are relative to working_directory, and only files of the bundle are there: check "
+        "that ignore_files does not exclude it."
     )
 
 
 def _is_about_keys(error: BaseException, text: str) -> bool:
-    """Recognise the package's own words, and those that exchanges have for it."""
+    """Return whether keys are missing or wrong, by the words of the package and of exchanges."""
     if type(error).__name__ in ("AuthError", "AuthenticationError"):
         return True
     words = ("keys.json", "the keys file", "api key", "api-key", "apikey", "unauthorized")

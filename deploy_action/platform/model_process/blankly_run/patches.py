@@ -1,8 +1,8 @@
-"""Where the `blankly` package is watched. Nothing here changes what a backtest computes.
+"""Patches the `blankly` package to observe it; no patch changes what a backtest computes.
 
-Read from blankly 1.18.25b0: `frameworks/strategy/strategy.py` prints exceptions of callbacks and
-carries on; `exchanges/interfaces/paper_trade/backtest_controller.py` prints any other exception
-of a model and reports what there is by then as if it were the end.
+In blankly 1.18.25b0, `frameworks/strategy/strategy.py` prints exceptions of callbacks and carries
+on. `exchanges/interfaces/paper_trade/backtest_controller.py` prints any other exception of a model
+and reports the results so far as if the backtest had ended normally.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .faults import without_own_frames
 from .recorder import Recorder, Run
 
 _MOST_PRINTED = 3  # of one kind, at one place
-# Neither has a part in what is computed: the plots in a browser, and the progress bar.
+# The plots in a browser and the progress bar; neither changes what is computed.
 _FORCED = {"GUI_output": False, "show_progress_during_backtest": False}
 
 
 class UnknownPackageError(Exception):
-    """The package is not as we know it: a version from before platforms, or from the future."""
+    """The package lacks what we patch: its version is too old or too new."""
 
 
 def watch_package(recorder: Recorder) -> None:
-    """Let the recorder know what the package does.
+    """Report to the recorder what the package does.
 
     Raises:
-        UnknownPackageError: it has not what is to be watched.
+        UnknownPackageError: the package lacks a class or method to patch.
     """
     try:
         strategies: Any = importlib.import_module("blankly.frameworks.strategy.strategy")
@@ -51,7 +51,7 @@ def watch_package(recorder: Recorder) -> None:
 
 
 def open_nothing() -> None:
-    """Let no page open: nobody sees it, and a library may wait for its browser for ever.
+    """Open no pages in a browser: a library may wait for the browser forever.
 
     `webbrowser.get` fails as it does on a machine without a browser, which is how plotly finds
     out that it has nowhere to show a figure; a controller it would serve the page to, and wait.
@@ -99,7 +99,7 @@ def _watch_runs(controller: Any, structure: Any, recorder: Recorder) -> None:
 
     @functools.wraps(original_sleep)
     def sleep(self: Any, seconds: Any) -> Any:
-        # The package's own progress comes every 300 steps only, and divides by the period.
+        # The package itself reports progress only every 300 steps, and divides by the period.
         recorder.report_progress(self)
         return original_sleep(self, seconds)
 
@@ -120,7 +120,7 @@ def _watch_callbacks(structure: Any, recorder: Recorder) -> None:
 
 
 class _StrategyWarnings:
-    """Stands for the module `warnings` where the package's strategies look for it."""
+    """Replaces the module `warnings` in the package's strategy module."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -128,7 +128,7 @@ class _StrategyWarnings:
     def warn(self, message: Any, *positional: Any, **named: Any) -> None:
         text = str(message)
         if text.startswith("Aborted attempt to start a live strategy"):
-            return  # what start() is meant to do in a backtest
+            return  # start() has no effect in a backtest
         if text.startswith("No bar found") and self._recorder.run is not None:
             self._recorder.run.calls -= 1  # the callback is not called
         named.setdefault("stacklevel", 2)
@@ -139,7 +139,7 @@ class _StrategyWarnings:
 
 
 def _watch_swallowed(recorder: Recorder) -> None:
-    """See the exceptions that the package prints, and print no more than anyone reads."""
+    """Record the exceptions that the package prints, and print only the first few of each."""
     original = traceback.print_exc
 
     @functools.wraps(original)
@@ -158,7 +158,9 @@ def _watch_swallowed(recorder: Recorder) -> None:
             count = run.add_fault(error, recorder.files)
             if count > _MOST_PRINTED:
                 if count == _MOST_PRINTED + 1:
-                    rest = f"More of {type(error).__name__} there is counted, and not printed."
+                    rest = (
+                        f"Further {type(error).__name__} exceptions here are counted, not printed."
+                    )
                     print(rest, file=sys.stderr)  # noqa: T201  # to the log
                 return
         original(*positional, **named)

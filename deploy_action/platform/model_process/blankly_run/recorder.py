@@ -1,4 +1,4 @@
-"""What happened in the model's process: backtests, and the exceptions that the package swallows."""
+"""Records the backtests in the model's process, and the exceptions that the package swallows."""
 
 from __future__ import annotations
 
@@ -33,10 +33,7 @@ class Run:
         self._faults: dict[tuple[type, str | None, int | None], tuple[Fault, list[int]]] = {}
 
     def add_fault(self, error: BaseException, files: ModelFiles) -> int:
-        """Count an exception of a callback, and return how many of its kind and place there were.
-
-        The first one is described.
-        """
+        """Count an exception of a callback; return how many of its type came from its place."""
         self.raised += 1
         key = (type(error), *files.place(error))
         if key not in self._faults:
@@ -49,11 +46,11 @@ class Run:
 
     @property
     def never_succeeded(self) -> bool:
-        """Whether every single call of a callback raised."""
+        """Whether every call of a callback raised."""
         return 0 < self.calls <= self.raised
 
     def fault_problems(self, severity: str) -> list[Problem]:
-        """Return the exceptions of callbacks by kind and place, the most frequent first."""
+        """Return the exceptions of callbacks by type and place, the most frequent first."""
         counted = sorted(self._faults.values(), key=lambda entry: -entry[1][0])
         return [
             make_problem(
@@ -74,7 +71,7 @@ class Run:
 
 
 class Attempt:
-    """The one backtest of a strategy, whoever asked for it."""
+    """The only backtest of a strategy, started by the script or by us."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -86,7 +83,7 @@ class Attempt:
 
 
 class Recorder:
-    """Keeps what a backtest's end is judged by; everything counts in this process alone."""
+    """Records what decides how the backtest ended; forked processes do not count."""
 
     def __init__(
         self,
@@ -97,14 +94,14 @@ class Recorder:
         arguments: Mapping[str, Any],
         result_path: str,
     ) -> None:
-        """Take the platform's arguments and the path at which the result is to be at the end."""
+        """`arguments` come from the platform; the result is to be written to `result_path`."""
         self.files = files
         self.reporter = reporter
         self.arguments = dict(arguments)
         self.problems: list[Problem] = []
-        # By identity: a model's strategies may be equal, or not hashable. They live as long as we.
+        # By identity: strategies may be equal or unhashable. Keeping them keeps the ids valid.
         self._attempts: dict[int, tuple[Any, Attempt]] = {}
-        self.model_runs: list[Run] = []  # of models that are no strategies
+        self.model_runs: list[Run] = []  # of models that are not strategies
         self._process = os.getpid()
         self._events = events
         self._result_path = result_path
@@ -115,11 +112,11 @@ class Recorder:
 
     @property
     def is_our_process(self) -> bool:
-        """Whether this is the process that was started, and not one that the model forked."""
+        """Whether this is the original process, not one that the model forked."""
         return os.getpid() == self._process
 
     def attempt_of_first(self) -> Attempt | None:
-        """Return the backtest of the first strategy, if there is one and it was tried."""
+        """Return the backtest of the first strategy; None if there is none."""
         strategy = self.reporter.strategy
         return None if strategy is None else self._attempt_of(strategy)
 
@@ -128,11 +125,11 @@ class Recorder:
 
     @property
     def run(self) -> Run | None:
-        """Return the run that this thread is in."""
+        """The run in progress on this thread."""
         return getattr(self._local, "run", None)
 
     def warn(self, message: str, hint: str = "", severity: str = "warning") -> None:
-        """Add a problem that does not fail the backtest, with the model's line that led here."""
+        """Add a problem that does not fail the backtest, at the model's line that called us."""
         path, line = self.files.caller(sys._getframe(1))  # noqa: SLF001  # the documented way in
         self.problems.append(make_problem(severity, message, hint, path, line))
 
@@ -142,10 +139,10 @@ class Recorder:
         backtest: Callable[..., Any],
         passed: Mapping[str, Any],
     ) -> Any:
-        """Backtest a strategy with the platform's arguments, or return what came of it before.
+        """Backtest a strategy with the platform's arguments, or return its earlier result.
 
-        `passed` are the arguments of the caller. Where `blankly.json` gives no arguments at all,
-        nothing contradicts them, and they are used.
+        `passed` are the arguments of the script's call. They are used only if the platform gives
+        none.
         """
         with self._lock:
             attempt = self._attempt_of(strategy)
@@ -158,7 +155,7 @@ class Recorder:
         self._compare(passed)
         self._local.last_run = None
         arguments = self.arguments or passed
-        attempt.arguments = plain_arguments(arguments)  # now, for the package may change them
+        attempt.arguments = plain_arguments(arguments)  # now: the package may change them
         try:
             attempt.result = backtest(strategy, **arguments)
         except BaseException as error:
@@ -170,7 +167,7 @@ class Recorder:
         return attempt.result
 
     def control(self, run: Run, controller_run: Callable[[], Any]) -> Any:
-        """Do what the package's controller does, as a run."""
+        """Call the package's controller, recorded as a run."""
         outer, self._local.run, self._local.last_run = self.run, run, run
         if not run.is_strategy:
             self.model_runs.append(run)
@@ -181,14 +178,14 @@ class Recorder:
             run.model = None  # it may hold a lot of prices
 
     def note_result(self, result: Any) -> None:
-        """Write a result that may be the one to report, before the script can change it."""
+        """Write a result that may be reported, before the script can change it."""
         run = self.run
         if run is None or not self.is_our_process or not self._may_be_reported(run):
             return
         path = f"{self._result_path}.{'strategy' if run.is_strategy else 'model'}"
         try:
             if not isinstance(result, dict):
-                raise TypeError(f"blankly reported a {type(result).__name__}")  # noqa: TRY301  # told below, as what else can go wrong here
+                raise TypeError(f"blankly reported a {type(result).__name__}")  # noqa: TRY301  # handled below, like any other failure
             write_json(path, result)
         except Exception as error:  # noqa: BLE001  # the model's values; the script carries on
             run.write_error = f"{type(error).__name__}: {describe(error)}"
@@ -197,7 +194,7 @@ class Recorder:
             self._written.add(path)
 
     def report_progress(self, controller: Any) -> None:
-        """Tell how much of the period is done, a few times a second."""
+        """Send the share of the period that is done, a few times a second."""
         now = time.monotonic()
         if now < self._next_progress:
             return
@@ -209,18 +206,18 @@ class Recorder:
             period = float(controller.user_stop - controller.user_start)
             share = float(controller.time - controller.user_start) / period
         except (TypeError, ValueError, ZeroDivisionError):
-            return  # a model that is no strategy may have no period
+            return  # a model that is not a strategy may have no period
         if 0 <= share <= 1:
             self._events.send("progress", share=round(share, 4))
 
     def keep(self, run: Run) -> None:
-        """Put the result of a run where the parent expects it."""
+        """Move the result of a run to where the parent expects it."""
         if run.result_file is not None and self.is_our_process:
             os.replace(run.result_file, self._result_path)
             self._written.discard(run.result_file)
 
     def throw_away(self) -> None:
-        """Remove the results that nobody gets."""
+        """Remove the results that are not reported."""
         if not self.is_our_process:
             return
         for path in self._written:
@@ -229,17 +226,17 @@ class Recorder:
         self._written.clear()
 
     def _may_be_reported(self, run: Run) -> bool:
-        """Whether a run is of the first strategy, or the first of a model that is none."""
+        """Whether it is a run of the first strategy, or the first run without a strategy."""
         if run.is_strategy:
             return run.model is getattr(self.reporter.strategy, "model", None)
         return self.model_runs[0] is run
 
     def _again(self, attempt: Attempt) -> Any:
-        """Return what the strategy's backtest came to, once it has: nothing runs twice."""
+        """Wait for the strategy's only backtest and return its result, or raise its error."""
         if attempt.thread == threading.get_ident() and not attempt.is_over.is_set():
             raise RuntimeError("a strategy cannot be backtested within its own backtest")
         self.warn(
-            "The strategy was already backtested: this call got the first one's result again.",
+            "The strategy was already backtested: this call returned the first result again.",
             "On a platform a strategy is backtested once. Several strategies, or `to` with a "
             "longer period, show more.",
         )
@@ -249,12 +246,12 @@ class Recorder:
         return attempt.result
 
     def _compare(self, passed: Mapping[str, Any]) -> None:
-        """Say so when the script wanted other arguments than it gets."""
+        """Add a notice if the script passes other arguments than the platform."""
         if not passed or not self.arguments or _are_same(passed, self.arguments):
             return
         self.warn(
-            f"The script calls backtest({_listed(passed)}); it was run with the arguments of the "
-            f"platform instead: {_listed(self.arguments)}.",
+            f"The script calls backtest({_listed(passed)}), but the platform's arguments were "
+            f"used: {_listed(self.arguments)}.",
             "Change backtest_args in blankly.json, or the input `backtest-args`.",
             severity="notice",
         )
@@ -263,7 +260,7 @@ class Recorder:
 def _are_same(passed: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     try:
         return bool(dict(passed) == dict(wanted))
-    except Exception:  # noqa: BLE001  # arrays, for one, refuse to be compared like this
+    except Exception:  # noqa: BLE001  # for example arrays cannot be compared like this
         return False
 
 

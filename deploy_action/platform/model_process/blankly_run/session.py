@@ -1,4 +1,4 @@
-"""One backtest from start to end: the package, the script, the first strategy, the last event."""
+"""One backtest: import the package, run the script, backtest its strategy, send the last event."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SIGKILL = 9
 _PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
 _LIVE_HINT = (
-    "Make a blankly.Strategy when the script runs, not only on request: under `if __name__ == "
-    '"__main__":` is fine. A blankly.Model has to call its backtest() itself.'
+    "Create a blankly.Strategy whenever the script runs; inside `if __name__ == "
+    '"__main__":` is fine. A blankly.Model has to call its own backtest().'
 )
 
 
 class FailedError(Exception):
-    """The backtest has no result, for these reasons."""
+    """The backtest has no result; `problems` say why."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
@@ -37,7 +37,7 @@ class FailedError(Exception):
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Do everything and end the process, whatever threads the model left running."""
+    """Run the backtest, send its last event, and end the process with all its threads."""
     options = _parse(argv)
     process = os.getpid()
     events = Events(options.events_fd)
@@ -47,11 +47,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
         name, fields = "finished", session.finish()
     except FailedError as failed:
         if os.getpid() != process:
-            _leave(_exit_code(failed.__cause__))  # one that a callback of the model forked
+            _leave(_exit_code(failed.__cause__))  # a process forked by a callback of the model
         name, fields = "failed", {"problems": [*failed.problems, *session.problems]}
-    except BaseException as error:  # noqa: BLE001  # a bug of ours: there has to be a last event
+    except BaseException as error:  # noqa: BLE001  # a bug of ours; a last event must be sent
         _print_traceback(error)
-        message = f"The backtest cannot be judged: {in_words(error)}."
+        message = f"The result of the backtest cannot be determined: {in_words(error)}."
         name, fields = "failed", {"problems": [make_problem("error", message)]}
     _flush()
     events.send_last(name, **make_strict(fields))
@@ -65,7 +65,7 @@ def _flush() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End a process as Python would, whatever threads it has."""
+    """End a process with an exit code, whatever threads it has."""
     _flush()
     os._exit(code)
 
@@ -77,10 +77,9 @@ def _exit_code(crash: BaseException | None) -> int:
 
 
 class Session:
-    """A backtest, once its process has started."""
+    """The backtest of this process."""
 
     def __init__(self, options: Any, events: Events, environ: Mapping[str, str]) -> None:
-        """Take the command line and the platform's variables."""
         self.script: str = options.script
         self.name = os.path.relpath(options.script, options.root).replace(os.sep, "/")
         self.problems: list[Problem] = []
@@ -90,7 +89,7 @@ class Session:
         self._files = ModelFiles(options.root)
 
     def finish(self) -> dict[str, Any]:
-        """Run everything and return what the event `finished` says.
+        """Run everything and return the fields of the event `finished`.
 
         Raises:
             FailedError: there is no result.
@@ -101,7 +100,7 @@ class Session:
         try:
             crash = self._run_script()
             if not recorder.is_our_process:
-                _leave(_exit_code(crash))  # a process that the model forked, at the script's end
+                _leave(_exit_code(crash))  # forked by the model, and now at the script's end
             run = self._judge(recorder, crash)
             recorder.keep(run)
         finally:
@@ -118,19 +117,19 @@ class Session:
         }
 
     def _set_the_stage(self) -> None:
-        """Let `sys` look as it does under `python SCRIPT`; our hooks come after everything."""
+        """Make `sys` look as under `python SCRIPT`, with our hooks at the end of the path."""
         sys.argv = [self.script]
         ours = {_PROCESS_DIRECTORY, _HOOKS}
         kept = [entry for entry in sys.path if os.path.abspath(entry) not in ours]
         sys.path[:] = [os.path.dirname(os.path.realpath(self.script)), *kept, _HOOKS]
 
     def _load_package(self) -> Recorder:
-        """Import the package, see that it found our reporter, and watch it."""
-        # Four lines in each log, about calls of the package's own that pandas means to change.
+        """Import the package, check that it uses our reporter, and patch it."""
+        # The package itself calls what pandas deprecated, which adds four lines to each log.
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"blankly\.")
         try:
             blankly: Any = importlib.import_module("blankly")
-        except BaseException as error:  # whatever it is, the model cannot run
+        except BaseException as error:  # whatever the reason, the model cannot run
             _print_traceback(error)
             fault = self._files.fault(error)
             message = f"The blankly package cannot be imported: {fault.words}."
@@ -166,14 +165,14 @@ class Session:
         raise FailedError(
             make_problem(
                 "error",
-                f"{path or module.__name__} takes the place of a module of the platform.",
-                f"Rename it: a model's own file cannot be called {module.__name__}.",
+                f"{path or module.__name__} shadows a module of the platform.",
+                f"Rename it: a file of the model cannot be named {module.__name__}.",
                 path,
             )
         )
 
     def _watch(self, recorder: Recorder, version: str) -> None:
-        # Here, because it imports what a model may have hidden behind a module of its own.
+        # Imported late: it imports modules that a model may shadow with its own.
         from .patches import UnknownPackageError, open_nothing, watch_package
 
         open_nothing()
@@ -181,21 +180,21 @@ class Session:
             watch_package(recorder)
         except UnknownPackageError as error:
             message = f"blankly {version} cannot be backtested here: {error}."
-            hint = "Require blankly 1.18, with which this is tested."
+            hint = "Require blankly 1.18, the version that is tested."
             raise FailedError(make_problem("error", message, hint)) from error
 
     def _run_script(self) -> BaseException | None:
-        """Run the script as `__main__`; return what ended it, None for its normal end."""
+        """Run the script as `__main__`; return the exception that ended it, or None."""
         module = types.ModuleType("__main__")
         module.__dict__.update(__file__=self.script, __builtins__=__builtins__, __cached__=None)
         loader = importlib.import_module("importlib.machinery").SourceFileLoader
         module.__loader__ = loader("__main__", self.script)
-        # Ours lives on in this name: its functions run.
+        # Keep a reference to our own `__main__`: its functions still run.
         self._own_main, sys.modules["__main__"] = sys.modules["__main__"], module
         try:
             with open(self.script, "rb") as file:
                 code = compile(file.read(), self.script, "exec", dont_inherit=True)
-            exec(code, module.__dict__)  # noqa: S102  # it is what we are for
+            exec(code, module.__dict__)  # noqa: S102  # the purpose of this process
         except BaseException as error:  # noqa: BLE001  # SystemExit and Ctrl-C too end a script
             if isinstance(error, SystemExit) and error.code in (None, 0):
                 return None
@@ -204,7 +203,7 @@ class Session:
         return None
 
     def _print_end(self, error: BaseException) -> None:
-        """Print what Python prints when this ends a script."""
+        """Print what Python prints when this exception ends a script."""
         if not isinstance(error, SystemExit):
             _print_traceback(error)
         elif not isinstance(error.code, int):
@@ -212,15 +211,15 @@ class Session:
                 print(error.code, file=sys.stderr)  # noqa: T201  # to the log
 
     def _judge(self, recorder: Recorder, crash: BaseException | None) -> Run:
-        """Return the run whose result counts.
+        """Return the run whose result is reported.
 
         Raises:
-            FailedError: none does.
+            FailedError: there is none.
         """
         strategy, screener = recorder.reporter.strategy, recorder.reporter.screener
         is_strategy = hasattr(strategy, "schedulers")
         if screener is not None and not is_strategy:
-            message = f"{self.name} makes a blankly.Screener, and screeners are not backtested."
+            message = f"{self.name} creates a blankly.Screener, and screeners cannot be backtested."
             raise FailedError(make_problem("error", message, "Backtest a blankly.Strategy."))
         if crash is not None:
             raise FailedError(*self._crash_problems(recorder, crash))
@@ -229,8 +228,8 @@ class Session:
         if recorder.attempt_of_first() is None:
             self._backtest(recorder, strategy)
         attempt = recorder.attempt_of_first()
-        if attempt is None:  # a strategy of the model's own that does not call the package's
-            message = f"The strategy of {self.name} did not begin a backtest of blankly's."
+        if attempt is None:  # the model overrides backtest() without calling blankly's
+            message = f"The strategy of {self.name} did not start blankly's backtest."
             raise FailedError(make_problem("error", message))
         attempt.is_over.wait()
         run = self._judge_attempt(attempt)
@@ -238,7 +237,7 @@ class Session:
         return run
 
     def _backtest(self, recorder: Recorder, strategy: Any) -> None:
-        """Do what the platform does once the script has ended."""
+        """Backtest the strategy after the script has ended, as the original platform does."""
         try:
             strategy.backtest(**recorder.arguments)
         except BaseException as error:  # a callback may call sys.exit()
@@ -262,7 +261,7 @@ class Session:
     def _judge_model(self, recorder: Recorder) -> Run:
         """Take the result of a `blankly.Model` that backtested itself."""
         if not recorder.model_runs:
-            message = f"{self.name} ended without making a blankly.Strategy."
+            message = f"{self.name} ended without creating a blankly.Strategy."
             raise FailedError(make_problem("error", message, _LIVE_HINT, self.name))
         run = recorder.model_runs[0]
         if run.broke_off is not None:
@@ -271,9 +270,9 @@ class Session:
         self.problems.append(
             make_problem(
                 "warning",
-                f"{self.name} backtests a blankly.Model, which is no strategy: the arguments of "
-                "the platform could not be applied to it.",
-                "Its own call says the period and the initial values.",
+                f"{self.name} backtests a blankly.Model, which is not a strategy: the platform's "
+                "arguments do not apply.",
+                "Set the period and the initial values in its own call.",
             )
         )
         if len(recorder.model_runs) > 1:
@@ -283,12 +282,12 @@ class Session:
         return run
 
     def _look_around(self, recorder: Recorder, strategy: Any, run: Run) -> None:
-        """Warn of what the result does not show."""
+        """Add warnings about what the result does not show."""
         self.problems.extend(run.fault_problems("warning"))
         count = recorder.reporter.strategy_count
         if count > 1:
-            message = f"{self.name} makes {count} strategies; only the first one is reported."
-            hint = "Deploy each of them as a model of its own to see its result."
+            message = f"{self.name} creates {count} strategies; only the first one is reported."
+            hint = "To see the result of each, deploy each as its own model."
             self.problems.append(make_problem("warning", message, hint))
         if run.calls == 0:
             message = "No callback of the strategy was called in this period."
@@ -296,11 +295,11 @@ class Session:
         if getattr(strategy, "ticker_websockets", None) or getattr(
             strategy, "orderbook_websockets", None
         ):
-            message = "The strategy has tick or order book events, and blankly backtests none."
+            message = "The strategy has tick or order book events, which blankly does not backtest."
             self.problems.append(make_problem("warning", message))
 
     def _crash_problems(self, recorder: Recorder, crash: BaseException) -> list[Problem]:
-        """Say what ended the script, and first, if there was one, what broke its backtest off."""
+        """Return what ended the script; before that, what aborted its backtest, if anything."""
         attempt = recorder.attempt_of_first()
         runs = [attempt.run] if attempt is not None else recorder.model_runs[:1]
         problems = [_broke_off(run) for run in runs if run is not None and run.broke_off]
@@ -324,20 +323,20 @@ class Session:
 def _broke_off(run: Run) -> Problem:
     fault = run.broke_off
     if fault is None:
-        raise AssertionError("the run did not break off")
-    message = f"{fault.words.rstrip('.')}: the backtest broke off here, and has no result."
+        raise AssertionError("the run was not aborted")
+    message = f"{fault.words.rstrip('.')}: the backtest was aborted here and has no result."
     return make_problem("error", message, fault.hint, fault.path, fault.line)
 
 
 def _with_result(run: Run) -> Run:
     if run.result_file is None:
         reason = run.write_error or "blankly reported none"
-        raise FailedError(make_problem("error", f"There is no result to keep: {reason}."))
+        raise FailedError(make_problem("error", f"The backtest has no result: {reason}."))
     return run
 
 
 def _schedule(strategy: Any) -> list[dict[str, Any]]:
-    """Return the events of a strategy; the symbols of one with several are joined by commas."""
+    """Return the scheduled events of a strategy; several symbols are joined by commas."""
     schedule = []
     for scheduler in getattr(strategy, "schedulers", ()):
         event = scheduler.get_kwargs()
@@ -364,7 +363,7 @@ def _parse(argv: Sequence[str]) -> Any:
 
 
 def _read_arguments(encoded: str) -> dict[str, Any]:
-    """Read the platform's arguments of `Strategy.backtest()`; none were given where it is blank."""
+    """Decode the platform's arguments for `Strategy.backtest()`; blank means none."""
     if not encoded:
         return {}
     arguments = json.loads(base64.b64decode(encoded, validate=True))
@@ -377,20 +376,20 @@ def _version() -> str:
     try:
         metadata: Any = importlib.import_module("importlib.metadata")
         return str(metadata.version("blankly"))
-    except Exception:  # noqa: BLE001  # run from its sources, it has no version
+    except Exception:  # noqa: BLE001  # no version if it runs from its sources
         return "unknown"
 
 
 def _print_traceback(error: BaseException) -> None:
-    """Print a traceback as Python would, through the hook that the model may have set."""
+    """Print a traceback with `sys.excepthook`, which the model may have replaced."""
     without_own_frames(error)
-    with suppress(BaseException):  # the hook, and the stream, are the model's
+    with suppress(BaseException):  # the model may have replaced the hook and the stream
         sys.excepthook(type(error), error, error.__traceback__)
 
 
 def _die_with_parent() -> None:
-    """Have Linux end this process when the one that started it is gone."""
+    """Make Linux kill this process when its parent ends."""
     with suppress(ImportError, OSError, AttributeError):
-        import ctypes  # some builds of Python lack it
+        import ctypes  # missing in some builds of Python
 
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL_OF_PARENT, _SIGKILL, 0, 0, 0)

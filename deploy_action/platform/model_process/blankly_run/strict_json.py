@@ -1,8 +1,8 @@
-"""Any value a model may leave in its result, as strict JSON.
+"""Encodes any value in a model's result as strict JSON.
 
 NaN and infinities become null. Numbers and arrays of numpy, pandas and `decimal` become numbers
-and lists; points in time become seconds since 1970 (those without a zone are taken for UTC, as the
-`blankly` package takes them), durations seconds; sets become lists; anything else its text.
+and lists; dates and times become seconds since 1970 (in UTC if they have no zone, as in `blankly`),
+durations seconds, sets lists, and everything else its text.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import os
 from typing import Any, Callable, Iterator, Mapping
 
 _DEEPEST = 100
-_LONGEST_ARGUMENTS = 64 << 10  # characters of JSON, which are ASCII; the platform takes as many
+_LONGEST_ARGUMENTS = 64 << 10  # characters of JSON (ASCII); the platform has the same limit
 _DEEPEST_ARGUMENT = 20
-_TOO_LARGE = 10**300  # for those who read JSON strictly
-_CHUNK = 10_000  # items that are encoded at once: it bounds the memory a long list takes
+_TOO_LARGE = 10**300  # readers of strict JSON may not accept more
+_CHUNK = 10_000  # items that are encoded at once: bounds the memory for a long list
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
-    """Write an object as strict JSON, its long lists piece by piece; the file appears whole.
+    """Write an object as strict JSON, long lists in pieces; the file appears atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -40,15 +40,19 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
 
 
 def encode(value: object) -> str:
-    """Return a value as strict JSON: fast where nothing is odd, thorough otherwise."""
+    """Return a value as strict JSON; plain values take the fast path."""
     try:
         return json.dumps(value, allow_nan=False, default=simplify)
-    except (ValueError, TypeError, RecursionError):  # NaN, odd keys, a circle
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # NaN, other keys than text, a circular reference
         return json.dumps(make_strict(value), allow_nan=False)
 
 
 def make_strict(value: object, depth: int = 0) -> Any:
-    """Return a copy that JSON can hold; what is nested too deep becomes its type's name."""
+    """Return a copy that JSON can represent; values nested too deeply become their type's name."""
     if value is None or isinstance(value, (bool, str, int, float)):
         return _strict_scalar(value)
     if depth > _DEEPEST:
@@ -61,16 +65,16 @@ def make_strict(value: object, depth: int = 0) -> Any:
 
 
 def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the arguments of a call that JSON can say; the others are left out.
+    """Return those arguments of a call that JSON can represent.
 
-    So are those that no longer fit in 64 KiB of JSON in all.
+    Arguments beyond 64 KiB of JSON in total are left out.
     """
     plain: dict[str, Any] = {}
     left = _LONGEST_ARGUMENTS
     for name, value in arguments.items():
         try:
             item = _plain(value, 0)
-            size = len(json.dumps([name, item]))  # what it takes in an object, too
+            size = len(json.dumps([name, item]))  # the same size as in an object
         except Exception:  # noqa: BLE001, S112  # an object of the model may raise anything
             continue
         if size <= left:
@@ -80,7 +84,7 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def simplify(value: object) -> Any:
-    """Return something simpler for a value that JSON does not know."""
+    """Return a simpler value for one that JSON cannot represent."""
     for kinds, simpler in _SIMPLER:
         if isinstance(value, kinds):
             return simpler(value)
@@ -88,12 +92,12 @@ def simplify(value: object) -> Any:
 
 
 def clean(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which no UTF-8 can hold."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def describe(value: object) -> str:
-    """Return a value's text, or its type's name where it has none."""
+    """Return str(value), or its type's name if that fails."""
     try:
         return clean(str(value))
     except Exception:  # noqa: BLE001  # the model's own __str__ may do anything
@@ -101,13 +105,13 @@ def describe(value: object) -> str:
 
 
 def _plain(value: object, depth: int) -> Any:
-    """Return a copy of what is JSON, or a number, a moment or an enumeration that has a plain form.
+    """Return a copy of a value that is JSON, a number, a date or time, or an enumeration.
 
     Raises:
-        ValueError: it is something else, or too much.
+        ValueError: it is something else, or too large.
     """
     if value is None or isinstance(value, (bool, str, int, float)):
-        if isinstance(value, (int, float)) and not abs(value) < _TOO_LARGE:  # NaN is not, either
+        if isinstance(value, (int, float)) and not abs(value) < _TOO_LARGE:  # also true for NaN
             raise ValueError("no number of JSON")
         return _strict_scalar(value)
     if depth > _DEEPEST_ARGUMENT:
@@ -132,7 +136,7 @@ def _plain_key(key: object) -> str:
 
 
 def _strict_scalar(value: str | float | None) -> str | float | None:
-    """Return a scalar without the odd class it may have, nor a value that JSON lacks."""
+    """Return a scalar of a built-in type; NaN and infinities become None."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -166,12 +170,12 @@ def _key(key: object) -> str:
     if isinstance(key, enum.Enum):
         return _key(key.value)
     if key is None or isinstance(key, bool):
-        return json.dumps(key)  # as the json module itself names them
+        return json.dumps(key)  # as the json module writes such keys
     return describe(key)
 
 
 def _listed(values: Any) -> list[Any]:
-    """Return a set's items in an order that is the same on every run, where there is one."""
+    """Return a set's items sorted, so that the order is the same in every run."""
     try:
         return sorted(values)
     except TypeError:
@@ -191,14 +195,14 @@ def _seconds(value: dt.date | dt.timedelta) -> float | None:
 
 
 def _simplify_foreign(value: Any) -> Any:
-    """Simplify by what numpy and pandas offer, without importing them."""
+    """Simplify values of numpy and pandas without importing them."""
     try:
         if hasattr(value, "tolist"):  # arrays and numbers of numpy, columns of pandas
             simpler = value.tolist()
             return float(value) if type(simpler) is type(value) else simpler
-        if hasattr(value, "to_dict"):  # tables of pandas
+        if hasattr(value, "to_dict"):  # data frames of pandas
             return value.to_dict("records")
-    except Exception:  # noqa: BLE001  # an object of the model that only looks like one
+    except Exception:  # noqa: BLE001  # an object that only looks like one
         return describe(value)
     return describe(value)
 

@@ -1,9 +1,9 @@
-"""What the `blankly` package looks for to find out that it runs on a platform.
+"""Tells the `blankly` package that it runs on a platform.
 
-At its import the package tries `from blankly_external import Reporter`; where that succeeds,
-`blankly.is_deployed` is True and `blankly.reporter` is that object: an instance, not a class.
-This directory holds nothing else, because it is on the model's PYTHONPATH. So processes that a
-model starts find it too, and in those nobody listens: there it only remembers.
+When imported, the package tries `from blankly_external import Reporter`. If that succeeds,
+`blankly.is_deployed` is True and `blankly.reporter` is that object: an instance, not a class. This
+directory is on the model's PYTHONPATH, so it contains nothing else. Child processes of the model
+import this module, too; there it only stores what is reported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 
 class _Reporter:
-    """Remembers what the package reports, under the method names the package calls."""
+    """Stores what the package reports; the package defines the methods' names."""
 
     def __init__(self) -> None:
         self.strategy: Any = None
@@ -24,10 +24,10 @@ class _Reporter:
         self._live_variables: dict[int, Any] = {}
 
     def export_strategy(self, strategy: Any) -> None:
-        """Keep the first strategy alive and count all of them.
+        """Store the first strategy and count all of them.
 
-        The package reports a strategy before it is complete: one whose constructor failed has no
-        `schedulers` yet when the next one comes, and was none.
+        The package reports a strategy before its constructor ends. If the constructor failed, the
+        strategy has no `schedulers`, and the next one replaces it.
         """
         if self.strategy is None or not hasattr(self.strategy, "schedulers"):
             self.strategy, self.strategy_count = strategy, 1
@@ -35,29 +35,26 @@ class _Reporter:
             self.strategy_count += 1
 
     def export_screener(self, screener: Any) -> None:
-        """Keep the screener."""
         self.screener = screener
 
     def export_screener_result(self, screener: Any) -> None:
-        """Ignore what a screener found: screeners are not backtested."""
+        """Ignore it: screeners are not backtested."""
 
     def export_backtest_result(self, platform_result: Any) -> None:
-        """Pass a result on while it is fresh: the package gives the script the same lists."""
+        """Pass the result on at once: the script gets the same lists and may change them."""
         if self.on_backtest_result is not None:
             self.on_backtest_result(platform_result)
 
     def export_used_exchange(self, exchange_name: Any) -> None:
-        """Note the name of an exchange, once."""
         if str(exchange_name) not in self.exchanges:
             self.exchanges.append(str(exchange_name))
 
     def export_used_symbol(self, symbol: Any) -> None:
-        """Note a symbol, once."""
         if str(symbol) not in self.symbols:
             self.symbols.append(str(symbol))
 
     def log_market_order(self, exchange_out: Any, exchange_type: Any) -> None:
-        """Ignore a live order: the result has a backtest's trades."""
+        """Ignore a live order: the result of a backtest has its trades."""
 
     def log_limit_order(self, exchange_out: Any, exchange_type: Any) -> None:
         """Ignore a live order."""
@@ -66,30 +63,30 @@ class _Reporter:
         """Ignore a change of a live order."""
 
     def annotate_order(self, order_id: Any, annotation: Any) -> None:
-        """Ignore a remark: the result has no place for it."""
+        """Ignore an annotation: the result has no field for it."""
 
     def export_live_var(self, var: Any, name: str, description: Any = None) -> None:
-        """Keep a variable; nobody changes it from outside during a backtest."""
+        """Store the variable; it does not change during a backtest."""
         self._live_variables[id(var)] = var
 
     def update_live_var(self, var: Any) -> Any:
         """Return the variable as it was exported.
 
         Raises:
-            KeyError: it never was, as in the package's own reporter.
+            KeyError: it was not exported; the package's own reporter raises the same.
         """
         return self._live_variables[id(var)]
 
     def text(self, text: Any = "", *_: Any, **__: Any) -> None:
-        """Say what a live model would have sent."""
+        """Print what a live model would send."""
         _say("text", text)
 
     def email(self, email: Any = "", *_: Any, email_str: Any = "", **__: Any) -> None:
-        """Say what a live model would have sent; `blankly.utils.Email` names it `email_str`."""
+        """Print what a live model would send; `blankly.utils.Email` passes `email_str`."""
         _say("email", email or email_str)
 
     def chat(self, message: Any = "", *_: Any, **__: Any) -> None:
-        """Say what a live model would have sent."""
+        """Print what a live model would send."""
         _say("chat message", message)
 
 
