@@ -99,7 +99,7 @@ def parse_result(raw: object) -> BacktestResult:
 
 
 def _account_values(points: list[_Point]) -> AccountValues:
-    values = (math.nan if point.value is None else point.value for point in points)
+    values = [math.nan if point.value is None else point.value for point in points]
     return AccountValues(array("d", [point.time for point in points]), array("d", values))
 
 
