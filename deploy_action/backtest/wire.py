@@ -22,6 +22,7 @@ from deploy_action.backtest.result import (
     fingerprint,
 )
 from deploy_action.text.harmless import cut
+from deploy_action.text.strict_json import strict_loads
 
 _Value = TypeVar("_Value")
 _Otherwise = TypeVar("_Otherwise")
@@ -67,20 +68,24 @@ class _Result(msgspec.Struct):
     quote_asset: str
     start_time: _Moment
     stop_time: float
-    account_values: list[_Point]
     trades: list[_Order]
     metrics: dict[str, Any]
     initial_account_value: float | None = None
     final_account_value: float | None = None
 
 
-def parse_result(raw: object) -> BacktestResult:
-    """Read the `result` of the API; unknown keys are kept in `raw` alone.
+def parse_result(text: bytes) -> BacktestResult:
+    """Read the JSON of the API's `result`; unknown keys are kept in `raw` alone.
 
     Raises ValueError that says what is wrong and where.
     """
-    members = _convert(raw, dict)
-    result = _convert(members, _Result)
+    members: dict[str, Any] = _read(text, dict[str, msgspec.Raw], "result")
+    account_values = bytes(members.pop("account_values", b"null"))
+    points: list[_Point] = _read(account_values, list[_Point], "account_values")
+    raw = {
+        key: _read(bytes(value), Any, cut(key, _LONGEST_SHOWN)) for key, value in members.items()
+    }
+    result = _convert(raw, _Result)
     trades = tuple(map(_trade, result.trades))
     return BacktestResult(
         exchange=result.exchange,
@@ -88,13 +93,13 @@ def parse_result(raw: object) -> BacktestResult:
         quote_asset=result.quote_asset,
         start_time=result.start_time,
         stop_time=result.stop_time,
-        account_values=_account_values(result.account_values),
+        account_values=_account_values(points),
         trades=trades,
         trades_sha256=fingerprint(trades, result.start_time),
         metrics=tuple(_metrics(result.metrics)),
         initial_account_value=result.initial_account_value,
         final_account_value=result.final_account_value,
-        raw={key: value for key, value in members.items() if key != "account_values"},
+        raw=raw,
     )
 
 
@@ -180,6 +185,15 @@ def _fitting(value: object, kind: type[_Value], otherwise: _Otherwise) -> _Value
         return otherwise
 
 
+def _read(text: bytes, kind: Any, place: str) -> Any:
+    try:
+        return strict_loads(text, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(_fault(str(error), strict_loads(text), place)) from error
+    except ValueError as error:
+        raise ValueError(f"`{place}` cannot be read: {error}") from error
+
+
 def _convert(value: object, kind: type[_Value], place: str = "") -> _Value:
     try:
         return msgspec.convert(value, kind)
@@ -193,7 +207,7 @@ def _fault(refusal: str, value: Any, place: str) -> str:
     path, missing, kind = found.group("path", "missing", "kind") if found else ("", "", "")
     for step in re.findall(r"\w+", path or ""):
         value = value[int(step) if isinstance(value, list) else step]
-    where = f"{place}{path or ''}{'.' if missing else ''}{missing or ''}".lstrip(".") or "result"
+    where = f"{place}{path or ''}{'.' if missing else ''}{missing or ''}".lstrip(".")
     if missing:
         return f"`{where}` is null or missing"
     shown = "null or missing" if value is None else f"`{cut(json.dumps(value), _LONGEST_SHOWN)}`"

@@ -15,6 +15,7 @@ from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.text.harmless import redacted
+from deploy_action.text.strict_json import split_member
 
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
@@ -243,6 +244,8 @@ class DeploymentApi:
 
         fields = submission.backtest_fields()
         reply = self._upload("/model/backtest", fields, upload)
+        rest, result_text = split_member(reply.answer.body, "result")
+        reply = replace(reply, answer=replace(reply.answer, body=rest))
         body = reply.answer.json
         if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # The bundle was accepted, and its backtest failed.
@@ -250,7 +253,7 @@ class DeploymentApi:
             return Backtested(**_ids(body, fields), run=parse_run(body["run"]), problems=problems)
         body = _success(reply)
         try:
-            result = parse_result(body["result"]) if body.get("result") is not None else None
+            result = None if result_text in {None, b"null"} else parse_result(result_text)
         except ValueError as error:
             # It is known that the backtest ran: nothing is in doubt.
             raise replace(reply, is_change=False).unexpected(str(error)) from error

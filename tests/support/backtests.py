@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -59,9 +60,14 @@ def raw_result(
     }
 
 
+def read_result(raw: object) -> BacktestResult:
+    """Parse a raw result as it comes from a server."""
+    return parse_result(json.dumps(raw).encode())
+
+
 def a_result(*arguments: Any, **changes: Any) -> BacktestResult:
     """Return such a result, parsed."""
-    return parse_result(raw_result(*arguments, **changes))
+    return read_result(raw_result(*arguments, **changes))
 
 
 def an_order(side: str, size: float, price: float | None, **changes: Any) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from deploy_action.backtest.comparison import (
 )
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
 from deploy_action.backtest.result import BacktestResult
-from deploy_action.backtest.wire import parse_result
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Verdict, judge
 from deploy_action.gates.messages import problem_of
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
-from tests.support.backtests import DAY, START, raw_result, with_metrics
+from tests.support.backtests import DAY, START, raw_result, read_result, with_metrics
 from tests.support.outcomes import LONG_NAME, a_backtest, orders, wave, with_parts, with_problems
 
 COMMIT = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
@@ -63,7 +62,7 @@ def compared(
     **of_base: Any,
 ) -> RunOutcome:
     """Return a backtest that was compared with a base that has this result."""
-    result, candidate = parse_result(base), outcome.backtests.result
+    result, candidate = read_result(base), outcome.backtests.result
     assert candidate is not None
     comparison = Comparison(
         base=a_base(result, **of_base),

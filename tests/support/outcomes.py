@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy_action.backtest.runs_on import RunsOn
-from deploy_action.backtest.wire import parse_result, parse_run
+from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.ending import Ending, Status
@@ -17,7 +17,7 @@ from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.outcome.target import Target
-from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics
+from tests.support.backtests import DAY, START, an_order, raw_result, read_result, with_metrics
 
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
 _DESCRIPTION = "Buy the dip later\n\n- wait for two closes below the band\n- half the size"
@@ -129,7 +129,7 @@ def a_backtest(result: dict[str, Any], **parts: Mapping[str, object]) -> RunOutc
         "symbols": ["OAK-USD"],
         "bundleSha256": _BUNDLE.sha256,
     }
-    found = {"backtest_id": "bt_881", "result": parse_result(result), "run": parse_run(run)}
+    found = {"backtest_id": "bt_881", "result": read_result(result), "run": parse_run(run)}
     known = an_outcome(
         "backtest",
         Status.BACKTESTED,

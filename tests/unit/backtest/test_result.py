@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 
 from deploy_action.backtest.result import RoundTrips
-from deploy_action.backtest.wire import parse_result
-from tests.support.backtests import DAY, START, a_result, an_order, raw_result, with_metrics
+from tests.support.backtests import (
+    DAY,
+    START,
+    a_result,
+    an_order,
+    raw_result,
+    read_result,
+    with_metrics,
+)
 
 CONTRACT = (
     "sharpe sortino calmar cagr cum_returns max_drawdown volatility variance value_at_risk cvar "
@@ -30,7 +37,7 @@ def test_a_metric_without_a_value_says_why() -> None:
     """The package reports null for NaN and a sentence for an error, and may omit a metric."""
     raw = with_metrics(raw_result(), sortino=None, calmar="failed: division by zero")
     del raw["metrics"]["sharpe"]
-    result = parse_result(raw)
+    result = read_result(raw)
 
     reasons = {name: result.metric(name).reason for name in ("sortino", "calmar", "sharpe", "cagr")}
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.backtest.warning_signs import find_warning_signs
-from deploy_action.backtest.wire import parse_result
 from deploy_action.errors import Severity
-from tests.support.backtests import an_order, raw_result, with_metrics
+from tests.support.backtests import an_order, raw_result, read_result, with_metrics
 
 UP_AND_DOWN = [100.0, 90.0, *(float(value) for value in range(101, 130))]
 NEVER_DOWN = [100.0, *(float(value) for value in range(100, 130))]
@@ -27,7 +26,7 @@ def traded(
         for order in (an_order("buy", 1, 10.0), an_order("sell", 1, price))
     ]
     values = changes.pop("values", UP_AND_DOWN)
-    return parse_result(with_metrics(raw_result(values, trades, **changes), sharpe=sharpe))
+    return read_result(with_metrics(raw_result(values, trades, **changes), sharpe=sharpe))
 
 
 def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> list[str]:
@@ -147,7 +146,7 @@ def test_other_curves_do_not(values: list[float | None], trades: int) -> None:
 def test_orders_that_were_not_filled_are_no_trades() -> None:
     """A limit order that waits for ever leaves the account as it was."""
     waiting = an_order("buy", 1, 10.0, type="limit", status="pending")
-    result = parse_result(raw_result(NEVER_DOWN, [waiting]))
+    result = read_result(raw_result(NEVER_DOWN, [waiting]))
 
     assert messages(result) == []
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deploy_action.backtest.result import BacktestRun, ScheduledCall
-from deploy_action.backtest.wire import parse_result, parse_run
-from tests.support.backtests import DAY, START, an_order, raw_result
+from deploy_action.backtest.wire import parse_run
+from tests.support.backtests import DAY, START, an_order, raw_result, read_result
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,8 @@ from tests.support.backtests import DAY, START, an_order, raw_result
         ({"account_values": [{"time": 10**400, "value": 1}]}, "too large"),
         ({"trades": [{}]}, "`trades[0].type` is null or missing"),
         ({"trades": [an_order("buy", 1, "x")]}, '`trades[0].price` is `"x"`'),  # type: ignore[arg-type]  # it is wrong
-        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`trades[0].size` is `1000"),
+        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`trades` cannot be read: it has a number"),
+        ({"trades": [an_order("buy", 1.0, 1.0, time=1e16)]}, "`trades[0].time` is `1e+16`, which"),
         ({"metrics": []}, "`metrics` is `[]` and should be an object"),
         ({"metrics": {"sharpe": 1}}, "`metrics.sharpe` is `1` and should be an object"),
         ({"metrics": {"sharpe": {"value": []}}}, "`metrics.sharpe.value` is `[]`"),
@@ -36,7 +37,7 @@ from tests.support.backtests import DAY, START, an_order, raw_result
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
     """With its place, and not at length."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
-        parse_result({**raw_result(), **change})
+        read_result({**raw_result(), **change})
 
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
@@ -45,7 +46,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("raw", [None, [], "text", 1])
 def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="`result` is"):
-        parse_result(raw)
+        read_result(raw)
 
 
 def test_what_is_not_known_is_kept_as_it_came() -> None:
@@ -53,7 +54,7 @@ def test_what_is_not_known_is_kept_as_it_came() -> None:
     raw = raw_result(future={"a": [1]})
     raw["account_values"][0]["note"] = "extra"
 
-    result = parse_result(raw)
+    result = read_result(raw)
 
     assert result.raw == {key: value for key, value in raw.items() if key != "account_values"}
 
@@ -63,7 +64,7 @@ def test_a_point_without_a_value_is_a_gap() -> None:
     raw = raw_result([1.0, 2.0])
     del raw["account_values"][0]["value"]
 
-    assert list(parse_result(raw).account_values) == [(START, None), (START + DAY, 2.0)]
+    assert list(read_result(raw).account_values) == [(START, None), (START + DAY, 2.0)]
 
 
 def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
@@ -128,7 +129,7 @@ def test_a_million_account_values_are_kept_small() -> None:
     """Two arrays of 8 MB; as many pairs would take 130 MB. A year has half a million minutes."""
     point = {"time": float(START), "value": 10_000.0}
 
-    values = parse_result(raw_result(account_values=[point] * 1_000_000)).account_values
+    values = read_result(raw_result(account_values=[point] * 1_000_000)).account_values
 
     assert len(values) == 1_000_000
     assert values.times.itemsize == values.values.itemsize == 8

@@ -5,11 +5,11 @@ import re
 import pytest
 from hypothesis import given
 
-from deploy_action.backtest.wire import parse_result, parse_run
+from deploy_action.backtest.wire import parse_run
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.report.summary import build_summary
-from tests.support.backtests import a_result, an_order, raw_result, with_metrics
+from tests.support.backtests import a_result, an_order, raw_result, read_result, with_metrics
 from tests.support.nasty import nasty_text
 from tests.support.outcomes import a_backtest, backtests, with_parts, with_problems
 from tests.support.rendered import Element, render
@@ -197,7 +197,7 @@ def test_a_metric_that_a_server_left_out_is_missed() -> None:
     outcome = backtests()["gain"]
     raw = raw_result()
     del raw["metrics"]["sharpe"], raw["metrics"]["calmar"]
-    outcome = with_problems(with_parts(outcome, backtests={"result": parse_result(raw)}))
+    outcome = with_problems(with_parts(outcome, backtests={"result": read_result(raw)}))
 
     assert [one.text() for one in seen(outcome).all("li")] == ["sharpe: not reported."]
 

@@ -13,17 +13,16 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.backtest.wire import parse_result
 from deploy_action.report import comparison_section as shown
 from deploy_action.report.document import Block, Paragraph, to_markdown, to_text
-from tests.support.backtests import DAY, START, an_order, raw_result, with_metrics
+from tests.support.backtests import DAY, START, an_order, raw_result, read_result, with_metrics
 from tests.support.decisions import CHANGES, NOTHING, a_base
 from tests.support.nasty import nasty_text
 from tests.support.rendered import Element, render
 
 
 def compare(base: dict[str, Any], candidate: dict[str, Any], **of_base: Any) -> Comparison:
-    first, second = parse_result(base), parse_result(candidate)
+    first, second = read_result(base), read_result(candidate)
     return Comparison(
         base=a_base(first, **of_base),
         metrics=compare_metrics(first.contract_metrics(), second.contract_metrics()),
@@ -54,7 +53,7 @@ def test_every_metric_says_what_its_change_means() -> None:
     )
     comparison = compare(base, now)
 
-    body = seen(shown.metrics(comparison, parse_result(now)))
+    body = seen(shown.metrics(comparison, read_result(now)))
 
     assert body.all("p")[0].text() == (
         "Compared with main (81b7a04d3c6e): 3 metrics better, 3 worse."
@@ -79,14 +78,14 @@ def test_a_comparison_of_equals_says_so() -> None:
     result = raw_result(trades=[an_order("buy", 1, 1.0), an_order("sell", 1, 2.0)])
     comparison = compare(result, result, is_same_bundle=True)
 
-    metrics = seen(shown.metrics(comparison, parse_result(result)))
-    trades = seen(shown.trades(comparison, parse_result(result)))
+    metrics = seen(shown.metrics(comparison, read_result(result)))
+    trades = seen(shown.trades(comparison, read_result(result)))
 
     assert "no metric is better or worse. Both are the same bundle" in metrics.text()
     assert {row[2] for row in rows(metrics)} == {"same"}
     assert trades.text().strip() == "Trade-for-trade identical: both placed the same 2 orders."
     nothing = raw_result()
-    without = shown.trades(compare(nothing, nothing), parse_result(nothing))
+    without = shown.trades(compare(nothing, nothing), read_result(nothing))
     assert "identical: both placed none." in seen(without).text()
 
 
@@ -114,7 +113,7 @@ def test_the_first_trade_that_differs_is_shown_of_both(
     base, now = raw_result(trades=[order] * 4), raw_result(trades=[order] * 2 + [changed] * 3)
     comparison = compare(base, now)
 
-    body = seen(shown.trades(comparison, parse_result(now)))
+    body = seen(shown.trades(comparison, read_result(now)))
 
     assert body.all("p")[0].text() == f"The first trade that differs is number 3: {what}."
     before, after = (one.text() for one in body.all("li"))
@@ -128,7 +127,7 @@ def test_a_later_day_is_no_difference() -> None:
     base = raw_result(trades=[order])
     now = raw_result(trades=[later], start_time=float(START + DAY))
 
-    text = seen(shown.trades(compare(base, now), parse_result(now))).text()
+    text = seen(shown.trades(compare(base, now), read_result(now))).text()
 
     assert "is number 1: its size differs." in text
     assert "placed 2023-03-02 00:00." in text
@@ -139,7 +138,7 @@ def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
     order = an_order("buy", 2, 3.0)
     base, now = raw_result(trades=[order] * 3), raw_result(trades=[order] * 2)
 
-    body = seen(shown.trades(compare(base, now), parse_result(now)))
+    body = seen(shown.trades(compare(base, now), read_result(now)))
 
     assert body.all("p")[0].text() == "The first trade that differs is number 3."
     assert body.all("li")[1].text() == "Now: none; it placed 2 orders in all."
@@ -224,8 +223,8 @@ def test_nothing_of_a_comparison_gets_out_of_its_place(text: str, other: str) ->
     comparison = replace(compare(base, now, ref=text, commit=other), changes=changes)
     failed = Comparison(base=a_base(ref=other, reason=text))
     blocks = [
-        *shown.metrics(comparison, parse_result(now)),
-        *shown.trades(comparison, parse_result(now)),
+        *shown.metrics(comparison, read_result(now)),
+        *shown.trades(comparison, read_result(now)),
         *shown.no_base(failed),
         *shown.card(comparison),
     ]

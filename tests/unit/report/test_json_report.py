@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.backtest.wire import parse_result
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import to_markdown
 from deploy_action.report.json_report import build_report
 from deploy_action.report.outputs import outputs_of
 from deploy_action.report.summary import build_summary
-from tests.support.backtests import an_order, raw_result, with_metrics
+from tests.support.backtests import an_order, raw_result, read_result, with_metrics
 from tests.support.decisions import decisions
 from tests.support.outcomes import a_backtest, backtests, with_parts
 
@@ -198,7 +197,7 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
 
     assert line
     expected = hashlib.sha256(line[1].encode()).hexdigest()
-    assert parse_result(raw_result(trades=[order])).trades_sha256 == expected
+    assert read_result(raw_result(trades=[order])).trades_sha256 == expected
 
 
 def test_outputs_name_what_was_found() -> None:
@@ -250,7 +249,7 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     assert secret in build_report(outcome)
     assert secret not in build_report(shown)
     assert shown.backtests.result is not None
-    assert list(shown.backtests.result.account_values) == list(parse_result(raw).account_values)
+    assert list(shown.backtests.result.account_values) == list(read_result(raw).account_values)
 
 
 @pytest.mark.slow

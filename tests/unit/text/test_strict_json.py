@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.text.strict_json import strict_loads
+from deploy_action.text.strict_json import split_member, strict_loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -52,6 +52,27 @@ def test_only_utf_8_is_read(data: bytes) -> None:
 def test_half_a_character_is_replaced(text: str, value: object) -> None:
     """Whole pairs of surrogates stay, and so does what only looks like an escape."""
     assert strict_loads(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "member"),
+    [
+        (' {"a": [1, "é"] , "b": {"r": 1}}', {"a": [1, "é"]}, b'{"r": 1}'),
+        ('{"b":1e999,"a": 9}', {"a": 9}, b"1e999"),
+        (r'{"b": "\ud800"}', {}, rb'"\ufffd"'),
+        ('{"a": null}', {"a": None}, None),
+    ],
+)
+def test_a_member_is_split_off_as_it_is(text: str, rest: object, member: bytes | None) -> None:
+    """It is read in its own way; the rest is still JSON."""
+    others, found = split_member(text.encode(), "b")
+
+    assert (strict_loads(others), found) == (rest, member)
+
+
+@pytest.mark.parametrize("text", ['[{"b": 1}]', "<html>", "", '{"b": 1', "[" * 100_000])
+def test_what_is_not_an_object_stays_whole(text: str) -> None:
+    assert split_member(text.encode(), "b") == (text.encode(), None)
 
 
 @pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
