@@ -1,11 +1,11 @@
-# The base is named in full, because podman resolves no short names. It goes by its tag and not by
-# a digest: the action is built anew on each run, and so takes the security updates of Debian and
-# CPython without waiting for a release of ours. What we add is locked by hash.
+# The base image has its full name, because podman does not resolve short names. It is referenced by
+# tag, not by digest: the action is built on each run, and so gets security updates of Debian and
+# CPython without a release of ours. The packages that we add are locked by hash.
 FROM docker.io/library/python:3.11-slim-bookworm AS build
 
-# Byte code for everything, the standard library included: the base ships none, and a container
-# starts fresh each time, so without it every run would compile each module it imports.
-# unchecked-hash: valid whatever the dates of the files become on the way through the layers.
+# Compile everything, including the standard library: the base image has no byte code, so each new
+# container would compile every module that it imports.
+# unchecked-hash: stays valid if the files' dates change between layers.
 WORKDIR /usr/local/lib/python3.11
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/(site-packages|idlelib|lib2to3|ensurepip|turtledemo|tkinter)/' "$PWD" \
@@ -38,17 +38,17 @@ LABEL org.opencontainers.image.title="Blankly deploy" \
       org.opencontainers.image.source="https://github.com/blankly-community/deploy-action" \
       org.opencontainers.image.licenses="MIT"
 
-# The action installs nothing into itself.
+# The action never installs packages into its own Python, so pip is removed.
 RUN rm -rf /usr/local/bin/pip* /usr/local/bin/wheel \
         /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip
 COPY --from=build /install /usr/local
 
-# For the processes that the action starts; the action itself has the same as flags, below.
+# For child processes; the action itself gets the same settings as flags, below.
 ENV LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
 # No USER: the runner's mounts belong to root. Exec form: a shell would drop the variables with
 # hyphens (INPUT_MODEL-PATH) and swallow the signals of a cancelled job.
-# -I: a PYTHONPATH or PYTHONHOME in a workflow's `env` reaches this container too.
+# -I: ignore PYTHONPATH and PYTHONHOME, which a workflow's `env` passes to this container, too.
 ENTRYPOINT ["python", "-I", "-u", "-B", "/usr/local/lib/blankly-deploy/entrypoint.py"]

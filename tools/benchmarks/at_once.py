@@ -1,4 +1,4 @@
-"""Several backtests at once on one platform, beside one alone."""
+"""Several simultaneous backtests on one platform, compared with a single one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def measure(context: Context) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A client of the platform with a model on it."""
+    """A client of the platform, with one model."""
 
     url: str
     token: str
@@ -74,7 +74,7 @@ class _Client:
         return cls(url, token, project, created["modelId"], _bundle(directory))
 
     def backtest_at_once(self, number: int) -> float:
-        """Return how many seconds `number` backtests take that are asked for at the same time."""
+        """Return how many seconds `number` simultaneous backtests take."""
         with ThreadPoolExecutor(number) as pool:
             started = time.monotonic()
             for future in [pool.submit(self._backtest) for _ in range(number)]:

@@ -1,4 +1,4 @@
-"""What all benchmarks share: where they may write, and the tools that are there."""
+"""Shared by all benchmarks: directories, environment variables and tools."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tools.benchmarks.measure import BrokenError
 ROOT = Path(__file__).parents[2]
 BLANKLY_PYTHON = ROOT / ".venv-blankly" / "bin" / "python"
 NO_BLANKLY = "there is no .venv-blankly: make setup-blankly"
-# A runner's variables would change what the program does, and a model's what the package does.
+# Variables of a runner change what the program does, those of a platform what the package does.
 _FOREIGN = ("GITHUB_", "INPUT_", "RUNNER_", "ACTIONS_", "BACKTESTING", "PLATFORM_", "PYTHONPATH")
 
 
 def tool(name: str) -> Path:
-    """Return a program that was installed beside this interpreter."""
+    """Return the path of a program in this interpreter's environment."""
     return Path(sysconfig.get_path("scripts")) / name
 
 
 def clean_environ() -> dict[str, str]:
-    """Return our own environment without what a runner or a platform put there."""
+    """Return our environment without the variables of a runner or a platform."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
@@ -46,11 +46,11 @@ class Context:
         return self.scratch / "platform"
 
     def rounds(self, number: int) -> int:
-        """Return how often to measure what is to be measured `number` times."""
+        """Return how often to measure: `number` times, or once if everything is to be quick."""
         return 1 if self.is_quick else number
 
     def model_python(self) -> Path:
-        """Return the Python that the platform runs the models with; the first call makes it.
+        """Return the Python that the platform runs models with; the first call installs it.
 
         All models have the requirements of the example, so they share its environment.
         """
@@ -60,10 +60,10 @@ class Context:
 
 
 def make_environment(data: Path, environ: Mapping[str, str]) -> Path:
-    """Have the platform's environment of the example in `data`, made or found; its Python.
+    """Find or make the environment of the example in `data`, and return its Python.
 
     Raises:
-        BrokenError: there can be none, for example because no package index can be reached.
+        BrokenError: it cannot be made, for example without a package index.
     """
     from deploy_action.platform.environments import EnvironmentFailedError, Environments
     from deploy_action.platform.storage.data_directory import ENVIRONMENTS

@@ -1,4 +1,4 @@
-"""A deploy of a large model, beside zip and curl by hand, and beside the package's own client."""
+"""A deploy of a large model, compared with zip and curl, and with the package's own client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ assert answer["status"] == "success", answer
 
 @dataclass(slots=True)
 class _Contender:
-    """A way to deploy, and what it uploaded each time."""
+    """A way to deploy, and the sizes of its uploads."""
 
     name: str
     command: Command
@@ -71,7 +71,7 @@ def measure(context: Context) -> Iterator[Row]:
         runs: list[Callable[[], Took]] = [contender.run for contender in contenders]
         took = alternate(context.rounds(3), *runs)
         for contender in contenders:
-            # Half of it is noise, which nothing compresses.
+            # Half of it is noise, which cannot be compressed.
             if not size * 2 // 5 < contender.uploaded < size * 11 // 10:
                 raise BrokenError(f"{contender.name} uploaded {contender.uploaded:,} bytes")
     shutil.rmtree(model)
@@ -87,7 +87,7 @@ def _by_hand_is_possible() -> bool:
 
 
 def _contenders(context: Context, model: Path, server: UploadServer) -> Iterator[_Contender]:
-    # A token that opens nothing: the server takes any.
+    # Any token will do for this server.
     environ = {**context.environ, "INPUT_TOKEN": secrets.token_urlsafe()}
     program, scratch = tool("blankly-deploy"), context.scratch
     ours: Command = [program, "deploy", model, "--api-url", server.url, "--model-id", "m"]

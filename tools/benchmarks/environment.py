@@ -1,4 +1,4 @@
-"""The environment of a model: made from a warm uv cache, found, and made with uv by hand."""
+"""A model's environment: made from a warm uv cache, reused, and made with uv by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_HAND = """
 
 def measure(context: Context) -> Iterator[Row]:
     python = context.model_python().resolve()  # it fills uv's cache, too
-    # From here on nothing comes over a network, whose times are not ours.
+    # From here on nothing is downloaded, so that the network does not count.
     environ = {**context.environ, "UV_OFFLINE": "1"}
     cold: list[float] = []
     warm: list[float] = []

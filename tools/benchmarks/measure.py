@@ -1,4 +1,4 @@
-"""Runs commands one after another and says what each took; rows of the table that says it all."""
+"""Runs commands and measures their time and memory; rows of the result table."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LONGEST_QUOTE = 2_000
 
 
 class BrokenError(Exception):
-    """What was to be measured did not work, or came to a wrong result."""
+    """The measured command failed or had a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What a run of a command took, all the processes it waited for included.
+    """The time and memory of a command, including all processes that it waited for.
 
     `peak_bytes` is that of its largest single process. Linux counts for a process what its parent
     had when it was started, so nothing below our own size can be told: see `own_peak_bytes`.
@@ -43,7 +43,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table. `ratio` is ours by the peer's; None where there is nothing to divide."""
+    """A row of the table. `ratio` is our value divided by the peer's, or None."""
 
     what: str
     ours: str
@@ -62,7 +62,7 @@ def run_command(
     """Run a command to its end; `given` is its standard input.
 
     Raises:
-        BrokenError: it failed, or did not end in time; nothing of it is left.
+        BrokenError: it failed or did not end in time; all its processes were stopped.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as standard_input:
         standard_input.write(given.encode())
@@ -72,7 +72,7 @@ def run_command(
             timer = threading.Timer(_MOST_SECONDS, _end, [process])
             timer.start()
             try:
-                # It stays a zombie, and its number its own, until the timer is off.
+                # It is not reaped, so that its id is not reused, until the timer is off.
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
                 seconds = time.monotonic() - started
             finally:
@@ -121,7 +121,7 @@ def serving(command: Command, environ: Mapping[str, str], log: Path) -> Iterator
 
 
 def alternate(rounds: int, *contenders: Callable[[], Took]) -> tuple[list[Took], ...]:
-    """Run each contender once a round, A B A B, so that a busy machine is busy for all of them."""
+    """Run each contender once per round (A B A B), so that other load affects all of them."""
     took: tuple[list[Took], ...] = tuple([] for _ in contenders)
     for _ in range(rounds):
         for contender, runs in zip(contenders, took, strict=True):
@@ -135,7 +135,7 @@ def median_seconds(runs: Sequence[Took]) -> float:
 
 
 def median_cpu_seconds(runs: Sequence[Took]) -> float:
-    """Return the median of the processor times, which others on the machine disturb less."""
+    """Return the median of the processor times, which other load affects less."""
     return statistics.median(run.cpu_seconds for run in runs)
 
 
@@ -145,7 +145,7 @@ def median_peak_bytes(runs: Sequence[Took]) -> float:
 
 
 def own_peak_bytes() -> int:
-    """Return the peak memory of this process: no child is seen to have less."""
+    """Return the peak memory of this process, the least that is reported for a child."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
@@ -171,7 +171,7 @@ def _started(
     standard_input: IO[bytes],
     out: IO[bytes],
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start it in a group of its own, of which nothing is left in the end."""
+    """Start a command in its own process group, and stop the whole group at the end."""
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -189,7 +189,7 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, and after a while do not ask."""
+    """Send SIGTERM to the group, and SIGKILL if it does not end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + _GRACE_SECONDS

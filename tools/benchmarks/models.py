@@ -1,4 +1,4 @@
-"""The models that are run: the example, and two that are larger than anybody would keep in git."""
+"""The models to measure: the example, and two that are too large to keep in git."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST = 1_577_836_800  # 2020-01-01, midnight UTC, in epoch seconds
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _BLOCK_BYTES = 1 << 16
 
-# What both scripts have in common with the example: by hand they backtest themselves.
+# As in the example: run by hand, the scripts backtest themselves.
 _END = """
 if blankly.is_deployed:
     strategy.start()
@@ -94,7 +94,7 @@ strategy.add_bar_event(on_bar, SYMBOL, resolution="1h")
 
 @dataclass(frozen=True, slots=True)
 class BenchModel:
-    """A model on the disk; a backtest of it makes at least `least_trades`."""
+    """A model on disk; its backtest makes at least `least_trades` trades."""
 
     name: str
     directory: Path
@@ -102,7 +102,7 @@ class BenchModel:
 
 
 def example(scratch: Path) -> BenchModel:
-    """Return a copy of the example: what a run by hand leaves behind is not for the checkout."""
+    """Return a copy of the example, because a run leaves files behind."""
     directory = scratch / "golden-cross"
     if not directory.exists():
         shutil.copytree(EXAMPLE, directory)
@@ -120,7 +120,7 @@ def with_many_rows(scratch: Path, rows: int) -> BenchModel:
 
 
 def with_many_trades(scratch: Path, trades: int) -> BenchModel:
-    """Return a model that sells and buys every hour until it has made `trades`."""
+    """Return a model that trades every hour until it has made `trades` trades."""
     directory = scratch / "many-trades"
     bars = trades // 2 + 1  # the first bar only buys
     first = _FIRST + _DAY
@@ -131,11 +131,11 @@ def with_many_trades(scratch: Path, trades: int) -> BenchModel:
 
 
 def with_large_files(scratch: Path, size: int) -> Path:
-    """Return the directory of a model of `size` bytes: half of them prices, half of them noise."""
+    """Return the directory of a model of `size` bytes: half prices, half noise."""
     directory = scratch / "large-files"
     _write_model(directory, _MANY_TRADES, {"to": "1y"})
     blocks = max(1, size // 20 // _BLOCK_BYTES)
-    # Longer than what deflate looks back at: repeated, it compresses as if it were not.
+    # Longer than the window of deflate, so that repeating it does not make it compress better.
     source = random.Random("large")  # noqa: S311  # prices, and no secrets
     prices = _price_rows(source, _BLOCK_BYTES // 44, _MINUTE).encode()
     for number in range(10):

@@ -1,4 +1,4 @@
-"""A backtest on the embedded platform, beside the model's script run by hand."""
+"""A backtest on the embedded platform, compared with running the model's script by hand."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _Comparison:
         )
 
     def _report_path(self) -> Path:
-        """Return where the report is: the output says it, between its name and a delimiter."""
+        """Return the path of the report from the file of outputs."""
         found = re.search(
             r"^report(?:=|<<.*\n)(.+)$", self._outputs.read_text(encoding="utf-8"), re.MULTILINE
         )
@@ -117,7 +117,7 @@ class _Comparison:
         )
 
     def _check(self, printed: str, report: Mapping[str, Any]) -> None:
-        """Compare what both told, and see that the run was one of the kind it was made for."""
+        """Check that both have the same metrics, enough trades, and a summary that fits."""
         mine = {
             metric["display_name"]: metric["value"]
             for metric in report["result"]["metrics"].values()
@@ -134,7 +134,7 @@ class _Comparison:
 
 
 def _number(text: str) -> float | str | None:
-    """Return what a printed value was: a metric that failed is a text."""
+    """Parse a printed value; a metric that failed is text."""
     if text == "None":
         return None
     try:

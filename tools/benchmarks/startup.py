@@ -1,4 +1,4 @@
-"""Start-up: from the start of a process to its first connection at a server."""
+"""Start-up: from the start of a process to its first connection to a server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure(context: Context) -> Iterator[Row]:
 
 
 class _Start:
-    """A command that is started again and again; one that does not connect is timed to its end."""
+    """A command to start repeatedly; if it does not connect, it is measured until it ends."""
 
     def __init__(self, name: str, command: Command) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class _Start:
         self._command = command
 
     def run(self, context: Context, server: UploadServer) -> None:
-        # A token that opens nothing: the server takes any.
+        # Any token will do for this server.
         environ = {**context.environ, "INPUT_TOKEN": secrets.token_urlsafe()}
         took = run_command(self._command, cwd=context.scratch, environ=environ)
         connected = server.take_first_connection()

@@ -1,4 +1,4 @@
-"""A Deployment API that takes everything and keeps nothing: the same for all that upload to it."""
+"""A Deployment API that accepts every upload and stores nothing: the same for all clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ANSWERS: dict[str, object] = {
 
 
 class UploadServer:
-    """Serves on the loopback inside a `with` block."""
+    """Serves on the loopback interface inside a `with` block."""
 
     def __init__(self) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -37,12 +37,12 @@ class UploadServer:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def take_first_connection(self) -> float | None:
-        """Return when the first connection since the last call came, by time.monotonic."""
+        """Return the time.monotonic() of the first connection since the last call."""
         times, self._server.connected = self._server.connected, []
         return times[0] if times else None
 
     def take_uploaded_bytes(self) -> int:
-        """Return how much was uploaded since the last call."""
+        """Return the number of bytes uploaded since the last call."""
         taken, self._server.uploaded = self._server.uploaded, 0
         return taken
 
