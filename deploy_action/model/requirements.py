@@ -105,7 +105,7 @@ def _asked(walk: Walk) -> Iterator[tuple[str, str]]:
         if line.is_requirement or line.is_editable:
             yield "-e" if line.is_editable else "", line.value
         elif line.is_include and not line.is_constraint:
-            if line.is_elsewhere:
+            if line.is_remote:
                 yield "-r", line.word
             elif _path_fault(line) is None and is_file_inside(walk.root, line.target):
                 walk.follow(line)
@@ -161,7 +161,7 @@ class _Checker:
     def _check(self, line: Line, walk: Walk) -> None:
         if line.is_requirement:
             self._check_requirement(line)
-        elif line.is_editable or (line.is_include and line.is_elsewhere):
+        elif line.is_editable or (line.is_include and line.is_remote):
             self.installs_anything = self.may_install_blankly = True
         elif line.is_include:
             self._check_include(line, walk)

@@ -80,8 +80,8 @@ class Line:
         return words[0].strip("\"'") if words else ""
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether the included file has a URL or depends on variables: it cannot be read here."""
+    def is_remote(self) -> bool:
+        """Whether the included file is a URL, or may be one that a variable holds."""
         return has_variable(self.word) or is_url(self.word)
 
     @property

@@ -98,7 +98,7 @@ def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
     for file in walk:
         yield file
         for line in file.lines:
-            if line.is_include and not line.is_elsewhere:
+            if line.is_include and not line.is_remote:
                 if not is_file_inside(walk.root, line.target):
                     message = f"{_quoted(line.word)} is not a file of the model."
                     hint = (
@@ -114,7 +114,7 @@ def _refuse(problem: Problem) -> NoReturn:
 
 def _installs(line: Line) -> bool:
     if line.is_include:
-        return line.is_elsewhere and not line.is_constraint
+        return line.is_remote and not line.is_constraint
     return line.is_editable or (line.is_requirement and line.installs)
 
 
