@@ -88,13 +88,13 @@ class PlatformServer:
         from deploy_action.platform.api.app import PlatformApp
         from deploy_action.platform.api.credentials import Credentials
         from deploy_action.platform.api.http.server import HttpServer
-        from deploy_action.platform.api.routes import Routes
+        from deploy_action.platform.api.routes import make_routes
 
         store = Store(self._data, self._clock)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
             backtests = self._make_backtests(store)
-            routes = Routes(store, backtests, strict=self._strict)
+            routes = make_routes(store, credentials, backtests, strict=self._strict)
             app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
             server = HttpServer(self._address, app, self._on_error, Limits())
             server.start()

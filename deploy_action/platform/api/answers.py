@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from deploy_action.platform.api.routes import Pending
+    from deploy_action.platform.api.operations.documents import Pending
 
 _JSON: Final = "application/json; charset=utf-8"
 _HEADERS: Final = {
@@ -40,13 +40,17 @@ def text_answer(text: str, status: int = HTTPStatus.OK) -> Response:
 
 
 def page(status: HTTPStatus, message: str) -> Response:
+    """Return the answer to an error that has a page."""
+    return text_answer(error_page(message), status)
+
+
+def error_page(message: str) -> str:
     """Return the page that Express shows for an error."""
-    text = (
+    return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>Error</title>\n</head>\n<body>\n<pre>{html.escape(message)}</pre>\n"
         "</body>\n</html>\n"
     )
-    return text_answer(text, status)
 
 
 class PatientAnswer(StreamingResponse):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -21,10 +21,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Route as StarletteRoute
 
 from deploy_action.platform.api.answers import PatientAnswer, json_answer, page, text_answer
-from deploy_action.platform.api.credentials import TOKEN_LIFE_SECONDS, Credentials
+from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.forms import Body, FileSlot, Form, read_form
-from deploy_action.platform.api.request import ApiError, Request
-from deploy_action.platform.api.routes import FILE_FIELD, Pending, PlainText, Route, Routes
+from deploy_action.platform.api.operations.documents import Pending, Text
+from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
+from deploy_action.platform.api.routes import Route
 from deploy_action.platform.storage.store import Store
 
 if TYPE_CHECKING:
@@ -50,31 +51,29 @@ class _ExpressPaths:
 
 
 class PlatformApp:
-    """Answers requests: reads them within bounds, and runs their routes on threads."""
+    """Answers requests: reads them within bounds, and runs their operations on threads."""
 
     def __init__(
         self,
         store: Store,
         credentials: Credentials,
-        routes: Routes,
+        routes: Sequence[Route],
         *,
         on_error: Callable[[str], None],
     ) -> None:
         """Serve `routes` to those whom `credentials` admit; `on_error` gets tracebacks."""
         self._store = store
         self._credentials = credentials
-        self._routes = routes.table()
+        self._routes = routes
         self._on_error = on_error
 
     def asgi(self) -> Starlette:
         """Return the application."""
-        routes = [
-            StarletteRoute(path, partial(self._serve, route), methods=[method])
-            for (method, path), route in self._routes.items()
-        ]
-        token = StarletteRoute("/auth/token", self._serve_token, methods=["POST"])
         app = Starlette(
-            routes=[token, *routes],
+            routes=[
+                StarletteRoute(route.path, partial(self._serve, route), methods=[route.method])
+                for route in self._routes
+            ],
             middleware=[Middleware(_ExpressPaths)],
             exception_handlers={
                 HTTPStatus.NOT_FOUND: _refuse_route,
@@ -85,17 +84,16 @@ class PlatformApp:
         return app
 
     async def _serve(self, route: Route, request: HttpRequest) -> Response:
+        content_type = request.headers.get("content-type", "")
+        if route.is_open:
+            body = Body(request, _STRANGER_BYTES)
+            return await self._answer(body, self._run_hurried(route, body, content_type))
         token = request.headers.get("token", "")
         if not await run_in_threadpool(self._credentials.admits, token):
-            return await _refuse(
-                Body(request, _STRANGER_BYTES), page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
-            )
+            answer = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+            return await _refuse(Body(request, _STRANGER_BYTES), answer)
         body = Body(request)
-        return await self._answer(body, self._run(route, body, _content_type(request)))
-
-    async def _serve_token(self, request: HttpRequest) -> Response:
-        body = Body(request, _STRANGER_BYTES)
-        return await self._answer(body, self._exchange_token(body, _content_type(request)))
+        return await self._answer(body, self._run(route, body, content_type))
 
     async def _answer(self, body: Body, answer: Awaitable[Response]) -> Response:
         """Return the answer, or what went wrong once the client has sent the whole body."""
@@ -116,41 +114,22 @@ class PlatformApp:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
             return await run_in_threadpool(_respond, route, form)
 
-    async def _exchange_token(self, body: Body, content_type: str) -> Response:
+    async def _run_hurried(self, route: Route, body: Body, content_type: str) -> Response:
         try:
             async with asyncio.timeout(_STRANGER_SECONDS):
                 form = await read_form(body, content_type)
         except TimeoutError:
             raise ApiError("The request was cut off") from None
-        return await run_in_threadpool(self._token_answer, form)
-
-    def _token_answer(self, form: Form) -> Response:
-        if "refreshToken" not in form.fields:
-            # The original throws.
-            return page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-        id_token = self._credentials.exchange(str(form.fields["refreshToken"]))
-        if id_token is None:
-            return text_answer("Error", HTTPStatus.UNAUTHORIZED)
-        data = {
-            "user_id": self._store.user_id,
-            "id_token": id_token,
-            "token_type": "Bearer",
-            "expires_in": str(TOKEN_LIFE_SECONDS),
-        }
-        return json_answer({"idToken": id_token, "status": "success", "data": data})
+        return await run_in_threadpool(_respond, route, form)
 
 
 def _respond(route: Route, form: Form) -> Response:
-    result = route.handler(Request(form.fields, form.file))
+    result = route.run(Request(form.fields, form.file))
     if isinstance(result, Pending):
         return PatientAnswer(result)
-    if isinstance(result, PlainText):
-        return text_answer(result)
+    if isinstance(result, Text):
+        return text_answer(result.text, result.status)
     return json_answer(result)
-
-
-def _content_type(request: HttpRequest) -> str:
-    return request.headers.get("content-type", "")
 
 
 async def _refuse_route(request: HttpRequest, _: Exception) -> Response:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-# Longer ids come from broken clients.
-_MAX_ID_LENGTH = 200
+from deploy_action.platform.api.fields import MAX_ID_LENGTH, Field, Needed
+
+FILE_FIELD = "model"
 _MAX_DEPTH = 100
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -41,14 +42,21 @@ class Request:
     file: StoredFile | None = None
 
     def has(self, name: str) -> bool:
-        """Tell whether a field was given, were it empty."""
+        """Tell whether a field was given; it may be empty."""
         return name in self.fields
 
-    def require(self, *names: str) -> None:
-        """Refuse a request that lacks one of these."""
-        for name in names:
-            if not self.has(name):
-                raise ApiError(f"Missing required argument: {name}")
+    @property
+    def creates_model(self) -> bool:
+        """Whether an upload asks for a new model, in the documented way."""
+        return self._flag("createNew") and not self.text("modelId")
+
+    def require(self, fields: Iterable[Field]) -> None:
+        """Refuse a request that lacks a field it needs; the first one is named."""
+        for field in fields:
+            if field.needed is Needed.NEVER or self.has(field.name):
+                continue
+            if field.needed is Needed.ALWAYS or not self.creates_model:
+                raise _missing(field.name)
 
     def text(self, name: str, default: str = "") -> str:
         """Return a field as text, however JSON wrote it."""
@@ -59,8 +67,8 @@ class Request:
     def identifier(self, name: str) -> str:
         """Return a field that names something."""
         value = self._written(name, "")
-        if not 0 < len(value) <= _MAX_ID_LENGTH or not value.isprintable():
-            raise ApiError(f"{name} must be 1 to {_MAX_ID_LENGTH} printable characters")
+        if not 0 < len(value) <= MAX_ID_LENGTH or not value.isprintable():
+            raise ApiError(f"{name} must be 1 to {MAX_ID_LENGTH} printable characters")
         return value
 
     def _written(self, name: str, default: str) -> str:
@@ -70,8 +78,7 @@ class Request:
         _refuse_unless_json(name, value)
         return json.dumps(value)
 
-    def flag(self, name: str) -> bool:
-        """Return a field that is the text true or false."""
+    def _flag(self, name: str) -> bool:
         return self.text(name).strip().lower() == "true"
 
     def backtest_args(self) -> Mapping[str, object]:
@@ -79,9 +86,10 @@ class Request:
 
         The original server demands one name and reads the other, so clients may send both.
         """
-        if not self.has("backtestArgs"):
-            self.require("backtestingArgs")
-        value = self.fields.get("backtestArgs", self.fields.get("backtestingArgs"))
+        name = "backtestArgs" if self.has("backtestArgs") else "backtestingArgs"
+        if not self.has(name):
+            raise _missing(name)
+        value = self.fields[name]
         if isinstance(value, str):
             try:
                 value = json.loads(value, parse_constant=_refuse_constant)
@@ -91,6 +99,10 @@ class Request:
             raise ApiError("backtestArgs is not a JSON object")
         _refuse_unless_json("backtestArgs", value)
         return value
+
+
+def _missing(name: str) -> ApiError:
+    return ApiError(f"Missing required argument: {name}")
 
 
 def _refuse_unless_text(name: str, value: str) -> None:

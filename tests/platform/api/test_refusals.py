@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from deploy_action.platform.api.routes import LIVE_PLANS
+from deploy_action.platform.api.operations.plans import LIVE_PLANS
 from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 
 _TYPE_MISMATCH = "The specified type does not match the model type."

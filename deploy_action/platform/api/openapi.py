@@ -1,0 +1,148 @@
+"""The OpenAPI document of the API, made from its routes and from the types of their documents."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from deploy_action import __version__
+from deploy_action.platform.api.fields import MAX_ID_LENGTH, Field, Kind, Needed
+from deploy_action.platform.api.operations.documents import BacktestAnswerDocument, Pending, Text
+from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
+from deploy_action.platform.api.request import FILE_FIELD
+from deploy_action.platform.api.routes import Route
+
+_HTML = {"text/html": {"schema": {"type": "string"}}}
+_PLAIN = {"text/plain": {"schema": {"type": "string"}}}
+_REFUSED = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+}
+_DESCRIPTION = """The Deployment API of Blankly, as the embedded platform serves it.
+
+Paths match in any case, and with a slash at the end. Fields may come as a form or as a JSON object,
+in which a null is an absent field; unknown fields are ignored."""
+_RESPONSES = {
+    "Refused": {
+        "description": "The request was refused; `error` says why.",
+        "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
+    },
+    "Unauthorized": {"description": "No valid token was given.", "content": _HTML},
+    "TooLarge": {
+        "description": "The request is too large; `error` says what is allowed.",
+        "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
+    },
+    "Failed": {"description": "The server failed; its log says why.", "content": _HTML},
+}
+_SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
+    Kind.TEXT: {"type": "string"},
+    Kind.IDENTIFIER: {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
+    Kind.MODEL_TYPE: {"type": "string", "enum": [STRATEGY, SCREENER]},
+    Kind.ARGUMENTS: {
+        "anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]
+    },
+}
+_ERRORS = {"400": "Refused", "401": "Unauthorized", "413": "TooLarge", "500": "Failed"}
+
+
+def describe(routes: Sequence[Route]) -> dict[str, object]:
+    """Return the OpenAPI 3.1 document of these routes."""
+    types = {route.path: _document_type(route) for route in routes}
+    schemas, components = msgspec.json.schema_components(
+        [each for each in types.values() if each is not str],
+        ref_template="#/components/schemas/{name}",
+    )
+    of_path = dict(zip((path for path in types if types[path] is not str), schemas, strict=True))
+    paths = {
+        route.path: {route.method.lower(): _operation(route, of_path.get(route.path))}
+        for route in routes
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Deployment API", "version": __version__, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "responses": _RESPONSES,
+            "securitySchemes": {
+                "token": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "token",
+                    "description": "The `idToken` of `POST /auth/token`.",
+                }
+            },
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _document_type(route: Route) -> Any:
+    """Return the type of what the route answers with: `str` for text."""
+    returned = typing.get_type_hints(route.operation)["return"]
+    documents = [each for each in typing.get_args(returned) if each is not Text]
+    if Text in typing.get_args(returned):
+        return documents[0]
+    return {Text: str, Pending: BacktestAnswerDocument}.get(returned, returned)
+
+
+def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]:
+    name = typing.cast("Any", route.operation).__name__
+    summary, _, description = (route.operation.__doc__ or "").strip().partition("\n\n")
+    operation: dict[str, object] = {
+        "operationId": f"{name}_{route.path.rpartition('/')[2]}".replace("-", "_"),
+        "summary": summary.removesuffix("."),
+        "description": description,
+        "responses": {
+            "200": {
+                "description": "It was done.",
+                "content": {"application/json": {"schema": schema}} if schema else _HTML,
+            },
+            **{
+                status: {"$ref": f"#/components/responses/{response}"}
+                for status, response in _ERRORS.items()
+            },
+        },
+    }
+    if route.fields:
+        operation["requestBody"] = {"required": True, "content": _request_content(route)}
+    return operation | ({"security": []} if route.is_open else {})
+
+
+def _request_content(route: Route) -> dict[str, object]:
+    schema = _schema_of_fields(route.fields)
+    if not route.takes_file:
+        return {
+            "application/x-www-form-urlencoded": {"schema": schema},
+            "application/json": {"schema": schema},
+        }
+    bundle = {"type": "string", "format": "binary", "description": "The model, as a zip."}
+    schema["properties"] = {**schema["properties"], FILE_FIELD: bundle}
+    schema["required"] = [*schema["required"], FILE_FIELD]
+    encoding = {FILE_FIELD: {"contentType": "application/zip"}}
+    return {"multipart/form-data": {"schema": schema, "encoding": encoding}}
+
+
+def _schema_of_fields(fields: Sequence[Field]) -> dict[str, Any]:
+    """Return the schema of a request's fields."""
+    names = {field.name for field in fields}
+    arguments = [each for each in ("backtestArgs", "backtestingArgs") if each in names]
+    created = [field.name for field in fields if field.needed is Needed.UNLESS_CREATED]
+    either: list[object] = []
+    if arguments:
+        either.append({"anyOf": [{"required": [each]} for each in arguments]})
+    if created:
+        either.append({"anyOf": [{"required": created}, {"required": ["createNew"]}]})
+    return {
+        "type": "object",
+        "properties": {
+            field.name: {**_SCHEMAS[field.kind], "description": field.description}
+            for field in fields
+        },
+        "required": [field.name for field in fields if field.needed is Needed.ALWAYS],
+        **({"allOf": either} if either else {}),
+    }

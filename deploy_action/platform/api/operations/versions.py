@@ -1,0 +1,209 @@
+"""Operations that upload a model's bundle, or backtest one that was uploaded."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deploy_action.platform.api.operations.documents import (
+    DeployDocument,
+    Empty,
+    Pending,
+    upload_document,
+)
+from deploy_action.platform.api.operations.plans import BACKTEST_PLAN, LIVE_PLANS
+from deploy_action.platform.api.operations.targets import (
+    SCREENER,
+    STRATEGY,
+    Access,
+    Target,
+    check_type,
+    find_model,
+)
+from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
+from deploy_action.platform.runs.backtests import Backtests, Job
+from deploy_action.platform.runs.model_run import MAX_ARGUMENTS_BYTES, BacktestRequest
+from deploy_action.platform.storage.archives import ArchiveError, ArchiveFacts, check_archive
+from deploy_action.platform.storage.records import Backtest, Version, VersionStatus
+from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A bundle that passed the checks, and what the request says about it."""
+
+    file: StoredFile
+    archive: ArchiveFacts
+    status: VersionStatus
+    description: str
+    python_version: str
+    plan: str
+    schedule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The operations on versions."""
+
+    store: Store
+    access: Access
+    backtests: Backtests
+
+    def deploy(self, request: Request) -> DeployDocument:
+        """Deploy a bundle as the model's new version."""
+        file = _require_file(request)
+        target = _read_target(request)
+        self._rehearse(target)
+        schedule = request.text("schedule")
+        if target.model_type == SCREENER and not schedule.strip():
+            raise ApiError("Must pass schedule argument to run a screener")
+        plan = request.text("plan")
+        if plan not in LIVE_PLANS:
+            raise ApiError(f"There is no plan {plan!r}. The plans are: {', '.join(LIVE_PLANS)}")
+        upload = _Upload(
+            file=file,
+            archive=_check_archive(file),
+            status=VersionStatus.DEPLOYED,
+            description=request.text("versionDescription"),
+            python_version=request.text("pythonVersion"),
+            plan=plan,
+            schedule=schedule or None,
+        )
+        with self._storing(target, upload) as (_, version):
+            return {
+                **upload_document(version),
+                "description": version.description,
+                "createdAt": version.created_at,
+            }
+
+    def backtest(self, request: Request) -> Pending:
+        """Backtest a bundle, and answer when the backtest has ended."""
+        args = _read_args(request)
+        file = _require_file(request)
+        target = _read_target(request)
+        self._rehearse(target)
+        _refuse_screener(target.model_type)
+        upload = _Upload(
+            file=file,
+            archive=_check_archive(file),
+            status=VersionStatus.BACKTEST,
+            description=request.text("backtestDescription"),
+            python_version=request.text("pythonVersion"),
+            plan=BACKTEST_PLAN,
+        )
+        with self._storing(target, upload) as (transaction, version):
+            backtest = self._add_backtest(transaction, version, args, version.description)
+        job = self._run(backtest, version)
+        return Pending(job, {**upload_document(version), "backtestId": backtest.id})
+
+    def backtest_uploaded_model(self, request: Request) -> Empty:
+        """Backtest an uploaded version, and do not wait for the result."""
+        args = _read_args(request)
+        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
+        version_id = request.identifier("versionId")
+        with self.store.transaction() as transaction:
+            self.access.check_readable(transaction, project_id)
+            model = find_model(transaction, project_id, model_id)
+            check_type(model, request.text("type", model.type))
+            _refuse_screener(model.type)
+            versions = {each.id: each for each in transaction.versions(project_id, model_id)}
+            if version_id not in versions:
+                raise ApiError("This versionId was not found under this model.")
+            backtest = self._add_backtest(
+                transaction, versions[version_id], args, request.text("backtestDescription")
+            )
+        self._run(backtest, versions[version_id])
+        return {}
+
+    def _add_backtest(
+        self,
+        transaction: Transaction,
+        version: Version,
+        args: Mapping[str, object],
+        description: str,
+    ) -> Backtest:
+        return transaction.add_backtest(
+            version.id, args=args, description=description, workplace=self.store.workplace.id
+        )
+
+    def _run(self, backtest: Backtest, version: Version) -> Job:
+        request = BacktestRequest(
+            backtest_id=backtest.id,
+            bundle=self.store.bundle_path(version.id),
+            bundle_sha256=version.sha256,
+            python_version=version.python_version,
+            args=backtest.args,
+        )
+        return self.backtests.start(request)
+
+    def _rehearse(self, target: Target) -> None:
+        """Refuse a target before the bundle is looked at, as the original server does."""
+        with self.store.rehearsal() as transaction:
+            self.access.resolve(transaction, target)
+
+    @contextmanager
+    def _storing(self, target: Target, upload: _Upload) -> Iterator[tuple[Transaction, Version]]:
+        """Add the version, and what the block adds to it: all of it or nothing."""
+        version_id = str(uuid.uuid4())
+        with (
+            self.store.keeping(upload.file.path, version_id),
+            self.store.transaction() as transaction,
+        ):
+            model = self.access.resolve(transaction, target)
+            version = Version(
+                id=version_id,
+                project_id=model.project_id,
+                model_id=model.id,
+                status=upload.status,
+                description=upload.description,
+                python_version=upload.python_version,
+                plan=upload.plan,
+                schedule=upload.schedule,
+                sha256=upload.file.sha256,
+                bytes=upload.file.size,
+                files=upload.archive.files,
+                created_at=transaction.now,
+            )
+            transaction.add_version(version)
+            yield transaction, version
+
+
+def _read_args(request: Request) -> Mapping[str, object]:
+    args = request.backtest_args()
+    if len(json.dumps(args)) > MAX_ARGUMENTS_BYTES:
+        raise ApiError(f"backtestArgs is larger than {MAX_ARGUMENTS_BYTES >> 10} KiB")
+    return args
+
+
+def _refuse_screener(model_type: str) -> None:
+    if model_type == SCREENER:
+        raise ApiError("Only strategies can be backtested, and this model is a screener.")
+
+
+def _require_file(request: Request) -> StoredFile:
+    if request.file is None:
+        raise ApiError(f"Missing required argument: {FILE_FIELD}")
+    return request.file
+
+
+def _read_target(request: Request) -> Target:
+    is_new = request.creates_model
+    return Target(
+        project_id=request.identifier("projectId"),
+        model_id=str(uuid.uuid4()) if is_new else request.identifier("modelId"),
+        model_type=request.text("type", STRATEGY),
+        name=request.text("name"),
+        description=request.text("generalDescription"),
+        is_new=is_new,
+    )
+
+
+def _check_archive(file: StoredFile) -> ArchiveFacts:
+    try:
+        return check_archive(file.path)
+    except ArchiveError as error:
+        raise ApiError(str(error)) from error
