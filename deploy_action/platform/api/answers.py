@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from deploy_action.platform.api.operations.documents import Pending, error_page
+
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-
-    from deploy_action.platform.api.operations.documents import Pending
 
 _JSON: Final = "application/json; charset=utf-8"
 _HEADERS: Final = {
@@ -42,15 +41,6 @@ def text_answer(text: str, status: int = HTTPStatus.OK) -> Response:
 def page(status: HTTPStatus, message: str) -> Response:
     """Return the answer to an error that has a page."""
     return text_answer(error_page(message), status)
-
-
-def error_page(message: str) -> str:
-    """Return the page that Express shows for an error."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>Error</title>\n</head>\n<body>\n<pre>{html.escape(message)}</pre>\n"
-        "</body>\n</html>\n"
-    )
 
 
 class PatientAnswer(StreamingResponse):

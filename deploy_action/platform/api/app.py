@@ -25,7 +25,7 @@ from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.forms import Body, FileSlot, Form, read_form
 from deploy_action.platform.api.operations.documents import Pending, Text
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
-from deploy_action.platform.api.routes import Route
+from deploy_action.platform.api.route import Route
 from deploy_action.platform.storage.store import Store
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from deploy_action.platform.api.fields import MAX_ID_LENGTH, Field, Kind, Needed
 from deploy_action.platform.api.operations.documents import BacktestAnswerDocument, Pending, Text
 from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
-from deploy_action.platform.api.routes import Route
+from deploy_action.platform.api.route import Route
 
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _PLAIN = {"text/plain": {"schema": {"type": "string"}}}

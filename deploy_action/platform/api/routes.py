@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy_action.platform.api.credentials import Credentials
@@ -26,7 +26,6 @@ from deploy_action.platform.api.fields import (
     TYPE,
     VERSION,
     VERSION_DESCRIPTION,
-    Field,
 )
 from deploy_action.platform.api.operations.models import Models
 from deploy_action.platform.api.operations.projects import Projects
@@ -34,32 +33,11 @@ from deploy_action.platform.api.operations.sign_in import SignIn
 from deploy_action.platform.api.operations.targets import Access
 from deploy_action.platform.api.operations.versions import Versions
 from deploy_action.platform.api.request import Request
+from deploy_action.platform.api.route import Route
 from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.storage.store import Store
 
 OPENAPI_PATH = "/openapi.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers a method and a lower-case path.
-
-    `operation` gets a request that has the needed `fields`. Its docstring and the type of what it
-    returns are in the API's description. `takes_file` says that a bundle comes with the request,
-    `is_open` that no token is asked for.
-    """
-
-    method: str
-    path: str
-    operation: Callable[[Request], object]
-    fields: Sequence[Field] = ()
-    takes_file: bool = False
-    is_open: bool = False
-
-    def run(self, request: Request) -> object:
-        """Return the document for a request; raises `ApiError` to refuse it."""
-        request.require(self.fields)
-        return self.operation(request)
 
 
 def make_routes(

@@ -25,7 +25,8 @@ from deploy_action.platform.api.app import PlatformApp
 from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.operations.documents import Pending
 from deploy_action.platform.api.request import Request, StoredFile
-from deploy_action.platform.api.routes import OPENAPI_PATH, Route, make_routes
+from deploy_action.platform.api.route import Route
+from deploy_action.platform.api.routes import OPENAPI_PATH, make_routes
 from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.storage.store import Store
 from tests.support.platform_client import TIMEOUT, Clock, Platform, make_bundle

@@ -5,6 +5,7 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -197,6 +198,15 @@ class Text:
 
     text: str
     status: int = 200
+
+
+def error_page(message: str) -> str:
+    """Return the page that Express shows for an error."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>Error</title>\n</head>\n<body>\n<pre>{html.escape(message)}</pre>\n"
+        "</body>\n</html>\n"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy_action.platform.api.answers import error_page
 from deploy_action.platform.api.credentials import TOKEN_LIFE_SECONDS, Credentials
-from deploy_action.platform.api.operations.documents import Text, TokenDocument
+from deploy_action.platform.api.operations.documents import Text, TokenDocument, error_page
 from deploy_action.platform.api.request import Request
 
 

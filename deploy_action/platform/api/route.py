@@ -1,0 +1,31 @@
+"""A route of the API, as it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deploy_action.platform.api.fields import Field
+from deploy_action.platform.api.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers a method and a lower-case path.
+
+    `operation` gets a request that has the needed `fields`. Its docstring and the type of what it
+    returns are in the API's description. `takes_file` says that a bundle comes with the request,
+    `is_open` that no token is asked for.
+    """
+
+    method: str
+    path: str
+    operation: Callable[[Request], object]
+    fields: Sequence[Field] = ()
+    takes_file: bool = False
+    is_open: bool = False
+
+    def run(self, request: Request) -> object:
+        """Return the document for a request; raises `ApiError` to refuse it."""
+        request.require(self.fields)
+        return self.operation(request)
