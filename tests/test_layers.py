@@ -83,6 +83,10 @@ WRONG_IMPORTS = {
         ("interruption", "text"),
     ],
     "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
+    "In the platform's API, imports point one way, too": [
+        ("platform.api.http", "platform.api.routes"),
+        ("platform.api.operations", "platform.api.openapi"),
+    ],
     "The platform knows nothing of the action: it could be anybody's server": [
         ("platform.storage", "inputs")
     ],
