@@ -16,7 +16,6 @@ from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
 from deploy_action.inputs.parsing import parse_constraints
 from deploy_action.interruption import signals_as_errors
-from deploy_action.platform.processes.hardening import harden_process
 from deploy_action.run import Run, exit_code_of
 from deploy_action.text.harmless import plain
 
@@ -157,7 +156,6 @@ def _serve(command: Namespace, stream: TextIO) -> int:
         parallel=command.parallel_backtests,
         most_seconds=command.backtest_minutes * 60,
     )
-    harden_process()
     with PlatformServer(
         data,
         refresh_token=token,

@@ -365,9 +365,7 @@ class Run:
         return self._start_platform(task) if settings.is_local else task.servers.named(settings)
 
     def _start_platform(self, task: _Task) -> Server:
-        return task.servers.start_platform(
-            task.model.bundle.sha256, runs_models=task.settings.is_backtested
-        )
+        return task.servers.start_platform(task.model.bundle.sha256)
 
     def _find_platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:

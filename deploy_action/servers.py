@@ -68,14 +68,10 @@ class Servers:
         """Return the server that the inputs name."""
         return Server(settings.api_url, settings.token)
 
-    def start_platform(self, bundle_sha256: str, *, runs_models: bool) -> Server:
-        """Start the embedded platform; its token is good for this run only.
-
-        `runs_models` says that it will run code of the model beside this process.
-        """
+    def start_platform(self, bundle_sha256: str) -> Server:
+        """Start the embedded platform; its token is good for this run only."""
         from secrets import token_urlsafe
 
-        from deploy_action.platform.processes.hardening import harden_process
         from deploy_action.platform.server import BacktestSettings, PlatformServer
         from deploy_action.spectator import Spectator
 
@@ -93,8 +89,6 @@ class Servers:
                 use_constraints=parse_constraints(self.environ),
             ),
         )
-        if runs_models:
-            harden_process()
         self.stack.enter_context(server)
         return Server(server.url, token, progress)
 

@@ -84,8 +84,8 @@ WRONG_IMPORTS = {
     ],
     "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
     "In the platform's API, imports point one way, too": [
-        ("platform.api.http", "platform.api.routes"),
-        ("platform.api.operations", "platform.api.openapi"),
+        ("platform.api.http", "platform.api.forms"),
+        ("platform.api.fields", "platform.api.app"),
     ],
     "The platform knows nothing of the action: it could be anybody's server": [
         ("platform.storage", "inputs")

@@ -125,9 +125,12 @@ class PlatformServer:
         )
 
     def _make_runner(self, store: Store) -> Runner:
+        """Return what runs models, once they cannot read this process's secrets."""
         from deploy_action.platform.environments import Environments
+        from deploy_action.platform.processes.hardening import harden_process
         from deploy_action.platform.runs.model_run import ModelRunner
 
+        harden_process()
         running = self._running
         return ModelRunner(
             workplace=store.workplace.path,
