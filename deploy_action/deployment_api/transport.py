@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
@@ -17,7 +17,6 @@ from deploy_action.deployment_api.retry_rules import (
 )
 from deploy_action.errors import DeployActionError, Problem, RefusedError
 from deploy_action.http_exchange import (
-    LARGEST_ANSWER,
     Again,
     Answer,
     Call,
@@ -54,7 +53,7 @@ class Transport:
     base_url: str
     retries: Retries
     use_environment: bool = True
-    # Whether the latest change was answered with something else than a refusal.
+    # Whether the latest request was a change, and its answer no refusal.
     may_have_acted: bool = field(default=False, init=False)
     _kept: requests.Session | None = field(default=None, init=False)
 
@@ -77,8 +76,7 @@ class Transport:
 
         def attempt() -> Answer:
             with FormBody(fields) as body:
-                request = _Request(session, method, path, token, READ_TIMEOUT, body, is_safe=True)
-                return self._send(request)
+                return self._send(session, self._call(method, path, token, body), is_change=False)
 
         return self._repeat(attempt, may_repeat_read)
 
@@ -90,7 +88,7 @@ class Transport:
 
         def attempt() -> Answer:
             with closing(self._new_session()) as session, FormBody(fields) as body:
-                return self._send(_Request(session, "POST", path, token, READ_TIMEOUT, body))
+                return self._send(session, self._call("POST", path, token, body), is_change=True)
 
         self.may_have_acted = False
         return self._repeat(attempt, may_repeat_change)
@@ -101,16 +99,17 @@ class Transport:
         Raises:
             AlteredFileError: the file is not the one that was packed.
         """
-        timeout, largest = UPLOAD_ANSWER_TIMEOUT, upload.largest_answer
 
         def attempt() -> Answer:
             # A kept connection may have died while the bundle was packed; then it would be unknown
             # whether the server acted. A new connection is either made or not.
             with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
-                request = _Request(
-                    session, "POST", path, token, timeout, body, largest_answer=largest
+                call = replace(
+                    self._call("POST", path, token, body),
+                    read_timeout=UPLOAD_ANSWER_TIMEOUT,
+                    largest_answer=upload.largest_answer,
                 )
-                return self._send(request)
+                return self._send(session, call, is_change=True)
 
         self.may_have_acted = False
         return self._repeat(attempt, may_repeat_change)
@@ -134,48 +133,49 @@ class Transport:
     def _new_session(self) -> requests.Session:
         return open_session(use_environment=self.use_environment)
 
-    def _send(self, request: _Request) -> Answer:
-        headers = {"token": request.token} if request.token else {}
-        if request.body:
-            headers["Content-Type"] = request.body.content_type
-        call = Call(
-            method=request.method,
-            url=f"{self.base_url}{request.path}",
-            headers=headers,
+    def _call(self, method: str, path: str, token: str, body: FormBody | MultipartBody) -> Call:
+        headers = {"token": token} if token else {}
+        return Call(
+            method=method,
+            url=f"{self.base_url}{path}",
+            headers={**headers, "Content-Type": body.content_type} if body else headers,
             # requests would send an empty stream in chunks, without a length.
-            body=request.body or None,
+            body=body or None,
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=request.read_timeout,
-            largest_answer=request.largest_answer,
+            read_timeout=READ_TIMEOUT,
         )
+
+    def _send(self, session: requests.Session, call: Call, *, is_change: bool) -> Answer:
         self._deadline.remaining()
         try:
-            answer = exchange(request.session, call, self._deadline)
-            self.may_have_acted = request.may_have_acted and not is_refusal(answer)
+            answer = exchange(session, call, self._deadline)
         except AlteredFileError:
             raise
         except DeployActionError as error:
             # The deadline or a signal, in the middle of the exchange.
-            error.may_have_acted = request.may_have_acted
+            error.may_have_acted = is_change and _is_started(call)
             raise
         except library_errors() as error:
-            raise self._translate(error, request) from error
+            may_have_acted = is_change and _is_started(call)
+            raise self._translate(error, call, may_have_acted=may_have_acted) from error
+        self.may_have_acted = is_change and _is_started(call) and not is_refusal(answer)
         return answer
 
-    def _translate(self, error: Exception, request: _Request) -> RefusedError:
+    def _translate(self, error: Exception, call: Call, *, may_have_acted: bool) -> RefusedError:
         if self._deadline.has_passed:
             late = self._deadline.error()
-            late.may_have_acted = request.may_have_acted
+            late.may_have_acted = may_have_acted
             return late
-        if not request.is_on_its_way(error):
+        if not _is_on_its_way(call, error):
             return NotConnectedError(self._unreachable(error), is_hopeless=is_hopeless(error))
+        route = f"{call.method} {call.url.removeprefix(self.base_url)}"
         return BrokenExchangeError(
             Problem(
-                message=f"The exchange with {self.base_url} at `{request.method} {request.path}` "
-                f"broke off before the answer was complete: {explain(error)}.",
+                message=f"The exchange with {self.base_url} at `{route}` broke off before the "
+                f"answer was complete: {explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
-            may_have_acted=request.may_have_acted,
+            may_have_acted=may_have_acted,
         )
 
     def _unreachable(self, error: Exception) -> Problem:
@@ -186,27 +186,16 @@ class Transport:
         return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    session: requests.Session
-    method: str
-    path: str
-    token: str = field(repr=False)
-    read_timeout: float
-    body: FormBody | MultipartBody
-    is_safe: bool = False
-    largest_answer: int = LARGEST_ANSWER
+def _is_started(call: Call) -> bool:
+    """Tell whether any of the body was sent."""
+    return isinstance(call.body, FormBody | MultipartBody) and call.body.is_started
 
-    @property
-    def may_have_acted(self) -> bool:
-        """Whether the server may have done something that must not be done twice."""
-        return not self.is_safe and self.body.is_started
 
-    def is_on_its_way(self, error: Exception) -> bool:
-        """Tell whether the server may know of the request that `error` ended.
+def _is_on_its_way(call: Call, error: Exception) -> bool:
+    """Tell whether the server may know of the request that `error` ended.
 
-        The libraries' errors do not prove it: if a proxy hangs up after it took the whole request,
-        they report that it could not be reached. A body that was never read proves that nothing
-        was sent. Requests without a body only read, so for them the error is good enough.
-        """
-        return self.body.is_started if self.body else not never_connected(error)
+    The libraries' errors do not prove it: if a proxy hangs up after it took the whole request, they
+    report that it could not be reached. A body that was never read proves that nothing was sent.
+    Requests without a body only read, so for them the error is good enough.
+    """
+    return _is_started(call) if call.body else not never_connected(error)
