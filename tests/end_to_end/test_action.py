@@ -58,7 +58,7 @@ def test_a_push_becomes_a_version_with_the_commit_message(
 def test_the_workspace_and_the_temporary_directory_stay_clean(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """Whatever the end."""
+    """Whether the run succeeds or fails."""
     before = fingerprint(runner.root)
     server = scripted()
     runner.run(api_url=server.url, token="refresh", model_id="m")
@@ -153,7 +153,7 @@ def test_every_problem_of_a_model_is_an_annotation_at_its_place(runner: Runner) 
 
 
 def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: Scripted) -> None:
-    """And the message names both ways on."""
+    """The message names both ways to continue."""
     server = scripted()
     ended = runner.run(api_url=server.url, token="refresh")
     assert ended.code == 2
@@ -248,7 +248,7 @@ def _echo(fields: object, token: str) -> object:
 
 
 def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runner) -> None:
-    """Its value is never repeated."""
+    """The value is never shown."""
     secret = secrets.token_hex(12)
     write_model(runner.workspace, api_key=secret)
     ended = runner.run(mode="validate")
@@ -260,7 +260,7 @@ def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runne
 
 
 def test_warnings_fail_the_run_where_that_is_asked_for(runner: Runner, scripted: Scripted) -> None:
-    """Before anything is sent."""
+    """The run stops before it sends anything."""
     write_model(runner.workspace, tpye="strategy")
     server = scripted()
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
@@ -284,7 +284,7 @@ def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) 
 
 
 def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -> None:
-    """And says what would be made."""
+    """It says what it would create."""
     from tests.support.scripted_server import Reply
 
     server = scripted(
@@ -320,7 +320,7 @@ def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: 
 def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
     runner: Runner, path: str
 ) -> None:
-    """Links count as where they lead."""
+    """A link counts as its target."""
     (runner.workspace / "link").symlink_to(runner.root)
     ended = runner.run(mode="validate", model_path=path)
     assert ended.code == 2
@@ -368,7 +368,7 @@ def test_an_unset_summary_is_printed(runner: Runner, capsys: pytest.CaptureFixtu
 
 
 def test_a_commit_message_issues_no_commands(runner: Runner) -> None:
-    """Nor does it break the outputs."""
+    """It does not break the outputs, either."""
     message = "::error::gotcha\n##[error]gotcha\nstatus=valid\nEOF\n%0A::set-output name=x::y"
     runner.on("push", {"head_commit": {"message": message}})
     write_model(runner.workspace, **{"::warning::gotcha\n##[group]x": 1})
@@ -539,7 +539,7 @@ def test_a_python_version_that_the_original_server_lacks_is_warned_about(
 
 
 def test_an_address_by_name_of_this_machine_needs_no_encryption(runner: Runner) -> None:
-    """Nothing leaves it."""
+    """Nothing leaves this machine."""
     ended = runner.run(api_url="http://localhost:9", dry_run="true", model_id="m")
     assert "unencrypted" not in ended.summary
 
@@ -576,7 +576,7 @@ def test_a_path_out_of_the_workspace_is_one_of_the_bad_inputs(runner: Runner) ->
 
 
 def test_the_embedded_platform_makes_a_named_project_for_a_named_model(runner: Runner) -> None:
-    """Nothing needs permission there."""
+    """The embedded platform needs no permission to create."""
     first = runner.run(api_url="local", project_name="New", model_id="mine")
     assert first.code == 0, first.log
     assert first.outputs["model-id"] == "mine"

@@ -77,7 +77,7 @@ class Trader:
         )
 
     def put_first(self, code: str) -> None:
-        """Begin the model's script with this."""
+        """Put text at the start of the model's script."""
         script = self.model / "bot.py"
         script.write_text(f"{code}\n{script.read_text()}")
 
@@ -88,7 +88,7 @@ class Trader:
         script.write_text(script.read_text().replace(old, new))
 
     def private_copies(self) -> list[Path]:
-        """Return what is left of models that ran."""
+        """Return the private copies of models that were not removed."""
         return list((self.data / "runs").glob("*/[!.]*"))
 
 
@@ -211,7 +211,7 @@ def test_the_action_hides_its_memory_from_the_model(trader: Trader) -> None:
 
 
 def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> None:
-    """In the repository's terms; the outputs say as much as is known."""
+    """The path is relative to the repository, and the outputs have all that is known."""
     trader.put_first("prices = {}\nprint(prices['BTC'])")
 
     ended = trader.run()
@@ -305,7 +305,7 @@ def test_cancelling_kills_the_model_and_what_it_started(
 
 
 def test_killing_the_action_ends_the_model(trader: Trader) -> None:
-    """No process trades on in the background; the next run removes the private copy."""
+    """No process keeps trading in the background; the next run removes the private copy."""
     pid = trader.runner.root / "pid"
     trader.put_first(
         f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
@@ -325,7 +325,7 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
 def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
     trader: Trader,
 ) -> None:
-    """On their file; the model does not start."""
+    """The error is on the requirements file, and the model does not start."""
     (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
     trader.put_first("print('STARTED')")
 

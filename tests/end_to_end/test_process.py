@@ -47,7 +47,7 @@ def finish(runner: Runner, process: subprocess.Popen[str]) -> Ended:
 def test_a_cancelled_upload_says_that_the_version_may_exist(
     runner: Runner, scripted: Scripted, number: signal.Signals, code: int
 ) -> None:
-    """The runner sends SIGINT first, and SIGTERM 7.5 s later."""
+    """The runner sends SIGINT first, and SIGTERM 7.5 s later; either ends the wait."""
     server = scripted({"POST /model/deploy": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
     wait_for(lambda: "POST /model/deploy" in server.routes())
@@ -76,7 +76,7 @@ def test_a_second_signal_does_not_cut_off_the_report(runner: Runner, scripted: S
 
 
 def test_the_deadline_holds_whatever_the_server_does(runner: Runner, scripted: Scripted) -> None:
-    """Here it takes the upload and never answers, as for a plan it does not know."""
+    """The server accepts the upload and never answers, as it does for an unknown plan."""
     server = scripted({"POST /model/deploy": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m", timeout_minutes="0.03")
     ended = finish(runner, process)
@@ -148,7 +148,7 @@ def test_a_terminal_validates_any_directory(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> None:
-    """As editors and people read it."""
+    """In the form that editors and people read."""
     write_model(tmp_path / "bot", main_script="gone.py")
     done = blankly_deploy("validate", "bot", cwd=tmp_path)
     assert done.returncode == 2
@@ -156,7 +156,7 @@ def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> No
 
 
 def test_flags_go_before_variables(tmp_path: Path, scripted: Scripted) -> None:
-    """And a secret may stay in its variable, out of the list of processes."""
+    """A secret can stay in its variable, where the list of processes does not show it."""
     server = scripted()
     write_model(tmp_path / "bot")
     done = blankly_deploy(
@@ -311,7 +311,7 @@ def _text(path: Path) -> str:
 
 
 def test_serve_takes_its_token_from_the_environment(tmp_path: Path) -> None:
-    """And then neither prints nor keeps one; a signal ends it."""
+    """Then it neither prints nor stores a token; a signal ends it."""
     data = tmp_path / "data"
     with serving(data, {"PLATFORM_TOKEN": "from-outside"}) as (url, lines, process):
         assert not any("token" in line for line in lines)
@@ -370,7 +370,7 @@ def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> No
 def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """A retry that waits is cancelled, too."""
+    """Cancelling also ends the pause before a retry."""
     busy = Reply(503, "busy", {"Retry-After": "30"})
     server = scripted({"POST /model/deploy": busy})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
@@ -403,7 +403,7 @@ def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path, scripted: Scripte
 
 
 def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
-    """As a service manager may start us."""
+    """Service managers may start us like that."""
     write_model(tmp_path / "bot")
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m deploy_action validate bot >&-"],

@@ -31,7 +31,7 @@ class Image:
     name: str
 
     def command(self, *options: str) -> list[str]:
-        """Return the start of a command that runs a container, up to the image's name."""
+        """Return the command that runs a container, up to and including the image."""
         if self.engine == "docker":
             return ["docker", "run", "--rm", *options, self.name]
         # crun cannot run on hosts with hybrid control groups; and where this is itself a container,
@@ -41,14 +41,14 @@ class Image:
         return ["podman", *runtime, "run", "--rm", *limits, *options, self.name]
 
     def run(self, entrypoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the image's own, without any of the runner's surroundings."""
+        """Run a command in the image, without the runner's mounts and variables."""
         command = self.command("--network", "none", "--entrypoint", entrypoint)
         return subprocess.run(
             [*command, *arguments], capture_output=True, text=True, check=False, timeout=60
         )
 
     def inspect(self) -> dict[str, object]:
-        """Return the image's configuration, as the engine tells it."""
+        """Return the image's configuration, as reported by the engine."""
         command = [self.engine, "image", "inspect", self.name]
         answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         (document,) = json.loads(answer.stdout)
@@ -57,7 +57,7 @@ class Image:
 
 
 def default_inputs() -> dict[str, str]:
-    """Return every input as the runner passes it when a workflow sets none."""
+    """Return all inputs with the values that the runner passes by default."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     return {name: str(declared.get("default", "")) for name, declared in action["inputs"].items()}
 
@@ -83,7 +83,7 @@ def parse_file_command(text: str) -> dict[str, str]:
 
 
 def tree_digest(folder: Path) -> str:
-    """Return a digest that changes with any name, mode, time or byte below the folder."""
+    """Return a digest of the names, modes, times and contents of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
@@ -154,7 +154,7 @@ class Runner:
         }
 
     def start(self, inputs: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
-        """Start a step; its output, both streams in one, is to be read from the process."""
+        """Start a step; the process's stdout has both output streams."""
         event = json.dumps(self.event)
         (self.folder / "workflow" / "event.json").write_text(event, encoding="utf-8")
         for name in ("set_output", "step_summary"):
@@ -175,7 +175,7 @@ class Runner:
         )
 
     def finish(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a step and collect what it left."""
+        """Wait for a step and read its outputs and summary."""
         log, _ = process.communicate(timeout=90)
         commands = self.folder / "file_commands"
         return Result(

@@ -1,4 +1,4 @@
-"""What the HTTP servers of tests share: they serve on the loopback while they are entered."""
+"""Base of the tests' HTTP servers, which serve on the loopback inside a `with` block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Owner = TypeVar("Owner")
 
 
 class LocalServer:
-    """Serves in the background; `closing` is set when it stops, for handlers that hang."""
+    """Serves in the background; `closing` is set when it stops, to release handlers that hang."""
 
     handler: ClassVar[type[LocalHandler]]
     closing: threading.Event
@@ -21,7 +21,7 @@ class LocalServer:
     _thread: threading.Thread
 
     def __enter__(self) -> Self:
-        """Serve at a port of its own."""
+        """Serve on a free port."""
         self.closing = threading.Event()
         self._server = Listener(("127.0.0.1", 0), self.handler)
         self._server.owner = self
@@ -30,7 +30,7 @@ class LocalServer:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Stop, and let go of who hangs."""
+        """Stop, and release handlers that hang."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -42,25 +42,25 @@ class LocalServer:
 
 
 class Listener(ThreadingHTTPServer, Generic[Owner]):
-    """Hands connections to handlers, which ask its owner what to answer."""
+    """Accepts connections; its handlers ask `owner` what to answer."""
 
     daemon_threads = True
     owner: Owner
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away, as those do whose time is over."""
+        """Ignore clients that disconnect: those that time out do."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on
 
 
 class LocalHandler(BaseHTTPRequestHandler):
-    """Keeps connections open, and answers with a length or not at all."""
+    """Keeps connections open; every answer has a Content-Length."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def log_message(self, *_arguments: object) -> None:
-        """Stay silent."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self.answer()
@@ -79,7 +79,7 @@ class LocalHandler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """Answer; `headers` may say another length."""
+        """Answer; `headers` may override the length."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)

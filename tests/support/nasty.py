@@ -1,4 +1,4 @@
-"""Text that somebody could write into a commit message, a file name or a server's answer."""
+"""Hostile text for commit messages, file names and servers' answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches a package index from here, for runs whose environment is otherwise a runner's."""
+"""Variables that this machine needs to reach a package index, to add to a runner's environment."""
 
 from __future__ import annotations
 

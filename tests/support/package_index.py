@@ -1,4 +1,4 @@
-"""Packages made on the spot, for an installer that reaches nothing else."""
+"""Small packages made for tests; the installer finds no others."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if numpy.MAJOR > 1:
 
 @dataclass(frozen=True, slots=True)
 class PackageIndex:
-    """A directory of wheels, and an environment in which uv finds those and nothing else."""
+    """A directory of wheels, and an environment in which uv finds only these."""
 
     root: Path
 
     def __post_init__(self) -> None:
-        """Make the directories, and packages that depend on each other as blankly's do."""
+        """Make the directories, and packages with the same dependencies as blankly's."""
         for path in (self.wheels, self.root / "empty", self.root / "bin"):
             path.mkdir(parents=True)
         compiler = self.root / "bin" / "cc"
@@ -66,7 +66,7 @@ class PackageIndex:
         return path
 
     def digest(self, name: str) -> str:
-        """Return a requirements file's hash option for the wheel with this file name."""
+        """Return the `--hash` option of a wheel for a requirements file."""
         data = (self.wheels / f"{name}-py3-none-any.whl").read_bytes()
         return f"--hash=sha256:{hashlib.sha256(data).hexdigest()}"
 
@@ -88,7 +88,7 @@ class PackageIndex:
 
 @dataclass(slots=True)
 class Tenant:
-    """A model that wants an environment, in a directory of them."""
+    """A model that needs an environment, and the directory of environments."""
 
     root: Path
     environ: dict[str, str]
@@ -115,7 +115,7 @@ class Tenant:
 
     @contextmanager
     def inside(self, requirements: str = "./requirements.txt") -> Iterator[Environment]:
-        """Be in the model's environment."""
+        """Hold the model's environment for the duration of the block."""
         environments = Environments(
             self.directory, environ=self.environ, use_constraints=self.use_constraints
         )
@@ -129,13 +129,13 @@ class Tenant:
             yield environment
 
     def visit(self, requirements: str = "./requirements.txt") -> Environment:
-        """Enter the environment and leave it."""
+        """Find or make the environment, and release it at once."""
         with self.inside(requirements) as environment:
             return environment
 
     @property
     def made(self) -> list[str]:
-        """The environments that there are, whole or not."""
+        """The names of all environments, complete or not."""
         kept = {"pythons"}
         return [p.name for p in self.directory.iterdir() if p.is_dir() and p.name not in kept]
 
@@ -155,10 +155,10 @@ def installed(environment: Environment) -> dict[str, str]:
 
 
 def new_secret() -> str:
-    """Return what could be a password."""
+    """Return a random password."""
     return "s" + secrets.token_hex(12)
 
 
 def is_set(path: Path, bits: int) -> bool:
-    """Tell whether the mode of a file has all these bits; a link has its target's."""
+    """Return whether a file's mode has all these bits; links are followed."""
     return os.lstat(path).st_mode & bits == bits

@@ -1,4 +1,4 @@
-"""A page that shows a summary much as GitHub does, and what a browser makes of it."""
+"""Shows summaries in a browser much as GitHub does, and measures them."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ return measured;
 
 
 def page(markdowns: Sequence[str], *, width: int, theme: str, mermaid: str = "11") -> str:
-    """Return a page that holds summaries, each in a frame of this width.
+    """Return a page with summaries, each in a frame of this width.
 
     Windows have a smallest width, even without a head; frames have none.
     """
@@ -153,7 +153,7 @@ def page(markdowns: Sequence[str], *, width: int, theme: str, mermaid: str = "11
 
 
 def is_missing() -> str:
-    """Say what is missing to look at summaries; blank if nothing is."""
+    """Return what is not installed but needed to show summaries; blank if nothing."""
     if browser() is None:
         return "Chromium is not installed"
     if not all((_NODE_MODULES / path).exists() for path in MERMAIDS.values()):
@@ -162,7 +162,7 @@ def is_missing() -> str:
 
 
 def browser() -> str | None:
-    """Return the path of Chromium, if there is one."""
+    """Return the path of Chromium, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -188,13 +188,13 @@ def run_browser(directory: Path, *options: str) -> str:
 
 
 def measure(markdown: str, directory: Path, **options: Any) -> dict[str, Any]:
-    """Return what the scripts above measured of one summary; `options` are those of `page`."""
+    """Return the measurements of one summary; `options` are those of `page`."""
     (measured,) = measure_all([markdown], directory, **options)
     return measured
 
 
 def measure_all(markdowns: Sequence[str], directory: Path, **options: Any) -> list[dict[str, Any]]:
-    """Return it of several, in one browser: to start one takes longer than to measure."""
+    """Measure several summaries in one browser, because starting it takes longest."""
     (directory / "page.html").write_text(page(markdowns, **options), encoding="utf-8")
     dom = run_browser(directory, "--dump-dom", "--virtual-time-budget=60000")
     found = re.findall(r"<pre>([^<]+)</pre>", dom, re.DOTALL)

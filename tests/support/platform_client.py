@@ -27,7 +27,7 @@ def make_bundle(**files: str | bytes) -> bytes:
 
 @dataclass(slots=True)
 class Clock:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     now: float = 1_700_000_000.0
 
@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Platform:
-    """A running platform, and a client of it that is signed in."""
+    """A running platform with a client that is signed in."""
 
     server: PlatformServer
     data: Path
@@ -71,7 +71,7 @@ class Platform:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return the header every request but the token exchange carries."""
+        """Return the header of every request except the token exchange."""
         return {"token": self.id_token}
 
     def create_model(self, model_type: str = "strategy") -> str:
@@ -89,7 +89,7 @@ class Platform:
     def deploy(
         self, model_id: str | None, bundle: bytes | None = None, **changes: str | None
     ) -> requests.Response:
-        """Deploy a bundle; a change to None leaves the field out."""
+        """Deploy a bundle; `changes` replace fields, None removes one."""
         fields = {
             "pythonVersion": "3.10",
             "versionDescription": "Raise the stop",
@@ -103,7 +103,7 @@ class Platform:
     def backtest(
         self, model_id: str | None, bundle: bytes | None = None, **changes: str | None
     ) -> requests.Response:
-        """Backtest a bundle; a change to None leaves the field out."""
+        """Backtest a bundle; `changes` replace fields, None removes one."""
         fields = {
             "pythonVersion": "3.10",
             "backtestDescription": "Raise the stop",
@@ -144,7 +144,7 @@ class Platform:
         return document
 
     def left_behind(self) -> list[str]:
-        """Return the names of all files of uploads in the data directory."""
+        """Return the names of all uploaded files in the data directory."""
         return sorted(
             path.name for name in ("incoming", "bundles") for path in (self.data / name).iterdir()
         )

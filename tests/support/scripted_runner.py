@@ -13,13 +13,13 @@ RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
 
 
 def finished(**facts: object) -> Outcome:
-    """Return the outcome of a backtest that worked."""
+    """Return the outcome of a successful backtest."""
     return Outcome(result=json.dumps(RESULT).encode(), problems=(), facts=facts)
 
 
 @dataclass(slots=True)
 class ScriptedRunner:
-    """Returns or raises `outcome`; while `gate` is closed, its backtests go on."""
+    """Returns or raises `outcome`; while `gate` is closed, its backtests do not end."""
 
     outcome: Outcome | Exception = field(default_factory=finished)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -29,11 +29,11 @@ class ScriptedRunner:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Let backtests end at once, unless a test closes the gate."""
+        """Open the gate; a test may close it."""
         self.gate.set()
 
     def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
-        """Note the request, wait for the gate, and end as scripted."""
+        """Record the request, wait for the gate, then return or raise the outcome."""
         with self._lock:
             self.requests.append(request)
             self._running += 1

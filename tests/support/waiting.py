@@ -1,4 +1,4 @@
-"""Waiting for what other processes and threads do, and seeing whether they still run."""
+"""Waits for a state of other processes and threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # gone, before or after it was opened
