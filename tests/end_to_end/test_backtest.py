@@ -266,15 +266,16 @@ def test_a_flood_of_output_is_cut(trader: Trader) -> None:
 
 def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
     """The model is gone, and the message says how long it was given."""
+    trader.run()  # makes the environment, which may take longer than the deadline below
     pid = trader.runner.root / "pid"
     trader.put_first(
         f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
 
-    ended = trader.run(timeout_minutes="0.1")
+    ended = trader.run(timeout_minutes="0.15")
 
     assert ended.code == 1
-    assert "deadline of 0.1 minutes" in ended.log
+    assert "deadline of 0.15 minutes" in ended.log
     assert "is not known" not in ended.summary
     wait_for(lambda: not is_alive(int(pid.read_text())))
     assert trader.private_copies() == []
