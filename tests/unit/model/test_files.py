@@ -619,7 +619,7 @@ def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
     assert secret[:8] not in problem.message
 
 
-def test_what_the_caller_knows_is_redacted_before_it_is_cut(model: Path) -> None:
+def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(model: Path) -> None:
     """In each file that a message quotes."""
     secret = "x" + secrets.token_hex(120)
     (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")

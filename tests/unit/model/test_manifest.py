@@ -511,7 +511,9 @@ def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, con
         '{{"python_version": {1}}}',
     ],
 )
-def test_what_the_caller_knows_is_redacted_before_it_is_cut(tmp_path: Path, content: str) -> None:
+def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(
+    tmp_path: Path, content: str
+) -> None:
     """Secrets known from other files may be in this one, too."""
     secret = secrets.token_hex(64)
     number = f"{10**80 + secrets.randbelow(10**80)}"
@@ -526,7 +528,7 @@ def test_what_the_caller_knows_is_redacted_before_it_is_cut(tmp_path: Path, cont
     assert number[:8] not in repr(problems)
 
 
-def test_arguments_from_elsewhere_are_redacted_before_they_are_cut() -> None:
+def test_arguments_of_an_input_are_redacted_before_they_are_cut() -> None:
     secret = secrets.token_hex(64)
     (problem,) = check_backtest_args({secret: 1}, redact=lambda text: text.replace(secret, "***"))
     assert problem.message.startswith('backtest_args."***" is an unknown argument')
@@ -580,52 +582,7 @@ def test_malformed_json_is_placed(tmp_path: Path) -> None:
     assert (problems[0].line, problems[0].column) == (2, 9)
 
 
-def test_a_missing_file_names_the_directory_and_one_further_down(tmp_path: Path) -> None:
-    """The nearest is suggested for model-path; hidden directories are skipped."""
-    for name in (".git/x", "node_modules/x", "models/spy", "a/b/c/d"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / MANIFEST_NAME).write_text("{}")
-
-    manifest, problems = load_manifest(tmp_path)
-
-    assert manifest is None
-    assert len(problems) == 1
-    assert str(tmp_path) in problems[0].message
-    assert problems[0].hint == "There is one further down: set model-path: models/spy"
-
-
-def test_several_models_further_down_are_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("models/a", "models/b"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / MANIFEST_NAME).write_text("{}")
-    monkeypatch.chdir(tmp_path)
-
-    _, problems = load_manifest(tmp_path / "models")
-
-    assert problems[0].hint == "Set model-path to one of these: models/a, models/b"
-
-
-def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
-    """On Linux, names that differ only in case are different files."""
-    (tmp_path / "Blankly.json").write_text("{}")
-
-    _, problems = load_manifest(tmp_path)
-
-    assert problems[0].hint == "Rename Blankly.json to blankly.json."
-
-
-def test_without_any_model_the_checkout_is_suggested(tmp_path: Path) -> None:
-    """As without actions/checkout."""
-    assert "check out the repository" in load_manifest(tmp_path)[1][0].hint
-    (tmp_path / "file").write_text("")
-    for directory in (tmp_path / "absent", tmp_path / "file"):
-        _, problems = load_manifest(directory)
-        assert f"The model's directory {directory} does not exist" in problems[0].message
-
-
-def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_is_a_readable_regular_file(tmp_path: Path) -> None:
     """A directory, a pipe (which would block), a loop of links, and a file that is too large."""
     path = tmp_path / MANIFEST_NAME
     path.mkdir()
@@ -644,7 +601,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
 # For callers
 
 
-def test_arguments_from_elsewhere_are_checked_alike() -> None:
+def test_arguments_of_an_input_are_checked_like_those_of_the_file() -> None:
     """The same messages, without a place."""
     problems = check_backtest_args({"to": "1y", "start_date": "2022-01-01", "too": 1})
 
