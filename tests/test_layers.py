@@ -47,8 +47,15 @@ HEAVY = frozenset(
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the contracts of pyproject.toml over the package in this folder."""
     command = [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"]
+    environ = {**os.environ, "COLUMNS": "1000"}  # narrower, and long names are wrapped
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        command,
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -154,6 +161,45 @@ def test_a_new_room_has_to_say_where_it_belongs(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "new_room" in done.stdout
+
+
+def parts_over(package: Path, *, modules: int, lines: int, function_lines: int) -> list[str]:
+    """Return the folders, modules and functions of a package that are larger than this."""
+    found = []
+    for folder in sorted({path.parent for path in package.rglob("*.py")}):
+        paths = sorted(folder.glob("*.py"))
+        if len([path for path in paths if path.stem != "__init__"]) > modules:
+            found.append(str(folder.relative_to(package.parent)))
+        for path in paths:
+            name, source = str(path.relative_to(package.parent)), path.read_text(encoding="utf-8")
+            found += [name] if source.count("\n") > lines else []
+            found += [
+                f"{name}: {node.name}"
+                for node in ast.walk(ast.parse(source))
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                and (node.end_lineno or 0) - node.lineno >= function_lines
+            ]
+    return found
+
+
+def test_nothing_is_too_large_to_be_found_or_read() -> None:
+    """The limits of a folder, a module and a function."""
+    assert parts_over(PACKAGE, modules=12, lines=500, function_lines=60) == []
+
+
+def test_what_is_too_large_is_found(tmp_path: Path) -> None:
+    """The search sees folders, modules and functions."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "a.py").write_text(
+        "def short():\n    return 1\n\n\nasync def long():\n    x = 1\n    return x\n"
+    )
+    (folder / "b.py").write_text("")
+    (folder / "__init__.py").write_text("")
+
+    found = parts_over(folder, modules=1, lines=6, function_lines=2)
+
+    assert found == ["package", "package/a.py", "package/a.py: long"]
 
 
 def effects(source: str) -> Iterator[tuple[int, str]]:
