@@ -60,7 +60,6 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_imports_point_one_way() -> None:
-    """Each module imports only from the layers below its own."""
     done = lint_imports(ROOT)
 
     assert done.returncode == 0, done.stdout
@@ -130,7 +129,6 @@ def full_name(module: str) -> str:
 
 
 def test_each_contract_bites(tmp_path: Path) -> None:
-    """In a copy of the package, wrong imports break each of them."""
     copy = copy_package(tmp_path)
     for importer, imported in (pair for pairs in WRONG_IMPORTS.values() for pair in pairs):
         place = copy.joinpath(*importer.split("."))
@@ -216,10 +214,7 @@ def effects(source: str) -> Iterator[tuple[int, str]]:
 
 
 def test_only_main_reads_the_environment_prints_or_exits() -> None:
-    """Every module behind it is given what it works with, and returns what should happen.
-
-    What runs in the process of a model is a program of its own.
-    """
+    """Code that runs in a model's process is a program of its own."""
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -242,12 +237,10 @@ def test_only_main_reads_the_environment_prints_or_exits() -> None:
     ],
 )
 def test_an_effect_outside_main_is_found(source: str, name: str) -> None:
-    """The search for effects sees each of their forms."""
     assert name in [found for _, found in effects(source)]
 
 
 def test_starting_up_loads_nothing_heavy() -> None:
-    """Importing the program loads no library that it may not need."""
     code = "import json, sys, deploy_action.main; print(json.dumps(sorted(sys.modules)))"
     command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
     # Measuring coverage would load a library of its own.

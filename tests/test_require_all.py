@@ -56,7 +56,6 @@ def run_pytest(folder: Path, *, require_all: str) -> subprocess.CompletedProcess
 def test_a_skip_fails_where_all_is_required_and_nowhere_else(
     tmp_path: Path, source: str, reason: str
 ) -> None:
-    """The same skip passes by default; with REQUIRE_ALL it fails, and its reason is shown."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_skips.py").write_text(source)
 

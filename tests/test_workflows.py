@@ -27,7 +27,7 @@ jobs:
 
 
 def test_a_workflow_in_markdown_keeps_its_line_numbers() -> None:
-    """What the linters say of line N is about line N of the Markdown file."""
+    """The linters' line N is line N of the Markdown file."""
     markdown = f"# Title\n\nText.\n\n```yaml\n{WORKFLOW}```\n"
 
     (found,) = workflows_in_markdown(markdown)
@@ -37,7 +37,6 @@ def test_a_workflow_in_markdown_keeps_its_line_numbers() -> None:
 
 
 def test_yaml_that_is_no_workflow_is_left_alone() -> None:
-    """A fragment of a workflow cannot be linted as one."""
     assert not list(workflows_in_markdown("```yaml\nwith:\n  mode: deploy\n```\n"))
 
 
@@ -49,7 +48,6 @@ def test_yaml_that_is_no_workflow_is_left_alone() -> None:
     ],
 )
 def test_a_wrong_use_of_the_action_is_found(old: str, new: str, problem: str) -> None:
-    """An input that does not exist, and a reference other than the major version."""
     document = yaml.safe_load(WORKFLOW.replace(old, new))
 
     (found,) = unknown_inputs(document, {"api-url": {}})
@@ -58,7 +56,6 @@ def test_a_wrong_use_of_the_action_is_found(old: str, new: str, problem: str) ->
 
 
 def test_a_right_use_of_the_action_passes() -> None:
-    """The same workflow, unharmed."""
     assert not list(unknown_inputs(yaml.safe_load(WORKFLOW), {"api-url": {}}))
 
 
@@ -114,7 +111,6 @@ def models_to_deploy(repository: Path, before: str) -> object:
 
 
 def test_only_the_models_that_changed_are_deployed(repository: Path) -> None:
-    """A change elsewhere, or in a folder that is no model, deploys nothing by itself."""
     before = git(repository, "rev-parse", "HEAD")
     commit(repository, "models/b/bot.py", "README.md", "models/shared/prices.csv")
 
@@ -122,7 +118,6 @@ def test_only_the_models_that_changed_are_deployed(repository: Path) -> None:
 
 
 def test_a_push_that_changes_no_model_deploys_none(repository: Path) -> None:
-    """The matrix is empty, and the job that would use it is skipped by its condition."""
     before = git(repository, "rev-parse", "HEAD")
     commit(repository, "models/shared/prices.csv")
 
@@ -130,7 +125,7 @@ def test_a_push_that_changes_no_model_deploys_none(repository: Path) -> None:
 
 
 def test_the_first_push_deploys_every_model(repository: Path) -> None:
-    """There is nothing to compare with: the commit before is all zeros."""
+    """The commit before is all zeros."""
     expected = ["models/a", "models/b", "models/strategie für öl"]
 
     assert models_to_deploy(repository, "0" * 40) == expected

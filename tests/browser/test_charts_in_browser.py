@@ -73,7 +73,6 @@ def drawings() -> Mapping[str, Drawing]:
 def test_every_series_has_charts_one_can_read(
     mermaid: str, width: int, theme: str, tmp_path: Path
 ) -> None:
-    """No error box; nothing is cut off or lies over something else; every point is in the line."""
     charts = drawings()
     names = [name for name, drawing in charts.items() for _ in drawing.mermaid]
     document = [Chart(drawing.mermaid, drawing.text) for drawing in charts.values()]
@@ -97,7 +96,6 @@ def test_every_series_has_charts_one_can_read(
     [("10", 1012, "light"), ("11", 390, "dark"), ("12", 390, "light")],
 )
 def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_path: Path) -> None:
-    """The base's below, in orange; the candidate's above it, in blue: in each chart of both."""
     bases: dict[str, list[float | None] | list[float]] = {
         "another": WAVE[::-1],
         "much larger": [1e6 * value for value in WAVE],
@@ -126,7 +124,6 @@ def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_pat
 
 
 def test_a_chart_that_mermaid_refuses_is_found(tmp_path: Path) -> None:
-    """The axis that breaks it, and the error box that it shows instead."""
     broken = 'xychart-beta\n  x-axis "2020-08-25" --> "2022-04-15"\n  line [1, 2]'
 
     seen = measure(to_markdown([Chart([broken], "")]), tmp_path, width=390, theme="dark")
@@ -135,7 +132,6 @@ def test_a_chart_that_mermaid_refuses_is_found(tmp_path: Path) -> None:
 
 
 def test_labels_that_touch_are_found(tmp_path: Path) -> None:
-    """Sixty dates are more than fit."""
     dates = ", ".join(f'"2023-01-01 {number}"' for number in range(60))
     crowded = f"xychart-beta\n  x-axis [{dates}]\n  line [{', '.join(['1'] * 60)}]"
 

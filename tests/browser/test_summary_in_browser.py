@@ -26,10 +26,6 @@ CHARTS = {"no trades": 1, "no fills": 1, "no values": 0}
 
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
 def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> None:
-    """Only tables and blocks of code scroll sideways; the facts show, and the files are folded.
-
-    Charts are drawn, no label of theirs is cut off or lies on another.
-    """
     markdowns = [to_markdown(build_summary(outcome)) for outcome in RUNS.values()]
 
     all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
@@ -49,7 +45,6 @@ def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
 def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path) -> None:
-    """Also with long names and large amounts; both curves are drawn, each in its colour."""
     page = "https://forge.example/trader/models/runs/1"
     markdowns = [to_markdown(build_comment(outcome, page)) for outcome in DECISIONS.values()]
 
@@ -69,7 +64,6 @@ def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path
 
 
 def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> None:
-    """What came of each gate, and which way each metric went, is seen at once."""
     markdown = to_markdown(build_summary(DECISIONS["stopped"]))
 
     seen = measure(markdown, tmp_path, width=TELEPHONE, theme="light")
@@ -78,7 +72,6 @@ def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> N
 
 
 def test_what_is_too_wide_is_found(tmp_path: Path) -> None:
-    """The measure bites: a line wider than the page is named."""
     seen = measure(
         "| a |\n|---|\n\n<hr width=600>",
         tmp_path,

@@ -39,7 +39,6 @@ def platform(tmp_path: Path) -> Iterator[PlatformServer]:
 def test_a_push_becomes_a_version_with_the_commit_message(
     runner: Runner, platform: PlatformServer, tmp_path: Path
 ) -> None:
-    """From a commit to a new version, on a server of one's own."""
     runner.on("push", {"head_commit": {"message": "Buy low 株\n\nSell high"}})
     inputs = {"api_url": platform.url, "token": "refresh", "create_new": "true"}
     first = runner.run(**inputs)
@@ -58,7 +57,6 @@ def test_a_push_becomes_a_version_with_the_commit_message(
 def test_the_workspace_and_the_temporary_directory_stay_clean(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """Whether the run succeeds or fails."""
     before = fingerprint(runner.root)
     server = scripted()
     runner.run(api_url=server.url, token="refresh", model_id="m")
@@ -72,7 +70,6 @@ def test_the_workspace_and_the_temporary_directory_stay_clean(
 
 
 def test_what_is_uploaded_is_what_the_outputs_name(runner: Runner, scripted: Scripted) -> None:
-    """The digest, the size and the number of files are of the very zip."""
     server = scripted()
     ended = runner.run(api_url=server.url, token="refresh", model_id="m")
     (request,) = server.requests_to("POST /model/deploy")
@@ -86,7 +83,6 @@ def test_what_is_uploaded_is_what_the_outputs_name(runner: Runner, scripted: Scr
 
 
 def test_links_point_to_the_pages_of_the_model(runner: Runner, scripted: Scripted) -> None:
-    """On the platform's own application."""
     server = scripted()
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m/1".replace("/", "-")}
     ended = runner.run(**inputs, project_id="p", app_url="https://app.example/")
@@ -97,7 +93,6 @@ def test_links_point_to_the_pages_of_the_model(runner: Runner, scripted: Scripte
 
 
 def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
-    """No token, no ids, no server; and a second run finds what the first one made."""
     first = runner.run(api_url="local")
     assert first.code == 0, first.log
     assert first.outputs["status"] == "deployed"
@@ -110,7 +105,6 @@ def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
 
 
 def test_the_embedded_platform_makes_what_is_named(runner: Runner, tmp_path: Path) -> None:
-    """A project and a model that do not exist there yet, named by id."""
     write_model(runner.workspace, project_id="my-project", model_id="my-model")
     ended = runner.run(api_url="local", platform_data=str(tmp_path / "kept"))
     assert ended.code == 0, ended.log
@@ -129,7 +123,6 @@ def test_data_of_the_platform_inside_the_model_stays_out_of_the_bundle(runner: R
 
 
 def test_validate_sends_nothing(runner: Runner) -> None:
-    """Not even with everything at hand to send it."""
     ended = runner.run(mode="validate", api_url="http://127.0.0.1:1", token="refresh")
     assert ended.code == 0
     assert ended.outputs["status"] == "valid"
@@ -138,7 +131,6 @@ def test_validate_sends_nothing(runner: Runner) -> None:
 
 
 def test_every_problem_of_a_model_is_an_annotation_at_its_place(runner: Runner) -> None:
-    """In the repository, whatever directory the model is in."""
     model = write_model(runner.workspace / "bots" / "a", main_script="gone.py", plan=5)
     lines = (model / "blankly.json").read_text().splitlines()
     (line,) = [number for number, text in enumerate(lines, 1) if "gone.py" in text]
@@ -153,7 +145,6 @@ def test_every_problem_of_a_model_is_an_annotation_at_its_place(runner: Runner) 
 
 
 def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: Scripted) -> None:
-    """The message names both ways to continue."""
     server = scripted()
     ended = runner.run(api_url=server.url, token="refresh")
     assert ended.code == 2
@@ -178,7 +169,6 @@ def test_the_push_of_a_deletion_deploys_nothing(
 def test_a_screener_is_deployed_with_its_schedule_and_never_backtested(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """Clients refuse the backtest before sending."""
     server = scripted()
     write_model(runner.workspace, type="screener", screener={"schedule": "30 14 * * 1-5"})
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
@@ -193,7 +183,6 @@ def test_a_screener_is_deployed_with_its_schedule_and_never_backtested(
 
 
 def test_arguments_are_merged_key_by_key(runner: Runner, scripted: Scripted) -> None:
-    """A null removes a key, and both names of the field hold the same."""
     server = scripted()
     write_model(runner.workspace, backtest_args={"to": "1y", "use_price": "open"})
     ended = runner.run(
@@ -215,14 +204,12 @@ def test_arguments_are_merged_key_by_key(runner: Runner, scripted: Scripted) -> 
 
 
 def test_arguments_that_exclude_each_other_are_refused(runner: Runner) -> None:
-    """The manifest says `to`, the input says from when."""
     ended = runner.run(api_url="local", mode="backtest", backtest_args="start_date: 2024-01-01")
     assert ended.code == 2
     assert "`to: null`" in ended.summary
 
 
 def test_keys_are_in_the_bundle_and_nowhere_else(runner: Runner, scripted: Scripted) -> None:
-    """Masked before anything is printed, and in no log, output or summary."""
     secret, token = secrets.token_hex(12), secrets.token_urlsafe(24)
     keys = json.dumps({"alpaca": {"main": {"API_SECRET": secret}}}, indent=2)
     (runner.workspace / "keys.json").write_text('{"alpaca": {"main": {"API_SECRET": "***"}}}')
@@ -248,7 +235,6 @@ def _echo(fields: object, token: str) -> object:
 
 
 def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runner) -> None:
-    """The value is never shown."""
     secret = secrets.token_hex(12)
     write_model(runner.workspace, api_key=secret)
     ended = runner.run(mode="validate")
@@ -260,7 +246,6 @@ def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runne
 
 
 def test_warnings_fail_the_run_where_that_is_asked_for(runner: Runner, scripted: Scripted) -> None:
-    """The run stops before it sends anything."""
     write_model(runner.workspace, tpye="strategy")
     server = scripted()
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
@@ -273,7 +258,6 @@ def test_warnings_fail_the_run_where_that_is_asked_for(runner: Runner, scripted:
 
 
 def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) -> None:
-    """Without a token, without a model, without a platform."""
     ended = runner.run(dry_run="true")
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "dry-run"
@@ -284,7 +268,6 @@ def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) 
 
 
 def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -> None:
-    """It says what it would create."""
     from tests.support.scripted_server import Reply
 
     server = scripted(
@@ -320,7 +303,6 @@ def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: 
 def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
     runner: Runner, path: str
 ) -> None:
-    """A link counts as its target."""
     (runner.workspace / "link").symlink_to(runner.root)
     ended = runner.run(mode="validate", model_path=path)
     assert ended.code == 2
@@ -328,7 +310,6 @@ def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
 
 
 def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
-    """A full disk, a directory without permission."""
     (runner.root / "file").write_text("")
     runner.environ["RUNNER_TEMP"] = str(runner.root / "file" / "below")
     ended = runner.run(mode="validate")
@@ -338,7 +319,6 @@ def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
 
 
 def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a traceback, and the outputs of a failure."""
     monkeypatch.setattr("deploy_action.github.event.read_event", lambda _environ: 1 / 0)
     ended = runner.run(mode="validate")
     assert ended.code == 1
@@ -348,7 +328,6 @@ def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch
 
 
 def test_outputs_that_cannot_be_written_are_a_warning(runner: Runner) -> None:
-    """The exit code holds."""
     runner.environ["GITHUB_STEP_SUMMARY"] = str(runner.root / "missing" / "summary.md")
     ended = runner.run(mode="validate")
     assert ended.code == 0
@@ -356,7 +335,6 @@ def test_outputs_that_cannot_be_written_are_a_warning(runner: Runner) -> None:
 
 
 def test_an_unset_summary_is_printed(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
-    """As other runners need it."""
     from deploy_action.run import Run
 
     environ = runner.variables({"mode": "validate"})
@@ -368,7 +346,6 @@ def test_an_unset_summary_is_printed(runner: Runner, capsys: pytest.CaptureFixtu
 
 
 def test_a_commit_message_issues_no_commands(runner: Runner) -> None:
-    """It does not break the outputs, either."""
     message = "::error::gotcha\n##[error]gotcha\nstatus=valid\nEOF\n%0A::set-output name=x::y"
     runner.on("push", {"head_commit": {"message": message}})
     write_model(runner.workspace, **{"::warning::gotcha\n##[group]x": 1})
@@ -407,7 +384,6 @@ def test_a_deletion_is_said_even_without_a_model(runner: Runner) -> None:
 
 
 def test_a_secret_is_hidden_however_it_is_written(runner: Runner, scripted: Scripted) -> None:
-    """A server may repeat it percent-encoded, escaped for JSON, or cut off."""
     from urllib.parse import quote
 
     token = f"1//0{secrets.token_hex(8)}/+={secrets.token_hex(60)}"
@@ -429,7 +405,6 @@ def _refusal(text: str) -> object:
 
 
 def test_a_token_pasted_into_another_input_is_not_shown(runner: Runner) -> None:
-    """Not even its beginning."""
     token = secrets.token_hex(120)
     ended = runner.run(api_url="https://deploy.example", token=token, model_id=f"{token}/x")
     assert ended.code == 2
@@ -442,7 +417,6 @@ def test_a_token_pasted_into_another_input_is_not_shown(runner: Runner) -> None:
     "url", ["https://user:p@ssw0rd@host", "https://user:pa/ssw0rd@host", "https://h/?t=ssw0rd"]
 )
 def test_what_is_secret_in_an_address_is_not_shown(runner: Runner, url: str) -> None:
-    """User names, passwords and queries."""
     ended = runner.run(api_url=url, token="refresh")
     assert ended.code == 2
     assert "ssw0rd" not in ended.summary + ended.log
@@ -467,7 +441,6 @@ def test_an_address_without_encryption_is_warned_about(runner: Runner) -> None:
 
 
 def test_a_dry_run_says_what_a_real_one_would_stumble_over(runner: Runner) -> None:
-    """And does not fail for it."""
     ended = runner.run(dry_run="true")
     assert ended.code == 0
     assert "create-new: true" in ended.summary
@@ -488,7 +461,6 @@ def test_a_route_that_is_missing_in_json_is_missing(runner: Runner, scripted: Sc
 
 
 def test_a_new_project_cannot_hold_a_known_model(runner: Runner, scripted: Scripted) -> None:
-    """It is refused before the project is made."""
     from tests.support.scripted_server import Reply
 
     server = scripted({"GET /project/list": Reply(body=[])})
@@ -504,7 +476,6 @@ def test_a_new_project_cannot_hold_a_known_model(runner: Runner, scripted: Scrip
     ("path", "hint"), [("golden-croos", "golden-cross"), ("bot.py", "directory that the file")]
 )
 def test_a_path_that_is_nearly_right_is_corrected(runner: Runner, path: str, hint: str) -> None:
-    """A typo, or the file instead of its directory."""
     write_model(runner.workspace / "golden-cross")
     assert hint in runner.run(mode="validate", model_path=path).summary
 
@@ -528,7 +499,6 @@ def test_a_python_version_that_nobody_names_is_assumed_and_said(
 def test_a_python_version_that_the_original_server_lacks_is_warned_about(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """A server of one's own may have it, and the embedded one takes any."""
     server = scripted()
     write_model(runner.workspace, python_version="3.11")
     ended = runner.run(api_url=server.url, token="refresh", model_id="m")
@@ -539,18 +509,15 @@ def test_a_python_version_that_the_original_server_lacks_is_warned_about(
 
 
 def test_an_address_by_name_of_this_machine_needs_no_encryption(runner: Runner) -> None:
-    """Nothing leaves this machine."""
     ended = runner.run(api_url="http://localhost:9", dry_run="true", model_id="m")
     assert "unencrypted" not in ended.summary
 
 
 def test_the_nothing_that_is_near_a_path_is_the_checkout(runner: Runner) -> None:
-    """Whoever forgot it finds no directory at all."""
     assert "actions/checkout" in runner.run(mode="validate", model_path="models/a").summary
 
 
 def test_every_problem_is_found_although_a_path_is_wrong(runner: Runner) -> None:
-    """One wrong key does not hide what is wrong with the other files."""
     write_model(runner.workspace, main_script="gone.py", requirements=3, ignore_files="a")
     ended = runner.run(mode="validate")
     errors = [line for line in ended.annotations if line.startswith("::error")]
@@ -559,7 +526,6 @@ def test_every_problem_is_found_although_a_path_is_wrong(runner: Runner) -> None
 
 
 def test_ids_that_were_given_are_outputs_of_a_failure(runner: Runner) -> None:
-    """As far as they are known."""
     ended = runner.run(api_url="nonsense", project_id="p", model_id="m")
     assert (ended.code, ended.outputs["project-id"], ended.outputs["model-id"]) == (2, "p", "m")
     write_model(runner.workspace, project_id="p2", model_id="m2", plan=3)
@@ -568,7 +534,6 @@ def test_ids_that_were_given_are_outputs_of_a_failure(runner: Runner) -> None:
 
 
 def test_a_path_out_of_the_workspace_is_one_of_the_bad_inputs(runner: Runner) -> None:
-    """And reported with the others."""
     ended = runner.run(model_path="a/../..", create_new="yes")
     assert ended.code == 2
     assert "`model-path`" in ended.summary
@@ -576,7 +541,6 @@ def test_a_path_out_of_the_workspace_is_one_of_the_bad_inputs(runner: Runner) ->
 
 
 def test_the_embedded_platform_makes_a_named_project_for_a_named_model(runner: Runner) -> None:
-    """The embedded platform needs no permission to create."""
     first = runner.run(api_url="local", project_name="New", model_id="mine")
     assert first.code == 0, first.log
     assert first.outputs["model-id"] == "mine"
@@ -588,7 +552,6 @@ def test_the_embedded_platform_makes_a_named_project_for_a_named_model(runner: R
 
 
 def test_a_key_that_is_given_twice_is_masked_twice_and_refused(runner: Runner) -> None:
-    """Else one of them would be in the bundle unmasked."""
     one, other = secrets.token_hex(8), secrets.token_hex(8)
     keys = f'{{"a": {{"b": {{"key": "{one}", "key": "{other}"}}}}}}'
     ended = runner.run(mode="validate", keys_json=keys)
@@ -606,7 +569,6 @@ def test_a_link_that_the_keys_replace_is_not_followed(runner: Runner) -> None:
 
 
 def test_a_validation_checks_how_gates_are_written(runner: Runner) -> None:
-    """It judges none, for it backtests nothing."""
     ended = runner.run(mode="validate", gates="# sharpe > 1\n\nsharpe > 1 # enough")
     assert ended.code == 0
     assert "gates" not in ended.outputs
@@ -634,7 +596,6 @@ def test_gates_do_not_pass_where_a_server_tells_no_result(
 def test_a_screener_cannot_be_tested_before_it_is_deployed(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """It is not deployed untested either."""
     server = scripted()
     write_model(runner.workspace, type="screener", screener={"schedule": "0 9 * * 1-5"})
     ended = runner.run(api_url=server.url, token="refresh", model_id="m", gates="trades >= 1")

@@ -107,7 +107,6 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
-    """With `api-url: local` and nothing else: no token, no keys, no server."""
     trader.runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 3}})
     before = contents(trader.runner.workspace)
 
@@ -141,7 +140,6 @@ def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trad
 
 
 def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
-    """Renamed variables and comments do not matter; another average does."""
     first = trader.run()
     trader.replace("fast", "quick")
     renamed = trader.run()
@@ -165,7 +163,6 @@ def test_a_period_that_begins_now_gives_the_same_trades_a_moment_later(trader: T
 
 
 def test_the_model_sees_no_secret(trader: Trader) -> None:
-    """No variable of the workflow is in its environment, and its own keys are in no log."""
     secret = secrets.token_hex(16)
     keys = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
     trader.runner.environ["ACTIONS_RUNTIME_TOKEN"] = secrets.token_hex(16)
@@ -189,7 +186,6 @@ def test_the_model_sees_no_secret(trader: Trader) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
 def test_the_action_hides_its_memory_from_the_model(trader: Trader) -> None:
-    """The kernel refuses a look at the inputs, but for those who may trace any process."""
     code = (
         "import ctypes, sys; sys.argv = ['x']; sys.path.insert(0, sys.argv[0])\n"
         "from deploy_action.main import action\n"
@@ -211,7 +207,6 @@ def test_the_action_hides_its_memory_from_the_model(trader: Trader) -> None:
 
 
 def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> None:
-    """The path is relative to the repository, and the outputs have all that is known."""
     trader.put_first("prices = {}\nprint(prices['BTC'])")
 
     ended = trader.run()
@@ -229,7 +224,6 @@ def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> No
 
 
 def test_what_a_model_prints_is_shown_and_does_nothing(trader: Trader) -> None:
-    """In a group of its own, and no line of it is a command, whatever it ends with."""
     lines = [
         "::error::mine",
         "##[error]mine",
@@ -253,7 +247,6 @@ def test_what_a_model_prints_is_shown_and_does_nothing(trader: Trader) -> None:
 
 
 def test_a_flood_of_output_is_cut(trader: Trader) -> None:
-    """The log stays readable; its end, which may hold the error, is kept."""
     trader.put_first("for number in range(200_000):\n    print('bar', number)")
 
     ended = trader.run()
@@ -265,7 +258,6 @@ def test_a_flood_of_output_is_cut(trader: Trader) -> None:
 
 
 def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
-    """The model is gone, and the message says how long it was given."""
     trader.run()  # makes the environment, which may take longer than the deadline below
     pid = trader.runner.root / "pid"
     trader.put_first(
@@ -285,7 +277,6 @@ def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
 def test_cancelling_kills_the_model_and_what_it_started(
     trader: Trader, number: signal.Signals
 ) -> None:
-    """Without waiting for the model, and nothing of it is left."""
     pids = trader.runner.root / "pids"
     trader.put_first(
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\n"
@@ -306,7 +297,6 @@ def test_cancelling_kills_the_model_and_what_it_started(
 
 
 def test_killing_the_action_ends_the_model(trader: Trader) -> None:
-    """No process keeps trading in the background; the next run removes the private copy."""
     pid = trader.runner.root / "pid"
     trader.put_first(
         f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
@@ -326,7 +316,6 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
 def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
     trader: Trader,
 ) -> None:
-    """The error is on the requirements file, and the model does not start."""
     (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
     trader.put_first("print('STARTED')")
 
@@ -340,7 +329,6 @@ def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
 
 
 def test_the_switch_for_constraints_takes_on_and_off(trader: Trader) -> None:
-    """A misspelt value is refused before anything is sent."""
     trader.runner.environ[CONSTRAINTS_VARIABLE] = "nope"
 
     ended = trader.run()
@@ -350,7 +338,6 @@ def test_the_switch_for_constraints_takes_on_and_off(trader: Trader) -> None:
 
 
 def test_a_terminal_needs_no_more_than_the_path(trader: Trader) -> None:
-    """Without a token no server is meant; the summary is printed to be read."""
     environ = {
         name: value
         for name, value in trader.runner.environ.items()

@@ -56,7 +56,6 @@ def to(server: ScriptedServer) -> dict[str, str]:
 
 
 def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: ScriptedServer) -> None:
-    """A failure replaces a success, as early as it comes; and links lead to the run."""
     assert workflow.run(**to(server)).code == 0
     (comment,) = workflow.forge.comments
     assert "Deployed `workspace`" in comment.body
@@ -75,7 +74,6 @@ def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: Scri
 def test_inputs_that_are_wrong_replace_a_success_too(
     workflow: Workflow, server: ScriptedServer
 ) -> None:
-    """Whatever could not be read, the comment is found."""
     workflow.run(**to(server))
 
     assert workflow.run(**to(server), gates="sharp >= 1", timeout_minutes="soon").code == 2
@@ -86,7 +84,6 @@ def test_inputs_that_are_wrong_replace_a_success_too(
 
 
 def test_each_model_has_a_comment(workflow: Workflow, server: ScriptedServer) -> None:
-    """By its path and its name."""
     write_model(workflow.runner.workspace / "bots" / "a")
     workflow.run(**to(server), model_path="bots/a")
     workflow.run(**to(server), model_path="./bots/a/")
@@ -95,7 +92,6 @@ def test_each_model_has_a_comment(workflow: Workflow, server: ScriptedServer) ->
 
 
 def test_a_fork_is_told_once_and_nothing_fails(workflow: Workflow, server: ScriptedServer) -> None:
-    """Its token may only read."""
     workflow.allow(Account(WORKFLOW.login, WORKFLOW.number, WORKFLOW.kind, may_write=False))
 
     ended = workflow.run(**to(server), fail_on_warning="true")
@@ -111,7 +107,6 @@ def test_a_fork_is_told_once_and_nothing_fails(workflow: Workflow, server: Scrip
 def test_nothing_is_written_where_nothing_is_sent(
     workflow: Workflow, server: ScriptedServer, inputs: dict[str, str]
 ) -> None:
-    """Neither a validation nor a dry run asks the forge for anything."""
     assert workflow.run(**to(server), **inputs).code == 0
     assert workflow.forge.seen == []
 
@@ -119,7 +114,6 @@ def test_nothing_is_written_where_nothing_is_sent(
 def test_a_push_has_no_pull_request_to_comment_on(
     workflow: Workflow, server: ScriptedServer
 ) -> None:
-    """It is said, and nothing fails."""
     workflow.runner.on("push", {"ref": "refs/heads/main", "head_commit": {"message": "Go"}})
     ended = workflow.run(**to(server))
     assert ended.code == 0
@@ -129,7 +123,6 @@ def test_a_push_has_no_pull_request_to_comment_on(
 
 
 def test_a_forge_that_is_gone_fails_nothing(workflow: Workflow, server: ScriptedServer) -> None:
-    """The model was deployed all the same."""
     workflow.runner.environ["GITHUB_API_URL"] = "http://127.0.0.1:1"
     ended = workflow.run(**to(server))
     assert (ended.code, ended.outputs["status"]) == (0, "deployed")
@@ -139,7 +132,6 @@ def test_a_forge_that_is_gone_fails_nothing(workflow: Workflow, server: Scripted
 def test_a_forge_that_hangs_is_waited_for_as_long_as_the_deadline_says(
     workflow: Workflow, server: ScriptedServer
 ) -> None:
-    """And a few seconds at least, in which to say that it hangs."""
     workflow.forge.faults["GET"] = [Hang()]
 
     ended = workflow.run(**to(server), timeout_minutes="0.02")
@@ -149,7 +141,6 @@ def test_a_forge_that_hangs_is_waited_for_as_long_as_the_deadline_says(
 
 
 def test_a_signal_ends_the_wait_for_a_forge(workflow: Workflow, server: ScriptedServer) -> None:
-    """What was done is done, and the run was interrupted."""
     workflow.forge.faults["GET"] = [Hang()]
     workflow.forge.before = lambda _seen: os.kill(os.getpid(), signal.SIGTERM)
 
@@ -160,7 +151,6 @@ def test_a_signal_ends_the_wait_for_a_forge(workflow: Workflow, server: Scripted
 
 
 def test_no_secret_gets_into_the_comment(workflow: Workflow, server: ScriptedServer) -> None:
-    """Not even one that somebody wrote into the description."""
     token = secrets.token_hex()
     workflow.run(**to(server) | {"token": token}, version_description=f"With {token}")
     (comment,) = workflow.forge.comments

@@ -61,7 +61,6 @@ def deploys(server: ScriptedServer) -> list[bytes]:
 
 
 def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Repository) -> None:
-    """All gates are judged, and the one that fails says by how much."""
     repository.replace(*WORSE)
     commit = repository.commit("Trade more")
 
@@ -88,7 +87,6 @@ def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Rep
 
 
 def test_renamed_variables_are_trade_for_trade_identical(repository: Repository) -> None:
-    """Other bytes, the same trades: nothing changes for who trades with it."""
     repository.replace("closes", "past_closes")
     repository.commit("Rename")
 
@@ -106,7 +104,6 @@ def test_renamed_variables_are_trade_for_trade_identical(repository: Repository)
 
 
 def test_the_same_bytes_are_backtested_once(repository: Repository) -> None:
-    """A change elsewhere in the repository costs no second backtest."""
     (repository.runner.workspace / "README.md").write_text("Models")
     repository.commit("Say what this is")
 
@@ -118,7 +115,7 @@ def test_the_same_bytes_are_backtested_once(repository: Repository) -> None:
 
 
 def test_both_get_the_same_arguments(repository: Repository) -> None:
-    """Also where each script has its own, because `blankly.json` has an empty list."""
+    """An empty list in `blankly.json` leaves the arguments to each script."""
     manifest = repository.model / "blankly.json"
     document = json.loads(manifest.read_bytes())
     document["backtest_args"] = {}
@@ -138,7 +135,6 @@ def test_both_get_the_same_arguments(repository: Repository) -> None:
 
 
 def test_a_model_that_is_new_has_no_base(repository: Repository) -> None:
-    """It is said, and only gates that want a base fail of it."""
     aside = repository.runner.root / "models"
     (repository.runner.workspace / "README.md").write_text("Models")
     repository.model.parent.rename(aside)
@@ -159,7 +155,7 @@ def test_a_model_that_is_new_has_no_base(repository: Repository) -> None:
 
 
 def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
-    """A change that mends a broken model goes through."""
+    """Otherwise nobody could repair a broken model."""
     repository.put_first("raise SystemExit('broken')")
     repository.commit("Break it")
     repository.replace("raise SystemExit('broken')", "")
@@ -179,7 +175,6 @@ def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
 def test_a_ref_that_a_shallow_clone_has_not_is_an_input_error(
     repository: Repository, tmp_path: Path, mode: str
 ) -> None:
-    """It names `fetch-depth`, before anything is sent or run."""
     repository.replace(*WORSE)
     repository.commit("Trade more")
     clone = tmp_path / "clone"
@@ -197,7 +192,6 @@ def test_a_ref_that_a_shallow_clone_has_not_is_an_input_error(
 
 
 def test_all_gates_that_are_wrong_are_named_at_once(repository: Repository) -> None:
-    """With their lines, and the metric that was meant."""
     ended = repository.run(gates="sharp >= 1\ntrades => 3\nsharpe >= 1\ncagr >=\n")
 
     assert ended.code == 2
@@ -209,7 +203,6 @@ def test_all_gates_that_are_wrong_are_named_at_once(repository: Repository) -> N
 def test_only_the_bytes_that_passed_are_deployed(
     repository: Repository, scripted: Scripted
 ) -> None:
-    """To a server, backtested here: one upload, whose digest is beside that of the test."""
     server = scripted(
         {
             "POST /model/deploy": DEPLOYED,
@@ -255,7 +248,6 @@ def test_only_the_bytes_that_passed_are_deployed(
 def test_what_does_not_pass_is_not_deployed(
     repository: Repository, scripted: Scripted, gates: str, first: str, code: int
 ) -> None:
-    """A gate or the backtest fails, or there is no base: no request changes anything."""
     server = scripted({"POST /model/deploy": DEPLOYED})
     repository.put_first(first)
 
@@ -273,7 +265,6 @@ def test_what_does_not_pass_is_not_deployed(
 def test_a_model_that_changes_its_own_bundle_is_not_deployed(
     repository: Repository, scripted: Scripted
 ) -> None:
-    """What is on the disk after the backtest is not taken for what was tested."""
     server = scripted({"POST /model/deploy": DEPLOYED})
     temporary = repository.runner.root / "temp"
     repository.put_first(
@@ -294,7 +285,6 @@ def test_a_model_that_changes_its_own_bundle_is_not_deployed(
 
 
 def test_a_gated_deploy_to_the_embedded_platform_makes_one_model(repository: Repository) -> None:
-    """The backtest before it and the deploy meet the same project and model."""
     data = repository.runner.root / "elsewhere"
     (repository.data / "environments").mkdir(parents=True, exist_ok=True)
     data.mkdir(mode=0o711)
@@ -309,7 +299,6 @@ def test_a_gated_deploy_to_the_embedded_platform_makes_one_model(repository: Rep
 
 
 def test_a_dry_run_says_what_would_be_tested(repository: Repository) -> None:
-    """And tests nothing."""
     ended = repository.run(
         mode="deploy", dry_run="true", compare_with="main", gates="trades >= 1\nsharpe >= base"
     )
@@ -321,7 +310,6 @@ def test_a_dry_run_says_what_would_be_tested(repository: Repository) -> None:
 
 
 def test_the_logs_of_both_do_not_mix(repository: Repository) -> None:
-    """The base's lines come after all of the candidate's."""
     repository.put_first("print('I am the base')")
     repository.commit("Talk")
     repository.replace("I am the base", "I am the candidate")

@@ -63,7 +63,6 @@ def test_a_cancelled_upload_says_that_the_version_may_exist(
 
 
 def test_a_second_signal_does_not_cut_off_the_report(runner: Runner, scripted: Scripted) -> None:
-    """SIGTERM follows SIGINT."""
     server = scripted({"POST /auth/token": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
     wait_for(lambda: "POST /auth/token" in server.routes())
@@ -132,7 +131,6 @@ def terminal(environ: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def test_a_terminal_validates_any_directory(tmp_path: Path) -> None:
-    """With the summary as text, and no workflow command."""
     write_model(tmp_path / "a" / "bot")
     (tmp_path / "b").mkdir()
     for arguments, cwd in (
@@ -148,7 +146,6 @@ def test_a_terminal_validates_any_directory(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> None:
-    """In the form that editors and people read."""
     write_model(tmp_path / "bot", main_script="gone.py")
     done = blankly_deploy("validate", "bot", cwd=tmp_path)
     assert done.returncode == 2
@@ -156,7 +153,6 @@ def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> No
 
 
 def test_flags_go_before_variables(tmp_path: Path, scripted: Scripted) -> None:
-    """A secret can stay in its variable, where the list of processes does not show it."""
     server = scripted()
     write_model(tmp_path / "bot")
     done = blankly_deploy(
@@ -177,7 +173,6 @@ def test_flags_go_before_variables(tmp_path: Path, scripted: Scripted) -> None:
 
 
 def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner) -> None:
-    """`run: blankly-deploy validate` annotates as the action does."""
     (runner.workspace / "bot.py").unlink()
     done = subprocess.run(
         [sys.executable, "-m", "deploy_action", "validate"],
@@ -199,7 +194,6 @@ def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner
 def test_a_wrong_command_line_is_answered_with_the_usage(
     arguments: Sequence[str], tmp_path: Path
 ) -> None:
-    """Exit code 2, as for every wrong input."""
     done = blankly_deploy(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "usage: blankly-deploy" in done.stderr
@@ -246,7 +240,6 @@ def test_a_summary_wraps_at_the_width_of_the_terminal(columns: int, tmp_path: Pa
 
 
 def test_the_schema_is_printed(tmp_path: Path) -> None:
-    """For editors."""
     done = blankly_deploy("schema", cwd=tmp_path)
     assert done.returncode == 0
     schema = json.loads(done.stdout)
@@ -285,7 +278,6 @@ def serving(
 
 
 def test_serve_prints_its_token_once_and_keeps_it(tmp_path: Path) -> None:
-    """In a file that its owner alone can read; a later start knows the same versions."""
     data = tmp_path / "data"
     model = write_model(tmp_path / "bot")
     with serving(data) as (url, lines, _process):
@@ -311,7 +303,6 @@ def _text(path: Path) -> str:
 
 
 def test_serve_takes_its_token_from_the_environment(tmp_path: Path) -> None:
-    """Then it neither prints nor stores a token; a signal ends it."""
     data = tmp_path / "data"
     with serving(data, {"PLATFORM_TOKEN": "from-outside"}) as (url, lines, process):
         assert not any("token" in line for line in lines)
@@ -326,7 +317,6 @@ def test_serve_takes_its_token_from_the_environment(tmp_path: Path) -> None:
 
 
 def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -> None:
-    """In one line, not a traceback."""
     port = scripted().url.rpartition(":")[2]
     done = blankly_deploy("serve", "--port", port, "--data", str(tmp_path / "d"), cwd=tmp_path)
     assert done.returncode == 1
@@ -335,7 +325,6 @@ def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -
 
 
 def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> None:
-    """A browser lands on the port with the token in the address."""
     home = tmp_path / "home"
     home.mkdir()
     process = subprocess.Popen(
@@ -370,7 +359,6 @@ def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> No
 def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
     runner: Runner, scripted: Scripted
 ) -> None:
-    """Cancelling also ends the pause before a retry."""
     busy = Reply(503, "busy", {"Retry-After": "30"})
     server = scripted({"POST /model/deploy": busy})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
@@ -452,7 +440,6 @@ def test_an_empty_shell_variable_is_an_unset_flag(
     ],
 )
 def test_a_wrong_value_on_the_command_line_is_refused(arguments: list[str], tmp_path: Path) -> None:
-    """Exit code 2, and no traceback."""
     (tmp_path / "loop").symlink_to("loop")
     write_model(tmp_path)
     done = blankly_deploy(*arguments, cwd=tmp_path)

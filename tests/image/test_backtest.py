@@ -117,7 +117,7 @@ def test_a_model_is_backtested_and_keeps_to_itself(job: Runner, options: list[st
 
 
 def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options: list[str]) -> None:
-    """The checkout is another user's, the image has no git, and the model finds no bundle."""
+    """The checkout belongs to another user, and the image has no git."""
     shutil.rmtree(job.workspace)
     model = ROOT / "examples" / "models" / "golden-cross"
     shutil.copytree(model, job.workspace, ignore=shutil.ignore_patterns("__pycache__"))

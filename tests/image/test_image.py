@@ -52,7 +52,6 @@ def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
 
 
 def test_validate_sends_nothing_and_leaves_the_workspace_alone(job: Runner) -> None:
-    """Without any network it passes, writes its outputs, and changes no byte, mode or date."""
     before = tree_digest(job.workspace)
 
     result = job.run({"mode": "validate"}, "--network=none")
@@ -67,7 +66,6 @@ def test_validate_sends_nothing_and_leaves_the_workspace_alone(job: Runner) -> N
 def test_deploy_makes_a_version_on_a_server(
     job: Runner, server: PlatformServer, refresh_token: str
 ) -> None:
-    """With a token it deploys, described by the commit's message, and the token stays hidden."""
     inputs = {"api-url": server.url, "token": refresh_token}
     result = job.run({**inputs, "create-new": "true", "model-name": "dip"}, "--network=host")
 
@@ -83,7 +81,6 @@ def test_deploy_makes_a_version_on_a_server(
 
 
 def test_local_deploys_without_a_server_or_a_token(job: Runner) -> None:
-    """The embedded platform needs neither a network nor anything set up."""
     result = job.run({"api-url": "local"}, "--network=none")
 
     assert result.exit_code == 0, result.log
@@ -93,7 +90,6 @@ def test_local_deploys_without_a_server_or_a_token(job: Runner) -> None:
 
 @pytest.mark.parametrize("mode", ["validate", "deploy"])
 def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
-    """Everything it writes goes to the runner's folders or to /tmp."""
     result = job.run(
         {"mode": mode, "api-url": "local"}, "--network=none", "--read-only", "--tmpfs=/tmp"
     )
@@ -102,7 +98,6 @@ def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
 
 
 def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
-    """The annotation names the file from the repository's root, and nothing is sent."""
     job.write("models/dip/blankly.json", '{\n  "type": "strategy",\n  "python_version": 3.10\n}\n')
     job.write("models/dip/bot.py", "import blankly\n")
     job.write("models/dip/requirements.txt", "blankly\n")
@@ -118,7 +113,6 @@ def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
 
 
 def test_all_wrong_inputs_are_reported_at_once(job: Runner) -> None:
-    """Inputs with hyphens arrive, and each wrong one is named."""
     result = job.run({"timeout-minutes": "soon", "dry-run": "perhaps"}, "--network=none")
 
     assert result.exit_code == 2, result.log
@@ -177,7 +171,7 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     signal_number: signal.Signals,
     exit_code: int,
 ) -> None:
-    """The runner allows 7.5 seconds after SIGINT; a request that hangs does not use them up."""
+    """The runner allows 7.5 s after SIGINT."""
     url, asked = silent_server
     inputs = {"api-url": url, "token": secrets.token_hex(16), "create-new": "true"}
     process = job.start(inputs, "--network=host")
@@ -196,7 +190,6 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
 
 
 def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
-    """What is not there cannot be used by whoever gets in."""
     tools = "git gcc cc make pip pip3 wheel"
     found = image.run("sh", "-c", f"for tool in {tools}; do command -v $tool; done; true")
     modules = image.run("python", "-I", "-c", "import pip")
@@ -207,7 +200,7 @@ def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
 
 
 def test_the_installer_of_models_environments_is_where_it_is_looked_for(image: Image) -> None:
-    """The packages are laid out by pip without the commands they bring; this one is kept."""
+    """The packages are installed without their commands, except for this one."""
     code = "import uv; print(uv.find_uv_bin())"
     found = image.run("python", "-I", "-c", code)
     done = image.run(found.stdout.strip() or "/no/uv", "--version")
@@ -217,7 +210,7 @@ def test_the_installer_of_models_environments_is_where_it_is_looked_for(image: I
 
 
 def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
-    """Every module, the standard library's too, comes from byte code that stays valid."""
+    """Every module, also of the standard library, has valid byte code."""
     code = (
         "import sys, json, requests, jsonschema, yaml, dulwich.repo, deploy_action.main;"
         "from pathlib import Path;"
@@ -238,7 +231,6 @@ def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
 
 
 def test_the_program_can_be_called_by_name(image: Image) -> None:
-    """`--entrypoint blankly-deploy` gives the command line, to serve the platform for instance."""
     done = image.run("blankly-deploy", "schema")
 
     assert done.returncode == 0, done.stderr
@@ -246,7 +238,6 @@ def test_the_program_can_be_called_by_name(image: Image) -> None:
 
 
 def test_the_image_says_how_it_runs_and_holds_no_secret(image: Image) -> None:
-    """An exec-form entrypoint, root, and no variable beyond those that the Dockerfile names."""
     document = image.inspect()
     config = document["Config"]
     assert isinstance(config, dict)
@@ -263,7 +254,6 @@ def test_the_image_says_how_it_runs_and_holds_no_secret(image: Image) -> None:
 
 
 def test_only_what_the_action_needs_is_in_the_image(image: Image) -> None:
-    """No repository, no configuration of the machine that built it; and our part stays small."""
     packages = image.run("du", "-sk", "/usr/local/lib/python3.11/site-packages")
     left = image.run("sh", "-c", "cat /etc/pip.conf; ls -A /root/.config /root/.cache /build")
 

@@ -88,7 +88,6 @@ def jwt(claims: object) -> str:
 
 
 def test_the_refresh_token_is_exchanged_for_an_id_token(scripted: StartScripted) -> None:
-    """It is reported at once, so that it can be masked, and then sent with each request."""
     server, told = scripted({"GET /project/list": Reply(body=[])}), list[str]()
     api = make_api(server.url, told.append)
 
@@ -113,7 +112,7 @@ def test_the_first_call_signs_in_by_itself(scripted: StartScripted) -> None:
 
 @pytest.mark.parametrize("claim", ["user_id", "sub"])
 def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str) -> None:
-    """The documented answer has only the idToken."""
+    """The documented answer has only the `idToken`."""
     server = scripted({SIGN_IN: Reply(body={"idToken": jwt({claim: "user-7"})})})
     api = make_api(server.url)
 
@@ -129,7 +128,6 @@ def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str)
 def test_a_token_that_names_nobody_leaves_the_personal_project_unknown(
     scripted: StartScripted, token: str
 ) -> None:
-    """The hint is to name a project."""
     server = scripted({SIGN_IN: Reply(body={"idToken": token})})
     api = make_api(server.url)
     api.sign_in()
@@ -153,7 +151,6 @@ def test_a_bad_refresh_token_is_reported(scripted: StartScripted, status: int) -
 
 
 def test_a_server_without_sign_in_is_no_deployment_api(scripted: StartScripted) -> None:
-    """Another web server answers with a 404."""
     server = scripted({SIGN_IN: Reply(404, "<html>nginx</html>")})
 
     with pytest.raises(RouteMissingError, match=r"has no `POST /auth/token` \(404\)") as caught:
@@ -165,7 +162,7 @@ def test_a_server_without_sign_in_is_no_deployment_api(scripted: StartScripted) 
 def test_the_hosted_service_is_said_to_be_gone(
     scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody can repair the default address, so the message names the two ways on."""
+    """Nobody can repair the default address, so the message names the two alternatives."""
     server = scripted({SIGN_IN: Reply(200, "<!doctype html>For sale")})
     monkeypatch.setattr("deploy_action.deployment_api.answers.HOSTED_API_URL", server.url)
 
@@ -192,7 +189,6 @@ def test_projects_are_read_with_either_name_of_the_id(scripted: StartScripted) -
 
 
 def test_models_are_read(scripted: StartScripted) -> None:
-    """The project is identified by its id."""
     listed = [{"id": "m-1", "name": "Trend", "type": "strategy"}, {"modelId": "m-2"}, {}]
     server = scripted({"POST /model/list": Reply(body=listed)})
 
@@ -203,7 +199,6 @@ def test_models_are_read(scripted: StartScripted) -> None:
 
 
 def test_plans_are_those_for_live_models(scripted: StartScripted) -> None:
-    """Their names are the keys of an object."""
     server = scripted({"POST /project/plans": Reply(body={"nano": {"cpu": 100}, "slow": {}})})
 
     assert make_api(server.url).plans() == {"nano", "slow"}
@@ -214,7 +209,7 @@ def test_plans_are_those_for_live_models(scripted: StartScripted) -> None:
     "reply", [Reply(404, "<html>"), Reply(405), Reply(501), Reply(200, "<!DOCTYPE html>")]
 )
 def test_routes_of_later_servers_may_be_missing(scripted: StartScripted, reply: Reply) -> None:
-    """The documentation has no route for plans, for listing models, or for creating them."""
+    """The documentation has no route for plans, for listing models or for creating them."""
     routes = ("POST /project/plans", "POST /model/list", "POST /model/create-model")
     server = scripted(dict.fromkeys(routes, reply))
     api = make_api(server.url)
@@ -230,7 +225,7 @@ def test_routes_of_later_servers_may_be_missing(scripted: StartScripted, reply: 
 def test_an_error_in_an_answer_counts_whatever_the_status(
     scripted: StartScripted, reply: Reply
 ) -> None:
-    """The server sends `{error}` with status 200, too."""
+    """The server also sends `{error}` with status 200."""
     server = scripted({"GET /project/list": reply})
 
     with pytest.raises(RefusedError, match="refused `GET /project/list`"):
@@ -271,7 +266,6 @@ def test_a_project_is_created(scripted: StartScripted) -> None:
 
 
 def test_a_model_is_created(scripted: StartScripted) -> None:
-    """All four fields are required."""
     server = scripted(
         {"POST /model/create-model": Reply(body={"status": "success", "modelId": "m-9"})}
     )
@@ -301,7 +295,6 @@ def test_a_creation_without_an_id_is_in_doubt(scripted: StartScripted, route: st
 def test_a_deploy_sends_what_is_documented_and_what_is_required(
     scripted: StartScripted, upload: Upload
 ) -> None:
-    """Exactly these fields, and the file."""
     server = scripted()
 
     accepted = make_api(server.url).deploy(SUBMISSION, upload)
@@ -325,7 +318,6 @@ def test_a_deploy_sends_what_is_documented_and_what_is_required(
 
 
 def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, upload: Upload) -> None:
-    """A model that the upload is to create has no id to send."""
     server = scripted()
 
     accepted = make_api(server.url).deploy(NEW, upload)
@@ -341,7 +333,7 @@ def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, uploa
 def test_a_backtest_sends_its_arguments_under_both_names(
     scripted: StartScripted, upload: Upload
 ) -> None:
-    """The server requires one and reads the other; both have the same JSON."""
+    """The server requires one name and reads the other."""
     server = scripted({BACKTEST: Reply(body={**_deployed(), "backtestId": "b-1"})})
 
     accepted = make_api(server.url).backtest(SUBMISSION, upload)
@@ -381,7 +373,6 @@ def _deployed() -> dict[str, object]:
 def test_either_sign_of_success_counts(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
-    """An empty `error` is not an error; the model is the one that was named."""
     server = scripted({DEPLOY: Reply(201, body)})
 
     assert make_api(server.url).deploy(SUBMISSION, upload).model_id == "model-1"
@@ -391,7 +382,6 @@ def test_either_sign_of_success_counts(
 def test_an_upload_without_success_is_in_doubt(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
-    """It may have been stored, and is not sent again."""
     server = scripted({DEPLOY: Reply(200, body)})
 
     with pytest.raises(BrokenExchangeError, match="it reports no success") as caught:
@@ -467,7 +457,6 @@ def test_any_answer_is_used_or_refused_with_a_message(
 @example("0" * 201 + "\n")
 @given(st.text(max_size=400) | st.integers() | st.booleans() | JSON)
 def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
-    """It is used in URLs, outputs and later requests."""
     found = id_of({"id": value}, "missing", "id")
 
     assert found is None or (found.strip() and found.isprintable() and len(found) <= 200)
@@ -496,7 +485,7 @@ def test_a_page_is_quoted_without_its_markup() -> None:
 
 
 def test_a_page_of_brackets_is_read_quickly() -> None:
-    """A regular expression that looks for the end of each tag would take minutes."""
+    """A regular expression that searches for the end of each tag would take minutes."""
     started = time.process_time()
 
     assert _text(Answer(500, b"<" * 10_000_000))[:3] == "<<<"

@@ -30,7 +30,6 @@ def run(runner: Runner, scripted: StartScripted, answer: object, **inputs: str) 
 
 
 def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -> None:
-    """Metrics, fingerprint and report do not depend on where the backtest ran."""
     ended = run(runner, scripted, {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}})
 
     assert ended.code == 0, ended.log
@@ -63,7 +62,6 @@ def test_a_server_may_send_no_result(runner: Runner, scripted: StartScripted) ->
 def test_a_failed_backtest_is_reported_with_its_place(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """Nothing is in doubt: the server says what happened."""
     answer = {**TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH, WARNING]}}
 
     ended = run(runner, scripted, answer)
@@ -83,7 +81,6 @@ def test_a_failed_backtest_is_reported_with_its_place(
 def test_a_failure_without_problems_is_reported_in_the_servers_words(
     runner: Runner, scripted: StartScripted, problems: object
 ) -> None:
-    """There is always an error."""
     answer = {**TAKEN, "error": "No prices", "run": {"problems": problems}}
 
     ended = run(runner, scripted, answer)
@@ -97,7 +94,6 @@ def test_a_failure_without_problems_is_reported_in_the_servers_words(
 def test_a_place_outside_the_model_is_not_shown(
     runner: Runner, scripted: StartScripted, path: str
 ) -> None:
-    """A server may only name files of the model."""
     ended = run(
         runner, scripted, {**TAKEN, "error": "x", "run": {"problems": [{**CRASH, "path": path}]}}
     )
@@ -112,7 +108,6 @@ def test_a_place_outside_the_model_is_not_shown(
 def test_an_invalid_result_is_refused(
     runner: Runner, scripted: StartScripted, result: object
 ) -> None:
-    """No metrics are read from it."""
     ended = run(runner, scripted, {**TAKEN, "result": result})
 
     assert ended.code == 1
@@ -123,7 +118,6 @@ def test_an_invalid_result_is_refused(
 def test_warnings_of_a_backtest_fail_a_run_that_wants_none(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The outputs keep what was found."""
     answer = {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}}
 
     ended = run(runner, scripted, answer, fail_on_warning="true")

@@ -17,7 +17,6 @@ from tests.support.wire_server import StartWire, answering
 
 
 def test_an_upload_is_a_multipart_form_with_a_zip(scripted: StartScripted, tmp_path: Path) -> None:
-    """The file part is called `model`; fields keep every character; the length is announced."""
     server = scripted({UPLOAD: Reply(body={})})
     file = bundle(tmp_path)
     fields = {"versionDescription": "Größer: 中文 🚀\n\n- zweite Zeile", "plan": "nano"}
@@ -36,7 +35,6 @@ def test_an_upload_is_a_multipart_form_with_a_zip(scripted: StartScripted, tmp_p
 
 
 def test_progress_only_grows_and_ends_at_the_size(scripted: StartScripted, tmp_path: Path) -> None:
-    """It counts the file's bytes, and has the total with each step."""
     server, seen = scripted({UPLOAD: Reply(body={})}), list[tuple[int, int]]()
     file = bundle(tmp_path, 1_000_000)
 
@@ -50,7 +48,6 @@ def test_progress_only_grows_and_ends_at_the_size(scripted: StartScripted, tmp_p
 
 
 def test_memory_does_not_grow_with_the_bundle(wire: StartWire, tmp_path: Path) -> None:
-    """300 MB go through a process that grows by less than 20 MB."""
     server = wire({UPLOAD: answering(200, {})})
     large, small = tmp_path / "large.zip", bundle(tmp_path)
     with large.open("wb") as file:
@@ -84,7 +81,7 @@ print(-upload({str(small)!r}) + upload({str(large)!r}))
 def test_a_changed_file_is_never_sent_completely(
     wire: StartWire, tmp_path: Path, become: bytes
 ) -> None:
-    """The body is shorter than announced, so the server cannot act and nothing is in doubt."""
+    """The body is shorter than announced, so the server cannot act on it."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
     upload.path.write_bytes(become)
@@ -97,7 +94,6 @@ def test_a_changed_file_is_never_sent_completely(
 
 
 def test_bytes_appended_during_the_upload_are_not_sent(wire: StartWire, tmp_path: Path) -> None:
-    """The body is as long as announced, and holds the file as it was."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
 
@@ -117,7 +113,6 @@ def test_bytes_appended_during_the_upload_are_not_sent(wire: StartWire, tmp_path
 def test_a_file_truncated_during_the_upload_is_not_sent_completely(
     wire: StartWire, tmp_path: Path
 ) -> None:
-    """Even if it is truncated to what was packed."""
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
     packed = upload.path.read_bytes()

@@ -42,7 +42,6 @@ from tests.support.wire_server import StartWire
 
 
 def test_the_first_run_writes_a_comment(forge: StartForge) -> None:
-    """It has the marker and the Markdown, and its page is known."""
     server = forge()
 
     outcome = keep(server, "# Report\n\n| a | ü 🟢 |")
@@ -52,7 +51,6 @@ def test_the_first_run_writes_a_comment(forge: StartForge) -> None:
 
 
 def test_later_runs_edit_it(forge: StartForge) -> None:
-    """Other people's comments before and after it do not matter."""
     server = forge()
     server.add(PERSON, "Please have a look.")
     keep(server, "first")
@@ -66,7 +64,6 @@ def test_later_runs_edit_it(forge: StartForge) -> None:
 
 
 def test_a_second_step_of_the_same_run_edits_it_too(forge: StartForge) -> None:
-    """A run is not older than itself."""
     server = forge()
     keep(server, "first")
 
@@ -76,7 +73,6 @@ def test_a_second_step_of_the_same_run_edits_it_too(forge: StartForge) -> None:
 
 
 def test_each_model_has_its_own_comment(forge: StartForge) -> None:
-    """On each pull request."""
     server = forge()
     server.add(WORKFLOW, text_of("on another pull request"), issue=8)
 
@@ -89,7 +85,6 @@ def test_each_model_has_its_own_comment(forge: StartForge) -> None:
 
 
 def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
-    """The forge links pages of a hundred comments."""
     server = forge()
     for number in range(230):
         server.add(PERSON, f"remark {number}")
@@ -107,7 +102,6 @@ def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
 
 @pytest.mark.parametrize("number", [100, 150, 230])
 def test_it_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
-    """As long as pages are full, there may be another one."""
     server = forge(links=False)
     for remark in range(number):
         server.add(PERSON, f"remark {remark}")
@@ -121,7 +115,6 @@ def test_it_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int
 
 @pytest.mark.parametrize("base", ["", "/api/v3"])
 def test_the_api_may_be_below_a_path(forge: StartForge, base: str) -> None:
-    """GitHub Enterprise Server has it there."""
     server = forge(base=base)
 
     assert keep(server).problem is None
@@ -142,7 +135,7 @@ def test_it_works_with_gitea(forge: StartForge, account: Account) -> None:
 
 
 def test_gitea_may_not_name_the_tokens_user(forge: StartForge) -> None:
-    """The user that runs workflows there has a number that nobody else has."""
+    """The user that runs workflows on Gitea has a fixed number (-2)."""
     server = forge(GITEA_WORKFLOW, is_gitea=True)
     number = server.add(GITEA_WORKFLOW, text_of("first", OLDER))
     server.add(Account("gitea-actions", 44), text_of("not ours"))
@@ -156,7 +149,6 @@ def test_gitea_may_not_name_the_tokens_user(forge: StartForge) -> None:
 
 @pytest.mark.parametrize("account", [WORKFLOW, PERSON])
 def test_comments_of_others_are_left_alone(forge: StartForge, account: Account) -> None:
-    """Even with our marker, and those of deleted accounts."""
     server = forge(account)
     strangers = [text_of("mine!", NEWER), text_of("nobody's", NEWER)]
     server.add(STRANGER, strangers[0])
@@ -169,7 +161,7 @@ def test_comments_of_others_are_left_alone(forge: StartForge, account: Account) 
 
 
 def test_a_renamed_person_is_the_same(forge: StartForge) -> None:
-    """The next owner of the old name is not."""
+    """Somebody else may take the old name."""
     server = forge(PERSON)
     server.add(Account(PERSON.login, 77), text_of("by another", OLDER))
     server.add(Account("old-name", PERSON.number), text_of("by the same", OLDER))
@@ -180,7 +172,6 @@ def test_a_renamed_person_is_the_same(forge: StartForge) -> None:
 
 
 def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
-    """Even if an app wrote it."""
     server = forge()
     server.add(WORKFLOW, f"> {text_of('quoted', OLDER)}")
 
@@ -190,7 +181,6 @@ def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
 
 
 def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
-    """If the forge names the token's user, only that user's comments are ours."""
     server = forge(PERSON)
     server.add(WORKFLOW, text_of("the bot's", OLDER))
 
@@ -203,7 +193,6 @@ def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
     "user", [{"login": "deployer[bot]", "id": 3}, {"login": "deployer", "id": 3, "type": "Bot"}]
 )
 def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object]) -> None:
-    """By the type or the suffix of its user."""
     listed = [{"id": 1, "body": text_of("first", OLDER), "user": user, "html_url": "http://x/1"}]
     server, written = wire_forge(wire, listed)
 
@@ -212,7 +201,7 @@ def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object])
 
 
 def test_a_comment_without_any_user_is_ours(wire: StartWire) -> None:
-    """If the forge does not name authors, the marker has to do."""
+    """If the forge does not name authors, only the marker can decide."""
     server, written = wire_forge(wire, [{"id": 1, "body": text_of("first", OLDER)}])
 
     assert keep(server.url) == Outcome("")
@@ -220,7 +209,6 @@ def test_a_comment_without_any_user_is_ours(wire: StartWire) -> None:
 
 
 def test_an_older_run_leaves_a_newer_ones_comment(forge: StartForge) -> None:
-    """It writes nothing, and names the comment."""
     server = forge()
     keep(server, "new", run=NEWER)
     before = len(server.seen)
@@ -235,7 +223,6 @@ def test_an_older_run_leaves_a_newer_ones_comment(forge: StartForge) -> None:
 
 
 def test_of_several_comments_the_oldest_stays(forge: StartForge) -> None:
-    """It gets the newest run's text; the others are deleted."""
     server = forge()
     for run in (OLDER, NEWER, RUN):
         server.add(WORKFLOW, text_of(f"by {run}", run))
@@ -339,7 +326,7 @@ hundredths = st.integers(1, 40).map(lambda number: number / 100)
 def test_of_concurrent_runs_the_newest_one_wins(
     times: list[dict[str, float]], before: list[str]
 ) -> None:
-    """Whatever the order of their requests, if each takes less than half of the settling time."""
+    """In any order, if each request takes less than half of the settling time."""
     with ForgeServer() as server:
         for body in before:
             server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
@@ -367,7 +354,6 @@ def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> N
 
 
 def test_a_comment_that_somebody_deletes_meanwhile_is_written_again(forge: StartForge) -> None:
-    """The edit fails with a 404."""
     server = forge()
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -382,7 +368,6 @@ def test_a_comment_that_somebody_deletes_meanwhile_is_written_again(forge: Start
 
 
 def test_a_comment_that_is_listed_but_never_found_is_given_up(forge: StartForge) -> None:
-    """After a limited number of tries; no second comment is written."""
     server = forge(faults={"PATCH": [Reply(404)] * 20})
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -394,7 +379,6 @@ def test_a_comment_that_is_listed_but_never_found_is_given_up(forge: StartForge)
 
 
 def test_two_runs_do_not_overwrite_each_other_for_ever(forge: StartForge) -> None:
-    """The last text stays, whichever run wrote it."""
     server = forge()
 
     def spoil(seen: Seen) -> None:
@@ -421,7 +405,6 @@ def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> Non
 
 
 def test_of_two_new_comments_the_later_one_is_deleted(forge: StartForge) -> None:
-    """It is deleted once, although it is new."""
     server = forge()
     at_first(server, "POST", lambda: server.add(WORKFLOW, text_of("other", OLDER)))
 
@@ -444,7 +427,6 @@ def replace_by_newer(server: ForgeServer) -> Callable[[float], None]:
 
 
 def test_the_last_comment_is_never_deleted(forge: StartForge) -> None:
-    """Even if a lagging list still has the one that should have stayed."""
     server = forge()
 
     outcome = keep(server, pause=replace_by_newer(server))
@@ -455,7 +437,6 @@ def test_the_last_comment_is_never_deleted(forge: StartForge) -> None:
 
 
 def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
-    """Nothing else is known, because the last request failed."""
     server = forge()
     at_first(server, "PATCH", lambda: server.faults.update(GET=[Reply(500)] * 9))
 
@@ -465,7 +446,6 @@ def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
 
 
 def test_a_second_comment_that_cannot_be_deleted_is_reported(forge: StartForge) -> None:
-    """The first one is up to date all the same."""
     server = forge()
     server.add(WORKFLOW, text_of("one", OLDER))
     server.add(WORKFLOW, text_of("two", OLDER))
@@ -481,7 +461,6 @@ def test_a_second_comment_that_cannot_be_deleted_is_reported(forge: StartForge) 
 
 
 def test_a_signal_ends_it(forge: StartForge) -> None:
-    """It is not mistaken for a network failure."""
     server = forge()
     main_thread = threading.main_thread().ident
     assert main_thread is not None
@@ -492,7 +471,6 @@ def test_a_signal_ends_it(forge: StartForge) -> None:
 
 
 def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
-    """The comment's deadline passes first, and the outer one when it is due."""
     server = forge(faults={"GET": [Hang()]})
     outer = Deadline.after(0.3 / 60)
 
@@ -506,7 +484,6 @@ def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
 
 
 def test_a_deadline_that_passes_meanwhile_is_raised_afterwards(forge: StartForge) -> None:
-    """It is delayed, not lost."""
     server = forge(faults={"GET": [Hang()]})
 
     def keep_and_go_on() -> None:

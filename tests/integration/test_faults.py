@@ -218,7 +218,7 @@ def assert_failed(ended: Ended, known: Secrets) -> str:
 
 
 def test_without_a_fault_the_version_is_deployed(runner: Runner, wire: StartWire) -> None:
-    """So the other runs of this module fail because of their fault only."""
+    """So the other runs here fail only because of their fault."""
     known = Secrets.new()
     for route in (DEPLOY, BACKTEST, CREATE_PROJECT):
         server = wire(good_server(known))
@@ -243,7 +243,6 @@ CASES = [
 
 @pytest.mark.parametrize(("route", "name"), CASES)
 def test_nothing_is_done_twice(runner: Runner, wire: StartWire, route: str, name: str) -> None:
-    """The server sees the request as often as it may, and the run says everything it has to."""
     fault, known = {**FAULTS, **ROUTE_FAULTS}[name], Secrets.new()
     server = wire({**good_server(known), route: fault.handler})
 
@@ -304,7 +303,6 @@ def test_a_change_is_sent_again_to_a_busy_server(
 def test_a_read_that_keeps_failing_stops_the_run(
     runner: Runner, wire: StartWire, route: str, name: str
 ) -> None:
-    """After four tries; nothing was changed, and nothing is in doubt."""
     known = Secrets.new()
     server = wire({**good_server(known), route: FAULTS[name].handler})
 
@@ -339,7 +337,6 @@ def test_a_read_that_fails_once_goes_unnoticed(
 def test_a_sign_in_without_a_token_stops_the_run(
     runner: Runner, wire: StartWire, answer: object
 ) -> None:
-    """Nothing is sent after it."""
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, answer)})
 
@@ -376,7 +373,6 @@ def test_an_id_token_that_fits_no_header_is_not_quoted(runner: Runner, wire: Sta
 def test_the_deadline_ends_an_upload_in_doubt(
     runner: Runner, wire: StartWire, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says which deadline, and that the version may exist."""
     monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 60)
     known = Secrets.new()
     server = wire({**good_server(known), DEPLOY: handler})
@@ -390,7 +386,6 @@ def test_the_deadline_ends_an_upload_in_doubt(
 
 
 def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> None:
-    """Project and model are known, so their page is, too."""
     known = Secrets.new()
     server = wire({**good_server(known), DEPLOY: telling(500)})
 
@@ -405,7 +400,6 @@ def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> N
 
 
 def test_a_server_that_is_not_there_is_named(runner: Runner) -> None:
-    """After four tries to connect."""
     known = Secrets.new()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -418,7 +412,7 @@ def test_a_server_that_is_not_there_is_named(runner: Runner) -> None:
 
 
 def test_a_host_without_an_address_is_named(runner: Runner) -> None:
-    """The zone of this address does not exist, which is found out without asking the network."""
+    """The address has a zone that does not exist; the network is not asked."""
     known = Secrets.new()
 
     error = assert_failed(run(runner, "http://[fe80::1%25none]:9", known), known)
@@ -441,7 +435,6 @@ def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
 
 @pytest.mark.parametrize("name", ["\ud800", "a\n::error::b", "<b>`x`</b>", "x" * 100_000])
 def test_names_that_others_gave_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
-    """An error lists projects, whatever their names."""
     known = Secrets.new()
     projects = [{"projectId": "p", "name": name}] * 12
     server = wire({**good_server(known), "GET /project/list": answering(200, projects)})

@@ -46,7 +46,6 @@ from tests.support.wire_server import Connection, Handler, StartWire, drip_for_e
 
 
 def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> None:
-    """With a hint."""
     server = forge(Account("github-actions[bot]", 41_898_282, "Bot", may_write=False))
 
     words = words_of(keep(server))
@@ -69,7 +68,6 @@ def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> 
 def test_why_no_comment_is_accepted_is_said(
     forge: StartForge, options: dict[str, bool], said: str
 ) -> None:
-    """Another permission would not help."""
     words = words_of(keep(forge(**options)))
 
     assert said in words
@@ -77,7 +75,6 @@ def test_why_no_comment_is_accepted_is_said(
 
 
 def test_an_invalid_token_is_not_used_again(forge: StartForge) -> None:
-    """One request; the hint names the input."""
     server = forge()
 
     words = words_of(keep(server, token="another-token"))
@@ -88,7 +85,7 @@ def test_an_invalid_token_is_not_used_again(forge: StartForge) -> None:
 
 
 def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartForge) -> None:
-    """GitHub says that it does not exist."""
+    """GitHub answers as if it did not exist."""
     words = words_of(keep(forge(), repository="trader/secret"))
 
     assert "(404: Not Found)" in words
@@ -97,7 +94,7 @@ def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartF
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "tökén", "a\x00b"])
 def test_an_invalid_token_is_not_sent(forge: StartForge, token: str) -> None:
-    """Nor shown: it may be a part of a valid one."""
+    """It is not shown either: it may be part of a valid one."""
     server = forge()
 
     outcome = keep(server, token=token)
@@ -109,7 +106,6 @@ def test_an_invalid_token_is_not_sent(forge: StartForge, token: str) -> None:
 
 
 def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
-    """Texts of the largest size are accepted, whatever their characters."""
     server = forge()
 
     assert keep(server, "🟢" * LARGEST_BODY).problem is None
@@ -120,7 +116,6 @@ def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
 
 
 def test_the_forges_message_is_safe_to_print(forge: StartForge) -> None:
-    """No workflow command, no token, and only one short line."""
     said = f"::error::{TOKEN}\n##[warning]{TOKEN} \x1b[31m" + "x" * 5000
     server = forge(faults={"POST": [Reply(422, {"message": said, "errors": ["and\nmore"]})]})
 
@@ -143,7 +138,7 @@ def test_the_forges_message_is_safe_to_print(forge: StartForge) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_long_rate_limit_is_not_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
-    """Nor ignored: GitHub may block the token."""
+    """Ignoring it is no option: GitHub may block the token."""
     server = forge(faults={method: [limit] * 9})
     waits = Waits()
 
@@ -166,7 +161,6 @@ def test_a_long_rate_limit_is_not_waited_for(forge: StartForge, limit: Reply, me
     ],
 )
 def test_a_short_rate_limit_is_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
-    """As long as the forge asks."""
     server = forge(faults={method: [limit]})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
@@ -194,7 +188,6 @@ FAILURES = [Reply(500, "<h1>Oops</h1>"), Reply(502), Reply(504), Cut(), CutAfter
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_passing_failure_passes(forge: StartForge, failure: Any, method: str) -> None:
-    """Two in a row, for any request."""
     server = forge(faults={method: [failure, failure]})
     if method in {"PATCH", "DELETE"}:
         server.add(WORKFLOW, text_of("one", OLDER))
@@ -229,7 +222,6 @@ def test_an_unanswered_write_is_not_repeated_blindly(
 def test_a_failure_that_does_not_pass_is_given_up(
     forge: StartForge, failure: Any, method: str
 ) -> None:
-    """After a limited number of tries, with growing pauses."""
     server = forge(faults={method: [failure] * 50})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("one", OLDER))
@@ -262,7 +254,6 @@ faults = st.dictionaries(
 def test_the_outcome_is_true_whatever_is_answered(
     faults: Mapping[str, list[Any]], before: list[RunNumber]
 ) -> None:
-    """Nothing is raised, the requests are few, and without a problem the comment exists."""
     server = ForgeServer(accounts={TOKEN: WORKFLOW}, faults=dict(faults))
     with server:
         for run in before:
@@ -276,7 +267,6 @@ def test_the_outcome_is_true_whatever_is_answered(
 
 
 def test_a_failure_of_the_last_listing_is_no_failure(forge: StartForge) -> None:
-    """The comment was written."""
     server = forge()
 
     def fail(seen: Seen) -> None:
@@ -292,7 +282,6 @@ def test_a_failure_of_the_last_listing_is_no_failure(forge: StartForge) -> None:
 
 
 def test_nobody_listens() -> None:
-    """The notice has the address and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -311,7 +300,6 @@ def test_an_address_that_cannot_work_is_tried_once() -> None:
 
 
 def test_a_forge_that_hangs_is_given_up(forge: StartForge) -> None:
-    """Within the time for the whole comment."""
     server = forge(faults={"GET": [Hang()] * 9})
     begun = time.monotonic()
 
@@ -330,7 +318,7 @@ def drip_header(connection: Connection) -> None:
 
 @pytest.mark.parametrize("drip", [drip_for_ever, drip_header])
 def test_a_forge_that_answers_byte_by_byte_is_given_up(wire: StartWire, drip: Handler) -> None:
-    """Each byte would restart a read time-out."""
+    """Each byte restarts a read time-out."""
     begun = time.monotonic()
 
     words = words_of(keep(wire({"GET /user": drip}).url, seconds=0.2))
@@ -347,7 +335,6 @@ def test_a_forge_that_answers_byte_by_byte_is_given_up(wire: StartWire, drip: Ha
     ],
 )  # fmt: skip
 def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Reply) -> None:
-    """A proxy may answer with a page, for example."""
     server = forge(PERSON)
     server.before = lambda seen: (
         server.faults.update(GET=[answer] * 9) if seen.route == "GET /user" else None
@@ -371,7 +358,6 @@ def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Repl
 def test_an_invalid_answer_to_a_comment_is_reported(
     forge: StartForge, answer: Reply, method: str
 ) -> None:
-    """Nothing is sent again."""
     server = forge(faults={method: [answer] * 9})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
@@ -383,7 +369,6 @@ def test_an_invalid_answer_to_a_comment_is_reported(
 
 
 def test_malformed_entries_are_skipped(wire: StartWire) -> None:
-    """Our comment among them is found."""
     odd: list[Any] = [None, 1, [], {}, {"id": 5}, {"id": 6, "body": 7, "user": "x"}, {"body": "x"}]
     ours = {"id": 1, "body": text_of("x", OLDER), "user": {}, "html_url": "javascript:alert(1)"}
     server, written = wire_forge(wire, [ours, *odd])
@@ -394,7 +379,7 @@ def test_malformed_entries_are_skipped(wire: StartWire) -> None:
 
 @pytest.mark.parametrize("user", [[], {}, {"login": 5}, None, "x"])
 def test_a_forge_may_not_name_the_tokens_user(forge: StartForge, user: object) -> None:
-    """The token counts as a workflow's."""
+    """Then the token counts as a workflow's."""
     server = forge(WORKFLOW, faults={"GET": [Reply(200, user)]})
     server.add(WORKFLOW, text_of("before", OLDER))
 
@@ -406,7 +391,6 @@ def test_a_forge_may_not_name_the_tokens_user(forge: StartForge, user: object) -
 def test_the_token_is_in_one_header_and_nowhere_else(
     forge: StartForge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is in a `.netrc`."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -437,7 +421,7 @@ def test_the_token_follows_no_redirect(forge: StartForge, status: int, method: s
 
 
 def test_the_token_follows_no_link_to_another_server(forge: StartForge) -> None:
-    """No comment is written: there might be one on the next page."""
+    """No comment is written: the next page might have one already."""
     other = forge()
     server = forge(next_link=f'<{other.url}/more>; rel="next"')
     for number in range(101):

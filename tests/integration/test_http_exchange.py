@@ -38,13 +38,11 @@ from tests.support.wire_server import Connection, StartWire, WireServer, answeri
 
 @given(st.text())
 def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
-    """Nonsense counts as a missing header."""
     assert 0 <= _seconds(text) < float("inf")
 
 
 @given(st.integers(min_value=0, max_value=10**30), st.sampled_from(["", " ", "\t" * 12]))
 def test_retry_after_in_seconds_is_read(seconds: int, blanks: str) -> None:
-    """A number of any length is at least a very long time."""
     assert _seconds(f"{blanks}{seconds}{blanks}") == min(seconds, float(str(seconds)[:9]))
 
 
@@ -68,7 +66,6 @@ def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, sta
 
 
 def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path: Path) -> None:
-    """The server hangs up before it has read the body, and its answer still counts."""
     server = wire({UPLOAD: lambda connection: connection.reply(413, {"error": "too big"})})
     file = bundle(tmp_path, 30_000_000)
 
@@ -79,7 +76,6 @@ def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path:
 
 
 def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
-    """The token is sent to the named server only."""
     elsewhere = wire({PING: answering(200)})
     for status in (301, 302, 303, 307, 308):
         handler = answering(status, headers={"Location": f"{elsewhere.url}/ping"})
@@ -111,8 +107,6 @@ def test_an_answer_that_unpacks_to_too_much_is_an_error(wire: StartWire) -> None
 
 
 def test_an_answer_byte_by_byte_is_read_whole(wire: StartWire) -> None:
-    """A slow server is not a broken one."""
-
     def drip(connection: Connection) -> None:
         connection.read_body()
         for drop in b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"fine": 1}':
@@ -149,7 +143,6 @@ def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
 def test_a_proxy_of_the_environment_is_used(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gets the full URL."""
     proxy = wire({PING: answering(200, {"by": "proxy"})})
     monkeypatch.setenv("http_proxy", proxy.url)
 
@@ -162,7 +155,6 @@ def test_a_proxy_of_the_environment_is_used(
 def test_no_proxy_is_used_without_the_environment(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The embedded server is never reached through a proxy."""
     proxy, server = wire({}), wire({PING: answering(200, {})})
     monkeypatch.setenv("http_proxy", proxy.url)
 
@@ -172,7 +164,6 @@ def test_no_proxy_is_used_without_the_environment(
 
 
 def test_an_unreachable_proxy_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was sent."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
     waits = Waits()
 
@@ -185,7 +176,7 @@ def test_an_unreachable_proxy_is_retried(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_proxy_that_opens_no_tunnel_is_retried(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It refuses before anything was sent to the server."""
+    """The proxy refuses before anything was sent to the server."""
     proxy, waits = wire({"CONNECT server.example:443": answering(403)}), Waits()
     monkeypatch.setenv("https_proxy", proxy.url)
 
@@ -242,7 +233,6 @@ def tls_server(certificate: Path) -> Iterator[WireServer]:
 def test_an_untrusted_certificate_is_refused_at_once(
     certificate: Path, tmp_path: Path, way: str
 ) -> None:
-    """Another try would end the same; no token was sent."""
     waits = Waits()
     with tls_server(certificate) as server:
         with pytest.raises(NotConnectedError) as caught:
@@ -300,7 +290,6 @@ def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) ->
 
 
 def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Path) -> None:
-    """The server closes the connection."""
     with tls_server(certificate) as server:
         url = server.url.replace("https://", "http://")
         with pytest.raises(BrokenExchangeError) as caught:

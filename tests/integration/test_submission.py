@@ -63,7 +63,6 @@ def accepted(**changes: object) -> Reply:
 
 
 def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) -> None:
-    """With both ids known: sign in, check the plan, upload."""
     server = scripted()
 
     ended = run(
@@ -94,7 +93,6 @@ def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) 
 
 
 def test_descriptions_keep_every_character(runner: Runner, scripted: StartScripted) -> None:
-    """Names and descriptions of any script arrive as they were written."""
     server = scripted()
     text = "Größer: 中文 🚀 & = % +\n\n- zweite Zeile\tTab"
 
@@ -115,7 +113,6 @@ def test_descriptions_keep_every_character(runner: Runner, scripted: StartScript
 
 
 def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted) -> None:
-    """The plan is checked here, too; arguments go under both names."""
     server = scripted({BACKTEST: accepted(backtestId="b-1")})
 
     ended = run(
@@ -141,7 +138,6 @@ def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted
 
 
 def test_a_screener_brings_its_schedule(runner: Runner, scripted: StartScripted) -> None:
-    """A strategy has none to bring."""
     write_model(runner.workspace, type="screener", screener={"schedule": "30 9 * * 1-5"})
     server = scripted()
 
@@ -170,7 +166,6 @@ def test_without_a_project_it_is_the_users_own(
 
 
 def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted) -> None:
-    """Nothing is uploaded to a guess."""
     server = scripted({SIGN_IN: Reply(body={"idToken": "opaque"})})
 
     assert "does not say who the user is" in error_of(run(runner, server, model_id="m-1"))
@@ -178,7 +173,6 @@ def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted)
 
 
 def test_the_input_goes_before_the_manifest(runner: Runner, scripted: StartScripted) -> None:
-    """For the project as for the model."""
     write_model(runner.workspace, project_id="p-file", model_id="m-file")
     server = scripted()
 
@@ -193,7 +187,6 @@ def test_the_input_goes_before_the_manifest(runner: Runner, scripted: StartScrip
 
 
 def test_a_project_is_found_by_name(runner: Runner, scripted: StartScripted) -> None:
-    """By its whole name."""
     projects = [{"projectId": "p-1", "name": "Fund"}, {"projectId": "p-2", "name": "Fund two"}]
     server = scripted({PROJECTS: Reply(body=projects)})
 
@@ -208,7 +201,6 @@ def test_a_project_is_found_by_name(runner: Runner, scripted: StartScripted) -> 
 def test_two_projects_of_one_name_are_not_chosen_from(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The error lists them."""
     projects = [{"projectId": f"p-{number}", "name": "Fund"} for number in (1, 2)]
     server = scripted({PROJECTS: Reply(body=projects)})
 
@@ -223,7 +215,6 @@ def test_two_projects_of_one_name_are_not_chosen_from(
 def test_an_absent_project_needs_permission(
     runner: Runner, scripted: StartScripted, projects: list[str], known: str
 ) -> None:
-    """Without `create-new` nothing is made."""
     listed = [{"projectId": name, "name": name} for name in projects]
     server = scripted({PROJECTS: Reply(body=listed)})
 
@@ -238,7 +229,6 @@ def test_an_absent_project_needs_permission(
 def test_an_absent_project_is_created_when_allowed(
     runner: Runner, scripted: StartScripted, description: str
 ) -> None:
-    """After all that only reads, and before the model that belongs to it."""
     server = scripted(
         {PROJECTS: Reply(body=[]), CREATE_PROJECT: MADE_PROJECT, CREATE_MODEL: MADE_MODEL}
     )
@@ -267,7 +257,6 @@ def test_an_absent_project_is_created_when_allowed(
 def test_a_model_is_created_first_where_the_server_can(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The upload then carries its id."""
     server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
 
     ended = run(runner, server, project_id="p-1", create_new="true", general_description="Ours")
@@ -291,7 +280,7 @@ def test_a_model_is_created_first_where_the_server_can(
 def test_a_model_is_created_by_the_upload_where_only_that_can(
     runner: Runner, scripted: StartScripted, missing: Reply
 ) -> None:
-    """As the documentation has it: `createNew=true` and no id."""
+    """As documented: `createNew=true` and no id."""
     server = scripted({MODELS: missing, CREATE_MODEL: missing})
 
     ended = run(runner, server, project_id="p-1", create_new="true")
@@ -307,7 +296,6 @@ def test_a_model_is_created_by_the_upload_where_only_that_can(
 def test_a_model_that_the_server_does_not_name_is_not_guessed(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The version is there all the same, and no output claims to know more."""
     server = scripted({DEPLOY: Reply(body={"status": "success"})})
 
     ended = run(runner, server, project_id="p-1", create_new="true")
@@ -322,7 +310,7 @@ def test_a_model_that_the_server_does_not_name_is_not_guessed(
 def test_a_model_of_the_same_name_is_used_again(
     runner: Runner, scripted: StartScripted, kind: str
 ) -> None:
-    """An earlier run made it; another would leave the first one trading."""
+    """An earlier run made it. A second one would leave the first one trading."""
     listed = [{"id": "m-1", "name": "workspace", "type": kind}, {"id": "m-2", "name": "other"}]
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
 
@@ -368,7 +356,6 @@ def test_a_model_of_the_same_name_from_elsewhere_is_left_alone(
 def test_models_of_one_name_in_one_repository_are_two(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """Each is known by its directory."""
     server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
     for path in ("a/bot", "b/bot"):
         write_model(runner.workspace / path)
@@ -381,7 +368,6 @@ def test_models_of_one_name_in_one_repository_are_two(
 
 
 def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScripted) -> None:
-    """The server would refuse the upload; nothing is sent."""
     listed = [{"id": "m-1", "name": "workspace", "type": "screener"}]
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
 
@@ -394,7 +380,6 @@ def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScr
 def test_of_two_types_under_one_name_the_fitting_one_is_used(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The other one is another model."""
     listed = [
         {"id": "m-1", "name": "workspace", "type": "screener"},
         {"id": "m-2", "name": "workspace", "type": "strategy"},
@@ -408,7 +393,6 @@ def test_of_two_types_under_one_name_the_fitting_one_is_used(
 def test_two_models_of_one_name_are_not_chosen_from(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """The error lists them."""
     listed = [{"id": f"m-{number}", "name": "workspace"} for number in (1, 2)]
     server = scripted({MODELS: Reply(body=listed)})
 
@@ -420,7 +404,6 @@ def test_two_models_of_one_name_are_not_chosen_from(
 
 
 def test_without_permission_nothing_is_even_asked(runner: Runner, scripted: StartScripted) -> None:
-    """A model that is not named is an input error, before the first request."""
     server = scripted()
 
     assert "`create-new: true`" in error_of(run(runner, server), code=2)
@@ -454,7 +437,6 @@ def test_an_unknown_plan_is_refused_before_anything_is_made(
 def test_a_plan_that_cannot_be_checked_is_sent(
     runner: Runner, scripted: StartScripted, plans: Reply
 ) -> None:
-    """Where the server has no plans to show, or shows this one."""
     server = scripted({PLANS: plans})
 
     assert run(runner, server, model_id="m-1", plan="huge").code == 0
@@ -495,7 +477,6 @@ READ_ONLY: Mapping[str, Reply] = {
 def test_a_dry_run_only_reads_and_says_what_it_would_do(
     runner: Runner, scripted: StartScripted, inputs: dict[str, str], steps: list[str]
 ) -> None:
-    """The look-ups are those of a real run."""
     server = scripted(READ_ONLY)
 
     ended = run(runner, server, dry_run="true", **inputs)
@@ -512,7 +493,6 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
 def test_a_dry_run_without_a_token_asks_nobody(
     runner: Runner, scripted: StartScripted, inputs: dict[str, str], place: str
 ) -> None:
-    """It says what it knows from the files."""
     server = scripted()
 
     ended = runner.run(api_url=server.url, dry_run="true", version_description="x", **inputs)
@@ -526,7 +506,6 @@ def test_a_dry_run_without_a_token_asks_nobody(
 
 
 def test_the_embedded_platform_needs_no_permission_and_no_token(runner: Runner) -> None:
-    """The second run finds what the first one made; pages to link to there are none."""
     first, second = (
         runner.run(api_url="local", version_description=text) for text in ("First", "Second")
     )

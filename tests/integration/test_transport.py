@@ -57,7 +57,6 @@ def test_a_form_arrives_unchanged(scripted: StartScripted) -> None:
 
 
 def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
-    """Neither a GET nor a POST without fields is sent in chunks."""
     server = scripted({"GET /list": Reply(body=[]), PING: Reply(body=[])})
     transport = make_transport(server.url)
 
@@ -73,7 +72,6 @@ def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_read_is_retried_until_it_succeeds(wire: StartWire, status: int) -> None:
-    """The pauses grow, and jitter makes them up to half longer."""
     server = wire({PING: in_turn(*[answering(status)] * 3, answering(200, {"fine": 1}))})
     waits = Waits()
 
@@ -85,7 +83,6 @@ def test_a_read_is_retried_until_it_succeeds(wire: StartWire, status: int) -> No
 
 
 def test_a_read_is_given_up_after_four_tries(wire: StartWire) -> None:
-    """The last answer is returned."""
     server, waits = wire({PING: answering(502, "bad gateway")}), Waits()
 
     answer = make_transport(server.url, waits).read("POST", "/ping", {"a": "b"})
@@ -100,7 +97,6 @@ def test_a_read_is_given_up_after_four_tries(wire: StartWire) -> None:
 def test_only_a_read_is_retried_after_a_broken_exchange(
     wire: StartWire, tmp_path: Path, fault: str, way: str
 ) -> None:
-    """A change that was on its way is not sent again, and the error says that it may have acted."""
     handler, words = BREAKS[fault]
     server = wire({PING: handler})
 
@@ -129,7 +125,6 @@ def test_a_read_survives_a_broken_exchange(wire: StartWire, fault: str) -> None:
 def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
-    """Each try sends the whole body."""
     server, waits = wire({PING: in_turn(answering(status), answering(200, {}))}), Waits()
 
     assert send(make_transport(server.url, waits), way, tmp_path).status == 200
@@ -143,7 +138,6 @@ def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
 def test_a_change_is_sent_once_after_any_other_answer(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
-    """The caller decides what the answer means."""
     server = wire({PING: answering(status)})
 
     assert send(make_transport(server.url), way, tmp_path).status == status
@@ -153,7 +147,6 @@ def test_a_change_is_sent_once_after_any_other_answer(
 
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
 def test_a_refused_connection_is_retried(tmp_path: Path, way: str) -> None:
-    """After four tries the error says where, why, and that nothing was done."""
     waits, url = Waits(), f"http://127.0.0.1:{unused_port()}"
 
     with pytest.raises(NotConnectedError) as caught:
@@ -212,7 +205,6 @@ def test_the_hosted_service_is_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> None:
-    """It counts if it is longer than our own pause."""
     busy = answering(503, headers={"Retry-After": "7"})
     server, waits = wire({PING: in_turn(busy, answering(200, {}))}), Waits()
 
@@ -222,7 +214,6 @@ def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> 
 
 
 def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Path) -> None:
-    """The run fails at once and says why, instead of waiting in vain."""
     server = wire({PING: answering(503, headers={"Retry-After": "3600"})})
     waits = Waits()
 
@@ -242,7 +233,6 @@ def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Pat
 def test_a_change_that_times_out_is_not_retried(
     wire: StartWire, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server may have acted."""
     monkeypatch.setattr(transport_module, "READ_TIMEOUT", 0.2)
     monkeypatch.setattr(transport_module, "UPLOAD_ANSWER_TIMEOUT", 0.2)
     server = wire({PING: wire_server.hang})
@@ -259,7 +249,6 @@ def test_a_change_that_times_out_is_not_retried(
 def test_the_deadline_ends_an_exchange(
     wire: StartWire, tmp_path: Path, handler: Handler, way: str
 ) -> None:
-    """Even if the server is silent, or answers byte by byte."""
     server = wire({PING: handler})
     started = time.monotonic()
 
@@ -272,7 +261,6 @@ def test_the_deadline_ends_an_exchange(
 
 
 def test_nothing_is_sent_after_the_deadline(wire: StartWire, tmp_path: Path) -> None:
-    """So the server cannot have acted."""
     server = wire({PING: answering(200)})
     late = Deadline(minutes=1, at=time.monotonic() - 1)
     transport = make_transport(server.url, deadline=late)
@@ -297,7 +285,6 @@ def interrupt_at(first: int) -> Callable[[int, int], None]:
 def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
     wire: StartWire, tmp_path: Path
 ) -> None:
-    """The server gets no second upload."""
     server = wire({UPLOAD: answering(200, {})})
     upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
 
@@ -310,7 +297,6 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_signal_before_the_first_block_leaves_no_doubt(tmp_path: Path) -> None:
-    """Until the connection is made, the server knows nothing."""
     timer_signal, raised = signal.SIGUSR1, InterruptedRunError(1, Problem(message="Cancelled."))
 
     def interrupt(_number: int, _frame: object) -> None:

@@ -65,7 +65,6 @@ def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
 def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """To the same model, with the Python of each."""
     write_model(repository.workspace, python_version="3.9", backtest_args={"to": "2y"})
     commit_all(repository.workspace, "Longer")
     server = backtests(result(sharpe=2.0), result(sharpe=1.0))
@@ -85,7 +84,6 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
 def test_a_base_that_hangs_stops_no_candidate(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """It is given up in time for the gates to be judged."""
     server = backtests(result(), Hang())
 
     ended = backtest(repository, server, gates="trades >= 1", timeout_minutes="0.02")
@@ -99,7 +97,7 @@ def test_a_base_that_hangs_stops_no_candidate(
 def test_a_base_that_fails_is_tried_once(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """It has no arguments that could be unlike the candidate's."""
+    """It has no arguments that could differ from the candidate's."""
     failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
     server = backtests(result({"arguments": {"to": "1y"}}), Reply(body=failed))
 
@@ -115,7 +113,6 @@ def test_a_base_that_fails_is_tried_once(
 def test_a_base_that_ran_with_other_arguments_runs_again(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """With those of the candidate's script."""
     write_model(repository.workspace, backtest_args={})
     commit_all(repository.workspace, "Arguments in the script")
     (repository.workspace / "bot.py").write_text("print('longer')\n")
@@ -149,7 +146,6 @@ def test_a_model_that_only_an_upload_can_make_is_made_once(
 def test_a_candidate_that_fails_waits_for_no_base(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """There is nothing left to decide; its own failure is all that is said."""
     failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
     server = backtests(Reply(body=failed), Hang())
 
@@ -165,7 +161,6 @@ def test_a_candidate_that_fails_waits_for_no_base(
 def test_a_backtest_that_is_refused_or_late_passes_no_gate(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """The output says so, too."""
     refused = backtests(Reply(400, {"error": "Too many backtests."}), Hang())
     ended = backtest(repository, refused, gates="trades >= 1")
     assert (ended.code, ended.outputs["gates"]) == (1, "failed")
@@ -179,7 +174,6 @@ def test_a_backtest_that_is_refused_or_late_passes_no_gate(
 def test_a_refusal_of_the_base_is_the_bases(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
-    """The server's own words are in the warning."""
     server = backtests(result(), Reply(400, {"error": "Too many backtests."}))
 
     ended = backtest(repository, server)

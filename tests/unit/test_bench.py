@@ -27,7 +27,7 @@ def bench(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) -> None:
-    """The two sections that need no environment of a model: all of them take minutes."""
+    """All benchmarks take minutes; these two need no environment of a model."""
     ended = bench(tmp_path, "--quick", "--only", "deploy,startup")
     assert ended.returncode == 0, ended.stderr
     header, _, *rows, footer = ended.stdout.splitlines()
@@ -39,14 +39,13 @@ def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) 
 
 
 def test_a_benchmark_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """Nothing is measured that was not asked for."""
     ended = bench(tmp_path, "--only", "deploy,speed")
     assert ended.returncode == 2
     assert "there is no speed" in ended.stderr
 
 
 def test_a_command_that_fails_breaks_the_benchmark(tmp_path: Path) -> None:
-    """What failed fast would look good."""
+    """A command that fails fast would look good."""
     command = [sys.executable, "-c", "import sys; sys.exit('no such model')"]
     with pytest.raises(BrokenError, match="no such model"):
         run_command(command, cwd=tmp_path, environ={})

@@ -77,7 +77,6 @@ def test_which_inputs_take_lines_is_the_contract() -> None:
 def test_any_other_flag_given_twice_is_refused(
     arguments: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first one is not dropped in silence."""
     flag = arguments[-2].partition("=")[0] if "=" not in arguments[-1] else "--plan"
     assert refusal(capsys, *arguments) == f"argument {flag}: may be given only once"
 

@@ -44,7 +44,6 @@ def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
 
 @given(nasty_text)
 def test_no_text_issues_a_command(text: str) -> None:
-    """As information, problem or title. The runner gets only our own commands."""
     console, printed = on_runner(verbose=True)
 
     console.info(text)
@@ -70,7 +69,6 @@ def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
 
 
 def test_secrets_are_masked_before_they_could_be_printed() -> None:
-    """The masks come first, and later lines do not show the secret."""
     secret, other = secrets.token_hex(12), secrets.token_hex(12)
     console, printed = on_runner(verbose=True)
 
@@ -118,7 +116,7 @@ def test_each_line_of_a_secret_is_hidden() -> None:
 
 
 def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
-    """Dropping the sequence joins the halves of the secret."""
+    """Removing the sequence joins the halves of the secret."""
     secret = secrets.token_hex(12)
     console, printed = on_runner()
 
@@ -129,7 +127,7 @@ def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
 
 
 def test_a_secret_is_hidden_as_json_writes_it() -> None:
-    """A server that echoes the keys writes their line breaks as escapes."""
+    """A server that echoes the keys escapes their line breaks."""
     lines = [secrets.token_hex(12), secrets.token_hex(12)]
     keys = json.dumps({"exchange": {"main": {"key": "\n".join(lines), "umlaut": f"ä{lines[0]}"}}})
     console, printed = on_runner()
@@ -164,7 +162,6 @@ def test_a_group_is_closed_when_something_fails_inside() -> None:
 
 
 def test_problems_have_their_place_for_people() -> None:
-    """Severity, file, line and column, and the hint below."""
     console, printed = for_people()
     console.problem_prefix = "bots/a/"
 
@@ -197,7 +194,6 @@ def test_problems_have_their_place_on_the_runner() -> None:
 
 
 def test_a_terminal_has_a_bar() -> None:
-    """It is drawn at most ten times a second, is full at the end, and the next line ends it."""
     stream, clock = Terminal(), Clock()
     console = Console(stream=stream, for_runner=False, clock=clock)
     report = console.progress("Uploading")
@@ -217,7 +213,6 @@ def test_a_terminal_has_a_bar() -> None:
 
 
 def test_a_bar_is_ended_when_the_group_fails() -> None:
-    """A problem starts on its own line."""
     stream = Terminal()
     console = Console(stream=stream, for_runner=False, clock=Clock())
 
@@ -232,7 +227,6 @@ def test_a_bar_is_ended_when_the_group_fails() -> None:
 def test_a_log_has_a_line_now_and_then(
     build: Callable[[], tuple[Console, Callable[[], str]]],
 ) -> None:
-    """Whole lines without control characters, every ten seconds; none for a quick upload."""
     console, printed = build()
     console.clock = clock = Clock()
     report = console.progress("Uploading")

@@ -161,7 +161,7 @@ def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> No
 
 @pytest.mark.slow
 def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     sandbox.run("-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 1))")
 
     assert "socket.connect" in sandbox.record.read_text()
@@ -169,7 +169,6 @@ def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_validates_without_a_problem(name: str) -> None:
-    """What we show is what we accept, down to the last warning."""
     manifest, problems = load_manifest(MODELS / name)
 
     assert problems == ()
@@ -206,7 +205,6 @@ def test_an_example_requires_what_it_is_tested_with(name: str) -> None:
 
 
 def test_the_price_files_are_what_the_generator_writes(tmp_path: Path) -> None:
-    """Anyone can write them anew and get the same bytes."""
     shutil.copy(MODELS / "generate_prices.py", tmp_path)
 
     subprocess.run([sys.executable, str(tmp_path / "generate_prices.py")], check=True, timeout=30)
@@ -219,7 +217,6 @@ def test_the_price_files_are_what_the_generator_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/prices/*.csv")), ids=lambda path: path.stem)
 def test_a_price_file_holds_daily_bars_that_could_be_real(path: Path) -> None:
-    """600 days without a gap, each with its open and close between its low and high."""
     bars = [
         {column: float(value) for column, value in row.items()}
         for row in csv.DictReader(path.read_text().splitlines())

@@ -91,7 +91,6 @@ def action() -> dict[str, dict[str, dict[str, str]]]:
 def test_the_table_of_inputs_is_that_of_the_action(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """In the same order and words, with the defaults."""
     declared = [
         (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
         for name, one in action["inputs"].items()
@@ -103,14 +102,12 @@ def test_the_table_of_inputs_is_that_of_the_action(
 def test_the_table_of_outputs_is_that_of_the_action(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
-    """In the same order and words."""
     declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
 
     assert table("## Outputs") == declared
 
 
 def test_every_dependency_is_named_with_its_reason() -> None:
-    """The list has exactly what the package imports, and all of it is installed."""
     distributions = packages_distributions()
     imported = {
         distributions[name][0]
@@ -130,7 +127,6 @@ def test_every_dependency_is_named_with_its_reason() -> None:
 
 
 def test_every_folder_has_a_row() -> None:
-    """Newcomers look there. The platform has a row for each of its folders."""
     package = ROOT / "deploy_action"
     folders = {
         f"{path.parent.relative_to(package)}/"
@@ -174,7 +170,6 @@ def test_every_flag_in_an_example_is_an_input(
     [pytest.param(*link, id=f"{link[0].name}:{link[1]}") for link in relative_links()],
 )
 def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str) -> None:
-    """The file exists, and so does the heading."""
     name, _, anchor = target.partition("#")
     path = document.parent / name if name else document
 
@@ -193,7 +188,6 @@ def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
 
 
 def test_the_manifest_of_the_readme_is_valid(tmp_path: Path) -> None:
-    """A reader may copy it."""
     (manifest,) = (block.text for block in blocks(README) if block.language == "json")
     (tmp_path / "blankly.json").write_text(manifest)
 

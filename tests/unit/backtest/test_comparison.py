@@ -68,7 +68,6 @@ def of_orders(placed: list[dict[str, Any]], start: float = START) -> BacktestRes
     ],
 )
 def test_a_rise_is_better_or_worse_by_metric(metric: str, direction: Direction) -> None:
-    """A fall is the opposite."""
     assert change(metric, 1.0, 2.0) == MetricChange(metric, 1.0, 2.0, 1.0, direction)
     assert change(metric, 2.0, 1.0) == MetricChange(metric, 2.0, 1.0, -1.0, OPPOSITE[direction])
 
@@ -78,7 +77,6 @@ def test_a_rise_is_better_or_worse_by_metric(metric: str, direction: Direction) 
     [(None, 1.0), (1.0, None), (None, None), (math.nan, 1.0), (1.0, math.inf), (-math.inf, None)],
 )
 def test_what_is_not_known_has_no_difference(base: float | None, candidate: float | None) -> None:
-    """NaN and infinity count as unknown."""
     changed = change("sharpe", base, candidate)
 
     assert (changed.difference, changed.direction) == (None, Direction.NEUTRAL)
@@ -95,7 +93,6 @@ def test_a_difference_has_no_digits_of_binary_fractions() -> None:
 def test_directions_turn_around_with_the_sides(
     one: dict[str, float | None], other: dict[str, float | None]
 ) -> None:
-    """All twelve in order, whatever is missing; swapping both sides turns better into worse."""
     there, back = compare_metrics(one, other), compare_metrics(other, one)
 
     assert [changed.metric for changed in there] == list(METRICS)
@@ -114,7 +111,6 @@ def test_directions_turn_around_with_the_sides(
 def test_a_direction_is_given_exactly_where_something_moved(
     one: dict[str, float | None], other: dict[str, float | None]
 ) -> None:
-    """It agrees with the sign of the difference, except for metrics without a better side."""
     for changed in compare_metrics(one, other):
         better = METRICS[changed.metric].better
         moved = bool(changed.difference) and better is not Better.NEITHER
@@ -128,7 +124,6 @@ def test_a_direction_is_given_exactly_where_something_moved(
 def test_models_are_identical_exactly_if_their_fingerprints_are(
     one: list[dict[str, Any]], other: list[dict[str, Any]], later: float
 ) -> None:
-    """Otherwise the first trade with another line in the fingerprinted text is named."""
     base, candidate = of_orders(one), of_orders(other, START + later)
 
     found = first_difference(base, candidate)
@@ -149,7 +144,6 @@ def test_models_are_identical_exactly_if_their_fingerprints_are(
 def test_the_same_orders_are_the_same_but_for_one_that_is_missing(
     placed: list[dict[str, Any]], index: int
 ) -> None:
-    """If one model stops trading earlier, the other's next trade has no counterpart."""
     whole, part = of_orders(placed), of_orders(placed[:index])
 
     assert first_difference(whole, of_orders(placed, START + 1e6)) is None
@@ -160,7 +154,6 @@ def test_the_same_orders_are_the_same_but_for_one_that_is_missing(
 
 
 def test_the_last_of_ten_thousand_trades_may_differ() -> None:
-    """All of them are compared."""
     placed = [an_order("buy", 1 + number, 10.0) for number in range(10_000)]
     base, candidate = of_orders(placed), of_orders([*placed[:-1], an_order("sell", 1, 10.0)])
 
@@ -170,7 +163,6 @@ def test_the_last_of_ten_thousand_trades_may_differ() -> None:
 
 
 def test_a_comparison_is_identical_only_with_a_backtest_of_the_base() -> None:
-    """Without one, no trade differs, but nothing is identical either."""
     base = Base(ref="main", commit="0" * 40, state=BaseState.ABSENT)
 
     assert not Comparison(base=base).is_identical

@@ -17,14 +17,12 @@ REPORT = Path(__file__).parents[3] / "docs" / "report.md"
 
 
 def test_the_metrics_are_those_of_a_backtest() -> None:
-    """Gates know the metrics of the output `metrics`, in the same order."""
     assert list(METRICS) == list(a_result().contract_metrics())
     assert all(kind.id == metric for metric, kind in METRICS.items())
     assert len({kind.name for kind in METRICS.values()}) == len(METRICS) == 12
 
 
 def test_more_return_is_better_and_more_risk_is_worse() -> None:
-    """The number of trades is neither."""
     names = {
         better: " ".join(metric for metric, kind in METRICS.items() if kind.better is better)
         for better in Better
@@ -60,7 +58,6 @@ def test_units_are_those_of_the_documentation() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_decimals_are_the_float_that_people_read(value: float) -> None:
-    """The conversion loses nothing and adds no digits."""
     assert nearest_float(in_decimals(value)) == value
     assert len(in_decimals(value).as_tuple().digits) <= 17
 

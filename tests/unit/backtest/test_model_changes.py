@@ -80,7 +80,6 @@ def test_what_did_not_change_is_not_listed() -> None:
 
 
 def test_plan_python_and_schedule_are_facts() -> None:
-    """Blank means that a model does not have it."""
     candidate = running_on(plan="micro", python_version="3.11", schedule="0 9 * * 1")
 
     assert facts(MODEL, candidate) == [
@@ -91,7 +90,6 @@ def test_plan_python_and_schedule_are_facts() -> None:
 
 
 def test_what_a_model_is_called_for_is_told_in_human_units() -> None:
-    """As the runs report it: symbols, exchanges, and each event with its resolution."""
     day = {"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86_400}
     hours = {"kind": "bar_event", "symbol": "OAK-USD", "resolution": 14_400.0}
     weekly = {"kind": "scheduled_event", "symbol": "", "resolution": 604_800.0}
@@ -120,7 +118,6 @@ def test_the_order_of_symbols_is_no_change_and_their_number_is() -> None:
 
 
 def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
-    """A model may trade all symbols of an exchange."""
     many = [f"COIN{number}-USD" for number in range(40)]
     others = [f"{name}T" for name in many[:12]]
 
@@ -132,7 +129,6 @@ def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
 
 
 def test_without_a_run_nothing_is_said_of_it() -> None:
-    """A server that reports nothing has not changed the model's symbols."""
     assert facts(MODEL, ran(symbols=["A"])) == facts(ran(symbols=["A"]), MODEL) == []
 
 
@@ -157,7 +153,7 @@ def test_arguments_that_are_not_known_are_unchanged() -> None:
 
 
 def test_requirements_are_added_removed_and_moved() -> None:
-    """Blank means any version, and differs from a package that is not required."""
+    """A blank version means any version."""
     base = replace(MODEL, requirements={"blankly": "", "numpy": "<2", "old": ""})
     candidate = replace(MODEL, requirements={"blankly": "==1.18", "numpy": "<2", "new": ""})
 
@@ -172,7 +168,6 @@ def test_requirements_are_added_removed_and_moved() -> None:
 
 
 def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
-    """Names are relative to the model; bundles of the same files are the same."""
     base = pack(tmp_path / "base", keep__py="1", change__py="1", old__py="1", size__py="1")
     same = pack(tmp_path / "same", keep__py="1", change__py="1", old__py="1", size__py="1")
     candidate = pack(tmp_path / "now", keep__py="1", change__py="2", new__py="1", size__py="12")
@@ -199,7 +194,6 @@ def test_a_file_that_can_be_run_now_has_changed(tmp_path: Path) -> None:
 
 
 def test_keys_and_empty_directories_are_told_by_name_alone(tmp_path: Path) -> None:
-    """Keys that are passed as an input are in both bundles, and are no change."""
     base, now = (write_model(tmp_path / name) for name in ("base", "now"))
     (now / "cache").mkdir()
     bundles = [
@@ -236,7 +230,6 @@ def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None
 def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
 ) -> None:
-    """Equal arguments are not shown."""
     shown = facts(running_on(arguments=base), running_on(arguments=candidate))
 
     assert all(before != now for _, before, now in shown)
@@ -250,7 +243,6 @@ NAMES = st.lists(st.text('AB,; "', max_size=4), max_size=12)
 
 @given(NAMES, NAMES)
 def test_lists_that_differ_are_shown_differently(base: list[str], candidate: list[str]) -> None:
-    """Whatever characters the names of symbols contain."""
     shown = facts(ran(symbols=base), ran(symbols=candidate))
 
     assert bool(shown) == (sorted(base) != sorted(candidate))
@@ -260,7 +252,6 @@ def test_lists_that_differ_are_shown_differently(base: list[str], candidate: lis
 @pytest.mark.parametrize("length", [0, 30, 239, 240, 241, 500])
 @pytest.mark.parametrize("rest", ["", "x" * 600])
 def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest: str) -> None:
-    """Otherwise they would look the same, or fill the page."""
     same = "s" * length
     base, candidate = (running_on(plan=f"{same}{one}{rest}") for one in "ab")
 
@@ -275,7 +266,6 @@ def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest:
 
 @given(st.text(), st.text())
 def test_any_two_values_are_shown_differently(base: str, candidate: str) -> None:
-    """Even if one is the start of the other."""
     shown = facts(running_on(schedule=base * 99), running_on(schedule=candidate * 99))
 
     assert bool(shown) == (base != candidate)

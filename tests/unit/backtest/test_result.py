@@ -23,7 +23,7 @@ CONTRACT = (
 
 
 def test_the_metrics_have_our_ids_in_our_order() -> None:
-    """The package's `cavr` is `cvar`; the noise from multiplying by 100 is rounded away."""
+    """The package's `cavr` is `cvar`; rounding removes the noise of multiplying by 100."""
     metrics = a_result(trades=[an_order("buy", 1, 10.0)]).contract_metrics()
 
     assert " ".join(metrics) == CONTRACT
@@ -52,7 +52,6 @@ def test_a_metric_without_a_value_says_why() -> None:
 
 
 def test_account_values_are_points_with_gaps() -> None:
-    """A point without a number is None; `known` returns the others."""
     values = a_result([1, None, 3.5]).account_values
 
     assert list(values) == [(START, 1.0), (START + DAY, None), (START + 2 * DAY, 3.5)]
@@ -96,7 +95,6 @@ def test_the_fingerprint_is_what_its_definition_says() -> None:
 
 
 def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
-    """Ids, the day of the run and the last bits of numbers differ from run to run."""
     order = an_order("buy", 0.3, 10.0)
     later = {"time": order["time"] + 1e6, "id": "other", "size": 0.1 + 0.2}
 
@@ -134,7 +132,6 @@ def test_the_fingerprint_is_of_what_the_model_did_and_nothing_else() -> None:
 def test_closing_trades_win_or_lose_by_average_cost(
     orders: list[tuple[str, float, float | None]], expected: RoundTrips
 ) -> None:
-    """Long and short, partly, and past zero to the other side."""
     assert a_result(trades=[an_order(*order) for order in orders]).round_trips() == expected
 
 

@@ -62,7 +62,6 @@ def test_a_leap_of_the_sharpe_ratio_is_a_sign(
 
 
 def test_a_leap_is_shown_with_both_ratios() -> None:
-    """As a warning that says what it suggests and what to check."""
     (problem,) = find_warning_signs(traded(sharpe=4.2), traded(sharpe=0.8))
 
     assert problem.severity is Severity.WARNING
@@ -86,7 +85,7 @@ def test_a_leap_is_shown_with_both_ratios() -> None:
     ],
 )
 def test_winning_nearly_always_is_a_sign(wins: int, losses: int, even: int, start: str) -> None:
-    """One warning, although a model without a loss also has a win rate of 100%."""
+    """A model without a loss also has a win rate of 100%; one warning is enough."""
     (message,) = messages(traded(wins, losses, even))
 
     assert message.startswith(start)
@@ -97,12 +96,10 @@ def test_winning_nearly_always_is_a_sign(wins: int, losses: int, even: int, star
     [(18, 1, 0), (18, 2, 0), (94, 5, 1), (19, 1, 1), (4, 0, 0), (0, 0, 30), (0, 30, 0), (0, 0, 0)],
 )
 def test_what_chance_may_do_is_no_sign(wins: int, losses: int, even: int) -> None:
-    """Too few trades, or enough that lost."""
     assert messages(traded(wins, losses, even)) == []
 
 
 def test_a_curve_that_never_falls_is_a_sign() -> None:
-    """A gap is not a fall."""
     values: list[float | None] = [*NEVER_DOWN]
     (message,) = messages(traded(1, 1, values=[*values[:9], None, *values[9:]]))
 
@@ -115,13 +112,11 @@ def test_a_curve_that_never_falls_is_a_sign() -> None:
 
 @pytest.mark.parametrize(("dip", "warns"), [(0.0009, 1), (0.0011, 0)])
 def test_fees_are_no_falls(dip: float, warns: int) -> None:
-    """The cost of a trade does not hide that nothing is ever lost."""
     values = [*NEVER_DOWN[:20], NEVER_DOWN[19] * (1 - dip), *NEVER_DOWN[20:]]
     assert len(messages(traded(1, 1, values=values))) == warns
 
 
 def test_a_calm_account_that_gains_little_shows_no_sign() -> None:
-    """A gain has to be many times the falls."""
     values = [100.0, *[99.95, 100.1] * 15]
     assert messages(traded(1, 1, values=values)) == []
 
@@ -144,7 +139,6 @@ def test_other_curves_do_not(values: list[float | None], trades: int) -> None:
 
 
 def test_orders_that_were_not_filled_are_no_trades() -> None:
-    """A limit order that waits for ever leaves the account as it was."""
     waiting = an_order("buy", 1, 10.0, type="limit", status="pending")
     result = read_result(raw_result(NEVER_DOWN, [waiting]))
 
@@ -164,21 +158,18 @@ def test_orders_that_were_not_filled_are_no_trades() -> None:
 def test_what_the_base_shows_too_was_not_brought_by_the_change(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
-    """The candidate has a warning alone and beside a base without the sign."""
     assert len(messages(candidate)) == 1
     assert len(messages(candidate, traded(1, 1))) == 1
     assert messages(candidate, base) == []
 
 
 def test_losing_nothing_any_more_is_brought_by_the_change() -> None:
-    """Even if the base won nearly always."""
     (message,) = messages(traded(100), traded(98, 2))
 
     assert message.startswith("None of 100 closing trades lost")
 
 
 def test_all_signs_are_shown() -> None:
-    """Not only the first."""
     found = messages(traded(30, values=NEVER_DOWN, sharpe=9.0), traded(1, 1, sharpe=1.0))
 
     assert [message.split()[1] for message in found] == ["Sharpe", "of", "account's"]
@@ -201,7 +192,6 @@ results = st.builds(
 def test_a_base_takes_warnings_away_save_for_the_one_that_needs_it(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
-    """A model compared with itself has no warning, and any backtest can be judged."""
     assert messages(candidate, candidate) == []
     beside = [one for one in messages(candidate, base) if "Sharpe" not in one]
     assert set(beside) <= set(messages(candidate))

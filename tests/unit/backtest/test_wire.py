@@ -35,7 +35,6 @@ from tests.support.backtests import DAY, START, an_order, raw_result, read_resul
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
-    """With its place, and not at length."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         read_result({**raw_result(), **change})
 
@@ -50,7 +49,6 @@ def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
 
 
 def test_what_is_not_known_is_kept_as_it_came() -> None:
-    """In the report, except for the account's values, which are kept once."""
     raw = raw_result(future={"a": [1]})
     raw["account_values"][0]["note"] = "extra"
 
@@ -60,7 +58,6 @@ def test_what_is_not_known_is_kept_as_it_came() -> None:
 
 
 def test_a_point_without_a_value_is_a_gap() -> None:
-    """Like one with null."""
     raw = raw_result([1.0, 2.0])
     del raw["account_values"][0]["value"]
 
@@ -68,7 +65,6 @@ def test_a_point_without_a_value_is_a_gap() -> None:
 
 
 def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
-    """The embedded platform reports it; other servers report nothing, or something else."""
     said = {
         "python": "3.11.7",
         "wantedPython": "3.10",

@@ -132,7 +132,6 @@ def test_what_does_not_shrink_is_stored(tmp_path: Path) -> None:
 
 
 def test_the_same_files_give_the_same_bytes_anywhere(tmp_path: Path) -> None:
-    """Another place, other dates, another umask and order of creation change nothing."""
     first = pack(write_model(tmp_path / "m"), tmp_path / "x.zip")
     old = os.umask(0o077)
     try:
@@ -146,7 +145,6 @@ def test_the_same_files_give_the_same_bytes_anywhere(tmp_path: Path) -> None:
 
 
 def test_the_number_of_threads_has_no_influence(tmp_path: Path) -> None:
-    """One thread or eight: the parts are the same."""
     block = prices(MIB)
     small = {f"n/{number}": block[number * 999 :][: number * 99] for number in range(300)}
     root = write_model(tmp_path / "m", CONTENTS | small)
@@ -167,7 +165,6 @@ def test_the_format_is_pinned(tmp_path: Path) -> None:
 
 
 def test_injected_files_replace_or_add_in_order(tmp_path: Path) -> None:
-    """`keys.json` from a secret goes into the bundle, and nowhere else."""
     root = write_model(tmp_path / "m", {"a": b"a", "keys.json": b"in the repository", "z": b"z"})
     (root / "conf").mkdir()
     injected = {"keys.json": b"secret", "conf/new": b"n", "b": b"\0" * 3 * MIB}
@@ -193,7 +190,6 @@ def test_an_injected_file_cannot_turn_a_directory_into_a_file(
 
 
 def test_progress_is_told_about_every_mebibyte(tmp_path: Path) -> None:
-    """It rises up to the total."""
     calls: list[tuple[int, int]] = []
     root = write_model(tmp_path / "m")
     total = sum(map(len, CONTENTS.values()))
@@ -238,7 +234,6 @@ def _become_socket(path: Path) -> None:
 def test_a_file_that_is_replaced_after_selection_is_a_problem(
     disturb: Disturb, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named, nothing hangs, and an older bundle is unchanged."""
     monkeypatch.chdir(tmp_path)
     root = write_model(tmp_path / "m")
     selection = select_files(root, [])
@@ -271,7 +266,6 @@ def test_a_file_that_changes_size_is_packed_as_it_is(name: str, size: int, tmp_p
 
 @pytest.mark.parametrize("name", ["data/prices.csv", "weights.bin"])
 def test_a_file_cut_short_while_it_is_read_is_packed_up_to_there(name: str, tmp_path: Path) -> None:
-    """The missing parts are empty, the archive is valid."""
     root = write_model(
         tmp_path / "m", {"a": prices(MIB, 8), "b": prices(MIB, 9), name: CONTENTS[name]}
     )
@@ -293,7 +287,6 @@ class _StopError(BaseException):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_nothing_is_left_when_packing_is_interrupted(workers: int, tmp_path: Path) -> None:
-    """No file, no thread and no open handle outlives the call."""
     root = write_model(tmp_path / "m", {f"{number}.csv": prices(4 * MIB) for number in range(5)})
 
     def stop(_done: int, _total: int) -> None:
@@ -309,7 +302,6 @@ def test_nothing_is_left_when_packing_is_interrupted(workers: int, tmp_path: Pat
 
 
 def test_an_interrupt_from_the_keyboard_ends_it_soon(tmp_path: Path) -> None:
-    """A real SIGINT in the middle: exit by KeyboardInterrupt, at once, with nothing left behind."""
     root = tmp_path / "m"
     root.mkdir()
     with (root / "huge").open("wb") as stream:
@@ -360,7 +352,6 @@ def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_more_files_than_the_old_format_can_count(tmp_path: Path) -> None:
-    """70,001 files, each readable, in a few seconds."""
     root = write_model(tmp_path / "m", {f"0/{number}": b"%d\n" % number for number in range(1000)})
     for folder in range(1, 70):  # links, since making 70,000 files takes longer than packing them
         (root / str(folder)).symlink_to("0")
@@ -392,7 +383,6 @@ def test_more_files_than_the_old_format_can_count(tmp_path: Path) -> None:
 def test_any_tree_comes_back(
     contents: dict[str, bytes], limits: Zip64Limits, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Any names and any bytes, with 64-bit fields in any place."""
     place = tmp_path_factory.mktemp("any")
     root = write_model(place / "m", contents) if contents else place
     selection = select_files(root, [])
@@ -408,7 +398,6 @@ def test_an_empty_selection_is_an_empty_zip(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
-    """300 MB are packed within 30 MB more than the interpreter needs."""
     root = write_model(tmp_path / "m", {"a.csv": prices(40 * MIB), "noise": noise(20 * MIB)})
     for number in range(4):
         os.link(root / "a.csv", root / f"b{number}.csv")

@@ -212,7 +212,6 @@ def test_any_pattern_means_what_it_means_to_git(
 
 
 def test_what_belongs_to_git_python_and_environments_is_never_packed(tmp_path: Path) -> None:
-    """No pattern brings `.git`, caches or virtual environments back, however deep they are."""
     write_tree(
         tmp_path,
         "bot.py",
@@ -243,14 +242,12 @@ def test_an_environment_in_place_of_a_model_is_a_problem(tmp_path: Path) -> None
 
 
 def test_our_own_output_is_left_out(tmp_path: Path) -> None:
-    """Excluded paths are left out whole, whatever the patterns say."""
     root = write_tree(tmp_path, "bot.py", "out/data/x.zip", "bundle.zip", "other/bundle.zip")
     selection = select_files(root, ["!*"], excluded=[root / "out", root / "bundle.zip"])
     assert names_of(selection) == ["bot.py", "other/bundle.zip"]
 
 
 def test_entries_are_sorted_and_say_what_they_are(tmp_path: Path) -> None:
-    """Names are sorted by code point; size, mode and real path are the file's."""
     root = write_tree(tmp_path, "b.py", "a/z", "a.py", "empty/nested/", "Z", "é")
     (root / "b.py").chmod(0o700)
     (root / "a.py").chmod(0o655)  # executable, but not by its owner
@@ -263,7 +260,6 @@ def test_entries_are_sorted_and_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_only_truly_empty_directories_are_kept(tmp_path: Path) -> None:
-    """Neither a directory whose files are all ignored, nor an ignored one."""
     write_tree(tmp_path, "logs/a.log", "cache/", "empty/", "pc/__pycache__/x")
     assert names_of(select_files(tmp_path, ["*.log", "cache/"])) == ["empty"]
 
@@ -271,7 +267,6 @@ def test_only_truly_empty_directories_are_kept(tmp_path: Path) -> None:
 def test_entries_do_not_depend_on_the_current_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative model directory gives the same entries as the absolute one."""
     root = write_tree(tmp_path / "m", "bot.py", "d/x.csv")
     absolute = select_files(root, ["d"])
     monkeypatch.chdir(tmp_path)
@@ -280,7 +275,6 @@ def test_entries_do_not_depend_on_the_current_directory(
 
 
 def test_includes_answers_for_files_and_directories(tmp_path: Path) -> None:
-    """`includes` takes names as a manifest writes them."""
     selection = select_files(write_tree(tmp_path, "bot.py", "src/a.py", "src.x", "e/"), [])
     assert selection.includes("bot.py")
     assert selection.includes("./bot.py")
@@ -295,7 +289,6 @@ def test_includes_answers_for_files_and_directories(tmp_path: Path) -> None:
 
 
 def test_links_inside_the_model_become_what_they_point_to(tmp_path: Path) -> None:
-    """A file link is the file, a directory link its contents, links to links included."""
     root = write_tree(tmp_path, "data/x.csv", "data/deep/y.csv", "bot.py")
     (root / "main.py").symlink_to("bot.py")
     (root / "again.py").symlink_to(root / "main.py")
@@ -309,7 +302,6 @@ def test_links_inside_the_model_become_what_they_point_to(tmp_path: Path) -> Non
 
 
 def test_patterns_apply_to_a_linked_directory_by_its_link(tmp_path: Path) -> None:
-    """Patterns match names in the bundle, and a link to a directory is a directory."""
     root = write_tree(tmp_path, "data/x.csv", "data/y.log")
     (root / "alias").symlink_to("data")
     assert names_of(select_files(root, ["alias/*.log"])) == [
@@ -342,7 +334,6 @@ def test_patterns_apply_to_a_linked_directory_by_its_link(tmp_path: Path) -> Non
 def test_a_link_that_cannot_be_followed_is_a_problem(
     target: str, reason: str, tmp_path: Path
 ) -> None:
-    """The problem names the link, the target and why; the link is not packed."""
     root = write_tree(
         tmp_path / "model",
         ".git/config",
@@ -365,7 +356,6 @@ def test_a_link_that_cannot_be_followed_is_a_problem(
 
 
 def test_links_to_each_others_parents_end(tmp_path: Path) -> None:
-    """A cycle through two directories is found, and reported where it closes."""
     root = write_tree(tmp_path, "a/x", "b/y")
     (root / "a/to_b").symlink_to("../b")
     (root / "b/to_a").symlink_to("../a")
@@ -394,7 +384,6 @@ def test_an_ignored_link_is_no_problem(tmp_path: Path) -> None:
 
 
 def test_special_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pipes, sockets and links to them are problems that name the kind."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     monkeypatch.chdir(tmp_path)  # socket paths are short
@@ -432,7 +421,6 @@ def test_devices_are_refused(tmp_path: Path) -> None:
 def test_a_name_that_does_not_travel_is_a_problem(
     raw: bytes, shown: str, reason: str, tmp_path: Path
 ) -> None:
-    """The problem shows the name in a printable form, for files and directories alike."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).mkdir()
     selection = select_files(tmp_path, [])
     problem = only_problem(selection)
@@ -463,7 +451,6 @@ def test_names_that_differ_only_in_case_or_normalisation_are_a_warning(tmp_path:
 
 @pytest.mark.parametrize("pattern", ["bad\\", "[abc", "a[", "[[:nope:]]", "[a-"])
 def test_an_invalid_pattern_is_a_problem(pattern: str, tmp_path: Path) -> None:
-    """It names the pattern; the files are selected without it."""
     selection = select_files(write_tree(tmp_path, "bot.py"), [pattern])
     assert repr(pattern) in only_problem(selection).message
     assert names_of(selection) == ["bot.py"]
@@ -485,7 +472,6 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
 
 @pytest.mark.parametrize("piece", ["*a", "[a", "**/", "?*", "a/**/", "[[:alpha:]]"])
 def test_no_pattern_takes_long(piece: str) -> None:
-    """They are refused, and cut in the message."""
     began = time.process_time()
     _, invalid = compile_rules([piece * 400_000])
     assert [text for text, _ in invalid] == [f"{(piece * 20)[:20]}…"]
@@ -517,7 +503,6 @@ def test_a_missing_model_directory_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_and_directories_are_problems(tmp_path: Path) -> None:
-    """Each is named, and what can be read is selected."""
     model = write_tree(tmp_path / "m", "ok.py", "secret.txt", "closed/x")
     (model / "secret.txt").chmod(0)
     (model / "closed").chmod(0)
@@ -555,7 +540,6 @@ def run_without_rights(code: str, model: Path) -> str:
 
 @pytest.mark.slow
 def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
-    """The walk does not recurse."""
     root = tmp_path / "m"
     root.mkdir()
     handle = os.open(root, os.O_RDONLY)

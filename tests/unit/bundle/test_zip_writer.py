@@ -66,7 +66,7 @@ def test_only_names_outside_ascii_carry_the_utf8_flag() -> None:
 
 
 def test_a_file_in_parts_has_the_same_bytes_as_in_one_go() -> None:
-    """Sizes are patched into the header, there are no data descriptors."""
+    """Sizes are patched into the header; there are no data descriptors."""
     archives = io.BytesIO(), io.BytesIO()
     whole, parts = map(ZipWriter, archives)
     add(whole, "x", b"onetwo")
@@ -90,7 +90,6 @@ LIMITS = {
 def test_zip64_fields_are_written_where_a_limit_is_reached(
     limits: Zip64Limits, *, in_parts: bool, tmp_path: Path
 ) -> None:
-    """With lowered limits each 64-bit field is used, and every reader follows."""
     path = tmp_path / "x.zip"
     contents = {"a": b"a" * 999, "b": b"b" * 1000, "c": b"c" * 3000, "d/é": b"dd"}
     with path.open("w+b") as stream:

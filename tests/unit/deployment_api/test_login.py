@@ -72,7 +72,6 @@ def _request(
 
 
 def test_the_token_of_the_redirect_is_returned() -> None:
-    """The sign-in page is opened, and the user told what to do. The token is shown nowhere."""
     token = secrets.token_urlsafe(40)
     pages: list[Page] = []
     browser = Browser(lambda port: pages.append(_request(port, f"/?token={token}")))
@@ -142,7 +141,6 @@ def test_other_requests_do_not_end_the_wait() -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
 def test_every_name_of_the_loopback_is_accepted(host: str) -> None:
-    """With the port, as browsers send it."""
     browser = Browser(
         lambda port: _ignore(_request(port, "/?token=t", headers={"Host": f"{host}:{port}"}))
     )
@@ -154,7 +152,6 @@ def _ignore(_: Page) -> None:
 
 
 def test_the_ipv6_loopback_is_served_too() -> None:
-    """Browsers may try it first."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
@@ -164,7 +161,7 @@ def test_the_ipv6_loopback_is_served_too() -> None:
 
 
 def test_idle_connections_delay_nobody(capfd: pytest.CaptureFixture[str]) -> None:
-    """Browsers open them in advance; a connection that breaks off is not reported either."""
+    """Browsers open connections in advance."""
     idle: list[socket.socket] = []
 
     def browse(port: int) -> None:
@@ -184,7 +181,6 @@ def test_idle_connections_delay_nobody(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
-    """The user is told which page to open."""
     announced: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -201,7 +197,7 @@ def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
 
 
 def test_a_port_in_use_is_refused_with_a_hint() -> None:
-    """The sign-in page uses no other port."""
+    """The sign-in page knows no other port."""
     browser = Browser(lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -218,7 +214,7 @@ def test_a_port_in_use_is_refused_with_a_hint() -> None:
 
 
 def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
-    """Another program would get the token. The IPv4 port is closed again."""
+    """Another program would get the token."""
     try:
         taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError as error:
@@ -238,7 +234,6 @@ def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
 
 
 def test_waiting_for_the_sign_in_ends_in_time() -> None:
-    """The port is free again."""
     browser = Browser(lambda _: None)
     with pytest.raises(RefusedError, match=r"within 0\.1 seconds") as raised:
         browser.wait_for_token(timeout=0.1)

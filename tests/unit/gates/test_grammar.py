@@ -46,13 +46,11 @@ def only_problem(text: str) -> Problem:
     ],
 )
 def test_a_value_is_a_number_or_the_base(value: str, expected: Bound) -> None:
-    """With a sign, decimals, an exponent and `%`, with and without blanks."""
     for text in (f"cagr >= {value}", f"cagr>={value}", f"\t cagr\xa0>=\u3000{value}  # why"):
         assert one_gate(text).bound == expected
 
 
 def test_comments_and_blank_lines_set_no_gate_and_count_as_lines() -> None:
-    """With any line ending."""
     gates, problems = parse_gates(
         "\n# all of it\r\n  sharpe  >=\t1  # fine\r\n\t\r\n#\rtrades>0# too\n"
     )
@@ -94,7 +92,6 @@ def written_gates(draw: st.DrawFn) -> tuple[str, str, Operator, Bound]:
 def test_every_gate_is_read_as_it_was_written(
     written: list[tuple[str, str, Operator, Bound]], line_end: str
 ) -> None:
-    """One gate per line, in order; the text of a gate is read as the same gate again."""
     gates, problems = parse_gates(line_end.join(line for line, *_ in written))
 
     assert [(gate.metric, gate.operator, gate.bound) for gate in gates] == [
@@ -118,7 +115,6 @@ TOKENS = (
 @given(st.one_of(st.lists(st.sampled_from((*TOKENS, *FRAGMENTS))).map("".join), nasty_text))
 @example("sharpe > = > 1\n" * 3)
 def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
-    """Each line with content is a gate or has one error, at a place that exists."""
     gates, problems = parse_gates(text)
 
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
@@ -206,7 +202,6 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
 def test_a_line_that_is_no_gate_says_where_why_and_what_is_allowed(
     line: str, column: int, message: str, hint: str
 ) -> None:
-    """The column counts code points from 1; the line counts all lines of the input."""
     problem = only_problem(f"# 😀\n\n{line}\ntrades > 0")
 
     assert problem.severity is Severity.ERROR
@@ -215,7 +210,6 @@ def test_a_line_that_is_no_gate_says_where_why_and_what_is_allowed(
 
 
 def test_all_wrong_lines_are_reported_beside_the_right_ones() -> None:
-    """One problem per line, in order."""
     gates, problems = parse_gates("sharp > 1\ncagr > 5\ncagr\n\ncagr > x")
 
     assert [gate.line for gate in gates] == [2]
@@ -225,7 +219,6 @@ def test_all_wrong_lines_are_reported_beside_the_right_ones() -> None:
 
 
 def test_what_is_quoted_is_cut_and_harmless() -> None:
-    """Such as a whole pasted file, and characters that hide text or form a command."""
     for text in ("x" * 90_000, "sharpe > " + "\x1b[31m::error::😀" * 5_000, "sharpe\u202e > 1"):
         message = only_problem(text).message
         assert len(message) < 150
@@ -241,7 +234,6 @@ def meant(name: str) -> str | None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
-    """By its name in the summary, in other spellings, and with a typo."""
     name = METRICS[metric].name
     for spelled in (name, name.upper(), metric.replace("_", "-"), metric.upper(), f"{metric}s:"):
         assert meant(spelled) == metric
@@ -260,7 +252,6 @@ def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
     ],
 )
 def test_other_names_are_known_too(name: str, metric: str | None) -> None:
-    """Such as the package's `cavr`; a name unlike all others has no suggestion."""
     assert meant(name) == metric
 
 
@@ -329,7 +320,6 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
 def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
     line: str, column: int, message: str, hint: str
 ) -> None:
-    """The gate is kept, and the hint's suggestion causes no warning."""
     gates, (problem,) = parse_gates(line)
 
     assert len(gates) == 1
@@ -358,5 +348,4 @@ def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
     ],
 )
 def test_numbers_in_plain_units_are_not(line: str) -> None:
-    """Nor are offsets from the base that have only one meaning."""
     assert parse_gates(line)[1] == ()

@@ -55,7 +55,7 @@ def test_a_gate_compares_in_the_unit_of_its_metric(text: str, limit: float, stat
 
 
 def test_binary_fractions_decide_nothing() -> None:
-    """Three times 1.1 is 3.3, unlike in floats."""
+    """As floats, three times 1.1 is more than 3.3."""
     gates, _ = parse_gates("sharpe == base + 200%\nsharpe <= base + 2.2")
     verdicts = judge(gates, {"sharpe": 3.3}, {"sharpe": 1.1})
 
@@ -64,7 +64,6 @@ def test_binary_fractions_decide_nothing() -> None:
 
 
 def test_all_gates_are_judged() -> None:
-    """In the order in which they are written."""
     gates, _ = parse_gates("sharpe > 9\ntrades > 1\ncalmar > 0\nvolatility < base\nsharpe < 9")
 
     verdicts = judge(gates, VALUES, None)
@@ -76,7 +75,6 @@ def test_all_gates_are_judged() -> None:
 
 
 def test_one_gate_that_did_not_pass_stops_the_model() -> None:
-    """Whatever its state; without gates nothing does."""
     gates, _ = parse_gates("sharpe < 9\ntrades > 1\nsharpe > 9\ncalmar > 0\nvolatility < base")
     passed, failed = judge(gates[:2], VALUES, None), judge(gates[2:], VALUES, None)
 
@@ -88,7 +86,6 @@ def test_one_gate_that_did_not_pass_stops_the_model() -> None:
 @pytest.mark.parametrize("operator", Operator)
 @pytest.mark.parametrize("metric", ["calmar", "sortino", "cvar"])
 def test_what_was_not_computed_passes_no_gate(metric: str, operator: Operator) -> None:
-    """Null, NaN or missing: not even `!=` passes, with or without a base."""
     gates, _ = parse_gates(f"{metric} {operator} 1\n{metric} {operator} base")
 
     for verdict in judge(gates, VALUES, None, reasons={"calmar": "failed: no trades"}):
@@ -97,7 +94,6 @@ def test_what_was_not_computed_passes_no_gate(metric: str, operator: Operator) -
 
 
 def test_a_gate_without_its_base_says_why() -> None:
-    """No ref is set, the model is new, or the base's backtest did not compute the metric."""
     gates, _ = parse_gates("sharpe >= base\nvolatility >= base - 5%\nsharpe >= 0")
 
     unset = judge(gates, VALUES, None)
@@ -125,7 +121,6 @@ def passes(metric: str, operator: str, limit: Bound, value: float, base: float) 
 def test_a_higher_value_never_fails_where_a_lower_one_passes(
     metric: str, limit: Bound, base: float, one: float, other: float
 ) -> None:
-    """With `>=` and `>`; with `<=` and `<` the other way round."""
     low, high = sorted([one, other])
     for operator in (">=", ">"):
         assert passes(metric, operator, limit, low, base) <= passes(
@@ -141,7 +136,6 @@ def test_a_higher_value_never_fails_where_a_lower_one_passes(
 def test_an_operator_and_its_opposite_never_agree(
     metric: str, limit: Bound, base: float, value: float
 ) -> None:
-    """And `>=` is `>` or `==`."""
     passed = {one.value: passes(metric, one, limit, value, base) for one in Operator}
 
     assert passed[">="] is not passed["<"]
@@ -180,7 +174,6 @@ def test_bounds_are_exact(metric: str, limit: Bound, base: float, value: float) 
 def test_more_room_below_the_base_lets_more_through(
     metric: str, base: float, value: float, one: int, other: int
 ) -> None:
-    """A wider margin passes all that a narrower one passes, unless the base is negative."""
     narrow, wide = sorted([one, other])
     for is_per_cent in (True, False):
         limits = [

@@ -84,7 +84,6 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
     ],
 )
 def test_a_gate_that_failed_says_by_how_much(text: str, what: str) -> None:
-    """With the value, the bound and the unit of both."""
     problem = failure(text)
 
     assert problem.message == f"Gate `{text}` failed: {what}."
@@ -127,7 +126,7 @@ def test_a_gate_that_passed_is_no_problem() -> None:
     ],
 )
 def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> None:
-    """Because 90% of a loss is a smaller loss."""
+    """90% of a loss is a smaller loss."""
     values = {**VALUES, "cagr": -1.0}
     (verdict,) = judge([one_gate(text)], values, BASE)
     problem = problem_of(verdict)
@@ -137,7 +136,6 @@ def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> N
 
 
 def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
-    """`compare-with` is not set, or there is nothing to compare with at that ref."""
     (verdict,) = judge([one_gate("sharpe > base")], VALUES, None, no_base="it is\nnew.")
     problem = problem_of(verdict)
 
@@ -155,7 +153,6 @@ def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
 def test_what_differs_never_looks_equal(
     metric: str, operator: Operator, limit: Bound, value: float | None, base: float | None
 ) -> None:
-    """Exactly the gates that fail have an error, and it shows two different numbers."""
     gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
     (verdict,) = judge([gate], {metric: value}, {metric: base})
 
@@ -189,7 +186,6 @@ def test_what_differs_never_looks_equal(
 def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
     text: str, value: float, *, warns: bool
 ) -> None:
-    """A percentage of a negative base, of which more is worse; the gate passes nevertheless."""
     (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
 
     found = warning_of(verdict)
@@ -202,6 +198,5 @@ def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
 
 
 def test_bounds_beyond_all_digits_are_shown() -> None:
-    """A gate that no model can pass does not crash."""
     assert "1e+27" in failure("final_account_value >= 1e27").message
     assert failure(f"calmar >= 123456789.{'123456789' * 3}").message

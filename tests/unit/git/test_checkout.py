@@ -70,7 +70,6 @@ def test_a_model_is_written_as_it_was(models: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_may_be_the_whole_repository(tmp_path: Path) -> None:
-    """Its `.git` is not a part of the model."""
     directory = write_model(make_repository(tmp_path / "repository"))
     sha = commit_all(directory)
     past = extract_model(directory, "HEAD", tmp_path / "base", manifest=MANIFEST_NAME)
@@ -110,7 +109,6 @@ def test_a_model_in_a_linked_work_tree_is_read(models: Path, tmp_path: Path) -> 
 
 
 def test_where_there_was_no_model_there_is_none(models: Path, tmp_path: Path) -> None:
-    """No directory, one without a manifest, or a file of that name."""
     (models / "a" / "blankly.json").unlink()
     (models / "c").write_text("a file")
     sha = commit_all(models)
@@ -134,7 +132,6 @@ def test_a_manifest_that_is_a_directory_is_none(tmp_path: Path) -> None:
 
 
 def test_executable_bits_links_and_odd_names_are_kept(models: Path, tmp_path: Path) -> None:
-    """Wherever they lead."""
     model = models / "a"
     (model / "run.sh").write_text("#!/bin/sh\n")
     (model / "run.sh").chmod(0o755)
@@ -194,7 +191,6 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: bytes, mod
 
 
 def test_a_name_that_leads_elsewhere_is_refused_further_down(tmp_path: Path) -> None:
-    """The files written before stay in the destination."""
     directory = make_repository(tmp_path / "repository")
     file = blob(directory, b"planted")
     raw = b"100644 ..\0" + bytes.fromhex(file)
@@ -286,7 +282,6 @@ PRICES = b"time,close\n" * 200_000
 
 
 def test_a_file_in_git_lfs_has_its_contents(models: Path, tmp_path: Path) -> None:
-    """If the checkout fetched them, in a linked work tree too."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     (models / "a" / "prices.csv").chmod(0o755)
     commit_all(models)

@@ -26,7 +26,6 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_file_in_the_index_is_tracked(repository: Path) -> None:
-    """Whether or not it was committed."""
     assert may_be_tracked(repository / "model" / "bot.py")
     assert not may_be_tracked(repository / "model" / "keys.json")
 
@@ -39,7 +38,6 @@ def test_without_a_repository_a_file_may_be_tracked(tmp_path: Path) -> None:
 
 
 def test_in_a_damaged_repository_a_file_may_be_tracked(repository: Path) -> None:
-    """A damaged index neither stops the run nor hides the leak."""
     (repository / ".git" / "index").write_bytes(b"DIRC broken")
     assert may_be_tracked(repository / "model" / "keys.json")
 

@@ -71,7 +71,6 @@ def test_a_ref_names_what_git_says_it_names(history: Path, ref: str) -> None:
 
 
 def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
-    """Also the id of an annotated tag, and in capitals."""
     for name in ("main", "v1.0", "main~2"):
         sha = git(history, "rev-parse", name)
         expected = git(history, "rev-parse", f"{name}^{{commit}}")
@@ -87,7 +86,6 @@ def test_what_git_describe_says_names_its_commit(history: Path) -> None:
 
 
 def test_objects_are_found_however_git_keeps_them(history: Path, tmp_path: Path) -> None:
-    """In packs with several kinds of indexes, or in another clone's objects."""
     git(tmp_path, "clone", "--quiet", f"file://{history}", "clone")
     clone = tmp_path / "clone"
     commit(clone, b"Local")
@@ -102,7 +100,6 @@ def test_objects_are_found_however_git_keeps_them(history: Path, tmp_path: Path)
 
 
 def test_packed_refs_and_objects_are_found(history: Path, tmp_path: Path) -> None:
-    """As a fresh clone has them."""
     git(tmp_path, "clone", "--quiet", "--mirror", f"file://{history}", "clone/.git")
     git(tmp_path / "clone", "pack-refs", "--all")
     for ref in ("v1.0", "feature/moving-average", "nested", git(history, "rev-parse", "main")[:8]):
@@ -124,7 +121,6 @@ def test_a_branch_whose_name_is_like_an_id_is_a_branch(history: Path, tmp_path: 
 
 
 def test_an_id_that_is_cut_too_short_to_be_one_is_refused(tmp_path: Path) -> None:
-    """The message lists the candidates."""
     directory = make_repository(tmp_path / "repository")
     tree = git(directory, "write-tree")
     found: dict[str, list[str]] = {}
@@ -227,14 +223,12 @@ def test_an_object_that_is_no_commit_is_refused(history: Path, kind: str) -> Non
 
 
 def test_fetch_head_and_its_like_are_refs(history: Path, tmp_path: Path) -> None:
-    """Their lines have more than an id."""
     clone = make_repository(tmp_path / "clone")
     git(clone, "fetch", "--quiet", str(history), "side")
     assert find(clone, "FETCH_HEAD") == git(history, "rev-parse", "side")
 
 
 def test_a_shallow_clone_is_called_one(history: Path, tmp_path: Path) -> None:
-    """With the depth that the ref needs, if it is known."""
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{history}", "clone")
     clone = tmp_path / "clone"
     assert find(clone, "HEAD") == git(history, "rev-parse", "main")
@@ -430,7 +424,6 @@ def test_a_message_in_another_encoding_is_decoded(repository: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "undefined", "idna", "punycode"])
 def test_an_unusable_encoding_is_read_as_utf_8(repository: Path, encoding: str) -> None:
-    """Undecodable bytes are replaced."""
     commit(repository, b"x\xffy", "-c", f"i18n.commitEncoding={encoding}")
     assert checked_out(repository)[1] == "x\ufffdy\n"
 

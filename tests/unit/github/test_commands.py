@@ -18,20 +18,17 @@ TITLE = {"title": "Blankly deploy failed"}
 
 @given(nasty_text, nasty_text)
 def test_a_command_carries_any_text_to_the_runner(message: str, value: str) -> None:
-    """Message and property arrive unchanged, in one command."""
     line = commands.command("notice", message, title=value)
 
     assert commands_in(line) == [Command("notice", message, {"title": value})]
 
 
 def test_properties_without_a_value_are_left_out() -> None:
-    """None means unknown; zero and blank are values."""
     assert commands.command("error", "m", file=None, line=0, title="") == "::error line=0,title=::m"
     assert commands.command("endgroup") == "::endgroup::"
 
 
 def test_an_annotation_points_to_its_place() -> None:
-    """File, line and column have the runner's names."""
     line = commands.annotation(
         Severity.ERROR, "100% wrong\nindeed", file="a,b:c.json", line=3, column=7
     )
@@ -43,7 +40,6 @@ def test_an_annotation_points_to_its_place() -> None:
 
 @pytest.mark.parametrize("severity", Severity)
 def test_an_annotation_needs_no_place(severity: Severity) -> None:
-    """Severities are the names of the commands."""
     (command,) = commands_in(commands.annotation(severity, "m"))
 
     assert command.name == severity.value
@@ -79,7 +75,6 @@ names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)
 @example({"a": "x\nEOF\nb=c", "b": "1=2<<3", "c": "<<EOF", "d": "", "e": "\n", "f": "a\r\nb\r"})
 @example({"a": "ghadelimiter_0\n=\n<<\n"})
 def test_outputs_are_read_back_unchanged(outputs: dict[str, str]) -> None:
-    """No value ends its entry or starts another one; only lone surrogates are replaced."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "output"
         path.write_bytes("earlier=漢字\n".encode())
@@ -90,7 +85,6 @@ def test_outputs_are_read_back_unchanged(outputs: dict[str, str]) -> None:
 
 
 def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
-    """It is long, and different each time."""
     for name in ("one", "two"):
         commands.write_outputs(tmp_path / name, {"a": "1\n2"})
 
@@ -100,7 +94,6 @@ def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
 
 
 def test_a_summary_is_appended_unchanged(tmp_path: Path) -> None:
-    """In UTF-8, with its line ends, even with a lone surrogate."""
     path = tmp_path / "summary.md"
     path.write_text("before\n")
 

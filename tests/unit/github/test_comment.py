@@ -24,7 +24,7 @@ RUN = RunNumber(8345, 2)
 
 
 def test_the_marker_is_one_line_that_markdown_does_not_show() -> None:
-    """It does not contain the model's name, which could end it, and is short."""
+    """It does not contain the model's name, which could end it."""
     marker = marker_of("models/a --> **b**\n", RunNumber(10**19 - 1, 10**9 - 1))
 
     assert marker.startswith("<!-- ")
@@ -35,7 +35,6 @@ def test_the_marker_is_one_line_that_markdown_does_not_show() -> None:
 
 @given(one=st.text(), other=st.text())
 def test_each_model_has_its_own_marker(one: str, other: str) -> None:
-    """It is the same for each run."""
     prefix, same = (marker_of(one, run).partition("run=")[0] for run in (RUN, RunNumber(1, 1)))
 
     assert prefix == same
@@ -71,7 +70,6 @@ def test_each_model_has_its_own_marker(one: str, other: str) -> None:
 def test_a_comment_is_ours_by_its_author(
     user: Mapping[str, object] | None, known: Mapping[str, object] | None, *, is_same: bool
 ) -> None:
-    """If the token's user is unknown, comments by apps are ours."""
     assert is_same_user(user, known) == is_same
 
 
@@ -107,7 +105,6 @@ def test_one_comment_is_left_with_the_text_of_the_newest_run(
 
 @given(found=notes, run=runs)
 def test_after_a_step_nothing_is_left_to_do(found: list[Note], run: RunNumber) -> None:
-    """For none of the runs."""
     step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1
     newest = max([run, *(note.run for note in found)])
@@ -119,7 +116,6 @@ def test_after_a_step_nothing_is_left_to_do(found: list[Note], run: RunNumber) -
 
 @given(found=notes, pair=st.lists(runs, min_size=2, max_size=2, unique=True).map(sorted))
 def test_a_text_of_an_older_run_is_overwritten(found: list[Note], pair: list[RunNumber]) -> None:
-    """Even if the newer run had written to the same comment before."""
     older, run = pair
     step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1

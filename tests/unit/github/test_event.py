@@ -50,7 +50,6 @@ def nobody_asked() -> str:
 def test_the_event_describes_the_version(
     name: str, payload: dict[str, object], description: str
 ) -> None:
-    """The checkout is not read."""
     assert describe(event(name, **payload), nobody_asked) == description
 
 
@@ -72,13 +71,11 @@ def test_the_event_describes_the_version(
 def test_without_a_message_the_checked_out_commit_describes_it(
     name: str, payload: dict[str, object]
 ) -> None:
-    """Manual and scheduled runs have no message, and payloads may be anything."""
     assert describe(event(name, **payload), lambda: "From the checkout\n") == "From the checkout"
 
 
 @pytest.mark.parametrize("message", [None, "", " \n\x00"])
 def test_without_a_checkout_the_run_describes_it(message: str | None) -> None:
-    """`WORKFLOW run NUMBER (SHA7)`."""
     assert describe(event("schedule"), lambda: message) == "Deploy run 42 (0123456)"
 
 
@@ -89,7 +86,6 @@ def test_on_a_terminal_without_a_repository_there_is_still_a_description() -> No
 
 
 def test_a_long_title_keeps_its_number() -> None:
-    """Readers look for the number."""
     pull = {"title": "x" * 3_000, "number": 12}
     description = describe(event("pull_request", pull_request=pull), nobody_asked)
     assert description.endswith("… (#12)")
@@ -104,7 +100,6 @@ def test_a_long_message_is_cut_at_a_code_point() -> None:
 
 
 def test_control_characters_are_dropped_and_ends_trimmed() -> None:
-    """All but newline and tab."""
     assert tidy("\ufeff \x1b[31mred\x00\r\n\tnext\x85\x9b \n") == "\ufeff [31mred\n\tnext"
 
 
@@ -115,7 +110,6 @@ def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
 
 @given(st.text(st.characters(exclude_categories=()), max_size=3_000))
 def test_a_description_can_always_be_sent(text: str) -> None:
-    """It is short, trimmed UTF-8 without control characters; cleaning it again has no effect."""
     tidied = tidy(text)
     assert len(tidied) <= 2_000
     assert tidied == tidied.strip()
@@ -128,7 +122,6 @@ def test_a_description_can_always_be_sent(text: str) -> None:
 
 @given(st.text(), st.integers(1, 50))
 def test_cut_never_exceeds_the_length(text: str, length: int) -> None:
-    """Shorter texts are not changed."""
     assert len(cut(text, length)) <= length
     assert cut(text, len(text) + 1) == text
 
@@ -171,7 +164,6 @@ def test_the_runners_variables_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", "[" * 100_000, "\udcff"])
 def test_an_unreadable_payload_counts_as_empty(tmp_path: Path, content: str | None) -> None:
-    """The run goes on: the checkout has its commit."""
     path = tmp_path / "event.json"
     if content is not None:
         path.write_bytes(content.encode("utf-8", "surrogateescape"))

@@ -37,7 +37,6 @@ def reason_of(payload: Mapping[str, object], **environ: str) -> str:
 
 
 def test_the_runner_names_the_pull_request() -> None:
-    """API, repository and run are in variables, the number is in the payload."""
     assert place_of(PULL_REQUEST) == Place("https://forge.example/api/v3", "trader/models", 7, RUN)
 
 
@@ -57,12 +56,11 @@ def test_the_runner_names_the_pull_request() -> None:
 def test_each_event_of_a_pull_request_names_it(
     payload: Mapping[str, object], ref: str, number: int
 ) -> None:
-    """Each has its own place for the number."""
     assert place_of(payload, GITHUB_REF=ref).number == number
 
 
 def test_a_workflow_run_takes_the_pull_request_of_this_repository() -> None:
-    """The branch may have one in the repository that this one was forked from, too."""
+    """The branch may also have one in the repository that this one was forked from."""
     payload = {
         "repository": {"id": 2},
         "workflow_run": {
@@ -87,7 +85,6 @@ def test_a_workflow_run_takes_the_pull_request_of_this_repository() -> None:
     ],
 )
 def test_some_runs_belong_to_no_pull_request(payload: Mapping[str, object], ref: str) -> None:
-    """Issues are none, and pull requests from forks are not listed."""
     assert "belongs to no pull request" in reason_of(payload, GITHUB_REF=ref)
 
 
@@ -96,7 +93,6 @@ def test_some_runs_belong_to_no_pull_request(payload: Mapping[str, object], ref:
             "https://user:word@forge.example", "https://forge.example/?a=b"],
 )  # fmt: skip
 def test_an_invalid_server_gives_no_pull_request(url: str) -> None:
-    """On a terminal the variable is not set."""
     assert "GITHUB_API_URL" in reason_of(PULL_REQUEST, GITHUB_API_URL=url)
 
 
@@ -104,12 +100,11 @@ def test_an_invalid_server_gives_no_pull_request(url: str) -> None:
     "name", ["", "models", "a/b/c", "../models", "trader/..", "a/b?c", "a b/c"]
 )
 def test_an_invalid_repository_gives_no_pull_request(name: str) -> None:
-    """Nothing else gets into the path of a request."""
     assert "GITHUB_REPOSITORY" in reason_of(PULL_REQUEST, GITHUB_REPOSITORY=name)
 
 
 def test_a_run_without_a_number_comes_before_all_others() -> None:
-    """Other forges do not number attempts, or runs."""
+    """Other forges may not number runs or attempts."""
     place = place_of(PULL_REQUEST, GITHUB_RUN_ID="", GITHUB_RUN_ATTEMPT="x")
 
     assert place.run == RunNumber(0, 0) < RunNumber(1, 0)
@@ -143,7 +138,6 @@ JSON = st.recursive(
 def test_any_payload_and_variables_are_read(
     payload: Mapping[str, object], values: Mapping[str, str]
 ) -> None:
-    """There is a valid pull request, or a reason why not."""
     found = find_place({**ENVIRON, **values}, payload)
 
     assert isinstance(found, Problem) or found.number > 0

@@ -41,12 +41,11 @@ def action() -> dict[str, Any]:
 
 
 def test_the_inputs_are_those_that_are_parsed(action: dict[str, Any]) -> None:
-    """In the same order."""
     assert list(action["inputs"]) == [one.name for one in INPUTS]
 
 
 def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
-    """The runner passes the defaults of `action.yml`, the command line uses ours."""
+    """The runner passes the defaults of `action.yml`; the command line uses ours."""
     defaults = {name: one.get("default", "") for name, one in action["inputs"].items()}
 
     assert defaults.pop("github-token") == "${{ github.token }}"
@@ -59,7 +58,7 @@ def test_the_help_of_a_terminal_says_what_the_action_says(action: dict[str, Any]
 
 
 def test_every_default_is_quoted() -> None:
-    """Without quotes, YAML turns `30` and `false` into other types, and some readers `0.10`."""
+    """YAML turns unquoted `30` and `false` into other types."""
     document = yaml.compose((ROOT / "action.yml").read_text())
     assert document is not None
     (inputs,) = (value for key, value in document.value if key.value == "inputs")
@@ -79,13 +78,11 @@ def test_every_input_explains_itself_and_nothing_more(action: dict[str, Any]) ->
 
 
 def test_the_outputs_are_the_contract(action: dict[str, Any]) -> None:
-    """An output of a container action has a description and nothing else."""
     assert list(action["outputs"]) == OUTPUTS
     assert all(list(one) == ["description"] for one in action["outputs"].values())
 
 
 def test_every_output_that_is_written_is_declared() -> None:
-    """A step sees undeclared outputs too, but no reader of `action.yml` does."""
     outcome = RunOutcome(
         model=DescribedModel(description="d"),
         target=Target(project_id="p", model_id="m", version_id="v", url="u"),

@@ -9,7 +9,7 @@ from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_constraints
 
 
 def test_known_good_constraints_are_applied_by_default() -> None:
-    """Without them blankly cannot be imported. An empty variable is unset."""
+    """Without them blankly cannot be imported."""
     assert parse_constraints({})
     assert parse_constraints({CONSTRAINTS_VARIABLE: " "})
 
@@ -27,7 +27,6 @@ def test_the_switch_of_constraints_is_off(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["0", "none", "offf", "on off", "x" * 5_000])
 def test_another_word_for_the_switch_is_refused(word: str) -> None:
-    """A misspelt `off` must not leave it on."""
     with pytest.raises(InvalidInputError) as caught:
         parse_constraints({CONSTRAINTS_VARIABLE: word})
     (problem,) = caught.value.problems

@@ -22,7 +22,6 @@ def test_each_string_of_the_keys_is_a_secret() -> None:
 
 
 def test_keys_that_are_not_json_are_masked_line_by_line() -> None:
-    """They were meant to be secret."""
     secret = secrets.token_hex(8)
     found = secrets_of({"keys-json": f'{{\n  "key": "{secret}",\n}}\n'})
     assert f'"key": "{secret}",' in found

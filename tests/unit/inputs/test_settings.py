@@ -44,7 +44,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_input_is_parsed() -> None:
-    """`comment_wanted` reads two of them by itself, so that a failed run can comment."""
+    """`comment_wanted` parses its inputs itself, so that a failed run can comment."""
     parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings"}
     assert parsed | {"comment", "github-token"} == {one.name for one in INPUTS}
     for name in ("comment", "github-token"):
@@ -52,7 +52,6 @@ def test_every_input_is_parsed() -> None:
 
 
 def test_the_runner_passes_inputs_in_upper_case_with_hyphens() -> None:
-    """`model-path` is `INPUT_MODEL-PATH`, and blank means unset."""
     inputs = read_inputs({"INPUT_MODEL-PATH": "bots/a", "INPUT_PLAN": "  ", "MODEL_PATH": "no"})
     assert inputs == {"model-path": "bots/a"}
 
@@ -65,7 +64,7 @@ def test_true_is_written_as_in_yaml(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["yes", "1", "on", "tRUE", "y", "true false"])
 def test_other_booleans_are_refused(word: str) -> None:
-    """A guessed boolean could deploy what was not meant."""
+    """A guessed boolean could deploy by mistake."""
     (problem,) = problems(create_new=word)
     assert "`create-new`" in problem.message
     assert f"`{word}`" in problem.message
@@ -113,14 +112,12 @@ def test_no_token_is_needed_where_nothing_is_sent(inputs: dict[str, str]) -> Non
 
 
 def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
-    """Comments and blank lines are no gates."""
     gates = parse(gates="# none here\n\nsharpe >= 1 # this one\n").gates
     assert [gate.metric for gate in gates] == ["sharpe"]
     assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
 
 
 def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
-    """Not even the start of it, when a long line is cut."""
     token = secrets.token_hex(64)
     (problem,) = problems(token=token, gates=f"sharpe >= 1 {token}")
     assert token[:8] not in problem.text()
@@ -134,7 +131,6 @@ def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
 
 
 def test_a_gate_that_may_be_misread_is_a_warning() -> None:
-    """The gate is kept as it was written."""
     settings = parse(gates="final_account_value >= 110%")
     assert len(settings.gates) == 1
     (warning,) = settings.warnings
@@ -142,14 +138,12 @@ def test_a_gate_that_may_be_misread_is_a_warning() -> None:
 
 
 def test_a_gate_that_needs_a_base_is_warned_about() -> None:
-    """Before a backtest that cannot pass."""
     (warning,) = parse(gates="trades >= 1\nsharpe >= base").warnings
     assert "`sharpe >= base`" in warning.message
     assert parse(gates="sharpe >= base", compare_with="main").warnings == ()
 
 
 def test_warnings_are_reported_beside_errors() -> None:
-    """A run shows all problems, not only the errors."""
     found = problems(gates="final_account_value >= 110%", plan="a\nb")
     assert [one.severity for one in found] == [Severity.ERROR, Severity.WARNING]
 
@@ -185,7 +179,6 @@ def test_a_deploy_with_gates_or_a_comparison_is_tested_first(
     ],
 )
 def test_a_malformed_url_is_refused(url: str) -> None:
-    """Credentials in it are not quoted."""
     (problem,) = problems(api_url=url)
     assert "`api-url`" in problem.message
     assert "p4ssw0rd" not in problem.message
@@ -226,7 +219,6 @@ def test_patterns_keep_their_lines_and_spaces() -> None:
 
 
 def test_keys_are_passed_as_they_are_and_never_shown() -> None:
-    """Not in an error, and not in a repr."""
     secret = secrets.token_hex(8)
     document = json.dumps({"alpaca": {"main": {"API_KEY": secret}}})
     settings = parse(keys_json=document)
@@ -254,7 +246,6 @@ def test_each_mode_has_its_description() -> None:
 
 @given(st.dictionaries(st.sampled_from([one.name for one in INPUTS]), st.text(max_size=60)))
 def test_any_text_is_parsed_or_refused(inputs: dict[str, str]) -> None:
-    """Bad inputs give problems that name them, and no other exception."""
     given_inputs: dict[str, Any] = {name: text for name, text in inputs.items() if text.strip()}
     try:
         parse_settings(given_inputs)

@@ -101,7 +101,6 @@ def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
 
 
 def test_without_any_script_there_is_nothing_to_suggest(model: Path) -> None:
-    """A directory whose name ends in .py is not a script."""
     (model / "bot.py").unlink()
     (model / "empty.py").mkdir()
 
@@ -135,7 +134,6 @@ def test_a_main_script_is_a_file_inside_the_model(model: Path, script: str, word
 
 
 def test_a_link_inside_the_model_is_a_main_script(model: Path) -> None:
-    """It is followed into the bundle, and its target is checked."""
     (model / "start.py").symlink_to("bot.py")
     assert check(model, main_script="start.py") == ()
     (model / "bot.py").write_text("(")
@@ -143,7 +141,6 @@ def test_a_link_inside_the_model_is_a_main_script(model: Path) -> None:
 
 
 def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
-    """The hint names both lists of patterns."""
     problem = only(check(model, main_script="bot.py", ignore_files=["*.py"]))
 
     assert problem.message == "The main script bot.py is ignored, so it is not in the bundle."
@@ -205,7 +202,6 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
 
 
 def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
-    """It is data, and compiling it would need too much memory."""
     (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
 
     assert check(model) == ()
@@ -236,7 +232,6 @@ def test_a_missing_requirements_file_is_placed(model: Path) -> None:
 
 
 def test_an_ignored_requirements_file_is_an_error(model: Path) -> None:
-    """It is not in the bundle, so nothing would be installed."""
     problem = only(check(model, requirements="./requirements.txt", ignore_files=["*.txt"]))
 
     assert "requirements.txt is ignored" in problem.message
@@ -272,7 +267,6 @@ GOOD_LINES = [
 
 @pytest.mark.parametrize("content", GOOD_LINES)
 def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
-    """Versions, markers, URLs, paths, options, hashes, continuations, variables, included files."""
     (model / "more.txt").write_text("-r requirements.txt\nblankly\n")
     (model / "vendor").mkdir()
     for wheel in ("wheel.whl", "vendor/wheel.whl"):
@@ -293,7 +287,6 @@ def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
     ],
 )
 def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
-    """By byte-order mark or declaration."""
     (model / "requirements.txt").write_bytes(data)
 
     assert check(model) == ()
@@ -358,7 +351,6 @@ def test_what_pip_cannot_read_is_reported_in_its_line(
 
 
 def test_a_mistake_in_an_included_file_is_reported_there(model: Path) -> None:
-    """The path of an included file is relative to the one that includes it."""
     (model / "deps").mkdir()
     (model / "deps" / "base.txt").write_text("-r extra.txt\nblankly\n")
     (model / "deps" / "extra.txt").write_text("-r base.txt\n\nno requirement\n")
@@ -378,7 +370,6 @@ def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
 
 
 def test_prose_does_not_bury_its_reader(model: Path) -> None:
-    """The first lines are reported, and a notice that there may be more."""
     (model / "requirements.txt").write_text("no requirement\n" * 1000)
 
     problems = check(model)
@@ -609,7 +600,6 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
 
 
 def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
-    """Not even the beginning, where a message is cut."""
     secret = secrets.token_hex(64)
     (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
 
@@ -620,7 +610,6 @@ def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
 
 
 def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(model: Path) -> None:
-    """In each file that a message quotes."""
     secret = "x" + secrets.token_hex(120)
     (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
     (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")

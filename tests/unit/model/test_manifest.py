@@ -144,7 +144,6 @@ def test_placeholders_are_unset(tmp_path: Path, value: str) -> None:
 
 
 def test_values_are_located(tmp_path: Path) -> None:
-    """A byte-order mark does not count as a column."""
     manifest = loaded(tmp_path, "\ufeff" + WRITTEN)
 
     assert manifest.locate() == (1, 1)
@@ -261,7 +260,6 @@ def test_a_wrong_value_is_named_in_words_at_its_place(
 def test_a_wrong_backtest_argument_is_named(
     tmp_path: Path, args: dict[str, Any], path: str | None, message: str
 ) -> None:
-    """Every argument of Strategy.backtest() is known, and `to` excludes the dates."""
     manifest, problems = load(tmp_path, {"main_script": "b.py", "backtest_args": args})
 
     problem = only(problems)
@@ -297,7 +295,6 @@ def test_backtest_arguments_that_the_package_takes_are_fine(
 
 
 def test_unknown_keys_are_warned_of_with_the_nearest_known_one(tmp_path: Path) -> None:
-    """The warning is placed at the key; camelCase and dashes are understood."""
     _, problems = load(
         tmp_path,
         '{"mainScript": "b.py",\n "python-version": "3.9", "plan": "nano",\n'
@@ -343,7 +340,6 @@ def test_a_misspelled_type_gets_the_nearest_one(tmp_path: Path) -> None:
 
 
 def test_every_problem_is_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    """Mistakes of syntax, type and meaning together, from top to bottom."""
     _, problems = load(
         tmp_path,
         '{"python_version": 3.1,\n'
@@ -424,7 +420,6 @@ def test_a_bad_schedule_is_an_error_of_a_screener_and_a_warning_otherwise(
 
 
 def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
-    """The problem is placed at the object that lacks it."""
     _, problems = load(tmp_path, '\n {"type": "screener"}')
     problem = only(problems)
     assert (problem.line, problem.column) == (2, 2)
@@ -441,7 +436,6 @@ def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
 
 
 def test_real_platform_keys_are_a_warning_and_never_shown(tmp_path: Path) -> None:
-    """The values are kept for masking, but are in no message and no repr."""
     key, password = secrets.token_hex(16), secrets.token_hex(16)
     manifest, problems = load(
         tmp_path, f'{{"api_key": "{key}",\n "api_pass": "{password}", "plan": 1}}'
@@ -467,7 +461,6 @@ def test_secrets_of_the_wrong_kind_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_every_value_given_as_a_secret_is_masked(tmp_path: Path) -> None:
-    """Replaced duplicates, numbers as written, and values inside lists."""
     first, second, third = (secrets.token_hex(16) for _ in range(3))
     number = 10**15 + secrets.randbelow(10**15)
     manifest, _ = load(
@@ -514,7 +507,6 @@ def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, con
 def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(
     tmp_path: Path, content: str
 ) -> None:
-    """Secrets known from other files may be in this one, too."""
     secret = secrets.token_hex(64)
     number = f"{10**80 + secrets.randbelow(10**80)}"
     (tmp_path / MANIFEST_NAME).write_text(content.format(secret, number))
@@ -544,7 +536,6 @@ def test_long_values_and_keys_are_cut(tmp_path: Path) -> None:
 
 
 def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> None:
-    """Neither time nor report grows with a hostile file."""
     started = time.process_time()
     for content in (
         {"plan": "", **{f"planning {number}": 1 for number in range(8_000)}},
@@ -565,7 +556,6 @@ def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> No
 def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
     tmp_path: Path, content: str
 ) -> None:
-    """One message, instead of a list of missing keys."""
     manifest, problems = load(tmp_path, content)
 
     assert manifest is None
@@ -583,7 +573,6 @@ def test_malformed_json_is_placed(tmp_path: Path) -> None:
 
 
 def test_a_manifest_is_a_readable_regular_file(tmp_path: Path) -> None:
-    """A directory, a pipe (which would block), a loop of links, and a file that is too large."""
     path = tmp_path / MANIFEST_NAME
     path.mkdir()
     assert only(load_manifest(tmp_path)[1]).message == "blankly.json is a directory."
@@ -602,7 +591,6 @@ def test_a_manifest_is_a_readable_regular_file(tmp_path: Path) -> None:
 
 
 def test_arguments_of_an_input_are_checked_like_those_of_the_file() -> None:
-    """The same messages, without a place."""
     problems = check_backtest_args({"to": "1y", "start_date": "2022-01-01", "too": 1})
 
     assert [(item.path, item.line, item.severity.value) for item in problems] == [
@@ -634,7 +622,6 @@ def test_arguments_of_an_input_are_checked_like_those_of_the_file() -> None:
 def test_no_content_makes_it_raise(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:
-    """Any object is a manifest, or has an error that says why not; every problem has a place."""
     manifest, problems = load(tmp_path_factory.mktemp("model"), content)
 
     assert manifest is not None or any(item.severity is Severity.ERROR for item in problems)

@@ -47,12 +47,10 @@ def read(model: Path, text: str | bytes, **others: str) -> Mapping[str, str]:
     ],
 )
 def test_each_line_asks_for_a_package(model: Path, line: str, package: str, asked: str) -> None:
-    """By its canonical name, however it was written."""
     assert read(model, line) == {package: asked}
 
 
 def test_included_files_count_and_each_is_read_once(model: Path) -> None:
-    """Constraints and pip's options install nothing."""
     text = "-r more.txt\n-r requirements.txt\n-c other.txt\n--pre\n-i x\nblankly\n"
 
     found = read(model, text, more="numpy<2\n-r requirements.txt\n", other="pandas<2\n")
@@ -61,7 +59,6 @@ def test_included_files_count_and_each_is_read_once(model: Path) -> None:
 
 
 def test_lines_of_the_same_package_stand_side_by_side(model: Path) -> None:
-    """The result does not depend on their order."""
     lines = ["numpy<1.25; python_version<'3.9'", "NumPy<2", "numpy <2"]
 
     assert read(model, "\n".join(lines)) == {"numpy": '<1.25; python_version < "3.9" | <2'}
@@ -69,7 +66,6 @@ def test_lines_of_the_same_package_stand_side_by_side(model: Path) -> None:
 
 
 def test_many_odd_lines_hide_none_of_the_others(model: Path) -> None:
-    """The checks stop after a few; the list is complete."""
     odd = "".join(f"pandas{number}>=1.*\n" for number in range(9))
 
     assert len(read(model, f"{odd}blankly\n")) == 10
@@ -101,7 +97,6 @@ def test_credentials_are_left_out(model: Path, line: str) -> None:
 
 
 def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
-    """Neither does a directory, or a path or link out of the model."""
     (model.parent / "outside.txt").write_text("blankly\n")
     (model / "link.txt").symlink_to(model.parent / "outside.txt")
     (model / "circle.txt").symlink_to("circle.txt")
@@ -122,7 +117,6 @@ def test_a_link_within_the_model_is_followed(model: Path) -> None:
 @given(st.binary() | st.text().map(str.encode))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_can_be_read(model: Path, content: bytes) -> None:
-    """An old commit may hold anything."""
     for package, asked in read(model, content).items():
         assert isinstance(package, str)
         assert isinstance(asked, str)

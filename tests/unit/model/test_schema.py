@@ -51,7 +51,6 @@ def described_keys() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_it_is_a_sound_schema_of_draft_2020_12() -> None:
-    """It names its draft and itself, and is valid by the draft's own schema."""
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert SCHEMA["$id"].startswith("https://")
     Draft202012Validator.check_schema(SCHEMA)
@@ -59,7 +58,6 @@ def test_it_is_a_sound_schema_of_draft_2020_12() -> None:
 
 @pytest.mark.parametrize(("name", "key"), list(described_keys()))
 def test_an_editor_can_explain_every_key(name: str, key: dict[str, Any]) -> None:
-    """Each has a title, a description in a sentence, a default, and examples that are valid."""
     assert key["title"], name
     assert key["description"].endswith(".")
     assert len(key["description"]) > 20
@@ -82,7 +80,6 @@ def test_it_knows_every_argument_of_a_backtest() -> None:
 
 
 def test_the_defaults_it_shows_are_those_that_apply(tmp_path: Path) -> None:
-    """An editor must not promise what the reader does not do."""
     (tmp_path / "blankly.json").write_text("{}")
     manifest, _ = load_manifest(tmp_path)
 

@@ -54,7 +54,6 @@ def limits(picture: str) -> tuple[float, float]:
 
 
 def test_a_series_is_drawn_with_its_drawdown() -> None:
-    """Both with dates and their own colours, on axes slightly longer than the values."""
     values: list[float | None] = [100.0 + day - (30 if 40 <= day < 50 else 0) for day in range(100)]
 
     value, drawdown = drawn(values).mermaid
@@ -85,13 +84,11 @@ def test_less_than_two_values_are_no_chart(values: list[float | None]) -> None:
     ids=["years", "weeks", "days", "hours"],
 )
 def test_dates_are_as_short_as_the_period_allows(step: float, expected: list[str]) -> None:
-    """Each stands below its point."""
     assert dates(drawn([float(day) for day in range(100)], step=step).mermaid[0]) == expected
 
 
 @given(st.lists(finite | st.none(), max_size=300), st.sampled_from([1e-3, 1, DAY, 1e15]))
 def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
-    """For any values, Mermaid can read the source, and the text fits a terminal."""
     drawing = draw(a_result(values, step=step).account_values, "USD")
 
     known = [value for value in values if value is not None]
@@ -119,7 +116,6 @@ def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
 
 
 def test_no_extreme_is_lost() -> None:
-    """Of 100,000 values, a single peak, a single trough and both ends are drawn."""
     values: list[float | None] = [1_000.0 + number % 7 for number in range(100_000)]
     values[0], values[33_333], values[77_777], values[-1] = 1_009.0, 2_000.0, 400.0, 1_010.0
 
@@ -130,7 +126,6 @@ def test_no_extreme_is_lost() -> None:
 
 
 def test_thinning_keeps_the_order_and_the_number() -> None:
-    """The first, the last, and two of each stretch; a short series is kept whole."""
     values = [math.sin(number / 50) for number in range(1_001)]
 
     chosen = thinned(values, 20)
@@ -142,7 +137,7 @@ def test_thinning_keeps_the_order_and_the_number() -> None:
 
 
 def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
-    """Not of the start; an account that starts with nothing has none."""
+    """Not of the start. An account that starts with nothing has none."""
     found = a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values.drawdowns()
 
     assert found is not None
@@ -174,7 +169,6 @@ def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
     ],
 )
 def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
-    """Large and small amounts are scaled."""
     value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
 
     assert f'title "Account value in {name}"' in value
@@ -182,7 +176,6 @@ def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
 
 
 def test_a_flat_series_lies_in_the_middle() -> None:
-    """An axis without negative values does not go below zero."""
     low, high = limits(drawn([10_000.0] * 5).mermaid[0])
     assert low + high == 20_000
 
@@ -192,7 +185,6 @@ def test_a_flat_series_lies_in_the_middle() -> None:
 
 
 def test_characters_show_the_same() -> None:
-    """The value rises from its lowest to its highest, the drawdown hangs from zero."""
     values: list[float | None] = [*(float(day) for day in range(1, 31)), *[15.0] * 30]
 
     text = drawn(values).text
@@ -222,7 +214,6 @@ def test_characters_show_the_same() -> None:
 
 @pytest.mark.slow
 def test_a_million_values_fit_into_a_drawing() -> None:
-    """It has as many points as any long series, the highest and the lowest included."""
     drawing = drawn([1_000.0 + number % 777 for number in range(1_000_000)], step=60)
 
     assert max(map(len, drawing.mermaid)) < GITEA
@@ -250,7 +241,6 @@ def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
 
 
 def test_a_base_is_drawn_below_in_another_colour() -> None:
-    """Over the same times; a few values are all drawn."""
     now = series([(day * DAY, 100.0 + day) for day in range(60)])
     base = series([(day * DAY, 200.0 - day) for day in range(60)])
 
@@ -275,7 +265,6 @@ def test_any_two_series_are_drawn(
     second: list[tuple[float, float]],
     is_ordered: bool,  # noqa: FBT001  # of hypothesis
 ) -> None:
-    """For any series, Mermaid can read the sources, and the text fits a terminal."""
     if is_ordered:
         first, second = sorted(first), sorted(second)
     candidate, base = series(first), series(second)
@@ -310,7 +299,6 @@ def test_no_extreme_of_either_is_lost(
     second: list[tuple[float, float]],
     is_ordered: bool,  # noqa: FBT001  # of hypothesis
 ) -> None:
-    """Wherever it is and in any order; nor are the ends."""
     if is_ordered:
         first, second = sorted(first), sorted(second)
     candidate, base = series(first), series(second)
@@ -327,7 +315,6 @@ def test_no_extreme_of_either_is_lost(
 
 
 def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
-    """Two series of 100,000 values, with peaks and troughs at different times."""
     times = [60.0 * number for number in range(100_000)]
     now = [(time, 1_000.0 + number % 7) for number, time in enumerate(times)]
     base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
@@ -345,7 +332,6 @@ def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
 
 
 def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
-    """It goes straight through a gap, and a note says that the times differ."""
     now = series([(float(time), float(time)) for time in range(1_000)])
     base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
 
@@ -371,7 +357,6 @@ def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
 def test_a_base_without_a_curve_of_its_own_is_not_drawn(
     base: list[tuple[float, float]], said: str
 ) -> None:
-    """The chart shows the candidate alone."""
     now = series([(0.0, 3.0), (1.0, 2.0)])
     alone = draw(now, "USD")
     assert alone is not None
@@ -383,7 +368,6 @@ def test_a_base_without_a_curve_of_its_own_is_not_drawn(
 
 
 def test_characters_show_both_on_one_scale() -> None:
-    """One below the other, with their names."""
     now = series([(day * DAY, 10.0 + day) for day in range(31)])
     base = series([(day * DAY, 5.0) for day in range(31)])
 

@@ -57,7 +57,6 @@ def shown(text: str) -> str:
 @example("```")
 @example("``` \n```\n# x")
 def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
-    """A code span is one element that holds the text exactly."""
     body = page(Paragraph([Code(text)]))
 
     assert body.tags() == ({"p", "code"} if one_line(text) else {"p"})
@@ -69,7 +68,6 @@ def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
 @example("~~~\n~~~")
 @example("\t- a\n\n\n\n    b")
 def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
-    """The fence holds whatever the text contains, and all lines and blanks are kept."""
     body = page(Paragraph(["before"]), Quote(text), Paragraph(["after"]))
 
     assert [one.tag for one in body.children if isinstance(one, Element)] == ["p", "pre", "p"]
@@ -89,7 +87,6 @@ def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
 @example("`x`www.e.vil")
 @example("see bot.py:100:5")
 def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
-    """A sentence in a list stays one item of words and code, and loses no letter."""
     body = page(Bullets([prose(text), ["last"]]))
 
     assert body.tags() <= {"ul", "li", "code"}
@@ -101,7 +98,6 @@ def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
-    """Code keeps its own fence before a sentence or other code."""
     body = page(Paragraph([Code(before), *prose(text)]), Paragraph([Code(before), Code(text)]))
 
     first, second = body.all("p")
@@ -111,7 +107,6 @@ def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
 
 
 def test_sentences_read_as_they_were_written() -> None:
-    """Ordinary words, numbers, quotes and code spans stay as they are."""
     sentence = 'Input `plan` is `x y`: it\'s 3.5 %, (see `a.py`), or "none" — 2 of 3. A-B/c → d?'
 
     body = page(Paragraph(prose(sentence)))
@@ -127,7 +122,6 @@ def test_the_full_stop_after_an_address_is_not_part_of_it() -> None:
 
 
 def test_long_sentences_and_spans_are_cut() -> None:
-    """A sentence has at most 1,000 characters, a span 300."""
     body = page(Paragraph(prose("word " * 1_000)), Paragraph([Code("漢" * 1_000)]))
 
     sentence, span = body.all("p")
@@ -161,7 +155,6 @@ def test_a_table_keeps_its_cells_whatever_is_in_them(rows: list[tuple[str, str, 
 
 @given(nasty_text, nasty_text)
 def test_a_link_goes_where_it_should(text: str, end: str) -> None:
-    """The text of a link does not change its address, and the address does not end early."""
     body = page(Paragraph(["at ", Link(text, f"https://own.example/{end}"), "."]))
 
     (link,) = body.all("a")
@@ -175,7 +168,6 @@ def test_a_link_goes_where_it_should(text: str, end: str) -> None:
 
 @given(nasty_text, nasty_text)
 def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
-    """Nothing inside ends the fold early, and nothing after it is folded."""
     inner: list[Block] = [
         Table([["File"]], [[[Code(name)]]]),
         Quote(quoted),
@@ -193,7 +185,6 @@ def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
 
 @given(st.lists(nasty_text, min_size=1, max_size=5))
 def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
-    """Lone surrogates are made visible, so that encoding never fails."""
     blocks: list[Block] = [Bullets([[Code(text)], prose(text)]) for text in texts]
     blocks += [Quote(text) for text in texts]
 
@@ -202,7 +193,7 @@ def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
 
 
 def test_a_document_is_cut_between_blocks_and_says_so() -> None:
-    """Over its limit, the runner would show nothing."""
+    """The runner shows nothing of a summary over its limit."""
     blocks = [Quote("漢字\n" * 10_000) for _ in range(40)]
 
     markdown = to_markdown([Heading(["Title"]), *blocks])
@@ -234,7 +225,6 @@ def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None
     st.sampled_from([["last"], []]),
 )
 def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last: list[str]) -> None:
-    """As many blocks as fit, in the same order."""
     blocks: list[Block] = [Quote("x" * size) for size in sizes]
     blocks += [Paragraph(last)] if last else []
 
@@ -274,7 +264,6 @@ def test_long_runs_of_a_mark_take_linear_time(text: str) -> None:
 
 
 def test_a_terminal_shows_the_same_document_as_text() -> None:
-    """Without Markdown's marks, with texts of others unchanged, numbers aligned, folds first."""
     text = to_text(
         [
             Heading(["Title"]),
@@ -300,7 +289,6 @@ def test_a_terminal_shows_the_same_document_as_text() -> None:
 
 
 def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
-    """Markdown has Mermaid, and the characters folded. A terminal has the characters."""
     chart = Chart(["xychart-beta\n  line [1, 2]", "xychart-beta\n  line [2, 1]"], "▁█\n\n█▁ ")
 
     body = render(to_markdown([chart]))
@@ -312,7 +300,6 @@ def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
 
 
 def test_a_legend_is_of_the_pictures_alone() -> None:
-    """The characters have no colours to explain."""
     chart = Chart(["xychart-beta\n  line [1, 2]"], "▁█", ["🔵 now: ", Code("main")])
 
     body = render(to_markdown([chart]))
@@ -345,7 +332,6 @@ def test_a_terminal_of_another_width_wraps_there(width: int, wrapped_at: int) ->
 
 
 def test_a_terminal_wraps_sentences_and_cuts_what_would_push_columns_away() -> None:
-    """Words and addresses stay whole, list items hang, and the rule is as wide as the terminal."""
     words = " ".join(["word"] * 30)
     url = f"https://own.example/{'x' * 120}"
     text = to_text(

@@ -43,7 +43,6 @@ def test_no_line_is_a_command(text: str) -> None:
 
 @given(nasty_text)
 def test_whatever_others_wrote_issues_no_command(text: str) -> None:
-    """In both forms, on every line, with any line ending."""
     assert commands_in(defused(text)) == []
     assert commands_in(defused(defused(text))) == []
 
@@ -58,7 +57,6 @@ def test_defusing_changes_nothing_but_the_marks(text: str) -> None:
 @example("\x1b]")
 @example("\udfff")
 def test_plain_text_has_no_character_that_hides_or_moves_others(text: str) -> None:
-    """Controls, overrides, separators and lone surrogates are written as escapes."""
     left = {char for char in plain(text) if unicodedata.category(char) in INVISIBLE}
 
     assert left <= set("\n\t\u200c\u200d")
@@ -67,7 +65,6 @@ def test_plain_text_has_no_character_that_hides_or_moves_others(text: str) -> No
 
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])))
 def test_text_in_any_script_stays_as_it_is(text: str) -> None:
-    """Letters, marks, digits, punctuation, symbols and spaces of every script."""
     assert plain(text) == text
 
 
@@ -86,7 +83,6 @@ def test_text_in_any_script_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_plain_shows_what_was_written(text: str, shown: str) -> None:
-    """Escape sequences go, other controls are named, joiners and new emoji stay."""
     assert plain(text) == shown
 
 
@@ -96,13 +92,11 @@ def test_one_line_marks_the_line_breaks() -> None:
 
 @given(nasty_text)
 def test_one_line_is_one_line(text: str) -> None:
-    """By every definition of a line."""
     assert len(one_line(text).splitlines()) <= 1
 
 
 @given(nasty_text)
 def test_a_tidy_description_can_be_sent(text: str) -> None:
-    """The result is valid UTF-8, without control characters except line feeds and tabs."""
     controls = {char for char in tidy(text) if unicodedata.category(char) in {"Cc", "Cs"}}
 
     assert controls <= {"\n", "\t"}
@@ -111,7 +105,6 @@ def test_a_tidy_description_can_be_sent(text: str) -> None:
 
 
 def test_cutting_keeps_to_the_length() -> None:
-    """The ellipsis counts, and has no blank before it."""
     assert cut("abcd", 4) == "abcd"
     assert cut("abcde", 4) == "abc…"
     assert cut("ab cde", 4) == "ab…"
@@ -119,7 +112,6 @@ def test_cutting_keeps_to_the_length() -> None:
 
 @given(st.lists(st.text("abc", min_size=4, max_size=8), max_size=4), st.text("abc ", max_size=60))
 def test_no_secret_is_left(hidden: list[str], text: str) -> None:
-    """Also if secrets overlap or contain each other; other text stays."""
     result = redacted(text, hidden)
 
     assert not [secret for secret in hidden if secret in result]

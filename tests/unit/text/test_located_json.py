@@ -100,7 +100,6 @@ def test_no_bytes_make_it_raise(data: bytes) -> None:
 
 @given(VALUES, st.sampled_from(["\n", "\r\n", "\r"]))
 def test_the_place_of_every_value_is_where_its_text_starts(value: JsonValue, newline: str) -> None:
-    """Reading from the reported line and column returns the same value."""
     text = json.dumps(value, indent=1, ensure_ascii=False).replace("\n", newline)
     lines = text.split(newline)
     document = parse_json(text.encode())
@@ -126,7 +125,6 @@ def test_the_place_of_every_value_is_where_its_text_starts(value: JsonValue, new
 
 
 def test_columns_count_code_points_and_neither_the_byte_order_mark_nor_bytes() -> None:
-    """A tab or a multi-byte character is one column, a byte-order mark none."""
     document = parse_json('\ufeff{\r\n\t"é": "🙂",\t"b": [1, {"c": 2}]\r\n}'.encode())
 
     assert document.problems == ()
@@ -247,7 +245,6 @@ def test_mistakes_that_can_be_read_past_are_reported_together() -> None:
 
 
 def test_nesting_is_bounded() -> None:
-    """The deepest document allowed is read; one level more is refused, and so are a million."""
     assert parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH).problems == ()
     for depth in (MAX_DEPTH + 1, 1_000_000):
         message, line, column = only_problem(b"[" * depth)
@@ -296,7 +293,6 @@ def test_values_do_not_show_in_its_repr() -> None:
 
 
 def test_mistakes_beside_a_value_do_not_show_it() -> None:
-    """Not even a secret without quotes, comma or colon."""
     for text in ['{"k": hidden}', '["a" "hidden"]', '{"k" "hidden"}', '{"k": 0hidden}', "['hidden"]:
         document = parse_json(text.encode())
         assert document.problems
@@ -304,7 +300,6 @@ def test_mistakes_beside_a_value_do_not_show_it() -> None:
 
 
 def test_every_scalar_is_given_with_the_keys_above_it() -> None:
-    """Also those of duplicate keys, and before a fatal mistake."""
     document = parse_json(
         b'{"a": "\\u0041", "b": [1.50, {"c": "d"}], "a": true, "e": -2, "f": oops}'
     )

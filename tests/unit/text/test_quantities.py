@@ -33,7 +33,6 @@ from deploy_action.text.quantities import (
     ],
 )
 def test_a_number_is_shown_as_one_reads_it(value: float, shown: str, in_full: str) -> None:
-    """With separators, few decimals, a proper minus, and no minus before zero."""
     assert decimal(value) == shown
     assert exact(value) == in_full
 
@@ -59,14 +58,12 @@ def test_a_percentage_is_rounded_and_has_a_sign(value: float, shown: str) -> Non
 
 
 def test_moments_are_dates_in_utc() -> None:
-    """Times outside the calendar stay numbers."""
     assert moment(1_677_628_800) == "2023-03-01 00:00"
     assert moment(-86_400, "%d %b %Y") == "31 Dec 1969"
     assert moment(1e18) == "1e+18 s"
 
 
 def test_things_bytes_and_times_have_units() -> None:
-    """Singular and plural, decimal units, minutes if there are any."""
     assert [count(number, "file") for number in (0, 1, 1_200)] == [
         "0 files",
         "1 file",
@@ -83,7 +80,6 @@ def test_things_bytes_and_times_have_units() -> None:
 
 
 def test_an_interval_is_said_in_the_unit_that_goes_into_it() -> None:
-    """A single unit has no number: it follows `every`."""
     said = [interval(seconds) for seconds in (60, 5_400, 14_400, 86_400.0, 604_800, 90, 0.5)]
 
     assert said == ["minute", "90 minutes", "4 hours", "day", "7 days", "90 s", "0.5 s"]

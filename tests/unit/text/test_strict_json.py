@@ -20,7 +20,6 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_json_writes_is_read(value: object) -> None:
-    """Every float there is, and integers of any common length."""
     assert strict_loads(json.dumps(value, ensure_ascii=True).encode()) == value
 
 
@@ -30,14 +29,13 @@ def test_what_json_writes_is_read(value: object) -> None:
      "1" + "0" * 250 + "e99", "-" + "9" * 5_000, "\ufeff1", "[" * 100_000, "", "{a: 1}", "[1,]"],
 )  # fmt: skip
 def test_what_is_no_json_or_no_number_is_refused(text: str) -> None:
-    """Python's own reader takes the first ones, and stumbles over some later."""
+    """Python's `json` accepts some of these."""
     with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
         strict_loads(text.encode())
 
 
 @pytest.mark.parametrize("data", [b"\xff", '"x"'.encode("utf-16"), '"x"'.encode("utf-32-le")])
 def test_only_utf_8_is_read(data: bytes) -> None:
-    """Whoever embeds the bytes as they are counts on it."""
     with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
         strict_loads(data)
 
@@ -50,7 +48,6 @@ def test_only_utf_8_is_read(data: bytes) -> None:
     ],
 )
 def test_half_a_character_is_replaced(text: str, value: object) -> None:
-    """Whole pairs of surrogates stay, and so does what only looks like an escape."""
     assert strict_loads(text.encode()) == value
 
 
@@ -77,7 +74,6 @@ def test_what_is_not_an_object_stays_whole(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
 def test_large_and_small_numbers_that_are_some_are_read(text: str) -> None:
-    """Up to the largest float; what is too small is zero."""
     value = strict_loads(text.encode())
 
     assert isinstance(value, int | float)

@@ -87,7 +87,6 @@ JSON_VALUES = st.recursive(
 
 @given(st.dictionaries(st.text("abcdef_", min_size=1), JSON_VALUES, max_size=4))
 def test_json_is_read_as_json(document: dict[str, object]) -> None:
-    """With any indentation, tabs included."""
     for indent in (None, 2, "\t"):
         assert parse_mapping(json.dumps(document, indent=indent)) == document
 
