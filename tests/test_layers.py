@@ -45,7 +45,7 @@ HEAVY = frozenset(
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the contracts of pyproject.toml over the package in this folder."""
+    """Check the contracts of pyproject.toml for the package in this folder."""
     command = [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"]
     environ = {**os.environ, "COLUMNS": "1000"}  # narrower, and long names are wrapped
     return subprocess.run(
@@ -61,7 +61,6 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_imports_point_one_way() -> None:
     done = lint_imports(ROOT)
-
     assert done.returncode == 0, done.stdout
 
 
@@ -127,14 +126,12 @@ WRONG_IMPORTS = {
 
 
 def copy_package(folder: Path) -> Path:
-    """Copy the package and the contracts; return where the package is."""
     shutil.copy(ROOT / "pyproject.toml", folder)
     ignored = shutil.ignore_patterns("__pycache__")
     return Path(shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=ignored))
 
 
 def full_name(module: str) -> str:
-    """Return the dotted name of a module of the package, or of a library."""
     place = PACKAGE.joinpath(*module.split("."))
     is_ours = place.is_dir() or place.with_suffix(".py").exists()
     return f"deploy_action.{module}" if is_ours else module
@@ -159,16 +156,13 @@ def test_each_contract_bites(tmp_path: Path) -> None:
 def test_each_contract_has_an_import_that_breaks_it() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
-
     assert {contract["name"] for contract in contracts} == set(WRONG_IMPORTS)
 
 
-def test_a_new_room_has_to_say_where_it_belongs(tmp_path: Path) -> None:
+def test_a_new_folder_needs_a_place_in_the_contract(tmp_path: Path) -> None:
     copy_package(tmp_path)
     (tmp_path / "deploy_action" / "new_room.py").touch()
-
     done = lint_imports(tmp_path)
-
     assert done.returncode == 1
     assert "new_room" in done.stdout
 
@@ -193,12 +187,10 @@ def parts_over(package: Path, *, modules: int, lines: int, function_lines: int) 
 
 
 def test_nothing_is_too_large_to_be_found_or_read() -> None:
-    """The limits of a folder, a module and a function."""
     assert parts_over(PACKAGE, modules=12, lines=500, function_lines=60) == []
 
 
 def test_what_is_too_large_is_found(tmp_path: Path) -> None:
-    """The search sees folders, modules and functions."""
     folder = tmp_path / "package"
     folder.mkdir()
     (folder / "a.py").write_text(
@@ -234,7 +226,6 @@ def test_only_main_reads_the_environment_prints_or_exits() -> None:
         and not path.is_relative_to(PACKAGE / "platform" / "model_process")
         for line, name in effects(path.read_text(encoding="utf-8"))
     ]
-
     assert found == []
 
 
@@ -248,7 +239,7 @@ def test_only_main_reads_the_environment_prints_or_exits() -> None:
         ("print('x')", "print"),
     ],
 )
-def test_an_effect_outside_main_is_found(source: str, name: str) -> None:
+def test_the_search_for_effects_finds_each_form(source: str, name: str) -> None:
     assert name in [found for _, found in effects(source)]
 
 

@@ -1,5 +1,3 @@
-"""REQUIRE_ALL turns every skip into a failure."""
-
 from __future__ import annotations
 
 import os
@@ -26,7 +24,6 @@ pytest.skip("no browser", allow_module_level=True)
 
 
 def run_pytest(folder: Path, *, require_all: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest with the plugin over one folder, in a process of its own."""
     environment = {**os.environ, "REQUIRE_ALL": require_all, "PYTHONPATH": str(ROOT)}
     command = [
         sys.executable,

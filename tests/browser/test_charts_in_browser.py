@@ -22,14 +22,12 @@ WAVE = [10_000 + 30 * day + 900 * math.sin(day / 9) for day in range(500)]
 def drawn(
     values: list[float | None] | list[float], unit: str = "USD", step: float = DAY
 ) -> Drawing:
-    """Draw a series of an account in this currency."""
     drawing = draw(a_result(values, step=step).account_values, unit)
     assert drawing is not None
     return drawing
 
 
 def drawings() -> Mapping[str, Drawing]:
-    """Return charts of every kind of series."""
     shapes: dict[str, list[float | None] | list[float]] = {
         "two points": [1.0, 2.0],
         "three points": [3.0, 1.0, 2.0],
@@ -70,7 +68,7 @@ def drawings() -> Mapping[str, Drawing]:
     ("mermaid", "width", "theme"),
     [("10", 390, "dark"), ("11", 1012, "light"), ("12", 390, "light")],
 )
-def test_every_series_has_charts_one_can_read(
+def test_the_charts_of_every_series_are_readable(
     mermaid: str, width: int, theme: str, tmp_path: Path
 ) -> None:
     charts = drawings()
@@ -125,16 +123,12 @@ def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_pat
 
 def test_a_chart_that_mermaid_refuses_is_found(tmp_path: Path) -> None:
     broken = 'xychart-beta\n  x-axis "2020-08-25" --> "2022-04-15"\n  line [1, 2]'
-
     seen = measure(to_markdown([Chart([broken], "")]), tmp_path, width=390, theme="dark")
-
     assert "Parse error" in seen["charts"][0]["error"]
 
 
 def test_labels_that_touch_are_found(tmp_path: Path) -> None:
     dates = ", ".join(f'"2023-01-01 {number}"' for number in range(60))
     crowded = f"xychart-beta\n  x-axis [{dates}]\n  line [{', '.join(['1'] * 60)}]"
-
     seen = measure(to_markdown([Chart([crowded], "")]), tmp_path, width=390, theme="dark")
-
     assert len(seen["charts"][0]["touching"]) > 10

@@ -1,4 +1,4 @@
-"""The summaries in a real browser: what counts is what a reader sees."""
+"""The summaries in a real browser, as a reader sees them."""
 
 from __future__ import annotations
 
@@ -65,19 +65,16 @@ def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path
 
 def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> None:
     markdown = to_markdown(build_summary(DECISIONS["stopped"]))
-
     seen = measure(markdown, tmp_path, width=TELEPHONE, theme="light")
-
     assert seen["scrolled"][:2] == [0, 0]
 
 
-def test_what_is_too_wide_is_found(tmp_path: Path) -> None:
+def test_the_measurement_finds_a_line_that_is_too_wide(tmp_path: Path) -> None:
     seen = measure(
         "| a |\n|---|\n\n<hr width=600>",
         tmp_path,
         width=TELEPHONE,
         theme="dark",
     )
-
     assert len(seen["wide"]) == 1
     assert seen["page"] > TELEPHONE

@@ -21,7 +21,6 @@ Scripted = Callable[..., ScriptedServer]
 
 
 def fingerprint(directory: Path) -> dict[str, str]:
-    """Return the digest of each file and the target of each link below a directory."""
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.rglob("*"))
@@ -31,7 +30,7 @@ def fingerprint(directory: Path) -> dict[str, str]:
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[PlatformServer]:
-    """Return a strict platform, as `blankly-deploy serve` runs it, that takes `refresh`."""
+    """Return a strict platform, as `blankly-deploy serve` runs it, that accepts `refresh`."""
     with PlatformServer(tmp_path / "data", refresh_token="refresh", strict=True) as server:
         yield server
 
@@ -104,7 +103,7 @@ def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
     assert second.outputs["project-id"] == first.outputs["project-id"]
 
 
-def test_the_embedded_platform_makes_what_is_named(runner: Runner, tmp_path: Path) -> None:
+def test_the_embedded_platform_creates_what_an_id_names(runner: Runner, tmp_path: Path) -> None:
     write_model(runner.workspace, project_id="my-project", model_id="my-model")
     ended = runner.run(api_url="local", platform_data=str(tmp_path / "kept"))
     assert ended.code == 0, ended.log
@@ -154,7 +153,7 @@ def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: S
 
 
 @pytest.mark.parametrize("mode", ["deploy", "backtest"])
-def test_the_push_of_a_deletion_deploys_nothing(
+def test_the_push_of_a_deleted_branch_deploys_nothing(
     runner: Runner, scripted: Scripted, mode: str
 ) -> None:
     """The checkout is then of another branch."""
@@ -245,7 +244,7 @@ def test_a_leaked_key_in_the_repository_is_masked_and_warned_about(runner: Runne
     assert any("::warning" in line for line in ended.annotations)
 
 
-def test_warnings_fail_the_run_where_that_is_asked_for(runner: Runner, scripted: Scripted) -> None:
+def test_warnings_fail_the_run_on_request(runner: Runner, scripted: Scripted) -> None:
     write_model(runner.workspace, tpye="strategy")
     server = scripted()
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
@@ -300,7 +299,7 @@ def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: 
 
 
 @pytest.mark.parametrize("path", ["..", "../other", "/etc", "gone", "bot.py", "a\x00b", "link"])
-def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
+def test_a_model_path_outside_the_workspace_or_without_a_target_is_refused(
     runner: Runner, path: str
 ) -> None:
     (runner.workspace / "link").symlink_to(runner.root)
@@ -309,7 +308,7 @@ def test_a_model_path_out_of_the_workspace_or_to_nothing_is_refused(
     assert "`model-path`" in ended.summary
 
 
-def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
+def test_an_error_of_the_operating_system_causes_no_traceback(runner: Runner) -> None:
     (runner.root / "file").write_text("")
     runner.environ["RUNNER_TEMP"] = str(runner.root / "file" / "below")
     ended = runner.run(mode="validate")
@@ -318,7 +317,7 @@ def test_a_failure_of_the_system_is_no_traceback(runner: Runner) -> None:
     assert "Not a directory" in ended.summary
 
 
-def test_a_bug_is_said_to_be_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_as_one(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy_action.github.event.read_event", lambda _environ: 1 / 0)
     ended = runner.run(mode="validate")
     assert ended.code == 1
@@ -374,7 +373,7 @@ def test_keys_are_never_packed_in_the_workspace(
     assert "RUNNER_TEMP" in ended.summary
 
 
-def test_a_deletion_is_said_even_without_a_model(runner: Runner) -> None:
+def test_a_deleted_branch_is_reported_even_without_a_model(runner: Runner) -> None:
     """The branch that is checked out instead may have none."""
     (runner.workspace / "blankly.json").unlink()
     runner.on("push", {"deleted": True, "head_commit": None, "ref": "refs/heads/old"})
@@ -383,7 +382,7 @@ def test_a_deletion_is_said_even_without_a_model(runner: Runner) -> None:
     assert "refs/heads/old" in ended.summary
 
 
-def test_a_secret_is_hidden_however_it_is_written(runner: Runner, scripted: Scripted) -> None:
+def test_a_secret_is_hidden_in_every_encoding(runner: Runner, scripted: Scripted) -> None:
     from urllib.parse import quote
 
     token = f"1//0{secrets.token_hex(8)}/+={secrets.token_hex(60)}"
@@ -416,7 +415,7 @@ def test_a_token_pasted_into_another_input_is_not_shown(runner: Runner) -> None:
 @pytest.mark.parametrize(
     "url", ["https://user:p@ssw0rd@host", "https://user:pa/ssw0rd@host", "https://h/?t=ssw0rd"]
 )
-def test_what_is_secret_in_an_address_is_not_shown(runner: Runner, url: str) -> None:
+def test_secrets_in_a_url_are_not_shown(runner: Runner, url: str) -> None:
     ended = runner.run(api_url=url, token="refresh")
     assert ended.code == 2
     assert "ssw0rd" not in ended.summary + ended.log
@@ -440,13 +439,13 @@ def test_an_address_without_encryption_is_warned_about(runner: Runner) -> None:
     assert "unencrypted" not in ended.summary
 
 
-def test_a_dry_run_says_what_a_real_one_would_stumble_over(runner: Runner) -> None:
+def test_a_dry_run_names_the_problems_of_a_real_run(runner: Runner) -> None:
     ended = runner.run(dry_run="true")
     assert ended.code == 0
     assert "create-new: true" in ended.summary
 
 
-def test_a_route_that_is_missing_in_json_is_missing(runner: Runner, scripted: Scripted) -> None:
+def test_a_missing_route_may_be_reported_as_json(runner: Runner, scripted: Scripted) -> None:
     """Not every server words a 404 as a page."""
     from tests.support.scripted_server import Reply
 
@@ -475,12 +474,12 @@ def test_a_new_project_cannot_hold_a_known_model(runner: Runner, scripted: Scrip
 @pytest.mark.parametrize(
     ("path", "hint"), [("golden-croos", "golden-cross"), ("bot.py", "directory that the file")]
 )
-def test_a_path_that_is_nearly_right_is_corrected(runner: Runner, path: str, hint: str) -> None:
+def test_a_similar_path_is_suggested(runner: Runner, path: str, hint: str) -> None:
     write_model(runner.workspace / "golden-cross")
     assert hint in runner.run(mode="validate", model_path=path).summary
 
 
-def test_a_python_version_that_nobody_names_is_assumed_and_said(
+def test_without_a_python_version_the_assumed_one_is_named(
     runner: Runner, scripted: Scripted
 ) -> None:
     """The server requires one."""
@@ -508,16 +507,16 @@ def test_a_python_version_that_the_original_server_lacks_is_warned_about(
     assert runner.run(api_url="local").annotations == []
 
 
-def test_an_address_by_name_of_this_machine_needs_no_encryption(runner: Runner) -> None:
+def test_localhost_needs_no_encryption(runner: Runner) -> None:
     ended = runner.run(api_url="http://localhost:9", dry_run="true", model_id="m")
     assert "unencrypted" not in ended.summary
 
 
-def test_the_nothing_that_is_near_a_path_is_the_checkout(runner: Runner) -> None:
+def test_without_any_directory_a_missing_checkout_is_suggested(runner: Runner) -> None:
     assert "actions/checkout" in runner.run(mode="validate", model_path="models/a").summary
 
 
-def test_every_problem_is_found_although_a_path_is_wrong(runner: Runner) -> None:
+def test_a_wrong_path_hides_no_other_problem(runner: Runner) -> None:
     write_model(runner.workspace, main_script="gone.py", requirements=3, ignore_files="a")
     ended = runner.run(mode="validate")
     errors = [line for line in ended.annotations if line.startswith("::error")]
@@ -525,7 +524,7 @@ def test_every_problem_is_found_although_a_path_is_wrong(runner: Runner) -> None
     assert any("gone.py" in line for line in errors)
 
 
-def test_ids_that_were_given_are_outputs_of_a_failure(runner: Runner) -> None:
+def test_a_failed_run_has_the_given_ids_as_outputs(runner: Runner) -> None:
     ended = runner.run(api_url="nonsense", project_id="p", model_id="m")
     assert (ended.code, ended.outputs["project-id"], ended.outputs["model-id"]) == (2, "p", "m")
     write_model(runner.workspace, project_id="p2", model_id="m2", plan=3)
@@ -533,14 +532,14 @@ def test_ids_that_were_given_are_outputs_of_a_failure(runner: Runner) -> None:
     assert (ended.code, ended.outputs["project-id"], ended.outputs["model-id"]) == (2, "p2", "m2")
 
 
-def test_a_path_out_of_the_workspace_is_one_of_the_bad_inputs(runner: Runner) -> None:
+def test_a_path_outside_the_workspace_is_reported_with_other_bad_inputs(runner: Runner) -> None:
     ended = runner.run(model_path="a/../..", create_new="yes")
     assert ended.code == 2
     assert "`model-path`" in ended.summary
     assert "`create-new`" in ended.summary
 
 
-def test_the_embedded_platform_makes_a_named_project_for_a_named_model(runner: Runner) -> None:
+def test_the_embedded_platform_creates_a_named_project_for_a_named_model(runner: Runner) -> None:
     first = runner.run(api_url="local", project_name="New", model_id="mine")
     assert first.code == 0, first.log
     assert first.outputs["model-id"] == "mine"
@@ -560,7 +559,7 @@ def test_a_key_that_is_given_twice_is_masked_twice_and_refused(runner: Runner) -
     assert f"::add-mask::{other}" in ended.log
 
 
-def test_a_link_that_the_keys_replace_is_not_followed(runner: Runner) -> None:
+def test_a_link_that_is_replaced_by_the_keys_is_not_followed(runner: Runner) -> None:
     """It is not packed, so it may lead anywhere."""
     (runner.workspace / "keys.json").symlink_to(runner.root)
     assert runner.run(mode="validate").code == 2
@@ -575,7 +574,7 @@ def test_a_validation_checks_how_gates_are_written(runner: Runner) -> None:
     assert runner.run(mode="validate", gates="sharpe > enough").code == 2
 
 
-def test_gates_do_not_pass_where_a_server_tells_no_result(
+def test_gates_do_not_pass_if_the_server_sends_no_result(
     runner: Runner, scripted: Scripted
 ) -> None:
     """The original server backtests, and shows results on its own pages alone."""
@@ -604,7 +603,7 @@ def test_a_screener_cannot_be_tested_before_it_is_deployed(
     assert server.requests == []
 
 
-def test_a_bug_in_the_middle_of_an_upload_claims_nothing(
+def test_after_a_bug_during_an_upload_nothing_is_claimed(
     runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether a version was made, a bug of ours cannot tell."""

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.xdist_group("backtest")
 
 @pytest.fixture(scope="session")
 def platform_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory of the platform that keeps its environments for all tests here."""
+    """Return a data directory whose environments all tests here share."""
     return tmp_path_factory.mktemp("platform") / "data"
 
 
@@ -42,7 +42,6 @@ class Trader:
     """A runner with an example model in its workspace, for a test to change and backtest."""
 
     def __init__(self, runner: Runner, data: Path) -> None:
-        """Put the model below the workspace, as in a repository of several."""
         self.runner = runner
         self.data = data
         self.model = runner.workspace / "models" / "golden-cross"
@@ -53,7 +52,6 @@ class Trader:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Return what a workflow says, and where the platform's data is kept."""
         return {
             "mode": "backtest",
             "api_url": "local",
@@ -65,7 +63,7 @@ class Trader:
         return self.runner.run(**self.inputs | inputs)
 
     def start(self, **inputs: str) -> subprocess.Popen[str]:
-        """Backtest the model in a process, as the container does."""
+        """Start the action in a process, as the container does."""
         environ = {"PATH": os.environ["PATH"], **self.runner.variables(self.inputs | inputs)}
         return subprocess.Popen(
             [sys.executable, str(ROOT / "entrypoint.py")],
@@ -77,12 +75,10 @@ class Trader:
         )
 
     def put_first(self, code: str) -> None:
-        """Put text at the start of the model's script."""
         script = self.model / "bot.py"
         script.write_text(f"{code}\n{script.read_text()}")
 
     def replace(self, old: str, new: str) -> None:
-        """Change the model's script."""
         script = self.model / "bot.py"
         assert old in script.read_text()
         script.write_text(script.read_text().replace(old, new))
@@ -94,7 +90,6 @@ class Trader:
 
 @pytest.fixture
 def trader(runner: Runner, platform_data: Path) -> Trader:
-    """Return a runner with a model that can be backtested."""
     return Trader(runner, platform_data)
 
 
@@ -155,9 +150,7 @@ def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
 def test_a_period_that_begins_now_gives_the_same_trades_a_moment_later(trader: Trader) -> None:
     """With `to`, all times depend on the clock; what the model did does not."""
     arguments = "to: 10y\nstart_date: null\nend_date: null"
-
     first, second = trader.run(backtest_args=arguments), trader.run(backtest_args=arguments)
-
     assert json.loads(first.outputs["metrics"])["trades"] > 0
     assert first.outputs["trades-sha256"] == second.outputs["trades-sha256"]
 
@@ -223,7 +216,7 @@ def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> No
     assert "Traceback" in ended.log
 
 
-def test_what_a_model_prints_is_shown_and_does_nothing(trader: Trader) -> None:
+def test_the_output_of_a_model_is_shown_and_issues_no_command(trader: Trader) -> None:
     lines = [
         "::error::mine",
         "##[error]mine",
@@ -248,9 +241,7 @@ def test_what_a_model_prints_is_shown_and_does_nothing(trader: Trader) -> None:
 
 def test_a_flood_of_output_is_cut(trader: Trader) -> None:
     trader.put_first("for number in range(200_000):\n    print('bar', number)")
-
     ended = trader.run()
-
     assert ended.code == 0
     assert len(ended.log.splitlines()) < 6_000
     assert "bar 4999" in ended.log
@@ -313,14 +304,12 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
     assert trader.private_copies() == []
 
 
-def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
+def test_the_installers_message_is_shown_if_requirements_cannot_be_installed(
     trader: Trader,
 ) -> None:
     (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
     trader.put_first("print('STARTED')")
-
     ended = trader.run()
-
     assert ended.code == 1
     (error,) = (line for line in ended.annotations if line.startswith("::error"))
     assert "file=models/golden-cross/requirements.txt" in error
@@ -330,14 +319,12 @@ def test_requirements_that_cannot_be_installed_are_told_in_the_installers_words(
 
 def test_the_switch_for_constraints_takes_on_and_off(trader: Trader) -> None:
     trader.runner.environ[CONSTRAINTS_VARIABLE] = "nope"
-
     ended = trader.run()
-
     assert ended.code == 2
     assert f"{CONSTRAINTS_VARIABLE} is `nope`" in ended.log
 
 
-def test_a_terminal_needs_no_more_than_the_path(trader: Trader) -> None:
+def test_a_backtest_on_a_terminal_needs_only_the_path(trader: Trader) -> None:
     environ = {
         name: value
         for name, value in trader.runner.environ.items()

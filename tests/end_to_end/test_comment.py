@@ -18,7 +18,6 @@ class Workflow:
     """A runner with a forge behind it, and a pull request."""
 
     def __init__(self, runner: Runner, forge: ForgeServer) -> None:
-        """Let pull request 7 have triggered the run, with the token of a workflow."""
         self.runner = runner
         self.forge = forge
         self.token = secrets.token_hex()
@@ -28,7 +27,6 @@ class Workflow:
         runner.on("pull_request", {"pull_request": {"title": "Faster", "number": 7}})
 
     def allow(self, account: Account) -> None:
-        """Let the token be that of an account."""
         self.forge.accounts[self.token] = account
 
     def run(self, **inputs: str) -> Ended:
@@ -39,7 +37,6 @@ class Workflow:
 
 @pytest.fixture
 def workflow(runner: Runner) -> Iterator[Workflow]:
-    """Return a workflow run on a pull request."""
     with ForgeServer() as forge:
         yield Workflow(runner, forge)
 
@@ -71,13 +68,11 @@ def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: Scri
     assert "Deployed `workspace`" not in comment.body
 
 
-def test_inputs_that_are_wrong_replace_a_success_too(
+def test_wrong_inputs_replace_the_comment_of_a_success(
     workflow: Workflow, server: ScriptedServer
 ) -> None:
     workflow.run(**to(server))
-
     assert workflow.run(**to(server), gates="sharp >= 1", timeout_minutes="soon").code == 2
-
     (comment,) = workflow.forge.comments
     assert "Not deployed" in comment.body
     assert "sharp" in comment.body
@@ -91,11 +86,9 @@ def test_each_model_has_a_comment(workflow: Workflow, server: ScriptedServer) ->
     assert len(workflow.forge.comments) == 2
 
 
-def test_a_fork_is_told_once_and_nothing_fails(workflow: Workflow, server: ScriptedServer) -> None:
+def test_a_fork_gets_one_notice_and_no_error(workflow: Workflow, server: ScriptedServer) -> None:
     workflow.allow(Account(WORKFLOW.login, WORKFLOW.number, WORKFLOW.kind, may_write=False))
-
     ended = workflow.run(**to(server), fail_on_warning="true")
-
     assert ended.code == 0, ended.log
     (notice,) = ended.annotations
     assert notice.startswith("::notice")
@@ -104,7 +97,7 @@ def test_a_fork_is_told_once_and_nothing_fails(workflow: Workflow, server: Scrip
 
 
 @pytest.mark.parametrize("inputs", [{"mode": "validate"}, {"dry_run": "true"}])
-def test_nothing_is_written_where_nothing_is_sent(
+def test_a_run_that_sends_nothing_writes_no_comment(
     workflow: Workflow, server: ScriptedServer, inputs: dict[str, str]
 ) -> None:
     assert workflow.run(**to(server), **inputs).code == 0
@@ -122,20 +115,18 @@ def test_a_push_has_no_pull_request_to_comment_on(
     assert workflow.forge.seen == []
 
 
-def test_a_forge_that_is_gone_fails_nothing(workflow: Workflow, server: ScriptedServer) -> None:
+def test_an_unreachable_forge_fails_no_run(workflow: Workflow, server: ScriptedServer) -> None:
     workflow.runner.environ["GITHUB_API_URL"] = "http://127.0.0.1:1"
     ended = workflow.run(**to(server))
     assert (ended.code, ended.outputs["status"]) == (0, "deployed")
     assert ended.annotations[-1].startswith("::notice")
 
 
-def test_a_forge_that_hangs_is_waited_for_as_long_as_the_deadline_says(
+def test_the_deadline_limits_the_wait_for_a_forge_that_hangs(
     workflow: Workflow, server: ScriptedServer
 ) -> None:
     workflow.forge.faults["GET"] = [Hang()]
-
     ended = workflow.run(**to(server), timeout_minutes="0.02")
-
     assert ended.code == 0
     assert "it took longer than 5 s" in ended.annotations[-1]
 
@@ -143,9 +134,7 @@ def test_a_forge_that_hangs_is_waited_for_as_long_as_the_deadline_says(
 def test_a_signal_ends_the_wait_for_a_forge(workflow: Workflow, server: ScriptedServer) -> None:
     workflow.forge.faults["GET"] = [Hang()]
     workflow.forge.before = lambda _seen: os.kill(os.getpid(), signal.SIGTERM)
-
     ended = workflow.run(**to(server))
-
     assert ended.code == 143
     assert ended.outputs["status"] == "deployed"
 

@@ -41,13 +41,11 @@ class Repository(Trader):
         return git(self.runner.workspace, *arguments)
 
     def commit(self, message: str) -> str:
-        """Commit all that there is, and return the commit."""
         return commit_all(self.runner.workspace, message)
 
 
 @pytest.fixture
 def repository(runner: Runner, platform_data: Path) -> Repository:  # noqa: F811  # the fixture
-    """Return a repository with a model, on a branch of its own."""
     return Repository(runner, platform_data)
 
 
@@ -106,9 +104,7 @@ def test_renamed_variables_are_trade_for_trade_identical(repository: Repository)
 def test_the_same_bytes_are_backtested_once(repository: Repository) -> None:
     (repository.runner.workspace / "README.md").write_text("Models")
     repository.commit("Say what this is")
-
     ended = repository.run(compare_with="main")
-
     assert ended.code == 0, ended.log
     assert ended.log.count("Output of ") == 1
     assert "trade-for-trade identical" in ended.summary.lower()
@@ -154,7 +150,7 @@ def test_a_model_that_is_new_has_no_base(repository: Repository) -> None:
     assert repository.run(compare_with="HEAD^", gates="trades >= 10").code == 0
 
 
-def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
+def test_a_failed_base_does_not_fail_the_candidate(repository: Repository) -> None:
     """Otherwise nobody could repair a broken model."""
     repository.put_first("raise SystemExit('broken')")
     repository.commit("Break it")
@@ -172,7 +168,7 @@ def test_a_base_that_fails_fails_no_candidate(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize("mode", ["backtest", "deploy", "validate"])
-def test_a_ref_that_a_shallow_clone_has_not_is_an_input_error(
+def test_a_ref_missing_in_a_shallow_clone_is_an_input_error(
     repository: Repository, tmp_path: Path, mode: str
 ) -> None:
     repository.replace(*WORSE)
@@ -191,9 +187,8 @@ def test_a_ref_that_a_shallow_clone_has_not_is_an_input_error(
     assert "Output of" not in ended.log
 
 
-def test_all_gates_that_are_wrong_are_named_at_once(repository: Repository) -> None:
+def test_all_wrong_gates_are_reported_at_once(repository: Repository) -> None:
     ended = repository.run(gates="sharp >= 1\ntrades => 3\nsharpe >= 1\ncagr >=\n")
-
     assert ended.code == 2
     assert len(errors(ended)) == 3
     assert "`sharpe`" in errors(ended)[0]
@@ -245,7 +240,7 @@ def test_only_the_bytes_that_passed_are_deployed(
         ("sortino >= base", "", 1),
     ],
 )
-def test_what_does_not_pass_is_not_deployed(
+def test_a_model_that_does_not_pass_is_not_deployed(
     repository: Repository, scripted: Scripted, gates: str, first: str, code: int
 ) -> None:
     server = scripted({"POST /model/deploy": DEPLOYED})
@@ -302,7 +297,6 @@ def test_a_dry_run_says_what_would_be_tested(repository: Repository) -> None:
     ended = repository.run(
         mode="deploy", dry_run="true", compare_with="main", gates="trades >= 1\nsharpe >= base"
     )
-
     assert ended.code == 0, ended.log
     assert "Output of" not in ended.log
     steps = [line for line in ended.log.splitlines() if line.startswith("Would ")]

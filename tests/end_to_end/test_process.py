@@ -38,7 +38,6 @@ def start(runner: Runner, **inputs: str) -> subprocess.Popen[str]:
 
 
 def finish(runner: Runner, process: subprocess.Popen[str]) -> Ended:
-    """Wait for the end, which comes although a server may hang."""
     log, _ = process.communicate(timeout=PATIENCE)
     return runner.ended(process.returncode, log)
 
@@ -111,7 +110,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
 def blankly_deploy(
     *arguments: str, cwd: Path, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on a terminal that is no runner."""
+    """Run a command on a terminal, not on a runner."""
     return subprocess.run(
         [sys.executable, "-m", "deploy_action", *arguments],
         env=terminal(environ),
@@ -124,7 +123,6 @@ def blankly_deploy(
 
 
 def terminal(environ: dict[str, str] | None = None) -> dict[str, str]:
-    """Return an environment without a runner's variables."""
     prefixes = ("GITHUB_", "INPUT_", "RUNNER_", "PLATFORM_TOKEN")
     kept = {key: text for key, text in os.environ.items() if not key.startswith(prefixes)}
     return {**kept, "PYTHONPATH": str(ROOT), **(environ or {})}
@@ -219,7 +217,7 @@ def test_the_program_alone_lists_its_commands(tmp_path: Path) -> None:
     assert "  serve     serve the Deployment API\n" in done.stderr
 
 
-def test_a_flag_of_lines_given_twice_counts_twice(tmp_path: Path) -> None:
+def test_a_flag_with_lines_may_be_given_twice(tmp_path: Path) -> None:
     write_model(tmp_path / "bot")
     (tmp_path / "bot" / "a.csv").touch()
     (tmp_path / "bot" / "b.csv").touch()
@@ -371,7 +369,7 @@ def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
     assert "is not known" not in ended.summary
 
 
-def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path, scripted: Scripted) -> None:
+def test_a_closed_pipe_does_not_stop_the_run(tmp_path: Path, scripted: Scripted) -> None:
     """`| head` closes the pipe; the version is made all the same, and the exit code says so."""
     server = scripted()
     write_model(tmp_path / "bot")
@@ -390,7 +388,7 @@ def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path, scripted: Scripte
     assert len(server.requests_to("POST /model/deploy")) == 1
 
 
-def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_standard_output_causes_no_traceback(tmp_path: Path) -> None:
     """Service managers may start us like that."""
     write_model(tmp_path / "bot")
     done = subprocess.run(
@@ -447,7 +445,7 @@ def test_a_wrong_value_on_the_command_line_is_refused(arguments: list[str], tmp_
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_a_hang_up_of_the_terminal_leaves_no_bundle(runner: Runner, scripted: Scripted) -> None:
+def test_closing_the_terminal_leaves_no_bundle(runner: Runner, scripted: Scripted) -> None:
     """The keys are in it."""
     server = scripted({"POST /model/deploy": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
@@ -458,7 +456,7 @@ def test_a_hang_up_of_the_terminal_leaves_no_bundle(runner: Runner, scripted: Sc
     assert list((runner.root / "temp").iterdir()) == []
 
 
-def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_behind_standard_output_is_reported(tmp_path: Path) -> None:
     """`schema > file` must not look as if it had worked."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -75,7 +75,7 @@ print("FOUND", found)
 REFUSED = ("environ", "memory", "outputs", "workspace", "environment", "platform", "bundles")
 
 
-def test_a_model_is_backtested_and_keeps_to_itself(job: Runner, options: list[str]) -> None:
+def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> None:
     """Metrics, chart and report; the second step of a job finds the environment made.
 
     The action is root, the model nobody in particular: it sees neither the action's memory nor its
@@ -149,7 +149,7 @@ def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options:
 
 
 def assert_readable_by_others(environments: Path) -> None:
-    """Check what a later step needs, which is another user, to keep the environments."""
+    """Check that a later step, which is another user, can store the environments."""
     assert environments.parent.stat().st_mode & 0o1
     for path in environments.rglob("*"):
         if not path.is_symlink():

@@ -24,20 +24,17 @@ pytestmark = pytest.mark.xdist_group("image")
 
 @pytest.fixture
 def refresh_token() -> str:
-    """Make a refresh token that is nowhere else."""
     return secrets.token_hex(24)
 
 
 @pytest.fixture
 def server(tmp_path: Path, refresh_token: str) -> Iterator[PlatformServer]:
-    """Serve the Deployment API on this machine's loopback."""
     with PlatformServer(tmp_path / "platform", refresh_token=refresh_token, strict=True) as server:
         server.start()
         yield server
 
 
 def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
-    """Ask a server, as any client would, for the models of the personal project."""
     url = server.url
     signed_in = requests.post(
         f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=PATIENCE
@@ -53,9 +50,7 @@ def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
 
 def test_validate_sends_nothing_and_leaves_the_workspace_alone(job: Runner) -> None:
     before = tree_digest(job.workspace)
-
     result = job.run({"mode": "validate"}, "--network=none")
-
     assert result.exit_code == 0, result.log
     assert result.outputs["status"] == "valid"
     assert len(result.outputs["bundle-sha256"]) == 64
@@ -82,7 +77,6 @@ def test_deploy_makes_a_version_on_a_server(
 
 def test_local_deploys_without_a_server_or_a_token(job: Runner) -> None:
     result = job.run({"api-url": "local"}, "--network=none")
-
     assert result.exit_code == 0, result.log
     assert result.outputs["status"] == "deployed"
     assert result.outputs["version-id"]
@@ -93,7 +87,6 @@ def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
     result = job.run(
         {"mode": mode, "api-url": "local"}, "--network=none", "--read-only", "--tmpfs=/tmp"
     )
-
     assert result.exit_code == 0, result.log
 
 
@@ -114,7 +107,6 @@ def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
 
 def test_all_wrong_inputs_are_reported_at_once(job: Runner) -> None:
     result = job.run({"timeout-minutes": "soon", "dry-run": "perhaps"}, "--network=none")
-
     assert result.exit_code == 2, result.log
     errors = [line for line in result.log.splitlines() if line.startswith("::error")]
     assert len(errors) == 2
@@ -125,17 +117,15 @@ def test_all_wrong_inputs_are_reported_at_once(job: Runner) -> None:
 def test_the_python_variables_of_a_workflow_do_not_reach_the_action(job: Runner) -> None:
     """A PYTHONPATH for the model's own scripts must not change what the action imports."""
     job.write("lib/deploy_action/__init__.py", "raise SystemExit('the model was imported')\n")
-
     result = job.run(
         {"mode": "validate"}, "--network=none", "--env=PYTHONPATH=lib", "--env=PYTHONHOME=/nowhere"
     )
-
     assert result.exit_code == 0, result.log
 
 
 @pytest.fixture
 def silent_server() -> Iterator[tuple[str, threading.Event]]:
-    """Accept connections, read requests, and never answer; the event says that one came."""
+    """Read requests and never answer; the event says that one came."""
     asked = threading.Event()
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -193,18 +183,16 @@ def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
     tools = "git gcc cc make pip pip3 wheel"
     found = image.run("sh", "-c", f"for tool in {tools}; do command -v $tool; done; true")
     modules = image.run("python", "-I", "-c", "import pip")
-
     assert found.returncode == 0
     assert found.stdout == ""
     assert "No module named 'pip'" in modules.stderr
 
 
-def test_the_installer_of_models_environments_is_where_it_is_looked_for(image: Image) -> None:
+def test_the_installer_of_environments_is_found(image: Image) -> None:
     """The packages are installed without their commands, except for this one."""
     code = "import uv; print(uv.find_uv_bin())"
     found = image.run("python", "-I", "-c", code)
     done = image.run(found.stdout.strip() or "/no/uv", "--version")
-
     assert found.stdout.strip() == "/usr/local/bin/uv", found.stderr
     assert done.stdout.startswith("uv ")
 
@@ -232,7 +220,6 @@ def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
 
 def test_the_program_can_be_called_by_name(image: Image) -> None:
     done = image.run("blankly-deploy", "schema")
-
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
@@ -256,7 +243,6 @@ def test_the_image_says_how_it_runs_and_holds_no_secret(image: Image) -> None:
 def test_only_what_the_action_needs_is_in_the_image(image: Image) -> None:
     packages = image.run("du", "-sk", "/usr/local/lib/python3.11/site-packages")
     left = image.run("sh", "-c", "cat /etc/pip.conf; ls -A /root/.config /root/.cache /build")
-
     kibibytes = int(packages.stdout.split()[0])
     assert kibibytes < 40 * 1024, f"{kibibytes} KiB of packages"
     assert left.stdout == ""

@@ -1,5 +1,3 @@
-"""The typed calls: what they send, what they make of an answer, and of any answer."""
-
 from __future__ import annotations
 
 import base64
@@ -64,7 +62,6 @@ NEW = Submission(
 
 
 def make_api(url: str, on_secret: Callable[[str], None] = lambda _secret: None) -> DeploymentApi:
-    """Return the API of a server; its transport does not really pause."""
     retries = Retries(Deadline.after(1), pause=lambda _seconds: None)
     transport = Transport(url, retries)
     return DeploymentApi(transport, secrets.token_hex(), on_secret)
@@ -79,7 +76,7 @@ def upload(tmp_path: Path) -> Upload:
 
 
 def jwt(claims: object) -> str:
-    """Return a token with these claims and a signature of nobody."""
+    """Return a token with these claims and an invalid signature."""
     parts = [base64.urlsafe_b64encode(json.dumps(one).encode()) for one in ({"alg": "x"}, claims)]
     return ".".join([*(part.decode().rstrip("=") for part in parts), "signature"])
 
@@ -104,9 +101,7 @@ def test_the_refresh_token_is_exchanged_for_an_id_token(scripted: StartScripted)
 
 def test_the_first_call_signs_in_by_itself(scripted: StartScripted) -> None:
     server = scripted({"GET /project/list": Reply(body=[])})
-
     assert make_api(server.url).projects() == ()
-
     assert server.routes() == [SIGN_IN, "GET /project/list"]
 
 
@@ -115,9 +110,7 @@ def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str)
     """The documented answer has only the `idToken`."""
     server = scripted({SIGN_IN: Reply(body={"idToken": jwt({claim: "user-7"})})})
     api = make_api(server.url)
-
     api.sign_in()
-
     assert api.personal_project_id() == "user-7"
 
 
@@ -125,16 +118,14 @@ def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str)
     "token",
     ["opaque", "a.b.c", "a.!!!.c", jwt([]), jwt({"sub": {}}), "..", "a." + "W1tb" * 9 + ".c"],
 )
-def test_a_token_that_names_nobody_leaves_the_personal_project_unknown(
+def test_a_token_without_a_user_leaves_the_personal_project_unknown(
     scripted: StartScripted, token: str
 ) -> None:
     server = scripted({SIGN_IN: Reply(body={"idToken": token})})
     api = make_api(server.url)
     api.sign_in()
-
     with pytest.raises(RefusedError, match=r"does not say who the user is") as caught:
         api.personal_project_id()
-
     assert "`project-id`" in caught.value.problems[0].hint
 
 
@@ -142,33 +133,27 @@ def test_a_token_that_names_nobody_leaves_the_personal_project_unknown(
 def test_a_bad_refresh_token_is_reported(scripted: StartScripted, status: int) -> None:
     """The original server answers with the text `Error`."""
     server = scripted({SIGN_IN: Reply(status, "Error")})
-
     with pytest.raises(RefusedError, match="does not accept the token") as caught:
         make_api(server.url).sign_in()
-
     assert "blankly-deploy login" in caught.value.problems[0].hint
     assert len(server.requests) == 1
 
 
-def test_a_server_without_sign_in_is_no_deployment_api(scripted: StartScripted) -> None:
+def test_a_server_without_sign_in_is_reported_as_no_deployment_api(scripted: StartScripted) -> None:
     server = scripted({SIGN_IN: Reply(404, "<html>nginx</html>")})
-
     with pytest.raises(RouteMissingError, match=r"has no `POST /auth/token` \(404\)") as caught:
         make_api(server.url).sign_in()
-
     assert "names a Deployment API" in caught.value.problems[0].hint
 
 
-def test_the_hosted_service_is_said_to_be_gone(
+def test_the_error_says_that_the_hosted_service_is_gone(
     scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can repair the default address, so the message names the two alternatives."""
     server = scripted({SIGN_IN: Reply(200, "<!doctype html>For sale")})
     monkeypatch.setattr("deploy_action.deployment_api.answers.HOSTED_API_URL", server.url)
-
     with pytest.raises(RouteMissingError, match=r"answers .* with a web page") as caught:
         make_api(server.url).sign_in()
-
     assert "taken down" in caught.value.problems[0].hint
 
 
@@ -184,23 +169,19 @@ def test_projects_are_read_with_either_name_of_the_id(scripted: StartScripted) -
         "nonsense",
     ]
     server = scripted({"GET /project/list": Reply(body=listed)})
-
     assert make_api(server.url).projects() == (Project("p-1", "Fund"), Project("7", ""))
 
 
 def test_models_are_read(scripted: StartScripted) -> None:
     listed = [{"id": "m-1", "name": "Trend", "type": "strategy"}, {"modelId": "m-2"}, {}]
     server = scripted({"POST /model/list": Reply(body=listed)})
-
     models = make_api(server.url).models("p-1")
-
     assert models == (Model("m-1", "Trend", "strategy"), Model("m-2", "", ""))
     assert server.requests[-1].fields == {"projectId": "p-1"}
 
 
-def test_plans_are_those_for_live_models(scripted: StartScripted) -> None:
+def test_only_plans_for_live_models_are_read(scripted: StartScripted) -> None:
     server = scripted({"POST /project/plans": Reply(body={"nano": {"cpu": 100}, "slow": {}})})
-
     assert make_api(server.url).plans() == {"nano", "slow"}
     assert server.requests[-1].fields == {"type": "live"}
 
@@ -213,7 +194,6 @@ def test_routes_of_later_servers_may_be_missing(scripted: StartScripted, reply: 
     routes = ("POST /project/plans", "POST /model/list", "POST /model/create-model")
     server = scripted(dict.fromkeys(routes, reply))
     api = make_api(server.url)
-
     assert api.plans() == frozenset()
     assert api.models("p-1") == ()
     assert api.create_model(NEW) is None
@@ -227,7 +207,6 @@ def test_an_error_in_an_answer_counts_whatever_the_status(
 ) -> None:
     """The server also sends `{error}` with status 200."""
     server = scripted({"GET /project/list": reply})
-
     with pytest.raises(RefusedError, match="refused `GET /project/list`"):
         make_api(server.url).projects()
 
@@ -245,10 +224,8 @@ def test_the_servers_known_errors_have_a_hint(
     scripted: StartScripted, upload: Upload, said: str, way_out: str
 ) -> None:
     server = scripted({DEPLOY: Reply(400, {"error": said})})
-
     with pytest.raises(RefusedError) as caught:
         make_api(server.url).deploy(SUBMISSION, upload)
-
     assert said in str(caught.value)
     assert way_out in caught.value.problems[0].hint
     assert not caught.value.may_have_acted
@@ -260,7 +237,6 @@ def test_the_servers_known_errors_have_a_hint(
 def test_a_project_is_created(scripted: StartScripted) -> None:
     body = {"name": "Fund", "status": "created", "createdAt": 1, "projectId": "p-9"}
     server = scripted({"POST /project/create": Reply(body=body)})
-
     assert make_api(server.url).create_project("Fund", "Ours") == Project("p-9", "Fund")
     assert server.requests[-1].fields == {"name": "Fund", "description": "Ours"}
 
@@ -284,10 +260,8 @@ def test_a_creation_without_an_id_is_in_doubt(scripted: StartScripted, route: st
     """It is useless, and must not be repeated."""
     server = scripted({route: Reply(body={"status": "success"})})
     api = make_api(server.url)
-
     with pytest.raises(BrokenExchangeError, match="Id\\.") as caught:
         api.create_project("a", "b") if "project" in route else api.create_model(NEW)
-
     assert caught.value.may_have_acted
     assert len(server.requests_to(route)) == 1
 
@@ -319,9 +293,7 @@ def test_a_deploy_sends_what_is_documented_and_what_is_required(
 
 def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, upload: Upload) -> None:
     server = scripted()
-
     accepted = make_api(server.url).deploy(NEW, upload)
-
     fields = server.requests_to(DEPLOY)[0].fields
     assert fields["schedule"] == "0 9 * * 1-5"
     assert fields["type"] == "screener"
@@ -370,11 +342,10 @@ def _deployed() -> dict[str, object]:
         {"status": "success", "error": "", "versionId": "v-1"},
     ],
 )
-def test_either_sign_of_success_counts(
+def test_an_upload_succeeds_with_a_status_or_a_version(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
     server = scripted({DEPLOY: Reply(201, body)})
-
     assert make_api(server.url).deploy(SUBMISSION, upload).model_id == "model-1"
 
 
@@ -383,10 +354,8 @@ def test_an_upload_without_success_is_in_doubt(
     scripted: StartScripted, upload: Upload, body: object
 ) -> None:
     server = scripted({DEPLOY: Reply(200, body)})
-
     with pytest.raises(BrokenExchangeError, match="it reports no success") as caught:
         make_api(server.url).deploy(SUBMISSION, upload)
-
     assert caught.value.may_have_acted
     assert len(server.requests_to(DEPLOY)) == 1
 
@@ -396,7 +365,7 @@ def test_an_upload_without_success_is_in_doubt(
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[ScriptedServer]:
-    """Serve what a test puts into its script, all of a module's examples long."""
+    """Shared by all examples of the module: its script is what the test puts into it."""
     with ScriptedServer() as server:
         yield server
 
@@ -456,9 +425,8 @@ def test_any_answer_is_used_or_refused_with_a_message(
 @example("x" * 201)
 @example("0" * 201 + "\n")
 @given(st.text(max_size=400) | st.integers() | st.booleans() | JSON)
-def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
+def test_an_identifier_that_is_long_or_not_printable_is_ignored(value: object) -> None:
     found = id_of({"id": value}, "missing", "id")
-
     assert found is None or (found.strip() and found.isprintable() and len(found) <= 200)
     if isinstance(value, bool):
         assert found is None
@@ -469,7 +437,6 @@ def test_an_identifier_is_short_and_printable_or_none(value: object) -> None:
 @given(st.text(max_size=2_000))
 def test_a_quote_is_one_short_printable_line(text: str) -> None:
     quoted = _clip(text)
-
     assert quoted.isprintable()
     assert len(quoted) <= 300
     assert quoted == quoted.strip()
@@ -480,16 +447,13 @@ def test_a_page_is_quoted_without_its_markup() -> None:
         "<html><head><style>a > b {}</style><script>if (a < b) {}</script></head>"
         "<body class='x'><h1>502</h1>\n<p>Bad   gateway</p><script>unclosed"
     )
-
     assert _clip(_text(Answer(502, page.encode()))) == "502 Bad gateway"
 
 
 def test_a_page_of_brackets_is_read_quickly() -> None:
     """A regular expression that searches for the end of each tag would take minutes."""
     started = time.process_time()
-
     assert _text(Answer(500, b"<" * 10_000_000))[:3] == "<<<"
-
     assert time.process_time() - started < PATIENCE
 
 

@@ -1,4 +1,4 @@
-"""What a server answers to a backtest: a result, a failure, or nothing that can be used."""
+"""A server's answers to a backtest: results, failures, nonsense."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ CRASH = {"severity": "error", "message": "KeyError: 'BTC'", "path": "bot.py", "l
 
 
 def run(runner: Runner, scripted: StartScripted, answer: object, **inputs: str) -> Ended:
-    """Backtest on a server that answers like this."""
     server = scripted({BACKTEST: Reply(body=answer)})
     given = {"api_url": server.url, "token": "refresh", "model_id": "m", "mode": "backtest"}
     return runner.run(**given | inputs)
@@ -44,7 +43,6 @@ def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -
 
 def test_the_id_of_a_backtest_never_becomes_a_path(runner: Runner, scripted: StartScripted) -> None:
     ended = run(runner, scripted, {**TAKEN, "backtestId": "../../../oops", "result": RAW})
-
     assert ended.code == 0, ended.log
     assert ".." not in ended.outputs["report"]
     assert (runner.root / "temp" / ended.outputs["report"]).is_file()
@@ -53,7 +51,6 @@ def test_the_id_of_a_backtest_never_becomes_a_path(runner: Runner, scripted: Sta
 def test_a_server_may_send_no_result(runner: Runner, scripted: StartScripted) -> None:
     """The original server did not."""
     ended = run(runner, scripted, {key: TAKEN[key] for key in TAKEN if key != "backtestId"})
-
     assert ended.code == 0
     assert {"metrics", "trades-sha256", "report"} & set(ended.outputs) == set()
     assert "Handed to" in ended.summary
@@ -63,9 +60,7 @@ def test_a_failed_backtest_is_reported_with_its_place(
     runner: Runner, scripted: StartScripted
 ) -> None:
     answer = {**TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH, WARNING]}}
-
     ended = run(runner, scripted, answer)
-
     assert ended.code == 1
     assert ended.outputs["backtest-id"] == "backtest-1"
     assert ended.outputs["version-id"] == "version-1"
@@ -78,13 +73,11 @@ def test_a_failed_backtest_is_reported_with_its_place(
     "problems",
     [[], "none", [7, None, {"severity": "fatal", "message": "x"}, {"severity": "error"}]],
 )
-def test_a_failure_without_problems_is_reported_in_the_servers_words(
+def test_a_failure_without_problems_has_the_servers_message(
     runner: Runner, scripted: StartScripted, problems: object
 ) -> None:
     answer = {**TAKEN, "error": "No prices", "run": {"problems": problems}}
-
     ended = run(runner, scripted, answer)
-
     assert ended.code == 1
     (error,) = (line for line in ended.annotations if line.startswith("::error"))
     assert "The backtest failed: No prices" in error
@@ -97,7 +90,6 @@ def test_a_place_outside_the_model_is_not_shown(
     ended = run(
         runner, scripted, {**TAKEN, "error": "x", "run": {"problems": [{**CRASH, "path": path}]}}
     )
-
     (error,) = (line for line in ended.annotations if line.startswith("::error"))
     assert "file=" not in error
 
@@ -109,19 +101,16 @@ def test_an_invalid_result_is_refused(
     runner: Runner, scripted: StartScripted, result: object
 ) -> None:
     ended = run(runner, scripted, {**TAKEN, "result": result})
-
     assert ended.code == 1
     assert "cannot be used" in ended.log
     assert "metrics" not in ended.outputs
 
 
-def test_warnings_of_a_backtest_fail_a_run_that_wants_none(
+def test_warnings_of_a_backtest_fail_the_run_on_request(
     runner: Runner, scripted: StartScripted
 ) -> None:
     answer = {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}}
-
     ended = run(runner, scripted, answer, fail_on_warning="true")
-
     assert ended.code == 1
     assert ended.outputs["status"] == "failed"
     assert "metrics" in ended.outputs

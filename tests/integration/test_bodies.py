@@ -37,9 +37,7 @@ def test_an_upload_is_a_multipart_form_with_a_zip(scripted: StartScripted, tmp_p
 def test_progress_only_grows_and_ends_at_the_size(scripted: StartScripted, tmp_path: Path) -> None:
     server, seen = scripted({UPLOAD: Reply(body={})}), list[tuple[int, int]]()
     file = bundle(tmp_path, 1_000_000)
-
     make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file, seen))
-
     done = [one for one, _ in seen]
     assert done == sorted(set(done))
     assert len(done) > 5
@@ -85,10 +83,8 @@ def test_a_changed_file_is_never_sent_completely(
     server = wire({UPLOAD: answering(200, {})})
     upload = upload_of(bundle(tmp_path))
     upload.path.write_bytes(become)
-
     with pytest.raises(AlteredFileError, match="changed since it was packed") as caught:
         make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)
-
     assert not caught.value.may_have_acted
     assert not any(one.body_was_read for one in server.seen)
 

@@ -43,9 +43,7 @@ from tests.support.wire_server import StartWire
 
 def test_the_first_run_writes_a_comment(forge: StartForge) -> None:
     server = forge()
-
     outcome = keep(server, "# Report\n\n| a | ü 🟢 |")
-
     assert server.bodies() == [text_of("# Report\n\n| a | ü 🟢 |")]
     assert outcome == Outcome(f"{server.origin}/{REPOSITORY}/pull/7#issuecomment-1001")
 
@@ -55,9 +53,7 @@ def test_later_runs_edit_it(forge: StartForge) -> None:
     server.add(PERSON, "Please have a look.")
     keep(server, "first")
     server.add(PERSON, "Thank you.")
-
     outcome = keep(server, "second", run=NEWER)
-
     assert server.bodies() == ["Please have a look.", text_of("second", NEWER), "Thank you."]
     assert outcome.url.endswith("#issuecomment-1002")
     assert server.count("POST") == 1
@@ -66,25 +62,21 @@ def test_later_runs_edit_it(forge: StartForge) -> None:
 def test_a_second_step_of_the_same_run_edits_it_too(forge: StartForge) -> None:
     server = forge()
     keep(server, "first")
-
     keep(server, "second")
-
     assert server.bodies() == [text_of("second")]
 
 
 def test_each_model_has_its_own_comment(forge: StartForge) -> None:
     server = forge()
     server.add(WORKFLOW, text_of("on another pull request"), issue=8)
-
     keep(server, "one")
     keep(server, "two", key="models/other")
     keep(server, "three")
-
     assert server.bodies() == [text_of("three"), text_of("two", key="models/other")]
     assert server.bodies(8) == [text_of("on another pull request")]
 
 
-def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
+def test_the_comment_is_found_on_a_later_page(forge: StartForge) -> None:
     server = forge()
     for number in range(230):
         server.add(PERSON, f"remark {number}")
@@ -101,14 +93,12 @@ def test_it_is_found_behind_many_pages(forge: StartForge) -> None:
 
 
 @pytest.mark.parametrize("number", [100, 150, 230])
-def test_it_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
+def test_the_comment_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int) -> None:
     server = forge(links=False)
     for remark in range(number):
         server.add(PERSON, f"remark {remark}")
     keep(server, "first")
-
     keep(server, "second", run=NEWER)
-
     assert server.bodies()[-1] == text_of("second", NEWER)
     assert server.count("POST") == 1
 
@@ -116,7 +106,6 @@ def test_it_is_found_if_no_page_links_to_the_next(forge: StartForge, number: int
 @pytest.mark.parametrize("base", ["", "/api/v3"])
 def test_the_api_may_be_below_a_path(forge: StartForge, base: str) -> None:
     server = forge(base=base)
-
     assert keep(server).problem is None
     assert POST in server.routes()
 
@@ -127,10 +116,8 @@ def test_it_works_with_gitea(forge: StartForge, account: Account) -> None:
     server = forge(account, is_gitea=True, base="/api/v1")
     for number in range(130):
         server.add(STRANGER, f"remark {number}")
-
     keep(server, "first")
     keep(server, "second", run=NEWER)
-
     assert server.bodies()[130:] == [text_of("second", NEWER)]
 
 
@@ -140,9 +127,7 @@ def test_gitea_may_not_name_the_tokens_user(forge: StartForge) -> None:
     number = server.add(GITEA_WORKFLOW, text_of("first", OLDER))
     server.add(Account("gitea-actions", 44), text_of("not ours"))
     server.faults["GET"] = [Reply(403, {"message": "token does not have the scope read:user"})]
-
     outcome = keep(server, "second")
-
     assert outcome.url.endswith(f"-{number}")
     assert server.bodies() == [text_of("second"), text_of("not ours")]
 
@@ -153,10 +138,8 @@ def test_comments_of_others_are_left_alone(forge: StartForge, account: Account) 
     strangers = [text_of("mine!", NEWER), text_of("nobody's", NEWER)]
     server.add(STRANGER, strangers[0])
     server.add(None, strangers[1])
-
     keep(server, "ours")
     keep(server, "ours again")
-
     assert server.bodies() == [*strangers, text_of("ours again")]
 
 
@@ -165,27 +148,21 @@ def test_a_renamed_person_is_the_same(forge: StartForge) -> None:
     server = forge(PERSON)
     server.add(Account(PERSON.login, 77), text_of("by another", OLDER))
     server.add(Account("old-name", PERSON.number), text_of("by the same", OLDER))
-
     keep(server)
-
     assert server.bodies() == [text_of("by another", OLDER), text_of("# Report")]
 
 
 def test_a_comment_that_quotes_ours_is_left_alone(forge: StartForge) -> None:
     server = forge()
     server.add(WORKFLOW, f"> {text_of('quoted', OLDER)}")
-
     keep(server)
-
     assert server.bodies() == [f"> {text_of('quoted', OLDER)}", text_of("# Report")]
 
 
 def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
     server = forge(PERSON)
     server.add(WORKFLOW, text_of("the bot's", OLDER))
-
     keep(server, "the person's")
-
     assert server.bodies() == [text_of("the bot's", OLDER), text_of("the person's")]
 
 
@@ -195,7 +172,6 @@ def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
 def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object]) -> None:
     listed = [{"id": 1, "body": text_of("first", OLDER), "user": user, "html_url": "http://x/1"}]
     server, written = wire_forge(wire, listed)
-
     assert keep(server.url).url == "http://x/1"
     assert written == ["PATCH"]
 
@@ -203,7 +179,6 @@ def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object])
 def test_a_comment_without_any_user_is_ours(wire: StartWire) -> None:
     """If the forge does not name authors, only the marker can decide."""
     server, written = wire_forge(wire, [{"id": 1, "body": text_of("first", OLDER)}])
-
     assert keep(server.url) == Outcome("")
     assert written == ["PATCH"]
 
@@ -226,9 +201,7 @@ def test_of_several_comments_the_oldest_stays(forge: StartForge) -> None:
     server = forge()
     for run in (OLDER, NEWER, RUN):
         server.add(WORKFLOW, text_of(f"by {run}", run))
-
     outcome = keep(server, "mine")
-
     assert server.bodies() == [text_of(f"by {NEWER}", NEWER)]
     assert outcome.url.endswith("#issuecomment-1001")
 
@@ -264,7 +237,6 @@ class Simulation:
     """Several runs at once; the test says how long each request takes."""
 
     def __init__(self, server: ForgeServer, runs: Mapping[RunNumber, Mapping[str, float]]) -> None:
-        """Give each run a token, so that its requests are told apart."""
         self.server = server
         self.clock = Clock()
         self.runs = {f"token-{run.run}": run for run in runs}
@@ -274,12 +246,10 @@ class Simulation:
         server.before = self.take_time
 
     def take_time(self, seen: Seen) -> None:
-        """Let a request arrive when it is due."""
         token = seen.headers["authorization"].removeprefix("Bearer ")
         self.clock.wait(token, self.seconds[token][seen.method])
 
     def run(self) -> None:
-        """Start all and wait for them."""
         self.clock.join(*self.runs)
         threads = [threading.Thread(target=self.keep, args=(token,)) for token in self.runs]
         for thread in threads:
@@ -288,7 +258,6 @@ class Simulation:
             thread.join()
 
     def keep(self, token: str) -> None:
-        """Write a comment as a run does, without waiting."""
         try:
             self.clock.wait(token, self.seconds[token]["start"])
             outcome = keep(
@@ -345,9 +314,7 @@ def test_of_concurrent_runs_the_newest_one_wins(
 def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> None:
     """A new comment may be missing from the list for a while."""
     server = forge(lags={1001: 3})
-
     outcome = keep(server)
-
     assert outcome.url.endswith("#issuecomment-1001")
     assert server.bodies() == [text_of("# Report")]
     assert server.count("POST") == 1
@@ -370,9 +337,7 @@ def test_a_comment_that_somebody_deletes_meanwhile_is_written_again(forge: Start
 def test_a_comment_that_is_listed_but_never_found_is_given_up(forge: StartForge) -> None:
     server = forge(faults={"PATCH": [Reply(404)] * 20})
     server.add(WORKFLOW, text_of("before", OLDER))
-
     words = words_of(keep(server))
-
     assert "says that it does not exist" in words
     assert server.count("PATCH") == 8
     assert server.count("POST") == 0
@@ -407,9 +372,7 @@ def at_first(server: ForgeServer, method: str, act: Callable[[], object]) -> Non
 def test_of_two_new_comments_the_later_one_is_deleted(forge: StartForge) -> None:
     server = forge()
     at_first(server, "POST", lambda: server.add(WORKFLOW, text_of("other", OLDER)))
-
     outcome = keep(server)
-
     assert server.bodies() == [text_of("# Report")]
     assert outcome.url.endswith("#issuecomment-1001")
     assert [server.count(method) for method in ("POST", "PATCH", "DELETE")] == [1, 1, 1]
@@ -428,9 +391,7 @@ def replace_by_newer(server: ForgeServer) -> Callable[[float], None]:
 
 def test_the_last_comment_is_never_deleted(forge: StartForge) -> None:
     server = forge()
-
     outcome = keep(server, pause=replace_by_newer(server))
-
     assert server.bodies() == [text_of("newer", NEWER)]
     assert outcome.url.endswith("#issuecomment-1002")
     assert [server.count(method) for method in ("PATCH", "DELETE")] == [1, 0]
@@ -439,9 +400,7 @@ def test_the_last_comment_is_never_deleted(forge: StartForge) -> None:
 def test_a_comment_that_is_gone_again_is_not_named(forge: StartForge) -> None:
     server = forge()
     at_first(server, "PATCH", lambda: server.faults.update(GET=[Reply(500)] * 9))
-
     words = words_of(keep(server, pause=replace_by_newer(server)))
-
     assert "failed (500)" in words
 
 
@@ -460,17 +419,16 @@ def test_a_second_comment_that_cannot_be_deleted_is_reported(forge: StartForge) 
     assert server.count("DELETE") == 1
 
 
-def test_a_signal_ends_it(forge: StartForge) -> None:
+def test_a_signal_ends_the_writing_of_a_comment(forge: StartForge) -> None:
     server = forge()
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     server.before = lambda _seen: signal.pthread_kill(main_thread, signal.SIGTERM)
-
     with signals_as_errors(), pytest.raises(InterruptedRunError):
         keep(server)
 
 
-def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
+def test_an_outer_deadline_still_applies(forge: StartForge) -> None:
     server = forge(faults={"GET": [Hang()]})
     outer = Deadline.after(0.3 / 60)
 
@@ -483,7 +441,7 @@ def test_a_deadline_around_it_goes_on(forge: StartForge) -> None:
         keep_and_go_on()
 
 
-def test_a_deadline_that_passes_meanwhile_is_raised_afterwards(forge: StartForge) -> None:
+def test_an_outer_deadline_that_passes_meanwhile_is_raised_afterwards(forge: StartForge) -> None:
     server = forge(faults={"GET": [Hang()]})
 
     def keep_and_go_on() -> None:

@@ -50,8 +50,6 @@ MAY_EXIST = {
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The secrets of one test, freshly made."""
-
     refresh_token: str
     id_token: str
     api_key: str
@@ -63,7 +61,6 @@ class Secrets:
 
     @property
     def keys_json(self) -> str:
-        """The value of the input `keys-json`."""
         keys = {"API_KEY": self.api_key, "API_SECRET": self.api_secret}
         return json.dumps({"alpaca": {"main": keys}}, indent=2)
 
@@ -82,7 +79,7 @@ class Fault:
 
 
 def telling(status: int, headers: Mapping[str, str] | None = None) -> Handler:
-    """Answer with a page that repeats all it was sent, at lengths where quotes are cut."""
+    """Answer with a page that repeats the request, at lengths where quotes are cut."""
 
     def handle(connection: Connection) -> None:
         connection.read_body()
@@ -96,7 +93,7 @@ def telling(status: int, headers: Mapping[str, str] | None = None) -> Handler:
 
 
 def telling_json(status: int) -> Handler:
-    """Answer with an error that ends in the token it was sent, at a length where quotes are cut."""
+    """Answer with an error that ends in the token, at a length where quotes are cut."""
 
     def handle(connection: Connection) -> None:
         connection.read_body()
@@ -167,7 +164,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def good_server(known: Secrets) -> dict[str, Handler]:
-    """Return the handlers of a server without faults, and without projects and models."""
+    """Handlers of a server without faults, projects and models."""
     user = {"idToken": known.id_token, "status": "success", "data": {"user_id": "user-1"}}
     return {
         SIGN_IN: answering(200, user),
@@ -198,7 +195,7 @@ def run(runner: Runner, url: str, known: Secrets, route: str = DEPLOY, **inputs:
 
 
 def assert_nothing_leaked(ended: Ended, known: Secrets) -> None:
-    """Find no secret, nor a good part of one, but in the commands that mask it."""
+    """Look for secrets, and large parts of them, outside the commands that mask them."""
     shown = [line for line in ended.log.splitlines() if not line.startswith("::add-mask::")]
     everything = "\n".join([*shown, ended.summary, *ended.outputs.values()])
     for secret in known.all():
@@ -288,9 +285,7 @@ def test_a_change_is_sent_again_to_a_busy_server(
     handlers = good_server(known)
     handlers[route] = in_turn(telling(status), handlers[route])
     server = wire(handlers)
-
     ended = run(runner, server.url, known, route)
-
     assert ended.code == 0
     assert server.count(route) == 2
     assert f"{server.url} answered {status}. Trying again in" in ended.log
@@ -305,9 +300,7 @@ def test_a_read_that_keeps_failing_stops_the_run(
 ) -> None:
     known = Secrets.new()
     server = wire({**good_server(known), route: FAULTS[name].handler})
-
     ended = run(runner, server.url, known, route)
-
     error = assert_failed(ended, known)
     assert server.count(route) == 4
     assert [server.count(change) for change in CHANGES] == [0, 0, 0, 0]
@@ -325,9 +318,7 @@ def test_a_read_that_fails_once_goes_unnoticed(
     handlers = good_server(known)
     handlers[route] = in_turn(FAULTS[name].handler, handlers[route])
     server = wire(handlers)
-
     ended = run(runner, server.url, known, route)
-
     assert ended.code == 0
     assert server.count(route) == 2
     assert server.count(DEPLOY) == 1
@@ -339,9 +330,7 @@ def test_a_sign_in_without_a_token_stops_the_run(
 ) -> None:
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, answer)})
-
     error = assert_failed(run(runner, server.url, known), known)
-
     assert "The answer of" in error
     assert server.seen[-1].route == SIGN_IN
 
@@ -356,7 +345,6 @@ def test_an_id_token_in_a_broken_answer_is_not_quoted(
     """It was not recognised, so it cannot be masked."""
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, shape.format(known.id_token))})
-
     assert_failed(run(runner, server.url, known), known)
 
 
@@ -365,7 +353,6 @@ def test_an_id_token_that_fits_no_header_is_not_quoted(runner: Runner, wire: Sta
     known = Secrets.new()
     for text in (f" {known.id_token}", f"{known.id_token}\r\nX: y", f"{known.id_token}é"):
         server = wire({**good_server(known), SIGN_IN: answering(200, {"idToken": text})})
-
         assert "it has no idToken" in assert_failed(run(runner, server.url, known), known)
 
 
@@ -376,9 +363,7 @@ def test_the_deadline_ends_an_upload_in_doubt(
     monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 60)
     known = Secrets.new()
     server = wire({**good_server(known), DEPLOY: handler})
-
     ended = run(runner, server.url, known, timeout_minutes="0.03")
-
     error = assert_failed(ended, known)
     assert "deadline of 0.03 minutes" in error
     assert MAY_EXIST[DEPLOY] in error
@@ -399,24 +384,20 @@ def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> N
     assert "may or may not exist" in ended.summary
 
 
-def test_a_server_that_is_not_there_is_named(runner: Runner) -> None:
+def test_an_unreachable_server_is_named(runner: Runner) -> None:
     known = Secrets.new()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
     ended = run(runner, url, known)
-
     error = assert_failed(ended, known)
     assert f"{url} cannot be reached: nothing listens there (Connection refused)." in error
     assert ended.log.count("Trying again") == 3
 
 
-def test_a_host_without_an_address_is_named(runner: Runner) -> None:
+def test_a_host_name_without_an_address_is_reported(runner: Runner) -> None:
     """The address has a zone that does not exist; the network is not asked."""
     known = Secrets.new()
-
     error = assert_failed(run(runner, "http://[fe80::1%25none]:9", known), known)
-
     assert "there is no address for that host name" in error
 
 
@@ -426,15 +407,13 @@ def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
     moved = answering(307, headers={"Location": elsewhere.url + "/model/deploy"})
     for route in (SIGN_IN, "POST /project/plans", CREATE_MODEL, DEPLOY):
         server = wire({**good_server(known), route: moved})
-
         error = assert_failed(run(runner, server.url, known, route), known)
-
         assert f"redirects `{route}` to {elsewhere.url}/model/deploy" in error
     assert elsewhere.seen == []
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\n::error::b", "<b>`x`</b>", "x" * 100_000])
-def test_names_that_others_gave_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
+def test_hostile_project_names_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
     known = Secrets.new()
     projects = [{"projectId": "p", "name": name}] * 12
     server = wire({**good_server(known), "GET /project/list": answering(200, projects)})

@@ -1,4 +1,4 @@
-"""What a forge may answer, however wrong: limits, failures, refusals, and where the token goes."""
+"""A forge's limits, failures and refusals, and where the token is sent."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ from tests.support.wire_server import Connection, Handler, StartWire, drip_for_e
 
 def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> None:
     server = forge(Account("github-actions[bot]", 41_898_282, "Bot", may_write=False))
-
     words = words_of(keep(server))
-
     assert f"(403: {NO_ACCESS})" in words
     assert "pull request #7 was not written" in words
     assert "`permissions: pull-requests: write`" in words
@@ -65,20 +63,17 @@ def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> 
         ({"is_archived": True, "is_gitea": True}, "an archived repository (423: "),
     ],
 )
-def test_why_no_comment_is_accepted_is_said(
+def test_the_reason_why_no_comment_is_accepted_is_reported(
     forge: StartForge, options: dict[str, bool], said: str
 ) -> None:
     words = words_of(keep(forge(**options)))
-
     assert said in words
     assert "permissions" not in words
 
 
 def test_an_invalid_token_is_not_used_again(forge: StartForge) -> None:
     server = forge()
-
     words = words_of(keep(server, token="another-token"))
-
     assert "does not accept the token (401: Bad credentials)" in words
     assert "`github-token`" in words
     assert server.routes() == ["GET /user"]
@@ -87,7 +82,6 @@ def test_an_invalid_token_is_not_used_again(forge: StartForge) -> None:
 def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartForge) -> None:
     """GitHub answers as if it did not exist."""
     words = words_of(keep(forge(), repository="trader/secret"))
-
     assert "(404: Not Found)" in words
     assert "`permissions: pull-requests: write`" in words
 
@@ -96,9 +90,7 @@ def test_a_repository_that_the_token_cannot_see_needs_a_permission(forge: StartF
 def test_an_invalid_token_is_not_sent(forge: StartForge, token: str) -> None:
     """It is not shown either: it may be part of a valid one."""
     server = forge()
-
     outcome = keep(server, token=token)
-
     assert outcome.problem is not None
     assert "there is no token" in outcome.problem.message
     assert token.strip() == "" or token not in outcome.problem.text()
@@ -107,10 +99,8 @@ def test_an_invalid_token_is_not_sent(forge: StartForge, token: str) -> None:
 
 def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
     server = forge()
-
     assert keep(server, "🟢" * LARGEST_BODY).problem is None
     words = words_of(keep(server, "x" * LARGEST_COMMENT, run=NEWER))
-
     assert "65,536" in words
     assert server.count("PATCH") == 0
 
@@ -118,9 +108,7 @@ def test_a_text_that_is_too_long_is_not_sent(forge: StartForge) -> None:
 def test_the_forges_message_is_safe_to_print(forge: StartForge) -> None:
     said = f"::error::{TOKEN}\n##[warning]{TOKEN} \x1b[31m" + "x" * 5000
     server = forge(faults={"POST": [Reply(422, {"message": said, "errors": ["and\nmore"]})]})
-
     words = words_of(keep(server))
-
     assert "(422: ::error::*** ⏎ ##[warning]*** " in words
     assert "\n" not in words
     assert len(words) < 500
@@ -141,9 +129,7 @@ def test_a_long_rate_limit_is_not_waited_for(forge: StartForge, limit: Reply, me
     """Ignoring it is no option: GitHub may block the token."""
     server = forge(faults={method: [limit] * 9})
     waits = Waits()
-
     words = words_of(keep(server, pause=waits))
-
     assert "accepts no more requests for now" in words
     assert "asks to wait for" in words
     assert "permissions" not in words
@@ -165,9 +151,7 @@ def test_a_short_rate_limit_is_waited_for(forge: StartForge, limit: Reply, metho
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
     waits = Waits()
-
     assert keep(server, pause=waits).problem is None
-
     assert waits.seconds[0] == 4
     assert server.bodies() == [text_of("# Report")]
 
@@ -176,9 +160,7 @@ def test_a_rate_limit_until_its_reset_is_waited_for(forge: StartForge) -> None:
     """The reset is in seconds since the epoch."""
     server = forge(faults={"GET": [rate_limited(5)]})
     waits = Waits()
-
     assert keep(server, pause=waits).problem is None
-
     assert 3 <= waits.seconds[0] <= 6
 
 
@@ -187,15 +169,13 @@ FAILURES = [Reply(500, "<h1>Oops</h1>"), Reply(502), Reply(504), Cut(), CutAfter
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_passing_failure_passes(forge: StartForge, failure: Any, method: str) -> None:
+def test_a_temporary_failure_is_retried(forge: StartForge, failure: Any, method: str) -> None:
     server = forge(faults={method: [failure, failure]})
     if method in {"PATCH", "DELETE"}:
         server.add(WORKFLOW, text_of("one", OLDER))
     if method == "DELETE":
         server.add(WORKFLOW, text_of("two", OLDER))
-
     assert keep(server).problem is None
-
     assert server.bodies() == [text_of("# Report")]
 
 
@@ -210,25 +190,19 @@ def test_an_unanswered_write_is_not_repeated_blindly(
         server.add(WORKFLOW, text_of("one", OLDER))
     if method == "DELETE":
         server.add(WORKFLOW, text_of("two", OLDER))
-
     assert keep(server).problem is None
-
     assert server.bodies() == [text_of("# Report")]
     assert server.count("POST") == (1 if method == "POST" else 0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_that_does_not_pass_is_given_up(
-    forge: StartForge, failure: Any, method: str
-) -> None:
+def test_retries_of_a_permanent_failure_end(forge: StartForge, failure: Any, method: str) -> None:
     server = forge(faults={method: [failure] * 50})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("one", OLDER))
     waits = Waits()
-
     words = words_of(keep(server, pause=waits))
-
     assert "failed (5" in words or "cannot be reached or hung up" in words
     assert len(server.faults[method]) >= 40
     assert waits.seconds == sorted(waits.seconds)
@@ -251,16 +225,14 @@ faults = st.dictionaries(
 
 @settings(max_examples=60)
 @given(faults=faults, before=st.lists(st.sampled_from([OLDER, RUN, RunNumber(1, 1)]), max_size=3))
-def test_the_outcome_is_true_whatever_is_answered(
+def test_no_answer_leads_to_a_wrong_outcome(
     faults: Mapping[str, list[Any]], before: list[RunNumber]
 ) -> None:
     server = ForgeServer(accounts={TOKEN: WORKFLOW}, faults=dict(faults))
     with server:
         for run in before:
             server.add(WORKFLOW, text_of("before", run))
-
         outcome = keep(server)
-
         assert len(server.seen) < 50
         assert outcome.problem or text_of("# Report") in server.bodies()
         assert server.bodies().count(text_of("# Report")) <= 1 + sum(map(len, faults.values()))
@@ -281,20 +253,16 @@ def test_a_failure_of_the_last_listing_is_no_failure(forge: StartForge) -> None:
     assert outcome.url.endswith("#issuecomment-1001")
 
 
-def test_nobody_listens() -> None:
+def test_a_forge_that_is_not_there_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-
     words = words_of(keep(f"http://127.0.0.1:{port}"))
-
     assert f"127.0.0.1:{port} cannot be reached or hung up: nothing listens there" in words
 
 
 def test_an_address_that_cannot_work_is_tried_once() -> None:
     waits = Waits()
-
     words = words_of(keep("http://127.0.0.1:99999999", pause=waits))
-
     assert "cannot be reached" in words
     assert waits.seconds == []
 
@@ -302,15 +270,12 @@ def test_an_address_that_cannot_work_is_tried_once() -> None:
 def test_a_forge_that_hangs_is_given_up(forge: StartForge) -> None:
     server = forge(faults={"GET": [Hang()] * 9})
     begun = time.monotonic()
-
     words = words_of(keep(server, seconds=0.2))
-
     assert "it took longer than 0.2 s" in words
     assert time.monotonic() - begun < 5
 
 
 def drip_header(connection: Connection) -> None:
-    """Send a header that never ends."""
     connection.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
     while not connection.closing.wait(0.02):
         connection.send(b"x")
@@ -320,9 +285,7 @@ def drip_header(connection: Connection) -> None:
 def test_a_forge_that_answers_byte_by_byte_is_given_up(wire: StartWire, drip: Handler) -> None:
     """Each byte restarts a read time-out."""
     begun = time.monotonic()
-
     words = words_of(keep(wire({"GET /user": drip}).url, seconds=0.2))
-
     assert "it took longer than 0.2 s" in words
     assert time.monotonic() - begun < 5
 
@@ -339,9 +302,7 @@ def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Repl
     server.before = lambda seen: (
         server.faults.update(GET=[answer] * 9) if seen.route == "GET /user" else None
     )
-
     words = words_of(keep(server))
-
     assert "does not answer like a forge's API" in words
     assert "GITHUB_API_URL" in words
     assert server.count("POST") == 0
@@ -361,9 +322,7 @@ def test_an_invalid_answer_to_a_comment_is_reported(
     server = forge(faults={method: [answer] * 9})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
-
     words = words_of(keep(server))
-
     assert "does not answer like a forge's API" in words
     assert server.count(method) == 1
 
@@ -372,7 +331,6 @@ def test_malformed_entries_are_skipped(wire: StartWire) -> None:
     odd: list[Any] = [None, 1, [], {}, {"id": 5}, {"id": 6, "body": 7, "user": "x"}, {"body": "x"}]
     ours = {"id": 1, "body": text_of("x", OLDER), "user": {}, "html_url": "javascript:alert(1)"}
     server, written = wire_forge(wire, [ours, *odd])
-
     assert keep(server.url) == Outcome("")
     assert written == ["PATCH"]
 
@@ -382,9 +340,7 @@ def test_a_forge_may_not_name_the_tokens_user(forge: StartForge, user: object) -
     """Then the token counts as a workflow's."""
     server = forge(WORKFLOW, faults={"GET": [Reply(200, user)]})
     server.add(WORKFLOW, text_of("before", OLDER))
-
     keep(server)
-
     assert server.bodies() == [text_of("# Report")]
 
 
@@ -413,9 +369,7 @@ def test_the_token_follows_no_redirect(forge: StartForge, status: int, method: s
     other = forge()
     reply = Reply(status, b"", {"Location": f"{other.url}/user"})
     server = forge(faults={method: [reply]})
-
     words = words_of(keep(server))
-
     assert f"redirects, and the token is not sent on ({status})" in words
     assert other.seen == []
 
@@ -426,9 +380,7 @@ def test_the_token_follows_no_link_to_another_server(forge: StartForge) -> None:
     server = forge(next_link=f'<{other.url}/more>; rel="next"')
     for number in range(101):
         server.add(PERSON, f"remark {number}")
-
     words = words_of(keep(server))
-
     assert "another server" in words
     assert other.seen == []
     assert server.count("POST") == 0
@@ -453,9 +405,8 @@ def test_an_endless_list_is_given_up(forge: StartForge, link: str) -> None:
 
 
 @pytest.mark.parametrize("link", ["", "nonsense", "<x>; rel=last", "<>", ";;,,<"])
-def test_a_link_to_no_next_page_ends_the_list(forge: StartForge, link: str) -> None:
+def test_an_invalid_link_to_a_next_page_ends_the_list(forge: StartForge, link: str) -> None:
     server = forge(next_link=link or "<x>")
     for number in range(101):
         server.add(PERSON, f"remark {number}")
-
     assert keep(server).problem is None

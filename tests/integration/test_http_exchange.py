@@ -37,7 +37,7 @@ from tests.support.wire_server import Connection, StartWire, WireServer, answeri
 
 
 @given(st.text())
-def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
+def test_any_retry_after_gives_a_number_of_seconds(text: str) -> None:
     assert 0 <= _seconds(text) < float("inf")
 
 
@@ -58,9 +58,7 @@ def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, sta
     """A server may refuse an upload while its body is still being sent."""
     server = wire({UPLOAD: early(status, {"error": "no"})})
     file = bundle(tmp_path, 30_000_000)
-
     answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
-
     assert (answer.status, answer.json) == (status, {"error": "no"})
     assert server.count(UPLOAD) == 1
 
@@ -68,9 +66,7 @@ def test_an_answer_that_comes_early_is_read(wire: StartWire, tmp_path: Path, sta
 def test_an_early_answer_survives_a_closed_connection(wire: StartWire, tmp_path: Path) -> None:
     server = wire({UPLOAD: lambda connection: connection.reply(413, {"error": "too big"})})
     file = bundle(tmp_path, 30_000_000)
-
     answer = make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(file))
-
     assert (answer.status, answer.json) == (413, {"error": "too big"})
     assert server.count(UPLOAD) == 1
 
@@ -80,9 +76,7 @@ def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
     for status in (301, 302, 303, 307, 308):
         handler = answering(status, headers={"Location": f"{elsewhere.url}/ping"})
         server = wire({PING: handler})
-
         answer = send(make_transport(server.url), "upload", tmp_path)
-
         assert (answer.status, answer.location) == (status, f"{elsewhere.url}/ping")
         assert server.count(PING) == 1
     assert elsewhere.seen == []
@@ -91,9 +85,7 @@ def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
 def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
     packed = gzip.compress(json.dumps({"fine": "💚" * 50_000}).encode())
     server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
-
     answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
-
     assert answer.json == {"fine": "💚" * 50_000}
 
 
@@ -101,7 +93,6 @@ def test_an_answer_that_unpacks_to_too_much_is_an_error(wire: StartWire) -> None
     """The limit is on the bytes in memory."""
     packed = gzip.compress(bytes(100_000_000), 9)
     server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
-
     with pytest.raises(BrokenExchangeError, match="larger than 16 MiB"):
         make_transport(server.url).change("/ping", {"a": "b"}, ID_TOKEN)
 
@@ -145,9 +136,7 @@ def test_a_proxy_of_the_environment_is_used(
 ) -> None:
     proxy = wire({PING: answering(200, {"by": "proxy"})})
     monkeypatch.setenv("http_proxy", proxy.url)
-
     answer = send(make_transport("http://server.example"), "upload", tmp_path)
-
     assert answer.json == {"by": "proxy"}
     assert proxy.seen[0].target == "http://server.example/ping"
 
@@ -157,19 +146,15 @@ def test_no_proxy_is_used_without_the_environment(
 ) -> None:
     proxy, server = wire({}), wire({PING: answering(200, {})})
     monkeypatch.setenv("http_proxy", proxy.url)
-
     send(make_transport(server.url, use_environment=False), "upload", tmp_path)
-
     assert (len(proxy.seen), len(server.seen)) == (0, 1)
 
 
 def test_an_unreachable_proxy_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
     waits = Waits()
-
     with pytest.raises(NotConnectedError, match="nothing listens there"):
         send(make_transport("http://server.example", waits), "upload", tmp_path)
-
     assert len(waits.seconds) == 3
 
 
@@ -179,10 +164,8 @@ def test_a_proxy_that_opens_no_tunnel_is_retried(
     """The proxy refuses before anything was sent to the server."""
     proxy, waits = wire({"CONNECT server.example:443": answering(403)}), Waits()
     monkeypatch.setenv("https_proxy", proxy.url)
-
     with pytest.raises(NotConnectedError, match="Tunnel connection failed: 403"):
         send(make_transport("https://server.example", waits), "upload", tmp_path)
-
     assert proxy.count("CONNECT server.example:443") == 4
 
 
@@ -206,7 +189,6 @@ def test_a_netrc_is_not_used(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a self-signed certificate for the loopback, with its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl, which makes the certificate, is not installed")
@@ -222,7 +204,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def tls_server(certificate: Path) -> Iterator[WireServer]:
-    """Serve `POST /ping` with TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, f"{certificate}.key")
     with WireServer({PING: answering(200, {"over": "tls"})}, tls=context) as server:
@@ -237,7 +218,6 @@ def test_an_untrusted_certificate_is_refused_at_once(
     with tls_server(certificate) as server:
         with pytest.raises(NotConnectedError) as caught:
             send(make_transport(server.url, waits), way, tmp_path)
-
         assert server.seen == []
     assert waits.seconds == []
     assert not caught.value.may_have_acted
@@ -251,13 +231,12 @@ def test_a_certificate_authority_of_the_environment_is_trusted(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with tls_server(certificate) as server:
         answer = send(make_transport(server.url), "upload", tmp_path)
-
     assert answer.json == {"over": "tls"}
 
 
 @contextmanager
 def plain_listener() -> Iterator[int]:
-    """Answer everything with an error in plain HTTP, as servers answer a TLS handshake."""
+    """Answer with an error in plain HTTP, as servers answer a TLS handshake."""
 
     def serve() -> None:
         while True:
@@ -284,7 +263,6 @@ def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) ->
     waits = Waits()
     with plain_listener() as port, pytest.raises(NotConnectedError) as caught:
         send(make_transport(f"https://127.0.0.1:{port}", waits), way, tmp_path)
-
     assert "TLS failed, perhaps because nothing there speaks TLS" in str(caught.value)
     assert waits.seconds == []
 
@@ -294,5 +272,4 @@ def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Path) -
         url = server.url.replace("https://", "http://")
         with pytest.raises(BrokenExchangeError) as caught:
             make_transport(url).read("POST", "/ping", {"a": "b"})
-
     assert not caught.value.may_have_acted

@@ -1,4 +1,4 @@
-"""Where a model goes, and what is made for it first: through the whole action."""
+"""What a run looks up, creates and uploads, through the whole action."""
 
 from __future__ import annotations
 
@@ -35,13 +35,11 @@ VERSION = "11111111-2222-3333-4444-555555555555"
 
 
 def run(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
-    """Run against a server, with a token."""
     given = {"api_url": server.url, "token": "refresh-token", "app_url": "https://app.example"}
     return runner.run(**{**given, "version_description": "First", **inputs})
 
 
 def error_of(ended: Ended, code: int = 1) -> str:
-    """Return the one error of a run that failed."""
     assert ended.code == code
     assert ended.outputs["status"] == "failed"
     errors = [line for line in ended.annotations if line.startswith("::error")]
@@ -54,7 +52,6 @@ def notices(ended: Ended) -> list[str]:
 
 
 def accepted(**changes: object) -> Reply:
-    """Return the answer to an upload, with changes."""
     assert isinstance(DEPLOYED.body, dict)
     return Reply(body={**DEPLOYED.body, **changes})
 
@@ -140,9 +137,7 @@ def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted
 def test_a_screener_brings_its_schedule(runner: Runner, scripted: StartScripted) -> None:
     write_model(runner.workspace, type="screener", screener={"schedule": "30 9 * * 1-5"})
     server = scripted()
-
     assert run(runner, server, model_id="m-1").code == 0
-
     fields = server.requests_to(DEPLOY)[0].fields
     assert (fields["type"], fields["schedule"]) == ("screener", "30 9 * * 1-5")
 
@@ -151,28 +146,25 @@ def test_a_screener_brings_its_schedule(runner: Runner, scripted: StartScripted)
 
 
 @pytest.mark.parametrize("claims", [None, {"user_id": "user-1"}, {"sub": "user-1"}])
-def test_without_a_project_it_is_the_users_own(
+def test_without_a_project_the_personal_one_is_used(
     runner: Runner, scripted: StartScripted, claims: object
 ) -> None:
     """Its id is the user's, from the answer to the sign-in or from the token in it."""
     part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     answer = Reply(body={"idToken": f"e30.{part}.sig"})
     server = scripted({SIGN_IN: answer} if claims else None)
-
     ended = run(runner, server, model_id="m-1")
-
     assert server.requests_to(DEPLOY)[0].fields["projectId"] == "user-1"
     assert ended.outputs["project-id"] == "user-1"
 
 
 def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted) -> None:
     server = scripted({SIGN_IN: Reply(body={"idToken": "opaque"})})
-
     assert "does not say who the user is" in error_of(run(runner, server, model_id="m-1"))
     assert server.routes() == [SIGN_IN]
 
 
-def test_the_input_goes_before_the_manifest(runner: Runner, scripted: StartScripted) -> None:
+def test_an_input_overrides_the_manifest(runner: Runner, scripted: StartScripted) -> None:
     write_model(runner.workspace, project_id="p-file", model_id="m-file")
     server = scripted()
 
@@ -189,23 +181,17 @@ def test_the_input_goes_before_the_manifest(runner: Runner, scripted: StartScrip
 def test_a_project_is_found_by_name(runner: Runner, scripted: StartScripted) -> None:
     projects = [{"projectId": "p-1", "name": "Fund"}, {"projectId": "p-2", "name": "Fund two"}]
     server = scripted({PROJECTS: Reply(body=projects)})
-
     ended = run(runner, server, project_name="Fund", model_id="m-1")
-
     assert ended.code == 0
     assert ended.outputs["project-id"] == "p-1"
     assert server.requests_to(PROJECTS)[0].headers["token"] == ID_TOKEN
     assert CREATE_PROJECT not in server.routes()
 
 
-def test_two_projects_of_one_name_are_not_chosen_from(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_two_projects_of_one_name_are_an_error(runner: Runner, scripted: StartScripted) -> None:
     projects = [{"projectId": f"p-{number}", "name": "Fund"} for number in (1, 2)]
     server = scripted({PROJECTS: Reply(body=projects)})
-
     error = error_of(run(runner, server, project_name="Fund", model_id="m-1", create_new="true"))
-
     assert "2 projects are named `Fund`: `p-1`, `p-2`." in error
     assert "`project-id`" in error
     assert DEPLOY not in server.routes()
@@ -217,9 +203,7 @@ def test_an_absent_project_needs_permission(
 ) -> None:
     listed = [{"projectId": name, "name": name} for name in projects]
     server = scripted({PROJECTS: Reply(body=listed)})
-
     error = error_of(run(runner, server, project_name="Fund", model_id="m-1"))
-
     assert f"There is no project named `Fund`. The projects of this user: {known}." in error
     assert "`create-new: true`" in error
     assert server.routes() == [SIGN_IN, PROJECTS]
@@ -254,7 +238,7 @@ def test_an_absent_project_is_created_when_allowed(
 # --------------------------------------------------------------------------- the model
 
 
-def test_a_model_is_created_first_where_the_server_can(
+def test_a_model_is_created_before_the_upload_if_the_server_can(
     runner: Runner, scripted: StartScripted
 ) -> None:
     server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
@@ -277,14 +261,12 @@ def test_a_model_is_created_first_where_the_server_can(
 @pytest.mark.parametrize(
     "missing", [NOT_FOUND, Reply(405), Reply(404), Reply(200, "<!DOCTYPE html><title>App</title>")]
 )
-def test_a_model_is_created_by_the_upload_where_only_that_can(
+def test_otherwise_the_upload_creates_the_model(
     runner: Runner, scripted: StartScripted, missing: Reply
 ) -> None:
     """As documented: `createNew=true` and no id."""
     server = scripted({MODELS: missing, CREATE_MODEL: missing})
-
     ended = run(runner, server, project_id="p-1", create_new="true")
-
     assert ended.code == 0
     fields = server.requests_to(DEPLOY)[0].fields
     assert fields["createNew"] == "true"
@@ -293,13 +275,11 @@ def test_a_model_is_created_by_the_upload_where_only_that_can(
     assert "Set `model-id: model-1`" in notices(ended)[0]
 
 
-def test_a_model_that_the_server_does_not_name_is_not_guessed(
+def test_a_model_id_missing_in_the_answer_is_not_guessed(
     runner: Runner, scripted: StartScripted
 ) -> None:
     server = scripted({DEPLOY: Reply(body={"status": "success"})})
-
     ended = run(runner, server, project_id="p-1", create_new="true")
-
     assert ended.code == 0
     assert "model-id" not in ended.outputs
     assert "url" not in ended.outputs
@@ -334,7 +314,7 @@ def test_a_model_of_the_same_name_is_used_again(
         ("Mine", {"general_description": "Mine"}, 0),
     ],
 )
-def test_a_model_of_the_same_name_from_elsewhere_is_left_alone(
+def test_a_model_of_the_same_name_from_another_repository_is_left_alone(
     runner: Runner,
     scripted: StartScripted,
     described: str,
@@ -344,9 +324,7 @@ def test_a_model_of_the_same_name_from_elsewhere_is_left_alone(
     """A deploy would replace what another repository runs there."""
     listed = [{"id": "m-1", "name": "workspace", "type": "strategy", "description": described}]
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
-
     ended = run(runner, server, project_id="p-1", create_new="true", **inputs)
-
     assert ended.code == code
     assert CREATE_MODEL not in server.routes()
     assert len(server.requests_to(DEPLOY)) == 1 - code
@@ -360,9 +338,7 @@ def test_models_of_one_name_in_one_repository_are_two(
     for path in ("a/bot", "b/bot"):
         write_model(runner.workspace / path)
         run(runner, server, project_id="p-1", create_new="true", model_path=path)
-
     made = [request.fields for request in server.requests_to(CREATE_MODEL)]
-
     assert [one["name"] for one in made] == ["bot", "bot"]
     assert [one["description"] for one in made] == ["trader/models/a/bot", "trader/models/b/bot"]
 
@@ -370,14 +346,12 @@ def test_models_of_one_name_in_one_repository_are_two(
 def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScripted) -> None:
     listed = [{"id": "m-1", "name": "workspace", "type": "screener"}]
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
-
     error = error_of(run(runner, server, project_id="p-1", create_new="true"))
-
     assert "`workspace` is a screener on the server, and `blankly.json` says strategy" in error
     assert server.routes() == [SIGN_IN, PLANS, MODELS]
 
 
-def test_of_two_types_under_one_name_the_fitting_one_is_used(
+def test_of_two_models_with_one_name_the_one_of_the_same_type_is_used(
     runner: Runner, scripted: StartScripted
 ) -> None:
     listed = [
@@ -385,27 +359,21 @@ def test_of_two_types_under_one_name_the_fitting_one_is_used(
         {"id": "m-2", "name": "workspace", "type": "strategy"},
     ]
     server = scripted({MODELS: Reply(body=listed)})
-
     assert run(runner, server, project_id="p-1", create_new="true").outputs["project-id"] == "p-1"
     assert server.requests_to(DEPLOY)[0].fields["modelId"] == "m-2"
 
 
-def test_two_models_of_one_name_are_not_chosen_from(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_two_models_of_one_name_are_an_error(runner: Runner, scripted: StartScripted) -> None:
     listed = [{"id": f"m-{number}", "name": "workspace"} for number in (1, 2)]
     server = scripted({MODELS: Reply(body=listed)})
-
     error = error_of(run(runner, server, project_id="p-1", create_new="true"))
-
     assert "2 models are named `workspace`: `m-1`, `m-2`." in error
     assert "`model-id`" in error
     assert DEPLOY not in server.routes()
 
 
-def test_without_permission_nothing_is_even_asked(runner: Runner, scripted: StartScripted) -> None:
+def test_without_permission_no_request_is_sent(runner: Runner, scripted: StartScripted) -> None:
     server = scripted()
-
     assert "`create-new: true`" in error_of(run(runner, server), code=2)
     assert server.requests == []
 
@@ -438,7 +406,6 @@ def test_a_plan_that_cannot_be_checked_is_sent(
     runner: Runner, scripted: StartScripted, plans: Reply
 ) -> None:
     server = scripted({PLANS: plans})
-
     assert run(runner, server, model_id="m-1", plan="huge").code == 0
     assert server.requests_to(DEPLOY)[0].fields["plan"] == "huge"
 
@@ -478,9 +445,7 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
     runner: Runner, scripted: StartScripted, inputs: dict[str, str], steps: list[str]
 ) -> None:
     server = scripted(READ_ONLY)
-
     ended = run(runner, server, dry_run="true", **inputs)
-
     assert ended.code == 0
     assert ended.outputs["status"] == "dry-run"
     assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, MODELS}
@@ -494,9 +459,7 @@ def test_a_dry_run_without_a_token_asks_nobody(
     runner: Runner, scripted: StartScripted, inputs: dict[str, str], place: str
 ) -> None:
     server = scripted()
-
     ended = runner.run(api_url=server.url, dry_run="true", version_description="x", **inputs)
-
     assert ended.code == 0
     assert server.requests == []
     assert f"Would deploy a new version of {place}: 5 files" in ended.log
@@ -509,7 +472,6 @@ def test_the_embedded_platform_needs_no_permission_and_no_token(runner: Runner) 
     first, second = (
         runner.run(api_url="local", version_description=text) for text in ("First", "Second")
     )
-
     assert (first.code, second.code) == (0, 0)
     assert first.outputs["model-id"] == second.outputs["model-id"]
     assert first.outputs["version-id"] != second.outputs["version-id"]

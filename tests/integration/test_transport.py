@@ -74,9 +74,7 @@ def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
 def test_a_read_is_retried_until_it_succeeds(wire: StartWire, status: int) -> None:
     server = wire({PING: in_turn(*[answering(status)] * 3, answering(200, {"fine": 1}))})
     waits = Waits()
-
     answer = make_transport(server.url, waits, jitter=lambda: 1.0).read("POST", "/ping", {"a": "b"})
-
     assert answer.json == {"fine": 1}
     assert waits.seconds == [0.75, 1.5, 3.0]
     assert waits.reasons[0] == f"{server.url} answered {status}. Trying again in 0.8 s."
@@ -84,9 +82,7 @@ def test_a_read_is_retried_until_it_succeeds(wire: StartWire, status: int) -> No
 
 def test_a_read_is_given_up_after_four_tries(wire: StartWire) -> None:
     server, waits = wire({PING: answering(502, "bad gateway")}), Waits()
-
     answer = make_transport(server.url, waits).read("POST", "/ping", {"a": "b"})
-
     assert (answer.status, answer.body) == (502, b"bad gateway")
     assert server.count(PING) == 4
     assert waits.seconds == [0.5, 1.0, 2.0]
@@ -113,9 +109,7 @@ def test_only_a_read_is_retried_after_a_broken_exchange(
 @pytest.mark.parametrize("fault", BREAKS)
 def test_a_read_survives_a_broken_exchange(wire: StartWire, fault: str) -> None:
     server = wire({PING: in_turn(BREAKS[fault][0], answering(200, {"fine": 1}))})
-
     answer = make_transport(server.url).read("POST", "/ping", {"a": "b"})
-
     assert answer.json == {"fine": 1}
     assert server.count(PING) == 2
 
@@ -126,9 +120,7 @@ def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
     server, waits = wire({PING: in_turn(answering(status), answering(200, {}))}), Waits()
-
     assert send(make_transport(server.url, waits), way, tmp_path).status == 200
-
     assert [one.body_was_read for one in server.seen] == [True, True]
     assert waits.seconds == [0.5]
 
@@ -139,9 +131,7 @@ def test_a_change_is_sent_once_after_any_other_answer(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
     server = wire({PING: answering(status)})
-
     assert send(make_transport(server.url), way, tmp_path).status == status
-
     assert server.count(PING) == 1
 
 
@@ -175,7 +165,7 @@ def test_a_server_that_starts_late_gets_the_request_once(tmp_path: Path, way: st
         assert server.count(PING) == 1
 
 
-def test_a_get_that_cannot_connect_says_so() -> None:
+def test_a_get_that_cannot_connect_is_reported() -> None:
     """A request without a body relies on the libraries' error."""
     with pytest.raises(NotConnectedError, match="nothing listens there"):
         make_transport(f"http://127.0.0.1:{unused_port()}").read("GET", "/list", {})
@@ -184,21 +174,17 @@ def test_a_get_that_cannot_connect_says_so() -> None:
 @pytest.mark.parametrize("url", ["http://" + "x" * 70 + ".example", "http://a..b", "http://*"])
 def test_an_invalid_address_is_not_retried(url: str) -> None:
     waits = Waits()
-
     with pytest.raises(NotConnectedError, match="cannot be reached"):
         make_transport(url, waits).read("POST", "/ping", {"a": "b"})
-
     assert waits.seconds == []
 
 
-def test_the_hosted_service_is_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_that_the_hosted_service_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can mend the default address, so the message names the two ways on."""
     url = f"http://127.0.0.1:{unused_port()}"
     monkeypatch.setattr(transport_module, "HOSTED_API_URL", url)
-
     with pytest.raises(NotConnectedError) as caught:
         make_transport(url).read("POST", "/ping", {"a": "b"})
-
     hint = caught.value.problems[0].hint
     assert "taken down" in hint
     assert "`api-url: local`" in hint
@@ -207,13 +193,11 @@ def test_the_hosted_service_is_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) 
 def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> None:
     busy = answering(503, headers={"Retry-After": "7"})
     server, waits = wire({PING: in_turn(busy, answering(200, {}))}), Waits()
-
     send(make_transport(server.url, waits), "upload", tmp_path)
-
     assert waits.seconds == [7.0]
 
 
-def test_a_pause_beyond_the_deadline_is_not_begun(wire: StartWire, tmp_path: Path) -> None:
+def test_no_pause_goes_beyond_the_deadline(wire: StartWire, tmp_path: Path) -> None:
     server = wire({PING: answering(503, headers={"Retry-After": "3600"})})
     waits = Waits()
 
@@ -236,10 +220,8 @@ def test_a_change_that_times_out_is_not_retried(
     monkeypatch.setattr(transport_module, "READ_TIMEOUT", 0.2)
     monkeypatch.setattr(transport_module, "UPLOAD_ANSWER_TIMEOUT", 0.2)
     server = wire({PING: wire_server.hang})
-
     with pytest.raises(BrokenExchangeError, match="no data was transferred for too long") as caught:
         send(make_transport(server.url), way, tmp_path)
-
     assert caught.value.may_have_acted
     assert server.count(PING) == 1
 
@@ -251,10 +233,8 @@ def test_the_deadline_ends_an_exchange(
 ) -> None:
     server = wire({PING: handler})
     started = time.monotonic()
-
     with pytest.raises(DeadlineError, match=r"deadline of 0\.01 minutes") as caught:
         send(make_transport(server.url, deadline=Deadline.after(0.01)), way, tmp_path)
-
     assert time.monotonic() - started < 5
     assert caught.value.may_have_acted == (way != "read")
     assert server.count(PING) == 1
@@ -264,10 +244,8 @@ def test_nothing_is_sent_after_the_deadline(wire: StartWire, tmp_path: Path) -> 
     server = wire({PING: answering(200)})
     late = Deadline(minutes=1, at=time.monotonic() - 1)
     transport = make_transport(server.url, deadline=late)
-
     with pytest.raises(DeadlineError) as caught:
         send(transport, "upload", tmp_path)
-
     assert not caught.value.may_have_acted
     assert server.seen == []
 
@@ -287,10 +265,8 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
 ) -> None:
     server = wire({UPLOAD: answering(200, {})})
     upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
-
     with pytest.raises(InterruptedRunError) as caught:
         make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)
-
     assert caught.value.may_have_acted
     assert server.count(UPLOAD) <= 1
 
@@ -332,7 +308,6 @@ def test_a_connection_that_times_out_is_retried(
         pytest.raises(NotConnectedError, match="connecting took too long"),
     ):
         send(make_transport(url, waits), "upload", tmp_path)
-
     assert len(waits.seconds) == 3
 
 
@@ -343,9 +318,7 @@ def test_behind_a_proxy_nothing_is_sent_twice_either(
     """If a proxy hangs up after the body, the library reports that it could not be reached."""
     proxy = wire({PING: BREAKS[fault][0]})
     monkeypatch.setenv("http_proxy", proxy.url)
-
     with pytest.raises(BrokenExchangeError) as caught:
         send(make_transport("http://server.example"), "upload", tmp_path)
-
     assert caught.value.may_have_acted
     assert proxy.count(PING) == 1

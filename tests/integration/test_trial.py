@@ -1,4 +1,4 @@
-"""Candidate and base on a server that a test scripts: who goes when, and what a base may not do."""
+"""Candidate and base on a scripted server: their order, and what a base must not do."""
 
 from __future__ import annotations
 
@@ -27,20 +27,18 @@ def repository(runner: Runner) -> Runner:
 
 
 def result(run: dict[str, Any] | None = None, **metrics: float | str | None) -> Reply:
-    """Return the answer to a backtest that ended with these metrics."""
     raw = with_metrics(raw_result(trades=TRADED), **metrics)
     answer = {"status": "success", "modelId": "model-1", "versionId": "v", "backtestId": "b"}
     return Reply(body={**answer, "result": raw, "run": run or {}})
 
 
 def is_base(request: Request) -> bool:
-    """Tell whose backtest is asked for."""
     return request.fields["backtestDescription"].startswith("Base HEAD^ of: ")
 
 
 @pytest.fixture
 def backtests() -> Iterator[Callable[..., ScriptedServer]]:
-    """Return a function that starts a server with a step for the candidate and one for the base."""
+    """Start a server with one step for the candidate and one for the base."""
     started: list[ScriptedServer] = []
 
     def start(candidate: Step, base: Step, **script: Step) -> ScriptedServer:
@@ -57,7 +55,6 @@ def backtests() -> Iterator[Callable[..., ScriptedServer]]:
 
 
 def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
-    """Backtest on a server, compared with the commit before."""
     given = {"mode": "backtest", "api_url": server.url, "token": "refresh", "model_id": "model-1"}
     return runner.run(**given | {"compare_with": "HEAD^"} | inputs)
 
@@ -81,13 +78,11 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     assert "Argument to" in ended.summary
 
 
-def test_a_base_that_hangs_stops_no_candidate(
+def test_a_base_that_hangs_does_not_stop_the_candidate(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
     server = backtests(result(), Hang())
-
     ended = backtest(repository, server, gates="trades >= 1", timeout_minutes="0.02")
-
     assert ended.code == 0, ended.log
     assert ended.outputs["gates"] == "passed"
     (warning,) = ended.annotations
@@ -100,9 +95,7 @@ def test_a_base_that_fails_is_tried_once(
     """It has no arguments that could differ from the candidate's."""
     failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
     server = backtests(result({"arguments": {"to": "1y"}}), Reply(body=failed))
-
     ended = backtest(repository, server, gates="trades >= 1\nsharpe >= base")
-
     assert ended.code == 1
     assert len(server.requests_to(BACKTEST)) == 2
     (error,) = [one for one in ended.annotations if one.startswith("::error")]
@@ -134,9 +127,7 @@ def test_a_model_that_only_an_upload_can_make_is_made_once(
 ) -> None:
     """The base waits for the id that the candidate's upload gets."""
     server = backtests(result(), result())
-
     ended = backtest(repository, server, model_id="", create_new="true")
-
     assert ended.code == 0, ended.log
     candidate, base = server.requests_to(BACKTEST)
     assert (candidate.fields["createNew"], base.fields["createNew"]) == ("true", "false")
@@ -148,9 +139,7 @@ def test_a_candidate_that_fails_waits_for_no_base(
 ) -> None:
     failed = {"error": "It broke", "run": {"problems": []}, "modelId": "model-1"}
     server = backtests(Reply(body=failed), Hang())
-
     ended = backtest(repository, server, gates="trades >= 1\nsharpe >= base")
-
     assert (ended.code, ended.outputs["gates"]) == (1, "failed")
     (error,) = ended.annotations
     assert "It broke" in error
@@ -164,20 +153,17 @@ def test_a_backtest_that_is_refused_or_late_passes_no_gate(
     refused = backtests(Reply(400, {"error": "Too many backtests."}), Hang())
     ended = backtest(repository, refused, gates="trades >= 1")
     assert (ended.code, ended.outputs["gates"]) == (1, "failed")
-
     late = backtests(Hang(), Hang())
     ended = backtest(repository, late, gates="trades >= 1", timeout_minutes="0.01")
     assert (ended.code, ended.outputs["gates"]) == (1, "failed")
     assert "not computed" in ended.summary
 
 
-def test_a_refusal_of_the_base_is_the_bases(
+def test_the_servers_refusal_of_a_base_is_a_warning(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
     server = backtests(result(), Reply(400, {"error": "Too many backtests."}))
-
     ended = backtest(repository, server)
-
     assert ended.code == 0
     (warning,) = ended.annotations
     assert "Too many backtests." in warning

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def bench(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the benchmarks with a directory of their own for what is temporary."""
     return subprocess.run(
         [sys.executable, "-m", "tools.bench", *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The command line, up to the inputs that it gives to a run."""
+"""The command line, up to the inputs of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from deploy_action.inputs.definitions import HOSTED_API_URL, INPUTS, Group
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the message with which a command line is refused, after the usage."""
     with pytest.raises(SystemExit) as ended:
         parse_command(arguments)
     assert ended.value.code == 2
@@ -59,7 +58,7 @@ def test_a_flag_of_lines_may_be_given_several_times(name: str) -> None:
     assert inputs_of(command) == {name: "a >= 1\nb\nc\n"}
 
 
-def test_which_inputs_take_lines_is_the_contract() -> None:
+def test_the_inputs_with_lines_are_those_of_the_contract() -> None:
     assert [one.name for one in INPUTS if one.lines] == ["ignore", "gates"]
 
 
@@ -97,7 +96,7 @@ def test_a_model_given_in_two_ways_is_refused(capsys: pytest.CaptureFixture[str]
         (["serve", "--data", "d", "--prot", "1"], "unknown flag `--prot`; did you mean `--port`?"),
     ],
 )
-def test_what_is_unknown_is_named_with_what_was_meant(
+def test_an_unknown_word_gets_a_suggestion(
     arguments: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refusal(capsys, *arguments) == message

@@ -31,13 +31,11 @@ class Clock:
 
 
 def on_runner(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
-    """Return a console for a runner, and a function that returns what it printed."""
     stream = io.StringIO()
     return Console(stream=stream, for_runner=True, verbose=verbose), stream.getvalue
 
 
 def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
-    """Return a console for people, and a function that returns what it printed."""
     stream = io.StringIO()
     return Console(stream=stream, for_runner=False, verbose=verbose), stream.getvalue
 
@@ -45,12 +43,10 @@ def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
 @given(nasty_text)
 def test_no_text_issues_a_command(text: str) -> None:
     console, printed = on_runner(verbose=True)
-
     console.info(text)
     console.debug(text)
     with console.group(text):
         console.problem(Problem(message=text, hint=text, path=text or None))
-
     names = [command.name for command in commands_in(printed())]
     assert names == ["debug", "group", "error", "endgroup"]
 
@@ -59,12 +55,10 @@ def test_no_text_issues_a_command(text: str) -> None:
 def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
     """The program may run in a step's script, where the runner parses its lines too."""
     console, printed = for_people(verbose=True)
-
     console.info(text)
     console.debug(text)
     with console.group(text):
         console.problem(Problem(message=text, hint=text, path=text or None))
-
     assert commands_in(printed()) == []
 
 
@@ -95,12 +89,10 @@ def test_a_terminal_gets_no_masks_and_no_secrets() -> None:
     """Nothing masks a terminal's output, so the secret is not printed at all."""
     secret = secrets.token_hex(12)
     console, printed = for_people()
-
     console.mask([secret])
     console.info(f"token {secret}")
     with console.group(f"title {secret}"):
         console.problem(Problem(message=secret, hint=secret))
-
     assert printed() == "token ***\ntitle ***\nerror: ***\n  → ***\n"
 
 
@@ -108,10 +100,8 @@ def test_each_line_of_a_secret_is_hidden() -> None:
     """A server may echo a private key in one line, or line by line."""
     first, second = secrets.token_hex(12), secrets.token_hex(12)
     console, printed = for_people()
-
     console.mask([f"{first}\n  {second}\n"])
     console.info(f"{second} {first}")
-
     assert printed() == "*** ***\n"
 
 
@@ -119,10 +109,8 @@ def test_an_escape_sequence_inside_does_not_save_a_secret() -> None:
     """Removing the sequence joins the halves of the secret."""
     secret = secrets.token_hex(12)
     console, printed = on_runner()
-
     console.mask([secret])
     console.info(f"{secret[:5]}\x1b[0m{secret[5:]}")
-
     assert printed().splitlines()[1] == "***"
 
 
@@ -131,12 +119,10 @@ def test_a_secret_is_hidden_as_json_writes_it() -> None:
     lines = [secrets.token_hex(12), secrets.token_hex(12)]
     keys = json.dumps({"exchange": {"main": {"key": "\n".join(lines), "umlaut": f"ä{lines[0]}"}}})
     console, printed = on_runner()
-
     console.mask(secrets_of({"keys-json": keys}))
     masked = len(printed())
     console.info(f"refused: {keys}")
     console.problem(Problem(message=f"refused: {json.dumps(keys)}"))
-
     assert not [line for line in lines if line in printed()[masked:]]
 
 
@@ -147,21 +133,18 @@ def test_debug_lines_are_printed_on_request() -> None:
             console, printed = build(verbose=verbose)
             console.debug("50%\nof it")
             results.append(printed())
-
     assert results == ["", "::debug::50%25%0Aof it\n", "", "50%\nof it\n"]
 
 
 def test_a_group_is_closed_when_something_fails_inside() -> None:
     """Otherwise the following lines would be folded away."""
     console, printed = on_runner()
-
     with pytest.raises(OSError, match="no"), console.group("Pack"):
         raise OSError("no")
-
     assert commands_in(printed()) == [Command("group", "Pack"), Command("endgroup")]
 
 
-def test_problems_have_their_place_for_people() -> None:
+def test_problems_have_their_place_on_a_terminal() -> None:
     console, printed = for_people()
     console.problem_prefix = "bots/a/"
 
@@ -186,9 +169,7 @@ def test_problems_have_their_place_on_the_runner() -> None:
     """The path of an annotation starts at the repository's root."""
     console, printed = on_runner()
     console.problem_prefix = "bots/a/"
-
     console.problem(Problem(message="Wrong.", hint="Mend it.", path="blankly.json", line=3))
-
     properties = {"title": "Blankly deploy failed", "file": "bots/a/blankly.json", "line": "3"}
     assert commands_in(printed()) == [Command("error", "Wrong. Mend it.", properties)]
 
@@ -215,16 +196,14 @@ def test_a_terminal_has_a_bar() -> None:
 def test_a_bar_is_ended_when_the_group_fails() -> None:
     stream = Terminal()
     console = Console(stream=stream, for_runner=False, clock=Clock())
-
     with contextlib.suppress(OSError), console.group("Send"):
         console.progress("Uploading")(1, 2)
         raise OSError
-
     assert stream.getvalue().endswith("\x1b[K\n")
 
 
 @pytest.mark.parametrize("build", [on_runner, for_people])
-def test_a_log_has_a_line_now_and_then(
+def test_a_log_gets_a_line_every_ten_seconds(
     build: Callable[[], tuple[Console, Callable[[], str]]],
 ) -> None:
     console, printed = build()
@@ -244,8 +223,6 @@ def test_a_runner_gets_no_bar_even_on_a_terminal() -> None:
     """Some runners give the step a terminal."""
     stream, clock = Terminal(), Clock()
     report = Console(stream=stream, for_runner=True, clock=clock).progress("Packing")
-
     clock.now += 11
     report(0, 0)
-
     assert stream.getvalue() == "Packing: 100% of 0.0 MB, 0.0 MB/s\n"

@@ -44,7 +44,7 @@ sys.addaudithook(watch)
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A copy of a model, and the environment to run it in with what it did outside noted."""
+    """A copy of a model, and an environment that records what it does outside."""
 
     python: Path
     model: Path
@@ -52,7 +52,7 @@ class Sandbox:
     python_path: Path
 
     def environ(self, changes: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a model's process, where what it does outside is noted."""
+        """Return the environment of a model's process, which records what it does outside."""
         return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.python_path),
@@ -63,7 +63,6 @@ class Sandbox:
         }
 
     def run(self, *arguments: str, **environ: str) -> str:
-        """Run the real package's Python in the model's directory and return what it printed."""
         python_path = f"{self.model}:{self.python_path}"
         done = subprocess.run(
             [str(self.python), *arguments],
@@ -78,7 +77,6 @@ class Sandbox:
         return done.stdout
 
     def run_as_the_platform(self, **environ: str) -> dict[str, Any]:
-        """Backtest with the arguments of `blankly.json` as the platform does; return the result."""
         manifest = json.loads((self.model / "blankly.json").read_bytes())
         arguments = base64.b64encode(json.dumps(manifest["backtest_args"]).encode()).decode()
         path, printed = self.python_path / "result.json", list[str]()
@@ -107,7 +105,6 @@ class Sandbox:
 
 @pytest.fixture(params=NAMES)
 def sandbox(request: pytest.FixtureRequest, blankly_python: Path, tmp_path: Path) -> Sandbox:
-    """Copy each example in turn to a directory of its own."""
     python_path = tmp_path / "python-path"
     python_path.mkdir()
     record = tmp_path / "record"
@@ -129,7 +126,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def printed_metrics(printed: str) -> dict[str, float]:
-    """Read the package's table: `Sharpe Ratio:      0.96`."""
+    """Read the package's table: `Sharpe Ratio: 0.96`."""
     table = printed.partition("Blankly Metrics:")[2]
     return {
         name: float(value)
@@ -163,7 +160,6 @@ def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> No
 def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
     """Otherwise the test above could not fail."""
     sandbox.run("-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 1))")
-
     assert "socket.connect" in sandbox.record.read_text()
 
 
@@ -185,11 +181,9 @@ def test_an_example_validates_without_a_problem(name: str) -> None:
 def test_the_schema_an_example_names_is_the_one_in_the_repository(name: str) -> None:
     """An editor that follows `$schema` gets the file we ship."""
     url = json.loads((MODELS / name / "blankly.json").read_bytes())["$schema"]
-
     path = url.removeprefix(
         "https://raw.githubusercontent.com/blankly-community/deploy-action/main/"
     )
-
     assert (ROOT / path).is_file()
 
 
@@ -198,17 +192,13 @@ def test_an_example_requires_what_it_is_tested_with(name: str) -> None:
     """The requirements that a reader copies are those of the environment used here."""
     lines = (MODELS / name / "requirements.txt").read_text().splitlines()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
     required = [line for line in lines if not line.startswith("#")]
-
     assert required == project["dependency-groups"]["blankly"]
 
 
 def test_the_price_files_are_what_the_generator_writes(tmp_path: Path) -> None:
     shutil.copy(MODELS / "generate_prices.py", tmp_path)
-
     subprocess.run([sys.executable, str(tmp_path / "generate_prices.py")], check=True, timeout=30)
-
     written = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.csv")}
     kept = {path.relative_to(MODELS): path.read_bytes() for path in MODELS.glob("*/prices/*.csv")}
     assert written == kept
@@ -221,7 +211,6 @@ def test_a_price_file_holds_daily_bars_that_could_be_real(path: Path) -> None:
         {column: float(value) for column, value in row.items()}
         for row in csv.DictReader(path.read_text().splitlines())
     ]
-
     assert [bar["time"] for bar in bars] == [1_672_531_200 + 86_400 * day for day in range(600)]
     for bar in bars:
         assert bar["low"] <= min(bar["open"], bar["close"])

@@ -25,14 +25,11 @@ DOCUMENTS = sorted(
 
 
 class Block(NamedTuple):
-    """A fenced block of a document: its language and its text."""
-
     language: str
     text: str
 
 
 def blocks(text: str) -> list[Block]:
-    """Return the fenced blocks of a Markdown document."""
     return [
         Block(*found)
         for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -40,12 +37,10 @@ def blocks(text: str) -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """Return a Markdown document without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def table(section: str, document: str = README) -> list[tuple[str, ...]]:
-    """Return the cells of the first table under a heading, without its header."""
     body = document.partition(f"\n{section}\n")[2]
     rows = re.search(r"(?:^\|.*\|\n)+", body, re.MULTILINE)
     assert rows is not None, f"no table under {section}"
@@ -63,7 +58,6 @@ def slugs(text: str) -> set[str]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Yield the top-level module of each absolute import in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -72,7 +66,6 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 
 def relative_links() -> Iterator[tuple[Path, str]]:
-    """Yield every link of a document that leads into the repository."""
     for document in DOCUMENTS:
         text = prose(document.read_text(encoding="utf-8"))
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -95,7 +88,6 @@ def test_the_table_of_inputs_is_that_of_the_action(
         (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
         for name, one in action["inputs"].items()
     ]
-
     assert table("## Inputs") == declared
 
 
@@ -103,7 +95,6 @@ def test_the_table_of_outputs_is_that_of_the_action(
     action: dict[str, dict[str, dict[str, str]]],
 ) -> None:
     declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
-
     assert table("## Outputs") == declared
 
 
@@ -146,9 +137,7 @@ def test_every_folder_has_a_row() -> None:
 def test_every_make_command_exists() -> None:
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
     named = set(re.findall(r"(?:`|^\$ |^\| `)make ([a-z-]+)", text, re.MULTILINE))
-
     assert {"demo", "test"} <= named
     assert named <= targets
 
@@ -160,7 +149,6 @@ def test_every_flag_in_an_example_is_an_input(
         r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.MULTILINE
     )
     flags = set(re.findall(r"--([a-z-]+)", " ".join(commands)))
-
     assert flags
     assert flags <= set(action["inputs"])
 
@@ -172,7 +160,6 @@ def test_every_flag_in_an_example_is_an_input(
 def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str) -> None:
     name, _, anchor = target.partition("#")
     path = document.parent / name if name else document
-
     assert path.exists()
     if anchor:
         assert anchor in slugs(path.read_text(encoding="utf-8"))
@@ -190,8 +177,6 @@ def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
 def test_the_manifest_of_the_readme_is_valid(tmp_path: Path) -> None:
     (manifest,) = (block.text for block in blocks(README) if block.language == "json")
     (tmp_path / "blankly.json").write_text(manifest)
-
     loaded, problems = load_manifest(tmp_path)
-
     assert loaded is not None
     assert problems == ()

@@ -76,9 +76,8 @@ def test_a_rise_is_better_or_worse_by_metric(metric: str, direction: Direction) 
     ("base", "candidate"),
     [(None, 1.0), (1.0, None), (None, None), (math.nan, 1.0), (1.0, math.inf), (-math.inf, None)],
 )
-def test_what_is_not_known_has_no_difference(base: float | None, candidate: float | None) -> None:
+def test_an_unknown_metric_has_no_difference(base: float | None, candidate: float | None) -> None:
     changed = change("sharpe", base, candidate)
-
     assert (changed.difference, changed.direction) == (None, Direction.NEUTRAL)
     assert {changed.base, changed.candidate} <= {None, 1.0}
 
@@ -90,7 +89,7 @@ def test_a_difference_has_no_digits_of_binary_fractions() -> None:
 
 
 @given(metrics, metrics)
-def test_directions_turn_around_with_the_sides(
+def test_swapping_both_sides_swaps_better_and_worse(
     one: dict[str, float | None], other: dict[str, float | None]
 ) -> None:
     there, back = compare_metrics(one, other), compare_metrics(other, one)
@@ -108,7 +107,7 @@ def test_directions_turn_around_with_the_sides(
 
 
 @given(metrics, metrics)
-def test_a_direction_is_given_exactly_where_something_moved(
+def test_a_direction_is_given_only_for_a_difference(
     one: dict[str, float | None], other: dict[str, float | None]
 ) -> None:
     for changed in compare_metrics(one, other):
@@ -141,11 +140,8 @@ def test_models_are_identical_exactly_if_their_fingerprints_are(
 
 
 @given(st.lists(orders, max_size=4), st.integers(0, 3))
-def test_the_same_orders_are_the_same_but_for_one_that_is_missing(
-    placed: list[dict[str, Any]], index: int
-) -> None:
+def test_an_order_may_be_missing_on_one_side(placed: list[dict[str, Any]], index: int) -> None:
     whole, part = of_orders(placed), of_orders(placed[:index])
-
     assert first_difference(whole, of_orders(placed, START + 1e6)) is None
     expected = TradeDifference(index, whole.trades[index], None) if index < len(placed) else None
     assert first_difference(whole, part) == expected
@@ -156,14 +152,11 @@ def test_the_same_orders_are_the_same_but_for_one_that_is_missing(
 def test_the_last_of_ten_thousand_trades_may_differ() -> None:
     placed = [an_order("buy", 1 + number, 10.0) for number in range(10_000)]
     base, candidate = of_orders(placed), of_orders([*placed[:-1], an_order("sell", 1, 10.0)])
-
     found = first_difference(base, candidate)
-
     assert found == TradeDifference(9_999, base.trades[-1], candidate.trades[-1])
 
 
 def test_a_comparison_is_identical_only_with_a_backtest_of_the_base() -> None:
     base = Base(ref="main", commit="0" * 40, state=BaseState.ABSENT)
-
     assert not Comparison(base=base).is_identical
     assert Comparison(base=replace(base, result=a_result())).is_identical

@@ -1,5 +1,3 @@
-"""What a change does to the live model: facts, requirements and files, those that differ alone."""
-
 from __future__ import annotations
 
 import zipfile
@@ -33,7 +31,6 @@ MODEL = LiveModel(
 
 
 def running_on(**changes: Any) -> LiveModel:
-    """Return a version that runs on something else."""
     return replace(MODEL, runs_on=replace(MODEL.runs_on, **changes))
 
 
@@ -45,7 +42,6 @@ JSON: Any = st.recursive(
 
 
 def ran(**said: object) -> LiveModel:
-    """Return a model whose backtest the platform reports like this."""
     return replace(MODEL, run=parse_run(said))
 
 
@@ -57,7 +53,7 @@ def facts(base: LiveModel, candidate: LiveModel) -> list[tuple[str, str | None, 
 
 
 def pack(directory: Path, **changes: str | None) -> Path:
-    """Pack a model whose files have this content, `a__py` for `a.py`; None removes one."""
+    """Pack a model with these files, `a__py` for `a.py`; None removes one."""
     write_model(directory)
     for name, content in changes.items():
         path = directory / name.replace("__", ".")
@@ -75,13 +71,11 @@ def _write(directory: Path, **injected: bytes) -> Bundle:
 
 def test_what_did_not_change_is_not_listed() -> None:
     model = ran(symbols=["A"], schedule=[{"kind": "bar_event", "symbol": "A", "resolution": 60}])
-
     assert compare_models(model, model) == NOTHING
 
 
 def test_plan_python_and_schedule_are_facts() -> None:
     candidate = running_on(plan="micro", python_version="3.11", schedule="0 9 * * 1")
-
     assert facts(MODEL, candidate) == [
         ("Plan", "nano", "micro"),
         ("Python version", "3.10", "3.11"),
@@ -89,7 +83,7 @@ def test_plan_python_and_schedule_are_facts() -> None:
     ]
 
 
-def test_what_a_model_is_called_for_is_told_in_human_units() -> None:
+def test_the_events_of_a_model_have_human_units() -> None:
     day = {"kind": "bar_event", "symbol": "OAK-USD", "resolution": 86_400}
     hours = {"kind": "bar_event", "symbol": "OAK-USD", "resolution": 14_400.0}
     weekly = {"kind": "scheduled_event", "symbol": "", "resolution": 604_800.0}
@@ -117,10 +111,9 @@ def test_the_order_of_symbols_is_no_change_and_their_number_is() -> None:
     assert facts(ran(exchanges=["a"]), ran(exchanges=["a", "a"])) == [("Exchanges", "a", "a, a")]
 
 
-def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
+def test_of_long_lists_only_the_difference_is_shown() -> None:
     many = [f"COIN{number}-USD" for number in range(40)]
     others = [f"{name}T" for name in many[:12]]
-
     (one,) = facts(ran(symbols=many), ran(symbols=[*many, "OAK-USD"]))
     assert one == ("Symbols", "40 that stay", "OAK-USD, 40 that stay")
     (two,) = facts(ran(symbols=many), ran(symbols=many[1:] + others))
@@ -128,16 +121,15 @@ def test_of_long_lists_that_alone_is_shown_which_differs() -> None:
     assert two[2] == f"{', '.join(others[:8])}, 4 more, 39 that stay"
 
 
-def test_without_a_run_nothing_is_said_of_it() -> None:
+def test_without_a_run_no_facts_of_a_run_differ() -> None:
     assert facts(MODEL, ran(symbols=["A"])) == facts(ran(symbols=["A"]), MODEL) == []
 
 
-def test_arguments_are_told_one_by_one() -> None:
+def test_arguments_are_compared_one_by_one() -> None:
     """As JSON: a string is not a number, and null is not the same as missing."""
     before: dict[str, JsonValue] = {"to": "1y", "initial_values": {"USD": 1, "EUR": 2}, "a": 1}
     after: dict[str, JsonValue] = {"to": "2y", "initial_values": {"EUR": 2, "USD": 1}, "b": None}
     base, candidate = running_on(arguments=before), running_on(arguments=after)
-
     assert facts(base, candidate) == [
         ("Argument a", "1", None),
         ("Argument b", None, "null"),
@@ -181,7 +173,7 @@ def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
     assert compare_models(before, MODEL) == NOTHING
 
 
-def test_a_file_that_can_be_run_now_has_changed(tmp_path: Path) -> None:
+def test_a_new_executable_bit_is_a_change(tmp_path: Path) -> None:
     """The bundle keeps the executable bit, and the model may start the file."""
     models = []
     for name, mode in (("base", 0o644), ("now", 0o755)):
@@ -189,11 +181,10 @@ def test_a_file_that_can_be_run_now_has_changed(tmp_path: Path) -> None:
         (directory / "fetch.sh").write_text("#!/bin/sh\n")
         (directory / "fetch.sh").chmod(mode)
         models.append(replace(MODEL, bundle_path=_write(directory).path))
-
     assert compare_models(*models).files == FileChanges(changed=("fetch.sh",))
 
 
-def test_keys_and_empty_directories_are_told_by_name_alone(tmp_path: Path) -> None:
+def test_keys_and_empty_directories_are_compared_by_name_alone(tmp_path: Path) -> None:
     base, now = (write_model(tmp_path / name) for name in ("base", "now"))
     (now / "cache").mkdir()
     bundles = [
@@ -231,7 +222,6 @@ def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
 ) -> None:
     shown = facts(running_on(arguments=base), running_on(arguments=candidate))
-
     assert all(before != now for _, before, now in shown)
     assert facts(running_on(arguments=base), running_on(arguments=base)) == []
     if base.keys() != candidate.keys():
@@ -244,7 +234,6 @@ NAMES = st.lists(st.text('AB,; "', max_size=4), max_size=12)
 @given(NAMES, NAMES)
 def test_lists_that_differ_are_shown_differently(base: list[str], candidate: list[str]) -> None:
     shown = facts(ran(symbols=base), ran(symbols=candidate))
-
     assert bool(shown) == (sorted(base) != sorted(candidate))
     assert all(before != now for _, before, now in shown)
 
@@ -254,9 +243,7 @@ def test_lists_that_differ_are_shown_differently(base: list[str], candidate: lis
 def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest: str) -> None:
     same = "s" * length
     base, candidate = (running_on(plan=f"{same}{one}{rest}") for one in "ab")
-
     ((_, before, now),) = facts(base, candidate)
-
     assert before != now
     assert before is not None
     assert now == before.replace("a", "b")
@@ -267,6 +254,5 @@ def test_long_values_are_cut_around_the_place_where_they_part(length: int, rest:
 @given(st.text(), st.text())
 def test_any_two_values_are_shown_differently(base: str, candidate: str) -> None:
     shown = facts(running_on(schedule=base * 99), running_on(schedule=candidate * 99))
-
     assert bool(shown) == (base != candidate)
     assert all(before != now for _, before, now in shown)

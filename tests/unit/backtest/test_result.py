@@ -25,7 +25,6 @@ CONTRACT = (
 def test_the_metrics_have_our_ids_in_our_order() -> None:
     """The package's `cavr` is `cvar`; rounding removes the noise of multiplying by 100."""
     metrics = a_result(trades=[an_order("buy", 1, 10.0)]).contract_metrics()
-
     assert " ".join(metrics) == CONTRACT
     assert metrics["cvar"] == 7.32
     assert metrics["cum_returns"] == 29.0
@@ -53,7 +52,6 @@ def test_a_metric_without_a_value_says_why() -> None:
 
 def test_account_values_are_points_with_gaps() -> None:
     values = a_result([1, None, 3.5]).account_values
-
     assert list(values) == [(START, 1.0), (START + DAY, None), (START + 2 * DAY, 3.5)]
     assert list(values[1:]) == list(values)[1:]
     assert list(values.known()) == [(START, 1.0), (START + 2 * DAY, 3.5)]
@@ -135,15 +133,13 @@ def test_closing_trades_win_or_lose_by_average_cost(
     assert a_result(trades=[an_order(*order) for order in orders]).round_trips() == expected
 
 
-def test_a_rest_that_fees_left_is_no_position() -> None:
+def test_the_rest_after_fees_is_no_position() -> None:
     """Bought at 1, all but the fee sold: what is bought at 100 later did not cost 99.9 on average.
 
     Sold at 99.95 it is a loss, which an average with the rest would call a win.
     """
     orders = [("buy", 100, 1.0), ("sell", 99.9, 2.0), ("buy", 100, 100.0), ("sell", 99.9, 99.95)]
-
     trips = a_result(trades=[an_order(*order) for order in orders]).round_trips()
-
     assert trips == RoundTrips(wins=1, losses=1, even=0)
 
 

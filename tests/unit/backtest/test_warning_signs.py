@@ -18,7 +18,6 @@ NEVER_DOWN = [100.0, *(float(value) for value in range(100, 130))]
 def traded(
     wins: int = 0, losses: int = 0, even: int = 0, *, sharpe: float | None = 1.0, **changes: Any
 ) -> BacktestResult:
-    """Return a result with this many closing trades."""
     prices = [11.0] * wins + [9.0] * losses + [10.0] * even
     trades = [
         order
@@ -30,7 +29,6 @@ def traded(
 
 
 def messages(candidate: BacktestResult, base: BacktestResult | None = None) -> list[str]:
-    """Return the warnings."""
     return [problem.message for problem in find_warning_signs(candidate, base)]
 
 
@@ -56,14 +54,12 @@ def test_a_leap_of_the_sharpe_ratio_is_a_sign(
 ) -> None:
     """Three times the base's and at least 1 more; at least 3 if the base's is 0 or below."""
     found = messages(traded(sharpe=candidate), traded(sharpe=base))
-
     assert bool(found) is warns
     assert messages(traded(sharpe=candidate)) == []
 
 
 def test_a_leap_is_shown_with_both_ratios() -> None:
     (problem,) = find_warning_signs(traded(sharpe=4.2), traded(sharpe=0.8))
-
     assert problem.severity is Severity.WARNING
     assert problem.message == (
         "The Sharpe ratio is 4.20, at least 3 times the base's 0.80: such a leap suggests "
@@ -87,7 +83,6 @@ def test_a_leap_is_shown_with_both_ratios() -> None:
 def test_winning_nearly_always_is_a_sign(wins: int, losses: int, even: int, start: str) -> None:
     """A model without a loss also has a win rate of 100%; one warning is enough."""
     (message,) = messages(traded(wins, losses, even))
-
     assert message.startswith(start)
 
 
@@ -95,14 +90,13 @@ def test_winning_nearly_always_is_a_sign(wins: int, losses: int, even: int, star
     ("wins", "losses", "even"),
     [(18, 1, 0), (18, 2, 0), (94, 5, 1), (19, 1, 1), (4, 0, 0), (0, 0, 30), (0, 30, 0), (0, 0, 0)],
 )
-def test_what_chance_may_do_is_no_sign(wins: int, losses: int, even: int) -> None:
+def test_chance_is_no_warning_sign(wins: int, losses: int, even: int) -> None:
     assert messages(traded(wins, losses, even)) == []
 
 
 def test_a_curve_that_never_falls_is_a_sign() -> None:
     values: list[float | None] = [*NEVER_DOWN]
     (message,) = messages(traded(1, 1, values=[*values[:9], None, *values[9:]]))
-
     assert message == (
         "The account's value never fell by more than 0.1%: from 100.00 to 129.00 over 31 values "
         "without a real drawdown, which suggests look-ahead bias or over-fitting to the tested "
@@ -133,7 +127,7 @@ def test_a_calm_account_that_gains_little_shows_no_sign() -> None:
     ],
     ids=["fell", "short", "flat", "did not trade", "unknown", "empty"],
 )
-def test_other_curves_do_not(values: list[float | None], trades: int) -> None:
+def test_other_curves_are_no_sign(values: list[float | None], trades: int) -> None:
     """A model that holds cash does not fall either."""
     assert messages(traded(trades, trades, values=values)) == []
 
@@ -141,7 +135,6 @@ def test_other_curves_do_not(values: list[float | None], trades: int) -> None:
 def test_orders_that_were_not_filled_are_no_trades() -> None:
     waiting = an_order("buy", 1, 10.0, type="limit", status="pending")
     result = read_result(raw_result(NEVER_DOWN, [waiting]))
-
     assert messages(result) == []
 
 
@@ -155,7 +148,7 @@ def test_orders_that_were_not_filled_are_no_trades() -> None:
         (traded(1, 1, values=NEVER_DOWN), traded(2, 2, values=NEVER_DOWN)),
     ],
 )
-def test_what_the_base_shows_too_was_not_brought_by_the_change(
+def test_a_sign_that_the_base_has_too_is_not_reported(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
     assert len(messages(candidate)) == 1
@@ -163,15 +156,13 @@ def test_what_the_base_shows_too_was_not_brought_by_the_change(
     assert messages(candidate, base) == []
 
 
-def test_losing_nothing_any_more_is_brought_by_the_change() -> None:
+def test_losing_no_trade_is_a_sign_although_the_base_lost_few() -> None:
     (message,) = messages(traded(100), traded(98, 2))
-
     assert message.startswith("None of 100 closing trades lost")
 
 
 def test_all_signs_are_shown() -> None:
     found = messages(traded(30, values=NEVER_DOWN, sharpe=9.0), traded(1, 1, sharpe=1.0))
-
     assert [message.split()[1] for message in found] == ["Sharpe", "of", "account's"]
 
 
@@ -189,7 +180,7 @@ results = st.builds(
 
 
 @given(results, results)
-def test_a_base_takes_warnings_away_save_for_the_one_that_needs_it(
+def test_a_base_removes_all_warnings_except_the_one_on_its_sharpe_ratio(
     candidate: BacktestResult, base: BacktestResult
 ) -> None:
     assert messages(candidate, candidate) == []

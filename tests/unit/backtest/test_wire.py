@@ -34,10 +34,9 @@ from tests.support.backtests import DAY, START, an_order, raw_result, read_resul
         ({"final_account_value": "all"}, "`final_account_value` is"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+def test_a_wrong_result_is_refused_with_the_reason(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         read_result({**raw_result(), **change})
-
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
 
@@ -48,23 +47,20 @@ def test_a_result_that_is_no_object_is_refused(raw: object) -> None:
         read_result(raw)
 
 
-def test_what_is_not_known_is_kept_as_it_came() -> None:
+def test_unknown_keys_are_kept_unchanged() -> None:
     raw = raw_result(future={"a": [1]})
     raw["account_values"][0]["note"] = "extra"
-
     result = read_result(raw)
-
     assert result.raw == {key: value for key, value in raw.items() if key != "account_values"}
 
 
 def test_a_point_without_a_value_is_a_gap() -> None:
     raw = raw_result([1.0, 2.0])
     del raw["account_values"][0]["value"]
-
     assert list(read_result(raw).account_values) == [(START, None), (START + DAY, 2.0)]
 
 
-def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
+def test_the_facts_of_a_run_are_optional() -> None:
     said = {
         "python": "3.11.7",
         "wantedPython": "3.10",
@@ -124,9 +120,7 @@ def test_how_it_ran_is_read_as_far_as_it_is_said() -> None:
 def test_a_million_account_values_are_kept_small() -> None:
     """Two arrays of 8 MB; as many pairs would take 130 MB. A year has half a million minutes."""
     point = {"time": float(START), "value": 10_000.0}
-
     values = read_result(raw_result(account_values=[point] * 1_000_000)).account_values
-
     assert len(values) == 1_000_000
     assert values.times.itemsize == values.values.itemsize == 8
     assert values[-1] == (START, 10_000.0)

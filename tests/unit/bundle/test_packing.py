@@ -1,5 +1,3 @@
-"""From a selection to a zip: the same bytes everywhere, whatever happens on the way."""
-
 from __future__ import annotations
 
 import errno
@@ -33,7 +31,6 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def prices(size: int, seed: int = 1) -> bytes:
-    """Make `size` bytes that look like a CSV of prices."""
     source = random.Random(seed)  # noqa: S311 - test data, reproducible
     line = [
         f"{source.randrange(10**9)},{source.random():.4f},{source.random():.2f}\n"
@@ -44,7 +41,6 @@ def prices(size: int, seed: int = 1) -> bytes:
 
 
 def noise(size: int) -> bytes:
-    """Make `size` incompressible bytes."""
     return random.Random(2).randbytes(size)  # noqa: S311 - test data, reproducible
 
 
@@ -71,7 +67,6 @@ def write_model(root: Path, contents: dict[str, bytes] = CONTENTS) -> Path:
 
 
 def unpacked(bundle: Path) -> dict[str, bytes]:
-    """Read all files of a bundle with Python's zipfile, checksums included."""
     with zipfile.ZipFile(bundle) as archive:
         return {
             info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()
@@ -83,7 +78,6 @@ def listed(folder: Path | str) -> list[str]:
 
 
 def pack(root: Path, destination: Path, workers: int | None = None) -> Bundle:
-    """Select and pack everything in `root`."""
     return write_bundle(select_files(root, []), destination, workers=workers)
 
 
@@ -121,7 +115,7 @@ def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
     )
 
 
-def test_what_does_not_shrink_is_stored(tmp_path: Path) -> None:
+def test_incompressible_files_are_stored(tmp_path: Path) -> None:
     pack(write_model(tmp_path / "m"), tmp_path / "x.zip")
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         methods = {info.filename[6:]: info.compress_type for info in archive.infolist()}
@@ -301,7 +295,7 @@ def test_nothing_is_left_when_packing_is_interrupted(workers: int, tmp_path: Pat
     assert len(listed("/proc/self/fd")) == handles
 
 
-def test_an_interrupt_from_the_keyboard_ends_it_soon(tmp_path: Path) -> None:
+def test_an_interrupt_from_the_keyboard_ends_packing(tmp_path: Path) -> None:
     root = tmp_path / "m"
     root.mkdir()
     with (root / "huge").open("wb") as stream:

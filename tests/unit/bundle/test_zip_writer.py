@@ -152,7 +152,7 @@ def test_a_file_and_an_offset_over_four_gibibytes(tmp_path: Path) -> None:
             assert member.read(100) == bytes(100)
 
 
-def test_without_need_there_is_no_zip64() -> None:
+def test_small_archives_have_no_zip64_fields() -> None:
     archive = io.BytesIO()
     writer = ZipWriter(archive)
     add(writer, "a", b"x" * 100_000)

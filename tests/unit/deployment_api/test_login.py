@@ -18,7 +18,7 @@ _APP = "https://app.example/"
 
 @dataclass
 class Browser:
-    """Stands in for the browser: acts when it is opened, on a thread as a browser would."""
+    """Acts when it is opened, on a thread as a browser would."""
 
     act: Callable[[int], None]
     port: int = 0
@@ -31,7 +31,6 @@ class Browser:
         return True
 
     def wait_for_token(self, timeout: float = PATIENCE) -> str:
-        """Run the sign-in on a free port."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         return wait_for_token(
@@ -160,7 +159,7 @@ def test_the_ipv6_loopback_is_served_too() -> None:
     assert browser.wait_for_token() == "t"
 
 
-def test_idle_connections_delay_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+def test_idle_connections_cause_no_delay(capfd: pytest.CaptureFixture[str]) -> None:
     """Browsers open connections in advance."""
     idle: list[socket.socket] = []
 

@@ -21,7 +21,6 @@ PLACE = re.compile(r"Input `gates`, line (\d+), column (\d+): ")
 
 
 def only_problem(text: str) -> Problem:
-    """Return the only problem in a line."""
     _, (problem,) = parse_gates(text)
     return problem
 
@@ -54,7 +53,6 @@ def test_comments_and_blank_lines_set_no_gate_and_count_as_lines() -> None:
     gates, problems = parse_gates(
         "\n# all of it\r\n  sharpe  >=\t1  # fine\r\n\t\r\n#\rtrades>0# too\n"
     )
-
     assert [(gate.line, gate.text) for gate in gates] == [(3, "sharpe >= 1"), (6, "trades>0")]
     assert problems == ()
     assert parse_gates("") == parse_gates(" \n\r\n # nothing") == ((), ())
@@ -69,7 +67,7 @@ comments = st.one_of(st.just(""), nasty_text.map(lambda text: "#" + re.sub("[\r\
 
 @st.composite
 def written_gates(draw: st.DrawFn) -> tuple[str, str, Operator, Bound]:
-    """Draw a line that is a gate, and what it means."""
+    """Draw a line with a gate, and what it means."""
     metric, operator = draw(metric_names), draw(operators)
     per_cent = draw(st.sampled_from(["", "%"]))
     form = draw(st.sampled_from(["number", "base", "+", "-"]))
@@ -203,7 +201,6 @@ def test_a_line_that_is_no_gate_says_where_why_and_what_is_allowed(
     line: str, column: int, message: str, hint: str
 ) -> None:
     problem = only_problem(f"# 😀\n\n{line}\ntrades > 0")
-
     assert problem.severity is Severity.ERROR
     assert problem.message.startswith(f"Input `gates`, line 3, column {column}: {message}")
     assert problem.hint.startswith(hint)
@@ -211,14 +208,13 @@ def test_a_line_that_is_no_gate_says_where_why_and_what_is_allowed(
 
 def test_all_wrong_lines_are_reported_beside_the_right_ones() -> None:
     gates, problems = parse_gates("sharp > 1\ncagr > 5\ncagr\n\ncagr > x")
-
     assert [gate.line for gate in gates] == [2]
     assert [problem.message[:23] for problem in problems] == [
         f"Input `gates`, line {line}, " for line in (1, 3, 5)
     ]
 
 
-def test_what_is_quoted_is_cut_and_harmless() -> None:
+def test_quoted_text_is_cut_and_harmless() -> None:
     for text in ("x" * 90_000, "sharpe > " + "\x1b[31m::error::😀" * 5_000, "sharpe\u202e > 1"):
         message = only_problem(text).message
         assert len(message) < 150
@@ -226,14 +222,14 @@ def test_what_is_quoted_is_cut_and_harmless() -> None:
 
 
 def meant(name: str) -> str | None:
-    """Return the metric that a name is, or that is suggested for it."""
+    """Return the metric that a name means, or the one suggested for it."""
     gates, problems = parse_gates(f"{name} == 1.5")
     found = re.match(r"Did you mean `(\w+)`\?", problems[0].hint) if not gates else None
     return gates[0].metric if gates else found and found[1]
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
+def test_a_metric_is_found_by_similar_names(metric: str) -> None:
     name = METRICS[metric].name
     for spelled in (name, name.upper(), metric.replace("_", "-"), metric.upper(), f"{metric}s:"):
         assert meant(spelled) == metric
@@ -251,7 +247,7 @@ def test_a_metric_is_found_by_what_it_is_called(metric: str) -> None:
         ("%", None),
     ],
 )
-def test_other_names_are_known_too(name: str, metric: str | None) -> None:
+def test_other_names_of_a_metric_are_known(name: str, metric: str | None) -> None:
     assert meant(name) == metric
 
 
@@ -317,11 +313,10 @@ def test_other_names_are_known_too(name: str, metric: str | None) -> None:
         ),
     ],
 )
-def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
+def test_a_number_that_looks_like_another_unit_is_a_warning(
     line: str, column: int, message: str, hint: str
 ) -> None:
     gates, (problem,) = parse_gates(line)
-
     assert len(gates) == 1
     assert problem.severity is Severity.WARNING
     assert problem.message == f"Input `gates`, line 1, column {column}: {message}"
@@ -347,5 +342,5 @@ def test_a_number_that_may_be_meant_in_another_unit_is_warned_of(
         "volatility <= base + 1.5",
     ],
 )
-def test_numbers_in_plain_units_are_not(line: str) -> None:
+def test_numbers_in_plain_units_are_no_warning(line: str) -> None:
     assert parse_gates(line)[1] == ()

@@ -48,7 +48,6 @@ from tests.support.gate_cases import (
 def test_a_gate_compares_in_the_unit_of_its_metric(text: str, limit: float, state: State) -> None:
     """A per cent offset is relative to the base's value; any other is in the metric's unit."""
     verdict = verdict_of(text)
-
     assert (verdict.bound, verdict.state, verdict.reason) == (limit, state, "")
     assert verdict.value == VALUES[verdict.gate.metric]
     assert verdict.base == BASE.get(verdict.gate.metric)
@@ -58,16 +57,13 @@ def test_binary_fractions_decide_nothing() -> None:
     """As floats, three times 1.1 is more than 3.3."""
     gates, _ = parse_gates("sharpe == base + 200%\nsharpe <= base + 2.2")
     verdicts = judge(gates, {"sharpe": 3.3}, {"sharpe": 1.1})
-
     assert 1.1 * 3 != 3.3
     assert [verdict.is_passed for verdict in verdicts] == [True, True]
 
 
 def test_all_gates_are_judged() -> None:
     gates, _ = parse_gates("sharpe > 9\ntrades > 1\ncalmar > 0\nvolatility < base\nsharpe < 9")
-
     verdicts = judge(gates, VALUES, None)
-
     assert [verdict.gate for verdict in verdicts] == list(gates)
     assert [verdict.state.value for verdict in verdicts] == [
         *("failed", "passed", "not computed", "no base", "passed")
@@ -77,7 +73,6 @@ def test_all_gates_are_judged() -> None:
 def test_one_gate_that_did_not_pass_stops_the_model() -> None:
     gates, _ = parse_gates("sharpe < 9\ntrades > 1\nsharpe > 9\ncalmar > 0\nvolatility < base")
     passed, failed = judge(gates[:2], VALUES, None), judge(gates[2:], VALUES, None)
-
     assert are_passed([])
     assert are_passed(passed)
     assert not any(are_passed([*passed, one]) for one in failed)
@@ -85,9 +80,8 @@ def test_one_gate_that_did_not_pass_stops_the_model() -> None:
 
 @pytest.mark.parametrize("operator", Operator)
 @pytest.mark.parametrize("metric", ["calmar", "sortino", "cvar"])
-def test_what_was_not_computed_passes_no_gate(metric: str, operator: Operator) -> None:
+def test_a_metric_that_was_not_computed_passes_no_gate(metric: str, operator: Operator) -> None:
     gates, _ = parse_gates(f"{metric} {operator} 1\n{metric} {operator} base")
-
     for verdict in judge(gates, VALUES, None, reasons={"calmar": "failed: no trades"}):
         assert (verdict.state, verdict.value) == (State.NOT_COMPUTED, None)
         assert verdict.reason == ("failed: no trades" if metric == "calmar" else "not reported")
@@ -137,7 +131,6 @@ def test_an_operator_and_its_opposite_never_agree(
     metric: str, limit: Bound, base: float, value: float
 ) -> None:
     passed = {one.value: passes(metric, one, limit, value, base) for one in Operator}
-
     assert passed[">="] is not passed["<"]
     assert passed["<="] is not passed[">"]
     assert passed["=="] is not passed["!="]

@@ -24,7 +24,6 @@ from tests.support.gate_cases import (
 
 
 def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Problem:
-    """Return the error of a gate that fails."""
     problem = problem_of(verdict_of(text, base))
     assert problem is not None
     assert problem.severity is Severity.ERROR
@@ -85,7 +84,6 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
 )
 def test_a_gate_that_failed_says_by_how_much(text: str, what: str) -> None:
     problem = failure(text)
-
     assert problem.message == f"Gate `{text}` failed: {what}."
     assert problem.hint
 
@@ -130,15 +128,13 @@ def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> N
     values = {**VALUES, "cagr": -1.0}
     (verdict,) = judge([one_gate(text)], values, BASE)
     problem = problem_of(verdict)
-
     assert problem is not None
     assert problem.hint == hint
 
 
-def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
+def test_the_hint_without_a_base_depends_on_the_reason() -> None:
     (verdict,) = judge([one_gate("sharpe > base")], VALUES, None, no_base="it is\nnew.")
     problem = problem_of(verdict)
-
     assert failure("sharpe > base", None).hint.startswith("Set `compare-with` to a git ref, such")
     assert problem is not None
     assert problem.message.endswith("there is no base to compare with: it is ⏎ new.")
@@ -150,7 +146,7 @@ def test_what_to_do_without_a_base_depends_on_why_there_is_none() -> None:
 @example("sharpe", Operator.AT_LEAST, bound("1.0000000000000002"), 1.0, None)
 @example("cagr", Operator.BELOW, bound("20.004"), 20.0041, None)
 @example("sharpe", Operator.ABOVE, bound("50", is_per_cent=True, of_base=True), 1.0, 1.7e308)
-def test_what_differs_never_looks_equal(
+def test_two_different_numbers_are_shown_differently(
     metric: str, operator: Operator, limit: Bound, value: float | None, base: float | None
 ) -> None:
     gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
@@ -183,13 +179,11 @@ def test_what_differs_never_looks_equal(
         ("sharpe != base + 10%", 0.0, False),
     ],
 )
-def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
+def test_a_percentage_of_a_negative_base_that_demands_less_is_a_warning(
     text: str, value: float, *, warns: bool
 ) -> None:
     (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
-
     found = warning_of(verdict)
-
     assert (found is not None) is warns
     if found is not None:
         assert found.severity is Severity.WARNING
@@ -197,6 +191,6 @@ def test_a_gate_that_asks_for_less_than_it_seems_to_is_warned_of(
         assert verdict.is_passed
 
 
-def test_bounds_beyond_all_digits_are_shown() -> None:
+def test_extreme_bounds_are_shown() -> None:
     assert "1e+27" in failure("final_account_value >= 1e27").message
     assert failure(f"calmar >= 123456789.{'123456789' * 3}").message

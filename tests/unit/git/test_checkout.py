@@ -1,4 +1,4 @@
-"""A model as it was is restored from real repositories, made by git."""
+"""Models are restored from real repositories, made by git."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from tests.support.repositories import (
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """Return a repository with the models `a` and `models/b`, committed."""
     directory = make_repository(tmp_path / "models")
     write_model(directory / "a")
     write_model(directory / "models" / "b", plan="medium")
@@ -36,14 +35,12 @@ def models(tmp_path: Path) -> Path:
 
 
 def extract(model: Path, ref: str, destination: Path) -> Path:
-    """Extract a model that existed, and return its directory."""
     past = extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     assert past.directory == destination
     return destination
 
 
 def unusable(model: Path, ref: str, destination: Path) -> str:
-    """Return why a model cannot be restored."""
     with pytest.raises(UnusablePastError) as caught:
         extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     assert caught.value.commit == git(model, "rev-parse", f"{ref}^{{commit}}")
@@ -108,7 +105,7 @@ def test_a_model_in_a_linked_work_tree_is_read(models: Path, tmp_path: Path) -> 
     assert snapshot(written) == snapshot(models / "a")
 
 
-def test_where_there_was_no_model_there_is_none(models: Path, tmp_path: Path) -> None:
+def test_a_ref_without_the_model_has_none(models: Path, tmp_path: Path) -> None:
     (models / "a" / "blankly.json").unlink()
     (models / "c").write_text("a file")
     sha = commit_all(models)
@@ -121,7 +118,7 @@ def test_where_there_was_no_model_there_is_none(models: Path, tmp_path: Path) ->
     assert not (tmp_path / "base").exists()
 
 
-def test_a_manifest_that_is_a_directory_is_none(tmp_path: Path) -> None:
+def test_a_directory_is_no_manifest(tmp_path: Path) -> None:
     directory = make_repository(tmp_path / "repository")
     (directory / "blankly.json").mkdir()
     (directory / "blankly.json" / "file").touch()
@@ -181,7 +178,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     "name", [b"..", b".", b"", b".git", b".GIT", b"a/b", b"/etc/x", b"../x", b".git/config"]
 )
 @pytest.mark.parametrize("mode", ["100644", "120000", "40000"])
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: bytes, mode: str) -> None:
+def test_a_name_outside_the_model_is_refused(tmp_path: Path, name: bytes, mode: str) -> None:
     directory = make_repository(tmp_path / "repository")
     file = blob(directory, b"planted")
     tree = git(directory, "mktree", message=f"100644 blob {file}\tfile\n".encode())
@@ -190,7 +187,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: bytes, mod
     assert not (tmp_path / "new").exists()
 
 
-def test_a_name_that_leads_elsewhere_is_refused_further_down(tmp_path: Path) -> None:
+def test_a_name_outside_the_model_is_refused_in_a_folder(tmp_path: Path) -> None:
     directory = make_repository(tmp_path / "repository")
     file = blob(directory, b"planted")
     raw = b"100644 ..\0" + bytes.fromhex(file)
@@ -262,7 +259,6 @@ def test_a_model_that_was_a_submodule_or_a_link_cannot_be_restored(
 
 
 def pointer(content: bytes, extension: str = "") -> bytes:
-    """Return the pointer that git has instead of a file in Git LFS."""
     return (
         f"version https://git-lfs.github.com/spec/v1\n{extension}"
         f"oid sha256:{sha256(content).hexdigest()}\nsize {len(content)}\n"
@@ -334,7 +330,7 @@ def test_an_extension_of_git_lfs_is_not_guessed(models: Path, tmp_path: Path) ->
         b" " + pointer(b"x"),
     ],
 )
-def test_what_only_looks_like_a_pointer_is_a_file(
+def test_a_file_similar_to_a_pointer_is_written_unchanged(
     models: Path, tmp_path: Path, content: bytes
 ) -> None:
     (models / "a" / "notes.txt").write_bytes(content)
@@ -346,7 +342,6 @@ def test_what_only_looks_like_a_pointer_is_a_file(
 
 
 def fails(model: Path, ref: str, destination: Path) -> str:
-    """Return the problem of an insufficient checkout."""
     with pytest.raises(InvalidInputError) as caught:
         extract_model(model, ref, destination, manifest=MANIFEST_NAME)
     (problem,) = caught.value.problems
@@ -367,7 +362,7 @@ def test_a_partial_clone_names_the_filter(models: Path, tmp_path: Path, left_out
     extract(tmp_path / "clone" / "a", "HEAD", tmp_path / "now")
 
 
-def test_an_object_that_is_missing_for_no_reason_is_damage(models: Path, tmp_path: Path) -> None:
+def test_a_missing_object_without_a_reason_is_damage(models: Path, tmp_path: Path) -> None:
     sha = git(models, "rev-parse", "HEAD:a/bot.py")
     (models / ".git" / "objects" / sha[:2] / sha[2:]).unlink()
     shown = fails(models / "a", "HEAD", tmp_path / "base")
@@ -392,7 +387,7 @@ def test_names_from_the_repository_are_shown_safely(tmp_path: Path) -> None:
     assert len(reason) < 300
 
 
-def test_a_destination_that_is_there_is_not_touched(models: Path, tmp_path: Path) -> None:
+def test_an_existing_destination_is_not_touched(models: Path, tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     with pytest.raises(FileExistsError):
         extract_model(models / "a", "HEAD", tmp_path / "base", manifest=MANIFEST_NAME)

@@ -1,5 +1,3 @@
-"""Whether a real repository tracks a file, or cannot be asked."""
-
 from __future__ import annotations
 
 import signal
@@ -16,7 +14,6 @@ from tests.support.repositories import git, make_repository
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a repository that tracks one of two files in a folder."""
     directory = make_repository(tmp_path / "repository")
     (directory / "model").mkdir()
     for name in ("keys.json", "bot.py"):

@@ -1,4 +1,4 @@
-"""Refs are looked up in real repositories as git looks them up, or refused with the way out."""
+"""Refs in real repositories are looked up as git does, or refused with a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def find(directory: Path, ref: str) -> str:
 
 
 def refusal(directory: Path, ref: str) -> str:
-    """Return the text of the only problem of a ref."""
     with pytest.raises(InvalidInputError) as caught:
         find(directory, ref)
     (problem,) = caught.value.problems
@@ -70,7 +69,7 @@ def test_a_ref_names_what_git_says_it_names(history: Path, ref: str) -> None:
     assert find(history, ref) == git(history, "rev-parse", f"{ref}^{{commit}}")
 
 
-def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
+def test_full_and_short_ids_name_a_commit(history: Path) -> None:
     for name in ("main", "v1.0", "main~2"):
         sha = git(history, "rev-parse", name)
         expected = git(history, "rev-parse", f"{name}^{{commit}}")
@@ -78,7 +77,7 @@ def test_an_id_names_its_commit_in_full_and_cut(history: Path) -> None:
         assert find(history, f"{sha[:9]}^0") == expected
 
 
-def test_what_git_describe_says_names_its_commit(history: Path) -> None:
+def test_the_output_of_git_describe_names_its_commit(history: Path) -> None:
     described = git(history, "describe", "--long", "--match=v1.0", "main")
     assert described.startswith("v1.0-")
     assert find(history, described) == git(history, "rev-parse", "main")
@@ -120,7 +119,7 @@ def test_a_branch_whose_name_is_like_an_id_is_a_branch(history: Path, tmp_path: 
     assert find(tmp_path / "clone", name) == git(history, "rev-parse", "main^2")
 
 
-def test_an_id_that_is_cut_too_short_to_be_one_is_refused(tmp_path: Path) -> None:
+def test_an_ambiguous_short_id_is_refused(tmp_path: Path) -> None:
     directory = make_repository(tmp_path / "repository")
     tree = git(directory, "write-tree")
     found: dict[str, list[str]] = {}
@@ -167,7 +166,7 @@ def test_an_id_that_is_cut_too_short_to_be_one_is_refused(tmp_path: Path) -> Non
         ("0" * 40, "HEAD^"),
     ],
 )
-def test_what_names_no_one_commit_is_refused(history: Path, ref: str, reason: str) -> None:
+def test_a_ref_that_names_no_single_commit_is_refused(history: Path, ref: str, reason: str) -> None:
     shown = refusal(history, ref)
     assert f"`compare-with` is `{ref}`" in shown
     assert reason in shown
@@ -200,13 +199,13 @@ def test_what_names_no_one_commit_is_refused(history: Path, ref: str, reason: st
         ),
     ],
 )
-def test_a_name_that_nothing_has_is_missing(history: Path, ref: str) -> None:
+def test_an_unknown_name_is_missing(history: Path, ref: str) -> None:
     shown = refusal(history, ref)
     assert "fetch-depth: 0" in shown or "range" in shown
     assert "actions/checkout" in shown or "range" in shown
 
 
-def test_a_name_that_is_nearly_one_is_suggested(history: Path) -> None:
+def test_a_similar_name_is_suggested(history: Path) -> None:
     assert "Did you mean `feature/moving-average`?" in refusal(history, "feature/moving-averages")
     assert "Did you mean" not in refusal(history, "something-else")
     assert "Check the name" in refusal(history, "something-else")
@@ -222,13 +221,13 @@ def test_an_object_that_is_no_commit_is_refused(history: Path, kind: str) -> Non
     assert "fetch-depth: 0" in refusal(history, sha[:12])
 
 
-def test_fetch_head_and_its_like_are_refs(history: Path, tmp_path: Path) -> None:
+def test_fetch_head_and_similar_files_are_refs(history: Path, tmp_path: Path) -> None:
     clone = make_repository(tmp_path / "clone")
     git(clone, "fetch", "--quiet", str(history), "side")
     assert find(clone, "FETCH_HEAD") == git(history, "rev-parse", "side")
 
 
-def test_a_shallow_clone_is_called_one(history: Path, tmp_path: Path) -> None:
+def test_a_shallow_clone_is_named_as_the_reason(history: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{history}", "clone")
     clone = tmp_path / "clone"
     assert find(clone, "HEAD") == git(history, "rev-parse", "main")
@@ -249,7 +248,7 @@ def test_the_depth_that_is_named_is_enough(history: Path, tmp_path: Path) -> Non
         assert find(tmp_path / "clone", ref) == git(history, "rev-parse", f"main{ref[4:]}")
 
 
-def test_without_a_commit_there_is_none_to_compare_with(tmp_path: Path) -> None:
+def test_an_empty_repository_has_no_commit(tmp_path: Path) -> None:
     directory = make_repository(tmp_path / "fresh")
     assert "no commit yet" in refusal(directory, "HEAD")
     assert "fetch-depth: 0" in refusal(directory, "main")
@@ -277,7 +276,7 @@ def test_a_linked_work_tree_and_a_submodule_are_repositories(tmp_path: Path, his
         assert find_commit(repository, "HEAD^").sha == git(history, "rev-parse", "main^")
 
 
-def test_a_git_file_that_leads_nowhere_is_said(tmp_path: Path) -> None:
+def test_a_git_file_without_a_target_is_reported(tmp_path: Path) -> None:
     """A container lacks the repository of a linked work tree."""
     (tmp_path / ".git").write_text("gitdir: /nowhere/to/be/found\n")
     shown = refusal(tmp_path, "HEAD")
@@ -295,7 +294,7 @@ def test_refs_that_lead_in_circles_are_no_commit(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("damage", ["object", "config", "gitfile"])
-def test_a_damaged_repository_is_said_to_be_one(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_repository_is_reported(tmp_path: Path, damage: str) -> None:
     directory = make_repository(tmp_path / "repository")
     sha = commit(directory, b"First")
     if damage == "gitfile":
@@ -312,7 +311,7 @@ def test_a_damaged_repository_is_said_to_be_one(tmp_path: Path, damage: str) -> 
     assert "\x1b" not in shown
 
 
-def test_a_ref_to_an_object_that_is_gone_says_so(tmp_path: Path) -> None:
+def test_a_ref_to_a_missing_object_is_reported(tmp_path: Path) -> None:
     directory = make_repository(tmp_path / "repository")
     commit(directory, b"First")
     (directory / ".git" / "refs" / "heads" / "gone").write_text("c0ffee" * 6 + "c0ff\n")
@@ -327,7 +326,7 @@ def test_a_repository_with_longer_ids_is_read(tmp_path: Path) -> None:
         assert find(tmp_path / "repository", ref) == sha
 
 
-def test_settings_that_are_not_there_are_passed_over(history: Path, tmp_path: Path) -> None:
+def test_missing_settings_are_ignored(history: Path, tmp_path: Path) -> None:
     """The checkout keeps credentials in a file of the runner, which a container may lack."""
     git(tmp_path, "clone", "--quiet", str(history), "clone")
     clone = tmp_path / "clone"
@@ -347,7 +346,7 @@ def _says_git(directory: Path, ref: str) -> str | None:
     name=st.sampled_from(["HEAD", "@", "main", "side", "v1.0", "nested", "origin/main", "both"]),
     steps=st.lists(st.sampled_from(["^", "~", "^2", "~2", "^0", "~0", "^{}", "^{commit}"])),
 )
-def test_every_way_leads_where_git_goes(history: Path, name: str, steps: list[str]) -> None:
+def test_suffixes_of_refs_work_as_in_git(history: Path, name: str, steps: list[str]) -> None:
     ref = name + "".join(steps)
     try:
         found = find(history, ref)
@@ -428,13 +427,13 @@ def test_an_unusable_encoding_is_read_as_utf_8(repository: Path, encoding: str) 
     assert checked_out(repository)[1] == "x\ufffdy\n"
 
 
-def test_without_a_repository_or_a_commit_there_is_none(tmp_path: Path) -> None:
+def test_without_a_repository_or_a_commit_there_is_no_message(tmp_path: Path) -> None:
     assert read_checked_out_commit(tmp_path) is None
     git(tmp_path, "init", "--quiet", "fresh")
     assert read_checked_out_commit(tmp_path / "fresh") is None
 
 
-def test_what_another_repository_has_checked_out_is_not_taken_for_it(repository: Path) -> None:
+def test_a_remotes_head_is_not_the_checkout(repository: Path) -> None:
     """Before the first commit, a remote's HEAD may be there already."""
     git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
     git(repository, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
@@ -443,7 +442,7 @@ def test_what_another_repository_has_checked_out_is_not_taken_for_it(repository:
 
 
 @pytest.mark.parametrize("damage", ["HEAD", "objects", "config"])
-def test_a_broken_repository_is_no_reason_to_fail(repository: Path, damage: str) -> None:
+def test_a_broken_repository_has_no_message(repository: Path, damage: str) -> None:
     target = repository / ".git" / damage
     if target.is_dir():
         for path in target.rglob("*"):
@@ -455,7 +454,7 @@ def test_a_broken_repository_is_no_reason_to_fail(repository: Path, damage: str)
     assert read_checked_out_commit(repository) is None
 
 
-def test_head_that_is_no_commit_is_none(repository: Path) -> None:
+def test_a_head_that_is_no_commit_has_no_message(repository: Path) -> None:
     blob = git(repository, "hash-object", "-w", "--stdin", message=b"text")
     (repository / ".git" / "HEAD").write_text(blob + "\n")
     assert read_checked_out_commit(repository) is None

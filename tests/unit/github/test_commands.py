@@ -19,7 +19,6 @@ TITLE = {"title": "Blankly deploy failed"}
 @given(nasty_text, nasty_text)
 def test_a_command_carries_any_text_to_the_runner(message: str, value: str) -> None:
     line = commands.command("notice", message, title=value)
-
     assert commands_in(line) == [Command("notice", message, {"title": value})]
 
 
@@ -32,7 +31,6 @@ def test_an_annotation_points_to_its_place() -> None:
     line = commands.annotation(
         Severity.ERROR, "100% wrong\nindeed", file="a,b:c.json", line=3, column=7
     )
-
     properties = {**TITLE, "file": "a,b:c.json", "line": "3", "col": "7"}
     assert commands_in(line) == [Command("error", "100% wrong\nindeed", properties)]
     assert "\n" not in line
@@ -41,7 +39,6 @@ def test_an_annotation_points_to_its_place() -> None:
 @pytest.mark.parametrize("severity", Severity)
 def test_an_annotation_needs_no_place(severity: Severity) -> None:
     (command,) = commands_in(commands.annotation(severity, "m"))
-
     assert command.name == severity.value
     assert set(command.properties) == {"title"}
 
@@ -49,9 +46,7 @@ def test_an_annotation_needs_no_place(severity: Severity) -> None:
 def test_each_line_of_a_secret_is_masked() -> None:
     """A log shows a key of several lines line by line."""
     first, second = secrets.token_hex(8), secrets.token_hex(8)
-
     lines = commands.mask_commands(f" {first}\r\n\n  {second}\n{first}\n")
-
     assert [one for line in lines for one in commands_in(line)] == [
         Command("add-mask", first),
         Command("add-mask", second),
@@ -61,9 +56,7 @@ def test_each_line_of_a_secret_is_masked() -> None:
 def test_a_lone_brace_is_not_masked() -> None:
     """Otherwise every brace of the log would be masked."""
     secret = secrets.token_hex(8)
-
     lines = commands.mask_commands(f'{{\n  "key": "{secret}%"\n}}\n,\n')
-
     assert lines == [f'::add-mask::"key": "{secret}%25"']
     assert commands.mask_commands(" \n") == []
 
@@ -79,7 +72,6 @@ def test_outputs_are_read_back_unchanged(outputs: dict[str, str]) -> None:
         path = Path(directory) / "output"
         path.write_bytes("earlier=漢字\n".encode())
         commands.write_outputs(path, outputs)
-
         valid = {name: value.encode("utf-8", "replace").decode() for name, value in outputs.items()}
         assert read_entries(path) == {"earlier": "漢字", **valid}
 
@@ -87,7 +79,6 @@ def test_outputs_are_read_back_unchanged(outputs: dict[str, str]) -> None:
 def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
     for name in ("one", "two"):
         commands.write_outputs(tmp_path / name, {"a": "1\n2"})
-
     delimiters = {(tmp_path / name).read_text().splitlines()[0] for name in ("one", "two")}
     assert len(delimiters) == 2
     assert all(len(line.partition("<<")[2]) >= 32 for line in delimiters)
@@ -96,9 +87,7 @@ def test_a_value_cannot_guess_its_delimiter(tmp_path: Path) -> None:
 def test_a_summary_is_appended_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("before\n")
-
     commands.write_summary(path, "漢字\r\n\ud800\n")
-
     assert path.read_bytes() == "before\n漢字\r\n?\n".encode()
 
 

@@ -26,7 +26,6 @@ RUN = RunNumber(8345, 2)
 def test_the_marker_is_one_line_that_markdown_does_not_show() -> None:
     """It does not contain the model's name, which could end it."""
     marker = marker_of("models/a --> **b**\n", RunNumber(10**19 - 1, 10**9 - 1))
-
     assert marker.startswith("<!-- ")
     assert marker.index("-->") == len(marker) - 3
     assert "\n" not in marker
@@ -36,7 +35,6 @@ def test_the_marker_is_one_line_that_markdown_does_not_show() -> None:
 @given(one=st.text(), other=st.text())
 def test_each_model_has_its_own_marker(one: str, other: str) -> None:
     prefix, same = (marker_of(one, run).partition("run=")[0] for run in (RUN, RunNumber(1, 1)))
-
     assert prefix == same
     assert (marker_of(other, RUN).partition("run=")[0] == prefix) == (one == other)
 
@@ -79,7 +77,6 @@ runs = st.builds(RunNumber, st.integers(0, 3), st.integers(0, 2))
 
 
 def text_of(run: RunNumber) -> str:
-    """Return what a run has to say."""
     return f"said by {run.run}.{run.attempt}"
 
 
@@ -96,7 +93,6 @@ def test_one_comment_is_left_with_the_text_of_the_newest_run(
 ) -> None:
     """The oldest comment stays, so that concurrent runs choose the same one."""
     step = next_step(found, run, text_of(run), None)
-
     kept = step.body if step.body is not None or step.keeper is None else step.keeper.body
     assert kept == text_of(max([run, *(note.run for note in found)]))
     assert step.keeper is None or step.keeper.number == min(note.number for note in found)
@@ -104,13 +100,11 @@ def test_one_comment_is_left_with_the_text_of_the_newest_run(
 
 
 @given(found=notes, run=runs)
-def test_after_a_step_nothing_is_left_to_do(found: list[Note], run: RunNumber) -> None:
+def test_a_second_look_finds_nothing_to_do(found: list[Note], run: RunNumber) -> None:
     step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1
     newest = max([run, *(note.run for note in found)])
-
     after = [Note(number, newest, text_of(newest))]
-
     assert next_step(after, run, text_of(run), number).is_settled
 
 
@@ -119,7 +113,5 @@ def test_a_text_of_an_older_run_is_overwritten(found: list[Note], pair: list[Run
     older, run = pair
     step = next_step(found, run, text_of(run), None)
     number = step.keeper.number if step.keeper else 1
-
     again = next_step([Note(number, older, text_of(older))], run, text_of(run), number)
-
     assert again.body == text_of(run)

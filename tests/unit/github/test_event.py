@@ -1,5 +1,3 @@
-"""The description of a version comes from the event, by the table in the README."""
-
 from __future__ import annotations
 
 import json
@@ -16,7 +14,6 @@ from deploy_action.text.harmless import cut, tidy
 
 
 def event(name: str, **payload: Any) -> Event:
-    """Return an event with a payload, on a run that has a number."""
     return Event(
         name=name,
         payload=payload,

@@ -1,5 +1,3 @@
-"""The pull request that a run belongs to, and the reasons why there is none."""
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -29,7 +27,6 @@ def place_of(payload: Mapping[str, object], **environ: str) -> Place:
 
 
 def reason_of(payload: Mapping[str, object], **environ: str) -> str:
-    """Return the notice that says why there is no pull request."""
     found = find_place(ENVIRON | environ, payload)
     assert isinstance(found, Problem)
     assert found.severity is Severity.NOTICE
@@ -84,7 +81,7 @@ def test_a_workflow_run_takes_the_pull_request_of_this_repository() -> None:
         ({"workflow_run": {"pull_requests": []}}, "refs/heads/main"),
     ],
 )
-def test_some_runs_belong_to_no_pull_request(payload: Mapping[str, object], ref: str) -> None:
+def test_other_events_belong_to_no_pull_request(payload: Mapping[str, object], ref: str) -> None:
     assert "belongs to no pull request" in reason_of(payload, GITHUB_REF=ref)
 
 
@@ -106,7 +103,6 @@ def test_an_invalid_repository_gives_no_pull_request(name: str) -> None:
 def test_a_run_without_a_number_comes_before_all_others() -> None:
     """Other forges may not number runs or attempts."""
     place = place_of(PULL_REQUEST, GITHUB_RUN_ID="", GITHUB_RUN_ATTEMPT="x")
-
     assert place.run == RunNumber(0, 0) < RunNumber(1, 0)
 
 
@@ -139,5 +135,4 @@ def test_any_payload_and_variables_are_read(
     payload: Mapping[str, object], values: Mapping[str, str]
 ) -> None:
     found = find_place({**ENVIRON, **values}, payload)
-
     assert isinstance(found, Problem) or found.number > 0

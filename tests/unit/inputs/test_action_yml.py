@@ -47,7 +47,6 @@ def test_the_inputs_are_those_that_are_parsed(action: dict[str, Any]) -> None:
 def test_the_defaults_are_those_that_are_parsed(action: dict[str, Any]) -> None:
     """The runner passes the defaults of `action.yml`; the command line uses ours."""
     defaults = {name: one.get("default", "") for name, one in action["inputs"].items()}
-
     assert defaults.pop("github-token") == "${{ github.token }}"
     assert defaults == {one.name: one.default for one in INPUTS if one.name != "github-token"}
 
@@ -62,7 +61,6 @@ def test_every_default_is_quoted() -> None:
     document = yaml.compose((ROOT / "action.yml").read_text())
     assert document is not None
     (inputs,) = (value for key, value in document.value if key.value == "inputs")
-
     defaults = [
         value for _, one in inputs.value for key, value in one.value if key.value == "default"
     ]
@@ -70,7 +68,7 @@ def test_every_default_is_quoted() -> None:
     assert [node.style for node in defaults] == ['"'] * len(defaults)
 
 
-def test_every_input_explains_itself_and_nothing_more(action: dict[str, Any]) -> None:
+def test_every_input_has_a_description_and_a_default_only(action: dict[str, Any]) -> None:
     """No runner enforces `required`, so it is not used."""
     for name, one in action["inputs"].items():
         assert set(one) <= {"description", "default"}, name
@@ -88,7 +86,6 @@ def test_every_output_that_is_written_is_declared() -> None:
         target=Target(project_id="p", model_id="m", version_id="v", url="u"),
         backtests=Backtests(backtest_id="b"),
     )
-
     assert set(outputs_of(outcome)) <= set(OUTPUTS)
     assert len(outputs_of(outcome)) == 7
 

@@ -1,5 +1,3 @@
-"""The variable that switches known-good constraints off."""
-
 from __future__ import annotations
 
 import pytest

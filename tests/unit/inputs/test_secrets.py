@@ -1,5 +1,3 @@
-"""What is masked of the inputs."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""Every input is parsed once, and all that is wrong is said at once."""
-
 from __future__ import annotations
 
 import json

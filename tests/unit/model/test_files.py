@@ -1,5 +1,3 @@
-"""The checks of a model's files, each with its place and its way out."""
-
 from __future__ import annotations
 
 import codecs
@@ -26,7 +24,6 @@ NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Return a model without problems."""
     directory = tmp_path / "model"
     directory.mkdir()
     (directory / "blankly.json").write_text('{\n "main_script": "./bot.py",\n "type": "strategy"}')
@@ -58,7 +55,6 @@ def check(
 
 
 def only(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> Problem:
-    """Return the only problem, which has a hint."""
     assert len(problems) == 1, problems
     assert problems[0].severity is severity
     assert problems[0].hint
@@ -82,9 +78,7 @@ def test_a_missing_main_script_is_placed_and_the_likeliest_other_suggested(model
     (model / "bots.py").write_text("print()\n")
     (model / "kellybot.py").write_text("from blankly import Strategy\n")
     (model / "trader.py").write_text("import blankly\n")
-
     problem = only(check(model))
-
     assert problem.message == "The main script bot.py does not exist."
     assert place(problem) == ("blankly.json", 2, 17)
     assert problem.hint == 'Did you mean "./kellybot.py"? Other Python files: trader.py, bots.py.'
@@ -93,9 +87,7 @@ def test_a_missing_main_script_is_placed_and_the_likeliest_other_suggested(model
 def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
     """There is no value to point at if the package's default applies."""
     (model / "bot.py").rename(model / "Bot.py")
-
     problem = only(check(model, plan="nano"))
-
     assert place(problem) == ("blankly.json", 1, 1)
     assert problem.hint == 'Did you mean "./Bot.py"?'
 
@@ -103,7 +95,6 @@ def test_a_main_script_by_default_is_placed_at_the_object(model: Path) -> None:
 def test_without_any_script_there_is_nothing_to_suggest(model: Path) -> None:
     (model / "bot.py").unlink()
     (model / "empty.py").mkdir()
-
     assert "no other Python file" in only(check(model)).hint
 
 
@@ -142,7 +133,6 @@ def test_a_link_inside_the_model_is_a_main_script(model: Path) -> None:
 
 def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
     problem = only(check(model, main_script="bot.py", ignore_files=["*.py"]))
-
     assert problem.message == "The main script bot.py is ignored, so it is not in the bundle."
     assert "ignore_files" in problem.hint
     assert "ignore input" in problem.hint
@@ -182,19 +172,16 @@ def test_a_main_script_is_python(
         assert problem.column == column
 
 
-def test_warnings_of_the_compiler_are_not_ours(model: Path) -> None:
+def test_warnings_of_the_compiler_are_not_reported(model: Path) -> None:
     """Python warns about a bad escape; the test run turns warnings into errors."""
     (model / "bot.py").write_bytes(b"x = '\\d'\nif 1 is 1: pass\n")
-
     assert check(model) == ()
 
 
 def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
     """This Python may not know a newer one's syntax, so it is only a warning."""
     (model / "bot.py").write_text("x = (\n")
-
     problem = only(check(model, python_version=NEWER_PYTHON), Severity.WARNING)
-
     assert f"It was checked as Python 3.{sys.version_info.minor}." in problem.message
     assert NEWER_PYTHON in problem.hint
     same = f"3.{sys.version_info.minor}"
@@ -203,7 +190,6 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
 
 def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
     (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
-
     assert check(model) == ()
 
 
@@ -213,7 +199,6 @@ def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
     text = f"# coding: {encoding}\n".encode() + b"# \xff\\U\n"
     (model / "bot.py").write_bytes(text)
     (model / "requirements.txt").write_bytes(text)
-
     assert all(item.hint for item in check(model))
 
 
@@ -222,7 +207,6 @@ def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
 
 def test_a_missing_requirements_file_is_placed(model: Path) -> None:
     (model / "requirements.txt").unlink()
-
     problem = only(check(model, requirements="requirements.txt"))
     assert problem.message == "The requirements file requirements.txt does not exist."
     assert place(problem) == ("blankly.json", 2, 18)
@@ -233,7 +217,6 @@ def test_a_missing_requirements_file_is_placed(model: Path) -> None:
 
 def test_an_ignored_requirements_file_is_an_error(model: Path) -> None:
     problem = only(check(model, requirements="./requirements.txt", ignore_files=["*.txt"]))
-
     assert "requirements.txt is ignored" in problem.message
     assert "pattern" in problem.hint
 
@@ -266,13 +249,12 @@ GOOD_LINES = [
 
 
 @pytest.mark.parametrize("content", GOOD_LINES)
-def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
+def test_everything_that_pip_reads_is_accepted(model: Path, content: str) -> None:
     (model / "more.txt").write_text("-r requirements.txt\nblankly\n")
     (model / "vendor").mkdir()
     for wheel in ("wheel.whl", "vendor/wheel.whl"):
         (model / wheel).write_bytes(b"PK")
     (model / "requirements.txt").write_text(content)
-
     assert check(model) == ()
 
 
@@ -288,7 +270,6 @@ def test_what_pip_reads_is_fine(model: Path, content: str) -> None:
 )
 def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
     (model / "requirements.txt").write_bytes(data)
-
     assert check(model) == ()
 
 
@@ -302,11 +283,9 @@ def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
         (b"#" * (1024 * 1024 + 1), "is larger than 1 MiB", 1),
     ],
 )
-def test_what_does_not_decode_is_an_error(model: Path, data: bytes, words: str, line: int) -> None:
+def test_undecodable_text_is_an_error(model: Path, data: bytes, words: str, line: int) -> None:
     (model / "requirements.txt").write_bytes(data)
-
     problem = only(tuple(item for item in check(model) if item.severity is Severity.ERROR))
-
     assert words in problem.message
     assert (problem.path, problem.line) == ("requirements.txt", line)
 
@@ -335,16 +314,14 @@ def test_what_does_not_decode_is_an_error(model: Path, data: bytes, words: str, 
         ("pandas==1.0-final-2", Severity.WARNING, "==1.2.3"),
     ],
 )
-def test_what_pip_cannot_read_is_reported_in_its_line(
+def test_a_line_that_pip_cannot_read_is_reported(
     model: Path, line: str, severity: Severity, hint: str
 ) -> None:
     """The message never quotes the line, because it may hold a password."""
     (model.parent / "more.txt").write_text("blankly\n")
     (model / "notes.md").write_text("blankly\n")
     (model / "requirements.txt").write_text(f"blankly\n\n# why\n{line}\n")
-
     problem = only(check(model, ignore_files=["*.md"]), severity)
-
     assert (problem.path, problem.line) == ("requirements.txt", 4)
     assert hint in problem.hint
     assert len(problem.message) < 200
@@ -355,7 +332,6 @@ def test_a_mistake_in_an_included_file_is_reported_there(model: Path) -> None:
     (model / "deps" / "base.txt").write_text("-r extra.txt\nblankly\n")
     (model / "deps" / "extra.txt").write_text("-r base.txt\n\nno requirement\n")
     (model / "requirements.txt").write_text("-r deps/base.txt\n")
-
     assert place(only(check(model))) == ("deps/extra.txt", 3, 1)
 
 
@@ -365,15 +341,12 @@ def test_a_long_chain_of_files_is_followed_to_its_end(model: Path) -> None:
     for number in range(1, last):
         (model / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
     (model / f"{last}.txt").write_text("no requirement\n")
-
     assert only(check(model)).path == f"{last}.txt"
 
 
-def test_prose_does_not_bury_its_reader(model: Path) -> None:
+def test_the_number_of_problems_in_requirements_is_limited(model: Path) -> None:
     (model / "requirements.txt").write_text("no requirement\n" * 1000)
-
     problems = check(model)
-
     assert [item.line for item in problems] == [1, 2, 3, 4, 5, 5]
     assert problems[-1].severity is Severity.NOTICE
 
@@ -394,24 +367,20 @@ def test_requirements_without_blankly_are_a_warning(model: Path, content: str, w
     (model / "requirements.txt").write_text(content)
     (model / "more.txt").write_text("numpy\n")
     (model / "bound.txt").write_text("blankly<2\n")
-
     problem = only(check(model), Severity.WARNING)
-
     assert words in problem.message
     assert problem.path == "requirements.txt"
     assert "blankly" in problem.hint
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_no_requirements_file_makes_it_raise(
+def test_no_requirements_file_raises_an_exception(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     directory = tmp_path_factory.mktemp("model")
     (directory / "blankly.json").write_text("{}")
     (directory / "requirements.txt").write_bytes(data)
-
     problems = [item for item in check(directory) if item.path == "requirements.txt"]
-
     assert all(item.line and item.hint for item in problems)
 
 
@@ -423,9 +392,7 @@ def test_another_working_directory_is_a_warning(model: Path) -> None:
     (model / "run").mkdir()
     for name in ("settings.json", "backtest.json"):
         (model / name).rename(model / "run" / name)
-
     problem = only(check(model, working_directory="./run/"), Severity.WARNING)
-
     assert "the server takes them from the model's root" in problem.message
     assert place(problem) == ("blankly.json", 2, 23)
 
@@ -446,9 +413,7 @@ def test_a_working_directory_is_a_directory_of_the_model(
     (model / "away").symlink_to("..")
     (model / "data").mkdir()
     (model / "data" / "prices.csv").write_text("")
-
     problem = only(check(model, working_directory=directory, ignore_files=["data"]))
-
     assert problem.message == words
     assert place(problem) == ("blankly.json", 2, 23)
 
@@ -459,9 +424,7 @@ def test_a_working_directory_is_a_directory_of_the_model(
 def test_missing_settings_are_a_warning(model: Path) -> None:
     """The message of the package is quoted, so that a search finds this one."""
     (model / "settings.json").unlink()
-
     problem = only(check(model), Severity.WARNING)
-
     assert "settings.json does not exist" in problem.message
     assert "Make sure a settings.json file is placed" in problem.message
     assert problem.path is None
@@ -471,9 +434,7 @@ def test_settings_are_looked_for_in_the_working_directory(model: Path) -> None:
     """The package opens ./settings.json where the script runs."""
     (model / "run").mkdir()
     (model / "run" / "prices.csv").write_text("")
-
     problems = check(model, working_directory="run")
-
     messages = [item.message for item in problems]
     assert any(message.startswith("run/settings.json does not exist") for message in messages)
     assert any(message.startswith("run/backtest.json does not exist") for message in messages)
@@ -481,7 +442,6 @@ def test_settings_are_looked_for_in_the_working_directory(model: Path) -> None:
 
 def test_ignored_settings_are_missing_settings(model: Path) -> None:
     problem = only(check(model, ignore_files=["settings.json"]), Severity.WARNING)
-
     assert problem.message.startswith("settings.json is ignored")
     assert "pattern" in problem.hint
 
@@ -489,7 +449,6 @@ def test_ignored_settings_are_missing_settings(model: Path) -> None:
 def test_missing_backtest_settings_are_mentioned_to_those_who_may_need_them(model: Path) -> None:
     """A screener is never backtested, and settings_path names another file."""
     (model / "backtest.json").unlink()
-
     assert "backtest.json does not exist" in only(check(model), Severity.NOTICE).message
     assert check(model, type="screener", screener={"schedule": "* * * * *"}) == ()
     assert check(model, backtest_args={"settings_path": "./other.json"}) == ()
@@ -498,9 +457,7 @@ def test_missing_backtest_settings_are_mentioned_to_those_who_may_need_them(mode
 @pytest.mark.parametrize("name", ["settings.json", "backtest.json"])
 def test_malformed_settings_are_an_error_at_the_mistake(model: Path, name: str) -> None:
     (model / name).write_text('{"settings": {\n  "ftx": {"cash": "USD"\n "tld": "us"}}}')
-
     problem = only(check(model))
-
     assert problem.message == 'Not valid JSON: missing comma before "tld".'
     assert place(problem) == (name, 3, 2)
 
@@ -522,9 +479,7 @@ def test_settings_are_judged_as_the_package_reads_them(
 ) -> None:
     """The package accepts duplicate keys and NaN, but no byte-order mark."""
     (model / "settings.json").write_bytes(content)
-
     problem = only(check(model), severity)
-
     assert words in problem.message
     assert problem.path == "settings.json"
 
@@ -560,11 +515,10 @@ def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
     assert find_leaked_keys(model) == (secret,)
 
 
-def test_real_keys_that_git_does_not_track_are_no_leak(model: Path) -> None:
+def test_untracked_keys_are_no_leak(model: Path) -> None:
     """A workflow step or a person put them there; they are masked too."""
     secret = secrets.token_hex(16)
     write_keys(model, secret)
-
     assert check(model, is_tracked=lambda file: file != model / "keys.json") == ()
     assert find_leaked_keys(model) == (secret,)
 
@@ -572,7 +526,6 @@ def test_real_keys_that_git_does_not_track_are_no_leak(model: Path) -> None:
 def test_placeholders_are_no_leak(model: Path) -> None:
     """The package generates a file full of them."""
     write_keys(model, "*" * 32)
-
     assert check(model) == ()
     assert find_leaked_keys(model) == ()
 
@@ -589,9 +542,7 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
     """Not if keys from the input replace them."""
     secret = secrets.token_hex(16)
     (model / "keys.json").write_text(f'{{"a": {{"K": "****", "API_KEY": "{secret}", "x" "y"}}}}')
-
     problem = only(check(model), Severity.WARNING)
-
     assert problem.message == "Not valid JSON: missing colon after a key."
     assert problem.path == "keys.json"
     assert check(model, keys_injected=True) == ()
@@ -599,12 +550,10 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
     assert find_leaked_keys(model) == (secret,)
 
 
-def test_keys_in_the_place_of_others_are_not_shown(model: Path) -> None:
+def test_keys_in_the_wrong_place_are_not_shown(model: Path) -> None:
     secret = secrets.token_hex(64)
     (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
-
     problem = check(model)[0]
-
     assert "missing comma" in problem.message
     assert secret[:8] not in problem.message
 

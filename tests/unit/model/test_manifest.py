@@ -1,5 +1,3 @@
-"""`blankly.json` → a manifest, or every problem at its place."""
-
 from __future__ import annotations
 
 import json
@@ -41,7 +39,6 @@ def load(directory: Path, content: str | bytes | dict[str, Any]) -> tuple[Manife
 
 
 def loaded(directory: Path, content: str | bytes | dict[str, Any]) -> Manifest:
-    """Return the manifest of a blankly.json without problems."""
     manifest, problems = load(directory, content)
     assert problems == ()
     assert manifest is not None
@@ -49,7 +46,6 @@ def loaded(directory: Path, content: str | bytes | dict[str, Any]) -> Manifest:
 
 
 def only(problems: tuple[Problem, ...]) -> Problem:
-    """Return the only problem, which has a hint and a place in blankly.json."""
     assert len(problems) == 1, problems
     assert problems[0].hint
     assert problems[0].path == MANIFEST_NAME
@@ -133,9 +129,7 @@ def test_harmless_variants_are_no_problem(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize("value", ["", " ", "*", "****", " ** "])
 def test_placeholders_are_unset(tmp_path: Path, value: str) -> None:
     keys = ["project_id", "model_id", "model_name", "plan", "api_key", "api_pass"]
-
     manifest = loaded(tmp_path, {"main_script": "b.py"} | dict.fromkeys(keys, value))
-
     found = (manifest.project_id, manifest.model_id, manifest.model_name, manifest.plan)
     assert found == (None, None, None, None)
     assert manifest.secrets == ()
@@ -145,7 +139,6 @@ def test_placeholders_are_unset(tmp_path: Path, value: str) -> None:
 
 def test_values_are_located(tmp_path: Path) -> None:
     manifest = loaded(tmp_path, "\ufeff" + WRITTEN)
-
     assert manifest.locate() == (1, 1)
     assert manifest.locate("python_version") == (3, 21)
     assert manifest.locate("ignore_files", 0) == (6, 20)
@@ -159,7 +152,6 @@ def test_values_are_located(tmp_path: Path) -> None:
 def test_python_version_as_a_number_is_refused_as_it_was_written(tmp_path: Path) -> None:
     """As a number, 3.10 is 3.1, so the hint shows what the file says."""
     manifest, problems = load(tmp_path, '{"main_script": "b.py",\n "python_version": 3.10}')
-
     problem = only(problems)
     assert problem.severity is Severity.ERROR
     assert (problem.line, problem.column) == (2, 20)
@@ -205,9 +197,7 @@ def test_a_wrong_value_is_named_in_words_at_its_place(
     tmp_path: Path, key: str, value: object, message: str
 ) -> None:
     text = json.dumps({"model_id": "m"})[:-1] + f',\n "{key}":\t{json.dumps(value)}}}'
-
     _, problems = load(tmp_path, text)
-
     first = problems[0]
     assert first.message.startswith(message)
     assert first.severity is Severity.ERROR
@@ -335,7 +325,6 @@ def test_unknown_keys_are_warned_of_with_the_nearest_known_one(tmp_path: Path) -
 
 def test_a_misspelled_type_gets_the_nearest_one(tmp_path: Path) -> None:
     _, problems = load(tmp_path, {"type": "Screner"})
-
     assert only(problems).hint == 'Did you mean "screener"?'
 
 
@@ -364,7 +353,7 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
     ]
 
 
-def test_what_cannot_be_used_is_blank_in_the_manifest(tmp_path: Path) -> None:
+def test_a_wrong_value_is_blank_in_the_manifest(tmp_path: Path) -> None:
     """So that the other files are checked in the same run."""
     bad = {"main_script": "/x", "requirements": 1, "working_directory": "..", "ignore_files": [1]}
     manifest, problems = load(tmp_path, {**bad, "model_name": "Momentum"})
@@ -388,7 +377,6 @@ def test_what_cannot_be_used_is_blank_in_the_manifest(tmp_path: Path) -> None:
 )
 def test_a_schedule_has_five_fields(tmp_path: Path, schedule: str) -> None:
     manifest = loaded(tmp_path, {"type": "screener", "screener": {"schedule": schedule}})
-
     assert manifest.schedule == schedule
 
 
@@ -489,7 +477,6 @@ def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, con
     """Texts are redacted before they are cut, because a part of a secret is not recognised."""
     secret = secrets.token_hex(64)
     _, problems = load(tmp_path, content.format(secret))
-
     assert problems
     assert secret[:8] not in repr(problems)
 
@@ -530,7 +517,6 @@ def test_long_values_and_keys_are_cut(tmp_path: Path) -> None:
     _, problems = load(
         tmp_path, {"type": "x" * 5000, "k" * 5000: 1, "main_script": "/" + "p" * 5000}
     )
-
     assert len(problems) == 3
     assert all(len(f"{item.message}{item.hint}") < 300 for item in problems)
 
@@ -557,7 +543,6 @@ def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
     tmp_path: Path, content: str
 ) -> None:
     manifest, problems = load(tmp_path, content)
-
     assert manifest is None
     problem = only(problems)
     assert "does not describe a Blankly model" in problem.message
@@ -566,7 +551,6 @@ def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
 
 def test_malformed_json_is_placed(tmp_path: Path) -> None:
     manifest, problems = load(tmp_path, '{"main_script": "b.py",\n "plan" "x"}')
-
     assert manifest is None
     assert only(problems).message == "Not valid JSON: missing colon after a key."
     assert (problems[0].line, problems[0].column) == (2, 9)
@@ -592,7 +576,6 @@ def test_a_manifest_is_a_readable_regular_file(tmp_path: Path) -> None:
 
 def test_arguments_of_an_input_are_checked_like_those_of_the_file() -> None:
     problems = check_backtest_args({"to": "1y", "start_date": "2022-01-01", "too": 1})
-
     assert [(item.path, item.line, item.severity.value) for item in problems] == [
         (None, None, "error"),
         (None, None, "warning"),
@@ -619,10 +602,9 @@ def test_arguments_of_an_input_are_checked_like_those_of_the_file() -> None:
         max_size=5,
     )
 )
-def test_no_content_makes_it_raise(
+def test_no_manifest_raises_an_exception(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:
     manifest, problems = load(tmp_path_factory.mktemp("model"), content)
-
     assert manifest is not None or any(item.severity is Severity.ERROR for item in problems)
     assert all(item.line and item.column and item.hint for item in problems)

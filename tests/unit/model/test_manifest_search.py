@@ -11,13 +11,10 @@ from deploy_action.model.manifest_search import MANIFEST_NAME
 
 
 def test_a_missing_file_names_the_directory_and_one_further_down(tmp_path: Path) -> None:
-    """The nearest is suggested for model-path; hidden directories are skipped."""
     for name in (".git/x", "node_modules/x", "models/spy", "a/b/c/d"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / MANIFEST_NAME).write_text("{}")
-
     manifest, problems = load_manifest(tmp_path)
-
     assert manifest is None
     assert len(problems) == 1
     assert str(tmp_path) in problems[0].message
@@ -31,18 +28,14 @@ def test_several_models_further_down_are_listed(
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / MANIFEST_NAME).write_text("{}")
     monkeypatch.chdir(tmp_path)
-
     _, problems = load_manifest(tmp_path / "models")
-
     assert problems[0].hint == "Set model-path to one of these: models/a, models/b"
 
 
 def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
     """On Linux, names that differ only in case are different files."""
     (tmp_path / "Blankly.json").write_text("{}")
-
     _, problems = load_manifest(tmp_path)
-
     assert problems[0].hint == "Rename Blankly.json to blankly.json."
 
 

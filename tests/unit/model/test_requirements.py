@@ -52,22 +52,18 @@ def test_each_line_asks_for_a_package(model: Path, line: str, package: str, aske
 
 def test_included_files_count_and_each_is_read_once(model: Path) -> None:
     text = "-r more.txt\n-r requirements.txt\n-c other.txt\n--pre\n-i x\nblankly\n"
-
     found = read(model, text, more="numpy<2\n-r requirements.txt\n", other="pandas<2\n")
-
     assert list(found.items()) == [("blankly", ""), ("numpy", "<2")]
 
 
 def test_lines_of_the_same_package_stand_side_by_side(model: Path) -> None:
     lines = ["numpy<1.25; python_version<'3.9'", "NumPy<2", "numpy <2"]
-
     assert read(model, "\n".join(lines)) == {"numpy": '<1.25; python_version < "3.9" | <2'}
     assert read(model, "\n".join(reversed(lines))) == read(model, "\n".join(lines))
 
 
 def test_many_odd_lines_hide_none_of_the_others(model: Path) -> None:
     odd = "".join(f"pandas{number}>=1.*\n" for number in range(9))
-
     assert len(read(model, f"{odd}blankly\n")) == 10
 
 
@@ -92,7 +88,6 @@ def test_many_odd_lines_hide_none_of_the_others(model: Path) -> None:
 def test_credentials_are_left_out(model: Path, line: str) -> None:
     """Names and values are shown in comments on pull requests."""
     secret = secrets.token_hex(8)
-
     assert secret not in str(read(model, line.format(secret)))
 
 
@@ -101,7 +96,6 @@ def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
     (model / "link.txt").symlink_to(model.parent / "outside.txt")
     (model / "circle.txt").symlink_to("circle.txt")
     names = ["absent.txt", ".", "", "../outside.txt", str(model.parent / "outside.txt"), "x\0y"]
-
     for name in (*names, "link.txt", "circle.txt", "bot.py/x", "x" * 5000):
         assert read_requirements(model, name) == {}, name
     assert read(model, "-r link.txt\n-r circle.txt\n-r ../outside.txt\nnumpy\n") == {"numpy": ""}
@@ -110,7 +104,6 @@ def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
 def test_a_link_within_the_model_is_followed(model: Path) -> None:
     (model / "real.txt").write_text("numpy\n")
     (model / "linked.txt").symlink_to("real.txt")
-
     assert read_requirements(model, "linked.txt") == {"numpy": ""}
 
 
@@ -126,6 +119,5 @@ def test_any_file_can_be_read(model: Path, content: bytes) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_lines_changes_nothing(model: Path, lines: list[str]) -> None:
     found = read(model, "\n".join(lines))
-
     assert found == read(model, "\n".join(reversed(lines)))
     assert len(found) == len(lines)

@@ -1,5 +1,3 @@
-"""The JSON schema of `blankly.json`: sound, complete, and of use to an editor."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -70,7 +68,6 @@ def test_an_editor_can_explain_every_key(name: str, key: dict[str, Any]) -> None
 
 def test_it_knows_every_key_of_a_manifest() -> None:
     fields = {field.name for field in dataclasses.fields(Manifest)}
-
     expected = fields - {"secrets", "document", "schedule"}
     assert set(SCHEMA["properties"]) == expected | {"$schema", "screener", "api_key", "api_pass"}
 
@@ -82,7 +79,6 @@ def test_it_knows_every_argument_of_a_backtest() -> None:
 def test_the_defaults_it_shows_are_those_that_apply(tmp_path: Path) -> None:
     (tmp_path / "blankly.json").write_text("{}")
     manifest, _ = load_manifest(tmp_path)
-
     assert manifest is not None
     for name in ("main_script", "requirements", "working_directory", "backtest_args", "type"):
         assert SCHEMA["properties"][name]["default"] == getattr(manifest, name)
@@ -103,9 +99,7 @@ def test_there_are_fixtures() -> None:
 @pytest.mark.parametrize("path", POSITIVE, ids=lambda path: path.stem)
 def test_good_manifests_pass_the_schema_and_the_reader(path: Path, tmp_path: Path) -> None:
     (tmp_path / "blankly.json").write_bytes(path.read_bytes())
-
     manifest, problems = load_manifest(tmp_path)
-
     assert problems == ()
     assert manifest is not None
     Draft202012Validator(SCHEMA).validate(json.loads(path.read_bytes()))
@@ -115,9 +109,7 @@ def test_good_manifests_pass_the_schema_and_the_reader(path: Path, tmp_path: Pat
 def test_bad_manifests_get_the_errors_written_beside_them(path: Path, tmp_path: Path) -> None:
     """A `.txt` of the same name lists them, one a line: line, column, message."""
     (tmp_path / "blankly.json").write_bytes(path.read_bytes())
-
     _, problems = load_manifest(tmp_path)
-
     found = [
         f"{item.line}:{item.column}: {item.severity.value}: {item.message}" for item in problems
     ]

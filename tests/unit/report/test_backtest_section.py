@@ -19,7 +19,6 @@ TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
 
 
 def seen(outcome: RunOutcome) -> Element:
-    """Return the summary as GitHub renders it, save for the charts."""
     return render(to_markdown(build_summary(outcome)))
 
 
@@ -32,7 +31,7 @@ def folded(body: Element, title: str) -> Element:
     return next(one for one in body.all("details") if one.all("summary")[0].text() == title)
 
 
-def test_a_backtest_shows_first_what_a_trader_looks_at() -> None:
+def test_a_backtest_shows_the_main_metrics_first() -> None:
     body = seen(backtests()["gain"])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: +29%, Sharpe 0.96"
@@ -82,7 +81,6 @@ def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> Non
 def test_metrics_that_gates_do_not_know_have_all_their_digits_and_no_id() -> None:
     raw = with_metrics(raw_result(), risk_free_rate=0.012345, volatility=0.172499)
     table = folded(seen(a_backtest(raw)), "All metrics").all("table")[0]
-
     cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
     assert ["Risk Free Return Rate", "0.012345", ""] in cells
     assert ["Volatility", "0.17", "volatility"] in cells
@@ -107,7 +105,7 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
     assert "9f86d081884c7d65" in facts.text()
 
 
-def test_a_result_of_another_server_says_what_it_knows() -> None:
+def test_a_result_of_another_server_may_lack_facts() -> None:
     body = seen(backtests()["loss"])
 
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221%, Sharpe \u22120.40"
@@ -153,26 +151,23 @@ def test_many_trades_are_shown_from_both_ends() -> None:
         ("no fills", "It placed 3 orders, and none was filled"),
     ],
 )
-def test_no_trades_is_said_in_words(name: str, said: str) -> None:
+def test_a_backtest_without_trades_is_described(name: str, said: str) -> None:
     body = seen(backtests()[name])
-
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: no trades"
     assert body.all("p")[1].text().startswith(f"The model made no trades. {said}")
     assert rows(body.all("table")[0])["Trades"] == "0"
 
 
-def test_a_model_that_was_never_called_is_told_so() -> None:
+def test_a_model_that_was_never_called_is_reported() -> None:
     found = backtests()["no trades"]
     outcome = with_parts(found, backtests={"run": None})
     assert "Usually its conditions" in seen(outcome).all("p")[1].text()
-
     outcome = with_parts(found, backtests={"run": parse_run({"callbackCalls": 0})})
     assert "It was never called" in seen(outcome).all("p")[1].text()
 
 
 def test_orders_that_were_not_filled_say_so() -> None:
     table = folded(seen(backtests()["no fills"]), "Trades: 0 filled, 0 won, 0 lost").all("table")[0]
-
     assert [row.all("td")[5].text() for row in table.all("tr")[1:]] == ["limit, not filled"] * 3
 
 
@@ -198,7 +193,6 @@ def test_a_metric_that_a_server_left_out_is_missed() -> None:
     raw = raw_result()
     del raw["metrics"]["sharpe"], raw["metrics"]["calmar"]
     outcome = with_problems(with_parts(outcome, backtests={"result": read_result(raw)}))
-
     assert [one.text() for one in seen(outcome).all("li")] == ["sharpe: not reported."]
 
 
@@ -207,7 +201,6 @@ def test_a_result_without_values_has_no_chart() -> None:
     assert "There is no chart: the result has no account value." in body.text()
     assert not [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
     assert rows(body.all("table")[0])["Final value"] == "not a number"
-
     outcome = backtests()["gain"]
     outcome = with_parts(outcome, backtests={"result": a_result([5.0])})
     assert "There is no chart: the result has a single account value." in seen(outcome).text()
@@ -215,7 +208,6 @@ def test_a_result_without_values_has_no_chart() -> None:
 
 def test_a_failed_run_with_a_result_shows_both() -> None:
     body = seen(backtests()["gate"])
-
     assert body.all("h2")[0].text() == "❌ Backtest failed: momentum"
     assert body.all("p")[0].text() == "1 problem. The backtest itself ran to its end."
     assert "sharpe is 0.96" in body.all("li")[0].text()
@@ -226,7 +218,6 @@ def test_a_failed_run_with_a_result_shows_both() -> None:
 @pytest.mark.parametrize("name", backtests())
 def test_a_summary_stays_small(name: str) -> None:
     markdown = to_markdown(build_summary(backtests()[name]))
-
     assert len(markdown.encode()) < 60_000 < LARGEST_MARKDOWN
     body = render(markdown)
     assert body.tags() <= TAGS
@@ -236,7 +227,6 @@ def test_a_summary_stays_small(name: str) -> None:
 @pytest.mark.parametrize("name", [one for one in backtests() if one != "nasty"])
 def test_a_terminal_of_a_hundred_columns_shows_it_whole(name: str) -> None:
     text = to_text(build_summary(backtests()[name]))
-
     assert "xychart" not in text
     assert "<details" not in text
     assert [line for line in text.split("\n") if len(line) > 100 and "https://" not in line] == []
@@ -244,7 +234,7 @@ def test_a_terminal_of_a_hundred_columns_shows_it_whole(name: str) -> None:
 
 
 @given(nasty_text, nasty_text)
-def test_nothing_of_a_result_gets_out_of_its_place(text: str, other: str) -> None:
+def test_no_text_of_a_result_becomes_markup(text: str, other: str) -> None:
     order = an_order("buy", 1, 1.0, symbol=text, type=other)
     raw = with_metrics(
         raw_result(trades=[{**order, "side": other}], exchange=other, quote_asset=text),

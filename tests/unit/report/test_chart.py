@@ -41,13 +41,11 @@ def labels(picture: str) -> list[str]:
 
 
 def dates(picture: str) -> list[str]:
-    """Return the visible labels."""
     bare = (re.sub("[\u200b\u200c]", "", label) for label in labels(picture))
     return [label for label in bare if label]
 
 
 def limits(picture: str) -> tuple[float, float]:
-    """Return the start and the end of the value axis."""
     found = re.search(r"y-axis (?:\".*\" )?(\S+) --> (\S+)", picture)
     assert found
     return float(found[1]), float(found[2])
@@ -108,7 +106,6 @@ def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
 def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
     """It is the only text in a chart that comes from a server."""
     drawing = drawn([2.0, 1.0], unit)
-
     source = drawing.mermaid[0].split("\n")
     assert len(source) == 6
     assert re.fullmatch(r'  title "[\w .,%()^-]*"', source[2])
@@ -118,18 +115,14 @@ def test_the_unit_cannot_break_out_of_the_title(unit: str) -> None:
 def test_no_extreme_is_lost() -> None:
     values: list[float | None] = [1_000.0 + number % 7 for number in range(100_000)]
     values[0], values[33_333], values[77_777], values[-1] = 1_009.0, 2_000.0, 400.0, 1_010.0
-
     value, drawdown = map(line, drawn(values).mermaid)
-
     assert (value[0], max(value), min(value), value[-1]) == (1_009.0, 2_000.0, 400.0, 1_010.0)
     assert min(drawdown) == -80
 
 
 def test_thinning_keeps_the_order_and_the_number() -> None:
     values = [math.sin(number / 50) for number in range(1_001)]
-
     chosen = thinned(values, 20)
-
     assert len(chosen) == 20
     assert chosen == sorted(chosen)
     assert (chosen[0], chosen[-1]) == (0, 1_000)
@@ -139,7 +132,6 @@ def test_thinning_keeps_the_order_and_the_number() -> None:
 def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
     """Not of the start. An account that starts with nothing has none."""
     found = a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values.drawdowns()
-
     assert found is not None
     assert list(found.values) == [0, 0, -25, 0, -100, -200]
     assert a_result([0.0, 5.0]).account_values.drawdowns() is None
@@ -168,9 +160,8 @@ def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
         (1e-6, "10^-6 USD"),
     ],
 )
-def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
+def test_the_axis_has_readable_numbers(scale: float, name: str) -> None:
     value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
-
     assert f'title "Account value in {name}"' in value
     assert max(map(abs, limits(value))) < 1_000
 
@@ -178,13 +169,12 @@ def test_the_axis_has_digits_that_one_can_read(scale: float, name: str) -> None:
 def test_a_flat_series_lies_in_the_middle() -> None:
     low, high = limits(drawn([10_000.0] * 5).mermaid[0])
     assert low + high == 20_000
-
     assert limits(drawn([0.0, 0.0]).mermaid[0]) == (0, 1)
     assert limits(drawn([1.0, 100.0]).mermaid[0])[0] == 0
     assert limits(drawn([-1.0, 100.0]).mermaid[0])[0] < -1
 
 
-def test_characters_show_the_same() -> None:
+def test_the_text_chart_shows_the_same() -> None:
     values: list[float | None] = [*(float(day) for day in range(1, 31)), *[15.0] * 30]
 
     text = drawn(values).text
@@ -215,7 +205,6 @@ def test_characters_show_the_same() -> None:
 @pytest.mark.slow
 def test_a_million_values_fit_into_a_drawing() -> None:
     drawing = drawn([1_000.0 + number % 777 for number in range(1_000_000)], step=60)
-
     assert max(map(len, drawing.mermaid)) < GITEA
     values = line(drawing.mermaid[0])
     assert len(values) <= MOST_POINTS
@@ -294,7 +283,7 @@ plain_points = st.lists(
 
 @given(plain_points, plain_points, st.booleans())
 @example([(0.0, 1.0), (1.0, 2.0), (1.0, 99.0), (1.0, 3.0)], [(0.0, 1.0), (1.0, 2.0)], False)  # noqa: FBT003  # as below
-def test_no_extreme_of_either_is_lost(
+def test_no_extreme_of_two_series_is_lost(
     first: list[tuple[float, float]],
     second: list[tuple[float, float]],
     is_ordered: bool,  # noqa: FBT001  # of hypothesis
@@ -360,19 +349,15 @@ def test_a_base_without_a_curve_of_its_own_is_not_drawn(
     now = series([(0.0, 3.0), (1.0, 2.0)])
     alone = draw(now, "USD")
     assert alone is not None
-
     drawing = drawn_with(now, series(base))
-
     assert (drawing.mermaid, drawing.text) == (alone.mermaid, alone.text)
     assert (drawing.note, drawing.has_base) == (said, False)
 
 
-def test_characters_show_both_on_one_scale() -> None:
+def test_the_text_chart_shows_both_on_one_scale() -> None:
     now = series([(day * DAY, 10.0 + day) for day in range(31)])
     base = series([(day * DAY, 5.0) for day in range(31)])
-
     text = drawn_with(now, base).text
-
     titles = [line for line in text.split("\n") if line.startswith("Account")]
     assert titles == ["Account value in USD, now", "Account value in USD, base"]
     assert text.count("40.00 ┤") == text.count(" 5.00 ┤") == 2

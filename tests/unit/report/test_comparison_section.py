@@ -126,20 +126,16 @@ def test_a_later_day_is_no_difference() -> None:
     later = {**order, "time": order["time"] + DAY, "size": 9.0}
     base = raw_result(trades=[order])
     now = raw_result(trades=[later], start_time=float(START + DAY))
-
     text = seen(shown.trades(compare(base, now), read_result(now))).text()
-
     assert "is number 1: its size differs." in text
     assert "placed 2023-03-02 00:00." in text
     assert "placed 2023-03-03 00:00." in text
 
 
-def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
+def test_a_model_that_stopped_trading_has_no_different_trade() -> None:
     order = an_order("buy", 2, 3.0)
     base, now = raw_result(trades=[order] * 3), raw_result(trades=[order] * 2)
-
     body = seen(shown.trades(compare(base, now), read_result(now)))
-
     assert body.all("p")[0].text() == "The first trade that differs is number 3."
     assert body.all("li")[1].text() == "Now: none; it placed 2 orders in all."
 
@@ -158,9 +154,7 @@ def test_a_model_that_stopped_trading_has_no_such_trade() -> None:
 )
 def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: str) -> None:
     comparison = Comparison(base=a_base(state=state, reason=reason))
-
     text = seen(shown.no_base(comparison)).text()
-
     assert text.startswith("Nothing to compare with. The model ")
     assert said in text
     assert shown.no_base(compare(raw_result(), raw_result())) == []
@@ -168,7 +162,6 @@ def test_a_base_without_a_result_says_why(state: BaseState, reason: str, said: s
 
 def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
     base = a_base(commit_url=None)
-
     assert to_text([Paragraph(shown.base_name(base))]) == "main (81b7a04d3c6e)\n"
     assert to_text([Paragraph(shown.base_name(replace(base, commit="")))]) == "main\n"
 
@@ -190,14 +183,13 @@ def test_the_card_says_what_changes_in_production() -> None:
     ]
 
 
-def test_nothing_that_changes_is_worth_saying_and_what_is_not_known_is_not() -> None:
+def test_a_card_without_changes_says_so_and_unknown_facts_are_left_out() -> None:
     nothing = seen(shown.card(Comparison(base=a_base(), changes=NOTHING)))
-
     assert nothing.text().strip() == "What changes in production: nothing."
     assert shown.card(Comparison(base=a_base())) == []
 
 
-def test_a_card_of_very_many_changes_has_an_end() -> None:
+def test_a_card_with_very_many_changes_is_cut() -> None:
     many = tuple(Changed(f"fact {number}", "1", "2") for number in range(130))
     names = tuple(f"{number}.py" for number in range(1_308))
     changes = ModelChanges(facts=many, requirements=many, files=FileChanges(removed=names))
@@ -213,7 +205,7 @@ def test_a_card_of_very_many_changes_has_an_end() -> None:
 
 
 @given(nasty_text, nasty_text)
-def test_nothing_of_a_comparison_gets_out_of_its_place(text: str, other: str) -> None:
+def test_no_text_of_a_comparison_becomes_markup(text: str, other: str) -> None:
     base = raw_result(trades=[an_order("buy", 1, 1.0, symbol=text, type=other)])
     now = raw_result(trades=[an_order(other, 1, 1.0, symbol=other, type=text)], quote_asset=text)
     files = FileChanges((text,), (other,), (text, other))

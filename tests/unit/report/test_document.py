@@ -58,7 +58,6 @@ def shown(text: str) -> str:
 @example("``` \n```\n# x")
 def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
     body = page(Paragraph([Code(text)]))
-
     assert body.tags() == ({"p", "code"} if one_line(text) else {"p"})
     assert body.all("p")[0].text() == shown(text)
 
@@ -69,7 +68,6 @@ def test_code_shows_any_text_whole_and_nothing_else(text: str) -> None:
 @example("\t- a\n\n\n\n    b")
 def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
     body = page(Paragraph(["before"]), Quote(text), Paragraph(["after"]))
-
     assert [one.tag for one in body.children if isinstance(one, Element)] == ["p", "pre", "p"]
     assert body.all("pre")[0].text() == plain(text).strip("\n") + "\n"
 
@@ -88,7 +86,6 @@ def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
 @example("see bot.py:100:5")
 def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
     body = page(Bullets([prose(text), ["last"]]))
-
     assert body.tags() <= {"ul", "li", "code"}
     first, last = body.all("li")
     assert last.text() == "last"
@@ -99,7 +96,6 @@ def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
 @given(nasty_text, nasty_text)
 def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
     body = page(Paragraph([Code(before), *prose(text)]), Paragraph([Code(before), Code(text)]))
-
     first, second = body.all("p")
     assert letters(first.text()) == letters(shown(before) + one_line(text))
     assert letters(second.text()) == letters(shown(before) + shown(text))
@@ -108,22 +104,18 @@ def test_prose_stays_prose_beside_other_code(before: str, text: str) -> None:
 
 def test_sentences_read_as_they_were_written() -> None:
     sentence = 'Input `plan` is `x y`: it\'s 3.5 %, (see `a.py`), or "none" — 2 of 3. A-B/c → d?'
-
     body = page(Paragraph(prose(sentence)))
-
     assert [one.text() for one in body.all("code")] == ["plan", "x y", "a.py"]
     assert body.text().strip() == sentence.replace("`", "")
 
 
 def test_the_full_stop_after_an_address_is_not_part_of_it() -> None:
     body = page(Paragraph(prose("Look at https://e.vil/a?b=1. Or ask @octocat!")))
-
     assert [one.text() for one in body.all("code")] == ["https://e.vil/a?b=1", "@octocat"]
 
 
 def test_long_sentences_and_spans_are_cut() -> None:
     body = page(Paragraph(prose("word " * 1_000)), Paragraph([Code("漢" * 1_000)]))
-
     sentence, span = body.all("p")
     assert len(sentence.text()) <= 1_000
     assert sentence.text().endswith("…")
@@ -154,9 +146,8 @@ def test_a_table_keeps_its_cells_whatever_is_in_them(rows: list[tuple[str, str, 
 
 
 @given(nasty_text, nasty_text)
-def test_a_link_goes_where_it_should(text: str, end: str) -> None:
+def test_no_text_changes_the_address_of_a_link(text: str, end: str) -> None:
     body = page(Paragraph(["at ", Link(text, f"https://own.example/{end}"), "."]))
-
     (link,) = body.all("a")
     assert letters(link.text()) == letters(one_line(text) or NOTHING)
     assert not LIVE.search(link.text(without="code"))
@@ -187,7 +178,6 @@ def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
 def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
     blocks: list[Block] = [Bullets([[Code(text)], prose(text)]) for text in texts]
     blocks += [Quote(text) for text in texts]
-
     assert to_markdown(blocks).encode("utf-8")
     assert to_text(blocks).encode("utf-8")
 
@@ -195,9 +185,7 @@ def test_any_document_can_be_written_as_utf_8(texts: list[str]) -> None:
 def test_a_document_is_cut_between_blocks_and_says_so() -> None:
     """The runner shows nothing of a summary over its limit."""
     blocks = [Quote("漢字\n" * 10_000) for _ in range(40)]
-
     markdown = to_markdown([Heading(["Title"]), *blocks])
-
     assert len(markdown.encode()) <= LARGEST_MARKDOWN + 100 < 1 << 20
     body = render(markdown)
     assert body.tags() == {"h2", "pre", "code", "p", "em"}
@@ -209,9 +197,7 @@ def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None
     """A comment has at most 65,536 characters, and ends with a link to the rest."""
     last = Paragraph([Link("the whole run", "https://own.example/")])
     blocks: list[Block] = [Heading(["Title"]), *([Quote("漢字" * 500)] * 100)]
-
     cut_short = to_markdown([*blocks, last], largest=65_536)
-
     assert 62_000 < len(cut_short.encode()) <= 65_536
     body = render(cut_short)
     assert "left out" in body.all("p")[-2].text()
@@ -224,12 +210,10 @@ def test_a_document_is_cut_for_a_smaller_place_and_keeps_its_last_line() -> None
     st.integers(600, 2_000),
     st.sampled_from([["last"], []]),
 )
-def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last: list[str]) -> None:
+def test_a_cut_document_is_the_start(sizes: list[int], largest: int, last: list[str]) -> None:
     blocks: list[Block] = [Quote("x" * size) for size in sizes]
     blocks += [Paragraph(last)] if last else []
-
     markdown = to_markdown(blocks, largest=largest)
-
     assert len(markdown) <= largest
     assert ("left out" in markdown) == (len(to_markdown(blocks)) > largest)
     assert markdown.endswith("last\n\n") == bool(last)
@@ -237,9 +221,8 @@ def test_what_is_cut_fits_and_is_the_start(sizes: list[int], largest: int, last:
     assert to_markdown(blocks).startswith(start)
 
 
-def test_what_just_fits_is_not_cut() -> None:
+def test_a_document_that_just_fits_is_not_cut() -> None:
     room = LARGEST_MARKDOWN - len(to_markdown([Quote("a")])) + 1
-
     assert len(to_markdown([Quote("a" * room)])) == LARGEST_MARKDOWN
     assert "left out" in to_markdown([Quote("a" * (room + 1))])
 
@@ -259,7 +242,6 @@ def test_what_just_fits_is_not_cut() -> None:
 def test_long_runs_of_a_mark_take_linear_time(text: str) -> None:
     """Time grows with the length of a server's answer, not with its square."""
     markdown = to_markdown([Paragraph(prose(text)), Paragraph([Code(text)]), Quote(text)])
-
     assert len(markdown) < 4 * len(text)
 
 
@@ -288,22 +270,18 @@ def test_a_terminal_shows_the_same_document_as_text() -> None:
     )
 
 
-def test_a_chart_is_a_picture_and_the_same_in_characters() -> None:
+def test_a_chart_is_a_picture_or_text() -> None:
     chart = Chart(["xychart-beta\n  line [1, 2]", "xychart-beta\n  line [2, 1]"], "▁█\n\n█▁ ")
-
     body = render(to_markdown([chart]))
-
     pictures = [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
     assert [one.text() for one in pictures] == [f"{picture}\n" for picture in chart.pictures]
     assert body.all("details")[0].all("pre")[0].text() == "▁█\n\n█▁ \n"
     assert to_text([chart]) == "  ▁█\n\n  █▁\n"
 
 
-def test_a_legend_is_of_the_pictures_alone() -> None:
+def test_only_pictures_have_a_legend() -> None:
     chart = Chart(["xychart-beta\n  line [1, 2]"], "▁█", ["🔵 now: ", Code("main")])
-
     body = render(to_markdown([chart]))
-
     assert body.all("p")[0].text() == "🔵 now: main"
     assert to_text([chart]) == "  ▁█\n"
 
@@ -315,9 +293,7 @@ def test_a_terminal_gives_emoji_and_ideographs_two_columns() -> None:
         [[Code("均值")], ["22"]],
         [["e\u2013"], ["333"]],
     ]
-
     text = to_text([Table([["Result"], ["No."]], rows, frozenset({1}))])
-
     assert text == ("  Result     No.\n  ✅ passed    1\n  均值        22\n  e\u2013         333\n")
 
 
@@ -327,7 +303,6 @@ def test_a_terminal_of_another_width_wraps_there(width: int, wrapped_at: int) ->
     words = " ".join(["word"] * 90)
     blocks: list[Block] = [Heading([words]), Paragraph([words]), Bullets([[words]])]
     text = to_text([*blocks, Details("Folded", blocks)], width=width)
-
     assert wrapped_at - 5 < max(map(len, text.splitlines())) <= wrapped_at
 
 

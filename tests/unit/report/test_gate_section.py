@@ -19,19 +19,18 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 def verdicts(
     lines: str, base: dict[str, float] | None = BASE, **values: float | None
 ) -> list[Verdict]:
-    """Judge gates on metrics that are all 16, or as they are given; the base's are 10."""
+    """Judge gates on these metrics, by default all 16; the base's are 10."""
     parsed, _ = parse_gates(lines)
     return [*judge(parsed, {**VALUES, **values}, base)]
 
 
 def table(blocks: list[Block]) -> list[list[str]]:
-    """Return the rows of the table as GitHub renders them, its header first."""
     body: Element = render(to_markdown(blocks))
     rows = body.all("table")[0].all("tr")
     return [[cell.text().replace("\u00a0", " ") for cell in row.all("td", "th")] for row in rows]
 
 
-def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
+def test_each_gate_shows_its_verdict_and_margin() -> None:
     lines = """
         sharpe >= 15.5
         max_drawdown <= 12.5%
@@ -56,9 +55,8 @@ def test_each_gate_says_what_came_of_it_and_by_how_much() -> None:
     ]
 
 
-def test_gates_that_could_not_be_judged_are_states_of_their_own() -> None:
+def test_gates_that_could_not_be_judged_have_their_own_states() -> None:
     found = verdicts("sharpe > 1\ncvar <= base", None, sharpe=None)
-
     assert table(gates(found))[1:] == [
         ["❌ not computed", "sharpe > 1", "\u2013"],
         ["❌ no base", "cvar <= base", "16.00"],
@@ -68,9 +66,7 @@ def test_gates_that_could_not_be_judged_are_states_of_their_own() -> None:
 @given(finite, finite)
 def test_a_value_and_a_bound_that_differ_look_different(value: float, bound: float) -> None:
     found = verdicts("sharpe <= base", {"sharpe": bound}, sharpe=value)
-
     result, _, shown = table(gates(found))[1]
-
     left, _, right = shown.partition(", bound ")
     if f"{value or 0.0:.10g}" != f"{bound or 0.0:.10g}":
         assert left != right
@@ -91,9 +87,8 @@ def test_the_gates_in_a_few_words(lines: str, words: str) -> None:
     assert in_words(verdicts(lines)) == words
 
 
-def test_without_gates_there_is_no_table_and_with_very_many_an_end() -> None:
+def test_the_table_of_gates_is_absent_without_gates_and_cut_with_very_many() -> None:
     many = verdicts("\n".join(["sharpe > 1"] * 1_234))
-
     assert gates([]) == []
     assert len(table(gates(many))) == 101
     assert "And 1,134 more gates." in to_markdown(gates(many))

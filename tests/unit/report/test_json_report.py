@@ -24,8 +24,6 @@ DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "report.md").read_text(enc
 
 
 def report_of(outcome: RunOutcome) -> dict[str, Any]:
-    """Return the report as a strict reader of JSON sees it."""
-
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
@@ -36,13 +34,12 @@ def report_of(outcome: RunOutcome) -> dict[str, Any]:
 
 
 def documented_keys() -> list[str]:
-    """Return the first column of the table of keys."""
     table = DOCUMENTATION.partition("## Keys")[2].partition("\n## ")[0]
     return re.findall(r"^\| `([a-z0-9_.]+)` \|", table, re.MULTILINE)
 
 
 def keys_of(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the keys as the table names them: those of our own objects with a stop."""
+    """Yield the keys as the table names them, `a.b` for those of our own objects."""
     whole = {"arguments", "comparison", "metrics", "result"}
     for key, value in report.items():
         if isinstance(value, dict) and key not in whole:
@@ -128,7 +125,7 @@ def test_a_report_holds_what_gates_and_comparison_found() -> None:
     assert comparison["changes"]["files"]["changed"] == ["bot.py", "requirements.txt"]
 
 
-def test_a_report_says_what_there_was_nothing_to_compare_with() -> None:
+def test_a_report_says_why_there_was_no_comparison() -> None:
     absent = report_of(decisions()["absent"])["comparison"]
     assert (absent["base"]["state"], absent["identical"]) == ("absent", None)
     assert (absent["metrics"], absent["changes"]) == ([], None)
@@ -194,7 +191,6 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
     import hashlib
 
     line = re.search(r"```text\n(.*?\n)```", DOCUMENTATION, re.DOTALL)
-
     assert line
     expected = hashlib.sha256(line[1].encode()).hexdigest()
     assert read_result(raw_result(trades=[order])).trades_sha256 == expected
@@ -257,8 +253,6 @@ def test_a_million_account_values_are_reported() -> None:
     points = [{"time": 1_677_628_800.0 + 60 * n, "value": 10_000.0} for n in range(1_000_000)]
     orders = [an_order("buy", 1, 1.0, id=str(number)) for number in range(10_000)]
     outcome = a_backtest(raw_result(trades=orders, account_values=points))
-
     report = report_of(outcome.redacted(lambda text: text.replace("secret", "***")))
-
     assert report["result"]["account_values"] == points
     assert report["result"]["trades"] == orders

@@ -33,13 +33,12 @@ def seen(outcome: RunOutcome) -> Element:
 
 
 def facts(body: Element) -> dict[str, str]:
-    """Return the first table as names and values."""
     rows = body.all("table")[0].all("tr")
     cells = [[cell.text() for cell in row.all("th", "td")] for row in rows]
     return {name: value for name, value in cells}  # noqa: C416  # two cells a row, or it fails
 
 
-def test_a_deployment_says_what_is_where() -> None:
+def test_a_deployment_names_model_version_and_server() -> None:
     body = seen(outcomes()["deployed"])
 
     assert body.all("h2")[0].text() == "✅ Deployed momentum"
@@ -66,9 +65,8 @@ def test_a_deployment_says_what_is_where() -> None:
     assert [cell.text() for cell in files[-1].all("td")] == ["model/requirements.txt", "84 bytes"]
 
 
-def test_what_was_made_and_warned_of_is_named() -> None:
+def test_created_things_and_warnings_are_listed() -> None:
     body = seen(outcomes()["created"])
-
     assert facts(body)["Created"] == "project Qk3v9, model bN7x2"
     assert facts(body)["Schedule"] == "*/15 9-16 * * 1-5"
     warning, notice = (item.text() for item in body.all("li"))
@@ -79,14 +77,12 @@ def test_what_was_made_and_warned_of_is_named() -> None:
 
 def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
     body = seen(outcomes()["local"])
-
     assert "the embedded platform" in body.all("p")[0].text()
     assert [one.text() for one in body.all("a")] == ["5f2c9e81b7a0"]
 
 
 def test_a_backtest_shows_its_arguments() -> None:
     body = seen(outcomes()["backtested"])
-
     assert body.all("h2")[0].text() == "✅ Backtest submitted: momentum"
     assert facts(body)["Backtest"] == "bt_881"
     rows = [[cell.text() for cell in row.all("td")] for row in body.all("table")[1].all("tr")[1:]]
@@ -94,11 +90,10 @@ def test_a_backtest_shows_its_arguments() -> None:
     assert rows[3][1].startswith('{"use_price": "close", "note": "a|b `c`"')
 
 
-def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
+def test_a_backtest_may_have_no_arguments_or_very_many() -> None:
     known = RunOutcome(request=Request(mode="backtest"), ending=Ending(status=Status.BACKTESTED))
     none = with_runs_on(known, arguments={})
     many = with_runs_on(known, arguments={f"argument {number}": number for number in range(1_200)})
-
     assert "the defaults of the package hold" in seen(none).text()
     assert len(seen(many).all("table")[1].all("tr")) == 51
     assert "And 1,150 more." in seen(many).text()
@@ -106,7 +101,6 @@ def test_a_backtest_without_arguments_or_with_very_many_says_so() -> None:
 
 def test_a_dry_run_says_what_would_be_done() -> None:
     body = seen(outcomes()["dry-run"])
-
     assert "Nothing was changed" in body.all("p")[0].text()
     assert [item.text() for item in body.all("li")][:2] == [
         'create the project "Desk"',
@@ -117,12 +111,11 @@ def test_a_dry_run_says_what_would_be_done() -> None:
 
 def test_a_valid_model_says_that_nothing_was_sent() -> None:
     body = seen(outcomes()["valid"])
-
     assert body.all("h2")[0].text() == "✅ Valid: momentum"
     assert "Nothing was sent." in body.all("p")[0].text()
 
 
-def test_a_failure_says_what_why_and_what_to_do() -> None:
+def test_a_failure_shows_message_reason_and_hint() -> None:
     body = seen(outcomes()["failed"])
 
     assert body.all("h2")[0].text() == "❌ Not deployed: momentum"
@@ -145,14 +138,12 @@ def test_a_failure_says_what_why_and_what_to_do() -> None:
         ("nonsense", "❌ Failed", "Nothing was sent."),
     ],
 )
-def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: str) -> None:
+def test_a_run_that_failed_at_once_has_a_summary(mode: str, title: str, left: str) -> None:
     problem = Problem(message="Input `mode` is wrong.")
     outcome = RunOutcome(
         request=Request(mode=mode), ending=Ending(problems=(problem,), seconds=125.0)
     )
-
     body = seen(outcome)
-
     assert body.all("h2")[0].text() == title
     assert body.all("p")[0].text() == f"1 problem. {left}"
     assert facts(body) == {"Duration": "2 min 5 s"}
@@ -161,15 +152,13 @@ def test_a_run_that_knew_nothing_yet_has_a_summary(mode: str, title: str, left: 
 def test_many_problems_are_counted() -> None:
     problems = (Problem(message="Wrong."),) * 1_234
     outcome = RunOutcome(request=Request(mode="deploy"), ending=Ending(problems=problems))
-
     body = seen(outcome)
-
     assert len(body.all("li")) == 50
     assert "And 1,184 more, in the log." in body.text()
 
 
 @pytest.mark.parametrize("word", ["@ ", "😀", "\ud800 "])
-def test_the_worst_record_stays_under_the_limit(word: str) -> None:
+def test_the_largest_summary_stays_under_the_limit(word: str) -> None:
     text = word * (2_000 // len(word))
     found = outcomes()["failed"]
     problem = Problem(message=text, hint=text, path=text[:400], line=1)
@@ -188,7 +177,7 @@ def test_the_worst_record_stays_under_the_limit(word: str) -> None:
 
 
 @given(nasty_text, nasty_text)
-def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) -> None:
+def test_no_text_of_others_becomes_markup(text: str, other: str) -> None:
     outcome = replace_texts(outcomes()["created"], text, other)
 
     body = seen(outcome)
@@ -208,7 +197,7 @@ def test_nothing_that_others_wrote_gets_out_of_its_place(text: str, other: str) 
 
 
 def replace_texts(outcome: RunOutcome, text: str, other: str) -> RunOutcome:
-    """Put the texts everywhere where somebody else decides on the text."""
+    """Replace all texts that come from others."""
     problem = Problem(message=text, hint=other, path=text or None, line=1)
     problems = (problem, replace(problem, severity=Severity.WARNING, message=other))
     arguments: dict[str, JsonValue] = {text: other, other: [text]}
@@ -241,7 +230,6 @@ def replace_texts(outcome: RunOutcome, text: str, other: str) -> RunOutcome:
 @pytest.mark.parametrize("name", outcomes())
 def test_a_terminal_gets_no_marks(name: str) -> None:
     text = to_text(build_summary(outcomes()[name]))
-
     assert not re.search(r"\*\*|</?(?:br|details|summary)>|```|\|---", text)
     assert "  Duration  12.3 s\n" in text
 
@@ -271,21 +259,17 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
 
 def test_a_password_that_is_a_metric_breaks_nothing() -> None:
     outcome = decisions()["stopped"]
-
     shown = outcome.redacted(lambda text: text.replace("max_drawdown", "***"))
-
     assert "Maximum drawdown" in to_markdown(build_summary(shown))
     assert [one.gate.metric for one in shown.backtests.verdicts] == [
         one.gate.metric for one in outcome.backtests.verdicts
     ]
 
 
-def test_gates_that_fail_alike_share_the_way_out() -> None:
+def test_gates_with_the_same_failure_share_a_hint() -> None:
     outcome = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
     outcome = with_problems(outcome, *errors_of(outcome.backtests.verdicts))
-
     markdown = to_markdown(build_summary(outcome))
-
     assert markdown.count("Change the model, or the gate") == 1
 
 
@@ -304,7 +288,6 @@ def test_gates_that_fail_alike_share_the_way_out() -> None:
 )
 def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
     outcome = with_parts(outcomes()["deployed"], bundle={"size": size, "file_count": 1})
-
     assert facts(seen(outcome))["Bundle"] == f"1 file, {shown} (183.4 kB unpacked)"
 
 
@@ -314,12 +297,10 @@ def test_sizes_are_in_decimal_units(size: int, shown: str) -> None:
 )
 def test_durations_are_in_seconds_or_minutes(seconds: float, shown: str) -> None:
     outcome = RunOutcome(ending=Ending(seconds=seconds))
-
     assert facts(seen(outcome))["Duration"] == shown
 
 
 def said(outcome: RunOutcome) -> list[str]:
-    """Return the texts of all blocks of the summary, in their order."""
     blocks = [one for one in seen(outcome).children if isinstance(one, Element)]
     return [one.text().replace("\u00a0", " ").strip() for one in blocks]
 
@@ -354,25 +335,22 @@ def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
     assert order == sorted(order)
 
 
-def test_a_gate_that_says_no_is_the_title() -> None:
+def test_a_failed_gate_is_in_the_title() -> None:
     texts = said(decisions()["stopped"])
-
     assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34%, Sharpe 1.12"
     assert texts[1] == "1 problem. The backtest itself ran to its end."
     assert "failed by 5 pp" in texts[2]
     assert place(texts, "What went wrong") < place(texts, "Compared with main")
 
 
-def test_gates_that_passed_are_no_reason_for_a_failure() -> None:
+def test_passed_gates_are_not_the_title_of_a_failed_backtest() -> None:
     ending = {"status": Status.FAILED, "problems": (Problem(message="Wrong."),)}
     outcome = with_parts(decisions()["passed"], ending=ending)
-
     assert said(outcome)[0] == "❌ Backtest failed: momentum"
 
 
-def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> None:
+def test_identical_trades_are_reported_before_the_table() -> None:
     texts = said(decisions()["identical"])
-
     assert place(texts, "Trade-for-trade identical") < place(texts, "Compared with")
     assert "The curve of the base is the same." in texts
     assert not [text for text in texts if text.startswith("🔵")]
@@ -380,7 +358,6 @@ def test_a_model_that_did_the_same_is_called_identical_before_the_table() -> Non
 
 def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
     texts = said(decisions()["absent"])
-
     found = place(texts, "Nothing to compare with.")
     assert texts[found + 1].startswith("Return")
     assert "has no result" in " ".join(said(decisions()["base failed"]))
@@ -388,7 +365,6 @@ def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
 
 def test_a_curve_in_another_asset_is_not_drawn() -> None:
     texts = said(decisions()["other asset"])
-
     assert "The base's curve is not drawn: its account is in another asset." in texts
 
 
@@ -414,12 +390,11 @@ def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
     assert "Qk3v9" in deployment.text()
 
 
-def test_other_bytes_would_be_seen() -> None:
+def test_a_deployed_bundle_that_was_not_tested_is_visible() -> None:
     outcome = decisions()["deployed after gates"]
     assert outcome.backtests.run is not None
     run = replace(outcome.backtests.run, bundle_sha256="0" * 64)
     outcome = with_parts(outcome, backtests={"run": run})
-
     assert "other bytes" in said(outcome)[3]
     assert "the same bytes" not in said(outcome)[3]
 
@@ -437,9 +412,7 @@ def test_a_gated_deployment_that_failed_says_what_was_deployed(
     deployed: str,
 ) -> None:
     outcome = with_parts(decisions()["not deployed"], target={"is_in_doubt": is_in_doubt})
-
     texts = said(outcome)
-
     assert texts[0] == "❌ Not deployed: momentum, 1 of 3 gates failed"
     assert texts[1] == lead
     assert texts[3].split("\n")[1] == deployed
@@ -449,21 +422,18 @@ def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
     outcome = with_parts(
         outcomes()["failed"], backtests={"backtest_id": "bt_881"}, ending={"is_unsent": False}
     )
-
     assert said(outcome)[1] == "12 problems. No new version was made."
     assert "bt_881" not in seen(outcome).text()
 
 
-def test_what_a_comparison_found_without_a_backtest_is_shown() -> None:
+def test_a_comparison_without_a_backtest_is_shown() -> None:
     comparison = Comparison(base=a_base(state=BaseState.ABSENT), changes=CHANGES)
     outcome = with_parts(outcomes()["valid"], backtests={"comparison": comparison})
-
     texts = said(outcome)
-
     assert place(texts, "Nothing to compare with.") < place(texts, "What changes in production")
 
 
-def test_a_comment_says_the_same_and_where_the_run_is() -> None:
+def test_a_comment_shows_the_summary_and_a_link_to_the_run() -> None:
     outcome = decisions()["stopped"]
     url = "https://forge.example/trader/models/actions/runs/7"
 
@@ -477,10 +447,9 @@ def test_a_comment_says_the_same_and_where_the_run_is() -> None:
     assert "mermaid" in [one.attributes.get("lang") for one in body.all("pre")]
 
 
-def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
+def test_a_comment_without_links_ends_with_the_commit_if_known() -> None:
     problem = Problem(message="Wrong.")
     outcome = RunOutcome(request=Request(mode="backtest"), ending=Ending(problems=(problem,)))
-
     assert build_comment(outcome, "") == build_summary(outcome)
     outcome = with_parts(outcome, model={"commit": "c" * 40})
     assert (
@@ -491,9 +460,7 @@ def test_a_comment_on_what_is_not_known_ends_sooner() -> None:
 @pytest.mark.parametrize("name", decisions())
 def test_a_comment_fits_its_place(name: str) -> None:
     comment = build_comment(decisions()[name], "https://forge.example/runs/7")
-
     markdown = to_markdown(comment, largest=65_536)
-
     assert "left out" not in markdown
     body = render(markdown)
     assert body.tags() <= TAGS
@@ -502,6 +469,5 @@ def test_a_comment_fits_its_place(name: str) -> None:
 @pytest.mark.parametrize("name", [one for one in decisions() if one != "long"])
 def test_a_terminal_of_a_hundred_columns_shows_gates_and_comparison(name: str) -> None:
     text = to_text(build_summary(decisions()[name]))
-
     assert "**" not in text
     assert [line for line in text.split("\n") if len(line) > 100 and "https://" not in line] == []

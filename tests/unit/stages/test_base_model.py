@@ -1,4 +1,4 @@
-"""The base of a comparison is prepared from real repositories, as the candidate is."""
+"""The base of a comparison comes from real repositories."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from tests.support.repositories import commit_all, git, make_repository, snapsho
 
 @dataclass(slots=True)
 class Workspace:
-    """A workspace with one model in a repository, and runs on it."""
-
     root: Path
     secrets: list[str] = field(default_factory=list)
     described: list[DescribedModel] = field(default_factory=list)
@@ -41,7 +39,6 @@ class Workspace:
         return self.repository / "models" / "trend"
 
     def commit(self, **changes: object) -> str:
-        """Write the model with these changes to its manifest, and commit everything."""
         write_model(self.model, **changes)
         return commit_all(self.repository)
 
@@ -89,7 +86,6 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def packed(bundle: Bundle | None) -> dict[str, bytes]:
-    """Return the files of a bundle by name in the model."""
     assert bundle is not None
     with ZipFile(bundle.path) as archive:
         return {name.removeprefix("model/"): archive.read(name) for name in archive.namelist()}
@@ -113,7 +109,7 @@ def test_the_base_is_packed_as_it_was(workspace: Workspace) -> None:
     assert (runs_on.plan, runs_on.python_version) == ("medium", "3.11")
 
 
-def test_what_has_not_changed_has_the_same_bytes(workspace: Workspace) -> None:
+def test_an_unchanged_base_has_the_same_bytes(workspace: Workspace) -> None:
     (workspace.model / "deep").mkdir()
     (workspace.model / "deep" / "run.sh").write_text("#!/bin/sh\n")
     (workspace.model / "deep" / "run.sh").chmod(0o755)
@@ -149,7 +145,7 @@ def test_the_inputs_are_laid_over_both(workspace: Workspace) -> None:
         assert "notes.txt" not in files
 
 
-def test_each_has_its_own_ignored_files(workspace: Workspace) -> None:
+def test_candidate_and_base_have_their_own_ignore_files(workspace: Workspace) -> None:
     (workspace.model / "data").mkdir()
     (workspace.model / "data" / "prices.csv").write_text("1\n")
     workspace.commit(ignore_files=["data"])
@@ -159,7 +155,7 @@ def test_each_has_its_own_ignored_files(workspace: Workspace) -> None:
     assert "data/prices.csv" in packed(candidate.bundle)
 
 
-def test_what_is_never_packed_of_the_candidate_is_not_of_the_base(workspace: Workspace) -> None:
+def test_the_base_has_the_same_exclusions_as_the_candidate(workspace: Workspace) -> None:
     (workspace.model / "platform" / "data").mkdir(parents=True)
     (workspace.model / "platform" / "data" / "store").write_text("1\n")
     workspace.commit()
@@ -195,7 +191,7 @@ def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
     assert (base.bundle, base.runs_on, base.requirements) == (None, None, None)
 
 
-def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None:
+def test_the_problem_of_a_base_is_the_reason(workspace: Workspace) -> None:
     (workspace.model / "bot.py").write_text("import blankly\nprint(\n")
     (workspace.model / "requirements.txt").unlink()
     git(workspace.repository, "add", "--all")
@@ -220,7 +216,7 @@ def test_what_is_wrong_with_the_base_is_its_reason(workspace: Workspace) -> None
     assert unreadable.bundle is None
 
 
-def test_a_manifest_of_the_base_that_leads_nowhere_is_said(workspace: Workspace) -> None:
+def test_a_base_manifest_that_links_out_of_the_model_is_missing(workspace: Workspace) -> None:
     (workspace.repository / "shared.json").write_text("{}")
     (workspace.model / "blankly.json").unlink()
     (workspace.model / "blankly.json").symlink_to("../../shared.json")

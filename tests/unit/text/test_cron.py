@@ -1,5 +1,3 @@
-"""Cron expressions are accepted as cron accepts them, or refused with the reason."""
-
 from __future__ import annotations
 
 import pytest
@@ -12,7 +10,7 @@ from deploy_action.text.cron import cron_fault
 @pytest.mark.parametrize(
     "expression", ["30 14 * * 1-5", "*/5 * * * *", "0 0 L * *", "0 9 * JAN MON#1"]
 )
-def test_a_cron_expression_has_no_fault(expression: str) -> None:
+def test_a_valid_cron_expression_is_accepted(expression: str) -> None:
     assert cron_fault(expression) is None
 
 
@@ -27,10 +25,10 @@ def test_a_cron_expression_has_no_fault(expression: str) -> None:
         ("* " * 150, "is longer than 200 characters"),
     ],
 )
-def test_anything_else_has_a_fault(expression: str, fault: str) -> None:
+def test_anything_else_is_refused(expression: str, fault: str) -> None:
     assert fault in (cron_fault(expression) or "")
 
 
 @given(st.text(st.sampled_from("0123456789*/-,#L SUNJAW\u00b2"), max_size=30))
-def test_no_expression_makes_it_raise(expression: str) -> None:
+def test_no_cron_expression_raises_an_exception(expression: str) -> None:
     assert cron_fault(expression) is None or len(cron_fault(expression) or "") > 5

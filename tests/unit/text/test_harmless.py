@@ -37,12 +37,11 @@ INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 def test_no_line_is_a_command(text: str) -> None:
     """Each input is a command, or becomes one without its escape sequences."""
     assert commands_in(text) or commands_in(re.sub("\x1b(\\[\\d*m|\\]0;t\x07)", "", text))
-
     assert commands_in(defused(text)) == []
 
 
 @given(nasty_text)
-def test_whatever_others_wrote_issues_no_command(text: str) -> None:
+def test_no_text_of_others_issues_a_command(text: str) -> None:
     assert commands_in(defused(text)) == []
     assert commands_in(defused(defused(text))) == []
 
@@ -58,7 +57,6 @@ def test_defusing_changes_nothing_but_the_marks(text: str) -> None:
 @example("\udfff")
 def test_plain_text_has_no_character_that_hides_or_moves_others(text: str) -> None:
     left = {char for char in plain(text) if unicodedata.category(char) in INVISIBLE}
-
     assert left <= set("\n\t\u200c\u200d")
     assert plain(text).encode("utf-8").decode("utf-8") == plain(text)
 
@@ -91,14 +89,13 @@ def test_one_line_marks_the_line_breaks() -> None:
 
 
 @given(nasty_text)
-def test_one_line_is_one_line(text: str) -> None:
+def test_one_line_has_no_line_break(text: str) -> None:
     assert len(one_line(text).splitlines()) <= 1
 
 
 @given(nasty_text)
 def test_a_tidy_description_can_be_sent(text: str) -> None:
     controls = {char for char in tidy(text) if unicodedata.category(char) in {"Cc", "Cs"}}
-
     assert controls <= {"\n", "\t"}
     assert len(tidy(text * 100)) <= 2_000
     assert tidy(text) == tidy(text).strip()
@@ -113,7 +110,6 @@ def test_cutting_keeps_to_the_length() -> None:
 @given(st.lists(st.text("abc", min_size=4, max_size=8), max_size=4), st.text("abc ", max_size=60))
 def test_no_secret_is_left(hidden: list[str], text: str) -> None:
     result = redacted(text, hidden)
-
     assert not [secret for secret in hidden if secret in result]
     if not any(secret in text for secret in hidden):
         assert result == text
@@ -125,13 +121,12 @@ def test_no_secret_is_left(hidden: list[str], text: str) -> None:
 def test_a_secret_within_a_secret_leaves_no_rest() -> None:
     first, second = secrets.token_hex(8), secrets.token_hex(8)
     overlap = first + second
-
     assert redacted(f"<{overlap}>", [first, overlap]) == "<***>"
     assert redacted(f"<{overlap}>", [overlap[:20], overlap[10:]]) == "<***>"
     assert redacted(f"{first} {second}", [first, second]) == "*** ***"
 
 
-def test_what_is_too_short_or_blank_is_no_secret() -> None:
+def test_a_blank_or_very_short_text_is_no_secret() -> None:
     """A secret `us` would blank out half the log."""
     assert redacted("us    usd", ["us", "usd", "", "    "]) == "us    usd"
     assert redacted("usdt", ["usdt"]) == "***"
@@ -156,7 +151,6 @@ def test_the_time_grows_with_the_text_and_not_with_its_square(
     function: Callable[[str], str], unit: str
 ) -> None:
     small, large = unit * 2_000, unit * 32_000
-
     assert seconds_of(function, large) < 100 * max(seconds_of(function, small), 1e-3)
 
 
@@ -164,7 +158,6 @@ def test_redaction_takes_time_in_proportion_to_the_text() -> None:
     """A megabyte with a secret at each step, and with thousands of near misses."""
     hidden = [secrets.token_hex(16) for _ in range(20)]
     unit = "".join(secret + secret[:-1] for secret in hidden)
-
     small, large = unit * 50, unit * 800
     assert seconds_of(lambda text: redacted(text, hidden), large) < 100 * max(
         seconds_of(lambda text: redacted(text, hidden), small), 1e-3

@@ -54,7 +54,6 @@ def stdlib_reads(text: str) -> tuple[bool, JsonValue]:
 
 
 def only_problem(text: str | bytes) -> tuple[str, int | None, int | None]:
-    """Return message, line and column of the only problem."""
     document = parse_json(text if isinstance(text, bytes) else text.encode())
     assert len(document.problems) == 1, document.problems
     problem = document.problems[0]
@@ -69,9 +68,7 @@ def test_it_reads_every_document_as_the_standard_library_does(
     escape: bool,  # noqa: FBT001 - hypothesis draws it
 ) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=escape)
-
     document = parse_json(text.encode())
-
     assert document.problems == ()
     assert document.readable
     assert document.value == json.loads(text)
@@ -82,18 +79,15 @@ def test_it_reads_every_document_as_the_standard_library_does(
 def test_it_refuses_what_the_standard_library_refuses_and_nothing_else(text: str) -> None:
     """Both agree which of many near-JSON documents are valid."""
     valid, value = stdlib_reads(text)
-
     document = parse_json(text.encode())
-
     assert (not document.problems) == valid
     if valid:
         assert document.value == value
 
 
 @given(st.binary(max_size=40))
-def test_no_bytes_make_it_raise(data: bytes) -> None:
+def test_no_bytes_raise_an_exception(data: bytes) -> None:
     document = parse_json(data)
-
     assert document.readable or document.problems
     assert all(problem.line and problem.column for problem in document.problems)
 
@@ -126,7 +120,6 @@ def test_the_place_of_every_value_is_where_its_text_starts(value: JsonValue, new
 
 def test_columns_count_code_points_and_neither_the_byte_order_mark_nor_bytes() -> None:
     document = parse_json('\ufeff{\r\n\t"é": "🙂",\t"b": [1, {"c": 2}]\r\n}'.encode())
-
     assert document.problems == ()
     assert document.locate() == (1, 1)
     assert document.locate_key("é") == (2, 2)
@@ -136,7 +129,6 @@ def test_columns_count_code_points_and_neither_the_byte_order_mark_nor_bytes() -
 
 def test_absent_values_and_keys_have_no_place() -> None:
     document = parse_json(b'{"a": [1], "b": {}}')
-
     for path in [("c",), ("a", 1), ("a", -1), ("a", "x"), ("b", 0), ("a", 0, "x"), ("c", "d")]:
         assert document.locate(*path) is None
         assert document.locate_key(*path) is None
@@ -214,16 +206,15 @@ def test_absent_values_and_keys_have_no_place() -> None:
         ('{"a": 1}'.encode("utf-16"), "it is encoded as UTF-16", 1, 1),
     ],
 )
-def test_each_mistake_is_named_in_plain_words_at_its_place(
+def test_each_mistake_is_reported_at_its_place(
     text: str | bytes, words: str, line: int, column: int
 ) -> None:
     message, found_line, found_column = only_problem(text)
-
     assert message.startswith(f"Not valid JSON: {words}")
     assert (found_line, found_column) == (line, column)
 
 
-def test_mistakes_that_can_be_read_past_are_reported_together() -> None:
+def test_recoverable_mistakes_are_reported_together() -> None:
     document = parse_json(
         b'{\n  "a": 01, // one\n  \'b\': True\n  "c": [1, NaN,],\n  "c": None,\n}\n'
     )
@@ -254,7 +245,6 @@ def test_nesting_is_bounded() -> None:
 
 def test_the_number_of_problems_is_bounded() -> None:
     document = parse_json(b"[" + b"," * 1000 + b"]")
-
     assert len(document.problems) == MAX_PROBLEMS
     assert not document.readable
 
@@ -279,10 +269,8 @@ def test_the_number_of_problems_is_bounded() -> None:
 def test_a_megabyte_of_anything_is_read_in_moments(data: bytes) -> None:
     """A quadratic reader would take minutes here."""
     started = time.process_time()
-
     document = parse_json(data)
     document.locate(0)
-
     assert time.process_time() - started < PATIENCE
     assert all(len(problem.message) < 300 for problem in document.problems)
 
@@ -317,7 +305,6 @@ def test_keys_are_redacted_before_they_are_cut() -> None:
     """A part of a secret would not be recognised."""
     key = "k" * 100
     document = parse_json(f'{{"{key}": 1 "{key}": 2}}'.encode(), redact=lambda _: "***")
-
     assert [item.message for item in document.problems] == [
         'Not valid JSON: missing comma before "***".',
         'Not valid JSON: the key "***" appears twice, first in line 1, column 2.',
@@ -326,7 +313,6 @@ def test_keys_are_redacted_before_they_are_cut() -> None:
 
 def test_a_number_is_given_as_it_was_written() -> None:
     document = parse_json(b'{"a": 3.10, "b": "3.10"}')
-
     assert document.written("a") == "3.10"
     assert document.written("b") == ""
     assert document.written("c") == ""

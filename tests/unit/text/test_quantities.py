@@ -32,7 +32,7 @@ from deploy_action.text.quantities import (
         (-1e16, "\u22121e+16", "\u22121e+16"),
     ],
 )
-def test_a_number_is_shown_as_one_reads_it(value: float, shown: str, in_full: str) -> None:
+def test_numbers_are_readable(value: float, shown: str, in_full: str) -> None:
     assert decimal(value) == shown
     assert exact(value) == in_full
 
@@ -79,7 +79,6 @@ def test_things_bytes_and_times_have_units() -> None:
     ]
 
 
-def test_an_interval_is_said_in_the_unit_that_goes_into_it() -> None:
+def test_an_interval_has_the_largest_unit_that_divides_it() -> None:
     said = [interval(seconds) for seconds in (60, 5_400, 14_400, 86_400.0, 604_800, 90, 0.5)]
-
     assert said == ["minute", "90 minutes", "4 hours", "day", "7 days", "90 s", "0.5 s"]

@@ -40,12 +40,10 @@ def test_a_line_is_split_into_option_and_value(
     tmp_path: Path, text: str, option: str, value: str
 ) -> None:
     ((line,), _) = walk(tmp_path, {"a.txt": f"# comment\n\n{text}\n"})
-
     assert (line.file, line.number, line.option, line.value) == ("a.txt", 3, option, value)
 
 
 def test_files_are_followed_once_and_constraints_install_nothing(tmp_path: Path) -> None:
-    """Also in circles; an included path is relative to the including file."""
     lines, problems = walk(
         tmp_path,
         {
@@ -63,16 +61,13 @@ def test_files_are_followed_once_and_constraints_install_nothing(tmp_path: Path)
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    """The files after it are read all the same."""
     lines, problems = walk(tmp_path, {"a.txt": "-r missing.txt\n-r b.txt\n", "b.txt": "numpy\n"})
-
     assert [problem.path for problem in problems] == ["missing.txt"]
     assert lines[-1].value == "numpy"
 
 
 def test_what_is_remote_is_not_a_path(tmp_path: Path) -> None:
     lines, _ = walk(tmp_path, {"a.txt": "-r https://h/list.txt\n-c ${LIST}\n"})
-
     assert [(line.is_remote, line.is_constraint) for line in lines] == [(True, False), (True, True)]
 
 

@@ -1,5 +1,3 @@
-"""JSON as the standard has it."""
-
 from __future__ import annotations
 
 import json
@@ -19,7 +17,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_what_json_writes_is_read(value: object) -> None:
+def test_the_output_of_json_is_read(value: object) -> None:
     assert strict_loads(json.dumps(value, ensure_ascii=True).encode()) == value
 
 
@@ -28,7 +26,7 @@ def test_what_json_writes_is_read(value: object) -> None:
     ["NaN", "Infinity", "-Infinity", "1e999", "-1e400", "[1E+309]", "9" * 301, "9" * 400 + ".0",
      "1" + "0" * 250 + "e99", "-" + "9" * 5_000, "\ufeff1", "[" * 100_000, "", "{a: 1}", "[1,]"],
 )  # fmt: skip
-def test_what_is_no_json_or_no_number_is_refused(text: str) -> None:
+def test_invalid_json_and_invalid_numbers_are_refused(text: str) -> None:
     """Python's `json` accepts some of these."""
     with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
         strict_loads(text.encode())
@@ -47,7 +45,7 @@ def test_only_utf_8_is_read(data: bytes) -> None:
         (r'{"\ude00\ud83d\u0041": "\uD83D\uDE00\\ud800"}', {"\ufffd\ufffdA": "😀\\ud800"}),
     ],
 )
-def test_half_a_character_is_replaced(text: str, value: object) -> None:
+def test_a_lone_surrogate_is_replaced(text: str, value: object) -> None:
     assert strict_loads(text.encode()) == value
 
 
@@ -61,9 +59,7 @@ def test_half_a_character_is_replaced(text: str, value: object) -> None:
     ],
 )
 def test_a_member_is_split_off_as_it_is(text: str, rest: object, member: bytes | None) -> None:
-    """It is read in its own way; the rest is still JSON."""
     others, found = split_member(text.encode(), "b")
-
     assert (strict_loads(others), found) == (rest, member)
 
 
@@ -73,8 +69,7 @@ def test_what_is_not_an_object_stays_whole(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
-def test_large_and_small_numbers_that_are_some_are_read(text: str) -> None:
+def test_large_and_small_numbers_are_read(text: str) -> None:
     value = strict_loads(text.encode())
-
     assert isinstance(value, int | float)
     assert math.isfinite(value)

@@ -1,5 +1,3 @@
-"""Arguments are read as YAML 1.2 or JSON, and hold nothing that JSON cannot."""
-
 from __future__ import annotations
 
 import json
@@ -63,7 +61,7 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
         ("a: " + "9" * 5_000, "not valid"),
     ],
 )
-def test_what_json_cannot_hold_is_refused(text: str, reason: str) -> None:
+def test_values_that_json_lacks_are_refused(text: str, reason: str) -> None:
     with pytest.raises(NotAMappingError, match=reason):
         parse_mapping(text)
 
@@ -115,7 +113,6 @@ def test_any_text_is_a_mapping_or_refused(text: str) -> None:
 
 
 def assert_mapping_or_refused(text: str) -> None:
-    """Assert that a text is a mapping or refused; no other exception is raised."""
     try:
         mapping = parse_mapping(text)
     except NotAMappingError:
