@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def _discard(_: str) -> None:
-    """Tell nobody."""
+    """Ignore an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestSettings:
     """How a platform runs backtests.
 
-    `environ` is what installers and models get a part of; `observer` watches; `parallel` is how
-    many run at once (0: one a core), `most_seconds` how long each may take (None: as long as its
-    client waits). `runner` runs them otherwise than in a process with the `blankly` package.
+    `environ`: installers and models get a part of it. `observer`: gets the progress. `parallel`:
+    how many run at once (0: one per core). `most_seconds`: how long each may take (None: as long as
+    its client waits). `runner`: replaces the one that starts a process with the `blankly` package.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -56,9 +56,9 @@ class PlatformServer:
     ) -> None:
         """Prepare to serve the data directory `data` on `address` (port 0: any free one).
 
-        Unless `strict`, projects and models that are named and do not exist are made on use.
-        `clock` gives seconds since the epoch; `on_error` gets the tracebacks that clients do not
-        see; `running` says how backtests are run. Nothing is opened before `start`.
+        Unless `strict`, projects and models that are named and do not exist are created on use.
+        `clock` returns seconds since the epoch. `on_error` gets the tracebacks that clients do not
+        see. Nothing is opened before `start`.
         """
         self._data = data
         self._refresh_token = refresh_token
@@ -73,7 +73,7 @@ class PlatformServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end; known once started."""
+        """The base URL, without a trailing slash; known once started."""
         if self._server is None:
             raise RuntimeError("the server is not running")
         host, port = self._server.address
@@ -104,7 +104,7 @@ class PlatformServer:
             raise RefusedError(
                 Problem(
                     message=f"The platform cannot listen on {host} port {port}: {error}.",
-                    hint="Choose another port, or stop what listens there.",
+                    hint="Choose another port, or stop the program that listens there.",
                 )
             ) from error
         except BaseException:
@@ -125,7 +125,7 @@ class PlatformServer:
         )
 
     def _make_runner(self, store: Store) -> Runner:
-        """Return what runs models, once they cannot read this process's secrets."""
+        """Return the runner of models, which must not read the secrets of this process."""
         from deploy_action.platform.environments import Environments
         from deploy_action.platform.processes.hardening import harden_process
         from deploy_action.platform.runs.model_run import ModelRunner
@@ -144,7 +144,7 @@ class PlatformServer:
         )
 
     def close(self) -> None:
-        """Stop the backtests, finish the other requests, for a few seconds at most, and stop."""
+        """Stop the backtests, give other requests a few seconds to finish, and stop."""
         if self._backtests is not None:
             self._backtests.close()
             self._backtests = None

@@ -235,7 +235,9 @@ def _metrics(result: BacktestResult) -> Details:
     ]
     shown: list[Block] = [
         Table([["Metric"], ["Value"], ["Id"]], rows, right=frozenset({1})),
-        Paragraph(["Returns, growth and drawdown come from the package, rounded to whole percent."]),
+        Paragraph(
+            ["Returns, growth and drawdown come from the package, rounded to whole percent."]
+        ),
     ]
     return Details("All metrics", shown)
 

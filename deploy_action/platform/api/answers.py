@@ -46,8 +46,8 @@ def page(status: HTTPStatus, message: str) -> Response:
 class PatientAnswer(StreamingResponse):
     """The answer to a backtest: blanks while it runs, which JSON may begin with, then the result.
 
-    The blanks show proxies that the connection is alive, and show us when the client is gone.
-    Nobody waits for the backtest then, so it is stopped.
+    The blanks keep proxies from closing the connection, and make the system notice a client that is
+    gone. Nobody waits for the backtest then, so it is stopped.
     """
 
     def __init__(self, pending: Pending) -> None:

@@ -1,4 +1,4 @@
-"""The Deployment API as an ASGI application: who may call what, and how it is answered.
+"""The Deployment API as an ASGI application: authentication, reading requests, answering.
 
 The answers are those of the last published server, an Express application, so that its clients
 work unchanged.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-# For a client that has not shown a token of ours; enough for a bundle with one that has expired.
+# For a client without a valid token; enough for a bundle sent with an expired one.
 _STRANGER_BYTES = 64 << 20
 _STRANGER_SECONDS = 10
 _REFUSED_SECONDS = 2
@@ -96,12 +96,12 @@ class PlatformApp:
         return await self._answer(body, self._run(route, body, content_type))
 
     async def _answer(self, body: Body, answer: Awaitable[Response]) -> Response:
-        """Return the answer, or what went wrong once the client has sent the whole body."""
+        """Return the answer, or an error once the client has sent the whole body."""
         try:
             return await answer
         except ApiError as error:
             response = json_answer({"error": str(error)}, error.status)
-        except Exception:  # noqa: BLE001  # the last resort: a page for the client, the rest for us
+        except Exception:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
             self._on_error(traceback.format_exc())
             response = page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
         await body.drain()
@@ -139,7 +139,7 @@ async def _refuse_route(request: HttpRequest, _: Exception) -> Response:
 
 
 async def _refuse(body: Body, answer: Response) -> Response:
-    """Return the answer once the client has sent what it wanted to, and so will read it."""
+    """Return the answer once the client has sent its body, or has taken too long."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_REFUSED_SECONDS):
             await body.drain()

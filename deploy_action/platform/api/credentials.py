@@ -1,4 +1,4 @@
-"""Who may enter: the refresh token of the data directory, and the idTokens it buys."""
+"""Authentication: the refresh token of the data directory, and the idTokens issued for it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TOKEN_LIFE_SECONDS = 3600
 
 
 class Credentials:
-    """Exchanges the refresh token for idTokens, and recognises those for an hour."""
+    """Exchanges the refresh token for idTokens, which are valid for an hour."""
 
     def __init__(self, store: Store, refresh_token: str, clock: Callable[[], float]) -> None:
-        """Refuse a blank refresh token: everybody would know it."""
+        """Raise `InvalidInputError` for a blank refresh token."""
         if not refresh_token.strip():
             raise InvalidInputError(
                 Problem(
@@ -33,7 +33,7 @@ class Credentials:
         self._clock = clock
 
     def exchange(self, refresh_token: str) -> str | None:
-        """Return a new idToken, or None for a refresh token that is not ours."""
+        """Return a new idToken, or None for a wrong refresh token."""
         if not secrets.compare_digest(self._refresh_token, _encode(refresh_token)):
             return None
         id_token = secrets.token_urlsafe(32)
@@ -43,14 +43,14 @@ class Credentials:
         return id_token
 
     def admits(self, id_token: str) -> bool:
-        """Tell whether the idToken was issued for our refresh token within the last hour."""
+        """Return whether the idToken was issued for this refresh token within the last hour."""
         with self._store.snapshot() as snapshot:
             expires_at = snapshot.id_token_expiry(self._digest(id_token))
         return expires_at is not None and self._clock() < expires_at
 
     def _digest(self, id_token: str) -> str:
-        # Keyed by the refresh token: another one voids what the old one bought, and neither can
-        # be guessed from the database.
+        # Keyed by the refresh token: changing that revokes all idTokens, and the database reveals
+        # neither.
         return hmac.new(self._refresh_token, _encode(id_token), hashlib.sha256).hexdigest()
 
 
@@ -59,10 +59,10 @@ def _encode(token: str) -> bytes:
 
 
 def load_or_create_refresh_token(data: Path) -> tuple[str, bool]:
-    """Return the refresh token kept in `data` and whether it was created just now.
+    """Return the refresh token stored in `data`, and whether it was just created.
 
-    The file is readable by its owner only. Raises `InvalidInputError` when the directory is not
-    ours or the file cannot be used.
+    Only its owner can read the file. Raises `InvalidInputError` when the directory or the file
+    cannot be used.
     """
     data_directory.prepare(data)
     path = data / data_directory.REFRESH_TOKEN
@@ -91,7 +91,7 @@ def _read_token(path: Path) -> str:
 
 
 def _create_token(path: Path) -> str:
-    """Write a new token so that a crash leaves either the whole file or none."""
+    """Write a new token; a crash leaves the whole file or none."""
     token = secrets.token_urlsafe(32)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -1,4 +1,4 @@
-"""The body of a request: its fields, and the file that comes with them, straight to disk."""
+"""Reads the body of a request: fields into memory, the file straight to disk."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Body:
         return data
 
     async def drain(self) -> None:
-        """Read what is left, so that the client comes to listening to the answer."""
+        """Read the rest: some clients read the answer only after they have sent everything."""
         try:
             while await self.read():
                 pass
         except ApiError:
-            return  # it hears of the first error
+            return  # the first error is the one to report
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class FileSlot:
-    """The file part that is wanted, by its field's name, and where it goes."""
+    """The name of the file part to keep, and the path to write it to."""
 
     field: str
     path: Path
@@ -78,7 +78,7 @@ class FileSlot:
 async def read_form(body: Body, content_type: str, slot: FileSlot | None = None) -> Form:
     """Read a body to its end, the file for the slot straight to disk.
 
-    Files that nobody asked for are skipped. Raises `ApiError`, and `OSError` when the disk fails.
+    Other files are skipped. Raises `ApiError`, and `OSError` when the disk fails.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -114,7 +114,7 @@ def _parse_json(data: bytes) -> Mapping[str, object]:
         raise ApiError("The request is not valid JSON") from error
     if not isinstance(value, dict):
         raise ApiError("The request is not a JSON object")
-    # A null is how a client leaves a field out.
+    # Clients leave a field out by sending null.
     return {name: item for name, item in value.items() if item is not None}
 
 
@@ -145,7 +145,7 @@ async def _read_multipart(body: Body, content_type: str, slot: FileSlot | None) 
 
 
 class _Segment(Protocol):
-    """What the parser says of a part before its content."""
+    """What the parser yields before the content of a part."""
 
     name: str
     filename: str | None
@@ -229,7 +229,7 @@ class _MultipartReader:
         self._parts.append(data)
 
     def _skip(self, data: bytes) -> None:
-        """Let a file nobody asked for go by."""
+        """Skip a part of a file that is not wanted."""
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def _form_errors_refused() -> Iterator[None]:
 
 
 class _Sink:
-    """A file being written, and its digest."""
+    """A file that is being written, with its digest."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -1,4 +1,4 @@
-"""A request to the Deployment API, as its routes see it: fields, and a file."""
+"""A request to the Deployment API as the operations see it: fields and a file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Request:
     file: StoredFile | None = None
 
     def has(self, name: str) -> bool:
-        """Tell whether a field was given; it may be empty."""
+        """Return whether a field was given; it may be empty."""
         return name in self.fields
 
     @property
@@ -59,13 +59,13 @@ class Request:
                 raise _missing(field.name)
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a field as text, however JSON wrote it."""
+        """Return a field as text; other JSON values are written as JSON."""
         value = self._written(name, default)
         _refuse_unless_text(name, value)
         return value
 
     def identifier(self, name: str) -> str:
-        """Return a field that names something."""
+        """Return a field that is an id."""
         value = self._written(name, "")
         if not 0 < len(value) <= MAX_ID_LENGTH or not value.isprintable():
             raise ApiError(f"{name} must be 1 to {MAX_ID_LENGTH} printable characters")
@@ -82,7 +82,7 @@ class Request:
         return self.text(name).strip().lower() == "true"
 
     def backtest_args(self) -> Mapping[str, object]:
-        """Return the backtest's arguments, whichever of its two names they came under.
+        """Return the backtest's arguments, from either of the field's two names.
 
         The original server demands one name and reads the other, so clients may send both.
         """
@@ -115,12 +115,12 @@ def _refuse_unless_text(name: str, value: str) -> None:
 
 
 def _refuse_unless_json(name: str, value: object) -> None:
-    """Refuse what Python's reader takes and no answer of ours could hold."""
+    """Refuse values that `json` reads but cannot write as strict JSON."""
     waiting = [(value, 1)]
     while waiting:
         item, depth = waiting.pop()
         if depth > _MAX_DEPTH:
-            raise ApiError(f"{name} is not taken: it is nested more than {_MAX_DEPTH} deep")
+            raise ApiError(f"{name} is not accepted: it is nested more than {_MAX_DEPTH} deep")
         if isinstance(item, float) and not math.isfinite(item):
             raise ApiError(f"{name} is not valid JSON: it has a number that is too large")
         if isinstance(item, str) and _LONE_SURROGATE.search(item):

@@ -1,4 +1,4 @@
-"""The backtests of a platform: queued, run side by side, stopped, and their results kept."""
+"""The backtests of a platform: queued, run in parallel, stopped, and their results stored."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from deploy_action.platform.storage.store import Store
 
 _POLL_SECONDS = 0.1
-# A process that was killed is gone at once; what it wrote takes a moment to remove.
+# A killed process is gone at once; removing its files takes a moment.
 _CLOSE_SECONDS = 4.0
 
 
 class Runner(Protocol):
-    """What runs one backtest."""
+    """Runs one backtest."""
 
     def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
-        """Run it to its end; raise `StoppedError` when `stop` is set."""
+        """Run a backtest to its end; raise `StoppedError` when `stop` is set."""
 
 
 def default_parallel() -> int:
-    """Return how many backtests run at once: as many as there are cores for us."""
+    """Return how many backtests run at once: one per core that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -42,7 +42,7 @@ def default_parallel() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What became of a backtest: a result is there only when it finished."""
+    """How a backtest ended; only a finished one has a result."""
 
     request: BacktestRequest
     status: BacktestStatus
@@ -50,12 +50,12 @@ class Ending:
 
     @property
     def error(self) -> str:
-        """Why there is no result, in one line."""
+        """Why there is no result, as one line."""
         problems = self.outcome.problems
         return next(one.sentence for one in problems if one.severity is Severity.ERROR)
 
     def run_document(self) -> dict[str, object]:
-        """Return how it was run, as the API gives it."""
+        """Return the facts of the run, as the API shows them."""
         problems = [problem.document() for problem in self.outcome.problems]
         facts = {**self.outcome.facts, "bundleSha256": self.request.bundle_sha256}
         return {**facts, "problems": problems}
@@ -67,7 +67,7 @@ def _without_result(request: BacktestRequest, status: BacktestStatus, message: s
 
 @dataclass(slots=True)
 class Job:
-    """A backtest on its way."""
+    """A backtest that is queued or runs; `ending` is set when it is over."""
 
     request: BacktestRequest
     stop: threading.Event = field(default_factory=threading.Event)
@@ -75,10 +75,10 @@ class Job:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        self.ending.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
+        self.ending.set_running_or_notify_cancel()  # a waiter cannot cancel it then
 
     def cancel(self, reason: str) -> None:
-        """Stop it, and say why; nothing happens when it is over."""
+        """Stop it for a reason; does nothing when it is over."""
         self.reason = self.reason or reason
         self.stop.set()
 
@@ -95,7 +95,7 @@ class Backtests:
         most_seconds: float | None,
         on_error: Callable[[str], None],
     ) -> None:
-        """Prepare; `most_seconds` is how long each may run, `on_error` gets tracebacks of ours."""
+        """Prepare. Each may run for `most_seconds`; `on_error` gets tracebacks of our own bugs."""
         self._store = store
         self._runner = runner
         self._slots = threading.BoundedSemaphore(parallel)
@@ -106,7 +106,7 @@ class Backtests:
         self._is_closed = False
 
     def start(self, request: BacktestRequest) -> Job:
-        """Queue a backtest that the store has noted; it runs on a thread of its own."""
+        """Queue a backtest that is in the store; it runs on a thread of its own."""
         job = Job(request)
         thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
         with self._lock:
@@ -117,7 +117,7 @@ class Backtests:
         return job
 
     def close(self) -> None:
-        """Stop all that run, and wait until they are gone."""
+        """Stop all backtests, and wait until they are gone."""
         with self._lock:
             self._is_closed = True
             jobs = dict(self._jobs)
@@ -130,7 +130,7 @@ class Backtests:
         try:
             ending = self._ending(job)
             self._note(job.request.backtest_id, ending)
-        except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must hear
+        except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
             message = "The platform failed; its log says why."
             ending = _without_result(job.request, BacktestStatus.FAILED, message)
@@ -175,7 +175,7 @@ class Backtests:
             timer.cancel()
 
     def _note(self, backtest_id: str, ending: Ending) -> None:
-        """Keep what came of it: first the result, then the row that says there is one."""
+        """Store the ending: first the result, then the row that says that there is one."""
         if ending.outcome.result is not None:
             self._store.write_result(backtest_id, ending.outcome.result)
         with self._store.transaction() as transaction:
@@ -183,9 +183,9 @@ class Backtests:
 
 
 def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
-    """Return the answer to `POST /model/backtest`: `document`, and what became of the backtest.
+    """Return the answer to `POST /model/backtest`: `document`, with how the backtest ended.
 
-    The result goes in as it is: it may be large, and was checked to be strict JSON.
+    The result is inserted unparsed: it may be large, and is known to be strict JSON.
     """
     answer = {**document, "run": ending.run_document()}
     if ending.outcome.result is None:

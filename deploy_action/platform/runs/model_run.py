@@ -1,7 +1,7 @@
-"""One backtest of one bundle: unpacked, its environment made, and the model run in a process.
+"""One backtest of one bundle: unpack it, make its environment, run the model in a process.
 
-The model's code is its author's: it runs in a private copy, with an environment of its own that
-holds nothing of ours, and what it prints and reports is taken for what a stranger says.
+The model's code is not trusted: it runs in a private copy, without our environment variables, and
+what it prints and reports is treated as untrusted input.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
 _MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
 _HOOKS = _MODEL_PROCESS / "hooks"
-# Of our own environment a model sees what it needs to reach the network and to tell the time.
+# The variables that a model gets: it needs them for the network and the time zone.
 _PASSED_ON = (
     "LANG",
     "LC_ALL",
@@ -52,16 +52,16 @@ _PASSED_ON = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
-# What a shell says of a program that it cannot run, or find.
+# The exit codes of a shell that cannot run, or find, a program.
 _NOT_STARTED = (126, 127)
 _NEEDED_KEYS = ("account_values", "metrics", "trades")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestRequest:
-    """A backtest to run: of which bundle, with which arguments of `Strategy.backtest()`.
+    """A backtest to run: the bundle, and the arguments of `Strategy.backtest()`.
 
-    `bundle_sha256` is the bundle's lower-case hex digest, under which a version keeps it.
+    `bundle_sha256` is the bundle's digest in lower-case hex.
     """
 
     backtest_id: str
@@ -72,43 +72,43 @@ class BacktestRequest:
 
 
 class Observer(Protocol):
-    """Who watches backtests while they run; called from the thread of each."""
+    """Gets the progress of backtests, on the thread of each."""
 
     def began(self, backtest: BacktestRequest) -> None:
         """Note that the backtest has left the queue and runs."""
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
-        """Something begins."""
+        """Begin a section of the output."""
 
     def line(self, backtest: BacktestRequest, text: str) -> None:
-        """Somebody else wrote a line: an installer, or a model."""
+        """Take a line that an installer or a model wrote."""
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
-        """So much of the backtest's period is done, from 0 to 1."""
+        """Take the share of the backtest's period that is done, from 0 to 1."""
 
 
 class Unobserved:
-    """Nobody watches."""
+    """An observer that ignores everything."""
 
     def began(self, backtest: BacktestRequest) -> None:
-        """Tell nobody."""
+        """Ignore it."""
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
-        """Tell nobody."""
+        """Ignore it."""
 
     def line(self, backtest: BacktestRequest, text: str) -> None:
-        """Tell nobody."""
+        """Ignore it."""
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
-        """Tell nobody."""
+        """Ignore it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a backtest.
+    """The outcome of a backtest.
 
-    `result` is what the `blankly` package reported, as strict JSON; None when the backtest
-    failed, and then a problem says why. `facts` is how it was run (`run` in the API's answer).
+    `result` is what the `blankly` package reported, as strict JSON, or None when the backtest
+    failed: then a problem says why. `facts` describe the run (`run` in the API's answer).
     """
 
     result: bytes | None
@@ -118,10 +118,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRunner:
-    """Runs backtests; `workplace` holds the private copies while they are needed.
+    """Runs backtests; `workplace` holds the private copies of their models.
 
-    `environ` is the environment of this process: little of it is passed on. `program` is what the
-    model's Python runs.
+    `environ` is the environment of this process, of which models get little. `program` is the
+    script that the model's Python runs.
     """
 
     workplace: Path
@@ -136,7 +136,7 @@ class ModelRunner:
         """Run a backtest to its end.
 
         Raises:
-            StoppedError: `stop` was set; nothing of the run is left.
+            StoppedError: `stop` was set; the run has left nothing behind.
         """
         self.observer.began(request)
         try:
@@ -151,15 +151,15 @@ class ModelRunner:
             return _failed(*error.problems)
         except OSError as error:
             place = f" ({error.filename})" if error.filename else ""
-            message = f"The system said no: {error.strerror or error}{place}."
-            hint = "See whether there is room on the disk, and whether the path may be written to."
+            message = f"The operating system refused: {error.strerror or error}{place}."
+            hint = "Check that there is room on the disk and that the path can be written to."
             return _failed(Problem(message=message, hint=hint))
 
     @contextmanager
     def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
-        """Yield a directory for one run: it may hold exchange keys, so it never outlives it."""
+        """Yield a directory for one run, and remove it after: it may hold exchange keys."""
         private = self.workplace / request.backtest_id
-        private.mkdir(mode=0o700)  # it becomes the model's, where that is another user
+        private.mkdir(mode=0o700)  # the model's user becomes its owner, if that is another one
         try:
             yield private
         finally:
@@ -177,7 +177,7 @@ class ModelRunner:
         started = self.clock()
         watch.section(f"Environment: Python {request.python_version}, {layout.requirements}")
         with ExitStack() as stack:
-            # The output of an installer, and of the build scripts that it runs, ends with it.
+            # Ends the output of the installer and of the build scripts that it started.
             with BoundedLog(watch.line) as log:
                 environment = stack.enter_context(
                     self.environments.acquire(
@@ -234,7 +234,7 @@ class _Watch:
 
 @dataclass(slots=True)
 class _ModelProcess:
-    """The process of a model, and what it says of itself."""
+    """The process of a model, and the events that it reports."""
 
     runner: ModelRunner
     request: BacktestRequest
@@ -264,7 +264,7 @@ class _ModelProcess:
         return self._outcome(ended.code, result, confinement.memory_bytes)
 
     def _hand_over(self, watch: _Watch) -> int | None:
-        """Give the private copy to whom the model runs as; None if that is who we are."""
+        """Give the private copy to the user that the model runs as; None if it is ours."""
         for name in ("home", "tmp"):
             (self.private / name).mkdir()
         program, python = self.runner.program, self.environment.python
@@ -272,7 +272,7 @@ class _ModelProcess:
         if user is not None:
             hand_over(self.private, user)
         elif is_root():
-            watch.line("The model runs as root: no other user could reach all that it needs.")
+            watch.line("The model runs as root: no other user can reach the files that it needs.")
         return user
 
     def _command(self, side: SideChannel, result: Path) -> list[str]:
@@ -287,14 +287,14 @@ class _ModelProcess:
 
     @contextmanager
     def _alone(self, user: int | None) -> Iterator[None]:
-        """Let nothing of the run go on afterwards, wherever it went."""
+        """End all processes of the run afterwards, even those that left its process group."""
         try:
             yield
         finally:
             end_stragglers(self.request.backtest_id, user)
 
     def _hear(self, line: str, watch: _Watch) -> None:
-        """Take an event; what is none comes from a model that writes into our pipe."""
+        """Handle one event line. Ignore anything else: the model may write to our pipe."""
         try:
             event = strict_loads(line.encode("utf-8", "replace"))
         except ValueError:
@@ -322,7 +322,7 @@ class _ModelProcess:
             "BACKTESTING": "1",
             "BACKTESTING_ID": self.request.backtest_id,
             "BACKTESTING_ARGS": base64.b64encode(arguments).decode(),
-            # A runner has no screen, and nobody to look at a plot.
+            # There is no screen for plots.
             "MPLBACKEND": "agg",
             "BROWSER": "true",
             "BOKEH_BROWSER": "none",
@@ -335,13 +335,13 @@ class _ModelProcess:
         told = read_problems(event.get("problems"))
         problems = tuple(_explained(problem, memory_bytes) for problem in told)
         if event["event"] == "failed":
-            nameless = Problem(message="The backtest failed; the model's output may say why.")
+            nameless = Problem(message="The backtest failed. The model's output may say why.")
             has_error = any(problem.severity is Severity.ERROR for problem in problems)
             return _failed(*problems) if has_error else _failed(nameless, *problems)
         try:
             content = _read_result(result, self.runner.largest_result)
         except (OSError, ValueError) as error:
-            message = f"The result that the model's process left cannot be used: {error}."
+            message = f"The result of the model's process cannot be used: {error}."
             return _failed(Problem(message=message))
         return Outcome(result=content, problems=problems, facts=_facts(event))
 
@@ -351,46 +351,46 @@ def _failed(*problems: Problem) -> Outcome:
 
 
 def _vanished(code: int, script: str) -> Problem:
-    """Say how a process ended that did not come to say it itself."""
+    """Describe the end of a process that did not report it."""
     if code in _NOT_STARTED:
         return Problem(
             message=f"The Python of the model's environment cannot be started (code {code}).",
-            hint="See the end of the output; removing the platform's `environments` helps.",
+            hint="Read the end of the output. Removing the platform's `environments` helps.",
         )
     if code >= 0:
         return Problem(
             message=f"{script} ended its own process (exit code {code}) before the backtest was "
             "over.",
-            hint="Look in the model for os._exit, or for what closes files that it did not open; "
-            "see the end of its output.",
+            hint="Look in the model for os._exit, or for code that closes files that it did not "
+            "open. Read the end of its output.",
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = "See the end of its output: a compiled package may have crashed."
+    hint = "Read the end of its output: a compiled package may have crashed."
     if -code == signal.SIGKILL:
-        hint = "The machine may have run out of memory: shorten the period, or load less at once."
+        hint = "The machine may have run out of memory. Shorten the period, or load less at once."
     return Problem(message=f"The model's process was killed ({name}).", hint=hint)
 
 
 def _explained(problem: Problem, memory_bytes: int | None) -> Problem:
-    """Say how much memory there was to a model that wanted more."""
+    """Add the memory limit to the problem of a model that ran out of memory."""
     if "MemoryError" not in problem.message or memory_bytes is None or problem.hint:
         return problem
-    hint = f"Each process of a backtest may have {memory_bytes >> 20} MiB: load less at once."
+    hint = f"Each process of a backtest may use {memory_bytes >> 20} MiB. Load less at once."
     return replace(problem, hint=hint)
 
 
 def _read_result(path: Path, largest: int) -> bytes:
-    """Return the result, which is strict JSON and has what every result has.
+    """Return the result, after checking that it is strict JSON with the needed keys.
 
     Raises:
-        OSError, ValueError: it is not there, or not that.
+        OSError, ValueError: it does not exist, or is not valid.
     """
-    # What lies there is a model's doing: a link would lead elsewhere, and a pipe never end.
+    # The model controls this path: do not follow a link, do not wait for a pipe.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a regular file")
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it is larger than {largest >> 20} MiB")
@@ -402,7 +402,7 @@ def _read_result(path: Path, largest: int) -> bytes:
 
 
 def _facts(event: Mapping[str, object]) -> dict[str, object]:
-    """Return what the model's process said of the run, under the names of the API."""
+    """Return the facts that the model's process reported, under the API's names."""
     names = {
         "callback_calls": "callbackCalls",
         "schedule": "schedule",
@@ -417,10 +417,10 @@ def _facts(event: Mapping[str, object]) -> dict[str, object]:
 
 
 def memory_limit() -> int | None:
-    """Return how many bytes a process of a model may allocate: four fifths of what there is.
+    """Return how many bytes a process of a model may allocate: four fifths of the memory.
 
-    A model that wants more gets a MemoryError on the line that wanted it, where the system would
-    end some process, and rather the largest one. None where the system does not tell.
+    A model that allocates more gets a MemoryError at that line; otherwise the system would kill
+    some process, usually the largest. None where the system does not tell.
     """
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -431,7 +431,7 @@ def memory_limit() -> int | None:
 
 
 def _control_group_limits() -> Iterator[int]:
-    """Yield the limits of the container we may be in (control groups version 2 and 1)."""
+    """Yield the memory limits of our container, if any (control groups version 2 and 1)."""
     for path in (
         Path("/sys/fs/cgroup/memory.max"),
         Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),

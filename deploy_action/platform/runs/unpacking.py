@@ -1,4 +1,4 @@
-"""From a bundle that passed the checks to a model on the disk, and where its parts are."""
+"""Unpacks a checked bundle, and finds the parts of the model in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULTS = {
 
 
 class UnusableModelError(Exception):
-    """The model cannot be run as it is; `problem` says why, with its place."""
+    """The model cannot be run; `problem` says why and where."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -33,7 +33,7 @@ class UnusableModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the parts of a model are: paths relative to its root, normalised, inside of it."""
+    """The paths of a model's parts: relative to its root, normalised, inside it."""
 
     main_script: str
     requirements: str
@@ -41,10 +41,10 @@ class Layout:
 
 
 def unpack(bundle: Path, destination: Path) -> Path:
-    """Unpack a bundle into a directory that exists, and return the root of the model in it.
+    """Unpack a bundle into an existing directory, and return the root of the model in it.
 
-    The bundle has passed `check_archive`, so its names are safe; that an entry holds what its
-    header says shows only now.
+    The bundle has passed `check_archive`, so its names are safe. Only unpacking shows whether the
+    content of an entry is intact.
 
     Raises:
         ArchiveError: an entry is damaged.
@@ -63,7 +63,7 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) 
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # It yields no more than the declared size, and raises when the checksum is another.
+    # zipfile yields at most the declared size, and raises on a wrong checksum.
     with archive.open(entry) as source, path.open("xb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
         if (entry.external_attr >> 16) & _EXECUTABLE:
@@ -71,15 +71,15 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) 
 
 
 def read_layout(model: Path) -> Layout:
-    """Return where the parts are that `blankly.json` of a model names.
+    """Return the paths that the model's `blankly.json` names.
 
     Raises:
-        UnusableModelError: it names something that cannot be run.
+        UnusableModelError: one of them cannot be used.
     """
     manifest = json.loads((model / posixpath.basename(MANIFEST)).read_bytes().decode("utf-8-sig"))
     layout = Layout(**{key: _path(manifest, key) for key in _DEFAULTS})
     if not (model / layout.main_script).is_file():
-        raise _unusable(f"`main_script` is `{layout.main_script}`, and there is no such file.")
+        raise _unusable(f"`main_script` is `{layout.main_script}`, which does not exist.")
     if not (model / layout.working_directory).is_dir():
         raise _unusable(
             f"`working_directory` is `{layout.working_directory}`, and there is no such directory."

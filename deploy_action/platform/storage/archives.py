@@ -1,4 +1,4 @@
-"""Is an uploaded file a bundle that can be unpacked safely? Told without unpacking it.
+"""Whether an uploaded file is a bundle that can be unpacked safely, without unpacking it.
 
 What passes is a strict subset of what `zipfile` reads, and reads the same way: the directory at
 the end must be the only possible one, and each entry's own header must repeat what the directory
@@ -25,11 +25,11 @@ MAX_ENTRIES = 300_000
 MAX_DIRECTORY_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_UNPACKED_BYTES = 64 << 30
-# More than the first number of bytes unpacked, at more than the second to one, is a bomb.
+# A zip bomb: it unpacks to more bytes than the first number, at a ratio above the second.
 # Ordinary price files and logs stay below 100:1; DEFLATE itself ends at 1032:1.
 _BOMBS = ((64 << 20, 500), (1 << 30, 100))
 _DEFLATE_LIMIT = 1032
-# What does not shrink is stored in blocks: five bytes more each, 16 KiB in the smallest of them.
+# DEFLATE stores incompressible data in blocks of 16 KiB or more, with five extra bytes each.
 _BLOCK_BYTES = 16 << 10
 _BLOCK_OVERHEAD = 5
 _DEFLATE_OVERHEAD = 64
@@ -54,7 +54,7 @@ _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _PATCHED = 1 << 5
 _SIZES_FOLLOW = 1 << 3
 _UTF8 = 1 << 11
-_NEWEST_VERSION = 63  # zipfile refuses entries that want a later one
+_NEWEST_VERSION = 63  # zipfile refuses entries that need a later one
 _MAX_COMPONENT_BYTES = 255  # of a file name, on every file system we unpack to
 
 
@@ -179,7 +179,7 @@ def _unsound(reason: str) -> ArchiveError:
 
 
 def _read_directory(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
-    """Yield the entries; nobody else may move the file's position meanwhile."""
+    """Yield the entries. The caller must not move the file's position meanwhile."""
     file.seek(directory.offset)
     left = directory.size
     for _ in range(directory.entries):
@@ -246,7 +246,7 @@ def _parse_extra(extra: bytes, name: str) -> dict[int, bytes]:
 
 
 def _resolve_zip64(header: tuple[int, ...], extra: bytes, name: str) -> tuple[int, int, int]:
-    """Return packed size, unpacked size and offset: 64-bit ones follow in the extra field."""
+    """Return packed size, unpacked size and offset, which may be in the extra field."""
     unpacked, packed, offset = header[11], header[10], header[18]
     wide = [value == _SATURATED32 for value in (unpacked, packed, offset)]
     if len(extra) < 8 * sum(wide):
@@ -260,7 +260,7 @@ def _resolve_zip64(header: tuple[int, ...], extra: bytes, name: str) -> tuple[in
 
 
 def _decode_unicode_path(field: bytes, name: str) -> str:
-    """Return the other name an entry has for unpackers that know Info-ZIP's field."""
+    """Return the name in Info-ZIP's Unicode field, which some unpackers prefer."""
     try:
         return field[5:].decode()
     except UnicodeDecodeError as error:
@@ -268,7 +268,7 @@ def _decode_unicode_path(field: bytes, name: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a name that could land outside the model's directory, or nowhere."""
+    """Refuse a name that leads outside the model's directory, or is ambiguous."""
     if name == f"{ROOT}/":
         return
     parts = name.removesuffix("/").split("/")
@@ -296,7 +296,7 @@ def _check_kind(entry: _Entry, *, mode: int, disk: int) -> None:
     if kind == stat.S_IFLNK:
         raise ArchiveError(f"The model has a symbolic link: {entry.name!r}")
     if kind not in allowed:
-        raise ArchiveError(f"The model has an entry that is no ordinary file: {entry.name!r}")
+        raise ArchiveError(f"The model has an entry that is not a regular file: {entry.name!r}")
 
 
 def _check_packing(entry: _Entry, wanted_version: int) -> None:
@@ -316,7 +316,7 @@ def _check_packing(entry: _Entry, wanted_version: int) -> None:
 
 
 def _sizes_agree(entry: _Entry) -> bool:
-    """Tell whether an entry may have been packed from as much as it says, to as much."""
+    """Return whether DEFLATE can turn the unpacked size into the packed size."""
     if entry.method == _STORED:
         return entry.packed == entry.unpacked
     blocks = entry.unpacked // _BLOCK_BYTES + 1
@@ -325,7 +325,7 @@ def _sizes_agree(entry: _Entry) -> bool:
 
 
 class _Names:
-    """The names seen so far: no two entries may want the same place."""
+    """The names seen so far; no two entries may have the same path."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()

@@ -1,4 +1,4 @@
-"""The directory the platform keeps its data in: made, recognised, and locked while it changes."""
+"""The platform's data directory: created, recognised, and locked during set-up."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
 BUNDLES = "bundles"  # VERSION_ID.zip
 RESULTS = "results"  # BACKTEST_ID.json
-RUNS = "runs"  # private copies of models, by the process that runs them
-REPORTS = "reports"  # on backtests, of those who run the action on a terminal
-ENVIRONMENTS = "environments"  # of Python, for models; the one part that holds nothing secret
+RUNS = "runs"  # private copies of models, one directory per process that runs them
+REPORTS = "reports"  # reports of backtests that were run on a terminal
+ENVIRONMENTS = "environments"  # Python environments of models; nothing secret in them
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
-PASSABLE = 0o711  # a model may run as another user, and has to reach its copy
+PASSABLE = 0o711  # a model may run as another user, who must reach its copy
 _LOCK = ".lock"
-# A freshly made file system that is mounted as the directory holds this one.
+# A newly created file system contains this directory.
 _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
     {DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, REPORTS, REFRESH_TOKEN, _LOCK}
@@ -31,16 +31,16 @@ _OURS = frozenset(
 
 
 def prepare(data: Path) -> None:
-    """Make `data` (mode 0711) where it does not exist; refuse a directory of someone else's.
+    """Create `data` (mode 0711) if it does not exist; refuse a directory with other files.
 
-    Others may pass through it: a model to its private copy, and whoever keeps the environments
-    from one run to the next (a workflow's cache). All else is ours alone.
+    Other users may traverse it: a model reaches its private copy, and a workflow's cache the
+    environments. Everything else in it is private.
 
-    Raises `InvalidInputError` when it cannot be made or holds files that are not the platform's.
+    Raises `InvalidInputError` when it cannot be created or holds files that are not the platform's.
     """
     if os.pathsep in str(data):
         message = f"The platform's data directory {data} has a `{os.pathsep}` in its name."
-        hint = "Name another one: Python could not find a model's modules there."
+        hint = "Use another directory: Python could not find a model's modules there."
         raise InvalidInputError(Problem(message=message, hint=hint))
     try:
         data.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
@@ -49,14 +49,14 @@ def prepare(data: Path) -> None:
         raise InvalidInputError(
             Problem(
                 message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
-                hint="Name a directory that can be written to, or one that does not exist yet.",
+                hint="Use a directory that can be written to, or one that does not exist yet.",
             )
         ) from error
     if DATABASE not in names and any(not _is_ours(name) for name in names):
         raise InvalidInputError(
             Problem(
-                message=f"{data} is not empty, and not a data directory of this platform.",
-                hint="Name an empty directory, or one that does not exist yet.",
+                message=f"{data} is not empty, and it is not a data directory of this platform.",
+                hint="Use an empty directory, or one that does not exist yet.",
             )
         )
 
@@ -67,9 +67,9 @@ def _is_ours(name: str) -> bool:
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Keep other processes from setting up the same directory meanwhile.
+    """Hold the directory's lock, which other processes wait for.
 
-    The kernel drops the lock when the process ends, however it ends.
+    The kernel releases the lock when the process ends, even by a crash.
     """
     import fcntl
 
@@ -82,13 +82,13 @@ def locked(data: Path) -> Iterator[None]:
 
 
 class Workplace:
-    """A directory for the private copies of models that one process runs.
+    """A directory for the private copies of the models that this process runs.
 
-    It belongs to the process for as long as that holds the lock in it, and `id` names it.
+    The process owns it while it holds the lock file in it; `id` is its name.
     """
 
     def __init__(self, data: Path) -> None:
-        """Make one; call it inside of `locked`, so that nobody takes it for an abandoned one."""
+        """Create it. Call this inside `locked`, so that nobody takes it for an abandoned one."""
         import fcntl
 
         self.id = str(uuid.uuid4())
@@ -98,21 +98,21 @@ class Workplace:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the directory and release the lock."""
         remove_tree(self.path)
         os.close(self._descriptor)
 
 
 def remove_abandoned_workplaces(data: Path) -> list[str]:
-    """Remove those whose process is dead: a model's exchange keys may lie there.
+    """Remove the workplaces of dead processes: a model's exchange keys may be in them.
 
-    Returns the ids of the others. Call it inside of `locked`.
+    Returns the ids of the others. Call this inside `locked`.
     """
     return [path.name for path in (data / RUNS).iterdir() if not _is_abandoned(path)]
 
 
 def _is_abandoned(workplace: Path) -> bool:
-    """Tell whether nobody works there any more, and then it is gone."""
+    """Remove a workplace whose process is dead; return whether it is gone."""
     import fcntl
 
     try:
@@ -133,9 +133,9 @@ def _is_abandoned(workplace: Path) -> bool:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory that a model may have closed to itself, and so to us.
+    """Remove a directory tree in which a model may have changed modes.
 
-    By programs: Python's own ways end where directories are nested deeper than its stack.
+    Uses chmod and rm: `shutil.rmtree` fails on directories nested deeper than Python's stack.
     """
     if not is_root():
         _run_quietly("chmod", "-R", "u+rwX", "--", str(directory))
@@ -151,7 +151,7 @@ def _open_lock(directory: Path) -> int:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make names that were just added to `directory` survive a power cut."""
+    """Write the directory's entries to disk, so that new files survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -116,7 +116,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Run reads and writes that no other writer comes between; an exception undoes them."""
+        """Run reads and writes atomically, without other writers; an exception rolls back."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -129,7 +129,7 @@ class Database:
 
     @contextmanager
     def rehearsal(self) -> Iterator[Transaction]:
-        """Run a transaction that is undone, to see whether it would succeed."""
+        """Run a transaction that is rolled back, to see whether it would succeed."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -139,7 +139,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:
-        """Run reads that see one state of the data and wait for no writer."""
+        """Run reads on one consistent state, without waiting for writers."""
         with self._connection() as connection:
             connection.execute("BEGIN")
             try:
@@ -149,7 +149,7 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that nobody else uses meanwhile; there are as many as are needed."""
+        """Lend an idle connection, or a new one; the caller is its only user."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -182,7 +182,7 @@ class Database:
                 Problem(
                     message=f"The platform's data in {self._path.parent} was written by another"
                     f" release (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
-                    hint="Use that release, or name another directory.",
+                    hint="Use that release, or another directory.",
                 )
             )
         if version == 0:

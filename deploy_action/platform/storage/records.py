@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class VersionStatus(StrEnum):
-    """What became of a version."""
+    """The state of a version."""
 
     DEPLOYED = "deployed"  # the model's current version
     STOPPED = "stopped"  # replaced by a later one
@@ -19,7 +19,7 @@ class VersionStatus(StrEnum):
 
 
 class BacktestStatus(StrEnum):
-    """How far a backtest has come."""
+    """The state of a backtest."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,7 +30,7 @@ class BacktestStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A place for models."""
+    """A project, which holds models."""
 
     id: str
     name: str
@@ -70,9 +70,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """A backtest: of which version, with which JSON arguments, and what came of it.
+    """A backtest of a version, with its JSON arguments and its state.
 
-    `workplace` names the process that runs it; `run` says how, as the API gives it.
+    `workplace` is the id of the process that runs it, `run` the facts that the API shows.
     """
 
     id: str

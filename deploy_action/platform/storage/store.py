@@ -44,7 +44,7 @@ class Store:
             raise InvalidInputError(
                 Problem(
                     message=f"The platform's data in {data} cannot be opened: {error}.",
-                    hint="Name another directory, or repair this one.",
+                    hint="Use another directory, or repair this one.",
                 )
             ) from error
 
@@ -66,7 +66,7 @@ class Store:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Yield the path for a file on its way in; it is gone afterwards, unless it was kept."""
+        """Yield a path for an upload; the file is removed afterwards, unless it was moved."""
         path = self._data / data_directory.INCOMING / str(uuid.uuid4())
         try:
             yield path
@@ -74,15 +74,15 @@ class Store:
             path.unlink(missing_ok=True)
 
     def bundle_path(self, version_id: str) -> Path:
-        """Return where the bundle of a version is."""
+        """Return the path of a version's bundle."""
         return self._data / data_directory.BUNDLES / f"{version_id}.zip"
 
     def result_path(self, backtest_id: str) -> Path:
-        """Return where the result of a backtest is, if it has one."""
+        """Return the path of a backtest's result, which exists if the backtest finished."""
         return self._data / data_directory.RESULTS / f"{backtest_id}.json"
 
     def write_result(self, backtest_id: str, content: bytes) -> None:
-        """Keep the result of a backtest, whole or not at all."""
+        """Write the result of a backtest; a crash leaves all of it or nothing."""
         path = self._data / data_directory.INCOMING / f"{backtest_id}.json"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
@@ -93,10 +93,10 @@ class Store:
 
     @contextmanager
     def keeping(self, incoming: Path, version_id: str) -> Iterator[None]:
-        """Make a file that came in the bundle of a version; an exception inside unmakes it.
+        """Move an uploaded file to the path of a version's bundle; remove it on an exception.
 
-        The file is on disk under its name before the row is: a crash in between leaves a file
-        that no row names, and the next start removes it.
+        The file is in place before its row is committed. A crash in between leaves a file without
+        a row, which a later start removes.
         """
         path = self.bundle_path(version_id)
         incoming.rename(path)
@@ -113,9 +113,9 @@ class Store:
         (self._data / data_directory.RUNS).mkdir(mode=data_directory.PASSABLE, exist_ok=True)
 
     def _remove_orphans(self) -> None:
-        """Remove what dead processes left: private copies, and files that nothing names.
+        """Remove what dead processes left: private copies of models, and files without a row.
 
-        Of the files, those that are old enough to belong to no request in progress.
+        Recent files stay: they may belong to a request in progress in another process.
         """
         with self.transaction() as transaction:
             transaction.end_abandoned_backtests(

@@ -54,7 +54,7 @@ class Transaction:
         return [Project(*row) for row in rows]
 
     def has_project(self, project_id: str) -> bool:
-        """Tell whether there is such a project."""
+        """Return whether the project exists."""
         found = self._connection.execute("SELECT 1 FROM projects WHERE id = ?", (project_id,))
         return found.fetchone() is not None
 
@@ -112,7 +112,7 @@ class Transaction:
         return [row[0] for row in self._connection.execute("SELECT id FROM versions")]
 
     def add_version(self, version: Version) -> None:
-        """Add a version; one that is deployed stops the model's earlier ones."""
+        """Add a version. A deployed one replaces the model's deployed version."""
         if version.status == VersionStatus.DEPLOYED:
             self._connection.execute(
                 "UPDATE versions SET status = ? WHERE project_id = ? AND model_id = ?"
@@ -192,7 +192,7 @@ class Transaction:
         return backtest
 
     def begin_backtest(self, backtest_id: str) -> None:
-        """Note that a backtest runs."""
+        """Set a backtest's status to running."""
         self._connection.execute(
             "UPDATE backtests SET status = ? WHERE id = ?", (BacktestStatus.RUNNING, backtest_id)
         )
@@ -200,14 +200,14 @@ class Transaction:
     def end_backtest(
         self, backtest_id: str, status: BacktestStatus, run: Mapping[str, object]
     ) -> None:
-        """Note what came of a backtest, and how it was run."""
+        """Set the final status of a backtest and the facts of its run."""
         self._connection.execute(
             "UPDATE backtests SET status = ?, run = ?, ended_at = ? WHERE id = ?",
             (status, json.dumps(run, allow_nan=False), self.now, backtest_id),
         )
 
     def end_abandoned_backtests(self, workplaces: Sequence[str]) -> None:
-        """Note that backtests ended with the processes that ran them; `workplaces` are alive."""
+        """Mark the unfinished backtests of all workplaces but these as stopped."""
         self._connection.execute(
             "UPDATE backtests SET status = ?, ended_at = ? WHERE status IN (?, ?)"
             " AND workplace NOT IN (SELECT value FROM json_each(?))",

@@ -258,7 +258,7 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("write('[' * 100_000); say(event='finished')", "nested too deep"),
         ("write('\ufeff[]'); say(event='finished')", "cannot be used"),
         ("os.symlink('/etc/passwd', os.environ['RESULT']); say(event='finished')", "cannot be"),
-        ("os.mkfifo(os.environ['RESULT']); say(event='finished')", "it is no file"),
+        ("os.mkfifo(os.environ['RESULT']); say(event='finished')", "it is not a regular file"),
         ("write('{'); say(event='finished')", "cannot be used"),
         ("write('{\"account_values\": 1, \"metrics\": 1}'); say(event='finished')", "no trades"),
     ],
@@ -329,7 +329,7 @@ def test_a_full_disk_or_a_closed_directory_is_told_in_words(bench: Bench) -> Non
 
     error = error_of(bench.run_once("print()"))
 
-    assert error.message.startswith("The system said no: File exists (")
+    assert error.message.startswith("The operating system refused: File exists (")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -430,7 +430,7 @@ def test_files_are_unpacked_with_their_right_to_be_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ('{"main_script": "none.py"}', "there is no such file"),
+        ('{"main_script": "none.py"}', "does not exist"),
         ('{"main_script": "../bot.py"}', "outside the model"),
         ('{"main_script": "/etc/passwd"}', "outside the model"),
         ('{"main_script": 7}', "is not a path"),

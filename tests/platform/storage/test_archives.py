@@ -227,10 +227,10 @@ def test_the_other_name_of_an_entry_is_checked_too(tmp_path: Path) -> None:
     ("mode", "expected"),
     [
         (stat.S_IFLNK | 0o777, "symbolic link"),
-        (stat.S_IFIFO | 0o644, "no ordinary file"),
-        (stat.S_IFCHR | 0o644, "no ordinary file"),
-        (stat.S_IFSOCK | 0o644, "no ordinary file"),
-        (stat.S_IFDIR | 0o755, "no ordinary file"),
+        (stat.S_IFIFO | 0o644, "not a regular file"),
+        (stat.S_IFCHR | 0o644, "not a regular file"),
+        (stat.S_IFSOCK | 0o644, "not a regular file"),
+        (stat.S_IFDIR | 0o755, "not a regular file"),
     ],
 )
 def test_special_files_are_refused(tmp_path: Path, mode: int, expected: str) -> None:

@@ -114,7 +114,7 @@ class ProblemDocument(TypedDict):
 
 
 class RunDocument(TypedDict):
-    """How a backtest was run: problems, and the facts that were known when it ended."""
+    """How a backtest was run. Which facts there are depends on how far it came."""
 
     problems: list[ProblemDocument]
     bundleSha256: NotRequired[str]
@@ -124,6 +124,11 @@ class RunDocument(TypedDict):
     constraints: NotRequired[list[str]]
     environmentSeconds: NotRequired[float]
     modelSeconds: NotRequired[float]
+    callbackCalls: NotRequired[Any]
+    schedule: NotRequired[Any]
+    exchanges: NotRequired[Any]
+    symbols: NotRequired[Any]
+    arguments: NotRequired[dict[str, Any]]
 
 
 class BacktestDocument(TypedDict):
