@@ -47,7 +47,7 @@ print(json.dumps(answers))
 def test_the_packages_own_client_works_in_every_method(
     platform: Platform, blankly_python: Path, tmp_path: Path
 ) -> None:
-    """Unmodified, in the version on the package index."""
+    """The unmodified client of the `blankly` package."""
     bundle = tmp_path / "model.zip"
     bundle.write_bytes(make_bundle(**{"bot.py": "print()"}))
     result = subprocess.run(

@@ -20,7 +20,7 @@ def _exchange(platform: Platform, **fields: object) -> requests.Response:
 
 
 def test_the_refresh_token_buys_an_id_token(platform: Platform) -> None:
-    """With the answer of Google's secure-token service around it, and no refresh token in it."""
+    """The answer includes that of Google's secure-token service, without the refresh token."""
     answer = _exchange(platform, refreshToken=platform.refresh_token)
     document = answer.json()
     assert answer.status_code == 200
@@ -33,12 +33,11 @@ def test_the_refresh_token_buys_an_id_token(platform: Platform) -> None:
 
 @pytest.mark.parametrize("given", ["", "wrong", "é", "\ud800", 7, True, ["x"]])
 def test_another_refresh_token_is_refused(platform: Platform, given: object) -> None:
-    """With 401 and one word, which does not repeat it."""
     answer = _exchange(platform, refreshToken=given)
     assert (answer.status_code, answer.text) == (401, "Error")
 
 
-def test_a_missing_refresh_token_is_the_servers_fault(platform: Platform) -> None:
+def test_a_missing_refresh_token_is_a_500(platform: Platform) -> None:
     """The original server throws: 500 and a page."""
     answer = _exchange(platform)
     assert answer.status_code == 500
@@ -46,7 +45,6 @@ def test_a_missing_refresh_token_is_the_servers_fault(platform: Platform) -> Non
 
 
 def test_an_id_token_lives_one_hour(platform: Platform) -> None:
-    """To the second, by the platform's clock."""
     platform.clock.now += 3599
     assert platform.get("/project/list").status_code == 200
     platform.clock.now += 1
@@ -54,7 +52,6 @@ def test_an_id_token_lives_one_hour(platform: Platform) -> None:
 
 
 def test_each_exchange_buys_another_id_token(platform: Platform) -> None:
-    """And the earlier ones live on."""
     first = platform.id_token
     platform.sign_in()
     assert platform.id_token != first
@@ -63,7 +60,6 @@ def test_each_exchange_buys_another_id_token(platform: Platform) -> None:
 
 
 def test_an_id_token_survives_a_restart(start_platform: StartPlatform) -> None:
-    """And so does the user's id."""
     first = start_platform()
     first.server.close()
     second = start_platform()
@@ -73,7 +69,7 @@ def test_an_id_token_survives_a_restart(start_platform: StartPlatform) -> None:
 
 
 def test_a_new_refresh_token_voids_the_id_tokens(tmp_path: Path, clock: Clock) -> None:
-    """Whoever lost the refresh token changes it, and is rid of all who used it."""
+    """A user whose token leaked changes it, which locks out everybody who used it."""
     answers = []
     id_token = ""
     for _ in range(2):
@@ -91,7 +87,6 @@ def test_a_new_refresh_token_voids_the_id_tokens(tmp_path: Path, clock: Clock) -
 
 
 def test_no_token_is_kept_in_the_clear(platform: Platform) -> None:
-    """What is on the disk opens nothing."""
     for path in platform.data.glob("platform.sqlite*"):
         content = path.read_bytes()
         assert platform.id_token.encode() not in content
@@ -99,7 +94,6 @@ def test_no_token_is_kept_in_the_clear(platform: Platform) -> None:
 
 
 def test_expired_id_tokens_are_forgotten(platform: Platform) -> None:
-    """So that the table does not grow for ever."""
     import sqlite3
 
     for _ in range(3):
@@ -122,7 +116,7 @@ def test_a_blank_refresh_token_is_refused(tmp_path: Path, blank: str) -> None:
 
 
 def test_a_refresh_token_is_made_once(tmp_path: Path) -> None:
-    """Readable by its owner only, in a directory that others may pass through and not list."""
+    """Its directory can be entered by others, but not listed."""
     data = tmp_path / "new" / "data"
     token, created = load_or_create_refresh_token(data)
     assert created
@@ -133,7 +127,6 @@ def test_a_refresh_token_is_made_once(tmp_path: Path) -> None:
 
 
 def test_two_first_starts_agree_on_the_refresh_token(tmp_path: Path) -> None:
-    """One of them makes it."""
     found: list[tuple[str, bool]] = []
     threads = [
         threading.Thread(target=lambda: found.append(load_or_create_refresh_token(tmp_path)))
@@ -157,7 +150,7 @@ def test_a_refresh_token_others_could_read_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_platform_starts_beside_its_refresh_token(start_platform: StartPlatform) -> None:
-    """The directory is the platform's although there is no database yet."""
+    """The directory may contain a token before there is a database."""
     data = start_platform().data.with_name("other")
     load_or_create_refresh_token(data)
     assert start_platform(data=data).get("/model/status").status_code == 200
@@ -165,7 +158,6 @@ def test_a_platform_starts_beside_its_refresh_token(start_platform: StartPlatfor
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff"])
 def test_a_broken_refresh_token_file_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """It is not replaced behind anybody's back."""
     load_or_create_refresh_token(tmp_path)
     (tmp_path / "refresh-token").write_bytes(content)
     with pytest.raises(InvalidInputError, match="refresh token"):
@@ -174,7 +166,6 @@ def test_a_broken_refresh_token_file_is_an_error(tmp_path: Path, content: bytes)
 
 
 def test_a_refresh_token_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """Something else is where the file should be."""
     (tmp_path / "refresh-token").mkdir()
     with pytest.raises(InvalidInputError, match="cannot be read"):
         load_or_create_refresh_token(tmp_path)

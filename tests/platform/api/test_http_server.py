@@ -37,13 +37,11 @@ Serve = Callable[["ASGIApp", Limits], HttpServer]
 
 @pytest.fixture
 def errors() -> list[str]:
-    """Return where the server reports errors to."""
     return []
 
 
 @pytest.fixture
 def serve(errors: list[str]) -> Iterator[Serve]:
-    """Return what serves an application."""
     with ExitStack() as stack:
 
         def start(app: ASGIApp, limits: Limits) -> HttpServer:
@@ -67,7 +65,6 @@ async def _read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _ignore_body(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the path, and do not read."""
     await PlainTextResponse(scope["path"])(scope, receive, send)
 
 
@@ -81,7 +78,7 @@ def _url(server: HttpServer) -> str:
 
 
 def _receive(connection: socket.socket) -> bytes:
-    """Return all that comes until the server closes the connection."""
+    """Return everything until the server closes the connection."""
     received = b""
     while piece := connection.recv(1000):
         received += piece
@@ -109,7 +106,7 @@ def _dribble(server: HttpServer, start: bytes, drop: bytes) -> tuple[bytes, floa
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Tell whether the server has closed the connection without an answer."""
+    """Whether the server closed the connection without an answer."""
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:
@@ -117,14 +114,12 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def test_a_head_that_dribbles_in_is_given_up(serve: Serve) -> None:
-    """Although it is never idle."""
     answer, seconds = _dribble(serve(_read_all, _QUICK), b"GET / HTTP/1.1\r\n", b"A: b\r\n")
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert 0.3 <= seconds < 1.5
 
 
 def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
-    """However long a connection may be idle."""
     limits = Limits(idle=30, head=0.3, shutdown=0.3)
     began = time.monotonic()
     with _connect(serve(_read_all, limits)) as connection:
@@ -147,10 +142,7 @@ def test_after_a_slow_head_the_body_has_its_own_time(serve: Serve) -> None:
 
 @pytest.mark.parametrize("uri", ["http://[", "//[", "http://[::1", "/\xff", "http://x:999999/"])
 @pytest.mark.parametrize("method", ["POST", "CONNECT", "OPTIONS"])
-def test_a_broken_uri_is_the_clients_mistake(
-    serve: Serve, errors: list[str], method: str, uri: str
-) -> None:
-    """And none of the server's."""
+def test_a_broken_uri_is_a_400(serve: Serve, errors: list[str], method: str, uri: str) -> None:
     with _connect(serve(_read_all, _QUICK)) as connection:
         connection.sendall(
             f"{method} {uri} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
@@ -160,14 +152,12 @@ def test_a_broken_uri_is_the_clients_mistake(
 
 
 def test_a_uri_that_cannot_be_split_is_a_400(serve: Serve) -> None:
-    """As any other that is malformed."""
     with _connect(serve(_read_all, _QUICK)) as connection:
         connection.sendall(b"POST http://[ HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _receive(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
-    """Although it is never idle; the application hears of it."""
     start = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
     answer, seconds = _dribble(serve(_read_all, _QUICK), start, b"x")
     assert answer.endswith(b"TimeoutError")
@@ -175,7 +165,7 @@ def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
 
 
 def test_a_body_that_keeps_the_pace_may_take_long(serve: Serve) -> None:
-    """Longer than the grace: each byte buys time."""
+    """Each byte extends the deadline."""
     piece, count = b"x" * 200, 10
     head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     head += f"Content-Length: {len(piece) * count}\r\n\r\n"
@@ -188,7 +178,6 @@ def test_a_body_that_keeps_the_pace_may_take_long(serve: Serve) -> None:
 
 
 def test_a_silent_body_is_given_up(serve: Serve) -> None:
-    """After the idle time."""
     with _connect(serve(_read_all, _QUICK)) as connection:
         connection.sendall(
             b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
@@ -196,8 +185,7 @@ def test_a_silent_body_is_given_up(serve: Serve) -> None:
         assert _receive(connection).endswith(b"TimeoutError")
 
 
-def test_silent_connections_hold_nobody_up(serve: Serve) -> None:
-    """A hundred of them, and none costs a thread."""
+def test_silent_connections_delay_no_request(serve: Serve) -> None:
     server = serve(_read_all, _PATIENT)
     threads = threading.active_count()
     with ExitStack() as stack:
@@ -207,8 +195,7 @@ def test_silent_connections_hold_nobody_up(serve: Serve) -> None:
         assert threading.active_count() == threads
 
 
-def test_unfinished_uploads_hold_nobody_up(serve: Serve) -> None:
-    """Two hundred of them."""
+def test_unfinished_uploads_delay_no_request(serve: Serve) -> None:
     server = serve(_read_all, _PATIENT)
     with ExitStack() as stack:
         for _ in range(200):
@@ -218,8 +205,7 @@ def test_unfinished_uploads_hold_nobody_up(serve: Serve) -> None:
         assert requests.get(_url(server), timeout=2).text == "complete"
 
 
-def test_what_an_application_left_unread_is_no_request(serve: Serve) -> None:
-    """It is skipped, and the next request is answered."""
+def test_an_unread_body_is_skipped(serve: Serve) -> None:
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
     head = f"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
     last = b"GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -232,15 +218,12 @@ def test_what_an_application_left_unread_is_no_request(serve: Serve) -> None:
 
 
 def test_an_answer_before_the_end_of_the_body_is_the_last(serve: Serve) -> None:
-    """The connection is closed: nobody waits for a body that is not wanted."""
     with _connect(serve(_ignore_body, _PATIENT)) as connection:
         connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
         assert _receive(connection).endswith(b"/a")
 
 
 def test_an_application_that_fails_is_a_500_and_a_report(serve: Serve, errors: list[str]) -> None:
-    """The client learns nothing of the reason."""
-
     async def fail(_: Scope, __: Receive, ___: Send) -> None:
         raise RuntimeError("the reason")
 
@@ -252,7 +235,6 @@ def test_an_application_that_fails_is_a_500_and_a_report(serve: Serve, errors: l
 
 
 def test_a_client_that_does_not_read_is_given_up(serve: Serve) -> None:
-    """Its connection is closed, although its answer was not sent whole."""
     given_up = threading.Event()
 
     async def answer(_: Scope, __: Receive, send: Send) -> None:
@@ -267,7 +249,7 @@ def test_a_client_that_does_not_read_is_given_up(serve: Serve) -> None:
 
 
 def test_a_client_that_reads_slowly_gets_all(serve: Serve) -> None:
-    """Longer than it may be idle: it is enough that something moves."""
+    """The transfer takes longer than a connection may be idle."""
     size = 24 << 20
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -283,7 +265,7 @@ def test_a_client_that_reads_slowly_gets_all(serve: Serve) -> None:
 
 
 def test_a_client_that_only_stops_sending_gets_its_answer(serve: Serve) -> None:
-    """It may close its side of the connection after the request."""
+    """A client may close its side of the connection after the request."""
     with _connect(serve(_read_all, _PATIENT)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
@@ -291,7 +273,6 @@ def test_a_client_that_only_stops_sending_gets_its_answer(serve: Serve) -> None:
 
 
 def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serve) -> None:
-    """Where there are as many connections as there may be."""
     server = serve(_read_all, replace(_PATIENT, connections=3))
     with ExitStack() as stack:
         oldest, *others = (stack.enter_context(_connect(server)) for _ in range(3))
@@ -303,7 +284,6 @@ def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serv
 
 
 def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
-    """It is told to come again; those that are served do not suffer."""
     requested: list[str] = []
 
     async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -323,8 +303,7 @@ def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
             assert _receive(each).endswith(b"complete")
 
 
-def test_a_client_that_leaves_is_no_error(serve: Serve, errors: list[str]) -> None:
-    """Not in the middle of the head, nor before the answer."""
+def test_a_client_that_disconnects_is_no_error(serve: Serve, errors: list[str]) -> None:
     server = serve(_read_all, _PATIENT)
     for start in (b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
         connection = _connect(server)
@@ -336,7 +315,6 @@ def test_a_client_that_leaves_is_no_error(serve: Serve, errors: list[str]) -> No
 
 
 def test_closing_does_not_wait_for_stuck_clients(serve: Serve) -> None:
-    """Longer than the time it gives them."""
     server = serve(_read_all, _PATIENT)
     with _connect(server) as connection:
         connection.sendall(_UNFINISHED)
@@ -348,7 +326,6 @@ def test_closing_does_not_wait_for_stuck_clients(serve: Serve) -> None:
 
 
 def test_closing_finishes_what_is_in_progress(serve: Serve) -> None:
-    """A client that is nearly done gets its answer."""
     server = serve(_read_all, _PATIENT)
     with _connect(server) as connection:
         connection.sendall(
@@ -365,7 +342,6 @@ def test_closing_finishes_what_is_in_progress(serve: Serve) -> None:
 
 
 def test_closing_an_idle_server_takes_no_time(platform: Platform) -> None:
-    """Twice is fine too."""
     began = time.monotonic()
     platform.server.close()
     platform.server.close()
@@ -375,7 +351,7 @@ def test_closing_an_idle_server_takes_no_time(platform: Platform) -> None:
 
 
 def test_a_server_that_is_never_closed_lets_the_process_end(tmp_path: Path) -> None:
-    """Its threads are daemons, whatever crashed."""
+    """Its threads are daemons."""
     code = (
         "from pathlib import Path\n"
         "from deploy_action.platform.server import PlatformServer\n"
@@ -386,7 +362,7 @@ def test_a_server_that_is_never_closed_lets_the_process_end(tmp_path: Path) -> N
 
 
 def test_a_port_in_use_is_refused_with_a_hint(platform: Platform, tmp_path: Path) -> None:
-    """And the data directory is free again."""
+    """Afterwards, the data directory is free again."""
     port = int(platform.server.url.rsplit(":", 1)[1])
     second = PlatformServer(
         tmp_path / "second",
@@ -410,8 +386,7 @@ def test_a_port_in_use_is_refused_with_a_hint(platform: Platform, tmp_path: Path
         ("no\0host", 0),
     ],
 )
-def test_an_address_that_is_none_is_refused(tmp_path: Path, host: str, port: int) -> None:
-    """Whatever Python makes of it; nobody waits for a server that cannot start."""
+def test_an_invalid_address_is_refused(tmp_path: Path, host: str, port: int) -> None:
     server = PlatformServer(
         tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, address=(host, port)
     )
@@ -422,7 +397,6 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, host: str, port: int
 
 
 def test_the_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:
-    """So that it is one."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:

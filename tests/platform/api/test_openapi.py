@@ -48,7 +48,6 @@ def _document(platform: Platform) -> dict[str, Any]:
 
 @pytest.fixture
 def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[tuple[Store, list[Route]]]:
-    """Yield a store, and the routes over it."""
     store = Store(tmp_path / "data", clock)
     failures: list[str] = []
     backtests = Backtests(
@@ -61,7 +60,6 @@ def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[tuple[Store, list[R
 
 
 def test_every_route_is_described(lenient_routes: tuple[Store, list[Route]]) -> None:
-    """The document has the routes that are served, and those of the contract."""
     store, routes = lenient_routes
     credentials = Credentials(store, "x", Clock())
     app = PlatformApp(store, credentials, routes, on_error=pytest.fail).asgi()
@@ -124,7 +122,6 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
 def test_a_route_reads_the_fields_that_it_declares(
     lenient_routes: tuple[Store, list[Route]],
 ) -> None:
-    """All of them, and no other."""
     store, routes = lenient_routes
     version_id = str(uuid.uuid4())
     for route in sorted(routes, key=lambda each: not each.takes_file):
@@ -144,7 +141,6 @@ def test_a_route_reads_the_fields_that_it_declares(
 def test_a_route_demands_the_fields_that_are_said_to_be_required(
     platform: Platform,
 ) -> None:
-    """The document names what is missing, in the order in which the server misses it."""
     document = _document(platform)
     for path, methods in document["paths"].items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
@@ -157,8 +153,7 @@ def test_a_route_demands_the_fields_that_are_said_to_be_required(
             assert answer.json() == {"error": f"Missing required argument: {name}"}, path
 
 
-def test_a_strangers_route_is_marked(platform: Platform) -> None:
-    """All others ask for the token, as the document says."""
+def test_routes_without_a_token_are_marked(platform: Platform) -> None:
     document = _document(platform)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -168,7 +163,6 @@ def test_a_strangers_route_is_marked(platform: Platform) -> None:
 
 
 def test_the_document_is_served_to_all(platform: Platform) -> None:
-    """Without a token, as JSON, with the address of each schema that it names."""
     answer = requests.get(f"{platform.server.url}{OPENAPI_PATH}", timeout=TIMEOUT)
     document = answer.json()
     assert answer.status_code == 200
@@ -180,7 +174,7 @@ def test_the_document_is_served_to_all(platform: Platform) -> None:
 
 
 def test_answers_about_a_model_are_as_described(platform: Platform) -> None:
-    """Their schemas, which hardly a made-up request gets to, hold for those of the other tests."""
+    """Made-up requests hardly get these answers; those of other tests are checked."""
     document = _document(platform)
     model_id = platform.create_model()
     answers = {

@@ -12,14 +12,12 @@ from tests.support.scripted_runner import RESULT
 
 
 def test_the_personal_project_always_exists(platform: Platform) -> None:
-    """Its id is the user's."""
     (project,) = platform.get("/project/list").json()
     assert project["projectId"] == platform.user_id
     assert project["name"] == "Personal"
 
 
 def test_a_created_project_is_listed(platform: Platform) -> None:
-    """The answer is the original server's, and the list has the same facts."""
     created = platform.post("/project/create", name="Fund", description="Ours").json()
     assert created == {
         "name": "Fund",
@@ -33,7 +31,6 @@ def test_a_created_project_is_listed(platform: Platform) -> None:
 
 
 def test_two_projects_of_one_name_are_two(platform: Platform) -> None:
-    """Names are not ids."""
     ids = {
         platform.post("/project/create", name="Fund", description="").json()["projectId"]
         for _ in range(2)
@@ -56,14 +53,12 @@ def test_every_other_project_is_a_team(platform: Platform) -> None:
     ],
 )
 def test_plans_are_listed_by_type(platform: Platform, plan_type: str, names: list[str]) -> None:
-    """An unknown type has none."""
     plans = platform.post("/project/plans", type=plan_type).json()
     assert list(plans) == names
     assert all(set(plan) == {"cpu", "ram"} for plan in plans.values())
 
 
 def test_a_project_token_is_new_each_time(platform: Platform) -> None:
-    """And its password is kept nowhere in the clear."""
     keys = [
         platform.post(
             "/project/generate-project-token",
@@ -80,7 +75,6 @@ def test_a_project_token_is_new_each_time(platform: Platform) -> None:
 
 
 def test_a_created_model_is_listed(platform: Platform) -> None:
-    """With the facts it was created with, in its own project only."""
     other = platform.post("/project/create", name="Fund", description="").json()["projectId"]
     answer = platform.post(
         "/model/create-model",
@@ -97,7 +91,6 @@ def test_a_created_model_is_listed(platform: Platform) -> None:
 
 
 def test_the_status_is_plain_text(platform: Platform) -> None:
-    """As the original server's is."""
     answer = platform.get("/model/status")
     assert (answer.status_code, answer.text) == (200, "server is running")
 
@@ -108,7 +101,7 @@ def test_there_are_no_starter_models(platform: Platform) -> None:
 
 
 def test_paths_match_as_express_matches_them(platform: Platform) -> None:
-    """In any case, with or without a slash at the end, and HEAD where there is GET."""
+    """In any case, with or without a slash at the end, and HEAD if there is GET."""
     assert platform.get("/Model/STATUS/").text == "server is running"
     import requests
 
@@ -120,7 +113,6 @@ def test_paths_match_as_express_matches_them(platform: Platform) -> None:
 
 
 def test_a_deploy_answers_as_the_original_server(platform: Platform) -> None:
-    """The seven facts, the version's id a UUID."""
     model_id = platform.create_model()
     answer = platform.deploy(model_id)
     assert answer.status_code == 200
@@ -137,7 +129,6 @@ def test_a_deploy_answers_as_the_original_server(platform: Platform) -> None:
 
 
 def test_a_deployed_bundle_is_kept_to_the_byte(platform: Platform) -> None:
-    """And described in the model's details."""
     model_id, bundle = platform.create_model(), make_bundle(bot="print()")
     version_id = platform.deploy(model_id, bundle).json()["versionId"]
     assert platform.versions(model_id) == [
@@ -161,7 +152,6 @@ def test_a_deployed_bundle_is_kept_to_the_byte(platform: Platform) -> None:
 
 
 def test_a_deploy_stops_the_earlier_version(platform: Platform) -> None:
-    """Of its own model, and no other."""
     model_id, other = platform.create_model(), platform.create_model()
     for each in (model_id, other, model_id):
         platform.deploy(each)
@@ -170,7 +160,6 @@ def test_a_deploy_stops_the_earlier_version(platform: Platform) -> None:
 
 
 def test_a_screener_is_deployed_with_its_schedule(platform: Platform) -> None:
-    """The details say it."""
     model_id = platform.create_model("screener")
     answer = platform.deploy(model_id, type="screener", schedule="30 14 * * 1-5")
     assert answer.status_code == 200
@@ -181,7 +170,7 @@ def test_a_screener_is_deployed_with_its_schedule(platform: Platform) -> None:
 def test_backtest_arguments_come_under_either_name(
     platform: Platform, names: tuple[str, ...]
 ) -> None:
-    """The original server demands one and reads the other."""
+    """The original server requires one and reads the other."""
     model_id = platform.create_model()
     left_out: dict[str, str | None] = dict.fromkeys(names)
     answer = platform.backtest(model_id, None, **left_out)
@@ -190,7 +179,6 @@ def test_backtest_arguments_come_under_either_name(
 
 
 def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
-    """The answer has the original server's facts and the backtest's id; no version is deployed."""
     model_id, bundle = platform.create_model(), make_bundle()
     answer = platform.backtest(model_id, bundle, backtestDescription="").json()
     version_id, backtest_id = answer["versionId"], answer["backtestId"]
@@ -230,7 +218,6 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
 
 
 def test_a_backtest_does_not_stop_what_is_deployed(platform: Platform) -> None:
-    """It is not a deploy."""
     model_id = platform.create_model()
     platform.deploy(model_id)
     platform.backtest(model_id)
@@ -259,7 +246,7 @@ def test_an_uploaded_version_is_backtested(platform: Platform, route: str) -> No
 
 @pytest.mark.parametrize("model_id", [None, ""])
 def test_an_upload_may_create_its_model(platform: Platform, model_id: str | None) -> None:
-    """The documented way: createNew, without an id, without a type."""
+    """As documented: createNew, without an id, without a type."""
     answer = platform.deploy(
         model_id, type=None, createNew="true", name="Dips", generalDescription="Buys dips"
     )
@@ -271,20 +258,17 @@ def test_an_upload_may_create_its_model(platform: Platform, model_id: str | None
 
 
 def test_a_backtest_may_create_its_model(platform: Platform) -> None:
-    """As a deploy may."""
     answer = platform.backtest(None, createNew="true", name="Dips")
     assert len(platform.backtests(answer.json()["modelId"])) == 1
 
 
 def test_create_new_with_an_id_uses_that_model(platform: Platform) -> None:
-    """Nothing is created when there is something to use."""
     model_id = platform.create_model()
     assert platform.deploy(model_id, createNew="true").json()["modelId"] == model_id
     assert len(platform.post("/model/list", projectId=platform.user_id).json()) == 1
 
 
-def test_what_a_lenient_platform_is_told_of_is_made(lenient: Platform) -> None:
-    """Project and model, by their ids, named as the upload says."""
+def test_a_lenient_platform_creates_unknown_ids(lenient: Platform) -> None:
     answer = lenient.deploy("rsi bot/1", projectId="my fund", name="RSI", generalDescription="Osc")
     assert (answer.json()["projectId"], answer.json()["modelId"]) == ("my fund", "rsi bot/1")
     assert [project["name"] for project in lenient.get("/project/list").json()][1:] == ["my fund"]
@@ -293,21 +277,18 @@ def test_what_a_lenient_platform_is_told_of_is_made(lenient: Platform) -> None:
     ]
 
 
-def test_a_made_model_is_named_by_its_id_failing_all_else(lenient: Platform) -> None:
-    """A backtest makes it just as well."""
+def test_a_created_model_without_a_name_is_named_by_its_id(lenient: Platform) -> None:
     lenient.backtest("rsi")
     assert lenient.details("rsi")["name"] == "rsi"
 
 
-def test_looking_makes_nothing(lenient: Platform) -> None:
-    """Only use does."""
+def test_reading_creates_nothing(lenient: Platform) -> None:
     assert lenient.post("/model/list", projectId="fund").json() == []
     assert lenient.post("/model/details", projectId="fund", modelId="m").status_code == 400
     assert len(lenient.get("/project/list").json()) == 1
 
 
 def test_ids_never_become_paths(lenient: Platform) -> None:
-    """Not even those that look like one."""
     before = sorted(lenient.data.parent.rglob("*"))
     version_id = lenient.deploy("../../escaped", projectId="/srv/x").json()["versionId"]
     after = set(lenient.data.parent.rglob("*")) - set(before)
@@ -315,7 +296,6 @@ def test_ids_never_become_paths(lenient: Platform) -> None:
 
 
 def test_details_carry_the_models_facts(platform: Platform) -> None:
-    """Its own and none of another's."""
     model_id = platform.create_model()
     assert platform.details(model_id) == {
         "id": model_id,
@@ -330,8 +310,7 @@ def test_details_carry_the_models_facts(platform: Platform) -> None:
     }
 
 
-def test_half_a_character_in_the_store_does_not_spoil_an_answer(platform: Platform) -> None:
-    """Text from elsewhere is given as JSON escapes it."""
+def test_a_lone_surrogate_in_the_store_is_escaped_in_answers(platform: Platform) -> None:
     model_id = platform.create_model()
     platform.backtest(model_id)
     with closing(sqlite3.connect(platform.data / "platform.sqlite")) as connection, connection:

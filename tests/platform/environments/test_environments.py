@@ -34,12 +34,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> PackageIndex:
 
 @pytest.fixture
 def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
-    """Return a model that wants the Python which runs the tests."""
+    """Return a model that wants the Python of the tests."""
     return Tenant(tmp_path, index.environ, OWN)
 
 
 def refused(tenant: Tenant, requirements: str = "requirements.txt") -> Problem:
-    """Return the one problem for which there is no environment."""
     with pytest.raises(EnvironmentFailedError) as caught, tenant.inside(requirements):
         pytest.fail("there is an environment")
     (problem,) = caught.value.problems
@@ -48,7 +47,7 @@ def refused(tenant: Tenant, requirements: str = "requirements.txt") -> Problem:
 
 
 def test_an_environment_is_made_once(tenant: Tenant) -> None:
-    """The second run finds what the first one made, says nothing, and runs no program."""
+    """The second run starts no program."""
     tenant.requires("blankly", "oaks==1.0")
     first = tenant.visit()
     told = len(tenant.log)
@@ -68,8 +67,7 @@ def test_an_environment_is_made_once(tenant: Tenant) -> None:
     subprocess.run([first.python, "-I", "-c", code], check=True, capture_output=True)
 
 
-def test_what_an_included_file_says_makes_another_environment(tenant: Tenant) -> None:
-    """The key is what is read, not what is named."""
+def test_a_changed_included_file_needs_another_environment(tenant: Tenant) -> None:
     tenant.requires("-r lists/more.txt", "blankly")
     tenant.requires("oaks", "-c least.txt", name="lists/more.txt")
     tenant.requires("oaks<2", name="lists/least.txt")
@@ -94,22 +92,18 @@ def test_what_an_included_file_says_makes_another_environment(tenant: Tenant) ->
 def test_every_encoding_that_pip_reads_is_read(
     tenant: Tenant, encode: Callable[[str], bytes]
 ) -> None:
-    """Also in a file that is included; and the model's files are left as they are."""
     written = encode("blankly\r\noaks==1.0\r\n")
     tenant.requires("-r list.txt")
     (tenant.model / "list.txt").write_bytes(written)
     environment = tenant.visit()
-
     assert installed(environment)["oaks"] == "1.0"
     assert (tenant.model / "list.txt").read_bytes() == written
     assert sorted(path.name for path in tenant.model.iterdir()) == ["list.txt", "requirements.txt"]
 
 
 @pytest.mark.parametrize("lines", [(), ("# later",), ("oaks",)], ids=["empty", "comment", "other"])
-def test_blankly_is_added_where_no_line_brings_it(tenant: Tenant, lines: tuple[str, ...]) -> None:
-    """The log says so."""
+def test_blankly_is_added_if_no_line_requires_it(tenant: Tenant, lines: tuple[str, ...]) -> None:
     tenant.requires(*lines)
-
     assert tenant.visit().blankly_version == "1.18"
     assert any("adding blankly" in line or "adding it" in line for line in tenant.log)
 
@@ -129,31 +123,25 @@ def test_blankly_is_added_where_no_line_brings_it(tenant: Tenant, lines: tuple[s
 def test_a_requirements_file_is_one_of_the_model(
     tenant: Tenant, requirements: str, path: str | None
 ) -> None:
-    """Missing, a directory, or outside: nothing is read, and the file is named."""
     (tenant.root / "secret.txt").write_text("oaks\n")
     (tenant.model / "link.txt").symlink_to(tenant.root / "secret.txt")
     problem = refused(tenant, requirements)
-
     assert "no requirements file" in problem.message
     assert problem.path == path
     assert not tenant.directory.exists()
 
 
 def test_an_included_file_is_one_of_the_model(tenant: Tenant) -> None:
-    """The problem stands on the line that includes it."""
     tenant.requires("blankly", "", "-r ../secret.txt")
     (tenant.root / "secret.txt").write_text("oaks\n")
     problem = refused(tenant)
-
     assert (problem.path, problem.line) == ("requirements.txt", 3)
     assert "../secret.txt is not a file of the model" in problem.message
 
 
-def test_prose_is_answered_with_the_installers_own_reason(tenant: Tenant) -> None:
-    """On the line it is in, and without anything left behind."""
+def test_an_invalid_line_has_the_installers_reason(tenant: Tenant) -> None:
     tenant.requires("# Für später: ä ö ü", "oaks", "you need blankly and some luck")
     problem = refused(tenant)
-
     assert (problem.path, problem.line) == ("requirements.txt", 3)
     assert "Expected one of" in problem.message
     assert "one package a line" in problem.hint
@@ -162,50 +150,38 @@ def test_prose_is_answered_with_the_installers_own_reason(tenant: Tenant) -> Non
 
 
 def test_versions_that_do_not_exist_are_named(tenant: Tenant) -> None:
-    """The installer's reason is in the problem, and all it said in the log."""
     tenant.requires("blankly==99")
     problem = refused(tenant)
-
     assert "blankly==99" in problem.message
     assert problem.path == "requirements.txt"
     assert any("No solution found" in line for line in tenant.log)
 
 
 class TestHashes:
-    """Files that vouch for what they name."""
-
     def test_the_right_ones_are_installed(self, tenant: Tenant, index: PackageIndex) -> None:
-        """What is pinned is what is there."""
         tenant.requires(*self.pinned(index))
-
         assert installed(tenant.visit())["oaks"] == "1.0"
 
-    def test_another_file_than_was_hashed_is_refused(
-        self, tenant: Tenant, index: PackageIndex
-    ) -> None:
-        """The hash of one wheel does not let another one in."""
+    def test_a_file_with_another_hash_is_refused(self, tenant: Tenant, index: PackageIndex) -> None:
         *others, _ = self.pinned(index)
         tenant.requires(*others, f"oaks==1.0 {index.digest('oaks-2.0')}")
-
         assert "ash mismatch" in refused(tenant).message
 
-    def test_one_hash_wants_one_on_every_line(self, tenant: Tenant, index: PackageIndex) -> None:
-        """As for pip: what nobody vouches for is not installed."""
+    def test_one_hash_requires_hashes_on_all_lines(
+        self, tenant: Tenant, index: PackageIndex
+    ) -> None:
         tenant.requires(*self.pinned(index)[:-1], "oaks==1.0")
-
         assert "oaks==1.0" in refused(tenant).message
 
     def test_blankly_is_added_to_them(self, tenant: Tenant, index: PackageIndex) -> None:
-        """With the versions that they pin."""
         tenant.requires(f"numpy==1.26.4 {index.digest('numpy-1.26.4')}")
         environment = tenant.visit()
-
         assert environment.blankly_version == "1.18"
         assert installed(environment)["numpy"] == "1.26.4"
         assert any("without a hash" in line for line in tenant.log)
 
     def pinned(self, index: PackageIndex) -> list[str]:
-        """Return lines for all that blankly needs, and oaks last."""
+        """Return lines for all dependencies of blankly, and oaks last."""
         names = ["numpy-1.26.4", "pandas-2.1.0", "newnewtulipy-0.4.6.5", "blankly-1.18", "oaks-1.0"]
         return [f"{name.replace('-', '==', 1)} {index.digest(name)}" for name in names]
 
@@ -213,11 +189,9 @@ class TestHashes:
 class TestConstraints:
     """numpy 2 with a newnewtulipy that was built for numpy 1."""
 
-    def test_known_good_ones_are_added_and_said(self, tenant: Tenant) -> None:
-        """Why, and how to leave them out."""
+    def test_known_good_constraints_are_added_and_reported(self, tenant: Tenant) -> None:
         tenant.requires("blankly")
         environment = tenant.visit()
-
         assert environment.constraints == ("numpy<2", "pandas<2.2")
         assert installed(environment)["numpy"] == "1.26.4"
         assert installed(environment)["pandas"] == "2.1.0"
@@ -225,31 +199,26 @@ class TestConstraints:
         assert "because newnewtulipy, which blankly needs, was built for numpy 1" in line
         assert "BLANKLY_DEPLOY_CONSTRAINTS=off" in line
 
-    def test_a_pin_of_the_users_leaves_the_other_one(self, tenant: Tenant) -> None:
+    def test_a_users_pin_replaces_one_constraint_only(self, tenant: Tenant) -> None:
         """A newer pandas is wanted: numpy alone is held back."""
         tenant.requires("blankly", "pandas==2.2.0")
         environment = tenant.visit()
-
         assert environment.constraints == ("numpy<2",)
         assert installed(environment)["pandas"] == "2.2.0"
 
-    def test_none_is_added_where_none_is_needed(self, tenant: Tenant) -> None:
-        """The user has a numpy 1."""
+    def test_no_constraint_is_added_if_none_is_needed(self, tenant: Tenant) -> None:
         tenant.requires("blankly", "numpy==1.26.4")
         environment = tenant.visit()
-
         assert environment.constraints == ()
         assert installed(environment)["pandas"] == "2.2.0"
 
     @pytest.mark.parametrize("use_constraints", [True, False])
-    def test_what_then_fails_says_what_to_change(
+    def test_a_failure_without_constraints_has_a_hint(
         self, tenant: Tenant, *, use_constraints: bool
     ) -> None:
-        """The user pins numpy 2, or has switched the constraints off."""
         tenant.use_constraints = use_constraints
         tenant.requires("blankly", *(["numpy==2.1.0"] if use_constraints else []))
         problem = refused(tenant)
-
         assert "numpy.dtype size changed" in problem.message
         assert "numpy<2" in problem.hint
         assert problem.path == "requirements.txt"
@@ -258,10 +227,8 @@ class TestConstraints:
 
 
 class TestLocalPackages:
-    """Requirements that are in the model itself."""
-
     def test_they_get_an_environment_for_one_run(self, tenant: Tenant) -> None:
-        """It is gone when the run is over: the next one may bring other files."""
+        """The next run may bring other files."""
         tenant.requires("blankly", "-e ./pine")
         self.write_package(tenant.model / "pine", "")
         with tenant.inside() as environment:
@@ -276,8 +243,7 @@ class TestLocalPackages:
         assert tenant.made == []
         assert not list(tenant.directory.glob("*.lock"))
 
-    def test_what_builds_them_sees_no_secret(self, tenant: Tenant) -> None:
-        """Neither what the action was given nor the password of a package index."""
+    def test_their_build_sees_no_secret(self, tenant: Tenant) -> None:
         password, in_file, token = new_secret(), new_secret(), new_secret()
         tenant.environ |= {
             "INPUT_TOKEN": token,
@@ -300,8 +266,7 @@ class TestLocalPackages:
         assert "***@127.0.0.1:9/simple" in seen
         assert len(problem.message) <= 1_000
 
-    def test_what_they_write_is_for_all_to_read(self, tenant: Tenant) -> None:
-        """The mask of this process is not that of the installer."""
+    def test_their_files_are_readable_by_all(self, tenant: Tenant) -> None:
         tenant.requires("./pine")
         self.write_package(tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')")
         before = os.umask(0o077)
@@ -309,11 +274,10 @@ class TestLocalPackages:
             refused(tenant)
         finally:
             os.umask(before)
-
         assert any(line.strip() == "mask 22" for line in tenant.log)
 
     def write_package(self, directory: Path, code: str) -> None:
-        """Write a package that builds itself, and runs some code first."""
+        """Write a package that builds itself, and runs this code first."""
         directory.mkdir()
         (directory / "pyproject.toml").write_text(
             '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -338,7 +302,6 @@ class TestLocalPackages:
 
 
 def test_the_passwords_of_indexes_are_never_shown(tenant: Tenant) -> None:
-    """Whether they are in the file or in the environment, and whatever the installer says."""
     password, other = new_secret(), new_secret()
     tenant.environ |= {
         "PIP_INDEX_URL": f"http://trader:{other}@127.0.0.1:9/simple",
@@ -359,27 +322,24 @@ def test_the_passwords_of_indexes_are_never_shown(tenant: Tenant) -> None:
 
 
 def test_a_models_own_configuration_of_uv_is_not_read(tenant: Tenant) -> None:
-    """Pip would read none of it."""
+    """Like pip, which reads none."""
     tenant.requires("blankly")
     (tenant.model / "uv.toml").write_text("this is no TOML")
     (tenant.model / "pyproject.toml").write_text('[tool.uv]\nrequired-version = "==0.0.1"\n')
-
     assert tenant.visit().was_made
 
 
-def test_what_is_set_up_for_pip_counts(tenant: Tenant) -> None:
-    """Where people have not said the same to uv."""
+def test_settings_for_pip_apply(tenant: Tenant) -> None:
     tenant.environ["PIP_FIND_LINKS"] = tenant.environ.pop("UV_FIND_LINKS")
     least = tenant.root / "least.txt"
     least.write_text("oaks<2\n")
     tenant.environ["PIP_CONSTRAINT"] = str(least)
     tenant.requires("oaks")
-
     assert installed(tenant.visit())["oaks"] == "1.0"
 
 
 def test_other_users_can_read_an_environment(tenant: Tenant) -> None:
-    """What saves it for the next job is not who made it, whatever the mask of this process."""
+    """Another user saves it for the next job, whatever our umask."""
     tenant.requires("blankly")
     tenant.environ["UV_CACHE_DIR"] = str(tenant.root / "cache")
     before = os.umask(0o077)
@@ -396,13 +356,12 @@ def test_other_users_can_read_an_environment(tenant: Tenant) -> None:
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(tenant: Tenant) -> None:
-    """Such as one that came out of a cache onto another image."""
+    """A cache may restore an environment onto another image."""
     tenant.requires("blankly")
     python = tenant.visit().python
     python.unlink()
     python.symlink_to(tenant.root / "gone")
     again = tenant.visit()
-
     assert again.was_made
     assert again.python.exists()
     assert len(tenant.made) == 1
@@ -410,18 +369,16 @@ def test_an_environment_whose_python_is_gone_is_made_anew(tenant: Tenant) -> Non
 
 @pytest.mark.parametrize("marker", ["", "{}", '{"schema": 0}', "[]"])
 def test_an_environment_without_its_marker_is_made_anew(tenant: Tenant, marker: str) -> None:
-    """Whatever else is in its place."""
     tenant.requires("blankly")
     tenant.visit()
     (kept,) = tenant.directory.glob("*/environment.json")
     kept.write_text(marker)
-
     assert tenant.visit().was_made
     assert not tenant.visit().was_made
 
 
-def test_environments_that_nobody_wants_are_removed(tenant: Tenant) -> None:
-    """After 30 days, and not while they are in use."""
+def test_unused_environments_are_removed(tenant: Tenant) -> None:
+    """After 30 days, unless they are in use."""
     old = time.time() - 31 * 24 * 3600
     for version in ("1.0", "2.0"):
         tenant.requires("blankly", f"oaks=={version}")

@@ -37,13 +37,11 @@ while (here / "gate").exists():
 
 @pytest.fixture
 def index(tmp_path: Path) -> PackageIndex:
-    """Make the packages, for one test alone."""
     return PackageIndex(tmp_path / "packages")
 
 
 @pytest.fixture
 def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
-    """Return a model that needs blankly."""
     tenant = Tenant(tmp_path, index.environ, OWN)
     tenant.requires("blankly")
     return tenant
@@ -51,7 +49,7 @@ def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
 
 @pytest.fixture
 def gate(tenant: Tenant, index: PackageIndex) -> Iterator[Path]:
-    """Let whoever imports blankly wait as long as there is a gate."""
+    """Every import of blankly waits while the gate exists."""
     index.add("blankly", "2.0", AT_A_GATE.format(root=str(tenant.root)))
     gate = tenant.root / "gate"
     gate.touch()
@@ -60,7 +58,6 @@ def gate(tenant: Tenant, index: PackageIndex) -> Iterator[Path]:
 
 
 def start_maker(tenant: Tenant) -> subprocess.Popen[str]:
-    """Let another process want the environment."""
     import json
 
     wanted = json.dumps([str(tenant.root), tenant.environ, tenant.python_version])
@@ -70,16 +67,13 @@ def start_maker(tenant: Tenant) -> subprocess.Popen[str]:
 
 
 def test_two_processes_make_one_environment(tenant: Tenant) -> None:
-    """One makes it, the other one waits and uses it."""
     makers = [start_maker(tenant) for _ in range(2)]
     said = sorted(maker.communicate(timeout=60)[0].strip() for maker in makers)
-
     assert said == ["False", "True"]
     assert len(tenant.made) == 1
 
 
-def test_what_a_killed_maker_leaves_is_not_used(tenant: Tenant, gate: Path) -> None:
-    """Not even while its installer goes on: the environment is made anew, elsewhere."""
+def test_a_half_made_environment_is_not_used(tenant: Tenant, gate: Path) -> None:
     maker = start_maker(tenant)
     wait_for((tenant.root / "waiting").exists)
     (half_made,) = tenant.directory.glob("*/venv-*")
@@ -94,8 +88,6 @@ def test_what_a_killed_maker_leaves_is_not_used(tenant: Tenant, gate: Path) -> N
 
 
 def test_a_stop_ends_the_making_and_leaves_nothing(tenant: Tenant, gate: Path) -> None:
-    """Within a second, and the lock is free again."""
-
     def stop() -> None:
         wait_for((tenant.root / "waiting").exists)
         tenant.stop.set()
@@ -113,19 +105,16 @@ def test_a_stop_ends_the_making_and_leaves_nothing(tenant: Tenant, gate: Path) -
 
 
 def test_a_stop_ends_the_waiting(tenant: Tenant, gate: Path) -> None:
-    """Somebody else makes the environment meanwhile, and goes on."""
     maker = start_maker(tenant)
     wait_for((tenant.root / "waiting").exists)
     tenant.stop.set()
     with pytest.raises(StoppedError):
         tenant.visit()
     gate.unlink()
-
     assert maker.communicate(timeout=60)[0].strip() == "True"
 
 
-def test_what_a_killed_run_had_for_itself_is_removed(tenant: Tenant) -> None:
-    """As soon as anybody wants an environment; that of a run which goes on stays."""
+def test_the_private_environment_of_a_killed_run_is_removed(tenant: Tenant) -> None:
     tenant.visit()
     for name in ("private-dead", "private-alive"):
         (tenant.directory / name).mkdir()
@@ -139,14 +128,13 @@ def test_what_a_killed_run_had_for_itself_is_removed(tenant: Tenant) -> None:
         assert (tenant.directory / "private-alive").exists()
 
 
-def test_a_lock_whose_file_was_removed_is_none(tmp_path: Path) -> None:
-    """Whoever waited for it takes the file of that name which there is by then."""
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path: Path) -> None:
+    """A waiting process locks the new file of that name."""
     path = tmp_path / "one.lock"
     with FileLock(path) as first, FileLock(path) as second, FileLock(path) as third:
         assert first.try_take()
         assert not second.try_take()
         first.remove()
         second.take(threading.Event())
-
         assert path.exists()
         assert not third.try_take()

@@ -22,21 +22,18 @@ from deploy_action.platform.environments.installer import uv_environment
 def test_uv_trusts_the_certificates_that_were_named(
     environ: Mapping[str, str], wanted: str
 ) -> None:
-    """Under whichever name people know: uv knows one of them."""
+    """Users know several variables for them, uv only one."""
     chosen = uv_environment(environ)
-
     assert chosen["SSL_CERT_FILE"] == wanted
     assert "UV_SYSTEM_CERTS" not in chosen
 
 
-def test_uv_trusts_the_system_where_nothing_was_named() -> None:
+def test_uv_trusts_the_system_by_default() -> None:
     """As pip does; a company's own authority is installed there."""
     assert ssl.get_default_verify_paths().cafile, "there are no certificates on this machine"
-
     assert uv_environment({})["UV_SYSTEM_CERTS"] == "true"
     assert "UV_SYSTEM_CERTS" not in uv_environment({"SSL_CERT_DIR": "somewhere"})
 
 
-def test_a_choice_for_uv_itself_stands() -> None:
-    """Whoever names it for uv knows what he wants."""
+def test_a_setting_for_uv_itself_is_kept() -> None:
     assert uv_environment({"UV_SYSTEM_CERTS": "false"})["UV_SYSTEM_CERTS"] == "false"

@@ -32,7 +32,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> PackageIndex:
 
 @pytest.fixture
 def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
-    """Return a model on a machine with the Python of the tests and no other one."""
+    """Return a model on a machine whose only Python is that of the tests."""
     tenant = Tenant(tmp_path, index.environ, OWN)
     tenant.requires("blankly")
     return tenant
@@ -42,13 +42,12 @@ def tenant(tmp_path: Path, index: PackageIndex) -> Tenant:
     "wanted",
     ["", "  ", "three", "3.x", "3.11.1.2", "3.11; rm", "-3", "3.11\n3", "\u0663.11", "9" * 50],
 )
-def test_what_is_no_version_is_refused(tenant: Tenant, wanted: str) -> None:
-    """It comes from a client: nothing of it reaches a command."""
+def test_an_invalid_version_is_refused(tenant: Tenant, wanted: str) -> None:
+    """It comes from a client, so it must not reach a command."""
     tenant.python_version = wanted
     with pytest.raises(EnvironmentFailedError) as caught:
         tenant.visit()
     (problem,) = caught.value.problems
-
     assert "not a version of Python" in problem.message
     assert "\n" not in problem.message
     assert len(problem.message) < 100
@@ -56,10 +55,9 @@ def test_what_is_no_version_is_refused(tenant: Tenant, wanted: str) -> None:
 
 @pytest.mark.parametrize("wanted", [OWN, platform.python_version(), f" {OWN} "])
 def test_the_python_of_the_program_serves_its_own_version(tenant: Tenant, wanted: str) -> None:
-    """Nobody has to look for it: it is there even where no Python is on PATH."""
+    """Even if no Python is on PATH."""
     tenant.python_version = wanted
     environment = tenant.visit()
-
     assert environment.python_version == platform.python_version()
     assert environment.problems == ()
     assert not list(tenant.directory.glob("python-*.json"))
@@ -67,11 +65,9 @@ def test_the_python_of_the_program_serves_its_own_version(tenant: Tenant, wanted
 
 @pytest.mark.parametrize("wanted", ["3.6", "2.7", "3.99"])
 def test_the_nearest_python_is_used_with_a_warning(tenant: Tenant, wanted: str) -> None:
-    """It says which one was wanted, which one is used, and why."""
     tenant.python_version = wanted
     environment = tenant.visit()
     (problem,) = environment.problems
-
     assert environment.python_version == platform.python_version()
     assert problem.severity is Severity.WARNING
     assert f"wants Python {wanted} and runs with {platform.python_version()}" in problem.message
@@ -80,7 +76,7 @@ def test_the_nearest_python_is_used_with_a_warning(tenant: Tenant, wanted: str) 
 
 
 def test_a_choice_is_kept_as_long_as_the_machine_is_the_same(tenant: Tenant) -> None:
-    """Looking for a Python takes half a second, or several where one could be fetched."""
+    """Finding a Python takes half a second, or several if one can be downloaded."""
     tenant.python_version = "3.99"
     first = tenant.visit()
     with no_program_runs():
@@ -96,7 +92,7 @@ def test_a_choice_is_kept_as_long_as_the_machine_is_the_same(tenant: Tenant) -> 
 
 @pytest.mark.parametrize("wanted", ["3.7", "3.12"])
 def test_without_a_compiler_only_pythons_with_wheels_work(tenant: Tenant, wanted: str) -> None:
-    """For others a compiled part of blankly would have to be built."""
+    """For others, compiled parts of blankly would have to be built."""
     if not (3, 8) <= sys.version_info[:2] <= (3, 11):
         pytest.skip(f"needs the tests to run on Python 3.8 to 3.11, not {OWN}")
     tenant.python_version = wanted
@@ -111,7 +107,7 @@ def test_without_a_compiler_only_pythons_with_wheels_work(tenant: Tenant, wanted
 
 
 def other_python(version: str) -> Path:
-    """Return the directory with the commands of a Python that pyenv has, or skip."""
+    """Return the commands of another Python of pyenv, or skip."""
     found = [p for p in sorted(PYENV.glob(f"{version}.*/bin")) if (p / f"python{version}").exists()]
     if not found or version == OWN:
         pytest.skip(f"needs a Python {version} of pyenv, beside the one that runs the tests")
@@ -119,7 +115,6 @@ def other_python(version: str) -> Path:
 
 
 def test_another_python_that_is_installed_is_used(tenant: Tenant) -> None:
-    """And each version has an environment of its own."""
     path = other_python("3.10")
     tenant.environ["PATH"] += f"{os.pathsep}{path}"
     own = tenant.visit()
@@ -133,8 +128,8 @@ def test_another_python_that_is_installed_is_used(tenant: Tenant) -> None:
     assert not tenant.visit().was_made
 
 
-def test_commands_that_stand_for_no_python_are_passed_over(tenant: Tenant) -> None:
-    """Pyenv leaves some on PATH for each version that is not chosen."""
+def test_commands_without_a_python_are_ignored(tenant: Tenant) -> None:
+    """On PATH, pyenv leaves some for each version that is not chosen."""
     command = tenant.root / "shims" / "python3.10"
     command.parent.mkdir()
     command.write_text("#!/bin/sh\necho 'pyenv: python3.10: command not found' >&2\nexit 127\n")
@@ -151,7 +146,7 @@ def test_commands_that_stand_for_no_python_are_passed_over(tenant: Tenant) -> No
 
 
 def test_the_real_package_works_in_its_environment(tmp_path: Path) -> None:
-    """It imports as `pip install blankly` alone would not let it, and the byte code is there."""
+    """With `pip install blankly` alone, the import fails."""
     names = {"PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
     environ = {
         name: value

@@ -46,7 +46,7 @@ def walk():
 
 
 def error_of(ran: Ran, path: str | None, line: str | None, script: str) -> str:
-    """Check that a run failed with one error on that line of the script; return its message."""
+    """Check that a run failed with one error on that line; return its message."""
     assert ran.code == 0
     assert ran.last["event"] == "failed"
     assert ran.result is None
@@ -67,7 +67,6 @@ def hint_of(ran: Ran) -> str:
 
 
 def test_a_script_that_crashes_shows_its_traceback_alone(bot: Model) -> None:
-    """As Python prints it, with the line of the user's file and none of ours."""
     bot.write("orders.py", "def size(prices):\n    return prices['BTC']\n")
     script = HEAD + "from orders import size\nsize({})\n"
 
@@ -89,10 +88,9 @@ def test_a_script_that_crashes_shows_its_traceback_alone(bot: Model) -> None:
     assert traceback.rstrip().endswith("KeyError: 'BTC'")
 
 
-def test_a_script_that_does_not_parse(bot: Model) -> None:
-    """No header, as there is no frame."""
+def test_a_syntax_error_is_reported_at_its_line(bot: Model) -> None:
+    """There is no header, because there is no frame."""
     ran = bot.run("import blankly\nif True print()\n")
-
     assert error_of(ran, "bot.py", "if True", "import blankly\nif True print()\n").startswith(
         "SyntaxError: "
     )
@@ -101,7 +99,6 @@ def test_a_script_that_does_not_parse(bot: Model) -> None:
 
 
 def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> None:
-    """The script sees the path, the arguments and `__main__` as `python SCRIPT` has them."""
     (bot.root / "models").mkdir()
     bot.write("argparse.py", "raise AssertionError('a module of the model, in place of ours')")
     script = """
@@ -128,12 +125,9 @@ def test_a_missing_package_and_what_the_platform_leaves_alone(bot: Model) -> Non
     assert "all as it should be" in ran.printed
 
 
-def test_a_script_that_gives_up(bot: Model) -> None:
-    """An exit code other than 0 is a failure, whatever strategy there is by then."""
+def test_an_exit_code_other_than_0_is_a_failure(bot: Model) -> None:
     script = TRADES + "import sys\nsys.exit('no money')\n"
-
     ran = bot.run(script)
-
     assert "sys.exit(no money)" in error_of(ran, "bot.py", "sys.exit(", script)
     assert "Backtesting..." not in ran.printed
     assert "Traceback" not in ran.printed
@@ -141,10 +135,6 @@ def test_a_script_that_gives_up(bot: Model) -> None:
 
 
 def test_a_script_that_ends_early_is_a_normal_end(bot: Model) -> None:
-    """Exit code 0, threads that never end, a closed stream: the result counts all the same.
-
-    Nothing is sent, nothing opens, variables are kept, and the warning about start() is not shown.
-    """
     script = (
         TRADES
         + """
@@ -181,7 +171,7 @@ sys.exit(0)
 
 
 def test_an_exception_before_the_first_bar_is_no_partial_result(bot: Model) -> None:
-    """The package prints it and reports one value; here the backtest failed."""
+    """The package prints the exception and reports one value."""
     script = (
         HEAD
         + """
@@ -204,7 +194,7 @@ strategy.add_bar_event(print, "ASH-USD", resolution="1d", init=init)
 
 
 def test_an_exception_between_bars_is_no_partial_result(bot: Model) -> None:
-    """After trades, outside of any callback: the package reports the account as it was by then."""
+    """The package would report the account as it was at that time."""
     script = (
         HEAD
         + """
@@ -226,11 +216,9 @@ strategy.add_bar_event(on_bar, "ASH-USD", resolution="1d")
 
 
 def test_callbacks_that_never_succeed_fail_the_backtest(bot: Model) -> None:
-    """Else a misspelt name would report a flat account as if it were a decision."""
+    """Otherwise a misspelt name would give a flat account."""
     script = TRADES.replace("state.interface", "state.interfaces") + TAIL
-
     ran = bot.run(script)
-
     assert ran.last["event"] == "failed"
     assert ran.left == []
     (problem,) = ran.problems
@@ -239,27 +227,21 @@ def test_callbacks_that_never_succeed_fail_the_backtest(bot: Model) -> None:
     assert (problem["severity"], problem["path"]) == ("error", "bot.py")
 
 
-def test_no_prices_is_the_packages_own_message(bot: Model) -> None:
-    """It comes out of the platform's own call, without a line of the user's."""
+def test_without_prices_the_packages_message_is_shown(bot: Model) -> None:
     ran = bot.run(HEAD + TAIL)
-
     assert error_of(ran, None, None, "").startswith("LookupError: No prices added.")
 
 
 def test_an_exit_in_a_callback_fails_the_backtest(bot: Model) -> None:
-    """Even where the script backtests itself and exits with 0, it does not run again."""
     script = TRADES.replace("state.interface.", "raise SystemExit(0); state.") + (
         'strategy.backtest(to="1y")\n'
     )
-
     ran = bot.run(script)
-
     assert "in the middle of its backtest" in error_of(ran, "bot.py", "raise ", script)
     assert ran.printed.count("Backtesting...") == 1
 
 
 def test_two_strategies_and_two_calls_report_the_first_once(bot: Model) -> None:
-    """The second one's backtest is carried out too, and a second call gets the first result."""
     script = (
         TRADES
         + """
@@ -293,8 +275,8 @@ print(first)
     assert ran.left == ["result.json"]
 
 
-def test_a_strategy_that_is_equal_to_others_and_a_fork_are_no_trouble(bot: Model) -> None:
-    """A dataclass cannot be hashed; a child that reaches the script's end judges nothing."""
+def test_an_unhashable_strategy_and_a_fork_cause_no_problem(bot: Model) -> None:
+    """A dataclass cannot be hashed, and a forked child reaches the script's end too."""
     script = TRADES.replace(
         "strategy = blankly.Strategy(exchange)",
         "from dataclasses import dataclass\n"
@@ -323,7 +305,6 @@ def test_a_strategy_that_is_equal_to_others_and_a_fork_are_no_trouble(bot: Model
 
 
 def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> None:
-    """Its own arguments hold, with a warning; a plot it asks for is not drawn."""
     ran = bot.run(OWN_MODEL + "print(walk())\nwalk()\n")
 
     assert ran.metrics == printed_metrics(ran.printed)
@@ -337,47 +318,36 @@ def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> Non
 
 
 def test_a_script_without_a_strategy(bot: Model) -> None:
-    """What it lacks is said, and where strategies are made."""
     ran = bot.run("import blankly\n")
-
     assert error_of(ran, "bot.py", None, "") == "bot.py ended without creating a blankly.Strategy."
     assert "blankly.Strategy" in hint_of(ran)
 
 
 def test_a_screener_is_not_backtested(bot: Model) -> None:
-    """Whatever else it does: without its keys it would crash, and that is not the reason."""
     script = HEAD.replace("strategy = ", "#") + (
         "def crash(*_):\n    raise ValueError\nblankly.Screener(exchange, crash, ['ASH-USD'])\n"
     )
-
     ran = bot.run(script)
-
     assert "screeners cannot be backtested" in error_of(ran, None, None, script)
 
 
 def test_a_missing_settings_file_gets_a_hint(bot: Model) -> None:
-    """The package says what is missing, we say where it belongs."""
     (bot.root / "backtest.json").unlink()
-
     ran = bot.run(TRADES + TAIL)
-
     assert ran.last["event"] == "failed"
     assert "make sure a backtest.json file is placed" in ran.problems[0]["message"]
     assert hint_of(ran).startswith("Put backtest.json into the model's working_directory")
 
 
 def test_an_exchange_without_keys_gets_a_hint(bot: Model) -> None:
-    """Nothing is sent: the keys are looked for first."""
     script = "import blankly\nblankly.Alpaca()\n"
-
     ran = bot.run(script)
-
     assert "FileNotFoundError" in error_of(ran, "bot.py", "Alpaca", script)
     assert "`keys-json`" in hint_of(ran)
 
 
 def test_a_process_of_the_model_is_not_the_run(bot: Model) -> None:
-    """Forked or spawned, it finds the hooks, reports nothing, and leaves our pipe alone."""
+    """Forked or spawned, it finds the hooks but reports nothing."""
     script = (
         TRADES
         + """
@@ -415,7 +385,7 @@ if __name__ == "__main__":
 
 
 def test_a_model_that_closes_our_pipe_is_run_to_its_end(bot: Model) -> None:
-    """And a file that gets the pipe's number is not written to."""
+    """A file that gets the pipe's number is not written to."""
     script = TRADES + (
         "import os\nos.closerange(3, 100)\nfiles = [open(str(i), 'w') for i in range(20)]\n"
         "print('the script ended')\n"
@@ -431,16 +401,14 @@ def test_a_model_that_closes_our_pipe_is_run_to_its_end(bot: Model) -> None:
 
 
 def test_a_file_that_hides_the_package_is_named(bot: Model) -> None:
-    """A script called blankly.py is everyone's first mistake."""
+    """A script called blankly.py is a common mistake."""
     bot.write("blankly.py", "Strategy = None\n")
-
     ran = bot.run("import blankly\n")
-
     assert error_of(ran, "blankly.py", None, "") == ("blankly.py shadows a module of the platform.")
 
 
-def test_a_package_that_cannot_be_imported_has_its_reason(bot: Model) -> None:
-    """With numpy 2 it fails like this, and the requirements are the way out."""
+def test_a_failed_import_of_the_package_has_a_reason(bot: Model) -> None:
+    """With numpy 2 it fails like this."""
     bot.write("bokeh.py", "raise ValueError('numpy.dtype size changed, may indicate')\n")
 
     ran = bot.run("import blankly\n")
@@ -454,8 +422,7 @@ def test_a_package_that_cannot_be_imported_has_its_reason(bot: Model) -> None:
     assert "numpy<2" in hint_of(ran)
 
 
-def test_arguments_that_are_none_leave_the_scripts_own(bot: Model) -> None:
-    """Where blankly.json has no backtest_args, nothing contradicts the script."""
+def test_without_arguments_the_scripts_own_apply(bot: Model) -> None:
     script = TRADES + (
         'strategy.backtest("1y", {"USD": 900}, start_date="2023-01-10", end_date="2023-01-20")\n'
     )
@@ -472,19 +439,16 @@ def test_arguments_that_are_none_leave_the_scripts_own(bot: Model) -> None:
     }
 
 
-def test_the_arguments_that_a_backtest_ran_with_are_told(bot: Model) -> None:
-    """The platform's where there are any, whatever the script passed, or changes afterwards."""
+def test_the_arguments_of_a_backtest_are_reported(bot: Model) -> None:
     script = TRADES + (
         "values = {'USD': 900}\n"
         "strategy.backtest('5y', values, benchmark_symbol='ASH-USD')\n"
         "values['USD'] = 1\n"
     )
-
     assert bot.run(script).last["arguments"] == ARGUMENTS
 
 
-def test_arguments_that_are_no_json_are_left_out_of_what_is_told(bot: Model) -> None:
-    """A function has no place in an API's answer; numbers of numpy have one, and are copied."""
+def test_arguments_that_are_no_json_are_not_reported(bot: Model) -> None:
     script = TRADES + (
         "import numpy\n"
         "values = {'USD': numpy.int64(900)}\n"
@@ -505,14 +469,12 @@ def test_arguments_that_are_no_json_are_left_out_of_what_is_told(bot: Model) -> 
 
 
 def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
-    """The last event comes even where the mistake is ours."""
+    """The last event comes even after a mistake of ours."""
     ran = bot.run("import blankly\n", BACKTESTING_ARGS=base64.b64encode(b"[1]").decode())
-
     assert "BACKTESTING_ARGS is not an object" in error_of(ran, None, None, "")
 
 
-def test_it_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
-    """A model that hangs does not outlive a platform that was killed."""
+def test_the_model_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
     bot.write("bot.py", "import time\ntime.sleep(300)\n")
     reader, writer = os.pipe()
     command = bot.command(writer, tmp_path / "result.json")

@@ -22,14 +22,11 @@ from deploy_action.platform.model_process.blankly_run.strict_json import write_j
 
 
 class Unreadable(dict[str, object]):
-    """A result that fails when it is read."""
-
     def items(self) -> NoReturn:
         raise KeyError("items")
 
 
 def raised(root: Path, name: str, source: str) -> BaseException:
-    """Run a file of a model and return what it raised."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)
@@ -42,8 +39,6 @@ def raised(root: Path, name: str, source: str) -> BaseException:
 
 @pytest.fixture
 def fault(tmp_path: Path) -> Callable[..., Fault]:
-    """Return a function that runs a source in a model and describes what it raised."""
-
     def describe(source: str, name: str = "bot.py") -> Fault:
         return ModelFiles(str(tmp_path)).fault(raised(tmp_path, name, source))
 
@@ -51,42 +46,33 @@ def fault(tmp_path: Path) -> Callable[..., Fault]:
 
 
 def test_the_place_is_the_deepest_line_of_the_model(fault: Callable[..., Fault]) -> None:
-    """The standard library below it is not the model's."""
     found = fault("import json\n\njson.loads('{')\n", "strategies/mean.py")
-
     assert (found.path, found.line) == ("strategies/mean.py", 3)
     assert found.words.startswith("json.decoder.JSONDecodeError: Expecting property name")
 
 
 @pytest.mark.parametrize("name", ["venv/lib/site-packages/library.py", "../outside.py"])
 def test_a_library_is_not_the_model(fault: Callable[..., Fault], name: str) -> None:
-    """Neither one in an environment inside of it, nor what is beside it."""
     found = fault("1 / 0", name)
-
     assert (found.path, found.line) == (None, None)
     assert found.words == "ZeroDivisionError: division by zero"
 
 
-def test_a_cause_says_where_when_the_exception_does_not(tmp_path: Path) -> None:
-    """A library may raise one of its own from the model's."""
+def test_a_cause_may_have_the_place_in_the_model(tmp_path: Path) -> None:
     cause = raised(tmp_path, "bot.py", "\n\n1 / 0")
     error = RuntimeError("a callback failed")
     error.__cause__ = cause
-
     assert ModelFiles(str(tmp_path)).place(error) == ("bot.py", 3)
 
 
 def test_a_chain_of_causes_may_be_a_circle(tmp_path: Path) -> None:
-    """It is walked once."""
     first, second = ValueError("first"), ValueError("second")
     first.__context__, second.__context__ = second, first
-
     assert ModelFiles(str(tmp_path)).fault(first).words == "ValueError: first"
     without_own_frames(first)
 
 
 def test_our_own_frames_are_taken_out_wherever_they_are(tmp_path: Path) -> None:
-    """What called us and what we called stays, and stays in order."""
     try:
         write_json(str(tmp_path), Unreadable())
     except KeyError as error:
@@ -103,7 +89,6 @@ def test_our_own_frames_are_taken_out_wherever_they_are(tmp_path: Path) -> None:
 
 
 def test_the_line_that_led_to_a_call_is_the_innermost_of_the_model(tmp_path: Path) -> None:
-    """Whatever of a library lies between."""
     path = tmp_path / "bot.py"
     files = ModelFiles(str(tmp_path))
     found: list[object] = []
@@ -117,7 +102,7 @@ def test_the_line_that_led_to_a_call_is_the_innermost_of_the_model(tmp_path: Pat
     assert found == [("bot.py", 3), (None, None)]
 
 
-def test_words_stay_on_one_short_line() -> None:
+def test_messages_are_one_short_line() -> None:
     """They become an annotation."""
     assert in_words(ValueError("a\n  b")) == "ValueError: a b"
     assert in_words(KeyError("BTC")) == "KeyError: 'BTC'"
@@ -142,12 +127,8 @@ def test_words_stay_on_one_short_line() -> None:
         ("raise ValueError('negative size')", ""),
     ],
 )
-def test_a_way_out_is_offered_where_one_is_known(
-    fault: Callable[..., Fault], source: str, hint: str
-) -> None:
-    """And none is made up where it is not."""
+def test_known_problems_have_a_hint(fault: Callable[..., Fault], source: str, hint: str) -> None:
     found = fault(source).hint
-
     assert hint in found
     assert bool(found) is bool(hint)
 
@@ -157,11 +138,8 @@ def test_a_way_out_is_offered_where_one_is_known(
     [requests.ConnectTimeout(), requests.exceptions.SSLError(), socket.gaierror(-2, "unknown")],
     ids=lambda error: type(error).__name__,
 )
-def test_libraries_have_their_own_words_for_an_unreachable_exchange(
-    tmp_path: Path, error: Exception
-) -> None:
+def test_an_unreachable_exchange_is_recognised(tmp_path: Path, error: Exception) -> None:
     """They are recognised without importing those libraries."""
     wrapped = RuntimeError("no bars")
     wrapped.__cause__ = error
-
     assert "over the network" in ModelFiles(str(tmp_path)).fault(wrapped).hint

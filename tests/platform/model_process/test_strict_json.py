@@ -1,5 +1,3 @@
-"""Whatever a model leaves in its result, the file is strict JSON."""
-
 from __future__ import annotations
 
 import datetime as dt
@@ -25,40 +23,29 @@ from deploy_action.text.strict_json import strict_loads
 
 
 class Side(enum.Enum):
-    """An enumeration as models have them."""
-
     BUY = "buy"
 
 
 class Scalar:
-    """Looks like a number of numpy."""
-
     def __init__(self, value: object) -> None:
         self.value = value
 
     def tolist(self) -> object:
-        """Return the plain value, as numpy's numbers do."""
         return self.value
 
 
 class Table:
-    """Looks like a table of pandas."""
-
     def to_dict(self, orient: str) -> list[dict[str, object]]:
         assert orient == "records"
         return [{"close": math.nan}]
 
 
 class Broken:
-    """Has no text."""
-
     def __str__(self) -> str:
         raise RuntimeError
 
 
 def strict(text: str) -> Any:
-    """Read JSON and refuse what is none."""
-
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -98,20 +85,17 @@ def strict(text: str) -> Any:
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_becomes_what_json_has(value: object, expected: object) -> None:
-    """Numbers stay numbers, times become seconds, and what has no value is null."""
     assert strict(encode(value)) == expected
 
 
-def test_a_circle_ends() -> None:
-    """A list that holds itself is cut, not followed for ever."""
+def test_a_circular_list_is_cut() -> None:
     circle: list[object] = [math.nan]
     circle.append(circle)
-
     assert '"list"' in encode(circle)
 
 
-def test_an_iterable_of_the_models_own_is_its_text() -> None:
-    """It is not consumed: nobody knows what it would do."""
+def test_a_models_own_iterable_is_written_as_its_text() -> None:
+    """Iterating could have side effects."""
     assert strict(encode(deque([1]))) == "deque([1])"
 
 
@@ -125,20 +109,16 @@ def test_an_iterable_of_the_models_own_is_its_text() -> None:
     )
 )
 def test_anything_can_be_encoded(value: object) -> None:
-    """No value of these kinds raises or gives a constant that JSON lacks."""
     strict(encode(value))
 
 
-def test_arguments_are_what_json_can_say_of_them() -> None:
-    """Functions are left out, and whatever has one: their text is another on every run."""
+def test_arguments_without_a_json_value_are_left_out() -> None:
+    """The text of a function differs on every run."""
 
     class Array:
-        """Looks like an array of numpy."""
-
         dtype = "float64"
 
         def tolist(self) -> list[float]:
-            """Return the plain values."""
             return [1.5, 2.0]
 
     circle: list[object] = []
@@ -175,10 +155,8 @@ def test_arguments_are_what_json_can_say_of_them() -> None:
 
 
 def test_arguments_beyond_64_kib_are_left_out() -> None:
-    """As many as fit are there, and what the platform takes fits always."""
     half = "x" * (32 << 10)
     whole = {"a": "x" * ((64 << 10) - len('{"a": ""}'))}
-
     assert plain_arguments({"a": half, "b": half, "c": 1}) == {"a": half, "c": 1}
     assert plain_arguments(whole) == whole
     assert plain_arguments({"a": whole["a"] + "x"}) == {}
@@ -197,9 +175,7 @@ def test_arguments_beyond_64_kib_are_left_out() -> None:
     )
 )
 def test_any_arguments_can_be_read_strictly(arguments: dict[str, object]) -> None:
-    """Else the whole event that says them would count as none."""
     plain = plain_arguments(arguments)
-
     assert strict_loads(json.dumps(plain, allow_nan=False).encode()) == plain
 
 
@@ -220,18 +196,13 @@ def test_a_long_list_is_written_in_pieces(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
-def test_an_empty_object_is_one(tmp_path: Path) -> None:
-    """There is nothing to separate."""
+def test_an_empty_object_is_written(tmp_path: Path) -> None:
     write_json(str(tmp_path / "result.json"), {})
-
     assert strict((tmp_path / "result.json").read_text()) == {}
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    """Half a result would be worse than none."""
     (tmp_path / "result.json").mkdir()
-
     with pytest.raises(OSError, match="result"):
         write_json(str(tmp_path / "result.json"), {"a": 1})
-
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

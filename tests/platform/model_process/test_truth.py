@@ -126,29 +126,22 @@ if __name__ == "__main__":
 
 
 def trade_kinds(result: dict[str, list[dict[str, str]]]) -> set[tuple[str, str]]:
-    """Return which sides and types of orders there were."""
     return {(trade["side"], trade["type"]) for trade in result["trades"]}
 
 
 @pytest.mark.parametrize("name", ["golden-cross", "rsi-reversion"])
 def test_the_examples_report_what_they_print(example: Callable[[str], Model], name: str) -> None:
-    """With the arguments of their own blankly.json."""
     model = example(name)
     arguments = json.loads((model.root / "blankly.json").read_text())["backtest_args"]
-
     ran = model.run(arguments=arguments)
-
     assert ran.problems == []
     assert ran.metrics == printed_metrics(model.by_hand())
     assert ran.metrics["Cumulative Returns (%)"] > 0
 
 
 def test_limit_orders_beside_a_benchmark(bot: Model) -> None:
-    """Both kinds of fate, executed and not; the benchmark comes as an argument."""
     arguments = {**ARGUMENTS, "benchmark_symbol": "ASH-USD", "risk_free_return_rate": 0.03}
-
     ran = bot.run(LIMITS, arguments)
-
     assert ran.metrics == printed_metrics(bot.by_hand(arguments))
     assert ran.metrics["Risk Free Return Rate"] == 0.03
     assert trade_kinds(ran.result) == {("buy", "limit"), ("sell", "limit")}
@@ -156,7 +149,6 @@ def test_limit_orders_beside_a_benchmark(bot: Model) -> None:
 
 
 def test_two_symbols_with_prices_and_a_schedule(bot: Model) -> None:
-    """Everything the account does is in it, and the schedule is told."""
     ran = bot.run(PRICES_AND_SCHEDULE)
 
     assert ran.metrics == printed_metrics(bot.by_hand())
@@ -171,7 +163,6 @@ def test_two_symbols_with_prices_and_a_schedule(bot: Model) -> None:
 
 
 def test_an_arbitrage(bot: Model) -> None:
-    """One event over two symbols; plots that `backtest.json` wants are not drawn."""
     bot.configure("backtest.json", show_progress_during_backtest=True)
     bot.write("bot.py", ARBITRAGE)
     by_hand = bot.by_hand()
@@ -186,17 +177,13 @@ def test_an_arbitrage(bot: Model) -> None:
 
 
 def test_selling_short(bot: Model) -> None:
-    """Where the settings allow it."""
     bot.configure("settings.json", global_shorting=True)
-
     ran = bot.run(SHORTS)
-
     assert ran.metrics == printed_metrics(bot.by_hand())
     assert ran.result["trades"][0]["side"] == "sell"
 
 
 def test_two_resolutions_and_callbacks_that_fail_now_and_then(bot: Model) -> None:
-    """The failures are warnings with their count and line; the numbers stay the package's."""
     write_prices(bot.root / "hourly.csv", 0, bars=20 * 24, seconds=3_600)
     arguments = {**ARGUMENTS, "end_date": "2023-01-18"}
 
@@ -215,9 +202,7 @@ def test_two_resolutions_and_callbacks_that_fail_now_and_then(bot: Model) -> Non
 
 
 def test_a_script_that_backtests_itself(bot: Model) -> None:
-    """Once, with the platform's arguments, and it gets the true result to print."""
     ran = bot.run(BY_ITSELF)
-
     assert ran.metrics == printed_metrics(bot.by_hand()) == printed_metrics(ran.printed)
     assert ran.printed.count("Backtesting...") == 1
     assert 9_000 < ran.result["initial_account_value"] <= 10_000

@@ -26,7 +26,6 @@ HANG = "import time; time.sleep(60); open('waited', 'w')"
 def run(
     code: str, tmp_path: Path, *, stop: threading.Event | None = None, memory: int | None = None
 ) -> tuple[Ended, list[str]]:
-    """Run Python code in a child and return how it ended and what it printed."""
     lines: list[str] = []
     ended = run_process(
         [sys.executable, "-u", "-c", code],
@@ -45,7 +44,7 @@ def was_waited_for(tmp_path: Path) -> bool:
 
 
 def wait_until_gone(*pids: int) -> None:
-    """Wait until all of them have ended: the kernel takes a moment for a signal."""
+    """Wait until all have ended: a signal takes the kernel a moment."""
     wait_for(lambda: not any(map(is_alive, pids)))
 
 
@@ -55,23 +54,18 @@ def test_output_and_errors_arrive_as_lines(tmp_path: Path) -> None:
         "import sys; print('één'); sys.stdout.buffer.write(b'\\xff|10%\\r20%\\r\\n');"
         "print('oops', file=sys.stderr); print('last', end='')"
     )
-
     ended, lines = run(code, tmp_path)
-
     assert ended == Ended(0)
     assert lines == ["één", "\ufffd|10%", "20%", "oops", "last"]
 
 
 def test_a_line_without_an_end_comes_in_pieces(tmp_path: Path) -> None:
-    """A model that never ends its line fills no memory."""
     _, lines = run("print('x' * 3_000_000, end='')", tmp_path)
-
     assert "".join(lines) == "x" * 3_000_000
     assert max(map(len, lines)) == 1 << 20
 
 
 def test_output_arrives_while_the_child_runs(tmp_path: Path) -> None:
-    """Nobody waits for the end to see the first line."""
     seen: list[str] = []
     stop = threading.Event()
 
@@ -91,20 +85,17 @@ def test_output_arrives_while_the_child_runs(tmp_path: Path) -> None:
     assert seen == ["hello"]
 
 
-def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
-    """Whoever asked decides what they mean."""
+def test_exit_codes_and_signals_are_reported(tmp_path: Path) -> None:
     assert run("raise SystemExit(3)", tmp_path)[0] == Ended(3)
     assert run("import os; os.kill(os.getpid(), 9)", tmp_path)[0] == Ended(-9)
 
 
-def test_it_sees_the_given_environment_and_no_input(tmp_path: Path) -> None:
-    """Nothing of ours leaks, and a prompt does not hang."""
+def test_a_child_gets_the_given_environment_and_no_input(tmp_path: Path) -> None:
     _, lines = run("import os, sys; print(sorted(os.environ), repr(sys.stdin.read()))", tmp_path)
-
     assert lines[0].startswith("['LC_CTYPE', 'PATH'] ''") or lines[0] == "['PATH'] ''"
 
 
-def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
+def test_processes_left_behind_are_killed(tmp_path: Path) -> None:
     """A grandchild that holds the pipes open neither delays the end nor outlives it."""
     code = (
         "import subprocess, sys;"
@@ -119,8 +110,7 @@ def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
     wait_until_gone(int(lines[0]))
 
 
-def test_what_it_leaves_behind_cannot_keep_it_going(tmp_path: Path) -> None:
-    """Not even by printing for ever: the end is the first process's."""
+def test_processes_left_behind_do_not_delay_the_end(tmp_path: Path) -> None:
     ticker = f"import time\nfor _ in range(3_000): print('tick'); time.sleep(0.02)\n{HANG}"
     code = (
         f"import subprocess, sys; subprocess.Popen([sys.executable, '-u', '-c', {ticker!r}]);"
@@ -136,7 +126,6 @@ def test_what_it_leaves_behind_cannot_keep_it_going(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("closes", ["", "os.close(1); os.close(2);"])
 def test_stopping_kills_the_whole_group(tmp_path: Path, closes: str) -> None:
-    """Even those that ignore the polite signal, or have closed their output."""
     pids = tmp_path / "pids"
     code = (
         "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
@@ -164,17 +153,13 @@ def test_stopping_kills_the_whole_group(tmp_path: Path, closes: str) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits from outside")
 def test_memory_is_bounded(tmp_path: Path) -> None:
-    """A model that wants more gets Python's own error, with the line that wanted it."""
     code = "import time; time.sleep(0.1); x = bytearray(1 << 30)"
-
     ended, lines = run(code, tmp_path, memory=512 << 20)
-
     assert ended == Ended(1)
     assert lines[-1] == "MemoryError"
 
 
 def test_a_side_channel_brings_lines_of_any_length(tmp_path: Path) -> None:
-    """What the child says to us, beside what it says to people."""
     said: list[str] = []
     lines: list[str] = []
     with SideChannel(said.append) as side:
@@ -193,7 +178,6 @@ def test_a_side_channel_brings_lines_of_any_length(tmp_path: Path) -> None:
 
 
 def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    """The caller knows what it wanted."""
     with pytest.raises(FileNotFoundError):
         run_process(
             [str(tmp_path / "none")],
@@ -205,7 +189,6 @@ def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_log_is_bounded_and_keeps_its_end() -> None:
-    """The first lines and the last ones say most."""
     shown: list[str] = []
     with BoundedLog(shown.append, most_lines=3, tail_lines=2) as log:
         for number in range(10):
@@ -223,21 +206,18 @@ def test_a_log_is_bounded_and_keeps_its_end() -> None:
 
 
 def test_a_log_is_bounded_in_characters_too() -> None:
-    """A few long lines fill a disk as well."""
+    """A few long lines can fill a disk as well."""
     shown: list[str] = []
     with BoundedLog(shown.append, most_characters=10, tail_lines=1) as log:
         for line in ("x" * 8, "y" * 8, "z"):
             log.add(line)
-
     assert shown[0] == "x" * 8
     assert shown[-2:] == ["(1 lines left out)", "z"]
 
 
 def test_the_end_of_a_log_is_bounded_in_characters_too() -> None:
-    """Fifty lines of a megabyte are no end that anyone reads."""
     shown: list[str] = []
     with BoundedLog(shown.append, most_characters=10, tail_lines=50) as log:
         for _ in range(100):
             log.add("x" * 8)
-
     assert shown.count("x" * 8) == 2

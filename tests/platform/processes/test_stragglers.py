@@ -42,7 +42,6 @@ def sleeper(name: bytes = b"python", **environ: str) -> Iterator[int]:
 
 
 def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
-    """Whatever their names are, and those of strangers."""
     ours, others = str(uuid.uuid4()), str(uuid.uuid4())
     with (
         sleeper(CUT_NAME) as stranger,
@@ -58,7 +57,7 @@ def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
 
 
 def test_a_process_whose_first_thread_has_ended_is_found() -> None:
-    """It looks like a zombie, and goes on."""
+    """It looks like a zombie, but still runs."""
     run = str(uuid.uuid4())
     code = (
         "import ctypes, threading, time;"
@@ -79,7 +78,6 @@ def test_a_process_whose_first_thread_has_ended_is_found() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_all_processes_of_a_runs_user_are_ended() -> None:
-    """Even one that forks faster than anybody looks, and names no run."""
     user = 61_777
     hopper = (
         "import os\nos.setsid()\nwhile True:\n    os.write(1, b'.')\n    os.fork() and os._exit(0)"
@@ -99,8 +97,7 @@ def test_all_processes_of_a_runs_user_are_ended() -> None:
         process.communicate(timeout=20)  # the pipe ends with the last that holds it
 
 
-def test_a_user_has_processes_or_has_none() -> None:
-    """Ours has, and one that nobody is has not."""
+def test_whether_a_user_has_processes_is_known() -> None:
     with sleeper():
         assert has_processes(os.geteuid())
     taken = {path.stat().st_uid for path in Path("/proc").iterdir() if path.name.isdecimal()}

@@ -33,21 +33,18 @@ _WARNING = Problem(message="Python 3.11 instead.", severity=Severity.WARNING)
 
 
 def open_files() -> int:
-    """Count what this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def start(
     start_platform: StartPlatform, runner: ScriptedRunner, **settings: float
 ) -> tuple[Platform, str]:
-    """Start a platform with this runner, and return it with a model."""
     running = BacktestSettings(runner=runner, **settings)  # type: ignore[arg-type]  # by name
     platform = start_platform(running=running)
     return platform, platform.create_model()
 
 
 def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatform) -> None:
-    """Result as it was reported; warnings beside it; the same in the model's details."""
     outcome = Outcome(result=finished().result, problems=(_WARNING,), facts={"python": "3.11.7"})
     platform, model_id = start(start_platform, ScriptedRunner(outcome))
 
@@ -66,7 +63,6 @@ def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatf
 
 
 def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatform) -> None:
-    """The very bytes that were uploaded."""
     runner = ScriptedRunner()
     platform, model_id = start(start_platform, runner)
     bundle = make_bundle(**{"bot.py": "print()"})
@@ -81,7 +77,7 @@ def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatf
 
 
 def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: StartPlatform) -> None:
-    """Status 200, as the original has it for what goes wrong late; its ids are known."""
+    """With status 200, like late errors of the original server."""
     outcome = Outcome(result=None, problems=(_WARNING, _CRASH), facts={"python": "3.11.7"})
     platform, model_id = start(start_platform, ScriptedRunner(outcome))
 
@@ -106,12 +102,9 @@ def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: Start
     assert listed["backtestId"] == body["backtestId"]
 
 
-def test_a_bug_of_ours_is_told_and_logged(start_platform: StartPlatform) -> None:
-    """The client hears that it is not the model's fault."""
+def test_a_bug_of_ours_is_reported_and_logged(start_platform: StartPlatform) -> None:
     platform, model_id = start(start_platform, ScriptedRunner(ZeroDivisionError("ours")))
-
     answer = platform.backtest(model_id)
-
     assert (answer.status_code, answer.json()["error"]) == (
         200,
         "The platform failed; its log says why.",
@@ -119,17 +112,15 @@ def test_a_bug_of_ours_is_told_and_logged(start_platform: StartPlatform) -> None
     assert "ZeroDivisionError: ours" in "".join(platform.errors)
 
 
-def test_words_that_are_no_unicode_are_stored_and_told(start_platform: StartPlatform) -> None:
+def test_invalid_unicode_is_stored_and_reported(start_platform: StartPlatform) -> None:
     """A model may print half a character in its exception."""
     outcome = Outcome(result=None, problems=(Problem(message="half \ud800"),))
     platform, model_id = start(start_platform, ScriptedRunner(outcome))
-
     assert platform.backtest(model_id).json()["error"] == "half \ud800"
     assert platform.backtests(model_id)[0]["status"] == "failed"
 
 
 def test_as_many_run_at_once_as_were_allowed(start_platform: StartPlatform) -> None:
-    """The others wait for their turn, and all get their answer."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, parallel=2)
@@ -147,7 +138,7 @@ def test_as_many_run_at_once_as_were_allowed(start_platform: StartPlatform) -> N
 
 
 def test_a_waiting_client_gets_signs_of_life(start_platform: StartPlatform) -> None:
-    """Blanks before the JSON, so that no proxy takes the connection for dead."""
+    """Blanks before the JSON keep proxies from closing the connection."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner)
@@ -174,7 +165,6 @@ def test_a_waiting_client_gets_signs_of_life(start_platform: StartPlatform) -> N
 
 
 def test_a_client_that_leaves_stops_its_backtest(start_platform: StartPlatform) -> None:
-    """Nobody waits for it any more."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner)
@@ -202,13 +192,10 @@ def test_a_client_that_leaves_stops_its_backtest(start_platform: StartPlatform) 
 
 
 def test_a_backtest_ends_after_its_time(start_platform: StartPlatform) -> None:
-    """A platform of one's own is not kept busy for ever."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, most_seconds=0.1)
-
     body = platform.backtest(model_id).json()
-
     assert body["status"] == "stopped"
     assert "the most this platform allows" in body["error"]
 
@@ -216,7 +203,6 @@ def test_a_backtest_ends_after_its_time(start_platform: StartPlatform) -> None:
 def test_closing_the_platform_stops_what_runs_and_what_waits(
     start_platform: StartPlatform,
 ) -> None:
-    """It waits for none of them to end by itself, and the next start knows."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, parallel=1)
@@ -237,7 +223,6 @@ def test_closing_the_platform_stops_what_runs_and_what_waits(
 def test_an_uploaded_version_is_backtested_in_the_background(
     start_platform: StartPlatform,
 ) -> None:
-    """The answer is the original's, empty and at once; the details tell the rest."""
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner)
@@ -260,23 +245,19 @@ def test_an_uploaded_version_is_backtested_in_the_background(
 
 
 def test_many_backtests_leave_no_connection_open(start_platform: StartPlatform) -> None:
-    """Each has a thread, and each thread's connection to the database ends with it."""
+    """Each thread has a connection to the database."""
     platform, model_id = start(start_platform, ScriptedRunner())
     platform.backtest(model_id)
     before = open_files()
-
     for _ in range(20):
         platform.backtest(model_id)
-
     assert open_files() < before + 10
 
 
-def test_arguments_that_no_variable_holds_are_refused(start_platform: StartPlatform) -> None:
-    """A model gets them in its environment, where Linux has a limit."""
+def test_arguments_too_large_for_a_variable_are_refused(start_platform: StartPlatform) -> None:
+    """A model gets them in a variable; Linux limits its size."""
     platform, model_id = start(start_platform, ScriptedRunner())
-
     answer = platform.backtest(model_id, backtestArgs=json.dumps({"to": "x" * 70_000}))
-
     assert (answer.status_code, answer.json()) == (
         400,
         {"error": "backtestArgs is larger than 64 KiB"},
@@ -327,10 +308,9 @@ def test_a_platform_that_was_killed_leaves_no_backtest_running(
     assert [each["status"] for each in answer["backtests"]] == ["stopped"]
 
 
-def test_details_have_the_latest_results_that_there_is_room_for(
+def test_details_have_the_latest_results_within_a_limit(
     start_platform: StartPlatform,
 ) -> None:
-    """The others are there for whoever asks for one backtest."""
     large = json.dumps({**RESULT, "indicators": "x" * (20 << 20)}).encode()
     platform, model_id = start(
         start_platform, ScriptedRunner(Outcome(result=large, problems=(), facts={}))
@@ -348,8 +328,8 @@ def test_details_have_the_latest_results_that_there_is_room_for(
     assert [each["result"] is None for each in answer["backtests"]] == [False, True]
 
 
-def test_results_that_no_backtest_has_are_removed(start_platform: StartPlatform) -> None:
-    """They were written just before a crash; those of backtests stay."""
+def test_results_without_a_backtest_are_removed(start_platform: StartPlatform) -> None:
+    """They were written just before a crash."""
     platform, model_id = start(start_platform, ScriptedRunner())
     platform.backtest(model_id)
     kept = [path.name for path in (platform.data / "results").iterdir()]

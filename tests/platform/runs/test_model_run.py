@@ -75,8 +75,6 @@ class StandInEnvironments(Environments):
 
 @dataclass(slots=True)
 class Spectator:
-    """Notes what it sees."""
-
     sections: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
@@ -113,7 +111,7 @@ class Bench:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
-        """Run a script of a model, and see that nothing of it is left."""
+        """Run a script of a model, and check that nothing of it is left."""
         try:
             return self.run_once(script, manifest, **files)
         finally:
@@ -157,14 +155,12 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def error_of(outcome: Outcome) -> Problem:
-    """Return the one error of a backtest that failed."""
     assert outcome.result is None
     (error,) = (one for one in outcome.problems if one.severity is Severity.ERROR)
     return error
 
 
 def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
-    """The environment, its warnings, what the process said; and somebody watched it."""
     script = (
         "print('hello'); say(event='progress', share=0.5); say(event='progress', share=7)\n"
         f"write({json.dumps(RESULT)!r})\n"
@@ -199,20 +195,16 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["None", "7", "['to']", "{'to': 'x' * 65_536}"])
-def test_arguments_that_are_odd_or_too_large_are_not_told(bench: Bench, arguments: str) -> None:
-    """A model may write into the pipe what its process would not."""
+def test_odd_or_too_large_arguments_are_not_reported(bench: Bench, arguments: str) -> None:
     script = (
         f"write({json.dumps(RESULT)!r})\nsay(event='finished', problems=[], arguments={arguments})"
     )
-
     outcome = bench.run(script)
-
     assert outcome.result is not None
     assert "arguments" not in outcome.facts
 
 
 def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> None:
-    """As the original had it, with the proxies of the machine, and a home of its own."""
     bench.environ = {"INPUT_TOKEN": "x", "GITHUB_TOKEN": "x", "https_proxy": "p", "TZ": "UTC"}
     script = "import os\nprint(json.dumps([dict(os.environ), os.getcwd()]))\n" + FINISH
 
@@ -230,13 +222,10 @@ def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> Non
 
 
 def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
-    """With their places; what is no problem is left out."""
     problem = {"severity": "error", "message": "KeyError", "path": "bot.py", "line": 3, "hint": "h"}
     unhashable = {"severity": [], "message": "x"}
     strange = [None, {"severity": "fatal", "message": "x"}, {"severity": "error"}, 7, unhashable]
-
     outcome = bench.run(f"say(event='failed', problems={[problem, *strange]!r})")
-
     assert error_of(outcome) == Problem(message="KeyError", path="bot.py", line=3, hint="h")
     assert outcome.facts["python"] == "3.11.7"
 
@@ -263,26 +252,23 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("write('{\"account_values\": 1, \"metrics\": 1}'); say(event='finished')", "no trades"),
     ],
 )
-def test_whatever_the_process_does_it_is_an_error_in_words(
+def test_every_wrong_ending_of_the_process_is_an_error(
     bench: Bench, script: str, words: str
 ) -> None:
-    """Nothing that it says or leaves out is taken for a result."""
     assert words in error_of(bench.run(script)).message
 
 
 @pytest.mark.parametrize("share", ["1e999", "9" * 400, "NaN", "null", "true", '"half"'])
-def test_a_strange_share_of_progress_is_passed_over(bench: Bench, share: str) -> None:
-    """The run goes on."""
+def test_an_invalid_progress_is_ignored(bench: Bench, share: str) -> None:
     line = f'{{"event": "progress", "share": {share}}}\n'.encode()
     script = f"os.write(int(os.environ['EVENTS']), {line!r})\n{FINISH}"
-
     assert bench.run(script).result is not None
     assert set(bench.spectator.shares) <= {1.0}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
-def test_nothing_of_a_run_goes_on_wherever_it_went(bench: Bench) -> None:
-    """A process that made a session of its own is no member of the model's group."""
+def test_all_processes_of_a_run_are_ended(bench: Bench) -> None:
+    """A process with a session of its own leaves the model's process group."""
     pid = bench.root / "pid"
     script = (
         "import subprocess, sys, time\n"
@@ -296,50 +282,39 @@ def test_nothing_of_a_run_goes_on_wherever_it_went(bench: Bench) -> None:
     wait_for(lambda: not is_alive(int(pid.read_text())))
 
 
-def test_a_directory_that_a_model_closed_is_removed_all_the_same(bench: Bench) -> None:
-    """It may hold keys; `Bench.run` looks whether it is gone."""
+def test_an_unreadable_directory_of_a_model_is_removed(bench: Bench) -> None:
+    """It may contain keys; `Bench.run` checks that it is gone."""
     script = f"os.mkdir('a'); os.mkdir('a/b'); os.chmod('a', 0o500); os.chmod('.', 0)\n{FINISH}"
-
     bench.run(script)
 
 
-def test_a_directory_deeper_than_any_stack_is_removed_all_the_same(bench: Bench) -> None:
-    """Else neither this run nor any later one would end well."""
+def test_a_very_deep_directory_is_removed(bench: Bench) -> None:
     script = (
         "here = os.getcwd()\nfor _ in range(1_500):\n    os.mkdir('d')\n    os.chdir('d')\n"
         f"os.chdir(here)\n{FINISH}"
     )
-
     assert bench.run(script).result is not None
 
 
 @pytest.mark.parametrize(
     "event", ['{"event": []}', '{"event": {}}', "7", "[]", '{"event": "progress"}']
 )
-def test_a_strange_event_is_passed_over(bench: Bench, event: str) -> None:
-    """It is none of ours."""
+def test_an_unknown_event_is_ignored(bench: Bench, event: str) -> None:
     script = f"os.write(int(os.environ['EVENTS']), {event.encode()!r} + b'\\n')\n{FINISH}"
-
     assert bench.run(script).result is not None
 
 
-def test_a_full_disk_or_a_closed_directory_is_told_in_words(bench: Bench) -> None:
-    """And where."""
+def test_a_full_disk_or_an_unwritable_directory_is_reported(bench: Bench) -> None:
     (bench.root / "runs" / bench.backtest_id).mkdir(parents=True)
-
     error = error_of(bench.run_once("print()"))
-
     assert error.message.startswith("The operating system refused: File exists (")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_where_we_are_root_a_model_is_somebody_of_its_own(tmp_path: Path) -> None:
-    """Unless it could not reach what it needs."""
+def test_under_root_each_model_has_its_own_user(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-
     user, other = unprivileged_user([Path("/usr/bin/env")]), unprivileged_user([])
-
     assert user is not None
     assert 61_184 <= user < 65_520
     assert other is not None
@@ -347,8 +322,7 @@ def test_where_we_are_root_a_model_is_somebody_of_its_own(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_what_is_handed_over_is_theirs_and_links_lead_nowhere(tmp_path: Path) -> None:
-    """A link to a file of ours does not give that file away."""
+def test_changing_the_owner_follows_no_links(tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     ours.touch()
     theirs = tmp_path / "theirs"
@@ -366,51 +340,40 @@ def test_what_is_handed_over_is_theirs_and_links_lead_nowhere(tmp_path: Path) ->
 def test_a_second_last_event_is_ignored(bench: Bench) -> None:
     """A model that finds our pipe cannot turn a failure into a success."""
     script = f"say(event='failed', problems=[])\n{FINISH}"
-
     assert bench.run(script).result is None
 
 
-def test_running_out_of_memory_says_how_much_there_was(bench: Bench) -> None:
-    """Where the model's process could say so itself."""
+def test_running_out_of_memory_names_the_limit(bench: Bench) -> None:
     problem = {"severity": "error", "message": "MemoryError"}
-
     error = error_of(bench.run(f"say(event='failed', problems=[{problem}])"))
-
     limit = memory_limit()
     assert limit is not None
     assert f"{limit >> 20} MiB" in error.hint
 
 
 def test_a_large_result_is_refused(bench: Bench) -> None:
-    """A model must not fill the platform's memory."""
     bench.largest_result = 10
-
     assert "larger than" in error_of(bench.run(FINISH)).message
 
 
 def test_without_an_environment_the_model_does_not_start(bench: Bench) -> None:
-    """The installer's problem is the backtest's."""
     problem = Problem(message="No such package.", path="requirements.txt")
     bench.failure = EnvironmentFailedError(problem)
-
     outcome = bench.run("print('started')" + FINISH)
-
     assert error_of(outcome) == problem
     assert "started" not in bench.spectator.lines
 
 
 def test_a_bundle_that_is_damaged_is_an_error(bench: Bench) -> None:
-    """Its names were checked at the upload; what is in its entries shows only now."""
+    """The upload checks names only."""
     bundle = make_bundle(bench.root / "bundle.zip", {"bot.py": "print('hello')"})
     data = bundle.read_bytes()
     bundle.write_bytes(data.replace(b"print('hello')", b"print('HELLO')"))
-
     with pytest.raises(ArchiveError, match="not a sound zip file: Bad CRC-32"):
         unpack(bundle, bench.root / "out")
 
 
-def test_files_are_unpacked_with_their_right_to_be_run(tmp_path: Path) -> None:
-    """A model may start a program of its own; directories without files exist, too."""
+def test_files_are_unpacked_with_their_executable_bit(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.zip"
     with zipfile.ZipFile(bundle, "w") as archive:
         for name, mode in (("run.sh", 0o100755), ("data.csv", 0o100644)):
@@ -440,41 +403,34 @@ def test_files_are_unpacked_with_their_right_to_be_run(tmp_path: Path) -> None:
         ('{"working_directory": "bot.py"}', "there is no such directory"),
     ],
 )
-def test_what_cannot_be_run_is_told_on_the_manifest(
+def test_a_model_that_cannot_run_has_a_problem_in_the_manifest(
     tmp_path: Path, manifest: str, words: str
 ) -> None:
     """Clients may send what ours refuses."""
     (tmp_path / "bot.py").touch()
     (tmp_path / "blankly.json").write_text(manifest)
-
     with pytest.raises(UnusableModelError, match=words) as raised:
         read_layout(tmp_path)
-
     assert raised.value.problem.path == "blankly.json"
 
 
 def test_the_layout_has_the_packages_defaults(tmp_path: Path) -> None:
-    """Paths are normalised, a byte-order mark is taken."""
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "bot.py").touch()
     (tmp_path / "blankly.json").write_text('\ufeff{"main_script": "./src//bot.py"}', "utf-8")
-
     layout = read_layout(tmp_path)
-
     assert layout.main_script == "src/bot.py"
     assert (layout.requirements, layout.working_directory) == ("requirements.txt", ".")
 
 
 def test_stopping_leaves_nothing(bench: Bench) -> None:
-    """No private copy, which may hold keys."""
+    """The private copy may contain keys."""
     threading.Timer(0.2, bench.stop.set).start()
-
     with pytest.raises(StoppedError):
         bench.run("import time; time.sleep(60)")
 
 
-def test_a_run_that_is_stopped_shows_the_end_of_its_output(bench: Bench) -> None:
-    """What came last before a hang says most about it, however much came before."""
+def test_a_stopped_run_shows_the_end_of_its_output(bench: Bench) -> None:
     flood = "import time\nfor number in range(6_000): print(number)\nprint('hangs', flush=True)\n"
     script = f"{flood}say(event='progress', share=0.5)\ntime.sleep(60)"
 

@@ -59,7 +59,6 @@ def _deploy(url: str, refresh_token: str, bundle: bytes) -> requests.Response:
 def test_a_killed_server_leaves_whole_versions_only(
     tmp_path: Path, start_platform: StartPlatform, point: str, versions: int
 ) -> None:
-    """Before the commit nothing, after it everything; and what is left over is cleared away."""
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     bundle = make_bundle(big=secrets.token_bytes(50_000))
     with (
@@ -84,7 +83,6 @@ def test_a_killed_server_leaves_whole_versions_only(
 
 
 def test_a_server_killed_from_outside_starts_again(tmp_path: Path) -> None:
-    """With what it had."""
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     with serving(data, refresh_token) as (url, pid):
         version_id = _deploy(url, refresh_token, make_bundle()).json()["versionId"]
@@ -96,7 +94,6 @@ def test_a_server_killed_from_outside_starts_again(tmp_path: Path) -> None:
 
 
 def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
-    """From their first start on; every deploy is a version, and one of them is deployed."""
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     with (
         serving(data, refresh_token) as (first, _),
@@ -120,7 +117,6 @@ def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_500_that_leaves_nothing(tmp_path: Path) -> None:
-    """The process may write files of a megabyte at most."""
     import resource
 
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
@@ -135,7 +131,6 @@ def test_a_full_disk_is_a_500_that_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["versions", "backtests"])
 def test_a_row_that_cannot_be_written_leaves_no_bundle(platform: Platform, table: str) -> None:
-    """The file was in its place already, and the model made."""
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute(
         f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ROLLBACK, 'no room'); END"
@@ -165,7 +160,6 @@ def test_only_old_orphans_are_removed(start_platform: StartPlatform) -> None:
 
 
 def test_everything_survives_a_restart(start_platform: StartPlatform) -> None:
-    """Projects, models, versions, backtests."""
     first = start_platform()
     model_id = first.create_model()
     first.post("/project/create", name="Fund", description="")
@@ -178,7 +172,6 @@ def test_everything_survives_a_restart(start_platform: StartPlatform) -> None:
 
 
 def test_the_data_directory_is_its_owners(platform: Platform) -> None:
-    """Every file and directory in it; others may pass through, to what is meant for them."""
     model_id = platform.create_model()
     platform.deploy(model_id)
     platform.backtest(model_id)
@@ -190,8 +183,8 @@ def test_the_data_directory_is_its_owners(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("prepared", ["missing", "empty", "mounted"])
-def test_a_new_data_directory_may_be(tmp_path: Path, prepared: str) -> None:
-    """Missing, empty, or a fresh file system."""
+def test_a_new_data_directory_is_accepted(tmp_path: Path, prepared: str) -> None:
+    """A fresh file system has a `lost+found`."""
     data = tmp_path / "a" / "data"
     if prepared != "missing":
         data.mkdir(parents=True)
@@ -211,14 +204,12 @@ def _problem(data: Path) -> str:
 
 
 def test_somebody_elses_directory_is_refused(tmp_path: Path) -> None:
-    """And nothing is added to it."""
     (tmp_path / "thesis.txt").touch()
     assert "not a data directory of this platform" in _problem(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
-    """Nor is a path below one."""
     path = tmp_path / "file"
     path.touch()
     assert "cannot be used" in _problem(path)
@@ -226,7 +217,6 @@ def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
 
 
 def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> None:
-    """Whatever it means, this release does not know."""
     platform = start_platform()
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
@@ -236,6 +226,5 @@ def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> No
 
 
 def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
-    """With SQLite's reason."""
     (tmp_path / "platform.sqlite").write_bytes(secrets.token_bytes(8192))
     assert "cannot be opened: file is not a database" in _problem(tmp_path)
