@@ -232,7 +232,7 @@ class Retries:
                 message=f"{again.reason} The next try is due in {seconds:.0f} s, after the "
                 f"deadline of {self.deadline.minutes:g} minutes.",
                 hint="Run the workflow again later, or raise `timeout-minutes`.",
-            ),
+            )
         )
 
 

@@ -56,7 +56,7 @@ class Deadline:
             Problem(
                 message=f"The run took longer than its deadline of {self.minutes:g} minutes.",
                 hint="Raise `timeout-minutes`, or see in the log what took so long.",
-            ),
+            )
         )
 
 

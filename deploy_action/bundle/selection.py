@@ -30,10 +30,7 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a character device"),
 )
 # What is wrong with a link, and the way out.
-_BROKEN: Final = (
-    "which does not exist",
-    "Correct or remove the link, or add it to ignore_files.",
-)
+_BROKEN: Final = ("which does not exist", "Correct or remove the link, or add it to ignore_files.")
 _OUTSIDE: Final = (
     "which is outside the model",
     "Copy what it points to into the model, or add the link to ignore_files.",

@@ -135,7 +135,7 @@ class MultipartBody:
                 f"{self._upload.sha256}: the upload was stopped before its end.",
                 hint="Find out what writes into the directory for temporary files; it may be the "
                 "model itself.",
-            ),
+            )
         )
 
 
@@ -146,6 +146,6 @@ def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:
     ]
     parts.append(
         f'--{boundary}\r\nContent-Disposition: form-data; name="model"; filename="model.zip"\r\n'
-        "Content-Type: application/zip\r\n\r\n",
+        "Content-Type: application/zip\r\n\r\n"
     )
     return "".join(parts).encode()

@@ -144,7 +144,7 @@ class DeploymentApi:
                     f"(`{SIGN_IN}` answered {answer.status}).",
                     hint="Sign in again with `blankly-deploy login`, and update the secret that "
                     "the workflow passes as `token`.",
-                ),
+                )
             )
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()
@@ -167,7 +167,7 @@ class DeploymentApi:
                     "is unknown.",
                     hint="Name the project in the input `project-id`, or in `project_id` of "
                     "`blankly.json`.",
-                ),
+                )
             )
         return self._user_id
 
@@ -271,9 +271,7 @@ class DeploymentApi:
 
     def _change(self, path: str, fields: Mapping[str, str]) -> Reply:
         return self._authorized(
-            lambda token: self.transport.change(path, fields, token),
-            f"POST {path}",
-            is_change=True,
+            lambda token: self.transport.change(path, fields, token), f"POST {path}", is_change=True
         )
 
     def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Reply:
@@ -299,7 +297,7 @@ class DeploymentApi:
                     message=f"{self._server} refuses `{route}` for this user (401), although the "
                     "idToken is new.",
                     hint="Check that the token belongs to a user of the project.",
-                ),
+                )
             )
         return self._reply(answer, route, is_change=is_change)
 

@@ -92,11 +92,7 @@ def _failure(verdict: Verdict) -> str:
     return f"{start}{shown.difference(abs(difference))} {side} {target}{end}"
 
 
-_WANTED: Final = {
-    Operator.ABOVE: "above",
-    Operator.BELOW: "below",
-    Operator.UNEQUAL: "other than",
-}
+_WANTED: Final = {Operator.ABOVE: "above", Operator.BELOW: "below", Operator.UNEQUAL: "other than"}
 
 
 @dataclass(frozen=True, slots=True)

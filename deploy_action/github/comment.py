@@ -86,8 +86,7 @@ def keep_comment(
     text = f"{marker_of(key, place.run)}\n{body}"
     if len(text) > _LARGEST_COMMENT:
         return _not_written(
-            place,
-            f"it has {len(text):,} characters, more than the {_LARGEST_COMMENT:,} allowed",
+            place, f"it has {len(text):,} characters, more than the {_LARGEST_COMMENT:,} allowed"
         )
     deadline = Deadline.after(seconds / 60)
     retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
@@ -221,7 +220,7 @@ def _out_of_reach() -> RefusedError:
         Problem(
             message="the forge lists an earlier run's comment, but says that it does not exist",
             hint="Delete that comment if you can see it, and run the workflow again.",
-        ),
+        )
     )
 
 

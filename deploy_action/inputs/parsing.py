@@ -81,7 +81,7 @@ def parse_line(text: str) -> str:
     if tidy(text) != text or "\n" in text:
         raise BadValueError(
             f"it takes one line of at most {LONGEST_DESCRIPTION} characters, without control "
-            "characters.",
+            "characters."
         )
     return text
 
@@ -140,9 +140,7 @@ def parse_url(text: str, also: str = "") -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_valid:
         raise BadValueError(f"it takes a URL such as `https://example.com`{also}.")
     if parts.username is not None or parts.query or parts.fragment or re.search(r"\s", text):
-        raise BadValueError(
-            "the URL may have no user name, password, query, fragment or spaces.",
-        )
+        raise BadValueError("the URL may have no user name, password, query, fragment or spaces.")
     return text.rstrip("/")
 
 
@@ -164,7 +162,7 @@ def parse_minutes(text: str) -> float:
         minutes = math.nan
     if not 0 < minutes <= _LONGEST_TIMEOUT_MINUTES:
         raise BadValueError(
-            f"it takes a number of minutes above 0, at most {_LONGEST_TIMEOUT_MINUTES}.",
+            f"it takes a number of minutes above 0, at most {_LONGEST_TIMEOUT_MINUTES}."
         )
     return minutes
 

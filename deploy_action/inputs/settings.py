@@ -244,7 +244,7 @@ class _Reader:
                     "service, `blankly-deploy serve` the one of a server of your own. Workflows of "
                     "pull requests from forks get no secrets: use `api-url: local` there, which "
                     "needs no token.",
-                ),
+                )
             )
 
     def _redacted(self, text: str) -> str:

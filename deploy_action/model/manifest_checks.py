@@ -83,11 +83,7 @@ def content_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> I
 
 
 def _problem(
-    document: LocatedJson,
-    path: _Path,
-    message: str,
-    hint: str,
-    severity: Severity = Severity.ERROR,
+    document: LocatedJson, path: _Path, message: str, hint: str, severity: Severity = Severity.ERROR
 ) -> Problem:
     """Return a problem placed at the value at a path; if absent, at what would contain it."""
     place = document.locate(*path)

@@ -34,7 +34,7 @@ _LONGEST_REQUIREMENT = 1000
 _COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
 # Versions that pip accepted before 24.1: `name>=1.*`, `name==1.0-final-2`.
 _LEGACY = re.compile(
-    rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$",
+    rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$"
 )
 _OTHER_OPTIONS = frozenset(
     {

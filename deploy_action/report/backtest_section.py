@@ -8,13 +8,7 @@ from typing import Final
 
 from deploy_action.backtest.comparison import Base
 from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, Unit
-from deploy_action.backtest.result import (
-    AccountValues,
-    BacktestResult,
-    BacktestRun,
-    Metric,
-    Trade,
-)
+from deploy_action.backtest.result import AccountValues, BacktestResult, BacktestRun, Metric, Trade
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks, comparison_section, gate_section
@@ -44,9 +38,7 @@ _LONGEST_NAME: Final = 40
 _LONGEST_CALL: Final = 100
 _DAY: Final = 86_400
 _NOT_COMPUTED: Final = "not computed"
-_NO_NUMBER: Final = {
-    "sortino": "usually because fewer than two periods ended with a loss",
-}
+_NO_NUMBER: Final = {"sortino": "usually because fewer than two periods ended with a loss"}
 _TOO_FEW: Final = "usually because there are too few account values"
 
 

@@ -31,8 +31,7 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
         return []
     # Three columns with the result first: four would not fit on a telephone.
     table = Table(
-        [["Result"], ["Gate"], ["Value"]],
-        [_row(verdict) for verdict in verdicts[:_MOST_GATES]],
+        [["Result"], ["Gate"], ["Value"]], [_row(verdict) for verdict in verdicts[:_MOST_GATES]]
     )
     blocks: list[Block] = [table]
     if (left := len(verdicts) - _MOST_GATES) > 0:

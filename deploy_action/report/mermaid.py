@@ -65,12 +65,7 @@ def drawdown_picture(drawdowns: Curves, *, is_beside_base: bool) -> str:
 
 
 def _picture(
-    *,
-    title: str,
-    grid: Grid,
-    limits: tuple[float, float],
-    height: int,
-    colours: Sequence[str],
+    *, title: str, grid: Grid, limits: tuple[float, float], height: int, colours: Sequence[str]
 ) -> str:
     low, high = limits
     decimals = max(0, _DIGITS - 1 - math.floor(math.log10(high - low)))
@@ -110,7 +105,7 @@ def _settings(height: int, palette: str, limits: tuple[float, float]) -> dict[st
             "yAxis": {"labelFontSize": 14, "labelPadding": padding},
         },
         "themeVariables": {
-            "xyChart": {"backgroundColor": "transparent", "plotColorPalette": palette},
+            "xyChart": {"backgroundColor": "transparent", "plotColorPalette": palette}
         },
     }
 

@@ -32,9 +32,7 @@ _LONGEST_QUOTED = 60
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _LINE_END = re.compile(r"\r\n?|\n")
 _COMMENT = re.compile(r"(?://|\#)[^\r\n]*+|/\*[\s\S]*?(?:\*/|\Z)")
-_STRING_BODY = re.compile(
-    r"""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+""",
-)
+_STRING_BODY = re.compile(r"""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+""")
 _SINGLE_QUOTED = re.compile(r"'([^'\\\r\n]*+)'")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*+))((?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)")
 _NUMBER_LIKE = re.compile(r"[-+.0-9][-+.0-9A-Za-z_]*+")
@@ -189,10 +187,7 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> LocatedJson:
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     what = "it is encoded as UTF-16" if wide else f"byte 0x{content[error.start]:02X} is not UTF-8"
     problem = Problem(
-        message=f"Not valid JSON: {what}.",
-        hint="Save the file as UTF-8.",
-        line=line,
-        column=column,
+        message=f"Not valid JSON: {what}.", hint="Save the file as UTF-8.", line=line, column=column
     )
     return LocatedJson(None, (problem,), readable=False, text="", _place=None, _lines=lines)
 
