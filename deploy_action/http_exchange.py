@@ -37,7 +37,6 @@ class Answer:
     status: int
     body: bytes
     retry_after: float = 0.0
-    location: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -81,14 +80,17 @@ class Call:
 def open_session(*, use_environment: bool) -> requests.Session:
     """Return a session; from the environment it takes proxies and a CA bundle, nothing else."""
     import requests
+    from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
     session = requests.Session()
     session.trust_env = use_environment
     # Otherwise requests would send credentials from a `.netrc`.
-    session.auth = _no_authentication
+    session.auth = lambda request: request
     session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
+    adapter = HTTPAdapter()
+    adapter.init_poolmanager(DEFAULT_POOLSIZE, DEFAULT_POOLSIZE, blocksize=BLOCK_SIZE)
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _new_adapter())
+        session.mount(scheme, adapter)
     return session
 
 
@@ -113,22 +115,6 @@ def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answe
         return _read_answer(response, deadline, call.largest_answer)
 
 
-def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _new_adapter() -> requests.adapters.HTTPAdapter:
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        """Sends bodies in blocks of `BLOCK_SIZE`; the default is 16 KiB."""
-
-        def init_poolmanager(self, *args: object, **options: object) -> None:
-            super().init_poolmanager(*args, **options, blocksize=BLOCK_SIZE)  # type: ignore[arg-type]  # passed on as they came
-
-    return Adapter()
-
-
 def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
     body = bytearray()
     # `read1` returns as soon as some bytes are there. Waiting for a whole block of a slow answer
@@ -142,7 +128,6 @@ def _read_answer(response: requests.Response, deadline: Deadline, largest: int) 
         status=response.status_code,
         body=bytes(body),
         retry_after=_seconds(response.headers.get("Retry-After", "")),
-        location=response.headers.get("Location", ""),
         headers=response.headers,
     )
 

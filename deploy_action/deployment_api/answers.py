@@ -147,7 +147,7 @@ class Reply:
         return Problem(message=f"{self.server} {what}.", hint=self._no_api_hint)
 
     def _moved(self) -> Problem:
-        place = _clip(self.redact(self.answer.location)) or "an unnamed place"
+        place = _clip(self.redact(self.answer.headers.get("Location", ""))) or "an unnamed place"
         return Problem(
             message=f"{self.server} redirects `{self.route}` to {place}, and the token is not sent "
             "on.",

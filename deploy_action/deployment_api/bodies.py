@@ -34,35 +34,24 @@ class Upload:
     largest_answer: int = LARGEST_ANSWER
 
 
-class FormBody:
+class FormBody(io.BytesIO):
     """A URL-encoded form of text fields; `is_started` tells whether any of it was sent."""
 
     content_type: Final = "application/x-www-form-urlencoded"
+    is_started = False
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         from urllib.parse import urlencode
 
-        encoded = urlencode(fields).encode()
-        self.is_started = False
-        self._length = len(encoded)
-        self._stream = io.BytesIO(encoded)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stream.close()
+        super().__init__(urlencode(fields).encode())
 
     def __len__(self) -> int:
-        return self._length
+        return self.getbuffer().nbytes
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.read(BLOCK_SIZE), b"")
-
-    def read(self, size: int) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Return the next block of at most `size` bytes, empty at the end."""
         self.is_started = True
-        return self._stream.read(size)
+        return super().read(size)
 
 
 class MultipartBody:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
@@ -236,7 +236,7 @@ class DeploymentApi:
         """Upload a bundle as a new version, which replaces the running one."""
         fields = submission.deploy_fields()
         reply = self._upload("/model/deploy", fields, upload)
-        return Accepted(**_ids(_success(reply), fields))
+        return Accepted(*_ids(_success(reply), fields))
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
@@ -250,7 +250,7 @@ class DeploymentApi:
         if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # The bundle was accepted, and its backtest failed.
             problems = _failed_problems(body, reply)
-            return Backtested(**_ids(body, fields), run=parse_run(body["run"]), problems=problems)
+            return Backtested(*_ids(body, fields), run=parse_run(body["run"]), problems=problems)
         body = _success(reply)
         try:
             result = None if result_text in {None, b"null"} else parse_result(result_text)
@@ -258,7 +258,7 @@ class DeploymentApi:
             # It is known that the backtest ran: nothing is in doubt.
             raise replace(reply, is_change=False).unexpected(str(error)) from error
         run, problems = parse_run(body.get("run")), _problems_of(body)
-        return Backtested(**_ids(body, fields), result=result, run=run, problems=problems)
+        return Backtested(*_ids(body, fields), result=result, run=run, problems=problems)
 
     @property
     def _server(self) -> str:
@@ -314,20 +314,12 @@ class DeploymentApi:
         return self.redact(redacted(text, [self.refresh_token, *self._secrets]))
 
 
-class _Ids(TypedDict):
-    """The ids that answer an upload."""
-
-    model_id: str | None
-    version_id: str | None
-    backtest_id: str | None
-
-
-def _ids(body: Mapping[str, object], fields: Mapping[str, str]) -> _Ids:
-    return _Ids(
-        model_id=id_of(body, "modelId") or fields.get("modelId"),
-        version_id=id_of(body, "versionId"),
-        backtest_id=id_of(body, "backtestId"),
-    )
+def _ids(
+    body: Mapping[str, object], fields: Mapping[str, str]
+) -> tuple[str | None, str | None, str | None]:
+    """Return the fields of `Accepted`."""
+    model_id = id_of(body, "modelId") or fields.get("modelId")
+    return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
 
 
 def _success(reply: Reply) -> Mapping[str, object]:

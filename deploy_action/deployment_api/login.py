@@ -152,7 +152,8 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
 
         def _is_local_navigation(self) -> bool:
             """Tell whether to answer: not to other host names (DNS rebinding), nor in a frame."""
-            host = self.headers.get("Host", "").lower().removesuffix(f":{_port_of(self)}")
+            port = self.connection.getsockname()[1]
+            host = self.headers.get("Host", "").lower().removesuffix(f":{port}")
             destination = self.headers.get("Sec-Fetch-Dest", "document")
             return host in _HOSTS and destination == "document"
 
@@ -177,10 +178,6 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
             """Log nothing, because the request line contains the token."""
 
     return Handler
-
-
-def _port_of(handler: BaseHTTPRequestHandler) -> int:
-    return int(handler.connection.getsockname()[1])
 
 
 def _read_token(target: str) -> str | None:

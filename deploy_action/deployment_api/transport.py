@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
 from deploy_action.deployment_api.retry_rules import (
@@ -85,13 +85,7 @@ class Transport:
 
         Raises as `read` does.
         """
-
-        def attempt() -> Answer:
-            with closing(self._new_session()) as session, FormBody(fields) as body:
-                return self._send(session, self._call("POST", path, token, body), is_change=True)
-
-        self.may_have_acted = False
-        return self._repeat(attempt, may_repeat_change)
+        return self._change(path, token, lambda: FormBody(fields))
 
     def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
         """Stream a file in a multipart form; retries and raises as `change` does.
@@ -99,16 +93,22 @@ class Transport:
         Raises:
             AlteredFileError: the file is not the one that was packed.
         """
+        return self._change(
+            path,
+            token,
+            lambda: MultipartBody(fields, upload),
+            read_timeout=UPLOAD_ANSWER_TIMEOUT,
+            largest_answer=upload.largest_answer,
+        )
 
+    def _change(
+        self, path: str, token: str, new_body: Callable[[], FormBody | MultipartBody], **limits: Any
+    ) -> Answer:
         def attempt() -> Answer:
             # A kept connection may have died while the bundle was packed; then it would be unknown
             # whether the server acted. A new connection is either made or not.
-            with closing(self._new_session()) as session, MultipartBody(fields, upload) as body:
-                call = replace(
-                    self._call("POST", path, token, body),
-                    read_timeout=UPLOAD_ANSWER_TIMEOUT,
-                    largest_answer=upload.largest_answer,
-                )
+            with closing(self._new_session()) as session, new_body() as body:
+                call = replace(self._call("POST", path, token, body), **limits)
                 return self._send(session, call, is_change=True)
 
         self.may_have_acted = False

@@ -61,13 +61,8 @@ def mask_commands(secret: str) -> list[str]:
 
 
 def write_outputs(path: Path, outputs: Mapping[str, str]) -> None:
-    """Append outputs to the file that `GITHUB_OUTPUT` names.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    lines = [_entry(name, value) for name, value in outputs.items()]
-    _append(path, "".join(lines))
+    """Append outputs to the file that `GITHUB_OUTPUT` names."""
+    _append(path, "".join(_entry(name, value) for name, value in outputs.items()))
 
 
 def _entry(name: str, value: str) -> str:
@@ -79,11 +74,7 @@ def _entry(name: str, value: str) -> str:
 
 
 def write_summary(path: Path, markdown: str) -> None:
-    """Append Markdown to the file that `GITHUB_STEP_SUMMARY` names.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Append Markdown to the file that `GITHUB_STEP_SUMMARY` names."""
     _append(path, markdown)
 
 

@@ -94,7 +94,11 @@ class PassingForgeError(RefusedError):
 
 @dataclass(slots=True)
 class Forge:
-    """Calls to one forge about one repository."""
+    """Calls to one forge about one repository.
+
+    Every call raises `RefusedError` if the forge refuses it. A call that changes something raises
+    `PassingForgeError` if the forge may have acted or not.
+    """
 
     api_url: str
     repository: str
@@ -111,9 +115,6 @@ class Forge:
         """Return the token's user, or None if the forge does not say.
 
         It does not for a workflow's own token: "Resource not accessible by integration".
-
-        Raises:
-            RefusedError: the token is not valid, or the forge cannot be asked.
         """
         answer = self._read(f"{self.api_url}/user", expected=_NO_USER)
         user = answer.json
@@ -122,11 +123,7 @@ class Forge:
         return user if isinstance(user.get("login"), str) else None
 
     def list_comments(self, number: int) -> list[ForgeComment]:
-        """Return all comments of a pull request, in the API's order.
-
-        Raises:
-            RefusedError: not all of them can be read.
-        """
+        """Return all comments of a pull request, in the API's order."""
         url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
         first, comments = url, dict[int, ForgeComment]()
         for page in range(1, _MOST_PAGES + 1):
@@ -147,20 +144,13 @@ class Forge:
             if not following:
                 return list(comments.values())
             if _origin(following) != _origin(self.api_url):
-                raise self._refused(
-                    "continues its list on another server, which must not get the token",
-                    _ADDRESS_HINT,
-                )
+                strange = "continues its list on another server, which must not get the token"
+                raise self._refused(strange, _ADDRESS_HINT)
             url = following
         raise self._refused(f"lists more than {len(comments):,} comments")
 
     def create_comment(self, number: int, body: str) -> ForgeComment:
-        """Create a comment.
-
-        Raises:
-            PassingForgeError: it may have been created or not.
-            RefusedError: the forge refuses it.
-        """
+        """Create a comment."""
         answer = self._send("POST", f"{self._issues_url}/{number}/comments", {"body": body})
         comment = _parse_comment(answer.json)
         # Without the comment, only "created" is proof: a 200 may come from any other server.
@@ -169,12 +159,7 @@ class Forge:
         return comment
 
     def edit_comment(self, comment: int, body: str) -> bool:
-        """Replace the body of a comment; return False if the comment is gone.
-
-        Raises:
-            PassingForgeError: it may have been replaced or not.
-            RefusedError: the forge refuses it.
-        """
+        """Replace the body of a comment; return False if the comment is gone."""
         url = f"{self._issues_url}/comments/{comment}"
         answer = self._send("PATCH", url, {"body": body}, expected=_GONE)
         edited = answer.json
@@ -183,15 +168,9 @@ class Forge:
             raise self._strange(answer)
         return answer.is_good
 
-    def delete_comment(self, comment: int) -> bool:
-        """Delete a comment; return False if it was gone already.
-
-        Raises:
-            PassingForgeError: it may have been deleted or not.
-            RefusedError: the forge refuses it.
-        """
-        url = f"{self._issues_url}/comments/{comment}"
-        return self._send("DELETE", url, expected=_GONE).is_good
+    def delete_comment(self, comment: int) -> None:
+        """Delete a comment, unless it is gone already."""
+        self._send("DELETE", f"{self._issues_url}/comments/{comment}", expected=_GONE)
 
     @property
     def _issues_url(self) -> str:
@@ -234,43 +213,32 @@ class Forge:
             raise
         except library_errors() as error:
             self.retries.deadline.remaining()
-            raise self._unreachable(error) from error
-        self._check(answer, expected)
+            lost = f"cannot be reached or hung up: {self._quoted(explain(error))}"
+            if is_hopeless(error):
+                raise self._refused(lost, _LATER_HINT) from error
+            raise self._failed(lost) from error
+        if not answer.is_good:
+            self._refuse(answer, expected)
         return answer
 
-    def _unreachable(self, error: Exception) -> RefusedError:
-        problem = Problem(
-            message=f"{self._name} cannot be reached or hung up: {self._quoted(explain(error))}",
-            hint=_LATER_HINT,
-        )
-        return RefusedError(problem) if is_hopeless(error) else PassingForgeError(problem)
-
-    def _check(self, answer: Answer, expected: frozenset[int]) -> None:
-        """Raise an error unless the answer is good or expected."""
-        if answer.is_good:
-            return
-        limit = _limit_of(answer)
-        if limit is not None:
-            raise PassingForgeError(
-                Problem(
-                    message=f"{self._name} accepts no more requests for now "
-                    f"({self._said(answer)}); it asks to wait for {limit:.0f} s",
-                    hint=_LATER_HINT,
-                ),
-                limit,
+    def _refuse(self, answer: Answer, expected: frozenset[int]) -> None:
+        """Raise an error for an answer that is not good, unless its status is expected."""
+        said = self._said(answer)
+        if (limit := _limit_of(answer)) is not None:
+            message = (
+                f"accepts no more requests for now ({said}); it asks to wait for {limit:.0f} s"
             )
+            raise self._failed(message, limit)
         if answer.status in expected:
             return
         if answer.status in _PASSING:
-            problem = Problem(
-                message=f"{self._name} failed ({self._said(answer)})", hint=_LATER_HINT
-            )
-            raise PassingForgeError(problem, answer.retry_after)
-        raise self._refusal(answer)
-
-    def _refusal(self, answer: Answer) -> RefusedError:
+            raise self._failed(f"failed ({said})", answer.retry_after)
         reason, hint = _why_refused(answer.status, _message_of(answer).lower())
-        return self._refused(f"{reason} ({self._said(answer)})", hint)
+        raise self._refused(f"{reason} ({said})", hint)
+
+    def _failed(self, what: str, seconds: float = 0.0) -> PassingForgeError:
+        problem = Problem(message=f"{self._name} {what}", hint=_LATER_HINT)
+        return PassingForgeError(problem, seconds)
 
     def _strange(self, answer: Answer) -> RefusedError:
         return self._refused(

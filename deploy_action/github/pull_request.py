@@ -82,7 +82,7 @@ def _pull_request_of_run(payload: Mapping[str, object]) -> Mapping[str, object]:
     listed = mapping(payload.get("workflow_run")).get("pull_requests")
     ours = mapping(payload.get("repository")).get("id")
     for request in map(mapping, listed if isinstance(listed, list) else ()):
-        base = mapping(mapping(mapping(request.get("base")).get("repo"))).get("id")
+        base = mapping(mapping(request.get("base")).get("repo")).get("id")
         if base is None or ours is None or base == ours:
             return request
     return {}
