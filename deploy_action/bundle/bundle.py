@@ -9,10 +9,11 @@ import errno
 import heapq
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Final
@@ -75,9 +76,9 @@ def write_bundle(
 ) -> Bundle:
     """Pack the selection into the zip `destination`, readable by its owner only.
 
-    `injected` are files by name in the model, which replace selected ones. `on_progress` gets the
-    bytes packed and the bytes to pack, about every MiB. `workers` (default: one per processor, at
-    most four) has no influence on the bytes. On errors, `destination` stays as it was.
+    `injected` are files by name at the top of the model, which replace selected ones. `on_progress`
+    gets the bytes packed and the bytes to pack, about every MiB. `workers` (default: one per
+    processor, at most four) has no influence on the bytes. On errors `destination` stays as it was.
 
     Raises:
         InvalidInputError: a file changed since it was selected, or cannot be read.
@@ -91,14 +92,16 @@ def write_bundle(
         size = stream.tell()
         with temporary.open("rb") as finished:
             digest = file_digest(finished, "sha256").hexdigest()
-    meter.finish()
+    on_progress(meter.total, meter.total)
     return Bundle(
         path=destination,
         sha256=digest,
         size=size,
-        file_count=meter.files,
+        file_count=len(meter.files),
         unpacked_size=meter.done,
-        largest=meter.largest(),
+        largest=tuple(
+            heapq.nsmallest(_LARGEST_SHOWN, meter.files, key=lambda file: (-file[1], file[0]))
+        ),
     )
 
 
@@ -111,85 +114,35 @@ def _processors() -> int:
 
 def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member]:
     """Return selected and injected files, sorted by name."""
-    members = [
-        Member(entry.name, entry.size, entry)
-        for entry in selection.entries
-        if entry.name not in injected
-        and not (entry.is_directory and _is_parent(entry.name, injected))
-    ]
-    members += [Member(name, len(data), None, data) for name, data in injected.items()]
-    members.sort(key=lambda member: member.name)
-    _refuse_file_as_directory(members, injected)
-    return members
-
-
-def _is_parent(directory: str, names: Iterable[str]) -> bool:
-    return any(name.startswith(directory + "/") for name in names)
-
-
-def _refuse_file_as_directory(members: Sequence[Member], injected: Mapping[str, bytes]) -> None:
-    """Refuse a name that is a file and a directory, because it cannot be unpacked."""
-    if not injected:
-        return
-    names = {
-        member.name for member in members if member.entry is None or not member.entry.is_directory
-    }
+    selected = [entry for entry in selection.entries if entry.name not in injected]
     for name in injected:
-        parents = [name[:at] for at, character in enumerate(name) if character == "/"]
-        clash = next((parent for parent in parents if parent in names), None)
-        if clash is None and any(_is_parent(name, (member.name,)) for member in members):
-            clash = name
-        if clash is not None:
-            raise InvalidInputError(
-                Problem(
-                    message=f"{clash} would be a file and a directory in the bundle, because "
-                    f"{name} is added to it.",
-                    hint=f"Rename {clash} in the model.",
-                    path=clash,
-                )
-            )
+        if any(entry.name.startswith(f"{name}/") for entry in selected):
+            message = f"{name} would be a file and a directory in the bundle."
+            hint = f"Rename the directory {name} in the model."
+            raise InvalidInputError(Problem(message=message, hint=hint, path=name))
+    members = [Member(entry.name, entry.size, entry) for entry in selected]
+    members += [Member(name, len(data), None, data) for name, data in injected.items()]
+    return sorted(members, key=attrgetter("name"))
 
 
 @dataclass(slots=True)
 class _Meter:
-    """Counts what was packed, and reports progress about every MiB."""
+    """Counts what was packed, and reports progress about every MiB.
+
+    `files` has the name and the unpacked size of each file.
+    """
 
     total: int
     report: Callable[[int, int], None]
     done: int = 0
-    files: int = 0
+    files: list[tuple[str, int]] = field(default_factory=list)
     _reported: int = 0
-    _heap: list[tuple[int, _Reversed]] = field(default_factory=list)
 
     def add_bytes(self, count: int) -> None:
         self.done += count
         if self.done - self._reported >= PART_BYTES:
             self._reported = self.done
             self.report(min(self.done, self.total), self.total)
-
-    def add_file(self, name: str, size: int) -> None:
-        self.files += 1
-        item = (size, _Reversed(name))
-        if len(self._heap) < _LARGEST_SHOWN:
-            heapq.heappush(self._heap, item)
-        elif item > self._heap[0]:
-            heapq.heapreplace(self._heap, item)
-
-    def largest(self) -> tuple[tuple[str, int], ...]:
-        return tuple((item.name, size) for size, item in sorted(self._heap, reverse=True))
-
-    def finish(self) -> None:
-        self.report(self.total, self.total)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reversed:
-    """A name that sorts backwards, so that of two equal sizes the first name wins."""
-
-    name: str
-
-    def __lt__(self, other: _Reversed) -> bool:
-        return self.name > other.name
 
 
 @contextmanager
@@ -259,7 +212,7 @@ class _Appender:
             size=part.size,
             executable=part.member.executable,
         )
-        self.meter.add_file(part.member.name, part.size)
+        self.meter.files.append((part.member.name, part.size))
 
     def _append_part(self, part: Packed) -> None:
         name, file = part.member.name, part.file
@@ -275,6 +228,6 @@ class _Appender:
         self.size += part.size
         if part.is_last:
             self.archive.end_file(crc=self.crc, size=self.size)
-            self.meter.add_file(name, self.size)
+            self.meter.files.append((name, self.size))
             if file is not None:
                 file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
@@ -11,13 +12,14 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.errors import Problem, Severity
 
 # A zip allows 65,535 bytes; some are for the root that the bundle puts before each name.
 _LONGEST_NAME: Final = 65_000
-_WIDEST_CHARACTER: Final = 4  # bytes in UTF-8
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANIFEST: Final = "blankly.json"
 _NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
@@ -70,15 +72,11 @@ class Selection:
     def includes(self, name: str) -> bool:
         """Whether the file `name`, or anything in the directory `name`, is selected."""
         wanted = posixpath.normpath(name)
-        return wanted == "." or self._has(wanted) or self._has_below(wanted + "/")
-
-    def _has(self, name: str) -> bool:
-        at = bisect_left(self.entries, name, key=attrgetter("name"))
-        return at < len(self.entries) and self.entries[at].name == name
-
-    def _has_below(self, prefix: str) -> bool:
-        at = bisect_left(self.entries, prefix, key=attrgetter("name"))
-        return at < len(self.entries) and self.entries[at].name.startswith(prefix)
+        for start in (wanted, f"{wanted}/"):
+            at = bisect_left(self.entries, start, key=attrgetter("name"))
+            if at < len(self.entries) and _holds(wanted, self.entries[at].name):
+                return True
+        return wanted == "."
 
 
 def select_files(
@@ -118,7 +116,6 @@ class _Walk:
     _root: str = ""
     _excluded: frozenset[str] = frozenset()
     _folders: list[_Folder] = field(default_factory=list)
-    _environments: dict[str, bool] = field(default_factory=dict)
     _ignored_manifest: IgnoreRule | None = None
     _followed: int = 0
 
@@ -132,11 +129,9 @@ class _Walk:
             self.problems.append(_manifest_ignored(self._ignored_manifest))
 
     def selection(self) -> Selection:
-        entries = tuple(sorted(self.entries, key=attrgetter("name")))
-        problems = tuple(
-            sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
-        )
-        return Selection(entries, problems)
+        entries = sorted(self.entries, key=attrgetter("name"))
+        problems = sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
+        return Selection(tuple(entries), tuple(problems))
 
     def _visit(self, folder: _Folder) -> None:
         try:
@@ -160,7 +155,7 @@ class _Walk:
 
     def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
         """Select `child`, or put it on the list of folders; return False if it is left out."""
-        if child.name in _NEVER_PACKED or self._is_excluded(f"{folder.real}/{child.name}"):
+        if child.name in _NEVER_PACKED or f"{folder.real}/{child.name}" in self._excluded:
             return False
         name = folder.prefix + child.name
         try:
@@ -181,9 +176,6 @@ class _Walk:
             self.problems.append(_unreadable(name, reason_of(error)))
             return False
         return True
-
-    def _is_excluded(self, real: str) -> bool:
-        return real in self._excluded
 
     def _add(self, folder: _Folder, child: os.DirEntry[str], name: str) -> None:
         real = f"{folder.real}/{child.name}"
@@ -211,7 +203,7 @@ class _Walk:
         except OSError:
             self.problems.append(_link_problem(name, written, _BROKEN))
             return
-        if target != self._root and not target.startswith(self._root.rstrip("/") + "/"):
+        if not _holds(self._root, target):
             self.problems.append(_link_problem(name, written, _OUTSIDE))
         elif self._is_never_packed(target):
             self.problems.append(_link_problem(name, written, _TO_EXCLUDED))
@@ -234,16 +226,13 @@ class _Walk:
         path = self._root
         for part in target[len(self._root) :].strip("/").split("/"):
             path = f"{path}/{part}"
-            if part in _NEVER_PACKED or self._is_excluded(path) or self._is_environment(path):
+            if part in _NEVER_PACKED or path in self._excluded or _is_environment(path):
                 return True
         return False
 
-    def _is_environment(self, path: str) -> bool:
-        known = self._environments.get(path)
-        if known is None:
-            known = any(os.path.lexists(f"{path}/{mark}") for mark in _ENVIRONMENT_MARKS)
-            self._environments[path] = known
-        return known
+
+def _is_environment(path: str) -> bool:
+    return any(os.path.lexists(f"{path}/{mark}") for mark in _ENVIRONMENT_MARKS)
 
 
 def reason_of(error: OSError) -> str:
@@ -257,21 +246,17 @@ def _holds(directory: str, path: str) -> bool:
 
 def _bad_name(name: str) -> str:
     """Return why a name does not survive packing and unpacking on every system, "" if it does."""
-    if name.isascii():
-        if not name.isprintable():
-            return "contains a control character"
-        return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
+    if "\\" in name:
+        return "contains a backslash, which unzip tools read as a separator"
+    if name.isprintable():
+        return ""
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "is not valid UTF-8"
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in name):
-        return "contains a control character"
-    return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
+    return "contains a control character" if _CONTROL.search(name) else ""
 
 
 def _too_long(name: str) -> str:
     """Return why a name is too long, "" if it is not: a zip has 16 bits for its length in bytes."""
-    if len(name) * _WIDEST_CHARACTER < _LONGEST_NAME:
-        return ""
     is_too_long = len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME
     return f"has more than {_LONGEST_NAME:,} bytes" if is_too_long else ""
 
@@ -279,28 +264,17 @@ def _too_long(name: str) -> str:
 def _escaped(name: str) -> str:
     """Return a name for display, with control characters and undecodable bytes escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(
-        character
-        if character >= " " and not "\x7f" <= character <= "\x9f"
-        else f"\\x{ord(character):02x}"
-        for character in text
-    )
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
     """Yield a problem for siblings whose names are equal on some file systems."""
     seen: dict[str, str] = {}
     for name in sorted(names):
-        folded = name.lower() if name.isascii() else _fold(name)
+        folded = normalize("NFC", normalize("NFD", name).casefold())
         if folded in seen:
             yield _collision(prefix + name, prefix + seen[folded])
         seen.setdefault(folded, name)
-
-
-def _fold(name: str) -> str:
-    import unicodedata
-
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 _ROOT_IS_ENVIRONMENT: Final = Problem(
