@@ -49,13 +49,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"]
     environ = {**os.environ, "COLUMNS": "1000"}  # narrower, and long names are wrapped
     return subprocess.run(
-        command,
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -198,9 +192,7 @@ def test_what_is_too_large_is_found(tmp_path: Path) -> None:
     )
     (folder / "b.py").write_text("")
     (folder / "__init__.py").write_text("")
-
     found = parts_over(folder, modules=1, lines=6, function_lines=2)
-
     assert found == ["package", "package/a.py", "package/a.py: long"]
 
 
@@ -251,6 +243,5 @@ def test_starting_up_loads_nothing_heavy() -> None:
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, check=True, timeout=60
     )
-
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert loaded & HEAVY == set()

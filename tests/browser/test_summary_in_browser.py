@@ -70,11 +70,6 @@ def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> N
 
 
 def test_the_measurement_finds_a_line_that_is_too_wide(tmp_path: Path) -> None:
-    seen = measure(
-        "| a |\n|---|\n\n<hr width=600>",
-        tmp_path,
-        width=TELEPHONE,
-        theme="dark",
-    )
+    seen = measure("| a |\n|---|\n\n<hr width=600>", tmp_path, width=TELEPHONE, theme="dark")
     assert len(seen["wide"]) == 1
     assert seen["page"] > TELEPHONE

@@ -274,7 +274,7 @@ def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -
             "GET /project/list": Reply(body=[]),
             "POST /project/plans": Reply(body={"nano": {"cpu": 1, "ram": 1}}),
             "POST /model/list": Reply(body=[]),
-        },
+        }
     )
     ended = runner.run(
         api_url=server.url, token="refresh", dry_run="true", project_name="New", create_new="true"

@@ -123,7 +123,6 @@ def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
 def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trader) -> None:
     """Strict JSON that a later step, which is another user, can read."""
     ended = trader.run()
-
     path = trader.runner.root / "temp" / ended.outputs["report"]
     assert not Path(ended.outputs["report"]).is_absolute()
     report = json.loads(path.read_bytes(), parse_constant=pytest.fail)
@@ -140,7 +139,6 @@ def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
     renamed = trader.run()
     trader.replace("FAST, SLOW = 10, 40", "FAST, SLOW = 12, 40")
     changed = trader.run()
-
     assert first.outputs["trades-sha256"] == renamed.outputs["trades-sha256"]
     assert first.outputs["bundle-sha256"] != renamed.outputs["bundle-sha256"]
     assert first.outputs["trades-sha256"] != changed.outputs["trades-sha256"]

@@ -63,8 +63,7 @@ def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Rep
     commit = repository.commit("Trade more")
 
     ended = repository.run(
-        compare_with="main",
-        gates="trades >= 10\nmax_drawdown <= base  # no deeper\nsharpe > -5\n",
+        compare_with="main", gates="trades >= 10\nmax_drawdown <= base  # no deeper\nsharpe > -5\n"
     )
 
     assert ended.code == 1, ended.log
@@ -198,12 +197,7 @@ def test_all_wrong_gates_are_reported_at_once(repository: Repository) -> None:
 def test_only_the_bytes_that_passed_are_deployed(
     repository: Repository, scripted: Scripted
 ) -> None:
-    server = scripted(
-        {
-            "POST /model/deploy": DEPLOYED,
-            "POST /project/plans": PLANS,
-        }
-    )
+    server = scripted({"POST /model/deploy": DEPLOYED, "POST /project/plans": PLANS})
 
     ended = repository.run(
         mode="deploy",
@@ -245,11 +239,9 @@ def test_a_model_that_does_not_pass_is_not_deployed(
 ) -> None:
     server = scripted({"POST /model/deploy": DEPLOYED})
     repository.put_first(first)
-
     ended = repository.run(
         mode="deploy", api_url=server.url, token="refresh", create_new="true", gates=gates
     )
-
     assert ended.code == code, ended.log
     assert (ended.outputs["status"], ended.outputs["gates"]) == ("failed", "failed")
     assert deploys(server) == []
@@ -284,9 +276,7 @@ def test_a_gated_deploy_to_the_embedded_platform_makes_one_model(repository: Rep
     (repository.data / "environments").mkdir(parents=True, exist_ok=True)
     data.mkdir(mode=0o711)
     (data / "environments").symlink_to(repository.data / "environments")
-
     ended = repository.run(mode="deploy", gates="trades >= 10", platform_data=str(data))
-
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "deployed"
     again = repository.run(mode="deploy", gates="trades >= 10", platform_data=str(data))
@@ -308,9 +298,7 @@ def test_the_logs_of_both_do_not_mix(repository: Repository) -> None:
     repository.commit("Talk")
     repository.replace("I am the base", "I am the candidate")
     repository.commit("Talk differently")
-
     ended = repository.run(compare_with="HEAD^")
-
     assert ended.code == 0, ended.log
     candidate, base = ended.log.index("I am the candidate"), ended.log.index("I am the base")
     section = ended.log.index("::group::Base: Output of")

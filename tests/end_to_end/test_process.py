@@ -186,8 +186,7 @@ def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["deploi"], ["deploy", "--modle-id", "x"], ["deploy", "a", "b"], ["serve"]],
+    "arguments", [[], ["deploi"], ["deploy", "--modle-id", "x"], ["deploy", "a", "b"], ["serve"]]
 )
 def test_a_wrong_command_line_is_answered_with_the_usage(
     arguments: Sequence[str], tmp_path: Path

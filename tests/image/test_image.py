@@ -94,9 +94,7 @@ def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
     job.write("models/dip/blankly.json", '{\n  "type": "strategy",\n  "python_version": 3.10\n}\n')
     job.write("models/dip/bot.py", "import blankly\n")
     job.write("models/dip/requirements.txt", "blankly\n")
-
     result = job.run({"model-path": "models/dip", "api-url": "local"}, "--network=none")
-
     assert result.exit_code == 2, result.log
     errors = [line for line in result.log.splitlines() if line.startswith("::error ")]
     assert len(errors) == 1

@@ -87,10 +87,8 @@ def jwt(claims: object) -> str:
 def test_the_refresh_token_is_exchanged_for_an_id_token(scripted: StartScripted) -> None:
     server, told = scripted({"GET /project/list": Reply(body=[])}), list[str]()
     api = make_api(server.url, told.append)
-
     api.sign_in()
     api.projects()
-
     first, second = server.requests
     assert first.fields == {"refreshToken": api.refresh_token}
     assert "token" not in first.headers
@@ -245,7 +243,6 @@ def test_a_model_is_created(scripted: StartScripted) -> None:
     server = scripted(
         {"POST /model/create-model": Reply(body={"status": "success", "modelId": "m-9"})}
     )
-
     assert make_api(server.url).create_model(NEW) == "m-9"
     assert server.requests[-1].fields == {
         "projectId": "project-1",

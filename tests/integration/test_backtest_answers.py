@@ -30,7 +30,6 @@ def run(runner: Runner, scripted: StartScripted, answer: object, **inputs: str) 
 
 def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -> None:
     ended = run(runner, scripted, {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}})
-
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "backtested"
     assert len(json.loads(ended.outputs["metrics"])) == 12

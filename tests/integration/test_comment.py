@@ -187,9 +187,7 @@ def test_an_older_run_leaves_a_newer_ones_comment(forge: StartForge) -> None:
     server = forge()
     keep(server, "new", run=NEWER)
     before = len(server.seen)
-
     outcome = keep(server, "old", run=OLDER)
-
     assert server.bodies() == [text_of("new", NEWER)]
     assert outcome.url.endswith("#issuecomment-1001")
     assert outcome.problem is not None
@@ -409,9 +407,7 @@ def test_a_second_comment_that_cannot_be_deleted_is_reported(forge: StartForge) 
     server.add(WORKFLOW, text_of("one", OLDER))
     server.add(WORKFLOW, text_of("two", OLDER))
     server.faults["DELETE"] = [Reply(403, {"message": NO_ACCESS})]
-
     outcome = keep(server)
-
     assert server.bodies() == [text_of("# Report"), text_of("two", OLDER)]
     assert outcome.url.endswith("#issuecomment-1001")
     assert outcome.problem is not None

@@ -219,9 +219,7 @@ def test_without_a_fault_the_version_is_deployed(runner: Runner, wire: StartWire
     known = Secrets.new()
     for route in (DEPLOY, BACKTEST, CREATE_PROJECT):
         server = wire(good_server(known))
-
         ended = run(runner, server.url, known, route)
-
         assert ended.code == 0
         assert ended.outputs["version-id"] == "version-1"
         assert ended.outputs["model-id"] == "model-1"
@@ -373,11 +371,9 @@ def test_the_deadline_ends_an_upload_in_doubt(
 def test_a_doubt_names_the_page_to_look_at(runner: Runner, wire: StartWire) -> None:
     known = Secrets.new()
     server = wire({**good_server(known), DEPLOY: telling(500)})
-
     ended = run(
         runner, server.url, known, app_url="https://app.example", model_id="m-7", project_id="p-7"
     )
-
     page = "https://app.example/p-7/m-7/overview"
     assert f"Look at {page}, or at what" in assert_failed(ended, known)
     assert ended.outputs["url"] == page

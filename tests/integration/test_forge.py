@@ -396,9 +396,7 @@ def test_an_endless_list_is_given_up(forge: StartForge, link: str) -> None:
     server.next_link = link.replace("{self}", itself)
     for number in range(101):
         server.add(PERSON, f"remark {number}")
-
     words = words_of(keep(server))
-
     assert "lists more than" in words or "does not answer like a forge's API" in words
     assert server.count("GET") < 40
     assert server.count("POST") == 0

@@ -179,10 +179,8 @@ def test_a_netrc_is_not_used(
     netrc.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(netrc))
-
     for way in ("read", "change", "upload"):
         send(make_transport(server.url), way, tmp_path)
-
     assert len(server.seen) == 3
     assert all("authorization" not in connection.headers for connection in server.seen)
 

@@ -167,10 +167,8 @@ def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted)
 def test_an_input_overrides_the_manifest(runner: Runner, scripted: StartScripted) -> None:
     write_model(runner.workspace, project_id="p-file", model_id="m-file")
     server = scripted()
-
     run(runner, server)
     run(runner, server, project_id="p-input", model_id="m-input")
-
     sent = [one.fields for one in server.requests_to(DEPLOY)]
     assert [(one["projectId"], one["modelId"]) for one in sent] == [
         ("p-file", "m-file"),
@@ -218,11 +216,7 @@ def test_an_absent_project_is_created_when_allowed(
     )
 
     ended = run(
-        runner,
-        server,
-        project_name="Fund",
-        project_description=description,
-        create_new="true",
+        runner, server, project_name="Fund", project_description=description, create_new="true"
     )
 
     assert ended.code == 0
@@ -293,9 +287,7 @@ def test_a_model_of_the_same_name_is_used_again(
     """An earlier run made it. A second one would leave the first one trading."""
     listed = [{"id": "m-1", "name": "workspace", "type": kind}, {"id": "m-2", "name": "other"}]
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
-
     ended = run(runner, server, project_id="p-1", create_new="true")
-
     assert ended.code == 0
     assert CREATE_MODEL not in server.routes()
     fields = server.requests_to(DEPLOY)[0].fields
@@ -315,11 +307,7 @@ def test_a_model_of_the_same_name_is_used_again(
     ],
 )
 def test_a_model_of_the_same_name_from_another_repository_is_left_alone(
-    runner: Runner,
-    scripted: StartScripted,
-    described: str,
-    inputs: dict[str, str],
-    code: int,
+    runner: Runner, scripted: StartScripted, described: str, inputs: dict[str, str], code: int
 ) -> None:
     """A deploy would replace what another repository runs there."""
     listed = [{"id": "m-1", "name": "workspace", "type": "strategy", "description": described}]
@@ -433,10 +421,7 @@ READ_ONLY: Mapping[str, Reply] = {
                 "deploy a new version of model workspace",
             ],
         ),
-        (
-            {"project_id": "p-1"},
-            ['create the model "workspace"'],
-        ),
+        ({"project_id": "p-1"}, ['create the model "workspace"']),
         ({"model_id": "m-1"}, ["deploy a new version of model m-1"]),
         ({"model_id": "m-1", "mode": "backtest"}, ["backtest model m-1"]),
     ],

@@ -16,12 +16,7 @@ import pytest
 
 from deploy_action.deployment_api import transport as transport_module
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
-from deploy_action.errors import (
-    DeadlineError,
-    InterruptedRunError,
-    Problem,
-    RefusedError,
-)
+from deploy_action.errors import DeadlineError, InterruptedRunError, Problem, RefusedError
 from deploy_action.interruption import Deadline
 from tests.support import wire_server
 from tests.support.scripted_server import ID_TOKEN, Reply, StartScripted
@@ -44,9 +39,7 @@ def test_a_form_arrives_unchanged(scripted: StartScripted) -> None:
     """Fields keep every character; the token is sent in its own header."""
     server = scripted({PING: Reply(body={"fine": True})})
     fields = {"name": "Zoë & Søn = 100 % 🚀", "lines": "a\r\nb\n\tc", "blank": ""}
-
     answer = make_transport(server.url).change("/ping", fields, ID_TOKEN)
-
     request = server.requests_to(PING)[0]
     assert answer.status == 200
     assert answer.json == {"fine": True}
@@ -59,11 +52,9 @@ def test_a_form_arrives_unchanged(scripted: StartScripted) -> None:
 def test_a_request_without_fields_has_no_body(scripted: StartScripted) -> None:
     server = scripted({"GET /list": Reply(body=[]), PING: Reply(body=[])})
     transport = make_transport(server.url)
-
     transport.read("GET", "/list", {})
     transport.read("POST", "/ping", {})
     transport.close()
-
     for request in server.requests:
         assert "token" not in request.headers
         assert "Transfer-Encoding" not in request.headers
@@ -95,10 +86,8 @@ def test_only_a_read_is_retried_after_a_broken_exchange(
 ) -> None:
     handler, words = BREAKS[fault]
     server = wire({PING: handler})
-
     with pytest.raises(BrokenExchangeError) as caught:
         send(make_transport(server.url), way, tmp_path)
-
     assert server.count(PING) == (4 if way == "read" else 1)
     assert caught.value.may_have_acted == (way != "read")
     assert re.search(words, str(caught.value))
@@ -138,10 +127,8 @@ def test_a_change_is_sent_once_after_any_other_answer(
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
 def test_a_refused_connection_is_retried(tmp_path: Path, way: str) -> None:
     waits, url = Waits(), f"http://127.0.0.1:{unused_port()}"
-
     with pytest.raises(NotConnectedError) as caught:
         send(make_transport(url, waits), way, tmp_path)
-
     assert len(waits.seconds) == 3
     assert not caught.value.may_have_acted
     assert str(caught.value) == (
@@ -303,10 +290,7 @@ def test_a_connection_that_times_out_is_retried(
     """A server's full queue of connections may empty."""
     monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 0.1)
     waits = Waits()
-    with (
-        full_listener() as url,
-        pytest.raises(NotConnectedError, match="connecting took too long"),
-    ):
+    with full_listener() as url, pytest.raises(NotConnectedError, match="connecting took too long"):
         send(make_transport(url, waits), "upload", tmp_path)
     assert len(waits.seconds) == 3
 

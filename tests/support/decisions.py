@@ -204,9 +204,7 @@ def decisions() -> Mapping[str, RunOutcome]:
             is_same_bundle=True,
         ),
         "absent": judged(
-            _without_base(state=BaseState.ABSENT),
-            "cvar <= base\nsharpe > 0.5",
-            no_base=no_base,
+            _without_base(state=BaseState.ABSENT), "cvar <= base\nsharpe > 0.5", no_base=no_base
         ),
         "base failed": _without_base(reason="`bot.py` is not there, and 2 problems more"),
         "no more trades": compared(ended, fewer),

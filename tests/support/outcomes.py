@@ -188,8 +188,7 @@ def backtests() -> Mapping[str, RunOutcome]:
         "large": a_backtest(large),
         "nasty": a_backtest(nasty, model={"name": wide}),
         "gate": a_backtest(
-            raw_result(wave(541), orders(17)),
-            ending={"status": Status.FAILED, "problems": (gate,)},
+            raw_result(wave(541), orders(17)), ending={"status": Status.FAILED, "problems": (gate,)}
         ),
     }
 
@@ -269,10 +268,7 @@ def outcomes() -> Mapping[str, RunOutcome]:
                 "deploy",
                 Status.FAILED,
                 target=no_pages,
-                ending={
-                    "is_unsent": True,
-                    "problems": (*map(_problem, range(12)), warning),
-                },
+                ending={"is_unsent": True, "problems": (*map(_problem, range(12)), warning)},
             ),
             bundle=None,
         ),

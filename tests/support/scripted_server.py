@@ -64,7 +64,7 @@ DEPLOYED = Reply(
         "projectId": "user-1",
         "description": "",
         "createdAt": 1,
-    },
+    }
 )
 NOT_FOUND = Reply(404, "<!DOCTYPE html><pre>Cannot POST</pre>")
 

@@ -209,11 +209,9 @@ def test_a_log_gets_a_line_every_ten_seconds(
     console, printed = build()
     console.clock = clock = Clock()
     report = console.progress("Uploading")
-
     for step in range(201):
         report(step * 1_250_000, 250_000_000)
         clock.now += 0.125
-
     assert printed() == (
         "Uploading: 40% of 250.0 MB, 10.0 MB/s\nUploading: 80% of 250.0 MB, 10.0 MB/s\n"
     )

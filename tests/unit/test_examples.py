@@ -143,10 +143,8 @@ def test_there_are_two_examples() -> None:
 def test_an_example_runs_alike_by_hand_and_on_a_platform(sandbox: Sandbox) -> None:
     """No network, no browser, no file changed, the same metrics in any time zone; and it trades."""
     before = contents(sandbox.model)
-
     by_hand = printed_metrics(sandbox.run("bot.py", TZ="UTC"))
     result = sandbox.run_as_the_platform(TZ="America/St_Johns")
-
     assert by_hand["Cumulative Returns (%)"] > 0
     assert by_hand["Max Drawdown (%)"] > 0
     reported = result["metrics"].values()
@@ -166,7 +164,6 @@ def test_the_watcher_notices_a_connection(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_validates_without_a_problem(name: str) -> None:
     manifest, problems = load_manifest(MODELS / name)
-
     assert problems == ()
     assert manifest is not None
     selection = select_files(MODELS / name, manifest.ignore_files)

@@ -142,9 +142,7 @@ def test_every_make_command_exists() -> None:
     assert named <= targets
 
 
-def test_every_flag_in_an_example_is_an_input(
-    action: dict[str, dict[str, dict[str, str]]],
-) -> None:
+def test_every_flag_in_an_example_is_an_input(action: dict[str, dict[str, dict[str, str]]]) -> None:
     commands = re.findall(
         r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.MULTILINE
     )

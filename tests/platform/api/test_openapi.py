@@ -138,9 +138,7 @@ def test_a_route_reads_the_fields_that_it_declares(
         assert fields.seen | {"backtestingArgs"} & declared == declared, route.path
 
 
-def test_a_route_demands_the_fields_that_are_said_to_be_required(
-    platform: Platform,
-) -> None:
+def test_a_route_demands_the_fields_that_are_said_to_be_required(platform: Platform) -> None:
     document = _document(platform)
     for path, methods in document["paths"].items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})

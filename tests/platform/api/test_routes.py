@@ -205,11 +205,7 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
             "args": {"to": "1y"},
             "pythonVersion": "3.10",
             "plan": "slow",
-            "bundle": {
-                "sha256": digest,
-                "bytes": len(bundle),
-                "files": 1,
-            },
+            "bundle": {"sha256": digest, "bytes": len(bundle), "files": 1},
             "run": {"bundleSha256": digest, "problems": []},
             "result": RESULT,
         }

@@ -99,10 +99,7 @@ def test_a_chunked_upload_is_taken(platform: Platform) -> None:
 
     answer = requests.post(
         f"{platform.server.url}/model/deploy",
-        headers={
-            **platform.headers,
-            "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
-        },
+        headers={**platform.headers, "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
         data=pieces(),
         timeout=TIMEOUT,
     )

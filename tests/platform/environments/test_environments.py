@@ -74,7 +74,6 @@ def test_a_changed_included_file_needs_another_environment(tenant: Tenant) -> No
     first = tenant.visit()
     tenant.requires("oaks>1", name="lists/least.txt")
     second = tenant.visit()
-
     assert installed(first)["oaks"] == "1.0"
     assert installed(second)["oaks"] == "2.0"
     assert len(tenant.made) == 2

@@ -81,7 +81,6 @@ def test_a_half_made_environment_is_not_used(tenant: Tenant, gate: Path) -> None
     maker.communicate()
     gate.unlink()
     environment = tenant.visit()
-
     assert environment.was_made
     assert half_made not in environment.python.parents
     assert not half_made.exists()
@@ -122,7 +121,6 @@ def test_the_private_environment_of_a_killed_run_is_removed(tenant: Tenant) -> N
     with FileLock(tenant.directory / "private-alive.lock") as lock:
         lock.share(threading.Event())
         tenant.visit()
-
         assert not (tenant.directory / "private-dead").exists()
         assert not (tenant.directory / "private-dead.lock").exists()
         assert (tenant.directory / "private-alive").exists()

@@ -82,7 +82,6 @@ def test_a_choice_is_kept_as_long_as_the_machine_is_the_same(tenant: Tenant) -> 
     with no_program_runs():
         second = tenant.visit()
     searches = [line for line in tenant.log if line.startswith("Downloading")]
-
     assert second.problems == first.problems
     assert len(searches) == 1
     tenant.environ["PATH"] += os.pathsep + str(tenant.root)
@@ -99,7 +98,6 @@ def test_without_a_compiler_only_pythons_with_wheels_work(tenant: Tenant, wanted
     tenant.environ["PATH"] = str(tenant.root)
     environment = tenant.visit()
     (problem,) = environment.problems
-
     assert environment.python_version == platform.python_version()
     assert "newnewtulipy" in problem.message
     assert "no C compiler" in problem.message
@@ -120,7 +118,6 @@ def test_another_python_that_is_installed_is_used(tenant: Tenant) -> None:
     own = tenant.visit()
     tenant.python_version = "3.10"
     other = tenant.visit()
-
     assert other.python_version == path.parent.name
     assert other.problems == ()
     assert other.python != own.python

@@ -105,10 +105,7 @@ class Model:
         return done.stdout
 
     def run(
-        self,
-        script: str | None = None,
-        arguments: Mapping[str, Any] = ARGUMENTS,
-        **environ: str,
+        self, script: str | None = None, arguments: Mapping[str, Any] = ARGUMENTS, **environ: str
     ) -> Ran:
         """Run the model as the platform does; `script` is written first."""
         if script is not None:

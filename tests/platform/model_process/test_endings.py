@@ -306,7 +306,6 @@ def test_an_unhashable_strategy_and_a_fork_cause_no_problem(bot: Model) -> None:
 
 def test_a_model_that_is_no_strategy_reports_its_first_result(bot: Model) -> None:
     ran = bot.run(OWN_MODEL + "print(walk())\nwalk()\n")
-
     assert ran.metrics == printed_metrics(ran.printed)
     assert ran.result["account_values"][0]["value"] == 1000
     assert ran.last["arguments"] is None
@@ -390,9 +389,7 @@ def test_a_model_that_closes_our_pipe_is_run_to_its_end(bot: Model) -> None:
         "import os\nos.closerange(3, 100)\nfiles = [open(str(i), 'w') for i in range(20)]\n"
         "print('the script ended')\n"
     )
-
     ran = bot.run(script)
-
     assert [event["event"] for event in ran.events] == ["started"]
     assert ran.code == 0
     assert "the script ended" in ran.printed
@@ -410,9 +407,7 @@ def test_a_file_that_hides_the_package_is_named(bot: Model) -> None:
 def test_a_failed_import_of_the_package_has_a_reason(bot: Model) -> None:
     """With numpy 2 it fails like this."""
     bot.write("bokeh.py", "raise ValueError('numpy.dtype size changed, may indicate')\n")
-
     ran = bot.run("import blankly\n")
-
     assert [event["event"] for event in ran.events] == ["failed"]
     assert ran.problems[0]["message"] == (
         "The blankly package cannot be imported: "

@@ -150,7 +150,6 @@ def test_limit_orders_beside_a_benchmark(bot: Model) -> None:
 
 def test_two_symbols_with_prices_and_a_schedule(bot: Model) -> None:
     ran = bot.run(PRICES_AND_SCHEDULE)
-
     assert ran.metrics == printed_metrics(bot.by_hand())
     assert sorted(ran.result["symbols"]) == ["ASH-USD", "FIR-USD"]
     assert ran.last["schedule"] == [
@@ -167,9 +166,7 @@ def test_an_arbitrage(bot: Model) -> None:
     bot.write("bot.py", ARBITRAGE)
     by_hand = bot.by_hand()
     bot.configure("backtest.json", GUI_output=True)
-
     ran = bot.run()
-
     assert ran.metrics == printed_metrics(by_hand)
     assert ran.last["schedule"][0]["symbol"] == "ASH-USD, FIR-USD"
     assert "Progress:" not in ran.printed

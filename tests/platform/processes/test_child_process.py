@@ -102,9 +102,7 @@ def test_processes_left_behind_are_killed(tmp_path: Path) -> None:
         f"p = subprocess.Popen([sys.executable, '-c', {HANG!r}]);"
         "print(p.pid)"
     )
-
     ended, lines = run(code, tmp_path)
-
     assert ended == Ended(0)
     assert not was_waited_for(tmp_path)
     wait_until_gone(int(lines[0]))
@@ -116,9 +114,7 @@ def test_processes_left_behind_do_not_delay_the_end(tmp_path: Path) -> None:
         f"import subprocess, sys; subprocess.Popen([sys.executable, '-u', '-c', {ticker!r}]);"
         "import time; time.sleep(0.3); print('done')"
     )
-
     ended, lines = run(code, tmp_path)
-
     assert ended == Ended(0)
     assert any("done" in line for line in lines)  # a tick may lie on the same line
     assert not was_waited_for(tmp_path)

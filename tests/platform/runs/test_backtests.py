@@ -66,9 +66,7 @@ def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatf
     runner = ScriptedRunner()
     platform, model_id = start(start_platform, runner)
     bundle = make_bundle(**{"bot.py": "print()"})
-
     answer = platform.backtest(model_id, bundle, pythonVersion="3.9").json()
-
     (request,) = runner.requests
     assert request.backtest_id == answer["backtestId"]
     assert request.bundle.read_bytes() == bundle
@@ -200,9 +198,7 @@ def test_a_backtest_ends_after_its_time(start_platform: StartPlatform) -> None:
     assert "the most this platform allows" in body["error"]
 
 
-def test_closing_the_platform_stops_what_runs_and_what_waits(
-    start_platform: StartPlatform,
-) -> None:
+def test_closing_the_platform_stops_what_runs_and_what_waits(start_platform: StartPlatform) -> None:
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, parallel=1)
@@ -220,9 +216,7 @@ def test_closing_the_platform_stops_what_runs_and_what_waits(
     assert len(list((platform.data / "runs").iterdir())) == 1
 
 
-def test_an_uploaded_version_is_backtested_in_the_background(
-    start_platform: StartPlatform,
-) -> None:
+def test_an_uploaded_version_is_backtested_in_the_background(start_platform: StartPlatform) -> None:
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner)
@@ -308,9 +302,7 @@ def test_a_platform_that_was_killed_leaves_no_backtest_running(
     assert [each["status"] for each in answer["backtests"]] == ["stopped"]
 
 
-def test_details_have_the_latest_results_within_a_limit(
-    start_platform: StartPlatform,
-) -> None:
+def test_details_have_the_latest_results_within_a_limit(start_platform: StartPlatform) -> None:
     large = json.dumps({**RESULT, "indicators": "x" * (20 << 20)}).encode()
     platform, model_id = start(
         start_platform, ScriptedRunner(Outcome(result=large, problems=(), facts={}))
@@ -338,7 +330,5 @@ def test_results_without_a_backtest_are_removed(start_platform: StartPlatform) -
         path = platform.data / "results" / name
         path.touch()
         os.utime(path, (0, 0))
-
     start_platform()
-
     assert [path.name for path in (platform.data / "results").iterdir()] == kept

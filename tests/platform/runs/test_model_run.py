@@ -276,9 +276,7 @@ def test_all_processes_of_a_run_are_ended(bench: Bench) -> None:
         " start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         f"open({str(pid)!r}, 'w').write(str(child.pid))\n{FINISH}"
     )
-
     assert bench.run(script).result is not None
-
     wait_for(lambda: not is_alive(int(pid.read_text())))
 
 
@@ -329,9 +327,7 @@ def test_changing_the_owner_follows_no_links(tmp_path: Path) -> None:
     (theirs / "deep").mkdir(parents=True)
     (theirs / "deep" / "file").touch()
     (theirs / "link").symlink_to(ours)
-
     hand_over(theirs, 61_200)
-
     for path in (theirs, *theirs.rglob("*")):
         assert path.lstat().st_uid == path.lstat().st_gid == 61_200
     assert ours.stat().st_uid == 0

@@ -61,10 +61,7 @@ def test_a_killed_server_leaves_whole_versions_only(
 ) -> None:
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     bundle = make_bundle(big=secrets.token_bytes(50_000))
-    with (
-        serving(data, refresh_token, point) as (url, _),
-        pytest.raises(requests.ConnectionError),
-    ):
+    with serving(data, refresh_token, point) as (url, _), pytest.raises(requests.ConnectionError):
         _deploy(url, refresh_token, bundle)
 
     connection = sqlite3.connect(data / "platform.sqlite")
@@ -95,10 +92,7 @@ def test_a_server_killed_from_outside_starts_again(tmp_path: Path) -> None:
 
 def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
-    with (
-        serving(data, refresh_token) as (first, _),
-        serving(data, refresh_token) as (second, _),
-    ):
+    with serving(data, refresh_token) as (first, _), serving(data, refresh_token) as (second, _):
         answers: list[int] = []
 
         def deploy(url: str) -> None:

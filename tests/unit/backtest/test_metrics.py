@@ -27,7 +27,6 @@ def test_more_return_is_better_and_more_risk_is_worse() -> None:
         better: " ".join(metric for metric, kind in METRICS.items() if kind.better is better)
         for better in Better
     }
-
     assert names == {
         Better.HIGHER: "sharpe sortino calmar cagr cum_returns final_account_value",
         Better.LOWER: "max_drawdown volatility variance value_at_risk cvar",
@@ -64,12 +63,7 @@ def test_decimals_are_the_float_that_people_read(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("number", "nearest"),
-    [
-        ("3.3", 3.3),
-        ("1e400", sys.float_info.max),
-        ("-1e400", -sys.float_info.max),
-        ("1e-400", 0.0),
-    ],
+    [("3.3", 3.3), ("1e400", sys.float_info.max), ("-1e400", -sys.float_info.max), ("1e-400", 0.0)],
 )
 def test_the_nearest_float_is_finite(number: str, nearest: float) -> None:
     """JSON cannot represent infinity."""

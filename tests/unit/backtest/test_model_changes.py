@@ -148,7 +148,6 @@ def test_requirements_are_added_removed_and_moved() -> None:
     """A blank version means any version."""
     base = replace(MODEL, requirements={"blankly": "", "numpy": "<2", "old": ""})
     candidate = replace(MODEL, requirements={"blankly": "==1.18", "numpy": "<2", "new": ""})
-
     assert compare_models(base, candidate) == replace(
         NOTHING,
         requirements=(
@@ -163,9 +162,7 @@ def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
     base = pack(tmp_path / "base", keep__py="1", change__py="1", old__py="1", size__py="1")
     same = pack(tmp_path / "same", keep__py="1", change__py="1", old__py="1", size__py="1")
     candidate = pack(tmp_path / "now", keep__py="1", change__py="2", new__py="1", size__py="12")
-
     before = replace(MODEL, bundle_path=base)
-
     assert compare_models(before, replace(MODEL, bundle_path=same)) == NOTHING
     assert compare_models(before, replace(MODEL, bundle_path=candidate)).files == FileChanges(
         added=("new.py",), removed=("old.py",), changed=("change.py", "size.py")
@@ -191,9 +188,7 @@ def test_keys_and_empty_directories_are_compared_by_name_alone(tmp_path: Path) -
         _write(base, **{"keys.json": b'{"a": 1}'}).path,
         _write(now, **{"keys.json": b'{"a": 2}'}).path,
     ]
-
     before, after = (replace(MODEL, bundle_path=path) for path in bundles)
-
     assert compare_models(before, after).files == FileChanges(
         added=("cache/",), changed=("keys.json",)
     )

@@ -154,9 +154,7 @@ def test_symbols_are_kept_apart_and_orders_count_when_they_are_filled() -> None:
         an_order("buy", 1, 20.0, time=START + 2 * DAY),
         an_order("sell", 1, 9.0, symbol="ELM-USD", time=START + 3 * DAY),
     ]
-
     trips = a_result(trades=orders).round_trips()
-
     assert trips == RoundTrips(wins=0, losses=1, even=0)
     assert trips.win_rate == 0.0
     assert RoundTrips(0, 0, 0).win_rate is None

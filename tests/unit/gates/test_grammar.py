@@ -91,7 +91,6 @@ def test_every_gate_is_read_as_it_was_written(
     written: list[tuple[str, str, Operator, Bound]], line_end: str
 ) -> None:
     gates, problems = parse_gates(line_end.join(line for line, *_ in written))
-
     assert [(gate.metric, gate.operator, gate.bound) for gate in gates] == [
         tuple(parts) for _, *parts in written
     ]

@@ -152,7 +152,6 @@ def exact_limit(metric: str, limit: Bound, base: float) -> Fraction:
 def test_bounds_are_exact(metric: str, limit: Bound, base: float, value: float) -> None:
     """Compared with fractions, over the range of floats and beyond."""
     exact = exact_limit(metric, limit, base)
-
     assert passes(metric, ">=", limit, value, base) == (Fraction(repr(value)) >= exact)
     assert passes(metric, "==", limit, value, base) == (Fraction(repr(value)) == exact)
     gate = Gate(metric=metric, operator=Operator.ABOVE, bound=limit, line=1, text="x")

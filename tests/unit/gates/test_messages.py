@@ -41,18 +41,12 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
             "max_drawdown <= 20%",
             "`max_drawdown` is 24%, 4 percentage points above the bound of 20%",
         ),
-        (
-            "max_drawdown <= 23",
-            "`max_drawdown` is 24%, 1 percentage point above the bound of 23%",
-        ),
+        ("max_drawdown <= 23", "`max_drawdown` is 24%, 1 percentage point above the bound of 23%"),
         (
             "max_drawdown < 24",
             "`max_drawdown` is 24%, exactly the bound of 24%, and has to be below it",
         ),
-        (
-            "max_drawdown <= base",
-            "`max_drawdown` is 24%, 4 percentage points above the base's 20%",
-        ),
+        ("max_drawdown <= base", "`max_drawdown` is 24%, 4 percentage points above the base's 20%"),
         (
             "max_drawdown <= base + 10%",
             (
@@ -64,10 +58,7 @@ def failure(text: str, base: Mapping[str, float | None] | None = BASE) -> Proble
             "cum_returns > base",
             "`cum_returns` is \u22125%, exactly the base's \u22125%, and has to be above it",
         ),
-        (
-            "cum_returns > 0",
-            "`cum_returns` is \u22125%, 5 percentage points below the bound of 0%",
-        ),
+        ("cum_returns > 0", "`cum_returns` is \u22125%, 5 percentage points below the bound of 0%"),
         ("trades == 10", "`trades` is 12, 2 above the bound of 10, and has to equal it"),
         ("trades != 12", "`trades` is 12, exactly the bound of 12, and has to be other than it"),
         ("volatility <= 20%", "`volatility` is 0.27, 0.07 above the bound of 0.2"),
@@ -113,14 +104,8 @@ def test_a_gate_that_passed_is_no_problem() -> None:
             "cagr > base + 5%",
             "The base is 0, and so is any percentage of it. Write the margin without `%`.",
         ),
-        (
-            "sharpe > base - 1%",
-            "Change the model, or the gate if it asks for too much.",
-        ),
-        (
-            "cum_returns > base - 0",
-            "Change the model, or the gate if it asks for too much.",
-        ),
+        ("sharpe > base - 1%", "Change the model, or the gate if it asks for too much."),
+        ("cum_returns > base - 0", "Change the model, or the gate if it asks for too much."),
     ],
 )
 def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> None:
@@ -159,8 +144,7 @@ def test_two_different_numbers_are_shown_differently(
         return
     message = problem.message.partition("failed: ")[2]
     found = re.match(
-        r"`\w+` is (\S+?)%?, (.+?) (?:the bound of|the base's) (\S+?)%?[,.]? ",
-        message + " ",
+        r"`\w+` is (\S+?)%?, (.+?) (?:the bound of|the base's) (\S+?)%?[,.]? ", message + " "
     )
     assert found, message
     assert (found[1] == found[3]) == (found[2] == "exactly")

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.github.comment import (
-    LARGEST_BODY,
-    Note,
-    marker_of,
-    next_step,
-)
+from deploy_action.github.comment import LARGEST_BODY, Note, marker_of, next_step
 from deploy_action.github.forge import is_same_user
 from deploy_action.github.pull_request import RunNumber
 

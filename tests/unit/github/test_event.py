@@ -150,7 +150,7 @@ def test_the_runners_variables_are_read(tmp_path: Path) -> None:
             "GITHUB_RUN_NUMBER": "3",
             "GITHUB_SERVER_URL": "https://forge.example/",
             "GITHUB_REPOSITORY": "a/b",
-        },
+        }
     )
     assert read == Event(
         "push", {"ref": "refs/heads/main"}, "abc", "W", "3", "https://forge.example/a/b", "a/b"

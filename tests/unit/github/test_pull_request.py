@@ -67,7 +67,6 @@ def test_a_workflow_run_takes_the_pull_request_of_this_repository() -> None:
             ]
         },
     }
-
     assert place_of(payload).number == 12
 
 

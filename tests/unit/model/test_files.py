@@ -117,9 +117,7 @@ def test_a_main_script_is_a_file_inside_the_model(model: Path, script: str, word
     (model.parent / "outside.py").write_text("import blankly\n")
     (model / "away.py").symlink_to("../outside.py")
     (model / "loop.py").symlink_to("loop.py")
-
     problem = only(check(model, main_script=script))
-
     assert words in problem.message
     assert place(problem) == ("blankly.json", 2, 17)
 
@@ -160,9 +158,7 @@ def test_a_main_script_is_python(
     model: Path, source: bytes, words: str, line: int | None, column: int | None
 ) -> None:
     (model / "bot.py").write_bytes(source)
-
     problem = only(check(model))
-
     assert problem.message.startswith("bot.py is not valid Python: ")
     assert words in problem.message
     assert problem.path == "bot.py"

@@ -251,7 +251,6 @@ def test_a_wrong_backtest_argument_is_named(
     tmp_path: Path, args: dict[str, Any], path: str | None, message: str
 ) -> None:
     manifest, problems = load(tmp_path, {"main_script": "b.py", "backtest_args": args})
-
     problem = only(problems)
     assert problem.message.startswith(message)
     assert manifest is not None
@@ -372,8 +371,7 @@ def test_a_wrong_value_is_blank_in_the_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule",
-    ["30 14 * * 1-5", "*/30 * * * *", "0 9 * * MON-FRI", "0 0 1 1,7 *", "0 0 * * 7"],
+    "schedule", ["30 14 * * 1-5", "*/30 * * * *", "0 9 * * MON-FRI", "0 0 1 1,7 *", "0 0 * * 7"]
 )
 def test_a_schedule_has_five_fields(tmp_path: Path, schedule: str) -> None:
     manifest = loaded(tmp_path, {"type": "screener", "screener": {"schedule": schedule}})
@@ -412,7 +410,6 @@ def test_a_screener_needs_a_schedule(tmp_path: Path) -> None:
     problem = only(problems)
     assert (problem.line, problem.column) == (2, 2)
     assert "screener is missing" in problem.message
-
     _, problems = load(tmp_path, '{"type": "screener",\n "screener": {}}')
     problem = only(problems)
     assert (problem.line, problem.column) == (2, 14)
@@ -456,7 +453,6 @@ def test_every_value_given_as_a_secret_is_masked(tmp_path: Path) -> None:
         f'{{"api_key": "{first}", "api_key": {number}.50, "api_key": "***", "api_pass": "{second}",'
         f' "api_pass": {{"x": ["{third}", 0, null]}}, "plan": "nano"}}',
     )
-
     assert manifest is not None
     assert manifest.secrets == (first, f"{number}.50", second, third)
 
@@ -497,11 +493,9 @@ def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(
     secret = secrets.token_hex(64)
     number = f"{10**80 + secrets.randbelow(10**80)}"
     (tmp_path / MANIFEST_NAME).write_text(content.format(secret, number))
-
     _, problems = load_manifest(
         tmp_path, redact=lambda text: text.replace(secret, "***").replace(number, "***")
     )
-
     assert "***" in repr(problems)
     assert secret[:8] not in repr(problems)
     assert number[:8] not in repr(problems)
@@ -531,7 +525,6 @@ def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> No
         _, problems = load(tmp_path, content)
         assert 1 < len(problems) <= 51
         assert "more" in problems[0].message + problems[-1].message
-
     assert time.process_time() - started < PATIENCE
 
 

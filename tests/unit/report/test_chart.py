@@ -53,9 +53,7 @@ def limits(picture: str) -> tuple[float, float]:
 
 def test_a_series_is_drawn_with_its_drawdown() -> None:
     values: list[float | None] = [100.0 + day - (30 if 40 <= day < 50 else 0) for day in range(100)]
-
     value, drawdown = drawn(values).mermaid
-
     assert 'title "Account value in USD"' in value
     assert line(value) == values
     assert limits(value)[0] < 100
@@ -323,9 +321,7 @@ def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
 def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
     now = series([(float(time), float(time)) for time in range(1_000)])
     base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
-
     drawing = drawn_with(now, base)
-
     _, other = two_lines(drawing.mermaid[0])
     count = len(other)
     assert set(other[: count // 5 - 1]) == {1_000.0}

@@ -77,10 +77,8 @@ def test_every_metric_says_what_its_change_means() -> None:
 def test_a_comparison_of_equals_says_so() -> None:
     result = raw_result(trades=[an_order("buy", 1, 1.0), an_order("sell", 1, 2.0)])
     comparison = compare(result, result, is_same_bundle=True)
-
     metrics = seen(shown.metrics(comparison, read_result(result)))
     trades = seen(shown.trades(comparison, read_result(result)))
-
     assert "no metric is better or worse. Both are the same bundle" in metrics.text()
     assert {row[2] for row in rows(metrics)} == {"same"}
     assert trades.text().strip() == "Trade-for-trade identical: both placed the same 2 orders."
@@ -112,9 +110,7 @@ def test_the_first_trade_that_differs_is_shown_of_both(
     changed = {**order, **change, "status": "pending"}
     base, now = raw_result(trades=[order] * 4), raw_result(trades=[order] * 2 + [changed] * 3)
     comparison = compare(base, now)
-
     body = seen(shown.trades(comparison, read_result(now)))
-
     assert body.all("p")[0].text() == f"The first trade that differs is number 3: {what}."
     before, after = (one.text() for one in body.all("li"))
     assert before == "Base: buy 2 OAK-USD at 3, spot-market, placed 2023-03-02 00:00."
@@ -193,9 +189,7 @@ def test_a_card_with_very_many_changes_is_cut() -> None:
     many = tuple(Changed(f"fact {number}", "1", "2") for number in range(130))
     names = tuple(f"{number}.py" for number in range(1_308))
     changes = ModelChanges(facts=many, requirements=many, files=FileChanges(removed=names))
-
     body = seen(shown.card(Comparison(base=a_base(), changes=changes)))
-
     items = [one.text() for one in body.all("li")]
     assert len(items) == 63
     assert items[29:31] == ["fact 29: 1 → 2", "… and 100 more facts"]

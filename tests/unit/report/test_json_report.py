@@ -50,7 +50,6 @@ def keys_of(report: dict[str, Any]) -> Iterator[str]:
 
 def test_the_documented_keys_are_those_of_a_report() -> None:
     report = report_of(backtests()["gain"])
-
     assert documented_keys() == list(keys_of(report))
     for key in ("metrics_detail", "problems"):
         documented = re.search(
@@ -239,9 +238,7 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     order = an_order("buy", 1, 1.0, symbol=secret if place == "symbol" else "OAK-USD")
     raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
     outcome = a_backtest(raw, model={"description": secret})
-
     shown = outcome.redacted(lambda text: text.replace(secret, "***"))
-
     assert secret in build_report(outcome)
     assert secret not in build_report(shown)
     assert shown.backtests.result is not None

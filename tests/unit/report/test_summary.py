@@ -117,7 +117,6 @@ def test_a_valid_model_says_that_nothing_was_sent() -> None:
 
 def test_a_failure_shows_message_reason_and_hint() -> None:
     body = seen(outcomes()["failed"])
-
     assert body.all("h2")[0].text() == "❌ Not deployed: momentum"
     assert body.all("p")[0].text() == "12 problems. Nothing was sent."
     items = [item.text() for item in body.all("li")]
@@ -436,9 +435,7 @@ def test_a_comparison_without_a_backtest_is_shown() -> None:
 def test_a_comment_shows_the_summary_and_a_link_to_the_run() -> None:
     outcome = decisions()["stopped"]
     url = "https://forge.example/trader/models/actions/runs/7"
-
     comment, summary = build_comment(outcome, url), build_summary(outcome)
-
     assert list(comment[:-1]) == list(summary[:-1])
     body = render(to_markdown(comment, largest=65_536))
     assert body.all("p")[-1].text() == "Commit 5f2c9e81b7a0 · the whole run"

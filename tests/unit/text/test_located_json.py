@@ -291,13 +291,7 @@ def test_every_scalar_is_given_with_the_keys_above_it() -> None:
     document = parse_json(
         b'{"a": "\\u0041", "b": [1.50, {"c": "d"}], "a": true, "e": -2, "f": oops}'
     )
-
-    assert document.scalars == (
-        (("a",), "A"),
-        (("b",), "1.50"),
-        (("b", "c"), "d"),
-        (("e",), "-2"),
-    )
+    assert document.scalars == ((("a",), "A"), (("b",), "1.50"), (("b", "c"), "d"), (("e",), "-2"))
     assert not document.readable
 
 

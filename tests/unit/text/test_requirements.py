@@ -78,7 +78,6 @@ def test_a_file_inside_is_not_reached_through_links_out_of_it(tmp_path: Path) ->
     (tmp_path / "secret.txt").touch()
     for name, target in (("in", "own.txt"), ("out", "../secret.txt"), ("circle", "circle")):
         (root / name).symlink_to(target)
-
     assert is_file_inside(root, "own.txt")
     assert is_file_inside(root, "in")
     for name in ("out", "circle", "../secret.txt", "../model/own.txt", str(root / "own.txt"), "."):
