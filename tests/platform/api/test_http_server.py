@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import resource
 import secrets
 import socket
 import subprocess
@@ -11,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -21,6 +24,7 @@ from deploy_action.platform.api.http.limits import Limits
 from deploy_action.platform.api.http.server import HttpServer
 from deploy_action.platform.server import PlatformServer
 from tests.support.platform_client import TIMEOUT, Platform
+from tests.support.serving_process import serving
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -301,6 +305,30 @@ def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
         for each in busy:
             each.sendall(b"12345678")
             assert _receive(each).endswith(b"complete")
+
+
+def test_a_process_without_free_descriptors_waits_for_one(tmp_path: Path) -> None:
+    """It does not try again and again to accept a connection, and serves when it can."""
+    with serving(tmp_path / "data", "x") as (url, pid), ExitStack() as stack:
+        assert requests.get(url, timeout=TIMEOUT).status_code == 404
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        lowest = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        address = urlsplit(url)
+        for _ in range(10):
+            connection = socket.create_connection((str(address.hostname), address.port or 0))
+            stack.enter_context(connection)
+        before = cpu_seconds(pid)
+        time.sleep(1)
+        assert cpu_seconds(pid) - before < 0.5
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert requests.get(url, timeout=TIMEOUT).status_code == 404
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how much time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_client_that_disconnects_is_no_error(serve: Serve, errors: list[str]) -> None:
