@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
-    """Return what starts platforms, on one data directory unless it is told another."""
+    """Return a function that starts platforms, by default all on one data directory."""
     refresh_token = secrets.token_hex(16)
     with ExitStack() as stack:
 
@@ -53,7 +53,7 @@ def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
 
 @pytest.fixture
 def platform(start_platform: StartPlatform) -> Iterator[Platform]:
-    """Return a strict platform; no request of the test may have failed inside."""
+    """Return a strict platform; no request may cause a server error."""
     running = start_platform()
     yield running
     assert running.errors == []
@@ -61,7 +61,7 @@ def platform(start_platform: StartPlatform) -> Iterator[Platform]:
 
 @pytest.fixture
 def lenient(start_platform: StartPlatform) -> Iterator[Platform]:
-    """Return a platform that makes what is named; no request may have failed inside."""
+    """Return a platform that creates what is named; no request may cause a server error."""
     running = start_platform(strict=False)
     yield running
     assert running.errors == []

@@ -109,7 +109,6 @@ def test_expired_id_tokens_are_forgotten(platform: Platform) -> None:
 
 @pytest.mark.parametrize("blank", ["", "  \n"])
 def test_a_blank_refresh_token_is_refused(tmp_path: Path, blank: str) -> None:
-    """Anybody could present it."""
     server = PlatformServer(tmp_path / "data", refresh_token=blank, strict=True)
     with pytest.raises(InvalidInputError, match="blank"):
         server.start()

@@ -133,7 +133,6 @@ def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
 
 
 def test_after_a_slow_head_the_body_has_its_own_time(serve: Serve) -> None:
-    """What was left of the head's is forgotten."""
     limits = Limits(idle=30, head=0.3, shutdown=0.3)
     with _connect(serve(_read_all, limits)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")

@@ -83,7 +83,7 @@ def test_every_route_is_described(lenient_routes: tuple[Store, list[Route]]) -> 
 
 
 class _Watched(dict[str, object]):
-    """Fields that note which of them are looked at."""
+    """Fields that record which of them are read."""
 
     def __init__(self, fields: dict[str, object]) -> None:
         super().__init__(fields)
@@ -103,7 +103,7 @@ class _Watched(dict[str, object]):
 
 
 def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Request, _Watched]:
-    """Return a request of a route with every field that it declares, and what it looks at."""
+    """Return a request with every field that the route declares, and these fields."""
     values = {
         "refreshToken": "x", "projectId": "p", "modelId": "m", "versionId": version_id,
         "type": "strategy", "plan": "nano", "createNew": "true", "backtestArgs": "{}",
@@ -196,7 +196,7 @@ _NOT_CHECKED = [
 
 
 def test_the_server_keeps_to_its_document(lenient: Platform) -> None:
-    """What schemathesis makes of the document gets the answers that the document promises."""
+    """Requests that schemathesis generates from the document get the documented answers."""
     schema = schemathesis.openapi.from_url(f"{lenient.server.url}{OPENAPI_PATH}")
     for found in schema.get_all_operations():
         assert isinstance(found, Ok)

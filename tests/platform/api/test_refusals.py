@@ -179,7 +179,6 @@ def test_an_unknown_plan_is_refused_by_name(platform: Platform) -> None:
 
 
 def test_the_plan_of_a_backtest_is_ignored(platform: Platform) -> None:
-    """As the original server does."""
     assert platform.backtest(platform.create_model(), plan="giant").status_code == 200
 
 
@@ -212,7 +211,7 @@ def test_text_in_json_is_valid_unicode(platform: Platform) -> None:
 
 
 def test_invalid_unicode_in_backtest_arguments_is_refused(platform: Platform) -> None:
-    """They would make each later answer about the model fail."""
+    """Stored, they would make every later answer about the model fail."""
     model_id = platform.create_model()
     version_id = platform.deploy(model_id).json()["versionId"]
     for args in ("NaN", "1e999", r'"\ud800"', "[" * 100 + "]" * 100):

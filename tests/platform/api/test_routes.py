@@ -96,7 +96,6 @@ def test_the_status_is_plain_text(platform: Platform) -> None:
 
 
 def test_there_are_no_starter_models(platform: Platform) -> None:
-    """The package's client asks for a list."""
     assert platform.get("/model/starter-models").json() == []
 
 

@@ -326,7 +326,6 @@ def test_a_broken_body_is_refused(
 
 @pytest.mark.parametrize("content_type", ["text/plain", ""])
 def test_a_body_of_another_type_has_no_fields(platform: Platform, content_type: str) -> None:
-    """As with Express."""
     answer = _post(platform, "/project/create", b"name=x", content_type)
     assert answer.json() == {"error": "Missing required argument: name"}
 

@@ -99,8 +99,6 @@ class Spectator:
 
 @dataclass(slots=True)
 class Bench:
-    """Runs scripts as models."""
-
     root: Path
     spectator: Spectator = field(default_factory=Spectator)
     failure: EnvironmentFailedError | None = None

@@ -85,7 +85,6 @@ def test_the_packages_own_packer_passes(tmp_path: Path) -> None:
 
 
 def test_a_streamed_bundle_passes(tmp_path: Path) -> None:
-    """Its sizes follow the data."""
 
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:
@@ -498,7 +497,6 @@ def test_every_true_size_is_accepted(
 
 
 def test_too_many_entries_are_refused(tmp_path: Path) -> None:
-    """Before they are read into memory."""
     count = archives.MAX_ENTRIES + 1
     path = tmp_path / "upload"
     _write_sparse(path, 1 << 20, 1 << 20)
@@ -546,7 +544,7 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=150)
 @given(st.integers(), st.integers(1, 4))
 def test_accepted_bundles_read_the_same_with_zipfile(seed: int, changes: int) -> None:
-    """However a bundle is damaged: refused, or the same names and sizes for everybody."""
+    """A damaged bundle is refused, or zipfile reads the same names and sizes."""
     import tempfile
 
     random_ = random.Random(seed)  # noqa: S311  not for secrets

@@ -137,7 +137,7 @@ def test_a_row_that_cannot_be_written_leaves_no_bundle(platform: Platform, table
 
 
 def test_only_old_orphans_are_removed(start_platform: StartPlatform) -> None:
-    """Another process may be about to store the young ones."""
+    """Another process may be about to store the recent ones."""
     first = start_platform()
     model_id = first.create_model()
     version_id = first.deploy(model_id).json()["versionId"]
