@@ -114,14 +114,11 @@ def _compare(metric: str, base: float | None, candidate: float | None) -> Metric
     if base is None or candidate is None:
         return MetricChange(metric, base, candidate, None, Direction.NEUTRAL)
     difference = EXACTLY.subtract(in_decimals(candidate), in_decimals(base))
-    direction = _direction(METRICS[metric].better, rises=candidate > base, falls=candidate < base)
+    better, direction = METRICS[metric].better, Direction.NEUTRAL
+    if better is not Better.NEITHER and candidate != base:
+        is_better = (candidate > base) is (better is Better.HIGHER)
+        direction = Direction.BETTER if is_better else Direction.WORSE
     return MetricChange(metric, base, candidate, nearest_float(difference), direction)
-
-
-def _direction(better: Better, *, rises: bool, falls: bool) -> Direction:
-    if better is Better.NEITHER or not (rises or falls):
-        return Direction.NEUTRAL
-    return Direction.BETTER if rises is (better is Better.HIGHER) else Direction.WORSE
 
 
 def first_difference(base: BacktestResult, candidate: BacktestResult) -> TradeDifference | None:

@@ -204,15 +204,20 @@ def canonical_trade(trade: Trade, start_time: float) -> str:
 
     The line feed at its end is the only one, so equal texts have equal lines.
     """
-    fields = [
-        trade.symbol,
-        trade.side,
-        trade.type,
-        _digits(trade.size),
-        None if trade.price is None else _digits(trade.price),
-        round((trade.time - start_time) * 1000),
-    ]
-    return json.dumps(fields, separators=(",", ":")) + "\n"
+    fields = canonical_fields(trade, start_time)
+    return json.dumps([*fields.values()], separators=(",", ":")) + "\n"
+
+
+def canonical_fields(trade: Trade, start_time: float) -> dict[str, str | int | None]:
+    """Return what is fingerprinted of a trade, by name; the time is in ms since the start."""
+    return {
+        "symbol": trade.symbol,
+        "side": trade.side,
+        "type": trade.type,
+        "size": _digits(trade.size),
+        "price": None if trade.price is None else _digits(trade.price),
+        "time": round((trade.time - start_time) * 1000),
+    }
 
 
 def _digits(number: float) -> str:

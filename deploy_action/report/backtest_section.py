@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Final
 
 from deploy_action.backtest.comparison import Base
 from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, Unit
-from deploy_action.backtest.result import AccountValues, BacktestResult, BacktestRun, Metric, Trade
+from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric, Trade
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks, comparison_section, gate_section
-from deploy_action.report.blocks import figures, linked, model_name, short
+from deploy_action.report.blocks import figures, linked, model_name, short, some
 from deploy_action.report.chart import draw
 from deploy_action.report.document import (
     Block,
@@ -55,12 +54,9 @@ def headline(outcome: RunOutcome, result: BacktestResult) -> Line:
 def _numbers(result: BacktestResult) -> str:
     if not result.filled_trades:
         return "no trades"
-    gained, sharpe = result.metric("cum_returns").value, result.metric("sharpe").value
-    parts = [
-        f"return {_NOT_COMPUTED}" if gained is None else per_cent(gained, with_sign=True),
-        *([] if sharpe is None else [f"Sharpe {decimal(sharpe)}"]),
-    ]
-    return ", ".join(parts)
+    gained, sharpe = _gained(result), result.metric("sharpe").value
+    start = f"return {gained}" if gained == _NOT_COMPUTED else gained
+    return start if sharpe is None else f"{start}, Sharpe {decimal(sharpe)}"
 
 
 def about(outcome: RunOutcome, result: BacktestResult) -> Line:
@@ -68,7 +64,7 @@ def about(outcome: RunOutcome, result: BacktestResult) -> Line:
     days = (result.stop_time - result.start_time) / _DAY
     period = f"{moment(result.start_time, '%Y-%m-%d')} to {moment(result.stop_time, '%Y-%m-%d')}"
     symbols = _symbols(outcome, result)
-    of: Line = [": ", *_some(symbols)] if symbols else []
+    of: Line = [": ", *some(symbols, _MOST_SYMBOLS)] if symbols else []
     length = f"{days:,.0f} days" if days >= 2 else f"{days * 24:,.1f} hours"  # noqa: PLR2004  # "1 days" would be wrong
     return [f"{period} ({length}) on ", Code(short(result.exchange)), *of, "."]
 
@@ -163,15 +159,12 @@ def _figure(metric: Metric) -> str:
 
 def _not_computed(result: BacktestResult) -> list[Block]:
     """Say why metrics have no value: key figures, and others that the package could not compute."""
-    lines = [_why(metric) for metric in _with_key_figures(result) if metric.value is None]
+    keys = [result.metric(name) for name in ("cum_returns", "sharpe", "sortino", "max_drawdown")]
+    metrics = {metric.id: metric for metric in (*keys, *result.metrics)}.values()
+    lines = [_why(metric) for metric in metrics if metric.value is None]
     if not lines:
         return []
     return [Paragraph(["**Not computed**"]), Bullets(lines[:_MOST_METRICS])]
-
-
-def _with_key_figures(result: BacktestResult) -> Iterable[Metric]:
-    keys = [result.metric(name) for name in ("cum_returns", "sharpe", "sortino", "max_drawdown")]
-    return {metric.id: metric for metric in chain(keys, result.metrics)}.values()
 
 
 def _why(metric: Metric) -> Line:
@@ -186,7 +179,12 @@ def _why(metric: Metric) -> Line:
 
 def _chart(result: BacktestResult, base: Base | None) -> list[Block]:
     values = result.account_values
-    base_values, notes = _base_values(result, None if base is None else base.result)
+    base_values, notes = None, list[str]()
+    if base is not None and base.result is not None:
+        if base.result.quote_asset == result.quote_asset:
+            base_values = base.result.account_values
+        else:
+            notes.append("The base's curve is not drawn: its account is in another asset.")
     drawing = draw(values, result.quote_asset, base_values)
     known = len(values.known())
     if drawing is None:
@@ -203,17 +201,6 @@ def _chart(result: BacktestResult, base: Base | None) -> list[Block]:
             "have no number, and are left out of the chart."
         )
     return [*shown, Paragraph([" ".join(notes)])] if notes else shown
-
-
-def _base_values(
-    result: BacktestResult, base: BacktestResult | None
-) -> tuple[AccountValues | None, list[str]]:
-    """Return the curve of the base, or a note if its account is in another asset."""
-    if base is None:
-        return None, []
-    if base.quote_asset != result.quote_asset:
-        return None, ["The base's curve is not drawn: its account is in another asset."]
-    return base.account_values, []
 
 
 def _metrics(result: BacktestResult) -> Details:
@@ -291,7 +278,7 @@ def _facts(outcome: RunOutcome, result: BacktestResult) -> Details:
     period = f"{moment(result.start_time)} to {moment(result.stop_time)} UTC, {points}"
     rows: list[tuple[str, Line]] = [
         ("Period", [period]),
-        ("Symbols", _some(_symbols(outcome, result))),
+        ("Symbols", some(_symbols(outcome, result), _MOST_SYMBOLS)),
         ("Exchange", [Code(short(result.exchange))]),
         ("Called", [] if run is None else _calls(run)),
         *_on_the_server(outcome),
@@ -327,15 +314,7 @@ def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
 def _symbols(outcome: RunOutcome, result: BacktestResult) -> Sequence[str]:
     """Return the traded symbols, else the symbols that the model asked for."""
     run = outcome.backtests.run
-    return result.symbols or (run.symbols if run is not None else ())
-
-
-def _some(names: Sequence[str]) -> Line:
-    line: list[Inline] = []
-    for name in names[:_MOST_SYMBOLS]:
-        line += [", " if line else "", Code(short(name))]
-    left = len(names) - _MOST_SYMBOLS
-    return [*line, f" and {left:,} more"] if left > 0 else line
+    return [short(one) for one in result.symbols or (run.symbols if run is not None else ())]
 
 
 def _calls(run: BacktestRun) -> Line:
@@ -351,11 +330,8 @@ def _calls(run: BacktestRun) -> Line:
 def _environment(outcome: RunOutcome) -> Line:
     run = outcome.backtests.run
     if run is None:
-        return (
-            ["Python ", Code(outcome.model.runs_on.python_version)]
-            if outcome.model.runs_on.python_version
-            else []
-        )
+        python = outcome.model.runs_on.python_version
+        return ["Python ", Code(python)] if python else []
     wanted = run.wanted_python
     is_other = wanted and not f"{run.python}.".startswith(f"{wanted}.")
     other: Line = [" (", *prose(wanted), " was wanted)"] if is_other else []

@@ -43,12 +43,22 @@ def short(name: str) -> str:
     return cut(name, _LONGEST_NAME)
 
 
+def some(names: Sequence[str], most: int) -> Line:
+    """Return the first names, and how many more there are."""
+    line: list[Inline] = []
+    for name in names[:most]:
+        line += [", " if line else "", Code(name)]
+    left = len(names) - most
+    return [*line, f" and {left:,} more"] if left > 0 else line
+
+
 def figures(unit: Unit, *values: float | None) -> list[str]:
     """Return values of a metric, with enough digits for different values to look different."""
     different = {value for value in values if value is not None}
     shown = {value: _figure(unit, value) for value in different}
     if len(set(shown.values())) < len(different):
-        shown = {value: exact(value) + _sign_of(unit) for value in different}
+        sign = "%" if unit is Unit.PER_CENT else ""
+        shown = {value: exact(value) + sign for value in different}
     return [NO_FIGURE if value is None else shown[value] for value in values]
 
 
@@ -62,10 +72,6 @@ def _figure(unit: Unit, value: float) -> str:
             return whole(value)
         case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
             return decimal(value)
-
-
-def _sign_of(unit: Unit) -> str:
-    return "%" if unit is Unit.PER_CENT else ""
 
 
 def distance(unit: Unit, apart: float) -> str:
@@ -96,12 +102,12 @@ def server_name(outcome: RunOutcome) -> list[Inline]:
 def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:
     """Return a table of names and values; unknown values are left out."""
     # The first row is the header: Markdown requires one, and an empty one would be visible.
-    header, *others = (([f"**{name}**"], value) for name, value in rows if _is_known(value))
+    header, *others = (
+        ([f"**{name}**"], line)
+        for name, line in rows
+        if any(part if isinstance(part, str) else part.text for part in line)
+    )
     return Table(header=header, rows=others)
-
-
-def _is_known(line: Line) -> bool:
-    return any(part if isinstance(part, str) else part.text for part in line)
 
 
 def linked(text: str, url: str) -> Line:
@@ -111,8 +117,7 @@ def linked(text: str, url: str) -> Line:
 
 def commit(outcome: RunOutcome) -> Line:
     """Return the short id of the commit, linked to its page if there is one."""
-    short = outcome.model.commit[:_SHORT]
-    return [Link(short, outcome.model.commit_url)] if outcome.model.commit_url else [Code(short)]
+    return linked(outcome.model.commit[:_SHORT], outcome.model.commit_url or "")
 
 
 def bundle(outcome: RunOutcome) -> Line:
@@ -181,13 +186,13 @@ def _problem_lines(found: Sequence[Problem], outcome: RunOutcome) -> list[Line]:
         [
             *_place(problem, outcome),
             *prose(problem.message),
-            *([] if problem.hint == next_hint and not problem.path else _way_out(problem)),
+            *([] if problem.hint == next_hint and not problem.path else _hint(problem)),
         ]
         for problem, next_hint in zip(found, following, strict=True)
     ]
 
 
-def _way_out(problem: Problem) -> Line:
+def _hint(problem: Problem) -> Line:
     return ["<br>**What to do:** ", *prose(problem.hint)] if problem.hint else []
 
 

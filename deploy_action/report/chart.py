@@ -60,12 +60,13 @@ def draw(
         return None
     curves, note = _curves(known, None if base is None else base.known())
     unit = plain(unit)[:_LONGEST_UNIT].strip()
-    picture, text = value_picture(curves, unit), _value_text(curves, unit)
+    title = f"Account value in {unit}" if unit else "Account value"
+    picture, text = value_picture(curves, unit), _text(title, curves, _value_rows)
     drawdowns, no_drawdown = _drawdowns(curves)
     pictures = [picture]
     if drawdowns is not None:
         pictures.append(drawdown_picture(drawdowns, is_beside_base=curves.base is not None))
-        text = f"{text}\n\n{_drawdown_text(drawdowns)}"
+        text = f"{text}\n\n{_text('Drawdown', drawdowns, _drawdown_rows)}"
     notes = " ".join(filter(None, [note, no_drawdown]))
     return Drawing(tuple(pictures), text, notes, has_base=curves.base is not None)
 
@@ -96,20 +97,9 @@ def _drawdowns(curves: Curves) -> tuple[Curves | None, str]:
     return Curves(candidate, base), ""
 
 
-def _date_form(seconds: float) -> str:
-    return "%Y-%m-%d" if seconds >= 5 * _DAY else "%m-%d %H:%M"
-
-
-def _value_text(curves: Curves, unit: str) -> str:
+def _text(title: str, curves: Curves, rows_of: Callable[[list[float], Grid], _Rows]) -> str:
+    """Return a chart for each line, one below the other and all on the same scale."""
     grid = curves.on_one_grid(_COLUMNS, _COLUMNS, _FEWEST_COLUMNS)
-    title = f"Account value in {unit}" if unit else "Account value"
-    return _one_below_the_other(title, grid, _value_rows)
-
-
-def _one_below_the_other(
-    title: str, grid: Grid, rows_of: Callable[[list[float], Grid], _Rows]
-) -> str:
-    """Return a chart for each line, all on the same scale."""
     titles = [title] if len(grid.lines) == 1 else [f"{title}, now", f"{title}, base"]
     return "\n\n".join(
         _framed(one, *rows_of(line, grid), grid.times)
@@ -136,11 +126,6 @@ def _value_rows(values: list[float], grid: Grid) -> _Rows:
     return rows, marks
 
 
-def _drawdown_text(drawdowns: Curves) -> str:
-    grid = drawdowns.on_one_grid(_COLUMNS, _COLUMNS, _FEWEST_COLUMNS)
-    return _one_below_the_other("Drawdown", grid, _drawdown_rows)
-
-
 def _drawdown_rows(values: list[float], grid: Grid) -> _Rows:
     depths = [value / grid.lowest * _DRAWDOWN_ROWS for value in values]
     rows = ["".join(_hanging(depth - row) for depth in depths) for row in range(_DRAWDOWN_ROWS)]
@@ -158,7 +143,7 @@ def _framed(title: str, rows: Sequence[str], marks: dict[int, str], times: Seque
     """Add the title, the marks of the axis before the rows, and the dates below."""
     margin = max(map(len, marks.values()))
     lines = [f"{marks.get(number, ''):>{margin}} ┤{row}" for number, row in enumerate(rows)]
-    form = _date_form(times[-1] - times[0])
+    form = "%Y-%m-%d" if times[-1] - times[0] >= 5 * _DAY else "%m-%d %H:%M"
     first, middle, last = (
         moment(times[position], form) for position in (0, len(times) // 2, len(times) - 1)
     )

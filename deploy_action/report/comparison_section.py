@@ -15,13 +15,12 @@ from deploy_action.backtest.comparison import (
 )
 from deploy_action.backtest.metrics import METRICS, Unit
 from deploy_action.backtest.model_changes import Changed, FileChanges
-from deploy_action.backtest.result import BacktestResult, Trade
-from deploy_action.report.blocks import NO_BREAK, difference, figures, short
+from deploy_action.backtest.result import BacktestResult, Trade, canonical_fields
+from deploy_action.report.blocks import NO_BREAK, difference, figures, short, some
 from deploy_action.report.document import (
     Block,
     Bullets,
     Code,
-    Inline,
     Line,
     Link,
     Paragraph,
@@ -97,9 +96,8 @@ def _balance(changes: Sequence[MetricChange]) -> str:
 def _row(change: MetricChange, result: BacktestResult) -> Sequence[Line]:
     kind = METRICS[change.metric]
     base, candidate = figures(kind.unit, change.base, change.candidate)
-    unit: Line = (
-        [", ", *prose(cut(result.quote_asset, _LONGEST_UNIT))] if kind.unit is Unit.AMOUNT else []
-    )
+    is_amount = kind.unit is Unit.AMOUNT
+    unit = [", ", *prose(cut(result.quote_asset, _LONGEST_UNIT))] if is_amount else []
     both = base if base == candidate else f"{base}{NO_BREAK}→ **{candidate}**"
     return [[kind.name, *unit], [both], [_change(change, kind.unit)]]
 
@@ -140,18 +138,9 @@ def _differing(first: TradeDifference, base: BacktestResult, now: BacktestResult
     """Return the fields in which two trades differ, rounded as the fingerprint rounds them."""
     if first.base is None or first.candidate is None:
         return []
-    both = [
-        {
-            "symbol": trade.symbol,
-            "side": trade.side,
-            "type": trade.type,
-            "size": exact(trade.size),
-            "price": None if trade.price is None else exact(trade.price),
-            "time": round((trade.time - start) * 1000),
-        }
-        for trade, start in ((first.base, base.start_time), (first.candidate, now.start_time))
-    ]
-    return [name for name in both[0] if both[0][name] != both[1][name]]
+    before = canonical_fields(first.base, base.start_time)
+    after = canonical_fields(first.candidate, now.start_time)
+    return [name for name, value in before.items() if value != after[name]]
 
 
 def _and(names: Sequence[str]) -> str:
@@ -216,12 +205,8 @@ def _value(value: str | None, blank: str) -> Line:
 
 def _files(files: FileChanges) -> list[Line]:
     kinds = (("changed", files.changed), ("added", files.added), ("removed", files.removed))
-    return [_named(kind, names) for kind, names in kinds if names]
-
-
-def _named(kind: str, names: Sequence[str]) -> Line:
-    line: list[Inline] = [f"{count(len(names), 'file')} {kind}: "]
-    for index, name in enumerate(names[:_MOST_FILES]):
-        line += [", " if index else "", Code(name)]
-    left = len(names) - _MOST_FILES
-    return [*line, f" and {left:,} more"] if left > 0 else line
+    return [
+        [f"{count(len(names), 'file')} {kind}: ", *some(names, _MOST_FILES)]
+        for kind, names in kinds
+        if names
+    ]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from deploy_action.outcome.run_outcome import RunOutcome
 
 if TYPE_CHECKING:
-    from deploy_action.backtest.comparison import Base, Comparison, TradeDifference
-    from deploy_action.backtest.model_changes import ModelChanges
+    from deploy_action.backtest.comparison import Base, Comparison
     from deploy_action.backtest.result import BacktestResult, BacktestRun
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.gates.judgement import Verdict
@@ -42,6 +41,7 @@ def _written(value: Any) -> str:
 
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
     run, comparison = outcome.backtests.run, outcome.backtests.comparison
+    trips = result.round_trips()
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -73,7 +73,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "metrics": result.contract_metrics(),
         "metrics_detail": [asdict(one) for one in result.metrics],
         "trades_sha256": result.trades_sha256,
-        "round_trips": _round_trips(result),
+        "round_trips": {**asdict(trips), "win_rate": trips.win_rate},
         "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
@@ -104,11 +104,6 @@ def _calls(run: BacktestRun) -> dict[str, Any]:
     }
 
 
-def _round_trips(result: BacktestResult) -> dict[str, Any]:
-    trips = result.round_trips()
-    return {**asdict(trips), "win_rate": trips.win_rate}
-
-
 def _gate(verdict: Verdict) -> dict[str, Any]:
     return {
         "text": verdict.gate.text,
@@ -125,12 +120,10 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     first, changes = comparison.first_difference, comparison.changes
     return {
         "base": _base(comparison.base),
-        "metrics": [
-            {**asdict(change), "direction": change.direction.value} for change in comparison.metrics
-        ],
+        "metrics": [asdict(change) for change in comparison.metrics],
         "identical": None if comparison.base.result is None else comparison.is_identical,
-        "first_difference": None if first is None else _first_difference(first),
-        "changes": None if changes is None else _changes(changes),
+        "first_difference": None if first is None else asdict(first),
+        "changes": None if changes is None else asdict(changes),
     }
 
 
@@ -145,22 +138,6 @@ def _base(base: Base) -> dict[str, Any]:
         "backtest": base.backtest_id,
         "metrics": None if result is None else result.contract_metrics(),
         "trades_sha256": None if result is None else result.trades_sha256,
-    }
-
-
-def _first_difference(first: TradeDifference) -> dict[str, Any]:
-    return {
-        "index": first.index,
-        "base": None if first.base is None else asdict(first.base),
-        "candidate": None if first.candidate is None else asdict(first.candidate),
-    }
-
-
-def _changes(changes: ModelChanges) -> dict[str, Any]:
-    return {
-        "facts": [asdict(one) for one in changes.facts],
-        "requirements": [asdict(one) for one in changes.requirements],
-        "files": asdict(changes.files),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from deploy_action.report.curves import NOISE, Curves, Grid
@@ -20,7 +20,7 @@ from deploy_action.text.quantities import moment
 MOST_POINTS: Final = 120
 MOST_POINTS_OF_TWO: Final = 96
 # Characters of no width, for invisible labels that differ. Mermaid would trim blanks.
-_INVISIBLE: Final = "\u200b\u200c"
+_INVISIBLE: Final = str.maketrans("01", "\u200b\u200c")
 _ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
 _WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
 _MOST_TICKS: Final = 11
@@ -39,9 +39,12 @@ def value_picture(curves: Curves, unit: str) -> str:
     """Return the chart of the account's value; `unit` may be blank."""
     grid = curves.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
     exponent = _exponent(max(abs(grid.lowest), abs(grid.highest)))
-    lines = tuple([_scaled(value, exponent) for value in line] for line in grid.lines)
-    scaled = Grid(grid.times, lines)
-    name = " ".join(filter(None, [_scale_name(exponent), unit]))
+    # In two steps, because 10.0 ** 309 overflows.
+    half = 10.0 ** (exponent // 2)
+    rest = 10.0 ** (exponent - exponent // 2)
+    scaled = Grid(grid.times, tuple([value / half / rest for value in line] for line in grid.lines))
+    scale = _SCALES.get(exponent, f"10^{exponent}") if exponent else ""
+    name = f"{scale} {unit}".strip()
     return _picture(
         title=f"Account value in {name}" if name else "Account value",
         grid=scaled,
@@ -80,13 +83,12 @@ def _picture(
             f'  title "{plain(title)}"',
             f"  x-axis [{names}]",
             f"  y-axis {_fixed(low, decimals)} --> {_fixed(high, decimals)}",
-            *(f"  line [{_joined(line, decimals)}]" for line, _ in pairs),
+            *(
+                f"  line [{', '.join(_fixed(value, decimals) for value in line)}]"
+                for line, _ in pairs
+            ),
         ]
     )
-
-
-def _joined(values: Iterable[float], decimals: int) -> str:
-    return ", ".join(_fixed(value, decimals) for value in values)
 
 
 def _settings(height: int, palette: str, limits: tuple[float, float]) -> dict[str, object]:
@@ -127,16 +129,6 @@ def _exponent(largest: float) -> int:
     if not largest or _SMALLEST_PLAIN <= largest < _LARGEST_PLAIN:
         return 0
     return math.floor(math.log10(largest) / 3) * 3
-
-
-def _scaled(value: float, exponent: int) -> float:
-    # In two steps, because 10.0 ** 309 overflows.
-    half = exponent // 2
-    return value / 10.0**half / 10.0 ** (exponent - half)
-
-
-def _scale_name(exponent: int) -> str:
-    return _SCALES.get(exponent, f"10^{exponent}") if exponent else ""
 
 
 def _limits(lowest: float, highest: float) -> tuple[float, float]:
@@ -180,13 +172,9 @@ def _labels(times: Sequence[float]) -> list[str]:
     dates = min(most, len(times))
     dated = {(2 * number + 1) * len(times) // (2 * dates) for number in range(dates)}
     return [
-        (moment(time, form) if index in dated else "") + _unseen(index)
+        (moment(time, form) if index in dated else "") + f"{index:08b}".translate(_INVISIBLE)
         for index, time in enumerate(times)
     ]
-
-
-def _unseen(index: int) -> str:
-    return "".join(_INVISIBLE[int(digit)] for digit in f"{index:08b}")
 
 
 def _label_form(seconds: float) -> tuple[str, int]:
