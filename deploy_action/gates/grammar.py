@@ -14,36 +14,19 @@ from deploy_action.gates.judgement import Bound, Gate, Operator
 from deploy_action.text.harmless import excerpt
 
 _LINE_END: Final = re.compile(r"\r\n?|\n")
-_BLANKS: Final = re.compile(r"\s*+")
-_WORD: Final = re.compile(r"\S++")
 # All characters with which people write comparisons; `= >` is one operator with a blank in it.
-_ALIKE: Final = {
-    "≤": "<=",
-    "≥": ">=",
-    "≠": "!=",
-    "⩽": "<=",
-    "⩾": ">=",
-    "≦": "<=",
-    "≧": ">=",
+_ALIKE: Final = str.maketrans(
+    {**dict.fromkeys("≤⩽≦", "<="), **dict.fromkeys("≥⩾≧", ">="), "≠": "!="}
     # From Chinese and Japanese keyboards.
-    "\uff1c": "<",
-    "\uff1e": ">",
-    "\uff1d": "=",
-}
-_COMPARING: Final = f"[<>=!~{''.join(_ALIKE)}]"
+    | {"\uff1c": "<", "\uff1e": ">", "\uff1d": "="}
+)
+_COMPARING: Final = f"[<>=!~{''.join(map(chr, _ALIKE))}]"
 _OPERATOR: Final = re.compile(rf"{_COMPARING}(?:\s*+{_COMPARING})*+")
 _MEANT: Final = {
-    "=": "==",
-    "===": "==",
-    "=>": ">=",
-    "=<": "<=",
-    ">==": ">=",
-    "<==": "<=",
-    "!": "!=",
-    "!==": "!=",
-    "=!": "!=",
-    "<>": "!=",
-    "~=": "!=",
+    **dict.fromkeys(("=", "==="), "=="),
+    **dict.fromkeys(("=>", ">=="), ">="),
+    **dict.fromkeys(("=<", "<=="), "<="),
+    **dict.fromkeys(("!", "!==", "=!", "<>", "~="), "!="),
     ">>": ">",
     "<<": "<",
 }
@@ -76,6 +59,8 @@ _VALUES: Final = (
     "A value is a number (`1.5`, `20%`), `base`, or `base + NUMBER` or `base - NUMBER`, with or "
     "without `%`."
 )
+_OPERATORS: Final = f"The operators are {', '.join(f'`{one}`' for one in Operator)}."
+_METRICS: Final = f"The metrics are {', '.join(f'`{name}`' for name in METRICS)}."
 # With more digits, an exponent is easier to read and to write.
 _LONGEST_PLAIN: Final = 20
 
@@ -134,40 +119,29 @@ def _parse_line(content: str, line: int) -> tuple[Gate, int]:
 
 
 def _skip_blanks(content: str, index: int) -> int:
-    found = _BLANKS.match(content, index)
-    return found.end() if found else index
+    return len(content) - len(content[index:].lstrip())
 
 
 def _without_operator(content: str, start: int) -> _WrongLineError:
-    word = _WORD.match(content, start)
-    end = word.end() if word else start
-    metric = _parse_metric(content[start:end], start)
-    following = _skip_blanks(content, end)
-    return _WrongLineError(
-        following, f"an operator is missing after `{metric}`.", f"{_operators()} {_FORM}"
-    )
-
-
-def _operators() -> str:
-    return f"The operators are {', '.join(f'`{one}`' for one in Operator)}."
+    word = content.split(maxsplit=1)[0]
+    metric = _parse_metric(word, start)
+    following = _skip_blanks(content, start + len(word))
+    message = f"an operator is missing after `{metric}`."
+    return _WrongLineError(following, message, f"{_OPERATORS} {_FORM}")
 
 
 def _parse_metric(name: str, index: int) -> str:
     if name in METRICS:
         return name
     if not name:
-        raise _WrongLineError(index, "the metric is missing.", f"{_FORM} {_known_metrics()}")
+        raise _WrongLineError(index, "the metric is missing.", f"{_FORM} {_METRICS}")
     if _NUMBER.fullmatch(name) or _BASE.match(name):
         raise _WrongLineError(
             index, f"the metric comes first, and {_quoted(name)} is not a metric.", f"{_FORM}"
         )
     near = _nearest_metric(name)
     meant = f"Did you mean `{near}`? " if near else ""
-    raise _WrongLineError(index, f"{_quoted(name)} is not a metric.", f"{meant}{_known_metrics()}")
-
-
-def _known_metrics() -> str:
-    return f"The metrics are {', '.join(f'`{name}`' for name in METRICS)}."
+    raise _WrongLineError(index, f"{_quoted(name)} is not a metric.", f"{meant}{_METRICS}")
 
 
 def _nearest_metric(name: str) -> str | None:
@@ -189,11 +163,11 @@ def _parse_operator(found: re.Match[str]) -> Operator:
     written = found.group()
     if written in set(Operator):
         return Operator(written)
-    form = "".join(_ALIKE.get(char, char) for char in written if not char.isspace())
+    form = "".join(written.translate(_ALIKE).split())
     meant = _MEANT.get(form, form)
     known = f"Did you mean `{meant}`? " if meant in set(Operator) else ""
     raise _WrongLineError(
-        found.start(), f"{_quoted(written)} is not an operator.", f"{known}{_operators()}"
+        found.start(), f"{_quoted(written)} is not an operator.", f"{known}{_OPERATORS}"
     )
 
 

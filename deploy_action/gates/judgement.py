@@ -100,16 +100,14 @@ class Verdict:
         return self.state is State.PASSED
 
 
-_COMPARE: Final[Mapping[Operator, Callable[[Decimal, Decimal], bool]]] = MappingProxyType(
-    {
-        Operator.AT_LEAST: operators.ge,
-        Operator.ABOVE: operators.gt,
-        Operator.AT_MOST: operators.le,
-        Operator.BELOW: operators.lt,
-        Operator.EQUAL: operators.eq,
-        Operator.UNEQUAL: operators.ne,
-    }
-)
+_COMPARE: Final[Mapping[Operator, Callable[[Decimal, Decimal], bool]]] = {
+    Operator.AT_LEAST: operators.ge,
+    Operator.ABOVE: operators.gt,
+    Operator.AT_MOST: operators.le,
+    Operator.BELOW: operators.lt,
+    Operator.EQUAL: operators.eq,
+    Operator.UNEQUAL: operators.ne,
+}
 
 
 def judge(
@@ -126,8 +124,7 @@ def judge(
     None if there is no base, and `no_base` says why. `reasons` say, by metric, why the candidate
     has no value.
     """
-    missing = no_base or NO_REF
-    return tuple(_judge(gate, candidate, base, reasons, missing) for gate in gates)
+    return tuple(_judge(gate, candidate, base, reasons, no_base or NO_REF) for gate in gates)
 
 
 def _judge(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, nearest_float
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import write_number
-from deploy_action.gates.judgement import NO_REF, Bound, Gate, Operator, State, Verdict
+from deploy_action.gates.judgement import NO_REF, Bound, Operator, State, Verdict
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import exact, rounded
 
@@ -78,42 +77,25 @@ def _failure(verdict: Verdict) -> str:
         raise ValueError(f"a gate that failed has a value and a bound: {verdict}")
     value, base = in_decimals(verdict.value), in_decimals(verdict.base or 0.0)
     difference = EXACTLY.subtract(value, bound)
-    shown = _Shown(gate, _form(gate.bound, value, bound, difference))
-    target = f"the bound of {shown.value(bound)}"
+    is_per_cent = METRICS[gate.metric].unit is Unit.PER_CENT
+    sign, form = "%" if is_per_cent else "", _form(gate.bound, value, bound, difference)
+    target = f"the bound of {form(bound)}{sign}"
     if gate.bound.of_base:
-        target = f"the base's {shown.value(base)}"
+        target = f"the base's {form(base)}{sign}"
         if gate.bound.number:
-            target = f"the bound of {shown.value(bound)} (the base has {shown.value(base)})"
-    start = f"`{gate.metric}` is {shown.value(value)}, "
+            target = f"the bound of {form(bound)}{sign} (the base has {form(base)}{sign})"
+    start = f"`{gate.metric}` is {form(value)}{sign}, "
     if not difference:
         return f"{start}exactly {target}, and has to be {_WANTED[gate.operator]} it"
+    apart = form(abs(difference))
+    if is_per_cent:
+        apart += " percentage point" if apart == "1" else " percentage points"
     side = "above" if difference > 0 else "below"
     end = ", and has to equal it" if gate.operator is Operator.EQUAL else ""
-    return f"{start}{shown.difference(abs(difference))} {side} {target}{end}"
+    return f"{start}{apart} {side} {target}{end}"
 
 
 _WANTED: Final = {Operator.ABOVE: "above", Operator.BELOW: "below", Operator.UNEQUAL: "other than"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """Shows amounts in the unit of a gate's metric."""
-
-    gate: Gate
-    form: Callable[[Decimal], str]
-
-    @property
-    def _is_per_cent(self) -> bool:
-        return METRICS[self.gate.metric].unit is Unit.PER_CENT
-
-    def value(self, number: Decimal) -> str:
-        return self.form(number) + ("%" if self._is_per_cent else "")
-
-    def difference(self, number: Decimal) -> str:
-        shown = self.form(number)
-        if not self._is_per_cent:
-            return shown
-        return f"{shown} percentage point{'' if shown == '1' else 's'}"
 
 
 def _form(
