@@ -11,8 +11,6 @@ from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Group, Inpu
 from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
 from deploy_action.inputs.settings import Parsed
 
-_LARGEST_PORT: Final = 65_535
-_MOST_BACKTESTS: Final = 1_000
 # After a boolean flag these are its value, and anything else is a path. A shell variable may be
 # empty; a word such as `yes` is refused by name.
 _VALUES: Final = frozenset({*BOOLEANS, "", "yes", "no", "on", "off", "0", "1"})
@@ -159,12 +157,17 @@ def _add_serve_flags(parser: _Parser) -> None:
         parser.add_argument(flag, action=_Once, help=text, **options)
 
     add("--host", "address to listen on (default: %(default)s)", default="127.0.0.1")
-    add("--port", "port, 0 for any free one (default: %(default)s)", type=_port, default=9080)
+    add(
+        "--port",
+        "port, 0 for any free one (default: %(default)s)",
+        type=_number(0, 65_535),
+        default=9080,
+    )
     add("--data", "directory that keeps the projects", required=True, metavar="DIR")
     add(
         "--parallel-backtests",
         "how many backtests run at once (default: one a core)",
-        type=_count,
+        type=_number(1, 1_000),
         default=0,
         metavar="N",
     )
@@ -208,16 +211,13 @@ def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
     return convert
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _LARGEST_PORT:
-        raise argparse.ArgumentTypeError(f"it takes a number from 0 to {_LARGEST_PORT}")
-    return int(text)
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"it takes a number from {lowest} to {highest}")
+        return int(text)
 
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= _MOST_BACKTESTS:
-        raise argparse.ArgumentTypeError(f"it takes a number from 1 to {_MOST_BACKTESTS}")
-    return int(text)
+    return convert
 
 
 def _spell_out_booleans(arguments: Sequence[str]) -> list[str]:

@@ -43,7 +43,8 @@ class Console:
         for secret in (form for one in secrets for form in written_forms(one)):
             if secret not in self._secrets:
                 with self._lock:
-                    self._secrets |= dict.fromkeys((secret, *_lines_of(secret)))
+                    lines = [line.strip() for line in secret.splitlines() if line.strip()]
+                    self._secrets |= dict.fromkeys((secret, *lines))
                 if self.for_runner:
                     for line in commands.mask_commands(secret):
                         self._print(line)
@@ -70,23 +71,26 @@ class Console:
     def section(self, title: str) -> None:
         """End the open group and begin another: groups in a runner's log do not nest."""
         with self._lock:
-            self._end_bar()
-            if self.for_runner:
-                self._print("::endgroup::")
-            shown = self._harmless(title)
-            self._print(commands.command("group", shown) if self.for_runner else shown)
+            self._end_group()
+            self._begin_group(title)
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
         """Fold the lines printed inside, on a runner."""
-        shown = self._harmless(title)
-        self._print(commands.command("group", shown) if self.for_runner else shown)
+        self._begin_group(title)
         try:
             yield
         finally:
-            self._end_bar()
-            if self.for_runner:
-                self._print("::endgroup::")
+            self._end_group()
+
+    def _begin_group(self, title: str) -> None:
+        shown = self._harmless(title)
+        self._print(commands.command("group", shown) if self.for_runner else shown)
+
+    def _end_group(self) -> None:
+        self._end_bar()
+        if self.for_runner:
+            self._print("::endgroup::")
 
     def problem(self, problem: Problem) -> None:
         """Print a problem: as an annotation on a runner, else as text with its place first."""
@@ -180,7 +184,3 @@ class Console:
             self.stream.flush()
         except OSError:
             self.is_cut_off = True
-
-
-def _lines_of(secret: str) -> list[str]:
-    return [line.strip() for line in secret.splitlines() if line.strip()]

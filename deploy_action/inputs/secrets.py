@@ -28,16 +28,15 @@ def _key_strings(text: str) -> list[str]:
     import json
 
     try:
-        # As pairs: when a key is given twice, both values are secret.
-        document = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_values_of)
+        # As lists of values: when a key is given twice, both values are secret.
+        document = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=lambda pairs: [value for _, value in pairs],
+        )
     except (ValueError, RecursionError):
         # Not JSON, but meant to be secret: mask its lines, except those of punctuation only.
         return [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
     return _strings_in(document)
-
-
-def _values_of(pairs: list[tuple[str, object]]) -> list[object]:
-    return [value for _, value in pairs]
 
 
 def _strings_in(document: object) -> list[str]:

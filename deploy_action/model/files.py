@@ -139,9 +139,10 @@ class _Model:
             return
         version = self._manifest.python_version
         if _is_newer_than_here(version):
+            here = ".".join(map(str, sys.version_info[:2]))
             problem = replace(
                 problem,
-                message=f"{problem.message} It was checked as Python {_here()}.",
+                message=f"{problem.message} It was checked as Python {here}.",
                 hint=f"Ignore this if it is valid in Python {version}; otherwise correct it.",
                 severity=Severity.WARNING,
             )
@@ -302,10 +303,6 @@ def _no_python(name: str, reason: str, line: int | None, column: int | None) -> 
     message = f"{name} is not valid Python: {reason[:200]}."
     hint = "Correct the script; a run would stop there."
     return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
-
-
-def _here() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _is_newer_than_here(version: str | None) -> bool:

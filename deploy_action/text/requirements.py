@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy_action.errors import Problem
+from deploy_action.errors import InvalidInputError, Problem
 
 _MAX_BYTES: Final = 1024 * 1024
 _BYTE_ORDER_MARKS: Final = (
@@ -125,8 +125,8 @@ class Walk:
             name, installs = self._left.pop(0)
             try:
                 text, encoding = _read_text(self.root / name, name)
-            except _UnreadableError as error:
-                self.on_unreadable(error.problem)
+            except InvalidInputError as error:
+                self.on_unreadable(*error.problems)
             else:
                 yield RequirementsFile(
                     name, text, encoding, tuple(_lines(name, text, installs=installs))
@@ -152,21 +152,14 @@ def is_file_inside(root: Path, name: str) -> bool:
         return False
 
 
-class _UnreadableError(Exception):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
 def _read_text(path: Path, name: str) -> tuple[str, str]:
     """Return the text of a file of at most 1 MiB, without byte-order mark, and its encoding."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise _unreadable(
-            name, f"{name} cannot be read: {error.strerror}.", "Make it readable."
-        ) from error
+        message = f"{name} cannot be read: {error.strerror}."
+        raise _unreadable(name, message, "Make it readable.") from error
     if len(data) > _MAX_BYTES:
         hint = "Name the file that pip reads."
         raise _unreadable(name, f"{name} is larger than 1 MiB.", hint)
@@ -190,8 +183,8 @@ def _decode(name: str, data: bytes) -> tuple[str, str]:
     return text, encoding
 
 
-def _unreadable(name: str, message: str, hint: str, line: int = 1) -> _UnreadableError:
-    return _UnreadableError(Problem(message=message, hint=hint, path=name, line=line, column=1))
+def _unreadable(name: str, message: str, hint: str, line: int = 1) -> InvalidInputError:
+    return InvalidInputError(Problem(message=message, hint=hint, path=name, line=line, column=1))
 
 
 def _encoding(data: bytes) -> tuple[bytes, str]:
@@ -207,7 +200,8 @@ def _encoding(data: bytes) -> tuple[bytes, str]:
 
 def _lines(file: str, text: str, *, installs: bool) -> Iterator[Line]:
     for number, joined in _logical_lines(text):
-        option, value = _option_of(joined) if joined.startswith("-") else ("", joined)
+        match = _OPTION.match(joined)
+        option, value = match.groups() if match else ("", "" if joined[0] == "-" else joined)
         if not option or option in _EDITABLE:
             value = re.split(r"\s-", value, maxsplit=1)[0].strip()
         yield Line(file, number, joined, option, value, installs)
@@ -229,12 +223,6 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield first, joined
     if joined := "".join(parts).strip():
         yield first, joined
-
-
-def _option_of(line: str) -> tuple[str, str]:
-    """Split a line that starts with `-` into option and value; ("", "") if it is not an option."""
-    match = _OPTION.match(line)
-    return (match[1], match[2]) if match else ("", "")
 
 
 def has_variable(text: str) -> bool:
