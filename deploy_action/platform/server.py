@@ -127,7 +127,7 @@ class PlatformServer:
     def _make_runner(self, store: Store) -> Runner:
         """Return the runner of models, which must not read the secrets of this process."""
         from deploy_action.platform.environments import Environments
-        from deploy_action.platform.processes.hardening import harden_process
+        from deploy_action.platform.processes.confinement import harden_process
         from deploy_action.platform.runs.model_run import ModelRunner
 
         harden_process()

@@ -8,7 +8,6 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from deploy_action.platform.processes.confinement import UNCONFINED, Confinement
 
 # The proxy settings; programs disagree on upper or lower case.
 PROXY_VARIABLES = (
@@ -32,10 +33,6 @@ _DRAIN_SECONDS = 1.0
 # Characters. Longer lines are passed on in pieces of this length. A secret that is cut at the end
 # of a piece would not be masked, so pieces are long.
 _LONGEST_LINE = 1 << 20
-# ulimit counts in units of 1,024 bytes. A shell sets the limit: Python code between fork and exec
-# is unsafe in a process with threads, and another user's process cannot be limited from outside. If
-# a lower limit exists, the shell says so, and the lower limit stays.
-_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$1"; shift; exec "$@"', "sh")
 _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
@@ -48,18 +45,6 @@ class Ended:
     """How a process ended: the exit code, or the negated number of the signal that ended it."""
 
     code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confinement:
-    """Limits of a process.
-
-    `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
-    runs as; its group id is the same number, and it is in no other groups.
-    """
-
-    memory_bytes: int | None = None
-    user: int | None = None
 
 
 class SideChannel:
@@ -92,7 +77,7 @@ def run_process(
     on_line: Callable[[str], None],
     stop: threading.Event,
     side: SideChannel | None = None,
-    confinement: Confinement = Confinement(),
+    confinement: Confinement = UNCONFINED,
 ) -> Ended:
     """Run a command to its end and return how it ended.
 
@@ -104,7 +89,7 @@ def run_process(
         OSError: the command cannot be started.
     """
     process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
-        _limited(command, confinement),
+        confinement.limited(command),
         cwd=cwd,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -213,13 +198,6 @@ class _Lines:
         self._rest = ""
         if rest:
             self._on_line(rest.rstrip("\r"))
-
-
-def _limited(command: Sequence[str], confinement: Confinement) -> Sequence[str]:
-    """Limit the data segment; libraries reserve far more address space than they use."""
-    if confinement.memory_bytes is None or not sys.platform.startswith("linux"):
-        return command
-    return [*_LIMITED, str(confinement.memory_bytes >> 10), *command]
 
 
 def _end_politely(process: subprocess.Popen[bytes]) -> None:

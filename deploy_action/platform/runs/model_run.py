@@ -24,10 +24,10 @@ from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
     PROXY_VARIABLES,
     BoundedLog,
-    Confinement,
     SideChannel,
     run_process,
 )
+from deploy_action.platform.processes.confinement import Confinement, memory_limit
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import hand_over, is_root, unprivileged_user
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
@@ -414,29 +414,3 @@ def _facts(event: Mapping[str, object]) -> dict[str, object]:
     if isinstance(arguments, dict) and len(json.dumps(arguments)) <= MAX_ARGUMENTS_BYTES:
         facts["arguments"] = arguments
     return facts
-
-
-def memory_limit() -> int | None:
-    """Return how many bytes a process of a model may allocate: four fifths of the memory.
-
-    A model that allocates more gets a MemoryError at that line; otherwise the system would kill
-    some process, usually the largest. None where the system does not tell.
-    """
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
-    limits = [total, *_control_group_limits()]
-    return min(limits) * 4 // 5
-
-
-def _control_group_limits() -> Iterator[int]:
-    """Yield the memory limits of our container, if any (control groups version 2 and 1)."""
-    for path in (
-        Path("/sys/fs/cgroup/memory.max"),
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-    ):
-        try:
-            yield int(path.read_text("ascii"))
-        except (OSError, ValueError):
-            continue

@@ -1,0 +1,80 @@
+"""How the process of a model is confined: memory, user, and no look into this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PR_SET_DUMPABLE: Final = 4
+# ulimit counts in units of 1,024 bytes. A shell sets the limit: Python code between fork and exec
+# is unsafe in a process with threads, and another user's process cannot be limited from outside. If
+# a lower limit exists, the shell says so, and the lower limit stays.
+_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$1"; shift; exec "$@"', "sh")
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Limits of a process.
+
+    `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
+    runs as; its group id is the same number, and it is in no other groups.
+    """
+
+    memory_bytes: int | None = None
+    user: int | None = None
+
+    def limited(self, command: Sequence[str]) -> Sequence[str]:
+        """Return the command with its memory limited.
+
+        Only the data segment is: libraries reserve far more address space than they use.
+        """
+        if self.memory_bytes is None or not sys.platform.startswith("linux"):
+            return command
+        return [*_LIMITED, str(self.memory_bytes >> 10), *command]
+
+
+UNCONFINED: Final = Confinement()
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes a process of a model may allocate: four fifths of the memory.
+
+    A model that allocates more gets a MemoryError at that line; otherwise the system would kill
+    some process, usually the largest. None where the system does not tell.
+    """
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+    limits = [total, *_control_group_limits()]
+    return min(limits) * 4 // 5
+
+
+def _control_group_limits() -> Iterator[int]:
+    """Yield the memory limits of our container, if any (control groups version 2 and 1)."""
+    for path in (
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ):
+        try:
+            yield int(path.read_text("ascii"))
+        except (OSError, ValueError):
+            continue
+
+
+def harden_process() -> None:
+    """Have the kernel deny other processes this one's memory and environment.
+
+    A model runs as the same user, who could otherwise read all inputs of the action from
+    `/proc/PID/environ`. A process with CAP_SYS_PTRACE still can; root in a container has no such
+    capability. See prctl(2), PR_SET_DUMPABLE. Does nothing outside Linux.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
