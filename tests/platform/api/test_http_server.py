@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -224,6 +225,14 @@ def test_an_answer_before_the_end_of_the_body_is_the_last(serve: Serve) -> None:
     with _connect(serve(_ignore_body, _PATIENT)) as connection:
         connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
         assert _receive(connection).endswith(b"/a")
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(serve: Serve) -> None:
+    """Its head and body are two packets; a client acknowledges the first one only after 40 ms."""
+    url = _url(serve(_read_all, _PATIENT))
+    with requests.Session() as session:
+        ends = [time.monotonic() for _ in range(10) if session.get(url, timeout=5).ok]
+    assert min(after - before for before, after in pairwise(ends)) < 0.02
 
 
 def test_an_application_that_fails_is_a_500_and_a_report(serve: Serve, errors: list[str]) -> None:
