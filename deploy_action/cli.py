@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
-from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Group, Input, Mode
+from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Input, Mode
 from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
 from deploy_action.inputs.settings import Parsed
 
@@ -19,6 +19,25 @@ _MODES: Final = {
     Mode.DEPLOY: "check a model and deploy it as a new version",
     Mode.BACKTEST: "check a model and backtest it",
     Mode.VALIDATE: "check a model and send nothing",
+}
+# The headings of `--help`, and the inputs below each.
+GROUPS: Final = {
+    "model": ("model-path", "plan", "python-version", "ignore", "keys-json"),
+    "target": (
+        "token",
+        "api-url",
+        "project-id",
+        "project-name",
+        "project-description",
+        "model-id",
+        "model-name",
+        "general-description",
+        "version-description",
+        "create-new",
+    ),
+    "backtest": ("backtest-description", "backtest-args", "gates", "compare-with", "platform-data"),
+    "report": ("app-url", "comment", "github-token"),
+    "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }
 _WHERE_VALUES_COME_FROM: Final = (
     "Each flag is the input of the action with the same name. If a flag is not given, its value is "
@@ -124,15 +143,17 @@ def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
 def _add_inputs(parser: _Parser, mode: Mode) -> None:
     parser.usage = "%(prog)s [MODEL_PATH] [--INPUT VALUE]…"
     parser.epilog = _WHERE_VALUES_COME_FROM
-    groups = {group: parser.add_argument_group(group) for group in Group}
-    groups[Group.MODEL].add_argument(
-        "model_path", nargs="?", metavar="MODEL_PATH", help="Directory of the model. (default: .)"
-    )
-    for one in INPUTS:
-        if one.name != _COMMAND_INPUT:
-            groups[one.group].add_argument(
-                f"--{one.name}",
-                dest=one.name,
+    inputs = {one.name: one for one in INPUTS}
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        if title == "model":
+            text = "Directory of the model. (default: .)"
+            group.add_argument("model_path", nargs="?", metavar="MODEL_PATH", help=text)
+        for name in names:
+            one = inputs[name]
+            group.add_argument(
+                f"--{name}",
+                dest=name,
                 action="append" if one.lines else _Once,
                 metavar="[true|false]" if one.boolean else "VALUE",
                 help=_help_of(one, mode),

@@ -28,16 +28,6 @@ class Mode(StrEnum):
     VALIDATE = "validate"
 
 
-class Group(StrEnum):
-    """The headings under which `--help` lists the inputs, in this order."""
-
-    MODEL = "model"
-    TARGET = "target"
-    BACKTEST = "backtest"
-    REPORT = "report"
-    RUN = "run"
-
-
 @dataclass(frozen=True, slots=True)
 class Input:
     """One input as `action.yml` declares it.
@@ -46,7 +36,6 @@ class Input:
     """
 
     name: str
-    group: Group
     description: str
     default: str = ""
     secret: bool = False
@@ -62,112 +51,84 @@ class Input:
 INPUTS: Final = (
     Input(
         "mode",
-        Group.RUN,
         "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model.",
         default="deploy",
     ),
     Input(
         "token",
-        Group.TARGET,
         "Blankly refresh token (a secret). Needed unless `api-url` is `local` or nothing is sent.",
         secret=True,
     ),
     Input(
         "api-url",
-        Group.TARGET,
         "Base URL of your Deployment API, or `local` for the one embedded in this action. "
         "Blankly's hosted service was taken down, so set one of the two.",
         default=HOSTED_API_URL,
     ),
     Input(
         "app-url",
-        Group.REPORT,
         "Base URL of the web pages that result links lead to. With `local` there are no links.",
         default=HOSTED_APP_URL,
     ),
     Input(
         "model-path",
-        Group.MODEL,
         "Directory that holds `blankly.json`, relative to the workspace. It must lie in the "
         "workspace.",
         default=".",
     ),
     Input(
         "project-id",
-        Group.TARGET,
         "Project to deploy to. Overrides `project_id` of `blankly.json`. With neither, and "
         "without `project-name`, it is the user's personal project.",
     ),
     Input(
         "project-name",
-        Group.TARGET,
         "Name of the project, looked up on the server. With `create-new: true` a missing "
         "project is created.",
     ),
-    Input("project-description", Group.TARGET, "Description of a project that is created."),
-    Input("model-id", Group.TARGET, "Model to deploy to. Overrides `model_id` of `blankly.json`."),
+    Input("project-description", "Description of a project that is created."),
+    Input("model-id", "Model to deploy to. Overrides `model_id` of `blankly.json`."),
     Input(
         "model-name",
-        Group.TARGET,
         "Name of the model. Overrides `model_name` of `blankly.json`. With neither, it is "
         "the directory's name.",
     ),
-    Input(
-        "general-description",
-        Group.TARGET,
-        "Description of the model, sent as `generalDescription`.",
-    ),
-    Input(
-        "version-description",
-        Group.TARGET,
-        "Description of the version. By default, the commit message.",
-    ),
-    Input(
-        "backtest-description",
-        Group.BACKTEST,
-        "Description of the backtest. By default, the commit message.",
-    ),
+    Input("general-description", "Description of the model, sent as `generalDescription`."),
+    Input("version-description", "Description of the version. By default, the commit message."),
+    Input("backtest-description", "Description of the backtest. By default, the commit message."),
     Input(
         "create-new",
-        Group.TARGET,
         "Whether a model (and project) without a known id may be created. `local` needs no "
         "permission.",
         default="false",
         boolean=True,
     ),
     Input(
-        "plan",
-        Group.MODEL,
-        "Plan that the model runs on. By default, `plan` of `blankly.json`, else `nano`.",
+        "plan", "Plan that the model runs on. By default, `plan` of `blankly.json`, else `nano`."
     ),
     Input(
         "python-version",
-        Group.MODEL,
         "Python version of the model, such as `3.10`. By default, `python_version` of "
         "`blankly.json`.",
     ),
     Input(
         "backtest-args",
-        Group.BACKTEST,
         "Arguments of the backtest, as a YAML or JSON mapping. It is merged over "
         "`backtest_args` of `blankly.json` key by key; a null removes a key.",
     ),
     Input(
         "ignore",
-        Group.MODEL,
         "More files to leave out of the bundle: one pattern a line, in `.gitignore` syntax.",
         lines=True,
     ),
     Input(
         "keys-json",
-        Group.MODEL,
         "Contents of `keys.json` (a secret). They go into the bundle and nowhere else, and "
         "replace a `keys.json` of the repository.",
         secret=True,
     ),
     Input(
         "gates",
-        Group.BACKTEST,
         "Conditions on the metrics of the backtest, one a line, such as `max_drawdown <= "
         "20%` or `sharpe >= base - 10%`. The run fails if one does not pass. In mode "
         "`deploy` the model is backtested on the embedded platform first, and deployed only "
@@ -176,50 +137,32 @@ INPUTS: Final = (
     ),
     Input(
         "compare-with",
-        Group.BACKTEST,
         "Git ref, such as `HEAD^`, `main` or a tag. The model at that ref is backtested "
         "too, and the two are compared.",
     ),
     Input(
         "comment",
-        Group.REPORT,
         "Keep one comment about the model up to date on the pull request.",
         default="false",
         boolean=True,
     ),
-    Input(
-        "github-token",
-        Group.REPORT,
-        "Token for the comment. It is used for nothing else.",
-        secret=True,
-    ),
+    Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
     Input(
         "platform-data",
-        Group.BACKTEST,
         "Directory for the data of the embedded platform. By default, one below "
         "`RUNNER_TEMP`, else in the user's data directory.",
     ),
     Input(
-        "timeout-minutes",
-        Group.RUN,
-        "Deadline of the whole run, in minutes. May be a fraction.",
-        default="30",
+        "timeout-minutes", "Deadline of the whole run, in minutes. May be a fraction.", default="30"
     ),
     Input(
         "dry-run",
-        Group.RUN,
         "Change nothing anywhere: validate, pack, make the read-only requests if there is a "
         "token, and say what would be sent.",
         default="false",
         boolean=True,
     ),
-    Input(
-        "fail-on-warning",
-        Group.RUN,
-        "Whether warnings fail the run.",
-        default="false",
-        boolean=True,
-    ),
+    Input("fail-on-warning", "Whether warnings fail the run.", default="false", boolean=True),
 )
 
 
