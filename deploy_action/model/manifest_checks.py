@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest_search import MANIFEST_NAME
@@ -69,7 +69,7 @@ def check_backtest_args(
 def is_alien(value: Mapping[str, JsonValue]) -> bool:
     """Whether an object comes from an unrelated file: it has keys, and none is a model's."""
     keys = set(value) - {"$schema"}
-    return bool(keys) and keys.isdisjoint(_schema_properties())
+    return bool(keys) and keys.isdisjoint(_known_keys())
 
 
 def content_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
@@ -98,21 +98,17 @@ def _problem(
 
 
 @cache
-def _schema() -> dict[str, JsonValue]:
-    return cast("dict[str, JsonValue]", json.loads(schema_text()))
+def _schema() -> Any:
+    return json.loads(schema_text())
 
 
-def _schema_properties(*parent: str) -> Mapping[str, JsonValue]:
+def _known_keys(*parent: str) -> Collection[str]:
     schema = _schema()
     if parent == ("backtest_args",):
-        schema = _object(_object(schema["$defs"])["backtest_args"])
+        schema = schema["$defs"]["backtest_args"]
     elif parent:
-        schema = _object(_object(schema["properties"])[parent[0]])
-    return _object(schema["properties"])
-
-
-def _object(value: JsonValue) -> dict[str, JsonValue]:
-    return cast("dict[str, JsonValue]", value)
+        schema = schema["properties"][parent[0]]
+    return tuple(schema["properties"])
 
 
 def _schema_problems(document: LocatedJson) -> Iterator[Problem]:
@@ -122,51 +118,37 @@ def _schema_problems(document: LocatedJson) -> Iterator[Problem]:
     for error in islice(errors, MAX_PROBLEMS * 2):
         path: _Path = tuple(error.absolute_path)
         if error.validator == "required":
-            path = (*path, _missing_key(error))
+            path = (*path, next(key for key in error.validator_value if key not in error.instance))
         yield _problem(document, path, *_words(document, path, error))
-
-
-def _missing_key(error: ValidationError) -> str:
-    instance = cast("Mapping[str, object]", error.instance)
-    return next(key for key in cast("list[str]", error.validator_value) if key not in instance)
 
 
 def _words(document: LocatedJson, path: _Path, error: ValidationError) -> tuple[str, str]:
     """Return message and hint: what the schema asks, what was found instead, what to do."""
     name = _name(document, path)
-    found = cast("JsonValue", error.instance)
+    found: Any = error.instance
+    allowed: Any = error.validator_value
     if path == ("python_version",) and _kind(found) == "a number":
-        return _unquoted_version(
-            cut(document.redact(document.written(*path) or str(found)), _LONGEST_KEY)
-        )
-    schema = cast("Mapping[str, JsonValue]", error.schema)
+        written = cut(document.redact(document.written(*path) or str(found)), _LONGEST_KEY)
+        number = f"python_version is the number {written}, and must be a string"
+        return f"{number}: as a number, 3.10 is read as 3.1.", f'Quote it: "{written}"'
+    schema: Any = error.schema
     if error.validator == "required":
         return f"{name} {schema['errorMessage']}.", f'Add "{path[-1]}".'
     if error.validator == "minLength":
         return f"{name} is empty.", "Give it a value, or leave the key out."
-    must = str(schema.get("errorMessage") or _must(error))
+    must = str(schema.get("errorMessage") or _must(allowed))
     hint = "Correct the value, or leave the key out."
     if error.validator == "enum" and isinstance(found, str):
-        nearest = _nearest(found, cast("list[str]", error.validator_value))
+        nearest = _nearest(found, allowed)
         hint = f'Did you mean "{nearest}"?' if nearest else hint
     instead = _not_what_is_there(document, path, found) if must.startswith("must") else ""
     return f"{name} {must}{instead}.", hint
 
 
-def _unquoted_version(written: str) -> tuple[str, str]:
-    message = (
-        f"python_version is the number {written}, and must be a string: "
-        "as a number, 3.10 is read as 3.1."
-    )
-    return message, f'Quote it: "{written}"'
-
-
-def _must(error: ValidationError) -> str:
-    allowed = cast("str | list[str]", error.validator_value)
-    if error.validator == "enum":
-        return "must be " + " or ".join(f'"{choice}"' for choice in allowed)
-    kinds = [allowed] if isinstance(allowed, str) else allowed
-    return "must be " + " or ".join(_KINDS[kind] for kind in kinds)
+def _must(allowed: str | list[str]) -> str:
+    """Say what the values of an `enum`, or the kinds of a `type`, are."""
+    choices = [allowed] if isinstance(allowed, str) else allowed
+    return "must be " + " or ".join(_KINDS.get(choice, f'"{choice}"') for choice in choices)
 
 
 def _not_what_is_there(document: LocatedJson, path: _Path, found: JsonValue) -> str:
@@ -217,7 +199,7 @@ def _unknown_keys(document: LocatedJson, *parent: str) -> Iterator[Problem]:
     value = document.value
     for step in parent:
         value = value.get(step) if isinstance(value, dict) else None
-    known = _schema_properties(*parent)
+    known = _known_keys(*parent)
     unknown = [key for key in value if key not in known] if isinstance(value, dict) else []
     for key in unknown[:_MAX_UNKNOWN_KEYS]:
         yield _unknown_key(document, (*parent, key), known)
