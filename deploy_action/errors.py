@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 _MOST_PROBLEMS: Final = 100
 _LONGEST_TEXT: Final = 4_000
@@ -100,6 +100,11 @@ class DeployActionError(Exception):
         super().__init__(problems[0].message if problems else "")
         self.problems = problems
         self.may_have_acted = may_have_acted
+
+    @classmethod
+    def of(cls, message: str, hint: str = "") -> Self:
+        """Return the error for one problem that has no place."""
+        return cls(Problem(message=message, hint=hint))
 
 
 class InvalidInputError(DeployActionError):

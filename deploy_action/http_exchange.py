@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from deploy_action import __version__
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.errors import RefusedError
+from deploy_action.interruption import Deadline
 from deploy_action.text.strict_json import strict_loads
 
 if TYPE_CHECKING:
     import requests
-
-    from deploy_action.interruption import Deadline
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 # Each block has to be sent within the connect time-out: 128 KiB in 15 s is 9 kB/s.
@@ -53,25 +52,18 @@ class Answer:
             return None
 
 
-class Body(Iterable[bytes], Sized, Protocol):
-    """A streamed body: requests sends its length first, then reads it block by block."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next block of at most `size` bytes, empty at the end."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One HTTP request. Time-outs are in seconds; `read_timeout` is the longest gap between bytes.
 
+    A `body` that can be iterated is streamed: requests sends its length, then reads it in blocks.
     An answer of more than `largest_answer` bytes is an error.
     """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)  # a token may be among them
-    body: Body | bytes | None
+    body: Iterable[bytes] | bytes | None
     connect_timeout: float
     read_timeout: float
     largest_answer: int = LARGEST_ANSWER
@@ -201,8 +193,7 @@ class Retries:
     def wait(self, number: int, again: Again) -> None:
         """Wait after try `number`: 0.5 s, 1 s, 2 s with up to 50% jitter, or what the server asks.
 
-        Raises:
-            RefusedError: the deadline would pass meanwhile.
+        Raises `RefusedError` if the deadline would pass meanwhile.
         """
         backoff = _FIRST_PAUSE * 2 ** (number - 1) * (1 + self.jitter() / 2)
         seconds = max(backoff, again.seconds)
@@ -212,12 +203,10 @@ class Retries:
         self.pause(seconds)
 
     def _too_late(self, again: Again, seconds: float) -> RefusedError:
-        return RefusedError(
-            Problem(
-                message=f"{again.reason} The next try is due in {seconds:.0f} s, after the "
-                f"deadline of {self.deadline.minutes:g} minutes.",
-                hint="Run the workflow again later, or raise `timeout-minutes`.",
-            )
+        return RefusedError.of(
+            message=f"{again.reason} The next try is due in {seconds:.0f} s, after the "
+            f"deadline of {self.deadline.minutes:g} minutes.",
+            hint="Run the workflow again later, or raise `timeout-minutes`.",
         )
 
 

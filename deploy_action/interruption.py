@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from types import FrameType
+from typing import Final
 
 from deploy_action.errors import DeadlineError, InterruptedRunError, Problem
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _WATCHED: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -40,11 +38,7 @@ class Deadline:
         return self.clock() >= self.at
 
     def remaining(self) -> float:
-        """Return the seconds left, above 0.
-
-        Raises:
-            DeadlineError: when the deadline has passed.
-        """
+        """Return the seconds left, above 0; raise `DeadlineError` if there are none."""
         left = self.at - self.clock()
         if left <= 0:
             raise self.error()
@@ -52,11 +46,9 @@ class Deadline:
 
     def error(self) -> DeadlineError:
         """Return what to raise when the deadline has passed."""
-        return DeadlineError(
-            Problem(
-                message=f"The run took longer than its deadline of {self.minutes:g} minutes.",
-                hint="Raise `timeout-minutes`, or see in the log what took so long.",
-            )
+        return DeadlineError.of(
+            message=f"The run took longer than its deadline of {self.minutes:g} minutes.",
+            hint="Raise `timeout-minutes`, or see in the log what took so long.",
         )
 
 

@@ -16,11 +16,10 @@ from deploy_action.backtest.metrics import (
     known,
     nearest_float,
 )
-from deploy_action.backtest.result import canonical_trade
+from deploy_action.backtest.result import BacktestResult, BacktestRun, Trade, canonical_trade
 
 if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges
-    from deploy_action.backtest.result import BacktestResult, BacktestRun, Trade
     from deploy_action.bundle.bundle import Bundle
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from enum import Enum, auto
-from types import MappingProxyType
 from typing import Final
 
 # Enough digits for any sum or product of two floats (1e-324 to 1e308).
@@ -50,36 +49,32 @@ class MetricKind:
     better: Better
 
 
-METRICS: Final[Mapping[str, MetricKind]] = MappingProxyType(
-    {
-        kind.id: kind
-        for kind in (
-            MetricKind("sharpe", "Sharpe ratio", Unit.RATIO, Better.HIGHER),
-            MetricKind("sortino", "Sortino ratio", Unit.RATIO, Better.HIGHER),
-            MetricKind("calmar", "Calmar ratio", Unit.RATIO, Better.HIGHER),
-            MetricKind("cagr", "Annual growth", Unit.PER_CENT, Better.HIGHER),
-            MetricKind("cum_returns", "Return", Unit.PER_CENT, Better.HIGHER),
-            MetricKind("max_drawdown", "Maximum drawdown", Unit.PER_CENT, Better.LOWER),
-            MetricKind("volatility", "Volatility", Unit.FRACTION, Better.LOWER),
-            MetricKind("variance", "Variance", Unit.PER_CENT, Better.LOWER),
-            # Both are losses, as positive amounts.
-            MetricKind("value_at_risk", "Value at risk", Unit.AMOUNT, Better.LOWER),
-            MetricKind("cvar", "Conditional value at risk", Unit.AMOUNT, Better.LOWER),
-            MetricKind("trades", "Trades", Unit.COUNT, Better.NEITHER),
-            MetricKind("final_account_value", "Final value", Unit.AMOUNT, Better.HIGHER),
-        )
-    }
-)
+METRICS: Final[Mapping[str, MetricKind]] = {
+    kind.id: kind
+    for kind in (
+        MetricKind("sharpe", "Sharpe ratio", Unit.RATIO, Better.HIGHER),
+        MetricKind("sortino", "Sortino ratio", Unit.RATIO, Better.HIGHER),
+        MetricKind("calmar", "Calmar ratio", Unit.RATIO, Better.HIGHER),
+        MetricKind("cagr", "Annual growth", Unit.PER_CENT, Better.HIGHER),
+        MetricKind("cum_returns", "Return", Unit.PER_CENT, Better.HIGHER),
+        MetricKind("max_drawdown", "Maximum drawdown", Unit.PER_CENT, Better.LOWER),
+        MetricKind("volatility", "Volatility", Unit.FRACTION, Better.LOWER),
+        MetricKind("variance", "Variance", Unit.PER_CENT, Better.LOWER),
+        # Both are losses, as positive amounts.
+        MetricKind("value_at_risk", "Value at risk", Unit.AMOUNT, Better.LOWER),
+        MetricKind("cvar", "Conditional value at risk", Unit.AMOUNT, Better.LOWER),
+        MetricKind("trades", "Trades", Unit.COUNT, Better.NEITHER),
+        MetricKind("final_account_value", "Final value", Unit.AMOUNT, Better.HIGHER),
+    )
+}
 
 # Our ids to those of the package's `format_platform_result`. It does not count trades, and reports
 # the final value outside its metrics.
-PACKAGE_IDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        metric: "cavr" if metric == "cvar" else metric
-        for metric in METRICS
-        if metric not in {"trades", "final_account_value"}
-    }
-)
+PACKAGE_IDS: Final[Mapping[str, str]] = {
+    metric: "cavr" if metric == "cvar" else metric
+    for metric in METRICS
+    if metric not in {"trades", "final_account_value"}
+}
 # The package rounds these fractions to two digits and then multiplies them by 100: 0.29 becomes
 # 28.999999999999996.
 WHOLE_PER_CENTS: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})

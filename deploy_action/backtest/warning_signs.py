@@ -8,14 +8,12 @@ reach the bounds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deploy_action.backtest.metrics import in_decimals
+from deploy_action.backtest.result import BacktestResult, RoundTrips
 from deploy_action.errors import Problem, Severity
 from deploy_action.text.quantities import count, decimal, per_cent
-
-if TYPE_CHECKING:
-    from deploy_action.backtest.result import BacktestResult, RoundTrips
 
 # A Sharpe ratio this many times the base's, and higher by at least this much: 0.4 after 0.1 is
 # normal. A base of 0 or below counts as 1.

@@ -138,7 +138,7 @@ class Reply:
         elif has_not_acted(self.answer):
             hint = "The server is overloaded or under maintenance: run the workflow again later."
         message = f"{self.server} refused `{self.route}` ({status}): {reason or 'no reason given'}"
-        return RefusedError(Problem(message=message, hint=hint))
+        return RefusedError.of(message=message, hint=hint)
 
     def _no_such_route(self) -> Problem:
         what = f"has no `{self.route}` ({self.answer.status})"

@@ -7,13 +7,11 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import Final, Self
 
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.errors import RefusedError
 from deploy_action.http_exchange import BLOCK_SIZE, LARGEST_ANSWER
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class AlteredFileError(RefusedError):
@@ -118,13 +116,11 @@ class MultipartBody:
         return self._digest.hexdigest() == self._upload.sha256
 
     def _altered(self) -> AlteredFileError:
-        return AlteredFileError(
-            Problem(
-                message="The bundle was changed since it was packed, when its SHA-256 was "
-                f"{self._upload.sha256}: the upload was stopped before its end.",
-                hint="Find out what writes into the directory for temporary files; it may be the "
-                "model itself.",
-            )
+        return AlteredFileError.of(
+            message="The bundle was changed since it was packed, when its SHA-256 was "
+            f"{self._upload.sha256}: the upload was stopped before its end.",
+            hint="Find out what writes into the directory for temporary files; it may be the "
+            "model itself.",
         )
 
 

@@ -138,13 +138,11 @@ class DeploymentApi:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
         answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
         if answer.status in {400, _UNAUTHORIZED, 403}:
-            raise RefusedError(
-                Problem(
-                    message=f"{self._server} does not accept the token "
-                    f"(`{SIGN_IN}` answered {answer.status}).",
-                    hint="Sign in again with `blankly-deploy login`, and update the secret that "
-                    "the workflow passes as `token`.",
-                )
+            raise RefusedError.of(
+                message=f"{self._server} does not accept the token "
+                f"(`{SIGN_IN}` answered {answer.status}).",
+                hint="Sign in again with `blankly-deploy login`, and update the secret that "
+                "the workflow passes as `token`.",
             )
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()
@@ -161,13 +159,11 @@ class DeploymentApi:
     def personal_project_id(self) -> str:
         """Return the id of the user's own project, which is the user's id."""
         if self._user_id is None:
-            raise RefusedError(
-                Problem(
-                    message=f"{self._server} does not say who the user is, so the personal project "
-                    "is unknown.",
-                    hint="Name the project in the input `project-id`, or in `project_id` of "
-                    "`blankly.json`.",
-                )
+            raise RefusedError.of(
+                message=f"{self._server} does not say who the user is, so the personal project "
+                "is unknown.",
+                hint="Name the project in the input `project-id`, or in `project_id` of "
+                "`blankly.json`.",
             )
         return self._user_id
 
@@ -292,12 +288,10 @@ class DeploymentApi:
             self.sign_in()
             answer = send(self._id_token)
         if answer.status == _UNAUTHORIZED:
-            raise RefusedError(
-                Problem(
-                    message=f"{self._server} refuses `{route}` for this user (401), although the "
-                    "idToken is new.",
-                    hint="Check that the token belongs to a user of the project.",
-                )
+            raise RefusedError.of(
+                message=f"{self._server} refuses `{route}` for this user (401), although the "
+                "idToken is new.",
+                hint="Check that the token belongs to a user of the project.",
             )
         return self._reply(answer, route, is_change=is_change)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.errors import RefusedError
 from deploy_action.inputs.definitions import HOSTED_APP_URL
 
 if TYPE_CHECKING:
@@ -63,11 +63,9 @@ def wait_for_token(
         try:
             return tokens.get(timeout=timeout)
         except queue.Empty:
-            raise RefusedError(
-                Problem(
-                    message=f"Nobody signed in within {timeout:g} seconds.",
-                    hint="Run the command again, and complete the sign-in in the browser.",
-                )
+            raise RefusedError.of(
+                message=f"Nobody signed in within {timeout:g} seconds.",
+                hint="Run the command again, and complete the sign-in in the browser.",
             ) from None
 
 
@@ -82,13 +80,11 @@ def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServ
                 continue
             for server in servers:
                 server.server_close()
-            raise RefusedError(
-                Problem(
-                    message=f"Cannot listen on {address} port {port}, where the sign-in page sends"
-                    f" the token: {error.strerror}.",
-                    hint="Stop the program that uses the port (perhaps another sign-in), and run"
-                    " the command again.",
-                )
+            raise RefusedError.of(
+                message=f"Cannot listen on {address} port {port}, where the sign-in page sends"
+                f" the token: {error.strerror}.",
+                hint="Stop the program that uses the port (perhaps another sign-in), and run"
+                " the command again.",
             ) from error
     return servers
 

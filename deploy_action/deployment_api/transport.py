@@ -29,11 +29,10 @@ from deploy_action.http_exchange import (
     open_session,
 )
 from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.interruption import Deadline
 
 if TYPE_CHECKING:
     import requests
-
-    from deploy_action.interruption import Deadline
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0

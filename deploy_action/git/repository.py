@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.errors import DeployActionError, InvalidInputError, Problem
+from deploy_action.errors import DeployActionError, InvalidInputError
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ CHECK_OUT: Final = "Let `actions/checkout` run before this step"
 class Repository:
     """An open repository.
 
-    `root` is the directory that holds its `.git`, `repo` is the library's view of it.
+    `root` is the directory that holds its `.git`, `repo` is the library's view of it. Reading from
+    a damaged repository raises `InvalidInputError`.
     """
 
     root: Path
@@ -51,11 +52,7 @@ class Repository:
         return Path(self.repo.commondir()) / "lfs" / "objects"
 
     def read(self, sha: ObjectID) -> ShaFile | None:
-        """Return an object; None if the clone does not have it.
-
-        Raises:
-            InvalidInputError: the repository is damaged.
-        """
+        """Return an object; None if the clone does not have it."""
         with reading(self.root):
             try:
                 return self.repo.object_store[sha]
@@ -63,11 +60,7 @@ class Repository:
                 return None
 
     def read_raw(self, sha: ObjectID, kind: type[ShaFile]) -> bytes | None:
-        """Return the unparsed content of an object; None if the clone has none of that kind.
-
-        Raises:
-            InvalidInputError: the repository is damaged.
-        """
+        """Return the unparsed content of an object; None if the clone has none of that kind."""
         with reading(self.root):
             try:
                 number, raw = self.repo.object_store.get_raw(sha)
@@ -83,7 +76,7 @@ class Repository:
         else:
             why = "it is missing, so the repository is damaged or keeps objects somewhere else"
             hint = f"{CHECK_OUT}, into an empty directory."
-        return InvalidInputError(Problem(message=f"{what} cannot be read: {why}.", hint=hint))
+        return InvalidInputError.of(message=f"{what} cannot be read: {why}.", hint=hint)
 
 
 @contextmanager
@@ -101,12 +94,10 @@ def open_repository(directory: Path) -> Iterator[Repository]:
     with repo:
         # The `.git` of a work tree may point to a directory that is not mounted here.
         if not Path(repo.controldir()).is_dir():
-            raise InvalidInputError(
-                Problem(
-                    message=f"`.git` in {excerpt(str(root))} points to "
-                    f"{excerpt(repo.controldir())}, and there is no such directory here.",
-                    hint=f"{CHECK_OUT}, rather than `git worktree`.",
-                )
+            raise InvalidInputError.of(
+                message=f"`.git` in {excerpt(str(root))} points to "
+                f"{excerpt(repo.controldir())}, and there is no such directory here.",
+                hint=f"{CHECK_OUT}, rather than `git worktree`.",
             )
         yield Repository(root, repo)
 
@@ -116,13 +107,11 @@ def _find_root(directory: Path) -> Path:
         git = parent / ".git"
         if git.is_file() or (git / "objects").is_dir():
             return parent
-    raise InvalidInputError(
-        Problem(
-            message=f"Input `compare-with` needs a git repository, and {excerpt(str(directory))} "
-            "is not in one.",
-            hint=f"{CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
-            "make a repository.",
-        )
+    raise InvalidInputError.of(
+        message=f"Input `compare-with` needs a git repository, and {excerpt(str(directory))} "
+        "is not in one.",
+        hint=f"{CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
+        "make a repository.",
     )
 
 
@@ -139,11 +128,9 @@ def reading(place: Path) -> Iterator[None]:
         raise  # one of ours, or the deadline or a signal
     except Exception as error:  # a damaged repository makes dulwich raise anything
         why = excerpt(f"{type(error).__name__}: {error}")
-        raise InvalidInputError(
-            Problem(
-                message=f"The git repository at {excerpt(str(place))} cannot be read ({why}).",
-                hint=f"{CHECK_OUT}, into an empty directory.",
-            )
+        raise InvalidInputError.of(
+            message=f"The git repository at {excerpt(str(place))} cannot be read ({why}).",
+            hint=f"{CHECK_OUT}, into an empty directory.",
         ) from error
 
 

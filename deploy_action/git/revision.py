@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import Repository, open_repository, reading
 from deploy_action.text.harmless import excerpt
 
@@ -257,7 +257,7 @@ class _Lookup:
 
     def _error(self, what: str, hint: str) -> InvalidInputError:
         message = f"Input `compare-with` is `{excerpt(self.ref)}`: {what}."
-        return InvalidInputError(Problem(message=message, hint=hint))
+        return InvalidInputError.of(message=message, hint=hint)
 
 
 def _decoded(commit: Commit) -> str:

@@ -140,11 +140,7 @@ class _Keeper:
     _undeletable: dict[int, Problem] = field(default_factory=dict, init=False)
 
     def keep(self) -> Outcome:
-        """Return what came of it.
-
-        Raises:
-            RefusedError: nothing was written.
-        """
+        """Return what came of it; raise `RefusedError` if nothing was written."""
         user = self.forge.find_user()
         failure: RefusedError | None = None
         for number in range(1, _ROUNDS + 1):
@@ -161,7 +157,10 @@ class _Keeper:
                 self.forge.retries.pause(_SETTLING_SECONDS)
         if self.written is not None:
             return self.written
-        raise failure or _out_of_reach()
+        raise failure or RefusedError.of(
+            "the forge lists an earlier run's comment, but says that it does not exist",
+            "Delete that comment if you can see it, and run the workflow again.",
+        )
 
     def _look(self, user: Mapping[str, object] | None) -> list[Note]:
         comments = self.forge.list_comments(self.place.number)
@@ -213,15 +212,6 @@ class _Keeper:
             message = f"The comment was left as a later run, number {keeper.run.run}, wrote it."
             return Outcome(keeper.url, Problem(message=message, severity=Severity.NOTICE))
         return Outcome(keeper.url)
-
-
-def _out_of_reach() -> RefusedError:
-    return RefusedError(
-        Problem(
-            message="the forge lists an earlier run's comment, but says that it does not exist",
-            hint="Delete that comment if you can see it, and run the workflow again.",
-        )
-    )
 
 
 def _notes_of(

@@ -246,7 +246,7 @@ class Forge:
         )
 
     def _refused(self, reason: str, hint: str = "") -> RefusedError:
-        return RefusedError(Problem(message=f"{self._name} {reason}", hint=hint))
+        return RefusedError.of(message=f"{self._name} {reason}", hint=hint)
 
     @property
     def _name(self) -> str:

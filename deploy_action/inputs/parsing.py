@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.inputs.definitions import LOCAL, Mode
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
 
@@ -56,7 +56,7 @@ def parse_constraints(environ: Mapping[str, str]) -> bool:
     except KeyError:
         message = f"The variable {CONSTRAINTS_VARIABLE} is {shown(given)}."
         hint = "It takes `on` or `off`; `true` and `false` mean the same."
-        raise InvalidInputError(Problem(message=message, hint=hint)) from None
+        raise InvalidInputError.of(message=message, hint=hint) from None
 
 
 def parse_mode(text: str) -> Mode:

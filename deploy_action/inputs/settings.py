@@ -92,11 +92,7 @@ class Settings:
 
 
 def parse_settings(inputs: Mapping[str, str]) -> Settings:
-    """Check all inputs and return them typed.
-
-    Raises:
-        InvalidInputError: with one problem for each input that is wrong.
-    """
+    """Return all inputs, typed; `InvalidInputError` has a problem for each that is wrong."""
     reader = _Reader(inputs)
     settings = _read_settings(reader)
     reader.check_base(settings)

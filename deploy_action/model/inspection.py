@@ -62,12 +62,7 @@ class Inspection:
         destination: Path,
         on_progress: Callable[[int, int], None] = ignore_progress,
     ) -> Bundle:
-        """Write the bundle, with the `keys.json` of the input `keys-json`.
-
-        Raises:
-            InvalidInputError: a file changed since it was selected, or cannot be read.
-            RefusedError: the bundle cannot be written.
-        """
+        """Write the bundle, with the `keys.json` of `keys-json`; raise as `write_bundle` does."""
         keys = self.settings.keys_json
         injected = {} if keys is None else {KEYS_NAME: keys}
         return write_bundle(selection, destination, injected=injected, on_progress=on_progress)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from deploy_action.backtest.comparison import Base, Comparison
+from deploy_action.backtest.result import BacktestResult, BacktestRun
+from deploy_action.bundle.bundle import Bundle
+from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
-
-if TYPE_CHECKING:
-    from deploy_action.backtest.comparison import Base, Comparison
-    from deploy_action.backtest.result import BacktestResult, BacktestRun
-    from deploy_action.bundle.bundle import Bundle
-    from deploy_action.gates.judgement import Verdict
 
 FORMAT: Final = "blankly-deploy/backtest-report"
 VERSION: Final = 1

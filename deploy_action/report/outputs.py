@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.outcome.run_outcome import RunOutcome
 
 
 def outputs_of(outcome: RunOutcome) -> dict[str, str]:
