@@ -97,8 +97,10 @@ def test_the_embedded_platform_needs_nothing(runner: Runner) -> None:
     assert first.outputs["status"] == "deployed"
     assert first.outputs["version-id"]
     assert "url" not in first.outputs
+    assert not any(line.startswith("::notice") for line in first.annotations)
     second = runner.run(api_url="local")
-    assert second.outputs["status"] == "deployed"
+    assert (second.code, second.outputs["status"]) == (0, "deployed")
+    assert second.outputs["version-id"] != first.outputs["version-id"]
     assert second.outputs["model-id"] == first.outputs["model-id"]
     assert second.outputs["project-id"] == first.outputs["project-id"]
 
@@ -150,6 +152,7 @@ def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: S
     assert server.requests == []
     assert "`model-id`" in ended.summary
     assert "create-new: true" in ended.summary
+    assert "`create-new: true`" in ended.annotations[0]
 
 
 @pytest.mark.parametrize("mode", ["deploy", "backtest"])
@@ -165,7 +168,7 @@ def test_the_push_of_a_deleted_branch_deploys_nothing(
     assert "refs/heads/old" in ended.log
 
 
-def test_a_screener_is_deployed_with_its_schedule_and_never_backtested(
+def test_a_screener_is_deployed_with_its_schedule_but_never_backtested(
     runner: Runner, scripted: Scripted
 ) -> None:
     server = scripted()
@@ -179,6 +182,11 @@ def test_a_screener_is_deployed_with_its_schedule_and_never_backtested(
     assert ended.code == 2
     assert server.requests_to("POST /model/backtest") == []
     assert "only strategies" in ended.log
+    sent = len(server.requests)
+    ended = runner.run(**inputs, gates="trades >= 1")
+    assert ended.code == 2
+    assert "only strategies can be backtested" in ended.annotations[0]
+    assert len(server.requests) == sent
 
 
 def test_arguments_are_merged_key_by_key(runner: Runner, scripted: Scripted) -> None:
@@ -264,38 +272,6 @@ def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) 
     assert ended.code == 0
     assert not (tmp_path / "none").exists()
     assert ended.outputs["bundle-sha256"] in ended.summary
-
-
-def test_a_dry_run_with_a_token_only_reads(runner: Runner, scripted: Scripted) -> None:
-    from tests.support.scripted_server import Reply
-
-    server = scripted(
-        {
-            "GET /project/list": Reply(body=[]),
-            "POST /project/plans": Reply(body={"nano": {"cpu": 1, "ram": 1}}),
-            "POST /model/list": Reply(body=[]),
-        }
-    )
-    ended = runner.run(
-        api_url=server.url, token="refresh", dry_run="true", project_name="New", create_new="true"
-    )
-    assert ended.code == 0, ended.log
-    assert set(server.routes()) == {"POST /auth/token", "GET /project/list", "POST /project/plans"}
-    assert 'create the project "New"' in ended.summary
-    assert "create the model" in ended.summary
-
-
-def test_an_unknown_plan_is_refused_before_the_upload(runner: Runner, scripted: Scripted) -> None:
-    """The server would never answer; the plans there are, are named."""
-    from tests.support.scripted_server import Reply
-
-    plans = Reply(body={"nano": {"cpu": 1, "ram": 1}, "medium": {"cpu": 2, "ram": 2}})
-    server = scripted({"POST /project/plans": plans})
-    ended = runner.run(api_url=server.url, token="refresh", model_id="m", plan="huge")
-    assert ended.code == 1
-    assert server.requests_to("POST /model/deploy") == []
-    assert "`medium`" in ended.summary
-    assert "`huge`" in ended.summary
 
 
 @pytest.mark.parametrize("path", ["..", "../other", "/etc", "gone", "bot.py", "a\x00b", "link"])
@@ -590,17 +566,6 @@ def test_gates_do_not_pass_if_the_server_sends_no_result(
     assert all("the server gave no result" in one for one in ended.annotations)
     assert all("`api-url: local`" in one for one in ended.annotations)
     assert "metrics" not in ended.outputs
-
-
-def test_a_screener_cannot_be_tested_before_it_is_deployed(
-    runner: Runner, scripted: Scripted
-) -> None:
-    server = scripted()
-    write_model(runner.workspace, type="screener", screener={"schedule": "0 9 * * 1-5"})
-    ended = runner.run(api_url=server.url, token="refresh", model_id="m", gates="trades >= 1")
-    assert ended.code == 2
-    assert "only strategies can be backtested" in ended.annotations[0]
-    assert server.requests == []
 
 
 def test_after_a_bug_during_an_upload_nothing_is_claimed(

@@ -89,7 +89,7 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
 
     first = job.run(inputs, *options)
 
-    assert first.exit_code == 0, first.log
+    assert first.code == 0, first.log
     assert json.loads(first.outputs["metrics"])["cum_returns"] == 38
     assert "```mermaid" in first.summary
     # A model that leaves no process behind is alone with the action (PID 1) in the container:
@@ -140,7 +140,7 @@ def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options:
 
         ended = job.run(inputs, *options)
 
-        assert ended.exit_code == 0, ended.log
+        assert ended.code == 0, ended.log
         (sent,) = server.requests_to("POST /model/deploy")
     assert "FOUND []" in ended.log
     assert ended.outputs["gates"] == "passed"

@@ -51,7 +51,7 @@ def model_names(server: PlatformServer, refresh_token: str) -> list[str]:
 def test_validate_sends_nothing_and_leaves_the_workspace_alone(job: Runner) -> None:
     before = tree_digest(job.workspace)
     result = job.run({"mode": "validate"}, "--network=none")
-    assert result.exit_code == 0, result.log
+    assert result.code == 0, result.log
     assert result.outputs["status"] == "valid"
     assert len(result.outputs["bundle-sha256"]) == 64
     assert result.outputs["bundle-files"] == "3"
@@ -64,7 +64,7 @@ def test_deploy_makes_a_version_on_a_server(
     inputs = {"api-url": server.url, "token": refresh_token}
     result = job.run({**inputs, "create-new": "true", "model-name": "dip"}, "--network=host")
 
-    assert result.exit_code == 0, result.log
+    assert result.code == 0, result.log
     assert result.outputs["status"] == "deployed"
     assert result.outputs["version-id"]
     assert result.outputs["description"] == "Buy the dip\n\nThe whole of it."
@@ -77,7 +77,7 @@ def test_deploy_makes_a_version_on_a_server(
 
 def test_local_deploys_without_a_server_or_a_token(job: Runner) -> None:
     result = job.run({"api-url": "local"}, "--network=none")
-    assert result.exit_code == 0, result.log
+    assert result.code == 0, result.log
     assert result.outputs["status"] == "deployed"
     assert result.outputs["version-id"]
 
@@ -87,7 +87,7 @@ def test_the_root_file_system_may_be_read_only(job: Runner, mode: str) -> None:
     result = job.run(
         {"mode": mode, "api-url": "local"}, "--network=none", "--read-only", "--tmpfs=/tmp"
     )
-    assert result.exit_code == 0, result.log
+    assert result.code == 0, result.log
 
 
 def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
@@ -95,7 +95,7 @@ def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
     job.write("models/dip/bot.py", "import blankly\n")
     job.write("models/dip/requirements.txt", "blankly\n")
     result = job.run({"model-path": "models/dip", "api-url": "local"}, "--network=none")
-    assert result.exit_code == 2, result.log
+    assert result.code == 2, result.log
     errors = [line for line in result.log.splitlines() if line.startswith("::error ")]
     assert len(errors) == 1
     assert "file=models/dip/blankly.json" in errors[0]
@@ -105,7 +105,7 @@ def test_a_wrong_manifest_is_shown_on_its_line(job: Runner) -> None:
 
 def test_all_wrong_inputs_are_reported_at_once(job: Runner) -> None:
     result = job.run({"timeout-minutes": "soon", "dry-run": "perhaps"}, "--network=none")
-    assert result.exit_code == 2, result.log
+    assert result.code == 2, result.log
     errors = [line for line in result.log.splitlines() if line.startswith("::error")]
     assert len(errors) == 2
     assert any("timeout-minutes" in line and "soon" in line for line in errors)
@@ -118,7 +118,7 @@ def test_the_python_variables_of_a_workflow_do_not_reach_the_action(job: Runner)
     result = job.run(
         {"mode": "validate"}, "--network=none", "--env=PYTHONPATH=lib", "--env=PYTHONHOME=/nowhere"
     )
-    assert result.exit_code == 0, result.log
+    assert result.code == 0, result.log
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     result = job.finish(process)
 
     assert time.monotonic() - began < PATIENCE  # the request would hang for longer
-    assert result.exit_code == exit_code, result.log
+    assert result.code == exit_code, result.log
     assert result.outputs["status"] == "failed"
     assert "Traceback" not in result.log
 

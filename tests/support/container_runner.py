@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import uuid
@@ -18,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
+from tests.conftest import Ended
+from tests.support.runner_protocol import read_entries
 
 ROOT = Path(__file__).parents[2]
 MOUNTS = ("workspace", "home", "workflow", "file_commands", "runner_temp")
@@ -62,26 +64,6 @@ def default_inputs() -> dict[str, str]:
     return {name: str(declared.get("default", "")) for name, declared in action["inputs"].items()}
 
 
-def parse_file_command(text: str) -> dict[str, str]:
-    """Read a GITHUB_OUTPUT file as the runner does: NAME=VALUE, or NAME<<DELIMITER."""
-    values: dict[str, str] = {}
-    lines = iter(text.splitlines())
-    for line in lines:
-        heredoc = re.fullmatch(r"([^=<]+)<<(.+)", line)
-        if heredoc:
-            value = []
-            for part in lines:
-                if part == heredoc[2]:
-                    break
-                value.append(part)
-            values[heredoc[1]] = "\n".join(value)
-        else:
-            name, equals, plain = line.partition("=")
-            assert equals, f"the runner would fail the step on {line!r}"
-            values[name] = plain
-    return values
-
-
 def tree_digest(folder: Path) -> str:
     """Return a digest of the names, modes, times and contents of all files below a folder."""
     digest = hashlib.sha256()
@@ -91,16 +73,6 @@ def tree_digest(folder: Path) -> str:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a step left behind: its exit code, its log, its outputs, its summary."""
-
-    exit_code: int
-    log: str
-    outputs: Mapping[str, str]
-    summary: str
 
 
 @dataclass(slots=True)
@@ -174,17 +146,17 @@ class Runner:
             text=True,
         )
 
-    def finish(self, process: subprocess.Popen[str]) -> Result:
+    def finish(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for a step and read its outputs and summary."""
         log, _ = process.communicate(timeout=90)
         commands = self.folder / "file_commands"
-        return Result(
-            exit_code=process.returncode,
+        return Ended(
+            code=process.returncode,
             log=log,
-            outputs=parse_file_command((commands / "set_output").read_text(encoding="utf-8")),
+            outputs=read_entries(commands / "set_output"),
             summary=(commands / "step_summary").read_text(encoding="utf-8"),
         )
 
-    def run(self, inputs: Mapping[str, str], *options: str) -> Result:
+    def run(self, inputs: Mapping[str, str], *options: str) -> Ended:
         """Run a step to its end."""
         return self.finish(self.start(inputs, *options))

@@ -40,26 +40,22 @@ def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
     return Console(stream=stream, for_runner=False, verbose=verbose), stream.getvalue
 
 
-@given(nasty_text)
-def test_no_text_issues_a_command(text: str) -> None:
-    console, printed = on_runner(verbose=True)
+@pytest.mark.parametrize(
+    ("start", "names"),
+    [(on_runner, ["debug", "group", "error", "endgroup"]), (for_people, [])],
+    ids=["on a runner", "on a terminal"],
+)
+@given(text=nasty_text)
+def test_no_text_issues_a_command(
+    start: Callable[..., tuple[Console, Callable[[], str]]], names: list[str], text: str
+) -> None:
+    """A terminal may be a step's script, where the runner parses the lines too."""
+    console, printed = start(verbose=True)
     console.info(text)
     console.debug(text)
     with console.group(text):
         console.problem(Problem(message=text, hint=text, path=text or None))
-    names = [command.name for command in commands_in(printed())]
-    assert names == ["debug", "group", "error", "endgroup"]
-
-
-@given(nasty_text)
-def test_no_text_issues_a_command_on_a_terminal(text: str) -> None:
-    """The program may run in a step's script, where the runner parses its lines too."""
-    console, printed = for_people(verbose=True)
-    console.info(text)
-    console.debug(text)
-    with console.group(text):
-        console.problem(Problem(message=text, hint=text, path=text or None))
-    assert commands_in(printed()) == []
+    assert [command.name for command in commands_in(printed())] == names
 
 
 def test_secrets_are_masked_before_they_could_be_printed() -> None:
