@@ -37,7 +37,6 @@ def test_the_help_of_a_mode_lists_each_input_once_in_its_group(
             group = line.rstrip(":")
         elif line.startswith("  --"):
             listed.setdefault(group, []).append(line.split()[0].removeprefix("--"))
-
     assert listed == {group: list(names) for group, names in GROUPS.items()}
     names = sorted(name for names in listed.values() for name in names)
     assert names == sorted(one.name for one in INPUTS if one.name != "mode")

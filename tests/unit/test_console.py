@@ -49,7 +49,6 @@ def for_people(*, verbose: bool = False) -> tuple[Console, Callable[[], str]]:
 def test_no_text_issues_a_command(
     start: Callable[..., tuple[Console, Callable[[], str]]], names: list[str], text: str
 ) -> None:
-    """A terminal may be a step's script, where the runner parses the lines too."""
     console, printed = start(verbose=True)
     console.info(text)
     console.debug(text)

@@ -228,7 +228,6 @@ def test_an_answer_before_the_end_of_the_body_is_the_last(serve: Serve) -> None:
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(serve: Serve) -> None:
-    """Its head and body are two packets; a client acknowledges the first one only after 40 ms."""
     url = _url(serve(_read_all, _PATIENT))
     with requests.Session() as session:
         ends = [time.monotonic() for _ in range(10) if session.get(url, timeout=5).ok]
@@ -316,7 +315,6 @@ def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
 
 
 def test_a_process_without_free_descriptors_waits_for_one(tmp_path: Path) -> None:
-    """It does not try again and again to accept a connection, and serves when it can."""
     with serving(tmp_path / "data", "x") as (url, pid), ExitStack() as stack:
         assert requests.get(url, timeout=TIMEOUT).status_code == 404
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -334,7 +332,6 @@ def test_a_process_without_free_descriptors_waits_for_one(tmp_path: Path) -> Non
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return how much time a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -25,11 +25,7 @@ from deploy_action.platform.environments import Environment, EnvironmentFailedEr
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.confinement import memory_limit
 from deploy_action.platform.processes.unprivileged import hand_over, unprivileged_user
-from deploy_action.platform.runs.model_run import (
-    BacktestRequest,
-    ModelRunner,
-    Outcome,
-)
+from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.runs.unpacking import UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.archives import ArchiveError
 from tests.support.waiting import is_alive, wait_for
