@@ -138,7 +138,6 @@ def test_each_contract_bites(tmp_path: Path) -> None:
         path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         with path.open("a", encoding="utf-8") as file:
             file.write(f"\nimport {full_name(imported)}\n")
-
     _, *parts = re.split(r"^(.+)\n-+\n", lint_imports(tmp_path).stdout, flags=re.MULTILINE)
     found = dict(zip(parts[::2], parts[1::2], strict=True))
     for contract, pairs in WRONG_IMPORTS.items():

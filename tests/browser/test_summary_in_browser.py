@@ -27,9 +27,7 @@ CHARTS = {"no trades": 1, "no fills": 1, "no values": 0}
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
 def test_summaries_fit_their_page(width: int, theme: str, tmp_path: Path) -> None:
     markdowns = [to_markdown(build_summary(outcome)) for outcome in RUNS.values()]
-
     all_seen = measure_all(markdowns, tmp_path, width=width, theme=theme)
-
     for name, seen in zip(RUNS, all_seen, strict=True):
         assert seen["window"] == width, name
         assert seen["page"] == width, name

@@ -53,9 +53,7 @@ def test_a_push_becomes_a_version_with_the_commit_message(
     assert rows == [("Buy low 株\n\nSell high",)] * 2
 
 
-def test_the_workspace_and_the_temporary_directory_stay_clean(
-    runner: Runner, scripted: Scripted
-) -> None:
+def test_workspace_and_temporary_directory_stay_clean(runner: Runner, scripted: Scripted) -> None:
     before = fingerprint(runner.root)
     server = scripted()
     runner.run(api_url=server.url, token="refresh", model_id="m")
@@ -337,9 +335,7 @@ def test_a_temporary_directory_that_is_missing_is_made(runner: Runner) -> None:
     assert runner.run(mode="validate").code == 0
 
 
-def test_keys_are_never_packed_in_the_workspace(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_stay_out_of_the_workspace(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python falls back to the working directory where nothing else can be written."""
     del runner.environ["RUNNER_TEMP"]
     monkeypatch.chdir(runner.workspace)
@@ -455,10 +451,7 @@ def test_a_similar_path_is_suggested(runner: Runner, path: str, hint: str) -> No
     assert hint in runner.run(mode="validate", model_path=path).summary
 
 
-def test_without_a_python_version_the_assumed_one_is_named(
-    runner: Runner, scripted: Scripted
-) -> None:
-    """The server requires one."""
+def test_without_a_python_version_one_is_assumed(runner: Runner, scripted: Scripted) -> None:
     server = scripted()
     write_model(runner.workspace, python_version=None)
     inputs = {"api_url": server.url, "token": "refresh", "model_id": "m"}
@@ -550,10 +543,7 @@ def test_a_validation_checks_how_gates_are_written(runner: Runner) -> None:
     assert runner.run(mode="validate", gates="sharpe > enough").code == 2
 
 
-def test_gates_do_not_pass_if_the_server_sends_no_result(
-    runner: Runner, scripted: Scripted
-) -> None:
-    """The original server backtests, and shows results on its own pages alone."""
+def test_gates_do_not_pass_if_the_server_has_no_result(runner: Runner, scripted: Scripted) -> None:
     ended = runner.run(
         mode="backtest",
         api_url=scripted().url,

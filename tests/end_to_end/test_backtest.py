@@ -199,9 +199,7 @@ def test_the_action_hides_its_memory_from_the_model(trader: Trader) -> None:
 
 def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> None:
     trader.put_first("prices = {}\nprint(prices['BTC'])")
-
     ended = trader.run()
-
     assert ended.code == 1
     (error,) = (line for line in ended.annotations if line.startswith("::error"))
     assert error.startswith("::error file=models/golden-cross/bot.py,line=2,")
@@ -252,9 +250,7 @@ def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
     trader.put_first(
         f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
-
     ended = trader.run(timeout_minutes="0.15")
-
     assert ended.code == 1
     assert "deadline of 0.15 minutes" in ended.log
     assert "is not known" not in ended.summary
@@ -263,7 +259,7 @@ def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_cancelling_kills_the_model_and_what_it_started(
+def test_cancelling_kills_the_model_and_its_children(
     trader: Trader, number: signal.Signals
 ) -> None:
     pids = trader.runner.root / "pids"
@@ -292,19 +288,15 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
     )
     process = trader.start()
     wait_for(lambda: pid.exists() and pid.read_text(), STARTED)
-
     process.kill()
     process.communicate(timeout=PATIENCE)
-
     wait_for(lambda: not is_alive(int(pid.read_text())))
     assert len(trader.private_copies()) == 1
     trader.runner.run(**trader.inputs | {"mode": "deploy"})
     assert trader.private_copies() == []
 
 
-def test_the_installers_message_is_shown_if_requirements_cannot_be_installed(
-    trader: Trader,
-) -> None:
+def test_the_installers_message_is_shown_if_requirements_are_not_found(trader: Trader) -> None:
     (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
     trader.put_first("print('STARTED')")
     ended = trader.run()

@@ -58,19 +58,15 @@ def test_one_comment_says_what_the_last_run_did(workflow: Workflow, server: Scri
     assert "Deployed `workspace`" in comment.body
     assert "https://forge.example/trader/models/actions/runs/101" in comment.body
     assert comment.issue == 7
-
     write_model(workflow.runner.workspace, main_script="gone.py")
     ended = workflow.run(**to(server))
-
     assert ended.code == 2
     (comment,) = workflow.forge.comments
     assert "Not deployed" in comment.body
     assert "Deployed `workspace`" not in comment.body
 
 
-def test_wrong_inputs_replace_the_comment_of_a_success(
-    workflow: Workflow, server: ScriptedServer
-) -> None:
+def test_wrong_inputs_also_replace_a_success(workflow: Workflow, server: ScriptedServer) -> None:
     workflow.run(**to(server))
     assert workflow.run(**to(server), gates="sharp >= 1", timeout_minutes="soon").code == 2
     (comment,) = workflow.forge.comments
@@ -104,9 +100,7 @@ def test_a_run_that_sends_nothing_writes_no_comment(
     assert workflow.forge.seen == []
 
 
-def test_a_push_has_no_pull_request_to_comment_on(
-    workflow: Workflow, server: ScriptedServer
-) -> None:
+def test_a_push_has_no_pull_request_to_comment(workflow: Workflow, server: ScriptedServer) -> None:
     workflow.runner.on("push", {"ref": "refs/heads/main", "head_commit": {"message": "Go"}})
     ended = workflow.run(**to(server))
     assert ended.code == 0

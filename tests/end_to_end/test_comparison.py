@@ -86,9 +86,7 @@ def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Rep
 def test_renamed_variables_are_trade_for_trade_identical(repository: Repository) -> None:
     repository.replace("closes", "past_closes")
     repository.commit("Rename")
-
     ended = repository.run(compare_with="HEAD^", gates="sharpe == base\ntrades == base")
-
     assert ended.code == 0, ended.log
     assert ended.outputs["gates"] == "passed"
     assert "trade-for-trade identical" in ended.summary.lower()
@@ -155,9 +153,7 @@ def test_a_failed_base_does_not_fail_the_candidate(repository: Repository) -> No
     repository.commit("Break it")
     repository.replace("raise SystemExit('broken')", "")
     repository.commit("Mend it")
-
     ended = repository.run(compare_with="HEAD^", gates="trades >= 10")
-
     assert ended.code == 0, ended.log
     assert ended.outputs["gates"] == "passed"
     (warning,) = [line for line in ended.annotations if "nothing to compare" in line]
@@ -176,9 +172,7 @@ def test_a_ref_missing_in_a_shallow_clone_is_an_input_error(
     origin = f"file://{repository.runner.workspace}"
     subprocess.run(["git", "clone", "--quiet", "--depth=1", origin, str(clone)], check=True)
     repository.runner.environ["GITHUB_WORKSPACE"] = str(clone)
-
     ended = repository.run(mode=mode, compare_with="HEAD^", gates="trades >= 1")
-
     assert ended.code == 2
     (error,) = errors(ended)
     assert "HEAD^" in error
@@ -194,9 +188,7 @@ def test_all_wrong_gates_are_reported_at_once(repository: Repository) -> None:
     assert "gates" not in ended.outputs
 
 
-def test_only_the_bytes_that_passed_are_deployed(
-    repository: Repository, scripted: Scripted
-) -> None:
+def test_only_the_bytes_that_pass_are_deployed(repository: Repository, scripted: Scripted) -> None:
     server = scripted({"POST /model/deploy": DEPLOYED, "POST /project/plans": PLANS})
 
     ended = repository.run(

@@ -188,9 +188,7 @@ def test_workflow_commands_come_from_a_step_that_runs_the_program(runner: Runner
 @pytest.mark.parametrize(
     "arguments", [[], ["deploi"], ["deploy", "--modle-id", "x"], ["deploy", "a", "b"], ["serve"]]
 )
-def test_a_wrong_command_line_is_answered_with_the_usage(
-    arguments: Sequence[str], tmp_path: Path
-) -> None:
+def test_a_wrong_command_line_shows_the_usage(arguments: Sequence[str], tmp_path: Path) -> None:
     done = blankly_deploy(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "usage: blankly-deploy" in done.stderr

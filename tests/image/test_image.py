@@ -63,7 +63,6 @@ def test_deploy_makes_a_version_on_a_server(
 ) -> None:
     inputs = {"api-url": server.url, "token": refresh_token}
     result = job.run({**inputs, "create-new": "true", "model-name": "dip"}, "--network=host")
-
     assert result.code == 0, result.log
     assert result.outputs["status"] == "deployed"
     assert result.outputs["version-id"]
@@ -166,11 +165,9 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     if not asked.wait(PATIENCE):
         process.kill()
         pytest.fail(f"no request came: {process.communicate()[0]}")
-
     began = time.monotonic()
     process.send_signal(signal_number)
     result = job.finish(process)
-
     assert time.monotonic() - began < PATIENCE  # the request would hang for longer
     assert result.code == exit_code, result.log
     assert result.outputs["status"] == "failed"
@@ -226,7 +223,6 @@ def test_the_image_says_how_it_runs_and_holds_no_secret(image: Image) -> None:
     document = image.inspect()
     config = document["Config"]
     assert isinstance(config, dict)
-
     assert config["Entrypoint"][:2] == ["python", "-I"]
     assert config.get("User", "") == ""
     names = {variable.partition("=")[0] for variable in config["Env"]}

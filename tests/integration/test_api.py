@@ -200,9 +200,7 @@ def test_routes_of_later_servers_may_be_missing(scripted: StartScripted, reply: 
 @pytest.mark.parametrize(
     "reply", [Reply(body={"error": "User not found"}), Reply(400, {"error": "x"})]
 )
-def test_an_error_in_an_answer_counts_whatever_the_status(
-    scripted: StartScripted, reply: Reply
-) -> None:
+def test_an_error_in_an_answer_counts_in_any_status(scripted: StartScripted, reply: Reply) -> None:
     """The server also sends `{error}` with status 200."""
     server = scripted({"GET /project/list": reply})
     with pytest.raises(RefusedError, match="refused `GET /project/list`"):
@@ -299,9 +297,7 @@ def test_a_screener_is_deployed_with_its_schedule(scripted: StartScripted, uploa
     assert accepted.model_id == "model-1"
 
 
-def test_a_backtest_sends_its_arguments_under_both_names(
-    scripted: StartScripted, upload: Upload
-) -> None:
+def test_backtest_arguments_have_both_names(scripted: StartScripted, upload: Upload) -> None:
     """The server requires one name and reads the other."""
     server = scripted({BACKTEST: Reply(body={**_deployed(), "backtestId": "b-1"})})
 
@@ -404,14 +400,12 @@ def test_any_answer_is_used_or_refused_with_a_message(
     encoded = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
     echo.script = {SIGN_IN: SIGNED_IN, route: Reply(status, b"" if status == 204 else encoded)}
     api = make_api(echo.url)
-
     problems: tuple[Problem, ...] = ()
     try:
         CALLS[route](api, upload)
     except DeployActionError as error:
         problems = error.problems
     api.transport.close()
-
     for problem in problems:
         assert problem.hint
         assert len(problem.message) < 1_000

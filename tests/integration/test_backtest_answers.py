@@ -55,9 +55,7 @@ def test_a_server_may_send_no_result(runner: Runner, scripted: StartScripted) ->
     assert "Handed to" in ended.summary
 
 
-def test_a_failed_backtest_is_reported_with_its_place(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_a_failed_backtest_has_its_place(runner: Runner, scripted: StartScripted) -> None:
     answer = {**TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH, WARNING]}}
     ended = run(runner, scripted, answer)
     assert ended.code == 1
@@ -96,18 +94,14 @@ def test_a_place_outside_the_model_is_not_shown(
 @pytest.mark.parametrize(
     "result", [[], "text", {"metrics": 7}, {**RAW, "trades": 7}, {**RAW, "account_values": [1]}]
 )
-def test_an_invalid_result_is_refused(
-    runner: Runner, scripted: StartScripted, result: object
-) -> None:
+def test_a_wrong_result_is_refused(runner: Runner, scripted: StartScripted, result: object) -> None:
     ended = run(runner, scripted, {**TAKEN, "result": result})
     assert ended.code == 1
     assert "cannot be used" in ended.log
     assert "metrics" not in ended.outputs
 
 
-def test_warnings_of_a_backtest_fail_the_run_on_request(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_warnings_of_a_backtest_may_fail_the_run(runner: Runner, scripted: StartScripted) -> None:
     answer = {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}}
     ended = run(runner, scripted, answer, fail_on_warning="true")
     assert ended.code == 1

@@ -82,9 +82,7 @@ def test_the_comment_is_found_on_a_later_page(forge: StartForge) -> None:
         server.add(PERSON, f"remark {number}")
     keep(server, "first")
     before = len(server.seen)
-
     keep(server, "second", run=NEWER)
-
     assert server.bodies()[-1] == text_of("second", NEWER)
     assert server.count("POST") == 1
     pages = [seen.query for seen in server.seen[before:] if seen.method == "GET"][1:4]
@@ -290,18 +288,14 @@ hundredths = st.integers(1, 40).map(lambda number: number / 100)
 # The older run looks, the newer one does all it has to, and then the older one writes.
 @example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=["before"])
 @example(times=[times_of(0.1, 0.1, 0.4, 0.4), times_of(0.25, 0.05, 0.05, 0.05)], before=[])
-def test_of_concurrent_runs_the_newest_one_wins(
-    times: list[dict[str, float]], before: list[str]
-) -> None:
+def test_the_newest_concurrent_run_wins(times: list[dict[str, float]], before: list[str]) -> None:
     """In any order, if each request takes less than half of the settling time."""
     with ForgeServer() as server:
         for body in before:
             server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
         runs = {RunNumber(10 + number, 1): taken for number, taken in enumerate(times)}
         simulation = Simulation(server, runs)
-
         simulation.run()
-
         newest = max(runs)
         assert server.bodies() == [text_of(f"token-{newest.run}", newest)]
         said = [one.problem.message for one in simulation.outcomes if one.problem is not None]

@@ -240,9 +240,7 @@ CASES = [
 def test_nothing_is_done_twice(runner: Runner, wire: StartWire, route: str, name: str) -> None:
     fault, known = {**FAULTS, **ROUTE_FAULTS}[name], Secrets.new()
     server = wire({**good_server(known), route: fault.handler})
-
     ended = run(runner, server.url, known, route)
-
     error = assert_failed(ended, known)
     assert server.count(route) == fault.requests
     assert re.search(fault.words.replace("ROUTE", route), error)
@@ -262,9 +260,7 @@ def test_an_expired_token_is_renewed_once(runner: Runner, wire: StartWire, route
     handlers[SIGN_IN] = in_turn(handlers[SIGN_IN], renewed)
     handlers[route] = in_turn(answering(401, "<html>"), handlers[route])
     server = wire(handlers)
-
     ended = run(runner, server.url, known, route)
-
     assert ended.code == 0
     tokens = [one.headers["token"] for one in server.seen if one.route == route]
     assert tokens == [known.id_token, second.id_token]
@@ -323,7 +319,7 @@ def test_a_read_that_fails_once_goes_unnoticed(
 
 
 @pytest.mark.parametrize("answer", [{"idToken": 1}, [], "{", {"idToken": ""}, {"idToken": "a\nb"}])
-def test_a_sign_in_without_a_token_stops_the_run(
+def test_a_sign_in_without_a_token_is_fatal(
     runner: Runner, wire: StartWire, answer: object
 ) -> None:
     known = Secrets.new()
@@ -337,9 +333,7 @@ def test_a_sign_in_without_a_token_stops_the_run(
     "shape",
     ['{{"idToken": "{}", "data": ', '[{{"idToken": "{}"}}]', '{{"id_token": "{}"}}', "<html>{}"],
 )
-def test_an_id_token_in_a_broken_answer_is_not_quoted(
-    runner: Runner, wire: StartWire, shape: str
-) -> None:
+def test_a_broken_answers_id_token_is_hidden(runner: Runner, wire: StartWire, shape: str) -> None:
     """It was not recognised, so it cannot be masked."""
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, shape.format(known.id_token))})
@@ -413,11 +407,9 @@ def test_hostile_project_names_do_no_harm(runner: Runner, wire: StartWire, name:
     known = Secrets.new()
     projects = [{"projectId": "p", "name": name}] * 12
     server = wire({**good_server(known), "GET /project/list": answering(200, projects)})
-
     ended = run(
         runner, server.url, known, project_name="Absent", create_new="false", model_id="m-1"
     )
-
     error = assert_failed(ended, known)
     assert "There is no project named `Absent`" in error
     assert "and 2 more" in error

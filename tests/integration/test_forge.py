@@ -181,9 +181,7 @@ def test_a_temporary_failure_is_retried(forge: StartForge, failure: Any, method:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", [ActAndCut(), ActAndFail(Reply(502, "bad gateway"))])
-def test_an_unanswered_write_is_not_repeated_blindly(
-    forge: StartForge, failure: Any, method: str
-) -> None:
+def test_an_unanswered_write_is_not_repeated(forge: StartForge, failure: Any, method: str) -> None:
     """The comments are listed first."""
     server = forge(faults={method: [failure]})
     if method in {"PATCH", "DELETE"}:
@@ -316,9 +314,7 @@ def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Repl
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_an_invalid_answer_to_a_comment_is_reported(
-    forge: StartForge, answer: Reply, method: str
-) -> None:
+def test_an_invalid_answer_is_reported(forge: StartForge, answer: Reply, method: str) -> None:
     server = forge(faults={method: [answer] * 9})
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
@@ -353,9 +349,7 @@ def test_the_token_is_in_one_header_and_nowhere_else(
     server = forge()
     server.add(WORKFLOW, text_of("one", OLDER))
     server.add(WORKFLOW, text_of("two", OLDER))
-
     keep(server)
-
     assert {seen.method for seen in server.seen} == {"GET", "PATCH", "DELETE"}
     for seen in server.seen:
         others = {key: value for key, value in seen.headers.items() if key != "authorization"}

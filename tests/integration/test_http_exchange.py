@@ -169,9 +169,7 @@ def test_a_proxy_that_opens_no_tunnel_is_retried(
     assert proxy.count("CONNECT server.example:443") == 4
 
 
-def test_a_netrc_is_not_used(
-    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_netrc_is_used(wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its credentials are meant for other programs."""
     server = wire({PING: answering(200, {})})
     netrc = tmp_path / ".netrc"
@@ -209,9 +207,7 @@ def tls_server(certificate: Path) -> Iterator[WireServer]:
 
 
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
-def test_an_untrusted_certificate_is_refused_at_once(
-    certificate: Path, tmp_path: Path, way: str
-) -> None:
+def test_an_untrusted_certificate_is_refused(certificate: Path, tmp_path: Path, way: str) -> None:
     waits = Waits()
     with tls_server(certificate) as server:
         with pytest.raises(NotConnectedError) as caught:

@@ -228,9 +228,7 @@ def test_a_model_is_created_before_the_upload_if_the_server_can(
     runner: Runner, scripted: StartScripted
 ) -> None:
     server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
-
     ended = run(runner, server, project_id="p-1", create_new="true", general_description="Ours")
-
     assert ended.code == 0
     assert server.requests_to(MODELS)[0].fields == {"projectId": "p-1"}
     assert server.requests_to(CREATE_MODEL)[0].fields == {
@@ -261,9 +259,7 @@ def test_otherwise_the_upload_creates_the_model(
     assert "Set `model-id: model-1`" in notices(ended)[0]
 
 
-def test_a_model_id_missing_in_the_answer_is_not_guessed(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_a_missing_model_id_is_not_guessed(runner: Runner, scripted: StartScripted) -> None:
     server = scripted({DEPLOY: Reply(body={"status": "success"})})
     ended = run(runner, server, project_id="p-1", create_new="true")
     assert ended.code == 0
@@ -311,9 +307,7 @@ def test_a_model_of_the_same_name_from_another_repository_is_left_alone(
     assert ("model-id: m-1" in ended.summary) or code == 0
 
 
-def test_models_of_one_name_in_one_repository_are_two(
-    runner: Runner, scripted: StartScripted
-) -> None:
+def test_models_of_two_directories_are_two(runner: Runner, scripted: StartScripted) -> None:
     server = scripted({MODELS: Reply(body=[]), CREATE_MODEL: MADE_MODEL})
     for path in ("a/bot", "b/bot"):
         write_model(runner.workspace / path)

@@ -187,10 +187,8 @@ def test_retry_after_is_honoured_in_seconds(wire: StartWire, tmp_path: Path) -> 
 def test_no_pause_goes_beyond_the_deadline(wire: StartWire, tmp_path: Path) -> None:
     server = wire({PING: answering(503, headers={"Retry-After": "3600"})})
     waits = Waits()
-
     with pytest.raises(RefusedError) as caught:
         send(make_transport(server.url, waits), "upload", tmp_path)
-
     assert str(caught.value) == (
         f"{server.url} answered 503. The next try is due in 3600 s, "
         "after the deadline of 1 minutes."
@@ -247,9 +245,7 @@ def interrupt_at(first: int) -> Callable[[int, int], None]:
     return on_progress
 
 
-def test_a_signal_in_the_middle_of_an_upload_leaves_a_doubt(
-    wire: StartWire, tmp_path: Path
-) -> None:
+def test_a_signal_in_the_middle_of_an_upload_leaves_doubt(wire: StartWire, tmp_path: Path) -> None:
     server = wire({UPLOAD: answering(200, {})})
     upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
     with pytest.raises(InterruptedRunError) as caught:
@@ -284,9 +280,7 @@ def test_a_signal_before_the_first_block_leaves_no_doubt(tmp_path: Path) -> None
     gc.collect()
 
 
-def test_a_connection_that_times_out_is_retried(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A server's full queue of connections may empty."""
     monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 0.1)
     waits = Waits()

@@ -65,9 +65,7 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     write_model(repository.workspace, python_version="3.9", backtest_args={"to": "2y"})
     commit_all(repository.workspace, "Longer")
     server = backtests(result(sharpe=2.0), result(sharpe=1.0))
-
     ended = backtest(repository, server, gates="sharpe >= base + 1")
-
     assert ended.code == 0, ended.log
     candidate, base = server.requests_to(BACKTEST)
     assert (is_base(candidate), is_base(base)) == (False, True)
@@ -113,9 +111,7 @@ def test_a_base_that_ran_with_other_arguments_runs_again(
     server = backtests(
         result({"arguments": {"to": "2y"}}), result({"arguments": {"to": "1y"}}, sharpe=0.5)
     )
-
     ended = backtest(repository, server)
-
     assert ended.code == 0, ended.log
     sent = [one.fields["backtestArgs"] for one in server.requests_to(BACKTEST)]
     assert sent == ["{}", "{}", '{"to":"2y"}']

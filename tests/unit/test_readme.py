@@ -81,9 +81,7 @@ def action() -> dict[str, dict[str, dict[str, str]]]:
     return declared
 
 
-def test_the_table_of_inputs_is_that_of_the_action(
-    action: dict[str, dict[str, dict[str, str]]],
-) -> None:
+def test_the_table_of_inputs_is_complete(action: dict[str, dict[str, dict[str, str]]]) -> None:
     declared = [
         (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
         for name, one in action["inputs"].items()
@@ -91,9 +89,7 @@ def test_the_table_of_inputs_is_that_of_the_action(
     assert table("## Inputs") == declared
 
 
-def test_the_table_of_outputs_is_that_of_the_action(
-    action: dict[str, dict[str, dict[str, str]]],
-) -> None:
+def test_the_table_of_outputs_is_complete(action: dict[str, dict[str, dict[str, str]]]) -> None:
     declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
     assert table("## Outputs") == declared
 
@@ -127,7 +123,6 @@ def test_every_folder_has_a_row() -> None:
     rows = {
         name for row in table("## Where things are", CONTRIBUTING) for name in row[0].split(", ")
     }
-
     assert {row.strip("`") for row in rows if row.endswith("/`")} == (
         folders - {"platform/"} | {"platform/model_process/"}
     )

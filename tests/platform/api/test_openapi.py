@@ -119,16 +119,12 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
     return Request(fields, StoredFile(path, len(content), "0" * 64)), fields
 
 
-def test_a_route_reads_the_fields_that_it_declares(
-    lenient_routes: tuple[Store, list[Route]],
-) -> None:
+def test_a_route_reads_the_fields_it_declares(lenient_routes: tuple[Store, list[Route]]) -> None:
     store, routes = lenient_routes
     version_id = str(uuid.uuid4())
     for route in sorted(routes, key=lambda each: not each.takes_file):
         request, fields = _complete_request(store, route, version_id)
-
         answer = route.run(request)
-
         if isinstance(answer, dict) and "versionId" in answer:
             version_id = answer["versionId"]
         if isinstance(answer, Pending):

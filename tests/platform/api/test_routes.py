@@ -166,9 +166,7 @@ def test_a_screener_is_deployed_with_its_schedule(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("names", [("backtestArgs",), ("backtestingArgs",), ()])
-def test_backtest_arguments_come_under_either_name(
-    platform: Platform, names: tuple[str, ...]
-) -> None:
+def test_backtest_arguments_have_either_name(platform: Platform, names: tuple[str, ...]) -> None:
     """The original server requires one and reads the other."""
     model_id = platform.create_model()
     left_out: dict[str, str | None] = dict.fromkeys(names)

@@ -88,9 +88,7 @@ def test_a_changed_included_file_needs_another_environment(tenant: Tenant) -> No
     ],
     ids=["utf-16", "utf-32", "latin-1"],
 )
-def test_every_encoding_that_pip_reads_is_read(
-    tenant: Tenant, encode: Callable[[str], bytes]
-) -> None:
+def test_every_encoding_of_pip_is_read(tenant: Tenant, encode: Callable[[str], bytes]) -> None:
     written = encode("blankly\r\noaks==1.0\r\n")
     tenant.requires("-r list.txt")
     (tenant.model / "list.txt").write_bytes(written)
@@ -166,9 +164,7 @@ class TestHashes:
         tenant.requires(*others, f"oaks==1.0 {index.digest('oaks-2.0')}")
         assert "ash mismatch" in refused(tenant).message
 
-    def test_one_hash_requires_hashes_on_all_lines(
-        self, tenant: Tenant, index: PackageIndex
-    ) -> None:
+    def test_one_hash_requires_hashes_everywhere(self, tenant: Tenant, index: PackageIndex) -> None:
         tenant.requires(*self.pinned(index)[:-1], "oaks==1.0")
         assert "oaks==1.0" in refused(tenant).message
 
@@ -236,7 +232,6 @@ class TestLocalPackages:
                 [environment.python, "-I", "-c", code], check=True, capture_output=True, text=True
             )
             assert tenant.made != []
-
         assert environment.was_made
         assert str(tenant.model) in done.stdout
         assert tenant.made == []
@@ -346,7 +341,6 @@ def test_other_users_can_read_an_environment(tenant: Tenant) -> None:
         tenant.visit()
     finally:
         os.umask(before)
-
     paths = [tenant.directory, *tenant.directory.rglob("*")]
     assert len(paths) > 20
     assert all(is_set(path, 0o444) for path in paths)
@@ -387,7 +381,6 @@ def test_unused_environments_are_removed(tenant: Tenant) -> None:
             os.utime(marker, (old, old))
         tenant.requires("blankly")
         new = tenant.visit()
-
         assert in_use.python.exists()
     kept = {new.python.parents[2].name, in_use.python.parents[2].name}
     assert set(tenant.made) == kept

@@ -19,9 +19,7 @@ from deploy_action.platform.environments.installer import uv_environment
         ({"CURL_CA_BUNDLE": "e"}, "e"),
     ],
 )
-def test_uv_trusts_the_certificates_that_were_named(
-    environ: Mapping[str, str], wanted: str
-) -> None:
+def test_uv_trusts_the_certificates_that_are_named(environ: Mapping[str, str], wanted: str) -> None:
     """Users know several variables for them, uv only one."""
     chosen = uv_environment(environ)
     assert chosen["SSL_CERT_FILE"] == wanted

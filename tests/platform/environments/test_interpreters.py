@@ -136,7 +136,6 @@ def test_commands_without_a_python_are_ignored(tenant: Tenant) -> None:
     if OWN == "3.10":
         pytest.skip("needs the tests to run on another Python than 3.10")
     environment = tenant.visit()
-
     assert environment.python_version == platform.python_version()
     assert len(environment.problems) == 1
     assert "pyenv" not in "\n".join(tenant.log)

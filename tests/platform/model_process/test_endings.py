@@ -421,9 +421,7 @@ def test_without_arguments_the_scripts_own_apply(bot: Model) -> None:
     script = TRADES + (
         'strategy.backtest("1y", {"USD": 900}, start_date="2023-01-10", end_date="2023-01-20")\n'
     )
-
     ran = bot.run(script, {})
-
     assert ran.problems == []
     assert ran.last["callback_calls"] == 11
     assert ran.last["arguments"] == {

@@ -80,7 +80,6 @@ def test_our_own_frames_are_taken_out_wherever_they_are(tmp_path: Path) -> None:
         frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
     else:
         raise AssertionError
-
     assert [code.co_name for code in frames[:2]] == [
         "test_our_own_frames_are_taken_out_wherever_they_are",
         "items",

@@ -184,9 +184,7 @@ def test_a_long_list_is_written_in_pieces(tmp_path: Path) -> None:
     values = [{"time": number, "value": float(number)} for number in range(25_001)]
     values[12_345]["value"] = math.nan
     path = tmp_path / "result.json"
-
     write_json(str(path), {"account_values": values, "trades": [], "odd": math.inf})
-
     read = strict(path.read_text())
     assert read["odd"] is None
     assert read["trades"] == []

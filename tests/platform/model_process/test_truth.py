@@ -183,9 +183,7 @@ def test_selling_short(bot: Model) -> None:
 def test_two_resolutions_and_callbacks_that_fail_now_and_then(bot: Model) -> None:
     write_prices(bot.root / "hourly.csv", 0, bars=20 * 24, seconds=3_600)
     arguments = {**ARGUMENTS, "end_date": "2023-01-18"}
-
     ran = bot.run(TWO_RESOLUTIONS, arguments)
-
     assert ran.metrics == printed_metrics(bot.by_hand(arguments))
     (problem,) = ran.problems
     assert problem["severity"] == "warning"

@@ -189,7 +189,6 @@ def test_a_log_is_bounded_and_keeps_its_end() -> None:
     with BoundedLog(shown.append, most_lines=3, tail_lines=2) as log:
         for number in range(10):
             log.add(str(number))
-
     assert shown == [
         "0",
         "1",

@@ -50,7 +50,6 @@ def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
         sleeper(BACKTESTING_ID=ours) as second,
     ):
         end_stragglers(ours)
-
         wait_for(lambda: not is_alive(first) and not is_alive(second))
         assert is_alive(stranger)
         assert is_alive(of_another)

@@ -47,11 +47,8 @@ def start(
 def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatform) -> None:
     outcome = Outcome(result=finished().result, problems=(_WARNING,), facts={"python": "3.11.7"})
     platform, model_id = start(start_platform, ScriptedRunner(outcome))
-
     bundle = make_bundle()
-
     answer = platform.backtest(model_id, bundle).json()
-
     run = {
         "python": "3.11.7",
         "bundleSha256": hashlib.sha256(bundle).hexdigest(),
@@ -122,14 +119,12 @@ def test_as_many_run_at_once_as_were_allowed(start_platform: StartPlatform) -> N
     runner = ScriptedRunner()
     runner.gate.clear()
     platform, model_id = start(start_platform, runner, parallel=2)
-
     with ThreadPoolExecutor(5) as threads:
         answers = [threads.submit(platform.backtest, model_id) for _ in range(5)]
         wait_for(lambda: len(platform.backtests(model_id)) == 5)
         wait_for(lambda: len(runner.requests) == 2)
         states = sorted(str(each["status"]) for each in platform.backtests(model_id))
         runner.gate.set()
-
     assert states == ["queued"] * 3 + ["running"] * 2
     assert [answer.result().json()["status"] for answer in answers] == ["success"] * 5
     assert runner.most_at_once == 2
@@ -309,12 +304,10 @@ def test_details_have_the_latest_results_within_a_limit(start_platform: StartPla
     )
     first = platform.backtest(model_id).json()["backtestId"]
     second = platform.backtest(model_id).json()["backtestId"]
-
     listed = platform.backtests(model_id)
     answer = platform.post(
         "/model/details", projectId=platform.user_id, modelId=model_id, backtestId=first
     ).json()
-
     assert [each["backtestId"] for each in listed] == [first, second]
     assert [each["result"] is None for each in listed] == [True, False]
     assert [each["result"] is None for each in answer["backtests"]] == [False, True]

@@ -201,9 +201,7 @@ def test_odd_or_too_large_arguments_are_not_reported(bench: Bench, arguments: st
 def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> None:
     bench.environ = {"INPUT_TOKEN": "x", "GITHUB_TOKEN": "x", "https_proxy": "p", "TZ": "UTC"}
     script = "import os\nprint(json.dumps([dict(os.environ), os.getcwd()]))\n" + FINISH
-
     bench.run(script, '{"working_directory": "./work"}', **{"work/x": ""})
-
     environ, directory = json.loads(bench.spectator.lines[-1])
     model = bench.root / "runs" / bench.backtest_id / "model"
     assert environ["PYTHONPATH"].split(":")[0] == str(model)
@@ -246,9 +244,7 @@ def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:
         ("write('{\"account_values\": 1, \"metrics\": 1}'); say(event='finished')", "no trades"),
     ],
 )
-def test_every_wrong_ending_of_the_process_is_an_error(
-    bench: Bench, script: str, words: str
-) -> None:
+def test_every_wrong_end_of_the_process_is_an_error(bench: Bench, script: str, words: str) -> None:
     assert words in error_of(bench.run(script)).message
 
 
@@ -371,9 +367,7 @@ def test_files_are_unpacked_with_their_executable_bit(tmp_path: Path) -> None:
             entry.external_attr = mode << 16
             archive.writestr(entry, name)
         archive.writestr("model/empty/", b"")
-
     model = unpack(bundle, tmp_path / "out")
-
     assert model == tmp_path / "out" / "model"
     assert os.access(model / "run.sh", os.X_OK)
     assert not (model / "data.csv").stat().st_mode & 0o111

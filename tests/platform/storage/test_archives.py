@@ -356,9 +356,7 @@ def test_an_entry_that_reaches_into_the_directory_is_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("method", "packed", "unpacked"), [(0, 5, 6), (0, 6, 5), (8, 5, 5161), (8, 0, 1)]
 )
-def test_impossible_sizes_are_refused(
-    tmp_path: Path, method: int, packed: int, unpacked: int
-) -> None:
+def test_wrong_sizes_are_refused(tmp_path: Path, method: int, packed: int, unpacked: int) -> None:
     """A stored file keeps its size, and DEFLATE packs at 1032:1 at best."""
     bundle = _zip(lambda archive: archive.writestr("model/x", "x" * 5, method))
     bundle = _set(bundle, b"PK\x01\x02", 20, struct.pack("<2L", packed, unpacked))
@@ -575,7 +573,7 @@ def test_accepted_bundles_read_the_same_with_zipfile(seed: int, changes: int) ->
     ],
     ids=["text", "empty", "escape", "bomb"],
 )
-def test_a_bad_bundle_is_a_400_that_says_so(
+def test_a_bad_bundle_is_a_400_with_reason(
     platform: Platform, bundle: bytes, expected: str
 ) -> None:
     model_id = platform.create_model()

@@ -93,7 +93,6 @@ def test_swapping_both_sides_swaps_better_and_worse(
     one: dict[str, float | None], other: dict[str, float | None]
 ) -> None:
     there, back = compare_metrics(one, other), compare_metrics(other, one)
-
     assert [changed.metric for changed in there] == list(METRICS)
     for forth, reverse in zip(there, back, strict=True):
         assert (forth.base, forth.candidate) == (reverse.candidate, reverse.base)
@@ -124,9 +123,7 @@ def test_models_are_identical_exactly_if_their_fingerprints_are(
     one: list[dict[str, Any]], other: list[dict[str, Any]], later: float
 ) -> None:
     base, candidate = of_orders(one), of_orders(other, START + later)
-
     found = first_difference(base, candidate)
-
     assert (found is None) == (base.trades_sha256 == candidate.trades_sha256)
     lines = [canonical_trade(trade, base.start_time) for trade in base.trades]
     others = [canonical_trade(trade, candidate.start_time) for trade in candidate.trades]

@@ -208,7 +208,6 @@ def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None
         paths.append(replace(MODEL, bundle_path=path))
     with zipfile.ZipFile(tmp_path / "base") as old, zipfile.ZipFile(tmp_path / "now") as new:
         assert old.infolist()[0].CRC == new.infolist()[0].CRC
-
     assert compare_models(*paths).files == FileChanges(changed=("weights.bin",))
 
 

@@ -37,9 +37,7 @@ def test_a_metric_without_a_value_says_why() -> None:
     raw = with_metrics(raw_result(), sortino=None, calmar="failed: division by zero")
     del raw["metrics"]["sharpe"]
     result = read_result(raw)
-
     reasons = {name: result.metric(name).reason for name in ("sortino", "calmar", "sharpe", "cagr")}
-
     assert reasons == {
         "sortino": "not a number",
         "calmar": "failed: division by zero",
@@ -68,9 +66,7 @@ def test_orders_are_filled_in_the_three_ways_of_the_package() -> None:
         an_order("sell", 1, 10.0, **{**waiting, "canceled_time": START, "status": "done"}),
         an_order("sell", 1, None, type="stop_loss", status="pending"),
     ]
-
     result = a_result(trades=trades)
-
     assert [trade.was_filled for trade in result.trades] == [True, True, True, False, False, False]
     assert result.trades[1].filled_at == START + 5 * DAY
     assert result.contract_metrics()["trades"] == 3
@@ -83,7 +79,6 @@ def test_the_fingerprint_is_what_its_definition_says() -> None:
         an_order("sell", 2e-7, None, symbol='É"-USD', type="limit", time=START + 1.5),
         an_order("sell", 3, -0.0, time=START - 60),
     ]
-
     lines = (
         '["OAK-USD","buy","spot-market","0.3","1234.56789",0]\n'
         '["\\u00c9\\"-USD","sell","limit","2e-07",null,1500]\n'

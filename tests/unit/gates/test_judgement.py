@@ -89,11 +89,9 @@ def test_a_metric_that_was_not_computed_passes_no_gate(metric: str, operator: Op
 
 def test_a_gate_without_its_base_says_why() -> None:
     gates, _ = parse_gates("sharpe >= base\nvolatility >= base - 5%\nsharpe >= 0")
-
     unset = judge(gates, VALUES, None)
     absent = judge(gates, VALUES, None, no_base="the model did not exist at main")
     computed = judge(gates, VALUES, {"sharpe": 0.5, "volatility": math.inf})
-
     reasons = [[verdict.reason for verdict in verdicts] for verdicts in (unset, absent, computed)]
     assert reasons == [
         ["`compare-with` is not set", "`compare-with` is not set", ""],

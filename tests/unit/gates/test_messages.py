@@ -136,9 +136,7 @@ def test_two_different_numbers_are_shown_differently(
 ) -> None:
     gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
     (verdict,) = judge([gate], {metric: value}, {metric: base})
-
     problem = problem_of(verdict)
-
     assert (problem is None) == verdict.is_passed
     if problem is None or verdict.state is not State.FAILED:
         return

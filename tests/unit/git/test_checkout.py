@@ -243,9 +243,7 @@ def test_a_submodule_in_the_model_cannot_be_restored(models: Path, tmp_path: Pat
     extract(models / "models" / "b", "HEAD", tmp_path / "other")
 
 
-def test_a_model_that_was_a_submodule_or_a_link_cannot_be_restored(
-    models: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_was_a_submodule_or_link_is_refused(models: Path, tmp_path: Path) -> None:
     allowed = ("-c", "protocol.file.allow=always")
     git(models, *allowed, "submodule", "--quiet", "add", f"file://{models}", "sub")
     (models / "link").symlink_to("a")
@@ -289,9 +287,7 @@ def test_a_file_in_git_lfs_has_its_contents(models: Path, tmp_path: Path) -> Non
         assert (written / "prices.csv").stat().st_mode & stat.S_IXUSR
 
 
-def test_without_its_contents_a_file_in_git_lfs_cannot_be_restored(
-    models: Path, tmp_path: Path
-) -> None:
+def test_a_file_in_git_lfs_needs_its_contents(models: Path, tmp_path: Path) -> None:
     """A backtest of the pointer would be wrong."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     sha = commit_all(models)
@@ -302,9 +298,7 @@ def test_without_its_contents_a_file_in_git_lfs_cannot_be_restored(
 
 
 @pytest.mark.parametrize("found", [PRICES[:-1], PRICES[:-1] + b"x", PRICES + b"x", b""])
-def test_damaged_contents_in_git_lfs_are_not_used(
-    models: Path, tmp_path: Path, found: bytes
-) -> None:
+def test_damaged_contents_in_lfs_are_not_used(models: Path, tmp_path: Path, found: bytes) -> None:
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     commit_all(models)
     keep(models, PRICES, found)

@@ -83,9 +83,7 @@ notes = st.lists(
 
 
 @given(found=notes, run=runs)
-def test_one_comment_is_left_with_the_text_of_the_newest_run(
-    found: list[Note], run: RunNumber
-) -> None:
+def test_one_comment_stays_with_the_newest_text(found: list[Note], run: RunNumber) -> None:
     """The oldest comment stays, so that concurrent runs choose the same one."""
     step = next_step(found, run, text_of(run), None)
     kept = step.body if step.body is not None or step.keeper is None else step.keeper.body

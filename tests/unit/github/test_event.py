@@ -44,7 +44,7 @@ def nobody_asked() -> str:
         ("workflow_run", {"workflow_run": {"head_commit": {"message": "After"}}}, "After"),
     ],
 )
-def test_the_event_describes_the_version(
+def test_an_event_has_a_description(
     name: str, payload: dict[str, object], description: str
 ) -> None:
     assert describe(event(name, **payload), nobody_asked) == description

@@ -402,9 +402,7 @@ def test_another_working_directory_is_a_warning(model: Path) -> None:
         ("data", "The working directory data is ignored, so it is not in the bundle."),
     ],
 )
-def test_a_working_directory_is_a_directory_of_the_model(
-    model: Path, directory: str, words: str
-) -> None:
+def test_a_working_directory_is_in_the_model(model: Path, directory: str, words: str) -> None:
     """It is the only error; files missing inside are a consequence."""
     (model / "away").symlink_to("..")
     (model / "data").mkdir()
@@ -554,7 +552,7 @@ def test_keys_in_the_wrong_place_are_not_shown(model: Path) -> None:
     assert secret[:8] not in problem.message
 
 
-def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(model: Path) -> None:
+def test_secrets_of_the_caller_are_redacted_before_the_cut(model: Path) -> None:
     secret = "x" + secrets.token_hex(120)
     (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
     (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")
@@ -582,7 +580,6 @@ def test_every_problem_is_reported_at_once(model: Path) -> None:
     (model / "settings.json").write_text("{,}")
     (model / "backtest.json").write_text("")
     write_keys(model, secrets.token_hex(16))
-
     assert [item.path for item in check(model)] == [
         "blankly.json",
         "requirements.txt",

@@ -276,7 +276,7 @@ def test_a_wrong_backtest_argument_is_named(
         {"resample_account_value_for_metrics": "1d", "risk_free_return_rate": 0},
     ],
 )
-def test_backtest_arguments_that_the_package_takes_are_fine(
+def test_arguments_that_the_package_takes_are_accepted(
     tmp_path: Path, args: dict[str, Any]
 ) -> None:
     """None is the default of several arguments, and false one value of another."""
@@ -425,7 +425,6 @@ def test_real_platform_keys_are_a_warning_and_never_shown(tmp_path: Path) -> Non
     manifest, problems = load(
         tmp_path, f'{{"api_key": "{key}",\n "api_pass": "{password}", "plan": 1}}'
     )
-
     assert manifest is not None
     assert manifest.secrets == (key, password)
     warnings = [item for item in problems if item.severity is Severity.WARNING]
@@ -487,9 +486,7 @@ def test_no_part_of_a_secret_is_shown_wherever_it_was_pasted(tmp_path: Path, con
         '{{"python_version": {1}}}',
     ],
 )
-def test_secrets_that_the_caller_knows_are_redacted_before_the_cut(
-    tmp_path: Path, content: str
-) -> None:
+def test_secrets_of_the_caller_are_redacted_before_the_cut(tmp_path: Path, content: str) -> None:
     secret = secrets.token_hex(64)
     number = f"{10**80 + secrets.randbelow(10**80)}"
     (tmp_path / MANIFEST_NAME).write_text(content.format(secret, number))
@@ -532,9 +529,7 @@ def test_a_megabyte_of_problems_is_cut_and_read_in_moments(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", ["[]", '"a"', "[1, {}]", "null", '{"name": "x", "version": 1}'])
-def test_an_unrelated_file_of_the_same_name_gets_one_clear_error(
-    tmp_path: Path, content: str
-) -> None:
+def test_an_unrelated_file_of_the_same_name_is_one_error(tmp_path: Path, content: str) -> None:
     manifest, problems = load(tmp_path, content)
     assert manifest is None
     problem = only(problems)

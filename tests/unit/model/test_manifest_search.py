@@ -21,9 +21,7 @@ def test_a_missing_file_names_the_directory_and_one_further_down(tmp_path: Path)
     assert problems[0].hint == "There is one further down: set model-path: models/spy"
 
 
-def test_several_models_further_down_are_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_models_below_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("models/a", "models/b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / MANIFEST_NAME).write_text("{}")

@@ -107,7 +107,6 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
 
 def test_a_result_of_another_server_may_lack_facts() -> None:
     body = seen(backtests()["loss"])
-
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221%, Sharpe \u22120.40"
     facts = rows(folded(body, "About this backtest").all("table")[0])
     assert facts["Environment"] == "Python 3.10"
@@ -173,7 +172,6 @@ def test_orders_that_were_not_filled_say_so() -> None:
 
 def test_metrics_that_could_not_be_computed_say_why() -> None:
     body = seen(backtests()["not computed"])
-
     assert body.all("h2")[0].text() == "✅ Backtest of momentum: return not computed"
     assert list(rows(body.all("table")[0]).values())[:4] == ["not computed"] * 4
     few = "the package found no number for it, usually because there are too few account values."

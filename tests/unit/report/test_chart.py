@@ -86,7 +86,6 @@ def test_dates_are_as_short_as_the_period_allows(step: float, expected: list[str
 @given(st.lists(finite | st.none(), max_size=300), st.sampled_from([1e-3, 1, DAY, 1e15]))
 def test_any_series_is_drawn(values: list[float | None], step: float) -> None:
     drawing = draw(a_result(values, step=step).account_values, "USD")
-
     known = [value for value in values if value is not None]
     assert (drawing is None) == (len(known) < 2)
     for picture in drawing.mermaid if drawing else ():
@@ -230,9 +229,7 @@ def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
 def test_a_base_is_drawn_below_in_another_colour() -> None:
     now = series([(day * DAY, 100.0 + day) for day in range(60)])
     base = series([(day * DAY, 200.0 - day) for day in range(60)])
-
     drawing = drawn_with(now, base)
-
     value, drawdown = drawing.mermaid
     assert two_lines(value) == (list(now.values), list(base.values))
     assert '"plotColorPalette": "#d17a22, #2f81f7"' in value
@@ -290,9 +287,7 @@ def test_no_extreme_of_two_series_is_lost(
         first, second = sorted(first), sorted(second)
     candidate, base = series(first), series(second)
     assume(candidate != base)
-
     lines = two_lines(drawn_with(candidate, base).mermaid[0])
-
     assert len(lines[0]) <= MOST_POINTS_OF_TWO
     for one, drawn_line in zip((candidate, base), lines, strict=True):
         assert min(drawn_line) == pytest.approx(min(one.values), abs=20)
@@ -307,9 +302,7 @@ def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
     base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
     now[25_000], now[75_000] = (times[25_000], 4_000.0), (times[75_000], 10.0)
     base[50_000], base[60_000] = (times[50_000], 5_000.0), (times[60_000], 20.0)
-
     candidate, other = two_lines(drawn_with(series(now), series(base)).mermaid[0])
-
     places = [
         (line.index(value) / len(line), value)
         for line, value in ((candidate, 4_000), (candidate, 10), (other, 5_000), (other, 20))

@@ -164,7 +164,6 @@ def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
 
 def test_the_card_says_what_changes_in_production() -> None:
     body = seen(shown.card(Comparison(base=a_base(), changes=CHANGES)))
-
     assert body.all("p")[0].text() == "What changes in production"
     assert [one.text() for one in body.all("li")] == [
         "Plan: nano → micro",

@@ -164,9 +164,7 @@ def test_details_close_after_what_they_hold(name: str, quoted: str) -> None:
         Quote(quoted),
         Bullets([prose(name)]),
     ]
-
     body = page(Details("Largest files", inner), Paragraph(["after"]))
-
     blocks = [one for one in body.children if isinstance(one, Element)]
     assert [one.tag for one in blocks] == ["details", "p"]
     assert blocks[0].all("summary")[0].text() == "Largest files"

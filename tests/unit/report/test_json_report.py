@@ -129,11 +129,9 @@ def test_a_report_says_why_there_was_no_comparison() -> None:
     assert (absent["base"]["state"], absent["identical"]) == ("absent", None)
     assert (absent["metrics"], absent["changes"]) == ([], None)
     assert absent["base"]["metrics"] is absent["base"]["trades_sha256"] is None
-
     identical = report_of(decisions()["identical"])
     assert identical["comparison"]["identical"] is True
     assert identical["comparison"]["base"]["trades_sha256"] == identical["trades_sha256"]
-
     deployed = report_of(decisions()["deployed after gates"])
     assert deployed["tested_sha256"] == deployed["bundle"]["sha256"]
     assert report_of(backtests()["gain"])["tested_sha256"] == ""
@@ -197,9 +195,7 @@ def test_the_example_line_of_the_documentation_is_one() -> None:
 
 def test_outputs_name_what_was_found() -> None:
     outcome = a_backtest(with_metrics(raw_result(), sortino=None))
-
     outputs = outputs_of(outcome)
-
     assert outputs["metrics"] == (
         '{"sharpe":0.96,"sortino":null,"calmar":1.0,"cagr":24.0,"cum_returns":29.0,'
         '"max_drawdown":16.0,"volatility":0.17,"variance":2.96,"value_at_risk":207.66,'

@@ -167,9 +167,7 @@ def test_the_largest_summary_stays_under_the_limit(word: str) -> None:
         model={"description": text},
         ending={"problems": (*found.problems, *problems)},
     )
-
     markdown = to_markdown(build_summary(outcome))
-
     assert len(markdown.encode()) < LARGEST_MARKDOWN
     assert "left out" not in markdown
     assert len(render(markdown).all("li")) == 90

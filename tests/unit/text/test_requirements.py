@@ -36,9 +36,7 @@ def walk(root: Path, files: dict[str, str]) -> tuple[list[Line], list[Problem]]:
         ("- blankly", "", ""),
     ],
 )
-def test_a_line_is_split_into_option_and_value(
-    tmp_path: Path, text: str, option: str, value: str
-) -> None:
+def test_lines_have_option_and_value(tmp_path: Path, text: str, option: str, value: str) -> None:
     ((line,), _) = walk(tmp_path, {"a.txt": f"# comment\n\n{text}\n"})
     assert (line.file, line.number, line.option, line.value) == ("a.txt", 3, option, value)
 
@@ -53,7 +51,6 @@ def test_files_are_followed_once_and_constraints_install_nothing(tmp_path: Path)
             "d.txt": "scipy<2\n",
         },
     )
-
     found = [(line.file, line.value, line.installs) for line in lines if line.is_requirement]
     expected = [("sub/b.txt", "numpy", True), ("c.txt", "pandas<2", False)]
     assert found == [*expected, ("d.txt", "scipy<2", False)]
