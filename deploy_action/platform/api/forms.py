@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_FIELD_BYTES = 1 << 20  # all fields of a request together
 MAX_FIELDS = 100
+_BATCH_BYTES = 1 << 20
 
 
 class Body:
@@ -134,14 +136,31 @@ def _parse_urlencoded(data: bytes) -> Mapping[str, object]:
 
 async def _read_multipart(body: Body, content_type: str, slot: FileSlot | None) -> Form:
     reader = await run_in_threadpool(_MultipartReader, content_type, slot)
+    batches = _batches(body)
+    batch = await anext(batches, b"")
     try:
-        while data := await body.read():
-            await run_in_threadpool(reader.feed, data)
+        while batch:
+            # The next batch comes in while a thread parses, digests and writes this one.
+            fed = asyncio.ensure_future(run_in_threadpool(reader.feed, batch))
+            try:
+                batch = await anext(batches, b"")
+            finally:
+                await fed
         return await run_in_threadpool(reader.finish)
-    except Exception:
-        # When the task is cancelled, a thread may still write: then the file is closed after that.
+    finally:
         reader.close()
-        raise
+
+
+async def _batches(body: Body) -> AsyncIterator[bytes]:
+    """Yield a body in batches of about a MiB: threads are too slow for single blocks."""
+    pieces, size = list[bytes](), 0
+    while data := await body.read():
+        pieces.append(data)
+        size += len(data)
+        if size >= _BATCH_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    yield b"".join(pieces)
 
 
 class _Segment(Protocol):
