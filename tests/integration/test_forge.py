@@ -45,6 +45,14 @@ from tests.support.transports import Waits
 from tests.support.wire_server import Connection, Handler, StartWire, drip_for_ever
 
 
+def failing(forge: StartForge, method: str, faults: list[Any]) -> ForgeServer:
+    """Start a forge with faults, and with the comments that make a run use this method."""
+    server = forge(faults={method: faults})
+    for _ in range({"PATCH": 1, "DELETE": 2}.get(method, 0)):
+        server.add(WORKFLOW, text_of("before", OLDER))
+    return server
+
+
 def test_a_fork_may_not_write_and_the_notice_says_so_once(forge: StartForge) -> None:
     server = forge(Account("github-actions[bot]", 41_898_282, "Bot", may_write=False))
     words = words_of(keep(server))
@@ -147,9 +155,7 @@ def test_a_long_rate_limit_is_not_waited_for(forge: StartForge, limit: Reply, me
     ],
 )
 def test_a_short_rate_limit_is_waited_for(forge: StartForge, limit: Reply, method: str) -> None:
-    server = forge(faults={method: [limit]})
-    if method == "PATCH":
-        server.add(WORKFLOW, text_of("before", OLDER))
+    server = failing(forge, method, [limit])
     waits = Waits()
     assert keep(server, pause=waits).problem is None
     assert waits.seconds[0] == 4
@@ -170,11 +176,7 @@ FAILURES = [Reply(500, "<h1>Oops</h1>"), Reply(502), Reply(504), Cut(), CutAfter
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_temporary_failure_is_retried(forge: StartForge, failure: Any, method: str) -> None:
-    server = forge(faults={method: [failure, failure]})
-    if method in {"PATCH", "DELETE"}:
-        server.add(WORKFLOW, text_of("one", OLDER))
-    if method == "DELETE":
-        server.add(WORKFLOW, text_of("two", OLDER))
+    server = failing(forge, method, [failure, failure])
     assert keep(server).problem is None
     assert server.bodies() == [text_of("# Report")]
 
@@ -183,11 +185,7 @@ def test_a_temporary_failure_is_retried(forge: StartForge, failure: Any, method:
 @pytest.mark.parametrize("failure", [ActAndCut(), ActAndFail(Reply(502, "bad gateway"))])
 def test_an_unanswered_write_is_not_repeated(forge: StartForge, failure: Any, method: str) -> None:
     """The comments are listed first."""
-    server = forge(faults={method: [failure]})
-    if method in {"PATCH", "DELETE"}:
-        server.add(WORKFLOW, text_of("one", OLDER))
-    if method == "DELETE":
-        server.add(WORKFLOW, text_of("two", OLDER))
+    server = failing(forge, method, [failure])
     assert keep(server).problem is None
     assert server.bodies() == [text_of("# Report")]
     assert server.count("POST") == (1 if method == "POST" else 0)
@@ -196,9 +194,7 @@ def test_an_unanswered_write_is_not_repeated(forge: StartForge, failure: Any, me
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_retries_of_a_permanent_failure_end(forge: StartForge, failure: Any, method: str) -> None:
-    server = forge(faults={method: [failure] * 50})
-    if method == "PATCH":
-        server.add(WORKFLOW, text_of("one", OLDER))
+    server = failing(forge, method, [failure] * 50)
     waits = Waits()
     words = words_of(keep(server, pause=waits))
     assert "failed (5" in words or "cannot be reached or hung up" in words

@@ -241,20 +241,13 @@ def test_a_base_is_drawn_below_in_another_colour() -> None:
 
 
 points = st.lists(st.tuples(finite, finite), max_size=250)
+any_series = st.one_of(points, points.map(sorted)).map(series)
 
 
-@given(points, points, st.booleans())
-def test_any_two_series_are_drawn(
-    first: list[tuple[float, float]],
-    second: list[tuple[float, float]],
-    is_ordered: bool,  # noqa: FBT001  # of hypothesis
-) -> None:
-    if is_ordered:
-        first, second = sorted(first), sorted(second)
-    candidate, base = series(first), series(second)
+@given(any_series, any_series)
+def test_any_two_series_are_drawn(candidate: AccountValues, base: AccountValues) -> None:
 
     drawing = draw(candidate, "USD", base)
-
     assert (drawing is None) == (len(candidate) < 2)
     if drawing is None:
         return
@@ -274,18 +267,14 @@ plain_points = st.lists(
     min_size=2,
     max_size=250,
 )
+plain_series = st.one_of(plain_points, plain_points.map(sorted)).map(series)
 
 
-@given(plain_points, plain_points, st.booleans())
-@example([(0.0, 1.0), (1.0, 2.0), (1.0, 99.0), (1.0, 3.0)], [(0.0, 1.0), (1.0, 2.0)], False)  # noqa: FBT003  # as below
-def test_no_extreme_of_two_series_is_lost(
-    first: list[tuple[float, float]],
-    second: list[tuple[float, float]],
-    is_ordered: bool,  # noqa: FBT001  # of hypothesis
-) -> None:
-    if is_ordered:
-        first, second = sorted(first), sorted(second)
-    candidate, base = series(first), series(second)
+@given(plain_series, plain_series)
+@example(
+    series([(0.0, 1.0), (1.0, 2.0), (1.0, 99.0), (1.0, 3.0)]), series([(0.0, 1.0), (1.0, 2.0)])
+)
+def test_no_extreme_of_two_series_is_lost(candidate: AccountValues, base: AccountValues) -> None:
     assume(candidate != base)
     lines = two_lines(drawn_with(candidate, base).mermaid[0])
     assert len(lines[0]) <= MOST_POINTS_OF_TWO
