@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.metrics import PACKAGE_IDS, WHOLE_PER_CENTS
 from deploy_action.text.quantities import interval
@@ -80,7 +80,7 @@ class RoundTrips:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountValues(Sequence[tuple[float, float | None]]):
+class AccountValues:
     """The account's value over time as (time, value); None if the package had no number.
 
     Kept in two arrays, in which a missing value is NaN: a million values take 16 MB.
@@ -89,15 +89,9 @@ class AccountValues(Sequence[tuple[float, float | None]]):
     times: array[float]
     values: array[float]
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[float, float | None]: ...
-    @overload
-    def __getitem__(self, index: slice) -> AccountValues: ...
-    def __getitem__(self, index: int | slice) -> tuple[float, float | None] | AccountValues:
-        if isinstance(index, slice):
-            return AccountValues(self.times[index], self.values[index])
-        value = self.values[index]
-        return self.times[index], None if math.isnan(value) else value
+    def __iter__(self) -> Iterator[tuple[float, float | None]]:
+        for time, value in zip(self.times, self.values, strict=True):
+            yield time, None if math.isnan(value) else value
 
     def __len__(self) -> int:
         """Return the number of points, including those without a value."""

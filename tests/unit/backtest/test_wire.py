@@ -123,4 +123,4 @@ def test_a_million_account_values_are_kept_small() -> None:
     values = read_result(raw_result(account_values=[point] * 1_000_000)).account_values
     assert len(values) == 1_000_000
     assert values.times.itemsize == values.values.itemsize == 8
-    assert values[-1] == (START, 10_000.0)
+    assert (values.times[-1], values.values[-1]) == (START, 10_000.0)
