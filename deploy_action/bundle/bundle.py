@@ -117,8 +117,9 @@ def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member
     selected = [entry for entry in selection.entries if entry.name not in injected]
     for name in injected:
         if any(entry.name.startswith(f"{name}/") for entry in selected):
-            message = f"{name} would be a file and a directory in the bundle."
-            hint = f"Rename the directory {name} in the model."
+            clash = f"{name} would be a file and a directory in the bundle"
+            message = f"{clash}, because {name} is added to it."
+            hint = f"Rename {name} in the model."
             raise InvalidInputError(Problem(message=message, hint=hint, path=name))
     members = [Member(entry.name, entry.size, entry) for entry in selected]
     members += [Member(name, len(data), None, data) for name, data in injected.items()]

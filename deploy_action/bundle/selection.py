@@ -19,18 +19,19 @@ from deploy_action.errors import Problem, Severity
 
 # A zip allows 65,535 bytes; some are for the root that the bundle puts before each name.
 _LONGEST_NAME: Final = 65_000
+_UNDECODED: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANIFEST: Final = "blankly.json"
 _NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
 _ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
-# Directory links multiply: twenty levels of two links each are a million directories.
-_MOST_FOLLOWED: Final = 1_000
 _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
 )
+# Directory links multiply: twenty levels of two links each are a million directories.
+_MOST_FOLLOWED: Final = 1_000
 # What is wrong with a link, and the way out.
 _BROKEN: Final = ("which does not exist", "Correct or remove the link, or add it to ignore_files.")
 _OUTSIDE: Final = (
@@ -138,7 +139,7 @@ class _Walk:
             with os.scandir(folder.real) as scan:
                 children = list(scan)
         except OSError as error:
-            self.problems.append(_unreadable(folder.prefix.removesuffix("/"), reason_of(error)))
+            self._report_unreadable(folder.prefix.removesuffix("/"), reason_of(error))
             return
         if any(child.name in _ENVIRONMENT_MARKS for child in children):
             if folder.prefix:
@@ -168,12 +169,13 @@ class _Walk:
                 self._ignored_manifest = rule
             return False
         if reason := _bad_name(child.name) or _too_long(name):
-            self.problems.append(_unusable_name(name, reason))
+            message = f"The name {_escaped(name)} {reason}."
+            self._report(name, message, "Rename it, or add it to ignore_files.")
             return False
         try:
             self._add(folder, child, name)
         except OSError as error:
-            self.problems.append(_unreadable(name, reason_of(error)))
+            self._report_unreadable(name, reason_of(error))
             return False
         return True
 
@@ -188,10 +190,12 @@ class _Walk:
 
     def _add_file(self, real: str, name: str, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
-            self.problems.append(_special_file(name, status.st_mode))
+            what = next((kind for fits, kind in _KINDS if fits(status.st_mode)), "a special file")
+            message = f"{_escaped(name)} is {what}, which has no contents to pack."
+            self._report(name, message, "Remove it, or add it to ignore_files.")
             return
         if not os.access(real, os.R_OK):
-            self.problems.append(_unreadable(name, "permission denied"))
+            self._report_unreadable(name, "permission denied")
             return
         executable = bool(status.st_mode & stat.S_IXUSR)
         self.entries.append(Entry(name, Path(real), status.st_size, executable, is_directory=False))
@@ -201,16 +205,16 @@ class _Walk:
         try:
             target = os.path.realpath(real, strict=True)
         except OSError:
-            self.problems.append(_link_problem(name, written, _BROKEN))
+            self._report_link(name, written, _BROKEN)
             return
         if not _holds(self._root, target):
-            self.problems.append(_link_problem(name, written, _OUTSIDE))
+            self._report_link(name, written, _OUTSIDE)
         elif self._is_never_packed(target):
-            self.problems.append(_link_problem(name, written, _TO_EXCLUDED))
+            self._report_link(name, written, _TO_EXCLUDED)
         elif not Path(target).is_dir():
             self._add_file(target, name, Path(target).lstat())
         elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
-            self.problems.append(_link_problem(name, written, _IN_A_CIRCLE))
+            self._report_link(name, written, _IN_A_CIRCLE)
         else:
             self._follow(folder, target, name)
 
@@ -219,7 +223,26 @@ class _Walk:
         if self._followed <= _MOST_FOLLOWED:
             self._folders.append(_Folder(target, name + "/", (*folder.trail, folder.real)))
         elif self._followed == _MOST_FOLLOWED + 1:
-            self.problems.append(_links_multiply(name))
+            message = (
+                f"More than {_MOST_FOLLOWED:,} links to directories lead to one another; "
+                f"{_escaped(name)} was not followed."
+            )
+            hint = "Remove links to directories that contain links to directories, or ignore them."
+            self._report(name, message, hint)
+
+    def _report(self, name: str, message: str, hint: str) -> None:
+        path = _escaped(name) or None
+        self.problems.append(Problem(message=message, hint=hint, path=path))
+
+    def _report_unreadable(self, name: str, reason: str) -> None:
+        message = f"{_escaped(name) or 'The model directory'} cannot be read: {reason}."
+        hint = "Make it readable, or add it to ignore_files." if name else "Check model-path."
+        self._report(name, message, hint)
+
+    def _report_link(self, name: str, written: str, fault: tuple[str, str]) -> None:
+        what, hint = fault
+        message = f"The link {_escaped(name)} points to {_escaped(written)}, {what}."
+        self._report(name, message, hint)
 
     def _is_never_packed(self, target: str) -> bool:
         """Whether a real path in the model is inside something that is always left out."""
@@ -246,13 +269,11 @@ def _holds(directory: str, path: str) -> bool:
 
 def _bad_name(name: str) -> str:
     """Return why a name does not survive packing and unpacking on every system, "" if it does."""
-    if "\\" in name:
-        return "contains a backslash, which unzip tools read as a separator"
-    if name.isprintable():
-        return ""
-    if any("\ud800" <= character <= "\udfff" for character in name):
+    if _UNDECODED.search(name):
         return "is not valid UTF-8"
-    return "contains a control character" if _CONTROL.search(name) else ""
+    if _CONTROL.search(name):
+        return "contains a control character"
+    return "contains a backslash, which unzip tools read as a separator" if "\\" in name else ""
 
 
 def _too_long(name: str) -> str:
@@ -297,49 +318,6 @@ def _manifest_ignored(rule: IgnoreRule) -> Problem:
         "bundle.",
         hint="Make the pattern narrower, or add the pattern !/blankly.json after it.",
         path=_MANIFEST,
-    )
-
-
-def _unusable_name(name: str, reason: str) -> Problem:
-    return Problem(
-        message=f"The name {_escaped(name)} {reason}.",
-        hint="Rename it, or add it to ignore_files.",
-        path=_escaped(name),
-    )
-
-
-def _unreadable(name: str, reason: str) -> Problem:
-    return Problem(
-        message=f"{_escaped(name) or 'The model directory'} cannot be read: {reason}.",
-        hint="Make it readable, or add it to ignore_files." if name else "Check model-path.",
-        path=_escaped(name) or None,
-    )
-
-
-def _special_file(name: str, mode: int) -> Problem:
-    kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a special file")
-    return Problem(
-        message=f"{_escaped(name)} is {kind}, which has no contents to pack.",
-        hint="Remove it, or add it to ignore_files.",
-        path=_escaped(name),
-    )
-
-
-def _link_problem(name: str, written: str, fault: tuple[str, str]) -> Problem:
-    what, hint = fault
-    return Problem(
-        message=f"The link {_escaped(name)} points to {_escaped(written)}, {what}.",
-        hint=hint,
-        path=_escaped(name),
-    )
-
-
-def _links_multiply(name: str) -> Problem:
-    return Problem(
-        message=f"More than {_MOST_FOLLOWED:,} links to directories lead to one another; "
-        f"{_escaped(name)} was not followed.",
-        hint="Remove links to directories that contain links to directories, or ignore them.",
-        path=_escaped(name),
     )
 
 

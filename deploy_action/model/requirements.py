@@ -36,25 +36,10 @@ _COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
 _LEGACY = re.compile(
     rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$"
 )
-_OTHER_OPTIONS = frozenset(
-    {
-        "-f",
-        "-i",
-        "--extra-index-url",
-        "--find-links",
-        "--index-url",
-        "--no-binary",
-        "--no-index",
-        "--only-binary",
-        "--pre",
-        "--prefer-binary",
-        "--pypi-url",
-        "--require-hashes",
-        "--trusted-host",
-        "--use-feature",
-    }
+_OTHER_OPTION = re.compile(
+    r"-[fi]|--(?:extra-index-url|find-links|index-url|no-binary|no-index|only-binary|pre"
+    r"|prefer-binary|pypi-url|require-hashes|trusted-host|use-feature)"
 )
-
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
 _EGG = re.compile(rf"[#&]egg=({_NAME.pattern})")
@@ -169,7 +154,7 @@ class _Checker:
             self._check_option(line)
 
     def _check_option(self, line: Line) -> None:
-        if line.option in _OTHER_OPTIONS:
+        if _OTHER_OPTION.fullmatch(line.option):
             return
         if line.option.startswith("--"):
             quoted = self.redact(line.option)[:40]
