@@ -417,7 +417,8 @@ def test_a_failing_disk_is_a_500_that_leaves_nothing(platform: Platform) -> None
 
 def test_a_failing_disk_and_a_client_that_leaves(platform: Platform) -> None:
     (platform.data / "incoming").rmdir()
-    body = _deploy_form(platform, platform.create_model(), make_bundle())
+    bundle = make_bundle(big=secrets.token_bytes(3 << 20))
+    body = _deploy_form(platform, platform.create_model(), bundle)
     with _connect(platform) as connection:
         head = _head(platform, "/model/deploy", f"Content-Length: {len(body) + 1}")
         connection.sendall(head + body)
