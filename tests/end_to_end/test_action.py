@@ -113,7 +113,7 @@ def test_the_embedded_platform_creates_what_an_id_names(runner: Runner, tmp_path
 
 
 def test_data_of_the_platform_inside_the_model_stays_out_of_the_bundle(runner: Runner) -> None:
-    """Else each bundle would hold all the earlier ones."""
+    """Otherwise each bundle would contain the earlier ones."""
     data = str(runner.workspace / "data")
     first = runner.run(api_url="local", platform_data=data)
     second = runner.run(api_url="local", platform_data=data)
@@ -157,7 +157,7 @@ def test_without_an_id_or_permission_nothing_is_sent(runner: Runner, scripted: S
 def test_the_push_of_a_deleted_branch_deploys_nothing(
     runner: Runner, scripted: Scripted, mode: str
 ) -> None:
-    """The checkout is then of another branch."""
+    """After a branch is deleted, the checkout is another branch."""
     server = scripted()
     runner.on("push", {"deleted": True, "head_commit": None, "ref": "refs/heads/old"})
     ended = runner.run(api_url=server.url, token="refresh", model_id="m", mode=mode)
@@ -330,13 +330,13 @@ def test_a_commit_message_issues_no_commands(runner: Runner) -> None:
 
 
 def test_a_temporary_directory_that_is_missing_is_made(runner: Runner) -> None:
-    """Other runners name one without making it."""
+    """Some runners name a directory without creating it."""
     runner.environ["RUNNER_TEMP"] = str(runner.root / "not" / "yet")
     assert runner.run(mode="validate").code == 0
 
 
 def test_keys_stay_out_of_the_workspace(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python falls back to the working directory where nothing else can be written."""
+    """`tempfile` falls back to the working directory if nothing else is writable."""
     del runner.environ["RUNNER_TEMP"]
     monkeypatch.chdir(runner.workspace)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(Path.cwd()))
@@ -346,7 +346,7 @@ def test_keys_stay_out_of_the_workspace(runner: Runner, monkeypatch: pytest.Monk
 
 
 def test_a_deleted_branch_is_reported_even_without_a_model(runner: Runner) -> None:
-    """The branch that is checked out instead may have none."""
+    """The branch that is checked out instead may have no model."""
     (runner.workspace / "blankly.json").unlink()
     runner.on("push", {"deleted": True, "head_commit": None, "ref": "refs/heads/old"})
     ended = runner.run(api_url="local")
@@ -394,7 +394,7 @@ def test_secrets_in_a_url_are_not_shown(runner: Runner, url: str) -> None:
 
 
 def test_a_file_name_that_holds_a_secret_is_hidden_whole(runner: Runner) -> None:
-    """Escaped for a table or cut, it would no longer be recognised."""
+    """If it were escaped or cut, it would no longer be recognised."""
     secret = f"sec|ret|{secrets.token_hex(8)}"
     (runner.workspace / secret).write_text("x" * 5_000)
     keys = json.dumps({"exchange": {"main": {"key": secret}}})
@@ -404,7 +404,7 @@ def test_a_file_name_that_holds_a_secret_is_hidden_whole(runner: Runner) -> None
 
 
 def test_an_address_without_encryption_is_warned_about(runner: Runner) -> None:
-    """The bundle may hold exchange keys."""
+    """The bundle may contain exchange keys."""
     ended = runner.run(api_url="http://192.0.2.1", dry_run="true", model_id="m")
     assert "unencrypted" in ended.summary
     ended = runner.run(api_url="http://127.0.0.1:9", dry_run="true", model_id="m")
@@ -418,7 +418,7 @@ def test_a_dry_run_names_the_problems_of_a_real_run(runner: Runner) -> None:
 
 
 def test_a_missing_route_may_be_reported_as_json(runner: Runner, scripted: Scripted) -> None:
-    """Not every server words a 404 as a page."""
+    """Some servers answer 404 with JSON instead of a page."""
     from tests.support.scripted_server import Reply
 
     missing = Reply(404, {"error": "not found"})
@@ -529,7 +529,7 @@ def test_a_key_that_is_given_twice_is_masked_twice_and_refused(runner: Runner) -
 
 
 def test_a_link_that_is_replaced_by_the_keys_is_not_followed(runner: Runner) -> None:
-    """It is not packed, so it may lead anywhere."""
+    """The link is not packed, so its target does not matter."""
     (runner.workspace / "keys.json").symlink_to(runner.root)
     assert runner.run(mode="validate").code == 2
     keys = json.dumps({"a": {"b": {"key": secrets.token_hex(8)}}})
@@ -561,7 +561,7 @@ def test_gates_do_not_pass_if_the_server_has_no_result(runner: Runner, scripted:
 def test_after_a_bug_during_an_upload_nothing_is_claimed(
     runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether a version was made, a bug of ours cannot tell."""
+    """After a bug of ours, nobody knows whether a version was created."""
     server = scripted()
     monkeypatch.setattr("deploy_action.deployment_api.client.Accepted", lambda **_fields: 1 / 0)
     ended = runner.run(api_url=server.url, token="refresh", model_id="m")

@@ -121,7 +121,7 @@ def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
 
 
 def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trader) -> None:
-    """Strict JSON that a later step, which is another user, can read."""
+    """A later step, which may be another user, can read it."""
     ended = trader.run()
     path = trader.runner.root / "temp" / ended.outputs["report"]
     assert not Path(ended.outputs["report"]).is_absolute()
@@ -146,7 +146,7 @@ def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
 
 
 def test_a_period_that_begins_now_gives_the_same_trades_a_moment_later(trader: Trader) -> None:
-    """With `to`, all times depend on the clock; what the model did does not."""
+    """With `to`, all times depend on the clock."""
     arguments = "to: 10y\nstart_date: null\nend_date: null"
     first, second = trader.run(backtest_args=arguments), trader.run(backtest_args=arguments)
     assert json.loads(first.outputs["metrics"])["trades"] > 0

@@ -74,7 +74,7 @@ def test_a_second_signal_does_not_cut_off_the_report(runner: Runner, scripted: S
 
 
 def test_the_deadline_holds_whatever_the_server_does(runner: Runner, scripted: Scripted) -> None:
-    """The server accepts the upload and never answers, as it does for an unknown plan."""
+    """The original server never answers an upload with an unknown plan."""
     server = scripted({"POST /model/deploy": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m", timeout_minutes="0.03")
     ended = finish(runner, process)
@@ -85,7 +85,7 @@ def test_the_deadline_holds_whatever_the_server_does(runner: Runner, scripted: S
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
-    """Start-up time is a feature: a validation loads no HTTP client and no server."""
+    """Start-up time is a feature."""
     code = (
         "import sys, deploy_action.main as main\n"
         "code = main.action()\n"
@@ -367,7 +367,7 @@ def test_a_server_that_answers_after_a_cancel_is_not_asked_again(
 
 
 def test_a_closed_pipe_does_not_stop_the_run(tmp_path: Path, scripted: Scripted) -> None:
-    """`| head` closes the pipe; the version is made all the same, and the exit code says so."""
+    """`| head` closes the pipe; the version is created, and the exit code says so."""
     server = scripted()
     write_model(tmp_path / "bot")
     program = f"{sys.executable} -m deploy_action deploy bot --create-new --api-url {server.url}"
@@ -386,7 +386,7 @@ def test_a_closed_pipe_does_not_stop_the_run(tmp_path: Path, scripted: Scripted)
 
 
 def test_a_closed_standard_output_causes_no_traceback(tmp_path: Path) -> None:
-    """Service managers may start us like that."""
+    """Service managers may start a program without one."""
     write_model(tmp_path / "bot")
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m deploy_action validate bot >&-"],
@@ -405,7 +405,7 @@ def test_a_closed_standard_output_causes_no_traceback(tmp_path: Path) -> None:
 def test_an_empty_shell_variable_is_an_unset_flag(
     tmp_path: Path, scripted: Scripted, flags: list[str]
 ) -> None:
-    """`--dry-run "$DRY"` with nothing in it is not `true`."""
+    """`--dry-run "$DRY"` with an empty variable must not count as `true`."""
     server = scripted()
     write_model(tmp_path / "bot")
     done = blankly_deploy(
@@ -443,7 +443,7 @@ def test_a_wrong_value_on_the_command_line_is_refused(arguments: list[str], tmp_
 
 
 def test_closing_the_terminal_leaves_no_bundle(runner: Runner, scripted: Scripted) -> None:
-    """The keys are in it."""
+    """The bundle may contain exchange keys."""
     server = scripted({"POST /model/deploy": Hang()})
     process = start(runner, api_url=server.url, token=TOKEN, model_id="m")
     wait_for(lambda: "POST /model/deploy" in server.routes())

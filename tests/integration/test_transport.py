@@ -153,7 +153,7 @@ def test_a_server_that_starts_late_gets_the_request_once(tmp_path: Path, way: st
 
 
 def test_a_get_that_cannot_connect_is_reported() -> None:
-    """A request without a body relies on the libraries' error."""
+    """A request without a body relies on the library's error."""
     with pytest.raises(NotConnectedError, match="nothing listens there"):
         make_transport(f"http://127.0.0.1:{unused_port()}").read("GET", "/list", {})
 
@@ -167,7 +167,7 @@ def test_an_invalid_address_is_not_retried(url: str) -> None:
 
 
 def test_the_error_says_that_the_hosted_service_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can mend the default address, so the message names the two ways on."""
+    """Nobody can repair the default address, so the message names the two alternatives."""
     url = f"http://127.0.0.1:{unused_port()}"
     monkeypatch.setattr(transport_module, "HOSTED_API_URL", url)
     with pytest.raises(NotConnectedError) as caught:
@@ -293,7 +293,7 @@ def test_a_connect_timeout_is_retried(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_behind_a_proxy_nothing_is_sent_twice_either(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    """If a proxy hangs up after the body, the library reports that it could not be reached."""
+    """If a proxy hangs up after the body, urllib3 reports that it could not connect."""
     proxy = wire({PING: BREAKS[fault][0]})
     monkeypatch.setenv("http_proxy", proxy.url)
     with pytest.raises(BrokenExchangeError) as caught:

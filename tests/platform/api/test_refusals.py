@@ -211,7 +211,7 @@ def test_text_in_json_is_valid_unicode(platform: Platform) -> None:
 
 
 def test_invalid_unicode_in_backtest_arguments_is_refused(platform: Platform) -> None:
-    """Stored, they would make every later answer about the model fail."""
+    """If stored, they would make every later answer about the model fail."""
     model_id = platform.create_model()
     version_id = platform.deploy(model_id).json()["versionId"]
     for args in ("NaN", "1e999", r'"\ud800"', "[" * 100 + "]" * 100):

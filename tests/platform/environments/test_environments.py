@@ -1,4 +1,4 @@
-"""Environments of models, made by the real uv: from packages made on the spot, and the real one."""
+"""Environments of models, made by the real uv from small packages and the real one."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_settings_for_pip_apply(tenant: Tenant) -> None:
 
 
 def test_other_users_can_read_an_environment(tenant: Tenant) -> None:
-    """Another user saves it for the next job, whatever our umask."""
+    """Another user saves it for the next job. Our umask does not matter."""
     tenant.requires("blankly")
     tenant.environ["UV_CACHE_DIR"] = str(tenant.root / "cache")
     before = os.umask(0o077)

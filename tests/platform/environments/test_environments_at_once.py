@@ -1,4 +1,4 @@
-"""Environments that several want at once, and makers that are stopped or killed half-way."""
+"""Several processes want one environment, and some of them are stopped or killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What uv gets of the machine's settings."""
+"""Which of the machine's settings uv gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python of a model: the wanted one, or the nearest with a reason."""
+"""The Python of a model: the requested one, or the nearest with a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a backtest ends: what fails it, what is only worth a warning, and what nothing can stop."""
+"""How a backtest ends: with an error, a warning, or normally in spite of everything."""
 
 from __future__ import annotations
 

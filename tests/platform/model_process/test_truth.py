@@ -1,4 +1,4 @@
-"""What a backtest reports is what the package prints when the script is run by hand."""
+"""A backtest reports what the package prints when the script is run by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Child processes: streamed, and gone with all they started when the run ends."""
+"""Child processes: their output is streamed, and their children end with the run."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_child_gets_the_given_environment_and_no_input(tmp_path: Path) -> None
 
 
 def test_processes_left_behind_are_killed(tmp_path: Path) -> None:
-    """A grandchild that holds the pipes open neither delays the end nor outlives it."""
+    """A grandchild that keeps the pipes open neither delays the end nor survives it."""
     code = (
         "import subprocess, sys;"
         f"p = subprocess.Popen([sys.executable, '-c', {HANG!r}]);"

@@ -1,4 +1,4 @@
-"""Processes that a run leaves behind, found by what they inherited."""
+"""Processes left behind by a run are found by an inherited variable."""
 
 from __future__ import annotations
 

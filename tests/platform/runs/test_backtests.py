@@ -1,4 +1,4 @@
-"""Backtests on the platform: what clients hear, side by side, stopped, and after a crash."""
+"""Backtests on the platform: their answers, several at once, stopped, after a crash."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_arguments_too_large_for_a_variable_are_refused(start_platform: StartPla
 def test_a_platform_that_was_killed_leaves_no_backtest_running(
     start_platform: StartPlatform, tmp_path: Path
 ) -> None:
-    """The next start ends it, and removes the private copy, which may hold keys."""
+    """The next start ends it, and removes the private copy, which may contain keys."""
     data, refresh_token = tmp_path / "killed", secrets.token_hex(16)
 
     with serving(data, refresh_token) as (url, pid):

@@ -28,7 +28,7 @@ def test_a_file_in_the_index_is_tracked(repository: Path) -> None:
 
 
 def test_without_a_repository_a_file_may_be_tracked(tmp_path: Path) -> None:
-    """A checkout without .git holds what is in the repository."""
+    """A checkout without .git has the repository's files."""
     assert may_be_tracked(tmp_path / "keys.json")
     (tmp_path / ".git").write_text("gitdir: nowhere\n")
     assert may_be_tracked(tmp_path / "keys.json")
