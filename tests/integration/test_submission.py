@@ -369,6 +369,8 @@ def test_an_unknown_plan_is_refused_before_anything_is_made(
     assert "`small`" in ended.summary
     assert server.requests_to(PLANS)[0].fields == {"type": "live"}
     assert server.routes() == [SIGN_IN, PROJECTS, PLANS]
+    assert run(runner, server, model_id="m-1", plan="huge").code == 1
+    assert server.requests_to(DEPLOY) == []
 
 
 @pytest.mark.parametrize("plans", [NOT_FOUND, Reply(body={}), Reply(body={"huge": {}})])
