@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
@@ -173,10 +174,12 @@ def _help_of(one: Input, mode: Mode) -> str:
     return " ".join(sentence for sentence in sentences if sentence).replace("%", "%%")
 
 
-def _add_serve_flags(parser: _Parser) -> None:
-    def add(flag: str, text: str, **options: Any) -> None:
-        parser.add_argument(flag, action=_Once, help=text, **options)
+def _add_flag(parser: _Parser, flag: str, text: str, **options: Any) -> None:
+    parser.add_argument(flag, action=_Once, help=text, **options)
 
+
+def _add_serve_flags(parser: _Parser) -> None:
+    add = partial(_add_flag, parser)
     add("--host", "address to listen on (default: %(default)s)", default="127.0.0.1")
     add(
         "--port",
@@ -202,22 +205,12 @@ def _add_serve_flags(parser: _Parser) -> None:
 
 
 def _add_login_flags(parser: _Parser) -> None:
-    parser.add_argument(
-        "--app-url",
-        action=_Once,
-        type=_checked(parse_url),
-        default=HOSTED_APP_URL,
-        metavar="URL",
-        help="where to sign in (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--timeout-minutes",
-        action=_Once,
-        type=_checked(parse_minutes),
-        default=10,
-        metavar="MINUTES",
-        help="how long to wait for the sign-in (default: %(default)s)",
-    )
+    add = partial(_add_flag, parser)
+    url, minutes = _checked(parse_url), _checked(parse_minutes)
+    where = "where to sign in (default: %(default)s)"
+    add("--app-url", where, type=url, default=HOSTED_APP_URL, metavar="URL")
+    wait = "how long to wait for the sign-in (default: %(default)s)"
+    add("--timeout-minutes", wait, type=minutes, default=10, metavar="MINUTES")
 
 
 def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:

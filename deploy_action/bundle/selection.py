@@ -89,7 +89,7 @@ def select_files(
     are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
     """
     rules, invalid = compile_rules(patterns)
-    walk = _Walk(Path(os.path.realpath(model_dir)), rules, excluded)
+    walk = _Walk(os.path.realpath(model_dir), rules, frozenset(map(os.path.realpath, excluded)))
     walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
     walk.run()
     return walk.selection()
@@ -109,21 +109,17 @@ class _Folder:
 class _Walk:
     """One pass over the model's directory, without recursion, because trees can be very deep."""
 
-    root: Path
+    root: str
     rules: IgnoreRules
-    excluded_paths: Collection[Path]
+    excluded: frozenset[str]
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    _root: str = ""
-    _excluded: frozenset[str] = frozenset()
     _folders: list[_Folder] = field(default_factory=list)
     _ignored_manifest: IgnoreRule | None = None
     _followed: int = 0
 
     def run(self) -> None:
-        self._root = str(self.root)
-        self._excluded = frozenset(os.path.realpath(path) for path in self.excluded_paths)
-        self._folders.append(_Folder(self._root, ""))
+        self._folders.append(_Folder(self.root, ""))
         while self._folders:
             self._visit(self._folders.pop())
         if self._ignored_manifest is not None:
@@ -156,7 +152,7 @@ class _Walk:
 
     def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
         """Select `child`, or put it on the list of folders; return False if it is left out."""
-        if child.name in _NEVER_PACKED or f"{folder.real}/{child.name}" in self._excluded:
+        if child.name in _NEVER_PACKED or f"{folder.real}/{child.name}" in self.excluded:
             return False
         name = folder.prefix + child.name
         try:
@@ -207,7 +203,7 @@ class _Walk:
         except OSError:
             self._report_link(name, written, _BROKEN)
             return
-        if not _holds(self._root, target):
+        if not _holds(self.root, target):
             self._report_link(name, written, _OUTSIDE)
         elif self._is_never_packed(target):
             self._report_link(name, written, _TO_EXCLUDED)
@@ -246,10 +242,10 @@ class _Walk:
 
     def _is_never_packed(self, target: str) -> bool:
         """Whether a real path in the model is inside something that is always left out."""
-        path = self._root
-        for part in target[len(self._root) :].strip("/").split("/"):
+        path = self.root
+        for part in target[len(self.root) :].strip("/").split("/"):
             path = f"{path}/{part}"
-            if part in _NEVER_PACKED or path in self._excluded or _is_environment(path):
+            if part in _NEVER_PACKED or path in self.excluded or _is_environment(path):
                 return True
         return False
 

@@ -136,15 +136,10 @@ def reading(place: Path) -> Iterator[None]:
 
 def may_be_tracked(file: Path) -> bool:
     """Whether git tracks `file`; also true where no repository can be read to find out."""
-    from dulwich.repo import Repo
-
-    root = os.path.realpath(file.parent)
+    directory = file.parent.resolve()
     try:
-        with Repo.discover(root) as repo:
-            name = os.path.relpath(f"{root}/{file.name}", os.path.realpath(repo.path))
-            # A worktree's .git may point to a directory that is not mounted here.
-            return not Path(repo.controldir()).is_dir() or os.fsencode(name) in repo.open_index()
-    except DeployActionError:
-        raise  # the deadline or a signal
-    except Exception:  # noqa: BLE001 - no repository, or a damaged one: dulwich raises anything
+        with open_repository(directory) as repository, reading(repository.root):
+            name = os.path.relpath(directory / file.name, repository.root)
+            return os.fsencode(name) in repository.repo.open_index()
+    except InvalidInputError:
         return True

@@ -48,6 +48,10 @@ class Input:
         return "INPUT_" + self.name.upper()
 
 
+def _switch(name: str, description: str) -> Input:
+    return Input(name, description, default="false", boolean=True)
+
+
 INPUTS: Final = (
     Input(
         "mode",
@@ -96,12 +100,10 @@ INPUTS: Final = (
     Input("general-description", "Description of the model, sent as `generalDescription`."),
     Input("version-description", "Description of the version. By default, the commit message."),
     Input("backtest-description", "Description of the backtest. By default, the commit message."),
-    Input(
+    _switch(
         "create-new",
         "Whether a model (and project) without a known id may be created. `local` needs no "
         "permission.",
-        default="false",
-        boolean=True,
     ),
     Input(
         "plan", "Plan that the model runs on. By default, `plan` of `blankly.json`, else `nano`."
@@ -140,12 +142,7 @@ INPUTS: Final = (
         "Git ref, such as `HEAD^`, `main` or a tag. The model at that ref is backtested "
         "too, and the two are compared.",
     ),
-    Input(
-        "comment",
-        "Keep one comment about the model up to date on the pull request.",
-        default="false",
-        boolean=True,
-    ),
+    _switch("comment", "Keep one comment about the model up to date on the pull request."),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
     Input(
         "platform-data",
@@ -155,14 +152,12 @@ INPUTS: Final = (
     Input(
         "timeout-minutes", "Deadline of the whole run, in minutes. May be a fraction.", default="30"
     ),
-    Input(
+    _switch(
         "dry-run",
         "Change nothing anywhere: validate, pack, make the read-only requests if there is a "
         "token, and say what would be sent.",
-        default="false",
-        boolean=True,
     ),
-    Input("fail-on-warning", "Whether warnings fail the run.", default="false", boolean=True),
+    _switch("fail-on-warning", "Whether warnings fail the run."),
 )
 
 
