@@ -85,22 +85,23 @@ def write_bundle(
         RefusedError: the bundle cannot be written.
     """
     members = _members(selection, injected)
-    meter = _Meter(sum(member.size for member in members), on_progress)
+    total = sum(member.size for member in members)
     with _replacing(destination) as (stream, temporary):
-        _pack(members, ZipWriter(stream, limits), meter, workers or _processors())
+        appender = _Appender(ZipWriter(stream, limits), total, on_progress)
+        _pack(members, appender, workers or _processors())
         stream.flush()
         size = stream.tell()
         with temporary.open("rb") as finished:
             digest = file_digest(finished, "sha256").hexdigest()
-    on_progress(meter.total, meter.total)
+    on_progress(total, total)
     return Bundle(
         path=destination,
         sha256=digest,
         size=size,
-        file_count=len(meter.files),
-        unpacked_size=meter.done,
+        file_count=len(appender.files),
+        unpacked_size=appender.done,
         largest=tuple(
-            heapq.nsmallest(_LARGEST_SHOWN, meter.files, key=lambda file: (-file[1], file[0]))
+            heapq.nsmallest(_LARGEST_SHOWN, appender.files, key=lambda file: (-file[1], file[0]))
         ),
     )
 
@@ -124,26 +125,6 @@ def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member
     members = [Member(entry.name, entry.size, entry) for entry in selected]
     members += [Member(name, len(data), None, data) for name, data in injected.items()]
     return sorted(members, key=attrgetter("name"))
-
-
-@dataclass(slots=True)
-class _Meter:
-    """Counts what was packed, and reports progress about every MiB.
-
-    `files` has the name and the unpacked size of each file.
-    """
-
-    total: int
-    report: Callable[[int, int], None]
-    done: int = 0
-    files: list[tuple[str, int]] = field(default_factory=list)
-    _reported: int = 0
-
-    def add_bytes(self, count: int) -> None:
-        self.done += count
-        if self.done - self._reported >= PART_BYTES:
-            self._reported = self.done
-            self.report(min(self.done, self.total), self.total)
 
 
 @contextmanager
@@ -174,25 +155,32 @@ def _unwritable(destination: Path, error: OSError) -> Problem:
     )
 
 
-def _pack(members: Sequence[Member], archive: ZipWriter, meter: _Meter, workers: int) -> None:
-    appender = _Appender(archive, meter)
+def _pack(members: Sequence[Member], appender: _Appender, workers: int) -> None:
     with closing(packed_in_order(members, workers)) as results:
         for result in results:
             for item in result:
                 parts = pack_outgrown(item.member) if isinstance(item, Outgrown) else (item,)
                 for part in parts:
                     appender.append(part)
-    archive.finish()
+    appender.archive.finish()
 
 
 @dataclass(slots=True)
 class _Appender:
-    """Adds packed parts to the archive, and sums up checksum and size of large files."""
+    """Adds packed parts to the archive, and reports progress about every MiB.
+
+    It counts the unpacked bytes that are `done` of the `total`, and lists the names and sizes of
+    `files`. `crc` and `size` are sums over the parts of a large file.
+    """
 
     archive: ZipWriter
-    meter: _Meter
+    total: int
+    on_progress: Callable[[int, int], None]
+    done: int = 0
+    files: list[tuple[str, int]] = field(default_factory=list)
     crc: int = 0
     size: int = 0
+    _reported: int = 0
 
     def append(self, part: Packed) -> None:
         if part.member.is_directory:
@@ -202,7 +190,10 @@ class _Appender:
             self._append_whole(part)
         else:
             self._append_part(part)
-        self.meter.add_bytes(part.size)
+        self.done += part.size
+        if self.done - self._reported >= PART_BYTES:
+            self._reported = self.done
+            self.on_progress(min(self.done, self.total), self.total)
 
     def _append_whole(self, part: Packed) -> None:
         self.archive.add_file(
@@ -213,7 +204,7 @@ class _Appender:
             size=part.size,
             executable=part.member.executable,
         )
-        self.meter.files.append((part.member.name, part.size))
+        self.files.append((part.member.name, part.size))
 
     def _append_part(self, part: Packed) -> None:
         name, file = part.member.name, part.file
@@ -229,6 +220,6 @@ class _Appender:
         self.size += part.size
         if part.is_last:
             self.archive.end_file(crc=self.crc, size=self.size)
-            self.meter.files.append((name, self.size))
+            self.files.append((name, self.size))
             if file is not None:
                 file.close()
