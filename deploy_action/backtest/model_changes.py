@@ -100,7 +100,9 @@ def _facts(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
         yield from _names("Symbols", ", ", base.run.symbols, candidate.run.symbols)
         yield from _names("Exchanges", ", ", base.run.exchanges, candidate.run.exchanges)
         yield from _names("Called for", "; ", _calls(base.run), _calls(candidate.run))
-    yield from _arguments(base, candidate)
+    old_arguments, arguments = base.arguments, candidate.arguments
+    if old_arguments is not None and arguments is not None:
+        yield from _by_name("Argument ", _as_json(old_arguments), _as_json(arguments))
 
 
 def _value(name: str, base: str | None, candidate: str | None) -> Iterator[Changed]:
@@ -171,12 +173,6 @@ def _quoted(name: str, separator: str) -> str:
 
 def _calls(run: BacktestRun) -> list[str]:
     return [call.in_words() for call in run.schedule]
-
-
-def _arguments(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
-    before, now = base.arguments, candidate.arguments
-    if before is not None and now is not None:
-        yield from _by_name("Argument ", _as_json(before), _as_json(now))
 
 
 def _as_json(arguments: Mapping[str, JsonValue]) -> dict[str, str]:

@@ -7,6 +7,7 @@ accepts the answers of both. Answers are checked here: callers never see raw JSO
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -147,7 +148,8 @@ class DeploymentApi:
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()
         token = body.get("idToken")
-        if not isinstance(token, str) or not _fits_a_header(token):
+        # One word: if a token does not fit into a header, the library's error would quote it.
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
             raise reply.unexpected("it has no idToken")
         self.on_secret(token)
         self._secrets.append(token)
@@ -335,11 +337,6 @@ def _problems_of(body: Mapping[str, object]) -> tuple[Problem, ...]:
     """Return the problems that the server found when it ran the model."""
     run = body.get("run")
     return read_problems(run.get("problems") if isinstance(run, dict) else None)
-
-
-def _fits_a_header(token: str) -> bool:
-    """Tell whether a token can be sent as a header; the library's error would quote it if not."""
-    return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def _claims(token: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -187,8 +188,7 @@ def _read_token(target: str) -> str | None:
     if len(values) != 1 or len(values[0]) > _MAX_TOKEN_LENGTH:
         return None
     token = values[0].strip()
-    is_plain = token.isascii() and token.isprintable() and " " not in token
-    return token if token and is_plain else None
+    return token if re.fullmatch(r"[!-~]+", token) else None
 
 
 def _make_page(title: str, text: str) -> tuple[str, bytes]:

@@ -178,11 +178,10 @@ class Transport:
         )
 
     def _unreachable(self, error: Exception) -> Problem:
+        is_hosted = self.base_url == HOSTED_API_URL
         hint = "Check `api-url`, and that the server is running and reachable from here."
-        if self.base_url == HOSTED_API_URL:
-            hint = HOSTED_GONE
-        reason = explain(error)
-        return Problem(message=f"{self.base_url} cannot be reached: {reason}.", hint=hint)
+        message = f"{self.base_url} cannot be reached: {explain(error)}."
+        return Problem(message=message, hint=HOSTED_GONE if is_hosted else hint)
 
 
 def _is_started(call: Call) -> bool:

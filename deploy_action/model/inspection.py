@@ -40,9 +40,12 @@ class Inspection:
 
     def select(self, manifest: Manifest) -> tuple[Selection, tuple[Problem, ...]]:
         """Return the files to pack, and the problems of the model's files."""
+        patterns = [*manifest.ignore_files, *self.settings.ignore]
+        if self.settings.keys_json is not None:
+            patterns.append(f"/{KEYS_NAME}")
         selection = select_files(
             self.directory,
-            self._patterns(manifest),
+            patterns,
             # `platform-data` may name a file of the model by mistake: it is packed all the same.
             excluded=[path for path in self.excluded if not path.is_file()],
         )
@@ -66,8 +69,3 @@ class Inspection:
         keys = self.settings.keys_json
         injected = {} if keys is None else {KEYS_NAME: keys}
         return write_bundle(selection, destination, injected=injected, on_progress=on_progress)
-
-    def _patterns(self, manifest: Manifest) -> tuple[str, ...]:
-        """Return ignore patterns; with `keys-json`, they include the model's own `keys.json`."""
-        given = (*manifest.ignore_files, *self.settings.ignore)
-        return given if self.settings.keys_json is None else (*given, f"/{KEYS_NAME}")

@@ -165,16 +165,17 @@ def _in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest:
     """Return the manifest, with unusable values blank."""
-    paths = {key: value.get(key, default) for key, default in DEFAULT_PATHS.items()}
-    paths = {key: path if _is_path(path) else "" for key, path in paths.items()}
+    given = {key: value.get(key, default) for key, default in DEFAULT_PATHS.items()}
+    paths = {key: path for key, path in given.items() if isinstance(path, str)}
+    paths = {key: "" if path_fault(path) else path for key, path in paths.items()}
     ignored = value.get("ignore_files", list(_DEFAULT_IGNORE_FILES))
     ignored = ignored if isinstance(ignored, list) else []
     arguments = value.get("backtest_args", dict(_DEFAULT_BACKTEST_ARGS))
     screener = value.get("screener")
     return Manifest(
-        main_script=str(paths["main_script"]),
-        requirements=str(paths["requirements"]),
-        working_directory=str(paths["working_directory"]) or ".",
+        main_script=paths.get("main_script", ""),
+        requirements=paths.get("requirements", ""),
+        working_directory=paths.get("working_directory") or ".",
         python_version=_unless_placeholder(value.get("python_version")),
         ignore_files=tuple(item for item in ignored if isinstance(item, str)),
         backtest_args=arguments if isinstance(arguments, dict) else {},
@@ -194,7 +195,3 @@ def _manifest(document: LocatedJson, value: Mapping[str, JsonValue]) -> Manifest
 def _unless_placeholder(value: JsonValue) -> str | None:
     """Return a string, None for placeholders and for other types."""
     return value if isinstance(value, str) and not is_placeholder(value) else None
-
-
-def _is_path(value: JsonValue) -> bool:
-    return isinstance(value, str) and bool(value) and not path_fault(value)
