@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, Self
 
@@ -47,15 +47,8 @@ class Problem:
         return f"{place}: {self.message}" if place else self.message
 
     def document(self) -> dict[str, str | int | None]:
-        """Return the JSON object for reports and the platform: every key, in this order."""
-        return {
-            "severity": self.severity.value,
-            "message": self.message,
-            "hint": self.hint,
-            "path": self.path,
-            "line": self.line,
-            "column": self.column,
-        }
+        """Return the JSON object for reports and the platform: the severity, then every field."""
+        return {"severity": self.severity, **asdict(self)}
 
 
 def read_problems(documents: object) -> tuple[Problem, ...]:

@@ -137,12 +137,11 @@ class _Model:
         problem = None if data is None else _compile(data, name, self._redact)
         if problem is None:
             return
-        version = self._manifest.python_version
-        if _is_newer_than_here(version):
-            here = ".".join(map(str, sys.version_info[:2]))
+        version, here = self._manifest.python_version or "", sys.version_info[:2]
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) > here:
             problem = replace(
                 problem,
-                message=f"{problem.message} It was checked as Python {here}.",
+                message=f"{problem.message} It was checked as Python {here[0]}.{here[1]}.",
                 hint=f"Ignore this if it is valid in Python {version}; otherwise correct it.",
                 severity=Severity.WARNING,
             )
@@ -303,11 +302,6 @@ def _no_python(name: str, reason: str, line: int | None, column: int | None) -> 
     message = f"{name} is not valid Python: {reason[:200]}."
     hint = "Correct the script; a run would stop there."
     return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
-
-
-def _is_newer_than_here(version: str | None) -> bool:
-    parts = [int(part) for part in (version or "").split(".")[:2] if part.isdecimal()]
-    return tuple(parts) > sys.version_info[:2]
 
 
 def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:

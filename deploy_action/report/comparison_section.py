@@ -126,7 +126,8 @@ def trades(comparison: Comparison, result: BacktestResult) -> list[Block]:
         return [Paragraph([f"**Trade-for-trade identical**: {both}."])]
     lead = f"**The first trade that differs** is number {first.index + 1:,}"
     kinds = _differing(first, base, result)
-    what = f": its {_and(kinds)} {'differs' if len(kinds) == 1 else 'differ'}." if kinds else "."
+    named = " and ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+    what = f": its {named} {'differs' if len(kinds) == 1 else 'differ'}." if kinds else "."
     both_sides: list[Line] = [
         ["Base: ", *_trade(first.base, base)],
         ["Now: ", *_trade(first.candidate, result)],
@@ -141,10 +142,6 @@ def _differing(first: TradeDifference, base: BacktestResult, now: BacktestResult
     before = canonical_fields(first.base, base.start_time)
     after = canonical_fields(first.candidate, now.start_time)
     return [name for name, value in before.items() if value != after[name]]
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _trade(trade: Trade | None, result: BacktestResult) -> Line:

@@ -101,7 +101,9 @@ def _shared(candidate: AccountValues, base: AccountValues, most: int, fewest: in
     """
     series = (candidate, base)
     times = sorted({*candidate.times[: most + 1], *base.times[: most + 1]})
-    if len(times) <= most and all(map(_is_in_order, series)):
+    if len(times) <= most and all(
+        one < other for line in series for one, other in pairwise(line.times)
+    ):
         lines = [[_value_at(one, time) for time in times] for one in series]
         pieces = math.ceil((fewest - 1) / (len(times) - 1))
         return Grid(_divided(times, pieces), tuple(_divided(line, pieces) for line in lines))
@@ -114,10 +116,6 @@ def _shared(candidate: AccountValues, base: AccountValues, most: int, fewest: in
         for share in (0.25, 0.75)
     ]
     return Grid([first, *middles, last], tuple(_extremes(one, edges) for one in series))
-
-
-def _is_in_order(series: AccountValues) -> bool:
-    return all(earlier < later for earlier, later in pairwise(series.times))
 
 
 def _extremes(series: AccountValues, edges: Sequence[float]) -> list[float]:

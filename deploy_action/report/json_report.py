@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from deploy_action.backtest.comparison import Base, Comparison
 from deploy_action.backtest.result import BacktestResult, BacktestRun
-from deploy_action.bundle.bundle import Bundle
 from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
 
@@ -39,6 +38,7 @@ def _written(value: Any) -> str:
 
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
     run, comparison = outcome.backtests.run, outcome.backtests.comparison
+    packed = outcome.bundle
     trips = result.round_trips()
     return {
         "format": FORMAT,
@@ -51,7 +51,8 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         },
         "commit": outcome.model.commit,
         "description": outcome.model.description,
-        "bundle": None if outcome.bundle is None else _bundle(outcome.bundle),
+        "bundle": packed
+        and {"sha256": packed.sha256, "bytes": packed.size, "files": packed.file_count},
         "tested_sha256": outcome.tested_sha256,
         "server": outcome.request.server,
         "ids": {
@@ -77,10 +78,6 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "problems": [problem.document() for problem in outcome.problems],
         "result": _result(result),
     }
-
-
-def _bundle(bundle: Bundle) -> dict[str, Any]:
-    return {"sha256": bundle.sha256, "bytes": bundle.size, "files": bundle.file_count}
 
 
 def _environment(run: BacktestRun) -> dict[str, Any]:
