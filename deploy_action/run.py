@@ -114,23 +114,27 @@ class Run:
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
         """Run the mode; turn every failure into problems and an exit code."""
         try:
-            ending, exit_code = self._run(inputs, ignore_signals), _DONE
+            self._run(inputs, ignore_signals)
+            exit_code = _DONE
         except DeployActionError as error:
-            is_unsent = isinstance(error, InvalidInputError)
-            ending = self._failure(*error.problems, is_unsent=is_unsent)
+            self._fail(*error.problems, is_unsent=isinstance(error, InvalidInputError))
             exit_code = exit_code_of(error)
         except OSError as error:
-            ending, exit_code = self._failure(_system_problem(error)), _REFUSED
+            self._fail(_system_problem(error))
+            exit_code = _REFUSED
         except Exception as error:  # noqa: BLE001  # the outputs say `failed` on a bug, too
-            ending, exit_code = self._failure(self._bug(error)), _REFUSED
-        ending = replace(ending, seconds=self.clock() - self._started_at)
-        self.outcome = replace(self.outcome, ending=ending)
+            self._fail(self._bug(error))
+            exit_code = _REFUSED
+        seconds = self.clock() - self._started_at
+        self._keep_ending(replace(self.outcome.ending, seconds=seconds))
         return exit_code
 
-    def _failure(self, *problems: Problem, is_unsent: bool = False) -> Ending:
-        """Return the ending of a failed run; the server may have taken the version before that."""
-        status = Status.DEPLOYED if self.outcome.target.is_deployed else Status.FAILED
-        return Ending(status=status, problems=problems, is_unsent=is_unsent)
+    def _fail(self, *problems: Problem, is_unsent: bool = False) -> None:
+        """Note why a run failed; what it had done by then keeps its status."""
+        ending = replace(self.outcome.ending, problems=problems, is_unsent=is_unsent)
+        if self.outcome.target.is_deployed:
+            ending = replace(ending, status=Status.DEPLOYED)
+        self._keep_ending(ending)
 
     def _bug(self, error: Exception) -> Problem:
         """Print the traceback, which only a bug has."""
@@ -142,7 +146,7 @@ class Run:
             hint="Please report it with the traceback in the log.",
         )
 
-    def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> Ending:
+    def _run(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> None:
         request = Request(
             mode=inputs.get("mode", Mode.DEPLOY).strip(),
             model_path=inputs.get("model-path", ""),
@@ -165,10 +169,10 @@ class Run:
                 deadline=deadline,
                 stack=stack,
             )
-            ending = self._do(_Task(settings=settings, model=model, base=base, servers=servers))
+            task = _Task(settings=settings, model=model, base=base, servers=servers)
+            self._keep_ending(self._do(task))
             # The work is done: neither a signal nor the deadline may interrupt the tidying up.
             ignore_signals()
-        return ending
 
     def _do(self, task: _Task) -> Ending:
         if task.settings.mode is Mode.VALIDATE:
@@ -227,6 +231,12 @@ class Run:
 
     def _keep_target(self, target: Target) -> None:
         self.outcome = replace(self.outcome, target=target)
+
+    def _doubt_target(self) -> None:
+        self._keep_target(replace(self.outcome.target, is_in_doubt=True))
+
+    def _keep_ending(self, ending: Ending) -> None:
+        self.outcome = replace(self.outcome, ending=ending)
 
     def _keep_backtests(self, backtests: Backtests) -> None:
         self.outcome = replace(self.outcome, backtests=backtests)
@@ -357,6 +367,7 @@ class Run:
             settings=task.settings,
             model=task.model,
             on_target=on_target or self._keep_target,
+            on_doubt=self._doubt_target if on_target is None else _do_nothing,
         )
 
     def _open(self, task: _Task) -> Server:

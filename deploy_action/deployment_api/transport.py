@@ -148,6 +148,8 @@ class Transport:
         self._deadline.remaining()
         try:
             answer = exchange(session, call, self._deadline)
+            # Inside the `try`: a signal at this moment leaves the same doubt as one just before.
+            self.may_have_acted = is_change and _is_started(call) and not is_refusal(answer)
         except AlteredFileError:
             raise
         except DeployActionError as error:
@@ -157,7 +159,6 @@ class Transport:
         except library_errors() as error:
             may_have_acted = is_change and _is_started(call)
             raise self._translate(error, call, may_have_acted=may_have_acted) from error
-        self.may_have_acted = is_change and _is_started(call) and not is_refusal(answer)
         return answer
 
     def _translate(self, error: Exception, call: Call, *, may_have_acted: bool) -> RefusedError:

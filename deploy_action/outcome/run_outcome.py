@@ -64,7 +64,7 @@ class RunOutcome:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems, in the order in which they were found."""
+        """All problems, stage by stage."""
         return (
             *self.warnings,
             *self.model.problems,

@@ -5,8 +5,7 @@ Both get the same arguments and run side by side. A run goes on only if no gate 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
@@ -76,28 +75,30 @@ class CandidateBacktest:
             RefusedError: the backtest failed, a gate did not pass, or there are warnings where
                 none are wanted.
         """
-        with self._judging(Backtests()):
+        found = Backtests()
+        try:
             target = self.submitter.create_missing(self.submitter.look_up())
             base = self._base_backtest(target)
             if base is not None:
                 on_progress = self._beginning(base, on_progress)
             candidate = self.submitter.backtest(target, on_progress)
-        found = self._taken(candidate)
-        if base is not None:
-            with self._judging(found):
+            found = self._kept(_found_by(candidate))
+            if failures := [one for one in candidate.problems if one.severity is Severity.ERROR]:
+                # The failures say it all: the gates need no reasons of their own.
+                found = self._kept(self._judged(found, "the backtest failed"))
+                raise RefusedError(*failures)
+            if base is not None:
                 self.on_candidate_done()
-                compared = self._compare(base, candidate)
-            found = self._kept(replace(found, comparison=compared))
-        return self._decided(found)
-
-    @contextmanager
-    def _judging(self, found: Backtests) -> Iterator[None]:
-        """If an error ends the run, judge what was found so far: no gate passes then."""
-        try:
-            yield
+                found = self._kept(replace(found, comparison=self._compare(base, candidate)))
+            found = self._judged(self._with_warning_signs(found), NO_RESULT)
+            warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
+            found = self._kept(replace(found, problems=(*found.problems, *warnings)))
+            self._refuse(found)
         except DeployActionError:
-            self._kept(self._judged(found, "the backtest has no result"))
+            if not found.verdicts:  # whatever ends the run, no gate passes
+                self._kept(self._judged(found, "the backtest has no result"))
             raise
+        return found
 
     def _kept(self, found: Backtests) -> Backtests:
         self.on_found(found)
@@ -129,25 +130,6 @@ class CandidateBacktest:
 
         return report
 
-    def _taken(self, candidate: Backtested) -> Backtests:
-        """Return the candidate's result.
-
-        Raises:
-            RefusedError: it has none, because its backtest failed; no gate passes then.
-        """
-        failures = [one for one in candidate.problems if one.severity is Severity.ERROR]
-        found = Backtests(
-            backtest_id=candidate.backtest_id or "",
-            result=candidate.result,
-            run=candidate.run,
-            problems=tuple(one for one in candidate.problems if one not in failures),
-        )
-        if failures:
-            # The failures say it all: the gates need no reasons of their own.
-            self._kept(self._judged(found, "the backtest failed"))
-            raise RefusedError(*failures)
-        return self._kept(found)
-
     def _compare(self, base: BaseBacktest, candidate: Backtested) -> Comparison:
         found = base.finish(candidate)
         runs_on = self.model.described.runs_on
@@ -162,33 +144,27 @@ class CandidateBacktest:
             found, candidate, replace(before, run=found.run), replace(now, run=candidate.run)
         )
 
-    def _decided(self, found: Backtests) -> Backtests:
-        """Return what was found, with warning signs and verdicts added.
-
-        Raises:
-            RefusedError: a gate did not pass, or there are warnings where none are wanted.
-        """
+    def _with_warning_signs(self, found: Backtests) -> Backtests:
         result, base = found.result, found.comparison.base if found.comparison else None
         warnings = []
         if base is not None and base.state is BaseState.FAILED:
             warnings.append(_without_base(base))
         if result is not None:
             warnings += find_warning_signs(result, base.result if base else None)
-        found = self._judged(found, NO_RESULT)
-        warnings += [one for one in map(warning_of, found.verdicts) if one is not None]
-        found = self._kept(replace(found, problems=(*found.problems, *warnings)))
+        return replace(found, problems=(*found.problems, *warnings))
+
+    def _refuse(self, found: Backtests) -> None:
+        """Raise if a gate did not pass, or if there are warnings where none are wanted."""
         refusals = [
             _with_way_on(found, verdict, problem)
             for verdict in found.verdicts
             if (problem := problem_of(verdict)) is not None
         ]
-        if self.submitter.settings.fail_on_warning and Severity.WARNING in {
-            one.severity for one in found.problems
-        }:
+        severities = {one.severity for one in found.problems}
+        if self.submitter.settings.fail_on_warning and Severity.WARNING in severities:
             refusals.append(UNWANTED_WARNINGS)
         if refusals:
             raise RefusedError(*refusals)
-        return found
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
         result, base = found.result, found.comparison.base if found.comparison else None
@@ -205,6 +181,16 @@ class CandidateBacktest:
     def _why_no_base(self) -> str:
         """Why there is no base yet; blank if none was asked for."""
         return "" if self.base is None else self.base.reason or "its backtest was not over"
+
+
+def _found_by(candidate: Backtested) -> Backtests:
+    """Return what the server found; errors are not in it, for they end the run."""
+    return Backtests(
+        backtest_id=candidate.backtest_id or "",
+        result=candidate.result,
+        run=candidate.run,
+        problems=tuple(one for one in candidate.problems if one.severity is not Severity.ERROR),
+    )
 
 
 def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Problem:

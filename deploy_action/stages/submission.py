@@ -49,13 +49,14 @@ class Submitter:
     """Sends one prepared model.
 
     `on_target` gets the target whenever more of it is known, so that a run that fails half-way can
-    report it.
+    report it. `on_doubt` is called when nobody knows what the server did.
     """
 
     api: DeploymentApi
     settings: Settings
     model: PreparedModel
     on_target: Callable[[Target], None]
+    on_doubt: Callable[[], None]
 
     def look_up(self) -> Target:
         """Find project and model, and check the plan. These requests change nothing.
@@ -319,11 +320,12 @@ class Submitter:
                     f"before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
-            self.on_target(replace(target, is_in_doubt=error.may_have_acted))
+            if error.may_have_acted:
+                self.on_doubt()
             raise
         except Exception:
             # A bug of ours does not tell what the server did.
-            self.on_target(replace(target, is_in_doubt=True))
+            self.on_doubt()
             raise
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import secrets
+import signal
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,9 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from deploy_action.deployment_api import transport
+from deploy_action.deployment_api.retry_rules import is_refusal
+from deploy_action.errors import Problem
+from deploy_action.http_exchange import Answer
+from deploy_action.outcome.target import Target
 from deploy_action.platform.server import PlatformServer
+from deploy_action.run import Run
 from tests.conftest import Runner, write_model
-from tests.support.scripted_server import ScriptedServer
+from tests.support.backtests import raw_result
+from tests.support.scripted_server import Reply, ScriptedServer
 
 Scripted = Callable[..., ScriptedServer]
 
@@ -569,3 +578,57 @@ def test_after_a_bug_during_an_upload_nothing_is_claimed(
     assert len(server.requests_to("POST /model/deploy")) == 1
     assert "No new version was made" not in ended.summary
     assert "is not known" in ended.summary
+
+
+def test_a_signal_right_after_the_answer_leaves_no_false_claim(
+    runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has answered the upload; the signal comes before anybody has read that."""
+    server = scripted()
+
+    def interrupt(answer: Answer) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return is_refusal(answer)
+
+    monkeypatch.setattr(transport, "is_refusal", interrupt)
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m")
+    assert ended.code == 130
+    assert len(server.requests_to("POST /model/deploy")) == 1
+    assert "No new version was made" not in ended.summary
+    assert "is not known" in ended.summary
+
+
+def test_a_signal_after_the_new_version_is_known_does_not_lose_it(
+    runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = scripted()
+    keep = Run._keep_target  # noqa: SLF001  # the moment in which the signal comes
+
+    def interrupt(run: Run, target: Target) -> None:
+        keep(run, target)
+        if target.is_deployed and not target.is_in_doubt:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "_keep_target", interrupt)
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m")
+    assert ended.code == 130
+    assert ended.outputs["status"] == "deployed"
+    assert ended.outputs["version-id"]
+
+
+def test_a_signal_after_a_backtest_leaves_its_verdicts(
+    runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"modelId": "m", "versionId": "v", "backtestId": "b", "result": raw_result()}
+    server = scripted({"POST /model/backtest": Reply(body=answer)})
+
+    def interrupt(*_results: object) -> list[Problem]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return []
+
+    monkeypatch.setattr("deploy_action.stages.backtest.find_warning_signs", interrupt)
+    ended = runner.run(
+        mode="backtest", api_url=server.url, token="refresh", model_id="m", gates="sharpe >= 0"
+    )
+    assert ended.code == 130
+    assert ended.outputs["gates"] == "passed"
