@@ -262,11 +262,9 @@ class Run:
             return Path(given)
         found = Path(tempfile.gettempdir())
         if found == Path.cwd():  # what Python falls back to
-            raise RefusedError(
-                Problem(
-                    message="There is no directory for temporary files that can be written.",
-                    hint="Name one in the variable RUNNER_TEMP, or mount one at /tmp.",
-                ),
+            raise RefusedError.of(
+                message="There is no directory for temporary files that can be written.",
+                hint="Name one in the variable RUNNER_TEMP, or mount one at /tmp.",
             )
         return found
 
@@ -328,14 +326,12 @@ class Run:
         packed, ran = task.model.bundle.sha256, self.outcome.tested_sha256
         now = task.model.bundle.sha256_now()
         if not packed == ran == now:
-            raise RefusedError(
-                Problem(
-                    message="The bundle was changed since it was packed, and was not deployed. "
-                    f"SHA-256 when it was packed: {packed}; when it was backtested: "
-                    f"{ran or 'unknown'}; now: {now}.",
-                    hint="Look for what writes into the directory for temporary files, such as "
-                    "the model itself.",
-                ),
+            raise RefusedError.of(
+                message="The bundle was changed since it was packed, and was not deployed. "
+                f"SHA-256 when it was packed: {packed}; when it was backtested: "
+                f"{ran or 'unknown'}; now: {now}.",
+                hint="Look for what writes into the directory for temporary files, such as "
+                "the model itself.",
             )
 
     def _run_backtests(self, task: _Task, submitter: Submitter, server: Server) -> None:

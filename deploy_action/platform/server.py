@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.errors import RefusedError
 from deploy_action.platform.api.http.limits import Limits
 from deploy_action.platform.runs.model_run import Observer, Unobserved
 from deploy_action.platform.storage import data_directory
@@ -101,11 +101,9 @@ class PlatformServer:
         except OSError as error:
             store.close()
             host, port = self._address
-            raise RefusedError(
-                Problem(
-                    message=f"The platform cannot listen on {host} port {port}: {error}.",
-                    hint="Choose another port, or stop the program that listens there.",
-                )
+            raise RefusedError.of(
+                message=f"The platform cannot listen on {host} port {port}: {error}.",
+                hint="Choose another port, or stop the program that listens there.",
             ) from error
         except BaseException:
             store.close()

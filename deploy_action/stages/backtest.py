@@ -220,12 +220,10 @@ def _compare(
     try:
         changes = compare_models(before, now) if before is not None else None
     except (OSError, BadZipFile) as error:
-        raise RefusedError(
-            Problem(
-                message=f"The bundles were changed since they were packed: {error}.",
-                hint="Look for what writes into the directory for temporary files, such as the "
-                "model itself.",
-            ),
+        raise RefusedError.of(
+            message=f"The bundles were changed since they were packed: {error}.",
+            hint="Look for what writes into the directory for temporary files, such as the "
+            "model itself.",
         ) from error
     if base.result is None or candidate.result is None:
         return Comparison(base=base, changes=changes)

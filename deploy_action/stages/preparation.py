@@ -125,20 +125,16 @@ class Preparation:
         except (OSError, ValueError, RuntimeError):
             directory, inside, exists = workspace, True, False
         if not inside:
-            raise InvalidInputError(
-                Problem(
-                    message=f"Input `model-path` is `{self.settings.model_path}`: it leads out of "
-                    "the workspace.",
-                    hint="Name a directory inside the repository, relative to its root.",
-                ),
+            raise InvalidInputError.of(
+                message=f"Input `model-path` is `{self.settings.model_path}`: it leads out of "
+                "the workspace.",
+                hint="Name a directory inside the repository, relative to its root.",
             )
         if not exists:
-            raise InvalidInputError(
-                Problem(
-                    message=f"Input `model-path` is `{self.settings.model_path}`: there is no such "
-                    "directory in the workspace.",
-                    hint=_way_to(directory),
-                ),
+            raise InvalidInputError.of(
+                message=f"Input `model-path` is `{self.settings.model_path}`: there is no such "
+                "directory in the workspace.",
+                hint=_way_to(directory),
             )
         return directory, directory.relative_to(workspace).as_posix()
 
@@ -191,12 +187,10 @@ class Preparation:
 
     def _refuse_deletion(self) -> None:
         if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:
-            raise InvalidInputError(
-                Problem(
-                    message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
-                    f"{self.settings.mode}, and the files here are of another branch.",
-                    hint="Let the job run only when `github.event.deleted` is false.",
-                ),
+            raise InvalidInputError.of(
+                message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
+                f"{self.settings.mode}, and the files here are of another branch.",
+                hint="Let the job run only when `github.event.deleted` is false.",
             )
 
     def _check_type(self, manifest: Manifest) -> Problem | None:

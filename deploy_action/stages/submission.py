@@ -167,22 +167,18 @@ class Submitter:
             raise _ambiguous_name("project", settings.project_name, named)
         if not named and not settings.may_create:
             known = _enumerate([project.name for project in projects])
-            raise RefusedError(
-                Problem(
-                    message=f"There is no project named `{settings.project_name}`. The projects "
-                    f"of this user: {known}.",
-                    hint="Correct `project-name`, or allow this action to create the project "
-                    "with `create-new: true`.",
-                ),
+            raise RefusedError.of(
+                message=f"There is no project named `{settings.project_name}`. The projects "
+                f"of this user: {known}.",
+                hint="Correct `project-name`, or allow this action to create the project "
+                "with `create-new: true`.",
             )
         if not named and self.model.described.model_id and not settings.is_local:
-            raise RefusedError(
-                Problem(
-                    message=f"There is no project named `{settings.project_name}`, so the model "
-                    f"`{self.model.described.model_id}` cannot be in it.",
-                    hint="Correct `project-name`, or remove the model's id to have a new model "
-                    "made in a new project.",
-                ),
+            raise RefusedError.of(
+                message=f"There is no project named `{settings.project_name}`, so the model "
+                f"`{self.model.described.model_id}` cannot be in it.",
+                hint="Correct `project-name`, or remove the model's id to have a new model "
+                "made in a new project.",
             )
         return named[0] if named else ""
 
@@ -230,37 +226,30 @@ class Submitter:
         )
 
     def _other_description(self, model: Model) -> RefusedError:
-        return RefusedError(
-            Problem(
-                message=f"The project has a model named `{model.name}` already, which is described "
-                f"as `{excerpt(model.description, _LONGEST_NAME)}` and not as "
-                f"`{self._general_description}`: it may be another one, and a deploy would replace "
-                "what runs there.",
-                hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
-                "model another name with `model-name`.",
-            ),
+        return RefusedError.of(
+            message=f"The project has a model named `{model.name}` already, which is described "
+            f"as `{excerpt(model.description, _LONGEST_NAME)}` and not as "
+            f"`{self._general_description}`: it may be another one, and a deploy would replace "
+            "what runs there.",
+            hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
+            "model another name with `model-name`.",
         )
 
     def _other_type(self, model: Model) -> RefusedError:
-        return RefusedError(
-            Problem(
-                message=f"The model named `{model.name}` is a "
-                f"{excerpt(model.type, _LONGEST_NAME)} on the server, and "
-                f"`blankly.json` says {self.model.described.type}.",
-                hint="Correct `type` in `blankly.json`, or give the new model another name with "
-                "`model-name`.",
-            ),
+        return RefusedError.of(
+            message=f"The model named `{model.name}` is a "
+            f"{excerpt(model.type, _LONGEST_NAME)} on the server, and "
+            f"`blankly.json` says {self.model.described.type}.",
+            hint="Correct `type` in `blankly.json`, or give the new model another name with "
+            "`model-name`.",
         )
 
     def _check_plan(self) -> None:
         plan, plans = self.model.described.runs_on.plan, self.api.plans()
         if plans and plan not in plans:
-            raise RefusedError(
-                Problem(
-                    message=f"The server has no plan `{plan}`. Its plans: "
-                    f"{_enumerate(sorted(plans))}.",
-                    hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
-                ),
+            raise RefusedError.of(
+                message=f"The server has no plan `{plan}`. Its plans: {_enumerate(sorted(plans))}.",
+                hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
             )
 
     def _create_project(self, target: Target) -> Target:
@@ -335,11 +324,9 @@ def backtest_upload(bundle: Bundle, on_progress: Callable[[int, int], None]) -> 
 
 
 def _ambiguous_name(kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:
-    return RefusedError(
-        Problem(
-            message=f"{len(identifiers)} {kind}s are named `{name}`: {_enumerate(identifiers)}.",
-            hint=f"Say which one with `{kind}-id`.",
-        ),
+    return RefusedError.of(
+        message=f"{len(identifiers)} {kind}s are named `{name}`: {_enumerate(identifiers)}.",
+        hint=f"Say which one with `{kind}-id`.",
     )
 
 

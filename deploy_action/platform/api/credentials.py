@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
 
@@ -22,11 +22,9 @@ class Credentials:
     def __init__(self, store: Store, refresh_token: str, clock: Callable[[], float]) -> None:
         """Raise `InvalidInputError` for a blank refresh token."""
         if not refresh_token.strip():
-            raise InvalidInputError(
-                Problem(
-                    message="The platform's refresh token is blank.",
-                    hint="Leave it unset to have one generated, or set it to a long random text.",
-                )
+            raise InvalidInputError.of(
+                message="The platform's refresh token is blank.",
+                hint="Leave it unset to have one generated, or set it to a long random text.",
             )
         self._store = store
         self._refresh_token = _encode(refresh_token)
@@ -72,8 +70,8 @@ def load_or_create_refresh_token(data: Path) -> tuple[str, bool]:
                 return _read_token(path), False
             return _create_token(path), True
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            Problem(message=f"The refresh token in {path} cannot be read or written.")
+        raise InvalidInputError.of(
+            message=f"The refresh token in {path} cannot be read or written."
         ) from error
 
 
@@ -81,11 +79,9 @@ def _read_token(path: Path) -> str:
     path.chmod(0o600)
     token = path.read_text("utf-8").strip()
     if not token:
-        raise InvalidInputError(
-            Problem(
-                message=f"The refresh token file {path} is empty.",
-                hint="Remove it to have a new token generated.",
-            )
+        raise InvalidInputError.of(
+            message=f"The refresh token file {path} is empty.",
+            hint="Remove it to have a new token generated.",
         )
     return token
 

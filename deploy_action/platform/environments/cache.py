@@ -307,4 +307,4 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         message = f"The environment of the model cannot be made: {error.strerror}."
         hint = "Check the free disk space, and that the data directory is writable."
-        raise EnvironmentFailedError(Problem(message=message, hint=hint)) from error
+        raise EnvironmentFailedError.of(message=message, hint=hint) from error

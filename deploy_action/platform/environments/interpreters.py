@@ -87,7 +87,7 @@ class Interpreters:
         if not _WRITTEN.fullmatch(wanted):
             message = f"python_version {cut(wanted, 40)!r} is not a version of Python."
             hint = 'Write it as "3.11", in quotes.'
-            raise EnvironmentFailedError(Problem(message=message, hint=hint))
+            raise EnvironmentFailedError.of(message=message, hint=hint)
         own = _own()
         if own and _matches(own.version, wanted) and self.works_with(own.version):
             return own  # no need to ask uv
@@ -189,7 +189,7 @@ class _Search:
                 return Interpreter(found.executable, found.version, reason)
         message = f"There is no Python for the model, which wants {wanted}: {reason}."
         hint = "Install Python 3.11 so that it is on PATH."
-        raise EnvironmentFailedError(Problem(message=message, hint=hint))
+        raise EnvironmentFailedError.of(message=message, hint=hint)
 
     def _version(self, executable: Path) -> str:
         """Return the version that a Python reports; "" if it does not start."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import is_root
 
@@ -41,23 +41,19 @@ def prepare(data: Path) -> None:
     if os.pathsep in str(data):
         message = f"The platform's data directory {data} has a `{os.pathsep}` in its name."
         hint = "Use another directory: Python could not find a model's modules there."
-        raise InvalidInputError(Problem(message=message, hint=hint))
+        raise InvalidInputError.of(message=message, hint=hint)
     try:
         data.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         names = {entry.name for entry in data.iterdir()}
     except OSError as error:
-        raise InvalidInputError(
-            Problem(
-                message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
-                hint="Use a directory that can be written to, or one that does not exist yet.",
-            )
+        raise InvalidInputError.of(
+            message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
+            hint="Use a directory that can be written to, or one that does not exist yet.",
         ) from error
     if DATABASE not in names and any(not _is_ours(name) for name in names):
-        raise InvalidInputError(
-            Problem(
-                message=f"{data} is not empty, and it is not a data directory of this platform.",
-                hint="Use an empty directory, or one that does not exist yet.",
-            )
+        raise InvalidInputError.of(
+            message=f"{data} is not empty, and it is not a data directory of this platform.",
+            hint="Use an empty directory, or one that does not exist yet.",
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage.transaction import Transaction
 
 _SCHEMA_VERSION = 3
@@ -178,12 +178,10 @@ class Database:
     def _set_up(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _SCHEMA_VERSION}:
-            raise InvalidInputError(
-                Problem(
-                    message=f"The platform's data in {self._path.parent} was written by another"
-                    f" release (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
-                    hint="Use that release, or another directory.",
-                )
+            raise InvalidInputError.of(
+                message=f"The platform's data in {self._path.parent} was written by another"
+                f" release (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
+                hint="Use that release, or another directory.",
             )
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.database import Database
 from deploy_action.platform.storage.transaction import Transaction
@@ -41,11 +41,9 @@ class Store:
                     self.user_id = snapshot.user_id()
                 self._resources = resources.pop_all()
         except (OSError, sqlite3.Error) as error:
-            raise InvalidInputError(
-                Problem(
-                    message=f"The platform's data in {data} cannot be opened: {error}.",
-                    hint="Use another directory, or repair this one.",
-                )
+            raise InvalidInputError.of(
+                message=f"The platform's data in {data} cannot be opened: {error}.",
+                hint="Use another directory, or repair this one.",
             ) from error
 
     def close(self) -> None:
