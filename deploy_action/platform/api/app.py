@@ -6,14 +6,12 @@ work unchanged.
 
 from __future__ import annotations
 
-import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -46,7 +44,8 @@ class _ExpressPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path"] = scope["path"].lower().removesuffix("/")
+        path = scope["raw_path"].decode("ascii").lower().replace("%2f", "%252f")  # is no slash
+        scope["path"] = unquote(path).lower().removesuffix("/")
         await self._app(scope, receive, send)
 
 
@@ -84,21 +83,16 @@ class PlatformApp:
         return app
 
     async def _serve(self, route: Route, request: HttpRequest) -> Response:
-        content_type = request.headers.get("content-type", "")
-        if route.is_open:
-            body = Body(request, _STRANGER_BYTES)
-            return await self._answer(body, self._run_hurried(route, body, content_type))
-        token = request.headers.get("token", "")
-        if not await run_in_threadpool(self._credentials.admits, token):
-            answer = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
-            return await _refuse(Body(request, _STRANGER_BYTES), answer)
-        body = Body(request)
-        return await self._answer(body, self._run(route, body, content_type))
-
-    async def _answer(self, body: Body, answer: Awaitable[Response]) -> Response:
         """Return the answer, or an error once the client has sent the whole body."""
+        body = Body(request, _STRANGER_BYTES, _STRANGER_SECONDS)
         try:
-            return await answer
+            if route.is_open:
+                return await self._run(route, request, body)
+            if await self._admits(request):
+                body = Body(request)
+                return await self._run(route, request, body)
+            body = Body(request, _STRANGER_BYTES, _REFUSED_SECONDS)
+            response = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
         except ApiError as error:
             response = json_answer({"error": str(error)}, error.status)
         except Exception:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
@@ -107,20 +101,17 @@ class PlatformApp:
         await body.drain()
         return response
 
-    async def _run(self, route: Route, body: Body, content_type: str) -> Response:
+    async def _admits(self, request: HttpRequest) -> bool:
+        token = request.headers.get("token", "")
+        return await run_in_threadpool(self._credentials.admits, token)
+
+    async def _run(self, route: Route, request: HttpRequest, body: Body) -> Response:
+        content_type = request.headers.get("content-type", "")
         if not route.takes_file:
             return await run_in_threadpool(_respond, route, await read_form(body, content_type))
         with self._store.incoming() as path:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
             return await run_in_threadpool(_respond, route, form)
-
-    async def _run_hurried(self, route: Route, body: Body, content_type: str) -> Response:
-        try:
-            async with asyncio.timeout(_STRANGER_SECONDS):
-                form = await read_form(body, content_type)
-        except TimeoutError:
-            raise ApiError("The request was cut off") from None
-        return await run_in_threadpool(_respond, route, form)
 
 
 def _respond(route: Route, form: Form) -> Response:
@@ -134,13 +125,5 @@ def _respond(route: Route, form: Form) -> Response:
 
 async def _refuse_route(request: HttpRequest, _: Exception) -> Response:
     path = quote(request.scope["raw_path"], safe="%/:@!$&'()*+,;=~")
-    answer = page(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {path}")
-    return await _refuse(Body(request, _STRANGER_BYTES), answer)
-
-
-async def _refuse(body: Body, answer: Response) -> Response:
-    """Return the answer once the client has sent its body, or has taken too long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_REFUSED_SECONDS):
-            await body.drain()
-    return answer
+    await Body(request, _STRANGER_BYTES, _REFUSED_SECONDS).drain()
+    return page(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {path}")

@@ -29,9 +29,12 @@ _BATCH_BYTES = 1 << 20
 class Body:
     """A request's body, read once, front to back."""
 
-    def __init__(self, request: HttpRequest, most: int | None = None) -> None:
-        """Read the body of `request`: at most `most` bytes, unless that is None."""
+    def __init__(
+        self, request: HttpRequest, most: int | None = None, seconds: float | None = None
+    ) -> None:
+        """Read the body of `request`: at most `most` bytes, in `seconds` from now."""
         self._pieces = request.stream()
+        self._end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         self._left = most
 
     async def read(self) -> bytes:
@@ -41,7 +44,8 @@ class Body:
         more than it may.
         """
         try:
-            data = await anext(self._pieces, b"")
+            async with asyncio.timeout_at(self._end):
+                data = await anext(self._pieces, b"")
         except (ClientDisconnect, OSError) as error:
             raise ApiError("The request was cut off") from error
         if self._left is not None:

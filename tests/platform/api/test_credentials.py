@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,13 @@ def test_a_refresh_token_that_cannot_be_read_is_an_error(tmp_path: Path) -> None
     (tmp_path / "refresh-token").mkdir()
     with pytest.raises(InvalidInputError, match="cannot be read"):
         load_or_create_refresh_token(tmp_path)
+
+
+def test_tokens_that_cannot_be_looked_up_are_a_page(platform: Platform) -> None:
+    with closing(sqlite3.connect(platform.data / "platform.sqlite")) as database:
+        database.execute("DROP TABLE id_tokens")
+    answer = platform.get("/project/list")
+    assert answer.status_code == 500
+    assert "<pre>Internal Server Error</pre>" in answer.text
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "OperationalError" in platform.errors.pop()

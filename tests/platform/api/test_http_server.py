@@ -189,6 +189,37 @@ def test_a_silent_body_is_given_up(serve: Serve) -> None:
         assert _receive(connection).endswith(b"TimeoutError")
 
 
+def test_little_is_read_at_once_of_a_body_in_tiny_chunks(serve: Serve) -> None:
+    """While it is parsed, nobody else is served. A second request may hide behind the first."""
+    sizes = [0]
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            more = message["more_body"]
+            if scope["path"] == "/chunked":
+                sizes.append(len(message["body"]))
+        await PlainTextResponse("complete")(scope, receive, send)
+
+    plain = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789"
+    head = b"POST /chunked HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    chunks = b"1\r\nx\r\n" * 60_000 + b"0\r\n\r\n"
+    with _connect(serve(read, _PATIENT)) as connection:
+        connection.sendall(plain + head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        assert _receive(connection).endswith(b"complete")
+    assert sum(sizes) == 60_000
+    assert max(sizes) < 5000
+
+
+def test_a_body_of_very_many_tiny_chunks_is_cut_off(serve: Serve) -> None:
+    with _connect(serve(_read_all, _PATIENT)) as connection:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + b"1\r\nx\r\n" * (1 << 16))
+        connection.sendall(b"1\r\nx\r\n")
+        assert _receive(connection).endswith(b"ConnectionError")
+
+
 def test_silent_connections_delay_no_request(serve: Serve) -> None:
     server = serve(_read_all, _PATIENT)
     threads = threading.active_count()

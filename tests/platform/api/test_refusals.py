@@ -40,6 +40,7 @@ def test_strangers_see_a_page(platform: Platform, token: str | None) -> None:
         ("GET", "/model/deploy/x", "Cannot GET /model/deploy/x"),
         ("GET", "/<b>&'x", "Cannot GET /%3Cb%3E&amp;&#x27;x"),
         ("GET", "/%C3%A9", "Cannot GET /%C3%A9"),
+        ("GET", "/project%2Flist", "Cannot GET /project%2Flist"),
     ],
 )
 def test_an_unknown_route_is_a_page(platform: Platform, method: str, path: str, shown: str) -> None:

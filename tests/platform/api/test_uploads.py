@@ -476,6 +476,22 @@ def test_a_restricted_body_ends_where_it_may() -> None:
     asyncio.run(read())
 
 
+def test_a_body_has_one_deadline_for_what_is_read_and_what_is_skipped() -> None:
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(0.001)
+        return _piece(b"x")
+
+    async def read() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        await Body(request, seconds=0.1).drain()
+        body = Body(request, seconds=0)
+        with pytest.raises(ApiError, match="cut off"):
+            await body.read()
+        assert await body.read() == b""
+
+    asyncio.run(read())
+
+
 @pytest.mark.parametrize("error", [TimeoutError("timed out"), ConnectionError("coding")])
 def test_a_body_that_broke_is_not_read_again(error: Exception) -> None:
     async def read() -> None:

@@ -11,11 +11,43 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from deploy_action.platform.api.http.limits import Limits
+from deploy_action.platform.api.http.limits import MAX_HEAD_BYTES, Limits
+
+# The event loop serves nobody else while it parses what one call has received.
+_FEWEST_BYTES_AT_ONCE = 1 << 14
+_MOST_BYTES_AT_ONCE = 1 << 18
+_FREE_CHUNKS = 1 << 16  # of any size; a body of more has to have chunks of this mean size:
+_MEAN_CHUNK_BYTES = 64
+
+
+class _Parser(h11.Connection):
+    """h11, which spends as much time on a chunk of one byte as on a block of 256 KiB."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+        self._left = self._chunks = 0
+
+    @property
+    def bytes_wanted(self) -> int:
+        """How much to receive at once: no more than a few thousand chunks."""
+        return min(max(self._left, _FEWEST_BYTES_AT_ONCE), _MOST_BYTES_AT_ONCE)
+
+    def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._left = int(dict(event.headers).get(b"content-length", 0))
+            self._chunks = 0
+        elif isinstance(event, h11.Data):
+            self._left -= len(event.data)
+            self._chunks += event.chunk_end
+            if self._chunks > max(_FREE_CHUNKS, -self._left / _MEAN_CHUNK_BYTES):
+                raise h11.RemoteProtocolError("too many small chunks")
+        return event
 
 
 class Connection(H11Protocol):
@@ -32,6 +64,7 @@ class Connection(H11Protocol):
     ) -> None:
         # The application finds this connection in the state of its requests.
         super().__init__(config, server_state, app_state | {"connection": self}, _loop)
+        self.conn: _Parser = _Parser()
         self._limits = limits
         self.heard = self._moved = self.loop.time()
         self._head_began: float | None = None
@@ -52,17 +85,21 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
         """Take a new connection, at the cost of an older one where there are too many."""
         super().connection_made(transport)
+        self._bound_reads()
         if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Note when a head began, and pass the data on."""
+        """Note when a head began, and pass the data on; nothing follows a body that was cut off."""
+        if self.is_cut_off:
+            return
         self.heard = self.loop.time()
         if not self.is_busy and self._head_began is None:
             self._head_began = self.heard
         super().data_received(data)
         if self.is_busy:
             self._head_began = None
+        self._bound_reads()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's
         """Keep the connection open for the answer: the client may have closed one side only."""
@@ -101,6 +138,9 @@ class Connection(H11Protocol):
                 self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif now - self.heard >= idle:
             self.transport.close()
+
+    def _bound_reads(self) -> None:
+        self.transport.max_size = self.conn.bytes_wanted  # type: ignore[attr-defined]  # asyncio's
 
     def _cut_off(self) -> None:
         """Tell the application that the rest of the body will not come."""
