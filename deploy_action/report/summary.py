@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.result import BacktestResult
 from deploy_action.errors import Severity
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
-from deploy_action.report import blocks, comparison_section, gate_section
-from deploy_action.report.backtest_section import about, details, headline, results
+from deploy_action.report import blocks, gate_section
 from deploy_action.report.blocks import linked, model_name, server_name
 from deploy_action.report.document import (
     Block,
@@ -26,6 +24,9 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.text.quantities import count, duration
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult
 
 _TITLES: Final = {
     Status.DEPLOYED: "✅ Deployed ",
@@ -66,21 +67,24 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
 
 
 def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
+    # Most runs have no result, and these load the charts.
+    from deploy_action.report import backtest_section, comparison_section
+
     gates = gate_section.gates(outcome.backtests.verdicts)
     if outcome.ending.status is Status.BACKTESTED:
-        shown: list[Block] = [Heading(headline(outcome, result)), *gates]
-        shown.append(Paragraph(about(outcome, result)))
+        shown: list[Block] = [Heading(backtest_section.headline(outcome, result)), *gates]
+        shown.append(Paragraph(backtest_section.about(outcome, result)))
     else:
         shown = [Heading(_title(outcome)), Paragraph(_lead(outcome)), *gates]
         shown += [*_digests(outcome), *_errors(outcome)]
-        shown.append(Paragraph(["The backtest: ", *about(outcome, result)]))
-    shown += results(outcome, result)
+        shown.append(Paragraph(["The backtest: ", *backtest_section.about(outcome, result)]))
+    shown += backtest_section.results(outcome, result)
     shown += _remarks(outcome)
     if (comparison := outcome.backtests.comparison) is not None:
         shown += comparison_section.card(comparison)
     if outcome.model.description:
         shown.append(Quote(outcome.model.description))
-    shown += details(outcome, result)
+    shown += backtest_section.details(outcome, result)
     if outcome.request.mode == "deploy":
         shown.append(Details("About this deployment", [_facts(outcome)]))
     return shown
@@ -111,6 +115,8 @@ def _without_result(outcome: RunOutcome) -> list[Block]:
     shown += blocks.bundle_digest(outcome)
     shown += _remarks(outcome)
     if (comparison := outcome.backtests.comparison) is not None:
+        from deploy_action.report import comparison_section
+
         shown += [*comparison_section.no_base(comparison), *comparison_section.card(comparison)]
     if outcome.model.runs_on.arguments:
         shown.append(Paragraph(["**Backtest arguments**"]))
@@ -137,6 +143,8 @@ def _title(outcome: RunOutcome) -> Line:
         return [_TITLES[status], model_name(outcome), f": {words}" if words else ""]
     if words and result is not None and not are_passed(verdicts):
         if mode != "deploy":
+            from deploy_action.report.backtest_section import headline
+
             return headline(outcome, result)
         return [_FAILED_TITLES["deploy"], model_name(outcome), f", {words}"]
     title = _FAILED_TITLES.get(mode, "❌ Failed: ")
