@@ -36,6 +36,11 @@ def kill_at(point: str) -> None:
     threading.setprofile(watch)
 
 
+def report(error: str) -> None:
+    """Write to the test's own stderr."""
+    sys.stderr.write(f"{error}\n")
+
+
 def main() -> None:
     """Serve DATA for REFRESH_TOKEN."""
     data, refresh_token, *points = sys.argv[1:]
@@ -45,7 +50,7 @@ def main() -> None:
     runner.gate.clear()  # a backtest goes on until this process ends
     running = BacktestSettings(runner=runner)
     with PlatformServer(
-        Path(data), refresh_token=refresh_token, strict=False, running=running
+        Path(data), refresh_token=refresh_token, strict=False, on_error=report, running=running
     ) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()

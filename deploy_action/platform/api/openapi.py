@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from deploy_action import __version__
-from deploy_action.platform.api.fields import MAX_ID_LENGTH, Field, Kind, Needed
+from deploy_action.platform.api.fields import CREATE_NEW, MAX_ID_LENGTH, MODEL, Field, Kind, Needed
 from deploy_action.platform.api.operations.documents import BacktestAnswerDocument, Pending, Text
 from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
@@ -36,6 +36,13 @@ _RESPONSES = {
         "description": "The request is too large; `error` says what is allowed.",
         "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
     },
+    "TooSlow": {"description": "The request did not come in time, and the connection is closed."},
+    "Busy": {
+        "description": "Too many clients are connected; the connection is closed.",
+        "headers": {
+            "Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}},
+        },
+    },
     "Failed": {"description": "The server failed; its log says why.", "content": _HTML},
 }
 _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
@@ -46,7 +53,18 @@ _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
         "anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]
     },
 }
-_ERRORS = {"400": "Refused", "401": "Unauthorized", "413": "TooLarge", "500": "Failed"}
+_ERRORS = {
+    "400": "Refused",
+    "401": "Unauthorized",
+    "408": "TooSlow",
+    "413": "TooLarge",
+    "500": "Failed",
+    "503": "Busy",
+}
+_CREATED = {
+    "required": [CREATE_NEW.name],
+    "properties": {CREATE_NEW.name: {"enum": ["true"]}, MODEL.name: False},  # has no model
+}
 
 
 def describe(routes: Sequence[Route]) -> dict[str, object]:
@@ -136,7 +154,7 @@ def _schema_of_fields(fields: Sequence[Field]) -> dict[str, Any]:
     if arguments:
         either.append({"anyOf": [{"required": [each]} for each in arguments]})
     if created:
-        either.append({"anyOf": [{"required": created}, {"required": ["createNew"]}]})
+        either.append({"anyOf": [{"required": created}, _CREATED]})
     return {
         "type": "object",
         "properties": {

@@ -161,6 +161,12 @@ def test_a_uri_that_cannot_be_split_is_a_400(serve: Serve) -> None:
         assert _receive(connection).startswith(b"HTTP/1.1 400 ")
 
 
+def test_http_1_0_has_no_chunks(serve: Serve) -> None:
+    with _connect(serve(_read_all, _QUICK)) as connection:
+        connection.sendall(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        assert b" 400 " in _receive(connection).splitlines()[0]
+
+
 def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
     start = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
     answer, seconds = _dribble(serve(_read_all, _QUICK), start, b"x")
@@ -315,7 +321,7 @@ def test_a_client_that_only_stops_sending_gets_its_answer(serve: Serve) -> None:
 
 
 def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serve) -> None:
-    server = serve(_read_all, replace(_PATIENT, connections=3))
+    server = serve(_read_all, replace(_PATIENT, connections=3, settling=0))
     with ExitStack() as stack:
         oldest, *others = (stack.enter_context(_connect(server)) for _ in range(3))
         assert requests.get(_url(server), timeout=5).text == "complete"
@@ -323,6 +329,34 @@ def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serv
         for other in others:
             other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert _receive(other).endswith(b"complete")
+
+
+def test_a_client_that_was_just_heard_keeps_its_place(serve: Serve) -> None:
+    server = serve(_read_all, replace(_PATIENT, connections=1, settling=60))
+    with _connect(server) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in connection.recv(1000)
+            assert requests.get(_url(server), timeout=5).status_code == 503
+
+
+def test_a_client_that_still_reads_its_answer_keeps_its_place(serve: Serve) -> None:
+    size = 24 << 20
+    is_answered = threading.Event()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(b"x" * size)(scope, receive, send)
+        is_answered.set()
+
+    server = serve(answer, replace(_PATIENT, connections=1, settling=0))
+    with _connect(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert is_answered.wait(5)
+        assert requests.get(_url(server), timeout=5).status_code == 503
+        received = 0
+        while received < size:
+            received += len(piece := connection.recv(1 << 20))
+            assert piece
 
 
 def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
@@ -338,14 +372,17 @@ def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
         for each in busy:
             each.sendall(_UNFINISHED)
         wait_for(lambda: len(requested) == 2)
-        answer = requests.get(_url(server), timeout=5)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        for size in (0, 5 << 20):  # it can send all of its request, and read the answer then
+            answer = requests.post(_url(server), bytes(size), timeout=5)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         for each in busy:
             each.sendall(b"12345678")
             assert _receive(each).endswith(b"complete")
 
 
-def test_a_process_without_free_descriptors_waits_for_one(tmp_path: Path) -> None:
+def test_a_process_without_free_descriptors_waits_for_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with serving(tmp_path / "data", "x") as (url, pid), ExitStack() as stack:
         assert requests.get(url, timeout=TIMEOUT).status_code == 404
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -358,6 +395,7 @@ def test_a_process_without_free_descriptors_waits_for_one(tmp_path: Path) -> Non
         before = cpu_seconds(pid)
         time.sleep(1)
         assert cpu_seconds(pid) - before < 0.5
+        assert capfd.readouterr().err.count("out of system resource") == 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         assert requests.get(url, timeout=TIMEOUT).status_code == 404
 
@@ -386,7 +424,7 @@ def test_closing_does_not_wait_for_stuck_clients(serve: Serve) -> None:
         began = time.monotonic()
         server.close()
         assert time.monotonic() - began < 2
-        assert b"complete" not in _receive(connection)
+        assert _receive(connection).endswith(b"ConnectionError")
 
 
 def test_closing_finishes_what_is_in_progress(serve: Serve) -> None:

@@ -183,6 +183,27 @@ def test_answers_about_a_model_are_as_described(platform: Platform) -> None:
         jsonschema.validate(answer, schema | {"components": document["components"]})
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"createNew": "true"},
+        {"createNew": "false"},
+        {"createNew": "true", "modelId": "m"},
+        {"modelId": "m", "type": "strategy"},
+    ],
+)
+def test_an_upload_names_its_model_or_creates_it(lenient: Platform, fields: dict[str, str]) -> None:
+    content = _document(lenient)["paths"]["/model/deploy"]["post"]["requestBody"]["content"]
+    others = dict.fromkeys(content["multipart/form-data"]["schema"]["required"], "x")
+    try:
+        jsonschema.validate(others | fields, content["multipart/form-data"]["schema"])
+        expected = 200
+    except jsonschema.ValidationError:
+        expected = 400
+    changes: dict[str, str | None] = {"modelId": None, "type": None, "name": "n", **fields}
+    assert lenient.deploy(None, None, **changes).status_code == expected
+
+
 # What the checks of schemathesis expect, and this API does otherwise on purpose:
 _NOT_CHECKED = [
     negative_data_rejection,  # any JSON serves as a text

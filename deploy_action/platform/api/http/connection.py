@@ -23,6 +23,7 @@ _FEWEST_BYTES_AT_ONCE = 1 << 14
 _MOST_BYTES_AT_ONCE = 1 << 18
 _FREE_CHUNKS = 1 << 16  # of any size; a body of more has to have chunks of this mean size:
 _MEAN_CHUNK_BYTES = 64
+_LINGER_SECONDS = 2
 
 
 class _Parser(h11.Connection):
@@ -71,6 +72,7 @@ class Connection(H11Protocol):
         self._unsent = 0
         self._has_ended = False
         self.is_cut_off = False
+        self.is_refused = False
 
     @property
     def is_busy(self) -> bool:
@@ -82,6 +84,13 @@ class Connection(H11Protocol):
         """Whether a part of the current request's body is still to come."""
         return self.is_busy and self.cycle.more_body
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is lost but time when this connection is closed to make room."""
+        if self.is_busy or self.is_refused or self.transport.get_write_buffer_size():
+            return False
+        return self.loop.time() - self.heard >= self._limits.settling
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
         """Take a new connection, at the cost of an older one where there are too many."""
         super().connection_made(transport)
@@ -90,8 +99,8 @@ class Connection(H11Protocol):
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Note when a head began, and pass the data on; nothing follows a body that was cut off."""
-        if self.is_cut_off:
+        """Note when a head began, and pass on the data that still matter."""
+        if self.is_cut_off or self.is_refused:
             return
         self.heard = self.loop.time()
         if not self.is_busy and self._head_began is None:
@@ -105,13 +114,13 @@ class Connection(H11Protocol):
         """Keep the connection open for the answer: the client may have closed one side only."""
         self._has_ended = True
         if self.expects_body:
-            self._cut_off()
+            self.cut_off()
         return self.is_busy
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP; within a body, the application gives the answer."""
         if self.is_busy:
-            self._cut_off()
+            self.cut_off()
         else:
             super().send_400_response(msg)
 
@@ -131,6 +140,9 @@ class Connection(H11Protocol):
         idle = self._limits.idle
         if now - self._moved >= idle:  # the client does not read its answer
             self.transport.abort()
+        elif self.is_refused:
+            if now - self.heard >= _LINGER_SECONDS:
+                self.transport.abort()
         elif unsent or self.is_busy or self.transport.is_closing():
             return
         elif self._head_began is not None:
@@ -139,27 +151,44 @@ class Connection(H11Protocol):
         elif now - self.heard >= idle:
             self.transport.close()
 
-    def _bound_reads(self) -> None:
-        self.transport.max_size = self.conn.bytes_wanted  # type: ignore[attr-defined]  # asyncio's
-
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         """Tell the application that the rest of the body will not come."""
         self.is_cut_off = True
         self.cycle.message_event.set()
 
+    def _bound_reads(self) -> None:
+        self.transport.max_size = self.conn.bytes_wanted  # type: ignore[attr-defined]  # asyncio's
+
     def _make_room(self) -> None:
         """Close the connection that has waited longest for a request, or refuse this one."""
-        others = (each for each in self.connections if each is not self)
-        waiting = [each for each in others if isinstance(each, Connection) and not each.is_busy]
-        if not waiting:
+        others = [
+            each for each in self.connections if isinstance(each, Connection) and each is not self
+        ]
+        refused = [each for each in others if each.is_refused]
+        if len(refused) >= self._limits.connections // 8:
+            _close_oldest(refused)
+        if len(others) - len(refused) >= self._limits.connections and not _close_oldest(
+            [each for each in others if each.is_settled]
+        ):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1\r\n")
-            return
-        oldest = min(waiting, key=lambda each: each.heard)
-        self.connections.discard(oldest)
-        oldest.transport.abort()
 
     def _refuse(self, status: HTTPStatus, headers: str = "") -> None:
-        """Answer without the application, and close."""
+        """Answer without the application, and close.
+
+        A connection that is closed with unread data is reset, and the client may lose the answer:
+        read on for a while.
+        """
+        self.is_refused, self.heard = True, self.loop.time()
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{headers}"
         self.transport.write(f"{head}Content-Length: 0\r\n\r\n".encode())
-        self.transport.close()
+        self.transport.write_eof()
+
+
+def _close_oldest(connections: list[Connection]) -> bool:
+    """Close the connection that was heard last the longest ago; return whether there is one."""
+    if not connections:
+        return False
+    oldest = min(connections, key=lambda each: each.heard)
+    oldest.connections.discard(oldest)  # at once: more of them may come before it is lost
+    oldest.transport.abort()
+    return True

@@ -90,7 +90,9 @@ def _refusal_of(scope: Scope) -> ASGIApp | None:
 
     headers = dict(scope["headers"])
     length = int(headers.get(b"content-length", 0))  # h11 has seen to it that it is a number
-    if b"transfer-encoding" in headers and b"content-length" in headers:
+    if b"transfer-encoding" in headers and (
+        b"content-length" in headers or scope["http_version"] == "1.0"
+    ):
         return PlainTextResponse("The length of the body is unclear.", 400)
     if scope["method"] == "CONNECT":  # h11 would take the connection for another protocol's
         return PlainTextResponse("This server is no proxy.", 405)

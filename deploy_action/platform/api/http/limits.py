@@ -17,7 +17,8 @@ class Limits:
     body_grace: float = 60  # for a body of any size, and beyond that:
     body_bytes_per_second: float = 4096
     shutdown: float = 3  # for the requests in progress when the server is closed
-    connections: int = 1000  # fewer where the process may open few files
+    connections: int = 4000  # fewer where the process may open few files
+    settling: float = 1  # before a connection without a request may be closed to make room
 
     def body(self, received: int) -> float:
         """Return the seconds a body may have taken by the time `received` bytes have come."""

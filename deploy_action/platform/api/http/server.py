@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
@@ -17,12 +18,15 @@ import uvicorn
 
 from deploy_action.platform.api.http.connection import Connection
 from deploy_action.platform.api.http.guard import Guard
-from deploy_action.platform.api.http.limits import MAX_HEAD_BYTES, Limits
+from deploy_action.platform.api.http.limits import Limits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _BACKLOG = 128
+_CUT_OFF_SECONDS = 1  # for the answers to requests that are cut off when the server is closed
+_FILES_BESIDES = 400  # open at once: the databases of 40 threads, and uploads
+_REPORT_SECONDS = 60  # between two reports that there are no file descriptors
 _TICK_SECONDS = 0.1  # how exactly the deadlines of connections are kept
 
 # What uvicorn logs, the client's mistakes among it, would go to stderr. Ours goes to `on_error`.
@@ -52,9 +56,16 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()  # closes those that wait for a request
+        seconds = (self.config.timeout_graceful_shutdown or 0) - _CUT_OFF_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._cut_off_bodies)
         await asyncio.sleep(0)
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)  # takes a tenth of a second at least
+
+    def _cut_off_bodies(self) -> None:
+        for connection in self.server_state.connections:
+            if isinstance(connection, Connection) and connection.expects_body:
+                connection.cut_off()
 
 
 class HttpServer:
@@ -70,6 +81,7 @@ class HttpServer:
         """Prepare to serve `app`; `on_error` gets the traceback of each failure inside."""
         self._address = address
         self._on_error = on_error
+        self._next_report = 0.0  # that there are no file descriptors
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._report)
         limits = replace(limits, connections=min(limits.connections, _room_for_connections()))
@@ -86,8 +98,7 @@ class HttpServer:
                 headers=[("server", "blankly-deploy")],
                 backlog=_BACKLOG,
                 timeout_keep_alive=limits.idle,  # type: ignore[arg-type]  # a float will do
-                timeout_graceful_shutdown=limits.shutdown,  # type: ignore[arg-type]  # the same
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                timeout_graceful_shutdown=limits.shutdown + _CUT_OFF_SECONDS,  # type: ignore[arg-type]  # the same
             )
         )
         self._thread = threading.Thread(target=self._serve, name="platform", daemon=True)
@@ -113,7 +124,12 @@ class HttpServer:
 
     def _report(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Report what fails outside of the application, such as accepting a connection."""
-        self._on_error(f"{context.get('message')}: {context.get('exception')!r}")
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            if self._loop.time() < self._next_report:
+                return  # asyncio tries a hundred times a second
+            self._next_report = self._loop.time() + _REPORT_SECONDS
+        self._on_error(f"{context.get('message')}: {error!r}")
 
     def close(self) -> None:
         """Finish the requests in progress, for a few seconds at most, and stop."""
@@ -125,7 +141,7 @@ class HttpServer:
 def _room_for_connections() -> int:
     """Return how many connections leave enough file descriptors for all else."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return files // 2 if files > 0 else 1 << 20
+    return max(files // 2, files - _FILES_BESIDES) if files > 0 else 1 << 20
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
