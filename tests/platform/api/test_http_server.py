@@ -332,12 +332,11 @@ def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serv
 
 
 def test_a_client_that_was_just_heard_keeps_its_place(serve: Serve) -> None:
-    server = serve(_read_all, replace(_PATIENT, connections=1, settling=60))
-    with _connect(server) as connection:
+    url = _url(serve(_read_all, replace(_PATIENT, connections=1, settling=60)))
+    with requests.Session() as session:
         for _ in range(2):
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"200 OK" in connection.recv(1000)
-            assert requests.get(_url(server), timeout=5).status_code == 503
+            assert session.get(url, timeout=5).text == "complete"
+            assert requests.get(url, timeout=5).status_code == 503
 
 
 def test_a_client_that_still_reads_its_answer_keeps_its_place(serve: Serve) -> None:

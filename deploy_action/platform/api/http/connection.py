@@ -36,7 +36,9 @@ class _Parser(h11.Connection):
     @property
     def bytes_wanted(self) -> int:
         """How much to receive at once: no more than a few thousand chunks."""
-        return min(max(self._left, _FEWEST_BYTES_AT_ONCE), _MOST_BYTES_AT_ONCE)
+        rest_of_chunk = getattr(self._reader, "_bytes_in_chunk", 0)  # private: 0 is only slower
+        expected = max(self._left, rest_of_chunk)
+        return min(expected + _FEWEST_BYTES_AT_ONCE, _MOST_BYTES_AT_ONCE)
 
     def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
         event = super().next_event()
