@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
-from deploy_action.inputs.definitions import HOSTED_APP_URL, INPUTS, Input, Mode
+from deploy_action.inputs.defaults import HOSTED_APP_URL
+from deploy_action.inputs.definitions import INPUTS, Input, Mode
 from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
 from deploy_action.inputs.settings import Parsed
 

@@ -18,7 +18,8 @@ from deploy_action.errors import (
     Problem,
     RefusedError,
 )
-from deploy_action.inputs.definitions import DEFAULT_PLAN, LOCAL, Mode, read_inputs
+from deploy_action.inputs.defaults import DEFAULT_PLAN
+from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
 from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors

@@ -9,7 +9,7 @@ from typing import Final
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError, has_not_acted, is_refusal
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.http_exchange import Answer
-from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 
 SIGN_IN: Final = "POST /auth/token"
 

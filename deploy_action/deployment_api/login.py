@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import RefusedError
-from deploy_action.inputs.definitions import HOSTED_APP_URL
+from deploy_action.inputs.defaults import HOSTED_APP_URL
 
 if TYPE_CHECKING:
     import queue

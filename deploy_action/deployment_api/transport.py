@@ -28,7 +28,7 @@ from deploy_action.http_exchange import (
     never_connected,
     open_session,
 )
-from deploy_action.inputs.definitions import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
 
 if TYPE_CHECKING:

@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-LOCAL: Final = "local"
-HOSTED_API_URL: Final = "https://deploy.blankly.finance"
-HOSTED_APP_URL: Final = "https://app.blankly.finance"
-HOSTED_GONE: Final = (
-    "Blankly's hosted service was taken down. Either run a server of your own (`blankly-deploy "
-    "serve`) and name it in `api-url`, or use the one embedded here with `api-url: local`."
-)
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 
-DEFAULT_PLAN: Final = "nano"
-# What the `blankly` package writes into a new `blankly.json`.
-DEFAULT_PYTHON: Final = "3.7"
+LOCAL: Final = "local"
 
 
 class Mode(StrEnum):

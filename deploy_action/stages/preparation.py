@@ -13,7 +13,8 @@ from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.definitions import DEFAULT_PLAN, DEFAULT_PYTHON, Mode
+from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON
+from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
 from deploy_action.model.manifest import Manifest

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from deploy_action.cli import GROUPS, inputs_of, parse_command
-from deploy_action.inputs.definitions import HOSTED_API_URL, INPUTS
+from deploy_action.inputs.defaults import HOSTED_API_URL
+from deploy_action.inputs.definitions import INPUTS
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
