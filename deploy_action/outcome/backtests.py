@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deploy_action.backtest.comparison import Comparison
+    from deploy_action.backtest.comparison import Base, Comparison
     from deploy_action.backtest.result import BacktestResult, BacktestRun
     from deploy_action.errors import Problem
     from deploy_action.gates.judgement import Verdict
@@ -26,3 +26,8 @@ class Backtests:
     comparison: Comparison | None = None
     verdicts: tuple[Verdict, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def base(self) -> Base | None:
+        """The base that the candidate was compared with; None without a comparison."""
+        return None if self.comparison is None else self.comparison.base

@@ -85,7 +85,7 @@ def results(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
         # If both did the same, say so first: then nobody needs the table.
         shown += [*trades, *metrics] if comparison.is_identical else [*metrics, *trades]
     shown += _not_computed(result)
-    shown += _chart(result, None if comparison is None else comparison.base)
+    shown += _chart(result, outcome.backtests.base)
     return shown
 
 

@@ -131,21 +131,21 @@ class CandidateBacktest:
         return report
 
     def _compare(self, base: BaseBacktest, candidate: Backtested) -> Comparison:
-        found = base.finish(candidate)
+        found, base_arguments = base.finish(candidate)
         runs_on = self.model.described.runs_on
         # A version without arguments in its files has those of its script.
         own = replace(runs_on, arguments=runs_on.arguments or None)
         now = _live(self.model.bundle, own, self.model.requirements)
         if base.base.runs_on is None or base.base.requirements is None:
             return _compare(found, candidate, None, now)
-        before_own = replace(base.base.runs_on, arguments=base.own_arguments)
-        before = _live(base.base.bundle, before_own, base.base.requirements)
+        own = replace(base.base.runs_on, arguments=base_arguments)
+        before = _live(base.base.bundle, own, base.base.requirements)
         return _compare(
             found, candidate, replace(before, run=found.run), replace(now, run=candidate.run)
         )
 
     def _with_warning_signs(self, found: Backtests) -> Backtests:
-        result, base = found.result, found.comparison.base if found.comparison else None
+        result, base = found.result, found.base
         warnings = []
         if base is not None and base.state is BaseState.FAILED:
             warnings.append(_without_base(base))
@@ -167,7 +167,7 @@ class CandidateBacktest:
             raise RefusedError(*refusals)
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
-        result, base = found.result, found.comparison.base if found.comparison else None
+        result, base = found.result, found.base
         verdicts = judge(
             self.submitter.settings.gates,
             {} if result is None else result.contract_metrics(),
@@ -197,8 +197,7 @@ def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Proble
     """Return the problem with a better hint where the gate itself cannot know one."""
     if found.result is None:
         return replace(problem, hint=_NO_RESULT_HINT)
-    base = found.comparison.base if found.comparison else None
-    is_new = base is not None and base.state is BaseState.ABSENT
+    is_new = found.base is not None and found.base.state is BaseState.ABSENT
     if is_new and verdict.state is State.NO_BASE:
         return replace(problem, hint=_NEW_MODEL_HINT)
     return problem

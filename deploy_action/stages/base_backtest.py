@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, Severity
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.text.located_json import JsonValue
 
+Arguments: TypeAlias = "Mapping[str, JsonValue] | None"
 NO_RESULT: Final = "the server gave no result"
 # The time kept for what follows the base's backtest: a share of the deadline, at most a minute.
 _RESERVED: Final = 0.1
@@ -28,24 +29,14 @@ _LONGEST_RESERVE: Final = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class BaseBacktest:
-    """Backtests `base` as the `submission` of the candidate says.
-
-    Whatever goes wrong with it does not fail the run: it is the result. `own_arguments` are the
-    arguments that the base runs with on its own: from its `blankly.json` and the input, else from
-    its script, if the server tells; None where they are not known.
-    """
+    """Backtests `base` as the `submission` of the candidate says; a failure is its result, too."""
 
     base: PreparedBase
     candidate_sha256: str
     submission: Submission
     deadline: Deadline
     open_api: Callable[[], DeploymentApi]
-    own_arguments: Mapping[str, JsonValue] | None = field(default=None, init=False)
     _beside: Future[Backtested] | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        runs_on = self.base.runs_on
-        self.own_arguments = (runs_on.arguments if runs_on else None) or None
 
     def begin(self) -> None:
         """Start beside the candidate, which was sent first: on a single core it also runs first.
@@ -58,48 +49,51 @@ class BaseBacktest:
         if is_first and bundle is not None and bundle.sha256 != self.candidate_sha256:
             self._beside = self._start(bundle, self.submission)
 
-    def finish(self, candidate: Backtested) -> Base:
-        """Wait for the base's backtest and return its result; the candidate is done by now."""
+    def finish(self, candidate: Backtested) -> tuple[Base, Arguments]:
+        """Wait for the base's backtest, run with the candidate's arguments; return its result.
+
+        The candidate is done by now. Returns also the arguments that the base runs with on its own:
+        from its `blankly.json` and the input, else from its script; None where they are unknown.
+        """
+        own = (self.base.runs_on.arguments if self.base.runs_on else None) or None
         bundle = self.base.bundle
-        known = Base(
-            ref=self.base.ref,
-            commit=self.base.commit,
-            commit_url=self.base.commit_url,
-            bundle=bundle,
-            state=BaseState.ABSENT if self.base.is_absent else BaseState.FAILED,
-            reason=self.base.reason,
-        )
+        known = self._without_result()
         if bundle is None:
-            return known
+            return known, own
         if bundle.sha256 == self.candidate_sha256:
-            return _with_result(known, candidate, is_same_bundle=True)
+            return _with_result(known, candidate, is_same_bundle=True), own
+        # If the candidate's upload created the model, its id is known by now.
+        model_id = candidate.model_id or self.submission.model_id
+        submission = replace(self.submission, model_id=model_id)
         try:
-            return _with_result(known, self._alike(bundle, candidate))
+            found = self._wait(self._beside or self._start(bundle, submission))
+            if found.result is not None and found.run is not None and candidate.run is not None:
+                own = own or found.run.arguments
+                wanted = candidate.run.arguments
+                # Without arguments in files and input, each has run with those of its script.
+                if wanted and found.run.arguments != wanted:
+                    runs_on = replace(submission.runs_on, arguments=wanted)
+                    again = replace(submission, runs_on=runs_on)
+                    found = self._wait(self._start(bundle, again))
         except TimeoutError:
-            return replace(known, reason="its backtest took too long for the deadline of this run")
+            reason = "its backtest took too long for the deadline of this run"
         except (DeadlineError, InterruptedRunError):
             raise
         except DeployActionError as error:
             reason = error.problems[0].sentence if error.problems else ""
-            return replace(known, reason=reason)
+        else:
+            return _with_result(known, found), own
+        return replace(known, reason=reason), own
 
-    def _alike(self, bundle: Bundle, candidate: Backtested) -> Backtested:
-        """Return the base's backtest, run with the arguments of the candidate.
-
-        Where neither `blankly.json` nor the input has any, each script's own hold at first.
-        """
-        # If the candidate's upload created the model, its id is known by now.
-        model_id = candidate.model_id or self.submission.model_id
-        submission = replace(self.submission, model_id=model_id)
-        first = self._wait(self._beside or self._start(bundle, submission))
-        if first.run is None or candidate.run is None or first.result is None:
-            return first
-        self.own_arguments = self.own_arguments or first.run.arguments
-        wanted = candidate.run.arguments
-        if not wanted or first.run.arguments == wanted:
-            return first
-        again = replace(submission, runs_on=replace(submission.runs_on, arguments=wanted))
-        return self._wait(self._start(bundle, again))
+    def _without_result(self) -> Base:
+        return Base(
+            ref=self.base.ref,
+            commit=self.base.commit,
+            commit_url=self.base.commit_url,
+            bundle=self.base.bundle,
+            state=BaseState.ABSENT if self.base.is_absent else BaseState.FAILED,
+            reason=self.base.reason,
+        )
 
     def _start(self, bundle: Bundle, submission: Submission) -> Future[Backtested]:
         future: Future[Backtested] = Future()
