@@ -28,15 +28,17 @@ _LONGEST_REASON: Final = 200
 
 @dataclass(frozen=True)  # no slots: `json` is cached on the instance
 class Answer:
-    """A server's whole answer; `retry_after` is in seconds, 0 if the header is missing.
+    """A server's whole answer.
 
-    `headers` ignores the case of names.
+    `retry_after` is in seconds, None if the header is missing or malformed. `headers` ignores the
+    case of names. `was_sent_whole` says that the server could have read the whole request.
     """
 
     status: int
     body: bytes
-    retry_after: float = 0.0
+    retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    was_sent_whole: bool = True
 
     @property
     def is_good(self) -> bool:
@@ -124,8 +126,8 @@ def _read_answer(response: requests.Response, deadline: Deadline, largest: int) 
     )
 
 
-def _seconds(retry_after: str) -> float:
-    """Parse `Retry-After`, a number of seconds or a date (RFC 9110, 10.2.3); 0 if it is neither."""
+def _seconds(retry_after: str) -> float | None:
+    """Parse `Retry-After`, a number of seconds or a date (RFC 9110, 10.2.3); else return None."""
     from email.utils import parsedate_to_datetime
 
     retry_after = retry_after.strip()
@@ -134,7 +136,7 @@ def _seconds(retry_after: str) -> float:
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
-        return 0.0
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,11 @@ def never_connected(error: BaseException) -> bool:
 
     kinds = (NewConnectionError, ConnectTimeoutError, ProxyError)
     return any(isinstance(cause, kinds) for cause in _causes(error))
+
+
+def timed_out(error: BaseException) -> bool:
+    """Tell whether the failure was that nothing came for too long."""
+    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deploy_action.deployment_api.retry_rules import BrokenExchangeError, has_not_acted, is_refusal
+from deploy_action.deployment_api.retry_rules import (
+    Break,
+    BrokenExchangeError,
+    has_not_acted,
+    is_refusal,
+)
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.http_exchange import Answer
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
@@ -16,7 +21,6 @@ SIGN_IN: Final = "POST /auth/token"
 _TOO_LARGE: Final = 413
 _ROUTE_MISSING: Final = frozenset({404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_SEE_OTHER: Final = 303
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
 # This may cut a secret in two, but only far behind the part that is quoted.
@@ -93,12 +97,13 @@ class Reply:
         if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and _is_html(answer)):
             # A server may answer every unknown path with the page of its web application. But such
             # a page does not prove that nothing was done.
-            doubtful = self.is_change and answer.is_good
+            doubtful = self._leaves_doubt and answer.is_good
             raise RouteMissingError(self._no_such_route(), may_have_acted=doubtful)
         if answer.status in _REDIRECTS:
-            # A server may answer "See other" after it has acted (RFC 9110, 15.4.4).
-            doubtful = self.is_change and answer.status == _SEE_OTHER
-            raise RefusedError(self._moved(), may_have_acted=doubtful)
+            # Servers redirect after they have acted, too, as to the page of what was made.
+            raise BrokenExchangeError(
+                self._moved(), Break.ANSWER, may_have_acted=self._leaves_doubt
+            )
         if is_refusal(answer):
             raise self._refused()
         raise self.unexpected("it is not JSON")
@@ -118,7 +123,13 @@ class Reply:
             message += f": {reason}" if reason else ", and does not say why."
             hint = "Look at the server's log for the reason."
         problem = Problem(message=message, hint=hint)
-        return BrokenExchangeError(problem, may_have_acted=self.is_change)
+        how = Break.ANSWER if self.answer.is_good else Break.CUT
+        return BrokenExchangeError(problem, how, may_have_acted=self._leaves_doubt)
+
+    @property
+    def _leaves_doubt(self) -> bool:
+        """Whether the server may have acted, unless its answer says that it did not."""
+        return self.is_change and self.answer.was_sent_whole
 
     @property
     def reason(self) -> str:

@@ -24,16 +24,21 @@ class Upload:
 
     `sha256` is the file's digest in hexadecimal: a file with another one is never sent completely.
     `on_progress` gets the bytes sent and the total. The answer may have `largest_answer` bytes.
+    It is awaited until `reserve` seconds before the deadline of the run.
     """
 
     path: Path
     sha256: str
     on_progress: Callable[[int, int], None]
     largest_answer: int = LARGEST_ANSWER
+    reserve: float = 0.0
 
 
 class FormBody(io.BytesIO):
-    """A URL-encoded form of text fields; `is_started` tells whether any of it was sent."""
+    """A URL-encoded form of text fields.
+
+    `is_started` tells whether any of it was sent, `was_sent_whole` whether the server may have all.
+    """
 
     content_type: Final = "application/x-www-form-urlencoded"
     is_started = False
@@ -51,12 +56,17 @@ class FormBody(io.BytesIO):
         self.is_started = True
         return super().read(size)
 
+    @property
+    def was_sent_whole(self) -> bool:
+        """Whether all of it was read."""
+        return self.tell() == len(self)
+
 
 class MultipartBody:
     """A multipart form, streamed: `read` returns the fields, then the file block by block.
 
     requests sends the body's length as `Content-Length`, and holds one block of it at a time.
-    `is_started` tells whether anything was read, that is, sent.
+    `is_started` tells whether anything was read, that is, sent; `was_sent_whole` whether all was.
 
     The file's last block is returned only if the whole file had the right digest. Without it the
     body is shorter than announced, and no server acts on that (RFC 9112, section 8).
@@ -110,6 +120,12 @@ class MultipartBody:
             return tail.read(size)
         self._upload.on_progress(self._sent, self._file_size)
         return block
+
+    @property
+    def was_sent_whole(self) -> bool:
+        """Whether the server may have all of it."""
+        tail = self._streams[-1]
+        return tail.tell() > 0
 
     @property
     def _has_right_digest(self) -> bool:

@@ -118,6 +118,20 @@ class Backtested(Accepted):
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a server says was uploaded for a model; what it does not tell is None.
+
+    `versions` and `backtests` map the ids of deployed versions and of backtests, the oldest first,
+    to the SHA-256 of their bundles, blank if it is not told. `deployed` is the id of the version
+    that runs, blank if none does, and the time of its deploy in the server's own format.
+    """
+
+    versions: Mapping[str, str] | None = None
+    backtests: Mapping[str, str] | None = None
+    deployed: tuple[str, str] | None = None
+
+
 @dataclass(slots=True)
 class DeploymentApi:
     """Calls to one server on behalf of one user.
@@ -210,6 +224,21 @@ class DeploymentApi:
             )
             for one in listed
             if (identifier := id_of(one, "id", "modelId"))
+        )
+
+    def history(self, project_id: str, model_id: str) -> History:
+        """Return what was uploaded for a model, as far as the server tells."""
+        reply = self._read("POST", "/model/details", {"projectId": project_id, "modelId": model_id})
+        try:
+            reply.require_route()
+            body = reply.json_object()
+        except RouteMissingError:
+            return History()
+        deployed = (id_of(body, "deployedVersion") or "", str(body.get("deployedAt")))
+        return History(
+            versions=_digests(body.get("versions"), "versionId"),
+            backtests=_digests(body.get("backtests"), "backtestId"),
+            deployed=deployed if {"deployedVersion", "deployedAt"} & body.keys() else None,
         )
 
     def create_model(self, submission: Submission) -> str | None:
@@ -316,6 +345,17 @@ def _ids(
     """Return the fields of `Accepted`."""
     model_id = id_of(body, "modelId") or fields.get("modelId")
     return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
+
+
+def _digests(listed: object, name: str) -> Mapping[str, str] | None:
+    """Return the SHA-256 of each listed bundle by the id called `name`; None without a list."""
+    if not isinstance(listed, list):
+        return None
+    return {
+        identifier: text_of(one.get("bundle"), "sha256")
+        for one in listed
+        if isinstance(one, dict) and (identifier := id_of(one, name, "id"))
+    }
 
 
 def _success(reply: Reply) -> Mapping[str, object]:

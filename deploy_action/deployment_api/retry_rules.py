@@ -1,9 +1,21 @@
-"""Which requests may be repeated after which failures, so that nothing is deployed twice."""
+"""Which requests may be repeated after which failures, so that nothing is deployed twice.
+
+A request that changes something is repeated by itself only if the server cannot have acted on it:
+no connection was made, the server did not get the whole request, or it says that it did nothing.
+Whatever else happens leaves open what the server did, and `settling` finds that out.
+"""
 
 from __future__ import annotations
 
+from enum import Enum, auto
+from typing import Final
+
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.http_exchange import Answer
+
+_REQUEST_TIMEOUT: Final = 408
+_TOO_MANY_REQUESTS: Final = 429
+_UNAVAILABLE: Final = 503
 
 
 class NotConnectedError(RefusedError):
@@ -17,8 +29,20 @@ class NotConnectedError(RefusedError):
         self.is_hopeless = is_hopeless
 
 
+class Break(Enum):
+    """How an exchange broke off."""
+
+    CUT = auto()  # the connection was lost, or a gateway or failing server said so (5xx)
+    SILENCE = auto()  # no answer came in time, so the server may still be at work
+    ANSWER = auto()  # the server answered, but not in words that tell what it did
+
+
 class BrokenExchangeError(RefusedError):
     """The request was on its way, and it is unknown what the server did with it."""
+
+    def __init__(self, problem: Problem, how: Break, *, may_have_acted: bool = False) -> None:
+        super().__init__(problem, may_have_acted=may_have_acted)
+        self.how = how
 
 
 def may_repeat_read(outcome: Answer | RefusedError) -> bool:
@@ -30,20 +54,33 @@ def may_repeat_read(outcome: Answer | RefusedError) -> bool:
 
 def may_repeat_change(outcome: Answer | RefusedError) -> bool:
     """Tell whether to repeat a request that must not be done twice: if the server did nothing."""
-    return has_not_acted(outcome) if isinstance(outcome, Answer) else _may_connect(outcome)
+    if isinstance(outcome, Answer):
+        return has_not_acted(outcome)
+    if isinstance(outcome, BrokenExchangeError):
+        return not outcome.may_have_acted
+    return _may_connect(outcome)
 
 
 def has_not_acted(answer: Answer) -> bool:
-    """Tell whether the server says that it did nothing, and may do it later.
+    """Tell whether the server did nothing, and may do it later.
 
-    429: RFC 6585, section 4; 503: RFC 9110, section 15.6.4.
+    That is certain if it did not get the whole request. It says so with 429 (RFC 6585, section 4),
+    or with 503 and `Retry-After` (RFC 9110, section 15.6.4). A bare 503 may come from a gateway
+    that passed the request on before it lost the server.
     """
-    return answer.status in {429, 503}
+    if answer.status == _UNAVAILABLE and answer.retry_after is not None:
+        return True
+    is_server_error = answer.status >= 500  # noqa: PLR2004  # the class of statuses
+    return answer.status == _TOO_MANY_REQUESTS or (is_server_error and not answer.was_sent_whole)
 
 
 def is_refusal(answer: Answer) -> bool:
-    """Tell whether the server says that it did nothing, now or ever."""
-    return 400 <= answer.status < 500 or has_not_acted(answer)  # noqa: PLR2004  # the class of statuses
+    """Tell whether the server did nothing, now or ever.
+
+    408 is no refusal: a gateway sends it if it waits too long, perhaps for the server behind it.
+    """
+    refuses = 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004  # the class of statuses
+    return refuses or has_not_acted(answer)
 
 
 def _may_connect(error: RefusedError) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
 from deploy_action.deployment_api.retry_rules import (
+    Break,
     BrokenExchangeError,
     NotConnectedError,
     is_refusal,
@@ -27,6 +28,7 @@ from deploy_action.http_exchange import (
     library_errors,
     never_connected,
     open_session,
+    timed_out,
 )
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
@@ -36,10 +38,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
-# The longest gap between two bytes. The server unpacks the bundle and passes it on before it
-# answers an upload. The original server never answers if it does not know the plan. The embedded
-# one sends a blank now and then while it backtests.
-UPLOAD_ANSWER_TIMEOUT: Final = 300.0
+# The longest gap between two bytes. The original server builds an image before it answers a deploy,
+# which takes minutes, and never answers if it does not know the plan. The embedded one sends a
+# blank now and then while it backtests.
+UPLOAD_ANSWER_TIMEOUT: Final = 900.0
 
 
 @dataclass(slots=True)
@@ -52,7 +54,7 @@ class Transport:
     base_url: str
     retries: Retries
     use_environment: bool = True
-    # Whether the latest request was a change, and its answer no refusal.
+    # Whether the server may have acted on the latest request that changes something.
     may_have_acted: bool = field(default=False, init=False)
     _kept: requests.Session | None = field(default=None, init=False)
 
@@ -96,18 +98,28 @@ class Transport:
             path,
             token,
             lambda: MultipartBody(fields, upload),
-            read_timeout=UPLOAD_ANSWER_TIMEOUT,
+            UPLOAD_ANSWER_TIMEOUT,
+            upload.reserve,
             largest_answer=upload.largest_answer,
         )
 
     def _change(
-        self, path: str, token: str, new_body: Callable[[], FormBody | MultipartBody], **limits: Any
+        self,
+        path: str,
+        token: str,
+        new_body: Callable[[], FormBody | MultipartBody],
+        read_timeout: float | None = None,
+        reserve: float = 0.0,
+        **limits: Any,
     ) -> Answer:
         def attempt() -> Answer:
             # A kept connection may have died while the bundle was packed; then it would be unknown
             # whether the server acted. A new connection is either made or not.
             with closing(self._new_session()) as session, new_body() as body:
-                call = replace(self._call("POST", path, token, body), **limits)
+                left = max(self._deadline.remaining() - reserve, 1.0)
+                timeout = min(read_timeout or READ_TIMEOUT, left)
+                call = self._call("POST", path, token, body)
+                call = replace(call, read_timeout=timeout, **limits)
                 return self._send(session, call, is_change=True)
 
         self.may_have_acted = False
@@ -120,7 +132,9 @@ class Transport:
             if not may_repeat(outcome):
                 return None
             if isinstance(outcome, Answer):
-                return Again(f"{self.base_url} answered {outcome.status}.", outcome.retry_after)
+                return Again(
+                    f"{self.base_url} answered {outcome.status}.", outcome.retry_after or 0.0
+                )
             return Again(str(outcome))
 
         return self.retries.repeat(attempt, again_after)
@@ -149,15 +163,17 @@ class Transport:
         try:
             answer = exchange(session, call, self._deadline)
             # Inside the `try`: a signal at this moment leaves the same doubt as one just before.
-            self.may_have_acted = is_change and _is_started(call) and not is_refusal(answer)
+            answer = replace(answer, was_sent_whole=_was_sent_whole(call))
+            if is_change:
+                self.may_have_acted = answer.was_sent_whole and not is_refusal(answer)
         except AlteredFileError:
             raise
         except DeployActionError as error:
             # The deadline or a signal, in the middle of the exchange.
-            error.may_have_acted = is_change and _is_started(call)
+            error.may_have_acted = is_change and _was_sent_whole(call)
             raise
         except library_errors() as error:
-            may_have_acted = is_change and _is_started(call)
+            may_have_acted = is_change and _was_sent_whole(call)
             raise self._translate(error, call, may_have_acted=may_have_acted) from error
         return answer
 
@@ -175,6 +191,7 @@ class Transport:
                 f"answer was complete: {explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
+            Break.SILENCE if timed_out(error) else Break.CUT,
             may_have_acted=may_have_acted,
         )
 
@@ -188,6 +205,11 @@ class Transport:
 def _is_started(call: Call) -> bool:
     """Tell whether any of the body was sent."""
     return isinstance(call.body, FormBody | MultipartBody) and call.body.is_started
+
+
+def _was_sent_whole(call: Call) -> bool:
+    """Tell whether the server may have the whole body, and so may act on it."""
+    return not isinstance(call.body, FormBody | MultipartBody) or call.body.was_sent_whole
 
 
 def _is_on_its_way(call: Call, error: Exception) -> bool:

@@ -232,7 +232,7 @@ class Forge:
         if answer.status in expected:
             return
         if answer.status in _PASSING:
-            raise self._failed(f"failed ({said})", answer.retry_after)
+            raise self._failed(f"failed ({said})", answer.retry_after or 0.0)
         reason, hint = _why_refused(answer.status, _message_of(answer).lower())
         raise self._refused(f"{reason} ({said})", hint)
 
@@ -336,7 +336,7 @@ def _limit_of(answer: Answer) -> float | None:
         return None
     is_used_up = answer.headers.get("X-RateLimit-Remaining") == "0"
     is_said = "rate limit" in _message_of(answer).lower()
-    if answer.retry_after > 0:
+    if answer.retry_after:
         return answer.retry_after
     reset = answer.headers.get("X-RateLimit-Reset", "")
     if is_used_up and re.fullmatch(r"[0-9]{1,12}", reset):

@@ -6,7 +6,7 @@ created: a run that fails here has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -18,9 +18,11 @@ from deploy_action.deployment_api.client import (
     Accepted,
     Backtested,
     DeploymentApi,
+    History,
     Model,
     Submission,
 )
+from deploy_action.deployment_api.settling import Settling
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
 _MOST_NAMED: Final = 10
 _LONGEST_NAME: Final = 80
+_RESERVE: Final = 30.0  # seconds to find out what happened, before the deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +79,93 @@ class Submitter:
 
     def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
         """Upload the bundle as a new version, once."""
-        bundle = self.model.bundle
-        upload = Upload(bundle.path, bundle.sha256, on_progress)
+        bundle, before = self.model.bundle, self._history(target)
+        is_listed = before.versions is not None
+        can_tell = is_listed or before.deployed is not None
+        upload = Upload(
+            bundle.path, bundle.sha256, on_progress, reserve=_RESERVE if can_tell else 0.0
+        )
+        settling = Settling(
+            retries=self.api.transport.retries,
+            send=lambda: self.api.deploy(self.submission(target), upload),
+            find=(lambda: self._find_version(target, before)) if can_tell else None,
+            what="a new version with this bundle" if is_listed else "another version running",
+            is_listed=is_listed,
+            is_slow=not is_listed,
+        )
         with self._doubting(target, "the new version", "a second upload makes a second one"):
-            accepted = self.api.deploy(self.submission(target), upload)
-            return self._accepted(replace(target, is_deployed=True), accepted)
+            accepted, notice = settling.run()
+            target = self._accepted(replace(target, is_deployed=True), accepted)
+            return target if notice is None else self._noted(self._with_notice(target, notice))
 
     def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
         """Upload the bundle for a backtest, once, and return the server's answer."""
-        upload = backtest_upload(self.model.bundle, on_progress)
+        upload, before = backtest_upload(self.model.bundle, on_progress), self._history(target)
+        is_listed = before.backtests is not None
+        settling = Settling(
+            retries=self.api.transport.retries,
+            send=lambda: self.api.backtest(self.submission(target), upload),
+            find=(lambda: self._find_backtest(target, before)) if is_listed else None,
+            what="a new backtest of this bundle",
+            is_listed=is_listed,
+        )
         with self._doubting(target, "the new backtest", "a second upload makes a second one"):
-            backtested = self.api.backtest(self.submission(target), upload)
+            backtested, notice = settling.run()
             self._accepted(target, backtested)
+        if notice is not None:
+            backtested = replace(backtested, problems=(*backtested.problems, notice))
         return backtested
+
+    def _history(self, target: Target) -> History:
+        """Return what the server lists of the model before an upload.
+
+        Empty if it cannot tell, or if it ends with this run and answers are not lost on the way.
+        """
+        if self.settings.is_local or not target.model_id:
+            return History()
+        try:
+            return self.api.history(target.project_id, target.model_id)
+        except DeadlineError:
+            raise
+        except RefusedError:
+            return History()
+
+    def _find_version(self, target: Target, before: History) -> Accepted | None:
+        """Return the version that was deployed since `before`, if there is one.
+
+        A server that lists no versions tells only that another one runs: it is taken for this one.
+        """
+        now = self.api.history(target.project_id, target.model_id)
+        if before.versions is not None:
+            version_id = self._newest(now.versions, before.versions)
+            return Accepted(target.model_id, version_id) if version_id else None
+        if now.deployed is None or now.deployed == before.deployed:
+            return None
+        return Accepted(target.model_id, now.deployed[0] or None)
+
+    def _find_backtest(self, target: Target, before: History) -> Backtested | None:
+        """Return the backtest that was made since `before`, without the result, which is lost."""
+        now = self.api.history(target.project_id, target.model_id)
+        backtest_id = self._newest(now.backtests, before.backtests)
+        if backtest_id is None:
+            return None
+        lost = Problem(
+            message=f"The result of the backtest {backtest_id} was lost with the server's answer.",
+            hint="Run the workflow again.",
+        )
+        return Backtested(target.model_id, None, backtest_id, problems=(lost,))
+
+    def _newest(
+        self, now: Mapping[str, str] | None, before: Mapping[str, str] | None
+    ) -> str | None:
+        """Return the id of what was made from this bundle in between, the newest if several."""
+        digests = {"", self.model.bundle.sha256}
+        new = [
+            identifier
+            for identifier, digest in (now or {}).items()
+            if identifier not in (before or {}) and digest in digests
+        ]
+        return new[-1] if new else None
 
     def submission(self, target: Target) -> Submission:
         """Return the fields that go with the bundle."""
@@ -255,23 +332,40 @@ class Submitter:
     def _create_project(self, target: Target) -> Target:
         name = self.settings.project_name or ""
         danger = "another run may create a second one"
+        description = self.settings.project_description or name
+        settling = Settling(
+            retries=self.api.transport.retries,
+            send=lambda: self.api.create_project(name, description),
+            find=lambda: next((one for one in self.api.projects() if one.name == name), None),
+            what=f"a project named `{name}`",
+        )
         with self._doubting(target, f"the project `{name}`", danger):
-            project = self.api.create_project(name, self.settings.project_description or name)
-        target = self._with_created(target, "project", project.id)
+            project, notice = settling.run()
+        target = self._with_created(target, "project", project.id, notice)
         return self._noted(replace(target, project_id=project.id))
 
     def _create_model(self, target: Target) -> Target:
         """Return the target with the new model; unchanged if only the upload can create it."""
         name, danger = self.model.described.name, "another run may create a second one"
+        settling = Settling(
+            retries=self.api.transport.retries,
+            send=lambda: self.api.create_model(self.submission(target)),
+            find=lambda: self._find_model(target).model_id or None,
+            what=f"a model named `{name}`",
+        )
         with self._doubting(target, f"the model `{name}`", danger):
-            model_id = self.api.create_model(self.submission(target))
+            model_id, notice = settling.run()
         if model_id is None:
             return target
-        target = self._with_created(target, "model", model_id)
+        target = self._with_created(target, "model", model_id, notice)
         return self._noted(replace(target, model_id=model_id))
 
-    def _with_created(self, target: Target, kind: str, identifier: str) -> Target:
+    def _with_created(
+        self, target: Target, kind: str, identifier: str, notice: Problem | None = None
+    ) -> Target:
         """Return the target with a note of what was created, and the advice to keep its id."""
+        if notice is not None:
+            target = self._with_notice(target, notice)
         what = f"{kind} {identifier}"
         target = replace(target, created=(*target.created, what))
         if self.settings.is_local:

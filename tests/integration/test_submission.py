@@ -23,6 +23,7 @@ from tests.support.scripted_server import (
 SIGN_IN = "POST /auth/token"
 PROJECTS = "GET /project/list"
 PLANS = "POST /project/plans"
+DETAILS = "POST /model/details"
 MODELS = "POST /model/list"
 CREATE_PROJECT = "POST /project/create"
 CREATE_MODEL = "POST /model/create-model"
@@ -67,7 +68,7 @@ def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) 
     )
 
     assert ended.code == 0
-    assert server.routes() == [SIGN_IN, PLANS, DEPLOY]
+    assert server.routes() == [SIGN_IN, PLANS, DETAILS, DEPLOY]
     assert server.requests[0].fields == {"refreshToken": "refresh-token"}
     request = server.requests[-1]
     assert request.headers["token"] == ID_TOKEN
@@ -123,7 +124,7 @@ def test_a_backtest_makes_these_requests(runner: Runner, scripted: StartScripted
     )
 
     assert ended.code == 0
-    assert server.routes() == [SIGN_IN, PLANS, BACKTEST]
+    assert server.routes() == [SIGN_IN, PLANS, DETAILS, BACKTEST]
     fields = server.requests[-1].fields
     assert fields["backtestDescription"] == "Try"
     assert json.loads(fields["backtestArgs"]) == {"to": "2y", "name": "Zoë"}
@@ -212,7 +213,8 @@ def test_an_absent_project_is_created_when_allowed(
     )
 
     assert ended.code == 0
-    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, CREATE_PROJECT, CREATE_MODEL, DEPLOY]
+    made = [CREATE_PROJECT, CREATE_MODEL, DETAILS, DEPLOY]
+    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, *made]
     fields = server.requests_to(CREATE_PROJECT)[0].fields
     assert fields == {"name": "Fund", "description": description or "Fund"}
     assert server.requests_to(CREATE_MODEL)[0].fields["projectId"] == "project-9"

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,14 @@ from tests.support.transports import (
     unused_port,
     upload_of,
 )
-from tests.support.wire_server import Handler, StartWire, WireServer, answering, in_turn
+from tests.support.wire_server import (
+    Connection,
+    Handler,
+    StartWire,
+    WireServer,
+    answering,
+    in_turn,
+)
 
 
 def test_a_form_arrives_unchanged(scripted: StartScripted) -> None:
@@ -103,24 +110,64 @@ def test_a_read_survives_a_broken_exchange(wire: StartWire, fault: str) -> None:
     assert server.count(PING) == 2
 
 
-@pytest.mark.parametrize("way", ["change", "upload"])
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
-    wire: StartWire, tmp_path: Path, status: int, way: str
+def test_an_upload_that_did_not_arrive_whole_is_sent_again(wire: StartWire, tmp_path: Path) -> None:
+    """No server acts on the half of a bundle."""
+    reset = wire_server.reset_before_body
+    server = wire({UPLOAD: in_turn(reset, reset, answering(200, {}))})
+    upload = upload_of(bundle(tmp_path, 30_000_000))
+    transport = make_transport(server.url)
+    assert transport.upload("/upload", {}, ID_TOKEN, upload).status == 200
+    assert [one.body_was_read for one in server.seen] == [False, False, True]
+
+
+def test_an_upload_that_never_arrives_whole_leaves_no_doubt(
+    wire: StartWire, tmp_path: Path
 ) -> None:
-    server, waits = wire({PING: in_turn(answering(status), answering(200, {}))}), Waits()
+    server = wire({UPLOAD: wire_server.reset_before_body})
+    upload = upload_of(bundle(tmp_path, 30_000_000))
+    with pytest.raises(BrokenExchangeError) as caught:
+        make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)
+    assert not caught.value.may_have_acted
+    assert server.count(UPLOAD) == 4
+
+
+@pytest.mark.parametrize("way", ["change", "upload"])
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (429, {}),
+        (429, {"Retry-After": "0"}),
+        (503, {"Retry-After": "0"}),
+        (503, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}),
+    ],
+)
+def test_a_change_is_retried_if_the_server_says_that_it_did_nothing(
+    wire: StartWire, tmp_path: Path, status: int, headers: Mapping[str, str], way: str
+) -> None:
+    busy = answering(status, headers=headers)
+    server, waits = wire({PING: in_turn(busy, answering(200, {}))}), Waits()
     assert send(make_transport(server.url, waits), way, tmp_path).status == 200
     assert [one.body_was_read for one in server.seen] == [True, True]
     assert waits.seconds == [0.5]
 
 
 @pytest.mark.parametrize("way", ["change", "upload"])
-@pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 502, 504, 520])
+@pytest.mark.parametrize("status", [400, 401, 404, 408, 413, 500, 502, 503, 504, 520])
 def test_a_change_is_sent_once_after_any_other_answer(
     wire: StartWire, tmp_path: Path, status: int, way: str
 ) -> None:
     server = wire({PING: answering(status)})
     assert send(make_transport(server.url), way, tmp_path).status == status
+    assert server.count(PING) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["", "soon", "-1", "1.5"])
+def test_a_503_that_names_no_time_does_not_say_that_nothing_was_done(
+    wire: StartWire, tmp_path: Path, retry_after: str
+) -> None:
+    """A gateway answers 503 after it passed the request on, too."""
+    server = wire({PING: answering(503, headers={"Retry-After": retry_after})})
+    assert send(make_transport(server.url), "upload", tmp_path).status == 503
     assert server.count(PING) == 1
 
 
@@ -245,13 +292,35 @@ def interrupt_at(first: int) -> Callable[[int, int], None]:
     return on_progress
 
 
-def test_a_signal_in_the_middle_of_an_upload_leaves_doubt(wire: StartWire, tmp_path: Path) -> None:
+def test_a_signal_in_the_middle_of_an_upload_leaves_no_doubt(
+    wire: StartWire, tmp_path: Path
+) -> None:
+    """No server acts on the half of a bundle."""
     server = wire({UPLOAD: answering(200, {})})
     upload = replace(upload_of(bundle(tmp_path)), on_progress=interrupt_at(200_000))
     with pytest.raises(InterruptedRunError) as caught:
         make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload)
-    assert caught.value.may_have_acted
+    assert not caught.value.may_have_acted
     assert server.count(UPLOAD) <= 1
+
+
+def test_a_signal_after_the_end_of_an_upload_leaves_doubt(wire: StartWire, tmp_path: Path) -> None:
+    def answer(connection: Connection) -> None:
+        connection.read_body()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        connection.closing.wait(20)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise InterruptedRunError(signal.SIGUSR1, Problem(message="Cancelled."))
+
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    server = wire({UPLOAD: answer})
+    try:
+        with pytest.raises(InterruptedRunError) as caught:
+            make_transport(server.url).upload("/upload", {}, ID_TOKEN, upload_of(bundle(tmp_path)))
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert caught.value.may_have_acted
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -77,7 +77,6 @@ def send(transport: Transport, way: str, tmp_path: Path) -> Answer:
 
 
 BREAKS: Mapping[str, tuple[Handler, str]] = {
-    "reset before the body": (wire_server.reset_before_body, "cut|closed without an answer"),
     "closed after the body": (wire_server.close_after_body, "closed without an answer"),
     "reset after the body": (wire_server.reset_after_body, "the connection was cut"),
     "truncated": (wire_server.truncated, "the answer ends too early"),

@@ -1,0 +1,355 @@
+"""Uploads whose answer is lost, through the whole action: one version, whatever comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from deploy_action import http_exchange
+from deploy_action.deployment_api import settling, transport
+from tests.conftest import Ended, Runner
+from tests.support.scripted_server import (
+    DEPLOYED,
+    NOT_FOUND,
+    CutAfterBody,
+    Hang,
+    Reply,
+    Request,
+    ScriptedServer,
+    StartScripted,
+    Step,
+)
+
+DEPLOY = "POST /model/deploy"
+BACKTEST = "POST /model/backtest"
+DETAILS = "POST /model/details"
+MODELS = "POST /model/list"
+PROJECTS = "GET /project/list"
+CREATE_MODEL = "POST /model/create-model"
+CREATE_PROJECT = "POST /project/create"
+
+# Another try may end better after these, not after the answers.
+CUTS: Mapping[str, Step] = {
+    "500": Reply(500, "<html>Oops"),
+    "502": Reply(502, "bad gateway"),
+    "503": Reply(503, "no healthy upstream"),
+    "504": Reply(504),
+    "408": Reply(408),
+    "cut": CutAfterBody(),
+}
+ANSWERS: Mapping[str, Step] = {
+    "301": Reply(301, headers={"Location": "/login"}),
+    "302": Reply(302, headers={"Location": "/models/1"}),
+    "303": Reply(303, headers={"Location": "/models/1"}),
+    "307": Reply(307, headers={"Location": "https://elsewhere.example"}),
+    "308": Reply(308),
+    "no JSON": Reply(200, '{"status": "succ'),
+    "no success": Reply(200, {"status": "pending"}),
+    "page": Reply(200, "<!DOCTYPE html><html>Welcome"),
+}
+LOSSES: Mapping[str, Step] = {**CUTS, **ANSWERS, "silence": Hang()}
+
+
+@dataclass
+class Server:
+    """The state of a server that loses its answers: what it made, and what it is asked to do.
+
+    It acts on the uploads whose numbers, from 1, are in `acts_on`, and answers `loss` to the first
+    `losses` of them. What it made is shown after `late` further looks.
+    """
+
+    loss: Step
+    losses: int = 1
+    acts_on: tuple[int, ...] = (1,)
+    late: int = 0
+    uploads: int = 0
+    looks: int = 0
+    made: list[str] = field(default_factory=list)  # the SHA-256 of each bundle
+
+    def take(self, request: Request) -> Step:
+        self.uploads += 1
+        if self.uploads in self.acts_on:
+            self.made.append(hashlib.sha256(request.file).hexdigest())
+        if self.uploads <= self.losses:
+            return self.loss
+        assert isinstance(DEPLOYED.body, dict)
+        return Reply(body={**DEPLOYED.body, "versionId": f"v-{len(self.made)}"})
+
+    def _visible(self) -> list[str]:
+        if self.made:
+            self.looks += 1
+        return self.made if self.looks > self.late else []
+
+    def listing(self, _request: Request) -> Step:
+        """List all versions and backtests, as the embedded platform does."""
+        made = enumerate(self._visible(), 1)
+        listed = [("old", "0" * 64), *((f"v-{number}", digest) for number, digest in made)]
+        entries = [
+            {"versionId": one, "backtestId": one, "bundle": {"sha256": digest}}
+            for one, digest in listed
+        ]
+        return Reply(body={"id": "m", "versions": entries, "backtests": entries})
+
+    def running(self, _request: Request) -> Step:
+        """Show only what runs, as the original server does."""
+        count = len(self._visible())
+        running = f"v-{count}" if count else "old"
+        return Reply(body={"id": "m", "deployedVersion": running, "deployedAt": 1_700_000 + count})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses and time-outs, keep the number of looks."""
+    monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 0.4)
+    for name in ("_SOON", "_LATER"):
+        pauses = getattr(settling, name)
+        monkeypatch.setattr(settling, name, (0.0, *(0.001 for _ in pauses[1:])))
+
+
+Details = Callable[[Server], Callable[[Request], Step]]
+LISTED: Details = lambda state: state.listing  # noqa: E731  # a name for a parameter
+RUNNING: Details = lambda state: state.running  # noqa: E731
+
+
+def start(scripted: StartScripted, state: Server, details: Details = LISTED) -> ScriptedServer:
+    return scripted({DEPLOY: state.take, BACKTEST: state.take, DETAILS: details(state)})
+
+
+def run(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
+    given = {"api_url": server.url, "token": "refresh", "model_id": "m", "project_id": "p"}
+    return runner.run(**{**given, **inputs})
+
+
+def error_of(ended: Ended) -> str:
+    assert ended.code == 1
+    (error,) = [line for line in ended.annotations if line.startswith("::error")]
+    return error
+
+
+def notices_of(ended: Ended) -> str:
+    return "\n".join(line for line in ended.annotations if line.startswith("::notice"))
+
+
+@pytest.mark.parametrize("details", [LISTED, RUNNING])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_version_whose_answer_is_lost_is_found(
+    runner: Runner, scripted: StartScripted, loss: str, details: Details
+) -> None:
+    state = Server(LOSSES[loss], losses=9)
+    ended = run(runner, start(scripted, state, details))
+    assert ended.code == 0
+    assert (state.uploads, len(state.made)) == (1, 1)
+    assert ended.outputs["status"] == "deployed"
+    assert ended.outputs["version-id"] == "v-1"
+    assert "it was made, and nothing was sent again" in notices_of(ended)
+    assert "may or may not" not in ended.summary
+
+
+@pytest.mark.parametrize(("details", "late"), [(LISTED, 4), (RUNNING, 4), (RUNNING, 30)])
+def test_a_version_that_appears_late_is_found(
+    runner: Runner, scripted: StartScripted, details: Details, late: int
+) -> None:
+    """A server that knows only what runs may build for minutes before it runs."""
+    state = Server(Reply(504), losses=9, late=late)
+    ended = run(runner, start(scripted, state, details))
+    assert ended.code == 0
+    assert ended.outputs["version-id"] == "v-1"
+    assert state.uploads == 1
+
+
+@pytest.mark.parametrize("loss", CUTS)
+def test_an_upload_that_made_nothing_is_sent_again(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    state = Server(CUTS[loss], losses=2, acts_on=(3,))
+    ended = run(runner, start(scripted, state))
+    assert ended.code == 0
+    assert (state.uploads, len(state.made)) == (3, 1)
+    assert ended.outputs["version-id"] == "v-1"
+    assert "does not list a new version with this bundle: sending it again." in ended.log
+
+
+@pytest.mark.parametrize("loss", CUTS)
+def test_after_three_uploads_that_made_nothing_the_run_fails_without_doubt(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    state = Server(CUTS[loss], losses=9, acts_on=())
+    ended = run(runner, start(scripted, state))
+    error = error_of(ended)
+    assert state.uploads == 3
+    assert "does not list a new version with this bundle, so it was not made." in error
+    assert "may or may not" not in error
+    assert "No new version was made" in ended.summary
+
+
+@pytest.mark.parametrize("loss", ANSWERS)
+def test_an_answer_that_would_be_the_same_again_ends_the_run_without_doubt(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    state = Server(ANSWERS[loss], losses=9, acts_on=())
+    ended = run(runner, start(scripted, state))
+    assert state.uploads == 1
+    assert "so it was not made." in error_of(ended)
+    assert "No new version was made" in ended.summary
+
+
+def test_after_silence_nothing_is_sent_again(runner: Runner, scripted: StartScripted) -> None:
+    """The server may still be at work, however long it is waited for."""
+    state = Server(Hang(), losses=9, acts_on=())
+    ended = run(runner, start(scripted, state))
+    assert state.uploads == 1
+    assert "may or may not exist" in error_of(ended)
+    assert "No new version was made" not in ended.summary
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_server_that_knows_only_what_runs_gets_nothing_twice(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    """That nothing new runs yet does not prove that nothing was made."""
+    state = Server(LOSSES[loss], losses=9, acts_on=())
+    ended = run(runner, start(scripted, state, RUNNING))
+    assert state.uploads == 1
+    assert "may or may not exist" in error_of(ended)
+
+
+@pytest.mark.parametrize(
+    "details", [NOT_FOUND, Reply(500), Reply(200, []), Reply(body={"id": "m"})]
+)
+def test_a_server_that_cannot_tell_leaves_doubt(
+    runner: Runner, scripted: StartScripted, details: Step
+) -> None:
+    state = Server(Reply(503), losses=9)
+    ended = run(runner, start(scripted, state, lambda _state: lambda _request: details))
+    assert state.uploads == 1
+    assert "may or may not exist" in error_of(ended)
+
+
+def test_a_server_that_is_gone_afterwards_leaves_doubt(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    state = Server(Reply(502), losses=9)
+    listing = state.listing
+    ended = run(
+        runner,
+        start(
+            scripted,
+            state,
+            lambda _: lambda request: Reply(502) if state.uploads else listing(request),
+        ),
+    )
+    assert state.uploads == 1
+    assert "may or may not exist" in error_of(ended)
+
+
+def test_a_version_of_somebody_else_is_not_taken_for_this_one(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """Another run deploys other bytes at the same time."""
+    state = Server(Reply(303), losses=9, acts_on=())
+
+    def deploy(request: Request) -> Step:
+        state.made.append("f" * 64)
+        return state.take(request)
+
+    server = scripted({DEPLOY: deploy, DETAILS: state.listing})
+    assert "so it was not made." in error_of(run(runner, server))
+
+
+def test_a_signal_while_it_is_unknown_leaves_doubt(runner: Runner, scripted: StartScripted) -> None:
+    state = Server(Reply(502), losses=9)
+    listing = state.listing
+
+    def interrupting(request: Request) -> Step:
+        if state.uploads:
+            os.kill(os.getpid(), signal.SIGINT)
+            return Hang()
+        return listing(request)
+
+    ended = run(runner, start(scripted, state, lambda _: interrupting))
+    assert ended.code == 130
+    assert state.uploads == 1
+    assert "is not known" in ended.summary
+
+
+def test_an_answer_is_awaited_only_while_there_is_time_to_look(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 900)
+    state = Server(Hang(), losses=9)
+    ended = run(runner, start(scripted, state), timeout_minutes="0.2")
+    assert ended.code == 0
+    assert ended.outputs["version-id"] == "v-1"
+
+
+@pytest.mark.parametrize("loss", ["503", "303", "cut"])
+def test_a_model_whose_answer_is_lost_is_found(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    made: list[dict[str, str]] = []
+
+    def create(request: Request) -> Step:
+        made.append({"id": "model-7", **request.fields})
+        return LOSSES[loss]
+
+    server = scripted({CREATE_MODEL: create, MODELS: lambda _request: Reply(body=made)})
+    ended = run(runner, server, model_id="", create_new="true")
+    assert ended.code == 0
+    assert len(made) == 1
+    assert server.requests_to(DEPLOY)[0].fields["modelId"] == "model-7"
+
+
+@pytest.mark.parametrize("loss", ["503", "303", "cut"])
+def test_a_project_whose_answer_is_lost_is_found(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    made: list[dict[str, str]] = []
+
+    def create(request: Request) -> Step:
+        made.append({"projectId": "project-7", **request.fields})
+        return LOSSES[loss]
+
+    server = scripted({CREATE_PROJECT: create, PROJECTS: lambda _request: Reply(body=made)})
+    ended = run(runner, server, model_id="", project_id="", project_name="Fund", create_new="true")
+    assert ended.code == 0
+    assert len(made) == 1
+    assert ended.outputs["project-id"] == "project-7"
+
+
+@pytest.mark.parametrize("route", [CREATE_MODEL, CREATE_PROJECT])
+def test_a_creation_that_made_nothing_is_not_repeated(
+    runner: Runner, scripted: StartScripted, route: str
+) -> None:
+    """It happens once in a model's life, so the doubt is left to a person."""
+    empty = Reply(body=[])
+    server = scripted({PROJECTS: empty, MODELS: empty, route: Reply(503)})
+    where = {"project_id": "", "project_name": "Fund"} if route == CREATE_PROJECT else {}
+    ended = run(runner, server, model_id="", create_new="true", **where)
+    assert len(server.requests_to(route)) == 1
+    assert "may or may not exist" in error_of(ended)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_backtest_whose_answer_is_lost_is_named(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    state = Server(LOSSES[loss], losses=9)
+    ended = run(runner, start(scripted, state), mode="backtest")
+    assert state.uploads == 1
+    assert "The result of the backtest v-1 was lost with the server's answer." in error_of(ended)
+    assert ended.outputs["backtest-id"] == "v-1"
+
+
+def test_a_backtest_that_was_not_made_is_sent_again(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    state = Server(Reply(502), acts_on=(2,))
+    ended = run(runner, start(scripted, state), mode="backtest")
+    assert ended.code == 0
+    assert (state.uploads, len(state.made)) == (2, 1)
