@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import parsing
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.inputs.definitions import INPUTS, LOCAL, Mode
 from deploy_action.inputs.secrets import secrets_of
 from deploy_action.text.harmless import redacted, tidy
@@ -229,7 +230,12 @@ class _Reader:
         """Refuse a run that would send something to a server without a token."""
         if self._failed & {"mode", "api-url", "dry-run", "token"}:
             return
-        if settings.sends and not settings.is_local and settings.token is None:
+        if not settings.sends or settings.is_local or settings.token is not None:
+            return
+        if settings.api_url == HOSTED_API_URL:
+            hint = "A server of your own also needs its token, in the input `token`."
+            self.problems.insert(0, Problem(message=HOSTED_GONE, hint=hint))
+        else:
             self.problems.append(
                 Problem(
                     message=f"Input `token` is missing: mode `{settings.mode}` sends the model to "

@@ -93,11 +93,22 @@ def test_all_bad_inputs_are_reported_at_once() -> None:
 
 def test_a_missing_token_says_where_to_get_one() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        parse_settings({})
+        parse_settings({"api-url": "https://blankly.example"})
     (problem,) = caught.value.problems
     assert "`token` is missing" in problem.message
     assert "blankly-deploy login" in problem.hint
     assert "forks" in problem.hint
+
+
+def test_without_a_server_and_a_token_the_ways_on_come_first() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_settings({"timeout-minutes": "never"})
+    first, second = caught.value.problems
+    assert first.message.startswith("Blankly's hosted service was taken down.")
+    assert "`blankly-deploy serve`" in first.message
+    assert "`api-url: local`" in first.message
+    assert "`token`" in first.hint
+    assert "timeout-minutes" in second.message
 
 
 @pytest.mark.parametrize(
