@@ -24,7 +24,8 @@ class Upload:
 
     `sha256` is the file's digest in hexadecimal: a file with another one is never sent completely.
     `on_progress` gets the bytes sent and the total. The answer may have `largest_answer` bytes.
-    It is awaited until `reserve` seconds before the deadline of the run.
+    It is awaited until `reserve` seconds before the deadline of the run. A server that knows the
+    header `Idempotency-Key` acts once on all uploads with the same `key`; blank for none.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Upload:
     on_progress: Callable[[int, int], None]
     largest_answer: int = LARGEST_ANSWER
     reserve: float = 0.0
+    key: str = ""
 
 
 class FormBody(io.BytesIO):

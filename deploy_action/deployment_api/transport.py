@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
 from deploy_action.deployment_api.retry_rules import (
@@ -98,9 +98,7 @@ class Transport:
             path,
             token,
             lambda: MultipartBody(fields, upload),
-            UPLOAD_ANSWER_TIMEOUT,
-            upload.reserve,
-            largest_answer=upload.largest_answer,
+            upload,
         )
 
     def _change(
@@ -108,18 +106,15 @@ class Transport:
         path: str,
         token: str,
         new_body: Callable[[], FormBody | MultipartBody],
-        read_timeout: float | None = None,
-        reserve: float = 0.0,
-        **limits: Any,
+        upload: Upload | None = None,
     ) -> Answer:
         def attempt() -> Answer:
             # A kept connection may have died while the bundle was packed; then it would be unknown
             # whether the server acted. A new connection is either made or not.
             with closing(self._new_session()) as session, new_body() as body:
-                left = max(self._deadline.remaining() - reserve, 1.0)
-                timeout = min(read_timeout or READ_TIMEOUT, left)
                 call = self._call("POST", path, token, body)
-                call = replace(call, read_timeout=timeout, **limits)
+                if upload is not None:
+                    call = self._with_limits(call, upload)
                 return self._send(session, call, is_change=True)
 
         self.may_have_acted = False
@@ -156,6 +151,16 @@ class Transport:
             body=body or None,
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
+        )
+
+    def _with_limits(self, call: Call, upload: Upload) -> Call:
+        left = max(self._deadline.remaining() - upload.reserve, 1.0)
+        key = {"Idempotency-Key": f'"{upload.key}"'} if upload.key else {}
+        return replace(
+            call,
+            headers={**call.headers, **key},
+            read_timeout=min(UPLOAD_ANSWER_TIMEOUT, left),
+            largest_answer=upload.largest_answer,
         )
 
     def _send(self, session: requests.Session, call: Call, *, is_change: bool) -> Answer:

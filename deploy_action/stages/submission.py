@@ -6,6 +6,7 @@ created: a run that fails here has changed nothing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -83,7 +84,11 @@ class Submitter:
         is_listed = before.versions is not None
         can_tell = is_listed or before.deployed is not None
         upload = Upload(
-            bundle.path, bundle.sha256, on_progress, reserve=_RESERVE if can_tell else 0.0
+            bundle.path,
+            bundle.sha256,
+            on_progress,
+            reserve=_RESERVE if can_tell else 0.0,
+            key=str(uuid.uuid4()),
         )
         settling = Settling(
             retries=self.api.transport.retries,

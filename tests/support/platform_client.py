@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Platform:
-    """A running platform with a client that is signed in."""
+    """A running platform with a client that is signed in, and sends `key` with each request."""
 
     server: PlatformServer
     data: Path
@@ -46,6 +46,7 @@ class Platform:
     errors: list[str] = field(default_factory=list)
     id_token: str = ""
     user_id: str = ""
+    key: str = ""
 
     def sign_in(self) -> None:
         answer = requests.post(
@@ -71,8 +72,9 @@ class Platform:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return the header of every request except the token exchange."""
-        return {"token": self.id_token}
+        """Return the headers of every request except the token exchange."""
+        key = {"Idempotency-Key": self.key} if self.key else {}
+        return {"token": self.id_token, **key}
 
     def create_model(self, model_type: str = "strategy") -> str:
         """Return the id of a new model in the personal project."""

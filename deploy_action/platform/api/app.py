@@ -20,6 +20,7 @@ from starlette.routing import Route as StarletteRoute
 
 from deploy_action.platform.api.answers import PatientAnswer, json_answer, page, text_answer
 from deploy_action.platform.api.credentials import Credentials
+from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH
 from deploy_action.platform.api.forms import Body, FileSlot, Form, read_form
 from deploy_action.platform.api.operations.documents import Pending, Text
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
@@ -109,13 +110,22 @@ class PlatformApp:
         content_type = request.headers.get("content-type", "")
         if not route.takes_file:
             return await run_in_threadpool(_respond, route, await read_form(body, content_type))
+        key = _idempotency_key(request)
         with self._store.incoming() as path:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
-            return await run_in_threadpool(_respond, route, form)
+            return await run_in_threadpool(_respond, route, form, key)
 
 
-def _respond(route: Route, form: Form) -> Response:
-    result = route.run(Request(form.fields, form.file))
+def _idempotency_key(request: HttpRequest) -> str:
+    """Return the header's text without the quotes that its draft standard asks for."""
+    key = request.headers.get(KEY_HEADER, "").strip().strip('"')
+    if len(key) > MAX_ID_LENGTH:
+        raise ApiError(f"{KEY_HEADER} is longer than {MAX_ID_LENGTH} characters")
+    return key
+
+
+def _respond(route: Route, form: Form, key: str = "") -> Response:
+    result = route.run(Request(form.fields, form.file, key))
     if isinstance(result, Pending):
         return PatientAnswer(result)
     if isinstance(result, Text):

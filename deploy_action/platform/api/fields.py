@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Self
 
+KEY_HEADER: Final = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
 MAX_ID_LENGTH: Final = 200  # longer ids come from broken clients
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from deploy_action import __version__
-from deploy_action.platform.api.fields import CREATE_NEW, MAX_ID_LENGTH, MODEL, Field, Kind, Needed
+from deploy_action.platform.api.fields import (
+    CREATE_NEW,
+    KEY_HEADER,
+    MAX_ID_LENGTH,
+    MODEL,
+    Field,
+    Kind,
+    Needed,
+)
 from deploy_action.platform.api.operations.documents import BacktestAnswerDocument, Pending, Text
 from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
@@ -60,6 +68,12 @@ _ERRORS = {
     "413": "TooLarge",
     "500": "Failed",
     "503": "Busy",
+}
+_KEY = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "description": "Of the uploads with the same key, one is stored, and all are answered with it.",
+    "schema": {"type": "string", "maxLength": MAX_ID_LENGTH},
 }
 _CREATED = {
     "required": [CREATE_NEW.name],
@@ -126,6 +140,8 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
             },
         },
     }
+    if route.is_once:
+        operation["parameters"] = [_KEY]
     if route.fields:
         operation["requestBody"] = {"required": True, "content": _request_content(route)}
     return operation | ({"security": []} if route.is_open else {})

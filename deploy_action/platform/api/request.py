@@ -36,10 +36,14 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The fields of a request, and the model that came with it."""
+    """The fields of a request, and the model that came with it.
+
+    `key` is the header `Idempotency-Key`: of the uploads that have the same one, one is stored.
+    """
 
     fields: Mapping[str, object]
     file: StoredFile | None = None
+    key: str = ""
 
     def has(self, name: str) -> bool:
         """Return whether a field was given; it may be empty."""

@@ -15,7 +15,7 @@ class Route:
 
     `operation` gets a request that has the needed `fields`. Its docstring and the type of what it
     returns are in the API's description. `takes_file` says that a bundle comes with the request,
-    `is_open` that no token is asked for.
+    `is_open` that no token is asked for, `is_once` that it heeds an idempotency key.
     """
 
     method: str
@@ -24,6 +24,7 @@ class Route:
     fields: Sequence[Field] = ()
     takes_file: bool = False
     is_open: bool = False
+    is_once: bool = False
 
     def run(self, request: Request) -> object:
         """Return the document for a request; raises `ApiError` to refuse it."""

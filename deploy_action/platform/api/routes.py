@@ -104,6 +104,7 @@ def _version_routes(versions: Versions) -> list[Route]:
             versions.deploy,
             [PYTHON, VERSION_DESCRIPTION, PROJECT, *created, SCHEDULE, *creating],
             takes_file=True,
+            is_once=True,
         ),
         Route(
             "POST",

@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage.transaction import Transaction
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _BUSY_SECONDS = 30.0
 
 _SCHEMA = """
@@ -55,6 +55,7 @@ CREATE TABLE versions (
     bytes INTEGER NOT NULL,
     files INTEGER NOT NULL,
     created_at REAL NOT NULL,
+    idempotency_key TEXT UNIQUE,
     FOREIGN KEY (project_id, model_id) REFERENCES models (project_id, id)
 ) STRICT;
 CREATE INDEX versions_of_model ON versions (project_id, model_id);

@@ -16,6 +16,11 @@ from deploy_action.platform.storage.records import (
     VersionStatus,
 )
 
+_VERSION_COLUMNS = (
+    "id, project_id, model_id, status, description, python_version, plan, schedule, sha256, bytes,"
+    " files, created_at"
+)
+
 
 class Transaction:
     """Reads and writes that happen together or not at all."""
@@ -100,8 +105,7 @@ class Transaction:
     def versions(self, project_id: str, model_id: str) -> list[Version]:
         """Return what was uploaded for a model, the oldest first."""
         rows = self._connection.execute(
-            "SELECT id, project_id, model_id, status, description, python_version, plan,"
-            " schedule, sha256, bytes, files, created_at FROM versions"
+            f"SELECT {_VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
             " WHERE project_id = ? AND model_id = ? ORDER BY number",
             (project_id, model_id),
         )
@@ -111,8 +115,20 @@ class Transaction:
         """Return the ids of all versions."""
         return [row[0] for row in self._connection.execute("SELECT id FROM versions")]
 
-    def add_version(self, version: Version) -> None:
-        """Add a version. A deployed one replaces the model's deployed version."""
+    def version_with_key(self, key: str) -> Version | None:
+        """Return the version that was uploaded with an idempotency key, or None."""
+        row = self._connection.execute(
+            f"SELECT {_VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
+            " WHERE idempotency_key = ?",
+            (key,),
+        ).fetchone()
+        return None if row is None else Version(*row)
+
+    def add_version(self, version: Version, key: str) -> None:
+        """Add a version. A deployed one replaces the model's deployed version.
+
+        `key` is the idempotency key of its upload, blank for none.
+        """
         if version.status == VersionStatus.DEPLOYED:
             self._connection.execute(
                 "UPDATE versions SET status = ? WHERE project_id = ? AND model_id = ?"
@@ -125,9 +141,8 @@ class Transaction:
                 ),
             )
         self._connection.execute(
-            "INSERT INTO versions (id, project_id, model_id, status, description, python_version,"
-            " plan, schedule, sha256, bytes, files, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO versions ({_VERSION_COLUMNS}, idempotency_key)"  # noqa: S608  # a constant
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 version.id,
                 version.project_id,
@@ -141,6 +156,7 @@ class Transaction:
                 version.bytes,
                 version.files,
                 version.created_at,
+                key or None,
             ),
         )
 

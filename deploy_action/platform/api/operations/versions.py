@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from deploy_action.platform.api.fields import KEY_HEADER
 from deploy_action.platform.api.operations.documents import (
     DeployDocument,
     Empty,
@@ -45,6 +46,14 @@ class _Upload:
     schedule: str | None = None
 
 
+class _StoredBeforeError(Exception):
+    """The upload was stored already, and is sent a second time."""
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version.id)
+        self.version = version
+
+
 @dataclass(frozen=True, slots=True)
 class Versions:
     """The operations on versions."""
@@ -73,12 +82,18 @@ class Versions:
             plan=plan,
             schedule=schedule or None,
         )
-        with self._storing(target, upload) as (_, version):
-            return {
-                **upload_document(version),
-                "description": version.description,
-                "createdAt": version.created_at,
-            }
+        try:
+            with self._storing(target, upload, request.key) as (_, stored):
+                version = stored
+        except _StoredBeforeError as before:
+            version = before.version
+            if version.sha256 != file.sha256:
+                raise ApiError(f"Another bundle was uploaded with this {KEY_HEADER}") from None
+        return {
+            **upload_document(version),
+            "description": version.description,
+            "createdAt": version.created_at,
+        }
 
     def backtest(self, request: Request) -> Pending:
         """Backtest a bundle, and answer when the backtest has ended."""
@@ -146,13 +161,20 @@ class Versions:
             self.access.resolve(transaction, target)
 
     @contextmanager
-    def _storing(self, target: Target, upload: _Upload) -> Iterator[tuple[Transaction, Version]]:
-        """Add the version, and what the block adds to it: all of it or nothing."""
+    def _storing(
+        self, target: Target, upload: _Upload, key: str = ""
+    ) -> Iterator[tuple[Transaction, Version]]:
+        """Add the version, and what the block adds to it: all of it or nothing.
+
+        Raises `_StoredBeforeError` if there is a version with this idempotency key.
+        """
         version_id = str(uuid.uuid4())
         with (
             self.store.keeping(upload.file.path, version_id),
             self.store.transaction() as transaction,
         ):
+            if key and (before := transaction.version_with_key(key)):
+                raise _StoredBeforeError(before)
             model = self.access.resolve(transaction, target)
             version = Version(
                 id=version_id,
@@ -168,7 +190,7 @@ class Versions:
                 files=upload.archive.files,
                 created_at=transaction.now,
             )
-            transaction.add_version(version)
+            transaction.add_version(version, key)
             yield transaction, version
 
 
