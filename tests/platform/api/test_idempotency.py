@@ -8,9 +8,11 @@ import requests
 
 from tests.support.platform_client import Platform, make_bundle
 
+BUNDLE = make_bundle()  # once: a zip holds the time when it was made
+
 
 def deploy(
-    platform: Platform, model_id: str | None, key: str, bundle: bytes | None = None, **fields: str
+    platform: Platform, model_id: str | None, key: str, bundle: bytes = BUNDLE, **fields: str
 ) -> requests.Response:
     platform.key = key
     return platform.deploy(model_id, bundle, **fields)
