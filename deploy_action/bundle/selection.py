@@ -17,8 +17,11 @@ from unicodedata import normalize
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.errors import Problem, Severity
 
-# A zip allows 65,535 bytes; some are for the root that the bundle puts before each name.
-_LONGEST_NAME: Final = 65_000
+# In bytes, and in components. The embedded platform refuses longer and deeper names, too, and they
+# could not be unpacked everywhere: a path has at most 4,096 bytes on Linux, and 1,024 on macOS.
+LONGEST_NAME: Final = 1_000
+DEEPEST: Final = 100
+_LONGEST_SHOWN: Final = 80
 _UNDECODED: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANIFEST: Final = "blankly.json"
@@ -165,7 +168,7 @@ class _Walk:
                 self._ignored_manifest = rule
             return False
         if reason := _bad_name(child.name) or _too_long(name):
-            message = f"The name {_escaped(name)} {reason}."
+            message = f"The name {_shortened(name)} {reason}."
             self._report(name, message, "Rename it, or add it to ignore_files.")
             return False
         try:
@@ -273,9 +276,16 @@ def _bad_name(name: str) -> str:
 
 
 def _too_long(name: str) -> str:
-    """Return why a name is too long, "" if it is not: a zip has 16 bits for its length in bytes."""
-    is_too_long = len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME
-    return f"has more than {_LONGEST_NAME:,} bytes" if is_too_long else ""
+    """Return why a name is too long or too deep for a bundle, "" if it is not."""
+    if name.count("/") >= DEEPEST:
+        return f"is more than {DEEPEST} levels deep"
+    is_too_long = len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME
+    return f"has more than {LONGEST_NAME:,} bytes" if is_too_long else ""
+
+
+def _shortened(name: str) -> str:
+    shown = _escaped(name)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
 def _escaped(name: str) -> str:

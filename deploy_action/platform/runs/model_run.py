@@ -31,8 +31,8 @@ from deploy_action.platform.processes.confinement import Confinement, memory_lim
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import hand_over, is_root, unprivileged_user
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
-from deploy_action.platform.storage.archives import ArchiveError
 from deploy_action.platform.storage.data_directory import remove_tree
+from deploy_action.platform.storage.zip_reader import ArchiveError
 from deploy_action.text.strict_json import strict_loads
 
 if TYPE_CHECKING:

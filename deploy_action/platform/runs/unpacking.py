@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import shutil
-import zipfile
-import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.errors import Problem
-from deploy_action.platform.storage.archives import MANIFEST, ROOT, ArchiveError
+from deploy_action.platform.storage.archives import MANIFEST, ROOT, read_entries
+from deploy_action.platform.storage.zip_reader import Entry
 
 _EXECUTABLE = 0o111
 # What the `blankly` package writes into a new `blankly.json`.
@@ -43,30 +42,25 @@ class Layout:
 def unpack(bundle: Path, destination: Path) -> Path:
     """Unpack a bundle into an existing directory, and return the root of the model in it.
 
-    The bundle has passed `check_archive`, so its names are safe. Only unpacking shows whether the
-    content of an entry is intact.
+    The bundle has passed the checks of the upload. It is checked again as it is read: it may have
+    been damaged since.
 
     Raises:
-        ArchiveError: an entry is damaged.
+        ArchiveError: it is not the bundle that was checked.
     """
-    try:
-        with zipfile.ZipFile(bundle) as archive:
-            for entry in archive.infolist():
-                _unpack_entry(archive, entry, destination / entry.filename)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ArchiveError(f"The model is not a sound zip file: {error}") from error
+    for entry, content in read_entries(bundle):
+        _unpack_entry(entry, content, destination / entry.name)
     return destination / ROOT
 
 
-def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
-    if entry.is_dir():
+def _unpack_entry(entry: Entry, content: Iterator[bytes], path: Path) -> None:
+    if entry.is_directory:
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # zipfile yields at most the declared size, and raises on a wrong checksum.
-    with archive.open(entry) as source, path.open("xb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-        if (entry.external_attr >> 16) & _EXECUTABLE:
+    with path.open("xb") as target:
+        target.writelines(content)
+        if entry.mode & _EXECUTABLE:
             os.fchmod(target.fileno(), 0o755)
 
 

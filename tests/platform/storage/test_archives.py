@@ -5,18 +5,22 @@ import json
 import random
 import stat
 import struct
+import tracemalloc
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy_action.platform.runs.unpacking import unpack
 from deploy_action.platform.storage import archives
-from deploy_action.platform.storage.archives import ArchiveError, ArchiveFacts, check_archive
+from deploy_action.platform.storage.archives import ArchiveFacts, check_archive, check_contents
+from deploy_action.platform.storage.zip_reader import ArchiveError
 from tests.support.platform_client import Platform, make_bundle
 
 _MANIFEST = "model/blankly.json"
@@ -534,9 +538,127 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
     short = _set(deflated, b"PK\x01\x02", 24, b"\x01")
     assert "damaged" in _refusal(tmp_path, _set(short, b"PK\x03\x04", 22, b"\x01"))
     data = deflated.index(_MANIFEST.encode()) + len(_MANIFEST)
-    assert "not valid JSON" in _refusal(
-        tmp_path, deflated[:data] + b"\xff" * 4 + deflated[data + 4 :]
-    )
+    assert "damaged" in _refusal(tmp_path, deflated[:data] + b"\xff" * 4 + deflated[data + 4 :])
+
+
+def _with_content(packed: bytes, *, size: int, crc: int) -> bytes:
+    """Return a bundle with an entry whose deflated data is `packed`, whatever it says of it."""
+    bundle = _zip(lambda archive: archive.writestr("model/x", packed, zipfile.ZIP_STORED))
+    for signature, start in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        bundle = _set(bundle, signature, start, b"\x08\x00")
+        bundle = _set(bundle, signature, start + 6, struct.pack("<L", crc))
+        bundle = _set(bundle, signature, start + 14, struct.pack("<L", size))
+    return bundle
+
+
+def _deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("packed", "said", "expected"),
+    [
+        (_deflate(b"12345"), b"12345", ""),
+        (_deflate(b"12345"), b"1234567890", "unpacks to less than the 10 bytes"),
+        (_deflate(b"1234567890"), b"12345", "unpacks to more than the 5 bytes"),
+        (_deflate(bytes(1 << 30))[:1000], b"", "size cannot be true"),
+        (_deflate(b"12345"), b"54321", "checksum is wrong"),
+        (_deflate(b"12345") + b"more", b"12345", "cannot be unpacked"),
+        (_deflate(b"12345")[:-1], b"12345", "cannot be unpacked"),
+        (b"\xff" * 9, b"12345", "cannot be unpacked"),
+    ],
+)
+def test_content_that_is_not_what_the_directory_says_is_refused(
+    platform: Platform, tmp_path: Path, packed: bytes, said: bytes, expected: str
+) -> None:
+    """`zipfile` reads the first three, each as something else than other readers."""
+    bundle = _with_content(packed, size=len(said), crc=zlib.crc32(said))
+    answer = platform.deploy(platform.create_model(), bundle)
+    if not expected:
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 400
+    assert expected in answer.json()["error"]
+    assert platform.left_behind() == []
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(bundle)
+    with pytest.raises(ArchiveError):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model/x" + "/a" * 32_000, "too long (64,007 bytes"),
+        ("é" * 32_000, "too long (64,000 bytes"),
+        ("model" + "/a" * 101, "too deep (101 levels; 100 are allowed)"),
+        (f"model/{'x' * 64_000}/../..", "too long"),
+    ],
+)
+def test_a_long_or_deep_name_is_refused_before_anything_is_built_from_it(
+    tmp_path: Path, name: str, expected: str
+) -> None:
+    bundle = _with_entry(name)
+    path = tmp_path / "upload"
+    path.write_bytes(bundle)
+    with _memory() as peak, pytest.raises(ArchiveError) as raised:
+        check_archive(path)
+    assert expected in str(raised.value)
+    assert len(str(raised.value)) < 200
+    assert peak() < 4 * len(bundle) + (1 << 20)
+
+
+@contextmanager
+def _memory() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the most memory that was in use since, in bytes."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", ["tiny", "deep"])
+def test_the_memory_of_the_check_is_a_small_multiple_of_the_upload(
+    tmp_path: Path, shape: str
+) -> None:
+    path = tmp_path / "upload"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(_MANIFEST, "{}")
+        for number in range(20_000 if shape == "tiny" else 5_000):
+            name = f"model/{number:x}"
+            archive.writestr(name if shape == "tiny" else name + "/a" * 99, b"")
+    with _memory() as peak:
+        check_archive(path)
+        check_contents(path)
+        assert peak() < 4 * path.stat().st_size + (1 << 20)
+
+
+def test_comments_and_extra_fields_are_bounded(tmp_path: Path) -> None:
+    long = zipfile.ZipInfo("model/x")
+    long.comment = b"c" * 65_535
+    assert _check(tmp_path, _zip(lambda archive: archive.writestr(long, "x"))).files == 2
+    wide = zipfile.ZipInfo("model/x")
+    wide.extra = struct.pack("<2H", 0x9999, 4_093) + bytes(4_093)
+    refusal = _refusal(tmp_path, _zip(lambda archive: archive.writestr(wide, "x")))
+    assert "more than 4,096 bytes of extra fields: 'model/x'" in refusal
+
+
+def test_a_large_directory_is_refused_by_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    _write_sparse(path, 1 << 20, 1 << 20)
+    bundle = path.read_bytes()
+    end = bundle.rindex(b"PK\x06\x06")
+    start = struct.unpack_from("<Q", bundle, end + 48)[0]
+    size = archives.MAX_DIRECTORY_BYTES + 1
+    with path.open("wb") as file:
+        file.write(bundle[:start])
+        file.seek(start + size)
+        file.write(_set(_set(bundle[end:], b"PK\x06\x06", 40, struct.pack("<Q", size)),
+                        b"PK\x06\x07", 8, struct.pack("<Q", start + size)))  # fmt: skip
+    with pytest.raises(ArchiveError, match="directory is larger than 128 MiB"):
+        check_archive(path)
 
 
 @settings(max_examples=150)

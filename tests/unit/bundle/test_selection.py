@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy_action.bundle.bundle import write_bundle
 from deploy_action.bundle.ignore_rules import compile_rules
 from deploy_action.bundle.selection import Entry, Selection, select_files
 from deploy_action.errors import Problem, Severity
+from deploy_action.platform.storage.archives import check_archive
+from deploy_action.platform.storage.zip_reader import ArchiveError
 from tests.support.waiting import PATIENCE
 
 
@@ -534,8 +538,7 @@ def run_without_rights(code: str, model: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
+def test_a_tree_a_thousand_levels_deep_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "m"
     root.mkdir()
     handle = os.open(root, os.O_RDONLY)
@@ -549,7 +552,8 @@ def test_a_tree_a_thousand_levels_deep_is_walked(tmp_path: Path) -> None:
         selection = select_files(root, ["*.log"])
     finally:  # pytest's own clean-up recurses, and would fail
         subprocess.run(["rm", "-rf", root], check=True, timeout=20)
-    assert names_of(selection) == ["/".join("d" * 1000)]
+    assert "is more than 100 levels deep" in only_problem(selection).message
+    assert names_of(selection) == []
 
 
 @pytest.mark.slow
@@ -564,17 +568,36 @@ def test_seventy_thousand_files_are_selected_in_a_few_seconds(tmp_path: Path) ->
     assert len(selection.entries) == 70_000
 
 
-def test_a_name_that_a_zip_cannot_carry_is_refused(tmp_path: Path) -> None:
-    """Links to directories can make a name longer than any path of a file system."""
-    root = write_tree(tmp_path / "m", "blankly.json")
-    here = root
-    for number in range(25):
-        tree = deepest = root / f"tree{number}"
-        for _ in range(11):
-            deepest /= "d" * 250
-        deepest.mkdir(parents=True)
-        (here / "next").symlink_to(tree)
-        here = deepest
-    (here / "end").write_bytes(b"x")
-    problems = select_files(root, []).problems
-    assert any("more than 65,000 bytes" in problem.message for problem in problems)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/".join(["d" * 249] * 4), ""),
+        ("/".join([*["d" * 249] * 3, "d" * 251]), "has more than 1,000 bytes"),
+        ("/".join(["é" * 100] * 5), "has more than 1,000 bytes"),
+        ("/".join("d" * 100), ""),
+        ("/".join("d" * 101), "is more than 100 levels deep"),
+    ],
+)
+def test_the_longest_and_deepest_names_that_are_packed_are_those_that_the_platform_takes(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    root = write_tree(tmp_path / "m", "blankly.json", name)
+    (root / "blankly.json").write_text("{}")
+    selection = select_files(root, [])
+    if reason:
+        problem = only_problem(selection)
+        assert reason in problem.message
+        assert len(problem.message) < 150
+    else:
+        assert selection.problems == ()
+    # What a packer without these limits makes:
+    bundle = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.write(root / "blankly.json", "model/blankly.json")
+        archive.write(root / name, f"model/{name}")
+    if reason:
+        with pytest.raises(ArchiveError, match=r"too (long|deep)"):
+            check_archive(bundle)
+    else:
+        write_bundle(selection, bundle)
+        assert check_archive(bundle).files == 2

@@ -27,10 +27,15 @@ from deploy_action.platform.api.operations.targets import (
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
 from deploy_action.platform.runs.backtests import Backtests, Job
 from deploy_action.platform.runs.model_run import MAX_ARGUMENTS_BYTES, BacktestRequest
-from deploy_action.platform.storage.archives import ArchiveError, ArchiveFacts, check_archive
+from deploy_action.platform.storage.archives import (
+    ArchiveFacts,
+    check_archive,
+    check_contents,
+)
 from deploy_action.platform.storage.records import Backtest, Version, VersionStatus
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.platform.storage.zip_reader import ArchiveError
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,8 @@ def _read_target(request: Request) -> Target:
 
 def _check_archive(file: StoredFile) -> ArchiveFacts:
     try:
-        return check_archive(file.path)
+        facts = check_archive(file.path)
+        check_contents(file.path)
     except ArchiveError as error:
         raise ApiError(str(error)) from error
+    return facts
