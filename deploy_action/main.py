@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
-from deploy_action.inputs.parsing import parse_constraints
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 from deploy_action.interruption import signals_as_errors
 from deploy_action.run import Run, exit_code_of
 from deploy_action.text.harmless import plain
@@ -139,6 +139,7 @@ def _serve(command: Namespace, stream: TextIO) -> int:
     import threading
 
     from deploy_action.platform.api.credentials import load_or_create_refresh_token
+    from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
     from deploy_action.platform.server import BacktestSettings, PlatformServer
 
     data = Path(command.data)
@@ -149,12 +150,14 @@ def _serve(command: Namespace, stream: TextIO) -> int:
             stream.write(f"refresh token, shown this once: {token}\n")
             stream.flush()
 
+    must_isolate = parse_switch(os.environ, ISOLATION_VARIABLE)
     running = BacktestSettings(
         environ=os.environ,
         observer=_ServerLog(),
-        use_constraints=parse_constraints(os.environ),
+        use_constraints=parse_switch(os.environ, CONSTRAINTS_VARIABLE),
         parallel=command.parallel_backtests,
         most_seconds=command.backtest_minutes * 60,
+        isolation=Isolation(AsRoot.REFUSED if must_isolate else AsRoot.ALLOWED),
     )
     with PlatformServer(
         data,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deploy_action.inputs.definitions import LOCAL
-from deploy_action.inputs.parsing import parse_constraints
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from deploy_action.deployment_api.client import DeploymentApi
     from deploy_action.inputs.settings import Settings
     from deploy_action.interruption import Deadline
+    from deploy_action.platform.runs.isolation import AsRoot
     from deploy_action.platform.runs.model_run import BacktestRequest
     from deploy_action.spectator import Spectator
+
+# A runner reads these files after the step: its outputs, and what later steps get.
+_FILE_COMMANDS = (
+    "GITHUB_ENV",
+    "GITHUB_OUTPUT",
+    "GITHUB_PATH",
+    "GITHUB_STATE",
+    "GITHUB_STEP_SUMMARY",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,7 @@ class Servers:
         """Start the embedded platform; its token is good for this run only."""
         from secrets import token_urlsafe
 
+        from deploy_action.platform.runs.isolation import Isolation
         from deploy_action.platform.server import BacktestSettings, PlatformServer
         from deploy_action.spectator import Spectator
 
@@ -86,11 +97,21 @@ class Servers:
             running=BacktestSettings(
                 environ=self.environ,
                 observer=progress,
-                use_constraints=parse_constraints(self.environ),
+                use_constraints=parse_switch(self.environ, CONSTRAINTS_VARIABLE),
+                isolation=Isolation(self._models_as_root(), _runners_files(self.environ)),
             ),
         )
         self.stack.enter_context(server)
         return Server(server.url, token, progress)
+
+    def _models_as_root(self) -> AsRoot:
+        """Return what becomes of models that root cannot isolate."""
+        from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot
+
+        if not parse_switch(self.environ, ISOLATION_VARIABLE):
+            return AsRoot.ALLOWED
+        # On a terminal, people run what they could run by hand.
+        return AsRoot.REFUSED if self.console.for_runner else AsRoot.RUN_WITH_WARNING
 
     def connect(self, server: Server) -> DeploymentApi:
         """Return a new connection: two threads must not share one."""
@@ -110,6 +131,15 @@ class Servers:
             on_secret=lambda secret: self.console.mask([secret]),
             redact=self.console.redact,
         )
+
+
+def _runners_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return what a model must not write to: what the runner reads, and the checkout."""
+    from pathlib import Path
+
+    files = [Path(environ[name]) for name in _FILE_COMMANDS if environ.get(name)]
+    checkout = [Path(environ[name]) for name in ("GITHUB_WORKSPACE",) if environ.get(name)]
+    return tuple(dict.fromkeys([*files, *(file.parent for file in files), *checkout]))
 
 
 def server_name(settings: Settings) -> str:

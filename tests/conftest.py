@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,33 @@ import pytest
 from hypothesis import settings
 
 from deploy_action.run import Run
+from tests.support.isolated import allowed_by_this_machine
 from tests.support.runner_protocol import read_entries
 from tests.support.scripted_server import ScriptedServer
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Under root, models run as other users, and pytest's usual directory lets nobody else in."""
+    if os.geteuid() == 0 and config.option.basetemp is None:
+        directory = Path(tempfile.mkdtemp(prefix="blankly-tests-"))
+        config.option.basetemp = directory / "all"
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+
+
+def let_all_pass(directory: Path) -> Path:
+    """Let every user enter a directory of a test, and those above it."""
+    for each in (directory, *directory.parents):
+        if each.stat().st_uid == os.geteuid() and not each.stat().st_mode & 0o001:
+            each.chmod(each.stat().st_mode | 0o011)
+    return directory
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Return pytest's directory, which every user may enter."""
+    return let_all_pass(tmp_path)
+
 
 # A slow machine is no failure.
 settings.register_profile("untimed", deadline=None)
@@ -75,6 +102,7 @@ class Runner:
         self.environ |= {
             "CI": "true",
             "GITHUB_ACTIONS": "true",
+            **allowed_by_this_machine(),
             "GITHUB_WORKSPACE": str(self.workspace),
             "GITHUB_OUTPUT": str(self.root / "output"),
             "GITHUB_STEP_SUMMARY": str(self.root / "summary.md"),

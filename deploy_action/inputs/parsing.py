@@ -14,6 +14,7 @@ from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
+# Whether known-good constraints may be added to a model's requirements.
 CONSTRAINTS_VARIABLE: Final = "BLANKLY_DEPLOY_CONSTRAINTS"
 BOOLEANS: Final = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -43,18 +44,18 @@ def shown(text: str) -> str:
     return f"`{excerpt(quoted, _SHOWN_VALUE_LENGTH)}`"
 
 
-def parse_constraints(environ: Mapping[str, str]) -> bool:
-    """Return whether known-good constraints may be added to a model's requirements.
+def parse_switch(environ: Mapping[str, str], name: str) -> bool:
+    """Return whether a variable is on, which it is if it is not set.
 
     Raises:
         InvalidInputError: the variable is neither blank, nor `on` or `off`, nor what YAML makes
             of those.
     """
-    given = environ.get(CONSTRAINTS_VARIABLE, "")
+    given = environ.get(name, "")
     try:
         return _SWITCH[given.strip().lower()]
     except KeyError:
-        message = f"The variable {CONSTRAINTS_VARIABLE} is {shown(given)}."
+        message = f"The variable {name} is {shown(given)}."
         hint = "It takes `on` or `off`; `true` and `false` mean the same."
         raise InvalidInputError.of(message=message, hint=hint) from None
 

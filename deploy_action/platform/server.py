@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import RefusedError
 from deploy_action.platform.api.http.limits import Limits
+from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.model_run import Observer, Unobserved
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
@@ -29,7 +30,8 @@ class BacktestSettings:
 
     `environ`: installers and models get a part of it. `observer`: gets the progress. `parallel`:
     how many run at once (0: one per core). `most_seconds`: how long each may take (None: as long as
-    its client waits). `runner`: replaces the one that starts a process with the `blankly` package.
+    its client waits). `isolation`: of the models. `runner`: replaces the one that starts a process
+    with the `blankly` package.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class BacktestSettings:
     use_constraints: bool = True
     parallel: int = 0
     most_seconds: float | None = None
+    isolation: Isolation = ISOLATED
     runner: Runner | None = None
 
 
@@ -130,15 +133,19 @@ class PlatformServer:
 
         harden_process()
         running = self._running
+        place, isolation = store.models_place, running.isolation
+        if place.obstacle is not None:
+            isolation = isolation.elsewhere(place.path, place.obstacle)
         return ModelRunner(
             workplace=store.workplace.path,
             environments=Environments(
-                self._data / data_directory.ENVIRONMENTS,
+                place.path / data_directory.ENVIRONMENTS,
                 environ=running.environ,
                 use_constraints=running.use_constraints,
             ),
             environ=running.environ,
             observer=running.observer,
+            isolation=isolation,
         )
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE
-from tests.conftest import Ended, Runner
+from tests.conftest import Ended, Runner, let_all_pass
 from tests.support.network import DIRECTORIES, NETWORK
 from tests.support.waiting import PATIENCE, is_alive, wait_for
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.xdist_group("backtest")
 @pytest.fixture(scope="session")
 def platform_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data directory whose environments all tests here share."""
-    return tmp_path_factory.mktemp("platform") / "data"
+    return let_all_pass(tmp_path_factory.mktemp("platform")) / "data"
 
 
 class Trader:

@@ -54,9 +54,29 @@ def attempt(what, mode, *paths):
             print("REFUSED", what, type(error).__name__)
 
 print("USER", os.getuid() == os.getgid() != 0, os.getgroups())
-attempt("environ", "rb", f"/proc/{os.getppid()}/environ")
-attempt("memory", "rb", f"/proc/{os.getppid()}/mem")
-attempt("outputs", "a", "/github/file_commands/set_output")
+def do(what, act):
+    try:
+        act()
+        print("DONE", what)
+    except OSError as error:
+        print("REFUSED", what, type(error).__name__)
+
+def trace(process):
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(16, process, 0, 0) != 0:  # PTRACE_ATTACH
+        raise OSError(ctypes.get_errno(), "")
+
+for process in (1, os.getppid()):
+    attempt("environ", "rb", f"/proc/{process}/environ")
+    attempt("memory", "rb", f"/proc/{process}/mem")
+    do("descriptors", lambda: os.listdir(f"/proc/{process}/fd"))
+    do("signal", lambda: os.kill(process, 0))
+    do("trace", lambda: trace(process))
+for name in ("set_env", "set_output", "add_path", "save_state", "step_summary", "new"):
+    attempt(name, "a", f"/github/file_commands/{name}")
+do("rights", lambda: os.setuid(0))
+do("terminal", lambda: os.open("/dev/tty", os.O_RDWR))
 attempt("workspace", "a", "/github/workspace/blankly.json")
 attempt("environment", "a", os.__file__, json.__file__)
 attempt("platform", "rb", "/github/runner_temp/blankly-platform/platform.sqlite")
@@ -72,7 +92,11 @@ for place in ("/github/runner_temp", "/tmp"):
         found += [name for name in files if name.endswith(".zip")]
 print("FOUND", found)
 """
-REFUSED = ("environ", "memory", "outputs", "workspace", "environment", "platform", "bundles")
+REFUSED = (
+    *("environ", "memory", "descriptors", "signal", "trace", "rights"),
+    *("set_env", "set_output", "add_path", "save_state", "step_summary", "new"),
+    *("workspace", "environment", "platform", "bundles"),
+)
 
 
 def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> None:
@@ -81,9 +105,7 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
     The action is root, the model nobody in particular: it sees neither the action's memory nor its
     inputs, and changes neither what the runner reads nor what is kept for later.
     """
-    shutil.rmtree(job.workspace)
-    model = ROOT / "examples" / "models" / "golden-cross"
-    shutil.copytree(model, job.workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_golden_cross(job)
     inputs = {"mode": "backtest", "api-url": "local", "token": secrets.token_hex(16)}
     before = tree_digest(job.workspace)
 
@@ -99,10 +121,7 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
     assert json.loads(report.read_bytes())["trades_sha256"] == first.outputs["trades-sha256"]
     assert tree_digest(job.workspace) == before
 
-    script = job.workspace / "bot.py"
-    script.write_text(
-        script.read_text().replace("import json\n", f"import json\n{LOOKS_AROUND}", 1)
-    )
+    copy_golden_cross(job, LOOKS_AROUND)
     second = job.run(inputs, *options)
 
     assert second.outputs["trades-sha256"] == first.outputs["trades-sha256"]
@@ -116,11 +135,49 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
     assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
 
 
+def test_without_a_user_of_its_own_the_model_is_not_run(job: Runner, options: list[str]) -> None:
+    """Where root may not become another user, or where no place for the model's files is."""
+    copy_golden_cross(job, "print('STARTED')\n")
+    inputs = {"mode": "backtest", "api-url": "local"}
+
+    no_user = job.run(inputs, *options, "--cap-drop=SETUID")
+    (job.folder / "runner_temp").chmod(0o700)
+    closed = [f"--tmpfs={place}:noexec,mode=1777" for place in ("/tmp", "/var/tmp")]  # noqa: S108  # in the container
+    no_place = job.run(inputs, *options, "--read-only", *closed)
+    allowed = job.run(inputs, *options, "--cap-drop=SETUID", "--env=BLANKLY_DEPLOY_ISOLATION=off")
+
+    for ended, reason in ((no_user, "become another user"), (no_place, "/github/runner_temp")):
+        assert ended.code == 1, ended.log
+        assert "STARTED" not in ended.log
+        (error,) = (line for line in ended.annotations if line.startswith("::error"))
+        assert reason in error
+        assert "The model was not run" in ended.summary
+    assert allowed.code == 0, allowed.log
+    assert "The model ran as root" in allowed.summary
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750])
+def test_a_runner_that_lets_nobody_into_its_folders_does_not_end_the_isolation(
+    job: Runner, options: list[str], mode: int
+) -> None:
+    """As self-hosted runners have them: the private copies and environments go elsewhere."""
+    copy_golden_cross(job, LOOKS_AROUND)
+    for name in ("runner_temp", "home", "workspace", "file_commands"):
+        os.chown(job.folder / name, 1001, 1001)
+        (job.folder / name).chmod(mode)
+
+    ended = job.run({"mode": "backtest", "api-url": "local"}, *options)
+
+    assert ended.code == 0, ended.log
+    assert "USER True []" in ended.log
+    assert "DONE" not in ended.log
+    assert "/var/cache/blankly-deploy" in ended.summary
+    assert "may not enter /github/runner_temp" in ended.log
+
+
 def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options: list[str]) -> None:
     """The checkout belongs to another user, and the image has no git."""
-    shutil.rmtree(job.workspace)
-    model = ROOT / "examples" / "models" / "golden-cross"
-    shutil.copytree(model, job.workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_golden_cross(job)
     git(job.workspace, "init", "--quiet", "--initial-branch=main")
     commit_all(job.workspace, "The model")
     script = job.workspace / "bot.py"
@@ -146,6 +203,15 @@ def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options:
     assert ended.outputs["gates"] == "passed"
     assert hashlib.sha256(sent.file).hexdigest() == ended.outputs["bundle-sha256"]
     assert "Trade-for-trade identical" in ended.summary
+
+
+def copy_golden_cross(job: Runner, code: str = "") -> None:
+    """Check out the example, with more code at the top of its script."""
+    model = ROOT / "examples" / "models" / "golden-cross"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(model, job.workspace, ignore=ignored, dirs_exist_ok=True)
+    script = job.workspace / "bot.py"
+    script.write_text(script.read_text().replace("import json\n", f"import json\n{code}", 1))
 
 
 def assert_readable_by_others(environments: Path) -> None:

@@ -23,6 +23,14 @@ from tests.support.runner_protocol import read_entries
 
 ROOT = Path(__file__).parents[2]
 MOUNTS = ("workspace", "home", "workflow", "file_commands", "runner_temp")
+# The variables of the files that the runner reads after a step, and the files' names.
+FILE_COMMANDS = {
+    "GITHUB_ENV": "set_env",
+    "GITHUB_OUTPUT": "set_output",
+    "GITHUB_PATH": "add_path",
+    "GITHUB_STATE": "save_state",
+    "GITHUB_STEP_SUMMARY": "step_summary",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ class Runner:
             "GITHUB_API_URL": "https://api.github.com",
             "GITHUB_EVENT_NAME": self.event_name,
             "GITHUB_EVENT_PATH": "/github/workflow/event.json",
-            "GITHUB_OUTPUT": "/github/file_commands/set_output",
+            **{one: f"/github/file_commands/{name}" for one, name in FILE_COMMANDS.items()},
             "GITHUB_REF": "refs/heads/main",
             "GITHUB_REF_NAME": "main",
             "GITHUB_REF_TYPE": "branch",
@@ -117,7 +125,6 @@ class Runner:
             "GITHUB_RUN_NUMBER": "7",
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": "a" * 40,
-            "GITHUB_STEP_SUMMARY": "/github/file_commands/step_summary",
             "GITHUB_WORKFLOW": "Deploy",
             "GITHUB_WORKSPACE": "/github/workspace",
             "RUNNER_OS": "Linux",
@@ -129,8 +136,10 @@ class Runner:
         """Start a step; the process's stdout has both output streams."""
         event = json.dumps(self.event)
         (self.folder / "workflow" / "event.json").write_text(event, encoding="utf-8")
-        for name in ("set_output", "step_summary"):
-            (self.folder / "file_commands" / name).write_text("")
+        for name in FILE_COMMANDS.values():
+            file = self.folder / "file_commands" / name
+            file.write_text("")
+            file.chmod(0o666)  # as act and the runners made from it have them
         variables = self.variables(inputs)
         mounts = [f"--volume={self.folder / name}:/github/{name}" for name in MOUNTS]
         # Names only, as the runner does: values on a command line would be seen by everybody.

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
+from deploy_action.platform.processes.confinement import Confinement
 from deploy_action.text.harmless import cut, plain, redacted, written_forms
 
 OnLine = Callable[[str], None]
@@ -159,12 +160,12 @@ class Uv:
             on_line(shown)
 
         ended = run_process(
-            # Files are readable by others, whatever our umask is.
-            ["/bin/sh", "-c", 'umask 022; exec "$@"', "sh", *command],
+            command,
             cwd=cwd,
             environ={**self.environ, **settings},
             on_line=keep,
             stop=stop,
+            confinement=Confinement(umask=0o022),  # files are readable by others
         )
         if ended.code != 0:
             raise UvFailedError(*_causes(lines), *_by_signal(ended.code))

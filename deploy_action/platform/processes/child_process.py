@@ -1,19 +1,21 @@
-"""A child process in its own process group: streams its output, can be stopped as a whole."""
+"""A command: its output is streamed, and it can be stopped with all processes that it started."""
 
 from __future__ import annotations
 
 import codecs
+import json
+import math
 import os
 import re
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -25,8 +27,9 @@ PROXY_VARIABLES = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 _POLL_SECONDS = 0.1
-# From SIGTERM to SIGKILL.
-_GRACE_SECONDS = 1.0
+_LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")))
+# The launcher ends a command within 3 s.
+_LAUNCHER_SECONDS = 3.5
 _BLOCK_BYTES = 1 << 16
 # To read what is left in the pipes after the last process has ended.
 _DRAIN_SECONDS = 1.0
@@ -37,14 +40,23 @@ _LINE_END = re.compile(r"\r\n|\n|\r(?!$)")
 
 
 class StoppedError(Exception):
-    """The run was told to stop; all its processes have ended."""
+    """The run was told to stop; `left` of its processes could not be ended, as in `Ended`."""
+
+    def __init__(self, left: int | None = 0) -> None:
+        super().__init__()
+        self.left = left
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: the exit code, or the negated number of the signal that ended it."""
+    """How a process ended: the exit code, or the negated number of the signal that ended it.
+
+    `left` is how many processes of the command could not be ended; None if nobody knows, because
+    the command ended its launcher.
+    """
 
     code: int
+    left: int | None = 0
 
 
 class SideChannel:
@@ -81,58 +93,120 @@ def run_process(
 ) -> Ended:
     """Run a command to its end and return how it ended.
 
-    `on_line` gets each line of its standard output and standard error at once. Afterwards all
-    processes left in its process group are killed, however it ended.
+    `on_line` gets each line of its standard output and standard error at once. Afterwards every
+    process that it started is killed, however it ended: see `launcher.py`.
 
     Raises:
-        StoppedError: `stop` was set; the group was killed.
+        StoppedError: `stop` was set; all its processes were killed.
         OSError: the command cannot be started.
     """
-    process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
-        confinement.limited(command),
-        cwd=cwd,
-        env=dict(environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        pass_fds=(side.writer,) if side else (),
-        user=confinement.user,
-        group=confinement.user,
-        extra_groups=None if confinement.user is None else (),
-    )
-    try:
-        _read(process, on_line, stop, side)
-    finally:
-        _kill_group(process)
-    return Ended(process.returncode)
+    inherited = (side.writer,) if side else ()
+    with _Launched(command, cwd, environ, inherited, confinement) as launched:
+        _read(launched, on_line, stop, side)
+    if launched.was_stopped:
+        raise StoppedError(launched.ended().left)
+    return launched.ended()
+
+
+class _Launched:
+    """A command and its launcher, which ends with the `with` block at the latest."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        environ: Mapping[str, str],
+        inherited: tuple[int, ...],
+        confinement: Confinement,
+    ) -> None:
+        control, self._control = os.pipe()
+        self._report, report = os.pipe()
+        self.was_stopped = False
+        self.given_up_at = math.inf
+        try:
+            options = json.dumps(asdict(confinement))
+            self.process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
+                [*_LAUNCHER, str(control), str(report), options, *command],
+                cwd=cwd,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(control, report, *inherited),
+            )
+        except BaseException:
+            os.close(self._report)
+            os.close(self._control)
+            raise
+        finally:
+            os.close(control)
+            os.close(report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """End the command and its launcher."""
+        self._let_go()
+        try:
+            self.process.wait(max(0, self.given_up_at - time.monotonic()))
+        except subprocess.TimeoutExpired:  # the command stopped it, which runs as the same user
+            self.process.kill()
+            self.process.wait()
+        with os.fdopen(self._report, "rb") as report:
+            self._said = report.read().splitlines()
+
+    def stop(self) -> None:
+        """Have the launcher end the command: politely, then by force."""
+        self.was_stopped = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.given_up_at == math.inf:
+            self.given_up_at = time.monotonic() + _LAUNCHER_SECONDS
+            os.close(self._control)
+
+    def ended(self) -> Ended:
+        """Return how the command ended; call it after the `with` block.
+
+        Raises:
+            OSError: the command could not be started.
+        """
+        facts = json.loads(self._said[0]) if self._said else {}
+        if "errno" in facts:
+            raise OSError(facts["errno"], os.strerror(facts["errno"]), facts["path"])
+        if "code" not in facts:
+            return Ended(self.process.returncode, left=None)
+        code = facts["code"]
+        return Ended(-signal.SIGKILL if code is None else code, facts["left"])
 
 
 def _read(
-    process: subprocess.Popen[bytes],
+    launched: _Launched,
     on_line: Callable[[str], None],
     stop: threading.Event,
     side: SideChannel | None,
 ) -> None:
-    """Pass on output until the process has ended and its output is read."""
-    assert process.stdout is not None  # noqa: S101  # it was asked for
-    with process.stdout, selectors.DefaultSelector() as selector:
-        _watch(selector, process.stdout.fileno(), _Lines(on_line))
+    """Pass on output until the processes have ended and their output is read."""
+    output = launched.process.stdout
+    assert output is not None  # noqa: S101  # it was asked for
+    with output, selectors.DefaultSelector() as selector:
+        _watch(selector, output.fileno(), _Lines(on_line))
         if side is not None:
             side.close_writer()
             _watch(selector, side.reader, _Lines(side.on_line))
-        while selector.get_map() and not _has_ended(process):
-            _pass_on(selector)
-            _heed(stop, process)
-        # It may have closed its output and still run.
-        while not _has_ended(process):
-            time.sleep(_POLL_SECONDS / 10)
-            _heed(stop, process)
-        # Processes left in its group may hold the pipes open and print forever.
-        _signal_group(process, signal.SIGKILL)
+        while launched.process.poll() is None and time.monotonic() < launched.given_up_at:
+            if stop.is_set():
+                launched.stop()
+            if selector.get_map():
+                _pass_on(selector)
+            else:  # it has closed its output and still runs
+                time.sleep(_POLL_SECONDS / 10)
+        # If processes are left, they may hold the pipes open and print forever.
         drained_at = time.monotonic() + _DRAIN_SECONDS
         while selector.get_map() and _pass_on(selector) and time.monotonic() < drained_at:
-            _heed(stop, process)
+            pass
         for key in list(selector.get_map().values()):
             key.data.finish()
 
@@ -146,24 +220,9 @@ def _pass_on(selector: selectors.BaseSelector) -> bool:
     return bool(ready)
 
 
-def _heed(stop: threading.Event, process: subprocess.Popen[bytes]) -> None:
-    if stop.is_set():
-        _end_politely(process)
-        raise StoppedError
-
-
 def _watch(selector: selectors.BaseSelector, descriptor: int, lines: _Lines) -> None:
     os.set_blocking(descriptor, False)
     selector.register(descriptor, selectors.EVENT_READ, lines)
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether the process has ended, without reaping it.
-
-    As long as it is a zombie, its id, which is also its group's, cannot be reused.
-    """
-    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    return os.waitid(os.P_PID, process.pid, options) is not None
 
 
 class _Lines:
@@ -198,24 +257,6 @@ class _Lines:
         self._rest = ""
         if rest:
             self._on_line(rest.rstrip("\r"))
-
-
-def _end_politely(process: subprocess.Popen[bytes]) -> None:
-    _signal_group(process, signal.SIGTERM)
-    end = time.monotonic() + _GRACE_SECONDS
-    while not _has_ended(process) and time.monotonic() < end:
-        time.sleep(_POLL_SECONDS / 10)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    _signal_group(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # PermissionError: on macOS, where only the zombie is left.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 @dataclass(slots=True)

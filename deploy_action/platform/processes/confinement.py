@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
-# ulimit counts in units of 1,024 bytes. A shell sets the limit: Python code between fork and exec
-# is unsafe in a process with threads, and another user's process cannot be limited from outside. If
-# a lower limit exists, the shell says so, and the lower limit stays.
-_LIMITED = ("/bin/sh", "-c", 'ulimit -d "$1"; shift; exec "$@"', "sh")
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """Limits of a process.
+    """Limits of a command; `launcher.py` sets them.
 
     `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
     runs as; its group id is the same number, and it is in no other groups.
@@ -26,15 +22,7 @@ class Confinement:
 
     memory_bytes: int | None = None
     user: int | None = None
-
-    def limited(self, command: Sequence[str]) -> Sequence[str]:
-        """Return the command with its memory limited.
-
-        Only the data segment is: libraries reserve far more address space than they use.
-        """
-        if self.memory_bytes is None or not sys.platform.startswith("linux"):
-            return command
-        return [*_LIMITED, str(self.memory_bytes >> 10), *command]
+    umask: int = 0o077
 
 
 UNCONFINED: Final = Confinement()

@@ -1,4 +1,4 @@
-"""Ends processes of a run that left its process group by starting their own session."""
+"""Ends the processes of a run whose launcher was killed: otherwise the launcher ends them all."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ _PAUSE_SECONDS: Final = 0.01
 _ENDED: Final = frozenset({b"Z", b"X"})
 
 
-def end_stragglers(backtest_id: str, user: int | None = None) -> None:
-    """Kill every process of a run: those of its user, and those that have its id.
+def end_stragglers(private: Path, user: int | None = None) -> int:
+    """Kill every process of a run that lost its launcher; return how many could not be killed.
 
-    A model's processes have `BACKTESTING_ID` in their environment; their children inherit it. Does
-    nothing outside Linux.
+    `private` is the run's directory, named after it. Its processes are those of its `user`, those
+    that have its name as `BACKTESTING_ID` in their environment, and those whose working directory
+    is in there. Does nothing outside Linux.
     """
-    if user is not None:
-        _end_all_of(user)
-    marker = f"BACKTESTING_ID={backtest_id}".encode()
     empty = 0
+    found: list[Path] = []
     for _ in range(_ROUNDS):
-        found = [process for process in _processes() if _names_run(process, marker)]
+        if user is not None:
+            _end_all_of(user)
+        found = [process for process in _processes() if _is_of_run(process, private, user)]
         empty = 0 if found else empty + 1
         if empty == _EMPTY_ROUNDS:
-            return
+            break
         for process in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(int(process.name), signal.SIGKILL)
+            _kill(process, private, user)
         time.sleep(_PAUSE_SECONDS)
+    return len(found)
 
 
 def has_processes(user: int) -> bool:
@@ -75,12 +76,31 @@ def _owner(process: Path) -> int | None:
         return None
 
 
-def _names_run(process: Path, marker: bytes) -> bool:
+def _kill(process: Path, private: Path, user: int | None) -> None:
+    """Kill a process if it still is one of the run: its id may be another's by now."""
+    with suppress(OSError):
+        descriptor = os.pidfd_open(int(process.name))
+        try:
+            if _is_of_run(process, private, user):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+
+
+def _is_of_run(process: Path, private: Path, user: int | None) -> bool:
     task = _living(process)
-    try:
-        return task is not None and marker in (task / "environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is another user's
+    if task is None:
         return False
+    if user is not None and _owner(process) == user:
+        return True
+    with suppress(OSError):  # it has ended, or is another user's
+        if f"BACKTESTING_ID={private.name}".encode() in (task / "environ").read_bytes().split(
+            b"\0"
+        ):
+            return True
+    with suppress(OSError):
+        return (task / "cwd").readlink().is_relative_to(private)
+    return False
 
 
 def _living(process: Path) -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -21,7 +22,21 @@ from deploy_action.platform.processes.stragglers import has_processes
 _TRANSIENT: Final = range(61_184, 65_520)
 _drawing: Final = threading.Lock()
 _drawn: Final[set[int]] = set()
-_TRIAL: Final = 'for path; do [ -r "$path" ] || [ -x "$path" ] || exit 1; done'
+# Prints the first path that a user may neither read nor run, or a directory that he may not enter.
+_REACHES: Final = (
+    'for path; do [ -x "$path" ] || { [ ! -d "$path" ] && [ -r "$path" ]; } || '
+    '{ printf %s "$path"; exit; }; done'
+)
+_WRITES: Final = 'for path; do [ ! -w "$path" ] || printf "%s\\0" "$path"; done'
+
+
+class NotIsolatedError(Exception):
+    """Foreign code cannot get a user of its own: `reason` says why, and `hint` what to do."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
 
 
 def is_root() -> bool:
@@ -29,37 +44,86 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def unprivileged_user(needed: Iterable[Path]) -> int | None:
-    """Return an unused user id, or None to keep the current user.
+def is_transient(user: int) -> bool:
+    """Return whether a user id is one of those that runs get, which no account has."""
+    return user in _TRANSIENT
 
-    None if we are not root, if root may not switch users, or if that user could not reach one of
-    the `needed` paths: files to read or run, and directories to traverse.
+
+def draw_user(needed: Iterable[Path]) -> int:
+    """Return an unused user id that reaches all `needed` paths.
+
+    It may read or run the files, and enter the directories.
+
+    Raises:
+        NotIsolatedError: root may not become another user, or that user does not reach one of them.
     """
-    if not is_root():
-        return None
     user = next(user for user in iter(_any_transient, None) if not has_processes(user))
-    try:
-        trial = subprocess.run(  # noqa: S603  # a fixed script; paths are its arguments
-            ["/bin/sh", "-c", _TRIAL, "sh", *map(str, needed)],
-            env={},
-            cwd="/",
-            user=user,
-            group=user,
-            extra_groups=(),
-            check=False,
+    paths = [step for path in needed for step in _steps(path)]
+    if obstacle := _try_as(user, _REACHES, paths):
+        what = "enter" if Path(obstacle).is_dir() else "read"
+        raise NotIsolatedError(
+            f"a model's own user may not {what} {obstacle}",
+            f"Let every user pass with `chmod o+x {shlex.quote(obstacle)}`, or keep what the model "
+            "needs elsewhere: Python, this program, and the platform's data (`platform-data`, or "
+            "`--data`).",
         )
-    except OSError:  # no capability to do so, or the user namespace has no such user
-        return None
-    return user if trial.returncode == 0 else None
+    return user
+
+
+def writable_by(user: int, paths: Iterable[Path]) -> list[Path]:
+    """Return those of the existing paths that a user may write to."""
+    found = _try_as(user, _WRITES, paths)
+    return [Path(path) for path in found.split("\0") if path]
 
 
 def hand_over(directory: Path, user: int) -> None:
     """Make a user the owner of a directory and its contents; links are not followed.
 
     Uses chown(1), because Python's own walk fails if directories are nested too deeply.
+
+    Raises:
+        NotIsolatedError: root may not do that.
     """
-    owner = f"{user}:{user}"
-    subprocess.run(["chown", "-hR", owner, "--", directory], check=True)  # noqa: S603, S607  # coreutils
+    command = ["chown", "-hR", f"{user}:{user}", "--", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603  # coreutils
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition(": ")[2] or "chown failed"
+        raise NotIsolatedError(
+            f"root may not give a model files of its own here ({reason})",
+            "Allow the container the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETGID and SETUID, "
+            "which engines give by default, and use a file system that keeps owners.",
+        )
+
+
+def _steps(path: Path) -> Iterable[Path]:
+    """Return all directories that lead to a path, behind links and as written, and the path."""
+    for one in dict.fromkeys((path.resolve(), path.absolute())):
+        yield from (*reversed(one.parents), one)
+
+
+def _try_as(user: int, script: str, paths: Iterable[Path]) -> str:
+    """Return what a script of the shell prints about paths when a user runs it."""
+    try:
+        return subprocess.run(  # noqa: S603  # a fixed script; paths are its arguments
+            ["/bin/sh", "-c", script, "sh", *map(str, paths)],
+            env={},
+            cwd="/",
+            user=user,
+            group=user,
+            extra_groups=(),
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="surrogateescape",
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "strerror", None) or "the shell does not start"
+        raise NotIsolatedError(
+            f"root may not become another user here ({reason})",
+            "Allow the container the capabilities SETGID and SETUID, which engines give by "
+            "default, and map the user ids up to 65535 into its user namespace. Or run this "
+            "program as a user who is not root.",
+        ) from error
 
 
 def _any_transient() -> int:

@@ -142,8 +142,10 @@ class Backtests:
     def _ending(self, job: Job) -> Ending:
         try:
             outcome = self._run(job)
-        except StoppedError:
+        except StoppedError as stopped:
             message = f"The backtest was stopped: {job.reason}."
+            if stopped.left:
+                message += f" At least {stopped.left} of its processes could not be ended."
             return _without_result(job.request, BacktestStatus.STOPPED, message)
         status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
         return Ending(job.request, status, outcome)

@@ -24,12 +24,15 @@ from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
     PROXY_VARIABLES,
     BoundedLog,
+    Ended,
     SideChannel,
+    StoppedError,
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement, memory_limit
 from deploy_action.platform.processes.stragglers import end_stragglers
-from deploy_action.platform.processes.unprivileged import hand_over, is_root, unprivileged_user
+from deploy_action.platform.processes.unprivileged import NotIsolatedError
+from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.data_directory import remove_tree
 from deploy_action.platform.storage.zip_reader import ArchiveError
@@ -52,8 +55,6 @@ _PASSED_ON = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
-# The exit codes of a shell that cannot run, or find, a program.
-_NOT_STARTED = (126, 127)
 _NEEDED_KEYS = ("account_values", "metrics", "trades")
 
 
@@ -120,14 +121,15 @@ class Outcome:
 class ModelRunner:
     """Runs backtests; `workplace` holds the private copies of their models.
 
-    `environ` is the environment of this process, of which models get little. `program` is the
-    script that the model's Python runs.
+    `environ` is the environment of this process, of which models get little. `isolation` says what
+    they must not reach. `program` is the script that the model's Python runs.
     """
 
     workplace: Path
     environments: Environments
     environ: Mapping[str, str]
     observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    isolation: Isolation = ISOLATED
     program: Path = _MODEL_PROCESS / "run_model.py"
     largest_result: int = 256 << 20
     clock: Callable[[], float] = time.monotonic
@@ -143,6 +145,9 @@ class ModelRunner:
             with self._private_copy(request) as private:
                 model = unpack(request.bundle, private)
                 return self._run_model(request, private, model, read_layout(model), stop)
+        except NotIsolatedError as error:
+            message = f"The model was not run. As root it would not be isolated: {error.reason}."
+            return _failed(Problem(message=message, hint=error.hint))
         except ArchiveError as error:
             return _failed(Problem(message=f"{error}."))
         except UnusableModelError as error:
@@ -245,15 +250,30 @@ class _ModelProcess:
     last_event: Mapping[str, object] | None = None
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
-        confinement = Confinement(memory_limit(), self._hand_over(watch))
-        result = self.private / "result.json"
+        for name in ("home", "tmp"):
+            (self.private / name).mkdir()
+        needed = [self.runner.program, _HOOKS, self.environment.python]
+        user, problems = self.runner.isolation.choose_user(self.private, needed)
+        confinement = Confinement(memory_limit(), user)
+        try:
+            ended = self._run(watch, stop, confinement)
+        except StoppedError as stopped:
+            if stopped.left is None:
+                raise StoppedError(end_stragglers(self.private, user)) from None
+            raise
+        except OSError as error:
+            outcome = _failed(_not_started(error))
+        else:
+            outcome = self._outcome(ended, confinement)
+        return replace(outcome, problems=(*problems, *outcome.problems))
+
+    def _run(self, watch: _Watch, stop: threading.Event, confinement: Confinement) -> Ended:
         with (
-            self._alone(confinement.user),
             BoundedLog(watch.line) as log,
             SideChannel(lambda line: self._hear(line, watch)) as side,
         ):
-            ended = run_process(
-                self._command(side, result),
+            return run_process(
+                self._command(side),
                 cwd=self.model / self.layout.working_directory,
                 environ=self._environ(self.runner.environ),
                 on_line=log.add,
@@ -261,37 +281,20 @@ class _ModelProcess:
                 side=side,
                 confinement=confinement,
             )
-        return self._outcome(ended.code, result, confinement.memory_bytes)
 
-    def _hand_over(self, watch: _Watch) -> int | None:
-        """Give the private copy to the user that the model runs as; None if it is ours."""
-        for name in ("home", "tmp"):
-            (self.private / name).mkdir()
-        program, python = self.runner.program, self.environment.python
-        user = unprivileged_user([self.private.parent, program, _HOOKS, python])
-        if user is not None:
-            hand_over(self.private, user)
-        elif is_root():
-            watch.line("The model runs as root: no other user can reach the files that it needs.")
-        return user
+    @property
+    def _result(self) -> Path:
+        return self.private / "result.json"
 
-    def _command(self, side: SideChannel, result: Path) -> list[str]:
+    def _command(self, side: SideChannel) -> list[str]:
         return [
             str(self.environment.python),
             *("-u", str(self.runner.program)),
             *("--script", str(self.model / self.layout.main_script)),
             *("--root", str(self.model)),
             *("--events-fd", str(side.writer)),
-            *("--result", str(result)),
+            *("--result", str(self._result)),
         ]
-
-    @contextmanager
-    def _alone(self, user: int | None) -> Iterator[None]:
-        """End all processes of the run afterwards, even those that left its process group."""
-        try:
-            yield
-        finally:
-            end_stragglers(self.request.backtest_id, user)
 
     def _hear(self, line: str, watch: _Watch) -> None:
         """Handle one event line. Ignore anything else: the model may write to our pipe."""
@@ -328,18 +331,22 @@ class _ModelProcess:
             "BOKEH_BROWSER": "none",
         }
 
-    def _outcome(self, code: int, result: Path, memory_bytes: int | None) -> Outcome:
+    def _outcome(self, ended: Ended, confinement: Confinement) -> Outcome:
+        if ended.left is None:
+            return _failed(_unwatched(end_stragglers(self.private, confinement.user)))
+        if ended.left:
+            return _failed(_left_running(ended.left))
         event = self.last_event
         if event is None:
-            return _failed(_vanished(code, self.layout.main_script))
+            return _failed(_vanished(ended.code, self.layout.main_script))
         told = read_problems(event.get("problems"))
-        problems = tuple(_explained(problem, memory_bytes) for problem in told)
+        problems = tuple(_explained(problem, confinement.memory_bytes) for problem in told)
         if event["event"] == "failed":
             nameless = Problem(message="The backtest failed. The model's output may say why.")
             has_error = any(problem.severity is Severity.ERROR for problem in problems)
             return _failed(*problems) if has_error else _failed(nameless, *problems)
         try:
-            content = _read_result(result, self.runner.largest_result)
+            content = _read_result(self._result, self.runner.largest_result)
         except (OSError, ValueError) as error:
             message = f"The result of the model's process cannot be used: {error}."
             return _failed(Problem(message=message))
@@ -350,13 +357,34 @@ def _failed(*problems: Problem) -> Outcome:
     return Outcome(result=None, problems=problems)
 
 
+def _not_started(error: OSError) -> Problem:
+    return Problem(
+        message=f"The Python of the model's environment cannot be started: {error}.",
+        hint="Removing the platform's `environments` helps if they were damaged.",
+    )
+
+
+def _left_running(count: int) -> Problem:
+    return Problem(
+        message=f"At least {count} of the model's processes could not be ended and still run.",
+        hint="The result is not used. Look for them with `ps`, and restart the container or the "
+        "machine if they stay.",
+    )
+
+
+def _unwatched(left: int) -> Problem:
+    """Describe the end of a run whose launcher was killed; `left` processes were seen after it."""
+    if left:
+        return _left_running(left)
+    return Problem(
+        message="The process that watches over the model was killed, by it or by the system.",
+        hint="The result is not used, and processes of the model may still run: look for them with "
+        "`ps`. If the machine ran out of memory, shorten the period.",
+    )
+
+
 def _vanished(code: int, script: str) -> Problem:
     """Describe the end of a process that did not report it."""
-    if code in _NOT_STARTED:
-        return Problem(
-            message=f"The Python of the model's environment cannot be started (code {code}).",
-            hint="Read the end of the output. Removing the platform's `environments` helps.",
-        )
     if code >= 0:
         return Problem(
             message=f"{script} ended its own process (exit code {code}) before the backtest was "

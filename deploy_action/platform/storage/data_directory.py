@@ -6,12 +6,12 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.processes.stragglers import end_stragglers
-from deploy_action.platform.processes.unprivileged import is_root
+from deploy_action.platform.processes.unprivileged import is_root, is_transient
 
 DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
@@ -62,19 +62,19 @@ def _is_ours(name: str) -> bool:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Hold the directory's lock, which other processes wait for.
+def locked(*directories: Path) -> Iterator[None]:
+    """Hold the directories' locks, which other processes wait for.
 
-    The kernel releases the lock when the process ends, even by a crash.
+    The kernel releases the locks when the process ends, even by a crash.
     """
     import fcntl
 
-    descriptor = _open_lock(data)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        for directory in dict.fromkeys(directories):
+            descriptor = _open_lock(directory)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 class Workplace:
@@ -83,13 +83,13 @@ class Workplace:
     The process owns it while it holds the lock file in it; `id` is its name.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, place: Path) -> None:
         """Create it. Call this inside `locked`, so that nobody takes it for an abandoned one."""
         import fcntl
 
         self.id = str(uuid.uuid4())
-        self.path = data / RUNS / self.id
-        self.path.mkdir(mode=PASSABLE)
+        self.path = place / RUNS / self.id
+        make_passable(self.path)
         self._descriptor = _open_lock(self.path)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
@@ -99,12 +99,20 @@ class Workplace:
         os.close(self._descriptor)
 
 
-def remove_abandoned_workplaces(data: Path) -> list[str]:
+def make_passable(directory: Path) -> None:
+    """Create a directory that every user may enter, or leave the one that exists."""
+    with suppress(FileExistsError):
+        directory.mkdir(mode=PASSABLE)
+        directory.chmod(PASSABLE)  # whatever our umask is
+
+
+def remove_abandoned_workplaces(*places: Path) -> list[str]:
     """Remove the workplaces of dead processes: a model's exchange keys may be in them.
 
     Returns the ids of the others. Call this inside `locked`.
     """
-    return [path.name for path in (data / RUNS).iterdir() if not _is_abandoned(path)]
+    found = [path for place in dict.fromkeys(places) for path in (place / RUNS).iterdir()]
+    return [path.name for path in found if not _is_abandoned(path)]
 
 
 def _is_abandoned(workplace: Path) -> bool:
@@ -121,7 +129,10 @@ def _is_abandoned(workplace: Path) -> bool:
         return False
     else:
         for private in workplace.iterdir():
-            end_stragglers(private.name)
+            if not private.is_dir():
+                continue
+            owner = private.lstat().st_uid
+            end_stragglers(private, owner if is_root() and is_transient(owner) else None)
         remove_tree(workplace)
         return True
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.database import Database
+from deploy_action.platform.storage.models_place import find_models_place
 from deploy_action.platform.storage.transaction import Transaction
 
 # An upload that was not stored an hour later was cut off by the end of its process.
@@ -29,13 +30,15 @@ class Store:
         self._data = data
         self._clock = clock
         data_directory.prepare(data)
+        self.models_place = find_models_place(data)
+        place = self.models_place.path
         try:
-            with data_directory.locked(data), ExitStack() as resources:
+            with data_directory.locked(data, place), ExitStack() as resources:
                 self._make_folders()
                 self._database = Database(data / data_directory.DATABASE, clock)
                 resources.callback(self._database.close)
                 self._remove_orphans()
-                self.workplace = data_directory.Workplace(data)  # for private copies of models
+                self.workplace = data_directory.Workplace(place)  # for private copies of models
                 resources.callback(self.workplace.close)
                 with self.snapshot() as snapshot:
                     self.user_id = snapshot.user_id()
@@ -108,7 +111,8 @@ class Store:
     def _make_folders(self) -> None:
         for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
             (self._data / name).mkdir(mode=0o700, exist_ok=True)
-        (self._data / data_directory.RUNS).mkdir(mode=data_directory.PASSABLE, exist_ok=True)
+        for place in (self._data, self.models_place.path):
+            data_directory.make_passable(place / data_directory.RUNS)
 
     def _remove_orphans(self) -> None:
         """Remove what dead processes left: private copies of models, and files without a row.
@@ -117,7 +121,7 @@ class Store:
         """
         with self.transaction() as transaction:
             transaction.end_abandoned_backtests(
-                data_directory.remove_abandoned_workplaces(self._data)
+                data_directory.remove_abandoned_workplaces(self._data, self.models_place.path)
             )
             kept = {self.bundle_path(each).name for each in transaction.version_ids()}
             kept |= {self.result_path(each).name for each in transaction.ids_with_result()}

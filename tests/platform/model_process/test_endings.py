@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import select
-import subprocess
-import sys
-from pathlib import Path
-
-from tests.support.waiting import PATIENCE
 
 from .conftest import ARGUMENTS, HEAD, TAIL, Model, Ran, printed_metrics
 
@@ -465,21 +458,3 @@ def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
     """The last event comes even after a mistake of ours."""
     ran = bot.run("import blankly\n", BACKTESTING_ARGS=base64.b64encode(b"[1]").decode())
     assert "BACKTESTING_ARGS is not an object" in error_of(ran, None, None, "")
-
-
-def test_the_model_ends_with_its_parent(bot: Model, tmp_path: Path) -> None:
-    bot.write("bot.py", "import time\ntime.sleep(300)\n")
-    reader, writer = os.pipe()
-    command = bot.command(writer, tmp_path / "result.json")
-    start = f"import subprocess; subprocess.run({command!r}, pass_fds=[{writer}])"
-    with os.fdopen(reader, "rb") as events:
-        platform = subprocess.Popen(
-            [sys.executable, "-c", start], env=bot.environ({}), pass_fds=[writer]
-        )
-        os.close(writer)
-        with platform:
-            assert b"started" in events.readline()
-            platform.kill()
-        ended, _, _ = select.select([events], [], [], PATIENCE)
-        assert ended  # for readable is what a pipe is that nobody can write to any more
-        assert events.read() == b""

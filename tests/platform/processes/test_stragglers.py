@@ -49,7 +49,7 @@ def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
         sleeper(CUT_NAME, BACKTESTING_ID=ours) as first,
         sleeper(BACKTESTING_ID=ours) as second,
     ):
-        end_stragglers(ours)
+        end_stragglers(Path(ours))
         wait_for(lambda: not is_alive(first) and not is_alive(second))
         assert is_alive(stranger)
         assert is_alive(of_another)
@@ -70,7 +70,7 @@ def test_a_process_whose_first_thread_has_ended_is_found() -> None:
         process.stdout.readline()
         wait_for(lambda: not is_alive(process.pid))
 
-        end_stragglers(run)
+        end_stragglers(Path(run))
 
         assert process.wait(20) == -9
 
@@ -91,7 +91,7 @@ def test_all_processes_of_a_runs_user_are_ended() -> None:
         assert process.stdout is not None
         assert process.stdout.read(1_000) == b"." * 1_000
 
-        end_stragglers(str(uuid.uuid4()), user)
+        end_stragglers(Path(str(uuid.uuid4())), user)
 
         process.communicate(timeout=20)  # the pipe ends with the last that holds it
 

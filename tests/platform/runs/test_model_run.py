@@ -24,10 +24,12 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.confinement import memory_limit
-from deploy_action.platform.processes.unprivileged import hand_over, unprivileged_user
+from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, hand_over
+from deploy_action.platform.runs.isolation import ISOLATED, AsRoot, Isolation
 from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.runs.unpacking import UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.zip_reader import ArchiveError
+from tests.support.isolated import allowed_by_this_machine, as_root, python_for_all
 from tests.support.waiting import is_alive, wait_for
 
 # What stands in for `run_model.py`: it passes our pipe and paths to a script of the test.
@@ -60,7 +62,7 @@ class StandInEnvironments(Environments):
             raise self._failure
         warning = Problem(message="Another Python.", severity=Severity.WARNING)
         yield Environment(
-            python=Path(sys.executable),
+            python=python_for_all(),
             python_version="3.11.7",
             blankly_version="1.18",
             constraints=("numpy<2",),
@@ -93,6 +95,12 @@ class Spectator:
         self.digests.add(backtest.bundle_sha256)
 
 
+# A checkout in root's home is out of reach for other users.
+ISOLATION = Isolation(
+    AsRoot.ALLOWED if allowed_by_this_machine(python_for_all()) else AsRoot.REFUSED
+)
+
+
 @dataclass(slots=True)
 class Bench:
     root: Path
@@ -100,6 +108,8 @@ class Bench:
     failure: EnvironmentFailedError | None = None
     environ: dict[str, str] = field(default_factory=dict)
     largest_result: int = 1 << 20
+    isolation: Isolation = ISOLATION
+    program: Path | None = None
     # Others', run at the same time, must not be taken for ours.
     backtest_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stop: threading.Event = field(default_factory=threading.Event)
@@ -113,7 +123,7 @@ class Bench:
 
     def run_once(self, script: str, manifest: str = "{}", **files: str) -> Outcome:
         bundle = make_bundle(self.root / "bundle.zip", {"bot.py": SAY + script, **files}, manifest)
-        program = self.root / "program.py"
+        program = (self.program or self.root) / "program.py"
         program.write_text(STAND_IN)
         workplace = self.root / "runs"
         workplace.mkdir(exist_ok=True)
@@ -122,6 +132,7 @@ class Bench:
             environments=StandInEnvironments(self.root / "environments", self.failure),
             environ={"PATH": os.environ["PATH"], **self.environ},
             observer=self.spectator,
+            isolation=self.isolation,
             program=program,
             largest_result=self.largest_result,
         )
@@ -259,15 +270,36 @@ def test_an_invalid_progress_is_ignored(bench: Bench, share: str) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_all_processes_of_a_run_are_ended(bench: Bench) -> None:
     """A process with a session of its own leaves the model's process group."""
-    pid = bench.root / "pid"
     script = (
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
         " start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))\n{FINISH}"
+        f"print(child.pid)\n{FINISH}"
     )
     assert bench.run(script).result is not None
-    wait_for(lambda: not is_alive(int(pid.read_text())))
+    wait_for(lambda: not is_alive(int(bench.spectator.lines[-1])))
+
+
+def test_a_model_that_ends_its_launcher_has_no_result(bench: Bench) -> None:
+    """It can if it runs as the same user; what it left may not be found then."""
+    bench.isolation = Isolation(AsRoot.ALLOWED)
+    bench.program = bench.root / "only ours"
+    bench.program.mkdir(mode=0o700)
+    error = error_of(bench.run(f"{FINISH}\nos.kill(os.getppid(), 9)\nimport time; time.sleep(60)"))
+    assert "watches over the model was killed" in error.message
+    assert "may still run" in error.hint
+
+
+def test_without_isolation_root_runs_no_model(bench: Bench) -> None:
+    bench.isolation = ISOLATED
+    bench.program = bench.root / "only ours"
+    bench.program.mkdir(mode=0o700)
+    outcome = bench.run(f"print('started')\n{FINISH}")
+    if os.geteuid() == 0:
+        assert "As root it would not be isolated: a model's" in error_of(outcome).message
+        assert "started" not in bench.spectator.lines
+    else:
+        assert "the rights of the user" in outcome.problems[-1].message
 
 
 def test_an_unreadable_directory_of_a_model_is_removed(bench: Bench) -> None:
@@ -298,18 +330,18 @@ def test_a_full_disk_or_an_unwritable_directory_is_reported(bench: Bench) -> Non
     assert error.message.startswith("The operating system refused: File exists (")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@as_root
 def test_under_root_each_model_has_its_own_user(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    user, other = unprivileged_user([Path("/usr/bin/env")]), unprivileged_user([])
-    assert user is not None
-    assert 61_184 <= user < 65_520
-    assert other is not None
-    assert unprivileged_user([Path("/usr/bin/env"), closed / "python"]) is None
+    assert 61_184 <= draw_user([Path("/usr/bin/env")]) < 65_520
+    with pytest.raises(NotIsolatedError) as raised:
+        draw_user([Path("/usr/bin/env"), closed / "python"])
+    assert raised.value.reason == f"a model's own user may not enter {closed}"
+    assert f"`chmod o+x {closed}`" in raised.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@as_root
 def test_changing_the_owner_follows_no_links(tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     ours.touch()

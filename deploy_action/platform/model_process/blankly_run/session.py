@@ -18,8 +18,6 @@ from .faults import ModelFiles, Problem, in_words, make_problem, without_own_fra
 from .recorder import Attempt, Recorder, Run
 from .strict_json import describe, make_strict
 
-_DEATH_SIGNAL_OF_PARENT = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
-_SIGKILL = 9
 _PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
 _LIVE_HINT = (
@@ -41,7 +39,6 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     options = _parse(argv)
     process = os.getpid()
     events = Events(options.events_fd)
-    _die_with_parent()
     session = Session(options, events, environ)
     try:
         name, fields = "finished", session.finish()
@@ -385,11 +382,3 @@ def _print_traceback(error: BaseException) -> None:
     without_own_frames(error)
     with suppress(BaseException):  # the model may have replaced the hook and the stream
         sys.excepthook(type(error), error, error.__traceback__)
-
-
-def _die_with_parent() -> None:
-    """Make Linux kill this process when its parent ends."""
-    with suppress(ImportError, OSError, AttributeError):
-        import ctypes  # missing in some builds of Python
-
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL_OF_PARENT, _SIGKILL, 0, 0, 0)

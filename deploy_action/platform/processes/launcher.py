@@ -1,0 +1,277 @@
+"""Runs one command, and ends every process that it leaves behind.
+
+    python -I -S launcher.py CONTROL_FD REPORT_FD OPTIONS COMMAND...
+
+A process between the platform and a command. Orphans of the command become its children
+(PR_SET_CHILD_SUBREAPER), whatever session, name and environment they have. So no process of the
+command is left when it has no children any more, and their ids cannot be reused before it reaps
+them. It ends them all when the command has ended, or when CONTROL_FD is closed: by the platform, to
+stop the command, or by the kernel, if the platform was killed.
+
+OPTIONS is a JSON object: the fields of `Confinement`. The report has lines of JSON: an object with
+`errno` and `path` if the command could not be started, and at the end one with `code` (as in
+`subprocess`) and `left`, the number of processes that could not be ended. This file is a script of
+its own, so it imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import warnings  # noqa: F401  # os.execvp does, when another user may not read it any more
+from collections.abc import Callable
+from contextlib import suppress
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_GRACE_SECONDS = 1.0  # from SIGTERM to SIGKILL
+_KILL_SECONDS = 2.0  # a server that stops waits for 4 s
+_PAUSE_SECONDS = 0.001
+# For a user of its own: no machine needs more for one backtest, and it bounds a fork bomb.
+_MOST_PROCESSES = 4_096
+_NOBODYS = 65_535  # the 16-bit -1, which no user has
+_LEFT_BEHIND_IN = ("/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp")  # noqa: S108  # not used, but cleaned
+_IPC = {"shm": "-m", "sem": "-s", "msg": "-q"}  # the options of ipcrm(1)
+
+
+def set_attribute(option: int, value: int) -> None:
+    """Change an attribute of this process, on systems that have prctl(2)."""
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+class Launcher:
+    """The command, its user and its processes."""
+
+    def __init__(self, options: dict[str, int | None], command: list[str]) -> None:
+        self.command = command
+        self.memory = options["memory_bytes"]
+        self.umask = options["umask"]
+        self.user = options["user"]
+        self.code: int | None = None
+
+    def start(self, report: int) -> None:
+        """Start the command as its user, in a session of its own, without a way to more rights."""
+        self.process = os.fork()
+        if self.process == 0:
+            try:
+                self._become_command()
+            except OSError as error:
+                say(report, errno=error.errno, path=self.command[0])
+            finally:
+                os._exit(127)
+
+    def _become_command(self) -> None:
+        os.setsid()
+        os.umask(self.umask or 0)
+        limit(resource.RLIMIT_CORE, 0)
+        if self.memory is not None and sys.platform.startswith("linux"):
+            # Of the data only: libraries reserve far more address space than they use.
+            limit(resource.RLIMIT_DATA, self.memory)
+        if self.user is not None:
+            limit(resource.RLIMIT_NPROC, _MOST_PROCESSES)
+            become(self.user, self.user)
+        set_attribute(_PR_SET_NO_NEW_PRIVS, 1)
+        set_attribute(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.execvp(self.command[0], self.command)  # noqa: S606  # no shell; the caller chose it
+
+    def wait(self, control: int) -> None:
+        """Wait until the command has ended, or must end."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        end: float | None = None
+        while self.reap() and self.code is None:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            watched = [reader] if end else [reader, control]
+            ready, _, _ = select.select(watched, [], [], left)
+            if reader in ready:
+                os.read(reader, 4096)
+            if control in ready:
+                end = time.monotonic() + _GRACE_SECONDS
+                self.as_user(lambda: os.killpg(self.process, signal.SIGTERM))
+
+    def reap(self) -> bool:
+        """Take note of the processes that have ended; return whether any are left."""
+        try:
+            while True:
+                process, status = os.waitpid(-1, os.WNOHANG)
+                if process == 0:
+                    return True
+                if process == self.process:
+                    self.code = os.waitstatus_to_exitcode(status)
+                    with suppress(OSError):  # in one go, also where orphans do not become ours
+                        os.killpg(process, signal.SIGKILL)
+        except ChildProcessError:
+            return False
+
+    def end_all(self) -> int:
+        """Kill all processes of the command; return how many could not be killed in time."""
+        end = time.monotonic() + _KILL_SECONDS
+        while self.reap():
+            if time.monotonic() > end:
+                return max(1, len(children()))
+            if self.user is not None:
+                # No fork escapes the kernel's own loop: kill(2), pid -1.
+                self.as_user(lambda: os.kill(-1, signal.SIGKILL))
+            for process in children() or ([self.process] if self.code is None else []):
+                kill_with_group(process)
+            time.sleep(_PAUSE_SECONDS)
+        return 0
+
+    def as_user(self, act: Callable[[], None], *, is_visible: bool = False) -> None:
+        """Act with the rights of the command's user: root in a container may not have CAP_KILL.
+
+        Unless `is_visible`, that user cannot send signals to the process that acts.
+        """
+        if self.user is None:
+            with suppress(OSError):
+                act()
+            return
+        helper = os.fork()
+        if helper == 0:
+            with suppress(BaseException):
+                become(self.user, self.user if is_visible else _NOBODYS)
+                act()
+            os._exit(0)
+        os.waitpid(helper, 0)
+
+    def tidy_up(self) -> None:
+        """Remove files and shared memory that the user of the command left elsewhere."""
+        if self.user is None:
+            return
+        for place in _LEFT_BEHIND_IN:
+            with suppress(OSError):
+                found = [one.path for one in os.scandir(place) if owner(one.path) == self.user]
+                if found:
+                    self._run_as_user("rm", "-rf", "--", *found)
+        if found := [word for kind in _IPC for word in of_user(kind, self.user)]:
+            self._run_as_user("ipcrm", *found)
+
+    def _run_as_user(self, *command: str) -> None:
+        def run() -> None:
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(null, descriptor)
+            os.execvp(command[0], command)  # noqa: S606  # a fixed command
+
+        self.as_user(run, is_visible=True)
+
+
+def become(user: int, real: int) -> None:
+    """Become a user who is in no other group; its `real` user is the one that may signal it."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(real, user, real)
+
+
+def say(report: int, **facts: object) -> None:
+    """Report something as a line."""
+    os.write(report, json.dumps(facts).encode() + b"\n")
+
+
+def owner(path: str) -> int | None:
+    """Return the owner of a file; None if it is gone."""
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def of_user(kind: str, user: int) -> list[str]:
+    """Return the arguments of ipcrm(1) that remove a user's System V objects of a kind."""
+    try:
+        with open(f"/proc/sysvipc/{kind}", encoding="utf-8") as file:  # noqa: PTH123  # starts sooner
+            header, *lines = (line.split() for line in file)
+    except OSError:
+        return []
+    column = header.index("uid")
+    ids = [line[1] for line in lines if line[column] == str(user)]
+    return [word for one in ids for word in (_IPC[kind], one)]
+
+
+def limit(what: int, most: int) -> None:
+    """Lower a limit, unless a lower one holds."""
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(what, (most, most))
+
+
+def kill_with_group(child: int) -> None:
+    """Kill a child of ours and its group, which is in another session than we are."""
+    with suppress(OSError):
+        group = os.getpgid(child)
+        if group != os.getpgid(0):
+            os.killpg(group, signal.SIGKILL)
+    with suppress(OSError):
+        os.kill(child, signal.SIGKILL)
+
+
+def children() -> list[int]:
+    """Return the ids of our children; none where the system does not tell."""
+    own = os.getpid()
+    try:
+        with open(f"/proc/{own}/task/{own}/children", "rb") as file:  # noqa: PTH123  # starts sooner
+            return [int(word) for word in file.read().split()]
+    except OSError:  # a kernel without this file
+        return [int(name) for name in processes() if parent(name) == own]
+
+
+def processes() -> list[str]:
+    """Return the ids of all processes, as text; none outside Linux."""
+    try:
+        return [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208  # as above
+    except OSError:
+        return []
+
+
+def parent(process: str) -> int | None:
+    """Return the id of a process's parent; None if it has ended."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123  # as above
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return None
+
+
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the command, end what it left, and report."""
+    control, report = int(sys.argv[1]), int(sys.argv[2])
+    for descriptor in (control, report):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  # as it is declared
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    set_attribute(_PR_SET_CHILD_SUBREAPER, 1)
+    set_attribute(_PR_SET_DUMPABLE, 0)  # a command that runs as we do must not change our memory
+    launcher = Launcher(json.loads(sys.argv[3]), sys.argv[4:])
+    launcher.start(report)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)  # the output ends with the last process of the command
+    os.dup2(null, 2)
+    launcher.wait(control)
+    left = launcher.end_all()
+    launcher.tidy_up()
+    say(report, code=launcher.code, left=left)
+
+
+if __name__ == "__main__":
+    main()
