@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action import __version__
 from deploy_action.errors import RefusedError
@@ -17,6 +17,7 @@ from deploy_action.text.strict_json import strict_loads
 
 if TYPE_CHECKING:
     import requests
+    from requests.adapters import HTTPAdapter
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 # Each block has to be sent within the connect time-out: 128 KiB in 15 s is 9 kB/s.
@@ -24,6 +25,7 @@ BLOCK_SIZE: Final = 128 * 1024
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_REASON: Final = 200
+_MOST_INTERIM_ANSWERS: Final = 100
 
 
 @dataclass(frozen=True)  # no slots: `json` is cached on the instance
@@ -74,18 +76,73 @@ class Call:
 def open_session(*, use_environment: bool) -> requests.Session:
     """Return a session; from the environment it takes proxies and a CA bundle, nothing else."""
     import requests
-    from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+    from requests.adapters import DEFAULT_POOLSIZE
 
-    session = requests.Session()
+    class Session(requests.Session):
+        def get_redirect_target(self, _resp: requests.Response) -> None:
+            """Prepare no redirect: that reads all of its body, and fails on a bad `Location`."""
+
+    session = Session()
     session.trust_env = use_environment
     # Otherwise requests would send credentials from a `.netrc`.
     session.auth = lambda request: request
     session.headers["User-Agent"] = f"blankly-deploy-action/{__version__}"
-    adapter = HTTPAdapter()
+    adapter = _patient_adapter()
     adapter.init_poolmanager(DEFAULT_POOLSIZE, DEFAULT_POOLSIZE, blocksize=BLOCK_SIZE)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
     return session
+
+
+def _patient_adapter() -> HTTPAdapter:
+    """Return an adapter that skips interim answers (1xx), also those that come through a proxy.
+
+    The standard library skips only 100, and as many as come (RFC 9110, section 15.2).
+    """
+    import http.client
+
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+
+    class FinalAnswer(http.client.HTTPResponse):
+        def _read_status(self) -> tuple[str, int, str]:
+            for _ in range(_MOST_INTERIM_ANSWERS):
+                version, status, reason = super()._read_status()  # type: ignore[misc]
+                if not _is_interim(status):
+                    return version, status, reason
+                http.client.parse_headers(self.fp)
+            raise http.client.HTTPException("too many interim answers")
+
+    class Connection(HTTPConnection):
+        response_class = FinalAnswer
+
+    class TlsConnection(HTTPSConnection):
+        response_class = FinalAnswer
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    class PatientAdapter(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+            super().init_poolmanager(*arguments, **options)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*arguments, **options)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    pools = {"http": Pool, "https": TlsPool}
+    return PatientAdapter()
+
+
+def _is_interim(status: int) -> bool:
+    """Tell whether another answer follows; after 101 the connection speaks another protocol."""
+    return 100 <= status < 200 and status != 101  # noqa: PLR2004  # RFC 9110, section 15.2
 
 
 def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answer:

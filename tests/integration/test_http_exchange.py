@@ -83,6 +83,86 @@ def test_a_redirect_is_not_followed(wire: StartWire, tmp_path: Path) -> None:
     assert elsewhere.seen == []
 
 
+LOCATIONS = [
+    b"http://[",
+    b"\xff\xfe\x80",
+    b"//[::1",
+    b"http://a:b:c@\xe2\x28\xa1:99999999/",
+    b"%zz",
+]
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_nowhere_is_an_answer(wire: StartWire, status: int, location: bytes) -> None:
+    def handle(connection: Connection) -> None:
+        connection.read_body()
+        head = f"HTTP/1.1 {status} Moved\r\nContent-Length: 2\r\nLocation: ".encode()
+        connection.send(head + location + b"\r\n\r\nno")
+
+    answer = make_transport(wire({PING: handle}).url).change("/ping", {"a": "b"}, ID_TOKEN)
+    assert (answer.status, answer.body) == (status, b"no")
+
+
+def test_the_body_of_a_redirect_is_bounded(wire: StartWire) -> None:
+    sent = 0
+
+    def handle(connection: Connection) -> None:
+        nonlocal sent
+        connection.read_body()
+        connection.send(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 900000000\r\n\r\n")
+        while sent < 900_000_000:
+            connection.send(b" " * 1_000_000)
+            sent += 1_000_000
+
+    transport = make_transport(wire({PING: handle}).url)
+    with pytest.raises(BrokenExchangeError, match="larger than 16 MiB"):
+        transport.change("/ping", {"a": "b"}, ID_TOKEN)
+    assert sent < 100_000_000
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 50,
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 100 C\r\n\r\n",
+        b"HTTP/1.1 199 Whatever\r\nContent-Length: 5\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("proxied", [False, True])
+def test_interim_answers_are_skipped(
+    wire: StartWire, monkeypatch: pytest.MonkeyPatch, interim: bytes, *, proxied: bool
+) -> None:
+    def handle(connection: Connection) -> None:
+        connection.read_body()
+        connection.send(interim)
+        connection.reply(200, {"fine": 1})
+
+    server = wire({PING: handle})
+    if proxied:
+        monkeypatch.setenv("http_proxy", server.url)
+    url = "http://server.example" if proxied else server.url
+    assert make_transport(url).change("/ping", {"a": "b"}, ID_TOKEN).json == {"fine": 1}
+    assert server.count(PING) == 1
+
+
+def test_a_server_that_only_sends_interim_answers_is_given_up(wire: StartWire) -> None:
+    def handle(connection: Connection) -> None:
+        connection.read_body()
+        for _ in range(100_000):
+            connection.send(b"HTTP/1.1 102 Processing\r\n\r\n" * 100)
+
+    transport = make_transport(wire({PING: handle}).url)
+    with pytest.raises(BrokenExchangeError, match="the answer is not HTTP"):
+        transport.change("/ping", {"a": "b"}, ID_TOKEN)
+
+
+def test_a_change_of_protocol_is_an_answer(wire: StartWire) -> None:
+    server = wire({PING: answering(101)})
+    assert make_transport(server.url).change("/ping", {"a": "b"}, ID_TOKEN).status == 101
+
+
 def test_a_compressed_answer_is_unpacked(wire: StartWire) -> None:
     packed = gzip.compress(json.dumps({"fine": "💚" * 50_000}).encode())
     server = wire({PING: answering(200, packed, {"Content-Encoding": "gzip"})})
