@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -17,6 +17,7 @@ from deploy_action.errors import (
     InvalidInputError,
     Problem,
     RefusedError,
+    Severity,
 )
 from deploy_action.inputs.defaults import DEFAULT_PLAN
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
@@ -98,7 +99,8 @@ class Run:
                 exit_code = exit_code_of(error)
             except Exception as error:  # noqa: BLE001  # only the summary is missing
                 self.console.problem(self._bug(error))
-                exit_code = exit_code or _REFUSED
+                if not self.outcome.target.is_deployed:
+                    exit_code = exit_code or _REFUSED
         return exit_code
 
     def _report(self, inputs: Mapping[str, str], exit_code: int) -> None:
@@ -109,8 +111,14 @@ class Run:
             width=self.width,
         )
         shown = reporting.report(self.outcome)
-        if exit_code < _SIGNALLED:  # the runner gives a cancelled step a few seconds
+        if exit_code >= _SIGNALLED:  # the runner gives a cancelled step a few seconds
+            return
+        try:
             reporting.comment(shown, inputs, self.deadline)
+        except InterruptedRunError:
+            raise
+        except Exception as error:  # noqa: BLE001  # without the comment, all else still holds
+            self.console.problem(replace(self._bug(error), severity=Severity.WARNING))
 
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
         """Run the mode; turn every failure into problems and an exit code."""
@@ -118,8 +126,11 @@ class Run:
             self._run(inputs, ignore_signals)
             exit_code = _DONE
         except DeployActionError as error:
-            self._fail(*error.problems, is_unsent=isinstance(error, InvalidInputError))
-            exit_code = exit_code_of(error)
+            if self._is_done:  # the deadline or a signal came after the last step
+                exit_code = _DONE
+            else:
+                self._fail(*error.problems, is_unsent=isinstance(error, InvalidInputError))
+                exit_code = exit_code_of(error)
         except OSError as error:
             self._fail(_system_problem(error))
             exit_code = _REFUSED
@@ -129,6 +140,11 @@ class Run:
         seconds = self.clock() - self._started_at
         self._keep_ending(replace(self.outcome.ending, seconds=seconds))
         return exit_code
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the mode did what it should; what follows only tidies up."""
+        return self.outcome.ending.status is not Status.FAILED
 
     def _fail(self, *problems: Problem, is_unsent: bool = False) -> None:
         """Note why a run failed; what it had done by then keeps its status."""
@@ -161,7 +177,7 @@ class Run:
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
         deadline = self.deadline = Deadline.after(settings.timeout_minutes)
-        with ExitStack() as stack, deadline_as_error(deadline):
+        with self._tidied() as stack, deadline_as_error(deadline):
             model, base = self._prepare(settings, stack)
             servers = Servers(
                 environ=self.environ,
@@ -174,6 +190,18 @@ class Run:
             self._keep_ending(self._do(task))
             # The work is done: neither a signal nor the deadline may interrupt the tidying up.
             ignore_signals()
+
+    @contextmanager
+    def _tidied(self) -> Iterator[ExitStack]:
+        """Yield what is closed at the end. A failure there changes neither exit code nor status."""
+        stack = ExitStack()
+        try:
+            yield stack
+        finally:
+            try:
+                stack.close()
+            except Exception as error:  # noqa: BLE001  # also a bug changes nothing that was done
+                self.console.problem(_untidy(error))
 
     def _do(self, task: _Task) -> Ending:
         if task.settings.mode is Mode.VALIDATE:
@@ -394,6 +422,14 @@ def exit_code_of(error: DeployActionError) -> int:
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED
+
+
+def _untidy(error: Exception) -> Problem:
+    return Problem(
+        message=f"Tidying up failed: {type(error).__name__}: {error}".rstrip(": .") + ".",
+        hint="The run's result is not affected; temporary files may be left behind.",
+        severity=Severity.NOTICE,
+    )
 
 
 def _system_problem(error: OSError) -> Problem:

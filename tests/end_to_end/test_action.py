@@ -17,8 +17,9 @@ import pytest
 
 from deploy_action.deployment_api import transport
 from deploy_action.deployment_api.retry_rules import is_refusal
-from deploy_action.errors import Problem
+from deploy_action.errors import DeadlineError, InterruptedRunError, Problem
 from deploy_action.http_exchange import Answer
+from deploy_action.outcome.ending import Ending
 from deploy_action.outcome.target import Target
 from deploy_action.platform.server import PlatformServer
 from deploy_action.run import Run
@@ -307,6 +308,65 @@ def test_a_bug_is_reported_as_one(runner: Runner, monkeypatch: pytest.MonkeyPatc
     assert "ZeroDivisionError" in ended.log
     assert ended.outputs["status"] == "failed"
     assert "bug in the action" in ended.summary
+
+
+@pytest.mark.parametrize("error", [OSError("no"), RecursionError("deep"), RuntimeError("a bug")])
+def test_tidying_up_changes_nothing_that_was_done(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    leave = PlatformServer.__exit__
+
+    def fail(server: PlatformServer, *exception: object) -> None:
+        leave(server, *exception)
+        raise error
+
+    monkeypatch.setattr(PlatformServer, "__exit__", fail)
+    ended = runner.run(api_url="local")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "deployed"
+    assert "Traceback" not in ended.log
+    assert f"::Tidying up failed: {type(error).__name__}: {error}." in ended.log
+    assert "::warning" not in ended.log
+
+
+def test_tidying_up_hides_no_failure(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PlatformServer, "__exit__", lambda *_arguments: 1 / 0)
+    ended = runner.run(api_url="local", plan="huge")
+    assert ended.code == 1
+    assert "The server has no plan `huge`" in ended.summary
+    assert "bug in the action" not in ended.summary
+
+
+@pytest.mark.parametrize(
+    "late", [DeadlineError(Problem(message="Late.")), InterruptedRunError(2, Problem(message="C."))]
+)
+def test_what_comes_after_the_last_step_is_too_late(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, late: Exception
+) -> None:
+    keep = Run._keep_ending  # noqa: SLF001  # the moment in which the deadline passes
+    calls = 0
+
+    def raise_late(run: Run, ending: Ending) -> None:
+        nonlocal calls
+        calls += 1
+        keep(run, ending)
+        if calls == 1:
+            raise late
+
+    monkeypatch.setattr(Run, "_keep_ending", raise_late)
+    ended = runner.run(api_url="local")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "deployed"
+
+
+def test_a_bug_in_the_summary_does_not_undo_a_deploy(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy_action.report.summary.build_summary", lambda _outcome: 1 / 0)
+    ended = runner.run(api_url="local")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "deployed"
+    assert "bug in the action" in ended.log
 
 
 def test_outputs_that_cannot_be_written_are_a_warning(runner: Runner) -> None:
