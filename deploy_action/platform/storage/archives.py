@@ -32,7 +32,7 @@ from deploy_action.platform.storage.zip_reader import (
 ROOT: Final = "model"
 MANIFEST: Final = f"{ROOT}/blankly.json"
 MAX_ENTRIES: Final = 300_000
-MAX_DIRECTORY_BYTES: Final = 128 << 20
+MAX_DIRECTORY_BYTES: Final = 64 << 20
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_UNPACKED_BYTES: Final = 64 << 30
 DEEPEST: Final = 100  # components of a name below the root; the packer has the same limit
@@ -64,18 +64,18 @@ def check_archive(path: Path) -> ArchiveFacts:
     with path.open("rb") as file:
         directory = _find_directory(file)
         names: list[bytes] = []
-        spans: list[tuple[int, int, str]] = []
+        spans: list[tuple[int, int, int]] = []
         manifest: tuple[Entry, int] | None = None
         files = unpacked = 0
         for entry, start in _entries(file, directory):
+            spans.append((entry.offset, start + entry.packed, len(names)))
             names.append(_sortable(entry))
-            spans.append((entry.offset, start + entry.packed, entry.name))
             files += not entry.is_directory
             unpacked += entry.unpacked
             if entry.name == MANIFEST:
                 manifest = (entry, start)
         _check_names(names)
-        _check_overlaps(spans, directory.offset)
+        _check_overlaps(spans, names, directory.offset)
         _check_bomb(unpacked, path.stat().st_size)
         if manifest is None:
             raise ArchiveError(f"The model has no {MANIFEST}")
@@ -221,27 +221,30 @@ def _sortable(entry: Entry) -> bytes:
     return (name + "\0" if entry.is_directory else name).encode()
 
 
+def _shown_name(name: bytes) -> str:
+    return shown(name.decode().rstrip("\0").replace("\0", "/"))
+
+
 def _check_names(names: list[bytes]) -> None:
-    """Refuse two entries of one name, and a file that is a directory too. Sorts `names`."""
-    names.sort()
-    for name, after in pairwise(names):
+    """Refuse two entries of one name, and a file that is a directory too."""
+    for name, after in pairwise(sorted(names)):
         is_file = not name.endswith(b"\0\0")
         if name == after or (is_file and after.startswith(name)):
-            text = shown(name.decode().rstrip("\0").replace("\0", "/"))
             is_twice = after.rstrip(b"\0") == name.rstrip(b"\0")
             what = "two entries" if is_twice else "a file and a directory"
-            raise ArchiveError(f"The model has {what} of one name: {text}")
+            raise ArchiveError(f"The model has {what} of one name: {_shown_name(name)}")
 
 
-def _check_overlaps(spans: list[tuple[int, int, str]], directory_offset: int) -> None:
+def _check_overlaps(spans: list[tuple[int, int, int]], names: list[bytes], most: int) -> None:
+    """Refuse entries that share bytes, or reach beyond `most`. Sorts `spans`."""
     spans.sort()
     reached = 0
-    for start, end, name in spans:
+    for start, end, number in spans:
         if start < reached:
-            raise unsound(f"{shown(name)} overlaps another entry")
+            raise unsound(f"{_shown_name(names[number])} overlaps another entry")
         reached = end
-    if reached > directory_offset:
-        raise unsound(f"{shown(spans[-1][2])} is cut off")
+    if reached > most:
+        raise unsound(f"{_shown_name(names[spans[-1][2]])} is cut off")
 
 
 def _check_bomb(unpacked: int, size: int) -> None:

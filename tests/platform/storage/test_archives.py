@@ -657,7 +657,7 @@ def test_a_large_directory_is_refused_by_its_size(tmp_path: Path) -> None:
         file.seek(start + size)
         file.write(_set(_set(bundle[end:], b"PK\x06\x06", 40, struct.pack("<Q", size)),
                         b"PK\x06\x07", 8, struct.pack("<Q", start + size)))  # fmt: skip
-    with pytest.raises(ArchiveError, match="directory is larger than 128 MiB"):
+    with pytest.raises(ArchiveError, match="directory is larger than 64 MiB"):
         check_archive(path)
 
 
