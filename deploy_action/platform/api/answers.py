@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from starlette.concurrency import run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from deploy_action.platform.api.operations.documents import Pending, error_page
+from deploy_action.platform.api.operations.documents import Part, Pending, error_page
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -24,6 +24,7 @@ _HEADERS: Final = {
 }
 # Proxies wait a minute for a byte; a client that is gone should be noticed sooner.
 _SECONDS_BETWEEN_SIGNS: Final = 1.0
+_BLOCK_BYTES: Final = 1 << 18
 
 
 def json_answer(value: object, status: int = HTTPStatus.OK) -> Response:
@@ -41,6 +42,21 @@ def text_answer(text: str, status: int = HTTPStatus.OK) -> Response:
 def page(status: HTTPStatus, message: str) -> Response:
     """Return the answer to an error that has a page."""
     return text_answer(error_page(message), status)
+
+
+def streamed_answer(parts: Iterable[Part]) -> Response:
+    """Return an answer in JSON that never is in memory as a whole."""
+    return StreamingResponse(_read(parts), headers=_HEADERS, media_type=_JSON)
+
+
+def _read(parts: Iterable[Part]) -> Iterator[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        with part.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
 
 
 class PatientAnswer(StreamingResponse):
@@ -68,6 +84,7 @@ async def _wait_for(pending: Pending) -> AsyncIterator[bytes]:
         yield b" "
         while not (await asyncio.wait([ending], timeout=_SECONDS_BETWEEN_SIGNS))[0]:
             yield b" "
-        yield await run_in_threadpool(pending.body)
+        async for block in iterate_in_threadpool(_read(pending.parts())):
+            yield block
     finally:
         ending.cancel()

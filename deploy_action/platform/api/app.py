@@ -18,11 +18,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.routing import Route as StarletteRoute
 
-from deploy_action.platform.api.answers import PatientAnswer, json_answer, page, text_answer
+from deploy_action.platform.api.answers import (
+    PatientAnswer,
+    json_answer,
+    page,
+    streamed_answer,
+    text_answer,
+)
 from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH
 from deploy_action.platform.api.forms import Body, FileSlot, Form, read_form
-from deploy_action.platform.api.operations.documents import Pending, Text
+from deploy_action.platform.api.operations.documents import Details, Pending, Text
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
 from deploy_action.platform.api.route import Route
 from deploy_action.platform.storage.store import Store
@@ -128,6 +134,8 @@ def _respond(route: Route, form: Form, key: str = "") -> Response:
     result = route.run(Request(form.fields, form.file, key))
     if isinstance(result, Pending):
         return PatientAnswer(result)
+    if isinstance(result, Details):
+        return streamed_answer(result.parts())
     if isinstance(result, Text):
         return text_answer(result.text, result.status)
     return json_answer(result)

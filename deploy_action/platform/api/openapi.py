@@ -18,7 +18,13 @@ from deploy_action.platform.api.fields import (
     Kind,
     Needed,
 )
-from deploy_action.platform.api.operations.documents import BacktestAnswerDocument, Pending, Text
+from deploy_action.platform.api.operations.documents import (
+    BacktestAnswerDocument,
+    Details,
+    ModelDocument,
+    Pending,
+    Text,
+)
 from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
 from deploy_action.platform.api.route import Route
@@ -116,10 +122,10 @@ def describe(routes: Sequence[Route]) -> dict[str, object]:
 def _document_type(route: Route) -> Any:
     """Return the type of what the route answers with: `str` for text."""
     returned = typing.get_type_hints(route.operation)["return"]
-    documents = [each for each in typing.get_args(returned) if each is not Text]
     if Text in typing.get_args(returned):
-        return documents[0]
-    return {Text: str, Pending: BacktestAnswerDocument}.get(returned, returned)
+        return next(each for each in typing.get_args(returned) if each is not Text)
+    documents = {Text: str, Pending: BacktestAnswerDocument, Details: ModelDocument}
+    return documents.get(returned, returned)
 
 
 def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]:

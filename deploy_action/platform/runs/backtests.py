@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
@@ -42,7 +41,7 @@ def default_parallel() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a backtest ended; only a finished one has a result."""
+    """How a backtest ended; only a finished one has a result, which is in the store."""
 
     request: BacktestRequest
     status: BacktestStatus
@@ -128,8 +127,7 @@ class Backtests:
 
     def _work(self, job: Job) -> None:
         try:
-            ending = self._ending(job)
-            self._note(job.request.backtest_id, ending)
+            ending = self._note(job.request.backtest_id, self._ending(job))
         except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
             message = "The platform failed; its log says why."
@@ -176,24 +174,13 @@ class Backtests:
         finally:
             timer.cancel()
 
-    def _note(self, backtest_id: str, ending: Ending) -> None:
-        """Store the ending: first the result, then the row that says that there is one."""
+    def _note(self, backtest_id: str, ending: Ending) -> Ending:
+        """Store the ending: first the result, then the row that says that there is one.
+
+        Returns the ending without the result, which may be large.
+        """
         if ending.outcome.result is not None:
             self._store.write_result(backtest_id, ending.outcome.result)
         with self._store.transaction() as transaction:
             transaction.end_backtest(backtest_id, ending.status, ending.run_document())
-
-
-def answer_of(ending: Ending, document: Mapping[str, object]) -> bytes:
-    """Return the answer to `POST /model/backtest`: `document`, with how the backtest ended.
-
-    The result is inserted unparsed: it may be large, and is known to be strict JSON.
-    """
-    answer = {**document, "run": ending.run_document()}
-    if ending.outcome.result is None:
-        return _encode(answer | {"status": str(ending.status), "error": ending.error})
-    return _encode(answer).removesuffix(b"}") + b',"result":' + ending.outcome.result + b"}"
-
-
-def _encode(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+        return replace(ending, outcome=replace(ending.outcome, result=None))

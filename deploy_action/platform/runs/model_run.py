@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from deploy_action.errors import Problem, Severity, read_problems
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
@@ -36,7 +38,7 @@ from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.data_directory import remove_tree
 from deploy_action.platform.storage.zip_reader import ArchiveError
-from deploy_action.text.strict_json import strict_loads
+from deploy_action.text.strict_json import strict_loads, strict_text
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
@@ -55,7 +57,6 @@ _PASSED_ON = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
-_NEEDED_KEYS = ("account_values", "metrics", "trades")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,14 @@ class BacktestRequest:
     bundle_sha256: str
     python_version: str
     args: Mapping[str, object]
+
+
+class _Result(msgspec.Struct):
+    """The members that a result must have; they stay text."""
+
+    account_values: msgspec.Raw = msgspec.Raw()
+    metrics: msgspec.Raw = msgspec.Raw()
+    trades: msgspec.Raw = msgspec.Raw()
 
 
 class Observer(Protocol):
@@ -131,7 +140,7 @@ class ModelRunner:
     observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
     isolation: Isolation = ISOLATED
     program: Path = _MODEL_PROCESS / "run_model.py"
-    largest_result: int = 256 << 20
+    largest_result: int = 128 << 20
     clock: Callable[[], float] = time.monotonic
 
     def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
@@ -421,11 +430,16 @@ def _read_result(path: Path, largest: int) -> bytes:
             raise ValueError("it is not a regular file")
         content = file.read(largest + 1)
     if len(content) > largest:
-        raise ValueError(f"it is larger than {largest >> 20} MiB")
-    result = strict_loads(content)
-    missing = [key for key in _NEEDED_KEYS if not isinstance(result, dict) or key not in result]
-    if missing:
-        raise ValueError(f"it has no {missing[0]}")
+        allowed = f"{largest >> 20} MiB, the most that this platform allows"
+        raise ValueError(f"it is larger than {allowed}: backtest a shorter period")
+    content = bytes(strict_text(content))
+    try:
+        result = msgspec.json.decode(content, type=_Result)
+    except msgspec.ValidationError:  # it is no object
+        result = _Result()
+    for name in _Result.__struct_fields__:
+        if not memoryview(getattr(result, name)).nbytes:
+            raise ValueError(f"it has no {name}")
     return content
 
 
@@ -439,6 +453,9 @@ def _facts(event: Mapping[str, object]) -> dict[str, object]:
     }
     facts = {name: event[key] for key, name in names.items() if key in event}
     arguments = event.get("arguments")
-    if isinstance(arguments, dict) and len(json.dumps(arguments)) <= MAX_ARGUMENTS_BYTES:
+    if isinstance(arguments, dict):
         facts["arguments"] = arguments
-    return facts
+    # Every listing of the model's backtests holds them.
+    return {
+        name: fact for name, fact in facts.items() if len(json.dumps(fact)) <= MAX_ARGUMENTS_BYTES
+    }

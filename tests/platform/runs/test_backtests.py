@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -311,6 +312,38 @@ def test_details_have_the_latest_results_within_a_limit(start_platform: StartPla
     assert [each["backtestId"] for each in listed] == [first, second]
     assert [each["result"] is None for each in listed] == [True, False]
     assert [each["result"] is None for each in answer["backtests"]] == [False, True]
+    answer = platform.post(
+        "/model/details", projectId=platform.user_id, modelId=model_id, backtestId="none"
+    ).json()
+    assert [each["result"] for each in answer["backtests"]] == [None, None]
+
+
+def test_results_go_from_the_disk_to_the_client_in_blocks(start_platform: StartPlatform) -> None:
+    """As values, and all at once, they would take gigabytes."""
+    large = json.dumps({**RESULT, "indicators": [[]] * (3 << 20)}).encode()
+    platform, model_id = start(
+        start_platform, ScriptedRunner(Outcome(result=large, problems=(), facts={}))
+    )
+    fields = {"projectId": platform.user_id, "modelId": model_id}
+
+    def read(_: int) -> int:
+        url = f"{platform.server.url}/model/details"
+        with requests.post(
+            url, fields, headers=platform.headers, timeout=30, stream=True
+        ) as answer:
+            return sum(map(len, answer.iter_content(1 << 16)))
+
+    for _ in range(2):
+        assert platform.backtest(model_id).content.endswith(b',"result":' + large + b"}")
+    assert read(0) > 2 * len(large)
+    tracemalloc.start()
+    try:
+        with ThreadPoolExecutor(8) as clients:
+            sizes = set(clients.map(read, range(8)))
+        assert tracemalloc.get_traced_memory()[1] < len(large)
+    finally:
+        tracemalloc.stop()
+    assert len(sizes) == 1
 
 
 def test_results_without_a_backtest_are_removed(start_platform: StartPlatform) -> None:

@@ -6,13 +6,15 @@ Times are seconds since the epoch.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from deploy_action.platform.api.operations.plans import BACKTEST_PLAN
-from deploy_action.platform.runs.backtests import Job, answer_of
-from deploy_action.platform.storage.records import Backtest, Model, Project, Version
+from deploy_action.platform.runs.backtests import Job
+from deploy_action.platform.storage.records import Backtest, BacktestStatus, Model, Project, Version
 
 
 class Empty(TypedDict):
@@ -134,8 +136,9 @@ class RunDocument(TypedDict):
 class BacktestDocument(TypedDict):
     """A backtest.
 
-    `result` is the result as the `blankly` package reported it, null while there is none. The
-    results of many backtests may not fit into one answer: ask for an older one by `backtestId`.
+    `result` is the result as the `blankly` package reported it, null while there is none. One
+    answer has the latest results, 32 MiB at most. With `backtestId`, it has the result of that
+    backtest alone; with an id that no backtest has, no result.
     """
 
     backtestId: str
@@ -214,16 +217,62 @@ def error_page(message: str) -> str:
     )
 
 
+# A part of an answer: bytes, or the path of a file that holds them.
+Part = bytes | Path
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A `BacktestAnswerDocument` that is complete when its job is done."""
+    """A `BacktestAnswerDocument` that is complete when its job is done.
+
+    `result` is the path of the result, if the backtest has one then.
+    """
 
     job: Job
     document: Mapping[str, object]
+    result: Path
 
-    def body(self) -> bytes:
-        """Return the document as JSON, once the job is done."""
-        return answer_of(self.job.ending.result(0), self.document)
+    def parts(self) -> Iterator[Part]:
+        """Yield the document as JSON, once the job is done."""
+        ending = self.job.ending.result(0)
+        answer = {**self.document, "run": ending.run_document()}
+        if ending.status is not BacktestStatus.FINISHED:
+            yield encode({**answer, "status": ending.status, "error": ending.error})
+            return
+        yield from _with_file({**answer, "result": None}, self.result)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """A `ModelDocument`, whose results are in files: all of them would fill the memory."""
+
+    document: ModelDocument
+    results: Mapping[str, Path]
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the document as JSON."""
+        yield encode({**self.document, "backtests": []}).removesuffix(b"]}")
+        separator = b""
+        for backtest in self.document["backtests"]:
+            yield separator
+            yield from _with_file(backtest, self.results.get(backtest["backtestId"]))
+            separator = b","
+        yield b"]}"
+
+
+def _with_file(document: Mapping[str, object], path: Path | None) -> Iterator[Part]:
+    """Yield a document as JSON; its last member is null, and is replaced by the file."""
+    if path is None:
+        yield encode(document)
+        return
+    yield encode(document).removesuffix(b"null}")
+    yield path
+    yield b"}"
+
+
+def encode(value: object) -> bytes:
+    """Return JSON in ASCII."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def project_document(project: Project) -> ProjectDocument:
@@ -278,10 +327,8 @@ def version_document(version: Version) -> VersionDocument:
     }
 
 
-def backtest_document(
-    backtest: Backtest, version: Version, result: dict[str, Any] | None
-) -> BacktestDocument:
-    """Return a backtest of a version as the API shows it."""
+def backtest_document(backtest: Backtest, version: Version) -> BacktestDocument:
+    """Return a backtest of a version as the API shows it, without its result."""
     return {
         "backtestId": backtest.id,
         "versionId": version.id,
@@ -294,7 +341,7 @@ def backtest_document(
         "plan": BACKTEST_PLAN,
         "bundle": _bundle_document(version),
         "run": cast("RunDocument", backtest.run),
-        "result": result,
+        "result": None,
     }
 
 

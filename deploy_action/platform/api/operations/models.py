@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy_action.platform.api.operations.documents import (
-    BacktestDocument,
     CreatedModelDocument,
+    Details,
     ListedModelDocument,
-    ModelDocument,
     Text,
     backtest_document,
     model_document,
@@ -22,7 +21,6 @@ from deploy_action.platform.api.request import Request
 from deploy_action.platform.storage.records import (
     Backtest,
     BacktestStatus,
-    Version,
     VersionStatus,
 )
 from deploy_action.platform.storage.store import Store
@@ -62,44 +60,38 @@ class Models:
                 for each in snapshot.models(project_id)
             ]  # fmt: skip
 
-    def describe_model(self, request: Request) -> ModelDocument:
+    def describe_model(self, request: Request) -> Details:
         """Describe a model with its versions and backtests."""
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
         wanted = request.text("backtestId")
         with self.store.snapshot() as snapshot:
             self.access.check_readable(snapshot, project_id)
             model = find_model(snapshot, project_id, model_id)
-            versions = snapshot.versions(project_id, model_id)
+            versions = {each.id: each for each in snapshot.versions(project_id, model_id)}
             backtests = snapshot.backtests(project_id, model_id)
-        deployed = [each for each in versions if each.status != VersionStatus.BACKTEST]
-        return model_document(
+        document = model_document(
             model,
-            [version_document(each) for each in deployed],
-            self._list_backtests(backtests, {each.id: each for each in versions}, wanted),
+            [
+                version_document(each)
+                for each in versions.values()
+                if each.status != VersionStatus.BACKTEST
+            ],
+            [backtest_document(each, versions[each.version_id]) for each in backtests],
         )
+        return Details(document, self._results(backtests, wanted))
 
-    def _list_backtests(
-        self, backtests: Sequence[Backtest], versions: Mapping[str, Version], wanted: str
-    ) -> list[BacktestDocument]:
-        """Show the backtests, with the results of the latest ones that there is room for."""
+    def _results(self, backtests: Sequence[Backtest], wanted: str) -> Mapping[str, Path]:
+        """Return the path of the wanted result, or of the latest that there is room for, by id."""
         room = _MAX_RESULT_BYTES
-        listed: list[BacktestDocument] = []
+        paths: dict[str, Path] = {}
         for each in reversed(backtests):
-            result = self._result(each, wanted, room)
-            room -= len(result or b"")
-            parsed = json.loads(result) if result else None
-            listed.insert(0, backtest_document(each, versions[each.version_id], parsed))
-        return listed
-
-    def _result(self, backtest: Backtest, wanted: str, room: int) -> bytes | None:
-        """Return the result of a backtest, if it is the wanted one or there is room for it.
-
-        All of them could fill the memory: each holds the account's value at each bar.
-        """
-        if backtest.status != BacktestStatus.FINISHED or wanted not in {"", backtest.id}:
-            return None
-        path = self.store.result_path(backtest.id)
-        return path.read_bytes() if wanted or path.stat().st_size <= room else None
+            if each.status == BacktestStatus.FINISHED and wanted in {"", each.id}:
+                path = self.store.result_path(each.id)
+                size = path.stat().st_size
+                if wanted or size <= room:
+                    room -= size
+                    paths[each.id] = path
+        return paths
 
     def report_status(self, _: Request) -> Text:
         """Say that the server runs."""

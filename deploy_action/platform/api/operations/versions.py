@@ -118,7 +118,8 @@ class Versions:
         with self._storing(target, upload) as (transaction, version):
             backtest = self._add_backtest(transaction, version, args, version.description)
         job = self._run(backtest, version)
-        return Pending(job, {**upload_document(version), "backtestId": backtest.id})
+        document = {**upload_document(version), "backtestId": backtest.id}
+        return Pending(job, document, self.store.result_path(backtest.id))
 
     def backtest_uploaded_model(self, request: Request) -> Empty:
         """Backtest an uploaded version, and do not wait for the result."""
