@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,7 +62,8 @@ class Call:
     """One HTTP request. Time-outs are in seconds; `read_timeout` is the longest gap between bytes.
 
     A `body` that can be iterated is streamed: requests sends its length, then reads it in blocks.
-    An answer of more than `largest_answer` bytes is an error.
+    An answer of more than `largest_answer` bytes is an error, one that reports a failure also if it
+    is larger than others are.
     """
 
     method: str
@@ -162,22 +164,24 @@ def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answe
         allow_redirects=False,
         stream=True,
     )
+    is_good = 200 <= response.status_code < 300  # noqa: PLR2004  # the class of statuses
     with closing(response):
-        return _read_answer(response, deadline, call.largest_answer)
+        largest = call.largest_answer if is_good else min(call.largest_answer, LARGEST_ANSWER)
+        return _read_answer(response, deadline, largest)
 
 
 def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
-    body = bytearray()
+    body = io.BytesIO()  # gives its bytes away without a copy
     # `read1` returns as soon as some bytes are there. Waiting for a whole block of a slow answer
     # could outlast the deadline.
     while block := response.raw.read1(BLOCK_SIZE, decode_content=True):
-        body += block
+        body.write(block)
         deadline.remaining()
-        if len(body) > largest:
+        if body.tell() > largest:
             raise OSError(f"the answer is larger than {largest >> 20} MiB")
     return Answer(
         status=response.status_code,
-        body=bytes(body),
+        body=body.getvalue(),
         retry_after=_seconds(response.headers.get("Retry-After", "")),
         headers=response.headers,
     )

@@ -125,7 +125,8 @@ class Reporting:
 
         def write(path: Path) -> None:
             path.parent.mkdir(mode, parents=True, exist_ok=True)
-            path.write_text(build_report(outcome), encoding="utf-8")
+            with path.open("w", encoding="ascii") as file:
+                file.writelines(build_report(outcome))
 
         if not self._write(str(path), write):
             return outcome

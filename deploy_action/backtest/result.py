@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.metrics import PACKAGE_IDS, WHOLE_PER_CENTS
 from deploy_action.text.quantities import interval
+from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
@@ -136,8 +137,8 @@ class BacktestResult:
     metrics: tuple[Metric, ...]
     initial_account_value: float | None
     final_account_value: float | None
-    raw: Mapping[str, JsonValue]
-    """The result as received, without `account_values`, which are kept above."""
+    raw: JsonText
+    """The result as received."""
 
     def metric(self, name: str) -> Metric:
         """Return a metric by our id or the package's; a missing one has a reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar
@@ -22,7 +23,7 @@ from deploy_action.backtest.result import (
     fingerprint,
 )
 from deploy_action.text.harmless import cut
-from deploy_action.text.strict_json import strict_loads
+from deploy_action.text.strict_json import JsonText, strict_text
 
 _Value = TypeVar("_Value")
 _Otherwise = TypeVar("_Otherwise")
@@ -36,7 +37,41 @@ _REFUSAL: Final = re.compile(
     r"(?:Expected `(?P<kind>\w+)[^`]*`, got|Object missing required field `(?P<missing>\w+)`|)"
     r".*?(?: - at `\$(?P<path>.*)`)?"
 )
+_UNKNOWN: Final = object()  # a value in what is too large to be read whole
 _KINDS: Final = {"object": "an object", "array": "a list", "str": "a string", "float": "a number"}
+
+
+_LARGEST_MEMBER: Final = 1 << 20
+_NULL_TEXT: Final = b"null"
+_NULL: Final = msgspec.Raw(_NULL_TEXT)
+
+
+class _Answer(msgspec.Struct):
+    """The members of the answer to a backtest that are read."""
+
+    result: msgspec.Raw = msgspec.Raw()
+    status: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
+    modelId: msgspec.Raw = msgspec.Raw()  # noqa: N815  # the API's name, like the next two
+    versionId: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    backtestId: msgspec.Raw = msgspec.Raw()  # noqa: N815
+    run: msgspec.Raw = msgspec.Raw()
+
+
+class _Members(msgspec.Struct):
+    """The members of a result that are read."""
+
+    exchange: msgspec.Raw = _NULL
+    symbols: msgspec.Raw = _NULL
+    quote_asset: msgspec.Raw = _NULL
+    start_time: msgspec.Raw = _NULL
+    stop_time: msgspec.Raw = _NULL
+    account_values: msgspec.Raw = _NULL
+    trades: msgspec.Raw = _NULL
+    metrics: msgspec.Raw = _NULL
+    initial_account_value: msgspec.Raw = _NULL
+    final_account_value: msgspec.Raw = _NULL
 
 
 class _Point(msgspec.Struct, gc=False):
@@ -44,7 +79,7 @@ class _Point(msgspec.Struct, gc=False):
     value: float | None = None
 
 
-class _Order(msgspec.Struct):
+class _Order(msgspec.Struct, gc=False):
     type: str
     symbol: str
     side: str
@@ -52,8 +87,8 @@ class _Order(msgspec.Struct):
     time: _Moment
     price: float | None = None
     executed_time: float | None = None
-    canceled_time: Any = None
-    status: Any = None
+    canceled_time: msgspec.Raw = _NULL
+    status: msgspec.Raw = _NULL
 
 
 class _Metric(msgspec.Struct):
@@ -62,57 +97,100 @@ class _Metric(msgspec.Struct):
     type: Any = None
 
 
-class _Result(msgspec.Struct):
+class _Rest(msgspec.Struct):
+    """A result without its lists."""
+
     exchange: str
     symbols: tuple[str, ...]
     quote_asset: str
     start_time: _Moment
     stop_time: float
-    trades: list[_Order]
     metrics: dict[str, Any]
     initial_account_value: float | None = None
     final_account_value: float | None = None
 
 
-def parse_result(text: bytes) -> BacktestResult:
-    """Read the JSON of the API's `result`; unknown keys are kept in `raw` alone.
+def split_result(body: bytes) -> tuple[bytes, msgspec.Raw | None]:
+    """Return an answer without its `result`, and the JSON of that, None if there is none.
+
+    Of an answer with a result only the members that are read are returned; any other is returned
+    unchanged.
+    """
+    try:
+        answer = msgspec.json.decode(strict_text(body), type=_Answer)
+    except (ValueError, msgspec.ValidationError):
+        return body, None
+    if not _size(answer.result):
+        return body, None
+    members = {
+        name: item
+        for name in _Answer.__struct_fields__
+        if name != "result" and _size(item := getattr(answer, name))
+    }
+    is_null = _size(answer.result) == len(_NULL_TEXT) and bytes(answer.result) == _NULL_TEXT
+    return msgspec.json.encode(members), None if is_null else answer.result
+
+
+def parse_result(data: bytes | msgspec.Raw) -> BacktestResult:
+    """Read the JSON of the API's `result`.
+
+    What is not needed, such as indicators, stays text. What is needed takes up to seven times the
+    memory of its text, whatever its shape; the rest of a result may have 1 MiB a member.
 
     Raises ValueError that says what is wrong and where.
     """
-    members: dict[str, Any] = _read(text, dict[str, msgspec.Raw], "result")
-    account_values = bytes(members.pop("account_values", b"null"))
-    points: list[_Point] = _read(account_values, list[_Point], "account_values")
-    raw = {
-        key: _read(bytes(value), Any, cut(key, _LONGEST_SHOWN)) for key, value in members.items()
-    }
-    result = _convert(raw, _Result)
-    trades = tuple(map(_trade, result.trades))
+    try:
+        text = strict_text(data)
+    except ValueError as error:
+        raise ValueError(f"`result` cannot be read: {error}") from error
+    members: _Members = _decode(text, _Members, "result")
+    account_values = _account_values(members.account_values)
+    trades = _trades(members.trades)
+    rest = _convert({name: _member(members, name) for name in _Rest.__struct_fields__}, _Rest)
     return BacktestResult(
-        exchange=result.exchange,
-        symbols=result.symbols,
-        quote_asset=result.quote_asset,
-        start_time=result.start_time,
-        stop_time=result.stop_time,
-        account_values=_account_values(points),
+        exchange=rest.exchange,
+        symbols=rest.symbols,
+        quote_asset=rest.quote_asset,
+        start_time=rest.start_time,
+        stop_time=rest.stop_time,
+        account_values=account_values,
         trades=trades,
-        trades_sha256=fingerprint(trades, result.start_time),
-        metrics=tuple(_metrics(result.metrics)),
-        initial_account_value=result.initial_account_value,
-        final_account_value=result.final_account_value,
-        raw=raw,
+        trades_sha256=fingerprint(trades, rest.start_time),
+        metrics=tuple(_metrics(rest.metrics)),
+        initial_account_value=rest.initial_account_value,
+        final_account_value=rest.final_account_value,
+        raw=JsonText(text),
     )
 
 
-def _account_values(points: list[_Point]) -> AccountValues:
-    values = [math.nan if point.value is None else point.value for point in points]
-    return AccountValues(array("d", [point.time for point in points]), array("d", values))
+def _member(members: _Members, name: str) -> Any:
+    """Return the value of a member that is small."""
+    raw: msgspec.Raw = getattr(members, name)
+    if _size(raw) > _LARGEST_MEMBER:
+        raise ValueError(f"`{name}` is larger than {_LARGEST_MEMBER >> 20} MiB")
+    return msgspec.json.decode(raw)
+
+
+def _size(raw: msgspec.Raw) -> int:
+    return memoryview(raw).nbytes
+
+
+def _account_values(data: msgspec.Raw) -> AccountValues:
+    points: list[_Point] = _decode(data, list[_Point], "account_values")
+    values = (math.nan if point.value is None else point.value for point in points)
+    return AccountValues(array("d", (point.time for point in points)), array("d", values))
+
+
+def _trades(data: msgspec.Raw) -> tuple[Trade, ...]:
+    orders: list[_Order] = _decode(data, list[_Order], "trades")
+    return tuple(map(_trade, orders))
 
 
 def _trade(order: _Order) -> Trade:
     return Trade(
-        symbol=order.symbol,
-        side=order.side,
-        type=order.type,
+        symbol=sys.intern(order.symbol),  # most trades share these three
+        side=sys.intern(order.side),
+        type=sys.intern(order.type),
         size=order.size,
         price=order.price,
         time=order.time,
@@ -129,7 +207,7 @@ def _was_filled(order: _Order) -> bool:
     """
     if order.type in _MARKET or order.executed_time is not None:
         return True
-    return order.status == "done" and order.canceled_time is None
+    return bytes(order.status) == b'"done"' and bytes(order.canceled_time) == _NULL_TEXT
 
 
 def _metrics(items: Mapping[str, Any]) -> Iterator[Metric]:
@@ -185,13 +263,14 @@ def _fitting(value: object, kind: type[_Value], otherwise: _Otherwise) -> _Value
         return otherwise
 
 
-def _read(text: bytes, kind: Any, place: str) -> Any:
+def _decode(data: Any, kind: Any, place: str) -> Any:
+    """Return what is in JSON that passed `strict_text`."""
     try:
-        return strict_loads(text, kind)
+        return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise ValueError(_fault(str(error), strict_loads(text), place)) from error
-    except ValueError as error:
-        raise ValueError(f"`{place}` cannot be read: {error}") from error
+        is_small = memoryview(data).nbytes <= _LARGEST_MEMBER
+        value = msgspec.json.decode(data) if is_small else _UNKNOWN
+        raise ValueError(_fault(str(error), value, place)) from error
 
 
 def _convert(value: object, kind: type[_Value], place: str = "") -> _Value:
@@ -205,11 +284,13 @@ def _fault(refusal: str, value: Any, place: str) -> str:
     """Translate what msgspec says, and show the value at fault."""
     found = _REFUSAL.fullmatch(refusal)
     path, missing, kind = found.group("path", "missing", "kind") if found else ("", "", "")
-    for step in re.findall(r"\w+", path or ""):
-        value = value[int(step) if isinstance(value, list) else step]
     where = f"{place}{path or ''}{'.' if missing else ''}{missing or ''}".lstrip(".")
     if missing:
         return f"`{where}` is null or missing"
+    if value is _UNKNOWN:
+        return f"`{where}` should be {_KINDS[kind]}" if kind else f"`{where}` is too large"
+    for step in re.findall(r"\w+", path or ""):
+        value = value[int(step) if isinstance(value, list) else step]
     shown = "null or missing" if value is None else f"`{cut(json.dumps(value), _LONGEST_SHOWN)}`"
     if kind:
         return f"`{where}` is {shown} and should be {_KINDS[kind]}"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
+from deploy_action.http_exchange import LARGEST_ANSWER
 from deploy_action.text.harmless import redacted
-from deploy_action.text.strict_json import split_member
 
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from deploy_action.deployment_api.transport import Transport
     from deploy_action.http_exchange import Answer
 
-# A backtest's result holds the account's value at each bar, in about 50 bytes.
-LARGEST_RESULT: Final = 320 * 1024 * 1024
+# A result of 128 MiB, the most that the embedded platform allows, and what is around it. In memory
+# it takes four times the size of its text, a hostile one ten times.
+LARGEST_RESULT: Final = 144 * 1024 * 1024
 
 _UNAUTHORIZED: Final = 401
-
-
-class TokenRefusedError(RefusedError):
-    """The server does not accept the refresh token."""
+_QUOTED: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +149,13 @@ class DeploymentApi:
     redact: Callable[[str], str] = str
     _id_token: str = field(default="", init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
-    _email: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
 
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
         answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
         if answer.status in {400, _UNAUTHORIZED, 403}:
-            raise TokenRefusedError.of(
+            raise RefusedError.of(
                 message=f"{self._server} does not accept the token "
                 f"(`{SIGN_IN}` answered {answer.status}).",
                 hint="Sign in again with `blankly-deploy login`, and update the secret that "
@@ -173,16 +170,9 @@ class DeploymentApi:
         self.on_secret(token)
         self._secrets.append(token)
         self._id_token = token
-        data, claims = body.get("data"), _claims(token)
-        self._user_id = id_of(data, "user_id") or id_of(claims, "user_id", "sub")
-        self._email = id_of(data, "email") or id_of(claims, "email")
-
-    def user(self) -> str:
-        """Return who is signed in, for people: the e-mail address and the id, as far as known."""
-        email, user_id = self._email, self._user_id
-        if email and user_id:
-            return f"{email} (user {user_id})"
-        return email or (f"user {user_id}" if user_id else "a user whom the server does not name")
+        self._user_id = id_of(body.get("data"), "user_id") or id_of(
+            _claims(token), "user_id", "sub"
+        )
 
     def personal_project_id(self) -> str:
         """Return the id of the user's own project, which is the user's id."""
@@ -240,7 +230,9 @@ class DeploymentApi:
 
     def history(self, project_id: str, model_id: str) -> History:
         """Return what was uploaded for a model, as far as the server tells."""
-        reply = self._read("POST", "/model/details", {"projectId": project_id, "modelId": model_id})
+        # The embedded platform's answer has the result of the backtest with that id, there is none.
+        fields = {"projectId": project_id, "modelId": model_id, "backtestId": "none"}
+        reply = self._read("POST", "/model/details", fields)
         try:
             reply.require_route()
             body = reply.json_object()
@@ -279,12 +271,12 @@ class DeploymentApi:
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
-        from deploy_action.backtest.wire import parse_result, parse_run
+        from deploy_action.backtest.wire import parse_result, parse_run, split_result
 
         fields = submission.backtest_fields()
         reply = self._upload("/model/backtest", fields, upload)
-        rest, result_text = split_member(reply.answer.body, "result")
-        reply = replace(reply, answer=replace(reply.answer, body=rest))
+        rest, result_text = split_result(reply.answer.body)
+        reply = _with_small_body(reply, rest)
         body = reply.answer.json
         if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # The bundle was accepted, and its backtest failed.
@@ -292,7 +284,7 @@ class DeploymentApi:
             return Backtested(*_ids(body, fields), run=parse_run(body["run"]), problems=problems)
         body = _success(reply)
         try:
-            result = None if result_text in {None, b"null"} else parse_result(result_text)
+            result = None if result_text is None else parse_result(result_text)
         except ValueError as error:
             # It is known that the backtest ran: nothing is in doubt.
             raise replace(reply, is_change=False).unexpected(str(error)) from error
@@ -375,6 +367,16 @@ def _success(reply: Reply) -> Mapping[str, object]:
     if body.get("status", "success") != "success" or not ("status" in body or "versionId" in body):
         raise reply.unexpected("it reports no success")
     return body
+
+
+def _with_small_body(reply: Reply, body: bytes) -> Reply:
+    """Return the reply with a body that may become values, which take many times the memory."""
+    if len(body) <= LARGEST_ANSWER:
+        return replace(reply, answer=replace(reply.answer, body=body))
+    reply = replace(reply, answer=replace(reply.answer, body=body[:_QUOTED]))
+    raise reply.unexpected(
+        f"without the backtest's result it is larger than {LARGEST_ANSWER >> 20} MiB"
+    )
 
 
 def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:

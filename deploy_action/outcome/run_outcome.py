@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
@@ -14,6 +14,7 @@ from deploy_action.outcome.ending import Ending
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.target import Target
+from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
@@ -85,7 +86,7 @@ class RunOutcome:
         """
         from deploy_action.backtest.metrics import METRICS
 
-        @cache  # ten thousand trades name the same few symbols, sides and keys
+        @lru_cache  # ten thousand trades name the same few symbols and sides
         def redact_once(text: str) -> str:
             # Ids of metrics are looked up later, even where one is also somebody's password.
             return text if text in METRICS else redact(text)
@@ -96,10 +97,10 @@ class RunOutcome:
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
     match value:
-        case Enum():
-            return value
-        case str():
+        case str() if not isinstance(value, Enum):
             return redact(value)
+        case JsonText():
+            return value.rewritten(redact)
         case Mapping():
             return {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -11,29 +11,32 @@ from deploy_action.backtest.comparison import Base, Comparison
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.text.strict_json import JsonText
 
 FORMAT: Final = "blankly-deploy/backtest-report"
 VERSION: Final = 1
 
 
-def build_report(outcome: RunOutcome) -> str:
-    """Return the report of a run as strict JSON, each top-level key on a line of its own.
+def build_report(outcome: RunOutcome) -> Iterator[str]:
+    """Yield the report of a run as strict JSON in ASCII, each top-level key on a line of its own.
 
     What is not known is null, or blank where it is a text. A result of a million account values
-    has 50 MB: nothing is indented further.
+    has 50 MB: it is passed on as text, in blocks.
 
     Raises:
         ValueError: the run has no result.
     """
     if outcome.backtests.result is None:
         raise ValueError("there is no result to report")
-    document = _document(outcome, outcome.backtests.result)
-    lines = (f"{json.dumps(key)}: {_written(value)}" for key, value in document.items())
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(", ", ": "))
+    separator = "{\n"
+    for key, value in _document(outcome, outcome.backtests.result).items():
+        yield f"{separator}{json.dumps(key)}: "
+        if isinstance(value, JsonText):
+            yield from value.blocks()
+        else:
+            yield json.dumps(value, allow_nan=False)
+        separator = ",\n"
+    yield "\n}\n"
 
 
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
@@ -76,7 +79,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
-        "result": _result(result),
+        "result": result.raw,
     }
 
 
@@ -134,8 +137,3 @@ def _base(base: Base) -> dict[str, Any]:
         "metrics": None if result is None else result.contract_metrics(),
         "trades_sha256": None if result is None else result.trades_sha256,
     }
-
-
-def _result(result: BacktestResult) -> Mapping[str, Any]:
-    values = [{"time": time, "value": value} for time, value in result.account_values]
-    return {**result.raw, "account_values": values}

@@ -12,6 +12,7 @@ from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, Severity
 from deploy_action.stages.submission import backtest_upload
 from deploy_action.text.harmless import tidy
+from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
@@ -127,9 +128,13 @@ class BaseBacktest:
             runs_on=replace(submission.runs_on, python_version=own.python_version),
         )
         try:
-            return api.backtest(changed, upload)
+            found = api.backtest(changed, upload)
         finally:
             api.transport.close()
+        if found.result is None:
+            return found
+        # Only the candidate's text is reported, and each may have more than a hundred MiB.
+        return replace(found, result=replace(found.result, raw=JsonText(b"null")))
 
 
 def _with_result(known: Base, backtested: Backtested, *, is_same_bundle: bool = False) -> Base:

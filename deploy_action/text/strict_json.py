@@ -1,87 +1,171 @@
-"""Reads JSON by the standard: Python's own reader accepts more."""
+"""Reads JSON by the standard: Python's own reader accepts more.
+
+A value takes up to thirty times the memory of its text. What is large is therefore checked as text,
+and only what is needed of it is made into values.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-_Value = TypeVar("_Value")
+if TYPE_CHECKING:
+    import msgspec
+
+LONGEST_TOKEN: Final = 1 << 20  # bytes of a text or a number
+
 # One escape in a string: half a surrogate pair is in the group, a whole pair is not.
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL
 )
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_REPLACEMENT: Final = rb"\ufffd"
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TOKENS: Final = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_NUMBER: Final = re.compile(rb"-?\d[\d.eE+-]*+")
+_IN_NUMBERS: Final = b"0123456789.eE+-"
+# Only a number with one of these can be too large, all digits written as 0, without plus signs.
+_SUSPECT: Final = (b"0e000", b"0" * 200)
+_ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _MOST_DIGITS: Final = 300
-# An integer that is too long is looked for in every tenth byte, with all digits alike: a regular
-# expression over all bytes takes longer than reading them.
-_STEP: Final = 10
-_ALIKE: Final = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG: Final = b"0" * (_MOST_DIGITS // _STEP)
+_CACHED: Final = 4096  # short texts that are kept when texts are rewritten: most are repeated
+_SHORT: Final = 256
+_LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
+
+Data: TypeAlias = "bytes | bytearray | msgspec.Raw"
 
 
-@overload
-def strict_loads(data: bytes) -> object: ...
-@overload
-def strict_loads(data: bytes, kind: type[_Value]) -> _Value: ...
-def strict_loads(data: bytes, kind: Any = Any) -> Any:
-    r"""Return the value of JSON in UTF-8; every number in it is finite.
+def strict_loads(data: Data) -> object:
+    r"""Return the value of JSON, which passes `strict_text`.
 
     Half of a surrogate pair, such as `\ud800`, becomes U+FFFD: JSON can escape it, and no UTF-8
-    can hold it. With a `kind` for msgspec, what it leaves out is not checked in full.
+    can hold it.
+    """
+    import msgspec
+
+    return msgspec.json.decode(strict_text(data))
+
+
+def strict_text(data: Data) -> Data:
+    r"""Return JSON that was checked without making values of it, half surrogate pairs replaced.
 
     Raises:
         ValueError: it is not JSON (RFC 8259), not UTF-8, begins with a byte-order mark, has a
-            number beyond any float or an integer of more than 300 digits, or is nested too deep.
-        msgspec.ValidationError: it is JSON, but not of that kind.
+            number beyond any float or an integer of more than 300 digits, has a text or a number
+            of more than 1 MiB, or is nested too deep.
     """
+    flaw = _flaw_of(data)
+    if flaw is not None:
+        whole = _without_half_pairs(data)
+        if whole is None or _flaw_of(whole) is not None:
+            raise flaw
+        data = whole
+    for block in _blocks(data):
+        _check_texts(block)
+        _check_numbers(block)
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """JSON that passed `strict_text`, kept as text; `rewrites` are applied to each text in it."""
+
+    text: Data
+    rewrites: tuple[Callable[[str], str], ...] = ()
+
+    def rewritten(self, rewrite: Callable[[str], str]) -> JsonText:
+        """Return it with another function for its texts, keys among them."""
+        return replace(self, rewrites=(*self.rewrites, rewrite))
+
+    def blocks(self) -> Iterator[str]:
+        """Yield the JSON in ASCII, on one line, in blocks of about a MiB."""
+        short = lru_cache(_CACHED)(self._rewritten)
+
+        def rewrite(found: re.Match[bytes]) -> bytes:
+            string = found[0]
+            return short(string) if len(string) <= _SHORT else self._rewritten(string)
+
+        for block in _blocks(self.text):
+            yield _STRING.sub(rewrite, block).decode("ascii").translate(_LINE_BREAKS)
+
+    def _rewritten(self, string: bytes) -> bytes:
+        text = json.loads(string)
+        for rewrite in self.rewrites:
+            text = rewrite(text)
+        return json.dumps(text).encode()
+
+
+def _flaw_of(data: Data) -> ValueError | None:
+    """Return why it is not JSON: texts and numbers are not checked in full."""
     import msgspec
 
     try:
-        if kind is Any and _LONG in data[::_STEP].translate(_ALIKE):  # or a fraction, or a string
-            json.loads(data, parse_int=_short)
-        return _decode(data, kind)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-    except msgspec.ValidationError as error:
-        if "out of range" in str(error):
-            raise ValueError("it has a number that is too large") from error
-        raise
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except RecursionError:
+        return ValueError("it is nested too deep")
     except msgspec.DecodeError as error:
-        flaw = str(error).removeprefix("JSON is malformed: ")
-        raise ValueError(f"it is not JSON: {flaw}") from error
+        return ValueError(f"it is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
+    return None
 
 
-def split_member(data: bytes, name: str) -> tuple[bytes, bytes | None]:
-    """Return a JSON object without one of its members, and the JSON of that member.
+def _blocks(data: Data) -> Iterator[bytes]:
+    """Yield JSON in blocks of about a MiB, cut between two tokens."""
+    view = memoryview(data)
+    position = 0
+    while position < len(view):
+        block = bytes(view[position : position + LONGEST_TOKEN])
+        if position + len(block) < len(view):
+            block = block[: _end_of_tokens(block)].rstrip(_IN_NUMBERS)
+        if not block:
+            raise ValueError("it has a text or a number of more than 1 MiB")
+        position += len(block)
+        yield block
 
-    For a large member that is read in its own way. Data that is not a JSON object is returned
-    unchanged.
-    """
-    import msgspec
 
+def _end_of_tokens(block: bytes) -> int:
+    """Return where the last text ends that is whole, or what follows it."""
+    if b"\\" not in block:  # much faster than the expression
+        return block.rindex(b'"') if block.count(b'"') % 2 else len(block)
+    found = _TOKENS.match(block)
+    return found.end() if found else 0
+
+
+def _check_texts(block: bytes) -> None:
     try:
-        members = strict_loads(data, dict[str, msgspec.Raw])
-    except (ValueError, msgspec.ValidationError):
-        return data, None
-    member = members.pop(name, None)
-    return msgspec.json.encode(members), None if member is None else bytes(member)
+        block.isascii() or block.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8") from error
 
 
-def _decode(data: bytes, kind: Any) -> Any:
-    import msgspec
+def _check_numbers(block: bytes) -> None:
+    alike = block.translate(_ALIKE, delete=b"+")
+    if not any(suspect in alike for suspect in _SUSPECT):  # much faster than reading the numbers
+        return
+    for found in _NUMBER.finditer(_STRING.sub(b'""', block)):
+        number = found[0].removeprefix(b"-")
+        is_whole = number.isdigit()
+        if not math.isfinite(float(number)) or (is_whole and len(number) > _MOST_DIGITS):
+            raise ValueError("it has a number that is too large")
 
+
+def _without_half_pairs(data: Data) -> bytearray | None:
+    """Return it with half surrogate pairs replaced, None if it has none. It keeps its length."""
+    whole: bytearray | None = None
+    position = 0
     try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], data)
-        if whole == data:
-            raise
-        return msgspec.json.decode(whole, type=kind)
-
-
-def _short(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError("it has a number that is too large")
-    return 0
+        for block in _blocks(data):
+            if _SURROGATE.search(block):
+                for found in _ESCAPE.finditer(block):
+                    if found[1]:
+                        whole = whole or bytearray(memoryview(data))
+                        start = position + found.start()
+                        whole[start : start + len(_REPLACEMENT)] = _REPLACEMENT
+            position += len(block)
+    except ValueError:
+        return None
+    return whole

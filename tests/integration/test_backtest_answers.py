@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -108,3 +109,39 @@ def test_warnings_of_a_backtest_may_fail_the_run(runner: Runner, scripted: Start
     assert ended.outputs["status"] == "failed"
     assert "metrics" in ended.outputs
     assert any("`fail-on-warning` is set" in line for line in ended.annotations)
+
+
+@pytest.mark.parametrize("values", [0, 200_000])
+def test_a_run_takes_a_small_multiple_of_the_memory_of_its_result(
+    runner: Runner, scripted: StartScripted, values: int
+) -> None:
+    """As values, the lists would take twenty-five times the memory of their text."""
+    lists: list[list[int]] = [] if values else [[]] * 3_000_000
+    result = raw_result([10_000.0 + number for number in range(values)] or [1.0], indicators=lists)
+    body = json.dumps({**TAKEN, "result": result}).encode()
+    del result, lists
+    tracemalloc.start()
+    try:
+        ended = run(runner, scripted, body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ended.code == 0, ended.log
+    assert peak < 5 * len(body) + (16 << 20)
+
+
+def test_an_answer_that_is_large_without_its_result_is_not_read(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = run(runner, scripted, json.dumps({**TAKEN, "more": [[]] * 5_000_000}).encode())
+    assert ended.code == 1
+    assert "without the backtest's result it is larger than 16 MiB" in ended.log
+    assert len(ended.log) < 5_000
+
+
+def test_a_failure_may_not_be_as_large_as_a_result(runner: Runner, scripted: StartScripted) -> None:
+    answer = Reply(500, json.dumps({"error": [[]] * 5_000_000}).encode())
+    server = scripted({BACKTEST: answer})
+    ended = runner.run(api_url=server.url, token="refresh", model_id="m", mode="backtest")
+    assert ended.code == 1
+    assert "the answer is larger than 16 MiB" in ended.log

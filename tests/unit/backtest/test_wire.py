@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from deploy_action.backtest.result import BacktestRun, ScheduledCall
-from deploy_action.backtest.wire import parse_run
+from deploy_action.backtest.wire import parse_result, parse_run, split_result
 from tests.support.backtests import DAY, START, an_order, raw_result, read_result
 
 
@@ -26,7 +28,7 @@ from tests.support.backtests import DAY, START, an_order, raw_result, read_resul
         ({"account_values": [{"time": 10**400, "value": 1}]}, "too large"),
         ({"trades": [{}]}, "`trades[0].type` is null or missing"),
         ({"trades": [an_order("buy", 1, "x")]}, '`trades[0].price` is `"x"`'),  # type: ignore[arg-type]  # it is wrong
-        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`trades` cannot be read: it has a number"),
+        ({"trades": [an_order("buy", 10**400, 1.0)]}, "`result` cannot be read: it has a number"),
         ({"trades": [an_order("buy", 1.0, 1.0, time=1e16)]}, "`trades[0].time` is `1e+16`, which"),
         ({"metrics": []}, "`metrics` is `[]` and should be an object"),
         ({"metrics": {"sharpe": 1}}, "`metrics.sharpe` is `1` and should be an object"),
@@ -51,7 +53,7 @@ def test_unknown_keys_are_kept_unchanged() -> None:
     raw = raw_result(future={"a": [1]})
     raw["account_values"][0]["note"] = "extra"
     result = read_result(raw)
-    assert result.raw == {key: value for key, value in raw.items() if key != "account_values"}
+    assert json.loads("".join(result.raw.blocks())) == raw
 
 
 def test_a_point_without_a_value_is_a_gap() -> None:
@@ -115,6 +117,91 @@ def test_the_facts_of_a_run_are_optional() -> None:
         arguments=None,
     )
     assert parse_run(None) is None
+
+
+_SIZE = 4 << 20
+
+
+def _many(item: str) -> str:
+    return ",".join([item] * (_SIZE // (len(item) + 1)))
+
+
+def _keys(value: str) -> str:
+    return ",".join(f'"{number:x}":{value}' for number in range(400_000))
+
+
+_HOSTILE = {
+    "empty lists": ("indicators", "[" + _many("[]") + "]"),
+    "objects": ("indicators", "[" + _many('{"a":{}}') + "]"),
+    "points": ("account_values", "[" + _many('{"time":1}') + "]"),
+    "wrong points": ("account_values", "[" + _many("[]") + "]"),
+    "trades": (
+        "trades",
+        "[" + _many('{"type":"ab","symbol":"cd","side":"ef","size":1,"time":1}') + "]",
+    ),
+    "a trade's status": (
+        "trades",
+        '[{"type":"a","symbol":"b","side":"c","size":1,"time":1,"status":[' + _many("[]") + "]}]",
+    ),
+    "symbols": ("symbols", "[" + _many('"ab"') + "]"),
+    "metrics": ("metrics", "{" + _keys("{}") + "}"),
+    "unknown members": ("x", "1," + _keys("1")),
+    "half surrogate pairs": ("user_callbacks", r'["\ud800",' + _many(r'"\n\n\n\n"') + "]"),
+    "a long text": ("user_callbacks", '"' + "x" * _SIZE + '😀"'),
+    "a long number": ("user_callbacks", "0." + "1" * _SIZE),
+    "long numbers": ("user_callbacks", "[" + _many("0." + "1" * 5000) + "]"),
+    "a long integer": ("user_callbacks", "1" * _SIZE),
+    "nesting": ("user_callbacks", "[" * _SIZE),
+}
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_no_result_takes_many_times_the_memory_of_its_text(name: str) -> None:
+    """As values, most of these would take twenty-five times and more."""
+    key, text = _HOSTILE[name]
+    whole = json.dumps(raw_result())[:-1] + f', "{key}": {text}}}'
+    data = whole.encode()
+    tracemalloc.start()
+    try:
+        with suppress(ValueError):
+            parse_result(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 9 * len(data) + (8 << 20)
+
+
+@pytest.mark.parametrize("key", ["metrics", "symbols", "exchange"])
+def test_only_lists_of_values_and_trades_are_read_however_large(key: str) -> None:
+    large = {**raw_result(), key: ["x" * 1000] * 1100}
+    with pytest.raises(ValueError, match=f"^`{key}` is larger than 1 MiB$"):
+        read_result(large)
+
+
+def test_a_fault_in_a_large_list_is_named_without_its_value() -> None:
+    points = [{"time": float(START), "value": 1.0}] * 50_000 + [{"time": "now"}]
+    with pytest.raises(ValueError, match=r"^`account_values\[50000\]\.time` should be a number$"):
+        read_result(raw_result(account_values=points))
+
+
+@pytest.mark.parametrize(
+    ("body", "rest", "result"),
+    [
+        ('{"status": "success", "result": {"a": 1}, "x": 1}', {"status": "success"}, b'{"a": 1}'),
+        ('{"run": {}, "result": null}', {"run": {}}, None),
+        (r'{"result": "\ud800"}', {}, rb'"\ufffd"'),
+    ],
+)
+def test_a_result_is_split_off_an_answer(body: str, rest: object, result: bytes | None) -> None:
+    found, text = split_result(body.encode())
+    assert (json.loads(found), None if text is None else bytes(text)) == (rest, result)
+
+
+@pytest.mark.parametrize(
+    "body", ['{"a": 1}', '[{"result": 1}]', "<html>", "", '{"result": 1', '{"result": 1e999}']
+)
+def test_an_answer_without_a_result_stays_whole(body: str) -> None:
+    assert split_result(body.encode()) == (body.encode(), None)
 
 
 def test_a_million_account_values_are_kept_small() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
+from deploy_action.backtest.wire import parse_result
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import to_markdown
@@ -23,12 +24,17 @@ from tests.support.outcomes import a_backtest, backtests, with_parts
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
 
 
+def text_of(outcome: RunOutcome) -> str:
+    return "".join(build_report(outcome))
+
+
 def report_of(outcome: RunOutcome) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    text = build_report(outcome)
+    text = text_of(outcome)
     assert text.isascii()
+    assert text.count("\n") == len(json.loads(text)) + 2
     report: dict[str, Any] = json.loads(text, parse_constant=refuse)
     return report
 
@@ -160,7 +166,7 @@ def test_a_report_holds_everything() -> None:
 
 def test_a_run_without_a_result_has_no_report() -> None:
     with pytest.raises(ValueError, match="no result"):
-        build_report(RunOutcome(request=Request(mode="backtest")))
+        text_of(RunOutcome(request=Request(mode="backtest")))
 
 
 def test_the_documentation_computes_the_same_fingerprint() -> None:
@@ -222,8 +228,8 @@ def test_a_secret_in_a_comparison_is_redacted() -> None:
 
     shown = outcome.redacted(lambda text: text.replace(secret, "***"))
 
-    assert build_report(outcome).count(secret) == 5
-    assert secret not in build_report(shown)
+    assert text_of(outcome).count(secret) == 5
+    assert secret not in text_of(shown)
     assert to_markdown(build_summary(outcome)).count(secret) == 4
     assert secret not in to_markdown(build_summary(shown))
 
@@ -235,10 +241,19 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     raw = raw_result(trades=[order], user_callbacks={secret: 1} if place == "key" else {})
     outcome = a_backtest(raw, model={"description": secret})
     shown = outcome.redacted(lambda text: text.replace(secret, "***"))
-    assert secret in build_report(outcome)
-    assert secret not in build_report(shown)
+    assert secret in text_of(outcome)
+    assert secret not in text_of(shown)
     assert shown.backtests.result is not None
     assert list(shown.backtests.result.account_values) == list(read_result(raw).account_values)
+
+
+def test_a_result_is_reported_as_it_was_received() -> None:
+    """On one line, whatever the server sent, and in ASCII."""
+    raw = raw_result([1.0, 2.0], future={"a": ["é\u2028", 10**290, 1e-300]})
+    raw["account_values"][0]["note"] = "extra"
+    text = json.dumps(raw, indent=1, ensure_ascii=False).encode()
+    outcome = with_parts(backtests()["gain"], backtests={"result": parse_result(text)})
+    assert report_of(outcome)["result"] == raw
 
 
 @pytest.mark.slow

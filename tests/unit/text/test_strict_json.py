@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.text.strict_json import split_member, strict_loads
+from deploy_action.text.strict_json import LONGEST_TOKEN, JsonText, strict_loads, strict_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -49,23 +49,56 @@ def test_a_lone_surrogate_is_replaced(text: str, value: object) -> None:
     assert strict_loads(text.encode()) == value
 
 
+@given(VALUES)
+def test_json_that_stays_text_keeps_its_values(value: object) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            continue
+        (line,) = "".join(JsonText(strict_text(data)).blocks()).splitlines()
+        assert line.isascii()
+        assert json.loads(line) == value
+
+
+def test_texts_are_rewritten_wherever_they_are() -> None:
+    text = json.dumps({"secret": ["a secret", r"\"secret\" \\ é", {"b": "x"}]}).encode()
+    written = JsonText(strict_text(text.replace(b"x", rb"\u0073ecret")))
+    shown = written.rewritten(lambda one: one.replace("secret", "***")).rewritten(str.upper)
+    assert json.loads("".join(shown.blocks())) == {"***": ["A ***", r"\"***\" \\ É", {"B": "***"}]}
+
+
+@pytest.mark.parametrize("filler", ["", '"', "\\", "1", "\\\\", "é", "true", " "])
+def test_text_is_cut_into_blocks_between_tokens(filler: str) -> None:
+    """At the end of the first MiB there is a text, an escape or a number."""
+    items = [filler * n for n in range(40)] + [10**n for n in range(40)] + [[], {}, None, True]
+    start = LONGEST_TOKEN - len(json.dumps(items)) // 2
+    value = ["-" * (start - 5), items, items, "secret"]
+    data = json.dumps(value, ensure_ascii=False).encode()
+    blocks = list(JsonText(strict_text(data)).rewritten(lambda one: one + "+").blocks())
+    assert len(blocks) > 1
+
+    def undone(one: object) -> object:
+        if isinstance(one, list):
+            return [undone(inner) for inner in one]
+        return one.removesuffix("+") if isinstance(one, str) else one
+
+    assert undone(json.loads("".join(blocks))) == value
+
+
 @pytest.mark.parametrize(
-    ("text", "rest", "member"),
-    [
-        (' {"a": [1, "é"] , "b": {"r": 1}}', {"a": [1, "é"]}, b'{"r": 1}'),
-        ('{"b":1e999,"a": 9}', {"a": 9}, b"1e999"),
-        (r'{"b": "\ud800"}', {}, rb'"\ufffd"'),
-        ('{"a": null}', {"a": None}, None),
-    ],
-)
-def test_a_member_is_split_off_as_it_is(text: str, rest: object, member: bytes | None) -> None:
-    others, found = split_member(text.encode(), "b")
-    assert (strict_loads(others), found) == (rest, member)
+    "item", ["1e999", "9" * 301, "1" + "0" * 250 + "e99", '"\xff"', '"' + "x" * LONGEST_TOKEN + '"',
+             "1" * LONGEST_TOKEN, "0." + "1" * LONGEST_TOKEN]
+)  # fmt: skip
+def test_invalid_parts_are_found_anywhere(item: str) -> None:
+    data = b'["' + b"x" * (LONGEST_TOKEN - 10) + b'", 1e9, ' + item.encode("latin-1") + b"]"
+    with pytest.raises(ValueError):  # noqa: PT011  # each says it in other words
+        strict_text(data)
 
 
-@pytest.mark.parametrize("text", ['[{"b": 1}]', "<html>", "", '{"b": 1', "[" * 100_000])
-def test_what_is_not_an_object_stays_whole(text: str) -> None:
-    assert split_member(text.encode(), "b") == (text.encode(), None)
+@pytest.mark.parametrize("text", [", 1e999", "9" * 400, "1E+999 9", "\\1e999"])
+def test_a_text_that_looks_like_a_number_is_no_number(text: str) -> None:
+    assert strict_loads(json.dumps([text, "8e123456"]).encode()) == [text, "8e123456"]
 
 
 @pytest.mark.parametrize("text", ["1e308", "1E-999", "1.7976931348623157e+308", "9" * 300])
