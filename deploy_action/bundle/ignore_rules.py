@@ -36,9 +36,15 @@ MAX_PATTERN_LENGTH: Final = 4096  # characters: what Linux takes for a path
 _SHOWN_LENGTH: Final = 20
 _SLASH: Final = "/"
 _STAR: Final = "*"
-_ANY_FOLDERS: Final = "**"
+# A `**` that crosses folders, with the slash after it: anything below, any number of folders, or,
+# because git does not skip an escaped slash, one folder and more.
+_REST: Final = "**"
+_FOLDERS: Final = "**/"
+_SOME_FOLDERS: Final = "**\\/"
+_CROSSING: Final = (_FOLDERS, _SOME_FOLDERS, _REST)
 _ONE_CHARACTER: Final = "[^/]"
-_ONE_FOLDER: Final = "[^/]+/"
+_ONE_FOLDER: Final = "[^/]*/"  # blank where a `**` starts inside a name, as in `a**/b`
+_SPECIAL: Final = re.compile(r"[*?\[\\]")
 
 
 class InvalidPatternError(ValueError):
@@ -129,14 +135,15 @@ def _without_trailing_spaces(line: str) -> str:
 
 
 def _tokens(pattern: str) -> Iterator[str]:
-    """Yield `/`, `*`, `**` (any number of folders), or the regex of one character."""
+    """Yield `/`, `*`, one of `_CROSSING`, or the regex of one character."""
     position = 0
     while position < len(pattern):
         character = pattern[position]
         if character == "*":
             end = position + len(pattern[position:]) - len(pattern[position:].lstrip("*"))
-            yield _ANY_FOLDERS if _is_whole_segment(pattern, position, end) else _STAR
-            position = end
+            token = _stars(pattern, position, end)
+            yield token
+            position = end + max(0, len(token) - len(_REST))
         elif character == "?":
             yield _ONE_CHARACTER
             position += 1
@@ -155,12 +162,20 @@ def _tokens(pattern: str) -> Iterator[str]:
             position += 1
 
 
-def _is_whole_segment(pattern: str, start: int, end: int) -> bool:
-    return (
-        end - start > 1
-        and (start == 0 or pattern[start - 1] == "/")
-        and (end == len(pattern) or pattern[end] == "/" or pattern[end : end + 2] == "\\/")
-    )
+def _stars(pattern: str, start: int, end: int) -> str:
+    """Return the token for the stars from `start` to `end`, with the slash that belongs to it.
+
+    Git compares what is before the first special character by itself, and then takes stars that
+    follow at once for the start of a pattern: `a**/b` matches `a/x/b`, and `*a**/b` does not.
+    """
+    is_start = start == 0 or pattern[start - 1] == "/" or not _SPECIAL.search(pattern[:start])
+    if end - start > 1 and is_start:
+        if end == len(pattern):
+            return _REST
+        for token in (_FOLDERS, _SOME_FOLDERS):
+            if pattern.startswith(token.removeprefix(_REST), end):
+                return token
+    return _STAR
 
 
 def _bracket(pattern: str, position: int) -> tuple[int, str]:
@@ -230,27 +245,17 @@ def _path_regex(tokens: Sequence[str]) -> str:
     Between two `**`, and between two `*`, the first match is as good as any other, so an atomic
     group stops the search for another: `*a*a*a*b` stays fast.
     """
-    runs = _split(_without_slashes_of_folders(tokens), _ANY_FOLDERS)
-    if len(runs) == 1:
-        return _run_regex(runs[0])
-    first, *middle, last = runs
-    regex = _run_regex(first)
-    regex += "".join(f"(?>(?:{_ONE_FOLDER})*?{_run_regex(run)})" for run in middle if run)
-    return regex + (f"(?:{_ONE_FOLDER})*{_run_regex(last)}" if last else ".+")
-
-
-def _without_slashes_of_folders(tokens: Sequence[str]) -> list[str]:
-    """Drop the slash after each `**`: it belongs to the folders that the `**` stands for.
-
-    A slash at the end stays. It was written twice (`**//`), and no path ends in one.
-    """
-    return [
-        token
-        for index, token in enumerate(tokens)
-        if not (
-            0 < index < len(tokens) - 1 and token == _SLASH and tokens[index - 1] == _ANY_FOLDERS
-        )
-    ]
+    crossings = [index for index, token in enumerate(tokens) if token in _CROSSING]
+    first, *ends = (*crossings, len(tokens))
+    regex = _run_regex(tokens[:first])
+    for start, end in zip(crossings, ends, strict=True):
+        run = _run_regex(tokens[start + 1 : end])
+        if tokens[start] == _REST:
+            return f"{regex}.*"
+        some = _ONE_FOLDER if tokens[start] == _SOME_FOLDERS else ""
+        part = f"{some}(?:{_ONE_FOLDER})*?{run}"
+        regex += part if end == len(tokens) else f"(?>{part})"
+    return regex
 
 
 def _run_regex(tokens: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def git_keeps(root: Path, patterns: Iterable[str], names: Iterable[str]) -> set[
         cwd=root,
         stdout=subprocess.PIPE,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert answer.returncode in {0, 1}, "git failed"
     return set(asked) - set(answer.stdout.decode().split("\0"))
@@ -130,6 +132,35 @@ PATTERN_SETS = (
     ["/**//"],
     ["foo/**//"],
     ["**\\//"],
+    ["**\\/*.py"],
+    ["*", "!**\\/**"],
+    ["a**"],
+    ["a**/"],
+    ["a**//"],
+    ["fo**/"],
+    ["fo**//"],
+    ["src//"],
+    ["src**//"],
+    ["*", "!src**//", "!src/*.py"],
+    ["a**/**"],
+    ["*", "!s**/**"],
+    ["a**/**/b.txt"],
+    ["a**/b.txt"],
+    ["sr**/main.py"],
+    ["/do**/frotz"],
+    ["*", "!s**/", "!sr**/main.py"],
+    ["*", "!*/", "!sr**c/*.py"],
+    ["s?c**/y.py"],
+    ["src/b**"],
+    ["/*", "!/src", "src/*", "!src/b**"],
+    ["**a/b.txt"],
+    ["**c/main.py"],
+    ["foo/**z.txt"],
+    ["b**/"],
+    ["*", "!b**/", "!b**"],
+    ["***"],
+    ["***/"],
+    ["***/frotz"],
     ["***//"],
     ["*", "!**//"],
     ["*/"],
@@ -183,7 +214,11 @@ def test_patterns_mean_what_they_mean_to_git(patterns: list[str], tmp_path: Path
     assert set(names_of(select_files(root, patterns))) == expected
 
 
-_part = st.text("ab.*?[]!-\\/", min_size=1, max_size=7)
+_pieces = ("**", "***", "**/", "/**", "//", "**//", "a**", "**a", "b**/")
+FOLDERS = ("a", "b", "ab", "aab", ".a")
+_part = st.text("ab.*?[]!-\\/", min_size=1, max_size=7) | st.lists(
+    st.sampled_from([*"ab.*?!/", *_pieces]), min_size=1, max_size=6
+).map("".join)
 _names = st.lists(
     st.lists(st.text("ab.", min_size=1, max_size=3), min_size=1, max_size=3).map("/".join),
     min_size=1,
@@ -212,6 +247,44 @@ def test_any_pattern_means_what_it_means_to_git(
     if files:
         kept = {name for name in names_of(select_files(git_root, patterns)) if name in files}
         assert kept == git_keeps(git_root, patterns, files)
+
+
+@pytest.mark.slow
+def test_thousands_of_random_patterns_mean_what_they_mean_to_git(tmp_path: Path) -> None:
+    """Each case is a folder with a `.gitignore` of its own, so that git answers for all at once."""
+    dice = random.Random(13)  # noqa: S311  # no secret
+    pieces = [*"aabb*?!.#- []/\\", "[ab]", "[!a]", "\\/", *_pieces]
+    names = ["/".join(parts) for n in (1, 2, 3, 4) for parts in product(FOLDERS, repeat=n)]
+    cases = []
+    for number in range(5_000):
+        patterns = [
+            "".join(dice.choices(pieces, k=dice.randint(1, 6))) for _ in range(dice.randint(1, 3))
+        ]
+        if number % 3 == 0:
+            patterns = ["*", *(f"!{pattern}" for pattern in patterns)]
+        cases.append((patterns, dice.sample(names, 12)))
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / f"{number}/.gitignore").write_text("".join(f"{one}\n" for one in patterns))
+    kept = git_keeps(
+        tmp_path, (), (f"{i}/{name}" for i, case in enumerate(cases) for name in case[1])
+    )
+    differences = [
+        (patterns, name)
+        for number, (patterns, asked) in enumerate(cases)
+        for name in asked
+        if keeps(patterns, name) != (f"{number}/{name}" in kept)
+    ]
+    assert differences == []
+
+
+def keeps(patterns: list[str], name: str) -> bool:
+    """Whether neither the file nor a folder above it is ignored."""
+    rules, _ = compile_rules(patterns)
+    parts = name.split("/")
+    return not any(
+        rules.ignoring("/".join(parts[:end]), parts[end - 1], is_directory=end < len(parts))
+        for end in range(1, len(parts) + 1)
+    )
 
 
 def test_git_caches_and_environments_are_never_packed(tmp_path: Path) -> None:
@@ -471,7 +544,9 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
     assert rules.ignoring(f"{'a/' * 500}{name}", name, is_directory=False) is None
 
 
-@pytest.mark.parametrize("piece", ["*a", "[a", "**/", "?*", "a/**/", "[[:alpha:]]"])
+@pytest.mark.parametrize(
+    "piece", ["*a", "[a", "**/", "**\\/", "a**/", "?*", "a/**/", "[[:alpha:]]"]
+)
 def test_very_long_patterns_are_refused_quickly(piece: str) -> None:
     began = time.process_time()
     _, invalid = compile_rules([piece * 400_000])
