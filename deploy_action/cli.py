@@ -210,6 +210,8 @@ def _add_login_flags(parser: _Parser) -> None:
     url, minutes = _checked(parse_url), _checked(parse_minutes)
     where = "where to sign in (default: %(default)s)"
     add("--app-url", where, type=url, default=HOSTED_APP_URL, metavar="URL")
+    where = "which server knows the user (default: that of the sign-in page)"
+    add("--api-url", where, type=url, metavar="URL")
     wait = "how long to wait for the sign-in (default: %(default)s)"
     add("--timeout-minutes", wait, type=minutes, default=10, metavar="MINUTES")
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.errors import DeployActionError, InterruptedRunError
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 from deploy_action.interruption import signals_as_errors
@@ -177,15 +179,18 @@ def _login(command: Namespace, stream: TextIO) -> int:
     """Sign in with a browser and print the token. It is not stored."""
     import webbrowser
 
-    from deploy_action.deployment_api.login import wait_for_token
+    from deploy_action.deployment_api.login import is_known_token, wait_for_token
 
     def announce(text: str) -> None:
         print(text, file=sys.stderr)  # standard output holds only the token
 
+    is_hosted = command.app_url == HOSTED_APP_URL
+    api_url = command.api_url or (HOSTED_API_URL if is_hosted else command.app_url)
     token = wait_for_token(
         command.app_url,
         open_browser=webbrowser.open,
         announce=announce,
+        accepts=partial(is_known_token, api_url, announce),
         timeout=command.timeout_minutes * 60,
     )
     stream.write(f"{token}\n")

@@ -32,6 +32,10 @@ _UNAUTHORIZED: Final = 401
 _QUOTED: Final = 64 * 1024
 
 
+class TokenRefusedError(RefusedError):
+    """The server does not accept the refresh token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """An entry of `GET /project/list`."""
@@ -149,13 +153,14 @@ class DeploymentApi:
     redact: Callable[[str], str] = str
     _id_token: str = field(default="", init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
+    _email: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
 
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
         answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
         if answer.status in {400, _UNAUTHORIZED, 403}:
-            raise RefusedError.of(
+            raise TokenRefusedError.of(
                 message=f"{self._server} does not accept the token "
                 f"(`{SIGN_IN}` answered {answer.status}).",
                 hint="Sign in again with `blankly-deploy login`, and update the secret that "
@@ -170,9 +175,16 @@ class DeploymentApi:
         self.on_secret(token)
         self._secrets.append(token)
         self._id_token = token
-        self._user_id = id_of(body.get("data"), "user_id") or id_of(
-            _claims(token), "user_id", "sub"
-        )
+        data, claims = body.get("data"), _claims(token)
+        self._user_id = id_of(data, "user_id") or id_of(claims, "user_id", "sub")
+        self._email = id_of(data, "email") or id_of(claims, "email")
+
+    def user(self) -> str:
+        """Return who is signed in, for people: the e-mail address and the id, as far as known."""
+        email, user_id = self._email, self._user_id
+        if email and user_id:
+            return f"{email} (user {user_id})"
+        return email or (f"user {user_id}" if user_id else "a user whom the server does not name")
 
     def personal_project_id(self) -> str:
         """Return the id of the user's own project, which is the user's id."""

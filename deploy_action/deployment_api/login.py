@@ -6,15 +6,18 @@ import errno
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import RefusedError
 from deploy_action.inputs.defaults import HOSTED_APP_URL
+from deploy_action.text.harmless import plain
 
 if TYPE_CHECKING:
     import queue
+    from email.message import Message
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # The sign-in page sends the browser to http://localhost:9082/?token=…, so the port is fixed.
@@ -25,9 +28,10 @@ _NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPRO
 _HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _MAX_TOKEN_LENGTH = 8192
 _CONNECTION_SECONDS = 10
+_SIGN_IN_MINUTES = 0.5
 _POLL_SECONDS = 0.05
 
-_SIGNED_IN = ("Signed in", "You can close this window and go back to the terminal.")
+_RECEIVED = ("Token received", "Go back to the terminal: it says whose token it is.")
 _NO_TOKEN = ("No token arrived", "The sign-in did not complete. Please sign in again.")
 _NOT_FOUND = ("Nothing here", "This page only waits for the sign-in to complete.")
 _REFUSED = ("Refused", "This page only answers the browser that signs in on this machine.")
@@ -38,12 +42,15 @@ def wait_for_token(
     *,
     open_browser: Callable[[str], bool],
     announce: Callable[[str], None],
+    accepts: Callable[[str], bool],
     port: int = DEFAULT_PORT,
     timeout: float,
 ) -> str:
     """Open the sign-in page of `app_url`, and return the refresh token that it sends back.
 
     `open_browser` returns whether it could; `announce` gets lines for the user, never the token.
+    Any page can send the browser here with a token of its own, so the wait goes on until `accepts`
+    returns True for one.
 
     Raises:
         RefusedError: `port` is in use, or no token came within `timeout` seconds.
@@ -53,7 +60,7 @@ def wait_for_token(
     url = f"{app_url.rstrip('/')}/auth/signin?redirectUrl=/deploy"
     tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
     with ExitStack() as stack:
-        for server in _listen(port, tokens):
+        for server in _listen(port, tokens, _origin(app_url)):
             stack.callback(_serve(server))
         opened = open_browser(url)
         announce(f"Opened {url}" if opened else f"Open this page in a browser: {url}")
@@ -61,8 +68,12 @@ def wait_for_token(
             announce("Blankly's hosted service was taken down: that page may never answer.")
             announce("Your own server prints its token itself; see `blankly-deploy serve`.")
         announce("Waiting for you to sign in there …")
+        ends_at = time.monotonic() + timeout
         try:
-            return tokens.get(timeout=timeout)
+            while True:
+                token = tokens.get(timeout=max(0.0, ends_at - time.monotonic()))
+                if accepts(token):
+                    return token
         except queue.Empty:
             raise RefusedError.of(
                 message=f"Nobody signed in within {timeout:g} seconds.",
@@ -70,12 +81,48 @@ def wait_for_token(
             ) from None
 
 
-def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServer]:
+def is_known_token(api_url: str, announce: Callable[[str], None], token: str) -> bool:
+    """Say whose token it is. False if the server does not know it; True if that is not told."""
+    from deploy_action.deployment_api.client import DeploymentApi, TokenRefusedError
+    from deploy_action.deployment_api.transport import Transport
+    from deploy_action.http_exchange import Retries
+    from deploy_action.interruption import Deadline
+
+    transport = Transport(api_url, Retries(Deadline.after(_SIGN_IN_MINUTES), attempts=1))
+    api = DeploymentApi(transport, token, on_secret=lambda _secret: None)
+    try:
+        api.sign_in()
+    except TokenRefusedError as error:
+        announce(f"A token came that is not used. {error} Still waiting …")
+        return False
+    except RefusedError as error:
+        announce(f"It is not known whose token came. {error}")
+        announce("Use it only if you have just signed in yourself.")
+    else:
+        announce(
+            f"The token is that of {plain(api.user())} at {api_url}. Use it only if that is you."
+        )
+    finally:
+        transport.close()
+    return True
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL, as browsers send them."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _listen(
+    port: int, tokens: queue.SimpleQueue[str], sign_in_origin: str
+) -> list[ThreadingHTTPServer]:
     """Return a server for each loopback address that this machine has."""
     servers: list[ThreadingHTTPServer] = []
     for family, address in _ADDRESSES:
         try:
-            servers.append(_bind(family, address, port, tokens))
+            servers.append(_bind(family, (address, port), tokens, sign_in_origin))
         except OSError as error:
             if error.errno in _NO_SUCH_FAMILY:
                 continue
@@ -91,7 +138,10 @@ def _listen(port: int, tokens: queue.SimpleQueue[str]) -> list[ThreadingHTTPServ
 
 
 def _bind(
-    family: socket.AddressFamily, address: str, port: int, tokens: queue.SimpleQueue[str]
+    family: socket.AddressFamily,
+    address: tuple[str, int],
+    tokens: queue.SimpleQueue[str],
+    sign_in_origin: str,
 ) -> ThreadingHTTPServer:
     # Threads, because browsers open connections in advance and leave them idle.
     from http.server import ThreadingHTTPServer
@@ -104,7 +154,7 @@ def _bind(
         def handle_error(self, request: object, client_address: object) -> None:
             """Print nothing if a browser closes the connection before it has its answer."""
 
-    return Server((address, port), _make_handler(tokens))
+    return Server(address, _make_handler(tokens, sign_in_origin))
 
 
 def _serve(server: ThreadingHTTPServer) -> Callable[[], None]:
@@ -120,7 +170,9 @@ def _serve(server: ThreadingHTTPServer) -> Callable[[], None]:
     return stop
 
 
-def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler]:
+def _make_handler(
+    tokens: queue.SimpleQueue[str], sign_in_origin: str
+) -> type[BaseHTTPRequestHandler]:
     from http.server import BaseHTTPRequestHandler
 
     class Handler(BaseHTTPRequestHandler):
@@ -130,7 +182,8 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
 
         def do_GET(self) -> None:
             """Receive the token, or answer what is wrong."""
-            if not self._is_local_navigation():
+            port = self.connection.getsockname()[1]
+            if not _may_come_from(sign_in_origin, self.headers, port):
                 self._answer(403, _REFUSED)
             elif self.path.partition("?")[0] != "/":
                 self._answer(404, _NOT_FOUND)
@@ -138,7 +191,7 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
                 self._answer(400, _NO_TOKEN)
             else:
                 try:
-                    self._answer(200, _SIGNED_IN)
+                    self._answer(200, _RECEIVED)
                 finally:
                     tokens.put(token)
 
@@ -146,13 +199,6 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
             self._answer(405, _REFUSED)
 
         do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = _refuse  # noqa: N815  their names
-
-        def _is_local_navigation(self) -> bool:
-            """Tell whether to answer: not to other host names (DNS rebinding), nor in a frame."""
-            port = self.connection.getsockname()[1]
-            host = self.headers.get("Host", "").lower().removesuffix(f":{port}")
-            destination = self.headers.get("Sec-Fetch-Dest", "document")
-            return host in _HOSTS and destination == "document"
 
         def _answer(self, status: int, text: tuple[str, str]) -> None:
             nonce, body = _make_page(*text)
@@ -175,6 +221,21 @@ def _make_handler(tokens: queue.SimpleQueue[str]) -> type[BaseHTTPRequestHandler
             """Log nothing, because the request line contains the token."""
 
     return Handler
+
+
+def _may_come_from(sign_in_origin: str, headers: Message, port: int) -> bool:
+    """Tell whether to answer a request with these headers.
+
+    Not to other host names (DNS rebinding), nor in a frame, nor if another page than the sign-in
+    page sent the browser here and says so.
+    """
+    host = headers.get("Host", "").lower().removesuffix(f":{port}")
+    referrer = headers.get("Referer", "")
+    return (
+        host in _HOSTS
+        and headers.get("Sec-Fetch-Dest", "document") == "document"
+        and (not referrer or _origin(referrer) == sign_in_origin)
+    )
 
 
 def _read_token(target: str) -> str | None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.support.scripted_server import Hang, Reply, ScriptedServer
+from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer
 from tests.support.waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -319,12 +320,59 @@ def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -
     assert "Traceback" not in done.stderr
 
 
-def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> None:
+def test_login_says_whose_token_it_is_and_prints_it_once(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    """Nothing is stored, and a token that the server does not know is not used."""
+
+    def sign_in(request: Request) -> Reply:
+        if request.fields["refreshToken"] != "t0ken-of-login":
+            return Reply(401, "Error")
+        data = {"user_id": "user-7", "email": "me@example.com"}
+        return Reply(body={"idToken": "id-t0ken", "data": data})
+
     home = tmp_path / "home"
     home.mkdir()
+    api_url = scripted({"POST /auth/token": sign_in}).url
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy_action", "login"],
+        [sys.executable, "-m", "deploy_action", "login", "--api-url", api_url],
         env=terminal({"HOME": str(home), "BROWSER": "true"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def land(token: str) -> bool:
+        try:
+            with urllib.request.urlopen(
+                f"http://localhost:9082/?token={token}", timeout=PATIENCE
+            ) as page:
+                return page.status == 200 and b"t0ken" not in page.read()
+        except OSError:
+            return False
+
+    try:
+        wait_for(lambda: land("t0ken-of-others"))
+        assert land("t0ken-of-login")
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert out == "t0ken-of-login\n"
+    assert "t0ken" not in err
+    assert "A token came that is not used." in err
+    assert f"that of me@example.com (user user-7) at {api_url}." in err
+    assert "secret" in err
+    assert list(home.rglob("*")) == []
+
+
+def test_login_says_if_it_is_not_known_whose_token_it_is(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    api_url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy_action", "login", "--api-url", api_url],
+        env=terminal({"HOME": str(tmp_path), "BROWSER": "true"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -332,23 +380,19 @@ def test_login_prints_the_token_once_and_stores_it_nowhere(tmp_path: Path) -> No
 
     def land() -> bool:
         try:
-            with urllib.request.urlopen(
-                "http://localhost:9082/?token=t0ken-of-login", timeout=PATIENCE
-            ) as page:
-                return page.status == 200 and b"t0ken" not in page.read()
+            urllib.request.urlopen("http://localhost:9082/?token=t", timeout=PATIENCE).close()
         except OSError:
             return False
+        return True
 
     try:
         wait_for(land)
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
-    assert process.returncode == 0, err
-    assert out == "t0ken-of-login\n"
-    assert "t0ken-of-login" not in err
-    assert "secret" in err
-    assert list(home.rglob("*")) == []
+    assert (process.returncode, out) == (0, "t\n")
+    assert "It is not known whose token came." in err
+    assert f"{api_url} cannot be reached" in err
 
 
 def test_a_server_that_answers_after_a_cancel_is_not_asked_again(

@@ -24,6 +24,10 @@ class Browser:
     port: int = 0
     opened: list[str] = field(default_factory=list)
     announced: list[str] = field(default_factory=list)
+    refused: tuple[str, ...] = ()  # tokens of other people
+
+    def accepts(self, token: str) -> bool:
+        return token not in self.refused
 
     def open(self, url: str) -> bool:
         self.opened.append(url)
@@ -37,6 +41,7 @@ class Browser:
             _APP,
             open_browser=self.open,
             announce=self.announced.append,
+            accepts=self.accepts,
             port=self.port,
             timeout=timeout,
         )
@@ -94,7 +99,7 @@ def test_the_page_says_what_to_do_and_leaks_no_token() -> None:
     assert done.wait(PATIENCE)
     (page,) = pages
     assert page.status == 200
-    assert "You can close this window" in page.text
+    assert "Go back to the terminal" in page.text
     assert token not in page.text + str(page.headers)
     assert page.headers["Cache-Control"] == "no-store"
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -126,16 +131,18 @@ def test_other_requests_do_not_end_the_wait() -> None:
             ("GET", "/?token=stolen", {"Host": ""}),
             ("GET", "/?token=stolen", {"Host": "localhost:1"}),
             ("GET", "/?token=stolen", embedded),
+            ("GET", "/?token=stolen", {"Referer": "https://evil.example/"}),
+            ("GET", "/?token=stolen", {"Referer": "https://app.example.evil.example/"}),
             ("HEAD", "/?token=stolen", {}),
             ("POST", "/?token=stolen", {}),
             ("OPTIONS", "/?token=stolen", {}),
         ]
         for method, target, headers in attempts:
             statuses.append(_request(port, target, method=method, headers=headers).status)
-        _request(port, f"/?token={token}", headers={"Sec-Fetch-Dest": "document"})
+        _request(port, f"/?token={token}", headers={"Referer": _APP, "Sec-Fetch-Dest": "document"})
 
     assert Browser(browse).wait_for_token() == token
-    assert statuses == [404] * 2 + [400] * 9 + [403] * 4 + [405] * 3
+    assert statuses == [404] * 2 + [400] * 9 + [403] * 6 + [405] * 3
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
@@ -189,7 +196,12 @@ def test_a_browser_that_cannot_be_opened_is_no_failure() -> None:
         return False
 
     returned = wait_for_token(
-        _APP, open_browser=cannot_open, announce=announced.append, port=port, timeout=PATIENCE
+        _APP,
+        open_browser=cannot_open,
+        accepts=bool,
+        announce=announced.append,
+        port=port,
+        timeout=PATIENCE,
     )
     assert returned == "t"
     assert announced[0].startswith("Open this page in a browser: https://app.example/auth/signin")
@@ -204,6 +216,7 @@ def test_a_port_in_use_is_refused_with_a_hint() -> None:
             wait_for_token(
                 _APP,
                 open_browser=browser.open,
+                accepts=bool,
                 announce=browser.announced.append,
                 port=port,
                 timeout=PATIENCE,
@@ -225,6 +238,7 @@ def test_a_port_in_use_on_ipv6_is_refused_too() -> None:
             wait_for_token(
                 _APP,
                 open_browser=lambda _: True,
+                accepts=bool,
                 announce=announced.append,
                 port=port,
                 timeout=PATIENCE,
@@ -238,3 +252,13 @@ def test_waiting_for_the_sign_in_ends_in_time() -> None:
         browser.wait_for_token(timeout=0.1)
     assert raised.value.problems[0].hint
     socket.create_server(("127.0.0.1", browser.port)).close()
+
+
+def test_the_token_of_somebody_unknown_does_not_end_the_wait() -> None:
+    """Any page can send the browser to the port, with a token of its own."""
+
+    def browse(port: int) -> None:
+        _request(port, "/?token=theirs")
+        _request(port, "/?token=mine")
+
+    assert Browser(browse, refused=("theirs",)).wait_for_token() == "mine"
