@@ -83,6 +83,14 @@ class Trader:
         assert old in script.read_text()
         script.write_text(script.read_text().replace(old, new))
 
+    @property
+    def open_to_all(self) -> Path:
+        """A directory that a model may write to, whoever it runs as."""
+        directory = self.runner.root / "open to all"
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o1777)
+        return directory
+
     def private_copies(self) -> list[Path]:
         """Return the private copies of models that were not removed."""
         return list((self.data / "runs").glob("*/[!.]*"))
@@ -246,9 +254,10 @@ def test_a_flood_of_output_is_cut(trader: Trader) -> None:
 
 def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
     trader.run()  # makes the environment, which may take longer than the deadline below
-    pid = trader.runner.root / "pid"
+    pid = trader.open_to_all / "pid"
     trader.put_first(
-        f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+        "import os, time\nos.umask(0)\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
     ended = trader.run(timeout_minutes="0.15")
     assert ended.code == 1
@@ -262,9 +271,10 @@ def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
 def test_cancelling_kills_the_model_and_its_children(
     trader: Trader, number: signal.Signals
 ) -> None:
-    pids = trader.runner.root / "pids"
+    pids = trader.open_to_all / "pids"
     trader.put_first(
-        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\n"
+        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.umask(0)\nos.fork()\n"
         f"open({str(pids)!r}, 'a').write(str(os.getpid()) + ' ')\ntime.sleep(600)"
     )
     process = trader.start()
@@ -282,9 +292,10 @@ def test_cancelling_kills_the_model_and_its_children(
 
 
 def test_killing_the_action_ends_the_model(trader: Trader) -> None:
-    pid = trader.runner.root / "pid"
+    pid = trader.open_to_all / "pid"
     trader.put_first(
-        f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+        "import os, time\nos.umask(0)\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     )
     process = trader.start()
     wait_for(lambda: pid.exists() and pid.read_text(), STARTED)

@@ -175,8 +175,11 @@ class Launcher:
 def become(user: int, real: int) -> None:
     """Become a user who is in no other group; its `real` user is the one that may signal it."""
     os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(real, user, real)
+    os.setgid(user)
+    if hasattr(os, "setresuid"):
+        os.setresuid(real, user, real)
+    else:  # macOS
+        os.setuid(user)
 
 
 def say(report: int, **facts: object) -> None:

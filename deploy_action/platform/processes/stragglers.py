@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -78,13 +79,20 @@ def _owner(process: Path) -> int | None:
 
 def _kill(process: Path, private: Path, user: int | None) -> None:
     """Kill a process if it still is one of the run: its id may be another's by now."""
-    with suppress(OSError):
-        descriptor = os.pidfd_open(int(process.name))
-        try:
-            if _is_of_run(process, private, user):
+    number = int(process.name)
+    try:
+        descriptor = os.pidfd_open(number)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:  # a kernel before 5.3
+            with suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+        return
+    try:
+        if _is_of_run(process, private, user):
+            with suppress(OSError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_of_run(process: Path, private: Path, user: int | None) -> bool:
