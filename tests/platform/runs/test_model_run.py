@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import tracemalloc
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -372,6 +373,28 @@ def test_running_out_of_memory_names_the_limit(bench: Bench) -> None:
 def test_a_large_result_is_refused(bench: Bench) -> None:
     bench.largest_result = 10
     assert "larger than" in error_of(bench.run(FINISH)).message
+
+
+def test_a_result_is_checked_in_a_small_multiple_of_its_memory(bench: Bench) -> None:
+    bench.largest_result = 8 << 20
+    content = '{"account_values": [], "metrics": {}, "trades": [[]%s]}'
+    script = f"write({content!r} % (',[]' * 2_000_000)); say(event='finished', problems=[])"
+    tracemalloc.start()
+    try:
+        outcome = bench.run(script)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome.result is not None
+    assert peak < 2 * len(outcome.result) + (8 << 20)
+
+
+def test_facts_that_are_too_large_are_left_out(bench: Bench) -> None:
+    script = f"write({json.dumps(RESULT)!r})\n"
+    script += "say(event='finished', problems=[], symbols=['A' * 70_000], exchanges=['keyless'])"
+    facts = bench.run(script).facts
+    assert facts["exchanges"] == ["keyless"]
+    assert "symbols" not in facts
 
 
 def test_without_an_environment_the_model_does_not_start(bench: Bench) -> None:
