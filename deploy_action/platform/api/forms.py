@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
 MAX_FIELD_BYTES = 1 << 20  # all fields of a request together
+# As much as the original server takes. Anybody may send JSON, which needs 25 times its size.
+MAX_JSON_BYTES = 100 << 10
 MAX_FIELDS = 100
 _BATCH_BYTES = 1 << 20
 
@@ -90,25 +92,27 @@ async def read_form(body: Body, content_type: str, slot: FileSlot | None = None)
     if kind == "multipart/form-data":
         return await _read_multipart(body, content_type, slot)
     if kind == "application/json":
-        return Form(await run_in_threadpool(_parse_json, await _read_small(body)))
+        return Form(await run_in_threadpool(_parse_json, await _read_small(body, MAX_JSON_BYTES)))
     if kind == "application/x-www-form-urlencoded":
-        return Form(await run_in_threadpool(_parse_urlencoded, await _read_small(body)))
+        return Form(
+            await run_in_threadpool(_parse_urlencoded, await _read_small(body, MAX_FIELD_BYTES))
+        )
     while await body.read():
         pass
     return Form({})
 
 
-async def _read_small(body: Body) -> bytes:
+async def _read_small(body: Body, most: int) -> bytes:
     received = bytearray()
     while data := await body.read():
         received += data
-        if len(received) > MAX_FIELD_BYTES:
-            raise _too_large()
+        if len(received) > most:
+            raise _too_large(most)
     return bytes(received)
 
 
-def _too_large() -> ApiError:
-    return ApiError(f"The fields of the request are larger than {MAX_FIELD_BYTES} bytes", 413)
+def _too_large(most: int) -> ApiError:
+    return ApiError(f"The fields of the request are larger than {most} bytes", 413)
 
 
 def _parse_json(data: bytes) -> Mapping[str, object]:
@@ -248,7 +252,7 @@ class _MultipartReader:
     def _keep(self, data: bytes) -> None:
         self._field_bytes += len(data)
         if self._field_bytes > MAX_FIELD_BYTES:
-            raise _too_large()
+            raise _too_large(MAX_FIELD_BYTES)
         self._parts.append(data)
 
     def _skip(self, data: bytes) -> None:
