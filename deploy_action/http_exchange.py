@@ -27,6 +27,8 @@ BLOCK_SIZE: Final = 128 * 1024
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_REASON: Final = 200
 _MOST_INTERIM_ANSWERS: Final = 100
+# A value of JSON may take two bytes and, once parsed, seventy.
+_MOST_VALUES: Final = 2_000_000
 
 
 @dataclass(frozen=True)  # no slots: `json` is cached on the instance
@@ -50,7 +52,9 @@ class Answer:
 
     @cached_property
     def json(self) -> object | None:
-        """The parsed body, not to be modified; None if it is null or not JSON."""
+        """The parsed body, not to be modified; None if it is null, not JSON, or far too much."""
+        if sum(map(self.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+            return None
         try:
             return strict_loads(self.body)
         except ValueError:
@@ -97,7 +101,7 @@ def open_session(*, use_environment: bool) -> requests.Session:
 
 
 def _patient_adapter() -> HTTPAdapter:
-    """Return an adapter that skips interim answers (1xx), also those that come through a proxy.
+    """Return an adapter that skips interim answers (1xx) and cookies, also through a proxy.
 
     The standard library skips only 100, and as many as come (RFC 9110, section 15.2).
     """
@@ -108,6 +112,11 @@ def _patient_adapter() -> HTTPAdapter:
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
     class FinalAnswer(http.client.HTTPResponse):
+        def begin(self) -> None:
+            super().begin()
+            # requests would parse, keep and send back cookies.
+            del self.headers["Set-Cookie"], self.headers["Set-Cookie2"]
+
         def _read_status(self) -> tuple[str, int, str]:
             for _ in range(_MOST_INTERIM_ANSWERS):
                 version, status, reason = super()._read_status()  # type: ignore[misc]

@@ -212,6 +212,22 @@ def test_connections_for_reading_are_kept(scripted: StartScripted) -> None:
     assert len(threads) == 1, "the server has a thread for each connection"
 
 
+def test_a_body_of_countless_values_is_not_parsed() -> None:
+    """Parsed, it would take twenty-five times its size."""
+    assert Answer(200, b"[" + b"{}," * 5_000_000 + b"{}]").json is None
+    assert Answer(200, b"[" + b"{}," * 900_000 + b"{}]").json is not None
+
+
+def test_cookies_are_neither_kept_nor_sent_back(wire: StartWire) -> None:
+    cookies = {"Set-Cookie": "session=1; path=/", "Set-Cookie2": "other=2"}
+    server = wire({PING: answering(200, {}, cookies)})
+    transport = make_transport(server.url)
+    for _ in range(2):
+        assert "Set-Cookie" not in transport.read("POST", "/ping", {"a": "b"}).headers
+    transport.close()
+    assert [connection.headers.get("cookie") for connection in server.seen] == [None, None]
+
+
 def test_a_proxy_of_the_environment_is_used(
     wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
