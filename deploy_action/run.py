@@ -241,18 +241,17 @@ class Run:
         return model, base
 
     def _places(self, stack: ExitStack) -> Places:
-        from tempfile import TemporaryDirectory
+        from tempfile import mkdtemp
 
         from deploy_action.stages.preparation import Places
 
         temporary = self._temporary_directory()
-        scratch = stack.enter_context(
-            TemporaryDirectory(prefix="blankly-deploy-", dir=temporary, ignore_cleanup_errors=True)
-        )
+        scratch = Path(mkdtemp(prefix="blankly-deploy-", dir=temporary))
+        stack.callback(_remove, scratch)
         return Places(
             workspace=Path(self.environ.get("GITHUB_WORKSPACE") or "."),
-            scratch=Path(scratch),
-            excluded=(temporary, Path(scratch), self.platform_data),
+            scratch=scratch,
+            excluded=(temporary, scratch, self.platform_data),
         )
 
     def _keep_model(self, model: DescribedModel) -> None:
@@ -422,6 +421,15 @@ def exit_code_of(error: DeployActionError) -> int:
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory of any depth: exchange keys may be in it."""
+    from deploy_action.platform.storage.data_directory import remove_tree
+
+    remove_tree(directory)
+    if directory.exists():
+        raise OSError(f"{directory} could not be removed")
 
 
 def _untidy(error: Exception) -> Problem:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from deploy_action.errors import Severity
@@ -79,5 +81,14 @@ def write_summary(path: Path, markdown: str) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with path.open("a", encoding="utf-8", errors="replace", newline="") as file:
-        file.write(text)
+    """Append all of the text or nothing: half an entry makes the runner fail the step."""
+    data = text.encode("utf-8", "replace")
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            while data:
+                data = data[os.write(file.fileno(), data) :]
+        except OSError:
+            with suppress(OSError):  # it may be a pipe
+                file.truncate(size)
+            raise

@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import sqlite3
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from deploy_action.platform.server import PlatformServer
 from deploy_action.run import Run
 from tests.conftest import Runner, write_model
 from tests.support.backtests import raw_result
+from tests.support.repositories import commit_all, make_repository
 from tests.support.scripted_server import Reply, ScriptedServer
 
 Scripted = Callable[..., ScriptedServer]
@@ -327,6 +329,35 @@ def test_tidying_up_changes_nothing_that_was_done(
     assert "Traceback" not in ended.log
     assert f"::Tidying up failed: {type(error).__name__}: {error}." in ended.log
     assert "::warning" not in ended.log
+
+
+@pytest.mark.parametrize("name", ["deep", "price_caches"])  # the model ignores the second
+def test_a_deep_base_changes_nothing_and_is_removed(
+    runner: Runner, scripted: Scripted, name: str
+) -> None:
+    deep = runner.workspace / name / "/".join(["d"] * 1_100)
+    subprocess.run(["mkdir", "-p", deep], check=True)  # Python recurses too deep
+    (deep / "f").touch()
+    base = commit_all(make_repository(runner.workspace))
+    subprocess.run(["rm", "-r", runner.workspace / name], check=True)
+    ended = runner.run(
+        mode="backtest", api_url=scripted().url, token="refresh", model_id="m", compare_with=base
+    )
+    assert ended.code == 0, ended.log
+    assert ended.outputs["status"] == "backtested"
+    assert "Tidying up" not in ended.log
+    assert list((runner.root / "temp").iterdir()) == []
+
+
+def test_temporary_files_that_stay_are_said(
+    runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # so that nothing can be removed
+    ended = runner.run(api_url=scripted().url, token="refresh", model_id="m")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "deployed"
+    assert "::Tidying up failed" in ended.log
+    assert "temporary files may be left behind" in ended.log
 
 
 def test_tidying_up_hides_no_failure(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import os
+import resource
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,3 +99,34 @@ def test_a_summary_is_appended_unchanged(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         commands.write_outputs(tmp_path, {"a": "b"})
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let no file grow beyond this size, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_no_half_of_an_entry(tmp_path: Path) -> None:
+    """The runner would fail the step, whatever it has done."""
+    path = tmp_path / "output"
+    commands.write_outputs(path, {"before": "1"})
+    with files_of_at_most(1_000), pytest.raises(OSError, match="File too large"):
+        commands.write_outputs(path, {"status": "deployed", "description": "a\n" * 1_000})
+    assert read_entries(path) == {"before": "1"}
+
+
+def test_a_summary_may_go_to_a_pipe(tmp_path: Path) -> None:
+    """On a terminal, people name `/dev/stdout`."""
+    path, read = tmp_path / "pipe", list[str]()
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: read.append(path.read_text()))
+    reader.start()
+    commands.write_summary(path, "text" * 100_000)
+    reader.join()
+    assert read == ["text" * 100_000]
