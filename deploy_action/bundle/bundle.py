@@ -31,6 +31,7 @@ from deploy_action.bundle.packing import (
 from deploy_action.bundle.selection import Selection
 from deploy_action.bundle.zip_writer import Zip64Limits, ZipWriter
 from deploy_action.errors import InvalidInputError, Problem, RefusedError
+from deploy_action.regular_files import Tree
 
 ROOT: Final = "model/"
 # Incompressible data grows by less than this share, which decides on zip64 fields beforehand.
@@ -88,7 +89,7 @@ def write_bundle(
     total = sum(member.size for member in members)
     with _replacing(destination) as (stream, temporary):
         appender = _Appender(ZipWriter(stream, limits), total, on_progress)
-        _pack(members, appender, workers or _processors())
+        _pack(members, selection.tree, appender, workers or _processors())
         stream.flush()
         size = stream.tell()
         with temporary.open("rb") as finished:
@@ -155,11 +156,11 @@ def _unwritable(destination: Path, error: OSError) -> Problem:
     )
 
 
-def _pack(members: Sequence[Member], appender: _Appender, workers: int) -> None:
-    with closing(packed_in_order(members, workers)) as results:
+def _pack(members: Sequence[Member], tree: Tree, appender: _Appender, workers: int) -> None:
+    with closing(packed_in_order(members, tree, workers)) as results:
         for result in results:
             for item in result:
-                parts = pack_outgrown(item.member) if isinstance(item, Outgrown) else (item,)
+                parts = pack_outgrown(item.member, tree) if isinstance(item, Outgrown) else (item,)
                 for part in parts:
                     appender.append(part)
     appender.archive.finish()
@@ -222,4 +223,4 @@ class _Appender:
             self.archive.end_file(crc=self.crc, size=self.size)
             self.files.append((name, self.size))
             if file is not None:
-                file.close()
+                file.finish()

@@ -12,10 +12,10 @@ x86-64). Only its checksum is used.
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -25,6 +25,7 @@ from isal import isal_zlib
 from deploy_action.bundle.selection import Entry, reason_of
 from deploy_action.bundle.zip_writer import Method
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.regular_files import OpenTree, Tree
 
 # Part of the format: another size would give other bytes for the same files.
 PART_BYTES: Final = 1 << 20
@@ -59,15 +60,20 @@ class Member:
 
 @dataclass(slots=True)
 class OpenFile:
-    """An open file whose parts several threads read; bytes appended after opening are ignored."""
+    """An open file whose parts several threads read, and its status when it was opened."""
 
     member: Member
     handle: int
-    size: int
+    status: os.stat_result
     method: Method = Method.STORED
 
+    @property
+    def size(self) -> int:
+        """Its number of bytes."""
+        return self.status.st_size
+
     def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes at `offset`, fewer only at the end of the file."""
+        """Return `count` bytes at `offset`, fewer at the end and if the file was cut short."""
         count = min(count, self.size - offset)
         try:
             data = os.pread(self.handle, count, offset)
@@ -78,6 +84,17 @@ class OpenFile:
         except OSError as error:
             raise _unpackable(self.member.name, reason_of(error)) from error
         return data
+
+    def finish(self) -> None:
+        """Close the file after its last part; raise InvalidInputError if it changed meanwhile."""
+        before, now = self.status, os.fstat(self.handle)
+        self.close()
+        if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
+            now.st_size,
+            now.st_mtime_ns,
+            now.st_ctime_ns,
+        ):
+            raise _unpackable(self.member.name, "it changed while it was packed")
 
     def close(self) -> None:
         """Close the file; may be called again."""
@@ -116,25 +133,25 @@ Job = Callable[[], Sequence[Packed | Outgrown]]
 
 
 def packed_in_order(
-    members: Sequence[Member], workers: int
+    members: Sequence[Member], tree: Tree, workers: int
 ) -> Generator[Sequence[Packed | Outgrown], None, None]:
-    """Pack members with `workers` threads; close the generator to end the threads early.
+    """Pack members below `tree` with `workers` threads; close the generator to end them early.
 
     Large files come as parts that share an OpenFile, which is closed when the generator is.
     Raises InvalidInputError when a file is not what it was.
     """
     opened: list[OpenFile] = []
     try:
-        jobs = _jobs(members, opened)
+        jobs = _jobs(members, tree, opened)
         yield from (job() for job in jobs) if workers == 1 else _on_threads(jobs, workers)
     finally:
         while opened:
             opened.pop().close()
 
 
-def pack_outgrown(member: Member) -> Iterator[Packed]:
+def pack_outgrown(member: Member, tree: Tree) -> Iterator[Packed]:
     """Pack a member that outgrew its batch, part by part, in the calling thread."""
-    file = _open(member)
+    file = _open_one(member, tree)
     try:
         file.method = _method_for(file)
         for start in _starts(file):
@@ -162,26 +179,26 @@ def _on_threads(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _jobs(members: Sequence[Member], opened: list[OpenFile]) -> Iterator[Job]:
+def _jobs(members: Sequence[Member], tree: Tree, opened: list[OpenFile]) -> Iterator[Job]:
     batch: list[Member] = []
     batched = 0
     for member in members:
         large = member.size > PART_BYTES
         if batch and (large or batched + member.size > PART_BYTES or len(batch) == _BATCH_FILES):
-            yield partial(_pack_batch, tuple(batch))
+            yield partial(_pack_batch, tuple(batch), tree)
             batch.clear()
             batched = 0
         if large and member.entry is not None:
-            yield from _large_file_jobs(member, opened)
+            yield from _large_file_jobs(member, tree, opened)
         else:
             batch.append(member)
             batched += member.size
     if batch:
-        yield partial(_pack_batch, tuple(batch))
+        yield partial(_pack_batch, tuple(batch), tree)
 
 
-def _large_file_jobs(member: Member, opened: list[OpenFile]) -> Iterator[Job]:
-    file = _open(member)
+def _large_file_jobs(member: Member, tree: Tree, opened: list[OpenFile]) -> Iterator[Job]:
+    file = _open_one(member, tree)
     opened.append(file)
     file.method = _method_for(file)
     for start in _starts(file):
@@ -224,21 +241,23 @@ def _pack_part(file: OpenFile, start: int) -> Packed:
     return Packed(file.member, file.method, data, crc, len(raw), start == 0, is_last, file)
 
 
-def _pack_batch(members: Sequence[Member]) -> Sequence[Packed | Outgrown]:
-    return [_pack_whole(member) for member in members]
+def _pack_batch(members: Sequence[Member], tree: Tree) -> Sequence[Packed | Outgrown]:
+    with _opened(members[0], tree) as files:
+        return [_pack_whole(member, files) for member in members]
 
 
-def _pack_whole(member: Member) -> Packed | Outgrown:
+def _pack_whole(member: Member, files: OpenTree) -> Packed | Outgrown:
     if member.is_directory:
         return Packed(member, Method.STORED, (), 0, 0)
     if member.entry is None:
         raw = member.data
     else:
-        file = _open(member)
+        file = _open(member, files)
         try:
             if file.size > PART_BYTES:
                 return Outgrown(member)
             raw = file.read(0, file.size)
+            file.finish()
         finally:
             file.close()
     data = _deflate(raw)
@@ -247,21 +266,32 @@ def _pack_whole(member: Member) -> Packed | Outgrown:
     return Packed(member, method, (kept,), isal_zlib.crc32(raw), len(raw))
 
 
-def _open(member: Member) -> OpenFile:
-    """Open a member's file without blocking; refuse anything that is no longer a regular file."""
+@contextmanager
+def _opened(member: Member, tree: Tree) -> Iterator[OpenTree]:
+    """Open the model's directory; a problem with it is one of its next member."""
+    with ExitStack() as stack:
+        try:
+            files = stack.enter_context(tree.opened())
+        except OSError as error:
+            raise _unpackable(member.name, reason_of(error)) from error
+        yield files
+
+
+def _open_one(member: Member, tree: Tree) -> OpenFile:
+    with _opened(member, tree) as files:
+        return _open(member, files)
+
+
+def _open(member: Member, files: OpenTree) -> OpenFile:
+    """Open a member's file; refuse anything that is no longer a regular file of the model."""
     if member.entry is None:
         message = "injected members have no file"
         raise ValueError(message)
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        handle = os.open(member.entry.source, flags)
+        handle, status = files.open(member.entry.source)
     except OSError as error:
         raise _unpackable(member.name, reason_of(error)) from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise _unpackable(member.name, "it is no longer a regular file")
-    return OpenFile(member, handle, status.st_size)
+    return OpenFile(member, handle, status)
 
 
 def _unpackable(name: str, reason: str) -> InvalidInputError:

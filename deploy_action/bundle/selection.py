@@ -16,6 +16,7 @@ from unicodedata import normalize
 
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.errors import Problem, Severity
+from deploy_action.regular_files import Tree
 
 # In bytes, and in components. The embedded platform refuses longer and deeper names, too, and they
 # could not be unpacked everywhere: a path has at most 4,096 bytes on Linux, and 1,024 on macOS.
@@ -55,12 +56,12 @@ _IN_A_CIRCLE: Final = (
 class Entry:
     """A file, or an empty directory, of the bundle.
 
-    `name` is POSIX and relative to the model's root, `source` the real path (no links), `size` the
-    number of bytes when it was selected, `executable` the owner's bit.
+    `name` is POSIX and relative to the model's root, as is `source`, the path without links. `size`
+    is the number of bytes when it was selected, `executable` the owner's bit.
     """
 
     name: str
-    source: Path
+    source: str
     size: int
     executable: bool
     is_directory: bool
@@ -68,10 +69,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The entries of a bundle, sorted by name, and the problems found while selecting."""
+    """The entries of a bundle, sorted by name, and the problems found while selecting.
+
+    `tree` is the model's directory, which is opened again to pack it.
+    """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
+    tree: Tree
 
     def includes(self, name: str) -> bool:
         """Whether the file `name`, or anything in the directory `name`, is selected."""
@@ -92,10 +97,12 @@ def select_files(
     are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
     """
     rules, invalid = compile_rules(patterns)
-    walk = _Walk(os.path.realpath(model_dir), rules, frozenset(map(os.path.realpath, excluded)))
+    root = os.path.realpath(model_dir)
+    walk = _Walk(root, rules, frozenset(map(os.path.realpath, excluded)))
     walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
+    tree = Tree.at(root)
     walk.run()
-    return walk.selection()
+    return walk.selection(tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +135,10 @@ class _Walk:
         if self._ignored_manifest is not None:
             self.problems.append(_manifest_ignored(self._ignored_manifest))
 
-    def selection(self) -> Selection:
+    def selection(self, tree: Tree) -> Selection:
         entries = sorted(self.entries, key=attrgetter("name"))
         problems = sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
-        return Selection(tuple(entries), tuple(problems))
+        return Selection(tuple(entries), tuple(problems), tree)
 
     def _visit(self, folder: _Folder) -> None:
         try:
@@ -146,9 +153,8 @@ class _Walk:
             self.problems.append(_ROOT_IS_ENVIRONMENT)
         if not children and folder.prefix:
             name = folder.prefix.removesuffix("/")
-            self.entries.append(
-                Entry(name, Path(folder.real), 0, executable=True, is_directory=True)
-            )
+            source = self._source(folder.real)
+            self.entries.append(Entry(name, source, 0, executable=True, is_directory=True))
             return
         kept = [child.name for child in children if self._take(folder, child)]
         self.problems.extend(_colliding_names(folder.prefix, kept))
@@ -197,11 +203,16 @@ class _Walk:
             self._report_unreadable(name, "permission denied")
             return
         executable = bool(status.st_mode & stat.S_IXUSR)
-        self.entries.append(Entry(name, Path(real), status.st_size, executable, is_directory=False))
+        source = self._source(real)
+        self.entries.append(Entry(name, source, status.st_size, executable, is_directory=False))
+
+    def _source(self, real: str) -> str:
+        return real[len(self.root) :].lstrip("/")
 
     def _add_link(self, folder: _Folder, real: str, name: str) -> None:
         written = str(Path(real).readlink())
         try:
+            Path(real).stat()  # which refuses a chain of links that is too long for the next line
             target = os.path.realpath(real, strict=True)
         except OSError:
             self._report_link(name, written, _BROKEN)

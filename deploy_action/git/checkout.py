@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.errors import DeployActionError, Problem
 from deploy_action.git.repository import Repository, open_repository
 from deploy_action.git.revision import find_commit
+from deploy_action.regular_files import open_regular
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class _Extraction:
         place = self.repository.large_files / oid[:2] / oid[2:4] / oid
         digest, left = sha256(), size
         try:
-            with place.open("rb") as file:
+            with os.fdopen(open_regular(place)[0], "rb") as file:
                 while chunk := file.read(_PART_BYTES):
                     digest.update(chunk)
                     left -= len(chunk)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, InvalidInputError
+from deploy_action.git.library import repo_class
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
@@ -86,17 +87,15 @@ def open_repository(directory: Path) -> Iterator[Repository]:
     Raises:
         InvalidInputError: there is none, or it cannot be read.
     """
-    from dulwich.repo import Repo
-
     with reading(directory):
         root = _find_root(directory.resolve())
-        repo = Repo(str(root))
+        repo = repo_class()(str(root))
     with repo:
         # The `.git` of a work tree may point to a directory that is not mounted here.
-        if not Path(repo.controldir()).is_dir():
+        if not (Path(repo.commondir()) / "objects").is_dir():
             raise InvalidInputError.of(
                 message=f"`.git` in {excerpt(str(root))} points to "
-                f"{excerpt(repo.controldir())}, and there is no such directory here.",
+                f"{excerpt(repo.controldir())}, and there is no repository there.",
                 hint=f"{CHECK_OUT}, rather than `git worktree`.",
             )
         yield Repository(root, repo)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from deploy_action.regular_files import read_regular
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, tidy
 
 _SHORT_SHA_LENGTH: Final = 7
+_LARGEST_PAYLOAD: Final = 32 << 20  # GitHub sends at most 25 MB
 # Where the payloads of these events have their `head_commit`.
 _HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "workflow_run"}
 
@@ -82,7 +83,7 @@ def _read_payload(path: str) -> Mapping[str, object]:
     if not path:
         return {}
     try:
-        payload = json.loads(Path(path).read_bytes())
+        payload = json.loads(read_regular(path, _LARGEST_PAYLOAD))
     except (OSError, ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}

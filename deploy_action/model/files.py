@@ -20,6 +20,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import check_requirements
+from deploy_action.regular_files import read_below
 from deploy_action.text.harmless import is_placeholder, redacted
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
 
@@ -30,7 +31,6 @@ BACKTEST_NAME = "backtest.json"
 _MAX_SCRIPT_BYTES = 8 * 1024 * 1024
 _MAX_CANDIDATES = 200
 _MAX_OTHERS = 5
-_CANDIDATE_BYTES = 64 * 1024
 
 _IGNORED = "is ignored, so it is not in the bundle"
 _UNIGNORE = (
@@ -69,7 +69,7 @@ def check_model_files(
 
 def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
     """Return the real values in a model's `keys.json`, to be masked, tracked by git or not."""
-    document = _read_json(model_dir / KEYS_NAME)
+    document = _read_json(model_dir, KEYS_NAME)
     if document is None:
         return ()
     found = [value for _, value in _real_values(document.value)]
@@ -133,7 +133,7 @@ class _Model:
         yield replace(problem, severity=Severity.WARNING)
 
     def _syntax_problems(self, name: str) -> Iterator[Problem]:
-        data = _read_file(self._dir / name, _MAX_SCRIPT_BYTES)
+        data = _read_file(self._dir, name, _MAX_SCRIPT_BYTES)
         problem = None if data is None else _compile(data, name, self._redact)
         if problem is None:
             return
@@ -184,11 +184,7 @@ class _Model:
 
     def _likelihood(self, name: str, wanted: str) -> tuple[bool, float, int]:
         """Rank a script: mentions blankly, then similarity of the name, then depth."""
-        try:
-            with (self._dir / name).open("rb") as file:
-                uses_package = b"blankly" in file.read(_CANDIDATE_BYTES)
-        except OSError:
-            uses_package = False
+        uses_package = b"blankly" in (_read_file(self._dir, name, _MAX_SCRIPT_BYTES) or b"")
         names = (posixpath.basename(name).lower(), posixpath.basename(wanted)[:255].lower())
         return uses_package, SequenceMatcher(None, *names).ratio(), -name.count("/")
 
@@ -215,7 +211,7 @@ class _Model:
             message = f"{name} {fault}: {effect}."
             yield Problem(message=message, hint=hint, severity=severity)
             return
-        yield from _json_problems(self._dir / name, name, self._redact)
+        yield from _json_problems(self._dir, name, self._redact)
 
     # Keys of exchanges
 
@@ -224,7 +220,7 @@ class _Model:
     ) -> Iterator[Problem]:
         known = find_leaked_keys(self._dir)
         document = _read_json(
-            self._dir / KEYS_NAME, lambda text: self._redact(redacted(text, known))
+            self._dir, KEYS_NAME, lambda text: self._redact(redacted(text, known))
         )
         if document is None:
             return
@@ -247,19 +243,16 @@ class _Model:
         )
 
 
-def _read_json(path: Path, redact: Redact = str) -> LocatedJson | None:
+def _read_json(model_dir: Path, name: str, redact: Redact = str) -> LocatedJson | None:
     """Return a parsed JSON file of up to 1 MiB; None if there is none."""
-    data = _read_file(path, MAX_FILE_BYTES)
+    data = _read_file(model_dir, name, MAX_FILE_BYTES)
     return None if data is None else parse_json(data, redact=redact)
 
 
-def _read_file(path: Path, limit: int) -> bytes | None:
-    """Return a regular file of up to `limit` bytes; None for anything else."""
+def _read_file(model_dir: Path, name: str, limit: int) -> bytes | None:
+    """Return a regular file of the model of up to `limit` bytes; None for anything else."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
-        return path.read_bytes()
+        return read_below(model_dir, name, limit)
     except OSError:
         return None
 
@@ -304,9 +297,9 @@ def _no_python(name: str, reason: str, line: int | None, column: int | None) -> 
     return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
 
 
-def _json_problems(path: Path, name: str, redact: Redact) -> Iterator[Problem]:
+def _json_problems(model_dir: Path, name: str, redact: Redact) -> Iterator[Problem]:
     """Yield the problems of a file that the package reads with `json.load`, laxer than ours."""
-    data = _read_file(path, MAX_FILE_BYTES)
+    data = _read_file(model_dir, name, MAX_FILE_BYTES)
     if data is None:
         yield Problem(
             message=f"{name} is larger than 1 MiB, or cannot be read.",

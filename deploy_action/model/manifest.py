@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploy_action.model.manifest_checks import (
     path_fault,
 )
 from deploy_action.model.manifest_search import MANIFEST_NAME, missing_manifest
+from deploy_action.regular_files import read_below
 from deploy_action.text.harmless import is_placeholder, redacted
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
 
@@ -90,15 +90,8 @@ def _parse(data: bytes, redact: Redact) -> LocatedJson:
 
 
 def _read(model_dir: Path) -> tuple[bytes, Problem | None]:
-    path = model_dir / MANIFEST_NAME
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            return b"", _unusable_file(f"is {kind}")
-        if status.st_size > MAX_FILE_BYTES:
-            return b"", _unusable_file(f"has {status.st_size:,} bytes, more than 1 MiB")
-        return path.read_bytes(), None
+        return read_below(model_dir, MANIFEST_NAME, MAX_FILE_BYTES), None
     except (FileNotFoundError, NotADirectoryError):
         return b"", missing_manifest(model_dir)
     except OSError as error:

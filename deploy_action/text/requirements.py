@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.regular_files import read_below
 
 _MAX_BYTES: Final = 1024 * 1024
 _BYTE_ORDER_MARKS: Final = (
@@ -124,7 +125,7 @@ class Walk:
         while self._left:
             name, installs = self._left.pop(0)
             try:
-                text, encoding = _read_text(self.root / name, name)
+                text, encoding = _read_text(self.root, name)
             except InvalidInputError as error:
                 self.on_unreadable(*error.problems)
             else:
@@ -152,17 +153,14 @@ def is_file_inside(root: Path, name: str) -> bool:
         return False
 
 
-def _read_text(path: Path, name: str) -> tuple[str, str]:
+def _read_text(root: Path, name: str) -> tuple[str, str]:
     """Return the text of a file of at most 1 MiB, without byte-order mark, and its encoding."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_below(root, name, _MAX_BYTES)
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}."
-        raise _unreadable(name, message, "Make it readable.") from error
-    if len(data) > _MAX_BYTES:
-        hint = "Name the file that pip reads."
-        raise _unreadable(name, f"{name} is larger than 1 MiB.", hint)
+        hint = "Put the text file there that pip reads, and make it readable."
+        raise _unreadable(name, message, hint) from error
     return _decode(name, data)
 
 

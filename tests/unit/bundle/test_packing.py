@@ -15,13 +15,15 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy_action.bundle.bundle import Bundle, write_bundle
-from deploy_action.bundle.selection import Selection, select_files
+from deploy_action.bundle.packing import OpenFile
+from deploy_action.bundle.selection import select_files
 from deploy_action.bundle.zip_writer import Zip64Limits
 from deploy_action.errors import InvalidInputError, RefusedError
 from tests.support.waiting import PATIENCE
@@ -252,21 +254,91 @@ def test_a_file_that_changes_size_is_packed_as_it_is(name: str, size: int, tmp_p
     assert (bundle.sha256, bundle.unpacked_size) == (again.sha256, again.unpacked_size)
 
 
-@pytest.mark.parametrize("name", ["data/prices.csv", "weights.bin"])
-def test_a_file_cut_short_while_it_is_read_is_packed_up_to_there(name: str, tmp_path: Path) -> None:
-    root = write_model(
-        tmp_path / "m", {"a": prices(MIB, 8), "b": prices(MIB, 9), name: CONTENTS[name]}
-    )
+def _cut_short(path: Path) -> None:
+    os.truncate(path, 10)
 
-    def cut(done: int, _total: int) -> None:
-        if done > 2 * MIB:
-            os.truncate(root / name, 10)
 
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _rewrite(path: Path) -> None:
+    size = path.stat().st_size
+    path.write_bytes(b"#" * size)
+    os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize("disturb", [_cut_short, _append, _rewrite])
+@pytest.mark.parametrize("name", ["bot.py", "data/prices.csv", "weights.bin"])
+def test_a_file_that_changes_while_it_is_packed_is_a_problem(
+    disturb: Disturb, name: str, tmp_path: Path
+) -> None:
+    """Half of one file and half of another would be deployed otherwise."""
+    root = write_model(tmp_path / "m")
     selection = select_files(root, [])
-    bundle = write_bundle(selection, tmp_path / "x.zip", on_progress=cut, workers=1)
-    packed = unpacked(bundle.path)[f"model/{name}"]
-    assert 10 <= len(packed) < len(CONTENTS[name])
-    assert CONTENTS[name].startswith(packed)
+
+    def change(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "return" and frame.f_code.co_name == "read":
+            file = frame.f_locals.get("self")
+            if isinstance(file, OpenFile) and file.member.name == name:
+                sys.setprofile(None)
+                disturb(root / name)
+
+    sys.setprofile(change)
+    try:
+        with pytest.raises(InvalidInputError, match="changed while it was packed") as caught:
+            write_bundle(selection, tmp_path / "x.zip", workers=1)
+    finally:
+        sys.setprofile(None)
+    assert caught.value.problems[0].path == name
+    assert listed(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("name", ["deep/er/notes.txt", "deep/er/prices.csv"])
+@pytest.mark.parametrize("swapped", ["deep", "deep/er"])
+@pytest.mark.parametrize("target", ["outside", "m/other"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_directory_that_becomes_a_link_after_selection_is_a_problem(
+    name: str, swapped: str, target: str, workers: int, tmp_path: Path
+) -> None:
+    """Nothing from outside the model gets into a bundle."""
+    root = write_model(tmp_path / "m", {name: prices(2 * MIB) if "prices" in name else b"mine"})
+    for place in ("outside", "m/other"):
+        write_model(tmp_path / place, {"er/notes.txt": b"theirs", "er/prices.csv": prices(2 * MIB)})
+        write_model(tmp_path / place, {"notes.txt": b"theirs", "prices.csv": prices(2 * MIB)})
+    selection = select_files(root, ["/other"])
+    (root / swapped).rename(tmp_path / "aside")
+    (root / swapped).symlink_to(tmp_path / target)
+    with pytest.raises(InvalidInputError, match="cannot be packed: not a directory") as caught:
+        write_bundle(selection, tmp_path / "x.zip", workers=workers)
+    assert caught.value.problems[0].path == name
+
+
+@pytest.mark.parametrize("becomes", ["a link", "another directory", "nothing"])
+def test_a_model_that_is_replaced_after_selection_is_a_problem(
+    becomes: str, tmp_path: Path
+) -> None:
+    root = write_model(tmp_path / "m", {"bot.py": b"mine"})
+    other = write_model(tmp_path / "other", {"bot.py": b"theirs"})
+    selection = select_files(root, [])
+    root.rename(tmp_path / "aside")
+    if becomes == "a link":
+        root.symlink_to(other)
+    elif becomes == "another directory":
+        other.rename(root)
+    with pytest.raises(InvalidInputError) as caught:
+        write_bundle(selection, tmp_path / "x.zip")
+    assert caught.value.problems[0].path == "bot.py"
+
+
+def test_files_are_found_from_directory_to_directory(tmp_path: Path) -> None:
+    names = ["a", "a1/b/c/d", "a1/b/c2/d", "a1/b2", "a1/e/f", "b/c/d", "b0"]
+    root = write_model(tmp_path / "m", {name: name.encode() for name in names})
+    (root / "again").symlink_to("a1/b")
+    packed = unpacked(pack(root, tmp_path / "x.zip", workers=1).path)
+    assert packed["model/again/c/d"] == b"a1/b/c/d"
+    assert [packed[f"model/{name}"] for name in names] == [name.encode() for name in names]
 
 
 class _StopError(BaseException):
@@ -379,7 +451,7 @@ def test_any_tree_comes_back(
 
 
 def test_an_empty_selection_is_an_empty_zip(tmp_path: Path) -> None:
-    bundle = write_bundle(Selection((), ()), tmp_path / "x.zip")
+    bundle = write_bundle(select_files(write_model(tmp_path / "m", {}), []), tmp_path / "x.zip")
     assert unpacked(bundle.path) == {}
     assert (bundle.file_count, bundle.largest) == (0, ())
 

@@ -330,7 +330,7 @@ def test_entries_are_sorted_and_have_size_mode_and_path(tmp_path: Path) -> None:
     selection = select_files(root, [])
     assert names_of(selection) == ["Z", "a.py", "a/z", "b.py", "empty/nested", "é"]
     assert selection.problems == ()
-    assert selection.entries[3] == Entry("b.py", root.resolve() / "b.py", 4, True, False)  # noqa: FBT003 - fields in order
+    assert selection.entries[3] == Entry("b.py", "b.py", 4, True, False)  # noqa: FBT003 - fields in order
     assert [entry.name for entry in selection.entries if entry.is_directory] == ["empty/nested"]
     assert not selection.entries[1].executable
 
@@ -361,7 +361,7 @@ def test_includes_answers_for_files_and_directories(tmp_path: Path) -> None:
     assert not selection.includes("src/b.py")
     assert not selection.includes("sr")
     assert not selection.includes("../bot.py")
-    assert not Selection((), ()).includes("bot.py")
+    assert not select_files(tmp_path / "none", []).includes("bot.py")
 
 
 def test_links_inside_the_model_become_what_they_point_to(tmp_path: Path) -> None:
@@ -372,8 +372,8 @@ def test_links_inside_the_model_become_what_they_point_to(tmp_path: Path) -> Non
     selection = select_files(root, [])
     assert selection.problems == ()
     by_name = {entry.name: entry.source for entry in selection.entries}
-    assert by_name["main.py"] == by_name["again.py"] == root.resolve() / "bot.py"
-    assert by_name["alias/deep/y.csv"] == root.resolve() / "data/deep/y.csv"
+    assert by_name["main.py"] == by_name["again.py"] == "bot.py"
+    assert by_name["alias/deep/y.csv"] == "data/deep/y.csv"
     assert "alias/x.csv" in by_name
 
 
@@ -429,6 +429,17 @@ def test_a_link_with_a_bad_target_is_a_problem(target: str, reason: str, tmp_pat
     assert names_of(selection) == ["sub/a.py"]
 
 
+def test_a_chain_of_links_without_an_end_is_a_problem(tmp_path: Path) -> None:
+    """The system follows 40 of them; Python, resolving more, ran out of stack."""
+    root = write_tree(tmp_path / "m", "bot.py")
+    for number in range(1_500):
+        (root / f"link{number}").symlink_to(f"link{number + 1}")
+    selection = select_files(root, [])
+    assert len(selection.problems) == 1_500
+    assert all("does not exist" in problem.message for problem in selection.problems)
+    assert names_of(selection) == ["bot.py"]
+
+
 def test_links_to_each_others_parents_end(tmp_path: Path) -> None:
     root = write_tree(tmp_path, "a/x", "b/y")
     (root / "a/to_b").symlink_to("../b")
@@ -454,7 +465,9 @@ def test_links_that_multiply_are_stopped(tmp_path: Path) -> None:
 def test_an_ignored_link_causes_no_problem(tmp_path: Path) -> None:
     for name, target in (("broken", "nowhere"), ("out", "/etc"), ("cycle", ".")):
         (tmp_path / name).symlink_to(target)
-    assert select_files(tmp_path, ["broken", "/out", "cycle/"]) == Selection((), ())
+    selection = select_files(tmp_path, ["broken", "/out", "cycle/"])
+    assert selection.entries == ()
+    assert selection.problems == ()
 
 
 def test_special_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -547,16 +547,20 @@ def test_malformed_json_is_placed(tmp_path: Path) -> None:
 def test_a_manifest_is_a_readable_regular_file(tmp_path: Path) -> None:
     path = tmp_path / MANIFEST_NAME
     path.mkdir()
-    assert only(load_manifest(tmp_path)[1]).message == "blankly.json is a directory."
+    assert (
+        only(load_manifest(tmp_path)[1]).message
+        == "blankly.json cannot be read: it is a directory."
+    )
     path.rmdir()
     os.mkfifo(path)
-    assert only(load_manifest(tmp_path)[1]).message == "blankly.json is not a regular file."
+    said = "blankly.json cannot be read: it is not a regular file."
+    assert only(load_manifest(tmp_path)[1]).message == said
     path.unlink()
     path.symlink_to(path)
     assert "blankly.json cannot be read" in only(load_manifest(tmp_path)[1]).message
     path.unlink()
     path.write_bytes(b"{}" + b" " * 1024 * 1024)
-    assert "more than 1 MiB" in only(load_manifest(tmp_path)[1]).message
+    assert "larger than 1 MiB" in only(load_manifest(tmp_path)[1]).message
 
 
 # For callers

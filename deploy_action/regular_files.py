@@ -1,0 +1,147 @@
+"""Opens regular files, and nothing else that has taken the place of one.
+
+A pipe blocks whoever opens it, a device may never end, and a link may lead anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ENTER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_regular(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    directory: int | None = None,
+    follow: bool = True,
+) -> tuple[int, os.stat_result]:
+    """Open a regular file to read it, without waiting; return its descriptor and its status.
+
+    A relative path starts at the open `directory`, if there is one. Without `follow`, the path must
+    not end at a link.
+
+    Raises:
+        OSError: it cannot be opened, or it is something else.
+    """
+    handle = os.open(path, _READ if follow else _READ | os.O_NOFOLLOW, dir_fd=directory)
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode):
+        return handle, status
+    os.close(handle)
+    is_directory = stat.S_ISDIR(status.st_mode)
+    number = errno.EISDIR if is_directory else errno.EINVAL
+    what = "it is a directory" if is_directory else "it is not a regular file"
+    raise OSError(number, what, os.fsdecode(path))
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return what is in a regular file of at most `most` bytes; links are followed.
+
+    Raises:
+        OSError: it cannot be read, it is something else, or it is larger.
+    """
+    return _read(open_regular(path)[0], most)
+
+
+def read_below(root: Path, name: str, most: int) -> bytes:
+    """Return what is in a regular file below `root`; no link leads out of there.
+
+    Raises:
+        OSError: it cannot be read, it is something else or somewhere else, or it is larger than
+            `most` bytes.
+    """
+    top = os.path.realpath(root)
+    path = Path(top, name)
+    path.stat()  # which refuses a chain of links that is too long for the next line
+    real = os.path.realpath(path, strict=True)
+    if not real.startswith(top.rstrip("/") + "/"):
+        raise OSError(errno.EXDEV, "it leads out of the model through a link", str(path))
+    with Tree.at(top).opened() as tree:
+        return _read(tree.open(os.path.relpath(real, top))[0], most)
+
+
+def _read(handle: int, most: int) -> bytes:
+    with os.fdopen(handle, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A directory and what is below it; another directory that takes its place is noticed."""
+
+    path: str
+    _identity: tuple[int, int] | None
+
+    @classmethod
+    def at(cls, path: str) -> Tree:
+        """Return the directory that is at a real path now; if there is none, it never opens."""
+        try:
+            status = Path(path).stat()
+        except OSError:
+            return cls(path, None)
+        return cls(path, (status.st_dev, status.st_ino))
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenTree]:
+        """Open the directory for a while; raise OSError if it is not there, or was replaced."""
+        tree = OpenTree([os.open(self.path, _ENTER)])
+        try:
+            status = os.fstat(tree.handles[0])
+            if (status.st_dev, status.st_ino) != self._identity:
+                raise OSError(errno.ESTALE, "its directory was replaced", self.path)
+            yield tree
+        finally:
+            while tree.handles:
+                os.close(tree.handles.pop())
+
+
+@dataclass(slots=True)
+class OpenTree:
+    """Opens files below a directory, one directory after the other: no link is followed.
+
+    The directories of the last file stay open, because the next one is often in there, too. An
+    instance is for one thread.
+    """
+
+    handles: list[int]  # of the tree itself, and of `_folders`
+    _folder: str | None = ""  # None if the last one could not be entered
+    _folders: list[str] = field(default_factory=list)
+
+    def open(self, name: str) -> tuple[int, os.stat_result]:
+        """Open a regular file by its path from the top; return its descriptor and its status.
+
+        Raises:
+            OSError: it cannot be opened, it is something else, or a link is on the way.
+        """
+        folder, _, file = name.rpartition("/")
+        if folder != self._folder:
+            self._enter(folder)
+        try:
+            return open_regular(file, directory=self.handles[-1], follow=False)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise OSError(errno.ELOOP, "it is a link", name) from error
+
+    def _enter(self, folder: str) -> None:
+        self._folder = None
+        wanted = folder.split("/") if folder else []
+        while self._folders != wanted[: len(self._folders)]:
+            self._folders.pop()
+            os.close(self.handles.pop())
+        for name in wanted[len(self._folders) :]:
+            self.handles.append(os.open(name, _ENTER, dir_fd=self.handles[-1]))
+            self._folders.append(name)
+        self._folder = folder
