@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -190,7 +189,7 @@ def _login(command: Namespace, stream: TextIO) -> int:
         command.app_url,
         open_browser=webbrowser.open,
         announce=announce,
-        accepts=partial(is_known_token, api_url, announce),
+        accepts=lambda token: is_known_token(api_url, announce, token) and _is_wanted(),
         timeout=command.timeout_minutes * 60,
     )
     stream.write(f"{token}\n")
@@ -201,6 +200,17 @@ def _login(command: Namespace, stream: TextIO) -> int:
         "`token: ${{ secrets.BLANKLY_TOKEN }}`."
     )
     return _DONE
+
+
+def _is_wanted() -> bool:
+    """Ask whether to use the token that was announced; without a terminal, nobody can say no."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return True
+    print("Use it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    print("Still waiting …", file=sys.stderr)
+    return False
 
 
 def _print_schema(_command: Namespace, stream: TextIO) -> int:

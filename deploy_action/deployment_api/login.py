@@ -86,12 +86,14 @@ def is_known_token(api_url: str, announce: Callable[[str], None], token: str) ->
     from deploy_action.deployment_api.client import DeploymentApi, TokenRefusedError
     from deploy_action.deployment_api.transport import Transport
     from deploy_action.http_exchange import Retries
-    from deploy_action.interruption import Deadline
+    from deploy_action.interruption import Deadline, deadline_as_error
 
-    transport = Transport(api_url, Retries(Deadline.after(_SIGN_IN_MINUTES), attempts=1))
+    deadline = Deadline.after(_SIGN_IN_MINUTES)
+    transport = Transport(api_url, Retries(deadline, attempts=1))
     api = DeploymentApi(transport, token, on_secret=lambda _secret: None)
     try:
-        api.sign_in()
+        with deadline_as_error(deadline):
+            api.sign_in()
     except TokenRefusedError as error:
         announce(f"A token came that is not used. {error} Still waiting …")
         return False

@@ -320,6 +320,16 @@ def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -
     assert "Traceback" not in done.stderr
 
 
+def lands(token: str) -> bool:
+    """Come back from the sign-in page, as a browser; tell whether somebody takes the token."""
+    address = f"http://localhost:9082/?token={token}"
+    try:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as page:
+            return page.status == 200 and b"t0ken" not in page.read()
+    except OSError:
+        return False
+
+
 def test_login_says_whose_token_it_is_and_prints_it_once(
     tmp_path: Path, scripted: Scripted
 ) -> None:
@@ -337,23 +347,15 @@ def test_login_says_whose_token_it_is_and_prints_it_once(
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy_action", "login", "--api-url", api_url],
         env=terminal({"HOME": str(home), "BROWSER": "true"}),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
-    def land(token: str) -> bool:
-        try:
-            with urllib.request.urlopen(
-                f"http://localhost:9082/?token={token}", timeout=PATIENCE
-            ) as page:
-                return page.status == 200 and b"t0ken" not in page.read()
-        except OSError:
-            return False
-
     try:
-        wait_for(lambda: land("t0ken-of-others"))
-        assert land("t0ken-of-login")
+        wait_for(lambda: lands("t0ken-of-others"))
+        assert lands("t0ken-of-login")
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
@@ -366,6 +368,37 @@ def test_login_says_whose_token_it_is_and_prints_it_once(
     assert list(home.rglob("*")) == []
 
 
+def test_login_asks_on_a_terminal_whether_to_use_the_token(
+    tmp_path: Path, scripted: Scripted
+) -> None:
+    """Any page can send the browser to the port with the token of somebody else."""
+
+    def sign_in(request: Request) -> Reply:
+        user = {"user_id": request.fields["refreshToken"].removeprefix("t0ken-of-")}
+        return Reply(body={"idToken": "id-t0ken", "data": user})
+
+    api_url = scripted({"POST /auth/token": sign_in}).url
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "r+b", buffering=0) as keyboard, os.fdopen(theirs, "rb") as terminal_input:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deploy_action", "login", "--api-url", api_url],
+            env=terminal({"HOME": str(tmp_path), "BROWSER": "true"}),
+            stdin=terminal_input,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(lambda: lands("t0ken-of-mallory"))
+            assert lands("t0ken-of-me")
+            keyboard.write(b"\ny\n")
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (0, "t0ken-of-me\n")
+    assert re.search("user mallory.*Use it.*Still waiting.*user me .*Use it", err, re.DOTALL)
+
+
 def test_login_says_if_it_is_not_known_whose_token_it_is(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -373,20 +406,14 @@ def test_login_says_if_it_is_not_known_whose_token_it_is(tmp_path: Path) -> None
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy_action", "login", "--api-url", api_url],
         env=terminal({"HOME": str(tmp_path), "BROWSER": "true"}),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
-    def land() -> bool:
-        try:
-            urllib.request.urlopen("http://localhost:9082/?token=t", timeout=PATIENCE).close()
-        except OSError:
-            return False
-        return True
-
     try:
-        wait_for(land)
+        wait_for(lambda: lands("t"))
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
