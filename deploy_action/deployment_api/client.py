@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LARGEST_RESULT: Final = 144 * 1024 * 1024
 
 _UNAUTHORIZED: Final = 401
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")  # as in RFC 6750, section 2.1
 _QUOTED: Final = 64 * 1024
 
 
@@ -169,9 +170,11 @@ class DeploymentApi:
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()
         token = body.get("idToken")
-        # One word: if a token does not fit into a header, the library's error would quote it.
-        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise reply.unexpected("it has no idToken")
+        # It is masked everywhere, so it must not be a word of the log, and it has to fit a header.
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise reply.unexpected(
+                "it has no idToken, which is 16 or more letters, digits and `-._~+/=`"
+            )
         self.on_secret(token)
         self._secrets.append(token)
         self._id_token = token

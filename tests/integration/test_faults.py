@@ -323,14 +323,21 @@ def test_a_read_that_fails_once_goes_unnoticed(
     assert server.count(DEPLOY) == 1
 
 
-@pytest.mark.parametrize("answer", [{"idToken": 1}, [], "{", {"idToken": ""}, {"idToken": "a\nb"}])
+WORDS = ["", "a\nb", "e", "deployed", "```text of the summary", "<!-- a comment -->"]
+
+
+@pytest.mark.parametrize(
+    "answer", [{"idToken": 1}, [], "{", *({"idToken": word} for word in WORDS)]
+)
 def test_a_sign_in_without_a_token_is_fatal(
     runner: Runner, wire: StartWire, answer: object
 ) -> None:
+    """A word in the place of a token is not masked: the server could blank what is shown."""
     known = Secrets.new()
     server = wire({**good_server(known), SIGN_IN: answering(200, answer)})
     error = assert_failed(run(runner, server.url, known), known)
     assert "The answer of" in error
+    assert "***" not in error
     assert server.seen[-1].route == SIGN_IN
 
 
