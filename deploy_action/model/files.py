@@ -138,7 +138,8 @@ class _Model:
         if problem is None:
             return
         version, here = self._manifest.python_version or "", sys.version_info[:2]
-        if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) > here:
+        wanted = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\b", version)
+        if wanted and (int(wanted[1]), int(wanted[2])) > here:
             problem = replace(
                 problem,
                 message=f"{problem.message} It was checked as Python {here[0]}.{here[1]}.",

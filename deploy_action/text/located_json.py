@@ -420,14 +420,11 @@ class _Parser:
         if parts is None:
             self._report(start, _what_number(literal), "Write it as 1, 0.5 or -2e3.")
             return 0
-        try:
-            number = float(literal) if parts.group(2) else int(literal)
-        except ValueError:  # Python's limit on digits (4,300), which guards against slow input
-            number = math.inf
-        if isinstance(number, float) and math.isinf(number):
+        number = float(literal)
+        if math.isinf(number):  # integers, too: none may have more digits than Python prints
             self._report(start, "a number too large to be read", "Write a smaller one.")
             return 0
-        return number
+        return number if parts.group(2) else int(literal)
 
     def _word(self, word: str) -> JsonValue:
         start = self._at

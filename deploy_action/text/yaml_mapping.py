@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from deploy_action.text.harmless import cut
 from deploy_action.text.located_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deploy_action.text.located_json import JsonValue
+
+
+_LONGEST_SHOWN = 60
 
 
 class NotAMappingError(ValueError):
@@ -89,7 +94,8 @@ class _CoreLoader(yaml.SafeLoader):
                 )
             if key in mapping:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark
+                    problem=f"the key {cut(key, _LONGEST_SHOWN)!r} is there twice",
+                    problem_mark=key_node.start_mark,
                 )
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
@@ -98,13 +104,21 @@ class _CoreLoader(yaml.SafeLoader):
         value = float(re.sub(r"\.(?=[in])", "", node.value.lower()))
         if not math.isfinite(value):
             raise yaml.MarkedYAMLError(
-                problem=f"{node.value} is a number that JSON cannot hold",
+                problem=f"{cut(node.value, _LONGEST_SHOWN)} is a number that JSON cannot hold",
                 problem_mark=node.start_mark,
             )
         return value
 
     def construct_core_int(self, node: yaml.ScalarNode) -> int:
-        return int(node.value, 0) if node.value[:2] in {"0x", "0o"} else int(node.value)
+        base = {"0x": 16, "0o": 8}.get(node.value[:2])
+        # Neither refuses a text for its length, as `int` does with decimal digits.
+        size = float(node.value) if base is None else int(node.value, base)
+        if abs(size) > sys.float_info.max:
+            raise yaml.MarkedYAMLError(
+                problem=f"{cut(node.value, _LONGEST_SHOWN)} is too large a number",
+                problem_mark=node.start_mark,
+            )
+        return int(node.value) if base is None else int(size)
 
 
 # The core schema of YAML 1.2.2, section 10.3.2.

@@ -86,6 +86,28 @@ def test_a_link_out_of_the_model_is_refused_unread(runner: Runner, name: str) ->
     assert "quite-private" not in ended.log + ended.summary
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{to: 0x" + "f" * 5_000 + "}",
+        "{to: 1y, initial_values: {USD: 0x" + "f" * 5_000 + "}}",
+        "{to: 1y, initial_values: {USD: 0o" + "7" * 9_000 + "}}",
+        "{to: 1y, initial_values: {USD: " + "9" * 4_200 + "}}",
+        '{"to": "1y", "initial_values": {"USD": ' + "9" * 4_200 + "}}",
+        '{to: !!int "0x' + "f" * 5_000 + '"}',
+        "{to: 1e" + "9" * 5_000 + "}",
+    ],
+    ids=lambda text: text[:35],
+)
+def test_a_number_with_more_digits_than_python_prints(runner: Runner, arguments: str) -> None:
+    ended = checked(
+        runner, mode="backtest", dry_run="true", api_url="local", backtest_args=arguments
+    )
+    assert ended.code == 2
+    assert "Input `backtest-args` is" in ended.log
+    assert len(ended.annotations[0]) < 1_000
+
+
 OBJECTS = "objects/info/alternates", "objects/info/commit-graph", "objects/pack/multi-pack-index"
 
 

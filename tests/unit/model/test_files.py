@@ -182,6 +182,8 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
     assert NEWER_PYTHON in problem.hint
     same = f"3.{sys.version_info.minor}"
     assert only(check(model, python_version=same)).severity is Severity.ERROR
+    endless = "3." + "9" * 5_000
+    assert only(check(model, python_version=endless)).severity is Severity.ERROR
 
 
 def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:

@@ -174,6 +174,7 @@ def test_absent_values_and_keys_have_no_place() -> None:
         ("[1_000]", "something that starts like a number but is not one", 1, 2),
         ("[1e999]", "a number too large to be read", 1, 2),
         ("[" + "9" * 5000 + "]", "a number too large to be read", 1, 2),
+        ("[-" + "9" * 310 + "]", "a number too large to be read", 1, 2),
         ('["a\tb"]', "a tab inside a string", 1, 4),
         ('["a\x01b"]', "the control character U+0001 inside a string", 1, 4),
         ('["a\n"]', "a string without a closing quote", 1, 2),
