@@ -6,11 +6,13 @@ another user owns.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, InvalidInputError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from dulwich.repo import Repo
 
 CHECK_OUT: Final = "Let `actions/checkout` run before this step"
+_SHA1_LENGTH: Final = 40  # in hexadecimal digits; git's other ids are SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,38 @@ class Repository:
 
     def read(self, sha: ObjectID) -> ShaFile | None:
         """Return an object; None if the clone does not have it."""
+        from dulwich.objects import ShaFile
+
         with reading(self.root):
-            try:
-                return self.repo.object_store[sha]
-            except KeyError:
-                return None
+            found = self._checked(sha)
+            return None if found is None else ShaFile.from_raw_string(*found, sha)
 
     def read_raw(self, sha: ObjectID, kind: type[ShaFile]) -> bytes | None:
         """Return the unparsed content of an object; None if the clone has none of that kind."""
         with reading(self.root):
-            try:
-                number, raw = self.repo.object_store.get_raw(sha)
-            except KeyError:
-                return None
-        return raw if number == kind.type_num else None
+            found = self._checked(sha)
+        return None if found is None or found[0] != kind.type_num else found[1]
+
+    def _checked(self, sha: ObjectID) -> tuple[int, bytes] | None:
+        """Return the number of its kind and the content of an object; None if it is missing.
+
+        The id is compared with the content: the library takes what a damaged index or file gives.
+        """
+        from dulwich.errors import ChecksumMismatch
+        from dulwich.objects import object_class, object_header
+
+        try:
+            number, raw = self.repo.object_store.get_raw(sha)
+        except KeyError:
+            return None
+        if object_class(number) is None:
+            raise ValueError(f"{sha.decode()} has the unknown kind {number}")
+        algorithm = "sha1" if len(sha) == _SHA1_LENGTH else "sha256"
+        digest = hashlib.new(algorithm, object_header(number, len(raw)), usedforsecurity=False)
+        digest.update(raw)
+        if digest.hexdigest().encode() != sha:
+            raise ChecksumMismatch(sha.decode(), digest.hexdigest())
+        return number, raw
 
     def missing_object(self, what: str) -> InvalidInputError:
         """Return the error for a missing object; `what` is the subject of its sentence."""
@@ -90,7 +111,7 @@ def open_repository(directory: Path) -> Iterator[Repository]:
     with reading(directory):
         root = _find_root(directory.resolve())
         repo = repo_class()(str(root))
-    with repo:
+    try:
         # The `.git` of a work tree may point to a directory that is not mounted here.
         if not (Path(repo.commondir()) / "objects").is_dir():
             raise InvalidInputError.of(
@@ -99,6 +120,9 @@ def open_repository(directory: Path) -> Iterator[Repository]:
                 hint=f"{CHECK_OUT}, rather than `git worktree`.",
             )
         yield Repository(root, repo)
+    finally:
+        with suppress(BufferError):  # a signal came while a function looked into a file
+            repo.close()
 
 
 def _find_root(directory: Path) -> Path:
@@ -126,6 +150,7 @@ def reading(place: Path) -> Iterator[None]:
     except DeployActionError:
         raise  # one of ours, or the deadline or a signal
     except Exception as error:  # a damaged repository makes dulwich raise anything
+        clear_frames(error.__traceback__)  # they look into files, which then could not be closed
         why = excerpt(f"{type(error).__name__}: {error}")
         raise InvalidInputError.of(
             message=f"The git repository at {excerpt(str(place))} cannot be read ({why}).",
