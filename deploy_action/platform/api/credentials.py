@@ -76,8 +76,9 @@ def load_or_create_refresh_token(data: Path) -> tuple[str, bool]:
 
 
 def _read_token(path: Path) -> str:
-    path.chmod(0o600)
-    token = path.read_text("utf-8").strip()
+    with path.open(encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
+        token = file.read().strip()
     if not token:
         raise InvalidInputError.of(
             message=f"The refresh token file {path} is empty.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import is_root, is_transient
+from deploy_action.platform.storage.ownership import check_ownership
 
 DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
@@ -36,7 +37,8 @@ def prepare(data: Path) -> None:
     Other users may traverse it: a model reaches its private copy, and a workflow's cache the
     environments. Everything else in it is private.
 
-    Raises `InvalidInputError` when it cannot be created or holds files that are not the platform's.
+    Raises `InvalidInputError` when it cannot be created, holds files that are not the platform's,
+    or may be another user's.
     """
     if os.pathsep in str(data):
         message = f"The platform's data directory {data} has a `{os.pathsep}` in its name."
@@ -46,15 +48,23 @@ def prepare(data: Path) -> None:
         data.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         names = {entry.name for entry in data.iterdir()}
     except OSError as error:
-        raise InvalidInputError.of(
-            message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
-            hint="Use a directory that can be written to, or one that does not exist yet.",
-        ) from error
+        raise _unusable(data, error) from error
     if DATABASE not in names and any(not _is_ours(name) for name in names):
         raise InvalidInputError.of(
             message=f"{data} is not empty, and it is not a data directory of this platform.",
             hint="Use an empty directory, or one that does not exist yet.",
         )
+    try:
+        check_ownership(data)
+    except OSError as error:
+        raise _unusable(data, error) from error
+
+
+def _unusable(data: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError.of(
+        message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
+        hint="Use a directory that can be written to, or one that does not exist yet.",
+    )
 
 
 def _is_ours(name: str) -> bool:
