@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 LARGEST_RESULT: Final = 144 * 1024 * 1024
 
 _UNAUTHORIZED: Final = 401
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")  # as in RFC 6750, section 2.1
+# As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
+_SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
 
 
@@ -170,13 +171,12 @@ class DeploymentApi:
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()
         token = body.get("idToken")
-        # It is masked everywhere, so it must not be a word of the log, and it has to fit a header.
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise reply.unexpected(
-                "it has no idToken, which is 16 or more letters, digits and `-._~+/=`"
-            )
-        self.on_secret(token)
-        self._secrets.append(token)
+        # One word: if a token does not fit into a header, the library's error would quote it.
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+            raise reply.unexpected("it has no idToken")
+        if _SECRET_TOKEN.fullmatch(token):
+            self.on_secret(token)
+            self._secrets.append(token)
         self._id_token = token
         data, claims = body.get("data"), _claims(token)
         self._user_id = id_of(data, "user_id") or id_of(claims, "user_id", "sub")

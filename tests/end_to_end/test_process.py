@@ -339,7 +339,7 @@ def test_login_says_whose_token_it_is_and_prints_it_once(
         if request.fields["refreshToken"] != "t0ken-of-login":
             return Reply(401, "Error")
         data = {"user_id": "user-7", "email": "me@example.com"}
-        return Reply(body={"idToken": "id-t0ken-of-the-server", "data": data})
+        return Reply(body={"idToken": "id-t0ken", "data": data})
 
     home = tmp_path / "home"
     home.mkdir()
@@ -375,7 +375,7 @@ def test_login_asks_on_a_terminal_whether_to_use_the_token(
 
     def sign_in(request: Request) -> Reply:
         user = {"user_id": request.fields["refreshToken"].removeprefix("t0ken-of-")}
-        return Reply(body={"idToken": "id-t0ken-of-the-server", "data": user})
+        return Reply(body={"idToken": "id-t0ken", "data": user})
 
     api_url = scripted({"POST /auth/token": sign_in}).url
     ours, theirs = os.openpty()

@@ -114,16 +114,7 @@ def test_the_user_is_read_from_the_id_token(scripted: StartScripted, claim: str)
 
 @pytest.mark.parametrize(
     "token",
-    [
-        *(
-            "opaque-to-the-action",
-            "first.bbbbb.last",
-            "first.~~~~~.last",
-            ".." + "." * 14,
-            "a" * 14 + "..",
-        ),
-        *(jwt([]), jwt({"sub": {}}), "a." + "W1tb" * 9 + ".c"),
-    ],
+    ["opaque", "a.b.c", "a.!!!.c", jwt([]), jwt({"sub": {}}), "..", "a." + "W1tb" * 9 + ".c"],
 )
 def test_a_token_without_a_user_leaves_the_personal_project_unknown(
     scripted: StartScripted, token: str

@@ -152,7 +152,7 @@ def test_without_a_project_the_personal_one_is_used(
 
 
 def test_an_unknown_user_has_no_project(runner: Runner, scripted: StartScripted) -> None:
-    server = scripted({SIGN_IN: Reply(body={"idToken": "opaque-to-the-action"})})
+    server = scripted({SIGN_IN: Reply(body={"idToken": "opaque"})})
     assert "does not say who the user is" in error_of(run(runner, server, model_id="m-1"))
     assert server.routes() == [SIGN_IN]
 
