@@ -11,7 +11,8 @@ from typing import Final, TextIO
 
 from deploy_action.errors import Problem
 from deploy_action.github import commands
-from deploy_action.text.harmless import defused, redacted, written_forms
+from deploy_action.text.harmless import defused
+from deploy_action.text.redaction import SHORTEST_KEY, redacted
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _SECONDS_BETWEEN_FRAMES: Final = 0.1
@@ -40,14 +41,18 @@ class Console:
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Hide these secrets from now on. On a runner, they are hidden in later steps too."""
-        for secret in (form for one in secrets for form in written_forms(one)):
-            if secret not in self._secrets:
-                with self._lock:
-                    lines = [line.strip() for line in secret.splitlines() if line.strip()]
-                    self._secrets |= dict.fromkeys((secret, *lines))
-                if self.for_runner:
-                    for line in commands.mask_commands(secret):
-                        self._print(line)
+        for secret in secrets:
+            if secret in self._secrets:
+                continue
+            lines = [line.strip() for line in secret.splitlines()]
+            if len(lines) > 1:  # the last line of a private key may have one character
+                lines = [line for line in lines if len(line) >= SHORTEST_KEY]
+            with self._lock:
+                self._secrets |= dict.fromkeys((secret, *lines))
+            if self.for_runner:
+                # The runner masks it in base64, JSON, URLs and XML, too.
+                for line in commands.mask_commands("\n".join(lines)):
+                    self._print(line)
 
     def redact(self, text: str) -> str:
         """Return `text` with every known secret replaced."""
@@ -58,6 +63,10 @@ class Console:
     def info(self, text: str) -> None:
         """Print text that everybody should see."""
         self._print(self._harmless(text))
+
+    def page(self, text: str) -> None:
+        """Print what was rendered from values without secrets, such as tables, as it is."""
+        self._print(defused(text))
 
     def debug(self, text: str) -> None:
         """Print text only if `RUNNER_DEBUG` is set."""
@@ -106,12 +115,14 @@ class Console:
             )
             self._print(line)
         else:
-            self._print(self._harmless(self._for_people(problem, file)))
+            self._print(self._for_people(problem, file))
 
     def _for_people(self, problem: Problem, file: str | None) -> str:
-        place = ":".join(str(part) for part in (file, problem.line, problem.column) if part)
-        hint = f"\n  → {problem.hint}" if problem.hint else ""
-        return f"{problem.severity}: {f'{place}: ' if place else ''}{problem.message}{hint}"
+        shown = file and self._harmless(file)
+        place = ":".join(str(part) for part in (shown, problem.line, problem.column) if part)
+        hint = f"\n  → {self._harmless(problem.hint)}" if problem.hint else ""
+        message = self._harmless(problem.message)
+        return f"{problem.severity}: {f'{place}: ' if place else ''}{message}{hint}"
 
     def progress(self, title: str) -> Callable[[int, int], None]:
         """Return a callback for (bytes done, bytes in all) that shows progress.
@@ -158,8 +169,7 @@ class Console:
         return not self.for_runner and self.stream.isatty()
 
     def _harmless(self, text: str) -> str:
-        # Redact twice: dropping an escape sequence may join the halves of a secret.
-        return self.redact(defused(self.redact(text)))
+        return defused(self.redact(text))
 
     def _end_bar(self) -> None:
         """Leave a bar as it is, and go on below it."""

@@ -65,10 +65,10 @@ class Reporting:
 
         document = build_summary(outcome)
         if summary_path:
-            markdown = self.console.redact(to_markdown(document))
+            markdown = to_markdown(document)
             self._write(summary_path, lambda path: commands.write_summary(path, markdown))
             return
-        self.console.info(to_text(document, width=self.width).rstrip())
+        self.console.page(to_text(document, width=self.width).rstrip())
         if outcome.report_path:
             self.console.info(f"\nThe whole result: {outcome.report_path}")
 
@@ -95,7 +95,7 @@ class Reporting:
             self.console.problem(place)
             return
         document = build_comment(outcome, event.run_url)
-        body = self.console.redact(to_markdown(document, largest=LARGEST_BODY))
+        body = to_markdown(document, largest=LARGEST_BODY)
         with self.console.group("Comment on the pull request"):
             with signals_as_errors():
                 seconds = _seconds_for_comment(deadline)

@@ -110,6 +110,12 @@ class _Rest(msgspec.Struct):
     final_account_value: float | None = None
 
 
+KEYS: Final = frozenset(
+    name for one in (_Members, _Point, _Order, _Metric) for name in one.__struct_fields__
+)
+"""The keys of a result that are read."""
+
+
 def split_result(body: bytes) -> tuple[bytes, msgspec.Raw | None]:
     """Return an answer without its `result`, and the JSON of that, None if there is none.
 

@@ -16,7 +16,7 @@ from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.http_exchange import LARGEST_ANSWER
-from deploy_action.text.harmless import redacted
+from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn

@@ -27,7 +27,8 @@ from deploy_action.http_exchange import (
     library_errors,
     open_session,
 )
-from deploy_action.text.harmless import cut, one_line, redacted, written_forms
+from deploy_action.text.harmless import excerpt
+from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
     import requests
@@ -258,8 +259,7 @@ class Forge:
         return f"{answer.status}: {words}" if words else f"{answer.status}"
 
     def _quoted(self, text: str) -> str:
-        shown = redacted(one_line(text), written_forms(self.token))
-        return cut(shown.rstrip("."), _LONGEST_QUOTE)
+        return excerpt(redacted(text, [self.token]).rstrip(". \n"), _LONGEST_QUOTE)
 
 
 def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] | None) -> bool:

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
 
+from deploy_action.errors import Problem, Severity
 from deploy_action.text.harmless import is_placeholder
-
-_SHORTEST_SECRET_NUMBER: Final = 6
+from deploy_action.text.quantities import count
+from deploy_action.text.redaction import SHORTEST, SHORTEST_KEY
 
 
 def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     """Return the values to mask. Call it before anything is checked, and so before any message.
 
-    Each string inside `keys-json` is masked by itself: the runner masks every line of a value, and
-    a line of pretty-printed JSON may be a lone brace. The runner masks its own GitHub token, but
-    not one that somebody typed in.
+    These are tokens of four characters or more, and the strings and numbers of eight or more inside
+    `keys-json`, each by itself: the runner masks every line of a value, and a line of
+    pretty-printed JSON may be a lone brace. Shorter ones are words such as `true` and `live`: to
+    mask them would blank words in the log, and whole outputs in other jobs. The runner masks its
+    own GitHub token, but not one that somebody typed in.
     """
-    found = [inputs[name].strip() for name in ("token", "github-token") if name in inputs]
-    if "keys-json" in inputs:
-        found += _key_strings(inputs["keys-json"])
-    return tuple(dict.fromkeys(secret for secret in found if secret.strip()))
+    tokens = (inputs[name].strip() for name in ("token", "github-token") if name in inputs)
+    found = [token for token in tokens if len(token) >= SHORTEST]
+    found += [text for text in _key_strings(inputs) if len(text) >= SHORTEST_KEY]
+    return tuple(dict.fromkeys(found))
 
 
-def _key_strings(text: str) -> list[str]:
+def too_short_to_mask(inputs: Mapping[str, str]) -> Problem | None:
+    """Return a notice of strings in `keys-json` that are not masked, None if there are none."""
+    short = [text for text in _key_strings(inputs) if len(text) < SHORTEST_KEY]
+    if not short:
+        return None
+    return Problem(
+        message=f"Input `keys-json` has {count(len(short), 'value')} of fewer than {SHORTEST_KEY} "
+        "characters, not masked: that would blank words in logs, and outputs in other jobs.",
+        hint="If one of them is secret, such as a passphrase, replace it by a longer one.",
+        severity=Severity.NOTICE,
+    )
+
+
+def _key_strings(inputs: Mapping[str, str]) -> list[str]:
+    """Return the strings in `keys-json`, and its long numbers, save for placeholders."""
     import json
 
+    text = inputs.get("keys-json", "")
     try:
         # As lists of values: when a key is given twice, both values are secret.
         document = json.loads(
@@ -45,7 +62,7 @@ def _strings_in(document: object) -> list[str]:
         node = pending.pop()
         if isinstance(node, str):
             strings.append(node)
-        elif isinstance(node, (int, float)) and len(str(node)) >= _SHORTEST_SECRET_NUMBER:
+        elif isinstance(node, (int, float)) and len(str(node)) >= SHORTEST_KEY:
             strings.append(str(node))  # an account number, or a password without quotes
         elif isinstance(node, list):
             pending += node

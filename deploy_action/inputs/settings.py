@@ -11,8 +11,9 @@ from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import parsing
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.inputs.definitions import INPUTS, LOCAL, Mode
-from deploy_action.inputs.secrets import secrets_of
-from deploy_action.text.harmless import redacted, tidy
+from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
+from deploy_action.text.harmless import tidy
+from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
     from deploy_action.gates.judgement import Gate
@@ -98,6 +99,7 @@ def parse_settings(inputs: Mapping[str, str]) -> Settings:
     settings = _read_settings(reader)
     reader.check_base(settings)
     reader.check_token(settings)
+    reader.check_keys(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
     return replace(settings, warnings=tuple(reader.warnings))
@@ -225,6 +227,12 @@ class _Reader:
                 severity=Severity.WARNING,
             )
         )
+
+    def check_keys(self, settings: Settings) -> None:
+        """Say so if some of the keys are not masked."""
+        notice = too_short_to_mask(self._inputs)
+        if settings.keys_json is not None and notice is not None:
+            self.warnings.append(notice)
 
     def check_token(self, settings: Settings) -> None:
         """Refuse a run that would send something to a server without a token."""

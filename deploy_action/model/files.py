@@ -21,8 +21,9 @@ from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import check_requirements
 from deploy_action.regular_files import read_below
-from deploy_action.text.harmless import is_placeholder, redacted
+from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
+from deploy_action.text.redaction import key_lines, redacted
 
 KEYS_NAME = "keys.json"
 SETTINGS_NAME = "settings.json"
@@ -68,14 +69,18 @@ def check_model_files(
 
 
 def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
-    """Return the real values in a model's `keys.json`, to be masked, tracked by git or not."""
+    """Return the values in a model's `keys.json` that look like keys, tracked by git or not.
+
+    They are to be masked. Other values are not: whoever writes the file, such as the author of a
+    pull request, could mask words of what is printed, and of later steps.
+    """
     document = _read_json(model_dir, KEYS_NAME)
     if document is None:
         return ()
     found = [value for _, value in _real_values(document.value)]
     if not document.readable:
-        found = [text for text in _STRING_VALUE.findall(document.text) if not is_placeholder(text)]
-    return tuple(dict.fromkeys(found))
+        found = _STRING_VALUE.findall(document.text)
+    return key_lines(found)
 
 
 class _Model:

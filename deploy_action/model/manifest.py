@@ -18,14 +18,14 @@ from deploy_action.model.manifest_checks import (
 )
 from deploy_action.model.manifest_search import MANIFEST_NAME, missing_manifest
 from deploy_action.regular_files import read_below
-from deploy_action.text.harmless import is_placeholder, redacted
+from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
+from deploy_action.text.redaction import key_lines, redacted
 
 _DEFAULT_IGNORE_FILES = ("price_caches", ".git", ".idea", ".vscode")
 _DEFAULT_BACKTEST_ARGS: Mapping[str, JsonValue] = {"to": "1y"}
 
 MAX_FILE_BYTES = 1024 * 1024
-_SHORTEST_SECRET_NUMBER = 6
 _LONGEST_KEY = 60
 
 
@@ -35,8 +35,8 @@ class Manifest:
 
     Paths are as written (`./bot.py`), relative to the model's directory, and lead nowhere else.
     `python_version` and `schedule` are None when missing; ids, names and the plan also when they
-    are placeholders (empty, or runs of asterisks). `secrets` are all real values of `api_key` and
-    `api_pass`, to be masked, numbers as they are written.
+    are placeholders (empty, or runs of asterisks). `secrets` are the values of `api_key` and
+    `api_pass` that look like keys, to be masked, numbers as they are written.
     """
 
     main_script: str
@@ -121,19 +121,12 @@ def _wrong_file(document: LocatedJson) -> Problem:
 
 
 def _secrets(document: LocatedJson) -> tuple[str, ...]:
-    """Return the values of all secret keys: repeated, nested, and numbers too."""
-    found = (
-        text
-        for keys, text in document.scalars
-        if _is_worth_masking(text) and any(_is_secret_key(key) for key in keys)
-    )
-    return tuple(dict.fromkeys(found))
+    """Return the values of all secret keys that look like keys: repeated, nested, and numbers too.
 
-
-def _is_worth_masking(text: str) -> bool:
-    """Whether a value may be a secret. If a 0 was, every 0 in the log would be masked."""
-    return not is_placeholder(text) and (
-        len(text) >= _SHORTEST_SECRET_NUMBER or not text.lstrip("-").isdecimal()
+    Whoever writes the file could otherwise mask words of what is printed, and of later steps.
+    """
+    return key_lines(
+        text for keys, text in document.scalars if any(_is_secret_key(key) for key in keys)
     )
 
 

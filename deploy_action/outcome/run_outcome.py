@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.backtests import Backtests
@@ -18,6 +18,12 @@ from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
+
+_OWN_WORDS: Final = frozenset({"strategy", "screener", "buy", "sell"})
+# Digests that we computed, ids of commits, and what is looked up and not shown.
+_OWN_FIELDS: Final = frozenset(
+    {"sha256", "trades_sha256", "bundle_sha256", "commit", "commit_url", "mode"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +85,28 @@ class RunOutcome:
         return [problem for problem in self.problems if problem.severity is severity]
 
     def redacted(self, redact: Callable[[str], str]) -> RunOutcome:
-        """Return the outcome with every text passed through `redact`.
+        """Return the outcome with every text that others wrote passed through `redact`.
 
         This has to happen before anything is formatted: a secret that was cut, or escaped for a
-        table, is no longer recognised.
+        table, is no longer recognised, and what is cut out of something formatted may be the marks
+        that hold it together. Our own words stay, even where one is also somebody's password.
         """
-        from deploy_action.backtest.metrics import METRICS
+        own = _own_words() if self.backtests.result is not None else _OWN_WORDS
 
         @lru_cache  # ten thousand trades name the same few symbols and sides
         def redact_once(text: str) -> str:
-            # Ids of metrics are looked up later, even where one is also somebody's password.
-            return text if text in METRICS else redact(text)
+            return text if text in own else redact(text)
 
         shown: RunOutcome = _redacted(self, redact_once)
         return shown
+
+
+def _own_words() -> frozenset[str]:
+    """Return the words that we look up in a result, and its keys."""
+    from deploy_action.backtest.metrics import METRICS, PACKAGE_IDS
+    from deploy_action.backtest.wire import KEYS
+
+    return _OWN_WORDS | METRICS.keys() | frozenset(PACKAGE_IDS.values()) | KEYS
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
@@ -106,7 +120,8 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
         case list() | tuple():
             return type(value)(_redacted(one, redact) for one in value)
         case _ if is_dataclass(value) and not isinstance(value, type):
-            texts = {one.name: _redacted(getattr(value, one.name), redact) for one in fields(value)}
+            names = [one.name for one in fields(value) if one.name not in _OWN_FIELDS]
+            texts = {name: _redacted(getattr(value, name), redact) for name in names}
             return replace(value, **texts)
         case _:
             return value

@@ -1,14 +1,13 @@
-"""Makes text from others safe to show: no workflow commands, control characters or secrets."""
+"""Makes text from others safe to show: no workflow commands and no control characters."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
 from typing import Final
 
 # Terminal escape sequences (ECMA-48): control sequences, strings such as hyperlinks, and others.
-_ESCAPES: Final = re.compile(
+ESCAPES: Final = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?"
 )
 _LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
@@ -16,7 +15,6 @@ _LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
 _COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
 _OLD_COMMAND: Final = re.compile(r"##(?=\[)")
 _LAST_OF_FOUR_DIGITS: Final = 0xFFFF
-_SHORTEST_REDACTED: Final = 4
 LONGEST_DESCRIPTION: Final = 2_000
 _LONGEST_EXCERPT: Final = 120
 
@@ -28,7 +26,7 @@ def plain(text: str) -> str:
     Cf, such as right-to-left overrides) are written as escapes; the joiners that emoji and several
     scripts need are kept.
     """
-    text = _LINE_BREAKS.sub("\n", _ESCAPES.sub("", text))
+    text = _LINE_BREAKS.sub("\n", ESCAPES.sub("", text))
     if text.isprintable():
         return text
     return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
@@ -53,41 +51,6 @@ def defused(text: str) -> str:
 def one_line(text: str) -> str:
     """Return `text` as one line, its line breaks written as `⏎`."""
     return plain(text).strip().replace("\n", " ⏎ ").replace("\t", " ")
-
-
-def written_forms(secret: str) -> list[str]:
-    """Return a secret in the forms in which it may be written: plain, in JSON, a URL or HTML."""
-    import html
-    import json
-    from urllib.parse import quote, quote_plus
-
-    in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
-    forms = [secret, *in_json, in_json[0].replace("/", "\\/"), html.escape(secret)]
-    valid = secret.encode("utf-8", "replace")
-    return list(dict.fromkeys([*forms, quote(valid), quote(valid, safe=""), quote_plus(valid)]))
-
-
-def redacted(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with each secret replaced by `***`; overlapping ones are replaced together.
-
-    Secrets shorter than four characters stay: replacing every `us` would tell more than it hides.
-    """
-    found = sorted(span for secret in secrets for span in _places(text, secret))
-    parts, end = [], 0
-    for start, stop in found:
-        if start >= end:
-            parts += [text[end:start], "***"]
-        end = max(end, stop)
-    return "".join([*parts, text[end:]])
-
-
-def _places(text: str, secret: str) -> Iterator[tuple[int, int]]:
-    if len(secret.strip()) < _SHORTEST_REDACTED:
-        return
-    start = text.find(secret)
-    while start >= 0:
-        yield start, start + len(secret)
-        start = text.find(secret, start + 1)
 
 
 def is_placeholder(value: str) -> bool:

@@ -17,7 +17,8 @@ from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
 from deploy_action.platform.processes.confinement import Confinement
-from deploy_action.text.harmless import cut, plain, redacted, written_forms
+from deploy_action.text.harmless import cut, plain
+from deploy_action.text.redaction import redacted
 
 OnLine = Callable[[str], None]
 
@@ -178,7 +179,7 @@ class Uv:
             for user in _USER_IN_URL.findall(value):
                 written = user.rstrip("@").partition(":")[2] or user.rstrip("@")
                 found += [written, unquote(written)]
-        return tuple(form for secret in dict.fromkeys(found) for form in written_forms(secret))
+        return tuple(dict.fromkeys(found))
 
 
 def without_credentials(text: str, secrets: tuple[str, ...] = ()) -> str:

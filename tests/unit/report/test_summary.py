@@ -16,8 +16,9 @@ from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.report.outputs import outputs_of
 from deploy_action.report.summary import build_comment, build_summary
-from deploy_action.text.harmless import one_line, plain, redacted
+from deploy_action.text.harmless import one_line, plain
 from deploy_action.text.located_json import JsonValue
+from deploy_action.text.redaction import redacted
 from tests.support.decisions import CHANGES, a_base, decisions, errors_of, judged
 from tests.support.nasty import nasty_text
 from tests.support.outcomes import outcomes, with_parts, with_problems, with_runs_on

@@ -1,0 +1,227 @@
+"""Hides secrets in what others wrote, however they are written there."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from html import unescape
+from itertools import pairwise
+from typing import Final
+
+from deploy_action.text.harmless import ESCAPES
+
+HIDDEN: Final = "***"
+SHORTEST: Final = 4
+"""Shorter secrets stay: replacing every `us` would tell more than it hides."""
+SHORTEST_KEY: Final = 8
+
+# How often a text may be escaped: as JSON in a page of HTML, for example.
+_MOST_READINGS: Final = 3
+# What may stand within a secret: tags and escape sequences of a terminal, which may also hold one,
+_MARKUP: Final = re.compile(f"</?[A-Za-z!][^<>]{{0,300}}>|{ESCAPES.pattern}")
+# a line break with the indentation after it, also as `one_line` shows it, and what has no width.
+_GAP: Final = (
+    r"[=\\]?(?:\r\n?|\n)[ \t]*+| ?⏎ ?|[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]"
+)
+# A character as URLs, HTML, JSON, JavaScript and Python's `repr` write it.
+_ESCAPED: Final = (
+    r"%[0-7][0-9A-Fa-f]|(?:%[89A-Fa-f][0-9A-Fa-f])+"
+    r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][0-9A-Za-z]{1,31});"
+    r"|\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
+    r"|\\(?:u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrt]|[^\w\s])"
+)
+_UNIT: Final = re.compile(f"{_GAP}|(?P<escaped>{_ESCAPED})")
+_NO_WIDTH: Final = dict.fromkeys(
+    [*b"\r\n", 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2065), 0xFEFF]
+)
+_LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+_IN_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/=_.:-]{8,}")
+_WORDS: Final = re.compile(r"[A-Za-z0-9]{8,}")
+_LONG: Final = 16
+_CHANGES: Final = 3
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with each secret replaced by `***`; overlapping ones are replaced together.
+
+    They are found as they are, escaped in a URL, in HTML, in JSON or by Python, in base64, and
+    interrupted by line breaks and tags. Secrets shorter than four characters stay.
+    """
+    needles = [_needles(secret) for secret in secrets if len(secret.strip()) >= SHORTEST]
+    if not any(len(text) >= one.shortest for one in needles):
+        return text
+    found = sorted(span for view in _views(text) for span in view.places(needles))
+    parts, end = [], 0
+    for start, stop in found:
+        if start >= end:
+            parts += [text[end:start], HIDDEN]
+        end = max(end, stop)
+    return "".join([*parts, text[end:]])
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether a value that anybody may have written looks like a key, and not like words.
+
+    It has eight characters or more, all of them letters, digits and `+/=_.:-`. Between these marks
+    it has 16 letters and digits or more, or eight or more with a digit, in which letters and digits
+    alternate at least three times, counting capitals within a word like digits. So `successful`,
+    `refs/heads/main`, `python3.11`, `sha256sum` and dates are no keys.
+    """
+    return _LIKE_A_KEY.fullmatch(text) is not None and any(map(_is_random, _WORDS.findall(text)))
+
+
+def key_lines(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of values that look like keys, each once."""
+    lines = (line.strip() for value in values for line in value.splitlines())
+    return tuple(dict.fromkeys(line for line in lines if looks_like_key(line)))
+
+
+def _is_random(word: str) -> bool:
+    if len(word) >= _LONG:
+        return True
+    kinds = ["0" if char.isdecimal() else "A" if char.isupper() else "a" for char in word]
+    changes = sum(pair[0] != pair[1] and pair != ("A", "a") for pair in pairwise(kinds))
+    return "0" in kinds and changes >= _CHANGES
+
+
+@dataclass(frozen=True, slots=True)
+class _Needles:
+    """A secret as it is looked for: in texts that were read, and in base64."""
+
+    plain: tuple[str, ...]
+    base64: tuple[tuple[str, int], ...]
+    shortest: int
+
+
+@lru_cache(1024)
+def _needles(secret: str) -> _Needles:
+    squeezed = _read(secret, _UNIT).text
+    plain = {secret, squeezed if len(squeezed) >= SHORTEST else secret}
+    plain |= {one.replace(" ", "+") for one in plain}  # as a form of HTML writes blanks
+    base64 = tuple(_base64_needles(secret.encode("utf-8", "replace")))
+    shortest = min(map(len, (*plain, *(needle for needle, _ in base64))))
+    return _Needles(tuple(plain), base64, shortest)
+
+
+def _base64_needles(secret: bytes) -> Iterator[tuple[str, int]]:
+    """Yield what all base64 of texts with this secret has, for each place modulo three bytes.
+
+    The number is how many characters before it are made of the secret in part.
+    """
+    if len(secret) < SHORTEST_KEY:
+        return  # a few letters of base64 would be found in words
+    for before in range(3):
+        whole = (before + len(secret)) * 8 // 6
+        start = -(-before * 8 // 6)
+        yield b64encode(bytes(before) + secret)[start:whole].decode(), 1 if before else 0
+
+
+@dataclass(slots=True)
+class _View:
+    """A text as somebody who unescapes it reads it, and where its pieces come from.
+
+    Piece n starts at `at[n]` in `text`, and is what is between `begins[n]` and `ends[n]` of the
+    text that was read. A piece that was escaped is read from all that is there.
+    """
+
+    text: str
+    inner: _View | None = None
+    at: list[int] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    def places(self, needles: Iterable[_Needles]) -> Iterator[tuple[int, int]]:
+        """Yield where the secrets are, as places in the text that was not read at all."""
+        encoded = self.text.translate(_URL_SAFE)
+        for one in needles:
+            for needle in one.plain:
+                for start in _find_all(self.text, needle):
+                    yield self._origin(start, start + len(needle))
+            for needle, before in one.base64:
+                for start in _find_all(encoded, needle):
+                    stop = start + len(needle)
+                    stop += encoded[stop : stop + 1] in _IN_BASE64
+                    while encoded.startswith("=", stop):
+                        stop += 1
+                    yield self._origin(max(0, start - before), stop)
+
+    def _origin(self, start: int, stop: int) -> tuple[int, int]:
+        if self.inner is None:
+            return start, stop
+        first, last = bisect_right(self.at, start) - 1, bisect_right(self.at, stop - 1) - 1
+        begin, end = self.begins[first], self.ends[last]
+        if self._is_copy(first):
+            begin += start - self.at[first]
+        if self._is_copy(last):
+            end = self.begins[last] + stop - self.at[last]
+        return self.inner._origin(begin, end)  # noqa: SLF001  # of the same class
+
+    def _is_copy(self, piece: int) -> bool:
+        following = self.at[piece + 1] if piece + 1 < len(self.at) else len(self.text)
+        return following - self.at[piece] == self.ends[piece] - self.begins[piece]
+
+
+def _views(text: str) -> Iterator[_View]:
+    view: _View | None = _View(text)
+    for _ in range(_MOST_READINGS + 1):
+        if view is None:
+            return
+        yield view
+        if without_markup := _following(view, _MARKUP):
+            yield without_markup
+        view = _following(view, _UNIT)
+
+
+def _following(view: _View, units: re.Pattern[str]) -> _View | None:
+    following = _read(view.text, units)
+    following.inner = view
+    return None if following.text == view.text else following
+
+
+def _read(text: str, units: re.Pattern[str]) -> _View:
+    """Return a text without gaps, and with one layer of escapes undone, as `units` finds them."""
+    view, parts, end, length = _View(""), [], 0, 0
+
+    def add(part: str, begin: int, stop: int) -> None:
+        nonlocal length
+        view.at.append(length)
+        view.begins.append(begin)
+        view.ends.append(stop)
+        parts.append(part)
+        length += len(part)
+
+    for found in units.finditer(text):
+        if end < found.start():
+            add(text[end : found.start()], end, found.start())
+        if found.lastgroup == "escaped":
+            add(_unescaped(found[0]).translate(_NO_WIDTH), found.start(), found.end())
+        end = found.end()
+    if end < len(text):
+        add(text[end:], end, len(text))
+    view.text = "".join(parts)
+    return view
+
+
+def _unescaped(escaped: str) -> str:
+    if escaped[0] == "%":
+        return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "replace")
+    if escaped[0] == "&":
+        return unescape(escaped)
+    if escaped[1] in "uUx":
+        units = (chr(int(unit[1:], 16)) for unit in escaped.split("\\")[1:])
+        return "".join(units).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return _LETTERS.get(escaped[1], escaped[1])
+
+
+def _find_all(text: str, needle: str) -> Iterator[int]:
+    start = text.find(needle)
+    while start >= 0:
+        yield start
+        start = text.find(needle, start + 1)

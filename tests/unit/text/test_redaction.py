@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import secrets
+import string
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from random import Random
+from urllib.parse import quote, quote_plus, unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy_action.text.redaction import key_lines, looks_like_key, redacted
+from tests.support.nasty import nasty_text
+
+# How texts are interrupted where they are wrapped, marked up or quoted.
+GAPS = [
+    *("\n", "\r\n", "\n    ", "=\r\n", "\\\n", "\\n", "\\r\\n", "%0A", "&#10;", " ⏎ "),
+    *("<b>", "</b><i class='x'>", "<br>", "<wbr/>", "&shy;", "\x1b[0m", "\u200b", "\\u200b"),
+]
+
+
+def escaped(secret: str) -> Iterator[str]:
+    """Yield a secret as URLs, HTML, JSON, JavaScript and Python write it."""
+    url = quote(secret, safe="")
+    yield from (url, quote(secret), quote_plus(secret))
+    yield re.sub("%..", lambda found: found[0].lower(), url)
+    yield "".join(f"%{byte:02x}" for byte in secret.encode())
+    page = html.escape(secret, quote=False)
+    yield from (page, html.escape(secret), page.replace("'", "&apos;"), page.replace("'", "&#39;"))
+    yield "".join(f"&#{ord(char)};" for char in secret)
+    yield "".join(f"&#X{ord(char):X};" for char in secret)
+    written = json.dumps(secret)[1:-1]
+    yield from (
+        written,
+        written.replace("/", "\\/"),
+        html.escape(written),
+        json.dumps(written)[1:-1],
+    )
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    units = secret.encode("utf-16-be").hex()
+    codes = re.findall("....", units)
+    yield "".join(f"\\u{code.upper()}" for code in codes)
+    yield "".join(f"\\u{code.lower()}" for code in codes)
+    yield from (repr(secret)[1:-1], ascii(secret)[1:-1], repr(secret + "'\"")[1:-4])
+
+
+@pytest.mark.parametrize("rest", ["Qw3", "/+=&'\"<>%\\x", " ä€🙂{}", "%2F&amp;\\n"])
+def test_a_secret_is_found_however_it_is_escaped(rest: str) -> None:
+    secret = f"{secrets.token_hex(6)}{rest}{secrets.token_hex(6)}"
+    for form in (secret, *escaped(secret)):
+        assert redacted(f"<{form}>", [secret]) == "<***>", form
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_secret_is_found_however_it_is_interrupted(gap: str) -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    assert redacted(f"a {first}{gap}{second} b", [first + second]) == "a *** b"
+    page = gap.join(first) + gap + gap.join(second)
+    assert redacted(f"a {page} b", [first + second]) == "a *** b"
+
+
+@pytest.mark.parametrize("user", ["", "u:", "us:", "use:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("end", ["", "?", "??", "???~"])
+def test_a_secret_is_found_in_base64(user: str, encode: Callable[[bytes], bytes], end: str) -> None:
+    """Wherever it stands: in `user:password`, for example. Its neighbours may stay."""
+    secret = f"{secrets.token_urlsafe(18)}~\u00ff?>"
+    whole = encode(f"{user}{secret}{end}".encode()).decode()
+    for form in (whole, whole.rstrip("="), quote(whole, safe=""), json.dumps(whole)):
+        shown = redacted(f"Basic {form};", [secret])
+        rest = re.sub(r"Basic |[;\"=]", "", unquote(shown))
+        assert rest.count("***") == 1
+        # A character of base64 has six bits, so that three bytes have four.
+        assert len(rest) <= len("***") + len(user) * 4 // 3 + -(-len(end) * 4 // 3)
+
+
+def test_a_secret_is_found_in_wrapped_base64() -> None:
+    secret = secrets.token_hex(64)
+    lines = base64.encodebytes(f"user:{secret}".encode()).decode()
+    for form in (lines, lines.replace("\n", "\r\n"), lines.replace("\n", "\\n")):
+        shown = redacted(form, [secret])
+        assert "***" in shown
+        assert len(shown.replace("\\n", "").strip()) < 16
+
+
+def test_each_line_of_a_private_key_is_found_as_it_is_written_in_json() -> None:
+    key = "\n".join(["-----BEGIN", *(secrets.token_hex(16) for _ in range(3)), "-----END"])
+    assert redacted(json.dumps([key]), [key]) == '["***"]'
+    assert redacted(json.dumps(json.dumps(key)), [key]) == '"\\"***\\""'
+    assert redacted(key.replace("\n", "\r\n"), [key]) == "***"
+
+
+@given(nasty_text)
+def test_a_text_without_the_secret_stays_as_it_is(text: str) -> None:
+    assert redacted(text, [secrets.token_hex(16)]) == text
+
+
+@given(nasty_text, nasty_text, st.sampled_from(GAPS), st.integers(0, 20))
+def test_what_is_around_a_secret_stays_as_it_is(
+    before: str, after: str, gap: str, form: int
+) -> None:
+    """Escapes and tags before it do not shift what is hidden."""
+    secret = f"{secrets.token_hex(6)}/'{secrets.token_hex(6)}"
+    written = [*escaped(secret), secret[:9] + gap + secret[9:]][form]
+    assert redacted(f"{before} .{written}. {after}", [secret]) == f"{before} .***. {after}"
+
+
+@given(st.lists(st.text("abc", min_size=4, max_size=8), max_size=4), st.text("abc ", max_size=60))
+def test_no_secret_is_left(hidden: list[str], text: str) -> None:
+    result = redacted(text, hidden)
+    assert not [secret for secret in hidden if secret in result]
+    if not any(secret in text for secret in hidden):
+        assert result == text
+    position = 0
+    for part in result.split("***"):
+        position = text.index(part, position) + len(part)
+
+
+def test_a_secret_within_a_secret_leaves_no_rest() -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    overlap = first + second
+    assert redacted(f"<{overlap}>", [first, overlap]) == "<***>"
+    assert redacted(f"<{overlap}>", [overlap[:20], overlap[10:]]) == "<***>"
+    assert redacted(f"{first} {second}", [first, second]) == "*** ***"
+
+
+def test_a_blank_or_very_short_text_is_no_secret() -> None:
+    """A secret `us` would blank out half the log."""
+    assert redacted("us    usd", ["us", "usd", "", "    "]) == "us    usd"
+    assert redacted("usdt", ["usdt"]) == "***"
+
+
+def processor_seconds(text: str, hidden: list[str]) -> float:
+    """Return the processor time of redacting a text, the best of three."""
+
+    def once() -> float:
+        started = time.thread_time()
+        redacted(text, hidden)
+        return time.thread_time() - started
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", " ", "\n", "\\", "%", "%41", "%25", "&#65;", "&a", "<", "<a", "<b>", "\x1b]a", "\\u005c"],
+)
+def test_redaction_takes_time_in_proportion_to_the_text(unit: str) -> None:
+    hidden = [secrets.token_hex(16) for _ in range(20)]
+    small = max(processor_seconds(unit * 2_000, hidden), 1e-3)
+    assert processor_seconds(unit * 32_000, hidden) < 100 * small
+
+
+def test_a_megabyte_of_secrets_and_near_misses_is_redacted() -> None:
+    hidden = [secrets.token_hex(16) for _ in range(20)]
+    unit = "".join(secret + secret[:-1] for secret in hidden)
+    small = max(processor_seconds(unit * 50, hidden), 1e-3)
+    assert processor_seconds(unit * 800, hidden) < 100 * small
+    assert redacted(unit * 800, hidden).count("***") == 800 * len(hidden)
+
+
+# --------------------------------------------------------------------------- what looks like a key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("failed", "successful", "conclusion", "repositories", "refs/heads/main", "Content-Type"),
+        *("refs/heads/release-2024", "ubuntu-22.04", "python3.11", "release2024", "sha256sum"),
+        *("2024-01-01T00:00:00Z", "1700000000000", "20240101", "v1.2.3-beta.1", "x86_64-linux-gnu"),
+        *("https://api.example.com/v2", "base64url", "OAuth2Provider", "github.event.number1"),
+        *("final_account_value", "----------", "::add-mask::", "xychart-beta", "GITHUB_OUTPUT"),
+        *("", "a1b2c3d", "***", "a1b2c3d4 e5f6", "`a1b2c3d4`", "```text", "<a1b2c3d4>"),
+        *("[a1b2c3d4]", "a1b2c3d4|e5", "@a1b2c3d4", "#a1b2c3d4", "![a1b2c3d4](e)", "a1b2c3d4\ne"),
+        *("a1b2c3d4\\", "ä1b2c3d4", "a1b2c3d4~~", "**a1b2c3d4**", '"a1b2c3d4"', "{a1b2c3d4}"),
+    ],
+)
+def test_words_and_markup_are_no_keys(text: str) -> None:
+    assert not looks_like_key(text)
+
+
+def test_random_keys_look_like_keys() -> None:
+    """All but a few: a UUID may have few changes by chance."""
+    random = Random(20240229)  # noqa: S311  # always the same
+    letters = string.ascii_letters + string.digits
+    shapes: dict[str, Callable[[], str]] = {
+        "hexadecimal": lambda: random.randbytes(16).hex(),
+        "letters and digits": lambda: "".join(random.choices(letters, k=32)),
+        "capitals and digits": lambda: "PK" + "".join(random.choices(letters[26:], k=24)),
+        "UUID": lambda: str(uuid.UUID(bytes=random.randbytes(16))),
+        "base64": lambda: base64.b64encode(random.randbytes(64)).decode(),
+        "base64 for URLs": lambda: base64.urlsafe_b64encode(random.randbytes(24)).decode(),
+        "a number": lambda: str(random.randrange(10**15, 10**16)),
+    }
+    for name, make in shapes.items():
+        found = sum(looks_like_key(make()) for _ in range(1_000))
+        assert found >= 970, name
+
+
+def test_a_private_key_is_found_line_by_line() -> None:
+    random = Random(20240229)  # noqa: S311  # always the same
+    body = [base64.b64encode(random.randbytes(48)).decode() for _ in range(3)]
+    pem = "\n".join(["-----BEGIN PRIVATE KEY-----", *body, "a=", "-----END PRIVATE KEY-----"])
+    assert key_lines([pem, "failed", body[0]]) == tuple(body)
