@@ -52,8 +52,6 @@ _LONGEST_QUOTE: Final = 200
 # The user as which Gitea and Forgejo run workflows (`ActionsUserID` in their
 # models/user/user_system.go). The only other negative number is -1, for deleted accounts.
 _ACTIONS_USER: Final = -2
-# GitHub's own account; other servers show it without the suffix `[bot]`.
-_WORKFLOW: Final = "github-actions"
 
 _PERMISSION_HINT: Final = (
     "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token can "
@@ -70,8 +68,8 @@ _LATER_HINT: Final = "The next run will try again."
 class ForgeComment:
     """A comment from the API.
 
-    `url` is its page, blank if the API does not say. `user` is None if the API says that it has no
-    author (null), and empty if the API does not mention one.
+    `url` is its page, blank if the API does not say. `user` is its author, None if the API does not
+    say, as for a deleted account.
     """
 
     number: int
@@ -263,20 +261,16 @@ class Forge:
 
 
 def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] | None) -> bool:
-    """Tell whether the author of a comment is `known`; if that is None, whether it is a workflow.
+    """Tell whether the author of a comment is `known`; if that is None, whether it is a bot.
 
-    On GitHub the author is `github-actions[bot]`, of type `Bot`, for a workflow's token, and
-    `APP[bot]` for another app's. A comment without an author (None) is not ours. One whose author
-    the forge does not mention ({}) counts as ours.
+    On GitHub the author is of type `Bot` for the token of a workflow or of an app, which nobody can
+    be by choosing a name. A comment whose author the forge does not say is not ours: anybody can
+    copy the marker.
     """
-    if user is None:
-        return False
     if not user:
-        return True
+        return False
     if known is None:
-        login = user.get("login")
-        is_named_so = isinstance(login, str) and (login.endswith("[bot]") or login == _WORKFLOW)
-        return is_named_so or user.get("type") == "Bot" or user.get("id") == _ACTIONS_USER
+        return user.get("type") == "Bot" or user.get("id") == _ACTIONS_USER
     if isinstance(user.get("id"), int) and isinstance(known.get("id"), int):
         return user["id"] == known["id"]
     return user.get("login") == known.get("login")
@@ -285,7 +279,7 @@ def is_same_user(user: Mapping[str, object] | None, known: Mapping[str, object] 
 def _parse_comment(entry: object) -> ForgeComment | None:
     if not isinstance(entry, dict):
         return None
-    number, body, user = entry.get("id"), entry.get("body"), entry.get("user", {})
+    number, body, user = entry.get("id"), entry.get("body"), entry.get("user")
     if type(number) is not int:
         return None
     url = str(entry.get("html_url"))

@@ -164,21 +164,30 @@ def test_a_person_edits_no_comment_of_a_bot(forge: StartForge) -> None:
     assert server.bodies() == [text_of("the bot's", OLDER), text_of("the person's")]
 
 
-@pytest.mark.parametrize(
-    "user", [{"login": "deployer[bot]", "id": 3}, {"login": "deployer", "id": 3, "type": "Bot"}]
-)
-def test_another_app_finds_its_comment(wire: StartWire, user: dict[str, object]) -> None:
+def test_another_app_finds_its_comment(wire: StartWire) -> None:
+    user = {"login": "deployer", "id": 3, "type": "Bot"}
     listed = [{"id": 1, "body": text_of("first", OLDER), "user": user, "html_url": "http://x/1"}]
     server, written = wire_forge(wire, listed)
     assert keep(server.url).url == "http://x/1"
     assert written == ["PATCH"]
 
 
-def test_a_comment_without_any_user_is_ours(wire: StartWire) -> None:
-    """If the forge does not name authors, only the marker can decide."""
-    server, written = wire_forge(wire, [{"id": 1, "body": text_of("first", OLDER)}])
-    assert keep(server.url) == Outcome("")
-    assert written == ["PATCH"]
+@pytest.mark.parametrize(
+    "author",
+    [
+        {},
+        {"user": None},
+        {"user": {}},
+        {"user": {"login": "github-actions", "type": "User", "id": 7}},
+        {"user": {"login": "github-actions[bot]", "type": "User", "id": 7}},
+        {"user": {"login": "deployer[bot]", "id": 7}},
+    ],
+)
+def test_a_copy_of_the_marker_is_not_ours(wire: StartWire, author: dict[str, object]) -> None:
+    """Where the forge does not say who we are, only a bot's comment counts."""
+    server, written = wire_forge(wire, [{"id": 1, "body": text_of("first", OLDER), **author}])
+    keep(server.url)
+    assert written == ["POST"]
 
 
 def test_an_older_run_leaves_a_newer_ones_comment(forge: StartForge) -> None:

@@ -321,7 +321,8 @@ def test_an_invalid_answer_is_reported(forge: StartForge, answer: Reply, method:
 
 def test_malformed_entries_are_skipped(wire: StartWire) -> None:
     odd: list[Any] = [None, 1, [], {}, {"id": 5}, {"id": 6, "body": 7, "user": "x"}, {"body": "x"}]
-    ours = {"id": 1, "body": text_of("x", OLDER), "user": {}, "html_url": "javascript:alert(1)"}
+    bot = {"type": "Bot"}
+    ours = {"id": 1, "body": text_of("x", OLDER), "user": bot, "html_url": "javascript:alert(1)"}
     server, written = wire_forge(wire, [ours, *odd])
     assert keep(server.url) == Outcome("")
     assert written == ["PATCH"]
