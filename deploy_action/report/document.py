@@ -115,10 +115,11 @@ _TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
 _CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
 _PUNCTUATION: Final = ".,;:!?)"
 # Words of only these characters are shown as they are; no character beyond ASCII is markup. Every
-# other word becomes code: what GitHub links (addresses, mentions, issues, commits), emoji by name,
-# and everything that contains Markdown or HTML markup.
+# other word becomes code: what GitHub links (addresses, mentions, commits, vulnerabilities, issues,
+# such as `GH-1`, and what repositories make links of, such as `JIRA-1`), emoji by name, and
+# everything that contains Markdown or HTML markup.
 _PLAIN_WORD: Final = re.compile(
-    r"(?!.*(?:www\.|gh-[0-9]|(?<![0-9a-z])(?=[0-9]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])))"
+    r"(?!.*(?:www\.|ghsa-|[a-z][./+=-]+[0-9]|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])))"
     r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
     re.IGNORECASE,
 )

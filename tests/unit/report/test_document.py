@@ -29,7 +29,7 @@ from tests.support.rendered import Element, render
 
 # What GitHub makes a link or a picture of, outside code.
 LIVE = re.compile(
-    r"@|#\d|\bgh-\d|://|www\.|:[\w+-]+:|\$|(?<![0-9a-z])(?=[0-9]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])",
+    r"@|#\d|\b(?:[a-z]+-\d|ghsa-)|://|www\.|:[\w+-]+:|\$|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])",
     re.IGNORECASE,
 )
 
@@ -84,6 +84,11 @@ def test_a_quote_is_one_block_of_the_text_as_it_is(text: str) -> None:
 @example("` `")
 @example("`x`www.e.vil")
 @example("see bot.py:100:5")
+@example("CVE-2021-44228")
+@example("(cve-2021-44228)")
+@example("GHSA-jfh8-c2jp-5v3q, ghsa-cfgh-jmpq-rvwx!")
+@example("JIRA-123 and x/TICKET-7.")
+@example("1234567")
 def test_prose_makes_no_markup_of_what_others_wrote(text: str) -> None:
     body = page(Bullets([prose(text), ["last"]]))
     assert body.tags() <= {"ul", "li", "code"}
@@ -112,6 +117,23 @@ def test_sentences_read_as_they_were_written() -> None:
 def test_the_full_stop_after_an_address_is_not_part_of_it() -> None:
     body = page(Paragraph(prose("Look at https://e.vil/a?b=1. Or ask @octocat!")))
     assert [one.text() for one in body.all("code")] == ["https://e.vil/a?b=1", "@octocat"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("CVE-2021-44228", "GHSA-jfh8-c2jp-5v3q", "GHSA-cfgh-jmpq-rvwx", "CWE-79", "JIRA-123"),
+        *("GH-12", "#12", "org/name#12", "@octocat", "@org/team", "a@b.co", "www.e.vil", ":tada:"),
+        *("https://e.vil", "c0ffee1", "1234567", "0123456789" * 4, "org/name@c0ffee1"),
+    ],
+)
+def test_what_github_links_stays_plain_text(word: str) -> None:
+    for sentence in (word, f"see ({word})!", f"{word}, or not", f"漢{word}漢"):
+        body = page(Paragraph(prose(sentence)), Bullets([prose(sentence)]))
+        for one in body.all("p", "li"):
+            assert word.strip(":") not in one.text(without="code")
+            assert letters(one.text()) == letters(sentence)
+        assert body.tags() <= {"p", "ul", "li", "code"}
 
 
 def test_long_sentences_and_spans_are_cut() -> None:
