@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -51,18 +52,19 @@ class Problem:
         return {"severity": self.severity, **asdict(self)}
 
 
-def read_problems(documents: object) -> tuple[Problem, ...]:
+def read_problems(documents: object, redact: Callable[[str], str] = str) -> tuple[Problem, ...]:
     """Parse a list of problems from another process or server; skip malformed ones.
 
-    Returns at most 100, with texts of at most 4,000 characters and no path outside the model.
+    Returns at most 100, with texts of at most 4,000 characters, which go through `redact` before
+    they are cut, and no path outside the model.
     """
     if not isinstance(documents, list):
         return ()
-    problems = map(_read_problem, documents[:_MOST_PROBLEMS])
+    problems = (_read_problem(one, redact) for one in documents[:_MOST_PROBLEMS])
     return tuple(problem for problem in problems if problem is not None)
 
 
-def _read_problem(document: object) -> Problem | None:
+def _read_problem(document: object, redact: Callable[[str], str]) -> Problem | None:
     if not isinstance(document, dict):
         return None
     severity, message = document.get("severity"), document.get("message")
@@ -74,10 +76,10 @@ def _read_problem(document: object) -> Problem | None:
     if not isinstance(path, str) or path[:1] in {"", "/"} or ".." in path.split("/"):
         path = None
     return Problem(
-        message=message[:_LONGEST_TEXT],
-        hint=hint[:_LONGEST_TEXT] if isinstance(hint, str) else "",
+        message=redact(message)[:_LONGEST_TEXT],
+        hint=redact(hint)[:_LONGEST_TEXT] if isinstance(hint, str) else "",
         severity=Severity(severity),
-        path=path and path[:_LONGEST_TEXT],
+        path=path and redact(path)[:_LONGEST_TEXT],
         line=line if type(line) is int and line > 0 else None,
     )
 

@@ -26,14 +26,24 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A value that changed; None if one of the two models does not have it at all.
-
-    The values are short enough to be shown, and never look the same.
-    """
+    """A value that changed; None if one of the two models does not have it at all."""
 
     name: str
     base: str | None
     candidate: str | None
+
+    def shortened(self) -> Changed:
+        """Return it with long values cut to the part around their first difference.
+
+        Texts have to be without secrets by then: half a secret is not recognised.
+        """
+        base, candidate = self.base, self.candidate
+        if base is None or candidate is None:
+            return Changed(self.name, base and _cut(base, 0), candidate and _cut(candidate, 0))
+        longest = max(len(base), len(candidate))
+        start = max(0, _parting(base, candidate) - _BEFORE_DIFFERENCE)
+        start = start if longest > _LONGEST_VALUE else 0
+        return Changed(self.name, _cut(base, start), _cut(candidate, start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ def _facts(base: LiveModel, candidate: LiveModel) -> Iterator[Changed]:
 def _value(name: str, base: str | None, candidate: str | None) -> Iterator[Changed]:
     """Yield the fact if it changed; blank means that a model does not have it."""
     if (base or None) != (candidate or None):
-        yield _changed(name, base or None, candidate or None)
+        yield Changed(name, base or None, candidate or None)
 
 
 def _by_name(
@@ -117,17 +127,7 @@ def _by_name(
     """Yield the values that differ, by name; here a blank value is a value."""
     for name in sorted(base.keys() | candidate.keys()):
         if base.get(name) != candidate.get(name):
-            yield _changed(before + name, base.get(name), candidate.get(name))
-
-
-def _changed(name: str, base: str | None, candidate: str | None) -> Changed:
-    """Shorten long values to the part around their first difference."""
-    if base is None or candidate is None:
-        return Changed(name, base and _cut(base, 0), candidate and _cut(candidate, 0))
-    longest = max(len(base), len(candidate))
-    start = max(0, _parting(base, candidate) - _BEFORE_DIFFERENCE)
-    start = start if longest > _LONGEST_VALUE else 0
-    return Changed(name, _cut(base, start), _cut(candidate, start))
+            yield Changed(before + name, base.get(name), candidate.get(name))
 
 
 def _parting(base: str, candidate: str) -> int:
@@ -147,7 +147,7 @@ def _names(
     before, now = Counter(base), Counter(candidate)
     if before != now:
         staying = (before & now).total()
-        yield _changed(
+        yield Changed(
             name,
             _listed(base, before - now, staying, separator),
             _listed(candidate, now - before, staying, separator),

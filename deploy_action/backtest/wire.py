@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -110,6 +110,28 @@ class _Rest(msgspec.Struct):
     final_account_value: float | None = None
 
 
+class WrongResultError(ValueError):
+    """A result that cannot be used. Every second part of the message is from the result.
+
+    These parts are whole, so that secrets in them can be hidden before they are cut.
+    """
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__(*parts)
+        self.parts = parts
+
+    def in_words(self, redact: Callable[[str], str]) -> str:
+        """Return what is wrong, and where."""
+        return "".join(
+            f"`{cut(redact(part), _LONGEST_SHOWN)}`" if number % 2 else part
+            for number, part in enumerate(self.parts)
+        )
+
+    def __str__(self) -> str:
+        """Return the message for a result that has no secrets."""
+        return self.in_words(str)
+
+
 KEYS: Final = frozenset(
     name for one in (_Members, _Point, _Order, _Metric) for name in one.__struct_fields__
 )
@@ -143,12 +165,13 @@ def parse_result(data: bytes | msgspec.Raw) -> BacktestResult:
     What is not needed, such as indicators, stays text. What is needed takes up to seven times the
     memory of its text, whatever its shape; the rest of a result may have 1 MiB a member.
 
-    Raises ValueError that says what is wrong and where.
+    Raises:
+        WrongResultError: something in it is not as it should be.
     """
     try:
         text = strict_text(data)
     except ValueError as error:
-        raise ValueError(f"`result` cannot be read: {error}") from error
+        raise WrongResultError("", "result", f" cannot be read: {error}") from error
     members: _Members = _decode(text, _Members, "result")
     account_values = _account_values(members.account_values)
     trades = _trades(members.trades)
@@ -173,7 +196,7 @@ def _member(members: _Members, name: str) -> Any:
     """Return the value of a member that is small."""
     raw: msgspec.Raw = getattr(members, name)
     if _size(raw) > _LARGEST_MEMBER:
-        raise ValueError(f"`{name}` is larger than {_LARGEST_MEMBER >> 20} MiB")
+        raise WrongResultError("", name, f" is larger than {_LARGEST_MEMBER >> 20} MiB")
     return msgspec.json.decode(raw)
 
 
@@ -218,7 +241,7 @@ def _was_filled(order: _Order) -> bool:
 
 def _metrics(items: Mapping[str, Any]) -> Iterator[Metric]:
     for name, item in items.items():
-        metric = _convert(item, _Metric, f"metrics.{cut(name, _LONGEST_SHOWN)}")
+        metric = _convert(item, _Metric, f"metrics.{name}")
         yield Metric(
             id=name,
             display_name=_fitting(metric.display_name, str, "") or name,
@@ -276,28 +299,29 @@ def _decode(data: Any, kind: Any, place: str) -> Any:
     except msgspec.ValidationError as error:
         is_small = memoryview(data).nbytes <= _LARGEST_MEMBER
         value = msgspec.json.decode(data) if is_small else _UNKNOWN
-        raise ValueError(_fault(str(error), value, place)) from error
+        raise _fault(str(error), value, place) from error
 
 
 def _convert(value: object, kind: type[_Value], place: str = "") -> _Value:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(_fault(str(error), value, place)) from error
+        raise _fault(str(error), value, place) from error
 
 
-def _fault(refusal: str, value: Any, place: str) -> str:
+def _fault(refusal: str, value: Any, place: str) -> WrongResultError:
     """Translate what msgspec says, and show the value at fault."""
     found = _REFUSAL.fullmatch(refusal)
     path, missing, kind = found.group("path", "missing", "kind") if found else ("", "", "")
     where = f"{place}{path or ''}{'.' if missing else ''}{missing or ''}".lstrip(".")
     if missing:
-        return f"`{where}` is null or missing"
+        return WrongResultError("", where, " is null or missing")
     if value is _UNKNOWN:
-        return f"`{where}` should be {_KINDS[kind]}" if kind else f"`{where}` is too large"
+        return WrongResultError(
+            "", where, f" should be {_KINDS[kind]}" if kind else " is too large"
+        )
     for step in re.findall(r"\w+", path or ""):
         value = value[int(step) if isinstance(value, list) else step]
-    shown = "null or missing" if value is None else f"`{cut(json.dumps(value), _LONGEST_SHOWN)}`"
-    if kind:
-        return f"`{where}` is {shown} and should be {_KINDS[kind]}"
-    return f"`{where}` is {shown}, which is too large"
+    shown = (" is null or missing",) if value is None else (" is ", json.dumps(value), "")
+    wrong = f" and should be {_KINDS[kind]}" if kind else ", which is too large"
+    return WrongResultError("", where, *shown[:-1], shown[-1] + wrong)

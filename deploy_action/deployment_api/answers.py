@@ -138,8 +138,8 @@ class Reply:
         Secrets that the server repeats are hidden before the text is cut: half a secret would not
         be recognised by the code that hides them later.
         """
-        text = text_of(self.answer.json, "error", "message") or _text(self.answer)
-        return _clip(self.redact(text))
+        text = self.redact(text_of(self.answer.json, "error", "message"))
+        return _clip(text or _text(self.answer, self.redact))
 
     def _refused(self) -> RefusedError:
         reason, status = self.reason, self.answer.status
@@ -199,11 +199,11 @@ def _is_html(answer: Answer) -> bool:
     return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
 
 
-def _text(answer: Answer) -> str:
-    """Return a body as text, without the tags, scripts and styles of a web page."""
+def _text(answer: Answer, redact: Callable[[str], str] = str) -> str:
+    """Return a body as text, redacted, without the tags, scripts and styles of a web page."""
     import re
 
-    text = answer.body[:_LONGEST_PAGE].decode("utf-8", "replace")
+    text = redact(answer.body[:_LONGEST_PAGE].decode("utf-8", "replace"))
     return re.sub(r"(?s)<(style|script)\b.*?(</\1>|$)|<[^<>]*>", " ", text)
 
 

@@ -286,7 +286,12 @@ class DeploymentApi:
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
-        from deploy_action.backtest.wire import parse_result, parse_run, split_result
+        from deploy_action.backtest.wire import (
+            WrongResultError,
+            parse_result,
+            parse_run,
+            split_result,
+        )
 
         fields = submission.backtest_fields()
         reply = self._upload("/model/backtest", fields, upload)
@@ -300,10 +305,11 @@ class DeploymentApi:
         body = _success(reply)
         try:
             result = None if result_text is None else parse_result(result_text)
-        except ValueError as error:
+        except WrongResultError as error:
             # It is known that the backtest ran: nothing is in doubt.
-            raise replace(reply, is_change=False).unexpected(str(error)) from error
-        run, problems = parse_run(body.get("run")), _problems_of(body)
+            flaw = error.in_words(reply.redact)
+            raise replace(reply, is_change=False).unexpected(flaw) from error
+        run, problems = parse_run(body.get("run")), _problems_of(body, reply)
         return Backtested(*_ids(body, fields), result=result, run=run, problems=problems)
 
     @property
@@ -396,16 +402,16 @@ def _with_small_body(reply: Reply, body: bytes) -> Reply:
 
 def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
     """Return the problems of a failed backtest, at least one of which is an error."""
-    problems = _problems_of(body)
+    problems = _problems_of(body, reply)
     if any(problem.severity is Severity.ERROR for problem in problems):
         return problems
     return (Problem(message=f"The backtest failed: {reply.reason}"), *problems)
 
 
-def _problems_of(body: Mapping[str, object]) -> tuple[Problem, ...]:
+def _problems_of(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
     """Return the problems that the server found when it ran the model."""
     run = body.get("run")
-    return read_problems(run.get("problems") if isinstance(run, dict) else None)
+    return read_problems(run.get("problems") if isinstance(run, dict) else None, reply.redact)
 
 
 def _claims(token: str) -> object:

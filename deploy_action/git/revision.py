@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import Repository, open_repository, reading
-from deploy_action.text.harmless import excerpt
+from deploy_action.text.harmless import excerpt, one_line
 
 if TYPE_CHECKING:
     from dulwich.objects import Commit, ObjectID
@@ -226,7 +226,7 @@ class _Lookup:
         return found
 
     def _unknown(self, name: str, steps: tuple[tuple[str, int], ...]) -> InvalidInputError:
-        quoted = excerpt(name)
+        quoted = one_line(name)
         if name in _HEAD_NAMES:
             what = "the repository has no commit yet"
         elif re.fullmatch(r"[0-9a-fA-F]{40,64}", name):
@@ -256,7 +256,7 @@ class _Lookup:
         return self._error(what, suggestion + hint)
 
     def _error(self, what: str, hint: str) -> InvalidInputError:
-        message = f"Input `compare-with` is `{excerpt(self.ref)}`: {what}."
+        message = f"Input `compare-with` is `{one_line(self.ref)}`: {what}."
         return InvalidInputError.of(message=message, hint=hint)
 
 

@@ -167,8 +167,8 @@ def card(comparison: Comparison) -> list[Block]:
         return []
     title = "**What changes in production**"
     items = [
-        *_bounded([_fact(one) for one in changes.facts], "facts"),
-        *_bounded([_requirement(one) for one in changes.requirements], "requirements"),
+        *_bounded([_fact(one.shortened()) for one in changes.facts], "facts"),
+        *_bounded([_requirement(one.shortened()) for one in changes.requirements], "requirements"),
         *_files(changes.files),
     ]
     # A list, not a table: long values wrap on a telephone, where table cells are cut off.

@@ -168,12 +168,13 @@ class CandidateBacktest:
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
         result, base = found.result, found.base
+        redact = self.submitter.api.redact  # messages cut reasons
         verdicts = judge(
             self.submitter.settings.gates,
             {} if result is None else result.contract_metrics(),
             base.result.contract_metrics() if base and base.result else None,
-            reasons=_reasons(result) if result else dict.fromkeys(METRICS, no_result),
-            no_base=base.reason if base else self._why_no_base,
+            reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
+            no_base=redact(base.reason if base else self._why_no_base),
         )
         return replace(found, verdicts=verdicts)
 
@@ -244,6 +245,6 @@ def _without_base(base: Base) -> Problem:
     )
 
 
-def _reasons(result: BacktestResult) -> Mapping[str, str]:
+def _reasons(result: BacktestResult, redact: Callable[[str], str]) -> Mapping[str, str]:
     """Return the reasons for missing values, by metric."""
-    return {name: reason for name in METRICS if (reason := result.metric(name).reason)}
+    return {name: redact(reason) for name in METRICS if (reason := result.metric(name).reason)}

@@ -246,9 +246,9 @@ class Submitter:
         projects = self.api.projects()
         named = [project.id for project in projects if project.name == settings.project_name]
         if len(named) > 1:
-            raise _ambiguous_name("project", settings.project_name, named)
+            raise self._ambiguous_name("project", settings.project_name, named)
         if not named and not settings.may_create:
-            known = _enumerate([project.name for project in projects])
+            known = self._enumerated([project.name for project in projects])
             raise RefusedError.of(
                 message=f"There is no project named `{settings.project_name}`. The projects "
                 f"of this user: {known}.",
@@ -288,7 +288,7 @@ class Submitter:
     ) -> None:
         """Raise if it is unclear which of the models with this name is meant."""
         if len(ours) > 1:
-            raise _ambiguous_name("model", self.model.described.name, ours)
+            raise self._ambiguous_name("model", self.model.described.name, ours)
         if models and not same_type:
             raise self._other_type(models[0])
         if same_type and not ours:
@@ -310,7 +310,7 @@ class Submitter:
     def _other_description(self, model: Model) -> RefusedError:
         return RefusedError.of(
             message=f"The project has a model named `{model.name}` already, which is described "
-            f"as `{excerpt(model.description, _LONGEST_NAME)}` and not as "
+            f"as `{self._said(model.description)}` and not as "
             f"`{self._general_description}`: it may be another one, and a deploy would replace "
             "what runs there.",
             hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
@@ -320,17 +320,37 @@ class Submitter:
     def _other_type(self, model: Model) -> RefusedError:
         return RefusedError.of(
             message=f"The model named `{model.name}` is a "
-            f"{excerpt(model.type, _LONGEST_NAME)} on the server, and "
+            f"{self._said(model.type)} on the server, and "
             f"`blankly.json` says {self.model.described.type}.",
             hint="Correct `type` in `blankly.json`, or give the new model another name with "
             "`model-name`.",
         )
 
+    def _ambiguous_name(self, kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:
+        return RefusedError.of(
+            message=f"{len(identifiers)} {kind}s are named `{name}`: "
+            f"{self._enumerated(identifiers)}.",
+            hint=f"Say which one with `{kind}-id`.",
+        )
+
+    def _enumerated(self, names: Sequence[str]) -> str:
+        """Return the first ten names for a message, and the number of others."""
+        if not names:
+            return "none"
+        shown = ", ".join(f"`{self._said(name)}`" for name in names[:_MOST_NAMED])
+        left = len(names) - _MOST_NAMED
+        return f"{shown} and {left} more" if left > 0 else shown
+
+    def _said(self, text: str) -> str:
+        """Return what the server says, redacted before it is cut."""
+        return excerpt(self.api.redact(text), _LONGEST_NAME)
+
     def _check_plan(self) -> None:
         plan, plans = self.model.described.runs_on.plan, self.api.plans()
         if plans and plan not in plans:
+            known = self._enumerated(sorted(plans))
             raise RefusedError.of(
-                message=f"The server has no plan `{plan}`. Its plans: {_enumerate(sorted(plans))}.",
+                message=f"The server has no plan `{plan}`. Its plans: {known}.",
                 hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
             )
 
@@ -420,19 +440,3 @@ class Submitter:
 def backtest_upload(bundle: Bundle, on_progress: Callable[[int, int], None]) -> Upload:
     """Return an upload whose answer may be as large as the result of a backtest."""
     return Upload(bundle.path, bundle.sha256, on_progress, LARGEST_RESULT)
-
-
-def _ambiguous_name(kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:
-    return RefusedError.of(
-        message=f"{len(identifiers)} {kind}s are named `{name}`: {_enumerate(identifiers)}.",
-        hint=f"Say which one with `{kind}-id`.",
-    )
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    """Return the first ten names for a message, and the number of others."""
-    if not names:
-        return "none"
-    shown = ", ".join(f"`{excerpt(name, _LONGEST_NAME)}`" for name in names[:_MOST_NAMED])
-    left = len(names) - _MOST_NAMED
-    return f"{shown} and {left} more" if left > 0 else shown

@@ -49,7 +49,8 @@ def facts(base: LiveModel, candidate: LiveModel) -> list[tuple[str, str | None, 
     """Return the facts that differ, and check that nothing else does."""
     changes = compare_models(base, candidate)
     assert changes == replace(NOTHING, facts=changes.facts)
-    return [(each.name, each.base, each.candidate) for each in changes.facts]
+    shown = [each.shortened() for each in changes.facts]
+    return [(each.name, each.base, each.candidate) for each in shown]
 
 
 def pack(directory: Path, **changes: str | None) -> Path:

@@ -29,7 +29,7 @@ from tests.support.rendered import Element, render
 
 # What GitHub makes a link or a picture of, outside code.
 LIVE = re.compile(
-    r"@|#\d|\b(?:[a-z]+-\d|ghsa-)|://|www\.|:[\w+-]+:|\$|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])",
+    r"@|#\d|\b(?:[a-z]{2,}-\d|ghsa-)|://|www\.|:[\w+-]+:|\$|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])",
     re.IGNORECASE,
 )
 
