@@ -89,14 +89,19 @@ def _read_payload(path: str) -> Mapping[str, object]:
     return payload if isinstance(payload, dict) else {}
 
 
-def describe(event: Event, read_checked_out_message: Callable[[], str | None]) -> str:
+def describe(
+    event: Event,
+    read_checked_out_message: Callable[[], str | None],
+    redact: Callable[[str], str] = str,
+) -> str:
     """Return the description of a version: the event's message, else the checked-out commit's.
 
-    `read_checked_out_message` is called only if the event has no message.
+    `read_checked_out_message` is called only if the event has no message. The message goes through
+    `redact` before it is cut.
     """
     return (
-        tidy(_event_message(event))
-        or tidy(read_checked_out_message() or "")
+        tidy(redact(_event_message(event)))
+        or tidy(redact(read_checked_out_message() or ""))
         or tidy(_run_name(event))
     )
 

@@ -200,7 +200,7 @@ class _Reader:
         return self.read(name, parsing.parse_line, None)
 
     def text(self, name: str) -> str | None:
-        return self.read(name, tidy, None)
+        return self.read(name, lambda text: tidy(self._redacted(text)), None)
 
     def parse_gates(self, text: str) -> tuple[Gate, ...]:
         from deploy_action.gates.grammar import parse_gates

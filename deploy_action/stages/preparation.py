@@ -158,7 +158,9 @@ class Preparation:
             commit=commit,
             commit_url=event.commit_url(commit),
             description=settings.description
-            or describe(event, lambda: found.message if (found := read_commit()) else None),
+            or describe(
+                event, lambda: found.message if (found := read_commit()) else None, self.redact
+            ),
         )
 
     def _directory_name(self, directory: Path) -> str:

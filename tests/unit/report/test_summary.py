@@ -5,7 +5,8 @@ import secrets
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deploy_action.backtest.comparison import BaseState, Comparison
 from deploy_action.backtest.runs_on import RunsOn
@@ -253,6 +254,25 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
     assert shown.ending.status is Status.BACKTESTED
     assert shown.of(Severity.ERROR)[0].message == "refused ***"
     assert outcome.model.runs_on.plan == hidden[0]
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_no_secret_changes_the_structure(data: st.DataObject) -> None:
+    """Whatever is secret: here it is pieces of the summary, with all their marks."""
+    known = {**outcomes(), **decisions()}
+    outcome = known[data.draw(st.sampled_from(sorted(known)))]
+    whole = to_markdown(build_summary(outcome))
+    lengths, places = st.integers(4, 40), st.integers(0, len(whole))
+    spans = data.draw(st.lists(st.tuples(places, lengths), min_size=1, max_size=12))
+    hidden = [whole[start : start + length] for start, length in spans]
+    shown = to_markdown(build_summary(outcome.redacted(lambda text: redacted(text, hidden))))
+    assert without_code(render(shown)) == without_code(render(whole))
+
+
+def without_code(page: Element) -> list[str]:
+    """Return the tags in order; `***` is code, in place of words that are not."""
+    return [one.tag for one in page.descendants() if one.tag != "code"]
 
 
 def test_a_password_that_is_a_metric_breaks_nothing() -> None:

@@ -177,6 +177,7 @@ def test_a_megabyte_of_secrets_and_near_misses_is_redacted() -> None:
         *("2024-01-01T00:00:00Z", "1700000000000", "20240101", "v1.2.3-beta.1", "x86_64-linux-gnu"),
         *("https://api.example.com/v2", "base64url", "OAuth2Provider", "github.event.number1"),
         *("final_account_value", "----------", "::add-mask::", "xychart-beta", "GITHUB_OUTPUT"),
+        *("plotColorPalette", "pullRequestTarget", "CamelCasedIdentifier"),
         *("", "a1b2c3d", "***", "a1b2c3d4 e5f6", "`a1b2c3d4`", "```text", "<a1b2c3d4>"),
         *("[a1b2c3d4]", "a1b2c3d4|e5", "@a1b2c3d4", "#a1b2c3d4", "![a1b2c3d4](e)", "a1b2c3d4\ne"),
         *("a1b2c3d4\\", "ä1b2c3d4", "a1b2c3d4~~", "**a1b2c3d4**", '"a1b2c3d4"', "{a1b2c3d4}"),
