@@ -91,8 +91,7 @@ class Settling(Generic[T]):
 
     def _found(self, error: RefusedError) -> Problem:
         return Problem(
-            message=f"{error} But the server has {self.what} since then: it was made, and nothing "
-            "was sent again.",
+            message=f"{error} But the server has {self.what} since then, so it was made.",
             hint="The log of the server, or of a gateway before it, says why the answer was lost.",
             severity=Severity.NOTICE,
         )

@@ -147,7 +147,7 @@ def test_a_version_whose_answer_is_lost_is_found(
     assert (state.uploads, len(state.made)) == (1, 1)
     assert ended.outputs["status"] == "deployed"
     assert ended.outputs["version-id"] == "v-1"
-    assert "it was made, and nothing was sent again" in notices_of(ended)
+    assert "since then, so it was made." in notices_of(ended)
     assert "may or may not" not in ended.summary
 
 
