@@ -144,6 +144,16 @@ def test_a_terminal_validates_any_directory(tmp_path: Path) -> None:
         assert "::" not in done.stdout
 
 
+def test_a_module_of_the_model_is_not_imported(tmp_path: Path) -> None:
+    """It would run in the action, which knows the token."""
+    write_model(tmp_path)
+    for name in ("yaml", "requests", "difflib", "jsonschema", "dulwich"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('model code in the action')\n")
+    done = blankly_deploy("validate", "--backtest-args", "{to: 1y}", cwd=tmp_path)
+    assert "model code in the action" not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> None:
     write_model(tmp_path / "bot", main_script="gone.py")
     done = blankly_deploy("validate", "bot", cwd=tmp_path)

@@ -81,6 +81,19 @@ def test_a_script_that_crashes_shows_its_traceback_alone(bot: Model) -> None:
     assert traceback.rstrip().endswith("KeyError: 'BTC'")
 
 
+def test_an_exception_of_the_models_own_kind_ends_as_its_error(bot: Model) -> None:
+    """It may say of itself what it likes, or nothing."""
+    script = (
+        "class Own(Exception):\n"
+        "    __traceback__ = property(lambda self: 1 / 0)\n"
+        "    def __str__(self): raise SystemExit(3)\n"
+        "raise Own\n"
+    )
+    ran = bot.run(script)
+    assert error_of(ran, None, None, script) == "Own: Own"
+    assert "blankly_run" not in ran.printed
+
+
 def test_a_syntax_error_is_reported_at_its_line(bot: Model) -> None:
     """There is no header, because there is no frame."""
     ran = bot.run("import blankly\nif True print()\n")

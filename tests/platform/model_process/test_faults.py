@@ -58,6 +58,36 @@ def test_a_library_is_not_the_model(fault: Callable[..., Fault], name: str) -> N
     assert found.words == "ZeroDivisionError: division by zero"
 
 
+OWN = "class Own(Exception):\n    "
+OWN_META = "class Own(Exception, metaclass=Meta): pass\nraise Own('x')"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (OWN + "def __str__(self): raise SystemExit(3)\nraise Own", "Own: Own"),
+        (OWN + "def __str__(self): raise KeyboardInterrupt\nraise Own", "Own: Own"),
+        ("raise ValueError(16**6_000)", "ValueError: ValueError"),
+        ("error = SyntaxError('x')\nerror.filename = 5\nraise error", "SyntaxError: x"),
+        ("error = SyntaxError('x')\nerror.filename = '\\0'\nraise error", "SyntaxError: x"),
+        ("raise ModuleNotFoundError('x', name=16**6_000)", "ModuleNotFoundError: x"),
+        (OWN + "__cause__ = property(lambda self: 1 / 0)\nraise Own('x')", "Own: x"),
+        (OWN + "__traceback__ = property(lambda self: 1 / 0)\nraise Own('x')", "Own: x"),
+        (OWN + "pass\nOwn.__module__ = 5\nraise Own('x')", "5.Own: x"),
+        (
+            "class Meta(type): __module__ = property(lambda self: 1 / 0)\n" + OWN_META,
+            "an exception that cannot be shown",
+        ),
+    ],
+)
+def test_no_exception_of_a_model_makes_its_description_fail(
+    tmp_path: Path, source: str, words: str
+) -> None:
+    found = ModelFiles(str(tmp_path)).fault(raised(tmp_path, "bot.py", source))
+    assert found.words.removeprefix("model.") == words
+    assert found.path in {None, "bot.py"}
+
+
 def test_a_cause_may_have_the_place_in_the_model(tmp_path: Path) -> None:
     cause = raised(tmp_path, "bot.py", "\n\n1 / 0")
     error = RuntimeError("a callback failed")

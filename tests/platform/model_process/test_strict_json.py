@@ -81,6 +81,7 @@ def strict(text: str) -> Any:
         ),
         ({(1, 2): 1, Side.BUY: 2, False: 3}, {"(1, 2)": 1, "buy": 2, "false": 3}),
         (["\ud800", math.nan], ["?", None]),
+        ([16**6_000, -(16**6_000), 10**299], [None, None, 10**299]),  # Python prints no more digits
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -6,6 +6,7 @@ import functools
 import os
 import socket
 import traceback
+from contextlib import suppress
 from typing import Any, Dict, Iterator, NamedTuple
 
 from .strict_json import describe
@@ -85,9 +86,12 @@ class ModelFiles:
         return None, None
 
     def fault(self, error: BaseException) -> Fault:
-        """Describe an exception, with the model's place and a hint."""
-        path, line = self.place(error)
-        return Fault(words=in_words(error), path=path, line=line, hint=_hint(error))
+        """Describe an exception, with the model's place and a hint if they can be found."""
+        path, line, hint = None, None, ""
+        with suppress(BaseException):  # the class of the exception is the model's own
+            path, line = self.place(error)
+            hint = _hint(error)
+        return Fault(words=in_words(error), path=path, line=line, hint=hint)
 
     def _relative(self, filename: str) -> str | None:
         if filename.startswith("<"):
@@ -110,6 +114,13 @@ def is_own(filename: str) -> bool:
 
 def in_words(error: BaseException) -> str:
     """Return an exception like the last line of its traceback, as one line."""
+    try:
+        return _in_words(error)
+    except BaseException:  # noqa: BLE001  # the class of the exception is the model's own
+        return "an exception that cannot be shown"
+
+
+def _in_words(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):

@@ -379,6 +379,6 @@ def _version() -> str:
 
 def _print_traceback(error: BaseException) -> None:
     """Print a traceback with `sys.excepthook`, which the model may have replaced."""
-    without_own_frames(error)
-    with suppress(BaseException):  # the model may have replaced the hook and the stream
+    with suppress(BaseException):  # the exception, the hook and the stream may be the model's own
+        without_own_frames(error)
         sys.excepthook(type(error), error, error.__traceback__)

@@ -100,7 +100,7 @@ def describe(value: object) -> str:
     """Return str(value), or its type's name if that fails."""
     try:
         return clean(str(value))
-    except Exception:  # noqa: BLE001  # the model's own __str__ may do anything
+    except BaseException:  # noqa: BLE001  # the model's own __str__ may do anything
         return type(value).__name__
 
 
@@ -136,13 +136,13 @@ def _plain_key(key: object) -> str:
 
 
 def _strict_scalar(value: str | float | None) -> str | float | None:
-    """Return a scalar of a built-in type; NaN and infinities become None."""
+    """Return a scalar of a built-in type; NaN, infinities and huge integers become None."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return clean(str.__str__(value))
     if isinstance(value, int):
-        return int(value)
+        return int(value) if abs(value) < _TOO_LARGE else None
     return float(value) if math.isfinite(value) else None
 
 
