@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from html import unescape
 from itertools import pairwise
 from typing import Final
 
@@ -46,6 +45,7 @@ _LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/=_.:-]{8,}")
 _WORDS: Final = re.compile(r"[A-Za-z0-9]{8,}")
 _LONG: Final = 16
 _CHANGES: Final = 3
+_MOST_KEYS: Final = 200
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
@@ -79,9 +79,18 @@ def looks_like_key(text: str) -> bool:
 
 
 def key_lines(values: Iterable[str]) -> tuple[str, ...]:
-    """Return the lines of values that look like keys, each once."""
+    """Return the lines of values that look like keys, each once, and at most the first 200.
+
+    Each text is searched for each of them: a file of thousands would stall the run.
+    """
     lines = (line.strip() for value in values for line in value.splitlines())
-    return tuple(dict.fromkeys(line for line in lines if looks_like_key(line)))
+    found: dict[str, None] = {}
+    for line in lines:
+        if looks_like_key(line):
+            found[line] = None
+            if len(found) == _MOST_KEYS:
+                break
+    return tuple(found)
 
 
 def _is_random(word: str) -> bool:
@@ -122,7 +131,7 @@ def _base64_needles(secret: bytes) -> Iterator[tuple[str, int]]:
     for before in range(3):
         whole = (before + len(secret)) * 8 // 6
         start = -(-before * 8 // 6)
-        yield b64encode(bytes(before) + secret)[start:whole].decode(), 1 if before else 0
+        yield b2a_base64(bytes(before) + secret)[start:whole].decode(), 1 if before else 0
 
 
 @dataclass(slots=True)
@@ -215,6 +224,8 @@ def _unescaped(escaped: str) -> str:
     if escaped[0] == "%":
         return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "replace")
     if escaped[0] == "&":
+        from html import unescape
+
         return unescape(escaped)
     if escaped[1] in "uUx":
         units = (chr(int(unit[1:], 16)) for unit in escaped.split("\\")[1:])

@@ -210,3 +210,8 @@ def test_a_private_key_is_found_line_by_line() -> None:
     body = [base64.b64encode(random.randbytes(48)).decode() for _ in range(3)]
     pem = "\n".join(["-----BEGIN PRIVATE KEY-----", *body, "a=", "-----END PRIVATE KEY-----"])
     assert key_lines([pem, "failed", body[0]]) == tuple(body)
+
+
+def test_a_file_of_thousands_of_keys_does_not_stall_the_run() -> None:
+    many = [f"{number:032x}" for number in range(50_000)]
+    assert key_lines(many) == tuple(many[:200])
