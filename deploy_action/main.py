@@ -168,6 +168,8 @@ def _serve(command: Namespace, stream: TextIO) -> int:
         on_error=_log,
         running=running,
     ) as server:
+        if (most := server.most_connections) is not None:
+            _log(f"at most {most} connections at once, by the limit of open files (`ulimit -n`)")
         stream.write(f"listening on {server.url}\n")
         stream.flush()
         threading.Event().wait()

@@ -82,11 +82,18 @@ class PlatformServer:
         host, port = self._server.address
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    @property
+    def most_connections(self) -> int | None:
+        """How many clients can be connected at once, if the limit of open files is the reason."""
+        if self._server is None or self._server.most_connections == Limits().connections:
+            return None
+        return self._server.most_connections
+
     def start(self) -> None:
         """Serve on a background thread; connections are accepted when it returns.
 
         Raises `InvalidInputError` when the data directory cannot be used, `RefusedError` when
-        the address cannot be listened on.
+        the address cannot be listened on, or too few files may be open.
         """
         from deploy_action.platform.api.app import PlatformApp
         from deploy_action.platform.api.credentials import Credentials

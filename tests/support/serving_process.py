@@ -14,13 +14,18 @@ _ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def serving(data: Path, refresh_token: str, *points: str) -> Iterator[tuple[str, int]]:
+def serving(
+    data: Path, refresh_token: str, *points: str, files: int | None = None
+) -> Iterator[tuple[str, int]]:
     """Run `tests.support.serving`; yield the platform's URL and the id of its process.
 
-    `points` are where it kills itself, as that module takes them.
+    `points` are where it kills itself, as that module takes them. `files` is how many files it may
+    open.
     """
+    limit = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
+    command = [sys.executable, "-m", "tests.support.serving", str(data), refresh_token, *points]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.serving", str(data), refresh_token, *points],
+        [*limit, *command],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

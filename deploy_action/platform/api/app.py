@@ -96,6 +96,7 @@ class PlatformApp:
             if route.is_open:
                 return await self._run(route, request, body)
             if await self._admits(request):
+                request.state.connection.sign_in()
                 body = Body(request)
                 return await self._run(route, request, body)
             body = Body(request, _STRANGER_BYTES, _REFUSED_SECONDS)

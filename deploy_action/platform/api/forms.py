@@ -38,6 +38,8 @@ class Body:
         self._pieces = request.stream()
         self._end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         self._left = most
+        # The client sends nothing before we begin to read.
+        self._is_held_back = request.headers.get("expect", "").lower() == "100-continue"
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end.
@@ -45,6 +47,7 @@ class Body:
         Raises `ApiError`, once, when the client sends less than it announced, or too slowly, or
         more than it may.
         """
+        self._is_held_back = False
         try:
             async with asyncio.timeout_at(self._end):
                 data = await anext(self._pieces, b"")
@@ -60,6 +63,8 @@ class Body:
 
     async def drain(self) -> None:
         """Read the rest: some clients read the answer only after they have sent everything."""
+        if self._is_held_back:
+            return
         try:
             while await self.read():
                 pass

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -28,6 +30,16 @@ def test_strangers_see_a_page(platform: Platform, token: str | None) -> None:
         )
         assert answer.status_code == 401
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_a_stranger_who_asks_first_sends_no_body(platform: Platform) -> None:
+    address = urlsplit(platform.server.url)
+    with socket.create_connection((str(address.hostname), address.port or 0), TIMEOUT) as stranger:
+        stranger.sendall(
+            b"POST /model/deploy HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"Content-Length: 9\r\n\r\n"
+        )
+        assert stranger.recv(12) == b"HTTP/1.1 401"
 
 
 @pytest.mark.parametrize(

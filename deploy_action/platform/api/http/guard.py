@@ -79,27 +79,17 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer; what was not read cannot be told from a next request."""
-        if message["type"] == "http.response.start" and self._connection.expects_body:
+        if message["type"] == "http.response.start" and self._connection.must_close:
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await self._send(message)
 
 
 def _refusal_of(scope: Scope) -> ASGIApp | None:
-    """Return the answer to a request that no application should see.
-
-    A proxy may see the end of an unclear one elsewhere, so nothing is read after it.
-    """
+    """Return the answer to a request that no application should see."""
     from starlette.responses import PlainTextResponse
 
     headers = dict(scope["headers"])
     length = int(headers.get(b"content-length", 0))  # h11 has seen to it that it is a number
-    is_unclear = b"transfer-encoding" in headers and (
-        b"content-length" in headers or scope["http_version"] == "1.0"
-    )
-    # Some proxies take an underscore for a hyphen.
-    if is_unclear or {b"content_length", b"transfer_encoding"} & headers.keys():
-        close = {"Connection": "close"}
-        return PlainTextResponse("The length of the body is unclear.", 400, close)
     if scope["method"] == "CONNECT":  # h11 would take the connection for another protocol's
         return PlainTextResponse("This server is no proxy.", 405)
     if length > MAX_BODY_BYTES:

@@ -18,7 +18,7 @@ class Limits:
     body_bytes_per_second: float = 4096
     shutdown: float = 3  # for the requests in progress when the server is closed
     connections: int = 4000  # fewer where the process may open few files
-    settling: float = 1  # before a connection without a request may be closed to make room
+    settling: float = 1  # before a client that is signed in may have to make room, between requests
 
     def body(self, received: int) -> float:
         """Return the seconds a body may have taken by the time `received` bytes have come."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import resource
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from deploy_action.platform.api.http.connection import Connection
+from deploy_action.platform.api.http.crowd import Crowd
+from deploy_action.platform.api.http.descriptors import connections_that_fit
 from deploy_action.platform.api.http.guard import Guard
 from deploy_action.platform.api.http.limits import Limits
 
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _BACKLOG = 128
+_ACCEPTED_AT_ONCE = 16  # nobody else is served meanwhile
 _CUT_OFF_SECONDS = 1  # for the answers to requests that are cut off when the server is closed
-_FILES_BESIDES = 400  # open at once: the databases of 40 threads, and uploads
-_REPORT_SECONDS = 60  # between two reports that there are no file descriptors
+_REPORT_SECONDS = 60  # between two reports of failures that clients may cause
 _TICK_SECONDS = 0.1  # how exactly the deadlines of connections are kept
 
 # What uvicorn logs, the client's mistakes among it, would go to stderr. Ours goes to `on_error`.
@@ -39,6 +38,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.stopping = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)  # asyncio takes the number accepted at once for it
 
     async def main_loop(self) -> None:
         while not self.stopping.is_set():
@@ -81,14 +85,15 @@ class HttpServer:
         """Prepare to serve `app`; `on_error` gets the traceback of each failure inside."""
         self._address = address
         self._on_error = on_error
-        self._next_report = 0.0  # that there are no file descriptors
+        self.most_connections = connections_that_fit(limits.connections)
+        self._next_report = 0.0
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._report)
-        limits = replace(limits, connections=min(limits.connections, _room_for_connections()))
+        crowd = Crowd(self.most_connections)
         self._server = _Server(
             uvicorn.Config(
                 Guard(app, limits, on_error),
-                http=partial(Connection, limits=limits),  # type: ignore[arg-type]  # is called only
+                http=partial(Connection, limits=limits, crowd=crowd),  # type: ignore[arg-type]  # is called only
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -96,7 +101,7 @@ class HttpServer:
                 proxy_headers=False,
                 server_header=False,
                 headers=[("server", "blankly-deploy")],
-                backlog=_BACKLOG,
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_keep_alive=limits.idle,  # type: ignore[arg-type]  # a float will do
                 timeout_graceful_shutdown=limits.shutdown + _CUT_OFF_SECONDS,  # type: ignore[arg-type]  # the same
             )
@@ -123,25 +128,19 @@ class HttpServer:
             runner.run(self._server.serve([self._socket]))
 
     def _report(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """Report what fails outside of the application, such as accepting a connection."""
-        error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
-            if self._loop.time() < self._next_report:
-                return  # asyncio tries a hundred times a second
+        """Report what fails outside of the application, such as accepting a connection.
+
+        Once a minute at most: asyncio tries a hundred times a second.
+        """
+        if self._loop.time() >= self._next_report:
             self._next_report = self._loop.time() + _REPORT_SECONDS
-        self._on_error(f"{context.get('message')}: {error!r}")
+            self._on_error(f"{context.get('message')}: {context.get('exception')!r}")
 
     def close(self) -> None:
         """Finish the requests in progress, for a few seconds at most, and stop."""
         with suppress(RuntimeError):  # it was closed before
             self._loop.call_soon_threadsafe(self._server.stopping.set)
         self._thread.join()
-
-
-def _room_for_connections() -> int:
-    """Return how many connections leave enough file descriptors for all else."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(files // 2, files - _FILES_BESIDES) if files > 0 else 1 << 20
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
