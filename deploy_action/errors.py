@@ -76,12 +76,16 @@ def _read_problem(document: object, redact: Callable[[str], str]) -> Problem | N
     if not isinstance(path, str) or path[:1] in {"", "/"} or ".." in path.split("/"):
         path = None
     return Problem(
-        message=redact(message)[:_LONGEST_TEXT],
-        hint=redact(hint)[:_LONGEST_TEXT] if isinstance(hint, str) else "",
+        message=_cut(redact(message)),
+        hint=_cut(redact(hint)) if isinstance(hint, str) else "",
         severity=Severity(severity),
-        path=path and redact(path)[:_LONGEST_TEXT],
+        path=path and _cut(redact(path)),
         line=line if type(line) is int and line > 0 else None,
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
 class DeployActionError(Exception):

@@ -66,19 +66,17 @@ def test_what_belongs_to_the_owner_of_the_directory_above_is_used(data: Path) ->
 
 
 @pytest.mark.parametrize("name", ["refresh-token", "platform.sqlite", "bundles", ".lock", "runs"])
-@pytest.mark.parametrize("kind", ["file", "directory", "nothing", "device"])
+@pytest.mark.parametrize("kind", ["file", "nothing", "device"])
 def test_a_link_is_refused_and_its_target_keeps_its_mode(
     data: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     target = Path("/dev/zero") if kind == "device" else tmp_path / "target"
     if kind == "file":
         target.touch(0o644)
-    elif kind == "directory":
-        target.mkdir(0o755)
     before = target.stat().st_mode if target.exists() else None
     (data / name).unlink(missing_ok=True)
     (data / name).symlink_to(target)
-    assert refusal(data).startswith(f"{data / name} is a link or a device")
+    assert refusal(data).startswith(f"{data / name} is a link")
     assert before == (target.stat().st_mode if target.exists() else None)
 
 
@@ -139,3 +137,24 @@ def test_a_link_of_another_user_is_refused(data: Path, tmp_path: Path) -> None:
     link.symlink_to(data)
     os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
     assert "is a link that belongs to another user" in refusal(link)
+
+
+def test_a_link_of_ours_in_it_to_a_directory_of_ours_is_followed(
+    data: Path, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (data / "environments").symlink_to(shared)
+    prepare(data)
+    shared.chmod(0o777)
+    assert "can be written by all users" in refusal(data)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o777
+
+
+@needs_root
+def test_a_link_in_it_to_a_directory_of_another_user_is_refused(data: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, STRANGER, STRANGER)
+    (data / "environments").symlink_to(theirs)
+    assert f"belongs to another user ({STRANGER})" in refusal(data)
