@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
@@ -18,7 +18,7 @@ from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 from deploy_action.interruption import signals_as_errors
 from deploy_action.run import Run, exit_code_of
-from deploy_action.text.harmless import plain
+from deploy_action.text.harmless import defused
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,6 +32,7 @@ _SIZE_WITHOUT_TERMINAL: Final = (96, 24)
 
 def action() -> int:
     """Run as the runner starts the container; return the exit code."""
+    _defuse_stderr()
     run = Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True)
     return _finished(run)
 
@@ -40,6 +41,7 @@ def console() -> int:
     """Run as `blankly-deploy` on a terminal; return the exit code."""
     from deploy_action.cli import parse_command
 
+    _defuse_stderr()
     stream = _utf8(sys.stdout)
     command = parse_command(sys.argv[1:])
     commands: dict[str, Callable[[Namespace, TextIO], int]] = {
@@ -87,6 +89,26 @@ def _utf8(stream: TextIO | None) -> TextIO:
     return stream
 
 
+class _Defused:
+    """A stream in which a runner finds no workflow commands, whoever wrote the text."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(defused(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def _defuse_stderr() -> None:
+    """Make all that Python prints there harmless: the server's log, tracebacks, usage errors."""
+    if sys.stderr is not None:
+        sys.stderr = cast("TextIO", _Defused(_utf8(sys.stderr)))
+
+
 def _run_mode(command: Namespace, stream: TextIO) -> int:
     """Deploy, backtest or validate. A flag overrides the variable of its input."""
     from shutil import get_terminal_size
@@ -116,7 +138,7 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
 
 
 def _log(text: str) -> None:
-    print(plain(text), file=sys.stderr, flush=True)  # it may quote what a client sent
+    print(text, file=sys.stderr, flush=True)
 
 
 class _ServerLog:

@@ -100,6 +100,7 @@ class Servers:
                 use_constraints=parse_switch(self.environ, CONSTRAINTS_VARIABLE),
                 isolation=Isolation(self._models_as_root(), _runners_files(self.environ)),
             ),
+            homes=_runners_directories(self.environ) if self.console.for_runner else (),
         )
         self.stack.enter_context(server)
         return Server(server.url, token, progress)
@@ -140,6 +141,14 @@ def _runners_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     files = [Path(environ[name]) for name in _FILE_COMMANDS if environ.get(name)]
     checkout = [Path(environ[name]) for name in ("GITHUB_WORKSPACE",) if environ.get(name)]
     return tuple(dict.fromkeys([*files, *(file.parent for file in files), *checkout]))
+
+
+def _runners_directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return directories that belong to the user who runs the job, whoever we are."""
+    from pathlib import Path
+
+    names = ("RUNNER_TEMP", "GITHUB_WORKSPACE")
+    return tuple(Path(environ[name]) for name in names if environ.get(name))
 
 
 def server_name(settings: Settings) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -46,7 +46,7 @@ class BacktestSettings:
 class PlatformServer:
     """The Deployment API over HTTP, as a context manager that starts and closes it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # by keyword, most with defaults
         self,
         data: Path,
         *,
@@ -56,12 +56,14 @@ class PlatformServer:
         clock: Callable[[], float] = time.time,
         on_error: Callable[[str], None] = _discard,
         running: BacktestSettings = BacktestSettings(),
+        homes: Iterable[Path] = (),
     ) -> None:
         """Prepare to serve the data directory `data` on `address` (port 0: any free one).
 
         Unless `strict`, projects and models that are named and do not exist are created on use.
         `clock` returns seconds since the epoch. `on_error` gets the tracebacks that clients do not
-        see. Nothing is opened before `start`.
+        see. `homes` are directories of a runner, whose owners may own the data, too. Nothing is
+        opened before `start`.
         """
         self._data = data
         self._refresh_token = refresh_token
@@ -70,6 +72,7 @@ class PlatformServer:
         self._clock = clock
         self._on_error = on_error
         self._running = running
+        self._homes = homes
         self._backtests: Backtests | None = None
         self._store: Store | None = None
         self._server: HttpServer | None = None
@@ -100,7 +103,7 @@ class PlatformServer:
         from deploy_action.platform.api.http.server import HttpServer
         from deploy_action.platform.api.routes import make_routes
 
-        store = Store(self._data, self._clock)
+        store = Store(self._data, self._clock, self._homes)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
             backtests = self._make_backtests(store)

@@ -26,6 +26,7 @@ from deploy_action.platform.server import PlatformServer
 from deploy_action.run import Run
 from tests.conftest import Runner, write_model
 from tests.support.backtests import raw_result
+from tests.support.isolated import as_root
 from tests.support.repositories import commit_all, make_repository
 from tests.support.scripted_server import Reply, ScriptedServer
 
@@ -433,6 +434,18 @@ def test_a_temporary_directory_that_is_missing_is_made(runner: Runner) -> None:
     """Some runners name a directory without creating it."""
     runner.environ["RUNNER_TEMP"] = str(runner.root / "not" / "yet")
     assert runner.run(mode="validate").code == 0
+
+
+@as_root
+def test_a_runner_of_another_user_keeps_the_data_of_the_container(runner: Runner) -> None:
+    """The container is root. A cache of environments was restored by the runner's user."""
+    data = runner.root / "temp" / "blankly-platform"
+    (data / "environments").mkdir(parents=True)
+    for path in (runner.root, runner.workspace, data.parent, data, data / "environments"):
+        os.chown(path, 1001, 1001)
+    runner.root.chmod(0o777)
+    assert runner.run(api_url="local").code == 0
+    assert runner.run(api_url="local").code == 0
 
 
 def test_keys_stay_out_of_the_workspace(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

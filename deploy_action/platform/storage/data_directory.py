@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -31,11 +31,12 @@ _OURS = frozenset(
 )
 
 
-def prepare(data: Path) -> None:
+def prepare(data: Path, homes: Iterable[Path] = ()) -> None:
     """Create `data` (mode 0711) if it does not exist; refuse a directory with other files.
 
     Other users may traverse it: a model reaches its private copy, and a workflow's cache the
-    environments. Everything else in it is private.
+    environments. Everything else in it is private. `homes` are directories whose owners are trusted
+    as we are.
 
     Raises `InvalidInputError` when it cannot be created, holds files that are not the platform's,
     or may be another user's.
@@ -55,7 +56,7 @@ def prepare(data: Path) -> None:
             hint="Use an empty directory, or one that does not exist yet.",
         )
     try:
-        check_ownership(data)
+        check_ownership(data, homes)
     except OSError as error:
         raise _unusable(data, error) from error
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy_action.errors import InvalidInputError
 from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, is_root
 from deploy_action.platform.storage.data_directory import PASSABLE
+from deploy_action.platform.storage.ownership import check_ownership
 
 # The first survives a restart. A read-only container has one of the others.
 _ELSEWHERE: Final = ("/var/cache", "/var/tmp", "/tmp")  # noqa: S108  # checked below
@@ -52,8 +54,9 @@ def _elsewhere() -> Iterator[Path]:
     """Make and yield directories that are ours alone to write, and can hold programs."""
     for parent in _ELSEWHERE:
         place = Path(parent, _NAME)
-        with suppress(OSError):
+        with suppress(OSError, InvalidInputError):
             place.mkdir(mode=PASSABLE, exist_ok=True)
+            check_ownership(place)
             status = place.lstat()
             is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
             may_run = not os.statvfs(place).f_flag & os.ST_NOEXEC

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -25,11 +25,14 @@ _ORPHAN_SECONDS = 3600.0
 class Store:
     """The data directory, safe to use from several threads and several processes."""
 
-    def __init__(self, data: Path, clock: Callable[[], float]) -> None:
-        """Open or set up `data`. Raises `InvalidInputError` when that is not possible."""
+    def __init__(self, data: Path, clock: Callable[[], float], homes: Iterable[Path] = ()) -> None:
+        """Open or set up `data`. Raises `InvalidInputError` when that is not possible.
+
+        `homes` are directories whose owners may own the data, too.
+        """
         self._data = data
         self._clock = clock
-        data_directory.prepare(data)
+        data_directory.prepare(data, homes)
         self.models_place = find_models_place(data)
         place = self.models_place.path
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.processes.unprivileged import draw_user
-from deploy_action.platform.storage import data_directory
+from deploy_action.platform.storage import data_directory, models_place
 from deploy_action.platform.storage.models_place import find_models_place
 from tests.support.isolated import as_root, python_for_all
 from tests.support.waiting import is_alive
@@ -40,6 +40,19 @@ def test_models_are_elsewhere_if_their_users_may_not_enter_the_data(
     draw_user([place.path])
     with suppress(OSError):  # somebody uses it
         place.path.rmdir()
+
+
+@as_root
+def test_a_place_elsewhere_that_others_may_have_filled_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, open_to_all, ours = (tmp_path / name for name in ("data", "open", "ours"))
+    for directory in (data, open_to_all, ours, open_to_all / "blankly-deploy" / "environments"):
+        directory.mkdir(parents=True, exist_ok=True)
+    data.chmod(0o700)
+    (open_to_all / "blankly-deploy").chmod(0o777)
+    monkeypatch.setattr(models_place, "_ELSEWHERE", (str(open_to_all), str(ours)))
+    assert find_models_place(data).path == ours / "blankly-deploy"
 
 
 @as_root

@@ -30,7 +30,7 @@ def refusal(data: Path) -> str:
     with pytest.raises(InvalidInputError) as caught:
         prepare(data)
     (problem,) = caught.value.problems
-    assert "Use a directory that only this user can write to" in problem.hint
+    assert problem.hint.startswith("Use a directory ")
     return problem.message
 
 
@@ -56,13 +56,53 @@ def test_an_entry_of_another_user_is_refused(data: Path, name: str) -> None:
     assert refusal(data) == f"{entry} belongs to another user ({STRANGER}), so it is not used."
 
 
+def give_away(*paths: Path) -> None:
+    for path in paths:
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+
+
 @needs_root
-def test_what_belongs_to_the_owner_of_the_directory_above_is_used(data: Path) -> None:
+def test_what_belongs_to_the_owner_of_a_home_is_used(data: Path) -> None:
     """On a runner the container is root, and its directories belong to the runner's user."""
-    for path in (data.parent, data, data / "refresh-token"):
-        os.chown(path, STRANGER, STRANGER)
+    give_away(data.parent, data, data / "refresh-token")
+    data.parent.chmod(0o777)
+    prepare(data, [data.parent])
+
+
+@needs_root
+@pytest.mark.parametrize("is_all_his", [False, True])
+def test_a_directory_below_one_of_another_user_is_refused(data: Path, *, is_all_his: bool) -> None:
+    give_away(data.parent)
+    if is_all_his:
+        give_away(data, data / "refresh-token")
+    assert refusal(data) == (
+        f"{data} may be replaced by the owner of {data.parent} ({STRANGER}), so it is not used."
+    )
+
+
+def test_a_directory_that_all_may_replace_is_refused(data: Path) -> None:
+    data.parent.chmod(0o777)
+    assert refusal(data) == (
+        f"{data} may be replaced by all users, who may write to {data.parent}, so it is not used."
+    )
+    data.parent.chmod(0o1777)  # as /tmp: each user may replace his own
     prepare(data)
-    assert not load_or_create_refresh_token(data)[1]
+
+
+@needs_root
+def test_a_directory_behind_a_link_in_the_way_of_another_user_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "way").symlink_to(data.parent)
+    give_away(tmp_path / "way")
+    assert f"the owner of {tmp_path / 'way'}" in refusal(tmp_path / "way" / "data")
+
+
+def test_a_directory_behind_a_link_is_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "open" / "data").mkdir(parents=True)
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path / "open" / "data")
+    assert f"may write to {tmp_path / 'open'}" in refusal(tmp_path / "link")
 
 
 @pytest.mark.parametrize("name", ["refresh-token", "platform.sqlite", "bundles", ".lock", "runs"])
@@ -136,7 +176,7 @@ def test_a_link_of_another_user_is_refused(data: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(data)
     os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
-    assert "is a link that belongs to another user" in refusal(link)
+    assert f"may be replaced by the owner of {link}" in refusal(link)
 
 
 def test_a_link_of_ours_in_it_to_a_directory_of_ours_is_followed(
@@ -158,3 +198,11 @@ def test_a_link_in_it_to_a_directory_of_another_user_is_refused(data: Path, tmp_
     os.chown(theirs, STRANGER, STRANGER)
     (data / "environments").symlink_to(theirs)
     assert f"belongs to another user ({STRANGER})" in refusal(data)
+
+
+def test_a_link_in_it_to_what_all_may_replace_is_refused(data: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "open" / "shared"
+    shared.mkdir(parents=True)
+    shared.parent.chmod(0o777)
+    (data / "environments").symlink_to(shared)
+    assert refusal(data).startswith(f"{shared} may be replaced by all users")
