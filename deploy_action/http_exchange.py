@@ -36,7 +36,8 @@ class Answer:
     """A server's whole answer.
 
     `retry_after` is in seconds, None if the header is missing or malformed. `headers` ignores the
-    case of names. `was_sent_whole` says that the server could have read the whole request.
+    case of names. `was_sent_whole` says that the server could have read the whole request, and
+    `waited` for how many seconds the answer was awaited after that.
     """
 
     status: int
@@ -44,6 +45,7 @@ class Answer:
     retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     was_sent_whole: bool = True
+    waited: float = 0.0
 
     @property
     def is_good(self) -> bool:
@@ -59,6 +61,10 @@ class Answer:
             return strict_loads(self.body)
         except ValueError:
             return None
+
+
+class BrokenAnswerError(OSError):
+    """The server began to answer, and the answer cannot be read to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +129,7 @@ def _patient_adapter() -> HTTPAdapter:
                 if not _is_interim(status):
                     return version, status, reason
                 http.client.parse_headers(self.fp)
-            raise http.client.HTTPException("too many interim answers")
+            raise _StillAtWorkError("only interim answers came")
 
     class Connection(HTTPConnection):
         response_class = FinalAnswer
@@ -151,6 +157,10 @@ def _patient_adapter() -> HTTPAdapter:
     return PatientAdapter()
 
 
+class _StillAtWorkError(OSError):
+    """The server sends interim answers, and no other."""
+
+
 def _is_interim(status: int) -> bool:
     """Tell whether another answer follows; after 101 the connection speaks another protocol."""
     return 100 <= status < 200 and status != 101  # noqa: PLR2004  # RFC 9110, section 15.2
@@ -161,6 +171,7 @@ def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answe
 
     Raises:
         DeadlineError: the deadline passed.
+        BrokenAnswerError: the answer began, and cannot be read.
         requests.RequestException, urllib3.exceptions.HTTPError, OSError: see `library_errors`.
     """
     left = deadline.remaining()
@@ -174,9 +185,12 @@ def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answe
         stream=True,
     )
     is_good = 200 <= response.status_code < 300  # noqa: PLR2004  # the class of statuses
+    largest = call.largest_answer if is_good else min(call.largest_answer, LARGEST_ANSWER)
     with closing(response):
-        largest = call.largest_answer if is_good else min(call.largest_answer, LARGEST_ANSWER)
-        return _read_answer(response, deadline, largest)
+        try:
+            return _read_answer(response, deadline, largest)
+        except library_errors() as error:
+            raise BrokenAnswerError(*error.args) from error
 
 
 def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:
@@ -310,9 +324,18 @@ def never_connected(error: BaseException) -> bool:
     return any(isinstance(cause, kinds) for cause in _causes(error))
 
 
+def was_cut(error: BaseException) -> bool:
+    """Tell whether the connection was lost before any answer."""
+    import ssl
+
+    causes = list(_causes(error))
+    is_lost = any(isinstance(cause, (ConnectionError, ssl.SSLError)) for cause in causes)
+    return is_lost and not any(isinstance(one, BrokenAnswerError) for one in causes)
+
+
 def timed_out(error: BaseException) -> bool:
-    """Tell whether the failure was that nothing came for too long."""
-    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
+    """Tell whether nothing came for too long, or only interim answers."""
+    return any(isinstance(cause, (TimeoutError, _StillAtWorkError)) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

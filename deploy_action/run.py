@@ -177,7 +177,7 @@ class Run:
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
         deadline = self.deadline = Deadline.after(settings.timeout_minutes)
-        with self._tidied() as stack, deadline_as_error(deadline):
+        with self._tidied(ignore_signals) as stack, deadline_as_error(deadline):
             model, base = self._prepare(settings, stack)
             servers = Servers(
                 environ=self.environ,
@@ -192,12 +192,14 @@ class Run:
             ignore_signals()
 
     @contextmanager
-    def _tidied(self) -> Iterator[ExitStack]:
+    def _tidied(self, ignore_signals: Callable[[], None]) -> Iterator[ExitStack]:
         """Yield what is closed at the end. A failure there changes neither exit code nor status."""
         stack = ExitStack()
         try:
             yield stack
         finally:
+            # Whatever happened, it is over; a signal could only hide it.
+            ignore_signals()
             try:
                 stack.close()
             except Exception as error:  # noqa: BLE001  # also a bug changes nothing that was done

@@ -10,6 +10,7 @@ from deploy_action.deployment_api.retry_rules import (
     Break,
     BrokenExchangeError,
     has_not_acted,
+    how_it_broke,
     is_refusal,
 )
 from deploy_action.errors import Problem, RefusedError
@@ -123,7 +124,7 @@ class Reply:
             message += f": {reason}" if reason else ", and does not say why."
             hint = "Look at the server's log for the reason."
         problem = Problem(message=message, hint=hint)
-        how = Break.ANSWER if self.answer.is_good else Break.CUT
+        how = how_it_broke(self.answer)
         return BrokenExchangeError(problem, how, may_have_acted=self._leaves_doubt)
 
     @property

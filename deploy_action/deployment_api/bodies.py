@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -39,11 +40,13 @@ class Upload:
 class FormBody(io.BytesIO):
     """A URL-encoded form of text fields.
 
-    `is_started` tells whether any of it was sent, `was_sent_whole` whether the server may have all.
+    `is_started` tells whether any of it was sent. `sent_at` is when the last of it was, by the
+    monotonic clock; None while the server cannot have all of it.
     """
 
     content_type: Final = "application/x-www-form-urlencoded"
     is_started = False
+    sent_at: float | None = None
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         from urllib.parse import urlencode
@@ -56,19 +59,18 @@ class FormBody(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next block of at most `size` bytes, empty at the end."""
         self.is_started = True
-        return super().read(size)
-
-    @property
-    def was_sent_whole(self) -> bool:
-        """Whether all of it was read."""
-        return self.tell() == len(self)
+        block = super().read(size)
+        if self.tell() == len(self):
+            self.sent_at = time.monotonic()
+        return block
 
 
 class MultipartBody:
     """A multipart form, streamed: `read` returns the fields, then the file block by block.
 
     requests sends the body's length as `Content-Length`, and holds one block of it at a time.
-    `is_started` tells whether anything was read, that is, sent; `was_sent_whole` whether all was.
+    `is_started` tells whether anything was read, that is, sent. `sent_at` is when the last of it
+    was, by the monotonic clock; None while the server cannot have all of it.
 
     The file's last block is returned only if the whole file had the right digest. Without it the
     body is shorter than announced, and no server acts on that (RFC 9112, section 8).
@@ -83,6 +85,7 @@ class MultipartBody:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self.is_started = False
+        self.sent_at: float | None = None
         self._upload = upload
         self._file_size = upload.path.stat().st_size
         self._sent = 0
@@ -119,15 +122,10 @@ class MultipartBody:
         if is_end and not (self._sent == self._file_size and self._has_right_digest):
             raise self._altered()
         if not block:
+            self.sent_at = time.monotonic()
             return tail.read(size)
         self._upload.on_progress(self._sent, self._file_size)
         return block
-
-    @property
-    def was_sent_whole(self) -> bool:
-        """Whether the server may have all of it."""
-        tail = self._streams[-1]
-        return tail.tell() > 0
 
     @property
     def _has_right_digest(self) -> bool:

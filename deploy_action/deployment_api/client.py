@@ -106,11 +106,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer to an upload; ids that the server left out are None."""
+    """The answer to an upload; ids that the server left out are None.
+
+    `status` is that of a version that was found in the list of the server; blank for an answer.
+    """
 
     model_id: str | None
     version_id: str | None
     backtest_id: str | None = None
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +130,25 @@ class Backtested(Accepted):
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A version or a backtest as a server lists it; what it does not tell is blank."""
+
+    sha256: str
+    status: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What a server says was uploaded for a model; what it does not tell is None.
 
-    `versions` and `backtests` map the ids of deployed versions and of backtests, the oldest first,
-    to the SHA-256 of their bundles, blank if it is not told. `deployed` is the id of the version
-    that runs, blank if none does, and the time of its deploy in the server's own format.
+    `versions` and `backtests` are the deployed versions and the backtests by id, the oldest first.
+    `running` is the id of the version that runs, blank if none does.
     """
 
-    versions: Mapping[str, str] | None = None
-    backtests: Mapping[str, str] | None = None
-    deployed: tuple[str, str] | None = None
+    versions: Mapping[str, Listed] | None = None
+    backtests: Mapping[str, Listed] | None = None
+    running: str | None = None
 
 
 @dataclass(slots=True)
@@ -244,20 +255,19 @@ class DeploymentApi:
         )
 
     def history(self, project_id: str, model_id: str) -> History:
-        """Return what was uploaded for a model, as far as the server tells."""
+        """Return what was uploaded for a model, as far as the server tells within seconds."""
         # The embedded platform's answer has the result of the backtest with that id, there is none.
         fields = {"projectId": project_id, "modelId": model_id, "backtestId": "none"}
-        reply = self._read("POST", "/model/details", fields)
-        try:
-            reply.require_route()
-            body = reply.json_object()
-        except RouteMissingError:
-            return History()
-        deployed = (id_of(body, "deployedVersion") or "", str(body.get("deployedAt")))
+        path = "/model/details"
+        reply = self._authorized(
+            lambda token: self.transport.glance(path, fields, token), f"POST {path}"
+        )
+        body = reply.json_object()
+        running = id_of(body, "deployedVersion") or ""
         return History(
-            versions=_digests(body.get("versions"), "versionId"),
-            backtests=_digests(body.get("backtests"), "backtestId"),
-            deployed=deployed if {"deployedVersion", "deployedAt"} & body.keys() else None,
+            versions=_listed(body.get("versions"), "versionId"),
+            backtests=_listed(body.get("backtests"), "backtestId"),
+            running=running if "deployedVersion" in body else None,
         )
 
     def create_model(self, submission: Submission) -> str | None:
@@ -372,15 +382,25 @@ def _ids(
     return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
 
 
-def _digests(listed: object, name: str) -> Mapping[str, str] | None:
-    """Return the SHA-256 of each listed bundle by the id called `name`; None without a list."""
+def _listed(listed: object, name: str) -> Mapping[str, Listed] | None:
+    """Return the entries by the id called `name`; None if it is no list whose entries have one."""
     if not isinstance(listed, list):
         return None
-    return {
-        identifier: text_of(one.get("bundle"), "sha256")
-        for one in listed
-        if isinstance(one, dict) and (identifier := id_of(one, name, "id"))
-    }
+    ids = [id_of(one, name, "id") for one in listed]
+    return (
+        {
+            identifier: Listed(_digest_of(one), text_of(one, "status"))
+            for identifier, one in zip(ids, listed, strict=True)
+            if identifier
+        }
+        if all(ids)
+        else None
+    )
+
+
+def _digest_of(entry: Mapping[str, object]) -> str:
+    text = text_of(entry.get("bundle"), "sha256").lower().removeprefix("sha256:")
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else ""
 
 
 def _success(reply: Reply) -> Mapping[str, object]:

@@ -13,7 +13,10 @@ from typing import Final
 from deploy_action.errors import Problem, RefusedError
 from deploy_action.http_exchange import Answer
 
+_SOON: Final = 10.0
 _REQUEST_TIMEOUT: Final = 408
+# 504: RFC 9110, section 15.6.5; 522 and 524: Cloudflare, "5xx errors".
+_GAVE_UP: Final = frozenset({_REQUEST_TIMEOUT, 504, 522, 524})
 _TOO_MANY_REQUESTS: Final = 429
 _UNAVAILABLE: Final = 503
 
@@ -32,9 +35,17 @@ class NotConnectedError(RefusedError):
 class Break(Enum):
     """How an exchange broke off."""
 
-    CUT = auto()  # the connection was lost, or a gateway or failing server said so (5xx)
-    SILENCE = auto()  # no answer came in time, so the server may still be at work
+    CUT = auto()  # soon: the connection was lost, or a gateway or failing server said so (5xx)
+    SILENCE = auto()  # somebody stopped waiting for the server, which may still be at work
     ANSWER = auto()  # the server answered, but not in words that tell what it did
+
+    @classmethod
+    def after(cls, waited: float) -> Break:
+        """Return what the loss of a connection means, `waited` seconds after the request.
+
+        Gateways give up on a server that is at work, the first of them after 30 seconds.
+        """
+        return cls.CUT if waited < _SOON else cls.SILENCE
 
 
 class BrokenExchangeError(RefusedError):
@@ -72,6 +83,14 @@ def has_not_acted(answer: Answer) -> bool:
         return True
     is_server_error = answer.status >= 500  # noqa: PLR2004  # the class of statuses
     return answer.status == _TOO_MANY_REQUESTS or (is_server_error and not answer.was_sent_whole)
+
+
+def how_it_broke(answer: Answer) -> Break:
+    """Return how an exchange broke off whose answer does not tell what the server did."""
+    if answer.status in _GAVE_UP:
+        return Break.SILENCE
+    is_server_error = answer.status >= 500  # noqa: PLR2004  # the class of statuses
+    return Break.after(answer.waited) if is_server_error else Break.ANSWER
 
 
 def is_refusal(answer: Answer) -> bool:

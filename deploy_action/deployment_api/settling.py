@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from deploy_action.deployment_api.retry_rules import Break, BrokenExchangeError
-from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
+from deploy_action.errors import (
+    DeadlineError,
+    InterruptedRunError,
+    Problem,
+    RefusedError,
+    Severity,
+)
 from deploy_action.http_exchange import Retries
 
 # Seconds before each look at what the server lists. A server that keeps a list adds to it as soon
@@ -17,31 +23,32 @@ _LATER: Final = (*_SOON, *(15.0,) * 38)
 _MOST_SENDS: Final = 3
 _LAST_LOOK: Final = 5.0  # seconds before the deadline
 
-
 T = TypeVar("T")
+
+
+class UntoldError(RefusedError):
+    """The server does not tell whether something was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling(Generic[T]):
     """Sends a request that must not be acted on twice, and settles what an answer leaves open.
 
-    `send` sends it. `find` looks at the server for what `send` would have returned, and returns
-    None if it is not there; it is None itself if the server does not tell. `what` names it, such as
-    `a new version`. `is_listed` says that the server lists all there is, so that what is not listed
-    was not made. `is_slow` says that it may take minutes before it is there to be found.
+    `send` sends it. `find` looks at the server, and returns what `send` would have returned, with
+    words for what it saw, such as "lists the new version 7"; None if it lists all there is, and
+    this is not among it. It raises `RefusedError` if that cannot be told, and is None itself if the
+    server tells nothing. `is_slow` says that it may take minutes before it is there to be found.
     """
 
     retries: Retries
     send: Callable[[], T]
-    find: Callable[[], T | None] | None
-    what: str
-    is_listed: bool = False
+    find: Callable[[], tuple[T, str] | None] | None
     is_slow: bool = False
 
     def run(self) -> tuple[T, Problem | None]:
-        """Return what `send` returns or `find` finds, and for the latter a notice.
+        """Return what `send` returns, or `find` finds with a notice.
 
-        Sends again only if nothing was made and the failure may pass.
+        Sends again only if the exchange broke off soon and nothing was made.
 
         Raises:
             DeployActionError: what `send` raises; `may_have_acted` if it stays unknown.
@@ -49,29 +56,30 @@ class Settling(Generic[T]):
         for number in range(1, _MOST_SENDS + 1):
             try:
                 return self.send(), None
-            except DeadlineError:
+            except (DeadlineError, InterruptedRunError) as error:
+                error.may_have_acted |= number > 1
                 raise
             except RefusedError as error:
+                # An earlier upload may still be at work, and be why this one is refused.
+                error.may_have_acted |= number > 1
                 if not error.may_have_acted or self.find is None:
                     raise
                 how = error.how if isinstance(error, BrokenExchangeError) else Break.ANSWER
-                found, was_seen = self._look(
-                    self.find, is_slow=self.is_slow and how is not Break.ANSWER
-                )
+                is_slow = self.is_slow and how is not Break.ANSWER
+                found, is_absent = self._look(self.find, is_slow=is_slow)
                 if found is not None:
-                    return found, self._found(error)
-                if not (was_seen and self.is_listed) or how is Break.SILENCE:
+                    result, words = found
+                    return result, _notice(error, words)
+                if not is_absent or how is not Break.CUT or number == _MOST_SENDS:
                     raise
-                if how is Break.ANSWER or number == _MOST_SENDS:
-                    raise self._not_made(error) from error
-                self.retries.on_retry(
-                    f"{error} The server does not list {self.what}: sending it again."
-                )
+                self.retries.on_retry(f"{error} The server lists nothing new: sending it again.")
         raise AssertionError("the last try returns or raises")
 
-    def _look(self, find: Callable[[], T | None], *, is_slow: bool) -> tuple[T | None, bool]:
-        """Return what is found, and whether the server could be asked at the end."""
-        was_seen = False
+    def _look(
+        self, find: Callable[[], tuple[T, str] | None], *, is_slow: bool
+    ) -> tuple[tuple[T, str] | None, bool]:
+        """Return what is found, and whether the server said at last that it is not there."""
+        is_absent = False
         for seconds in _LATER if is_slow else _SOON:
             if seconds + _LAST_LOOK >= self.retries.deadline.remaining():
                 return None, False
@@ -82,21 +90,17 @@ class Settling(Generic[T]):
             except DeadlineError:
                 raise
             except RefusedError:
-                was_seen = False
+                is_absent = False
             else:
-                was_seen = True
+                is_absent = True
                 if found is not None:
-                    return found, True
-        return None, was_seen
+                    return found, False
+        return None, is_absent
 
-    def _found(self, error: RefusedError) -> Problem:
-        return Problem(
-            message=f"{error} But the server has {self.what} since then, so it was made.",
-            hint="The log of the server, or of a gateway before it, says why the answer was lost.",
-            severity=Severity.NOTICE,
-        )
 
-    def _not_made(self, error: RefusedError) -> RefusedError:
-        first, *others = error.problems
-        message = f"{error} The server does not list {self.what}, so it was not made."
-        return RefusedError(Problem(message=message, hint=first.hint), *others)
+def _notice(error: RefusedError, words: str) -> Problem:
+    return Problem(
+        message=f"{error} But the server {words}.",
+        hint="The log of the server, or of a gateway before it, says why the answer was lost.",
+        severity=Severity.NOTICE,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from deploy_action.http_exchange import (
     never_connected,
     open_session,
     timed_out,
+    was_cut,
 )
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
@@ -42,6 +44,7 @@ READ_TIMEOUT: Final = 60.0
 # which takes minutes, and never answers if it does not know the plan. The embedded one sends a
 # blank now and then while it backtests.
 UPLOAD_ANSWER_TIMEOUT: Final = 900.0
+_GLANCE_TIMEOUT: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -80,6 +83,12 @@ class Transport:
                 return self._send(session, self._call(method, path, token, body), is_change=False)
 
         return self._repeat(attempt, may_repeat_read)
+
+    def glance(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
+        """Post a form that changes nothing, once, and wait a few seconds only; raises as `read`."""
+        with closing(self._new_session()) as session, FormBody(fields) as body:
+            call = replace(self._call("POST", path, token, body), read_timeout=_GLANCE_TIMEOUT)
+            return self._send(session, call, is_change=False)
 
     def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
         """Post a form that must not be acted on twice; retry only if the server did nothing.
@@ -154,7 +163,8 @@ class Transport:
         )
 
     def _with_limits(self, call: Call, upload: Upload) -> Call:
-        left = max(self._deadline.remaining() - upload.reserve, 1.0)
+        left = self._deadline.remaining()
+        left -= min(upload.reserve, left / 2)
         key = {"Idempotency-Key": f'"{upload.key}"'} if upload.key else {}
         return replace(
             call,
@@ -168,17 +178,20 @@ class Transport:
         try:
             answer = exchange(session, call, self._deadline)
             # Inside the `try`: a signal at this moment leaves the same doubt as one just before.
-            answer = replace(answer, was_sent_whole=_was_sent_whole(call))
+            waited = _waited(call)
+            answer = replace(answer, was_sent_whole=waited is not None, waited=waited or 0.0)
             if is_change:
                 self.may_have_acted = answer.was_sent_whole and not is_refusal(answer)
         except AlteredFileError:
             raise
         except DeployActionError as error:
             # The deadline or a signal, in the middle of the exchange.
-            error.may_have_acted = is_change and _was_sent_whole(call)
+            error.may_have_acted = is_change and _waited(call) is not None
             raise
         except library_errors() as error:
-            may_have_acted = is_change and _was_sent_whole(call)
+            may_have_acted = is_change and _waited(call) is not None
+            if is_change:
+                self.may_have_acted = may_have_acted
             raise self._translate(error, call, may_have_acted=may_have_acted) from error
         return answer
 
@@ -196,7 +209,7 @@ class Transport:
                 f"answer was complete: {explain(error)}.",
                 hint="Look at the server's log, and run the workflow again.",
             ),
-            Break.SILENCE if timed_out(error) else Break.CUT,
+            _how(error, _waited(call) or 0.0),
             may_have_acted=may_have_acted,
         )
 
@@ -212,9 +225,19 @@ def _is_started(call: Call) -> bool:
     return isinstance(call.body, FormBody | MultipartBody) and call.body.is_started
 
 
-def _was_sent_whole(call: Call) -> bool:
-    """Tell whether the server may have the whole body, and so may act on it."""
-    return not isinstance(call.body, FormBody | MultipartBody) or call.body.was_sent_whole
+def _waited(call: Call) -> float | None:
+    """Return the seconds since the server may have the whole body; None if it cannot have it."""
+    if not isinstance(call.body, FormBody | MultipartBody):
+        return 0.0
+    return None if call.body.sent_at is None else time.monotonic() - call.body.sent_at
+
+
+def _how(error: Exception, waited: float) -> Break:
+    if timed_out(error):
+        return Break.SILENCE
+    if was_cut(error):
+        return Break.after(waited)
+    return Break.ANSWER
 
 
 def _is_on_its_way(call: Call, error: Exception) -> bool:

@@ -20,10 +20,11 @@ from deploy_action.deployment_api.client import (
     Backtested,
     DeploymentApi,
     History,
+    Listed,
     Model,
     Submission,
 )
-from deploy_action.deployment_api.settling import Settling
+from deploy_action.deployment_api.settling import Settling, UntoldError
 from deploy_action.errors import (
     DeadlineError,
     DeployActionError,
@@ -32,6 +33,7 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.target import Target
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
 _MOST_NAMED: Final = 10
 _LONGEST_NAME: Final = 80
+_DEAD: Final = frozenset({"failed", "error"})
 _RESERVE: Final = 30.0  # seconds to find out what happened, before the deadline
 
 
@@ -81,8 +84,7 @@ class Submitter:
     def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
         """Upload the bundle as a new version, once."""
         bundle, before = self.model.bundle, self._history(target)
-        is_listed = before.versions is not None
-        can_tell = is_listed or before.deployed is not None
+        can_tell = before.versions is not None or before.running is not None
         upload = Upload(
             bundle.path,
             bundle.sha256,
@@ -94,25 +96,25 @@ class Submitter:
             retries=self.api.transport.retries,
             send=lambda: self.api.deploy(self.submission(target), upload),
             find=(lambda: self._find_version(target, before)) if can_tell else None,
-            what="a new version with this bundle" if is_listed else "another version running",
-            is_listed=is_listed,
-            is_slow=not is_listed,
+            is_slow=before.versions is None,
         )
         with self._doubting(target, "the new version", "a second upload makes a second one"):
             accepted, notice = settling.run()
-            target = self._accepted(replace(target, is_deployed=True), accepted)
-            return target if notice is None else self._noted(self._with_notice(target, notice))
+            if notice is not None:
+                target = self._with_notice(target, notice)
+            if accepted.status in _DEAD:
+                self._accepted(target, accepted)
+                raise _died(accepted)
+            return self._accepted(replace(target, is_deployed=True), accepted)
 
     def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
         """Upload the bundle for a backtest, once, and return the server's answer."""
         upload, before = backtest_upload(self.model.bundle, on_progress), self._history(target)
-        is_listed = before.backtests is not None
+        can_tell = before.backtests is not None
         settling = Settling(
             retries=self.api.transport.retries,
             send=lambda: self.api.backtest(self.submission(target), upload),
-            find=(lambda: self._find_backtest(target, before)) if is_listed else None,
-            what="a new backtest of this bundle",
-            is_listed=is_listed,
+            find=(lambda: self._find_backtest(target, before)) if can_tell else None,
         )
         with self._doubting(target, "the new backtest", "a second upload makes a second one"):
             backtested, notice = settling.run()
@@ -135,42 +137,52 @@ class Submitter:
         except RefusedError:
             return History()
 
-    def _find_version(self, target: Target, before: History) -> Accepted | None:
-        """Return the version that was deployed since `before`, if there is one.
-
-        A server that lists no versions tells only that another one runs: it is taken for this one.
-        """
+    def _find_version(self, target: Target, before: History) -> tuple[Accepted, str] | None:
+        """Return the version that was deployed since `before`, or what the server says is one."""
         now = self.api.history(target.project_id, target.model_id)
         if before.versions is not None:
-            version_id = self._newest(now.versions, before.versions)
-            return Accepted(target.model_id, version_id) if version_id else None
-        if now.deployed is None or now.deployed == before.deployed:
-            return None
-        return Accepted(target.model_id, now.deployed[0] or None)
+            found = self._find_new(now.versions, before.versions)
+            if found is None:
+                return None
+            version_id, listed = found
+            accepted = Accepted(target.model_id, version_id, status=listed.status)
+            return accepted, f"lists the new version {version_id}{_whose(listed)}"
+        if not now.running or now.running == before.running:
+            raise UntoldError.of(message="The server runs no other version.")
+        words = f"runs another version since then, {now.running}, which is taken for this one"
+        return Accepted(target.model_id, now.running), words
 
-    def _find_backtest(self, target: Target, before: History) -> Backtested | None:
+    def _find_backtest(self, target: Target, before: History) -> tuple[Backtested, str] | None:
         """Return the backtest that was made since `before`, without the result, which is lost."""
         now = self.api.history(target.project_id, target.model_id)
-        backtest_id = self._newest(now.backtests, before.backtests)
-        if backtest_id is None:
+        found = self._find_new(now.backtests, before.backtests or {})
+        if found is None:
             return None
+        backtest_id, listed = found
         lost = Problem(
             message=f"The result of the backtest {backtest_id} was lost with the server's answer.",
             hint="Run the workflow again.",
         )
-        return Backtested(target.model_id, None, backtest_id, problems=(lost,))
+        backtested = Backtested(target.model_id, None, backtest_id, problems=(lost,))
+        return backtested, f"lists the new backtest {backtest_id}{_whose(listed)}"
 
-    def _newest(
-        self, now: Mapping[str, str] | None, before: Mapping[str, str] | None
-    ) -> str | None:
-        """Return the id of what was made from this bundle in between, the newest if several."""
-        digests = {"", self.model.bundle.sha256}
-        new = [
-            identifier
-            for identifier, digest in (now or {}).items()
-            if identifier not in (before or {}) and digest in digests
-        ]
-        return new[-1] if new else None
+    def _find_new(
+        self, now: Mapping[str, Listed] | None, before: Mapping[str, Listed]
+    ) -> tuple[str, Listed] | None:
+        """Return what was made from this bundle in between, the newest if several.
+
+        Raises:
+            UntoldError: there is none, but the list does not prove that: it is missing or shorter,
+                or has new entries with other digests.
+        """
+        new = {one: listed for one, listed in (now or {}).items() if one not in before}
+        ours = [one for one in new if new[one].sha256 == self.model.bundle.sha256]
+        ours = ours or [one for one in new if not new[one].sha256]
+        if ours:
+            return ours[-1], new[ours[-1]]
+        if now is None or new or before.keys() - now.keys():
+            raise UntoldError.of(message="The server's list does not tell.")
+        return None
 
     def submission(self, target: Target) -> Submission:
         """Return the fields that go with the bundle."""
@@ -360,14 +372,14 @@ class Submitter:
         description = self.settings.project_description or name
         settling = Settling(
             retries=self.api.transport.retries,
-            send=lambda: self.api.create_project(name, description),
-            find=lambda: next((one for one in self.api.projects() if one.name == name), None),
-            what=f"a project named `{name}`",
+            send=lambda: self.api.create_project(name, description).id,
+            find=lambda: self._told(self._find_project(), f"has the project `{name}` by now"),
         )
-        with self._doubting(target, f"the project `{name}`", danger):
-            project, notice = settling.run()
-        target = self._with_created(target, "project", project.id, notice)
-        return self._noted(replace(target, project_id=project.id))
+        where = "`GET /project/list`"
+        with self._doubting(target, f"the project `{name}`", danger, where):
+            project_id, notice = settling.run()
+        target = self._with_created(target, "project", project_id, notice)
+        return self._noted(replace(target, project_id=project_id))
 
     def _create_model(self, target: Target) -> Target:
         """Return the target with the new model; unchanged if only the upload can create it."""
@@ -375,22 +387,30 @@ class Submitter:
         settling = Settling(
             retries=self.api.transport.retries,
             send=lambda: self.api.create_model(self.submission(target)),
-            find=lambda: self._find_model(target).model_id or None,
-            what=f"a model named `{name}`",
+            find=lambda: self._told(
+                self._find_model(target).model_id, f"has the model `{name}` by now"
+            ),
         )
-        with self._doubting(target, f"the model `{name}`", danger):
+        with self._doubting(target, f"the model `{name}`", danger, "`POST /model/list`"):
             model_id, notice = settling.run()
         if model_id is None:
-            return target
+            # A page of success may come from a server that made the model.
+            return self._find_model(target)
         target = self._with_created(target, "model", model_id, notice)
         return self._noted(replace(target, model_id=model_id))
+
+    def _told(self, identifier: str, words: str) -> tuple[str, str]:
+        """Return an id with words for it; that there is none yet does not prove anything."""
+        if not identifier:
+            raise UntoldError.of(message="The server does not list it.")
+        return identifier, words
 
     def _with_created(
         self, target: Target, kind: str, identifier: str, notice: Problem | None = None
     ) -> Target:
         """Return the target with a note of what was created, and the advice to keep its id."""
         if notice is not None:
-            target = self._with_notice(target, notice)
+            return self._with_notice(target, notice)  # another run may have made it
         what = f"{kind} {identifier}"
         target = replace(target, created=(*target.created, what))
         if self.settings.is_local:
@@ -402,11 +422,19 @@ class Submitter:
             target, Problem(message=f"Created the {what}.", hint=hint, severity=Severity.NOTICE)
         )
 
+    @property
+    def _has_no_pages(self) -> bool:
+        """Whether `app-url` is that of the service that is gone, and the server another one."""
+        settings = self.settings
+        return settings.app_url == HOSTED_APP_URL and settings.api_url != HOSTED_API_URL
+
     def _with_notice(self, target: Target, notice: Problem) -> Target:
         return replace(target, problems=(*target.problems, notice))
 
     @contextmanager
-    def _doubting(self, target: Target, what: str, danger: str) -> Iterator[None]:
+    def _doubting(
+        self, target: Target, what: str, danger: str, where: str = "`POST /model/details`"
+    ) -> Iterator[None]:
         """If a failure leaves it open whether `what` exists, say so, and say where to look."""
         try:
             yield
@@ -418,14 +446,14 @@ class Submitter:
                 # The embedded platform ends with this run, so nothing is left there.
                 error.may_have_acted = False
             if error.may_have_acted and error.problems:
-                place = target.url or target.project_url or self.settings.api_url
+                page = "" if self._has_no_pages else target.url or target.project_url
                 first, *others = error.problems
                 doubt = replace(
                     first,
                     message=f"{first.message.removesuffix('.')}. It is not known whether {what} "
                     "was made: it may or may not exist.",
-                    hint=f"Look at {place}, or at what `POST /model/details` of the server lists, "
-                    f"before you run this again: {danger}.",
+                    hint=f"Look at {f'{page}, or at ' if page else ''}what {where} of "
+                    f"{self.settings.api_url} lists, before you run this again: {danger}.",
                 )
                 error.problems = (doubt, *others)
             if error.may_have_acted:
@@ -435,6 +463,19 @@ class Submitter:
             # A bug of ours does not tell what the server did.
             self.on_doubt()
             raise
+
+
+def _whose(listed: Listed) -> str:
+    if listed.sha256:
+        return " with this bundle, so it was made"
+    return ", which is taken for this one: it does not tell the bundle"
+
+
+def _died(accepted: Accepted) -> RefusedError:
+    return RefusedError.of(
+        message=f"The server lists the new version {accepted.version_id} as `{accepted.status}`.",
+        hint="Look at the server's log for the reason.",
+    )
 
 
 def backtest_upload(bundle: Bundle, on_progress: Callable[[int, int], None]) -> Upload:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from deploy_action import http_exchange
-from deploy_action.deployment_api import settling, transport
+from deploy_action.deployment_api import retry_rules, settling, transport
 from tests.conftest import Ended, Runner
 from tests.support.scripted_server import (
     DEPLOYED,
@@ -33,15 +33,14 @@ PROJECTS = "GET /project/list"
 CREATE_MODEL = "POST /model/create-model"
 CREATE_PROJECT = "POST /project/create"
 
-# Another try may end better after these, not after the answers.
+# Another try may end better after these, ...
 CUTS: Mapping[str, Step] = {
     "500": Reply(500, "<html>Oops"),
     "502": Reply(502, "bad gateway"),
     "503": Reply(503, "no healthy upstream"),
-    "504": Reply(504),
-    "408": Reply(408),
     "cut": CutAfterBody(),
 }
+# ... but not after these, ...
 ANSWERS: Mapping[str, Step] = {
     "301": Reply(301, headers={"Location": "/login"}),
     "302": Reply(302, headers={"Location": "/models/1"}),
@@ -50,9 +49,20 @@ ANSWERS: Mapping[str, Step] = {
     "308": Reply(308),
     "no JSON": Reply(200, '{"status": "succ'),
     "no success": Reply(200, {"status": "pending"}),
+    "queued": Reply(202, {"status": "queued"}),
+    "nothing": Reply(202, ""),
     "page": Reply(200, "<!DOCTYPE html><html>Welcome"),
+    "too large": Reply(200, b" " * (17 << 20)),
+    "badly compressed": Reply(200, b"no gzip", headers={"Content-Encoding": "gzip"}),
 }
-LOSSES: Mapping[str, Step] = {**CUTS, **ANSWERS, "silence": Hang()}
+# ... and after these the server may still be at work.
+SILENCES: Mapping[str, Step] = {
+    "408": Reply(408),
+    "504": Reply(504),
+    "524": Reply(524),
+    "hang": Hang(),
+}
+LOSSES: Mapping[str, Step] = {**CUTS, **ANSWERS, **SILENCES}
 
 
 @dataclass
@@ -67,6 +77,8 @@ class Server:
     losses: int = 1
     acts_on: tuple[int, ...] = (1,)
     late: int = 0
+    digest: Callable[[str], str] = str
+    status: str = ""
     uploads: int = 0
     looks: int = 0
     made: list[str] = field(default_factory=list)  # the SHA-256 of each bundle
@@ -90,7 +102,12 @@ class Server:
         made = enumerate(self._visible(), 1)
         listed = [("old", "0" * 64), *((f"v-{number}", digest) for number, digest in made)]
         entries = [
-            {"versionId": one, "backtestId": one, "bundle": {"sha256": digest}}
+            {
+                "versionId": one,
+                "backtestId": one,
+                "bundle": {"sha256": self.digest(digest)},
+                "status": self.status,
+            }
             for one, digest in listed
         ]
         return Reply(body={"id": "m", "versions": entries, "backtests": entries})
@@ -147,7 +164,8 @@ def test_a_version_whose_answer_is_lost_is_found(
     assert (state.uploads, len(state.made)) == (1, 1)
     assert ended.outputs["status"] == "deployed"
     assert ended.outputs["version-id"] == "v-1"
-    assert "since then, so it was made." in notices_of(ended)
+    words = "lists the new version v-1 with this bundle" if details is LISTED else "runs another"
+    assert words in notices_of(ended)
     assert "may or may not" not in ended.summary
 
 
@@ -172,40 +190,128 @@ def test_an_upload_that_made_nothing_is_sent_again(
     assert ended.code == 0
     assert (state.uploads, len(state.made)) == (3, 1)
     assert ended.outputs["version-id"] == "v-1"
-    assert "does not list a new version with this bundle: sending it again." in ended.log
+    assert "The server lists nothing new: sending it again." in ended.log
 
 
 @pytest.mark.parametrize("loss", CUTS)
-def test_after_three_uploads_that_made_nothing_the_run_fails_without_doubt(
+def test_after_three_uploads_that_made_nothing_the_run_fails_in_doubt(
     runner: Runner, scripted: StartScripted, loss: str
 ) -> None:
+    """The list may be late."""
     state = Server(CUTS[loss], losses=9, acts_on=())
     ended = run(runner, start(scripted, state))
-    error = error_of(ended)
     assert state.uploads == 3
-    assert "does not list a new version with this bundle, so it was not made." in error
-    assert "may or may not" not in error
-    assert "No new version was made" in ended.summary
+    assert "may or may not exist" in error_of(ended)
+    assert "No new version was made" not in ended.summary
 
 
-@pytest.mark.parametrize("loss", ANSWERS)
-def test_an_answer_that_would_be_the_same_again_ends_the_run_without_doubt(
+@pytest.mark.parametrize("loss", [*ANSWERS, *SILENCES])
+def test_after_an_answer_or_a_long_wait_nothing_is_sent_again(
     runner: Runner, scripted: StartScripted, loss: str
 ) -> None:
-    state = Server(ANSWERS[loss], losses=9, acts_on=())
-    ended = run(runner, start(scripted, state))
-    assert state.uploads == 1
-    assert "so it was not made." in error_of(ended)
-    assert "No new version was made" in ended.summary
-
-
-def test_after_silence_nothing_is_sent_again(runner: Runner, scripted: StartScripted) -> None:
-    """The server may still be at work, however long it is waited for."""
-    state = Server(Hang(), losses=9, acts_on=())
+    state = Server(LOSSES[loss], losses=9, acts_on=())
     ended = run(runner, start(scripted, state))
     assert state.uploads == 1
     assert "may or may not exist" in error_of(ended)
     assert "No new version was made" not in ended.summary
+
+
+def test_a_gateway_that_waited_long_leaves_doubt(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server behind it may still be at work: some wait for 30 seconds before a 503."""
+    monkeypatch.setattr(retry_rules, "_SOON", 0.0)
+    state = Server(Reply(503), losses=9, acts_on=())
+    assert "may or may not exist" in error_of(run(runner, start(scripted, state)))
+    assert state.uploads == 1
+
+
+@pytest.mark.parametrize("refusal", [Reply(409, {"error": "A deploy is in progress"}), Reply(404)])
+def test_a_second_upload_that_is_refused_keeps_the_doubt_about_the_first(
+    runner: Runner, scripted: StartScripted, refusal: Reply
+) -> None:
+    """It may be refused because the first one is still at work."""
+    state = Server(Reply(502), losses=1, acts_on=(), late=99)
+
+    def deploy(request: Request) -> Step:
+        step = state.take(request)
+        return step if state.uploads == 1 else refusal
+
+    server = scripted({DEPLOY: deploy, DETAILS: state.listing})
+    ended = run(runner, server)
+    assert state.uploads == 2
+    assert "may or may not exist" in error_of(ended)
+    assert "No new version was made" not in ended.summary
+
+
+UNTOLD: Mapping[str, Callable[[Server], Reply]] = {
+    "missing": lambda _: Reply(404, "not found"),
+    "page": lambda _: Reply(200, "<!DOCTYPE html><html>Restarting"),
+    "no list": lambda _: Reply(body={"id": "m"}),
+    "unknown": lambda _: Reply(body={"id": "m", "exists": False}),
+    "failing": lambda _: Reply(502),
+    "shorter": lambda _: Reply(body={"versions": []}),
+    "other ids": lambda state: Reply(body={"versions": [{"version": one} for one in state.made]}),
+    "texts": lambda state: Reply(body={"versions": ["old", *state.made]}),
+}
+
+
+@pytest.mark.parametrize("untold", UNTOLD)
+@pytest.mark.parametrize("mode", ["deploy", "backtest"])
+def test_a_list_that_does_not_tell_afterwards_leaves_doubt(
+    runner: Runner, scripted: StartScripted, untold: str, mode: str
+) -> None:
+    state = Server(Reply(502), losses=9)
+    listing = state.listing
+
+    def details(request: Request) -> Step:
+        return UNTOLD[untold](state) if state.uploads else listing(request)
+
+    ended = run(runner, start(scripted, state, lambda _: details), mode=mode)
+    assert (state.uploads, len(state.made)) == (1, 1)
+    assert "may or may not exist" in error_of(ended)
+
+
+@pytest.mark.parametrize("digest", [str.upper, "sha256:{}".format])
+def test_a_digest_is_recognised_however_it_is_written(
+    runner: Runner, scripted: StartScripted, digest: Callable[[str], str]
+) -> None:
+    state = Server(Reply(502), losses=9, digest=digest)
+    assert run(runner, start(scripted, state)).code == 0
+    assert state.uploads == 1
+
+
+def test_a_version_whose_bundle_is_not_told_is_taken_for_this_one_and_said_so(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    state = Server(Reply(502), losses=9, digest=lambda _: "")
+    ended = run(runner, start(scripted, state))
+    assert ended.code == 0
+    assert "which is taken for this one: it does not tell the bundle" in notices_of(ended)
+
+
+def test_a_version_that_is_listed_as_failed_fails_the_run(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    state = Server(Reply(500), losses=9, status="failed")
+    ended = run(runner, start(scripted, state))
+    assert "lists the new version v-1 as `failed`" in error_of(ended)
+    assert ended.outputs["version-id"] == "v-1"
+    assert ended.outputs["status"] == "failed"
+
+
+@pytest.mark.parametrize("after", [None, "", "old"])
+def test_a_version_that_stops_is_no_new_one(
+    runner: Runner, scripted: StartScripted, after: str | None
+) -> None:
+    state = Server(Reply(504), losses=9, acts_on=())
+
+    def details(_request: Request) -> Step:
+        running = after if state.uploads else "old"
+        return Reply(body={"deployedVersion": running, "deployedAt": state.uploads})
+
+    ended = run(runner, start(scripted, state, lambda _: details))
+    assert "may or may not exist" in error_of(ended)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -251,19 +357,23 @@ def test_a_server_that_is_gone_afterwards_leaves_doubt(
 def test_a_version_of_somebody_else_is_not_taken_for_this_one(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    """Another run deploys other bytes at the same time."""
-    state = Server(Reply(303), losses=9, acts_on=())
+    """Another run deploys other bytes at the same time, or the server packs its bundles anew."""
+    state = Server(Reply(502), losses=9, acts_on=())
 
     def deploy(request: Request) -> Step:
         state.made.append("f" * 64)
         return state.take(request)
 
     server = scripted({DEPLOY: deploy, DETAILS: state.listing})
-    assert "so it was not made." in error_of(run(runner, server))
+    assert "may or may not exist" in error_of(run(runner, server))
+    assert state.uploads == 1
 
 
-def test_a_signal_while_it_is_unknown_leaves_doubt(runner: Runner, scripted: StartScripted) -> None:
-    state = Server(Reply(502), losses=9)
+@pytest.mark.parametrize("loss", ["502", "303", "cut"])
+def test_a_signal_while_it_is_unknown_leaves_doubt(
+    runner: Runner, scripted: StartScripted, loss: str
+) -> None:
+    state = Server(LOSSES[loss], losses=9)
     listing = state.listing
 
     def interrupting(request: Request) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import requests
 
 from tests.support.platform_client import Platform, make_bundle
@@ -58,8 +59,24 @@ def test_a_key_of_another_bundle_is_refused(platform: Platform) -> None:
     deploy(platform, model_id, "k")
     answer = deploy(platform, model_id, "k", make_bundle(bot="other"))
     assert answer.status_code == 400
-    assert answer.json() == {"error": "Another bundle was uploaded with this Idempotency-Key"}
+    assert answer.json() == {"error": "Another upload was stored with this Idempotency-Key"}
     assert len(platform.left_behind()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"plan": "micro"}, {"pythonVersion": "3.9"}, {"versionDescription": "Other"}]
+)
+def test_a_key_of_another_request_is_refused(platform: Platform, changes: dict[str, str]) -> None:
+    model_id = platform.create_model()
+    deploy(platform, model_id, "k")
+    assert platform.deploy(model_id, BUNDLE, **changes).status_code == 400
+
+
+def test_a_key_of_another_model_is_refused(platform: Platform) -> None:
+    one, other = platform.create_model(), platform.create_model()
+    deploy(platform, one, "k")
+    assert deploy(platform, other, "k").status_code == 400
+    assert platform.versions(other) == []
 
 
 def test_a_long_key_is_refused(platform: Platform) -> None:

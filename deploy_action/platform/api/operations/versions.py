@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy_action.platform.api.fields import KEY_HEADER
 from deploy_action.platform.api.operations.documents import (
@@ -92,8 +92,9 @@ class Versions:
                 version = stored
         except _StoredBeforeError as before:
             version = before.version
-            if version.sha256 != file.sha256:
-                raise ApiError(f"Another bundle was uploaded with this {KEY_HEADER}") from None
+            if not _is_same(version, target, upload):
+                message = f"Another upload was stored with this {KEY_HEADER}"
+                raise ApiError(message) from None
         return {
             **upload_document(version),
             "description": version.description,
@@ -198,6 +199,21 @@ class Versions:
             )
             transaction.add_version(version, key)
             yield transaction, version
+
+
+def _is_same(version: Version, target: Target, upload: _Upload) -> bool:
+    """Whether an upload asks for what was stored before."""
+    asked = replace(
+        version,
+        project_id=target.project_id,
+        model_id=version.model_id if target.is_new else target.model_id,
+        description=upload.description,
+        python_version=upload.python_version,
+        plan=upload.plan,
+        schedule=upload.schedule,
+        sha256=upload.file.sha256,
+    )
+    return asked == version
 
 
 def _read_args(request: Request) -> Mapping[str, object]:
