@@ -7,7 +7,7 @@ created: a run that fails here has changed nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,6 @@ from deploy_action.deployment_api.client import (
     Backtested,
     DeploymentApi,
     History,
-    Listed,
     Model,
     Submission,
 )
@@ -37,6 +36,7 @@ from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.target import Target
+from deploy_action.stages.listed_uploads import ListedUploads, list_uploads
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import count
 
@@ -83,20 +83,19 @@ class Submitter:
 
     def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
         """Upload the bundle as a new version, once."""
-        bundle, before = self.model.bundle, self._history(target)
-        can_tell = before.versions is not None or before.running is not None
+        bundle, listed = self.model.bundle, self._listed(target)
         upload = Upload(
             bundle.path,
             bundle.sha256,
             on_progress,
-            reserve=_RESERVE if can_tell else 0.0,
+            reserve=_RESERVE if listed.tells_versions else 0.0,
             key=str(uuid.uuid4()),
         )
         settling = Settling(
             retries=self.api.transport.retries,
             send=lambda: self.api.deploy(self.submission(target), upload),
-            find=(lambda: self._find_version(target, before)) if can_tell else None,
-            is_slow=before.versions is None,
+            find=listed.new_version if listed.tells_versions else None,
+            is_slow=listed.before.versions is None,
         )
         with self._doubting(target, "the new version", "a second upload makes a second one"):
             accepted, notice = settling.run()
@@ -109,12 +108,11 @@ class Submitter:
 
     def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
         """Upload the bundle for a backtest, once, and return the server's answer."""
-        upload, before = backtest_upload(self.model.bundle, on_progress), self._history(target)
-        can_tell = before.backtests is not None
+        upload, listed = backtest_upload(self.model.bundle, on_progress), self._listed(target)
         settling = Settling(
             retries=self.api.transport.retries,
             send=lambda: self.api.backtest(self.submission(target), upload),
-            find=(lambda: self._find_backtest(target, before)) if can_tell else None,
+            find=listed.new_backtest if listed.tells_backtests else None,
         )
         with self._doubting(target, "the new backtest", "a second upload makes a second one"):
             backtested, notice = settling.run()
@@ -123,66 +121,12 @@ class Submitter:
             backtested = replace(backtested, problems=(*backtested.problems, notice))
         return backtested
 
-    def _history(self, target: Target) -> History:
-        """Return what the server lists of the model before an upload.
-
-        Empty if it cannot tell, or if it ends with this run and answers are not lost on the way.
-        """
-        if self.settings.is_local or not target.model_id:
-            return History()
-        try:
-            return self.api.history(target.project_id, target.model_id)
-        except DeadlineError:
-            raise
-        except RefusedError:
-            return History()
-
-    def _find_version(self, target: Target, before: History) -> tuple[Accepted, str] | None:
-        """Return the version that was deployed since `before`, or what the server says is one."""
-        now = self.api.history(target.project_id, target.model_id)
-        if before.versions is not None:
-            found = self._find_new(now.versions, before.versions)
-            if found is None:
-                return None
-            version_id, listed = found
-            accepted = Accepted(target.model_id, version_id, status=listed.status)
-            return accepted, f"lists the new version {version_id}{_whose(listed)}"
-        if not now.running or now.running == before.running:
-            raise UntoldError.of(message="The server runs no other version.")
-        words = f"runs another version since then, {now.running}, which is taken for this one"
-        return Accepted(target.model_id, now.running), words
-
-    def _find_backtest(self, target: Target, before: History) -> tuple[Backtested, str] | None:
-        """Return the backtest that was made since `before`, without the result, which is lost."""
-        now = self.api.history(target.project_id, target.model_id)
-        found = self._find_new(now.backtests, before.backtests or {})
-        if found is None:
-            return None
-        backtest_id, listed = found
-        lost = Problem(
-            message=f"The result of the backtest {backtest_id} was lost with the server's answer.",
-            hint="Run the workflow again.",
-        )
-        backtested = Backtested(target.model_id, None, backtest_id, problems=(lost,))
-        return backtested, f"lists the new backtest {backtest_id}{_whose(listed)}"
-
-    def _find_new(
-        self, now: Mapping[str, Listed] | None, before: Mapping[str, Listed]
-    ) -> tuple[str, Listed] | None:
-        """Return what was made from this bundle in between, the newest if several.
-
-        Raises:
-            UntoldError: there is none, but the list does not prove that: it is missing or shorter,
-                or has new entries with other digests.
-        """
-        new = {one: listed for one, listed in (now or {}).items() if one not in before}
-        ours = [one for one in new if new[one].sha256 == self.model.bundle.sha256]
-        ours = ours or [one for one in new if not new[one].sha256]
-        if ours:
-            return ours[-1], new[ours[-1]]
-        if now is None or new or before.keys() - now.keys():
-            raise UntoldError.of(message="The server's list does not tell.")
-        return None
+    def _listed(self, target: Target) -> ListedUploads:
+        """Return what the server lists before an upload."""
+        bundle_sha256 = self.model.bundle.sha256
+        if self.settings.is_local:  # it ends with this run, and loses no answers
+            return ListedUploads(self.api, target, bundle_sha256, History())
+        return list_uploads(self.api, target, bundle_sha256)
 
     def submission(self, target: Target) -> Submission:
         """Return the fields that go with the bundle."""
@@ -463,12 +407,6 @@ class Submitter:
             # A bug of ours does not tell what the server did.
             self.on_doubt()
             raise
-
-
-def _whose(listed: Listed) -> str:
-    if listed.sha256:
-        return " with this bundle, so it was made"
-    return ", which is taken for this one: it does not tell the bundle"
 
 
 def _died(accepted: Accepted) -> RefusedError:
