@@ -111,7 +111,9 @@ class PlatformApp:
 
     async def _admits(self, request: HttpRequest) -> bool:
         token = request.headers.get("token", "")
-        return await run_in_threadpool(self._credentials.admits, token)
+        return self._credentials.may_admit(token) and await run_in_threadpool(
+            self._credentials.admits, token
+        )
 
     async def _run(self, route: Route, request: HttpRequest, body: Body) -> Response:
         content_type = request.headers.get("content-type", "")

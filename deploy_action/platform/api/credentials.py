@@ -14,6 +14,7 @@ from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
 
 TOKEN_LIFE_SECONDS = 3600
+_DIGEST_LENGTH = 64  # of SHA-256, in hexadecimal
 
 
 class Credentials:
@@ -34,11 +35,20 @@ class Credentials:
         """Return a new idToken, or None for a wrong refresh token."""
         if not secrets.compare_digest(self._refresh_token, _encode(refresh_token)):
             return None
-        id_token = secrets.token_urlsafe(32)
+        drawn = secrets.token_urlsafe(32)
+        id_token = drawn + self._digest(drawn)
         now = self._clock()
         with self._store.transaction() as transaction:
             transaction.add_id_token(self._digest(id_token), now + TOKEN_LIFE_SECONDS, now)
         return id_token
+
+    def may_admit(self, id_token: str) -> bool:
+        """Return whether the idToken was issued for this refresh token, at any time.
+
+        This takes no time: strangers must not keep the database busy.
+        """
+        drawn, digest = id_token[:-_DIGEST_LENGTH], id_token[-_DIGEST_LENGTH:]
+        return secrets.compare_digest(_encode(digest), self._digest(drawn).encode())
 
     def admits(self, id_token: str) -> bool:
         """Return whether the idToken was issued for this refresh token within the last hour."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.fields import (
@@ -121,7 +122,7 @@ def _version_routes(versions: Versions) -> list[Route]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Description:
     """The operation that describes the others."""
 
@@ -129,6 +130,10 @@ class _Description:
 
     def describe_api(self, _: Request) -> dict[str, object]:
         """Describe this API as an OpenAPI document."""
+        return self._document
+
+    @cached_property
+    def _document(self) -> dict[str, object]:  # anybody may ask for it, as often as he likes
         from deploy_action.platform.api.openapi import describe
 
         return describe(self.routes)

@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -180,3 +181,14 @@ def test_tokens_that_cannot_be_looked_up_are_a_page(platform: Platform) -> None:
     assert "<pre>Internal Server Error</pre>" in answer.text
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "OperationalError" in platform.errors.pop()
+
+
+@pytest.mark.parametrize("change", [lambda _: "", str.upper, lambda token: token[1:], "x".__add__])
+def test_a_stranger_does_not_keep_the_database_busy(
+    platform: Platform, change: Callable[[str], str]
+) -> None:
+    """What was never issued is not looked up."""
+    with closing(sqlite3.connect(platform.data / "platform.sqlite")) as database:
+        database.execute("DROP TABLE id_tokens")
+    platform.id_token = change(platform.id_token)
+    assert platform.get("/project/list").status_code == 401

@@ -80,6 +80,7 @@ def test_every_route_is_described(lenient_routes: tuple[Store, list[Route]]) -> 
     assert operations <= served
     assert {path for path, _ in operations} >= _CONTRACT_PATHS
     assert json.loads(json.dumps(described)) == described
+    assert document.operation(Request({})) is described  # made once: anybody may ask
 
 
 class _Watched(dict[str, object]):
