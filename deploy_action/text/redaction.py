@@ -73,9 +73,10 @@ def looks_like_key(text: str) -> bool:
     """Whether a value that anybody may have written looks like a key, and not like words.
 
     It has eight characters or more, all of them letters, digits and `+/=_.:-`. Between these marks
-    it has 16 letters and digits or more, with both, or eight or more with both, in which they
-    alternate at least three times, counting capitals within a word like digits. So `successful`,
-    `refs/heads/main`, `python3.11`, `sha256sum`, long words, numbers and dates are no keys.
+    it has 16 letters and digits or more, save for words such as `pullRequestTarget`, or eight or
+    more with a digit, in which letters and digits alternate at least three times, counting capitals
+    within a word like digits. So `successful`, `refs/heads/main`, `python3.11`, `sha256sum` and
+    dates are no keys.
     """
     return _LIKE_A_KEY.fullmatch(text) is not None and any(map(_is_random, _WORDS.findall(text)))
 
@@ -98,8 +99,10 @@ def key_lines(values: Iterable[str]) -> tuple[str, ...]:
 def _is_random(word: str) -> bool:
     kinds = ["0" if char.isdecimal() else "A" if char.isupper() else "a" for char in word]
     changes = sum(pair[0] != pair[1] and pair != ("A", "a") for pair in pairwise(kinds))
-    has_both = "0" in kinds and {*kinds} != {"0"}
-    return has_both and (len(word) >= _LONG or changes >= _CHANGES)
+    has_digit, is_long = "0" in kinds, len(word) >= _LONG
+    if is_long and (has_digit or len({*kinds}) == 1):
+        return True
+    return changes >= _CHANGES and (has_digit or is_long)
 
 
 @dataclass(frozen=True, slots=True)

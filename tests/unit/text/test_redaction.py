@@ -178,8 +178,6 @@ def test_a_megabyte_of_secrets_and_near_misses_is_redacted() -> None:
         *("https://api.example.com/v2", "base64url", "OAuth2Provider", "github.event.number1"),
         *("final_account_value", "----------", "::add-mask::", "xychart-beta", "GITHUB_OUTPUT"),
         *("plotColorPalette", "pullRequestTarget", "CamelCasedIdentifier"),
-        *("authenticationfailed", "containerregistry", "https://raw.githubusercontent.com/x"),
-        *("1234567890123456", "AUTHENTICATIONFAILED"),
         *("", "a1b2c3d", "***", "a1b2c3d4 e5f6", "`a1b2c3d4`", "```text", "<a1b2c3d4>"),
         *("[a1b2c3d4]", "a1b2c3d4|e5", "@a1b2c3d4", "#a1b2c3d4", "![a1b2c3d4](e)", "a1b2c3d4\ne"),
         *("a1b2c3d4\\", "ä1b2c3d4", "a1b2c3d4~~", "**a1b2c3d4**", '"a1b2c3d4"', "{a1b2c3d4}"),
@@ -200,6 +198,7 @@ def test_random_keys_look_like_keys() -> None:
         "UUID": lambda: str(uuid.UUID(bytes=random.randbytes(16))),
         "base64": lambda: base64.b64encode(random.randbytes(64)).decode(),
         "base64 for URLs": lambda: base64.urlsafe_b64encode(random.randbytes(24)).decode(),
+        "a number": lambda: str(random.randrange(10**15, 10**16)),
     }
     for name, make in shapes.items():
         found = sum(looks_like_key(make()) for _ in range(1_000))
@@ -214,5 +213,5 @@ def test_a_private_key_is_found_line_by_line() -> None:
 
 
 def test_a_file_of_thousands_of_keys_does_not_stall_the_run() -> None:
-    many = [f"a{number:031x}" for number in range(50_000)]
+    many = [f"{number:032x}" for number in range(50_000)]
     assert key_lines(many) == tuple(many[:200])
