@@ -15,6 +15,7 @@ from deploy_action.errors import (
     Severity,
 )
 from deploy_action.http_exchange import Retries
+from deploy_action.text.quantities import duration
 
 # Seconds before each look at what the server lists. A server that keeps a list adds to it as soon
 # as it has an upload. One that only knows what runs has to build it first, which takes minutes.
@@ -66,21 +67,24 @@ class Settling(Generic[T]):
                     raise
                 how = error.how if isinstance(error, BrokenExchangeError) else Break.ANSWER
                 is_slow = self.is_slow and how is not Break.ANSWER
-                found, is_absent = self._look(self.find, is_slow=is_slow)
+                found, is_absent = self._look(self.find, error, is_slow=is_slow)
                 if found is not None:
                     result, words = found
                     return result, _notice(error, words)
                 if not is_absent or how is not Break.CUT or number == _MOST_SENDS:
                     raise
-                self.retries.on_retry(f"{error} The server lists nothing new: sending it again.")
+                self.retries.on_retry("The server lists nothing new: sending it again.")
         raise AssertionError("the last try returns or raises")
 
     def _look(
-        self, find: Callable[[], tuple[T, str] | None], *, is_slow: bool
+        self, find: Callable[[], tuple[T, str] | None], error: RefusedError, *, is_slow: bool
     ) -> tuple[tuple[T, str] | None, bool]:
         """Return what is found, and whether the server said at last that it is not there."""
-        is_absent = False
-        for seconds in _LATER if is_slow else _SOON:
+        is_absent, pauses = False, _LATER if is_slow else _SOON
+        for number, seconds in enumerate(pauses):
+            if number == 1:
+                longest = duration(sum(pauses))
+                self.retries.on_retry(f"{error} Asking the server for up to {longest} what it did.")
             if seconds + _LAST_LOOK >= self.retries.deadline.remaining():
                 return None, False
             if seconds:

@@ -118,7 +118,7 @@ INPUTS: Final = (
     Input(
         "keys-json",
         "Contents of `keys.json` (a secret). They go into the bundle and nowhere else, and "
-        "replace a `keys.json` of the repository. Values of eight characters or more are masked.",
+        "replace a `keys.json` of the repository. Values of six characters or more are masked.",
         secret=True,
     ),
     Input(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.quantities import count
-from deploy_action.text.redaction import SHORTEST, SHORTEST_KEY
+from deploy_action.text.redaction import SHORTEST
+
+_SHORTEST_KEY: Final = 6
 
 
 def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     """Return the values to mask. Call it before anything is checked, and so before any message.
 
-    These are tokens of four characters or more, and the strings and numbers of eight or more inside
+    These are tokens of four characters or more, and the strings and numbers of six or more inside
     `keys-json`, each by itself: the runner masks every line of a value, and a line of
     pretty-printed JSON may be a lone brace. Shorter ones are words such as `true` and `live`: to
     mask them would blank words in the log, and whole outputs in other jobs. The runner masks its
@@ -22,17 +25,17 @@ def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     """
     tokens = (inputs[name].strip() for name in ("token", "github-token") if name in inputs)
     found = [token for token in tokens if len(token) >= SHORTEST]
-    found += [text for text in _key_strings(inputs) if len(text) >= SHORTEST_KEY]
+    found += [text for text in _key_strings(inputs) if len(text) >= _SHORTEST_KEY]
     return tuple(dict.fromkeys(found))
 
 
 def too_short_to_mask(inputs: Mapping[str, str]) -> Problem | None:
     """Return a notice of strings in `keys-json` that are not masked, None if there are none."""
-    short = [text for text in _key_strings(inputs) if len(text) < SHORTEST_KEY]
+    short = [text for text in _key_strings(inputs) if len(text) < _SHORTEST_KEY]
     if not short:
         return None
     return Problem(
-        message=f"Input `keys-json` has {count(len(short), 'value')} of fewer than {SHORTEST_KEY} "
+        message=f"Input `keys-json` has {count(len(short), 'value')} of fewer than {_SHORTEST_KEY} "
         "characters, not masked: that would blank words in logs, and outputs in other jobs.",
         hint="If one of them is secret, such as a passphrase, replace it by a longer one.",
         severity=Severity.NOTICE,
@@ -40,7 +43,7 @@ def too_short_to_mask(inputs: Mapping[str, str]) -> Problem | None:
 
 
 def _key_strings(inputs: Mapping[str, str]) -> list[str]:
-    """Return the strings in `keys-json`, and its long numbers, save for placeholders."""
+    """Return the strings and numbers in `keys-json`, save for placeholders."""
     import json
 
     text = inputs.get("keys-json", "")
@@ -62,7 +65,7 @@ def _strings_in(document: object) -> list[str]:
         node = pending.pop()
         if isinstance(node, str):
             strings.append(node)
-        elif isinstance(node, (int, float)) and len(str(node)) >= SHORTEST_KEY:
+        elif isinstance(node, (int, float)) and not isinstance(node, bool):
             strings.append(str(node))  # an account number, or a password without quotes
         elif isinstance(node, list):
             pending += node

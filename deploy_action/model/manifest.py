@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from deploy_action.errors import Problem
 from deploy_action.model.manifest_checks import (
@@ -27,6 +28,8 @@ _DEFAULT_BACKTEST_ARGS: Mapping[str, JsonValue] = {"to": "1y"}
 
 MAX_FILE_BYTES = 1024 * 1024
 _LONGEST_KEY = 60
+
+_REGULAR_HINT: Final = "Put a regular, readable file there that describes the model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,18 @@ def _read(model_dir: Path) -> tuple[bytes, Problem | None]:
     except (FileNotFoundError, NotADirectoryError):
         return b"", missing_manifest(model_dir)
     except OSError as error:
-        return b"", _unusable_file(f"cannot be read: {error.strerror}")
+        hints = {
+            errno.EXDEV: "Copy what the link points to into the model.",
+            errno.EFBIG: "Name the file that describes the model, which is small.",
+        }
+        hint = hints.get(error.errno or 0, _REGULAR_HINT)
+        return b"", _unusable_file(f"cannot be read: {error.strerror}", hint)
 
 
-def _unusable_file(why: str) -> Problem:
+def _unusable_file(why: str, hint: str = _REGULAR_HINT) -> Problem:
     return Problem(
         message=f"{MANIFEST_NAME} {why}.",
-        hint="Put a regular, readable file there that describes the model.",
+        hint=hint,
         path=MANIFEST_NAME,
     )
 

@@ -119,7 +119,7 @@ _PUNCTUATION: Final = ".,;:!?)"
 # such as `GH-1`, and what repositories make links of, such as `JIRA-1`), emoji by name, and
 # everything that contains Markdown or HTML markup.
 _PLAIN_WORD: Final = re.compile(
-    r"(?!.*(?:www\.|ghsa-|[a-z][a-z0-9]+[./+=-]+[0-9]|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])))"
+    r"(?!.*(?:www\.|ghsa-|(?<![a-z0-9])(?!sha-|utf-)[a-z][a-z0-9]+[./+=-]+[0-9]|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])))"
     r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
     re.IGNORECASE,
 )

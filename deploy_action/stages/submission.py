@@ -177,7 +177,7 @@ class Submitter:
             place = f"model {target.model_id or described.name}"
         size = f"{bundle.file_count} files, {bundle.size} bytes"
         action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
-        last = f"{action} {place}: {size}, SHA-256 {bundle.sha256}"
+        last = f"{action} {place}: {size}, SHA-256 `{bundle.sha256}`"
         if settings.mode is Mode.DEPLOY:
             return (*self._plan_tests(), *steps, last)
         return (*steps, last, *self._plan_tests())

@@ -7,6 +7,7 @@ declaration, continuation lines, comments, options. What a line means is for the
 from __future__ import annotations
 
 import codecs
+import errno
 import posixpath
 import re
 from collections.abc import Callable, Iterator
@@ -160,6 +161,8 @@ def _read_text(root: Path, name: str) -> tuple[str, str]:
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}."
         hint = "Put the text file there that pip reads, and make it readable."
+        if error.errno == errno.EFBIG:
+            hint = "Name the file that pip reads: a list of packages is small."
         raise _unreadable(name, message, hint) from error
     return _decode(name, data)
 

@@ -192,11 +192,12 @@ def test_a_key_that_is_one_of_our_words_leaves_the_report_whole(runner: Runner) 
 
 def test_short_values_of_the_keys_are_not_masked_and_a_notice_says_so(runner: Runner) -> None:
     key = secrets.token_hex(16)
-    values = {"API_KEY": key, "sandbox": "true", "type": "1", "region": "us"}
+    phrase = secrets.token_hex(3)
+    values = {"API_KEY": key, "PASS": phrase, "sandbox": "true", "type": 1, "region": "us"}
     ended = runner.run(mode="validate", keys_json=json.dumps({"alpaca": {"main": values}}))
     assert ended.code == 0
-    assert masks(ended) == [key]
+    assert sorted(masks(ended)) == sorted([key, phrase])
     (notice,) = [line for line in ended.annotations if "keys-json" in line]
     assert notice.startswith("::notice")
-    assert "3 values of fewer than 8 characters, not masked" in notice
+    assert "3 values of fewer than 6 characters, not masked" in notice
     assert "`keys-json`" in ended.summary

@@ -56,7 +56,8 @@ class Isolation:
         notice = Problem(
             message=f"Environments and private copies of models are in {place}, since "
             f"{obstacle.reason}.",
-            hint=f"A container makes its environments anew then. {obstacle.hint}",
+            hint="In a container they are not kept for the next job. To keep them, set "
+            f"`platform-data` elsewhere, or: {obstacle.hint}",
             severity=Severity.NOTICE,
         )
         return replace(self, problems=(*self.problems, notice))

@@ -55,10 +55,11 @@ CREATE TABLE versions (
     bytes INTEGER NOT NULL,
     files INTEGER NOT NULL,
     created_at REAL NOT NULL,
-    idempotency_key TEXT UNIQUE,
+    idempotency_key TEXT,
     FOREIGN KEY (project_id, model_id) REFERENCES models (project_id, id)
 ) STRICT;
 CREATE INDEX versions_of_model ON versions (project_id, model_id);
+CREATE UNIQUE INDEX versions_by_key ON versions (idempotency_key);
 CREATE TABLE backtests (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -82,6 +83,15 @@ CREATE TABLE project_keys (
     created_at REAL NOT NULL
 ) STRICT;
 """
+
+# From each schema that can be brought to this one.
+_CHANGES = {
+    0: _SCHEMA,
+    3: """
+ALTER TABLE versions ADD COLUMN idempotency_key TEXT;
+CREATE UNIQUE INDEX versions_by_key ON versions (idempotency_key);
+""",
+}
 
 
 class Database:
@@ -178,17 +188,19 @@ class Database:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, _SCHEMA_VERSION}:
+        if version == _SCHEMA_VERSION:
+            return
+        if version not in _CHANGES:
             raise InvalidInputError.of(
                 message=f"The platform's data in {self._path.parent} was written by another"
                 f" release (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
                 hint="Use that release, or another directory.",
             )
-        if version == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            for statement in _CHANGES[version].split(";"):
+                connection.execute(statement)
+            if version == 0:
                 Transaction(connection, self._clock()).add_user(secrets.token_hex(14))
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")

@@ -219,6 +219,24 @@ def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> No
     assert "written by another release" in _problem(platform.data)
 
 
+def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) -> None:
+    platform = start_platform()
+    model_id = platform.create_model()
+    platform.deploy(model_id)
+    platform.server.close()
+    connection = sqlite3.connect(platform.data / "platform.sqlite")
+    connection.execute("DROP INDEX versions_by_key")
+    connection.execute("ALTER TABLE versions DROP COLUMN idempotency_key")
+    connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    again = start_platform()
+    again.key = "k"
+    bundle = make_bundle()
+    first, second = (again.deploy(model_id, bundle).json()["versionId"] for _ in range(2))
+    assert first == second
+    assert len(again.versions(model_id)) == 2
+
+
 def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "platform.sqlite").write_bytes(secrets.token_bytes(8192))
     assert "cannot be opened: file is not a database" in _problem(tmp_path)
