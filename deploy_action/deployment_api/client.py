@@ -256,7 +256,7 @@ class DeploymentApi:
 
     def history(self, project_id: str, model_id: str) -> History:
         """Return what was uploaded for a model, as far as the server tells within seconds."""
-        # The embedded platform's answer has the result of the backtest with that id, there is none.
+        # With an id that no backtest has, the embedded platform sends no results.
         fields = {"projectId": project_id, "modelId": model_id, "backtestId": "none"}
         path = "/model/details"
         reply = self._authorized(

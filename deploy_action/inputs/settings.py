@@ -229,7 +229,7 @@ class _Reader:
         )
 
     def check_keys(self, settings: Settings) -> None:
-        """Say so if some of the keys are not masked."""
+        """Add a notice if values in `keys-json` are too short to be masked."""
         notice = too_short_to_mask(self._inputs)
         if settings.keys_json is not None and notice is not None:
             self.warnings.append(notice)

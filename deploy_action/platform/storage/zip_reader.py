@@ -20,8 +20,8 @@ STORED: Final = 0
 DEFLATED: Final = 8
 ENCRYPTED: Final = 1 << 0 | 1 << 6 | 1 << 13
 PATCHED: Final = 1 << 5
-# The longest name of an entry below `model/`, in bytes of UTF-8, and the most components it has.
-# The packer has the same limits, in `bundle/selection.py`.
+# The longest name of an entry below `model/`, in bytes of UTF-8. The packer has the same limit, in
+# `bundle/selection.py`.
 LONGEST_NAME: Final = 1_000
 _LONGEST_RAW_NAME: Final = len("model/") + LONGEST_NAME + len("/")
 _LONGEST_EXTRA: Final = 4_096

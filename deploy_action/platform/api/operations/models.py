@@ -81,7 +81,10 @@ class Models:
         return Details(document, self._results(backtests, wanted))
 
     def _results(self, backtests: Sequence[Backtest], wanted: str) -> Mapping[str, Path]:
-        """Return the path of the wanted result, or of the latest that there is room for, by id."""
+        """Return the paths of the results to send, by the id of their backtest.
+
+        That is the wanted one, or else the latest ones that there is room for.
+        """
         room = _MAX_RESULT_BYTES
         paths: dict[str, Path] = {}
         for each in reversed(backtests):
