@@ -16,7 +16,8 @@ from deploy_action.backtest.metrics import (
     known,
     nearest_float,
 )
-from deploy_action.backtest.result import BacktestResult, BacktestRun, Trade, canonical_trade
+from deploy_action.backtest.result import BacktestResult, BacktestRun
+from deploy_action.backtest.trades import Trade, canonical_trade
 
 if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges

@@ -1,7 +1,7 @@
-"""The twelve metrics that gates, comparisons and outputs know: their names, units and directions.
+"""The metrics that gates, comparisons and outputs know: their names, units and directions.
 
-The units are those of the `blankly` package, which is their source: its `metrics/portfolio.py`
-computes them, its `format_platform_result` multiplies some by 100.
+`docs/metrics.md` defines them. Units are those of the `blankly` package, whose
+`format_platform_result` multiplies some by 100.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Unit(Enum):
     AMOUNT = auto()
     """In the quote asset."""
     COUNT = auto()
+    DAYS = auto()
 
 
 class Better(Enum):
@@ -60,24 +61,36 @@ METRICS: Final[Mapping[str, MetricKind]] = {
         MetricKind("max_drawdown", "Maximum drawdown", Unit.PER_CENT, Better.LOWER),
         MetricKind("volatility", "Volatility", Unit.FRACTION, Better.LOWER),
         MetricKind("variance", "Variance", Unit.PER_CENT, Better.LOWER),
-        # Both are losses, as positive amounts.
+        # Both are losses, as positive amounts, of the worst 5% of days.
         MetricKind("value_at_risk", "Value at risk", Unit.AMOUNT, Better.LOWER),
         MetricKind("cvar", "Conditional value at risk", Unit.AMOUNT, Better.LOWER),
         MetricKind("trades", "Trades", Unit.COUNT, Better.NEITHER),
         MetricKind("final_account_value", "Final value", Unit.AMOUNT, Better.HIGHER),
+        MetricKind("hold_return", "Return of holding", Unit.PER_CENT, Better.NEITHER),
+        MetricKind("excess_return", "Return beyond holding", Unit.PER_CENT, Better.HIGHER),
+        MetricKind("round_trips", "Round trips", Unit.COUNT, Better.NEITHER),
+        MetricKind("win_rate", "Win rate", Unit.PER_CENT, Better.HIGHER),
+        MetricKind("profit_factor", "Profit factor", Unit.RATIO, Better.HIGHER),
+        MetricKind("expectancy", "Expectancy", Unit.AMOUNT, Better.HIGHER),
+        MetricKind("exposure", "Exposure", Unit.PER_CENT, Better.NEITHER),
+        MetricKind("longest_drawdown_days", "Longest drawdown", Unit.DAYS, Better.LOWER),
     )
 }
 
-# Our ids to those of the package's `format_platform_result`. It does not count trades, and reports
-# the final value outside its metrics.
+# Our ids to those of the package's `format_platform_result`, for the metrics that it computes. It
+# reports the final value outside its metrics.
 PACKAGE_IDS: Final[Mapping[str, str]] = {
-    metric: "cavr" if metric == "cvar" else metric
-    for metric in METRICS
-    if metric not in {"trades", "final_account_value"}
+    "sharpe": "sharpe",
+    "sortino": "sortino",
+    "calmar": "calmar",
+    "cagr": "cagr",
+    "cum_returns": "cum_returns",
+    "max_drawdown": "max_drawdown",
+    "volatility": "volatility",
+    "variance": "variance",
+    "value_at_risk": "value_at_risk",
+    "cvar": "cavr",
 }
-# The package rounds these fractions to two digits and then multiplies them by 100: 0.29 becomes
-# 28.999999999999996.
-WHOLE_PER_CENTS: Final = frozenset({"cagr", "cum_returns", "max_drawdown"})
 # The reason why a metric that the package reports as null has no value.
 NOT_A_NUMBER: Final = "not a number"
 

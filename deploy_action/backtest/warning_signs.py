@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from deploy_action.backtest.figures.round_trips import RoundTrips
 from deploy_action.backtest.metrics import in_decimals
-from deploy_action.backtest.result import BacktestResult, RoundTrips
+from deploy_action.backtest.result import BacktestResult
 from deploy_action.errors import Problem, Severity
 from deploy_action.text.quantities import count, decimal, per_cent
 
@@ -50,7 +51,7 @@ def find_warning_signs(
     """
     return (
         *([] if base is None else _sharpe(candidate, base)),
-        *_wins(candidate.round_trips(), None if base is None else base.round_trips()),
+        *_wins(candidate.analysis.round_trips, None if base is None else base.analysis.round_trips),
         *_never_fell(candidate, base),
     )
 
@@ -60,7 +61,7 @@ def _warning(message: str, *hints: str) -> Problem:
 
 
 def _sharpe(candidate: BacktestResult, base: BacktestResult) -> Iterator[Problem]:
-    now, before = candidate.metric("sharpe").value, base.metric("sharpe").value
+    now, before = candidate.analysis.metrics["sharpe"], base.analysis.metrics["sharpe"]
     if now is None or before is None:
         return
     exact_now, exact_before = in_decimals(now), in_decimals(before)
@@ -76,7 +77,7 @@ def _sharpe(candidate: BacktestResult, base: BacktestResult) -> Iterator[Problem
 
 
 def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
-    closed = count(_closed(trips), "closing trade")
+    closed = count(_closed(trips), "round trip")
     if _has_no_loss(trips):
         if base is None or not _has_no_loss(base):
             yield _warning(
@@ -98,7 +99,7 @@ def _wins(trips: RoundTrips, base: RoundTrips | None) -> Iterator[Problem]:
 
 
 def _closed(trips: RoundTrips) -> int:
-    return trips.wins + trips.losses + trips.even
+    return len(trips.closed)
 
 
 def _has_no_loss(trips: RoundTrips) -> bool:
@@ -113,7 +114,7 @@ def _has_high_win_rate(trips: RoundTrips) -> bool:
 def _never_fell(candidate: BacktestResult, base: BacktestResult | None) -> Iterator[Problem]:
     if not _only_rises(candidate) or (base is not None and _only_rises(base)):
         return
-    values = candidate.account_values.known().values
+    values = candidate.analysis.values.values
     yield _warning(
         f"The account's value never fell by more than {per_cent(_LEAST_FALL)}: from "
         f"{decimal(values[0])} to {decimal(values[-1])} over {count(len(values), 'value')} "
@@ -126,7 +127,7 @@ def _never_fell(candidate: BacktestResult, base: BacktestResult | None) -> Itera
 
 def _only_rises(result: BacktestResult) -> bool:
     """Whether the model traded and gained, and its account never lost more than fees."""
-    known = result.account_values.known()
+    known = result.analysis.values
     if len(known) < _FEWEST_VALUES or not result.filled_trades:
         return False
     drawdowns, first, last = known.drawdowns(), known.values[0], known.values[-1]

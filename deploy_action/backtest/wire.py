@@ -12,16 +12,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from deploy_action.backtest.account import AccountValues
+from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.metrics import NOT_A_NUMBER
-from deploy_action.backtest.result import (
-    AccountValues,
-    BacktestResult,
-    BacktestRun,
-    Metric,
-    ScheduledCall,
-    Trade,
-    fingerprint,
-)
+from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric, ScheduledCall
+from deploy_action.backtest.trades import Trade, fingerprint
 from deploy_action.text.harmless import cut
 from deploy_action.text.strict_json import JsonText, strict_text
 
@@ -72,6 +67,7 @@ class _Members(msgspec.Struct):
     metrics: msgspec.Raw = _NULL
     initial_account_value: msgspec.Raw = _NULL
     final_account_value: msgspec.Raw = _NULL
+    market: msgspec.Raw = _NULL
 
 
 class _Point(msgspec.Struct, gc=False):
@@ -89,6 +85,27 @@ class _Order(msgspec.Struct, gc=False):
     executed_time: float | None = None
     canceled_time: msgspec.Raw = _NULL
     status: msgspec.Raw = _NULL
+
+
+class _Prices(msgspec.Struct):
+    symbol: str
+    base: str
+    quote: str
+    resolution: float
+    bars: int
+    times: list[_Moment]
+    values: list[float | None]
+    asked_start: _Moment | None = None
+    asked_end: _Moment | None = None
+    maker_fee: float | None = None
+    taker_fee: float | None = None
+
+
+class _Market(msgspec.Struct):
+    prices: list[_Prices]
+    initial_values: dict[str, float]
+    use_price: str = ""
+    benchmark_symbol: str | None = None
 
 
 class _Metric(msgspec.Struct):
@@ -133,7 +150,9 @@ class WrongResultError(ValueError):
 
 
 KEYS: Final = frozenset(
-    name for one in (_Members, _Point, _Order, _Metric) for name in one.__struct_fields__
+    name
+    for one in (_Members, _Point, _Order, _Metric, _Market, _Prices)
+    for name in one.__struct_fields__
 )
 """The keys of a result that are read."""
 
@@ -188,6 +207,7 @@ def parse_result(data: bytes | msgspec.Raw) -> BacktestResult:
         metrics=tuple(_metrics(rest.metrics)),
         initial_account_value=rest.initial_account_value,
         final_account_value=rest.final_account_value,
+        market=_market(members.market),
         raw=JsonText(text),
     )
 
@@ -205,9 +225,42 @@ def _size(raw: msgspec.Raw) -> int:
 
 
 def _account_values(data: msgspec.Raw) -> AccountValues:
-    points: list[_Point] = _decode(data, list[_Point], "account_values")
+    points: list[_Point] = _decode(data, list[_Point] | None, "account_values") or []
     values = (math.nan if point.value is None else point.value for point in points)
     return AccountValues(array("d", (point.time for point in points)), array("d", values))
+
+
+def _market(data: msgspec.Raw) -> Market | None:
+    found: _Market | None = _decode(data, _Market | None, "market")
+    if found is None:
+        return None
+    return Market(
+        use_price=found.use_price,
+        initial_values=found.initial_values,
+        benchmark_symbol=found.benchmark_symbol or "",
+        prices=tuple(map(_prices, found.prices)),
+    )
+
+
+def _prices(found: _Prices) -> Prices:
+    known = [
+        (time, value)
+        for time, value in zip(found.times, found.values, strict=False)
+        if value is not None
+    ]
+    return Prices(
+        symbol=sys.intern(found.symbol),
+        base=found.base,
+        quote=found.quote,
+        resolution=found.resolution,
+        asked_start=found.asked_start,
+        asked_end=found.asked_end,
+        maker_fee=found.maker_fee,
+        taker_fee=found.taker_fee,
+        bars=found.bars,
+        times=array("d", (time for time, _ in known)),
+        values=array("d", (value for _, value in known)),
+    )
 
 
 def _trades(data: msgspec.Raw) -> tuple[Trade, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import EXACTLY, METRICS, WHOLE_PER_CENTS, Unit
+from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.judgement import Bound, Gate, Operator
 from deploy_action.text.harmless import excerpt
@@ -283,27 +283,18 @@ def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
 
 def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
     """Warn if the offset from a base was probably meant in another unit."""
-    if gate.bound.is_per_cent:
-        return
     number, unit = gate.bound.number, METRICS[gate.metric].unit
-    if gate.metric in WHOLE_PER_CENTS and abs(number) < 1:
-        plain = number.scaleb(2, EXACTLY)
-        points = f"{write_number(abs(number))} percentage points"
-        read = f"as {points}, but `{gate.metric}` is rounded to whole ones"
-    elif unit is Unit.FRACTION and abs(number) >= _LARGE_FRACTION:
-        plain = number.scaleb(-2, EXACTLY)
-        points = f"{write_number(abs(number.scaleb(2, EXACTLY)))} percentage points"
-        read = f"as {points}, because `{gate.metric}` is a fraction of 1"
-    else:
+    if gate.bound.is_per_cent or unit is not Unit.FRACTION or abs(number) < _LARGE_FRACTION:
         return
-    sign = "-" if number < 0 else "+"
-    share = abs(number if unit is Unit.FRACTION else plain)
+    sign, share = "-" if number < 0 else "+", write_number(abs(number))
+    points = write_number(abs(number.scaleb(2, EXACTLY)))
     yield _located(
         gate.line,
         index,
-        f"`base {sign} {write_number(abs(number))}` is read {read}.",
-        f"Write `base {sign} {write_number(abs(plain))}` for {write_number(share)} percentage "
-        f"points, or `base {sign} {write_number(share)}%` for that share of the base's value.",
+        f"`base {sign} {share}` is read as {points} percentage points, because `{gate.metric}` is "
+        "a fraction of 1.",
+        f"Write `base {sign} {write_number(abs(number.scaleb(-2, EXACTLY)))}` for {share} "
+        f"percentage points, or `base {sign} {share}%` for that share of the base's value.",
         Severity.WARNING,
     )
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from deploy_action.backtest.comparison import Base
 from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, Unit
-from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric, Trade
+from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric
+from deploy_action.backtest.trades import Trade
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks, comparison_section, gate_section
@@ -37,8 +38,6 @@ _LONGEST_NAME: Final = 40
 _LONGEST_CALL: Final = 100
 _DAY: Final = 86_400
 _NOT_COMPUTED: Final = "not computed"
-_NO_NUMBER: Final = {"sortino": "usually because fewer than two periods ended with a loss"}
-_TOO_FEW: Final = "usually because there are too few account values"
 
 
 def headline(outcome: RunOutcome, result: BacktestResult) -> Line:
@@ -54,7 +53,7 @@ def headline(outcome: RunOutcome, result: BacktestResult) -> Line:
 def _numbers(result: BacktestResult) -> str:
     if not result.filled_trades:
         return "no trades"
-    gained, sharpe = _gained(result), result.metric("sharpe").value
+    gained, sharpe = _gained(result), result.analysis.metrics["sharpe"]
     start = f"return {gained}" if gained == _NOT_COMPUTED else gained
     return start if sharpe is None else f"{start}, Sharpe {decimal(sharpe)}"
 
@@ -120,14 +119,14 @@ def _no_trades(result: BacktestResult, run: BacktestRun | None) -> Line:
 
 
 def _key_figures(result: BacktestResult) -> Table:
-    trips = result.round_trips()
+    trips = result.analysis.round_trips
     ended = "" if trips.win_rate is None else f" ({trips.wins:,} won, {trips.losses:,} lost)"
     return blocks.facts_table(
         [
             ("Return", [f"**{_gained(result)}**"]),
-            ("Sharpe ratio", [_figure(result.metric("sharpe"))]),
-            ("Sortino ratio", [_figure(result.metric("sortino"))]),
-            ("Maximum drawdown", [_figure(result.metric("max_drawdown"))]),
+            ("Sharpe ratio", [_computed(result, "sharpe")]),
+            ("Sortino ratio", [_computed(result, "sortino")]),
+            ("Maximum drawdown", [_computed(result, "max_drawdown")]),
             ("Trades", [f"{len(result.filled_trades):,}{ended}"]),
             ("Final value", _final_value(result)),
         ]
@@ -144,8 +143,13 @@ def _final_value(result: BacktestResult) -> Line:
 
 
 def _gained(result: BacktestResult) -> str:
-    value = result.metric("cum_returns").value
+    value = result.analysis.metrics["cum_returns"]
     return _NOT_COMPUTED if value is None else per_cent(value, with_sign=True)
+
+
+def _computed(result: BacktestResult, name: str) -> str:
+    value = result.analysis.metrics[name]
+    return _NOT_COMPUTED if value is None else figures(METRICS[name].unit, value)[0]
 
 
 def _figure(metric: Metric) -> str:
@@ -159,22 +163,14 @@ def _figure(metric: Metric) -> str:
 
 def _not_computed(result: BacktestResult) -> list[Block]:
     """Say why metrics have no value: key figures, and others that the package could not compute."""
-    keys = [result.metric(name) for name in ("cum_returns", "sharpe", "sortino", "max_drawdown")]
-    metrics = {metric.id: metric for metric in (*keys, *result.metrics)}.values()
-    lines = [_why(metric) for metric in metrics if metric.value is None]
+    lines = [_why(name, reason) for name, reason in result.analysis.reasons.items()]
     if not lines:
         return []
     return [Paragraph(["**Not computed**"]), Bullets(lines[:_MOST_METRICS])]
 
 
-def _why(metric: Metric) -> Line:
-    name = prose(cut(metric.display_name, _LONGEST_NAME))
-    if metric.reason == NOT_A_NUMBER:
-        cause = _NO_NUMBER.get(metric.id, _TOO_FEW)
-        return [*name, f": the package found no number for it, {cause}."]
-    if metric.reason.startswith("failed"):
-        return [*name, ": the package gave up on it, with ", Code(metric.reason), "."]
-    return [*name, ": ", *prose(metric.reason), "."]
+def _why(name: str, reason: str) -> Line:
+    return [f"{METRICS[name].name}: ", *prose(cut(reason, _LONGEST_CALL)), "."]
 
 
 def _chart(result: BacktestResult, base: Base | None) -> list[Block]:
@@ -229,8 +225,8 @@ def _asset(metric: Metric, result: BacktestResult) -> Line:
 
 
 def _trades(result: BacktestResult) -> Details:
-    filled, trips = len(result.filled_trades), result.round_trips()
-    closed = trips.wins + trips.losses + trips.even
+    filled, trips = len(result.filled_trades), result.analysis.round_trips
+    closed = len(trips.closed)
     rate = "" if trips.win_rate is None else f" ({per_cent(round(trips.win_rate * 100, 1))})"
     counts = (
         f"{count(len(result.trades), 'order')}, {filled:,} filled. {count(closed, 'trade')} closed "

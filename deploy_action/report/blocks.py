@@ -36,6 +36,7 @@ NO_BREAK: Final = "\u00a0"
 _ZEROS: Final = "0.,"
 # From this amount on, cents are left out: nobody reads them, and they make columns too wide.
 _LARGE: Final = 10_000
+_LONG: Final = 10
 
 
 def short(name: str) -> str:
@@ -68,10 +69,17 @@ def _figure(unit: Unit, value: float) -> str:
             return per_cent(value)
         case Unit.COUNT:
             return exact(value)
+        case Unit.DAYS:
+            return count_days(value)
         case Unit.AMOUNT if abs(value) >= _LARGE:
             return whole(value)
         case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
             return decimal(value)
+
+
+def count_days(days: float) -> str:
+    """Return a length of time in days."""
+    return f"{days:,.0f} days" if days >= _LONG else f"{days:,.1f} days"
 
 
 def distance(unit: Unit, apart: float) -> str:

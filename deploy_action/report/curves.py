@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from deploy_action.backtest.result import AccountValues
+from deploy_action.backtest.account import AccountValues
 
 # Values closer together than this share of their size are equal; only rounding sets them apart.
 NOISE: Final = 1e-9

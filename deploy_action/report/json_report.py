@@ -42,7 +42,7 @@ def build_report(outcome: RunOutcome) -> Iterator[str]:
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
     run, comparison = outcome.backtests.run, outcome.backtests.comparison
     packed = outcome.bundle
-    trips = result.round_trips()
+    trips = result.analysis.round_trips
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -72,10 +72,15 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
             "model": None if run is None else run.model_seconds,
             "total": round(outcome.ending.seconds, 3),
         },
-        "metrics": result.contract_metrics(),
+        "metrics": dict(result.analysis.metrics),
         "metrics_detail": [asdict(one) for one in result.metrics],
         "trades_sha256": result.trades_sha256,
-        "round_trips": {**asdict(trips), "win_rate": trips.win_rate},
+        "round_trips": {
+            "wins": trips.wins,
+            "losses": trips.losses,
+            "even": trips.even,
+            "win_rate": trips.win_rate,
+        },
         "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
@@ -134,6 +139,6 @@ def _base(base: Base) -> dict[str, Any]:
         "reason": base.reason,
         "bundle_sha256": None if base.bundle is None else base.bundle.sha256,
         "backtest": base.backtest_id,
-        "metrics": None if result is None else result.contract_metrics(),
+        "metrics": None if result is None else dict(result.analysis.metrics),
         "trades_sha256": None if result is None else result.trades_sha256,
     }

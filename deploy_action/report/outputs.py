@@ -27,7 +27,7 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
             "bundle-files": str(bundle.file_count),
         }
     if backtests.result is not None:
-        metrics = backtests.result.contract_metrics()
+        metrics = dict(backtests.result.analysis.metrics)
         known |= {
             "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
             "trades-sha256": backtests.result.trades_sha256,

@@ -171,8 +171,8 @@ class CandidateBacktest:
         redact = self.submitter.api.redact  # messages cut reasons
         verdicts = judge(
             self.submitter.settings.gates,
-            {} if result is None else result.contract_metrics(),
-            base.result.contract_metrics() if base and base.result else None,
+            {} if result is None else result.analysis.metrics,
+            base.result.analysis.metrics if base and base.result else None,
             reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
             no_base=redact(base.reason if base else self._why_no_base),
         )
@@ -229,9 +229,7 @@ def _compare(
         return Comparison(base=base, changes=changes)
     return Comparison(
         base=base,
-        metrics=compare_metrics(
-            base.result.contract_metrics(), candidate.result.contract_metrics()
-        ),
+        metrics=compare_metrics(base.result.analysis.metrics, candidate.result.analysis.metrics),
         first_difference=first_difference(base.result, candidate.result),
         changes=changes,
     )
@@ -247,4 +245,4 @@ def _without_base(base: Base) -> Problem:
 
 def _reasons(result: BacktestResult, redact: Callable[[str], str]) -> Mapping[str, str]:
     """Return the reasons for missing values, by metric."""
-    return {name: redact(reason) for name in METRICS if (reason := result.metric(name).reason)}
+    return {name: redact(reason) for name, reason in result.analysis.reasons.items()}

@@ -88,7 +88,11 @@ def an_order(side: str, size: float, price: float | None, **changes: Any) -> dic
 
 
 def with_metrics(result: dict[str, Any], **values: float | str | None) -> dict[str, Any]:
-    """Change the values of metrics in a raw result."""
+    """Change the package's metrics in a raw result, and take them as they come.
+
+    Without account values nothing better can be computed.
+    """
+    result["account_values"] = []
     for name, value in values.items():
         result["metrics"][name]["value"] = value
     return result

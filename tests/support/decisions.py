@@ -66,7 +66,7 @@ def compared(
     assert candidate is not None
     comparison = Comparison(
         base=a_base(result, **of_base),
-        metrics=compare_metrics(result.contract_metrics(), candidate.contract_metrics()),
+        metrics=compare_metrics(result.analysis.metrics, candidate.analysis.metrics),
         first_difference=first_difference(result, candidate),
         changes=changes,
     )
@@ -82,8 +82,8 @@ def judged(outcome: RunOutcome, lines: str, **reasons: Any) -> RunOutcome:
     assert not problems
     verdicts = judge(
         gates,
-        result.contract_metrics(),
-        None if base is None else base.contract_metrics(),
+        result.analysis.metrics,
+        None if base is None else base.analysis.metrics,
         **reasons,
     )
     failed = errors_of(verdicts)

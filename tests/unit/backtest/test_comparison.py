@@ -19,7 +19,8 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.metrics import METRICS, Better
-from deploy_action.backtest.result import BacktestResult, canonical_trade
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.trades import canonical_trade
 from tests.support.backtests import START, a_result, an_order
 
 OPPOSITE = {

@@ -17,9 +17,9 @@ REPORT = Path(__file__).parents[3] / "docs" / "report.md"
 
 
 def test_the_metrics_are_those_of_a_backtest() -> None:
-    assert list(METRICS) == list(a_result().contract_metrics())
+    assert list(METRICS) == list(a_result().analysis.metrics)
     assert all(kind.id == metric for metric, kind in METRICS.items())
-    assert len({kind.name for kind in METRICS.values()}) == len(METRICS) == 12
+    assert len({kind.name for kind in METRICS.values()}) == len(METRICS) == 20
 
 
 def test_more_return_is_better_and_more_risk_is_worse() -> None:
@@ -28,9 +28,10 @@ def test_more_return_is_better_and_more_risk_is_worse() -> None:
         for better in Better
     }
     assert names == {
-        Better.HIGHER: "sharpe sortino calmar cagr cum_returns final_account_value",
-        Better.LOWER: "max_drawdown volatility variance value_at_risk cvar",
-        Better.NEITHER: "trades",
+        Better.HIGHER: "sharpe sortino calmar cagr cum_returns final_account_value excess_return "
+        "win_rate profit_factor expectancy",
+        Better.LOWER: "max_drawdown volatility variance value_at_risk cvar longest_drawdown_days",
+        Better.NEITHER: "trades hold_return round_trips exposure",
     }
 
 
@@ -45,6 +46,7 @@ def test_units_are_those_of_the_documentation() -> None:
         Unit.AMOUNT: "quote asset",
         Unit.RATIO: "",
         Unit.COUNT: "",
+        Unit.DAYS: "days",
     }
 
     units = {

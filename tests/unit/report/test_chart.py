@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from deploy_action.backtest.result import AccountValues
+from deploy_action.backtest.account import AccountValues
 from deploy_action.report.chart import Drawing, draw
 from deploy_action.report.curves import thinned
 from deploy_action.report.mermaid import MOST_POINTS, MOST_POINTS_OF_TWO

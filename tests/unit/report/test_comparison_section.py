@@ -25,7 +25,7 @@ def compare(base: dict[str, Any], candidate: dict[str, Any], **of_base: Any) -> 
     first, second = read_result(base), read_result(candidate)
     return Comparison(
         base=a_base(first, **of_base),
-        metrics=compare_metrics(first.contract_metrics(), second.contract_metrics()),
+        metrics=compare_metrics(first.analysis.metrics, second.analysis.metrics),
         first_difference=first_difference(first, second),
     )
 

@@ -1,0 +1,1 @@
+"""What is computed from a result: metrics, drawdowns, round trips, and what holding made."""

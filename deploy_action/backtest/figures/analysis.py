@@ -1,0 +1,195 @@
+"""Everything that is computed from a result, once."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.backtest.account import AccountValues
+from deploy_action.backtest.figures.drawdowns import Drawdown, Month, find_drawdowns, monthly
+from deploy_action.backtest.figures.holding import Holding, NoHoldingError, hold
+from deploy_action.backtest.figures.performance import DAY, perform
+from deploy_action.backtest.figures.round_trips import RoundTrips, find_round_trips
+from deploy_action.backtest.metrics import METRICS, PACKAGE_IDS
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.market import Market
+    from deploy_action.backtest.result import BacktestResult
+
+_NO_VALUES: Final = "the server sends no account values"
+_NO_ROUND_TRIP: Final = "there is no round trip"
+_ADDED: Final = "adding up amounts in several assets would be wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The prices that there were for one symbol: the asked period, and what was covered of it.
+
+    Each is (start, end) in seconds since 1970 UTC. `share` is from 0 to 1.
+    """
+
+    symbol: str
+    resolution: float
+    asked: tuple[float, float]
+    covered: tuple[float, float] | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What was computed from a result.
+
+    `metrics` has every id of `METRICS` in its order, and `reasons` why one has no value. `is_exact`
+    is False where the server sent no account values: then the metrics are the package's. `values`
+    are the known account values, without a flat stretch before the first price.
+    """
+
+    metrics: Mapping[str, float | None]
+    reasons: Mapping[str, str]
+    is_exact: bool
+    values: AccountValues
+    drawdowns: tuple[Drawdown, ...]
+    months: tuple[Month, ...]
+    round_trips: RoundTrips
+    holding: Holding | None
+    coverage: tuple[Coverage, ...]
+
+
+def analyse(result: BacktestResult) -> Analysis:
+    """Compute everything from account values, trades and prices, as far as they are known."""
+    found = _Found(result)
+    values = _from_first_price(result.account_values.known(), result.market)
+    trips = find_round_trips(result.trades, result.market, result.quote_asset)
+    drawdowns, longest = find_drawdowns(values)
+    if values:
+        figures = perform(values, interval=found.interval, risk_free_rate=found.risk_free_rate)
+        found.take(figures.metrics, figures.reasons)
+    else:
+        found.take_package()
+    found.note("longest_drawdown_days", longest, "" if values else _NO_VALUES)
+    holding = found.holding(values)
+    found.note("trades", len(result.filled_trades))
+    found.add_round_trips(trips, values)
+    return Analysis(
+        metrics={name: found.metrics.get(name) for name in METRICS},
+        reasons=found.reasons,
+        is_exact=bool(values),
+        values=values,
+        drawdowns=drawdowns,
+        months=monthly(values),
+        round_trips=trips,
+        holding=holding,
+        coverage=_coverage(result.market),
+    )
+
+
+class _Found:
+    """Metrics and reasons as they are found."""
+
+    def __init__(self, result: BacktestResult) -> None:
+        self.result = result
+        self.metrics: dict[str, float | None] = {}
+        self.reasons: dict[str, str] = {}
+        self.interval = self._setting("resampled_time") or DAY
+        self.risk_free_rate = self._setting("risk_free_rate") or 0.0
+
+    def _setting(self, name: str) -> float | None:
+        value = self.result.package_metric(name).value
+        return value if value is not None and value > 0 else None
+
+    def take(self, metrics: Mapping[str, float | None], reasons: Mapping[str, str]) -> None:
+        self.metrics.update(metrics)
+        self.reasons.update(reasons)
+
+    def take_package(self) -> None:
+        """Take the package's own metrics: there is nothing to compute better ones from."""
+        for name in PACKAGE_IDS:
+            metric = self.result.package_metric(name)
+            self.note(name, metric.value, metric.reason)
+        self.note("final_account_value", self.result.final_account_value, "not reported")
+
+    def note(self, name: str, value: float | None, reason: str = "") -> None:
+        """Note a value; without one, or with a reason where it must not count, why not."""
+        self.metrics[name] = value
+        if value is None:
+            self.reasons[name] = reason
+
+    def holding(self, values: AccountValues) -> Holding | None:
+        try:
+            if not values:
+                raise NoHoldingError(_NO_VALUES)  # noqa: TRY301  # handled below, like the others
+            holding = hold(
+                self.result.market,
+                self.result.symbols,
+                quote_asset=self.result.quote_asset,
+                start_value=values.values[0],
+                interval=self.interval,
+                risk_free_rate=self.risk_free_rate,
+            )
+        except NoHoldingError as error:
+            self.note("hold_return", None, str(error))
+            self.note("excess_return", None, str(error))
+            return None
+        held, made = holding.metrics["cum_returns"], self.metrics["cum_returns"]
+        self.note("hold_return", held, "there are too few prices")
+        excess = None if held is None or made is None else made - held
+        self.note("excess_return", excess, self.reasons.get("cum_returns", ""))
+        return holding
+
+    def add_round_trips(self, trips: RoundTrips, values: AccountValues) -> None:
+        number = len(trips.closed)
+        rate = trips.win_rate
+        self.note("round_trips", number)
+        self.note("win_rate", None if rate is None else rate * 100, _NO_ROUND_TRIP)
+        if not trips.closed or not trips.is_in_quote:
+            why = _NO_ROUND_TRIP if not trips.closed else _ADDED
+            self.note("profit_factor", None, why)
+            self.note("expectancy", None, why)
+        else:
+            factor = trips.gained / trips.lost if trips.lost else None
+            self.note("profit_factor", factor, "no round trip lost money")
+            self.note("expectancy", (trips.gained - trips.lost) / number)
+        length = values.times[-1] - values.times[0] if values else 0.0
+        exposed = trips.seconds_exposed(values.times[-1]) if length > 0 else 0.0
+        self.note(
+            "exposure",
+            min(100.0, exposed / length * 100) if length > 0 else None,
+            _NO_VALUES if not values else "there is a single account value",
+        )
+
+
+def _from_first_price(values: AccountValues, market: Market | None) -> AccountValues:
+    """Return the values without the flat stretch before the first price."""
+    starts = [one.times[0] for one in market.prices if one.times] if market else []
+    if not starts or not values:
+        return values
+    first = bisect_right(values.times, min(starts)) - 1
+    if first <= 0 or any(value != values.values[0] for value in values.values[: first + 1]):
+        return values
+    return AccountValues(array("d", values.times[first:]), array("d", values.values[first:]))
+
+
+def _coverage(market: Market | None) -> tuple[Coverage, ...]:
+    found = []
+    for prices in market.prices if market else ():
+        if prices.asked_start is None or prices.asked_end is None:
+            continue
+        asked = (prices.asked_start, prices.asked_end)
+        covered = (prices.times[0], prices.times[-1] + prices.resolution) if prices.times else None
+        share = 0.0
+        if covered is not None and asked[1] > asked[0]:
+            overlap = min(asked[1], covered[1]) - max(asked[0], covered[0])
+            share = min(1.0, max(0.0, overlap / (asked[1] - asked[0])))
+        found.append(
+            Coverage(
+                symbol=prices.symbol,
+                resolution=prices.resolution,
+                asked=asked,
+                covered=covered,
+                share=share,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""The market of a backtest: the prices at which the engine filled orders, fees, and the start.
+
+The embedded platform records it in the model's process and adds it to the package's result; other
+servers send none.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """The prices of one symbol, of all bars in the period of the backtest.
+
+    `resolution` is the length of a bar in seconds. `asked_start` and `asked_end` are the period
+    that was asked for, None if none was. Fees are shares of an order's value, None if unknown.
+    `bars` is their number; `times` and `values` have as many elements, or fewer if it is huge.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    resolution: float
+    asked_start: float | None
+    asked_end: float | None
+    maker_fee: float | None
+    taker_fee: float | None
+    bars: int
+    times: array[float]
+    values: array[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What the engine knew of the market.
+
+    `use_price` is the column of the bars at which orders are filled, such as `close`.
+    `initial_values` are the balances at the start that are not zero, by asset.
+    """
+
+    use_price: str
+    initial_values: Mapping[str, float]
+    benchmark_symbol: str
+    prices: tuple[Prices, ...]
+
+    def of(self, symbol: str) -> Prices | None:
+        """Return the prices of a symbol that has any."""
+        found = (one for one in self.prices if one.symbol == symbol and one.times)
+        return next(found, None)
