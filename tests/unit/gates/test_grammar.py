@@ -140,7 +140,7 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
         ("trades >= base - -1", 18, "`-1` has one sign too many.", "A value is a number"),
         ("sharpe >= base - base", 18, "`base` may occur once", "A value is a number"),
         ("  sharpp >= 1", 3, "`sharpp` is not a metric.", "Did you mean `sharpe`? The metrics are"),
-        ("hit_rate > 90%", 1, "`hit_rate` is not a metric.", "The metrics are `sharpe`, `sortino`"),
+        ("alpha > 90%", 1, "`alpha` is not a metric.", "The metrics are `sharpe`, `sortino`"),
         ("max drawdown < 1", 1, "`max drawdown` is not a metric.", "Did you mean `max_drawdown`?"),
         ("Sharpe > 1", 1, "`Sharpe` is not a metric.", "Did you mean `sharpe`?"),
         (">= 1", 1, "the metric is missing.", "A gate is `METRIC OPERATOR VALUE`"),
