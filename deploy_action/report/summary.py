@@ -8,7 +8,7 @@ from deploy_action.errors import Severity
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
-from deploy_action.report import blocks, gate_section
+from deploy_action.report import blocks
 from deploy_action.report.blocks import linked, model_name, server_name
 from deploy_action.report.document import (
     Block,
@@ -23,6 +23,7 @@ from deploy_action.report.document import (
     Quote,
     prose,
 )
+from deploy_action.report.sections import gates as gate_section
 from deploy_action.text.quantities import count, duration
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
 
 def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     # Most runs have no result, and these load the charts.
-    from deploy_action.report import backtest_section, comparison_section
+    from deploy_action.report.sections import backtest as backtest_section
+    from deploy_action.report.sections import comparison as comparison_section
 
     gates = gate_section.gates(outcome.backtests.verdicts)
     if outcome.ending.status is Status.BACKTESTED:
@@ -115,7 +117,7 @@ def _without_result(outcome: RunOutcome) -> list[Block]:
     shown += blocks.bundle_digest(outcome)
     shown += _remarks(outcome)
     if (comparison := outcome.backtests.comparison) is not None:
-        from deploy_action.report import comparison_section
+        from deploy_action.report.sections import comparison as comparison_section
 
         shown += [*comparison_section.no_base(comparison), *comparison_section.card(comparison)]
     if outcome.model.runs_on.arguments:
@@ -143,7 +145,7 @@ def _title(outcome: RunOutcome) -> Line:
         return [_TITLES[status], model_name(outcome), f": {words}" if words else ""]
     if words and result is not None and not are_passed(verdicts):
         if mode != "deploy":
-            from deploy_action.report.backtest_section import headline
+            from deploy_action.report.sections.backtest import headline
 
             return headline(outcome, result)
         return [_FAILED_TITLES["deploy"], model_name(outcome), f", {words}"]

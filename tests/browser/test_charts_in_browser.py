@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.report.chart import Drawing, draw
+from deploy_action.report.charts.chart import Drawing, draw
+from deploy_action.report.charts.mermaid import MOST_POINTS
 from deploy_action.report.document import Chart, to_markdown
-from deploy_action.report.mermaid import MOST_POINTS
 from tests.support.backtests import DAY, a_result
 from tests.support.page import is_missing, measure
 

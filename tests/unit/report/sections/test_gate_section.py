@@ -8,7 +8,7 @@ from deploy_action.backtest.metrics import METRICS
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Verdict, judge
 from deploy_action.report.document import Block, to_markdown
-from deploy_action.report.gate_section import gates, in_words
+from deploy_action.report.sections.gates import gates, in_words
 from tests.support.rendered import Element, render
 
 VALUES = dict.fromkeys(METRICS, 16.0)

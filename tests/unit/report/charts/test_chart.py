@@ -11,9 +11,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.report.chart import Drawing, draw
-from deploy_action.report.curves import thinned
-from deploy_action.report.mermaid import MOST_POINTS, MOST_POINTS_OF_TWO
+from deploy_action.report.charts.chart import Drawing, draw
+from deploy_action.report.charts.curves import thinned
+from deploy_action.report.charts.mermaid import MOST_POINTS, MOST_POINTS_OF_TWO
 from tests.support.backtests import DAY, a_result
 from tests.support.nasty import nasty_text
 

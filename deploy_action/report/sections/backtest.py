@@ -11,9 +11,9 @@ from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric
 from deploy_action.backtest.trades import Trade
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.run_outcome import RunOutcome
-from deploy_action.report import blocks, comparison_section, gate_section
+from deploy_action.report import blocks
 from deploy_action.report.blocks import figures, linked, model_name, short, some
-from deploy_action.report.chart import draw
+from deploy_action.report.charts.chart import draw
 from deploy_action.report.document import (
     Block,
     Bullets,
@@ -26,6 +26,8 @@ from deploy_action.report.document import (
     Table,
     prose,
 )
+from deploy_action.report.sections import comparison as comparison_section
+from deploy_action.report.sections import gates as gate_section
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, decimal, duration, exact, moment, per_cent
 

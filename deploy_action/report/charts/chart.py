@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.report.curves import NOISE, Curves, Grid
-from deploy_action.report.mermaid import MOST_POINTS_OF_TWO, drawdown_picture, plain, value_picture
+from deploy_action.report.charts.curves import NOISE, Curves, Grid
+from deploy_action.report.charts.mermaid import (
+    MOST_POINTS_OF_TWO,
+    drawdown_picture,
+    plain,
+    value_picture,
+)
 from deploy_action.text.quantities import decimal, moment, per_cent
 
 _LONGEST_UNIT: Final = 16

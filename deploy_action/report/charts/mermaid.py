@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from deploy_action.report.curves import NOISE, Curves, Grid
+from deploy_action.report.charts.curves import NOISE, Curves, Grid
 from deploy_action.text.quantities import moment
 
 # Gitea renders sources of at most 5,000 characters.

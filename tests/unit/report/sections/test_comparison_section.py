@@ -13,8 +13,8 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
-from deploy_action.report import comparison_section as shown
 from deploy_action.report.document import Block, Paragraph, to_markdown, to_text
+from deploy_action.report.sections import comparison as shown
 from tests.support.backtests import DAY, START, an_order, raw_result, read_result, with_metrics
 from tests.support.decisions import CHANGES, NOTHING, a_base
 from tests.support.nasty import nasty_text

@@ -1,0 +1,1 @@
+"""The curves of a backtest as charts, in Mermaid and in block characters."""
