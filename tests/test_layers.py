@@ -97,6 +97,7 @@ WRONG_IMPORTS = {
         ("platform.api.http", "platform.api.forms"),
         ("platform.api.fields", "platform.api.app"),
     ],
+    "In the report, imports point one way, too": [("report.charts", "report.sections")],
     "The platform knows nothing of the action: it could be anybody's server": [
         ("platform.storage", "inputs")
     ],
