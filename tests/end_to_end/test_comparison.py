@@ -73,13 +73,13 @@ def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Rep
     (error,) = errors(ended)
     assert "max_drawdown <= base" in error
     metrics = json.loads(ended.outputs["metrics"])
-    assert f"{metrics['max_drawdown']:g}%" in error
+    assert f"{metrics['max_drawdown']:.2f}%" in error
     assert metrics["max_drawdown"] > 16
     report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
     assert [one["state"] for one in report["gates"]] == ["passed", "failed", "passed"]
     base = report["comparison"]["base"]
     assert base["commit"] == repository.git("rev-parse", "main") != commit
-    assert base["metrics"]["max_drawdown"] == 16
+    assert base["metrics"]["max_drawdown"] == pytest.approx(16.48, abs=0.01)
     assert report["comparison"]["identical"] is False
     assert "worse" in ended.summary
     assert ended.summary.count("```mermaid") == 2

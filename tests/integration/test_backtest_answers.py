@@ -33,7 +33,7 @@ def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -
     ended = run(runner, scripted, {**TAKEN, "result": RAW, "run": {"problems": [WARNING]}})
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "backtested"
-    assert len(json.loads(ended.outputs["metrics"])) == 12
+    assert len(json.loads(ended.outputs["metrics"])) == 20
     assert len(ended.outputs["trades-sha256"]) == 64
     report = runner.root / "temp" / ended.outputs["report"]
     assert json.loads(report.read_bytes())["ids"]["backtest"] == "backtest-1"
