@@ -38,6 +38,10 @@ _UNIGNORE = (
     "A pattern in ignore_files or in the ignore input matches it, or it is in a directory that is "
     "never packed (.git, __pycache__, a virtual environment)."
 )
+_NOTEBOOK_HINT = (
+    "Lines that begin with `!` or `%` work in notebooks only: take them out, and write the "
+    "packages that they install into the requirements."
+)
 _STRING_VALUE = re.compile(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
 
 _ModeTest = Callable[[int], bool]
@@ -286,7 +290,9 @@ def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:
             warnings.simplefilter("ignore")
             compile(source, name, "exec", dont_inherit=True)
     except SyntaxError as error:
-        return _no_python(name, redact(error.msg), error.lineno, error.offset)
+        problem = _no_python(name, redact(error.msg), error.lineno, error.offset)
+        is_notebooks = (error.text or "").lstrip().startswith(("!", "%"))
+        return replace(problem, hint=_NOTEBOOK_HINT) if is_notebooks else problem
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return _no_python(name, f"it is not encoded as {error.encoding}", line, None)

@@ -410,10 +410,10 @@ def _vanished(code: int, script: str) -> Problem:
 
 def _explained(problem: Problem, memory_bytes: int | None) -> Problem:
     """Add the memory limit to the problem of a model that ran out of memory."""
-    if "MemoryError" not in problem.message or memory_bytes is None or problem.hint:
+    if "MemoryError" not in problem.message or memory_bytes is None:
         return problem
-    hint = f"Each process of a backtest may use {memory_bytes >> 20} MiB. Load less at once."
-    return replace(problem, hint=hint)
+    limit = f"Each process of a backtest may use {memory_bytes >> 20} MiB."
+    return replace(problem, hint=f"{limit} {problem.hint}".rstrip())
 
 
 def _read_result(path: Path, largest: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import traceback
@@ -56,6 +57,28 @@ def test_a_library_is_not_the_model(fault: Callable[..., Fault], name: str) -> N
     found = fault("1 / 0", name)
     assert (found.path, found.line) == (None, None)
     assert found.words == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        "compile('1 / 0', 'x.py', 'exec')",  # no such file
+        "compile('1 / 0', 'pandas/_libs/tslibs/parsing.pyx', 'exec')",
+        "compile('\\n' * 9 + '1 / 0', __file__, 'exec')",  # the file has no tenth line
+        "compile('1 / 0', 'queue', 'exec')",  # not a regular file
+        "compile('1 / 0', '.', 'exec')",
+        "'1 / 0'",
+    ],
+)
+def test_the_place_is_a_line_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: str
+) -> None:
+    """Compiled modules name their sources, relative to where they were built."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("queue")
+    source = f"__file__ = {str(tmp_path / 'bot.py')!r}\n\nexec({compiled})\n"
+    error = raised(tmp_path, "bot.py", source)
+    assert ModelFiles(str(tmp_path)).place(error) == ("bot.py", 3)
 
 
 OWN = "class Own(Exception):\n    "
@@ -119,6 +142,7 @@ def test_our_own_frames_are_taken_out_wherever_they_are(tmp_path: Path) -> None:
 
 def test_the_line_that_led_to_a_call_is_the_innermost_of_the_model(tmp_path: Path) -> None:
     path = tmp_path / "bot.py"
+    path.write_text("\n\nlibrary()")
     files = ModelFiles(str(tmp_path))
     found: list[object] = []
 

@@ -168,6 +168,14 @@ def test_a_main_script_is_python(
         assert problem.column == column
 
 
+@pytest.mark.parametrize("line", ["!pip install blankly", "  !pip install x", "%matplotlib inline"])
+def test_a_line_of_a_notebook_is_told_apart(model: Path, line: str) -> None:
+    (model / "bot.py").write_text(f"import blankly\nif True:\n{line}\n")
+    problem = only(check(model))
+    assert problem.line == 3
+    assert "work in notebooks only" in problem.hint
+
+
 def test_warnings_of_the_compiler_are_not_reported(model: Path) -> None:
     """Python warns about a bad escape; the test run turns warnings into errors."""
     (model / "bot.py").write_bytes(b"x = '\\d'\nif 1 is 1: pass\n")

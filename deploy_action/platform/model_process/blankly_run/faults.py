@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
+import stat
 import traceback
 from contextlib import suppress
 from typing import Any, Dict, Iterator, NamedTuple
 
+from .hints import find_hint
 from .strict_json import describe
 
 Problem = Dict[str, Any]
@@ -16,20 +17,7 @@ Problem = Dict[str, Any]
 _OWN_DIRECTORY = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _LONGEST_TEXT = 500
 _DEEPEST_CHAIN = 20
-_KEYS_HINT = (
-    "An exchange asks for keys: pass the contents of keys.json as the input `keys-json`, or read "
-    "prices from a file with blankly.KeylessExchange, which needs none."
-)
-_NETWORK_HINT = (
-    "Prices come over the network: check that this machine can reach the exchange. "
-    "blankly.KeylessExchange reads prices from a file of the model and needs no network."
-)
-_NUMPY_HINT = (
-    "A compiled package was built for numpy 1: write numpy<2 and pandas<2.2 into the requirements."
-)
-_NO_DATA_HINT = (
-    "Set a period for which there are prices in backtest_args: to, or start_date with end_date."
-)
+_LONGEST_SOURCE = 16 << 20  # bytes; in a longer file, every line is taken for one that exists
 
 
 class Fault(NamedTuple):
@@ -56,9 +44,14 @@ class ModelFiles:
         self.root = os.path.realpath(root)
         self._start = os.getcwd()
         self._known: dict[str, str | None] = {}
+        self._lengths: dict[str, int | None] = {}
 
     def relative(self, filename: str) -> str | None:
-        """Return a file's POSIX path relative to the root; None if it is not the model's."""
+        """Return a file's POSIX path relative to the root; None if the model has no such file.
+
+        A frame may name a file that does not exist: those of compiled modules name their sources,
+        such as `pandas/_libs/tslibs/parsing.pyx`, and code that a model compiles has any name.
+        """
         if filename not in self._known:
             self._known[filename] = self._relative(filename)
         return self._known[filename]
@@ -67,11 +60,11 @@ class ModelFiles:
         """Return file and line of the innermost frame of the model, in the error or its causes."""
         for one in _chain(error):
             if isinstance(one, SyntaxError) and one.filename:
-                path = self.relative(one.filename)
+                path = self._with_line(one.filename, one.lineno)
                 if path is not None:
                     return path, one.lineno
             for frame, line in reversed(list(traceback.walk_tb(one.__traceback__))):
-                path = self.relative(frame.f_code.co_filename)
+                path = self._with_line(frame.f_code.co_filename, line)
                 if path is not None:
                     return path, line
         return None, None
@@ -79,7 +72,7 @@ class ModelFiles:
     def caller(self, frame: Any) -> tuple[str | None, int | None]:
         """Return file and line of the nearest frame of the model, from `frame` outwards."""
         while frame is not None:
-            path = self.relative(frame.f_code.co_filename)
+            path = self._with_line(frame.f_code.co_filename, frame.f_lineno)
             if path is not None:
                 return path, frame.f_lineno
             frame = frame.f_back
@@ -90,8 +83,18 @@ class ModelFiles:
         path, line, hint = None, None, ""
         with suppress(BaseException):  # the class of the exception is the model's own
             path, line = self.place(error)
-            hint = _hint(error)
+            hint = find_hint(_chain(error))
         return Fault(words=in_words(error), path=path, line=line, hint=hint)
+
+    def _with_line(self, filename: str, line: int | None) -> str | None:
+        """Return the path of a file of the model that has this line, else None."""
+        path = self.relative(filename)
+        if path is None or line is None:
+            return path
+        if filename not in self._lengths:
+            self._lengths[filename] = _lines_of(os.path.join(self._start, filename))
+        length = self._lengths[filename]
+        return path if length is None or line <= length else None
 
     def _relative(self, filename: str) -> str | None:
         if filename.startswith("<"):
@@ -99,11 +102,29 @@ class ModelFiles:
         real = os.path.realpath(os.path.join(self._start, filename))
         if not real.startswith(self.root + os.sep) or is_own(filename):
             return None
+        if not os.path.isfile(real):
+            return None
         parts = real[len(self.root) + 1 :].split(os.sep)
         # A virtual environment inside the model contains other people's code.
         if "site-packages" in parts or "dist-packages" in parts:
             return None
         return describe("/".join(parts))
+
+
+def _lines_of(path: str) -> int | None:
+    """Return how many lines a file has; None if it is too long to count them."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST_SOURCE:
+                return None
+            return len(file.read().splitlines())
+    except OSError:
+        return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # the model may replace it by a pipe
 
 
 @functools.lru_cache(maxsize=None)
@@ -164,65 +185,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.append(following)
         yield following
         following = following.__cause__ or following.__context__
-
-
-def _hint(error: BaseException) -> str:
-    hints = (_one_hint(one) for one in _chain(error))
-    return next((hint for hint in hints if hint), "")
-
-
-def _one_hint(error: BaseException) -> str:
-    text = describe(error).lower()
-    if "numpy.dtype size changed" in text or "numpy.core.multiarray failed to import" in text:
-        return _NUMPY_HINT
-    if isinstance(error, ImportError):
-        return _import_hint(error)
-    if _is_about_keys(error, text):
-        return _KEYS_HINT
-    if isinstance(error, FileNotFoundError):
-        return _missing_file_hint(text)
-    if _is_of_network(error):
-        return _NETWORK_HINT
-    is_empty = "no data given" in text or "no cached or downloaded data" in text
-    return _NO_DATA_HINT if is_empty else ""
-
-
-def _import_hint(error: ImportError) -> str:
-    if not isinstance(error, ModuleNotFoundError):
-        return "Require the package versions that the model was written for."
-    return (
-        f"Add the package that provides `{error.name}` to the requirements; if it is a file of "
-        "the model, check that ignore_files does not exclude it."
-    )
-
-
-def _missing_file_hint(text: str) -> str:
-    for name in ("settings.json", "backtest.json"):
-        if f"make sure a {name}" in text or text.endswith(f"{name}'"):
-            return (
-                f"Put {name} into the model's working_directory (`blankly init` writes one), and "
-                "check that ignore_files does not exclude it."
-            )
-    return (
-        "Paths are relative to working_directory, and only files of the bundle are there: check "
-        "that ignore_files does not exclude it."
-    )
-
-
-def _is_about_keys(error: BaseException, text: str) -> bool:
-    """Return whether keys are missing or wrong, by the words of the package and of exchanges."""
-    if type(error).__name__ in ("AuthError", "AuthenticationError"):
-        return True
-    words = ("keys.json", "the keys file", "api key", "api-key", "apikey", "unauthorized")
-    return any(word in text for word in words)
-
-
-def _is_of_network(error: BaseException) -> bool:
-    if isinstance(error, (ConnectionError, socket.timeout, socket.gaierror)):
-        return True
-    libraries = ("requests", "urllib3", "websocket", "websockets", "aiohttp", "httpx")
-    return any(
-        kind.__module__.partition(".")[0] in libraries
-        for kind in type(error).__mro__
-        if "Connect" in kind.__name__ or "Timeout" in kind.__name__ or "SSL" in kind.__name__
-    )

@@ -1,0 +1,172 @@
+"""What a model does wrong most often, with the real packages: the right line, and what to do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from .conftest import HEAD, TAIL, Model
+
+KEYLESS = """
+import blankly
+from blankly.data import PriceReader
+
+prices = PriceReader("./ASH-USD.csv", SYMBOL)
+strategy = blankly.Strategy(blankly.KeylessExchange(price_reader=prices))
+strategy.add_price_event(lambda *_: None, SYMBOL, resolution="1d")
+"""
+
+
+def hint_at(bot: Model, script: str, start: str) -> str:
+    """Run a script that fails at the line that begins with `start`; return the hint."""
+    bot.write("bot.py", script)
+    ran = bot.run()
+    (problem,) = ran.problems
+    assert problem["path"] == "bot.py", problem
+    line = (bot.root / "bot.py").read_text().splitlines()[problem["line"] - 1]
+    assert line.strip().startswith(start), problem
+    return str(problem["hint"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'pd.Timestamp("x")',
+        "np.random.choice([], 1)",
+        'pd.DataFrame({"a": [1]}, index=pd.to_datetime(["2023-01-01"])).resample("bogus").sum()',
+        'blankly.data.PriceReader("./iso.csv", "ASH-USD")',
+        'exec(compile("1 / 0", "x.py", "exec"))',
+    ],
+)
+def test_an_exception_out_of_a_compiled_module_is_at_the_line_of_the_model(
+    bot: Model, line: str
+) -> None:
+    bot.write(
+        "iso.csv",
+        "time,open,high,low,close,volume\n2023-01-01,1,1,1,1,1\n2023-01-02,1,1,1,1,1\n",
+    )
+    hint_at(bot, f"import blankly\nimport numpy as np\nimport pandas as pd\n\n{line}\n", line[:9])
+
+
+def write_keys(bot: Model, keys: object) -> None:
+    bot.write("keys.json", json.dumps(keys))
+
+
+PORTFOLIO = {"API_KEY": "*" * 20, "API_SECRET": "*" * 20}
+
+
+def test_an_unknown_portfolio_is_told_which_there_are(bot: Model) -> None:
+    write_keys(bot, {"alpaca": {"live": PORTFOLIO, "spare": PORTFOLIO}})
+    script = 'import blankly\nblankly.Alpaca(portfolio_name="paper")\n'
+    hint = hint_at(bot, script, "blankly.Alpaca")
+    assert "has the portfolios `live`, `spare` for alpaca" in hint
+    assert "asks for `paper`" in hint
+    assert "*" not in hint
+
+
+def test_an_exchange_without_keys_is_told_which_have_some(bot: Model) -> None:
+    write_keys(bot, {"alpaca": {"live": PORTFOLIO}, "oanda": {}})
+    hint = hint_at(bot, "import blankly\nblankly.Binance()\n", "blankly.Binance")
+    assert "has keys for `alpaca`, `oanda`" in hint
+    assert "asks for `binance`" in hint
+
+
+def test_keys_without_a_sandbox_setting(bot: Model) -> None:
+    write_keys(bot, {"alpaca": {"live": PORTFOLIO}})
+    hint = hint_at(bot, "import blankly\nblankly.Alpaca()\n", "blankly.Alpaca")
+    assert 'Add "sandbox" to the portfolio in keys.json' in hint
+
+
+def test_keys_without_an_entry(bot: Model) -> None:
+    write_keys(bot, {"coinbase_pro": {"live": PORTFOLIO}})
+    hint = hint_at(bot, "import blankly\nblankly.CoinbasePro()\n", "blankly.CoinbasePro")
+    assert "Add the entry `API_PASS` to the portfolio" in hint
+
+
+def test_a_variable_of_the_workflow_is_not_there(bot: Model) -> None:
+    script = 'import os\nimport blankly\nkey = os.environ["ALPACA_API_KEY"]\n'
+    hint = hint_at(bot, script, "key =")
+    assert "has no variables of the workflow or of the terminal" in hint
+    assert 'os.environ.get("ALPACA_API_KEY", "")' in hint
+
+
+def test_a_key_of_a_mapping_is_no_variable(bot: Model) -> None:
+    assert hint_at(bot, 'import blankly\nkey = {}["ALPACA_API_KEY"]\n', "key =") == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("pd.DataFrame().append({})", "pandas<2 "),
+        ("pd.Series(dtype=float).iteritems()", "pandas<2 "),
+        ("np.float(1)", "numpy<1.24 "),
+    ],
+)
+def test_what_newer_packages_removed(bot: Model, line: str, version: str) -> None:
+    script = f"import blankly\nimport numpy as np\nimport pandas as pd\n{line}\n"
+    assert f"write {version}into the requirements" in hint_at(bot, script, line)
+
+
+def test_a_strategy_without_events(bot: Model) -> None:
+    (problem,) = bot.run(HEAD + TAIL).problems
+    assert problem["message"].startswith("LookupError: No prices added.")
+    assert "strategy.add_price_event(" in problem["hint"]
+
+
+def test_a_symbol_without_its_quote(bot: Model) -> None:
+    (problem,) = bot.run(KEYLESS.replace("SYMBOL", '"BND"')).problems
+    assert "Failed to quote BND-USD" in problem["message"]
+    assert "call the symbol `BND-USD`" in problem["hint"]
+
+
+def test_a_line_of_a_notebook(bot: Model) -> None:
+    hint = hint_at(bot, "import blankly\n!pip install blankly\n", "!pip")
+    assert "work in notebooks only" in hint
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An exchange that serves other countries only."""
+
+    def do_GET(self) -> None:
+        self.send_error(451)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_exchange_that_refuses_the_place(bot: Model, refusing: str) -> None:
+    script = f'import blankly\nimport requests\nrequests.get("{refusing}").raise_for_status()\n'
+    hint = hint_at(bot, script, "requests.get")
+    assert "refuses requests from where this machine is" in hint
+    assert "KeylessExchange" in hint
+
+
+def test_too_little_memory(bot: Model) -> None:
+    script = "import blankly\nimport numpy\nnumpy.ones((1 << 50,))\n"
+    assert "Load less at once" in hint_at(bot, script, "numpy.ones")
+
+
+def test_code_outside_the_model(bot: Model) -> None:
+    script = "import blankly\nfrom common.util import size\n"
+    hint = hint_at(bot, script, "from common")
+    assert "the package that provides `common`" in hint
+    assert "nothing outside that directory" in hint
+
+
+def test_a_price_of_a_keyless_exchange_outside_the_backtest(bot: Model) -> None:
+    script = HEAD + 'print(exchange.interface.get_price("ASH-USD"))\n'
+    assert "ask for them in callbacks" in hint_at(bot, script, "print")
