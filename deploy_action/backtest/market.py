@@ -38,11 +38,13 @@ class Market:
     """What the engine knew of the market.
 
     `use_price` is the column of the bars at which orders are filled, such as `close`.
-    `initial_values` are the balances at the start that are not zero, by asset.
+    `initial_values` are the balances at the start that are not zero, by asset, and `start_value` is
+    what they are worth, None if unknown.
     """
 
     use_price: str
     initial_values: Mapping[str, float]
+    start_value: float | None
     benchmark_symbol: str
     prices: tuple[Prices, ...]
 

@@ -8,7 +8,7 @@ since 1970-01-01 UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +101,8 @@ class BacktestRun:
     """How a backtest was run: what the embedded platform reports in addition to the result.
 
     `bundle_sha256` is the digest of the bundle that ran, blank if unknown. `arguments` are those of
-    `Strategy.backtest()`, without what JSON cannot represent; None if unknown.
+    `Strategy.backtest()`, without what JSON cannot represent; None if unknown. `argument_sources`
+    says for each whether it was `given` to the server or is the `script`'s.
     """
 
     python: str
@@ -116,3 +117,4 @@ class BacktestRun:
     callback_calls: int | None
     bundle_sha256: str = ""
     arguments: Mapping[str, JsonValue] | None = None
+    argument_sources: Mapping[str, str] = field(default_factory=dict)

@@ -105,6 +105,7 @@ class _Market(msgspec.Struct):
     prices: list[_Prices]
     initial_values: dict[str, float]
     use_price: str = ""
+    start_value: float | None = None
     benchmark_symbol: str | None = None
 
 
@@ -237,6 +238,7 @@ def _market(data: msgspec.Raw) -> Market | None:
     return Market(
         use_price=found.use_price,
         initial_values=found.initial_values,
+        start_value=found.start_value,
         benchmark_symbol=found.benchmark_symbol or "",
         prices=tuple(map(_prices, found.prices)),
     )
@@ -330,6 +332,7 @@ def parse_run(raw: object) -> BacktestRun | None:
         callback_calls=_fitting(raw.get("callbackCalls"), int, None),
         bundle_sha256=digest if _DIGEST.fullmatch(digest) else "",
         arguments=_fitting(raw.get("arguments"), dict, None),
+        argument_sources=_fitting(raw.get("argumentSources"), dict[str, str], {}),
     )
 
 

@@ -61,7 +61,7 @@ class Analysis:
 def analyse(result: BacktestResult) -> Analysis:
     """Compute everything from account values, trades and prices, as far as they are known."""
     found = _Found(result)
-    values = _from_first_price(result.account_values.known(), result.market)
+    values = _from_first_price(_with_start(result), result.market)
     trips = find_round_trips(result.trades, result.market, result.quote_asset)
     drawdowns, longest = find_drawdowns(values)
     if values:
@@ -159,6 +159,20 @@ class _Found:
             min(100.0, exposed / length * 100) if length > 0 else None,
             _NO_VALUES if not values else "there is a single account value",
         )
+
+
+def _with_start(result: BacktestResult) -> AccountValues:
+    """Return the known values, beginning with the one before the first order.
+
+    The package keeps one value for each time: orders at the first bar have changed it.
+    """
+    values = result.account_values.known()
+    start = None if result.market is None else result.market.start_value
+    if not values or start is None or start == values.values[0]:
+        return values
+    return AccountValues(
+        array("d", (values.times[0], *values.times)), array("d", (start, *values.values))
+    )
 
 
 def _from_first_price(values: AccountValues, market: Market | None) -> AccountValues:

@@ -107,8 +107,8 @@ def resample(values: AccountValues, interval: float) -> array[float]:
     The value at a time is the last one that was known by then.
     """
     times, end = values.times, values.times[-1]
-    sampled = array("d")
-    number, position = 0, 0
+    sampled = values.values[:1]
+    number, position = 1, 0
     while (moment := times[0] + number * interval) < end:
         position = bisect_right(times, moment, position)
         sampled.append(values.values[position - 1])

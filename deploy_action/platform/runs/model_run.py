@@ -452,9 +452,9 @@ def _facts(event: Mapping[str, object]) -> dict[str, object]:
         "symbols": "symbols",
     }
     facts = {name: event[key] for key, name in names.items() if key in event}
-    arguments = event.get("arguments")
-    if isinstance(arguments, dict):
-        facts["arguments"] = arguments
+    for name, key in (("arguments", "arguments"), ("argumentSources", "argument_sources")):
+        if isinstance(event.get(key), dict):
+            facts[name] = event[key]
     # Every listing of the model's backtests holds them.
     return {
         name: fact for name, fact in facts.items() if len(json.dumps(fact)) <= MAX_ARGUMENTS_BYTES

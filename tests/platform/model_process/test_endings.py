@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from .conftest import ARGUMENTS, HEAD, TAIL, Model, Ran, printed_metrics
+from .conftest import HEAD, TAIL, Model, Ran, printed_metrics
 
 TRADES = (
     HEAD
@@ -421,50 +421,6 @@ def test_a_failed_import_of_the_package_has_a_reason(bot: Model) -> None:
     )
     assert (ran.problems[0]["path"], ran.problems[0]["line"]) == ("bokeh.py", 1)
     assert "numpy<2" in hint_of(ran)
-
-
-def test_without_arguments_the_scripts_own_apply(bot: Model) -> None:
-    script = TRADES + (
-        'strategy.backtest("1y", {"USD": 900}, start_date="2023-01-10", end_date="2023-01-20")\n'
-    )
-    ran = bot.run(script, {})
-    assert ran.problems == []
-    assert ran.last["callback_calls"] == 11
-    assert ran.last["arguments"] == {
-        "to": "1y",
-        "initial_values": {"USD": 900},
-        "start_date": "2023-01-10",
-        "end_date": "2023-01-20",
-    }
-
-
-def test_the_arguments_of_a_backtest_are_reported(bot: Model) -> None:
-    script = TRADES + (
-        "values = {'USD': 900}\n"
-        "strategy.backtest('5y', values, benchmark_symbol='ASH-USD')\n"
-        "values['USD'] = 1\n"
-    )
-    assert bot.run(script).last["arguments"] == ARGUMENTS
-
-
-def test_arguments_that_are_no_json_are_not_reported(bot: Model) -> None:
-    script = TRADES + (
-        "import numpy\n"
-        "values = {'USD': numpy.int64(900)}\n"
-        "strategy.backtest(initial_values=values, start_date='2023-01-10',\n"
-        "    end_date='2023-01-20', risk_free_return_rate=numpy.float64(0.5), callbacks=[print])\n"
-        "values['USD'] = 1\n"
-    )
-
-    ran = bot.run(script, {})
-
-    assert ran.last["event"] == "finished", ran.problems
-    assert ran.last["arguments"] == {
-        "initial_values": {"USD": 900},
-        "start_date": "2023-01-10",
-        "end_date": "2023-01-20",
-        "risk_free_return_rate": 0.5,
-    }
 
 
 def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:

@@ -17,6 +17,7 @@ import webbrowser
 from typing import Any
 
 from .faults import without_own_frames
+from .market import Market
 from .recorder import Recorder, Run
 
 _MOST_PRINTED = 3  # of one kind, at one place
@@ -88,13 +89,16 @@ def _watch_backtests(strategy: Any, recorder: Recorder) -> None:
 
 def _watch_runs(controller: Any, structure: Any, recorder: Recorder) -> None:
     original, original_sleep = controller.run, controller.sleep
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
     def run(self: Any, *positional: Any, **named: Any) -> Any:
         named.update(_FORCED)
         if not recorder.is_our_process:
             return original(self, *positional, **named)
-        started = Run(self.model, is_strategy=isinstance(self.model, structure))
+        values = signature.bind(self, *positional, **named).arguments
+        market = Market(self, values["exchange"], values["initial_account_values"])
+        started = Run(self.model, market, is_strategy=isinstance(self.model, structure))
         return recorder.control(started, lambda: original(self, *positional, **named))
 
     @functools.wraps(original_sleep)

@@ -9,21 +9,23 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Mapping
 
+from .arguments import listed, merge, replaced, without_useless_default
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
+from .market import Market, RefusedRunError
 from .strict_json import describe, plain_arguments, write_json
 
 _MOST_WARNINGS = 10
 _MOST_PLACES = 1_000
-_LONGEST_ARGUMENT = 80
 _PROGRESS_SECONDS = 0.1
 
 
 class Run:
     """One call of the package's `BackTestController.run`."""
 
-    def __init__(self, model: Any, *, is_strategy: bool) -> None:
+    def __init__(self, model: Any, market: Market, *, is_strategy: bool) -> None:
         self.model = model
+        self.market = market
         self.is_strategy = is_strategy
         self.calls = 0  # of the strategy's callbacks
         self.raised = 0
@@ -80,6 +82,7 @@ class Attempt:
         self.error: BaseException | None = None
         self.run: Run | None = None
         self.arguments: dict[str, Any] = {}  # as JSON
+        self.sources: dict[str, str] = {}  # of each argument: `given` or `script`
 
 
 class Recorder:
@@ -141,8 +144,7 @@ class Recorder:
     ) -> Any:
         """Backtest a strategy with the platform's arguments, or return its earlier result.
 
-        `passed` are the arguments of the script's call. They are used only if the platform gives
-        none.
+        `passed` are the arguments of the script's call.
         """
         with self._lock:
             attempt = self._attempt_of(strategy)
@@ -152,9 +154,10 @@ class Recorder:
                 self._attempts[id(strategy)] = strategy, attempt
         if not is_first:
             return self._again(attempt)
-        self._compare(passed)
         self._local.last_run = None
-        arguments = self.arguments or passed
+        given = without_useless_default(strategy, passed, self.arguments)
+        arguments, attempt.sources = merge(passed, given)
+        self._tell_replaced(replaced(passed, arguments), given)
         attempt.arguments = plain_arguments(arguments)  # now: the package may change them
         try:
             attempt.result = backtest(strategy, **arguments)
@@ -171,10 +174,17 @@ class Recorder:
         outer, self._local.run, self._local.last_run = self.run, run, run
         if not run.is_strategy:
             self.model_runs.append(run)
+        run.market.watch_start()
         try:
             return controller_run()
+        except Exception as error:
+            problem = run.market.missing_prices()
+            if problem is not None:
+                raise RefusedRunError(problem) from error
+            raise
         finally:
             self._local.run = outer
+            self.problems.extend(run.market.problems)
             run.model = None  # it may hold a lot of prices
 
     def note_result(self, result: Any) -> None:
@@ -186,7 +196,7 @@ class Recorder:
         try:
             if not isinstance(result, dict):
                 raise TypeError(f"blankly reported a {type(result).__name__}")  # noqa: TRY301  # handled below, like any other failure
-            write_json(path, result)
+            write_json(path, {**result, "market": run.market.describe(result["symbols"])})
         except Exception as error:  # noqa: BLE001  # the model's values; the script carries on
             run.write_error = f"{type(error).__name__}: {describe(error)}"
         else:
@@ -245,33 +255,12 @@ class Recorder:
             raise attempt.error
         return attempt.result
 
-    def _compare(self, passed: Mapping[str, Any]) -> None:
-        """Add a notice if the script passes other arguments than the platform."""
-        if not passed or not self.arguments or _are_same(passed, self.arguments):
-            return
-        self.warn(
-            f"The script calls backtest({_listed(passed)}), but the platform's arguments were "
-            f"used: {_listed(self.arguments)}.",
-            "Change backtest_args in blankly.json, or the input `backtest-args`.",
-            severity="notice",
-        )
-
-
-def _are_same(passed: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    try:
-        return bool(dict(passed) == dict(wanted))
-    except Exception:  # noqa: BLE001  # for example arrays cannot be compared like this
-        return False
-
-
-def _listed(arguments: Mapping[str, Any]) -> str:
-    shown = []
-    for name, value in arguments.items():
-        try:
-            text = repr(value)
-        except Exception:  # noqa: BLE001  # the model's own __repr__ may do anything
-            text = type(value).__name__
-        if len(text) > _LONGEST_ARGUMENT:
-            text = text[: _LONGEST_ARGUMENT - 1] + "…"
-        shown.append(f"{name}={text}")
-    return describe(", ".join(shown))
+    def _tell_replaced(self, lost: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Add a notice if the platform's arguments replace some of the script's."""
+        if lost:
+            self.warn(
+                f"The script calls backtest({listed(lost)}), and the platform's arguments replace "
+                f"that: {listed(given)}.",
+                "Change backtest_args in blankly.json, or the input `backtest-args`.",
+                severity="notice",
+            )

@@ -15,6 +15,7 @@ from typing import Any, Mapping, NoReturn, Sequence
 
 from .events import Events
 from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
+from .market import RefusedRunError
 from .recorder import Attempt, Recorder, Run
 from .strict_json import describe, make_strict
 
@@ -111,6 +112,7 @@ class Session:
             "symbols": recorder.reporter.symbols,
             "callback_calls": run.calls,
             "arguments": None if attempt is None else attempt.arguments,
+            "argument_sources": None if attempt is None else attempt.sources,
         }
 
     def _set_the_stage(self) -> None:
@@ -305,6 +307,8 @@ class Session:
         return [*problems, self._error_problem(crash)]
 
     def _error_problem(self, error: BaseException) -> Problem:
+        if isinstance(error, RefusedRunError):
+            return error.problem
         fault = self._files.fault(error)
         message = fault.words
         if isinstance(error, SystemExit):

@@ -1,0 +1,93 @@
+"""Merges the platform's arguments of `Strategy.backtest()` over those of the script."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Mapping
+
+from .market import own_prices
+from .strict_json import describe
+
+Arguments = Dict[str, Any]
+
+PERIOD = ("to", "start_date", "end_date")
+# What `blankly init` writes into every blankly.json: nobody chose it.
+_DEFAULT_PERIOD = {"to": "1y"}
+_YEAR = 365 * 86_400  # as the package reads 1y
+_LONGEST_ARGUMENT = 80
+
+
+def merge(passed: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Arguments, dict[str, str]]:
+    """Return the arguments to backtest with, and for each whether it was given or the script's.
+
+    Each key of `given`, the platform's, wins on its own; those of the period win together, because
+    `to` excludes `start_date` with `end_date`.
+    """
+    gives_period = bool(period(given))
+    kept = {
+        name: value
+        for name, value in passed.items()
+        if name not in given and not (gives_period and name in PERIOD)
+    }
+    sources = {**dict.fromkeys(kept, "script"), **dict.fromkeys(given, "given")}
+    return {**kept, **given}, sources
+
+
+def period(arguments: Mapping[str, Any]) -> Arguments:
+    """Return the arguments that say which period is asked for."""
+    return {name: arguments[name] for name in PERIOD if arguments.get(name) is not None}
+
+
+def without_useless_default(
+    strategy: Any, passed: Mapping[str, Any], given: Mapping[str, Any]
+) -> Arguments:
+    """Return the given arguments; without the default period if it cannot be meant.
+
+    That is where the script has its own prices, none of them of the last year, and says itself
+    which period to take, as the keyless template of `blankly init` does.
+    """
+    if period(given) == _DEFAULT_PERIOD and period(passed):
+        latest = _last_own_price(strategy)
+        if latest is not None and latest < time.time() - _YEAR:
+            return {name: value for name, value in given.items() if name not in PERIOD}
+    return dict(given)
+
+
+def _last_own_price(strategy: Any) -> float | None:
+    """Return the time of the last price that the script itself gave to a keyless exchange."""
+    prices = own_prices(strategy.interface)
+    frames = [frame for by_resolution in prices.values() for frame in by_resolution.values()]
+    try:
+        return max(float(frame["time"].max()) for frame in frames)
+    except Exception:  # noqa: BLE001  # no prices, or odd ones
+        return None
+
+
+def replaced(passed: Mapping[str, Any], used: Mapping[str, Any]) -> Arguments:
+    """Return the arguments of the script that are not used."""
+    return {
+        name: value
+        for name, value in passed.items()
+        if name not in used or not _are_same(value, used[name])
+    }
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001  # for example arrays cannot be compared like this
+        return False
+
+
+def listed(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as in a call, each cut to a readable length."""
+    shown = []
+    for name, value in arguments.items():
+        try:
+            text = repr(value)
+        except Exception:  # noqa: BLE001  # the model's own __repr__ may do anything
+            text = type(value).__name__
+        if len(text) > _LONGEST_ARGUMENT:
+            text = text[: _LONGEST_ARGUMENT - 1] + "…"
+        shown.append(f"{name}={text}")
+    return describe(", ".join(shown))
