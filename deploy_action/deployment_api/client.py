@@ -122,7 +122,8 @@ class Backtested(Accepted):
     """The answer to an upload for a backtest.
 
     Only a server that runs the backtest before it answers sends `result` and `run`. A failed
-    backtest has no result, and at least one problem that is an error.
+    backtest has at least one problem that is an error, and no result, unless its script failed
+    after the backtest was over.
     """
 
     result: BacktestResult | None = None
@@ -311,15 +312,18 @@ class DeploymentApi:
         if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # The bundle was accepted, and its backtest failed.
             problems = _failed_problems(body, reply)
-            return Backtested(*_ids(body, fields), run=parse_run(body["run"]), problems=problems)
-        body = _success(reply)
+        else:
+            body = _success(reply)
+            problems = _problems_of(body, reply)
         try:
             result = None if result_text is None else parse_result(result_text)
         except WrongResultError as error:
-            # It is known that the backtest ran: nothing is in doubt.
-            flaw = error.in_words(reply.redact)
-            raise replace(reply, is_change=False).unexpected(flaw) from error
-        run, problems = parse_run(body.get("run")), _problems_of(body, reply)
+            if not body.get("error"):
+                # It is known that the backtest ran: nothing is in doubt.
+                flaw = error.in_words(reply.redact)
+                raise replace(reply, is_change=False).unexpected(flaw) from error
+            result = None  # why it failed is worth more
+        run = parse_run(body.get("run"))
         return Backtested(*_ids(body, fields), result=result, run=run, problems=problems)
 
     @property

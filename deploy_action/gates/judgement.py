@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator as operators
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
@@ -39,6 +39,7 @@ class State(StrEnum):
     FAILED = "failed"
     NOT_COMPUTED = "not computed"
     NO_BASE = "no base"
+    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,11 @@ def _judge(
         bound=None if bound is None else nearest_float(bound),
         reason=reason,
     )
+
+
+def not_judged(verdicts: Iterable[Verdict], reason: str) -> tuple[Verdict, ...]:
+    """Return verdicts with their values, none of which passes, for a reason outside the gates."""
+    return tuple(replace(one, state=State.NOT_JUDGED, reason=reason) for one in verdicts)
 
 
 def are_passed(verdicts: Iterable[Verdict]) -> bool:

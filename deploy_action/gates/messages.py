@@ -60,6 +60,8 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
     if verdict.state is State.NOT_COMPUTED:
         what = f"`{verdict.gate.metric}` was not computed: {_reason(verdict)}"
         return what, _NOT_COMPUTED_HINT
+    if verdict.state is State.NOT_JUDGED:
+        return f"it was not judged: {_reason(verdict)}", ""
     if verdict.state is State.NO_BASE:
         what = f"there is no base to compare with: {_reason(verdict)}"
         return what, _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Severity
-from deploy_action.gates.judgement import are_passed
+from deploy_action.gates.judgement import State, are_passed
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks
@@ -143,7 +143,8 @@ def _title(outcome: RunOutcome) -> Line:
     words = gate_section.in_words(verdicts) if verdicts else ""
     if status is not Status.FAILED:
         return [_TITLES[status], model_name(outcome), f": {words}" if words else ""]
-    if words and result is not None and not are_passed(verdicts):
+    is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
+    if words and result is not None and is_judged and not are_passed(verdicts):
         if mode != "deploy":
             from deploy_action.report.sections.backtest import headline
 

@@ -21,7 +21,7 @@ from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import LiveModel, compare_models
 from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
-from deploy_action.gates.judgement import State, Verdict, judge
+from deploy_action.gates.judgement import State, Verdict, judge, not_judged
 from deploy_action.gates.messages import problem_of, warning_of
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.outcome.backtests import Backtests
@@ -85,7 +85,11 @@ class CandidateBacktest:
             found = self._kept(_found_by(candidate))
             if failures := [one for one in candidate.problems if one.severity is Severity.ERROR]:
                 # The failures say it all: the gates need no reasons of their own.
-                found = self._kept(self._judged(found, "the backtest failed"))
+                found = self._judged(found, "the backtest failed")
+                if found.result is not None:
+                    verdicts = not_judged(found.verdicts, "the script failed after its backtest")
+                    found = replace(found, verdicts=verdicts)
+                self._kept(found)
                 raise RefusedError(*failures)
             if base is not None:
                 self.on_candidate_done()

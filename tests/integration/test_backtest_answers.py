@@ -67,6 +67,34 @@ def test_a_failed_backtest_has_its_place(runner: Runner, scripted: StartScripted
     assert "not known" not in ended.summary
 
 
+def test_a_failed_backtest_may_have_a_result(runner: Runner, scripted: StartScripted) -> None:
+    """It is shown, the run fails, and no gate passes."""
+    answer = {
+        **TAKEN, "status": "failed", "error": "x", "run": {"problems": [CRASH]}, "result": RAW,
+    }  # fmt: skip
+    ended = run(runner, scripted, answer, gates="sharpe >= -100")
+    assert ended.code == 1
+    assert ended.outputs["status"] == "failed"
+    assert ended.outputs["gates"] == "failed"
+    assert json.loads(ended.outputs["metrics"])["sharpe"] is not None
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert error.startswith("::error file=bot.py,line=12,")
+    assert ended.summary.startswith("## ❌ Backtest failed: ")
+    assert "✅" not in ended.summary
+    assert "not judged" in ended.summary
+    assert "Sharpe" in ended.summary
+
+
+def test_a_failed_backtest_with_a_wrong_result_keeps_its_reason(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = run(
+        runner, scripted, {**TAKEN, "error": "x", "run": {"problems": [CRASH]}, "result": 7}
+    )
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert error.startswith("::error file=bot.py,line=12,")
+
+
 @pytest.mark.parametrize(
     "problems",
     [[], "none", [7, None, {"severity": "fatal", "message": "x"}, {"severity": "error"}]],

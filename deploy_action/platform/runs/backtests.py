@@ -41,15 +41,19 @@ def default_parallel() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a backtest ended; only a finished one has a result, which is in the store."""
+    """How a backtest ended; its result is in the store, if it has one.
+
+    A finished one has a result. So has one that failed after its result was complete.
+    """
 
     request: BacktestRequest
     status: BacktestStatus
     outcome: Outcome
+    has_result: bool = False
 
     @property
     def error(self) -> str:
-        """Why there is no result, as one line."""
+        """Why it did not finish, as one line."""
         problems = self.outcome.problems
         return next(one.sentence for one in problems if one.severity is Severity.ERROR)
 
@@ -145,8 +149,8 @@ class Backtests:
             if stopped.left:
                 message += f" At least {stopped.left} of its processes could not be ended."
             return _without_result(job.request, BacktestStatus.STOPPED, message)
-        status = BacktestStatus.FAILED if outcome.result is None else BacktestStatus.FINISHED
-        return Ending(job.request, status, outcome)
+        status = BacktestStatus.FAILED if outcome.has_failed else BacktestStatus.FINISHED
+        return Ending(job.request, status, outcome, has_result=outcome.result is not None)
 
     def _run(self, job: Job) -> Outcome:
         while not self._slots.acquire(timeout=_POLL_SECONDS):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import stat
 import threading
 import time
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from deploy_action.errors import Problem, Severity, read_problems
+from deploy_action.errors import Problem, read_problems
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
     PROXY_VARIABLES,
@@ -34,6 +33,14 @@ from deploy_action.platform.processes.child_process import (
 from deploy_action.platform.processes.confinement import Confinement, memory_limit
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
+from deploy_action.platform.runs.endings import (
+    errors,
+    explained,
+    left_running,
+    not_started,
+    unwatched,
+    vanished,
+)
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.data_directory import remove_tree
@@ -118,12 +125,18 @@ class Outcome:
     """The outcome of a backtest.
 
     `result` is what the `blankly` package reported, as strict JSON, or None when the backtest
-    failed: then a problem says why. `facts` describe the run (`run` in the API's answer).
+    failed: then a problem says why. A script may also fail after its backtest: then there are both
+    a result and an error. `facts` describe the run (`run` in the API's answer).
     """
 
     result: bytes | None
     problems: tuple[Problem, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the backtest failed, with a result or without one."""
+        return self.result is None or bool(errors(self.problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +270,7 @@ class _ModelProcess:
     layout: Layout
     environment: Environment
     last_event: Mapping[str, object] | None = None
+    result_event: Mapping[str, object] | None = None
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         for name in ("home", "tmp"):
@@ -271,7 +285,7 @@ class _ModelProcess:
                 raise StoppedError(end_stragglers(self.private, user)) from None
             raise
         except OSError as error:
-            outcome = _failed(_not_started(error))
+            outcome = _failed(not_started(error))
         else:
             outcome = self._outcome(ended, confinement)
         return replace(outcome, problems=(*problems, *outcome.problems))
@@ -318,6 +332,8 @@ class _ModelProcess:
             watch.progress(float(min(1, max(0, share))))
         elif event.get("event") in ("finished", "failed") and self.last_event is None:
             self.last_event = event
+        elif event.get("event") == "result" and self.result_event is None:
+            self.result_event = event
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         python = self.environment.python
@@ -342,78 +358,49 @@ class _ModelProcess:
 
     def _outcome(self, ended: Ended, confinement: Confinement) -> Outcome:
         if ended.left is None:
-            return _failed(_unwatched(end_stragglers(self.private, confinement.user)))
+            return _failed(unwatched(end_stragglers(self.private, confinement.user)))
         if ended.left:
-            return _failed(_left_running(ended.left))
+            return _failed(left_running(ended.left))
         event = self.last_event
         if event is None:
-            return _failed(_vanished(ended.code, self.layout.main_script))
-        told = read_problems(event.get("problems"))
-        problems = tuple(_explained(problem, confinement.memory_bytes) for problem in told)
+            return self._without_ending(ended.code, confinement)
+        problems = self._problems(event, confinement)
         if event["event"] == "failed":
             nameless = Problem(message="The backtest failed. The model's output may say why.")
-            has_error = any(problem.severity is Severity.ERROR for problem in problems)
-            return _failed(*problems) if has_error else _failed(nameless, *problems)
+            return _failed(*problems) if errors(problems) else _failed(nameless, *problems)
+        return self._with_result(self._result, event, problems)
+
+    def _without_ending(self, code: int, confinement: Confinement) -> Outcome:
+        """Return the outcome of a process that ended without its last event.
+
+        If it had told of a result before that, its backtest was over.
+        """
+        if self.result_event is None:
+            return _failed(vanished(code, self.layout.main_script))
+        problem = vanished(code, self.layout.main_script, was_over=True)
+        problems = (problem, *self._problems(self.result_event, confinement))
+        path = self._result.with_name(f"{self._result.name}.strategy")
+        return self._with_result(path, self.result_event, problems)
+
+    def _problems(
+        self, event: Mapping[str, object], confinement: Confinement
+    ) -> tuple[Problem, ...]:
+        told = read_problems(event.get("problems"))
+        return tuple(explained(problem, confinement.memory_bytes) for problem in told)
+
+    def _with_result(
+        self, path: Path, event: Mapping[str, object], problems: tuple[Problem, ...]
+    ) -> Outcome:
         try:
-            content = _read_result(self._result, self.runner.largest_result)
+            content = _read_result(path, self.runner.largest_result)
         except (OSError, ValueError) as error:
             message = f"The result of the model's process cannot be used: {error}."
-            return _failed(Problem(message=message))
+            return _failed(*errors(problems), Problem(message=message))
         return Outcome(result=content, problems=problems, facts=_facts(event))
 
 
 def _failed(*problems: Problem) -> Outcome:
     return Outcome(result=None, problems=problems)
-
-
-def _not_started(error: OSError) -> Problem:
-    return Problem(
-        message=f"The Python of the model's environment cannot be started: {error}.",
-        hint="Removing the platform's `environments` helps if they were damaged.",
-    )
-
-
-def _left_running(count: int) -> Problem:
-    return Problem(
-        message=f"At least {count} of the model's processes could not be ended and still run.",
-        hint="The result is not used. Look for them with `ps`, and restart the container or the "
-        "machine if they stay.",
-    )
-
-
-def _unwatched(left: int) -> Problem:
-    """Describe the end of a run whose launcher was killed; `left` processes were seen after it."""
-    if left:
-        return _left_running(left)
-    return Problem(
-        message="The process that watches over the model was killed, by it or by the system.",
-        hint="The result is not used, and processes of the model may still run: look for them with "
-        "`ps`. If the machine ran out of memory, shorten the period.",
-    )
-
-
-def _vanished(code: int, script: str) -> Problem:
-    """Describe the end of a process that did not report it."""
-    if code >= 0:
-        return Problem(
-            message=f"{script} ended its own process (exit code {code}) before the backtest was "
-            "over.",
-            hint="Look in the model for os._exit, or for code that closes files that it did not "
-            "open. Read the end of its output.",
-        )
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = "Read the end of its output: a compiled package may have crashed."
-    if -code == signal.SIGKILL:
-        hint = "The machine may have run out of memory. Shorten the period, or load less at once."
-    return Problem(message=f"The model's process was killed ({name}).", hint=hint)
-
-
-def _explained(problem: Problem, memory_bytes: int | None) -> Problem:
-    """Add the memory limit to the problem of a model that ran out of memory."""
-    if "MemoryError" not in problem.message or memory_bytes is None:
-        return problem
-    limit = f"Each process of a backtest may use {memory_bytes >> 20} MiB."
-    return replace(problem, hint=f"{limit} {problem.hint}".rstrip())
 
 
 def _read_result(path: Path, largest: int) -> bytes:

@@ -24,7 +24,7 @@ class BacktestStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"  # it has a result
-    FAILED = "failed"
+    FAILED = "failed"  # it may have a result: its script failed after the backtest
     STOPPED = "stopped"  # by its client, by its time limit, or with the platform
 
 

@@ -82,7 +82,10 @@ class Store:
         return self._data / data_directory.BUNDLES / f"{version_id}.zip"
 
     def result_path(self, backtest_id: str) -> Path:
-        """Return the path of a backtest's result, which exists if the backtest finished."""
+        """Return the path of a backtest's result.
+
+        It exists if the backtest finished, and may exist if it failed.
+        """
         return self._data / data_directory.RESULTS / f"{backtest_id}.json"
 
     def write_result(self, backtest_id: str, content: bytes) -> None:

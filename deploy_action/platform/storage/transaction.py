@@ -237,9 +237,10 @@ class Transaction:
         )
 
     def ids_with_result(self) -> list[str]:
-        """Return the ids of the backtests that have a result."""
+        """Return the ids of the backtests that may have a result."""
         rows = self._connection.execute(
-            "SELECT id FROM backtests WHERE status = ?", (BacktestStatus.FINISHED,)
+            "SELECT id FROM backtests WHERE status IN (?, ?)",
+            (BacktestStatus.FINISHED, BacktestStatus.FAILED),
         )
         return [row[0] for row in rows]
 

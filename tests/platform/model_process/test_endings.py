@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 
-from .conftest import HEAD, TAIL, Model, Ran, printed_metrics
+import pytest
+
+from .conftest import ARGUMENTS, HEAD, TAIL, Model, Ran, printed_metrics
 
 TRADES = (
     HEAD
@@ -427,3 +429,100 @@ def test_arguments_that_cannot_be_read_are_a_failure(bot: Model) -> None:
     """The last event comes even after a mistake of ours."""
     ran = bot.run("import blankly\n", BACKTESTING_ARGS=base64.b64encode(b"[1]").decode())
     assert "BACKTESTING_ARGS is not an object" in error_of(ran, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('open("/nowhere/plot.html", "w")', "FileNotFoundError: [Errno 2]"),
+        ("sys.exit(1)", "bot.py ended itself with sys.exit(1)"),
+        ("raise KeyboardInterrupt", "bot.py was interrupted (KeyboardInterrupt)"),
+    ],
+)
+def test_a_result_is_kept_when_the_script_fails_after_its_backtest(
+    bot: Model, line: str, words: str
+) -> None:
+    script = TRADES + f"import sys\nresult = strategy.backtest()\nprint(result)\n{line}\n"
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "finished"
+    (problem,) = ran.problems
+    assert problem["severity"] == "error"
+    assert problem["message"].startswith(words)
+    assert problem["message"].endswith(": the script failed here, after its backtest.")
+    assert (problem["path"], problem["line"]) == ("bot.py", script.count("\n"))
+    assert ran.metrics == printed_metrics(ran.printed)
+    assert ran.last["arguments"] == ARGUMENTS
+    assert ran.left == ["result.json"]
+
+
+def test_a_result_of_an_own_backtest_is_kept_when_the_script_fails_after_it(bot: Model) -> None:
+    ran = bot.run(OWN_MODEL + "print(walk())\n1 / 0\n")
+    assert ran.metrics == printed_metrics(ran.printed)
+    error, own = ran.problems
+    assert error["message"].startswith("ZeroDivisionError: division by zero: the script failed")
+    assert error["severity"] == "error"
+    assert "the platform's arguments do not apply" in own["message"]
+
+
+def test_a_result_is_kept_when_an_overridden_backtest_fails_after_it(bot: Model) -> None:
+    script = (
+        TRADES.replace(
+            "strategy = blankly.Strategy(exchange)",
+            "class Mine(blankly.Strategy):\n"
+            "    def backtest(self, *positional, **named):\n"
+            "        print(super().backtest(*positional, **named))\n"
+            "        raise OSError('no plot')\n"
+            "strategy = Mine(exchange)",
+        )
+        + "strategy.start()\n"
+    )
+    ran = bot.run(script)
+    assert ran.metrics == printed_metrics(ran.printed)
+    (problem,) = ran.problems
+    assert problem["message"].startswith("OSError: no plot: the script failed here, after its")
+
+
+def test_a_failed_backtest_is_no_result_when_the_script_fails_after_it(bot: Model) -> None:
+    script = TRADES.replace("state.interface", "state.interfaces")
+    ran = bot.run(script + "strategy.backtest()\n1 / 0\n")
+    assert ran.last["event"] == "failed"
+    assert ran.left == []
+    calls, crash = ran.problems
+    assert "raised by all 55 calls" in calls["message"]
+    assert crash["message"] == "ZeroDivisionError: division by zero"
+
+
+def test_a_failed_thread_of_the_model_is_an_error(bot: Model) -> None:
+    """Python prints its exception and ends normally; a library's own thread is not the model's."""
+    script = TRADES + (
+        "import socketserver, threading\n"
+        "def watch():\n"
+        "    {}['BTC']\n"
+        "for target in (watch, watch, lambda: socketserver.sys.exit(1), None):\n"
+        "    thread = threading.Thread(target=target)\n"
+        "    thread.run = thread.run if target else 'not callable'\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+    )
+
+    ran = bot.run(script)
+
+    assert ran.last["event"] == "finished"
+    (problem,) = ran.problems
+    assert problem["message"] == "KeyError: 'BTC': raised in a thread of the model, which it ended."
+    assert problem["severity"] == "error"
+    assert script.splitlines()[problem["line"] - 1] == "    {}['BTC']"
+    assert ran.printed.count("Exception in thread") == 3
+    assert ran.result is not None
+
+
+def test_a_process_that_ends_after_its_backtest_has_told_of_the_result(bot: Model) -> None:
+    ran = bot.run(TRADES + "import os\nprint(strategy.backtest())\nos._exit(3)\n")
+    assert [one["event"] for one in ran.events if one["event"] != "progress"] == [
+        "started",
+        "result",
+    ]
+    assert ran.last["callback_calls"] == 55
+    assert ran.left == ["result.json.strategy"]

@@ -98,6 +98,19 @@ def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: Start
     assert listed["backtestId"] == body["backtestId"]
 
 
+def test_a_result_is_kept_when_the_script_failed_after_it(start_platform: StartPlatform) -> None:
+    """The client gets both, and so does who asks later, from a platform that was restarted."""
+    outcome = Outcome(result=finished().result, problems=(_CRASH,), facts={"python": "3.11.7"})
+    platform, model_id = start(start_platform, ScriptedRunner(outcome))
+
+    body = platform.backtest(model_id).json()
+
+    assert (body["status"], body["error"]) == ("failed", "bot.py:12: KeyError: 'BTC'.")
+    assert body["result"] == RESULT
+    (listed,) = platform.backtests(model_id)
+    assert (listed["status"], listed["result"]) == ("failed", RESULT)
+
+
 def test_a_bug_of_ours_is_reported_and_logged(start_platform: StartPlatform) -> None:
     platform, model_id = start(start_platform, ScriptedRunner(ZeroDivisionError("ours")))
     answer = platform.backtest(model_id)
@@ -346,9 +359,13 @@ def test_results_go_from_the_disk_to_the_client_in_blocks(start_platform: StartP
     assert len(sizes) == 1
 
 
-def test_results_without_a_backtest_are_removed(start_platform: StartPlatform) -> None:
+@pytest.mark.parametrize("problems", [(), (_CRASH,)])
+def test_results_without_a_backtest_are_removed(
+    start_platform: StartPlatform, problems: tuple[Problem, ...]
+) -> None:
     """They were written just before a crash."""
-    platform, model_id = start(start_platform, ScriptedRunner())
+    outcome = Outcome(result=finished().result, problems=problems)
+    platform, model_id = start(start_platform, ScriptedRunner(outcome))
     platform.backtest(model_id)
     kept = [path.name for path in (platform.data / "results").iterdir()]
     platform.server.close()

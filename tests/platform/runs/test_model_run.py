@@ -260,6 +260,51 @@ def test_every_wrong_end_of_the_process_is_an_error(bench: Bench, script: str, w
     assert words in error_of(bench.run(script)).message
 
 
+def test_a_script_may_fail_after_its_backtest(bench: Bench) -> None:
+    problem = {"severity": "error", "message": "KeyError", "path": "bot.py", "line": 3}
+    outcome = bench.run(
+        f"write({json.dumps(json.dumps(RESULT))}); say(event='finished', problems=[{problem!r}])"
+    )
+    assert outcome.result is not None
+    assert outcome.has_failed
+    assert outcome.problems[-1] == Problem(message="KeyError", path="bot.py", line=3)
+
+
+TELL = (
+    f"open(os.environ['RESULT'] + '.strategy', 'w').write({json.dumps(json.dumps(RESULT))})\n"
+    "say(event='result', callback_calls=7, problems=[{'severity': 'warning', 'message': 'w'}])\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "severity", "words"),
+    [
+        ("os._exit(0)", Severity.NOTICE, "bot.py ended its own process (exit code 0) after its"),
+        ("os._exit(3)", Severity.ERROR, "bot.py ended its own process (exit code 3) after its"),
+        ("os.kill(os.getpid(), 9)", Severity.ERROR, "was killed (SIGKILL) after its backtest."),
+    ],
+)
+def test_a_process_may_end_after_its_backtest(
+    bench: Bench, script: str, severity: Severity, words: str
+) -> None:
+    outcome = bench.run(TELL + script)
+    assert outcome.result is not None
+    assert outcome.facts["callbackCalls"] == 7
+    *_, problem, warning = outcome.problems
+    assert words in problem.message
+    assert problem.severity is severity
+    assert outcome.has_failed is (severity is Severity.ERROR)
+    assert warning.message == "w"
+
+
+def test_a_result_that_was_told_but_cannot_be_read_is_an_error(bench: Bench) -> None:
+    outcome = bench.run("say(event='result')\nos._exit(3)")
+    assert outcome.result is None
+    vanished, unusable = (one for one in outcome.problems if one.severity is Severity.ERROR)
+    assert "exit code 3" in vanished.message
+    assert "cannot be used" in unusable.message
+
+
 @pytest.mark.parametrize("share", ["1e999", "9" * 400, "NaN", "null", "true", '"half"'])
 def test_an_invalid_progress_is_ignored(bench: Bench, share: str) -> None:
     line = f'{{"event": "progress", "share": {share}}}\n'.encode()

@@ -187,7 +187,10 @@ class DeployDocument(UploadDocument):
 
 
 class BacktestAnswerDocument(TypedDict):
-    """A backtest that has ended: `result` when its status is `success`, and else `error`."""
+    """A backtest that has ended: `result` when its status is `success`, and else `error`.
+
+    One whose script failed after the backtest was over has both.
+    """
 
     timestamp: float
     modelId: str
@@ -237,9 +240,11 @@ class Pending:
         ending = self.job.ending.result(0)
         answer = {**self.document, "run": ending.run_document()}
         if ending.status is not BacktestStatus.FINISHED:
-            yield encode({**answer, "status": ending.status, "error": ending.error})
-            return
-        yield from _with_file({**answer, "result": None}, self.result)
+            answer |= {"status": ending.status, "error": ending.error}
+        if ending.has_result:
+            yield from _with_file({**answer, "result": None}, self.result)
+        else:
+            yield encode(answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from deploy_action.platform.storage.records import (
 from deploy_action.platform.storage.store import Store
 
 _MAX_RESULT_BYTES = 32 << 20  # in the details of a model, unless one backtest is asked for
+_WITH_RESULT = (BacktestStatus.FINISHED, BacktestStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class Models:
         room = _MAX_RESULT_BYTES
         paths: dict[str, Path] = {}
         for each in reversed(backtests):
-            if each.status == BacktestStatus.FINISHED and wanted in {"", each.id}:
-                path = self.store.result_path(each.id)
+            path = self.store.result_path(each.id)
+            if each.status in _WITH_RESULT and wanted in {"", each.id} and path.exists():
                 size = path.stat().st_size
                 if wanted or size <= room:
                     room -= size

@@ -51,6 +51,12 @@ class Run:
         """Whether every call of a callback raised."""
         return 0 < self.calls <= self.raised
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has a result that covers the whole period, whatever happened after it."""
+        is_whole = self.broke_off is None and not self.never_succeeded
+        return is_whole and self.result_file is not None
+
     def fault_problems(self, severity: str) -> list[Problem]:
         """Return the exceptions of callbacks by type and place, the most frequent first."""
         counted = sorted(self._faults.values(), key=lambda entry: -entry[1][0])
@@ -105,6 +111,8 @@ class Recorder:
         # By identity: strategies may be equal or unhashable. Keeping them keeps the ids valid.
         self._attempts: dict[int, tuple[Any, Attempt]] = {}
         self.model_runs: list[Run] = []  # of models that are not strategies
+        # Called once the only backtest of the first strategy is over.
+        self.on_over: Callable[[Run], None] = lambda _run: None
         self._process = os.getpid()
         self._events = events
         self._result_path = result_path
@@ -167,6 +175,8 @@ class Recorder:
         finally:
             attempt.run = self._local.last_run
             attempt.is_over.set()
+            if attempt is self.attempt_of_first() and attempt.run is not None:
+                self.on_over(attempt.run)
         return attempt.result
 
     def control(self, run: Run, controller_run: Callable[[], Any]) -> Any:

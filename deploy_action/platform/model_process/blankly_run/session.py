@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 import types
 import warnings
 from contextlib import suppress
@@ -21,6 +22,7 @@ from .strict_json import describe, make_strict
 
 _PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
+_MOST_THREAD_FAULTS = 10
 _LIVE_HINT = (
     "Create a blankly.Strategy whenever the script runs; inside `if __name__ == "
     '"__main__":` is fine. A blankly.Model has to call its own backtest().'
@@ -95,6 +97,8 @@ class Session:
         self._set_the_stage()
         recorder = self._load_package()
         self.problems = recorder.problems
+        recorder.on_over = lambda run: self._announce(recorder, run)
+        self._watch_threads(recorder)
         try:
             crash = self._run_script()
             if not recorder.is_our_process:
@@ -103,10 +107,13 @@ class Session:
             recorder.keep(run)
         finally:
             recorder.throw_away()
+        return {"problems": self.problems, **self._facts(recorder, run)}
+
+    def _facts(self, recorder: Recorder, run: Run) -> dict[str, Any]:
+        """Return what the event says about a run that has a result."""
         strategy = recorder.reporter.strategy if run.is_strategy else None
         attempt = recorder.attempt_of_first() if run.is_strategy else None
         return {
-            "problems": self.problems,
             "schedule": _schedule(strategy),
             "exchanges": recorder.reporter.exchanges,
             "symbols": recorder.reporter.symbols,
@@ -114,6 +121,38 @@ class Session:
             "arguments": None if attempt is None else attempt.arguments,
             "argument_sources": None if attempt is None else attempt.sources,
         }
+
+    def _announce(self, recorder: Recorder, run: Run) -> None:
+        """Tell the parent that there is a result, in case this process ends before the script.
+
+        Its file has the name of the result's and `.strategy`.
+        """
+        if run.is_complete and recorder.is_our_process:
+            with suppress(Exception):  # what it reads is the model's; the script carries on
+                fields = {"problems": run.fault_problems("warning"), **self._facts(recorder, run)}
+                self._events.send("result", **make_strict(fields))
+
+    def _watch_threads(self, recorder: Recorder) -> None:
+        """Report exceptions of the model that end a thread: Python only prints them."""
+        original = threading.excepthook
+        seen: set[tuple[object, ...]] = set()
+
+        def hook(args: Any) -> None:
+            error = args.exc_value
+            original(args)
+            if error is None or isinstance(error, SystemExit) or not recorder.is_our_process:
+                return
+            attempt = recorder.attempt_of_first()
+            fault = self._files.fault(error)
+            place = (type(error), fault.path, fault.line)
+            is_told = attempt is not None and attempt.error is error
+            if fault.path is None or is_told or place in seen or len(seen) >= _MOST_THREAD_FAULTS:
+                return
+            seen.add(place)
+            message = f"{fault.words.rstrip('.')}: raised in a thread of the model, which it ended."
+            self.problems.append(make_problem("error", message, fault.hint, fault.path, fault.line))
+
+        threading.excepthook = hook
 
     def _set_the_stage(self) -> None:
         """Make `sys` look as under `python SCRIPT`, with our hooks at the end of the path."""
@@ -221,36 +260,49 @@ class Session:
             message = f"{self.name} creates a blankly.Screener, and screeners cannot be backtested."
             raise FailedError(make_problem("error", message, "Backtest a blankly.Strategy."))
         if crash is not None:
-            raise FailedError(*self._crash_problems(recorder, crash))
-        if not is_strategy:
-            return self._judge_model(recorder)
+            run = self._judge_crash(recorder, crash, is_strategy=is_strategy)
+        elif is_strategy:
+            run = self._judge_strategy(recorder, strategy)
+        else:
+            run = self._judge_model(recorder)
+        self._look_around(recorder, run)
+        return run
+
+    def _judge_strategy(self, recorder: Recorder, strategy: Any) -> Run:
+        """Take the result of the first strategy; backtest it unless the script did."""
+        crash = None
         if recorder.attempt_of_first() is None:
-            self._backtest(recorder, strategy)
+            crash = self._backtest(recorder, strategy)
         attempt = recorder.attempt_of_first()
         if attempt is None:  # the model overrides backtest() without calling blankly's
+            if crash is not None:
+                raise FailedError(self._error_problem(crash)) from crash
             message = f"The strategy of {self.name} did not start blankly's backtest."
             raise FailedError(make_problem("error", message))
         attempt.is_over.wait()
-        run = self._judge_attempt(attempt)
-        self._look_around(recorder, strategy, run)
-        return run
+        return self._judge_attempt(attempt, crash)
 
-    def _backtest(self, recorder: Recorder, strategy: Any) -> None:
-        """Backtest the strategy after the script has ended, as the original platform does."""
+    def _backtest(self, recorder: Recorder, strategy: Any) -> BaseException | None:
+        """Backtest the strategy after the script has ended, as the original platform does.
+
+        Returns the exception that ended it, or None.
+        """
         try:
             strategy.backtest(**recorder.arguments)
-        except BaseException as error:  # a callback may call sys.exit()
+        except BaseException as error:  # noqa: BLE001  # a callback may call sys.exit()
             self._print_end(error)
-            attempt = recorder.attempt_of_first()
-            if attempt is None or attempt.error is None:
-                raise FailedError(self._error_problem(error)) from error
+            return error
+        return None
 
-    def _judge_attempt(self, attempt: Attempt) -> Run:
+    def _judge_attempt(self, attempt: Attempt, crash: BaseException | None) -> Run:
+        """Return the run of a backtest that is over; `crash` came out of the call that began it."""
         run = attempt.run
         if run is not None and run.broke_off is not None:
             raise FailedError(_broke_off(run))
         if attempt.error is not None:
-            raise FailedError(self._error_problem(attempt.error))
+            crash = attempt.error
+        if crash is not None:
+            return self._complete(run, crash)
         if run is None:
             raise FailedError(make_problem("error", "blankly ran no backtest."))
         if run.never_succeeded:
@@ -265,24 +317,15 @@ class Session:
         run = recorder.model_runs[0]
         if run.broke_off is not None:
             raise FailedError(_broke_off(run))
-        run = _with_result(run)
-        self.problems.append(
-            make_problem(
-                "warning",
-                f"{self.name} backtests a blankly.Model, which is not a strategy: the platform's "
-                "arguments do not apply.",
-                "Set the period and the initial values in its own call.",
-            )
-        )
-        if len(recorder.model_runs) > 1:
-            count = len(recorder.model_runs)
-            message = f"{self.name} ran {count} backtests; only the first one is reported."
-            self.problems.append(make_problem("warning", message))
-        return run
+        return _with_result(run)
 
-    def _look_around(self, recorder: Recorder, strategy: Any, run: Run) -> None:
+    def _look_around(self, recorder: Recorder, run: Run) -> None:
         """Add warnings about what the result does not show."""
+        if not run.is_strategy:
+            self._look_around_model(recorder)
+            return
         self.problems.extend(run.fault_problems("warning"))
+        strategy = recorder.reporter.strategy
         count = recorder.reporter.strategy_count
         if count > 1:
             message = f"{self.name} creates {count} strategies; only the first one is reported."
@@ -297,14 +340,50 @@ class Session:
             message = "The strategy has tick or order book events, which blankly does not backtest."
             self.problems.append(make_problem("warning", message))
 
-    def _crash_problems(self, recorder: Recorder, crash: BaseException) -> list[Problem]:
-        """Return what ended the script; before that, what aborted its backtest, if anything."""
-        attempt = recorder.attempt_of_first()
-        runs = [attempt.run] if attempt is not None else recorder.model_runs[:1]
-        problems = [_broke_off(run) for run in runs if run is not None and run.broke_off]
-        if problems and attempt is not None and attempt.error is crash:
-            return problems
-        return [*problems, self._error_problem(crash)]
+    def _look_around_model(self, recorder: Recorder) -> None:
+        self.problems.append(
+            make_problem(
+                "warning",
+                f"{self.name} backtests a blankly.Model, which is not a strategy: the platform's "
+                "arguments do not apply.",
+                "Set the period and the initial values in its own call.",
+            )
+        )
+        if len(recorder.model_runs) > 1:
+            count = len(recorder.model_runs)
+            message = f"{self.name} ran {count} backtests; only the first one is reported."
+            self.problems.append(make_problem("warning", message))
+
+    def _judge_crash(self, recorder: Recorder, crash: BaseException, *, is_strategy: bool) -> Run:
+        """Return the run that was complete when an exception ended the script.
+
+        Raises:
+            FailedError: there is none.
+        """
+        attempt = recorder.attempt_of_first() if is_strategy else None
+        runs = recorder.model_runs[:1] if attempt is None else [attempt.run]
+        run = runs[0] if runs else None
+        if run is not None and run.broke_off is not None:
+            # Before what ended the script, what aborted its backtest.
+            is_same = attempt is not None and attempt.error is crash
+            ends = [] if is_same else [self._error_problem(crash)]
+            raise FailedError(_broke_off(run), *ends)
+        is_over = not is_strategy or (attempt is not None and attempt.is_over.is_set())
+        return self._complete(run if is_over else None, crash)
+
+    def _complete(self, run: Run | None, crash: BaseException) -> Run:
+        """Return a run whose result was complete before an exception.
+
+        Raises:
+            FailedError: it has no such result.
+        """
+        error = self._error_problem(crash)
+        if run is None or not run.is_complete:
+            others = run.fault_problems("error") if run and run.never_succeeded else []
+            raise FailedError(*others, error) from crash
+        message = f"{error['message'].rstrip('.')}: the script failed here, after its backtest."
+        self.problems.insert(0, {**error, "message": message})
+        return run
 
     def _error_problem(self, error: BaseException) -> Problem:
         if isinstance(error, RefusedRunError):
