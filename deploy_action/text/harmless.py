@@ -73,6 +73,14 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def cut_middle(text: str, length: int) -> str:
+    """Return `text` in at most `length` code points: its start, and at least as much of its end."""
+    if len(text) <= length:
+        return text
+    start = (length - 3) // 2
+    return f"{text[:start].rstrip()} … {text[-(length - 3 - start) :].lstrip()}"
+
+
 def excerpt(text: str, longest: int = _LONGEST_EXCERPT) -> str:
     """Return `text` as one line of at most `longest` code points, for quoting it in a message."""
     return cut(one_line(text), longest)

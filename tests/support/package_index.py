@@ -41,6 +41,8 @@ class PackageIndex:
             self.add("pandas", version)
         self.add("newnewtulipy", "0.4.6.5", _NEEDS_NUMPY_1, requires=("numpy",))
         self.add("blankly", "1.18", "import newnewtulipy\n", requires=("newnewtulipy", "pandas"))
+        for version in ("80.1.0", "82.0.0"):
+            self.add("setuptools", version)
         self.add("oaks", "1.0")
         self.add("oaks", "2.0")
 
@@ -96,6 +98,7 @@ class Tenant:
     log: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     use_constraints: bool = True
+    machine: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.model.mkdir(parents=True, exist_ok=True)
@@ -117,7 +120,10 @@ class Tenant:
     def inside(self, requirements: str = "./requirements.txt") -> Iterator[Environment]:
         """Hold the model's environment for the duration of the block."""
         environments = Environments(
-            self.directory, environ=self.environ, use_constraints=self.use_constraints
+            self.directory,
+            environ=self.environ,
+            use_constraints=self.use_constraints,
+            machine=self.machine,
         )
         with environments.acquire(
             self.model,

@@ -25,12 +25,18 @@ from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv
 from deploy_action.platform.environments.interpreters import (
+    WITHOUT_WHEELS,
     Interpreter,
     Interpreters,
     write_atomically,
 )
 from deploy_action.platform.environments.locks import FileLock, taken_if_free
-from deploy_action.platform.environments.maker import EnvironmentMaker, Made
+from deploy_action.platform.environments.maker import (
+    KNOWN_GOOD,
+    SETUPTOOLS,
+    EnvironmentMaker,
+    Made,
+)
 from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
 
 # Part of the key: a new number invalidates all existing environments.
@@ -62,16 +68,23 @@ class Environments:
     """The environments in one directory; several processes may use it at once."""
 
     def __init__(
-        self, directory: Path, *, environ: Mapping[str, str], use_constraints: bool = True
+        self,
+        directory: Path,
+        *,
+        environ: Mapping[str, str],
+        use_constraints: bool = True,
+        machine: tuple[str, str] | None = None,
     ) -> None:
         """Set up the cache; `directory` is created on first use.
 
         `environ` are the environment variables of this process. `use_constraints`: add known-good
-        constraints if blankly would not work without them.
+        constraints if blankly would not work without them. `machine` are the names of the operating
+        system and the processor, as in uname(2); by default those of this machine.
         """
         self._directory = directory.absolute()
         self._uv = Uv.for_environ(environ)
         self._use_constraints = use_constraints
+        self._machine = machine or (os.uname().sysname, os.uname().machine)
 
     @contextmanager
     def acquire(
@@ -94,6 +107,7 @@ class Environments:
             StoppedError: `stop` was set.
         """
         wanted = read_requirements(model, requirements)
+        self._check_machine(wanted)
         with _disk_errors():
             self._prepare()
         interpreter = Interpreters(self._directory, self._uv).choose(
@@ -104,11 +118,25 @@ class Environments:
         with FileLock(place.lock_path) as lock:
             try:
                 environment = self._locked(lock, work)
-                yield replace(environment, problems=interpreter.problems(python_version.strip()))
+                yield replace(environment, problems=interpreter.problems)
             finally:
                 if place.is_private:
                     place.clear()
                     lock.remove()
+
+    def _check_machine(self, wanted: ModelRequirements) -> None:
+        """Refuse a machine for which PyPI has no newnewtulipy, before time is spent."""
+        if self._machine not in WITHOUT_WHEELS or wanted.names_sources or self._uv.has_own_indexes:
+            return
+        message = (
+            "blankly cannot be installed on Linux on ARM64: newnewtulipy, which it needs, has no "
+            "wheel for it, and its source does not build there."
+        )
+        hint = (
+            "Use a machine with an x86-64 processor, such as runs-on: ubuntu-24.04, or set "
+            "PIP_EXTRA_INDEX_URL to an index with a wheel of newnewtulipy that you built."
+        )
+        raise EnvironmentFailedError.of(message=message, hint=hint)
 
     def _locked(self, lock: FileLock, work: _Work) -> Environment:
         """Return the environment, made if necessary; the lock is shared on return."""
@@ -153,9 +181,9 @@ class Environments:
             interpreter.version,
             wanted.name,
             sorted(wanted.texts.items()),
-            self._use_constraints,
+            (*KNOWN_GOOD, SETUPTOOLS) if self._use_constraints else (),
             self._uv.decisive_settings,
-            _machine(),
+            (*self._machine, _c_library()),
         ]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return _Place(self._directory / digest[:32])
@@ -290,13 +318,12 @@ def _let_all_read(directory: Path) -> None:
                     os.chmod(path, stat.S_IMODE(mode) | needed)  # noqa: PTH101  # as above
 
 
-def _machine() -> tuple[str, str, str]:
-    """Return system, machine and C library: compiled packages depend on them."""
+def _c_library() -> str:
+    """Return the C library with its version, "" if unknown: compiled packages depend on it."""
     try:
-        library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, AttributeError):  # another C library
-        library = ""
-    return os.uname().sysname, os.uname().machine, library
+        return ""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
 from deploy_action.platform.processes.confinement import Confinement
-from deploy_action.text.harmless import cut, plain
+from deploy_action.text.harmless import cut_middle, plain
 from deploy_action.text.redaction import redacted
 
 OnLine = Callable[[str], None]
@@ -57,10 +57,16 @@ _DECISIVE: Final = re.compile(
     r"|EXCLUDE.*|RESOLUTION|PRERELEASE|NO_BINARY.*|NO_BUILD.*|ONLY_BINARY.*|TORCH_BACKEND"
     r"|CONFIG_FILE)"
 )
+_INDEXES: Final = re.compile(r"UV_(?:(?:DEFAULT_|EXTRA_)?INDEX(?:_URL)?|FIND_LINKS|CONFIG_FILE)")
 _USER_IN_URL: Final = re.compile(r"(?<=//)[^\s/]+@")
 _ERROR: Final = "error:"
 _CAUSE: Final = "cause:"
+# uv always ends a failed build with this hint, which says nothing about the reason.
+_EMPTY_HINT: Final = "hint: Build failures usually indicate"
 _UNDERLINE: Final = re.compile(r"[\^~\s]+")
+# uv heads the output of a build with its stream.
+_STREAM: Final = re.compile(r"\s+\[std(?:out|err)\]")
+_TRACEBACK: Final = re.compile(r"(\s*)Traceback \(most recent call last\):")
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -94,13 +100,14 @@ def _is_passed(name: str) -> bool:
 class UvFailedError(Exception):
     """uv failed.
 
-    `reason` is its error with all causes, as one paragraph without credentials; `cause` is the last
-    cause alone.
+    `reason` is its error with all causes, as one paragraph without credentials. If it is long, its
+    middle is left out: what failed is at the start, and a build says why at the end. `cause` is the
+    last cause alone.
     """
 
     def __init__(self, *causes: str) -> None:
         """`causes` go from uv's error to the root cause."""
-        self.reason = cut(": ".join(causes), _LONGEST_REASON)
+        self.reason = cut_middle(": ".join(causes), _LONGEST_REASON)
         self.cause = causes[-1]
         super().__init__(self.reason)
 
@@ -125,6 +132,11 @@ class Uv:
             with suppress(OSError):  # uv will report it
                 settings.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
         return tuple(settings)
+
+    @property
+    def has_own_indexes(self) -> bool:
+        """Whether packages may come from elsewhere than PyPI."""
+        return any(map(_INDEXES.fullmatch, self.environ))
 
     @property
     def constraint_files(self) -> tuple[Path, ...]:
@@ -209,10 +221,22 @@ def _causes(lines: list[str]) -> list[str]:
     plain_lines = [plain(line) for line in lines]
     starts = [n for n, line in enumerate(plain_lines) if line.startswith(_ERROR)]
     causes: list[str] = []
-    for line in plain_lines[starts[-1] if starts else -10 :]:
+    for line in _without_frames(plain_lines[starts[-1] if starts else -10 :]):
         text = line.removeprefix(_ERROR).strip()
         if text.startswith(_CAUSE) or not causes:
             causes.append(text.removeprefix(_CAUSE).strip())
-        elif text and not _UNDERLINE.fullmatch(text):
+        elif text and not _UNDERLINE.fullmatch(text) and not text.startswith(_EMPTY_HINT):
             causes[-1] = f"{causes[-1]} {text}"
     return [cause for cause in causes if cause] or ["it did not say why"]
+
+
+def _without_frames(lines: Iterable[str]) -> Iterator[str]:
+    """Leave out the frames of tracebacks, and the headings of a build's output."""
+    inside: str | None = None  # how far the traceback is indented
+    for line in lines:
+        if inside is not None and (not line.strip() or line.startswith(f"{inside} ")):
+            continue
+        started = _TRACEBACK.match(line)
+        inside = started[1] if started else None
+        if not started and not _STREAM.fullmatch(line):
+            yield line

@@ -24,6 +24,8 @@ from deploy_action.text.harmless import cut
 
 # newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these versions only.
 WITH_WHEELS: Final = ((3, 8), (3, 11))
+# As uname(2) names system and processor: no wheel for these, and the source does not build.
+WITHOUT_WHEELS: Final = frozenset({("Linux", "aarch64"), ("Linux", "arm64")})
 _NOT_READY_MADE: Final = (
     "newnewtulipy, which blankly needs, has wheels for Python 3.8 to 3.11 only, and there is no C "
     "compiler here to build it"
@@ -48,18 +50,22 @@ Release = tuple[int, ...]
 class Interpreter:
     """A Python on this machine; `version` is complete, such as 3.11.7.
 
-    `reason` says why it is not the requested version; "" if it is.
+    If it is not the version that the model asks for, `wanted` is that one, and `reason` says why.
     """
 
     executable: Path
     version: str
+    wanted: str = ""
     reason: str = ""
 
-    def problems(self, wanted: str) -> tuple[Problem, ...]:
-        """Return a warning if it is not the version that the model asks for."""
-        if not self.reason:
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """A warning if it is not the version that the model asks for."""
+        if not self.wanted:
             return ()
-        message = f"The model wants Python {wanted} and runs with {self.version}: {self.reason}."
+        message = (
+            f"The model wants Python {self.wanted} and runs with {self.version}: {self.reason}."
+        )
         hint = "Set python_version in blankly.json to an installed Python, or install that one."
         return (Problem(message=message, hint=hint, severity=Severity.WARNING),)
 
@@ -186,7 +192,7 @@ class _Search:
                 continue
             same = self.own if self.own and self.own.version == version else None
             if found := same or self._find(version):
-                return Interpreter(found.executable, found.version, reason)
+                return Interpreter(found.executable, found.version, wanted, reason)
         message = f"There is no Python for the model, which wants {wanted}: {reason}."
         hint = "Install Python 3.11 so that it is on PATH."
         raise EnvironmentFailedError.of(message=message, hint=hint)
@@ -244,8 +250,11 @@ class _Decisions:
     def recall(self, wanted: str) -> Interpreter | None:
         with suppress(OSError, ValueError, TypeError, KeyError):
             kept = json.loads(self._path(wanted).read_bytes())
-            chosen = Interpreter(Path(kept["executable"]), kept["version"], kept["reason"])
-            is_fresh = not chosen.reason or 0 <= time.time() - kept["at"] < _FALLBACK_SECONDS
+            reason = kept["reason"]
+            chosen = Interpreter(
+                Path(kept["executable"]), kept["version"], wanted if reason else "", reason
+            )
+            is_fresh = not reason or 0 <= time.time() - kept["at"] < _FALLBACK_SECONDS
             if is_fresh and kept["stamp"] == self._stamp(chosen.executable):
                 return chosen
         return None

@@ -17,12 +17,17 @@ from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedEr
 from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interpreter, release_of
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.child_process import run_process
-from deploy_action.text.harmless import cut, plain
+from deploy_action.text.harmless import cut, cut_middle, plain
 
 # newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with
 # "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second entry
 # is for requirements that need a newer pandas.
 KNOWN_GOOD: Final = (("numpy<2", "pandas<2.2"), ("numpy<2",))
+# Python brought setuptools along until 3.11, and old packages import its `pkg_resources` without
+# requiring it; setuptools 82 was the first release without that module.
+_SETUPTOOLS_MAJOR: Final = 81
+SETUPTOOLS: Final = f"setuptools<{_SETUPTOOLS_MAJOR}"
+_WITHOUT_SETUPTOOLS: Final = (3, 12)
 _NEWEST: Final = ".".join(map(str, WITH_WHEELS[1]))
 _LONGEST_MESSAGE: Final = 1_000
 _MOST_LINES: Final = 200
@@ -33,6 +38,13 @@ _AT_LINE: Final = re.compile(r":(\d+):\d+\b")
 _AT_POSITION: Final = re.compile(r"at position (\d+)")
 _NO_REQUIREMENT: Final = ("Couldn't parse requirement", "Unexpected '", "Error parsing included")
 _OUT_OF_REACH: Final = ("error sending request", "Failed to fetch", "client error")
+_NOT_BUILT: Final = "Failed to build"
+# uv's words when a version has no file for the Python in use.
+_OTHER_PYTHON: Final = re.compile(r"\bPython\b|\bcp3\d")
+_WHEELS_FOR: Final = re.compile(r"\bcp(3\d+)")
+# What `uv pip install` says of each package, and of the environment, whose path helps nobody.
+_INSTALLED: Final = re.compile(r" \+ (\S+)")
+_USING: Final = "Using Python "
 # The version comes from the metadata: the package may have no __version__. Whatever the import
 # prints comes before our line.
 _TRY_BLANKLY: Final = (
@@ -45,7 +57,7 @@ _TRIED: Final = "blankly-version "
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The version of blankly in an environment, and the constraints that were added."""
+    """The version of blankly in an environment, and the known-good constraints in it."""
 
     blankly_version: str
     constraints: tuple[str, ...]
@@ -107,7 +119,7 @@ class EnvironmentMaker:
         """Install the packages that have hashes, then blankly if it is not one of them."""
         name = self.requirements.name
         self._install_files("--require-hashes", "-r", name)
-        frozen = self._pip("freeze")
+        frozen = self._uv("pip", "freeze", "--python", self.python)
         if "blankly" in _versions(frozen):
             return ()
         self.on_line(f"{name} does not include blankly: adding it, without a hash")
@@ -115,7 +127,7 @@ class EnvironmentMaker:
         return self._resolve_and_install([self._file("blankly", ["blankly"])], [*self._given, kept])
 
     def _resolve_and_install(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
-        """Install the sources, with known-good constraints if numpy 2 would be installed."""
+        """Install the sources, with setuptools, and numpy 1 if numpy 2 would be installed."""
         resolved = self._resolve(sources, constraints)
         if "blankly" not in resolved:
             self.on_line(f"{self.requirements.name} does not include blankly: adding it")
@@ -125,42 +137,57 @@ class EnvironmentMaker:
         if self.use_constraints and _needs_numpy_1(resolved):
             added = self._known_good(sources, constraints)
             constraints = [*constraints, *([self._file("known-good", added)] if added else [])]
-        arguments = _arguments(sources, constraints)
-        self._install_files(*arguments)
+        if self.use_constraints and self._may_lack_setuptools(resolved):
+            more = [*sources, self._file("setuptools", [SETUPTOOLS])]
+            if self._can_resolve(more, constraints):
+                self._say_added((SETUPTOOLS,), "old packages use it without requiring it")
+                sources, added = more, (*added, SETUPTOOLS)
+        self._install_files(*_arguments(sources, constraints))
         return added
 
     def _known_good(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
         """Return the first known-good constraints that can be satisfied, else ()."""
         for added in KNOWN_GOOD:
-            try:
-                self._resolve(sources, [*constraints, self._file("known-good", added)])
-            except UvFailedError:
-                continue
-            self.on_line(
-                f"Adding {' and '.join(added)}, because newnewtulipy, which blankly needs, was "
-                "built for numpy 1 (BLANKLY_DEPLOY_CONSTRAINTS=off turns this off)"
-            )
-            return added
+            if self._can_resolve(sources, [*constraints, self._file("known-good", added)]):
+                why = "newnewtulipy, which blankly needs, was built for numpy 1"
+                self._say_added(added, why)
+                return added
         return ()
 
-    def _resolve(self, sources: list[Path], constraints: list[Path]) -> dict[str, str]:
+    def _may_lack_setuptools(self, resolved: dict[str, str]) -> bool:
+        is_old = release_of(self.interpreter.version)[:2] < _WITHOUT_SETUPTOOLS
+        return is_old and _major(resolved.get("setuptools", "")) not in range(_SETUPTOOLS_MAJOR)
+
+    def _say_added(self, added: tuple[str, ...], why: str) -> None:
+        off = "BLANKLY_DEPLOY_CONSTRAINTS=off turns this off"
+        self.on_line(f"Adding {' and '.join(added)}, because {why} ({off})")
+
+    def _can_resolve(self, sources: list[Path], constraints: list[Path]) -> bool:
+        """Whether the sources can be installed; if not, nothing is said."""
+        try:
+            self._resolve(sources, constraints, on_line=lambda _line: None)
+        except UvFailedError:
+            return False
+        return True
+
+    def _resolve(
+        self, sources: list[Path], constraints: list[Path], on_line: OnLine | None = None
+    ) -> dict[str, str]:
         """Return the versions that would be installed, by normalised package name."""
         resolution = self.directory / "resolution.txt"
         resolution.unlink(missing_ok=True)  # uv prefers the versions in an existing file
         output = ("--quiet", "--no-header", "--no-annotate", "--output-file", resolution)
         files = (word for file in constraints for word in ("--constraint", file))
-        self._uv("pip", "compile", "--python", self.python, *output, *sources, *files)
+        command = ("pip", "compile", "--python", self.python)
+        self._uv(*command, *output, *sources, *files, on_line=on_line)
         return _versions(resolution.read_text(encoding="utf-8").splitlines())
 
-    def _pip(self, command: str, *arguments: str | Path) -> list[str]:
-        return self._uv("pip", command, "--python", self.python, *arguments)
-
-    def _uv(self, *arguments: str | Path) -> list[str]:
+    def _uv(self, *arguments: str | Path, on_line: OnLine | None = None) -> list[str]:
         # As with pip, paths in requirements are relative to the current directory.
         return self.uv.run(
             *arguments,
             cwd=self.requirements.model,
-            on_line=self.on_line,
+            on_line=on_line or self.on_line,
             stop=self.stop,
         )
 
@@ -170,7 +197,18 @@ class EnvironmentMaker:
         That is a quarter of the modules, and takes half as long as compiling all of them.
         """
         linking = () if self._can_link() else ("--link-mode", "copy")
-        self._pip("install", *linking, *arguments)
+        packages: list[str] = []
+
+        def shorten(line: str) -> None:
+            if match := _INSTALLED.fullmatch(line):
+                packages.append(match[1])
+            elif not line.startswith(_USING):
+                self.on_line(line)
+
+        command = ("pip", "install", "--python", self.python)
+        self._uv(*command, *linking, *arguments, on_line=shorten)
+        if packages:
+            self.on_line(", ".join(packages))
 
     def _can_link(self) -> bool:
         """Whether files can be hard-linked from uv's cache; if not, uv would warn each time."""
@@ -199,23 +237,36 @@ class EnvironmentMaker:
 
     def _failed(self, reason: str) -> EnvironmentFailedError:
         name = self.requirements.name
+        message = f"The packages of {name} cannot be installed: {reason}"
         problem = Problem(
-            message=cut(f"The packages of {name} cannot be installed: {reason}", _LONGEST_MESSAGE),
+            message=cut_middle(message, _LONGEST_MESSAGE),
             hint=self._hint_for(reason),
             path=name,
             line=self._line_of(reason),
         )
-        return EnvironmentFailedError(problem)
+        return EnvironmentFailedError(problem, *self.interpreter.problems)
 
     def _hint_for(self, reason: str) -> str:
         minor = release_of(self.interpreter.version)[:2]
+        is_build = _NOT_BUILT in reason
         if "newnewtulipy" in reason and not WITH_WHEELS[0] <= minor <= WITH_WHEELS[1]:
             return f"Set python_version in blankly.json to {_NEWEST}, which has a wheel."
         if any(said in reason for said in _NO_REQUIREMENT):
             return "Write one package a line, such as blankly, and # before a comment."
         if any(said in reason for said in _OUT_OF_REACH):
             return "Check that this machine can reach the package index; the log has uv's output."
-        return "Correct the names and versions in it; the log has uv's output."
+        if not is_build and not _OTHER_PYTHON.search(reason):
+            return "Correct the names and versions in it; the log has uv's output."
+        wanted, runs_with = self.interpreter.wanted, self.interpreter.version
+        if wanted and _may_have_worked_with(wanted, reason):
+            return (
+                f"The model wants Python {wanted} and runs with {runs_with}, which old versions of "
+                f"packages may not know: install Python {wanted} here, or take newer versions."
+            )
+        return (
+            f"Take a version that has a wheel for Python {'.'.join(map(str, minor))}, or correct "
+            "the name; the log has uv's output."
+        )
 
     def _line_of(self, reason: str) -> int | None:
         """Return the line that uv complains about: it names a line, or a byte offset."""
@@ -260,7 +311,7 @@ class EnvironmentMaker:
             )
         message = f"blankly cannot be imported with the packages of {name}: {reason}"
         problem = Problem(message=cut(message, _LONGEST_MESSAGE), hint=hint, path=name)
-        return EnvironmentFailedError(problem)
+        return EnvironmentFailedError(problem, *self.interpreter.problems)
 
 
 def _arguments(sources: list[Path], constraints: list[Path]) -> list[str | Path]:
@@ -276,6 +327,17 @@ def _versions(lines: Sequence[str]) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] or "" for match in found}
 
 
+def _may_have_worked_with(wanted: str, reason: str) -> bool:
+    """Whether the wanted Python may be what is missing: not if uv found files for others only."""
+    found = set(_WHEELS_FOR.findall(reason))
+    return "".join(wanted.split(".")[:2]) in found or len(found) <= 1  # the one in use
+
+
 def _needs_numpy_1(resolved: dict[str, str]) -> bool:
-    major = resolved.get("numpy", "1").partition(".")[0]
-    return "newnewtulipy" in resolved and major.isdecimal() and int(major) > 1
+    return "newnewtulipy" in resolved and _major(resolved.get("numpy", "")) > 1
+
+
+def _major(version: str) -> int:
+    """Return the first number of a version; -1 if there is none."""
+    first = version.partition(".")[0]
+    return int(first) if first.isdecimal() else -1

@@ -28,6 +28,7 @@ _LONGEST_PATH: Final = 200
 _HASH: Final = re.compile(r"(?:^|\s)--(?:hash|require-hashes)\b")
 _LOCAL_URL: Final = re.compile(r"(?:^|@\s*|\+)file:", re.IGNORECASE)
 _FIND_LINKS: Final = frozenset({"-f", "--find-links"})
+_INDEXES: Final = _FIND_LINKS | {"-i", "--index-url", "--extra-index-url"}
 # Those that uv reads as pip does; seen with uv 0.13: it takes UTF-32 and declared ones for UTF-8.
 _READ_BY_UV: Final = frozenset({"utf-8", "utf-16-le", "utf-16-be"})
 
@@ -38,7 +39,8 @@ class ModelRequirements:
 
     `texts` has every file, decoded, by its path relative to the model, `name` first. `is_hashed`:
     a line has a hash, so all must be right. `is_local`: something that is installed comes out of
-    the model itself, so that the text does not tell what it is.
+    the model itself, so that the text does not tell what it is. `names_sources`: a line names a
+    place other than the configured package index.
     """
 
     model: Path
@@ -48,6 +50,7 @@ class ModelRequirements:
     installs_anything: bool
     is_hashed: bool
     is_local: bool
+    names_sources: bool
 
     @contextmanager
     def readable_by_uv(self) -> Iterator[None]:
@@ -91,6 +94,7 @@ def read_requirements(model: Path, written: str) -> ModelRequirements:
         installs_anything=any(map(_installs, lines)),
         is_hashed=any(_HASH.search(line.text) for line in lines),
         is_local=any(map(_is_local, lines)),
+        names_sources=any(map(_names_source, lines)),
     )
 
 
@@ -126,6 +130,12 @@ def _is_local(line: Line) -> bool:
     if line.is_editable:
         return not is_url(line.word) or bool(_LOCAL_URL.search(line.word))
     return line.option in _FIND_LINKS and not is_url(line.word)
+
+
+def _names_source(line: Line) -> bool:
+    if line.is_requirement:
+        return "://" in line.value or looks_like_path(line.value)
+    return line.is_editable or line.is_remote or line.option in _INDEXES
 
 
 def _quoted(written: str) -> str:

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import EnvironmentFailedError
 from tests.support.package_index import (
     PackageIndex,
@@ -25,6 +26,7 @@ from tests.support.package_index import (
 )
 
 OWN = ".".join(map(str, sys.version_info[:2]))
+ADDED = ("setuptools<81",) if sys.version_info < (3, 12) else ()
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,40 @@ def refused(tenant: Tenant, requirements: str = "requirements.txt") -> Problem:
     (problem,) = caught.value.problems
     assert problem.hint
     return problem
+
+
+def refused_with_warning(tenant: Tenant) -> tuple[Problem, Problem]:
+    """Return why there is no environment, and the warning that another Python is used."""
+    with pytest.raises(EnvironmentFailedError) as caught:
+        tenant.visit()
+    problem, warning = caught.value.problems
+    assert (problem.severity, warning.severity) == (Severity.ERROR, Severity.WARNING)
+    return problem, warning
+
+
+def write_package(directory: Path, code: str) -> None:
+    """Write a package that builds itself, and runs this code first."""
+    directory.mkdir()
+    (directory / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "pine"\nversion = "1.0"\n'
+    )
+    (directory / "pine.py").write_text("")
+    (directory / "backend.py").write_text(
+        "import os, zipfile\n"
+        f"{code}\n"
+        "def build_editable(directory, config_settings=None, metadata_directory=None):\n"
+        "    name = 'pine-1.0-py3-none-any.whl'\n"
+        "    with zipfile.ZipFile(os.path.join(directory, name), 'w') as wheel:\n"
+        "        wheel.writestr('pine.pth', os.getcwd() + '\\n')\n"
+        "        wheel.writestr('pine-1.0.dist-info/METADATA',\n"
+        "            'Metadata-Version: 2.1\\nName: pine\\nVersion: 1.0\\n')\n"
+        "        wheel.writestr('pine-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\n'\n"
+        "            'Generator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        "        wheel.writestr('pine-1.0.dist-info/RECORD', '')\n"
+        "    return name\n"
+        "build_wheel = build_editable\n"
+    )
 
 
 def test_an_environment_is_made_once(tenant: Tenant) -> None:
@@ -187,7 +223,7 @@ class TestConstraints:
     def test_known_good_constraints_are_added_and_reported(self, tenant: Tenant) -> None:
         tenant.requires("blankly")
         environment = tenant.visit()
-        assert environment.constraints == ("numpy<2", "pandas<2.2")
+        assert environment.constraints == ("numpy<2", "pandas<2.2", *ADDED)
         assert installed(environment)["numpy"] == "1.26.4"
         assert installed(environment)["pandas"] == "2.1.0"
         (line,) = (line for line in tenant.log if "numpy<2" in line)
@@ -198,11 +234,11 @@ class TestConstraints:
         """A newer pandas is wanted: numpy alone is held back."""
         tenant.requires("blankly", "pandas==2.2.0")
         environment = tenant.visit()
-        assert environment.constraints == ("numpy<2",)
+        assert environment.constraints == ("numpy<2", *ADDED)
         assert installed(environment)["pandas"] == "2.2.0"
 
     def test_no_constraint_is_added_if_none_is_needed(self, tenant: Tenant) -> None:
-        tenant.requires("blankly", "numpy==1.26.4")
+        tenant.requires("blankly", "numpy==1.26.4", "setuptools==80.1.0")
         environment = tenant.visit()
         assert environment.constraints == ()
         assert installed(environment)["pandas"] == "2.2.0"
@@ -221,11 +257,153 @@ class TestConstraints:
         assert tenant.made == []
 
 
+@pytest.mark.skipif(not ADDED, reason="Python 3.12 and later never brought setuptools along")
+class TestSetuptools:
+    """Old packages import `pkg_resources`, which Python brought along until 3.11."""
+
+    def test_it_is_there_before_python_3_12(self, tenant: Tenant) -> None:
+        tenant.requires("blankly", "numpy<2")
+        environment = tenant.visit()
+        assert installed(environment)["setuptools"] == "80.1.0"
+        assert environment.constraints == ("setuptools<81",)
+        assert any("Adding setuptools<81, because old packages" in line for line in tenant.log)
+        assert tenant.visit().constraints == environment.constraints
+
+    def test_a_requirement_of_any_version_gets_one_with_pkg_resources(self, tenant: Tenant) -> None:
+        tenant.requires("blankly", "setuptools")
+        assert installed(tenant.visit())["setuptools"] == "80.1.0"
+
+    def test_another_version_is_left_alone_if_it_is_required(self, tenant: Tenant) -> None:
+        tenant.requires("blankly", "numpy<2", "setuptools>=81")
+        environment = tenant.visit()
+        assert installed(environment)["setuptools"] == "82.0.0"
+        assert environment.constraints == ()
+        assert not any("unsatisfiable" in line for line in tenant.log)
+
+    def test_switched_off_it_is_another_environment(self, tenant: Tenant) -> None:
+        tenant.requires("blankly", "numpy<2")
+        tenant.visit()
+        tenant.use_constraints = False
+        environment = tenant.visit()
+        assert environment.was_made
+        assert "setuptools" not in installed(environment)
+        assert environment.constraints == ()
+
+
+class TestArm64:
+    """On Linux there, newnewtulipy has no wheel, and its source does not build."""
+
+    @pytest.mark.parametrize("processor", ["aarch64", "arm64"])
+    def test_it_is_refused_before_a_program_runs(self, tenant: Tenant, processor: str) -> None:
+        tenant.machine = ("Linux", processor)
+        for setting in ("UV_DEFAULT_INDEX", "UV_FIND_LINKS"):
+            del tenant.environ[setting]
+        tenant.requires("oaks", "-r more.txt")
+        tenant.requires("blankly", name="more.txt")
+        tenant.python_version = "3.99"
+        with no_program_runs():
+            problem = refused(tenant)
+        assert "Linux on ARM64: newnewtulipy" in problem.message
+        assert "x86-64" in problem.hint
+        assert not tenant.directory.exists()
+
+    def test_an_own_index_may_have_a_wheel(self, tenant: Tenant) -> None:
+        tenant.machine = ("Linux", "aarch64")
+        tenant.requires("blankly")
+        assert tenant.visit().was_made
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ("--find-links {wheels}", "blankly"),
+            ("--extra-index-url={wheels}", "blankly"),
+            ("{wheels}/newnewtulipy-0.4.6.5-py3-none-any.whl", "blankly"),
+            ("newnewtulipy @ {wheels}/newnewtulipy-0.4.6.5-py3-none-any.whl",),
+        ],
+    )
+    def test_so_may_a_place_in_the_requirements(
+        self, tenant: Tenant, index: PackageIndex, lines: tuple[str, ...]
+    ) -> None:
+        tenant.machine = ("Linux", "aarch64")
+        del tenant.environ["UV_FIND_LINKS"], tenant.environ["UV_DEFAULT_INDEX"]
+        tenant.environ["UV_OFFLINE"] = "1"
+        tenant.requires(*(line.format(wheels=index.wheels.as_uri()) for line in lines))
+        with suppress(EnvironmentFailedError):  # uv may not find all the others
+            tenant.visit()
+        assert any("Making an environment" in line for line in tenant.log)
+
+    def test_a_mac_has_wheels(self, tenant: Tenant) -> None:
+        tenant.machine = ("Darwin", "arm64")
+        tenant.requires("blankly")
+        assert tenant.visit().was_made
+
+
+class TestLog:
+    def test_installed_packages_are_one_line(self, tenant: Tenant) -> None:
+        tenant.requires("blankly", "oaks==1.0")
+        tenant.visit()
+        (line,) = (line for line in tenant.log if "oaks==1.0" in line)
+        assert "blankly==1.18, " in line
+        assert not any(line.startswith((" +", "Using Python")) for line in tenant.log)
+        assert any(line.startswith("Installed ") for line in tenant.log)
+
+
+class TestFailedBuilds:
+    def test_the_reason_is_at_the_end_of_the_output(self, tenant: Tenant) -> None:
+        """After pages of other lines, and a traceback."""
+        tenant.requires("./pine")
+        code = (
+            "for n in range(500): print('line', n)\n"
+            "raise RuntimeError('You tried to install pine: its name is pinaceae')"
+        )
+        write_package(tenant.model / "pine", code)
+        problem = refused(tenant)
+        assert "Failed to build" in problem.message
+        assert "line 0 line 1 " in problem.message
+        assert problem.message.endswith(
+            "RuntimeError: You tried to install pine: its name is pinaceae"
+        )
+        assert 'File "' not in problem.message
+        assert len(problem.message) <= 1_000
+        assert f"wheel for Python {OWN}" in problem.hint
+
+    def test_a_python_that_was_not_wanted_may_be_the_cause(self, tenant: Tenant) -> None:
+        tenant.python_version = "3.99"
+        tenant.requires("./pine")
+        write_package(tenant.model / "pine", "raise RuntimeError('too new')")
+        problem, warning = refused_with_warning(tenant)
+        runs_with = f"wants Python 3.99 and runs with {platform.python_version()}"
+        assert runs_with in problem.hint
+        assert "too new" in problem.message
+        assert runs_with in warning.message
+        assert "not installed here" in warning.message
+
+    @pytest.mark.parametrize(("built_for", "is_cause"), [("399", True), ("36", False)])
+    def test_so_it_may_if_files_for_it_were_found(
+        self, tenant: Tenant, index: PackageIndex, built_for: str, *, is_cause: bool
+    ) -> None:
+        name = f"larch{built_for}"
+        wheel = index.add(name, "1.0")
+        wheel.rename(wheel.with_name(f"{name}-1.0-cp{built_for}-cp{built_for}-any.whl"))
+        tenant.python_version = "3.99"
+        tenant.requires("blankly", f"{name}==1.0")
+        problem, _ = refused_with_warning(tenant)
+        assert ("wants Python 3.99" in problem.hint) is is_cause
+        assert (f"a wheel for Python {OWN}" in problem.hint) is not is_cause
+
+    def test_it_is_not_the_cause_of_a_version_that_does_not_exist(self, tenant: Tenant) -> None:
+        tenant.python_version = "3.99"
+        tenant.requires("blankly==99")
+        problem, _ = refused_with_warning(tenant)
+        assert "wants Python" not in problem.hint
+        assert "Correct the names and versions" in problem.hint
+
+
 class TestLocalPackages:
     def test_they_get_an_environment_for_one_run(self, tenant: Tenant) -> None:
         """The next run may bring other files."""
         tenant.requires("blankly", "-e ./pine")
-        self.write_package(tenant.model / "pine", "")
+        write_package(tenant.model / "pine", "")
         with tenant.inside() as environment:
             code = "import pine; print(pine.__file__)"
             done = subprocess.run(
@@ -249,7 +427,7 @@ class TestLocalPackages:
         tenant.requires("./pine")
         url = f"http://trader:{in_file}@127.0.0.1:9/simple"
         code = f"raise SystemExit(str(dict(os.environ)) + {url!r})"
-        self.write_package(tenant.model / "pine", code)
+        write_package(tenant.model / "pine", code)
         problem = refused(tenant)
         seen = "\n".join([*tenant.log, problem.message])
 
@@ -262,37 +440,13 @@ class TestLocalPackages:
 
     def test_their_files_are_readable_by_all(self, tenant: Tenant) -> None:
         tenant.requires("./pine")
-        self.write_package(tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')")
+        write_package(tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')")
         before = os.umask(0o077)
         try:
             refused(tenant)
         finally:
             os.umask(before)
         assert any(line.strip() == "mask 22" for line in tenant.log)
-
-    def write_package(self, directory: Path, code: str) -> None:
-        """Write a package that builds itself, and runs this code first."""
-        directory.mkdir()
-        (directory / "pyproject.toml").write_text(
-            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-            '[project]\nname = "pine"\nversion = "1.0"\n'
-        )
-        (directory / "pine.py").write_text("")
-        (directory / "backend.py").write_text(
-            "import os, zipfile\n"
-            f"{code}\n"
-            "def build_editable(directory, config_settings=None, metadata_directory=None):\n"
-            "    name = 'pine-1.0-py3-none-any.whl'\n"
-            "    with zipfile.ZipFile(os.path.join(directory, name), 'w') as wheel:\n"
-            "        wheel.writestr('pine.pth', os.getcwd() + '\\n')\n"
-            "        wheel.writestr('pine-1.0.dist-info/METADATA',\n"
-            "            'Metadata-Version: 2.1\\nName: pine\\nVersion: 1.0\\n')\n"
-            "        wheel.writestr('pine-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\n'\n"
-            "            'Generator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
-            "        wheel.writestr('pine-1.0.dist-info/RECORD', '')\n"
-            "    return name\n"
-            "build_wheel = build_editable\n"
-        )
 
 
 def test_the_passwords_of_indexes_are_never_shown(tenant: Tenant) -> None:

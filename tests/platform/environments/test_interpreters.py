@@ -156,7 +156,7 @@ def test_the_real_package_works_in_its_environment(tmp_path: Path) -> None:
     environment = tenant.visit()
 
     assert environment.blankly_version == "1.18.25b0"
-    assert environment.constraints == ("numpy<2", "pandas<2.2")
+    assert environment.constraints[:2] == ("numpy<2", "pandas<2.2")
     assert int(installed(environment)["numpy"].split(".")[0]) == 1
     code = "import blankly, sys; print([m for m in sys.modules.values() if not is_compiled(m)])"
     assert subprocess.run(
