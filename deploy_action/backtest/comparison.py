@@ -21,6 +21,7 @@ from deploy_action.backtest.trades import Trade, canonical_trade
 
 if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges
+    from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.bundle.bundle import Bundle
 
 
@@ -47,7 +48,7 @@ class Base:
     """The model as it was at the git ref `ref`, which is `commit` (40 hexadecimal digits).
 
     `reason` says why there is no result. `is_same_bundle`: its bundle has the candidate's digest,
-    so one backtest serves both.
+    so one backtest serves both. `windows` are those of the run, of the base.
     """
 
     ref: str
@@ -60,6 +61,7 @@ class Base:
     backtest_id: str = ""
     result: BacktestResult | None = None
     run: BacktestRun | None = None
+    windows: tuple[WindowBacktest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

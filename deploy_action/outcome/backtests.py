@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deploy_action.backtest.comparison import Base, Comparison
+    from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.backtest.result import BacktestResult, BacktestRun
     from deploy_action.errors import Problem
     from deploy_action.gates.judgement import Verdict
@@ -17,13 +18,15 @@ class Backtests:
     """The candidate's result and how it was run, the comparison with the base, and the verdicts.
 
     None where the server tells no result. `verdicts` are in the order of the gates; `problems` are
-    warnings of the server and of our own.
+    warnings of the server and of our own. `windows` are the candidate's, in the order that was
+    asked for; those of the base are in it.
     """
 
     backtest_id: str = ""
     result: BacktestResult | None = None
     run: BacktestRun | None = None
     comparison: Comparison | None = None
+    windows: tuple[WindowBacktest, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     problems: tuple[Problem, ...] = ()
 

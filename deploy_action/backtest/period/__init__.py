@@ -1,0 +1,1 @@
+"""The period of a backtest: dates as the package reads them, windows, what the prices cover."""

@@ -1,0 +1,163 @@
+"""Windows: several periods in one run, each a backtest of its own beside the whole period.
+
+Times are seconds since 1970-01-01 UTC. A window has its start, and ends just before its end, as
+the package takes a period.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.text.harmless import excerpt
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult
+    from deploy_action.text.located_json import JsonValue
+
+MOST_WINDOWS: Final = 100
+_DAY: Final = 86_400
+_LONGEST_NAME: Final = 60
+_LONGEST_SHOWN: Final = 80
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
+_LINE: Final = re.compile(
+    r"(?:(?P<name>.*?\S)\s*:\s+)?(?P<start>[^\s.:]\S*?)\s*\.\.\s*(?P<end>[^\s.]\S*)"
+)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A period with a name; `start` is before `end`."""
+
+    name: str
+    start: float
+    end: float
+
+    def arguments(self) -> Mapping[str, JsonValue]:
+        """Return the arguments of `Strategy.backtest()` for it, as ISO dates in UTC."""
+        return {"start_date": iso(self.start), "end_date": iso(self.end)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowBacktest:
+    """The backtest of one window; without a result, `reason` says why, and can follow a colon."""
+
+    name: str
+    start: float
+    end: float
+    result: BacktestResult | None = None
+    reason: str = ""
+
+
+class WrongWindowsError(ValueError):
+    """Windows that cannot be meant; the argument has a sentence for each fault."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(" ".join(faults))
+
+
+def iso(time: float) -> str:
+    """Return a time as `2023-03-01`, or `2023-03-01 12:00:00` where it is no midnight in UTC."""
+    moment = _EPOCH + timedelta(seconds=time)
+    return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else str(moment.replace(tzinfo=None))
+
+
+def parse_windows(text: str, now: float) -> int | tuple[Window, ...]:
+    """Return the number of equal parts, or the windows of the lines, in their order.
+
+    Raises:
+        WrongWindowsError: it is neither, or a window is empty, double, or in the future of `now`.
+    """
+    if _NUMBER.fullmatch(text.strip()):
+        return _number(text.strip())
+    windows: dict[str, Window] = {}
+    faults = []
+    for line in filter(None, (line.partition("#")[0].strip() for line in text.splitlines())):
+        try:
+            window = _window(line, now)
+        except WrongWindowsError as fault:
+            faults.append(str(fault))
+            continue
+        if window.name in windows:
+            faults.append(f"two windows are named `{window.name}`.")
+        windows[window.name] = window
+    if not windows and not faults:
+        faults.append("it names no window.")
+    if len(windows) > MOST_WINDOWS:
+        faults.append(f"there are {len(windows)} windows; at most {MOST_WINDOWS} are run.")
+    if faults:
+        raise WrongWindowsError(*faults)
+    return tuple(windows.values())
+
+
+def _number(text: str) -> int:
+    # Python refuses to read a number of more than 4,300 digits.
+    number = int(text) if len(text) < _LONGEST_NAME else -1
+    if not 1 < number <= MOST_WINDOWS:
+        raise WrongWindowsError(f"a number of equal parts is one from 2 to {MOST_WINDOWS}.")
+    return number
+
+
+def _window(line: str, now: float) -> Window:
+    shown = f"`{excerpt(line, _LONGEST_SHOWN)}`"
+    if not (match := _LINE.fullmatch(line)):
+        raise WrongWindowsError(f"{shown} is not `[NAME: ]START..END`.")
+    start, end = (_time(match[name]) for name in ("start", "end"))
+    if start is None or end is None:
+        wrong = match["start"] if start is None else match["end"]
+        raise WrongWindowsError(
+            f"`{excerpt(wrong, _LONGEST_SHOWN)}` is no date such as 2023-01-31."
+        )
+    if start >= end:
+        raise WrongWindowsError(f"{shown} does not end after its start; its end is not part of it.")
+    if start >= now:
+        raise WrongWindowsError(f"{shown} starts in the future.")
+    if end > now + _DAY:  # today is a window's last day if tomorrow is its end
+        raise WrongWindowsError(f"{shown} ends in the future.")
+    name = match["name"] or f"{match['start']}..{match['end']}"
+    if excerpt(name, _LONGEST_NAME) != name:
+        raise WrongWindowsError(f"the name of {shown} has more than {_LONGEST_NAME} characters.")
+    return Window(name, start, end)
+
+
+def _time(text: str) -> float | None:
+    """Return an ISO date or time in UTC as seconds; None if it is neither."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.removesuffix("Z"))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
+def equal_parts(start: float, end: float, number: int) -> tuple[Window, ...]:
+    """Cut a period into equal parts, in order: contiguous, none empty, together all of it.
+
+    Where each has a day or more, they meet at midnights in UTC, and differ by up to a day.
+
+    Raises:
+        WrongWindowsError: the period has fewer seconds than there would be parts.
+    """
+    if end - start < number:
+        raise WrongWindowsError(f"the period is too short for {number} windows.")
+    unit = _DAY if end - start >= 2 * _DAY * number else 1
+    length = (end - start) / number
+    inner = (math.floor((start + length * part) / unit) * unit for part in range(1, number))
+    bounds = [start, *map(float, inner), end]
+    return tuple(Window(*window) for window in _named(bounds))
+
+
+def _named(bounds: list[float]) -> Iterator[tuple[str, float, float]]:
+    """Name each part by its dates; by date and time where dates alone do not tell them apart."""
+    days = [iso(bound // _DAY * _DAY) for bound in bounds]
+    names = days if len(set(days)) == len(days) else [iso(bound) for bound in bounds]
+    for (first, last), (start, end) in zip(pairwise(names), pairwise(bounds), strict=True):
+        yield f"{first}..{last}", start, end
