@@ -91,6 +91,8 @@ PACKAGE_IDS: Final[Mapping[str, str]] = {
     "value_at_risk": "value_at_risk",
     "cvar": "cavr",
 }
+# The metrics that holding has, too.
+HOLDABLE: Final = frozenset({*PACKAGE_IDS, "final_account_value"})
 # The reason why a metric that the package reports as null has no value.
 NOT_A_NUMBER: Final = "not a number"
 

@@ -1,16 +1,25 @@
-"""Reads the lines of gates, and finds what is wrong or odd in them."""
+"""Reads the lines of gates, and finds what is wrong in them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit
-from deploy_action.errors import Problem, Severity
-from deploy_action.gates.judgement import Bound, Gate, Operator
+from deploy_action.backtest.metrics import METRICS
+from deploy_action.errors import Problem
+from deploy_action.gates.judgement import (
+    AnyGate,
+    Bound,
+    Gate,
+    IdenticalGate,
+    Operator,
+    Over,
+    Reference,
+)
+from deploy_action.gates.sense import Finding, find_nonsense
 from deploy_action.text.harmless import excerpt
 
 _LINE_END: Final = re.compile(r"\r\n?|\n")
@@ -30,7 +39,10 @@ _MEANT: Final = {
     ">>": ">",
     "<<": "<",
 }
-_BASE: Final = re.compile(r"base(?!\w)")
+_REFERENCE: Final = re.compile(r"(base|hold)(?!\w)")
+_VALUE_FIRST: Final = re.compile(r"(?:base|hold)(?:\s*[-+]\s*[0-9.].*)?", re.DOTALL)
+_OVER: Final = re.compile(r"(worst|median|best)\s+(?=\S)")
+_IDENTICAL: Final = "identical"
 _NUMBER: Final = re.compile(
     r"(?P<sign>[-+]?)\s*+(?P<digits>(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?)"
     r"\s*+(?P<per_cent>%?)"
@@ -49,20 +61,17 @@ _CALLED: Final = {
     "max_dd": "max_drawdown",
     "balance": "final_account_value",
 }
-# A fraction of this or more is more likely meant as a percentage: 2 is 200%.
-_LARGE_FRACTION: Final = 2
 
 _FORM: Final = (
-    "A gate is `METRIC OPERATOR VALUE`, such as `max_drawdown <= 20%` or `sharpe >= base - 10%`."
+    "A gate is `METRIC OPERATOR VALUE`, such as `max_drawdown <= 20%`, `cum_returns > hold` or "
+    "`worst sharpe >= base - 10%`, or the word `identical`."
 )
 _VALUES: Final = (
-    "A value is a number (`1.5`, `20%`), `base`, or `base + NUMBER` or `base - NUMBER`, with or "
-    "without `%`."
+    "A value is a number (`1.5`, `20%`), `base`, `hold`, or `base + NUMBER` or `base - NUMBER`, "
+    "with or without `%`."
 )
 _OPERATORS: Final = f"The operators are {', '.join(f'`{one}`' for one in Operator)}."
 _METRICS: Final = f"The metrics are {', '.join(f'`{name}`' for name in METRICS)}."
-# With more digits, an exponent is easier to read and to write.
-_LONGEST_PLAIN: Final = 20
 
 
 class _WrongLineError(Exception):
@@ -74,13 +83,14 @@ class _WrongLineError(Exception):
         self.hint = hint
 
 
-def parse_gates(text: str) -> tuple[tuple[Gate, ...], tuple[Problem, ...]]:
+def parse_gates(text: str) -> tuple[tuple[AnyGate, ...], tuple[Problem, ...]]:
     """Return the gates in the input `gates`, and the problems found.
 
-    Each line that is not a gate has one error, with line and column (code points from 1). A gate
-    that may have been meant in another unit is kept and has a warning.
+    Each line that is not a gate has one error, with line and column (code points from 1), and so
+    has a gate that no value can fail, or none can pass. A gate that may have been meant otherwise
+    is kept and has a warning.
     """
-    gates: list[Gate] = []
+    gates: list[AnyGate] = []
     problems: list[Problem] = []
     for number, line in enumerate(_LINE_END.split(text), start=1):
         content = line.partition("#")[0].rstrip()
@@ -92,21 +102,31 @@ def parse_gates(text: str) -> tuple[tuple[Gate, ...], tuple[Problem, ...]]:
             problems.append(_located(number, wrong.index, str(wrong), wrong.hint))
             continue
         gates.append(gate)
-        problems += _odd_readings(gate, value_index)
+        if isinstance(gate, Gate):
+            findings = find_nonsense(gate)
+            problems += [_found(number, value_index, finding) for finding in findings]
     return tuple(gates), tuple(problems)
 
 
-def _located(
-    line: int, index: int, message: str, hint: str, severity: Severity = Severity.ERROR
-) -> Problem:
+def _located(line: int, index: int, message: str, hint: str) -> Problem:
     place = f"Input `gates`, line {line}, column {index + 1}"
-    return Problem(message=f"{place}: {message}", hint=hint, severity=severity)
+    return Problem(message=f"{place}: {message}", hint=hint)
 
 
-def _parse_line(content: str, line: int) -> tuple[Gate, int]:
+def _found(line: int, index: int, finding: Finding) -> Problem:
+    problem = _located(line, index, finding.message, finding.hint)
+    return replace(problem, severity=finding.severity)
+
+
+def _parse_line(content: str, line: int) -> tuple[AnyGate, int]:
     """Return the gate in a line that is not blank, and the index of its value."""
     found = _OPERATOR.search(content)
     start = _skip_blanks(content, 0)
+    if content.strip() == _IDENTICAL:
+        return IdenticalGate(line=line), start
+    over = _OVER.match(content, start)
+    if over is not None:
+        start = over.end()
     if found is None:
         raise _without_operator(content, start)
     metric = _parse_metric(content[start : found.start()].rstrip(), start)
@@ -114,7 +134,14 @@ def _parse_line(content: str, line: int) -> tuple[Gate, int]:
     value_index = _skip_blanks(content, found.end())
     bound = _parse_bound(content, value_index)
     text = " ".join(content.split())
-    gate = Gate(metric=metric, operator=operator, bound=bound, line=line, text=text)
+    gate = Gate(
+        metric=metric,
+        operator=operator,
+        bound=bound,
+        line=line,
+        text=text,
+        over=Over.WHOLE if over is None else Over(over[1]),
+    )
     return gate, value_index
 
 
@@ -123,7 +150,7 @@ def _skip_blanks(content: str, index: int) -> int:
 
 
 def _without_operator(content: str, start: int) -> _WrongLineError:
-    word = content.split(maxsplit=1)[0]
+    word = content[start:].split(maxsplit=1)[0]
     metric = _parse_metric(word, start)
     following = _skip_blanks(content, start + len(word))
     message = f"an operator is missing after `{metric}`."
@@ -135,7 +162,7 @@ def _parse_metric(name: str, index: int) -> str:
         return name
     if not name:
         raise _WrongLineError(index, "the metric is missing.", f"{_FORM} {_METRICS}")
-    if _NUMBER.fullmatch(name) or _BASE.match(name):
+    if _NUMBER.fullmatch(name) or _VALUE_FIRST.fullmatch(name):
         raise _WrongLineError(
             index, f"the metric comes first, and {_quoted(name)} is not a metric.", f"{_FORM}"
         )
@@ -172,23 +199,24 @@ def _parse_operator(found: re.Match[str]) -> Operator:
 
 
 def _parse_bound(content: str, start: int) -> Bound:
-    base = _BASE.match(content, start)
-    if base is None:
+    found = _REFERENCE.match(content, start)
+    if found is None:
         number, is_per_cent = _parse_number(content, start)
-        return Bound(number=number, is_per_cent=is_per_cent, of_base=False)
-    index = _skip_blanks(content, base.end())
+        return Bound(number=number, is_per_cent=is_per_cent)
+    reference = Reference(found[1])
+    index = _skip_blanks(content, found.end())
     if index == len(content):
-        return Bound(number=Decimal(0), is_per_cent=False, of_base=True)
+        return Bound(number=Decimal(0), is_per_cent=False, reference=reference)
     sign = content[index]
     if sign not in "+-":
-        message = f"{_quoted(content[index:])} is not expected after `base`."
+        message = f"{_quoted(content[index:])} is not expected after `{reference}`."
         raise _WrongLineError(index, message, f"{_meant_minus(sign)}{_VALUES}")
     index = _skip_blanks(content, index + 1)
     if content[index : index + 1] in {"+", "-"}:
         raise _WrongLineError(index, f"{_quoted(content[index:])} has one sign too many.", _VALUES)
     number, is_per_cent = _parse_number(content, index)
     offset = number if sign == "+" else number.copy_negate()
-    return Bound(number=offset, is_per_cent=is_per_cent, of_base=True)
+    return Bound(number=offset, is_per_cent=is_per_cent, reference=reference)
 
 
 def _parse_number(content: str, start: int) -> tuple[Decimal, bool]:
@@ -209,13 +237,13 @@ def _without_number(content: str, index: int) -> _WrongLineError:
     if _NOT_FINITE.match(rest):
         return _WrongLineError(index, f"{_quoted(rest)} is not a finite number.", _VALUES)
     word = re.split(r"[^\w]", rest, maxsplit=1)[0]
-    if word == "base":
-        message = "`base` may occur once, at the start of the value."
+    if word in {"base", "hold"}:
+        message = f"`{word}` may occur once, at the start of the value."
         return _WrongLineError(index, message, _VALUES)
     if word in METRICS:
         message = f"{_quoted(rest)} is not a value: metrics cannot be compared with each other."
         return _WrongLineError(index, message, _VALUES)
-    message = f"{_quoted(rest)} is neither a number nor `base`."
+    message = f"{_quoted(rest)} is neither a number nor `base` or `hold`."
     return _WrongLineError(index, message, f"{_meant_base(word)}{_meant_minus(rest[0])}{_VALUES}")
 
 
@@ -259,67 +287,3 @@ def _checked_number(found: re.Match[str]) -> Decimal:
             raise _WrongLineError(found.start(), message, "Write 0, or a larger number.")
         return Decimal(0)
     return Decimal(found["sign"] + digits)
-
-
-def _odd_readings(gate: Gate, index: int) -> Iterator[Problem]:
-    """Warn if a number was probably meant in another unit."""
-    bound, unit = gate.bound, METRICS[gate.metric].unit
-    if not bound.number:
-        return
-    if bound.of_base:
-        yield from _odd_margins(gate, index)
-        return
-    number, hundredfold = bound.number, bound.number.scaleb(2, EXACTLY)
-    if bound.is_per_cent and unit not in {Unit.PER_CENT, Unit.FRACTION}:
-        message, hint = _as_hundredth(gate)
-    elif not bound.is_per_cent and unit is Unit.PER_CENT and abs(number) < 1:
-        message, hint = _as_per_cent(gate, "in per cent", number, hundredfold)
-    elif not bound.is_per_cent and unit is Unit.FRACTION and abs(number) >= _LARGE_FRACTION:
-        message, hint = _as_per_cent(gate, "a fraction of 1", hundredfold, number)
-    else:
-        return
-    yield _located(gate.line, index, message, hint, Severity.WARNING)
-
-
-def _odd_margins(gate: Gate, index: int) -> Iterator[Problem]:
-    """Warn if the offset from a base was probably meant in another unit."""
-    number, unit = gate.bound.number, METRICS[gate.metric].unit
-    if gate.bound.is_per_cent or unit is not Unit.FRACTION or abs(number) < _LARGE_FRACTION:
-        return
-    sign, share = "-" if number < 0 else "+", write_number(abs(number))
-    points = write_number(abs(number.scaleb(2, EXACTLY)))
-    yield _located(
-        gate.line,
-        index,
-        f"`base {sign} {share}` is read as {points} percentage points, because `{gate.metric}` is "
-        "a fraction of 1.",
-        f"Write `base {sign} {write_number(abs(number.scaleb(-2, EXACTLY)))}` for {share} "
-        f"percentage points, or `base {sign} {share}%` for that share of the base's value.",
-        Severity.WARNING,
-    )
-
-
-def _as_hundredth(gate: Gate) -> tuple[str, str]:
-    number = gate.bound.number
-    shown, hundredth = write_number(number), write_number(number.scaleb(-2, EXACTLY))
-    offset = EXACTLY.subtract(number, Decimal(100))
-    margin = f" {'-' if offset < 0 else '+'} {write_number(abs(offset))}%" if offset else ""
-    way_out = f"Write `{hundredth}` if you mean that, or `base{margin}` for {shown}% of"
-    return (
-        f"`{shown}%` is read as {hundredth}, because `{gate.metric}` is not a percentage.",
-        f"{way_out} the base's value.",
-    )
-
-
-def _as_per_cent(gate: Gate, unit: str, read: Decimal, other: Decimal) -> tuple[str, str]:
-    shown, per_cent = write_number(gate.bound.number), write_number(read)
-    return (
-        f"`{shown}` is read as {per_cent}%, because `{gate.metric}` is {unit}.",
-        f"Write `{per_cent}%` if you mean that, else `{write_number(other)}%`.",
-    )
-
-
-def write_number(number: Decimal) -> str:
-    """Return a number as written in a gate."""
-    short = number.normalize(EXACTLY)
-    return f"{short:f}" if abs(short.adjusted()) < _LONGEST_PLAIN else str(short)

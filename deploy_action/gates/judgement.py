@@ -7,18 +7,30 @@ Arithmetic is decimal, as numbers are written: 3 times a base of 1.1 is 3.3, and
 from __future__ import annotations
 
 import operator as operators
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Final
+from statistics import median
+from typing import Final, TypeAlias
 
-from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, known, nearest_float
+from deploy_action.backtest.metrics import (
+    EXACTLY,
+    METRICS,
+    Better,
+    Unit,
+    in_decimals,
+    known,
+    nearest_float,
+)
 
 NO_REF: Final = "`compare-with` is not set"
+NO_WINDOWS: Final = "`windows` is not set"
+NOT_REPORTED: Final = "not reported"
 _NO_VALUE_IN_BASE: Final = "the base's backtest did not compute it"
-_NOT_REPORTED: Final = "not reported"
+_NO_VALUE_IN_HOLDING: Final = "it cannot be computed for holding"
+
+Metrics: TypeAlias = Mapping[str, float | None]
 
 
 class Operator(StrEnum):
@@ -40,59 +52,132 @@ class State(StrEnum):
     NOT_COMPUTED = "not computed"
     NO_BASE = "no base"
     NOT_JUDGED = "not judged"
+    NO_HOLDING = "no holding"
+    NO_WINDOWS = "no windows"
+
+
+class Reference(StrEnum):
+    """What a bound is measured from."""
+
+    ZERO = ""
+    """The bound is a number."""
+    BASE = "base"
+    """The metric of the base that `compare-with` names."""
+    HOLD = "hold"
+    """The same metric of holding."""
+
+
+class Over(StrEnum):
+    """Which backtests a gate is about: that of the whole period, or all windows."""
+
+    WHOLE = ""
+    WORST = "worst"
+    MEDIAN = "median"
+    BEST = "best"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """What a metric is compared with, as written.
 
-    `number` is signed. With `of_base`, it is an offset from the base's value: `base - 10%` has
-    `number` -10 and `is_per_cent`; `base` alone has 0.
+    `number` is signed. With a reference other than zero, it is an offset from that value: `base -
+    10%` has `number` -10 and `is_per_cent`; `base` alone has 0.
     """
 
     number: Decimal
     is_per_cent: bool
-    of_base: bool
+    reference: Reference = Reference.ZERO
 
-    def above(self, base: float) -> Decimal:
-        """Return the offset from the base's value; `10%` is a tenth of that value."""
+    def above(self, value: float) -> Decimal:
+        """Return the offset from the reference's value; `10%` is a tenth of that value."""
         if not self.is_per_cent:
             return self.number
-        return EXACTLY.multiply(in_decimals(base), self.number).scaleb(-2, EXACTLY)
+        return EXACTLY.multiply(in_decimals(value), self.number).scaleb(-2, EXACTLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One condition; `line` counts from 1, `text` has no comment and single spaces."""
+    """One condition on a metric; `line` counts from 1, `text` has no comment and single spaces."""
 
     metric: str
     operator: Operator
     bound: Bound
     line: int
     text: str
+    over: Over = Over.WHOLE
 
-    def limit(self, base: float | None) -> Decimal | None:
-        """Return the bound in the metric's unit, or None if it needs a base that has no value."""
+    @property
+    def needs_base(self) -> bool:
+        """Whether it cannot pass without a base."""
+        return self.bound.reference is Reference.BASE
+
+    @property
+    def needs_windows(self) -> bool:
+        """Whether it cannot pass without windows."""
+        return self.over is not Over.WHOLE
+
+    def limit(self, reference: float | None) -> Decimal | None:
+        """Return the bound in the metric's unit; None if it needs a reference without a value."""
         bound = self.bound
-        if not bound.of_base:
+        if bound.reference is Reference.ZERO:
             is_hundredth = bound.is_per_cent and METRICS[self.metric].unit is not Unit.PER_CENT
             return bound.number.scaleb(-2, EXACTLY) if is_hundredth else bound.number
-        return None if base is None else EXACTLY.add(in_decimals(base), bound.above(base))
+        if reference is None:
+            return None
+        return EXACTLY.add(in_decimals(reference), bound.above(reference))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdenticalGate:
+    """The condition that the trades are those of the base."""
+
+    line: int
+    text: str = "identical"
+    metric: str = "identical"
+    needs_base: bool = True
+    needs_windows: bool = False
+
+
+AnyGate: TypeAlias = Gate | IdenticalGate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What gates are judged on: metrics by id in their units, None if there is no value.
+
+    `reasons` say why a metric of the candidate has no value. `base` and `holding` are None if there
+    is none, and `no_base` and `no_holding` say why. `is_identical` is None without a result of the
+    base. `windows` are the candidate's, in order; where they cannot be judged, `no_windows` says
+    why, and `no_base_windows` for the base's.
+    """
+
+    metrics: Metrics
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    base: Metrics | None = None
+    no_base: str = ""
+    is_identical: bool | None = None
+    holding: Metrics | None = None
+    no_holding: str = ""
+    windows: Sequence[Metrics] = ()
+    no_windows: str = ""
+    base_windows: Sequence[Metrics] = ()
+    no_base_windows: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The verdict on a gate.
 
-    `value`, `base` and `bound` are in the metric's unit, None if unknown. `reason` says why there
-    is no value or no bound, and is otherwise blank.
+    `value`, `reference` and `bound` are in the metric's unit, None if unknown; `reference` is the
+    base's value, or that of holding. `reason` says why there is no value or no bound, and is
+    otherwise blank.
     """
 
-    gate: Gate
+    gate: AnyGate
     state: State
-    value: float | None
-    base: float | None
-    bound: float | None
+    value: float | None = None
+    reference: float | None = None
+    bound: float | None = None
     reason: str = ""
 
     @property
@@ -111,49 +196,128 @@ _COMPARE: Final[Mapping[Operator, Callable[[Decimal, Decimal], bool]]] = {
 }
 
 
-def judge(
-    gates: Iterable[Gate],
-    candidate: Mapping[str, float | None],
-    base: Mapping[str, float | None] | None,
-    *,
-    reasons: Mapping[str, str] = MappingProxyType({}),
-    no_base: str = "",
-) -> tuple[Verdict, ...]:
-    """Return the verdict on each gate, in order.
+class _NoValueError(Exception):
+    """There is no value to judge, or none to compare with."""
 
-    `candidate` and `base` are metrics by id in their units, None if there is no value. `base` is
-    None if there is no base, and `no_base` says why. `reasons` say, by metric, why the candidate
-    has no value.
-    """
-    return tuple(_judge(gate, candidate, base, reasons, no_base or NO_REF) for gate in gates)
+    def __init__(self, state: State, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+        self.reason = reason
 
 
-def _judge(
-    gate: Gate,
-    candidate: Mapping[str, float | None],
-    base: Mapping[str, float | None] | None,
-    reasons: Mapping[str, str],
-    no_base: str,
-) -> Verdict:
-    value = known(candidate.get(gate.metric))
-    base_value = None if base is None else known(base.get(gate.metric))
-    bound = gate.limit(base_value)
-    reason = ""
-    if value is None:
-        state, reason = State.NOT_COMPUTED, reasons.get(gate.metric) or _NOT_REPORTED
-    elif bound is None:
-        state, reason = State.NO_BASE, no_base if base is None else _NO_VALUE_IN_BASE
-    else:
-        is_passed = _COMPARE[gate.operator](in_decimals(value), bound)
-        state = State.PASSED if is_passed else State.FAILED
+def judge(gates: Iterable[AnyGate], evidence: Evidence) -> tuple[Verdict, ...]:
+    """Return the verdict on each gate, in order."""
+    return tuple(
+        _judge(gate, evidence) if isinstance(gate, Gate) else _judge_trades(gate, evidence)
+        for gate in gates
+    )
+
+
+def _judge_trades(gate: IdenticalGate, evidence: Evidence) -> Verdict:
+    if evidence.is_identical is None:
+        reason = evidence.no_base or NO_REF
+        return Verdict(gate=gate, state=State.NO_BASE, reason=reason)
+    return Verdict(gate=gate, state=State.PASSED if evidence.is_identical else State.FAILED)
+
+
+def _judge(gate: Gate, evidence: Evidence) -> Verdict:
+    value = reference = None
+    limit = gate.limit(None)
+    try:
+        value = _value(gate, evidence)
+        reference = _reference(gate, evidence)
+        limit = gate.limit(reference)
+        if limit is None:
+            raise AssertionError(f"the bound of `{gate.text}` has a reference")
+    except _NoValueError as missing:
+        return Verdict(
+            gate=gate,
+            state=missing.state,
+            value=value,
+            bound=None if limit is None else nearest_float(limit),
+            reason=missing.reason,
+        )
+    is_passed = _COMPARE[gate.operator](in_decimals(value), limit)
     return Verdict(
         gate=gate,
-        state=state,
+        state=State.PASSED if is_passed else State.FAILED,
         value=value,
-        base=base_value,
-        bound=None if bound is None else nearest_float(bound),
-        reason=reason,
+        reference=reference,
+        bound=nearest_float(limit),
     )
+
+
+def _value(gate: Gate, evidence: Evidence) -> float:
+    """Return the candidate's value.
+
+    Raises:
+        _NoValueError: there is none.
+    """
+    if gate.over is not Over.WHOLE:
+        if evidence.no_windows or not evidence.windows:
+            raise _NoValueError(State.NO_WINDOWS, evidence.no_windows or NO_WINDOWS)
+        return _over_windows(gate, evidence.windows)
+    value = known(evidence.metrics.get(gate.metric))
+    if value is None:
+        reason = evidence.reasons.get(gate.metric) or NOT_REPORTED
+        raise _NoValueError(State.NOT_COMPUTED, reason)
+    return value
+
+
+def _reference(gate: Gate, evidence: Evidence) -> float | None:
+    """Return what the bound is measured from; None if it is a number.
+
+    Raises:
+        _NoValueError: it has no value.
+    """
+    match gate.bound.reference:
+        case Reference.ZERO:
+            return None
+        case Reference.HOLD:
+            if evidence.holding is None:
+                raise _NoValueError(State.NO_HOLDING, evidence.no_holding or NOT_REPORTED)
+            held = known(evidence.holding.get(gate.metric))
+            if held is None:
+                raise _NoValueError(State.NO_HOLDING, _NO_VALUE_IN_HOLDING)
+            return held
+        case Reference.BASE:
+            return _of_base(gate, evidence)
+
+
+def _of_base(gate: Gate, evidence: Evidence) -> float:
+    if evidence.base is None:
+        raise _NoValueError(State.NO_BASE, evidence.no_base or NO_REF)
+    if gate.over is not Over.WHOLE:
+        if evidence.no_base_windows or not evidence.base_windows:
+            raise _NoValueError(State.NO_BASE, evidence.no_base_windows or NOT_REPORTED)
+        try:
+            return _over_windows(gate, evidence.base_windows)
+        except _NoValueError as missing:
+            raise _NoValueError(State.NO_BASE, missing.reason) from None
+    value = known(evidence.base.get(gate.metric))
+    if value is None:
+        raise _NoValueError(State.NO_BASE, _NO_VALUE_IN_BASE)
+    return value
+
+
+def _over_windows(gate: Gate, windows: Sequence[Metrics]) -> float:
+    values = [known(metrics.get(gate.metric)) for metrics in windows]
+    found = [value for value in values if value is not None]
+    if missing := len(values) - len(found):
+        reason = f"{missing} of {len(values)} windows did not compute it"
+        raise _NoValueError(State.NOT_COMPUTED, reason)
+    return over_windows(gate.metric, gate.over, found)
+
+
+def over_windows(metric: str, over: Over, values: Sequence[float]) -> float:
+    """Return the worst, median or best of a metric's values, of which there is at least one.
+
+    The smallest is the worst of a metric that is neither better higher nor lower.
+    """
+    if over is Over.MEDIAN:
+        return median(values)
+    is_low = METRICS[metric].better is Better.LOWER
+    return max(values) if is_low is (over is Over.WORST) else min(values)
 
 
 def not_judged(verdicts: Iterable[Verdict], reason: str) -> tuple[Verdict, ...]:

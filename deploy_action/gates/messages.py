@@ -8,8 +8,18 @@ from typing import Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, nearest_float
 from deploy_action.errors import Problem, Severity
-from deploy_action.gates.grammar import write_number
-from deploy_action.gates.judgement import NO_REF, Bound, Operator, State, Verdict
+from deploy_action.gates.judgement import (
+    NO_REF,
+    NO_WINDOWS,
+    Bound,
+    Gate,
+    IdenticalGate,
+    Operator,
+    Reference,
+    State,
+    Verdict,
+)
+from deploy_action.gates.sense import write_number
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import exact, rounded
 
@@ -28,6 +38,18 @@ _NO_BASE_HINT: Final = (
     "Set `compare-with` to a git ref where the model can be backtested, or write a number "
     "instead of `base`."
 )
+_NO_REF_FOR_TRADES_HINT: Final = (
+    "Set `compare-with` to a git ref where the model can be backtested, such as `origin/main`."
+)
+_NO_HOLDING_HINT: Final = "Write a number instead of `hold`."
+_NO_WINDOWS_HINT: Final = (
+    "Set `windows`, for example to `4`, or judge the whole period: the metric's name alone."
+)
+_FAILED_WINDOWS_HINT: Final = "Mend what failed, or choose windows in which there are prices."
+_DIFFERENT_HINT: Final = (
+    "The comparison names the first trade that differs. Remove the gate `identical` if the model "
+    "is meant to trade differently."
+)
 _NOT_COMPUTED_HINT: Final = (
     "A metric without a value fails its gate. Let the backtest cover more time (`backtest-args`), "
     "so that there is enough data to compute it, or use another metric."
@@ -44,49 +66,70 @@ def problem_of(verdict: Verdict) -> Problem | None:
 
 def warning_of(verdict: Verdict) -> Problem | None:
     """Return the warning for a gate that passed but asks for less than it seems to, or None."""
-    base, number = verdict.base, verdict.gate.bound.number
+    if isinstance(verdict.gate, IdenticalGate):
+        return None
+    base, number = verdict.reference, verdict.gate.bound.number
     is_higher = verdict.gate.operator in {Operator.AT_LEAST, Operator.ABOVE}
     is_lower = verdict.gate.operator in {Operator.AT_MOST, Operator.BELOW}
     is_meant_to_be_better = (is_higher and number > 0) or (is_lower and number < 0)
     if not verdict.is_passed or not is_meant_to_be_better or base is None or base >= 0:
         return None
-    if not (hint := _sign_hint(verdict)):
+    if not (hint := _sign_hint(verdict.gate, base)):
         return None
-    message = f"Gate `{verdict.gate.text}` passed, but asks for less than the base has."
+    whose = _OWNER[verdict.gate.bound.reference]
+    message = f"Gate `{verdict.gate.text}` passed, but asks for less than {whose} has."
     return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
 def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
-    if verdict.state is State.NOT_COMPUTED:
-        what = f"`{verdict.gate.metric}` was not computed: {_reason(verdict)}"
-        return what, _NOT_COMPUTED_HINT
-    if verdict.state is State.NOT_JUDGED:
-        return f"it was not judged: {_reason(verdict)}", ""
-    if verdict.state is State.NO_BASE:
-        what = f"there is no base to compare with: {_reason(verdict)}"
-        return what, _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
-    return _failure(verdict), _sign_hint(verdict) or _FAILED_HINT
+    gate, reason = verdict.gate, _reason(verdict)
+    match verdict.state:
+        case State.NOT_COMPUTED:
+            return f"`{gate.metric}` was not computed: {reason}", _NOT_COMPUTED_HINT
+        case State.NO_BASE:
+            hint = _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
+            if isinstance(gate, IdenticalGate):
+                hint = _NO_REF_FOR_TRADES_HINT
+            return f"there is no base to compare with: {reason}", hint
+        case State.NO_HOLDING:
+            return f"what holding made is not known: {reason}", _NO_HOLDING_HINT
+        case State.NO_WINDOWS:
+            is_unset = verdict.reason == NO_WINDOWS
+            hint = _NO_WINDOWS_HINT if is_unset else _FAILED_WINDOWS_HINT
+            return f"the windows cannot be judged: {reason}", hint
+        case State.NOT_JUDGED:
+            return f"it was not judged: {reason}", ""
+        case State.PASSED | State.FAILED:
+            pass
+    if isinstance(gate, IdenticalGate):
+        return "the trades are not those of the base", _DIFFERENT_HINT
+    return _failure(verdict, gate), _sign_hint(gate, verdict.reference) or _FAILED_HINT
 
 
 def _reason(verdict: Verdict) -> str:
     return excerpt(verdict.reason, _LONGEST_REASON).rstrip(".")
 
 
-def _failure(verdict: Verdict) -> str:
+_OWNER: Final = {Reference.BASE: "the base", Reference.HOLD: "holding", Reference.ZERO: ""}
+
+
+def _failure(verdict: Verdict, gate: Gate) -> str:
     """Say what the value is and by how much it misses the bound; both are known."""
-    gate, bound = verdict.gate, verdict.gate.limit(verdict.base)
+    bound = gate.limit(verdict.reference)
     if verdict.value is None or bound is None:
         raise ValueError(f"a gate that failed has a value and a bound: {verdict}")
-    value, base = in_decimals(verdict.value), in_decimals(verdict.base or 0.0)
+    value, base = in_decimals(verdict.value), in_decimals(verdict.reference or 0.0)
     difference = EXACTLY.subtract(value, bound)
     is_per_cent = METRICS[gate.metric].unit is Unit.PER_CENT
     sign, form = "%" if is_per_cent else "", _form(gate.bound, value, bound, difference)
     target = f"the bound of {form(bound)}{sign}"
-    if gate.bound.of_base:
-        target = f"the base's {form(base)}{sign}"
+    if owner := _OWNER[gate.bound.reference]:
+        whose = "the base's" if gate.bound.reference is Reference.BASE else "holding's"
+        target = f"{whose} {form(base)}{sign}"
         if gate.bound.number:
-            target = f"the bound of {form(bound)}{sign} (the base has {form(base)}{sign})"
-    start = f"`{gate.metric}` is {form(value)}{sign}, "
+            target = f"the bound of {form(bound)}{sign} ({owner} has {form(base)}{sign})"
+    over = f"the {gate.over} " if gate.over else ""
+    start = f"{over}`{gate.metric}` is {form(value)}{sign}, "
     if not difference:
         return f"{start}exactly {target}, and has to be {_WANTED[gate.operator]} it"
     apart = form(abs(difference))
@@ -108,26 +151,27 @@ def _form(
     is_small = max(abs(value), abs(limit)) < _LARGEST_SHORT
     for decimals in _DECIMALS if is_small else ():
         is_short = abs(difference) * 10**decimals >= _LEAST_SHOWN
-        if is_short and (bound.of_base or limit == round(limit, decimals)):
+        if is_short and (bound.reference or limit == round(limit, decimals)):
             return lambda number: rounded(float(number), decimals)
     if not difference or exact(float(value)) != exact(nearest_float(limit)):
         return lambda number: exact(nearest_float(number))
     return write_number
 
 
-def _sign_hint(verdict: Verdict) -> str:
+def _sign_hint(gate: Gate, base: float | None) -> str:
     """Explain a percentage of a base that is 0 or negative; blank for any other gate."""
-    gate, base = verdict.gate, verdict.base
-    if base is None or base > 0 or not (gate.bound.is_per_cent and gate.bound.of_base):
+    if base is None or base > 0 or not (gate.bound.is_per_cent and gate.bound.reference):
         return ""
+    name = f"`{gate.bound.reference}`"
     if not base:
-        return "The base is 0, and so is any percentage of it. Write the margin without `%`."
+        return f"{name} is 0, and so is any percentage of it. Write the margin without `%`."
     # The opposite of the written sign, because the base is negative.
     side, sign = ("above", "-") if gate.bound.number < 0 else ("below", "+")
     other = "below" if side == "above" else "above"
     margin = write_number(abs(gate.bound.above(base)))
     share = write_number(EXACTLY.add(gate.bound.number, Decimal(100)))
     return (
-        f"The base is negative, so {share}% of it is {side} it. For a bound {other} it, "
-        f"write the margin as a number: `{gate.metric} {gate.operator} base {sign} {margin}`."
+        f"{name} is negative, so {share}% of it is {side} it. For a bound {other} it, "
+        f"write the margin as a number: `{gate.metric} {gate.operator} {gate.bound.reference} "
+        f"{sign} {margin}`."
     )

@@ -124,9 +124,9 @@ INPUTS: Final = (
     Input(
         "gates",
         "Conditions on the metrics of the backtest, one a line, such as `max_drawdown <= "
-        "20%` or `sharpe >= base - 10%`. The run fails if one does not pass. In mode "
-        "`deploy` the model is backtested on the embedded platform first, and deployed only "
-        "if all pass.",
+        "20%`, `cum_returns > hold` or `sharpe >= base - 10%`. The run fails if one does not "
+        "pass. In mode `deploy` the model is backtested on the embedded platform first, and "
+        "deployed only if all pass.",
         lines=True,
     ),
     Input(

@@ -16,7 +16,7 @@ from deploy_action.text.harmless import tidy
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
-    from deploy_action.gates.judgement import Gate
+    from deploy_action.gates.judgement import AnyGate
     from deploy_action.text.located_json import JsonValue
 
 UNWANTED_WARNINGS: Final = Problem(
@@ -51,7 +51,7 @@ class Settings:
     backtest_args: Mapping[str, JsonValue]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
-    gates: tuple[Gate, ...]
+    gates: tuple[AnyGate, ...]
     compare_with: str | None
     platform_data: str | None
     timeout_minutes: float
@@ -97,7 +97,7 @@ def parse_settings(inputs: Mapping[str, str]) -> Settings:
     """Return all inputs, typed; `InvalidInputError` has a problem for each that is wrong."""
     reader = _Reader(inputs)
     settings = _read_settings(reader)
-    reader.check_base(settings)
+    reader.check_gates(settings)
     reader.check_token(settings)
     reader.check_keys(settings)
     if reader.problems:
@@ -202,7 +202,7 @@ class _Reader:
     def text(self, name: str) -> str | None:
         return self.read(name, lambda text: tidy(self._redacted(text)), None)
 
-    def parse_gates(self, text: str) -> tuple[Gate, ...]:
+    def parse_gates(self, text: str) -> tuple[AnyGate, ...]:
         from deploy_action.gates.grammar import parse_gates
 
         gates, problems = parse_gates(text)
@@ -214,19 +214,24 @@ class _Reader:
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates
 
-    def check_base(self, settings: Settings) -> None:
-        """Warn of a gate that cannot pass. A backtest would show it too, but minutes later."""
-        gate = next((gate for gate in settings.gates if gate.bound.of_base), None)
-        if gate is None or settings.compare_with or "compare-with" in self._failed:
-            return
-        self.warnings.append(
-            Problem(
-                message=f"Gate `{gate.text}` cannot pass: it needs a base, and input "
-                "`compare-with`, which names one, is not set.",
-                hint="Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
-                severity=Severity.WARNING,
+    def check_gates(self, settings: Settings) -> None:
+        """Refuse gates that cannot pass, before they cost a backtest."""
+        if not settings.compare_with and "compare-with" not in self._failed:
+            self._refuse_gate(
+                next((gate for gate in settings.gates if gate.needs_base), None),
+                "it needs a base, and input `compare-with`, which names one, is not set.",
+                "Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
             )
+        self._refuse_gate(
+            next((gate for gate in settings.gates if gate.needs_windows), None),
+            "it is about windows, and input `windows` is not set.",
+            "Set `windows`, for example to `4`, or write the metric alone: the whole period.",
         )
+
+    def _refuse_gate(self, gate: AnyGate | None, why: str, hint: str) -> None:
+        if gate is not None:
+            message = f"Gate `{gate.text}` cannot pass: {why}"
+            self.problems.append(Problem(message=message, hint=hint))
 
     def check_keys(self, settings: Settings) -> None:
         """Add a notice if values in `keys-json` are too short to be masked."""

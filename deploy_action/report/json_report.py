@@ -113,7 +113,8 @@ def _gate(verdict: Verdict) -> dict[str, Any]:
         "metric": verdict.gate.metric,
         "state": verdict.state.value,
         "value": verdict.value,
-        "base": verdict.base,
+        "reference": verdict.reference,
+        "base": verdict.reference if verdict.gate.needs_base else None,
         "bound": verdict.bound,
         "reason": verdict.reason,
     }

@@ -21,7 +21,7 @@ from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import LiveModel, compare_models
 from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
-from deploy_action.gates.judgement import State, Verdict, judge, not_judged
+from deploy_action.gates.judgement import Evidence, State, Verdict, judge, not_judged
 from deploy_action.gates.messages import problem_of, warning_of
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.outcome.backtests import Backtests
@@ -175,10 +175,15 @@ class CandidateBacktest:
         redact = self.submitter.api.redact  # messages cut reasons
         verdicts = judge(
             self.submitter.settings.gates,
-            {} if result is None else result.analysis.metrics,
-            base.result.analysis.metrics if base and base.result else None,
-            reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
-            no_base=redact(base.reason if base else self._why_no_base),
+            Evidence(
+                metrics={} if result is None else result.analysis.metrics,
+                reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
+                base=base.result.analysis.metrics if base and base.result else None,
+                no_base=redact(base.reason if base else self._why_no_base),
+                is_identical=_is_identical(found),
+                holding=_of_holding(result),
+                no_holding=_why_no_holding(result, no_result, redact),
+            ),
         )
         return replace(found, verdicts=verdicts)
 
@@ -245,6 +250,25 @@ def _without_base(base: Base) -> Problem:
         hint="The candidate's own results hold; gates with `base` do not pass.",
         severity=Severity.WARNING,
     )
+
+
+def _is_identical(found: Backtests) -> bool | None:
+    """Whether the trades are those of the base; None without a result of the base."""
+    comparison = found.comparison
+    if comparison is None or comparison.base.result is None:
+        return None
+    return comparison.is_identical
+
+
+def _of_holding(result: BacktestResult | None) -> Mapping[str, float | None] | None:
+    holding = None if result is None else result.analysis.holding
+    return None if holding is None else holding.metrics
+
+
+def _why_no_holding(
+    result: BacktestResult | None, no_result: str, redact: Callable[[str], str]
+) -> str:
+    return no_result if result is None else redact(result.analysis.reasons.get("hold_return", ""))
 
 
 def _reasons(result: BacktestResult, redact: Callable[[str], str]) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChan
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Verdict, judge
+from deploy_action.gates.judgement import Evidence, Verdict, judge
 from deploy_action.gates.messages import problem_of
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
@@ -82,9 +82,11 @@ def judged(outcome: RunOutcome, lines: str, **reasons: Any) -> RunOutcome:
     assert not problems
     verdicts = judge(
         gates,
-        result.analysis.metrics,
-        None if base is None else base.analysis.metrics,
-        **reasons,
+        Evidence(
+            metrics=result.analysis.metrics,
+            base=None if base is None else base.analysis.metrics,
+            **reasons,
+        ),
     )
     failed = errors_of(verdicts)
     status = Status.FAILED if failed else outcome.ending.status

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Bound, Gate, Operator, Verdict, judge
+from deploy_action.gates.judgement import Bound, Evidence, Gate, Operator, Reference, Verdict, judge
 
 VALUES: Mapping[str, float | None] = {
     "sharpe": 0.96,
@@ -33,7 +33,9 @@ BASE: Mapping[str, float | None] = {
 
 bounds = st.builds(
     lambda number, *, is_per_cent, of_base: Bound(
-        number=number, is_per_cent=is_per_cent, of_base=of_base
+        number=number,
+        is_per_cent=is_per_cent,
+        reference=Reference.BASE if of_base else Reference.ZERO,
     ),
     st.decimals(-1000, 1000, places=3),
     is_per_cent=st.booleans(),
@@ -53,14 +55,16 @@ maybe = st.one_of(st.none(), st.floats(), plain_values)
 def one_gate(text: str) -> Gate:
     """Return the gate in a line."""
     (gate,), _ = parse_gates(text)
+    assert isinstance(gate, Gate)
     return gate
 
 
 def bound(number: str, *, is_per_cent: bool = False, of_base: bool = False) -> Bound:
-    return Bound(number=Decimal(number), is_per_cent=is_per_cent, of_base=of_base)
+    reference = Reference.BASE if of_base else Reference.ZERO
+    return Bound(number=Decimal(number), is_per_cent=is_per_cent, reference=reference)
 
 
 def verdict_of(text: str, base: Mapping[str, float | None] | None = BASE) -> Verdict:
     """Return the verdict on one gate with the values above."""
-    (verdict,) = judge([one_gate(text)], VALUES, base)
+    (verdict,) = judge([one_gate(text)], Evidence(metrics=VALUES, base=base))
     return verdict

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
-from deploy_action.gates.judgement import Operator, State, Verdict
+from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict
 from deploy_action.report.blocks import NO_BREAK, distance, figures
 from deploy_action.report.document import Block, Code, Line, Paragraph, Table
 from deploy_action.text.harmless import cut
@@ -40,11 +40,14 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
 
 
 def _row(verdict: Verdict) -> Sequence[Line]:
+    if isinstance(verdict.gate, IdenticalGate):
+        trades = {State.PASSED: "the same trades", State.FAILED: "other trades"}
+        return [[_result(verdict)], [Code(verdict.gate.text)], [trades.get(verdict.state, "")]]
     unit = METRICS[verdict.gate.metric].unit
     value, limit = figures(unit, verdict.value, verdict.bound)
     bound = verdict.gate.bound
     # Any other bound is visible in the text of the gate.
-    is_computed = verdict.bound is not None and (bound.of_base or bound.is_per_cent)
+    is_computed = verdict.bound is not None and (bound.reference or bound.is_per_cent)
     both = f"{value}, bound {limit}" if is_computed else value
     return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]
 
@@ -55,12 +58,14 @@ def _result(verdict: Verdict) -> str:
 
 
 def _by_how_much(verdict: Verdict) -> str:
-    is_judged = verdict.state in {State.PASSED, State.FAILED}
-    if not is_judged or verdict.value is None or verdict.bound is None:
+    gate, is_judged = verdict.gate, verdict.state in {State.PASSED, State.FAILED}
+    if isinstance(gate, IdenticalGate) or not is_judged:
+        return ""
+    if verdict.value is None or verdict.bound is None:
         return ""
     apart = nearest_float(
         abs(EXACTLY.subtract(in_decimals(verdict.value), in_decimals(verdict.bound)))
     )
     if not apart:
-        return "" if verdict.gate.operator in _EXACT else ", just at the bound"
-    return f" by {distance(METRICS[verdict.gate.metric].unit, apart)}"
+        return "" if gate.operator in _EXACT else ", just at the bound"
+    return f" by {distance(METRICS[gate.metric].unit, apart)}"

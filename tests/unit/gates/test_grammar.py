@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Bound, Operator
+from deploy_action.gates.judgement import Bound, Gate, IdenticalGate, Operator, Over, Reference
 from deploy_action.text.harmless import one_line
 from tests.support.gate_cases import bound, metric_names, one_gate, operators
 from tests.support.nasty import FRAGMENTS, nasty_text
@@ -91,11 +91,13 @@ def test_every_gate_is_read_as_it_was_written(
     written: list[tuple[str, str, Operator, Bound]], line_end: str
 ) -> None:
     gates, problems = parse_gates(line_end.join(line for line, *_ in written))
-    assert [(gate.metric, gate.operator, gate.bound) for gate in gates] == [
+    read = [gate for gate in gates if isinstance(gate, Gate)]
+    assert [(gate.metric, gate.operator, gate.bound) for gate in read] == [
         tuple(parts) for _, *parts in written
     ]
     assert [gate.line for gate in gates] == [*range(1, len(written) + 1)]
-    assert {problem.severity for problem in problems} <= {Severity.WARNING}
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    assert all(": no backtest can " in problem.message for problem in errors)
     for gate in gates:
         again = one_gate("\n" * (gate.line - 1) + gate.text)
         assert again == gate
@@ -160,14 +162,29 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
         ("sharpe ~ 1", 8, "`~` is not an operator.", "The operators are `>=`, `>`, `<=`, `<`"),
         ("sharpe >=", 10, "the value is missing.", "A value is a number (`1.5`, `20%`)"),
         ("sharpe >= base -  # x", 17, "the value is missing.", "A value is"),
-        ("sharpe >= Base", 11, "`Base` is neither a number nor `base`.", "Did you mean `base`?"),
+        (
+            "sharpe >= Base",
+            11,
+            "`Base` is neither a number nor `base` or `hold`.",
+            "Did you mean `base`?",
+        ),
         ("sharpe >= baseline", 11, "`baseline` is neither a number", "Did you mean `base`?"),
         ("sharpe >= sortino", 11, "`sortino` is not a value: metrics cannot be compared with", ""),
-        ("sharpe >= one", 11, "`one` is neither a number nor `base`.", "A value is a number"),
-        ("sharpe >= %", 11, "`%` is neither a number nor `base`.", "A value is a number"),
+        (
+            "sharpe >= one",
+            11,
+            "`one` is neither a number nor `base` or `hold`.",
+            "A value is a number",
+        ),
+        ("sharpe >= %", 11, "`%` is neither a number nor `base` or `hold`.", "A value is a number"),
         ("sharpe >= NaN", 11, "`NaN` is not a finite number.", "A value is a number"),
         ("sharpe >= -Infinity", 11, "`-Infinity` is not a finite number.", "A value is a number"),
-        ("sharpe >= \u22121", 11, "`\u22121` is neither a number nor `base`.", "Did you mean `-`?"),
+        (
+            "sharpe >= \u22121",
+            11,
+            "`\u22121` is neither a number nor `base` or `hold`.",
+            "Did you mean `-`?",
+        ),
         (
             "sharpe >= base \u2013 1",
             16,
@@ -190,7 +207,12 @@ def test_any_text_is_gates_and_problems_with_their_places(text: str) -> None:
             "Write numbers without",
         ),
         ("trades >= 10k", 13, "`k` is not expected after the number.", "A value is a number"),
-        ("sharpe >= \u0661", 11, "`\u0661` is neither a number nor `base`.", "A value is a number"),
+        (
+            "sharpe >= \u0661",
+            11,
+            "`\u0661` is neither a number nor `base` or `hold`.",
+            "A value is a number",
+        ),
         ("sharpe >= 1e999", 11, "`1e999` is larger than any metric can be.", "Write a smaller"),
         ("sharpe >= 1e-999", 11, "`1e-999` is smaller than any metric can be.", "Write 0"),
         ("cagr > 0." + 40 * "1", 8, "`0.1111", "Round the number."),
@@ -295,7 +317,7 @@ def test_other_names_of_a_metric_are_known(name: str, metric: str | None) -> Non
             ),
             (
                 "Write `base + 0.2` for 20 percentage points, or `base + 20%` for that share of "
-                "the base's value."
+                "that value."
             ),
         ),
     ],
@@ -331,3 +353,28 @@ def test_a_number_that_looks_like_another_unit_is_a_warning(
 )
 def test_numbers_in_plain_units_are_no_warning(line: str) -> None:
     assert parse_gates(line)[1] == ()
+
+
+def test_identical_is_a_gate_of_its_own() -> None:
+    gates, problems = parse_gates("sharpe > 0\n identical  # to the base\n")
+    assert gates[1] == IdenticalGate(line=2)
+    assert problems == ()
+
+
+@pytest.mark.parametrize("over", ["worst", "median", "best"])
+def test_a_gate_may_be_over_all_windows(over: str) -> None:
+    gate = one_gate(f"{over}  max_drawdown <= base + 5%")
+    assert (gate.over, gate.metric, gate.text) == (
+        Over(over),
+        "max_drawdown",
+        f"{over} max_drawdown <= base + 5%",
+    )
+
+
+def test_holding_is_a_bound() -> None:
+    assert one_gate("cum_returns > hold").bound == Bound(
+        number=Decimal(0), is_per_cent=False, reference=Reference.HOLD
+    )
+    assert one_gate("max_drawdown <= hold - 10%").bound == Bound(
+        number=Decimal(-10), is_per_cent=True, reference=Reference.HOLD
+    )

@@ -8,7 +8,7 @@ from hypothesis import example, given
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Bound, Gate, Operator, State, judge
+from deploy_action.gates.judgement import Bound, Evidence, Gate, Operator, State, judge
 from deploy_action.gates.messages import problem_of, warning_of
 from tests.support.gate_cases import (
     BASE,
@@ -89,20 +89,20 @@ def test_a_gate_that_passed_is_no_problem() -> None:
         (
             "cum_returns >= base - 10%",
             (
-                "The base is negative, so 90% of it is above it. For a bound below it, "
+                "`base` is negative, so 90% of it is above it. For a bound below it, "
                 "write the margin as a number: `cum_returns >= base - 0.5`."
             ),
         ),
         (
             "cum_returns < base + 20%",
             (
-                "The base is negative, so 120% of it is below it. For a bound above it, "
+                "`base` is negative, so 120% of it is below it. For a bound above it, "
                 "write the margin as a number: `cum_returns < base + 1`."
             ),
         ),
         (
             "cagr > base + 5%",
-            "The base is 0, and so is any percentage of it. Write the margin without `%`.",
+            "`base` is 0, and so is any percentage of it. Write the margin without `%`.",
         ),
         ("sharpe > base - 1%", "Change the model, or the gate if it asks for too much."),
         ("cum_returns > base - 0", "Change the model, or the gate if it asks for too much."),
@@ -111,14 +111,14 @@ def test_a_gate_that_passed_is_no_problem() -> None:
 def test_a_percentage_of_a_negative_base_is_explained(text: str, hint: str) -> None:
     """90% of a loss is a smaller loss."""
     values = {**VALUES, "cagr": -1.0}
-    (verdict,) = judge([one_gate(text)], values, BASE)
+    (verdict,) = judge([one_gate(text)], Evidence(metrics=values, base=BASE))
     problem = problem_of(verdict)
     assert problem is not None
     assert problem.hint == hint
 
 
 def test_the_hint_without_a_base_depends_on_the_reason() -> None:
-    (verdict,) = judge([one_gate("sharpe > base")], VALUES, None, no_base="it is\nnew.")
+    (verdict,) = judge([one_gate("sharpe > base")], Evidence(metrics=VALUES, no_base="it is\nnew."))
     problem = problem_of(verdict)
     assert failure("sharpe > base", None).hint.startswith("Set `compare-with` to a git ref, such")
     assert problem is not None
@@ -135,7 +135,7 @@ def test_two_different_numbers_are_shown_differently(
     metric: str, operator: Operator, limit: Bound, value: float | None, base: float | None
 ) -> None:
     gate = Gate(metric=metric, operator=operator, bound=limit, line=1, text="the gate")
-    (verdict,) = judge([gate], {metric: value}, {metric: base})
+    (verdict,) = judge([gate], Evidence(metrics={metric: value}, base={metric: base}))
     problem = problem_of(verdict)
     assert (problem is None) == verdict.is_passed
     if problem is None or verdict.state is not State.FAILED:
@@ -164,12 +164,14 @@ def test_two_different_numbers_are_shown_differently(
 def test_a_percentage_of_a_negative_base_that_demands_less_is_a_warning(
     text: str, value: float, *, warns: bool
 ) -> None:
-    (verdict,) = judge(parse_gates(text)[0], {"sharpe": value}, {"sharpe": -1.0})
+    (verdict,) = judge(
+        parse_gates(text)[0], Evidence(metrics={"sharpe": value}, base={"sharpe": -1.0})
+    )
     found = warning_of(verdict)
     assert (found is not None) is warns
     if found is not None:
         assert found.severity is Severity.WARNING
-        assert "The base is negative" in found.hint
+        assert "`base` is negative" in found.hint
         assert verdict.is_passed
 
 

@@ -135,8 +135,12 @@ def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
 def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
     """A secret may happen to be a word such as `base`."""
     keys = json.dumps({"a": {"b": {"key": "base", "pin": "10000"}}})
-    settings = parse(gates="final_account_value >= 10000\nsharpe >= base - 50%", keys_json=keys)
-    assert [gate.bound.of_base for gate in settings.gates] == [False, True]
+    settings = parse(
+        gates="final_account_value >= 10000\nsharpe >= base - 50%",
+        keys_json=keys,
+        compare_with="main",
+    )
+    assert [gate.needs_base for gate in settings.gates] == [False, True]
 
 
 def test_a_gate_that_may_be_misread_is_a_warning() -> None:
@@ -146,10 +150,17 @@ def test_a_gate_that_may_be_misread_is_a_warning() -> None:
     assert warning.severity is Severity.WARNING
 
 
-def test_a_gate_that_needs_a_base_is_warned_about() -> None:
-    (warning,) = parse(gates="trades >= 1\nsharpe >= base").warnings
-    assert "`sharpe >= base`" in warning.message
-    assert parse(gates="sharpe >= base", compare_with="main").warnings == ()
+@pytest.mark.parametrize("gate", ["sharpe >= base", "identical"])
+def test_a_gate_that_needs_a_base_is_refused_without_one(gate: str) -> None:
+    """It cannot pass, and would cost a backtest."""
+    (problem,) = problems(gates=f"trades >= 1\n{gate}")
+    assert f"Gate `{gate}` cannot pass: it needs a base" in problem.message
+    assert parse(gates=gate, compare_with="main").warnings == ()
+
+
+def test_a_gate_over_windows_is_refused_without_windows() -> None:
+    (problem,) = problems(gates="trades >= 1\nworst sharpe > 0")
+    assert "Gate `worst sharpe > 0` cannot pass: it is about windows" in problem.message
 
 
 def test_warnings_are_reported_beside_errors() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Verdict, judge
+from deploy_action.gates.judgement import Evidence, Verdict, judge
 from deploy_action.report.document import Block, to_markdown
 from deploy_action.report.sections.gates import gates, in_words
 from tests.support.rendered import Element, render
@@ -21,7 +21,7 @@ def verdicts(
 ) -> list[Verdict]:
     """Judge gates on these metrics, by default all 16; the base's are 10."""
     parsed, _ = parse_gates(lines)
-    return [*judge(parsed, {**VALUES, **values}, base)]
+    return [*judge(parsed, Evidence(metrics={**VALUES, **values}, base=base))]
 
 
 def table(blocks: list[Block]) -> list[list[str]]:
