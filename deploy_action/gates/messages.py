@@ -85,22 +85,26 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
     gate, reason = verdict.gate, _reason(verdict)
     match verdict.state:
         case State.NOT_COMPUTED:
-            return f"`{gate.metric}` was not computed: {reason}", _NOT_COMPUTED_HINT
+            found = f"`{gate.metric}` was not computed: {reason}", _NOT_COMPUTED_HINT
         case State.NO_BASE:
             hint = _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
             if isinstance(gate, IdenticalGate):
                 hint = _NO_REF_FOR_TRADES_HINT
-            return f"there is no base to compare with: {reason}", hint
+            found = f"there is no base to compare with: {reason}", hint
         case State.NO_HOLDING:
-            return f"what holding made is not known: {reason}", _NO_HOLDING_HINT
+            found = f"what holding made is not known: {reason}", _NO_HOLDING_HINT
         case State.NO_WINDOWS:
-            is_unset = verdict.reason == NO_WINDOWS
-            hint = _NO_WINDOWS_HINT if is_unset else _FAILED_WINDOWS_HINT
-            return f"the windows cannot be judged: {reason}", hint
+            hint = _NO_WINDOWS_HINT if verdict.reason == NO_WINDOWS else _FAILED_WINDOWS_HINT
+            found = f"the windows cannot be judged: {reason}", hint
         case State.NOT_JUDGED:
-            return f"it was not judged: {reason}", ""
+            found = f"it was not judged: {reason}", ""
         case State.PASSED | State.FAILED:
-            pass
+            found = _other_trades_or_failure(verdict)
+    return found
+
+
+def _other_trades_or_failure(verdict: Verdict) -> tuple[str, str]:
+    gate = verdict.gate
     if isinstance(gate, IdenticalGate):
         return "the trades are not those of the base", _DIFFERENT_HINT
     return _failure(verdict, gate), _sign_hint(gate, verdict.reference) or _FAILED_HINT
