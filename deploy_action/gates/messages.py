@@ -98,7 +98,7 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
             found = f"the windows cannot be judged: {reason}", hint
         case State.NOT_JUDGED:
             found = f"it was not judged: {reason}", ""
-        case State.PASSED | State.FAILED:
+        case _:
             found = _other_trades_or_failure(verdict)
     return found
 
