@@ -7,6 +7,7 @@ servers send none.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,14 @@ class Prices:
     times: array[float]
     values: array[float]
 
+    def index_at(self, time: float) -> int:
+        """Return where the engine's price at a time is: the first from then on, else the last."""
+        return min(bisect_left(self.times, time), len(self.times) - 1)
+
+    def price_at(self, time: float) -> float:
+        """Return the engine's price at a time; there has to be one."""
+        return self.values[self.index_at(time)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
@@ -47,8 +56,3 @@ class Market:
     start_value: float | None
     benchmark_symbol: str
     prices: tuple[Prices, ...]
-
-    def of(self, symbol: str) -> Prices | None:
-        """Return the prices of a symbol that has any."""
-        found = (one for one in self.prices if one.symbol == symbol and one.times)
-        return next(found, None)

@@ -8,6 +8,8 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from operator import attrgetter, itemgetter, le
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -227,8 +229,16 @@ def _size(raw: msgspec.Raw) -> int:
 
 def _account_values(data: msgspec.Raw) -> AccountValues:
     points: list[_Point] = _decode(data, list[_Point] | None, "account_values") or []
+    times = array("d", (point.time for point in points))
+    if not _is_sorted(times):
+        points.sort(key=attrgetter("time"))
+        times = array("d", (point.time for point in points))
     values = (math.nan if point.value is None else point.value for point in points)
-    return AccountValues(array("d", (point.time for point in points)), array("d", values))
+    return AccountValues(times, array("d", values))
+
+
+def _is_sorted(times: array[float]) -> bool:
+    return all(map(le, times, islice(times, 1, None)))
 
 
 def _market(data: msgspec.Raw) -> Market | None:
@@ -250,6 +260,7 @@ def _prices(found: _Prices) -> Prices:
         for time, value in zip(found.times, found.values, strict=False)
         if value is not None
     ]
+    known.sort(key=itemgetter(0))
     return Prices(
         symbol=sys.intern(found.symbol),
         base=found.base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deploy_action.backtest.result import BacktestResult
@@ -96,3 +96,31 @@ def with_metrics(result: dict[str, Any], **values: float | str | None) -> dict[s
     for name, value in values.items():
         result["metrics"][name]["value"] = value
     return result
+
+
+def a_market(prices: Mapping[str, Sequence[float]], **changes: Any) -> dict[str, Any]:
+    """Return `market` of a result as the embedded platform sends it: daily bars, fees of 0.1%."""
+    of_symbol = changes.pop("of_symbol", {})
+    return {
+        "use_price": "open",
+        "initial_values": {"USD": 10_000.0},
+        "benchmark_symbol": None,
+        "prices": [
+            {
+                "symbol": symbol,
+                "base": symbol.split("-")[0],
+                "quote": symbol.split("-")[1],
+                "resolution": float(DAY),
+                "asked_start": None,
+                "asked_end": None,
+                "maker_fee": 0.001,
+                "taker_fee": 0.001,
+                "bars": len(values),
+                "times": [float(START + DAY * bar) for bar in range(len(values))],
+                "values": list(values),
+                **of_symbol,
+            }
+            for symbol, values in prices.items()
+        ],
+        **changes,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -9,19 +10,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.backtest.figures.drawdowns import Drawdown, Month, find_drawdowns, monthly
+from deploy_action.backtest.figures.drawdowns import Drawdown, Month, monthly
 from deploy_action.backtest.figures.holding import Holding, NoHoldingError, hold
-from deploy_action.backtest.figures.performance import DAY, perform
+from deploy_action.backtest.figures.performance import (
+    DAY,
+    NO_VALUES,
+    TOO_LARGE,
+    Figures,
+    perform,
+)
 from deploy_action.backtest.figures.round_trips import RoundTrips, find_round_trips
-from deploy_action.backtest.metrics import METRICS, PACKAGE_IDS
+from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, PACKAGE_IDS, known
 
 if TYPE_CHECKING:
     from deploy_action.backtest.market import Market
     from deploy_action.backtest.result import BacktestResult
 
-_NO_VALUES: Final = "the server sends no account values"
 _NO_ROUND_TRIP: Final = "there is no round trip"
-_ADDED: Final = "adding up amounts in several assets would be wrong"
+_NO_LOSS: Final = "no round trip lost money"
+_SHORTEST_INTERVAL: Final = 1.0
+_LONGEST_INTERVAL: Final = 1e10  # three centuries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +70,12 @@ def analyse(result: BacktestResult) -> Analysis:
     """Compute everything from account values, trades and prices, as far as they are known."""
     found = _Found(result)
     values = _from_first_price(_with_start(result), result.market)
-    trips = find_round_trips(result.trades, result.market, result.quote_asset)
-    drawdowns, longest = find_drawdowns(values)
-    if values:
-        figures = perform(values, interval=found.interval, risk_free_rate=found.risk_free_rate)
-        found.take(figures.metrics, figures.reasons)
-    else:
+    end = values.times[-1] if values else math.inf
+    trips = find_round_trips(result.trades, result.market, result.quote_asset, end)
+    figures = perform(values, interval=found.interval, risk_free_rate=found.risk_free_rate)
+    found.take(figures)
+    if not values:
         found.take_package()
-    found.note("longest_drawdown_days", longest, "" if values else _NO_VALUES)
     holding = found.holding(values)
     found.note("trades", len(result.filled_trades))
     found.add_round_trips(trips, values)
@@ -78,7 +84,7 @@ def analyse(result: BacktestResult) -> Analysis:
         reasons=found.reasons,
         is_exact=bool(values),
         values=values,
-        drawdowns=drawdowns,
+        drawdowns=figures.drawdowns,
         months=monthly(values),
         round_trips=trips,
         holding=holding,
@@ -93,39 +99,39 @@ class _Found:
         self.result = result
         self.metrics: dict[str, float | None] = {}
         self.reasons: dict[str, str] = {}
-        self.interval = self._setting("resampled_time") or DAY
-        self.risk_free_rate = self._setting("risk_free_rate") or 0.0
+        interval = self._setting("resampled_time")
+        is_usable = _SHORTEST_INTERVAL <= interval <= _LONGEST_INTERVAL
+        self.interval = interval if is_usable else DAY
+        self.risk_free_rate = self._setting("risk_free_rate")
 
-    def _setting(self, name: str) -> float | None:
-        value = self.result.package_metric(name).value
-        return value if value is not None and value > 0 else None
+    def _setting(self, name: str) -> float:
+        return known(self.result.package_metric(name).value) or 0.0
 
-    def take(self, metrics: Mapping[str, float | None], reasons: Mapping[str, str]) -> None:
-        self.metrics.update(metrics)
-        self.reasons.update(reasons)
+    def take(self, figures: Figures) -> None:
+        self.metrics.update(figures.metrics)
+        self.reasons.update(figures.reasons)
 
     def take_package(self) -> None:
         """Take the package's own metrics: there is nothing to compute better ones from."""
         for name in PACKAGE_IDS:
             metric = self.result.package_metric(name)
-            self.note(name, metric.value, metric.reason)
-        self.note("final_account_value", self.result.final_account_value, "not reported")
+            self.note(name, known(metric.value), metric.reason or NOT_A_NUMBER)
+        self.note("final_account_value", known(self.result.final_account_value), "not reported")
 
     def note(self, name: str, value: float | None, reason: str = "") -> None:
-        """Note a value; without one, or with a reason where it must not count, why not."""
+        """Note a value, or why there is none."""
         self.metrics[name] = value
+        self.reasons.pop(name, None)
         if value is None:
             self.reasons[name] = reason
 
     def holding(self, values: AccountValues) -> Holding | None:
         try:
-            if not values:
-                raise NoHoldingError(_NO_VALUES)  # noqa: TRY301  # handled below, like the others
             holding = hold(
                 self.result.market,
                 self.result.symbols,
+                values,
                 quote_asset=self.result.quote_asset,
-                start_value=values.values[0],
                 interval=self.interval,
                 risk_free_rate=self.risk_free_rate,
             )
@@ -134,31 +140,38 @@ class _Found:
             self.note("excess_return", None, str(error))
             return None
         held, made = holding.metrics["cum_returns"], self.metrics["cum_returns"]
-        self.note("hold_return", held, "there are too few prices")
-        excess = None if held is None or made is None else made - held
-        self.note("excess_return", excess, self.reasons.get("cum_returns", ""))
+        reason = holding.reasons.get("cum_returns", "")
+        self.note("hold_return", held, reason)
+        excess = None if held is None or made is None else known(made - held)
+        self.note("excess_return", excess, self.reasons.get("cum_returns") or reason or TOO_LARGE)
         return holding
 
     def add_round_trips(self, trips: RoundTrips, values: AccountValues) -> None:
-        number = len(trips.closed)
-        rate = trips.win_rate
-        self.note("round_trips", number)
-        self.note("win_rate", None if rate is None else rate * 100, _NO_ROUND_TRIP)
+        number, rate, quote = len(trips.closed), trips.win_rate, self.result.quote_asset
+        none = trips.problem or _NO_ROUND_TRIP
+        self.note("round_trips", None if trips.problem else number, none)
+        self.note("win_rate", None if rate is None else rate * 100, none)
+        if trips.closed and not trips.is_in_quote:
+            none = f"symbols are not all traded against {quote}, in which the account is valued"
         if not trips.closed or not trips.is_in_quote:
-            why = _NO_ROUND_TRIP if not trips.closed else _ADDED
-            self.note("profit_factor", None, why)
-            self.note("expectancy", None, why)
+            self.note("profit_factor", None, none)
+            self.note("expectancy", None, none)
         else:
-            factor = trips.gained / trips.lost if trips.lost else None
-            self.note("profit_factor", factor, "no round trip lost money")
+            factor = known(trips.gained / trips.lost) if trips.lost else None
+            self.note("profit_factor", factor, TOO_LARGE if trips.lost else _NO_LOSS)
             self.note("expectancy", (trips.gained - trips.lost) / number)
-        length = values.times[-1] - values.times[0] if values else 0.0
-        exposed = trips.seconds_exposed(values.times[-1]) if length > 0 else 0.0
-        self.note(
-            "exposure",
-            min(100.0, exposed / length * 100) if length > 0 else None,
-            _NO_VALUES if not values else "there is a single account value",
-        )
+        self._add_exposure(trips, values)
+
+    def _add_exposure(self, trips: RoundTrips, values: AccountValues) -> None:
+        if trips.problem or not values:
+            self.note("exposure", None, trips.problem or NO_VALUES)
+            return
+        start, end = values.times[0], values.times[-1]
+        if end <= start:
+            self.note("exposure", None, "there is a single account value")
+        else:
+            share = known(trips.seconds_exposed(start, end) / (end - start))
+            self.note("exposure", None if share is None else min(100.0, share * 100), TOO_LARGE)
 
 
 def _with_start(result: BacktestResult) -> AccountValues:

@@ -11,6 +11,8 @@ from deploy_action.backtest.account import AccountValues
 
 _MOST: Final = 5
 _DAY: Final = 86_400.0
+# Account values are floats: a fall of this share of the highest value is none.
+_NOISE: Final = 1e-12
 # Beyond the years 1900 and 2200, times are a mistake of the server.
 _EARLIEST: Final = -2_208_988_800.0
 _LATEST: Final = 7_258_118_400.0
@@ -53,14 +55,16 @@ def find_drawdowns(values: AccountValues) -> tuple[tuple[Drawdown, ...], float]:
         return (), 0.0
     peak = low = values.values[0]
     start = lowest = values.times[0]
+    water = peak * (1 - _NOISE)
     is_under = False
     for time, value in zip(values.times, values.values, strict=True):
-        if value < low:
-            is_under, low, lowest = True, value, time
-        elif value >= peak:
+        if value >= water:
             if is_under:
                 found.append(_drawdown(peak, low, start, lowest, time, is_over=True))
-            is_under, peak, low, start = False, value, value, time
+            is_under, peak, start = False, max(peak, value), time
+            low, water = peak, peak * (1 - _NOISE)
+        elif value < low:
+            is_under, low, lowest = True, value, time
     if is_under:
         found.append(_drawdown(peak, low, start, lowest, values.times[-1], is_over=False))
     longest = max((one.days for one in found), default=0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.backtest.figures.performance import perform
+from deploy_action.backtest.figures.performance import NO_VALUES, NOTHING_AT_START, perform
 from deploy_action.backtest.market import Market, Prices
 
 
@@ -16,12 +16,14 @@ class Holding:
     """An account that bought the symbols in equal parts at their first bar and kept them.
 
     It starts with the strategy's first value and pays no fees. `metrics` are those of its values,
-    by id: `cum_returns` is the metric `hold_return` of the strategy.
+    by id: `cum_returns` is the metric `hold_return` of the strategy. `reasons` say why one has no
+    value.
     """
 
     symbols: tuple[str, ...]
     values: AccountValues
     metrics: Mapping[str, float | None]
+    reasons: Mapping[str, str]
 
 
 class NoHoldingError(ValueError):
@@ -31,30 +33,54 @@ class NoHoldingError(ValueError):
 def hold(  # all of one result
     market: Market | None,
     traded: Sequence[str],
+    account: AccountValues,
     *,
     quote_asset: str,
-    start_value: float,
     interval: float,
     risk_free_rate: float,
 ) -> Holding:
     """Return what holding the benchmark, else the traded symbols, else all symbols, made.
 
+    It is held for as long as the `account` has values.
+
     Raises:
         NoHoldingError: prices are missing, or are in another asset than the account.
     """
-    chosen = _chosen(market, traded)
-    other = next((one for one in chosen if one.quote != quote_asset), None)
-    if other is not None:
-        raise NoHoldingError(
-            f"{other.symbol} is traded against {other.quote}, and the account is in {quote_asset}"
-        )
-    worthless = next((one for one in chosen if one.values[0] <= 0), None)
-    if worthless is not None:
-        raise NoHoldingError(f"the first price of {worthless.symbol} is not above 0")
-    values = _curve(chosen, start_value)
+    if not account:
+        raise NoHoldingError(NO_VALUES)
+    if account.values[0] <= 0:
+        raise NoHoldingError(NOTHING_AT_START)
+    chosen = [_during(one, account) for one in _chosen(market, traded)]
+    for one in chosen:
+        if one.quote != quote_asset:
+            raise NoHoldingError(
+                f"{one.symbol} is traded against {one.quote}, and the account is in {quote_asset}"
+            )
+        if one.values[0] <= 0:
+            raise NoHoldingError(f"the first price of {one.symbol} is not above 0")
+    values = _curve(chosen, account.values[0])
+    if len(values) < 2:  # noqa: PLR2004  # what is bought at the only price makes nothing
+        raise NoHoldingError("there is a single price")
     found = perform(values, interval=interval, risk_free_rate=risk_free_rate)
     return Holding(
-        symbols=tuple(one.symbol for one in chosen), values=values, metrics=found.metrics
+        symbols=tuple(one.symbol for one in chosen),
+        values=values,
+        metrics=found.metrics,
+        reasons=found.reasons,
+    )
+
+
+def _during(prices: Prices, account: AccountValues) -> Prices:
+    """Return the prices at which the engine valued the account, from its first value to its last.
+
+    At any time that is the first price from then on: orders are filled at it, too.
+    """
+    first = prices.index_at(account.times[0])
+    last = max(first, prices.index_at(account.times[-1]))
+    if first == 0 and last == len(prices.times) - 1:
+        return prices
+    return replace(
+        prices, times=prices.times[first : last + 1], values=prices.values[first : last + 1]
     )
 
 
@@ -64,12 +90,12 @@ def _chosen(market: Market | None, traded: Sequence[str]) -> list[Prices]:
     wanted = [market.benchmark_symbol] if market.benchmark_symbol else list(traded)
     if not wanted:
         wanted = [one.symbol for one in market.prices]
-    found = [prices for symbol in wanted if (prices := market.of(symbol)) is not None]
-    if missing := [symbol for symbol in wanted if market.of(symbol) is None]:
+    priced = {one.symbol: one for one in market.prices if one.times}
+    if missing := [symbol for symbol in wanted if symbol not in priced]:
         raise NoHoldingError(f"there are no prices of {missing[0]}")
-    if not found:
+    if not wanted:
         raise NoHoldingError("there are no prices")
-    return found
+    return [priced[symbol] for symbol in wanted]
 
 
 def _curve(chosen: Sequence[Prices], start_value: float) -> AccountValues:
@@ -96,4 +122,5 @@ def _curve(chosen: Sequence[Prices], start_value: float) -> AccountValues:
         else:
             times.append(time)
             values.append(total)
+    values[-1] = sum(worth)  # without the rounding of all the additions
     return AccountValues(times, values)

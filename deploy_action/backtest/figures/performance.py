@@ -15,20 +15,27 @@ from itertools import pairwise
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
+from deploy_action.backtest.figures.drawdowns import Drawdown, find_drawdowns
 from deploy_action.text.quantities import interval as interval_in_words
 
+NO_VALUES: Final = "the server sends no account values"
+TOO_LARGE: Final = "the numbers are too large"
+NOTHING_AT_START: Final = "the account starts with nothing"
 DAY: Final = 86_400.0
 _YEAR: Final = 365 * DAY  # of `cagr`, as in the package
 _TRADING_YEAR: Final = 252 * DAY  # of all that is annualised, in every market, as in the package
 _TAIL: Final = 0.05
+# Account values are floats, so their returns differ by this much although they are the same.
+_NOISE: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Metrics by id, and the reason of each that has no value."""
+    """Metrics by id, the reason of each that has no value, and the deepest drawdowns."""
 
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
+    drawdowns: tuple[Drawdown, ...] = ()
 
 
 class _NoValueError(ValueError):
@@ -37,25 +44,35 @@ class _NoValueError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Account values, their returns at regular intervals, and their deepest drawdown."""
+    """Account values, their returns at regular intervals, and their drawdowns, deepest first.
+
+    `lost_all`: the account had nothing left before the end, so that there are no returns.
+    """
 
     values: AccountValues
     returns: Sequence[float]
     interval: float
     risk_free_rate: float
-    max_drawdown: float
+    drawdowns: tuple[Drawdown, ...]
+    longest_drawdown: float
+    lost_all: bool
+
+    @property
+    def max_drawdown(self) -> float:
+        """In per cent."""
+        return self.drawdowns[0].depth if self.drawdowns else 0.0
 
     @property
     def periods(self) -> float:
         """Intervals in a year."""
         return _TRADING_YEAR / self.interval
 
-    def enough(self, least: int) -> Sequence[float]:
-        """Return the returns, if there are so many."""
-        if len(self.returns) < least:
-            raise _NoValueError(
-                f"fewer than {least + 1} account values, taken {_every(self.interval)}"
-            )
+    def enough(self) -> Sequence[float]:
+        """Return the returns, if there are enough."""
+        if self.lost_all:
+            raise _NoValueError("the account had nothing left before the end")
+        if len(self.returns) < 2:  # noqa: PLR2004  # one return has no spread, and no tail
+            raise _NoValueError(f"fewer than two returns: {_one_is_taken(self.interval)}")
         return self.returns
 
 
@@ -72,33 +89,40 @@ def perform(
         sample = _sample(values, interval, risk_free_rate)
     except _NoValueError as error:
         return Figures(dict.fromkeys(_METRICS), dict.fromkeys(_METRICS, str(error)))
+    except OverflowError:
+        return Figures(dict.fromkeys(_METRICS), dict.fromkeys(_METRICS, TOO_LARGE))
     for name, compute in _METRICS.items():
         try:
             value = compute(sample)
             if not math.isfinite(value):
-                raise _NoValueError("the numbers are too large")  # noqa: TRY301  # handled below
+                raise _NoValueError(TOO_LARGE)  # noqa: TRY301  # handled below
         except _NoValueError as error:
             metrics[name], reasons[name] = None, str(error)
-        except (OverflowError, ZeroDivisionError):
-            metrics[name], reasons[name] = None, "the numbers are too large or too small"
+        except (ArithmeticError, ValueError):  # `fsum` raises ValueError for two infinities
+            metrics[name], reasons[name] = None, TOO_LARGE
         else:
             metrics[name] = value + 0.0  # turns -0.0 into 0.0
-    return Figures(metrics, reasons)
+    return Figures(metrics, reasons, sample.drawdowns)
 
 
 def _sample(values: AccountValues, interval: float, risk_free_rate: float) -> _Sample:
     if not values:
-        raise _NoValueError("there are no account values")
+        raise _NoValueError(NO_VALUES)
     if values.values[0] <= 0:
-        raise _NoValueError("the account starts with nothing")
-    drawdowns = values.drawdowns()
-    deepest = -min(drawdowns.values) if drawdowns is not None else 0.0
+        raise _NoValueError(NOTHING_AT_START)
+    drawdowns, longest = find_drawdowns(values)
     sampled = resample(values, interval)
-    if any(value <= 0 for value in sampled[:-1]):
-        returns: list[float] = []
-    else:
-        returns = [after / before - 1 for before, after in pairwise(sampled)]
-    return _Sample(values, returns, interval, risk_free_rate, deepest)
+    lost_all = any(value <= 0 for value in sampled[:-1])
+    returns = (after / before - 1 for before, after in pairwise(sampled))
+    return _Sample(
+        values=values,
+        returns=[] if lost_all else list(returns),
+        interval=interval,
+        risk_free_rate=risk_free_rate,
+        drawdowns=drawdowns,
+        longest_drawdown=longest,
+        lost_all=lost_all,
+    )
 
 
 def resample(values: AccountValues, interval: float) -> array[float]:
@@ -118,8 +142,8 @@ def resample(values: AccountValues, interval: float) -> array[float]:
     return sampled
 
 
-def _every(interval: float) -> str:
-    return f"every {interval_in_words(interval)}".replace("every every", "every")
+def _one_is_taken(interval: float) -> str:
+    return f"one is taken every {interval_in_words(interval)}"
 
 
 def _mean(numbers: Sequence[float]) -> float:
@@ -134,22 +158,24 @@ def _spread(numbers: Sequence[float], lost_degrees: int) -> float:
 
 
 def _annual(sample: _Sample) -> float:
-    return _mean(sample.enough(2)) * sample.periods
+    return _mean(sample.enough()) * sample.periods
 
 
 def _sharpe(sample: _Sample) -> float:
-    spread = _spread(sample.enough(2), 1)
-    if not spread:
+    spread = _spread(sample.enough(), 1)
+    if spread <= _NOISE:
         raise _NoValueError("every return is the same")
     return (_annual(sample) - sample.risk_free_rate) / (spread * math.sqrt(sample.periods))
 
 
 def _sortino(sample: _Sample) -> float:
-    losses = [change for change in sample.enough(2) if change < 0]
+    losses = [change for change in sample.enough() if change < 0]
     if len(losses) < 2:  # noqa: PLR2004  # a spread needs two
-        raise _NoValueError(f"fewer than two returns, taken {_every(sample.interval)}, are losses")
+        raise _NoValueError(
+            f"fewer than two of the returns are losses: {_one_is_taken(sample.interval)}"
+        )
     spread = _spread(losses, 1)
-    if not spread:
+    if spread <= _NOISE:
         raise _NoValueError("every loss is the same")
     return (_annual(sample) - sample.risk_free_rate) / (spread * math.sqrt(sample.periods))
 
@@ -176,16 +202,16 @@ def _cum_returns(sample: _Sample) -> float:
 
 
 def _volatility(sample: _Sample) -> float:
-    return _spread(sample.enough(1), 0) * math.sqrt(sample.periods)
+    return _spread(sample.enough(), 0) * math.sqrt(sample.periods)
 
 
 def _variance(sample: _Sample) -> float:
-    return _spread(sample.enough(1), 0) ** 2 * sample.periods * 100
+    return _spread(sample.enough(), 0) ** 2 * sample.periods * 100
 
 
 def _value_at_risk(sample: _Sample) -> float:
     """Return the historical one: the 5th percentile of the returns, as a loss of the start."""
-    ordered = sorted(sample.enough(2))
+    ordered = sorted(sample.enough())
     place = _TAIL * (len(ordered) - 1)
     below = ordered[math.floor(place)]
     above = ordered[math.ceil(place)]
@@ -194,7 +220,7 @@ def _value_at_risk(sample: _Sample) -> float:
 
 def _cvar(sample: _Sample) -> float:
     """Return the mean of the returns up to the 5th percentile, as a loss of the start."""
-    ordered = sorted(sample.enough(2))
+    ordered = sorted(sample.enough())
     return -_mean(ordered[: int(_TAIL * (len(ordered) - 1)) + 1]) * sample.values.values[0]
 
 
@@ -210,4 +236,5 @@ _METRICS: Final[Mapping[str, Callable[[_Sample], float]]] = {
     "value_at_risk": _value_at_risk,
     "cvar": _cvar,
     "final_account_value": lambda sample: sample.values.values[-1],
+    "longest_drawdown_days": lambda sample: sample.longest_drawdown,
 }

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from deploy_action.backtest.figures.round_trips import RoundTrips
-from tests.support.backtests import DAY, START, a_result, an_order
+from tests.support.backtests import (
+    DAY,
+    START,
+    a_market,
+    a_result,
+    an_order,
+    raw_result,
+    read_result,
+)
 
 
 def outcomes(trips: RoundTrips) -> tuple[int, int, int]:
@@ -58,3 +68,204 @@ def test_symbols_are_kept_apart_and_orders_count_when_they_are_filled() -> None:
     assert trips.win_rate == 0.0
     assert [one.symbol for one in trips.open] == ["ELM-USD"]
     assert RoundTrips().win_rate is None
+
+
+# --------------------------------------------------------------------------- what was held before
+
+
+def trips_of(
+    orders: list[dict[str, Any]],
+    prices: dict[str, list[float]],
+    values: list[float] | None = None,
+    **changes: Any,
+) -> RoundTrips:
+    """Return the round trips of a result with a market of daily bars."""
+    length = max(map(len, prices.values()))
+    raw = raw_result(values or [10_000.0] * length, orders, market=a_market(prices, **changes))
+    return read_result(raw).analysis.round_trips
+
+
+def at(day: int, side: str, size: float, price: float | None, **changes: Any) -> dict[str, Any]:
+    return an_order(side, size, price, time=float(START + DAY * day), **changes)
+
+
+def test_selling_what_was_held_at_its_price_is_no_trade() -> None:
+    """100 held, sold at the first price, bought back at 35 and sold at 34: one trip, and it lost.
+
+    Without fees it lost 100. With 0.1% the sale at the start costs 4 beside it; 99.9 of the 100
+    bought are left, whose sale at 34 makes 3,396.6 less 3.4: 106.8 are lost.
+    """
+    held = {"OAK": 100.0}
+    prices = {"OAK-USD": [40.0, 38.0, 35.0, 34.0]}
+    orders = [at(0, "sell", 100, 40.0), at(2, "buy", 100, 35.0), at(3, "sell", 100, 34.0)]
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    trips = trips_of(orders, prices, initial_values=held, of_symbol=free)
+    assert outcomes(trips) == (0, 1, 0)
+    assert trips.lost == pytest.approx(100)
+    assert trips.remainders == 0
+
+    orders[2] = at(3, "sell", 99.9, 34.0)
+    trips = trips_of(orders, prices, initial_values=held)
+    assert outcomes(trips) == (0, 1, 0)
+    assert trips.lost == pytest.approx(3_500 - 99.9 * 34 * 0.999)
+    assert trips.remainders == pytest.approx(-4)
+
+
+def test_holdings_at_the_start_count_as_bought_at_the_first_price() -> None:
+    """Sold at 44 after a first price of 40, 100 of them made 400; those of ELM are still held."""
+    prices = {"OAK-USD": [40.0, 44.0, 50.0], "ELM-USD": [5.0, 6.0, 7.0]}
+    trips = trips_of(
+        [at(1, "sell", 100, 44.0)],
+        prices,
+        initial_values={"OAK": 100.0, "ELM": 2.0, "USD": 1.0},
+        of_symbol={"maker_fee": 0.0, "taker_fee": 0.0},
+    )
+    (trip,) = trips.closed
+    assert (trip.gain, trip.cost, trip.opened_at) == (400, 4_000, START)
+    (held,) = trips.open
+    assert (held.symbol, held.size, held.gain) == ("ELM-USD", 2.0, 4.0)
+
+
+# --------------------------------------------------------------------------- fees and remainders
+
+
+def test_fees_are_taken_from_the_size_bought_and_from_the_money_of_a_sale() -> None:
+    """Bought 10 at 100 with 1%: 9.9 are there. Sold at 110 they make 1,089 less 10.89."""
+    fees = {"maker_fee": 0.0, "taker_fee": 0.01}
+    orders = [at(0, "buy", 10, 100.0), at(1, "sell", 9.9, 110.0)]
+    trips = trips_of(orders, {"OAK-USD": [100.0, 110.0]}, of_symbol=fees)
+    assert trips.fees_known
+    assert trips.gained == pytest.approx(9.9 * 110 * 0.99 - 1_000)
+
+
+def test_limit_orders_pay_the_fee_of_makers() -> None:
+    fees = {"maker_fee": 0.02, "taker_fee": 0.0}
+    filled = {"type": "limit", "executed_time": float(START + DAY)}
+    orders = [at(0, "buy", 10, 100.0), at(0, "sell", 10, 110.0, **filled)]
+    trips = trips_of(orders, {"OAK-USD": [100.0, 110.0]}, of_symbol=fees)
+    assert trips.gained == pytest.approx(1_100 * 0.98 - 1_000)
+
+
+def test_the_remainder_of_a_position_stays_with_the_account() -> None:
+    """9.99 of 10 are sold: 0.01 goes into the next position, as it does in the account."""
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [
+        at(0, "buy", 10, 100.0),
+        at(1, "sell", 9.99, 110.0),
+        at(2, "buy", 9.99, 120.0),
+        at(3, "sell", 10, 130.0),
+    ]
+    trips = trips_of(orders, {"OAK-USD": [100.0, 110.0, 120.0, 130.0]}, of_symbol=free)
+    assert [one.gain for one in trips.closed] == pytest.approx([100, 9.99 * 10 + 0.01 * 20])
+    assert trips.open == ()
+    assert trips.remainders == 0
+
+
+def test_the_sale_of_a_remainder_is_no_short_position() -> None:
+    """And a small position after a large one is a position."""
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [
+        at(0, "buy", 100, 10.0),
+        at(1, "sell", 99.5, 11.0),
+        at(2, "sell", 0.5, 13.0),
+        at(3, "buy", 0.25, 10.0),
+    ]
+    trips = trips_of(orders, {"OAK-USD": [10.0, 11.0, 13.0, 10.0]}, of_symbol=free)
+    assert outcomes(trips) == (1, 0, 0)
+    assert trips.remainders == pytest.approx(1.0)
+    assert [one.size for one in trips.open] == [0.25]
+
+
+def test_a_position_that_made_nothing_but_a_rounding_is_even() -> None:
+    orders = [at(0, "buy", 3, 0.1), at(0, "buy", 3, 0.2), at(1, "sell", 6, 0.15)]
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    trips = trips_of(orders, {"OAK-USD": [0.1, 0.15]}, of_symbol=free)
+    assert outcomes(trips) == (0, 0, 1)
+
+
+# --------------------------------------------------------------------------- what is not told
+
+
+def test_a_market_order_without_a_price_was_filled_at_that_of_its_bar() -> None:
+    orders = [at(0, "buy", 10, 100.0), at(1, "sell", 10, None)]
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    trips = trips_of(orders, {"OAK-USD": [100.0, 90.0]}, of_symbol=free)
+    assert trips.lost == pytest.approx(100)
+
+
+def test_a_stop_loss_was_filled_at_the_first_price_below_it() -> None:
+    """The package notes that it was filled, not when: after the second purchase, in this case."""
+    orders = [
+        at(0, "buy", 10, 100.0),
+        at(0, "sell", 20, 90.0, type="stop_loss", canceled_time=None),
+        at(1, "buy", 10, 95.0),
+    ]
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    trips = trips_of(orders, {"OAK-USD": [100.0, 95.0, 91.0, 89.0, 80.0]}, of_symbol=free)
+    (trip,) = trips.closed
+    assert trip.closed_at == START + 3 * DAY
+    assert trip.gain == pytest.approx(20 * 90 - 10 * 100 - 10 * 95)
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        (an_order("sell", 10, None), "an order of OAK-USD has no price"),
+        (an_order("short", 10, 5.0), "an order of OAK-USD has no side"),
+    ],
+)
+def test_orders_that_do_not_say_enough_leave_no_figures(
+    order: dict[str, Any], problem: str
+) -> None:
+    """Leaving one out would take the next sale for a short position."""
+    found = a_result(trades=[an_order("buy", 10, 5.0), order]).analysis
+    for metric in ("round_trips", "win_rate", "profit_factor", "expectancy", "exposure"):
+        assert found.metrics[metric] is None
+        assert found.reasons[metric] == problem
+
+
+def test_amounts_in_several_assets_are_not_added_up() -> None:
+    prices = {"OAK-USD": [1.0, 2.0], "ELM-EUR": [1.0, 2.0]}
+    orders = [at(0, "buy", 1, 1.0, symbol=one) for one in prices]
+    orders += [at(1, "sell", 1, 2.0, symbol=one) for one in prices]
+    found = read_result(raw_result([10.0, 11.0], orders, market=a_market(prices))).analysis
+    assert found.metrics["round_trips"] == 2
+    assert found.metrics["profit_factor"] is None
+    assert found.metrics["expectancy"] is None
+    assert found.reasons["expectancy"] == (
+        "symbols are not all traded against USD, in which the account is valued"
+    )
+
+
+@pytest.mark.parametrize("other", ["OAK-EUR", "ELM-OAK"])
+def test_positions_in_an_asset_of_several_symbols_cannot_be_followed(other: str) -> None:
+    """What is bought in one is sold in the other."""
+    prices = {"OAK-USD": [1.0, 2.0], other: [1.0, 2.0]}
+    orders = [at(0, "buy", 1, 1.0), at(1, "buy", 1, 2.0, symbol=other)]
+    trips = trips_of(orders, prices)
+    assert trips.problem == "OAK is traded against several assets"
+    assert trips.closed == ()
+
+
+# --------------------------------------------------------------------------- exposure
+
+
+def test_exposure_is_the_time_with_a_position_and_counts_no_time_twice() -> None:
+    """In ten days, days 1 to 4 and, with another symbol, 3 to 6; from 9 on one is open: 60%."""
+    prices = {"OAK-USD": [1.0] * 11, "ELM-USD": [1.0] * 11}
+    orders = [
+        at(1, "buy", 1, 1.0),
+        at(4, "sell", 0.999, 1.0),
+        at(3, "buy", 1, 1.0, symbol="ELM-USD"),
+        at(6, "sell", 0.999, 1.0, symbol="ELM-USD"),
+        at(9, "buy", 1, 1.0),
+    ]
+    found = read_result(raw_result([10.0] * 11, orders, market=a_market(prices))).analysis
+    assert found.metrics["exposure"] == pytest.approx(60)
+
+
+def test_without_any_trade_nothing_was_exposed() -> None:
+    found = a_result([1.0, 1.0, 1.0]).analysis
+    assert found.metrics["exposure"] == 0
+    assert found.metrics["round_trips"] == 0
+    assert found.reasons["win_rate"] == "there is no round trip"
