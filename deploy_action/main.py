@@ -23,6 +23,7 @@ from deploy_action.text.harmless import defused
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from deploy_action.errors import Problem
     from deploy_action.platform.runs.model_run import BacktestRequest
 
 _DONE: Final = 0
@@ -152,6 +153,9 @@ class _ServerLog:
 
     def line(self, backtest: BacktestRequest, text: str) -> None:
         _log(f"[{backtest.backtest_id}] {text}")
+
+    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
+        """Ignore it: the answer to the client has it."""
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Say nothing: several run at once, and nobody watches."""

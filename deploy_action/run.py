@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from deploy_action.console import Console
 from deploy_action.errors import (
+    DeadlineError,
     DeployActionError,
     InterruptedRunError,
     InvalidInputError,
@@ -75,6 +76,8 @@ class Run:
     deadline: Deadline | None = field(default=None, init=False)
     platform_data: Path = field(default=Path(), init=False)
     _started_at: float = field(default=0.0, init=False)
+    # Where the model's script stood when the run was stopped.
+    _place: Problem | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._started_at = self.clock()
@@ -129,7 +132,7 @@ class Run:
             if self._is_done:  # the deadline or a signal came after the last step
                 exit_code = _DONE
             else:
-                self._fail(*error.problems, is_unsent=isinstance(error, InvalidInputError))
+                self._fail(*self._placed(error), is_unsent=isinstance(error, InvalidInputError))
                 exit_code = exit_code_of(error)
         except OSError as error:
             self._fail(_system_problem(error))
@@ -140,6 +143,19 @@ class Run:
         seconds = self.clock() - self._started_at
         self._keep_ending(replace(self.outcome.ending, seconds=seconds))
         return exit_code
+
+    def _placed(self, error: DeployActionError) -> tuple[Problem, ...]:
+        """Return the problems of a failure; what stopped the run is where the script stood."""
+        place, problems = self._place, error.problems
+        if place is None or not isinstance(error, DeadlineError | InterruptedRunError):
+            return problems
+        first, *others = problems
+        hint = " ".join(filter(None, (place.hint, first.hint)))
+        stopped = replace(place, message=f"{first.message} {place.message}", hint=hint)
+        return stopped, *others
+
+    def _keep_place(self, place: Problem) -> None:
+        self._place = self._place or place
 
     @property
     def _is_done(self) -> bool:
@@ -185,6 +201,7 @@ class Run:
                 platform_data=self.platform_data,
                 deadline=deadline,
                 stack=stack,
+                on_stopped=self._keep_place,
             )
             task = _Task(settings=settings, model=model, base=base, servers=servers)
             self._keep_ending(self._do(task))

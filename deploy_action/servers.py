@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from deploy_action.console import Console
     from deploy_action.deployment_api.client import DeploymentApi
+    from deploy_action.errors import Problem
     from deploy_action.inputs.settings import Settings
     from deploy_action.interruption import Deadline
     from deploy_action.platform.runs.isolation import AsRoot
@@ -46,7 +47,10 @@ class Server:
 class BacktestProgress:
     """Observes the embedded platform: tells when the candidate began, and prints the rest."""
 
-    def __init__(self, spectator: Spectator, candidate_sha256: str) -> None:
+    def __init__(
+        self, spectator: Spectator, candidate_sha256: str, on_stopped: Callable[[Problem], None]
+    ) -> None:
+        self._on_stopped = on_stopped
         self.go_on_to_base = spectator.go_on_to_base
         self.section, self.line = spectator.section, spectator.line
         self.progress = spectator.progress
@@ -63,16 +67,25 @@ class BacktestProgress:
             do, self._on_began = self._on_began, None
             do()
 
+    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
+        """Pass on where the candidate's script stood."""
+        if backtest.bundle_sha256 == self._candidate_sha256:
+            self._on_stopped(place)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Opens servers and connections for one run; `stack` closes them at its end."""
+    """Opens servers and connections for one run; `stack` closes them at its end.
+
+    `on_stopped` gets the place where the model's script stood, if its backtest was stopped.
+    """
 
     environ: Mapping[str, str]
     console: Console
     platform_data: Path
     deadline: Deadline
     stack: ExitStack
+    on_stopped: Callable[[Problem], None]
 
     def named(self, settings: Settings) -> Server:
         """Return the server that the inputs name."""
@@ -88,7 +101,9 @@ class Servers:
 
         token = token_urlsafe(32)
         self.console.mask([token])
-        progress = BacktestProgress(Spectator(self.console, bundle_sha256), bundle_sha256)
+        progress = BacktestProgress(
+            Spectator(self.console, bundle_sha256), bundle_sha256, self.on_stopped
+        )
         server = PlatformServer(
             self.platform_data,
             refresh_token=token,

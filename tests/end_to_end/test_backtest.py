@@ -265,6 +265,9 @@ def test_a_hang_ends_at_the_deadline(trader: Trader) -> None:
     )
     ended = trader.run(timeout_minutes="0.15")
     assert ended.code == 1
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    assert error.startswith("::error file=models/golden-cross/bot.py,line=4,")
+    assert "The script stood here, before its backtest had begun" in error
     assert "deadline of 0.15 minutes" in ended.log
     assert "is not known" not in ended.summary
     wait_for(lambda: not is_alive(int(pid.read_text())))

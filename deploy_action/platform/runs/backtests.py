@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.runs.endings import ModelStoppedError, stopped_problem
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.storage.records import BacktestStatus
 
@@ -64,8 +65,8 @@ class Ending:
         return {**facts, "problems": problems}
 
 
-def _without_result(request: BacktestRequest, status: BacktestStatus, message: str) -> Ending:
-    return Ending(request, status, Outcome(result=None, problems=(Problem(message=message),)))
+def _without_result(request: BacktestRequest, status: BacktestStatus, problem: Problem) -> Ending:
+    return Ending(request, status, Outcome(result=None, problems=(problem,)))
 
 
 @dataclass(slots=True)
@@ -134,8 +135,8 @@ class Backtests:
             ending = self._note(job.request.backtest_id, self._ending(job))
         except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
-            message = "The platform failed; its log says why."
-            ending = _without_result(job.request, BacktestStatus.FAILED, message)
+            problem = Problem(message="The platform failed; its log says why.")
+            ending = _without_result(job.request, BacktestStatus.FAILED, problem)
         finally:
             with self._lock:
                 self._jobs.pop(threading.current_thread(), None)
@@ -148,7 +149,9 @@ class Backtests:
             message = f"The backtest was stopped: {job.reason}."
             if stopped.left:
                 message += f" At least {stopped.left} of its processes could not be ended."
-            return _without_result(job.request, BacktestStatus.STOPPED, message)
+            place = stopped.place if isinstance(stopped, ModelStoppedError) else None
+            problem = stopped_problem(message, place)
+            return _without_result(job.request, BacktestStatus.STOPPED, problem)
         status = BacktestStatus.FAILED if outcome.has_failed else BacktestStatus.FINISHED
         return Ending(job.request, status, outcome, has_result=outcome.result is not None)
 

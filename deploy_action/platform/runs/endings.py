@@ -7,6 +7,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.platform.processes.child_process import StoppedError
+
+
+class ModelStoppedError(StoppedError):
+    """A model was stopped; `place` says where its script stood, if that is known."""
+
+    def __init__(self, left: int | None, place: Problem | None) -> None:
+        super().__init__(left)
+        self.place = place
+
+
+def stopped_problem(message: str, place: Problem | None) -> Problem:
+    """Return the problem of a run that was stopped, at the place where its script stood."""
+    if place is None:
+        return Problem(message=message)
+    return replace(place, message=f"{message} {place.message}", severity=Severity.ERROR)
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:

@@ -34,6 +34,7 @@ from deploy_action.platform.processes.confinement import Confinement, memory_lim
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
 from deploy_action.platform.runs.endings import (
+    ModelStoppedError,
     errors,
     explained,
     left_running,
@@ -103,6 +104,9 @@ class Observer(Protocol):
     def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Take the share of the backtest's period that is done, from 0 to 1."""
 
+    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
+        """Take the place in the model where its script stood when it was stopped."""
+
 
 class Unobserved:
     """An observer that ignores everything."""
@@ -117,6 +121,9 @@ class Unobserved:
         """Ignore it."""
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
+        """Ignore it."""
+
+    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
         """Ignore it."""
 
 
@@ -258,6 +265,9 @@ class _Watch:
     def progress(self, share: float) -> None:
         self.observer.progress(self.backtest, share)
 
+    def stopped(self, place: Problem) -> None:
+        self.observer.stopped(self.backtest, place)
+
 
 @dataclass(slots=True)
 class _ModelProcess:
@@ -271,6 +281,7 @@ class _ModelProcess:
     environment: Environment
     last_event: Mapping[str, object] | None = None
     result_event: Mapping[str, object] | None = None
+    place: Problem | None = None  # where the script stood when it was stopped
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         for name in ("home", "tmp"):
@@ -281,9 +292,12 @@ class _ModelProcess:
         try:
             ended = self._run(watch, stop, confinement)
         except StoppedError as stopped:
-            if stopped.left is None:
-                raise StoppedError(end_stragglers(self.private, user)) from None
-            raise
+            left = stopped.left
+            if left is None:
+                left = end_stragglers(self.private, user)
+            if self.place is not None:
+                watch.stopped(self.place)
+            raise ModelStoppedError(left, self.place) from None
         except OSError as error:
             outcome = _failed(not_started(error))
         else:
@@ -334,6 +348,8 @@ class _ModelProcess:
             self.last_event = event
         elif event.get("event") == "result" and self.result_event is None:
             self.result_event = event
+        elif event.get("event") == "stopped":
+            self.place = next(iter(read_problems(event.get("problems"))), None)
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         python = self.environment.python

@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.platform.runs.endings import ModelStoppedError
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.server import BacktestSettings
 from tests.platform.conftest import StartPlatform
@@ -205,6 +206,18 @@ def test_a_backtest_ends_after_its_time(start_platform: StartPlatform) -> None:
     body = platform.backtest(model_id).json()
     assert body["status"] == "stopped"
     assert "the most this platform allows" in body["error"]
+
+
+def test_a_backtest_that_was_stopped_says_where_its_script_stood(
+    start_platform: StartPlatform,
+) -> None:
+    place = Problem(message="The script stood here.", hint="Go on.", path="bot.py", line=12)
+    runner = ScriptedRunner(ModelStoppedError(0, place))
+    platform, model_id = start(start_platform, runner)
+    (problem,) = platform.backtest(model_id).json()["run"]["problems"]
+    assert problem["message"].startswith("The backtest was stopped: ")
+    assert problem["message"].endswith(". The script stood here.")
+    assert (problem["path"], problem["line"], problem["hint"]) == ("bot.py", 12, "Go on.")
 
 
 def test_closing_the_platform_stops_what_runs_and_what_waits(start_platform: StartPlatform) -> None:

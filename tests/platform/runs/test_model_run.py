@@ -26,6 +26,7 @@ from deploy_action.platform.environments import Environment, EnvironmentFailedEr
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.confinement import memory_limit
 from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, hand_over
+from deploy_action.platform.runs.endings import ModelStoppedError
 from deploy_action.platform.runs.isolation import ISOLATED, AsRoot, Isolation
 from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.runs.unpacking import UnusableModelError, read_layout, unpack
@@ -77,6 +78,7 @@ class Spectator:
     sections: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
+    places: list[Problem] = field(default_factory=list)
     digests: set[str] = field(default_factory=set)
 
     def began(self, backtest: BacktestRequest) -> None:
@@ -89,6 +91,10 @@ class Spectator:
 
     def line(self, backtest: BacktestRequest, text: str) -> None:
         self.lines.append(text)
+        self.digests.add(backtest.bundle_sha256)
+
+    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
+        self.places.append(place)
         self.digests.add(backtest.bundle_sha256)
 
     def progress(self, backtest: BacktestRequest, share: float) -> None:
@@ -512,6 +518,28 @@ def test_stopping_leaves_nothing(bench: Bench) -> None:
     threading.Timer(0.2, bench.stop.set).start()
     with pytest.raises(StoppedError):
         bench.run("import time; time.sleep(60)")
+
+
+def test_a_stopped_run_says_where_it_stood(bench: Bench) -> None:
+    place = {"severity": "error", "message": "Here.", "path": "bot.py", "line": 3}
+    script = (
+        "import signal, sys, time\n"
+        f"def stop(*_): say(event='stopped', problems=[{place!r}]); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "say(event='progress', share=0.5)\ntime.sleep(60)"
+    )
+
+    def stop_when_it_hangs() -> None:
+        wait_for(lambda: bench.spectator.shares)
+        bench.stop.set()
+
+    threading.Thread(target=stop_when_it_hangs).start()
+
+    with pytest.raises(ModelStoppedError) as stopped:
+        bench.run(script)
+
+    assert stopped.value.place == Problem(message="Here.", path="bot.py", line=3)
+    assert bench.spectator.places == [stopped.value.place]
 
 
 def test_a_stopped_run_shows_the_end_of_its_output(bench: Bench) -> None:

@@ -7,6 +7,8 @@ import os
 import threading
 from typing import Any
 
+_PATIENCE = 0.2  # seconds
+
 
 class Events:
     """Writes events until the last one, or until the descriptor is no longer ours.
@@ -33,11 +35,18 @@ class Events:
         """Write the last event; later ones are ignored."""
         self._write({"event": event, **fields}, is_last=True)
 
-    def _write(self, event: dict[str, Any], *, is_last: bool) -> None:
+    def send_if_free(self, event: str, **fields: Any) -> None:
+        """Write an event from a signal's handler, unless it interrupted the writing of another."""
+        self._write({"event": event, **fields}, is_last=False, most_seconds=_PATIENCE)
+
+    def _write(self, event: dict[str, Any], *, is_last: bool, most_seconds: float = -1.0) -> None:
+        """Write an event; after `most_seconds` of waiting for another one, leave it (-1: never)."""
         if os.getpid() != self._process:
             return
         line = memoryview(json.dumps(event, allow_nan=False).encode("ascii") + b"\n")
-        with self._lock:
+        if not self._lock.acquire(timeout=most_seconds):
+            return
+        try:
             if self._is_over or self._identify() != self._identity:
                 return
             self._is_over = is_last
@@ -46,6 +55,8 @@ class Events:
                     line = line[os.write(self._descriptor, line) :]
             except OSError:  # the parent has gone; that must not break the model
                 self._is_over = True
+        finally:
+            self._lock.release()
 
     def _identify(self) -> tuple[int, int] | None:
         try:

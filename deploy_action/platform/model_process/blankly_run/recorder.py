@@ -131,6 +131,11 @@ class Recorder:
         strategy = self.reporter.strategy
         return None if strategy is None else self._attempt_of(strategy)
 
+    def state_of_first(self) -> tuple[bool, bool]:
+        """Return whether the backtest of the first strategy has begun, and whether it is over."""
+        attempt = self.attempt_of_first()
+        return attempt is not None, attempt is not None and attempt.is_over.is_set()
+
     def _attempt_of(self, strategy: Any) -> Attempt | None:
         return self._attempts.get(id(strategy), (None, None))[1]
 

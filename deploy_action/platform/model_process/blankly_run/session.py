@@ -18,6 +18,7 @@ from .events import Events
 from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
 from .market import RefusedRunError
 from .recorder import Attempt, Recorder, Run
+from .stopping import tell_when_stopped
 from .strict_json import describe, make_strict
 
 _PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -99,6 +100,7 @@ class Session:
         self.problems = recorder.problems
         recorder.on_over = lambda run: self._announce(recorder, run)
         self._watch_threads(recorder)
+        tell_when_stopped(self._events, self._files, recorder.state_of_first)
         try:
             crash = self._run_script()
             if not recorder.is_our_process:
