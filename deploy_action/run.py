@@ -113,6 +113,7 @@ class Run:
             platform_data=self.platform_data,
             width=self.width,
         )
+        self._add_excerpts()
         shown = reporting.report(self.outcome)
         if exit_code >= _SIGNALLED:  # the runner gives a cancelled step a few seconds
             return
@@ -122,6 +123,22 @@ class Run:
             raise
         except Exception as error:  # noqa: BLE001  # without the comment, all else still holds
             self.console.problem(replace(self._bug(error), severity=Severity.WARNING))
+
+    def _add_excerpts(self) -> None:
+        """Read the lines of the model at which problems are."""
+        if not any(problem.line for problem in self.outcome.problems):
+            return
+        from deploy_action.github.event import read_event
+        from deploy_action.stages.excerpts import read_excerpts
+
+        event = read_event(self.environ)
+        directory = Path(self.environ.get("GITHUB_WORKSPACE") or ".") / self.outcome.model_path
+        excerpts = read_excerpts(
+            directory,
+            self.outcome.problems,
+            lambda file, line: event.line_url(file.commit, file.path, line),
+        )
+        self.outcome = replace(self.outcome, excerpts=excerpts)
 
     def _guarded(self, inputs: Mapping[str, str], ignore_signals: Callable[[], None]) -> int:
         """Run the mode; turn every failure into problems and an exit code."""

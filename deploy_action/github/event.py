@@ -61,6 +61,12 @@ class Event:
             return None
         return f"{self.repository_url}/commit/{quote(commit, safe='')}"
 
+    def line_url(self, commit: str, path: str, line: int) -> str:
+        """Return the page of a line of a file in `commit`; blank if the forge is unknown."""
+        if not self.repository_url or not commit:
+            return ""
+        return f"{self.repository_url}/blob/{quote(commit, safe='')}/{quote(path)}#L{line}"
+
 
 def read_event(environ: Mapping[str, str]) -> Event:
     """Read the event from the runner's variables; an unreadable payload counts as empty."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.ending import Ending
+from deploy_action.outcome.excerpt import Excerpt
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.target import Target
@@ -31,7 +32,7 @@ class RunOutcome:
     """The values that the stages of a run returned, as far as the run came.
 
     `warnings` are those of the inputs. `report_path` is where the report of a backtest was written,
-    as the output names it.
+    as the output names it. `excerpts` are lines of the model's Python files at which problems are.
     """
 
     request: Request = field(default_factory=Request)
@@ -42,6 +43,12 @@ class RunOutcome:
     backtests: Backtests = field(default_factory=Backtests)
     ending: Ending = field(default_factory=Ending)
     report_path: str = ""
+    excerpts: tuple[Excerpt, ...] = ()
+
+    def excerpt_at(self, problem: Problem) -> Excerpt | None:
+        """Return the lines of the model around the place of a problem, if they are known."""
+        place = (problem.path, problem.line)
+        return next((one for one in self.excerpts if (one.path, one.line) == place), None)
 
     @property
     def model_path(self) -> str:

@@ -19,6 +19,7 @@ from deploy_action.report.document import (
     Line,
     Link,
     Paragraph,
+    Quote,
     Table,
     prose,
 )
@@ -27,6 +28,7 @@ from deploy_action.text.quantities import count, decimal, exact, per_cent, size,
 
 # Even in a script of four bytes a character, the longest of these fit into a summary (1 MiB).
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
+_MOST_SOURCES: Final = 3
 _SHORT: Final = 12
 _MOST_ARGUMENTS: Final = 50
 _LONGEST_NAME: Final = 40
@@ -181,6 +183,17 @@ def problems(outcome: RunOutcome, severity: Severity, title: str) -> list[Block]
     ]
     if (left := len(found) - most) > 0:
         blocks.append(Paragraph([f"And {left:,} more, in the log."]))
+    return [*blocks, *_sources(found[:most], outcome)]
+
+
+def _sources(found: Sequence[Problem], outcome: RunOutcome) -> list[Block]:
+    """Return the lines of the model at which the first problems are."""
+    excerpts = dict.fromkeys(map(outcome.excerpt_at, found))
+    known = [one for one in excerpts if one is not None][:_MOST_SOURCES]
+    blocks: list[Block] = []
+    for one in known:
+        place = f"{outcome.path_prefix}{one.path}:{one.line}"
+        blocks += [Paragraph(linked(place, one.url)), Quote(one.text())]
     return blocks
 
 

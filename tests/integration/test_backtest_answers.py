@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import tracemalloc
 
 import pytest
 
 from tests.conftest import Ended, Runner
 from tests.support.backtests import raw_result
+from tests.support.repositories import commit_all, make_repository
 from tests.support.scripted_server import Reply, StartScripted
 
 BACKTEST = "POST /model/backtest"
@@ -93,6 +95,18 @@ def test_a_failed_backtest_with_a_wrong_result_keeps_its_reason(
     )
     (error,) = (line for line in ended.annotations if line.startswith("::error"))
     assert error.startswith("::error file=bot.py,line=12,")
+
+
+def test_a_crash_shows_its_line_in_the_commit(runner: Runner, scripted: StartScripted) -> None:
+    key = secrets.token_hex(16)
+    script = runner.workspace / "bot.py"
+    script.write_text(f"import blankly\n\nkey = '{key}'\nprices['BTC']\n")
+    commit = commit_all(make_repository(runner.workspace))
+    answer = {**TAKEN, "error": "x", "run": {"problems": [{**CRASH, "line": 4}]}}
+    ended = run(runner, scripted, answer, keys_json=json.dumps({"alpaca": {"a": {"KEY": key}}}))
+    page = f"https://forge.example/trader/models/blob/{commit}/bot.py#L4"
+    assert f"]({page})" in ended.summary
+    assert "  3  key = '***'\n> 4  prices['BTC']\n" in ended.summary
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,13 @@ def test_the_runners_variables_are_read(tmp_path: Path) -> None:
     assert read_event({}).commit_url("abc") is None
 
 
+def test_a_line_has_a_page() -> None:
+    read = read_event({"GITHUB_SERVER_URL": "https://forge.example/", "GITHUB_REPOSITORY": "a/b"})
+    page = "https://forge.example/a/b/blob/5f2c/my%20models/b%23.py#L7"
+    assert read.line_url("5f2c", "my models/b#.py", 7) == page
+    assert read_event({}).line_url("5f2c", "bot.py", 7) == ""
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", "[" * 100_000, "\udcff"])
 def test_an_unreadable_payload_counts_as_empty(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "event.json"

@@ -1,0 +1,50 @@
+"""Reads the lines of the model that problems point at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import decode_source
+from pathlib import Path
+from typing import Final
+
+from deploy_action.errors import Problem, Severity
+from deploy_action.git.committed import CommittedFile, find_committed
+from deploy_action.outcome.excerpt import Excerpt, excerpt_of
+from deploy_action.regular_files import read_below
+
+_MOST_EXCERPTS: Final = 10
+_LARGEST_SOURCE: Final = 1 << 20
+
+
+def read_excerpts(
+    directory: Path,
+    problems: Iterable[Problem],
+    line_url: Callable[[CommittedFile, int], str],
+) -> tuple[Excerpt, ...]:
+    """Return the lines around the first ten places in Python files of the model in `directory`.
+
+    Other files may hold keys. `line_url` returns the page of a line in a commit. What cannot be
+    read, or has no such line, is left out.
+    """
+    places = dict.fromkeys(
+        (one.path, one.line)
+        for one in problems
+        if one.severity is not Severity.NOTICE and one.path and one.path.endswith(".py")
+    )
+    files = cache(lambda path: _read(directory, path))
+    excerpts = []
+    for path, line in list(places)[:_MOST_EXCERPTS]:
+        source, committed = files(path)
+        url = line_url(committed, line) if committed and line else ""
+        excerpts.append(excerpt_of(source, path, line or 0, url))
+    return tuple(one for one in excerpts if one is not None)
+
+
+def _read(directory: Path, path: str) -> tuple[str, CommittedFile | None]:
+    """Return a source, and where the checked-out commit has it; blank if it cannot be read."""
+    try:
+        data = read_below(directory, path, _LARGEST_SOURCE)
+        return decode_source(data), find_committed(directory / path, data)
+    except (OSError, ValueError, LookupError, SyntaxError):
+        return "", None
