@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.market import Market
 from deploy_action.backtest.metrics import PACKAGE_IDS
-from deploy_action.backtest.trades import Trade
 from deploy_action.text.quantities import interval
 from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.analysis import Analysis
+    from deploy_action.backtest.trades import Trade
     from deploy_action.text.located_json import JsonValue
 
 _OUR_IDS: Final = {package_id: name for name, package_id in PACKAGE_IDS.items()}

@@ -255,12 +255,11 @@ def _market(data: msgspec.Raw) -> Market | None:
 
 
 def _prices(found: _Prices) -> Prices:
-    known = [
-        (time, value)
-        for time, value in zip(found.times, found.values, strict=False)
-        if value is not None
-    ]
-    known.sort(key=itemgetter(0))
+    times, values = found.times, found.values
+    if None in values or len(times) != len(values) or times != sorted(times):
+        known = [pair for pair in zip(times, values, strict=False) if pair[1] is not None]
+        known.sort(key=itemgetter(0))
+        times, values = [time for time, _ in known], [value for _, value in known]
     return Prices(
         symbol=sys.intern(found.symbol),
         base=found.base,
@@ -271,8 +270,8 @@ def _prices(found: _Prices) -> Prices:
         maker_fee=found.maker_fee,
         taker_fee=found.taker_fee,
         bars=found.bars,
-        times=array("d", (time for time, _ in known)),
-        values=array("d", (value for _, value in known)),
+        times=array("d", times),
+        values=array("d", [value for value in values if value is not None]),
     )
 
 

@@ -30,7 +30,9 @@ _TOKENS: Final = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?\d[\d.eE+-]*+")
 _IN_NUMBERS: Final = b"0123456789.eE+-"
 # Only a number with one of these can be too large, all digits written as 0, without plus signs.
-_SUSPECT: Final = (b"0e000", b"0" * 200)
+_LARGE_EXPONENT: Final = re.compile(rb"e000")  # a third of the time that `in` takes
+_LONG: Final = b"0" * 200
+_BEFORE_NUMBER: Final = b" \t\r\n,:["
 _ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _MOST_DIGITS: Final = 300
 _CACHED: Final = 4096  # short texts that are kept when texts are rewritten: most are repeated
@@ -144,13 +146,25 @@ def _check_texts(block: bytes) -> None:
 
 def _check_numbers(block: bytes) -> None:
     alike = block.translate(_ALIKE, delete=b"+")
-    if not any(suspect in alike for suspect in _SUSPECT):  # much faster than reading the numbers
+    if _LONG not in alike and not any(
+        _may_end_number(alike, found.start()) for found in _LARGE_EXPONENT.finditer(alike)
+    ):  # much faster than reading the numbers
         return
     for found in _NUMBER.finditer(_STRING.sub(b'""', block)):
         number = found[0].removeprefix(b"-")
         is_whole = number.isdigit()
         if not math.isfinite(float(number)) or (is_whole and len(number) > _MOST_DIGITS):
             raise ValueError("it has a number that is too large")
+
+
+def _may_end_number(alike: bytes, end: int) -> bool:
+    """Whether what is before `end` may be a number, and not a part of an identifier in hex."""
+    start = end - 1
+    while start >= 0 and alike[start] in b"0.":
+        start -= 1
+    if start >= 0 and alike[start] == ord("-"):
+        start -= 1
+    return start < 0 or alike[start] in _BEFORE_NUMBER
 
 
 def _without_half_pairs(data: Data) -> bytearray | None:

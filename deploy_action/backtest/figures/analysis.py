@@ -183,9 +183,7 @@ def _with_start(result: BacktestResult) -> AccountValues:
     start = None if result.market is None else result.market.start_value
     if not values or start is None or start == values.values[0]:
         return values
-    return AccountValues(
-        array("d", (values.times[0], *values.times)), array("d", (start, *values.values))
-    )
+    return AccountValues(values.times[:1] + values.times, array("d", (start,)) + values.values)
 
 
 def _from_first_price(values: AccountValues, market: Market | None) -> AccountValues:

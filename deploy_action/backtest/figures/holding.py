@@ -104,7 +104,7 @@ def _curve(chosen: Sequence[Prices], start_value: float) -> AccountValues:
     if len(chosen) == 1:
         (prices,) = chosen
         factor = part / prices.values[0]
-        return AccountValues(prices.times, array("d", (factor * one for one in prices.values)))
+        return AccountValues(prices.times, array("d", map(factor.__mul__, prices.values)))
     changes = sorted(
         (time, number, value)
         for number, prices in enumerate(chosen)

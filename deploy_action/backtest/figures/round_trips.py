@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
 from deploy_action.backtest.figures.performance import TOO_LARGE
 from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.trades import Trade
@@ -21,8 +23,7 @@ _MARKET: Final = frozenset({"market", "spot-market"})
 _ROUNDING: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundTrip:
+class RoundTrip(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A position of one symbol from flat to flat; amounts are in the symbol's quote asset.
 
     `gain` is after fees where the fees are known. `cost` is what was paid for the position, or
@@ -173,8 +174,7 @@ def find_round_trips(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Fill:
+class _Fill(msgspec.Struct, frozen=True, gc=False):
     """A filled order; `price` is None if it is not known."""
 
     symbol: str

@@ -96,7 +96,18 @@ def test_invalid_parts_are_found_anywhere(item: str) -> None:
         strict_text(data)
 
 
-@pytest.mark.parametrize("text", [", 1e999", "9" * 400, "1E+999 9", "\\1e999"])
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "10.25E+0400", "-0.5e1000"])
+@pytest.mark.parametrize("before", ["[", "[1,", "[ ", "[1,\n", "[1,\t", "[1,\r", '[{"12e456":'])
+def test_numbers_that_are_too_large_are_found_behind_anything(before: str, number: str) -> None:
+    after = "}]" if "{" in before else "]"
+    with pytest.raises(ValueError, match="too large"):
+        strict_loads(f"{before}{number}{after}".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [", 1e999", "9" * 400, "1E+999 9", "\\1e999", "12e45678-0e123-1e999-9e999-12e456789012"],
+)
 def test_a_text_that_looks_like_a_number_is_no_number(text: str) -> None:
     assert strict_loads(json.dumps([text, "8e123456"]).encode()) == [text, "8e123456"]
 
