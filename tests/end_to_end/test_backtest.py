@@ -224,6 +224,25 @@ def test_a_crash_is_an_annotation_on_the_line_of_the_model(trader: Trader) -> No
     assert "Traceback" in ended.log
 
 
+def test_a_result_is_shown_although_the_script_failed_after_it(trader: Trader) -> None:
+    script = trader.model / "bot.py"
+    end = "strategy.backtest()\nopen('/nowhere/plot.html', 'w')\n"
+    script.write_text(f"{script.read_text()}\n{end}")
+
+    ended = trader.run(gates="sharpe >= -100")
+
+    assert ended.code == 1
+    assert (ended.outputs["status"], ended.outputs["gates"]) == ("failed", "failed")
+    assert json.loads(ended.outputs["metrics"])["sharpe"] == pytest.approx(0.96, abs=0.01)
+    assert ended.outputs["report"]
+    (error,) = (line for line in ended.annotations if line.startswith("::error"))
+    line = len(script.read_text().splitlines())
+    assert error.startswith(f"::error file=models/golden-cross/bot.py,line={line},")
+    assert "/nowhere/plot.html': the script failed here, after its backtest." in error
+    assert ended.summary.startswith("## ❌ Backtest failed: ")
+    assert "open('/nowhere/plot.html', 'w')" in ended.summary
+
+
 def test_the_output_of_a_model_is_shown_and_issues_no_command(trader: Trader) -> None:
     lines = [
         "::error::mine",

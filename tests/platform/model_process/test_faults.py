@@ -32,7 +32,7 @@ def raised(root: Path, name: str, source: str) -> BaseException:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)
     try:
-        exec(compile(source, str(path), "exec"), {"__name__": "model"})  # noqa: S102  # the test's own
+        exec(compile(source, str(path), "exec"), {"__name__": "model", "__file__": str(path)})  # noqa: S102  # the test's own
     except BaseException as error:  # noqa: BLE001  # it is what is asked for
         return error
     raise AssertionError("nothing was raised")
@@ -170,6 +170,12 @@ def test_messages_are_one_short_line() -> None:
         ("from json import no_such_name", "versions that the model was written for"),
         ("raise ValueError('numpy.dtype size changed, may')", "numpy<2"),
         ("open('prices.csv')", "ignore_files"),
+        ("open(__file__ + '.csv')", "ignore_files"),
+        ("open('/nowhere/prices.csv')", "removed after it"),
+        ("open('C:\\\\prices.csv')", "removed after it"),
+        ("raise PermissionError(13, 'Permission denied', '/root/x')", "removed after it"),
+        ("raise type('E', (Exception,), {'code': 451})('x')", "refuses requests from where"),
+        ("raise type('E', (Exception,), {'code': 404})('x')", ""),
         ("open('./settings.json')", "Put settings.json into"),
         ("raise FileNotFoundError('Make sure a Keys.json file is placed')", "`keys-json`"),
         ("raise KeyError(\"Cannot find exchange 'alpaca' the keys file.\")", "`keys-json`"),

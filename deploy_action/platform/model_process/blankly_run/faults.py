@@ -83,7 +83,7 @@ class ModelFiles:
         path, line, hint = None, None, ""
         with suppress(BaseException):  # the class of the exception is the model's own
             path, line = self.place(error)
-            hint = find_hint(_chain(error))
+            hint = find_hint(_chain(error), self.root)
         return Fault(words=in_words(error), path=path, line=line, hint=hint)
 
     def _with_line(self, filename: str, line: int | None) -> str | None:

@@ -46,6 +46,11 @@ _NO_EVENTS = (
     "strategy.add_prices(…)."
 )
 _MEMORY = "Load less at once: a shorter period, fewer symbols, or longer bars."
+_OWN_FILES = (
+    "Use paths relative to working_directory, or below tempfile.gettempdir(): of the machine that "
+    "the model was written on, only the model's own files are there when it runs. What a backtest "
+    "writes is removed after it."
+)
 _NOTEBOOK = (
     "Lines that begin with `!` or `%` work in notebooks only: take them out, and write the "
     "packages that they install into the requirements."
@@ -72,18 +77,23 @@ _GONE_FROM_NUMPY = re.compile(
 _GONE_FROM_NUMPY_2 = re.compile(
     r"was removed in the numpy 2\.0 release|cannot import name 'nan' from 'numpy'"
 )
+_ELSEWHERE = re.compile(r"[/~]|[A-Za-z]:[\\/]")
 _UNQUOTED = re.compile(r"Failed to quote (\S+)-(\S+) because no downloaded data")
 _MISSING_KEY = re.compile(r"Please add the \"(\w+)\" key to the keys\.json file")
 
 
-def find_hint(chain: Iterator[BaseException]) -> str:
-    """Return the hint for the first exception of a chain that has one, else a blank text."""
-    return next(filter(None, (_hint(error) for error in chain)), "")
+def find_hint(chain: Iterator[BaseException], root: str) -> str:
+    """Return the hint for the first exception of a chain that has one, else a blank text.
+
+    `root` is the model's directory, an absolute path without links.
+    """
+    return next(filter(None, (_hint(error, root) for error in chain)), "")
 
 
-def _hint(error: BaseException) -> str:
+def _hint(error: BaseException, root: str) -> str:
     text = describe(error)
-    return next(filter(None, (find(error, text) for find in _FINDERS)), "")
+    found = next(filter(None, (find(error, text) for find in _FINDERS)), "")
+    return found or (_of_files(error, text.lower(), root) if isinstance(error, OSError) else "")
 
 
 def _of_keys_file(error: BaseException, text: str) -> str:
@@ -193,22 +203,31 @@ def _of_prices(_: BaseException, text: str) -> str:
     return _NO_DATA if is_empty else ""
 
 
-def _of_python(error: BaseException, text: str) -> str:
+def _of_python(error: BaseException, _: str) -> str:
     if isinstance(error, MemoryError):
         return _MEMORY
     if isinstance(error, SyntaxError):
         line = error.text.lstrip() if isinstance(error.text, str) else ""
         return _NOTEBOOK if line[:1] in ("!", "%") else ""
-    return _missing_file(text.lower()) if isinstance(error, FileNotFoundError) else ""
+    return ""
 
 
-def _missing_file(text: str) -> str:
+def _of_files(error: OSError, text: str, root: str) -> str:
+    """Say which files a model has where it runs."""
+    if isinstance(error, PermissionError):
+        return _OWN_FILES
+    if not isinstance(error, FileNotFoundError):
+        return ""
     for name in ("settings.json", "backtest.json"):
         if f"make sure a {name}" in text or text.endswith(f"{name}'"):
             return (
                 f"Put {name} into the model's working_directory (`blankly init` writes one), and "
                 "check that ignore_files does not exclude it."
             )
+    path = error.filename
+    is_elsewhere = isinstance(path, str) and _ELSEWHERE.match(path) is not None
+    if is_elsewhere and not os.path.realpath(path).startswith(root + os.sep):
+        return _OWN_FILES
     return (
         "Paths are relative to working_directory, and only files of the bundle are there: check "
         "that ignore_files does not exclude it."
@@ -243,7 +262,8 @@ def _is_refused_place(error: BaseException, text: str) -> bool:
     if "unavailable for legal reasons" in text or "restricted location" in text:
         return True
     response = getattr(error, "response", None)
-    statuses = (getattr(one, "status_code", None) for one in (error, response))
+    names = ("status_code", "status", "code")  # of requests, aiohttp and urllib
+    statuses = (getattr(one, name, None) for one in (error, response) for name in names)
     return any(status == 451 for status in statuses)  # noqa: PLR2004  # its number in HTTP
 
 
