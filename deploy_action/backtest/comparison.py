@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.metrics import (
     EXACTLY,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges
     from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.bundle.bundle import Bundle
+
+# Metrics are sums of many floats: such a share, or amount, is the order in which they were added.
+_SAME: Final = 1e-9
 
 
 class Direction(StrEnum):
@@ -104,7 +108,8 @@ def compare_metrics(
 ) -> tuple[MetricChange, ...]:
     """Return all metrics of both, in the order of `METRICS`, each in its unit.
 
-    Differences are decimal: 0.3 is 0.1 more than 0.2, not 0.09999999999999998.
+    Differences are decimal: 0.3 is 0.1 more than 0.2, not 0.09999999999999998. What differs in the
+    last digits of a float only is the same.
     """
     return tuple(
         _compare(metric, known(base.get(metric)), known(candidate.get(metric)))
@@ -115,9 +120,11 @@ def compare_metrics(
 def _compare(metric: str, base: float | None, candidate: float | None) -> MetricChange:
     if base is None or candidate is None:
         return MetricChange(metric, base, candidate, None, Direction.NEUTRAL)
+    if math.isclose(candidate, base, rel_tol=_SAME, abs_tol=_SAME):
+        return MetricChange(metric, base, candidate, 0.0, Direction.NEUTRAL)
     difference = EXACTLY.subtract(in_decimals(candidate), in_decimals(base))
     better, direction = METRICS[metric].better, Direction.NEUTRAL
-    if better is not Better.NEITHER and candidate != base:
+    if better is not Better.NEITHER:
         is_better = (candidate > base) is (better is Better.HIGHER)
         direction = Direction.BETTER if is_better else Direction.WORSE
     return MetricChange(metric, base, candidate, nearest_float(difference), direction)

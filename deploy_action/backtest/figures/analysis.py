@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -52,7 +52,7 @@ class Analysis:
 
     `metrics` has every id of `METRICS` in its order, and `reasons` why one has no value. `is_exact`
     is False where the server sent no account values: then the metrics are the package's. `values`
-    are the known account values, without a flat stretch before the first price.
+    are the known account values, without the stretch before the first price.
     """
 
     metrics: Mapping[str, float | None]
@@ -187,14 +187,23 @@ def _with_start(result: BacktestResult) -> AccountValues:
 
 
 def _from_first_price(values: AccountValues, market: Market | None) -> AccountValues:
-    """Return the values without the flat stretch before the first price."""
+    """Return the values without the stretch before the first price of all.
+
+    Nothing can be made in it: until there is a price, the engine takes the first one. The account
+    starts with its value at the start, and what it paid in fees by then is lost at that price.
+    """
     starts = [one.times[0] for one in market.prices if one.times] if market else []
     if not starts or not values:
         return values
-    first = bisect_right(values.times, min(starts)) - 1
-    if first <= 0 or any(value != values.values[0] for value in values.values[: first + 1]):
+    start, first = min(starts), values.values[0]
+    position = bisect_left(values.times, start)
+    if not 0 < position < len(values):
         return values
-    return AccountValues(array("d", values.times[first:]), array("d", values.values[first:]))
+    times, later = values.times[position:], values.values[position:]
+    if (times[0], later[0]) != (start, first):
+        times.insert(0, start)
+        later.insert(0, first)
+    return AccountValues(times, later)
 
 
 def _coverage(market: Market | None) -> tuple[Coverage, ...]:

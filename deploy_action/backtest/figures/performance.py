@@ -130,14 +130,16 @@ def resample(values: AccountValues, interval: float) -> array[float]:
 
     The value at a time is the last one that was known by then.
     """
-    times, end = values.times, values.times[-1]
+    times, start, end = values.times, values.times[0], values.times[-1]
     sampled = values.values[:1]
-    number, position = 1, 0
-    while (moment := times[0] + number * interval) < end:
-        position = bisect_right(times, moment, position)
+    position = bisect_right(times, start)
+    while position < len(times):
+        # Skips what has no values, such as the days on which an exchange is closed.
+        number = max(1, math.ceil((times[position] - start) / interval))
+        if (moment := start + number * interval) >= end:
+            break
+        position = max(position + 1, bisect_right(times, moment, position))
         sampled.append(values.values[position - 1])
-        if position < len(times):  # skip what has no values, such as the years of a gap
-            number = max(number + 1, math.ceil((times[position] - times[0]) / interval))
     sampled.append(values.values[-1])
     return sampled
 

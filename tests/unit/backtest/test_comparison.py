@@ -89,6 +89,23 @@ def test_a_difference_has_no_digits_of_binary_fractions() -> None:
     assert change("cum_returns", -1e308, 1.7e308).difference == pytest.approx(1.797e308, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("base", "candidate"),
+    [(37.9, 37.900000000000006), (0.0, 1e-17), (1e6, 1e6 * (1 + 2e-16)), (-27.1, -27.1 - 1e-14)],
+)
+def test_the_last_digits_of_a_float_are_no_difference(base: float, candidate: float) -> None:
+    """They say in which order numbers were added, and nothing to a trader."""
+    found = change("cum_returns", base, candidate)
+    assert found.difference == 0
+    assert found.direction is Direction.NEUTRAL
+
+
+def test_a_small_difference_is_one() -> None:
+    found = change("cum_returns", 37.9, 37.90001)
+    assert found.difference == 0.00001
+    assert found.direction is Direction.BETTER
+
+
 @given(metrics, metrics)
 def test_swapping_both_sides_swaps_better_and_worse(
     one: dict[str, float | None], other: dict[str, float | None]
