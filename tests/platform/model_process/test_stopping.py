@@ -86,6 +86,23 @@ def test_a_stopped_script_says_where_it_stood(
     assert (problem["path"], problem["line"]) == ("bot.py", line_of(script, "waits"))
 
 
+def test_a_stop_in_the_package_names_its_function(bot: Model, tmp_path: Path) -> None:
+    """The script has ended, and a download of prices hangs, for example."""
+    (tmp_path / "library").mkdir()
+    bot.write(
+        "../library/slow.py", "import time\ndef wait(*_):\n    " + WAIT.splitlines()[1].strip()
+    )
+    script = TRADES.replace("IN_CALLBACK", "pass") + (
+        "import sys\nsys.path.append('../library')\nimport slow\n"
+        "exchange.interface.calls.get_product_history = slow.wait\n"
+    )
+    _, events = stopped(bot, script, tmp_path)
+    (problem,) = events[-1]["problems"]
+    assert problem["path"] is None
+    assert problem["message"].startswith("The package was at work in `blankly.exchanges.")
+    assert problem["message"].endswith("`, while the backtest was under way.")
+
+
 def test_a_process_that_a_model_forks_ends_as_before(bot: Model, tmp_path: Path) -> None:
     """A pool of processes ends them with the same signal."""
     script = HEAD + (

@@ -38,16 +38,26 @@ def tell_when_stopped(
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         with suppress(Exception):
-            path, line = files.caller(frame)
-            if path is not None and os.getpid() == process:
+            if os.getpid() == process:
                 when, hint = _STATES[state()]
-                message = f"The script stood here, {when}."
-                problem = make_problem("error", message, hint, path, line)
+                path, line = files.caller(frame)
+                where = "The script stood here" if path else _at_work(frame)
+                problem = make_problem("error", f"{where}, {when}.", hint, path, line)
                 events.send_if_free("stopped", problems=[problem])
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, stop)
     _keep_from_forks(stop)
+
+
+def _at_work(frame: Any) -> str:
+    """Name the innermost function of the package: it gets prices when the script has ended."""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] == "blankly":
+            return f"The package was at work in `{module}.{frame.f_code.co_name}`"
+        frame = frame.f_back
+    return "No code of the model was at work"
 
 
 def _keep_from_forks(handler: Callable[[int, Any], None]) -> None:
