@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import sub, truediv
 from typing import Final
 
 # Keeps the drawdown of an account that is deep in debt from overflowing.
@@ -47,9 +48,9 @@ class AccountValues:
         """
         if not self.values or self.values[0] <= 0:
             return None
-        peaks = accumulate(self.values, max)
-        below = (
-            max((value - peak) * 100 / peak, _DEEPEST_DRAWDOWN)
-            for value, peak in zip(self.values, peaks, strict=True)
-        )
-        return AccountValues(self.times, array("d", below))
+        peaks = array("d", accumulate(self.values, max))
+        falls = map((100.0).__mul__, map(sub, self.values, peaks))
+        below = array("d", map(truediv, falls, peaks))
+        if min(below) < _DEEPEST_DRAWDOWN:
+            below = array("d", [max(one, _DEEPEST_DRAWDOWN) for one in below])
+        return AccountValues(self.times, below)

@@ -130,8 +130,7 @@ def _only_rises(result: BacktestResult) -> bool:
     known = result.analysis.values
     if len(known) < _FEWEST_VALUES or not result.filled_trades:
         return False
-    drawdowns, first, last = known.drawdowns(), known.values[0], known.values[-1]
-    if drawdowns is None:
+    gain, fall = (result.analysis.metrics[name] for name in ("cum_returns", "max_drawdown"))
+    if gain is None or fall is None:
         return False
-    gain = (last / first - 1) * 100
-    return -min(drawdowns.values) <= min(_LEAST_FALL, gain / _TIMES_THE_FALL) and gain > 0
+    return fall <= min(_LEAST_FALL, gain / _TIMES_THE_FALL) and gain > 0
