@@ -121,12 +121,14 @@ def _gate(verdict: Verdict) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
+    import msgspec
+
     first, changes = comparison.first_difference, comparison.changes
     return {
         "base": _base(comparison.base),
         "metrics": [asdict(change) for change in comparison.metrics],
         "identical": None if comparison.base.result is None else comparison.is_identical,
-        "first_difference": None if first is None else asdict(first),
+        "first_difference": msgspec.to_builtins(first),
         "changes": None if changes is None else asdict(changes),
     }
 

@@ -193,7 +193,7 @@ def _fill(trade: Trade, prices: Prices | None) -> _Fill:
         first = bisect_left(prices.times, time)
         reached = (at for at in range(first, len(prices.times)) if prices.values[at] <= price)
         time = next((prices.times[at] for at in reached), time)
-    if price is None and is_market and prices:
+    if price is None and is_market and prices and prices.times:
         price = prices.price_at(time)
     return _Fill(trade.symbol, trade.side, trade.size, price, time, is_market)
 
