@@ -140,6 +140,7 @@ class PlatformServer:
         from deploy_action.platform.environments import Environments
         from deploy_action.platform.processes.confinement import harden_process
         from deploy_action.platform.runs.model_run import ModelRunner
+        from deploy_action.platform.storage.kept_prices import KeptPrices
 
         harden_process()
         running = self._running
@@ -156,6 +157,7 @@ class PlatformServer:
             environ=running.environ,
             observer=running.observer,
             isolation=isolation,
+            prices=KeptPrices(place.path / data_directory.PRICES),
         )
 
     def close(self) -> None:

@@ -50,6 +50,7 @@ from deploy_action.text.strict_json import strict_loads, strict_text
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
+    from deploy_action.platform.storage.kept_prices import KeptPrices, Outbox
 
 MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
 _MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
@@ -71,7 +72,8 @@ _PASSED_ON = (
 class BacktestRequest:
     """A backtest to run: the bundle, and the arguments of `Strategy.backtest()`.
 
-    `bundle_sha256` is the bundle's digest in lower-case hex.
+    `bundle_sha256` is the bundle's digest in lower-case hex. `prices` are the names of the stores
+    of downloaded prices (`store_keys`), blank for a backtest that keeps none.
     """
 
     backtest_id: str
@@ -79,6 +81,7 @@ class BacktestRequest:
     bundle_sha256: str
     python_version: str
     args: Mapping[str, object]
+    prices: tuple[str, ...] = ()
 
 
 class _Result(msgspec.Struct):
@@ -151,7 +154,8 @@ class ModelRunner:
     """Runs backtests; `workplace` holds the private copies of their models.
 
     `environ` is the environment of this process, of which models get little. `isolation` says what
-    they must not reach. `program` is the script that the model's Python runs.
+    they must not reach. `prices` are those that models downloaded before. `program` is the script
+    that the model's Python runs.
     """
 
     workplace: Path
@@ -159,6 +163,7 @@ class ModelRunner:
     environ: Mapping[str, str]
     observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
     isolation: Isolation = ISOLATED
+    prices: KeptPrices | None = None
     program: Path = _MODEL_PROCESS / "run_model.py"
     largest_result: int = 128 << 20
     clock: Callable[[], float] = time.monotonic
@@ -282,10 +287,17 @@ class _ModelProcess:
     last_event: Mapping[str, object] | None = None
     result_event: Mapping[str, object] | None = None
     place: Problem | None = None  # where the script stood when it was stopped
+    outbox: Outbox | None = None  # for the prices that it downloads
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         for name in ("home", "tmp"):
             (self.private / name).mkdir()
+        if self.runner.prices is None or not self.request.prices:
+            return self._run_as_user(watch, stop)
+        with self.runner.prices.outbox(self.private / "prices", self.request.prices) as self.outbox:
+            return self._run_as_user(watch, stop)
+
+    def _run_as_user(self, watch: _Watch, stop: threading.Event) -> Outcome:
         needed = [self.runner.program, _HOOKS, self.environment.python]
         user, problems = self.runner.isolation.choose_user(self.private, needed)
         confinement = Confinement(memory_limit(), user)
@@ -331,7 +343,12 @@ class _ModelProcess:
             *("--root", str(self.model)),
             *("--events-fd", str(side.writer)),
             *("--result", str(self._result)),
+            *(word for place in self._places_of_prices for word in ("--prices", str(place))),
         ]
+
+    @property
+    def _places_of_prices(self) -> tuple[Path, ...]:
+        return () if self.outbox is None else self.outbox.places
 
     def _hear(self, line: str, watch: _Watch) -> None:
         """Handle one event line. Ignore anything else: the model may write to our pipe."""
@@ -348,6 +365,8 @@ class _ModelProcess:
             self.last_event = event
         elif event.get("event") == "result" and self.result_event is None:
             self.result_event = event
+        elif event.get("event") == "prices" and self.outbox is not None:
+            self.outbox.hear(event)
         elif event.get("event") == "stopped":
             self.place = next(iter(read_problems(event.get("problems"))), None)
 

@@ -21,13 +21,17 @@ RESULTS = "results"  # BACKTEST_ID.json
 RUNS = "runs"  # private copies of models, one directory per process that runs them
 REPORTS = "reports"  # reports of backtests that were run on a terminal
 ENVIRONMENTS = "environments"  # Python environments of models; nothing secret in them
+PRICES = "prices"  # what models downloaded, and every user may read
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
 PASSABLE = 0o711  # a model may run as another user, who must reach its copy
 _LOCK = ".lock"
 # A newly created file system contains this directory.
 _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
-    {DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, REPORTS, REFRESH_TOKEN, _LOCK}
+    {
+        *(DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, PRICES, REPORTS),
+        *(REFRESH_TOKEN, _LOCK),
+    }
 )
 
 

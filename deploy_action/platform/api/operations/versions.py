@@ -32,6 +32,7 @@ from deploy_action.platform.storage.archives import (
     check_archive,
     check_contents,
 )
+from deploy_action.platform.storage.kept_prices import store_keys
 from deploy_action.platform.storage.records import Backtest, Version, VersionStatus
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.transaction import Transaction
@@ -159,8 +160,20 @@ class Versions:
             bundle_sha256=version.sha256,
             python_version=version.python_version,
             args=backtest.args,
+            prices=self._price_stores(version),
         )
         return self.backtests.start(request)
+
+    def _price_stores(self, version: Version, scope: str = "") -> tuple[str, ...]:
+        """Return where a version's model keeps prices.
+
+        Ids of models that were created on use are new in each job, but its names are not.
+        """
+        if self.access.is_strict:
+            return store_keys(version.project_id, version.model_id, scope=scope)
+        with self.store.snapshot() as snapshot:
+            model = find_model(snapshot, version.project_id, version.model_id)
+        return store_keys(model.name, scope=scope)
 
     def _rehearse(self, target: Target) -> None:
         """Refuse a target before the bundle is looked at, as the original server does."""

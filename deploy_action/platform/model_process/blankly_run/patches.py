@@ -18,6 +18,7 @@ from typing import Any
 
 from .faults import without_own_frames
 from .market import Market
+from .prices.keeping import KeptPrices, keep_prices
 from .recorder import Recorder, Run
 
 _MOST_PRINTED = 3  # of one kind, at one place
@@ -29,8 +30,8 @@ class UnknownPackageError(Exception):
     """The package lacks what we patch: its version is too old or too new."""
 
 
-def watch_package(recorder: Recorder) -> None:
-    """Report to the recorder what the package does.
+def watch_package(recorder: Recorder, kept: KeptPrices | None) -> None:
+    """Report to the recorder what the package does, and answer its downloads with kept prices.
 
     Raises:
         UnknownPackageError: the package lacks a class or method to patch.
@@ -45,6 +46,7 @@ def watch_package(recorder: Recorder) -> None:
         _watch_backtests(strategy, recorder)
         _watch_runs(controller, structure, recorder)
         _watch_callbacks(structure, recorder)
+        keep_prices(controllers, kept)
     except (ImportError, AttributeError) as error:
         raise UnknownPackageError(str(error)) from error
     strategies.warnings = _StrategyWarnings(recorder)

@@ -87,6 +87,7 @@ class Session:
         self._events = events
         self._environ = environ
         self._result_path: str = options.result
+        self._prices: list[str] = options.prices
         self._files = ModelFiles(options.root)
 
     def finish(self) -> dict[str, Any]:
@@ -214,10 +215,15 @@ class Session:
     def _watch(self, recorder: Recorder, version: str) -> None:
         # Imported late: it imports modules that a model may shadow with its own.
         from .patches import UnknownPackageError, open_nothing, watch_package
+        from .prices.keeping import KeptPrices
+
+        def tell(message: str) -> None:
+            recorder.problems.append(make_problem("notice", message))
 
         open_nothing()
+        kept = KeptPrices(self._prices, self._events, tell) if self._prices else None
         try:
-            watch_package(recorder)
+            watch_package(recorder, kept)
         except UnknownPackageError as error:
             message = f"blankly {version} cannot be backtested here: {error}."
             hint = "Require blankly 1.18, the version that is tested."
@@ -441,6 +447,7 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--root", required=True)
     parser.add_argument("--events-fd", required=True, type=int)
     parser.add_argument("--result", required=True)
+    parser.add_argument("--prices", action="append", default=[])
     return parser.parse_args(argv)
 
 
