@@ -92,7 +92,7 @@ PACKAGE_IDS: Final[Mapping[str, str]] = {
     "cvar": "cavr",
 }
 # The metrics that holding has, too.
-HOLDABLE: Final = frozenset({*PACKAGE_IDS, "final_account_value"})
+HOLDABLE: Final = frozenset({*PACKAGE_IDS, "final_account_value", "longest_drawdown_days"})
 # The reason why a metric that the package reports as null has no value.
 NOT_A_NUMBER: Final = "not a number"
 
