@@ -21,6 +21,9 @@ strategy.add_price_event(lambda *_: None, SYMBOL, resolution="1d")
 """
 
 
+COLUMNS = "time,open,high,low,close,volume\n"
+
+
 def hint_at(bot: Model, script: str, start: str) -> str:
     """Run a script that fails at the line that begins with `start`; return the hint."""
     bot.write("bot.py", script)
@@ -45,11 +48,24 @@ def hint_at(bot: Model, script: str, start: str) -> str:
 def test_an_exception_out_of_a_compiled_module_is_at_the_line_of_the_model(
     bot: Model, line: str
 ) -> None:
-    bot.write(
-        "iso.csv",
-        "time,open,high,low,close,volume\n2023-01-01,1,1,1,1,1\n2023-01-02,1,1,1,1,1\n",
-    )
+    bot.write("iso.csv", COLUMNS + "".join(f"2023-01-0{day},1,1,1,1,1\n" for day in range(1, 6)))
     hint_at(bot, f"import blankly\nimport numpy as np\nimport pandas as pd\n\n{line}\n", line[:9])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (COLUMNS + "2023-01-01,1,1,1,1,1\n" * 5, "as seconds since 1970"),
+        (COLUMNS.upper() + "1672531200,1,1,1,1,1\n" * 5, "needs the columns time, open,"),
+        (COLUMNS + "1672531200,1,1,1,1,1\n" * 2, "at least three rows"),
+    ],
+)
+def test_a_file_of_prices_that_the_package_cannot_read(
+    bot: Model, content: str, words: str
+) -> None:
+    bot.write("own.csv", content)
+    line = 'blankly.data.PriceReader("./own.csv", "ASH-USD")'
+    assert words in hint_at(bot, f"import blankly\n{line}\n", line)
 
 
 def write_keys(bot: Model, keys: object) -> None:

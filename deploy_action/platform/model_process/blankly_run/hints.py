@@ -45,6 +45,18 @@ _NO_EVENTS = (
     "imported and not only by hand. With scheduled events alone, add prices with "
     "strategy.add_prices(…)."
 )
+# By the package's function that fails on a file of prices.
+_PRICE_FILES = {
+    "convert_epochs": (
+        "PriceReader reads the column `time` as seconds since 1970, as numbers. Convert dates "
+        "first, such as with int(pandas.Timestamp(date).timestamp())."
+    ),
+    "_parse_csv_prices": (
+        "A CSV file of prices needs the columns time, open, high, low, close and volume, with "
+        "these names."
+    ),
+    "_check_length": "A file of prices needs at least three rows.",
+}
 _MEMORY = "Load less at once: a shorter period, fewer symbols, or longer bars."
 _OWN_FILES = (
     "Use paths relative to working_directory, or below tempfile.gettempdir(): of the machine that "
@@ -186,7 +198,7 @@ def _of_imports(error: BaseException, _: str) -> str:
     )
 
 
-def _of_prices(_: BaseException, text: str) -> str:
+def _of_prices(error: BaseException, text: str) -> str:
     if found := _UNQUOTED.search(text):
         base, quote = _cut(found[1]), _cut(found[2])
         return (
@@ -199,6 +211,10 @@ def _of_prices(_: BaseException, text: str) -> str:
         return _NO_EVENTS
     if "Cannot use a keyless exchange in live trading" in text:
         return _KEYLESS_LIVE
+    frame = _innermost(error)
+    if isinstance(error, (TypeError, AssertionError)) and frame is not None:
+        is_packages = str(frame.f_globals.get("__name__")).startswith("blankly.")
+        return _PRICE_FILES.get(frame.f_code.co_name, "") if is_packages else ""
     is_empty = "No data given" in text or "No cached or downloaded data" in text
     return _NO_DATA if is_empty else ""
 
