@@ -117,18 +117,33 @@ def _own_words() -> frozenset[str]:
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    shown = value
     match value:
+        case None | int() | float():  # most of what there is
+            pass
         case str() if not isinstance(value, Enum):
-            return redact(value)
+            shown = redact(value)
         case JsonText():
-            return value.rewritten(redact)
+            shown = value.rewritten(redact)
         case Mapping():
-            return {redact(key): _redacted(one, redact) for key, one in value.items()}
+            shown = {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():
-            return type(value)(_redacted(one, redact) for one in value)
+            shown = type(value)(_redacted(one, redact) for one in value)
         case _ if is_dataclass(value) and not isinstance(value, type):
             names = [one.name for one in fields(value) if one.name not in _OWN_FIELDS]
             texts = {name: _redacted(getattr(value, name), redact) for name in names}
-            return replace(value, **texts)
+            shown = replace(value, **texts)
+        case _ if hasattr(value, "__struct_fields__"):
+            shown = _redacted_struct(value, redact)
         case _:
-            return value
+            pass
+    return shown
+
+
+def _redacted_struct(value: Any, redact: Callable[[str], str]) -> Any:
+    """Redact a struct of msgspec, such as one of a hundred thousand trades: few change."""
+    from msgspec.structs import replace as replace_in_struct
+
+    before = {name: getattr(value, name) for name in value.__struct_fields__}
+    after = {name: _redacted(one, redact) for name, one in before.items()}
+    return value if after == before else replace_in_struct(value, **after)

@@ -244,6 +244,7 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     assert secret in text_of(outcome)
     assert secret not in text_of(shown)
     assert shown.backtests.result is not None
+    assert secret not in repr(shown.backtests.result.trades)
     assert list(shown.backtests.result.account_values) == list(read_result(raw).account_values)
 
 
