@@ -290,7 +290,7 @@ def _text(block: Block, width: int) -> str:
         case Bullets(items):
             return "\n".join(_wrapped(f"  • {_text_line(item)}", width, indent=4) for item in items)
         case Table():
-            return _text_table(block)
+            return _text_table(block, width)
         case Details() | Chart():
             return _text_with_fold(block, width)
 
@@ -332,10 +332,20 @@ def _unmarked(text: str) -> str:
     return re.sub(r"[*`]|</?\w+>|(?<!\w)_|_(?!\w)", "", text.replace("<br>", "\n    "))
 
 
-def _text_table(table: Table) -> str:
+def _text_table(table: Table, width: int) -> str:
+    """Return a table; one that is too wide continues below, with its first column again."""
     rows = [[_text_cell(cell) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_aligned(row, widths, table.right) for row in rows)
+    parts: list[list[int]] = [[]]
+    for index in range(1, len(widths)):
+        if parts[-1] and sum(widths[one] + 2 for one in (0, *parts[-1], index)) > width:
+            parts.append([])
+        parts[-1].append(index)
+    return "\n".join(
+        _aligned([(row[one], widths[one], one in table.right) for one in (0, *part)])
+        for part in parts
+        for row in rows
+    )
 
 
 def _text_cell(line: Line) -> str:
@@ -352,9 +362,10 @@ def _width(text: str) -> int:
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def _aligned(row: Iterable[str], widths: Sequence[int], right: frozenset[int]) -> str:
-    cells = []
-    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+def _aligned(cells: Iterable[tuple[str, int, bool]]) -> str:
+    """Return a row of cells, each with the width of its column, and whether it stands right."""
+    shown = []
+    for cell, width, is_right in cells:
         blanks = " " * (width - _width(cell))
-        cells.append(blanks + cell if index in right else cell + blanks)
-    return ("  " + "  ".join(cells)).rstrip()
+        shown.append(blanks + cell if is_right else cell + blanks)
+    return ("  " + "  ".join(shown)).rstrip()

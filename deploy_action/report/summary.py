@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _TITLES: Final = {
     Status.DEPLOYED: "✅ Deployed ",
-    Status.BACKTESTED: "✅ Backtest submitted: ",
+    # Nothing is known of its result, and a tick would be taken for that.
+    Status.BACKTESTED: "Backtest submitted: ",
     Status.VALID: "✅ Valid: ",
     Status.DRY_RUN: "🔎 Dry run of ",
 }
@@ -69,27 +70,67 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
 
 def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     # Most runs have no result, and these load the charts.
-    from deploy_action.report.sections import backtest as backtest_section
-    from deploy_action.report.sections import comparison as comparison_section
+    from deploy_action.report.sections import basis, chart, comparison, key_figures, verdict
+
+    compared = outcome.backtests.comparison
+    shown = _verdict(outcome, result)
+    if not result.filled_trades:
+        shown.append(Paragraph(verdict.no_trades(result, outcome.backtests.run)))
+    if compared is not None:
+        shown += comparison.in_brief(compared, result)
+    # The figures of a base that did the same are the same.
+    is_same = compared is not None and compared.is_identical
+    shown.append(key_figures.key_figures(result, None if is_same else outcome.backtests.base))
+    shown += chart.charts(outcome, result)
+    shown += key_figures.not_computed(result)
+    shown += basis.basis(result)
+    shown += blocks.problems(outcome, Severity.WARNING, "Warnings")
+    return [*shown, *_folded(outcome, result)]
+
+
+def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
+    """Return the heading, the gates, what went wrong, and what was tested."""
+    from deploy_action.report.sections import verdict
 
     gates = gate_section.gates(outcome.backtests.verdicts)
+    about = verdict.about(outcome, result)
     if outcome.ending.status is Status.BACKTESTED:
-        shown: list[Block] = [Heading(backtest_section.headline(outcome, result)), *gates]
-        shown.append(Paragraph(backtest_section.about(outcome, result)))
-    else:
-        shown = [Heading(_title(outcome)), Paragraph(_lead(outcome)), *gates]
-        shown += [*_digests(outcome), *_errors(outcome)]
-        shown.append(Paragraph(["The backtest: ", *backtest_section.about(outcome, result)]))
-    shown += backtest_section.results(outcome, result)
-    shown += _remarks(outcome)
-    if (comparison := outcome.backtests.comparison) is not None:
-        shown += comparison_section.card(comparison)
-    if outcome.model.description:
-        shown.append(Quote(outcome.model.description))
-    shown += backtest_section.details(outcome, result)
-    if outcome.request.mode == "deploy":
-        shown.append(Details("About this deployment", [_facts(outcome)]))
-    return shown
+        return [Heading(verdict.headline(outcome, result)), *gates, Paragraph(about)]
+    made = f"**The backtest: {verdict.numbers(result)}.** "
+    return [
+        Heading(_title(outcome)),
+        Paragraph(_lead(outcome)),
+        *gates,
+        *_digests(outcome),
+        *_errors(outcome),
+        Paragraph([made, *about]),
+    ]
+
+
+def _folded(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
+    from deploy_action.report.sections import comparison, facts, history, metrics, trades
+
+    compared = outcome.backtests.comparison
+    of_base = [] if compared is None else comparison.compared(compared, result)
+    notices = blocks.problems(outcome, Severity.NOTICE, "")[1:]
+    return [
+        *of_base,
+        *([] if compared is None else comparison.card(compared)),
+        *history.months(result),
+        *history.drawdowns(result),
+        *trades.round_trips(result),
+        *trades.orders(result),
+        metrics.all_metrics(result),
+        *metrics.package_metrics(result),
+        *facts.arguments(outcome),
+        facts.about_this(outcome, result),
+        *([Details("Good to know", notices)] if notices else []),
+        *([Details("About this deployment", [_facts(outcome)])] if _is_deploy(outcome) else []),
+    ]
+
+
+def _is_deploy(outcome: RunOutcome) -> bool:
+    return outcome.request.mode == "deploy"
 
 
 def _digests(outcome: RunOutcome) -> list[Block]:
@@ -117,9 +158,9 @@ def _without_result(outcome: RunOutcome) -> list[Block]:
     shown += blocks.bundle_digest(outcome)
     shown += _remarks(outcome)
     if (comparison := outcome.backtests.comparison) is not None:
-        from deploy_action.report.sections import comparison as comparison_section
+        from deploy_action.report.sections.comparison import card, no_base
 
-        shown += [*comparison_section.no_base(comparison), *comparison_section.card(comparison)]
+        shown += [*no_base(comparison), *card(comparison)]
     if outcome.model.runs_on.arguments:
         shown.append(Paragraph(["**Backtest arguments**"]))
     shown += blocks.arguments(outcome)
@@ -146,7 +187,7 @@ def _title(outcome: RunOutcome) -> Line:
     is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
     if words and result is not None and is_judged and not are_passed(verdicts):
         if mode != "deploy":
-            from deploy_action.report.sections.backtest import headline
+            from deploy_action.report.sections.verdict import headline
 
             return headline(outcome, result)
         return [_FAILED_TITLES["deploy"], model_name(outcome), f", {words}"]

@@ -15,6 +15,9 @@ _MINUS: Final = "\u2212"
 _HUGE: Final = 1e15
 _TINY: Final = 1e-6
 _SMALL: Final = 0.01
+_NO_CENTS: Final = 1_000_000
+# From so many days on, nobody asks for parts of one.
+_MANY_DAYS: Final = 10
 
 
 def count(number: int, noun: str) -> str:
@@ -88,6 +91,38 @@ def per_cent(value: float, *, with_sign: bool = False) -> str:
     shown = _signed(digits)
     plus = "+" if with_sign and value > 0 and shown != "0" else ""
     return f"{plus}{shown}%"
+
+
+def percentage(value: float, decimals: int = 2, *, with_sign: bool = False) -> str:
+    """Return a percentage with all its decimals, so that columns line up: `+37.90%`.
+
+    What these decimals would round to zero has more: `0.0042%`.
+    """
+    if abs(value) >= _HUGE:
+        digits = f"{value:.4g}"
+    elif _TINY <= abs(value) < 10.0**-decimals / 2:
+        digits = _short(f"{value:.6f}")
+    else:
+        digits = f"{value:,.{decimals}f}"
+    shown = _signed(digits)
+    plus = "+" if with_sign and value > 0 and shown.strip("0.") else ""
+    return f"{plus}{shown}%"
+
+
+def money(value: float, *, with_sign: bool = False) -> str:
+    """Return an amount with cents, from a million on without: `13,790.46`, `1,234,568`."""
+    shown = whole(value) if abs(value) >= _NO_CENTS else decimal(value)
+    return f"+{shown}" if with_sign and value > 0 else shown
+
+
+def days(number: float) -> str:
+    """Return a length of time: `181 days`, `2.5 days`, and in hours or minutes below one day."""
+    if number >= _MANY_DAYS:
+        return count(round(number), "day")
+    for length, noun in ((number, "day"), (number * 24, "hour")):
+        if length >= 1 or not number:
+            return f"{rounded(length, 1)} {noun}{'' if length == 1 else 's'}"
+    return f"{rounded(number * 24 * 60, 1)} minutes"
 
 
 def moment(time: float, form: str = "%Y-%m-%d %H:%M") -> str:

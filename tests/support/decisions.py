@@ -21,8 +21,23 @@ from deploy_action.gates.judgement import Evidence, Verdict, judge
 from deploy_action.gates.messages import problem_of
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
-from tests.support.backtests import DAY, START, raw_result, read_result, with_metrics
-from tests.support.outcomes import LONG_NAME, a_backtest, orders, wave, with_parts, with_problems
+from tests.support.backtests import (
+    DAY,
+    START,
+    a_market,
+    raw_result,
+    read_result,
+    with_metrics,
+)
+from tests.support.outcomes import (
+    LONG_NAME,
+    a_backtest,
+    orders,
+    prices,
+    wave,
+    with_parts,
+    with_problems,
+)
 
 COMMIT = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
 NOTHING = ModelChanges(facts=(), requirements=(), files=FileChanges())
@@ -104,18 +119,11 @@ def errors_of(verdicts: Iterable[Verdict]) -> list[Problem]:
 
 def _worse() -> RunOutcome:
     """Return a backtest of more return, at a deeper fall."""
-    now = a_backtest(
-        with_metrics(
-            raw_result(wave(541, 10_900.0), orders(24)),
-            max_drawdown=21.0,
-            cum_returns=34.0,
-            sharpe=1.12,
-            sortino=1.31,
-            value_at_risk=230.1,
-        )
-    )
-    base = raw_result(wave(541)[::-1], [*orders(11), *orders(17, size=250.0)[11:]])
-    return compared(now, base)
+    market = a_market(("OAK-USD", prices(541, gain=0.4)))
+    values = [(value or 0) * (1 + day / 4_000) for day, value in enumerate(wave(541, swing=0.12))]
+    now = a_backtest(raw_result(values, orders(24), market=market))
+    trades = [*orders(11), *orders(17, size=250.0)[11:]]
+    return compared(now, raw_result(wave(541), trades, market=market))
 
 
 def _deployed(**parts: Mapping[str, object]) -> RunOutcome:

@@ -17,7 +17,15 @@ from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.outcome.target import Target
-from tests.support.backtests import DAY, START, an_order, raw_result, read_result, with_metrics
+from tests.support.backtests import (
+    DAY,
+    START,
+    a_market,
+    an_order,
+    raw_result,
+    read_result,
+    with_metrics,
+)
 
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
 _DESCRIPTION = "Buy the dip later\n\n- wait for two closes below the band\n- half the size"
@@ -93,9 +101,17 @@ def _problem(number: int) -> Problem:
     )
 
 
-def wave(days: int, height: float = 10_000.0) -> list[float | None]:
+def wave(days: int, height: float = 10_000.0, swing: float = 0.07) -> list[float | None]:
     """Return an account's value that rises and falls."""
-    return [height * (1 + day / 900 + 0.07 * math.sin(day / 23)) for day in range(days)]
+    return [height * (1 + day / 900 + swing * math.sin(day / 23)) for day in range(days)]
+
+
+def prices(days: int, first: float = 32.0, gain: float = 0.65) -> list[float]:
+    """Return prices of which the last is so much above the first, and some are below it."""
+    return [
+        first * (1 + gain * day / (days - 1) - 0.2 * math.sin(math.pi * 3 * day / (days - 1)))
+        for day in range(days)
+    ]
 
 
 def orders(number: int, **changes: Any) -> list[dict[str, Any]]:
@@ -149,18 +165,17 @@ def backtests() -> Mapping[str, RunOutcome]:
         severity=Severity.WARNING,
     )
     gate = Problem(message="The gate `sharpe >= 1` failed: `sharpe` is 0.96.")
-    nothing = with_metrics(
-        raw_result([10_000.0] * 541), cum_returns=0.0, sharpe=0.0, sortino=None, max_drawdown=0.0
-    )
+    oak, elm = ("OAK-USD", prices(541)), ("ELM-USD", prices(541, 7.0, -0.3))
+    nothing = raw_result([10_000.0] * 541, market=a_market(oak))
     pending = orders(3, type="limit", status="pending")
-    errors = with_metrics(
-        raw_result([*wave(30), None, None, *wave(30)], orders(4)),
-        sharpe="failed: division by zero",
-        sortino=None,
-        cum_returns=None,
-        max_drawdown="failed: `x` | <b>",
-        cavr="",
+    errors = raw_result([10_000.0, None, 10_020.0], orders(2))
+    for name, said in (("sharpe", "failed: division by zero"), ("cavr", ""), ("sortino", None)):
+        errors["metrics"][name]["value"] = said
+    errors["metrics"]["max_drawdown"]["value"] = "failed: `x` | <b>"
+    several = raw_result(
+        wave(541), [*orders(17), *orders(8, symbol="ELM-USD")], market=a_market(oak, elm)
     )
+    several["symbols"] = ["OAK-USD", "ELM-USD"]
     large = raw_result(wave(20_000, 1e12), orders(10_000), step=60)
     large["symbols"] = [f"SYMBOL{number}-USDT" for number in range(50)]
     nasty = raw_result(
@@ -174,9 +189,18 @@ def backtests() -> Mapping[str, RunOutcome]:
         metric = {"value": 10.0**number, "display_name": f"{wide} | `x` <b>", "type": "<b>"}
         nasty["metrics"][f"{wide}{number}"] = metric
     return {
-        "gain": with_problems(a_backtest(raw_result(wave(541), orders(17))), warning),
+        "gain": with_problems(
+            a_backtest(raw_result(wave(541), orders(17), market=a_market(oak))), warning
+        ),
+        "ahead of time": a_backtest(
+            raw_result(wave(541), orders(17), market=a_market(oak, use_price="close"))
+        ),
+        "several symbols": a_backtest(several),
+        "package only": a_backtest(
+            with_metrics(raw_result(trades=orders(9)), max_drawdown="failed: x", sortino=None)
+        ),
         "loss": a_backtest(
-            with_metrics(raw_result(wave(200)[::-1], orders(9)), cum_returns=-21.0, sharpe=-0.4),
+            raw_result(wave(200)[::-1], orders(9)),
             backtests={"run": None},
             request={"server": "https://deploy.example", "is_local": False},
             target={"url": f"{_PAGE}/backtests"},

@@ -1,24 +1,21 @@
 """The account's value over time and its drawdown, as charts.
 
 Each chart is drawn twice: in Mermaid, which GitHub renders, and in block characters, which show
-anywhere. If there is a base, its curve is in the same chart, over the same times.
+anywhere. What holding made, and the base if there is one, are in the same charts. Both charts have
+the same times.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.report.charts.curves import NOISE, Curves, Grid
-from deploy_action.report.charts.mermaid import (
-    MOST_POINTS_OF_TWO,
-    drawdown_picture,
-    plain,
-    value_picture,
-)
+from deploy_action.report.charts.curves import NOISE, Axis, Grid
+from deploy_action.report.charts.mermaid import FEWEST_POINTS, MOST_POINTS, Colour, pictures, plain
 from deploy_action.text.quantities import decimal, moment, per_cent
 
 _LONGEST_UNIT: Final = 16
@@ -33,106 +30,140 @@ _HALVES: Final = 2
 # In per cent; a smaller fall would be shown as 0%.
 _LEAST_FALL: Final = 0.005
 _DAY: Final = 86_400
-# The rows of a chart in characters, and the marks of its axis by row.
+# Rows of characters, and the marks of the axis by row.
 _Rows = tuple[list[str], dict[int, str]]
+_Series = Mapping["Curve", AccountValues]
+
+
+class Curve(Enum):
+    """A curve of the charts: its colour, its mark in a legend, and its mark in characters."""
+
+    MODEL = (Colour.BLUE, "🔵", "")
+    HOLDING = (Colour.GREY, "⚪\ufe0f", "o")
+    BASE = (Colour.ORANGE, "🟠", "x")
+
+    def __init__(self, colour: Colour, mark: str, character: str) -> None:
+        self.colour = colour
+        self.mark = mark
+        self.character = character
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The charts as sources of Mermaid, each below 5,000 characters, and as block characters.
+    """The charts as sources of Mermaid, each below 5,000 characters, and as characters.
 
-    `note` says what the charts leave out and why; it may be blank. `has_base`: there are two
-    curves, the candidate's in blue and the base's in orange.
+    `note` says what the charts leave out and why; it may be blank. `curves` are what they show.
     """
 
     mermaid: tuple[str, ...]
     text: str
     note: str
-    has_base: bool = False
+    curves: tuple[Curve, ...]
 
 
 def draw(
-    account_values: AccountValues, unit: str, base: AccountValues | None = None
+    account_values: AccountValues,
+    unit: str,
+    *,
+    holding: AccountValues | None = None,
+    base: AccountValues | None = None,
 ) -> Drawing | None:
     """Return the charts, or None if fewer than two points have a value.
 
-    The extremes are kept, however many points there are. There is no drawdown chart if the account
-    never fell, or started at 0 or below. A `base` is drawn too, unless it has fewer than two
-    points or the same curve.
+    The extremes are kept, however many points there are. There is no drawdown chart if nothing
+    fell, or the account started at 0 or below. `holding` and `base` are drawn, too, unless they
+    have fewer than two points; a base with the same curve is not.
     """
     known = account_values.known()
     if len(known) < 2:  # noqa: PLR2004  # a line needs two
         return None
-    curves, note = _curves(known, None if base is None else base.known())
+    series = {Curve.MODEL: known}
+    if holding is not None and len(holding) > 1:
+        series[Curve.HOLDING] = holding
+    notes = [] if base is None else _add_base(series, base.known())
     unit = plain(unit)[:_LONGEST_UNIT].strip()
     title = f"Account value in {unit}" if unit else "Account value"
-    picture, text = value_picture(curves, unit), _text(title, curves, _value_rows)
-    drawdowns, no_drawdown = _drawdowns(curves)
-    pictures = [picture]
-    if drawdowns is not None:
-        pictures.append(drawdown_picture(drawdowns, is_beside_base=curves.base is not None))
-        text = f"{text}\n\n{_text('Drawdown', drawdowns, _drawdown_rows)}"
-    notes = " ".join(filter(None, [note, no_drawdown]))
-    return Drawing(tuple(pictures), text, notes, has_base=curves.base is not None)
-
-
-def _curves(candidate: AccountValues, base: AccountValues | None) -> tuple[Curves, str]:
-    """Return the curves to draw, and a note on the base's."""
-    if base is None:
-        return Curves(candidate), ""
-    if len(base) < 2:  # noqa: PLR2004  # as above
-        return Curves(candidate), "The base has too few account values for a curve."
-    if base == candidate:
-        return Curves(candidate), "The curve of the base is the same."
-    span = max(candidate.times[-1], base.times[-1]) - min(candidate.times[0], base.times[0])
-    apart = max(abs(candidate.times[end] - base.times[end]) for end in (0, -1))
-    note = "The two backtests cover different times: each line is level outside its own."
-    return Curves(candidate, base), note if apart * MOST_POINTS_OF_TWO > span else ""
-
-
-def _drawdowns(curves: Curves) -> tuple[Curves | None, str]:
-    """Return the drawdowns to draw, or the reason why there are none."""
-    candidate = curves.candidate.drawdowns()
-    base = None if curves.base is None else curves.base.drawdowns()
-    if candidate is None:
-        return None, "The account started with nothing to lose a share of."
-    lowest = min(min(one.values) for one in (candidate, base) if one is not None)
-    if lowest > -_LEAST_FALL:
-        return None, "The account never fell below an earlier value."
-    return Curves(candidate, base), ""
-
-
-def _text(title: str, curves: Curves, rows_of: Callable[[list[float], Grid], _Rows]) -> str:
-    """Return a chart for each line, one below the other and all on the same scale."""
-    grid = curves.on_one_grid(_COLUMNS, _COLUMNS, _FEWEST_COLUMNS)
-    titles = [title] if len(grid.lines) == 1 else [f"{title}, now", f"{title}, base"]
-    return "\n\n".join(
-        _framed(one, *rows_of(line, grid), grid.times)
-        for one, line in zip(titles, grid.lines, strict=True)
+    drawdowns, no_drawdown = _drawdowns(series)
+    lines = [*series.values()]
+    axis = Axis.of(lines, MOST_POINTS, FEWEST_POINTS)
+    columns = Axis.of(lines, _COLUMNS, _FEWEST_COLUMNS)
+    others = [one.character for one in series if one is not Curve.MODEL]
+    rows = _value_rows(columns.grid(lines), others)
+    text = _framed(_with_legend(title, series), *rows, columns.times)
+    # Marks of others would hide what there is to see in so few rows.
+    if drawdowns and min(drawdowns[Curve.MODEL].values) <= -_LEAST_FALL:
+        alone = columns.grid([drawdowns[Curve.MODEL]])
+        text = f"{text}\n\n{_framed('Drawdown', *_drawdown_rows(alone), columns.times)}"
+    return Drawing(
+        mermaid=pictures(
+            axis.grid(lines),
+            axis.grid([*drawdowns.values()]) if drawdowns else None,
+            unit,
+            [one.colour for one in series],
+        ),
+        text=text,
+        note=" ".join([*notes, *no_drawdown]),
+        curves=tuple(series),
     )
 
 
-def _value_rows(values: list[float], grid: Grid) -> _Rows:
+def _add_base(series: dict[Curve, AccountValues], base: AccountValues) -> list[str]:
+    """Add the base's curve, and return notes on it."""
+    model = series[Curve.MODEL]
+    if len(base) < 2:  # noqa: PLR2004  # as above
+        return ["The base has too few account values for a curve."]
+    if base == model:
+        return ["The curve of the base is the same."]
+    series[Curve.BASE] = base
+    span = max(model.times[-1], base.times[-1]) - min(model.times[0], base.times[0])
+    apart = max(abs(model.times[end] - base.times[end]) for end in (0, -1))
+    if apart * MOST_POINTS <= span:
+        return []
+    return ["The two backtests cover different times: each line is level outside its own."]
+
+
+def _drawdowns(series: _Series) -> tuple[_Series, list[str]]:
+    """Return the drawdowns to draw, or the reason why there are none."""
+    found = {name: one.drawdowns() for name, one in series.items()}
+    if found[Curve.MODEL] is None:
+        return {}, ["The account started with nothing to lose a share of."]
+    known = {name: one for name, one in found.items() if one is not None}
+    if min(min(one.values) for one in known.values()) > -_LEAST_FALL:
+        return {}, ["The account never fell below an earlier value."]
+    return known, []
+
+
+def _with_legend(title: str, series: _Series) -> str:
+    legend = ", ".join(f"{one.character} {one.name.lower()}" for one in series if one.character)
+    return f"{title} ({legend})" if legend else title
+
+
+def _value_rows(grid: Grid, others: Sequence[str]) -> _Rows:
+    """Return the model's line as an area, and the others as marks over it."""
     low, high = grid.lowest, grid.highest
     # Halved, because the difference could overflow.
     half = high / 2 - low / 2
     flat = half <= NOISE * max(abs(low), abs(high))
     # The lowest value is one eighth high: an empty column would look like a gap.
     steps = _ROWS * _EIGHTHS - 1
-    heights = [
-        steps // 2 if flat else 1 + round(steps * (value / half - low / half) / 2)
-        for value in values
-    ]
+    model, *rest = (
+        [steps // 2 if flat else 1 + round(steps * (one / half - low / half) / 2) for one in line]
+        for line in grid.lines
+    )
     rows = [
-        "".join(_RISING[min(max(height - below, 0), _EIGHTHS)] for height in heights)
+        [_RISING[min(max(height - below, 0), _EIGHTHS)] for height in model]
         for below in range((_ROWS - 1) * _EIGHTHS, -1, -_EIGHTHS)
     ]
+    for character, heights in zip(others, rest, strict=True):
+        for column, height in enumerate(heights):
+            rows[_ROWS - 1 - (height - 1) // _EIGHTHS][column] = character
     marks = {_ROWS // 2: decimal(low)} if flat else {0: decimal(high), _ROWS - 1: decimal(low)}
-    return rows, marks
+    return ["".join(row) for row in rows], marks
 
 
-def _drawdown_rows(values: list[float], grid: Grid) -> _Rows:
-    depths = [value / grid.lowest * _DRAWDOWN_ROWS for value in values]
+def _drawdown_rows(grid: Grid) -> _Rows:
+    (line,) = grid.lines
+    depths = [value / grid.lowest * _DRAWDOWN_ROWS for value in line]
     rows = ["".join(_hanging(depth - row) for depth in depths) for row in range(_DRAWDOWN_ROWS)]
     return rows, {0: "0%", _DRAWDOWN_ROWS - 1: per_cent(grid.lowest)}
 

@@ -16,29 +16,11 @@ NOISE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
-    """The series in one chart: the candidate's, and the base's if there is one."""
-
-    candidate: AccountValues
-    base: AccountValues | None = None
-
-    def on_one_grid(self, most: int, most_of_two: int, fewest: int) -> Grid:
-        """Return the points to draw, as many as these limits allow.
-
-        There are at most `most` (`most_of_two` with a base, both even) and at least `fewest`.
-        """
-        if self.base is None:
-            times, values = _points(self.candidate, most, fewest)
-            return Grid(times, (values,))
-        return _shared(self.candidate, self.base, most_of_two, fewest)
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
-    """Points to draw: each line has a value for each time; the candidate's line is first."""
+    """Points to draw: each line has a value for each time; the model's line is first."""
 
-    times: list[float]
-    lines: tuple[list[float], ...]
+    times: Sequence[float]
+    lines: tuple[Sequence[float], ...]
 
     @property
     def lowest(self) -> float:
@@ -51,35 +33,51 @@ class Grid:
         return max(map(max, self.lines))
 
 
-def thinned(values: Sequence[float], most: int) -> list[int]:
-    """Return the positions of at most `most` values (an even number), in order.
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The times of a chart, which charts of the same series share.
 
-    The first and the last value stay. Between them, each of `most / 2 - 1` equal stretches gives
-    its lowest and its highest value, so that no extreme is lost.
+    With few values each is drawn at its own time, `pieces` points from one to the next. Otherwise
+    `known` are the edges of equal stretches of time, and each line has two points in each stretch:
+    its lowest and its highest value there, in the order in which they occurred. So no extreme is
+    lost, and none is far from its time.
     """
-    if len(values) <= most:
-        return list(range(len(values)))
-    stretches, inner = most // 2 - 1, len(values) - 2
-    chosen = [0]
-    for number in range(stretches):
-        start = 1 + number * inner // stretches
-        stretch = values[start : 1 + (number + 1) * inner // stretches]
-        extremes = (stretch.index(min(stretch)), stretch.index(max(stretch)))
-        chosen += sorted(start + position for position in extremes)
-    return [*chosen, len(values) - 1]
 
+    times: Sequence[float]
+    known: Sequence[float]
+    pieces: int
 
-def _points(known: AccountValues, most: int, fewest: int) -> tuple[list[float], list[float]]:
-    """Return times and values to draw: at most `most`, and at least `fewest`.
+    @classmethod
+    def of(cls, series: Sequence[AccountValues], most: int, fewest: int) -> Axis:
+        """Return an axis of at most `most` points, an even number, and of at least `fewest`.
 
-    With few points, the dates of the first and the last would be cut off on a narrow page. More
-    points, on the lines between the known ones, move those dates inwards.
-    """
-    chosen = thinned(known.values, most)
-    times = [known.times[position] for position in chosen]
-    values = [known.values[position] for position in chosen]
-    pieces = math.ceil((fewest - 1) / (len(chosen) - 1))
-    return _divided(times, pieces), _divided(values, pieces)
+        With few points, the dates of the first and the last would be cut off on a narrow page. More
+        points, on the lines between the known ones, move those dates inwards.
+        """
+        times = sorted({time for one in series for time in one.times[: most + 1]})
+        if len(times) <= most and all(
+            one < other for line in series for one, other in pairwise(line.times)
+        ):
+            pieces = math.ceil((fewest - 1) / (len(times) - 1))
+            return cls(_divided(times, pieces), times, pieces)
+        first = min(min(one.times) for one in series)
+        last = max(max(one.times) for one in series)
+        edges = _divided([first, last], most // 2 - 1)
+        middles = [
+            start * (1 - share) + stop * share
+            for start, stop in pairwise(edges)
+            for share in (0.25, 0.75)
+        ]
+        return cls([first, *middles, last], edges, 0)
+
+    def grid(self, series: Sequence[AccountValues]) -> Grid:
+        """Return the points of some of the series of this axis."""
+        return Grid(self.times, tuple(map(self._line, series)))
+
+    def _line(self, series: AccountValues) -> Sequence[float]:
+        if not self.pieces:
+            return _extremes(series, self.known)
+        return _divided([_value_at(series, time) for time in self.known], self.pieces)
 
 
 def _divided(numbers: Sequence[float], pieces: int) -> list[float]:
@@ -90,32 +88,6 @@ def _divided(numbers: Sequence[float], pieces: int) -> list[float]:
         for step in range(pieces)
     ]
     return [*between, numbers[-1]]
-
-
-def _shared(candidate: AccountValues, base: AccountValues, most: int, fewest: int) -> Grid:
-    """Return both series over the same times: at most `most` (an even number) of them.
-
-    If there are few values, all are drawn. Otherwise the time is divided into equal stretches, and
-    each line has two points in each stretch: its lowest and its highest value there, in the order
-    in which they occurred. So no extreme is lost, and none is far from its time.
-    """
-    series = (candidate, base)
-    times = sorted({*candidate.times[: most + 1], *base.times[: most + 1]})
-    if len(times) <= most and all(
-        one < other for line in series for one, other in pairwise(line.times)
-    ):
-        lines = [[_value_at(one, time) for time in times] for one in series]
-        pieces = math.ceil((fewest - 1) / (len(times) - 1))
-        return Grid(_divided(times, pieces), tuple(_divided(line, pieces) for line in lines))
-    first = min(min(one.times) for one in series)
-    last = max(max(one.times) for one in series)
-    edges = _divided([first, last], most // 2 - 1)
-    middles = [
-        start * (1 - share) + stop * share
-        for start, stop in pairwise(edges)
-        for share in (0.25, 0.75)
-    ]
-    return Grid([first, *middles, last], tuple(_extremes(one, edges) for one in series))
 
 
 def _extremes(series: AccountValues, edges: Sequence[float]) -> list[float]:

@@ -11,33 +11,100 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from deploy_action.report.charts.curves import NOISE, Curves, Grid
+from deploy_action.report.charts.curves import NOISE, Grid
 from deploy_action.text.quantities import moment
 
-# Gitea renders sources of at most 5,000 characters.
-MOST_POINTS: Final = 120
-MOST_POINTS_OF_TWO: Final = 96
+# Gitea renders sources of at most 5,000 characters: with these, three curves have fewer.
+MOST_POINTS: Final = 100
+FEWEST_POINTS: Final = 20
 # Characters of no width, for invisible labels that differ. Mermaid would trim blanks.
 _INVISIBLE: Final = str.maketrans("01", "\u200b\u200c")
 _ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
 _WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
 _MOST_TICKS: Final = 11
 _TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))
-# Clear on white and on black; blue and orange for those who cannot tell red from green, too.
-_BLUE, _RED, _ORANGE = "#2f81f7", "#e5534b", "#d17a22"
 _DAY: Final = 86_400
 _SCALES: Final = {3: "thousand", 6: "million", 9: "billion", 12: "trillion"}
-_LARGEST_PLAIN: Final = 100_000
+# Mermaid writes no thousands separators.
+_LARGEST_PLAIN: Final = 10_000
 _SMALLEST_PLAIN: Final = 0.01
 _DIGITS: Final = 4
-_FEWEST_POINTS: Final = 20
+_TICK_SIZE: Final = 14
+# Widths in a usual font, as a share of its size.
+_DIGIT_WIDTH, _POINT_WIDTH = 0.56, 0.3
+_LEAST_PADDING: Final = 12
 
 
-def value_picture(curves: Curves, unit: str) -> str:
-    """Return the chart of the account's value; `unit` may be blank."""
-    grid = curves.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
+class Colour(StrEnum):
+    """Colours that are clear on white and on black, and to those who cannot tell red from green."""
+
+    BLUE = "#2f81f7"
+    ORANGE = "#d17a22"
+    GREY = "#8b949e"
+    RED = "#e5534b"
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A chart to write: its lines have the colours; `limits` are the ends of its axis."""
+
+    title: str
+    grid: Grid
+    limits: tuple[float, float]
+    height: int
+    colours: Sequence[Colour]
+
+    @property
+    def tick(self) -> str:
+        """The longest label of the axis."""
+        low, high = self.limits
+        decimals = max(0, -math.floor(math.log10(_tick_step(high - low)[0])))
+        return max((f"{limit:.{decimals}f}" for limit in self.limits), key=len)
+
+    @property
+    def tick_width(self) -> float:
+        """The width of that label."""
+        shares = (_POINT_WIDTH if char in ".-" else _DIGIT_WIDTH for char in self.tick)
+        return _TICK_SIZE * sum(shares)
+
+    @property
+    def least_padding(self) -> float:
+        """The room that the labels of the axis need on each side, at least.
+
+        Mermaid measures labels as they are on the page. If the page is narrower than the chart, it
+        reserves too little space: on a telephone, 0.44 of a digit's width (9) is missing.
+        """
+        return max(_LEAST_PADDING, 4 * len(self.tick))
+
+
+def pictures(
+    values: Grid, drawdowns: Grid | None, unit: str, colours: Sequence[Colour]
+) -> tuple[str, ...]:
+    """Return the charts of account values and of drawdowns, one below the other on one axis.
+
+    `unit` may be blank. A drawdown that is alone in its chart is red.
+    """
+    drawn = [_values(values, unit, colours)]
+    if drawdowns is not None:
+        drawn.append(
+            _Picture(
+                title="Drawdown in %",
+                grid=drawdowns,
+                limits=(-_with_few_ticks(-drawdowns.lowest * 1.05), 0.0),
+                height=_DRAWDOWN_HEIGHT,
+                colours=colours if len(colours) > 1 else (Colour.RED,),
+            )
+        )
+    # The left ends of both are one below the other.
+    room = max(one.tick_width + 2 * one.least_padding for one in drawn)
+    return tuple(_source(one, round((room - one.tick_width) / 2)) for one in drawn)
+
+
+def _values(grid: Grid, unit: str, colours: Sequence[Colour]) -> _Picture:
     exponent = _exponent(max(abs(grid.lowest), abs(grid.highest)))
     # In two steps, because 10.0 ** 309 overflows.
     half = 10.0 ** (exponent // 2)
@@ -45,42 +112,28 @@ def value_picture(curves: Curves, unit: str) -> str:
     scaled = Grid(grid.times, tuple([value / half / rest for value in line] for line in grid.lines))
     scale = _SCALES.get(exponent, f"10^{exponent}") if exponent else ""
     name = f"{scale} {unit}".strip()
-    return _picture(
+    return _Picture(
         title=f"Account value in {name}" if name else "Account value",
         grid=scaled,
         limits=_limits(scaled.lowest, scaled.highest),
         height=_HEIGHT,
-        colours=(_BLUE, _ORANGE),
+        colours=colours,
     )
 
 
-def drawdown_picture(drawdowns: Curves, *, is_beside_base: bool) -> str:
-    """Return the chart of the drawdown, below one of values with or without the base's."""
-    grid = drawdowns.on_one_grid(MOST_POINTS, MOST_POINTS_OF_TWO, _FEWEST_POINTS)
-    return _picture(
-        title="Drawdown in %",
-        grid=grid,
-        limits=(-_with_few_ticks(-grid.lowest * 1.05), 0.0),
-        height=_DRAWDOWN_HEIGHT,
-        # The candidate keeps its colour in both charts.
-        colours=(_BLUE, _ORANGE) if is_beside_base else (_RED,),
-    )
-
-
-def _picture(
-    *, title: str, grid: Grid, limits: tuple[float, float], height: int, colours: Sequence[str]
-) -> str:
-    low, high = limits
+def _source(picture: _Picture, padding: int) -> str:
+    low, high = picture.limits
     decimals = max(0, _DIGITS - 1 - math.floor(math.log10(high - low)))
-    names = ", ".join(f'"{label}"' for label in _labels(grid.times))
-    # The candidate's line is drawn last, on top of the base's.
-    pairs = [*zip(grid.lines, colours, strict=False)][::-1]
+    names = ", ".join(f'"{label}"' for label in _labels(picture.grid.times))
+    # The model's line is drawn last, on top of the others.
+    pairs = [*zip(picture.grid.lines, picture.colours, strict=False)][::-1]
     palette = ", ".join(colour for _, colour in pairs)
+    settings = _settings(picture.height, palette, padding)
     return "\n".join(
         [
-            f"%%{{init: {json.dumps(_settings(height, palette, limits))}}}%%",
+            f"%%{{init: {json.dumps(settings)}}}%%",
             "xychart-beta",
-            f'  title "{plain(title)}"',
+            f'  title "{plain(picture.title)}"',
             f"  x-axis [{names}]",
             f"  y-axis {_fixed(low, decimals)} --> {_fixed(high, decimals)}",
             *(
@@ -91,20 +144,15 @@ def _picture(
     )
 
 
-def _settings(height: int, palette: str, limits: tuple[float, float]) -> dict[str, object]:
-    """Return settings with which a chart is readable on a telephone and in dark mode.
-
-    Mermaid measures labels as they are on the page. If the page is narrower than the chart, it
-    reserves too little space: on a telephone, 0.44 of a digit's width (9) is missing.
-    """
-    padding = max(12, 4 * _longest_tick(*limits))
+def _settings(height: int, palette: str, padding: int) -> dict[str, object]:
+    """Return settings with which a chart is readable on a telephone and in dark mode."""
     return {
         "xyChart": {
             "width": _WIDTH,
             "height": height,
             "titleFontSize": 18,
             "xAxis": {"labelFontSize": 16, "labelPadding": 10, "showTick": False},
-            "yAxis": {"labelFontSize": 14, "labelPadding": padding},
+            "yAxis": {"labelFontSize": _TICK_SIZE, "labelPadding": padding},
         },
         "themeVariables": {
             "xyChart": {"backgroundColor": "transparent", "plotColorPalette": palette}
@@ -158,12 +206,6 @@ def _with_few_ticks(span: float) -> float:
     step, next_length = _tick_step(span)
     # Slightly longer than that, so that rounding does not undo it.
     return span if span / step <= _MOST_TICKS else next_length * 1.01
-
-
-def _longest_tick(low: float, high: float) -> int:
-    """Return the length of the longest label of an axis."""
-    decimals = max(0, -math.floor(math.log10(_tick_step(high - low)[0])))
-    return max(len(f"{limit:.{decimals}f}") for limit in (low, high))
 
 
 def _labels(times: Sequence[float]) -> list[str]:

@@ -22,6 +22,7 @@ from deploy_action.report.document import (
     Block,
     Bullets,
     Code,
+    Details,
     Line,
     Link,
     Paragraph,
@@ -66,7 +67,25 @@ def _reason(base: Base) -> str:
     return reason if reason.endswith((".", "!", "?")) else f"{reason}."
 
 
-def metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
+def compared(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Return the metrics of both and the first trade that differs, folded."""
+    if comparison.base.result is None:
+        return []
+    shown = [*_metrics(comparison, result), *trades(comparison, result)]
+    return [Details(f"Compared with the base: {_balance(comparison.metrics)}", shown)]
+
+
+def in_brief(comparison: Comparison, result: BacktestResult) -> list[Block]:
+    """Say why there is no base, or in one sentence how the model differs from it."""
+    if comparison.base.result is None:
+        return no_base(comparison)
+    if comparison.is_identical:
+        return trades(comparison, result)
+    lead: Line = ["**Compared with** ", *base_name(comparison.base), ": "]
+    return [Paragraph([*lead, f"{_balance(comparison.metrics)}."])]
+
+
+def _metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
     """Return the metrics of both, and whether each change is better or worse."""
     # One column for both values: with two, the change would be off the screen of a telephone.
     table = Table(
@@ -162,18 +181,33 @@ def _trade(trade: Trade | None, result: BacktestResult) -> Line:
 
 
 def card(comparison: Comparison) -> list[Block]:
-    """Return what the change does to the model in production, or nothing if that is unknown."""
+    """Return what changes about the model in production, folded; nothing if that is unknown."""
     changes = comparison.changes
     if changes is None:
         return []
-    title = "**What changes in production**"
+    title = "What changes in production"
     items = [
         *_bounded([_fact(one.shortened()) for one in changes.facts], "facts"),
         *_bounded([_requirement(one.shortened()) for one in changes.requirements], "requirements"),
         *_files(changes.files),
     ]
+    if not items:
+        return [Paragraph([f"**{title}**: nothing."])]
+    numbers = [
+        count(number, noun)
+        for number, noun in (
+            (len(changes.facts), "setting"),
+            (len(changes.requirements), "requirement"),
+            (sum(map(len, _names(changes.files))), "file"),
+        )
+        if number
+    ]
     # A list, not a table: long values wrap on a telephone, where table cells are cut off.
-    return [Paragraph([title]), Bullets(items)] if items else [Paragraph([f"{title}: nothing."])]
+    return [Details(f"{title}: {', '.join(numbers)}", [Bullets(items)])]
+
+
+def _names(files: FileChanges) -> Sequence[Sequence[str]]:
+    return (files.changed, files.added, files.removed)
 
 
 def _bounded(items: list[Line], noun: str) -> list[Line]:

@@ -11,9 +11,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.account import AccountValues
-from deploy_action.report.charts.chart import Drawing, draw
-from deploy_action.report.charts.curves import thinned
-from deploy_action.report.charts.mermaid import MOST_POINTS, MOST_POINTS_OF_TWO
+from deploy_action.report.charts.chart import Curve, Drawing, draw
+from deploy_action.report.charts.mermaid import MOST_POINTS
 from tests.support.backtests import DAY, a_result
 from tests.support.nasty import nasty_text
 
@@ -117,15 +116,6 @@ def test_no_extreme_is_lost() -> None:
     assert min(drawdown) == -80
 
 
-def test_thinning_keeps_the_order_and_the_number() -> None:
-    values = [math.sin(number / 50) for number in range(1_001)]
-    chosen = thinned(values, 20)
-    assert len(chosen) == 20
-    assert chosen == sorted(chosen)
-    assert (chosen[0], chosen[-1]) == (0, 1_000)
-    assert thinned(values[:20], 20) == list(range(20))
-
-
 def test_drawdowns_are_shares_of_the_highest_value_so_far() -> None:
     """Not of the start. An account that starts with nothing has none."""
     found = a_result([100.0, 200.0, 150.0, 300.0, 0.0, -300.0]).account_values.drawdowns()
@@ -150,6 +140,8 @@ def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
     ("scale", "name"),
     [
         (1.0, "USD"),
+        (3_333.0, "USD"),
+        (3_334.0, "thousand USD"),
         (1e5, "thousand USD"),
         (1e8, "million USD"),
         (1e12, "trillion USD"),
@@ -160,12 +152,13 @@ def test_an_account_that_never_fell_has_no_chart_of_it() -> None:
 def test_the_axis_has_readable_numbers(scale: float, name: str) -> None:
     value = drawn([2.0 * scale, 3.0 * scale]).mermaid[0]
     assert f'title "Account value in {name}"' in value
-    assert max(map(abs, limits(value))) < 1_000
+    # Mermaid writes no thousands separators.
+    assert max(map(abs, limits(value))) < (1_000 if scale > 3_333 else 11_000)
 
 
 def test_a_flat_series_lies_in_the_middle() -> None:
-    low, high = limits(drawn([10_000.0] * 5).mermaid[0])
-    assert low + high == 20_000
+    low, high = limits(drawn([1_000.0] * 5).mermaid[0])
+    assert low + high == 2_000
     assert limits(drawn([0.0, 0.0]).mermaid[0]) == (0, 1)
     assert limits(drawn([1.0, 100.0]).mermaid[0])[0] == 0
     assert limits(drawn([-1.0, 100.0]).mermaid[0])[0] < -1
@@ -213,17 +206,52 @@ def series(points: Sequence[tuple[float, float]]) -> AccountValues:
     return AccountValues(array("d", times), array("d", values))
 
 
-def two_lines(picture: str) -> tuple[list[float], list[float]]:
-    """Return the values of both lines, the candidate's first; in the source it is last."""
+def lines_of(picture: str) -> list[list[float]]:
+    """Return the values of all lines, the model's first; in the source it is last."""
     found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
-    base, candidate = ([float(value) for value in one.split(", ")] for one in found)
-    return candidate, base
+    return [[float(value) for value in one.split(", ")] for one in found][::-1]
 
 
 def drawn_with(candidate: AccountValues, base: AccountValues) -> Drawing:
-    drawing = draw(candidate, "USD", base)
+    drawing = draw(candidate, "USD", base=base)
     assert drawing is not None
     return drawing
+
+
+def test_holding_and_the_base_are_drawn_below_in_their_colours() -> None:
+    now = series([(day * DAY, 100.0 + day) for day in range(60)])
+    held = series([(day * DAY, 100.0 + 2 * day) for day in range(60)])
+    base = series([(day * DAY, 200.0 - day) for day in range(60)])
+    drawing = draw(now, "USD", holding=held, base=base)
+    assert drawing is not None
+    value, drawdown = drawing.mermaid
+    assert lines_of(value) == [list(one.values) for one in (now, held, base)]
+    assert '"plotColorPalette": "#d17a22, #8b949e, #2f81f7"' in value
+    assert drawing.curves == (Curve.MODEL, Curve.HOLDING, Curve.BASE)
+    assert len(lines_of(drawdown)) == 3
+    alone = draw(now, "USD", holding=held)
+    assert alone is not None
+    assert '"plotColorPalette": "#8b949e, #2f81f7"' in alone.mermaid[0]
+    assert (alone.curves, len(alone.mermaid)) == ((Curve.MODEL, Curve.HOLDING), 1)
+
+
+def test_a_holding_of_a_single_price_is_not_drawn() -> None:
+    now = series([(0.0, 1.0), (1.0, 2.0)])
+    drawing = draw(now, "USD", holding=series([(0.0, 1.0)]))
+    assert drawing is not None
+    assert drawing.curves == (Curve.MODEL,)
+
+
+def test_both_charts_have_the_same_times_one_below_the_other() -> None:
+    """Also where the drawdown's extremes are at other times than the value's."""
+    values = [1e6 + 4e5 * math.sin(number / 900) + number for number in range(20_000)]
+    now = series([(60.0 * number, value) for number, value in enumerate(values)])
+    held = series([(60.0 * number, 2e6 - value) for number, value in enumerate(values)])
+    drawing = draw(now, "USD", holding=held)
+    assert drawing is not None
+    value, drawdown = drawing.mermaid
+    assert labels(value) == labels(drawdown)
+    assert {len(one) for one in (*lines_of(value), *lines_of(drawdown))} == {len(labels(value))}
 
 
 def test_a_base_is_drawn_below_in_another_colour() -> None:
@@ -231,27 +259,29 @@ def test_a_base_is_drawn_below_in_another_colour() -> None:
     base = series([(day * DAY, 200.0 - day) for day in range(60)])
     drawing = drawn_with(now, base)
     value, drawdown = drawing.mermaid
-    assert two_lines(value) == (list(now.values), list(base.values))
+    assert lines_of(value) == [list(now.values), list(base.values)]
     assert '"plotColorPalette": "#d17a22, #2f81f7"' in value
     assert '"plotColorPalette": "#d17a22, #2f81f7"' in drawdown
-    candidate, falling = two_lines(drawdown)
+    candidate, falling = lines_of(drawdown)
     assert set(candidate) == {0}
     assert min(falling) == pytest.approx(-29.5)
-    assert (drawing.has_base, drawing.note) == (True, "")
+    assert (drawing.curves, drawing.note) == ((Curve.MODEL, Curve.BASE), "")
 
 
 points = st.lists(st.tuples(finite, finite), max_size=250)
 any_series = st.one_of(points, points.map(sorted)).map(series)
 
 
-@given(any_series, any_series)
-def test_any_two_series_are_drawn(candidate: AccountValues, base: AccountValues) -> None:
-
-    drawing = draw(candidate, "USD", base)
+@given(any_series, any_series, any_series)
+def test_any_series_are_drawn_together(
+    candidate: AccountValues, base: AccountValues, holding: AccountValues
+) -> None:
+    drawing = draw(candidate, "USD", base=base, holding=holding)
     assert (drawing is None) == (len(candidate) < 2)
     if drawing is None:
         return
-    assert drawing.has_base == (len(base) > 1 and base != candidate)
+    assert (Curve.BASE in drawing.curves) == (len(base) > 1 and base != candidate)
+    assert (Curve.HOLDING in drawing.curves) == (len(holding) > 1)
     for picture in drawing.mermaid:
         low, high = limits(picture)
         found = re.findall(r"^  line \[(.*)\]$", picture, re.MULTILINE)
@@ -276,8 +306,8 @@ plain_series = st.one_of(plain_points, plain_points.map(sorted)).map(series)
 )
 def test_no_extreme_of_two_series_is_lost(candidate: AccountValues, base: AccountValues) -> None:
     assume(candidate != base)
-    lines = two_lines(drawn_with(candidate, base).mermaid[0])
-    assert len(lines[0]) <= MOST_POINTS_OF_TWO
+    lines = lines_of(drawn_with(candidate, base).mermaid[0])
+    assert len(lines[0]) <= MOST_POINTS
     for one, drawn_line in zip((candidate, base), lines, strict=True):
         assert min(drawn_line) == pytest.approx(min(one.values), abs=20)
         assert max(drawn_line) == pytest.approx(max(one.values), abs=20)
@@ -291,7 +321,7 @@ def test_an_extreme_is_near_its_time_and_the_axis_even() -> None:
     base = [(time, 2_000.0 + number % 5) for number, time in enumerate(times)]
     now[25_000], now[75_000] = (times[25_000], 4_000.0), (times[75_000], 10.0)
     base[50_000], base[60_000] = (times[50_000], 5_000.0), (times[60_000], 20.0)
-    candidate, other = two_lines(drawn_with(series(now), series(base)).mermaid[0])
+    candidate, other = lines_of(drawn_with(series(now), series(base)).mermaid[0])
     places = [
         (line.index(value) / len(line), value)
         for line, value in ((candidate, 4_000), (candidate, 10), (other, 5_000), (other, 20))
@@ -304,7 +334,7 @@ def test_a_line_is_level_where_its_backtest_has_no_values() -> None:
     now = series([(float(time), float(time)) for time in range(1_000)])
     base = series([(float(time), 5.0 * time) for time in (*range(200, 400), *range(600, 800))])
     drawing = drawn_with(now, base)
-    _, other = two_lines(drawing.mermaid[0])
+    _, other = lines_of(drawing.mermaid[0])
     count = len(other)
     assert set(other[: count // 5 - 1]) == {1_000.0}
     assert set(other[-count // 5 + 2 :]) == {3_995.0}
@@ -329,14 +359,20 @@ def test_a_base_without_a_curve_of_its_own_is_not_drawn(
     assert alone is not None
     drawing = drawn_with(now, series(base))
     assert (drawing.mermaid, drawing.text) == (alone.mermaid, alone.text)
-    assert (drawing.note, drawing.has_base) == (said, False)
+    assert (drawing.note, drawing.curves) == (said, (Curve.MODEL,))
 
 
-def test_the_text_chart_shows_both_on_one_scale() -> None:
+def test_the_text_chart_marks_the_others_over_the_models_area() -> None:
     now = series([(day * DAY, 10.0 + day) for day in range(31)])
+    held = series([(day * DAY, 40.0 - day) for day in range(31)])
     base = series([(day * DAY, 5.0) for day in range(31)])
-    text = drawn_with(now, base).text
-    titles = [line for line in text.split("\n") if line.startswith("Account")]
-    assert titles == ["Account value in USD, now", "Account value in USD, base"]
-    assert text.count("40.00 ┤") == text.count(" 5.00 ┤") == 2
-    assert text.split("\n\n")[1].count("▁") == 31
+    drawing = draw(now, "USD", holding=held, base=base)
+    assert drawing is not None
+    title, *rows = drawing.text.split("\n")[:9]
+    assert title == "Account value in USD (o holding, x base)"
+    assert rows[0].startswith("40.00 ┤oooo")
+    assert rows[0].endswith("█")
+    assert rows[7] == " 5.00 ┤" + "x" * 31
+    # Nothing of the account fell, so there is no second chart.
+    assert "Drawdown" not in drawing.text
+    assert len(drawing.mermaid) == 2

@@ -5,15 +5,17 @@ import re
 import pytest
 from hypothesis import given
 
+from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.wire import parse_run
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import LARGEST_MARKDOWN, to_markdown, to_text
 from deploy_action.report.summary import build_summary
-from tests.support.backtests import a_result, an_order, raw_result, read_result, with_metrics
+from tests.support.backtests import a_market, a_result, an_order, raw_result, with_metrics
 from tests.support.nasty import nasty_text
-from tests.support.outcomes import a_backtest, backtests, with_parts, with_problems
+from tests.support.outcomes import a_backtest, backtests, with_parts
 from tests.support.rendered import Element, render
 
+NONE = "\u2013"
 TAGS = {"h2", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a"}
 TAGS |= {"pre", "details", "summary", "ul", "li", "br"}
 
@@ -31,59 +33,80 @@ def folded(body: Element, title: str) -> Element:
     return next(one for one in body.all("details") if one.all("summary")[0].text() == title)
 
 
-def test_a_backtest_shows_the_main_metrics_first() -> None:
+def columns(table: Element) -> dict[str, list[str]]:
+    """Return the cells of each row after its name, as one line each."""
+    found = [
+        [" ".join(cell.text().split()) for cell in row.all("th", "td")] for row in table.all("tr")
+    ]
+    return {line[0]: line[1:] for line in found}
+
+
+def test_a_backtest_shows_the_main_figures_beside_holding() -> None:
     body = seen(backtests()["gain"])
 
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: +29%, Sharpe 0.96"
-    assert body.all("p")[0].text() == "2023-03-01 to 2024-08-23 (541 days) on keyless: OAK-USD."
-    assert rows(body.all("table")[0]) == {
-        "Return": "+29%",
-        "Sharpe ratio": "0.96",
-        "Sortino ratio": "1.31",
-        "Maximum drawdown": "16%",
-        "Trades": "17 (4 won, 4 lost)",
-        "Final value": "15,302.45 USD, from 10,000.00 USD",
+    heading = body.all("h2")[0].text()
+    assert heading == "Backtest of momentum: +53.0% against +65.0% for holding, Sharpe 7.31"
+    assert body.all("p")[0].text() == "2023-03-01 to 2024-08-22 (540 days) on keyless: OAK-USD."
+    assert columns(body.all("table")[0]) == {
+        "Amounts in USD": ["Strategy", "Holding"],
+        "Return": ["+53.02%", "+65.00%"],
+        "Sharpe": ["7.31", "7.46"],
+        "Sortino": ["26.34", "23.71"],
+        "Max drawdown": ["6.20%", "13.49%"],
+        "Longest under water": ["89 days", "226 days"],
+        "Round trips": ["0 won, 8 lost", NONE],
+        "Won, lost": ["0.00, \u2212163.63", NONE],
+        "Profit factor": ["0.00", NONE],
+        "Exposure": ["99.51%", "100.00%"],
+        "Final value, from 10,000.00": ["15,302.45", "16,500.00"],
     }
     assert [one.attributes.get("lang") for one in body.all("pre")][:2] == ["mermaid", "mermaid"]
     assert "it ran with 3.11.7" in body.all("li")[0].text()
     assert [one.text() for one in body.all("summary")] == [
         "The same in characters",
+        "Months: 10 of 18 gained",
+        "Drawdowns: deepest 6.20%, longest under water 89 days",
+        "8 round trips: 0 won, 8 lost, 1 still open",
+        "17 orders, 17 filled",
         "All metrics",
-        "Trades: 17 filled, 4 won, 4 lost",
+        "The package's own figures",
         "Backtest arguments",
         "About this backtest",
         "Largest files of the bundle",
     ]
+
+
+def test_the_first_screen_is_verdict_table_and_charts_and_what_they_rest_on() -> None:
+    body = seen(backtests()["gain"])
     tags = [one.tag for one in body.children if isinstance(one, Element)]
-    assert tags.index("table") < tags.index("pre") < tags.index("ul") < tags.index("details", 6)
+    # After the note on what figures rest on, the warnings; then all is folded.
+    start = ["h2", "p", "table", "p", "pre", "pre", "details", "p", "p", "ul"]
+    assert tags == [*start, *["details"] * 9]
 
 
-def test_all_metrics_have_the_names_of_the_package_and_the_ids_of_gates() -> None:
+def test_all_metrics_have_the_ids_of_gates_and_stand_beside_holding() -> None:
     table = folded(seen(backtests()["gain"]), "All metrics").all("table")[0]
 
-    cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
-    assert cells == [
-        ["Calmar Ratio", "1.00", "calmar"],
-        ["Compound Annual Growth Rate (%)", "24%", "cagr"],
-        ["Conditional Value-at-Risk", "7.32 USD", "cvar"],
-        ["Cumulative Returns (%)", "29%", "cum_returns"],
-        ["Max Drawdown (%)", "16%", "max_drawdown"],
-        ["Resampled Time", "86,400 s", ""],
-        ["Risk Free Return Rate", "0", ""],
-        ["Sharpe Ratio", "0.96", "sharpe"],
-        ["Sortino Ratio", "1.31", "sortino"],
-        ["Value-at-Risk", "207.66 USD", "value_at_risk"],
-        ["Variance (%)", "2.96%", "variance"],
-        ["Volatility", "0.17", "volatility"],
-    ]
+    found = columns(table)
+    assert [line[-1] for line in found.values()] == ["Id", *METRICS]
+    assert found["Return"] == ["53.02%", "65%", "cum_returns"]
+    assert found["Return beyond holding"] == ["\u221211.98%", "\u2013", "excess_return"]
+    assert found["Value at risk, USD"][0] == "15.24"
 
 
-def test_metrics_that_gates_do_not_know_have_all_their_digits_and_no_id() -> None:
-    raw = with_metrics(raw_result(), risk_free_rate=0.012345, volatility=0.172499)
-    table = folded(seen(a_backtest(raw)), "All metrics").all("table")[0]
-    cells = [[cell.text() for cell in row.all("td")] for row in table.all("tr")[1:]]
-    assert ["Risk Free Return Rate", "0.012345", ""] in cells
-    assert ["Volatility", "0.17", "volatility"] in cells
+def test_a_metric_without_a_value_says_why_among_all() -> None:
+    table = folded(seen(backtests()["no trades"]), "All metrics").all("table")[0]
+    assert columns(table)["Win rate"][0] == "\u2013 (there is no round trip)"
+
+
+def test_the_packages_own_figures_have_its_names_and_all_their_digits() -> None:
+    fold = folded(seen(backtests()["not computed"]), "The package's own figures")
+    found = rows(fold.all("table")[0])
+    assert found["Value-at-Risk"] == "207.66"
+    assert found["Cumulative Returns (%)"] == "29"
+    assert found["Sharpe Ratio"] == "failed: division by zero"
+    assert found["Sortino Ratio"] == "not a number"
+    assert "takes value at risk from the wrong days" in fold.text()
 
 
 def test_the_facts_say_what_ran_where_and_how_long() -> None:
@@ -107,7 +130,10 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
 
 def test_a_result_of_another_server_may_lack_facts() -> None:
     body = seen(backtests()["loss"])
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: \u221221%, Sharpe \u22120.40"
+    heading = body.all("h2")[0].text()
+    assert heading == "Backtest of momentum: \u221221.3%, Sharpe \u221210.14"
+    assert "The server tells neither prices nor fees" in body.text()
+    assert columns(body.all("table")[0])["Amounts in USD"] == ["Strategy"]
     facts = rows(folded(body, "About this backtest").all("table")[0])
     assert facts["Environment"] == "Python 3.10"
     assert (facts["Version"], facts["Plan"]) == ("vX41c", "nano")
@@ -119,25 +145,16 @@ def test_a_result_of_another_server_may_lack_facts() -> None:
     ]
 
 
-def test_many_trades_are_shown_from_both_ends() -> None:
+def test_many_orders_are_shown_from_both_ends() -> None:
     outcome = backtests()["large"]
-    title = "Trades: 10,000 filled, 2,500 won, 2,500 lost"
 
-    trades = folded(seen(outcome), title)
+    trades = folded(seen(outcome), "10,000 orders, 10,000 filled")
 
     table = [[cell.text() for cell in row.all("td")] for row in trades.all("tr")[1:]]
     assert len(table) == 21
     assert table[0] == ["2023-03-01 00:00", "buy", "304.22878", "32.87", "OAK-USD", "spot-market"]
     assert table[10] == ["… 9,980 more", *["…"] * 5]
     assert table[20][0] == "2032-04-15 00:00"
-    assert (
-        trades.all("p")[0]
-        .text()
-        .startswith(
-            "10,000 orders, 10,000 filled. 5,000 trades closed a position: 2,500 won (50%), "
-            "2,500 lost, 0 even, by average cost and before fees, "
-        )
-    )
     assert outcome.backtests.result is not None
     assert outcome.backtests.result.trades_sha256 in trades.text()
     assert " and 45 more." in seen(outcome).all("p")[0].text()
@@ -152,9 +169,9 @@ def test_many_trades_are_shown_from_both_ends() -> None:
 )
 def test_a_backtest_without_trades_is_described(name: str, said: str) -> None:
     body = seen(backtests()[name])
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: no trades"
+    assert body.all("h2")[0].text().startswith("Backtest of momentum: no trades")
     assert body.all("p")[1].text().startswith(f"The model made no trades. {said}")
-    assert rows(body.all("table")[0])["Trades"] == "0"
+    assert columns(body.all("table")[0])["Round trips"][0] == "0"
 
 
 def test_a_model_that_was_never_called_is_reported() -> None:
@@ -166,39 +183,34 @@ def test_a_model_that_was_never_called_is_reported() -> None:
 
 
 def test_orders_that_were_not_filled_say_so() -> None:
-    table = folded(seen(backtests()["no fills"]), "Trades: 0 filled, 0 won, 0 lost").all("table")[0]
+    table = folded(seen(backtests()["no fills"]), "3 orders, 0 filled").all("table")[0]
     assert [row.all("td")[5].text() for row in table.all("tr")[1:]] == ["limit, not filled"] * 3
 
 
-def test_metrics_that_could_not_be_computed_say_why() -> None:
+def test_key_figures_that_could_not_be_computed_say_why() -> None:
     body = seen(backtests()["not computed"])
-    assert body.all("h2")[0].text() == "✅ Backtest of momentum: return not computed"
-    assert list(rows(body.all("table")[0]).values())[:4] == ["not computed"] * 4
-    few = "the package found no number for it, usually because there are too few account values."
-    losses = "usually because fewer than two periods ended with a loss."
-    assert [one.text() for one in body.all("li")] == [
-        f"Cumulative Returns (%): {few}",
-        "Sharpe Ratio: the package gave up on it, with failed: division by zero.",
-        f"Sortino Ratio: the package found no number for it, {losses}",
-        "Max Drawdown (%): the package gave up on it, with failed: `x` | <b>.",
-        f"Conditional Value-at-Risk: {few}",
-    ]
-    assert "2 of 62 account values have no number, and are left out of the chart." in body.text()
+    assert body.all("h2")[0].text() == "Backtest of momentum: +0.20%"
+    found = columns(body.all("table")[0])
+    assert found["Return"] == ["+0.20%"]
+    assert "Sharpe" in found or "Sharpe ratio (" in body.text()
+    few = "fewer than 3 account values, taken every day"
+    assert f"Not computed: Sharpe ratio ({few})" in body.text()
+    assert "1 of 3 account values have no number, and are left out." in body.text()
 
 
-def test_a_metric_that_a_server_left_out_is_missed() -> None:
-    outcome = backtests()["gain"]
-    raw = raw_result()
-    del raw["metrics"]["sharpe"], raw["metrics"]["calmar"]
-    outcome = with_problems(with_parts(outcome, backtests={"result": read_result(raw)}))
-    assert [one.text() for one in seen(outcome).all("li")] == ["sharpe: not reported."]
+def test_a_server_that_sends_no_account_values_is_believed_and_named() -> None:
+    body = seen(backtests()["package only"])
+    assert body.all("h2")[0].text() == "Backtest of momentum: +29.0%, Sharpe 0.96"
+    assert "these are the package's own metrics: it rounds returns" in body.text()
+    assert "Not computed: Sortino ratio (not a number); Maximum drawdown (failed: x)" in body.text()
+    assert "There is no chart: the result has no account value." in body.text()
+    assert "taken as it comes" in folded(body, "All metrics").text()
 
 
 def test_a_result_without_values_has_no_chart() -> None:
     body = seen(backtests()["no values"])
     assert "There is no chart: the result has no account value." in body.text()
     assert not [one for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
-    assert rows(body.all("table")[0])["Final value"] == "not a number"
     outcome = backtests()["gain"]
     outcome = with_parts(outcome, backtests={"result": a_result([5.0])})
     assert "There is no chart: the result has a single account value." in seen(outcome).text()
@@ -209,7 +221,8 @@ def test_a_failed_run_with_a_result_shows_both() -> None:
     assert body.all("h2")[0].text() == "❌ Backtest failed: momentum"
     assert body.all("p")[0].text() == "1 problem. The backtest itself ran to its end."
     assert "sharpe is 0.96" in body.all("li")[0].text()
-    assert rows(body.all("table")[0])["Return"] == "+29%"
+    assert "The backtest: +53.0%, Sharpe 7.31. 2023-03-01 to" in body.text()
+    assert columns(body.all("table")[0])["Return"] == ["+53.02%"]
     assert "All metrics" in [one.text() for one in body.all("summary")]
 
 
@@ -228,7 +241,7 @@ def test_a_terminal_of_a_hundred_columns_shows_it_whole(name: str) -> None:
     assert "xychart" not in text
     assert "<details" not in text
     assert [line for line in text.split("\n") if len(line) > 100 and "https://" not in line] == []
-    assert ("▁" in text) == (name != "no values" and name not in {"no trades", "no fills"})
+    assert ("▁" in text) == (name not in {"no values", "package only", "no fills", "no trades"})
 
 
 @given(nasty_text, nasty_text)
@@ -238,6 +251,11 @@ def test_no_text_of_a_result_becomes_markup(text: str, other: str) -> None:
         raw_result(trades=[{**order, "side": other}], exchange=other, quote_asset=text),
         sharpe=other or "x",
     )
+    raw["account_values"] = raw_result([2.0, 1.0])["account_values"]
+    market = a_market(("OAK-USD", [2.0, 1.0]), use_price=text, benchmark_symbol=other)
+    market["initial_values"] = {text: 1.0, other: 2.0}
+    market["prices"][0] |= {"symbol": other, "base": text, "quote": text}
+    raw["market"] = market
     raw["symbols"] = [text, other]
     raw["metrics"][text] = {"value": None, "display_name": other, "type": text}
     raw["metrics"]["odd"] = {"value": text, "display_name": text}
@@ -253,5 +271,5 @@ def test_no_text_of_a_result_becomes_markup(text: str, other: str) -> None:
         assert len({len(row.all("td", "th")) for row in table.all("tr")}) == 1
     pictures = [one.text() for one in body.all("pre") if one.attributes.get("lang") == "mermaid"]
     assert len(pictures) == 2
-    assert all(len(picture.strip().split("\n")) == 6 for picture in pictures)
+    assert all(len(picture.strip().split("\n")) in {6, 7} for picture in pictures)
     assert len(re.findall(r"^<details>$", to_markdown(build_summary(outcome)), re.MULTILINE)) >= 5

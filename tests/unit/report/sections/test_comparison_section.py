@@ -41,6 +41,7 @@ def rows(body: Element) -> list[list[str]]:
 
 def test_every_metric_says_what_its_change_means() -> None:
     base = with_metrics(raw_result([10_000.0, 9_000.0], [an_order("buy", 1, 1.0)]), cagr=None)
+    base["final_account_value"] = 9_000.0
     now = with_metrics(
         raw_result([10_000.0, 12_345.6]),
         sharpe=0.961,
@@ -53,7 +54,7 @@ def test_every_metric_says_what_its_change_means() -> None:
     )
     comparison = compare(base, now)
 
-    body = seen(shown.metrics(comparison, read_result(now)))
+    body = seen(shown.compared(comparison, read_result(now)))
 
     assert body.all("p")[0].text() == (
         "Compared with main (81b7a04d3c6e): 3 metrics better, 3 worse."
@@ -77,7 +78,7 @@ def test_every_metric_says_what_its_change_means() -> None:
 def test_a_comparison_of_equals_says_so() -> None:
     result = raw_result(trades=[an_order("buy", 1, 1.0), an_order("sell", 1, 2.0)])
     comparison = compare(result, result, is_same_bundle=True)
-    metrics = seen(shown.metrics(comparison, read_result(result)))
+    metrics = seen(shown.compared(comparison, read_result(result)))
     trades = seen(shown.trades(comparison, read_result(result)))
     assert "no metric is better or worse. Both are the same bundle" in metrics.text()
     assert {row[2] for row in rows(metrics)} == {"same"}
@@ -208,7 +209,7 @@ def test_no_text_of_a_comparison_becomes_markup(text: str, other: str) -> None:
     comparison = replace(compare(base, now, ref=text, commit=other), changes=changes)
     failed = Comparison(base=a_base(ref=other, reason=text))
     blocks = [
-        *shown.metrics(comparison, read_result(now)),
+        *shown.compared(comparison, read_result(now)),
         *shown.trades(comparison, read_result(now)),
         *shown.no_base(failed),
         *shown.card(comparison),

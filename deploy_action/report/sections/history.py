@@ -1,0 +1,104 @@
+"""When it hurt: what each month made, and the deepest drawdowns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from deploy_action.backtest.figures.drawdowns import Drawdown, Month
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.report.blocks import NO_BREAK, NO_FIGURE
+from deploy_action.report.document import Block, Details, Line, Paragraph, Table
+from deploy_action.text.quantities import days, moment, percentage
+
+_MONTHS: Final = (
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+)
+_MOST_YEARS: Final = 30
+_DAY: Final = 86_400
+# In per cent: a month below it is flat, but for rounding.
+_LEAST_GAIN: Final = 0.001
+
+
+def months(result: BacktestResult) -> list[Block]:
+    """Return the table of months, folded; nothing for a single month, or if nothing changed."""
+    found = result.analysis.months
+    moved = any(one.gain is not None and abs(one.gain) >= _LEAST_GAIN for one in found)
+    if len(found) < 2 or not moved:  # noqa: PLR2004  # the gain of one is the return
+        return []
+    years = sorted({one.year for one in found})
+    gains = {(one.year, one.month): one.gain for one in found}
+    rows: list[Sequence[Line]] = [
+        [
+            [str(year)],
+            *([_gain(gains.get((year, month)))] for month in range(1, 13)),
+            [f"**{_gain(_total([one for one in found if one.year == year]))}**"],
+        ]
+        for year in years[-_MOST_YEARS:]
+    ]
+    left = len(years) - _MOST_YEARS
+    cut: list[Block] = [Paragraph([f"The first {left:,} years are left out."])] if left > 0 else []
+    up = sum(1 for one in found if one.gain is not None and one.gain >= _LEAST_GAIN)
+    table = Table([["Year"], *([name] for name in _MONTHS), ["Year's total"]], rows)
+    note = "Gain of each calendar month (UTC) in per cent; the first and the last may be parts."
+    title = f"Months: {up:,} of {len(found):,} gained"
+    return [Details(title, [table, *cut, Paragraph([note])])]
+
+
+def _total(found: Sequence[Month]) -> float | None:
+    """Return the gain of months in a row."""
+    known = [one.gain for one in found if one.gain is not None]
+    if len(known) < len(found):
+        return None
+    return (math.prod(1 + gain / 100 for gain in known) - 1) * 100
+
+
+def _gain(value: float | None) -> str:
+    if value is None:
+        return ""
+    if abs(value) < _LEAST_GAIN:
+        return f"⬜{NO_BREAK}0.0%"
+    square = "🟩" if value > 0 else "🟥"
+    return f"{square}{NO_BREAK}{percentage(value, 1, with_sign=True)}"
+
+
+def drawdowns(result: BacktestResult) -> list[Block]:
+    """Return the deepest drawdowns, folded; nothing if the account never fell."""
+    found, longest = result.analysis.drawdowns, result.analysis.metrics["longest_drawdown_days"]
+    if not found:
+        return []
+    times = result.analysis.values.times
+    form = "%Y-%m-%d" if times[-1] - times[0] >= 5 * _DAY else "%Y-%m-%d %H:%M"
+    table = Table(
+        [["Depth"], ["From"], ["Lowest"], ["Recovered"], ["Under water"]],
+        [_row(one, form) for one in found],
+        right=frozenset({0}),
+    )
+    under = NO_FIGURE if longest is None else days(longest)
+    title = f"Drawdowns: deepest {percentage(found[0].depth)}, longest under water {under}"
+    number = "The fall is" if len(found) == 1 else f"The {len(found)} deepest falls are"
+    note = f"{number} counted from the highest value so far until the account was there again."
+    return [Details(title, [table, Paragraph([note])])]
+
+
+def _row(one: Drawdown, form: str) -> Sequence[Line]:
+    recovered = "not yet" if one.recovered is None else moment(one.recovered, form)
+    return [
+        [percentage(one.depth)],
+        [moment(one.start, form)],
+        [moment(one.lowest, form)],
+        [recovered],
+        [days(one.days)],
+    ]
