@@ -24,7 +24,7 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import count, decimal, exact, per_cent, size, whole
+from deploy_action.text.quantities import count, days, decimal, exact, per_cent, size, whole
 
 # Even in a script of four bytes a character, the longest of these fit into a summary (1 MiB).
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
@@ -38,7 +38,6 @@ NO_BREAK: Final = "\u00a0"
 _ZEROS: Final = "0.,"
 # From this amount on, cents are left out: nobody reads them, and they make columns too wide.
 _LARGE: Final = 10_000
-_LONG: Final = 10
 
 
 def short(name: str) -> str:
@@ -72,16 +71,11 @@ def _figure(unit: Unit, value: float) -> str:
         case Unit.COUNT:
             return exact(value)
         case Unit.DAYS:
-            return count_days(value)
+            return days(value)
         case Unit.AMOUNT if abs(value) >= _LARGE:
             return whole(value)
         case Unit.RATIO | Unit.FRACTION | Unit.AMOUNT:
             return decimal(value)
-
-
-def count_days(days: float) -> str:
-    """Return a length of time in days."""
-    return f"{days:,.0f} days" if days >= _LONG else f"{days:,.1f} days"
 
 
 def distance(unit: Unit, apart: float) -> str:

@@ -117,6 +117,8 @@ def money(value: float, *, with_sign: bool = False) -> str:
 
 def days(number: float) -> str:
     """Return a length of time: `181 days`, `2.5 days`, and in hours or minutes below one day."""
+    if number < 0:
+        return _MINUS + days(-number)
     if number >= _MANY_DAYS:
         return count(round(number), "day")
     for length, noun in ((number, "day"), (number * 24, "hour")):
@@ -130,7 +132,7 @@ def moment(time: float, form: str = "%Y-%m-%d %H:%M") -> str:
     try:
         return (_EPOCH + timedelta(seconds=time)).strftime(form)
     except OverflowError:
-        return f"{time:g} s"
+        return f"{time:.3g} s"
 
 
 def _short(digits: str) -> str:

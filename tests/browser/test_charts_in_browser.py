@@ -16,6 +16,7 @@ from tests.support.page import is_missing, measure
 
 pytestmark = pytest.mark.skipif(bool(is_missing()), reason=is_missing())
 
+ORANGE, GREY, BLUE = "rgb(209, 122, 34)", "rgb(139, 148, 158)", "rgb(47, 129, 247)"
 WAVE = [10_000 + 30 * day + 900 * math.sin(day / 9) for day in range(500)]
 
 
@@ -93,7 +94,7 @@ def test_the_charts_of_every_series_are_readable(
     ("mermaid", "width", "theme"),
     [("10", 1012, "light"), ("11", 390, "dark"), ("12", 390, "light")],
 )
-def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_path: Path) -> None:
+def test_three_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_path: Path) -> None:
     bases: dict[str, list[float | None] | list[float]] = {
         "another": WAVE[::-1],
         "much larger": [1e6 * value for value in WAVE],
@@ -102,23 +103,43 @@ def test_two_curves_are_told_apart(mermaid: str, width: int, theme: str, tmp_pat
         "never fell": [1.0, 2.0],
         "negative": [-value for value in WAVE],
     }
+    held = a_result([10_000 + 5 * day - 700 * math.sin(day / 40) for day in range(500)])
     charts = []
     for base in bases.values():
-        drawing = draw(a_result(WAVE).account_values, "USD", a_result(base).account_values)
+        drawing = draw(
+            a_result(WAVE).account_values,
+            "USD",
+            holding=held.account_values,
+            base=a_result(base).account_values,
+        )
         assert drawing is not None
         charts.append(Chart(drawing.mermaid, drawing.text))
 
     seen = measure(to_markdown(charts), tmp_path, width=width, theme=theme, mermaid=mermaid)
 
     # What was negative from the start has no drawdown.
-    counts = [2] * (2 * len(bases) - 1) + [1]
+    counts = [3] * (2 * len(bases) - 1) + [2]
     assert [len(chart["lines"]) for chart in seen["charts"]] == counts
     for chart in seen["charts"]:
         assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], [])
         colours = [line["colour"] for line in chart["lines"]]
-        assert colours == ["rgb(209, 122, 34)", "rgb(47, 129, 247)"][-len(colours) :]
+        assert colours == [ORANGE, GREY, BLUE][-len(colours) :]
         assert all(line["is_inside"] for line in chart["lines"])
     assert seen["page"] == width
+
+
+@pytest.mark.parametrize(("width", "apart"), [(1012, 5), (390, 8)])
+@pytest.mark.parametrize("scale", [0.01, 1, 1e9], ids=["small", "usual", "large"])
+def test_both_charts_have_their_axes_one_below_the_other(
+    width: int, apart: int, scale: float, tmp_path: Path
+) -> None:
+    drawing = drawn([scale * value for value in WAVE])
+    seen = measure(
+        to_markdown([Chart(drawing.mermaid, drawing.text)]), tmp_path, width=width, theme="light"
+    )
+    value, drawdown = seen["charts"]
+    assert value["width"] == drawdown["width"]
+    assert abs(value["axis"] - drawdown["axis"]) <= apart
 
 
 def test_a_chart_that_mermaid_refuses_is_found(tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ RESULTS = set(backtests())
 DECISIONS = decisions()
 ONE_CURVE = {"identical", "nothing changes", "same bundle", "absent", "base failed"}
 ONE_CURVE |= {"no more trades", "other asset"}
-ORANGE, BLUE = "rgb(209, 122, 34)", "rgb(47, 129, 247)"
-CHARTS = {"no trades": 1, "no fills": 1, "no values": 0}
+ORANGE, GREY, BLUE = "rgb(209, 122, 34)", "rgb(139, 148, 158)", "rgb(47, 129, 247)"
+CHARTS = {"no fills": 1, "not computed": 1, "no values": 0, "package only": 0}
+# Heights in pixels that people see without scrolling: of a telephone, and of a window. The font of
+# these pages is wider than GitHub's, so that more lines are broken than there.
+FIRST_SCREENS = {TELEPHONE: 950, DESK: 1_000}
 
 
 @pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
@@ -56,9 +59,31 @@ def test_gates_and_comparisons_fit_a_page(width: int, theme: str, tmp_path: Path
             assert (chart["error"], chart["touching"], chart["cut"]) == (False, [], []), name
             assert all(line["is_inside"] for line in chart["lines"]), name
             colours = [line["colour"] for line in chart["lines"]]
-            both = "🔵 now, 🟠 base" in markdown
-            assert colours == ([ORANGE, BLUE] if both else colours[:1]), name
-        assert ("🔵 now" in markdown) == (name not in ONE_CURVE), name
+            curves = [
+                *([ORANGE] if "🟠" in markdown else []),
+                *([GREY] if "⚪" in markdown else []),
+            ]
+            assert colours == ([*curves, BLUE] if curves else colours[:1]), name
+        assert ("🟠" in markdown) == (name not in ONE_CURVE), name
+
+
+@pytest.mark.parametrize(("width", "theme"), [(TELEPHONE, "dark"), (DESK, "light")])
+@pytest.mark.parametrize("name", ["gain", "ahead of time", "several symbols", "loss"])
+def test_the_first_screen_has_the_verdict_the_table_and_the_value(
+    name: str, width: int, theme: str, tmp_path: Path
+) -> None:
+    """Whether it is better than doing nothing, and when it hurt."""
+    markdown = to_markdown(build_summary(RUNS[name]))
+
+    seen = measure(markdown, tmp_path, width=width, theme=theme)
+
+    heading, table = seen["bottoms"]
+    value, drawdown = seen["charts"]
+    assert heading < table < value["top"] < value["bottom"] <= drawdown["top"]
+    assert value["bottom"] <= FIRST_SCREENS[width]
+    assert drawdown["bottom"] <= FIRST_SCREENS[width] + 300
+    assert seen["scrolled"] == [0]
+    assert seen["page"] == width
 
 
 def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def backtests() -> Mapping[str, RunOutcome]:
     oak, elm = ("OAK-USD", prices(541)), ("ELM-USD", prices(541, 7.0, -0.3))
     nothing = raw_result([10_000.0] * 541, market=a_market(oak))
     pending = orders(3, type="limit", status="pending")
-    errors = raw_result([10_000.0, None, 10_020.0], orders(2))
+    errors = raw_result([None, 10_000.0, 10_020.0], orders(2))
     for name, said in (("sharpe", "failed: division by zero"), ("cavr", ""), ("sortino", None)):
         errors["metrics"][name]["value"] = said
     errors["metrics"]["max_drawdown"]["value"] = "failed: `x` | <b>"

@@ -66,10 +66,12 @@ const look = svg => {
   const texts = [...svg.querySelectorAll('text')].filter(one => seen(one));
   const boxes = texts.map(box);
   const line = svg.querySelector('.line-plot-0 path, [class^=plot] path');
-  const axis = svg.querySelector('.left-axis, .axisl-line');
+  const axis = svg.querySelector('.left-axis .axisl-line, .axisl-line, .left-axis');
   return {
     error: svg.getAttribute('aria-roledescription') === 'error',
     width: frame.width, height: frame.height,
+    top: frame.top + scrollY, bottom: frame.bottom + scrollY,
+    axis: axis ? box(axis).right - frame.left : null,
     texts: texts.map(seen),
     touching: texts.filter((_, i) => boxes.some((b, j) => j > i && touch(boxes[i], b))).map(seen),
     cut: texts.filter((_, i) => outside(boxes[i], frame)).map(seen),
@@ -115,6 +117,8 @@ const measured = {
   scrolled: [...main.querySelectorAll(':scope > table')].map(
     one => one.scrollWidth - one.clientWidth),
   tables: [...main.querySelectorAll(':scope > table')].map(height),
+  bottoms: [...main.querySelectorAll(':scope > h2, :scope > table')].map(
+    one => one.getBoundingClientRect().bottom + scrollY),
   rows: main.querySelector('table')?.rows.length,
   closed, opened,
 };

@@ -62,8 +62,10 @@ class _Picture:
     def tick(self) -> str:
         """The longest label of the axis."""
         low, high = self.limits
-        decimals = max(0, -math.floor(math.log10(_tick_step(high - low)[0])))
-        return max((f"{limit:.{decimals}f}" for limit in self.limits), key=len)
+        step, _ = _tick_step(high - low)
+        decimals = max(0, -math.floor(math.log10(step)))
+        ends = (math.ceil(low / step) * step, math.floor(high / step) * step)
+        return max((f"{end:.{decimals}f}" for end in ends), key=len)
 
     @property
     def tick_width(self) -> float:

@@ -90,7 +90,11 @@ def _metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:
     # One column for both values: with two, the change would be off the screen of a telephone.
     table = Table(
         [["Metric"], ["Base → now"], ["Change"]],
-        [_row(change, result) for change in comparison.metrics],
+        [
+            _row(change, result)
+            for change in comparison.metrics
+            if change.base is not None or change.candidate is not None
+        ],
         right=frozenset({1}),
     )
     same: Line = (

@@ -17,7 +17,6 @@ from deploy_action.report.document import Block, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import days, decimal, money, percentage
 
-_Shown = Callable[[float], str]
 _LONGEST_REASON: Final = 100
 _SAID: Final = ("cum_returns", "sharpe", "sortino", "max_drawdown", "profit_factor")
 
@@ -42,15 +41,15 @@ def key_figures(result: BacktestResult, base: Base | None) -> Table:
     if base is not None and base.result is not None:
         before = _Column(base.result.analysis.metrics, base.result.analysis.round_trips)
     rows: list[Sequence[Line]] = []
-    for name, shown in _rows(result):
+    for name, shown in _ROWS.items():
         of_holding = NO_FIGURE if holding is None else shown(holding)
         cell = _change(NO_FIGURE if before is None else shown(before), shown(strategy))
         if {cell, of_holding} != {NO_FIGURE}:
-            rows.append([name, [cell], *([] if holding is None else [[of_holding]])])
+            rows.append([[name], [cell], *([] if holding is None else [[of_holding]])])
     unit = prose(short(result.quote_asset))
     title = "Strategy" if before is None else "Base → now"
     header: list[Line] = [
-        ["Amounts in ", *unit],
+        ["In ", *unit],
         [title],
         *([] if holding is None else [["Holding"]]),
     ]
@@ -66,28 +65,11 @@ def _held(holding: Holding) -> Mapping[str, float | None]:
     return {**holding.metrics, "longest_drawdown_days": longest, "exposure": 100.0}
 
 
-def _rows(result: BacktestResult) -> list[tuple[Line, Callable[[_Column], str]]]:
-    first = result.analysis.values.values[:1] or [result.initial_account_value]
-    start = [] if first[0] is None else [f", from {money(first[0])}"]
-    return [
-        (["Return"], _metric("cum_returns", lambda value: f"**{_signed(value)}**")),
-        (["Sharpe"], _metric("sharpe", decimal)),
-        (["Sortino"], _metric("sortino", decimal)),
-        (["Max drawdown"], _metric("max_drawdown", percentage)),
-        (["Longest under water"], _metric("longest_drawdown_days", days)),
-        (["Round trips"], _trips),
-        (["Won, lost"], _won_and_lost),
-        (["Profit factor"], _metric("profit_factor", decimal)),
-        (["Exposure"], _metric("exposure", percentage)),
-        (["Final value", *start], _metric("final_account_value", money)),
-    ]
-
-
 def _signed(value: float) -> str:
     return percentage(value, with_sign=True)
 
 
-def _metric(name: str, shown: _Shown) -> Callable[[_Column], str]:
+def _metric(name: str, shown: Callable[[float], str]) -> Callable[[_Column], str]:
     def cell(column: _Column) -> str:
         value = column.metrics.get(name)
         return NO_FIGURE if value is None else shown(value)
@@ -95,21 +77,38 @@ def _metric(name: str, shown: _Shown) -> Callable[[_Column], str]:
     return cell
 
 
-def _trips(column: _Column) -> str:
+def _won(column: _Column) -> str:
     trips = column.trips
     if trips is None:
         return NO_FIGURE
-    if not trips.closed:
-        return f"0, {len(trips.open):,} open" if trips.open else "0"
-    even = f", {trips.even:,} even" if trips.even else ""
-    return f"{trips.wins:,} won, {trips.losses:,} lost{even}"
+    return f"{trips.wins:,}{_sum(trips, money(trips.gained, with_sign=True))}"
 
 
-def _won_and_lost(column: _Column) -> str:
+def _lost(column: _Column) -> str:
     trips = column.trips
-    if trips is None or not trips.closed or not trips.is_in_quote:
+    if trips is None:
         return NO_FIGURE
-    return f"{money(trips.gained, with_sign=True)}, {money(-trips.lost)}"
+    return f"{trips.losses:,}{_sum(trips, money(-trips.lost))}"
+
+
+def _sum(trips: RoundTrips, amount: str) -> str:
+    """Return the money of round trips, if it adds up."""
+    return f":{NO_BREAK}{amount}" if trips.closed and trips.is_in_quote else ""
+
+
+# On a telephone, these names and values fit on one line each.
+_ROWS: Final[Mapping[str, Callable[[_Column], str]]] = {
+    "Return": _metric("cum_returns", lambda value: f"**{_signed(value)}**"),
+    "Sharpe": _metric("sharpe", decimal),
+    "Sortino": _metric("sortino", decimal),
+    "Max drawdown": _metric("max_drawdown", percentage),
+    "Longest drawdown": _metric("longest_drawdown_days", days),
+    "Trips won": _won,
+    "Trips lost": _lost,
+    "Profit factor": _metric("profit_factor", decimal),
+    "Exposure": _metric("exposure", percentage),
+    "Final value": _metric("final_account_value", money),
+}
 
 
 def not_computed(result: BacktestResult) -> list[Block]:

@@ -8,10 +8,10 @@ from typing import Final
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import are_passed
 from deploy_action.outcome.run_outcome import RunOutcome
-from deploy_action.report.blocks import model_name, short, some
-from deploy_action.report.document import Code, Line
+from deploy_action.report.blocks import NO_BREAK, model_name, short, some
+from deploy_action.report.document import Code, Line, prose
 from deploy_action.report.sections import gates
-from deploy_action.text.quantities import count, days, decimal, moment, percentage
+from deploy_action.text.quantities import count, days, decimal, moment, money, percentage
 
 _MOST_SYMBOLS: Final = 5
 _DAY: Final = 86_400
@@ -80,7 +80,16 @@ def about(outcome: RunOutcome, result: BacktestResult) -> Line:
     of: Line = [": ", *some(symbols, _MOST_SYMBOLS)] if symbols else []
     length = days((end - start) / _DAY)
     tested = f"{moment(start, form)} to {moment(end, form)} ({length}) on "
-    return [tested, Code(short(result.exchange)), *of, ".", *_asked(result, start, end)]
+    exchange: Line = [Code(short(result.exchange)), *of]
+    return [tested, *exchange, *_start(result), ".", *_asked(result, start, end)]
+
+
+def _start(result: BacktestResult) -> Line:
+    values = result.analysis.values.values
+    first = values[0] if values else result.initial_account_value
+    if first is None:
+        return []
+    return [f", from {money(first)}{NO_BREAK}", *prose(short(result.quote_asset))]
 
 
 def period(result: BacktestResult) -> tuple[float, float]:

@@ -85,7 +85,7 @@ def test_the_embedded_platform_has_no_links_but_the_commit() -> None:
 
 def test_a_backtest_shows_its_arguments() -> None:
     body = seen(outcomes()["backtested"])
-    assert body.all("h2")[0].text() == "✅ Backtest submitted: momentum"
+    assert body.all("h2")[0].text() == "Backtest submitted: momentum"
     assert facts(body)["Backtest"] == "bt_881"
     rows = [[cell.text() for cell in row.all("td")] for row in body.all("table")[1].all("tr")[1:]]
     assert rows[:2] == [["to", '"2y"'], ["initial_values", '{"USD": 10000, "BTC": 0.5}']]
@@ -331,20 +331,25 @@ def place(texts: list[str], start: str) -> int:
 def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
     texts = said(decisions()["passed"])
 
-    assert texts[0] == "✅ All 3 gates passed: momentum, +34%, Sharpe 1.12"
+    assert (
+        texts[0]
+        == "✅ All 3 gates passed: momentum, +68.0% against +40.0% for holding, Sharpe 5.23"
+    )
     order = [
         place(texts, start)
         for start in (
             "Result",
             "2023-03-01 to",
             "Compared with main",
-            "Metric",
-            "The first trade that differs",
-            "🔵 now, 🟠 base: main",
+            "In USD",
+            "🔵 momentum · ⚪\ufe0f holding OAK-USD · 🟠 base main",
             "%%{init",
+            "The account starts with",
             "Warnings",
+            "Compared with the base: 4 metrics better",
             "What changes in production",
-            "Buy the dip later",
+            "Months",
+            "Drawdowns",
             "All metrics",
             "About this backtest",
             "Largest files",
@@ -355,9 +360,12 @@ def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
 
 def test_a_failed_gate_is_in_the_title() -> None:
     texts = said(decisions()["stopped"])
-    assert texts[0] == "❌ 1 of 3 gates failed: momentum, +34%, Sharpe 1.12"
+    assert (
+        texts[0]
+        == "❌ 1 of 3 gates failed: momentum, +68.0% against +40.0% for holding, Sharpe 5.23"
+    )
     assert texts[1] == "1 problem. The backtest itself ran to its end."
-    assert "failed by 5 pp" in texts[2]
+    assert "failed by 6.7 pp" in texts[2]
     assert place(texts, "What went wrong") < place(texts, "Compared with main")
 
 
@@ -369,7 +377,8 @@ def test_passed_gates_are_not_the_title_of_a_failed_backtest() -> None:
 
 def test_identical_trades_are_reported_before_the_table() -> None:
     texts = said(decisions()["identical"])
-    assert place(texts, "Trade-for-trade identical") < place(texts, "Compared with")
+    assert place(texts, "Trade-for-trade identical") < place(texts, "In USD\nStrategy")
+    assert place(texts, "Compared with the base: no metric is better or worse")
     assert "The curve of the base is the same." in texts
     assert not [text for text in texts if text.startswith("🔵")]
 
@@ -377,7 +386,7 @@ def test_identical_trades_are_reported_before_the_table() -> None:
 def test_without_a_base_the_figures_are_those_of_the_candidate() -> None:
     texts = said(decisions()["absent"])
     found = place(texts, "Nothing to compare with.")
-    assert texts[found + 1].startswith("Return")
+    assert texts[found + 1].startswith("In USD\nStrategy")
     assert "has no result" in " ".join(said(decisions()["base failed"]))
 
 

@@ -4,12 +4,15 @@ import pytest
 
 from deploy_action.text.quantities import (
     count,
+    days,
     decimal,
     duration,
     exact,
     interval,
     moment,
+    money,
     per_cent,
+    percentage,
     size,
 )
 
@@ -82,3 +85,44 @@ def test_things_bytes_and_times_have_units() -> None:
 def test_an_interval_has_the_largest_unit_that_divides_it() -> None:
     said = [interval(seconds) for seconds in (60, 5_400, 14_400, 86_400.0, 604_800, 90, 0.5)]
     assert said == ["minute", "90 minutes", "4 hours", "day", "7 days", "90 s", "0.5 s"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (37.9046, "+37.90%"),
+        (-0.004, "\u22120.004%"),
+        (0.0, "0.00%"),
+        (-1e-9, "0.00%"),
+        (1e-9, "0.00%"),
+        (2_226.6, "+2,226.60%"),
+        (1e16, "+1e+16%"),
+    ],
+)
+def test_percentages_in_a_column_have_the_same_decimals(value: float, expected: str) -> None:
+    assert percentage(value, with_sign=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (181.4, "181 days"),
+        (2.5, "2.5 days"),
+        (1.0, "1 day"),
+        (0.5, "12 hours"),
+        (1 / 24, "1 hour"),
+        (0.01, "14.4 minutes"),
+        (0.0, "0 days"),
+        (-3.0, "\u22123 days"),
+    ],
+)
+def test_lengths_of_time_have_a_unit_that_fits(number: float, expected: str) -> None:
+    assert days(number) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(13_790.456, "+13,790.46"), (-5.0, "\u22125.00"), (1_234_567.8, "+1,234,568"), (0.0, "0.00")],
+)
+def test_amounts_have_cents_below_a_million(value: float, expected: str) -> None:
+    assert money(value, with_sign=True) == expected

@@ -46,19 +46,20 @@ def test_a_backtest_shows_the_main_figures_beside_holding() -> None:
 
     heading = body.all("h2")[0].text()
     assert heading == "Backtest of momentum: +53.0% against +65.0% for holding, Sharpe 7.31"
-    assert body.all("p")[0].text() == "2023-03-01 to 2024-08-22 (540 days) on keyless: OAK-USD."
+    about = body.all("p")[0].text().replace("\u00a0", " ")
+    assert about == ("2023-03-01 to 2024-08-22 (540 days) on keyless: OAK-USD, from 10,000.00 USD.")
     assert columns(body.all("table")[0]) == {
-        "Amounts in USD": ["Strategy", "Holding"],
+        "In USD": ["Strategy", "Holding"],
         "Return": ["+53.02%", "+65.00%"],
         "Sharpe": ["7.31", "7.46"],
         "Sortino": ["26.34", "23.71"],
         "Max drawdown": ["6.20%", "13.49%"],
-        "Longest under water": ["89 days", "226 days"],
-        "Round trips": ["0 won, 8 lost", NONE],
-        "Won, lost": ["0.00, \u2212163.63", NONE],
+        "Longest drawdown": ["89 days", "226 days"],
+        "Trips won": ["0: 0.00", NONE],
+        "Trips lost": ["8: \u2212163.63", NONE],
         "Profit factor": ["0.00", NONE],
         "Exposure": ["99.51%", "100.00%"],
-        "Final value, from 10,000.00": ["15,302.45", "16,500.00"],
+        "Final value": ["15,302.45", "16,500.00"],
     }
     assert [one.attributes.get("lang") for one in body.all("pre")][:2] == ["mermaid", "mermaid"]
     assert "it ran with 3.11.7" in body.all("li")[0].text()
@@ -133,7 +134,7 @@ def test_a_result_of_another_server_may_lack_facts() -> None:
     heading = body.all("h2")[0].text()
     assert heading == "Backtest of momentum: \u221221.3%, Sharpe \u221210.14"
     assert "The server tells neither prices nor fees" in body.text()
-    assert columns(body.all("table")[0])["Amounts in USD"] == ["Strategy"]
+    assert columns(body.all("table")[0])["In USD"] == ["Strategy"]
     facts = rows(folded(body, "About this backtest").all("table")[0])
     assert facts["Environment"] == "Python 3.10"
     assert (facts["Version"], facts["Plan"]) == ("vX41c", "nano")
@@ -157,7 +158,7 @@ def test_many_orders_are_shown_from_both_ends() -> None:
     assert table[20][0] == "2032-04-15 00:00"
     assert outcome.backtests.result is not None
     assert outcome.backtests.result.trades_sha256 in trades.text()
-    assert " and 45 more." in seen(outcome).all("p")[0].text()
+    assert " and 45 more, from " in seen(outcome).all("p")[0].text()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_a_backtest_without_trades_is_described(name: str, said: str) -> None:
     body = seen(backtests()[name])
     assert body.all("h2")[0].text().startswith("Backtest of momentum: no trades")
     assert body.all("p")[1].text().startswith(f"The model made no trades. {said}")
-    assert columns(body.all("table")[0])["Round trips"][0] == "0"
+    assert columns(body.all("table")[0])["Trips won"][0] == "0"
 
 
 def test_a_model_that_was_never_called_is_reported() -> None:

@@ -72,6 +72,8 @@ def test_every_metric_says_what_its_change_means() -> None:
         ["Conditional value at risk, USD", "7.32", "same"],
         ["Trades", "1 → 0", "\u22121"],
         ["Final value, USD", "9,000.00 → 12,346", "🟢 +3,345.60 better"],
+        ["Round trips", "0", "same"],
+        ["Longest drawdown", "0 days", "same"],
     ]
 
 
@@ -165,7 +167,8 @@ def test_a_base_whose_commit_is_not_known_has_its_ref() -> None:
 
 def test_the_card_says_what_changes_in_production() -> None:
     body = seen(shown.card(Comparison(base=a_base(), changes=CHANGES)))
-    assert body.all("p")[0].text() == "What changes in production"
+    titles = [one.text() for one in body.all("summary")]
+    assert titles == ["What changes in production: 4 settings, 3 requirements, 3 files"]
     assert [one.text() for one in body.all("li")] == [
         "Plan: nano → micro",
         "Schedule: none → */15 9-16 * * 1-5",
@@ -210,7 +213,7 @@ def test_no_text_of_a_comparison_becomes_markup(text: str, other: str) -> None:
     failed = Comparison(base=a_base(ref=other, reason=text))
     blocks = [
         *shown.compared(comparison, read_result(now)),
-        *shown.trades(comparison, read_result(now)),
+        *shown.in_brief(comparison, read_result(now)),
         *shown.no_base(failed),
         *shown.card(comparison),
     ]
@@ -218,7 +221,8 @@ def test_no_text_of_a_comparison_becomes_markup(text: str, other: str) -> None:
     body = seen(blocks)
 
     assert body.tags() <= {
-        *("p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a", "ul", "li")
+        *("p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "a", "ul", "li"),
+        *("details", "summary"),
     }
     assert {one.attributes["href"] for one in body.all("a")} <= {a_base().commit_url}
     for table in body.all("table"):

@@ -71,7 +71,7 @@ def test_round_trips_show_money_time_and_what_is_open() -> None:
     values = [1_000.0 + day for day in range(9)]
     body = seen(trades.round_trips(a_result(values, orders, market=market)))
     assert body.all("summary")[0].text() == "2 round trips: 1 won, 1 lost, 1 still open"
-    assert dict(cells(body)) == {  # type: ignore[arg-type]  # two cells a row, or it fails
+    assert dict(cells(body)) == {
         "Closed": "2: 1 won (50.00%), 1 lost, 0 even",
         "Won, lost": "+100.00, \u221250.00 USD",
         "Profit factor": "2.00",

@@ -87,7 +87,7 @@ def test_a_period_other_than_the_asked_one_is_said() -> None:
     prices["asked_end"] = float(START + 100 * DAY)
     outcome = a_backtest(raw_result(values, TRADES, market=market))
     assert said(outcome) == (
-        "2023-04-20 to 2023-06-08 (49 days) on keyless: OAK-USD. "
+        "2023-04-20 to 2023-06-08 (49 days) on keyless: OAK-USD, from 100.00\u00a0USD. "
         "Asked for: 2023-03-01 to 2023-06-09."
     )
     prices["asked_start"] = prices["times"][0]
