@@ -60,34 +60,6 @@ def raw_result(
     }
 
 
-def a_market(
-    *prices: tuple[str, Sequence[float]], step: float = DAY, **changes: Any
-) -> dict[str, Any]:
-    """Return what the platform adds to a result: the prices of symbols such as `OAK-USD`."""
-    span = {"asked_start": float(START), "asked_end": START + step * max(len(v) for _, v in prices)}
-    return {
-        "use_price": "open",
-        "initial_values": {"USD": 10_000.0},
-        "benchmark_symbol": None,
-        "prices": [
-            {
-                "symbol": symbol,
-                "base": symbol.split("-")[0],
-                "quote": symbol.split("-")[1],
-                "resolution": step,
-                **span,
-                "maker_fee": 0.001,
-                "taker_fee": 0.001,
-                "bars": len(values),
-                "times": [float(START + step * number) for number in range(len(values))],
-                "values": list(values),
-            }
-            for symbol, values in prices
-        ],
-        **changes,
-    }
-
-
 def read_result(raw: object) -> BacktestResult:
     """Parse a raw result as it comes from a server."""
     return parse_result(json.dumps(raw).encode())

@@ -118,7 +118,7 @@ def errors_of(verdicts: Iterable[Verdict]) -> list[Problem]:
 
 def _worse() -> RunOutcome:
     """Return a backtest of more return, at a deeper fall."""
-    market = a_market(("OAK-USD", prices(541, gain=0.4)))
+    market = a_market({"OAK-USD": prices(541, gain=0.4)})
     values = [(value or 0) * (1 + day / 4_000) for day, value in enumerate(wave(541, swing=0.12))]
     now = a_backtest(raw_result(values, orders(24), market=market))
     trades = [*orders(11), *orders(17, size=250.0)[11:]]

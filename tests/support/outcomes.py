@@ -165,7 +165,7 @@ def backtests() -> Mapping[str, RunOutcome]:
         severity=Severity.WARNING,
     )
     gate = Problem(message="The gate `sharpe >= 1` failed: `sharpe` is 0.96.")
-    oak, elm = ("OAK-USD", prices(541)), ("ELM-USD", prices(541, 7.0, -0.3))
+    oak, elm = {"OAK-USD": prices(541)}, {"ELM-USD": prices(541, 7.0, -0.3)}
     nothing = raw_result([10_000.0] * 541, market=a_market(oak))
     pending = orders(3, type="limit", status="pending")
     errors = raw_result([None, 10_000.0, 10_020.0], orders(2))
@@ -173,7 +173,7 @@ def backtests() -> Mapping[str, RunOutcome]:
         errors["metrics"][name]["value"] = said
     errors["metrics"]["max_drawdown"]["value"] = "failed: `x` | <b>"
     several = raw_result(
-        wave(541), [*orders(17), *orders(8, symbol="ELM-USD")], market=a_market(oak, elm)
+        wave(541), [*orders(17), *orders(8, symbol="ELM-USD")], market=a_market({**oak, **elm})
     )
     several["symbols"] = ["OAK-USD", "ELM-USD"]
     large = raw_result(wave(20_000, 1e12), orders(10_000), step=60)

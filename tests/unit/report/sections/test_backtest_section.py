@@ -253,7 +253,7 @@ def test_no_text_of_a_result_becomes_markup(text: str, other: str) -> None:
         sharpe=other or "x",
     )
     raw["account_values"] = raw_result([2.0, 1.0])["account_values"]
-    market = a_market(("OAK-USD", [2.0, 1.0]), use_price=text, benchmark_symbol=other)
+    market = a_market({"OAK-USD": [2.0, 1.0]}, use_price=text, benchmark_symbol=other)
     market["initial_values"] = {text: 1.0, other: 2.0}
     market["prices"][0] |= {"symbol": other, "base": text, "quote": text}
     raw["market"] = market

@@ -10,7 +10,7 @@ from tests.support.backtests import DAY, START, a_market, a_result, an_order
 
 VALUES = [100.0, 90.0, 120.0]
 ORDERS = [an_order("buy", 1, 100.0), an_order("sell", 1, 101.0, time=float(START + 2 * DAY))]
-OAK, ELM = ("OAK-USD", [4.0, 4.5, 5.0]), ("ELM-USD", [7.0, 6.5, 6.0])
+OAK, ELM = {"OAK-USD": [4.0, 4.5, 5.0]}, {"ELM-USD": [7.0, 6.5, 6.0]}
 
 
 def said(market: dict[str, Any] | None, orders: list[dict[str, Any]] = ORDERS, **of: Any) -> str:
@@ -19,7 +19,7 @@ def said(market: dict[str, Any] | None, orders: list[dict[str, Any]] = ORDERS, *
 
 
 def with_fees(*fees: tuple[float | None, float | None]) -> dict[str, Any]:
-    market = a_market(*(OAK, ELM)[: len(fees)])
+    market = a_market({**OAK, **(ELM if len(fees) > 1 else {})})
     for prices, (maker, taker) in zip(market["prices"], fees, strict=True):
         prices |= {"maker_fee": maker, "taker_fee": taker}
     return market
@@ -67,11 +67,11 @@ def test_orders_with_a_price_of_their_own_are_explained_where_there_are_any() ->
 
 def test_holding_is_named_and_says_when_parts_are_cash() -> None:
     symbols = ["OAK-USD", "ELM-USD"]
-    assert "equal parts of OAK-USD, ELM-USD from" in said(a_market(OAK, ELM), symbols=symbols)
-    late = a_market(OAK, ELM)
+    assert "equal parts of OAK-USD, ELM-USD from" in said(a_market({**OAK, **ELM}), symbols=symbols)
+    late = a_market({**OAK, **ELM})
     late["prices"][1]["times"] = [time + 9 * DAY for time in late["prices"][1]["times"]]
     assert "; a part is cash until its symbol has prices." in said(late, symbols=symbols)
-    chosen = a_market(OAK, ELM, benchmark_symbol="ELM-USD")
+    chosen = a_market({**OAK, **ELM}, benchmark_symbol="ELM-USD")
     assert "all of it in ELM-USD (benchmark_symbol) from" in said(chosen)
 
 

@@ -66,7 +66,7 @@ def test_round_trips_show_money_time_and_what_is_open() -> None:
         an_order("sell", 10, 95.0, time=float(START + 4 * DAY)),
         an_order("buy", 10, 100.0, time=float(START + 5 * DAY)),
     ]
-    market = a_market(("OAK-USD", [100.0] * 8 + [102.0]))
+    market = a_market({"OAK-USD": [100.0] * 8 + [102.0]})
     market["prices"][0] |= {"maker_fee": 0.0, "taker_fee": 0.0}
     values = [1_000.0 + day for day in range(9)]
     body = seen(trades.round_trips(a_result(values, orders, market=market)))

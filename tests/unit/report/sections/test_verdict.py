@@ -18,7 +18,7 @@ def made(
     values: list[float], prices: list[float] | None = None, gates: str = "", **changes: Any
 ) -> RunOutcome:
     """Return a backtest whose account has these values, while the symbol has these prices."""
-    market = None if prices is None else a_market(("OAK-USD", prices))
+    market = None if prices is None else a_market({"OAK-USD": prices})
     outcome = a_backtest(raw_result(values, TRADES, market=market, **changes))
     return judged(outcome, gates) if gates else outcome
 
@@ -81,9 +81,10 @@ def test_a_return_that_is_not_known_is_said() -> None:
 def test_a_period_other_than_the_asked_one_is_said() -> None:
     """An account that is flat until the first price counts from there."""
     values = [100.0] * 50 + [100.0 + day for day in range(50)]
-    market = a_market(("OAK-USD", [1.0 + day / 100 for day in range(50)]))
+    market = a_market({"OAK-USD": [1.0 + day / 100 for day in range(50)]})
     (prices,) = market["prices"]
     prices["times"] = [time + 50 * DAY for time in prices["times"]]
+    prices["asked_start"] = float(START)
     prices["asked_end"] = float(START + 100 * DAY)
     outcome = a_backtest(raw_result(values, TRADES, market=market))
     assert said(outcome) == (
