@@ -15,7 +15,14 @@ from typing import Final
 
 from deploy_action.backtest.account import AccountValues
 from deploy_action.report.charts.curves import NOISE, Axis, Grid
-from deploy_action.report.charts.mermaid import FEWEST_POINTS, MOST_POINTS, Colour, pictures, plain
+from deploy_action.report.charts.mermaid import (
+    FEWEST_POINTS,
+    MOST_POINTS,
+    MOST_POINTS_OF_THREE,
+    Colour,
+    pictures,
+    plain,
+)
 from deploy_action.text.quantities import decimal, moment, per_cent
 
 _LONGEST_UNIT: Final = 16
@@ -85,7 +92,8 @@ def draw(
     title = f"Account value in {unit}" if unit else "Account value"
     drawdowns, no_drawdown = _drawdowns(series)
     lines = [*series.values()]
-    axis = Axis.of(lines, MOST_POINTS, FEWEST_POINTS)
+    most = MOST_POINTS_OF_THREE if len(lines) == len(Curve) else MOST_POINTS
+    axis = Axis.of(lines, most, FEWEST_POINTS)
     columns = Axis.of(lines, _COLUMNS, _FEWEST_COLUMNS)
     others = [one.character for one in series if one is not Curve.MODEL]
     rows = _value_rows(columns.grid(lines), others)

@@ -18,8 +18,9 @@ from typing import Final
 from deploy_action.report.charts.curves import NOISE, Grid
 from deploy_action.text.quantities import moment
 
-# Gitea renders sources of at most 5,000 characters: with these, three curves have fewer.
+# Gitea renders sources of at most 5,000 characters.
 MOST_POINTS: Final = 100
+MOST_POINTS_OF_THREE: Final = 72
 FEWEST_POINTS: Final = 20
 # Characters of no width, for invisible labels that differ. Mermaid would trim blanks.
 _INVISIBLE: Final = str.maketrans("01", "\u200b\u200c")
