@@ -246,6 +246,7 @@ def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     shown = outcome.redacted(lambda text: text.replace(secret, "***"))
     assert secret in text_of(outcome)
     assert secret not in text_of(shown)
+    assert secret not in to_markdown(build_summary(shown))
     assert shown.backtests.result is not None
     assert secret not in repr(shown.backtests.result.trades)
     assert list(shown.backtests.result.account_values) == list(read_result(raw).account_values)

@@ -346,7 +346,7 @@ def test_gates_come_first_then_the_comparison_and_the_rest() -> None:
             "%%{init",
             "The account starts with",
             "Warnings",
-            "Compared with the base: 4 metrics better",
+            "Compared with the base: ",
             "What changes in production",
             "Months",
             "Drawdowns",

@@ -73,7 +73,6 @@ def test_every_metric_says_what_its_change_means() -> None:
         ["Trades", "1 → 0", "\u22121"],
         ["Final value, USD", "9,000.00 → 12,346", "🟢 +3,345.60 better"],
         ["Round trips", "0", "same"],
-        ["Longest drawdown", "0 days", "same"],
     ]
 
 
