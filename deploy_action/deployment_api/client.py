@@ -60,7 +60,8 @@ class Model:
 class Submission:
     """The fields that are sent with a bundle, for a deploy or a backtest.
 
-    `model_id` is None if the upload itself is to create the model.
+    `model_id` is None if the upload itself is to create the model. `price_scope` keeps apart the
+    prices that backtests of a pull request or branch download; blank for others.
     """
 
     project_id: str
@@ -70,6 +71,7 @@ class Submission:
     general_description: str
     description: str
     runs_on: RunsOn
+    price_scope: str = ""
 
     def fields(self) -> dict[str, str]:
         """Return the form fields that both routes take."""
@@ -101,6 +103,7 @@ class Submission:
             "backtestDescription": self.description,
             "backtestArgs": arguments,
             "backtestingArgs": arguments,
+            **({"priceScope": self.price_scope} if self.price_scope else {}),
         }
 
 

@@ -12,6 +12,11 @@ from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, tidy
 
 _SHORT_SHA_LENGTH: Final = 7
 _LARGEST_PAYLOAD: Final = 32 << 20  # GitHub sends at most 25 MB
+# They run what is in the default branch, a tag, or the branch that `GITHUB_REF` names.
+_OWN_EVENTS: Final = frozenset(
+    {"", "push", "schedule", "workflow_dispatch", "repository_dispatch", "release"}
+)
+_BRANCHES: Final = "refs/heads/"
 # Where the payloads of these events have their `head_commit`.
 _HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "workflow_run"}
 
@@ -31,6 +36,18 @@ class Event:
     repository_url: str
     repository: str = ""
     run_id: str = ""
+    git_ref: str = ""
+
+    @property
+    def scope(self) -> str:
+        """The pull request or branch that is not merged yet; blank for what the repository has."""
+        if self.name.startswith("pull_request"):
+            return f"pull/{mapping(self.payload.get('pull_request')).get('number')}"
+        if self.name not in _OWN_EVENTS:  # it may have checked out anything
+            return f"{self.name} {self.git_ref}".strip()
+        default = _text(mapping(self.payload.get("repository")).get("default_branch"))
+        is_other = bool(default) and self.git_ref != f"{_BRANCHES}{default}"
+        return self.git_ref if is_other and self.git_ref.startswith(_BRANCHES) else ""
 
     @property
     def is_deletion(self) -> bool:
@@ -80,6 +97,7 @@ def read_event(environ: Mapping[str, str]) -> Event:
         repository_url=f"{server.rstrip('/')}/{repository}" if server and repository else "",
         repository=repository,
         run_id=environ.get("GITHUB_RUN_ID", ""),
+        git_ref=environ.get("GITHUB_REF", ""),
     )
 
 

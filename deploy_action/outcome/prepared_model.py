@@ -21,7 +21,7 @@ class DescribedModel:
 
     `path` is the model's directory relative to the workspace. `origin` says where the model comes
     from: its repository and directory, else its name. `problems` were found while it was read and
-    checked.
+    checked. `scope` is the pull request or branch of which it is.
     """
 
     path: str = ""
@@ -34,6 +34,7 @@ class DescribedModel:
     commit: str = ""
     commit_url: str | None = None
     description: str = ""
+    scope: str = ""
     problems: tuple[Problem, ...] = ()
 
 

@@ -157,6 +157,7 @@ class Preparation:
             runs_on=runs_on(settings, manifest),
             commit=commit,
             commit_url=event.commit_url(commit),
+            scope=event.scope,
             description=settings.description
             or describe(
                 event, lambda: found.message if (found := read_commit()) else None, self.redact

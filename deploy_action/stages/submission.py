@@ -139,6 +139,7 @@ class Submitter:
             general_description=self._general_description,
             description=described.description,
             runs_on=described.runs_on,
+            price_scope=described.scope,
         )
 
     def _noted(self, target: Target) -> Target:

@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,14 @@ def test_backtest_arguments_have_both_names(scripted: StartScripted, upload: Upl
         "type": "strategy",
     }
     assert accepted.backtest_id == "b-1"
+
+
+def test_a_backtest_says_of_which_pull_request_it_is(
+    scripted: StartScripted, upload: Upload
+) -> None:
+    server = scripted({BACKTEST: Reply(body={**_deployed(), "backtestId": "b-1"})})
+    make_api(server.url).backtest(replace(SUBMISSION, price_scope="pull/7"), upload)
+    assert server.requests_to(BACKTEST)[0].fields["priceScope"] == "pull/7"
 
 
 def _deployed() -> dict[str, object]:

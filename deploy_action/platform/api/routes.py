@@ -20,6 +20,7 @@ from deploy_action.platform.api.fields import (
     NAME,
     PLAN,
     PLAN_TYPE,
+    PRICE_SCOPE,
     PROJECT,
     PYTHON,
     REFRESH_TOKEN,
@@ -97,7 +98,8 @@ def _model_routes(models: Models) -> list[Route]:
 def _version_routes(versions: Versions) -> list[Route]:
     created = [MODEL.unless_created(), TYPE.unless_created(), PLAN]
     creating = [CREATE_NEW, NAME.optional(), GENERAL_DESCRIPTION]
-    uploaded = [PROJECT, MODEL, VERSION, BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO]
+    given = [BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO, PRICE_SCOPE]
+    uploaded = [PROJECT, MODEL, VERSION, *given]
     return [
         Route(
             "POST",
@@ -111,7 +113,7 @@ def _version_routes(versions: Versions) -> list[Route]:
             "POST",
             "/model/backtest",
             versions.backtest,
-            [PYTHON, PROJECT, *created, BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO, *creating],
+            [PYTHON, PROJECT, *created, *given, *creating],
             takes_file=True,
         ),
         *(

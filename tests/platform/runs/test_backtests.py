@@ -73,6 +73,25 @@ def test_the_runner_gets_the_bundle_and_the_arguments(start_platform: StartPlatf
     assert (request.python_version, request.args) == ("3.9", {"to": "1y"})
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_model_keeps_its_prices_apart_and_those_of_a_pull_request(
+    start_platform: StartPlatform, *, strict: bool
+) -> None:
+    """Ids of models are new in each job of a lenient platform, their names are not."""
+    runner = ScriptedRunner()
+    platform = start_platform(running=BacktestSettings(runner=runner), strict=strict)
+    same, other = platform.create_model(), platform.create_model()
+    platform.backtest(same)
+    platform.backtest(same, priceScope="")
+    platform.backtest(same, priceScope="pull/7")
+    platform.backtest(other)
+    first, second, scoped, others = (request.prices for request in runner.requests)
+    assert len(first) == 1
+    assert first == second == scoped[1:]
+    assert (others == first) is not strict
+    assert scoped[0] not in {*first, *others}
+
+
 def test_a_backtest_that_failed_is_an_error_with_its_place(start_platform: StartPlatform) -> None:
     """With status 200, like late errors of the original server."""
     outcome = Outcome(result=None, problems=(_WARNING, _CRASH), facts={"python": "3.11.7"})

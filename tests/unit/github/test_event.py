@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,33 @@ def event(name: str, **payload: Any) -> Event:
         run_number="42",
         repository_url="https://forge.example/trader/models",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "scope"),
+    [
+        ("", "", ""),
+        ("push", "refs/heads/main", ""),
+        ("push", "refs/tags/v1", ""),
+        ("release", "refs/tags/v1", ""),
+        ("schedule", "refs/heads/main", ""),
+        ("push", "refs/heads/idea", "refs/heads/idea"),
+        ("workflow_dispatch", "refs/heads/idea", "refs/heads/idea"),
+        ("pull_request", "refs/pull/7/merge", "pull/7"),
+        ("pull_request_target", "refs/heads/main", "pull/7"),
+        # They may have checked out anything.
+        ("workflow_run", "refs/heads/main", "workflow_run refs/heads/main"),
+        ("issue_comment", "refs/heads/main", "issue_comment refs/heads/main"),
+        (
+            "merge_group",
+            "refs/heads/gh-queue/main/pr-7",
+            "merge_group refs/heads/gh-queue/main/pr-7",
+        ),
+    ],
+)
+def test_what_is_not_merged_has_a_scope_of_its_own(name: str, ref: str, scope: str) -> None:
+    payload = {"repository": {"default_branch": "main"}, "pull_request": {"number": 7}}
+    assert replace(event(name, **payload), git_ref=ref).scope == scope
 
 
 def nobody_asked() -> str:

@@ -119,7 +119,7 @@ class Versions:
         )
         with self._storing(target, upload) as (transaction, version):
             backtest = self._add_backtest(transaction, version, args, version.description)
-        job = self._run(backtest, version)
+        job = self._run(request, backtest, version)
         document = {**upload_document(version), "backtestId": backtest.id}
         return Pending(job, document, self.store.result_path(backtest.id))
 
@@ -139,7 +139,7 @@ class Versions:
             backtest = self._add_backtest(
                 transaction, versions[version_id], args, request.text("backtestDescription")
             )
-        self._run(backtest, versions[version_id])
+        self._run(request, backtest, versions[version_id])
         return {}
 
     def _add_backtest(
@@ -153,27 +153,27 @@ class Versions:
             version.id, args=args, description=description, workplace=self.store.workplace.id
         )
 
-    def _run(self, backtest: Backtest, version: Version) -> Job:
-        request = BacktestRequest(
+    def _run(self, request: Request, backtest: Backtest, version: Version) -> Job:
+        wanted = BacktestRequest(
             backtest_id=backtest.id,
             bundle=self.store.bundle_path(version.id),
             bundle_sha256=version.sha256,
             python_version=version.python_version,
             args=backtest.args,
-            prices=self._price_stores(version),
+            prices=self._price_stores(version, request.text("priceScope")),
         )
-        return self.backtests.start(request)
+        return self.backtests.start(wanted)
 
-    def _price_stores(self, version: Version, scope: str = "") -> tuple[str, ...]:
+    def _price_stores(self, version: Version, scope: str) -> tuple[str, ...]:
         """Return where a version's model keeps prices.
 
-        Ids of models that were created on use are new in each job, but its names are not.
+        The id of a model that is created on use is another one in each job.
         """
         if self.access.is_strict:
             return store_keys(version.project_id, version.model_id, scope=scope)
         with self.store.snapshot() as snapshot:
             model = find_model(snapshot, version.project_id, version.model_id)
-        return store_keys(model.name, scope=scope)
+        return store_keys(model.name, model.description, scope=scope)
 
     def _rehearse(self, target: Target) -> None:
         """Refuse a target before the bundle is looked at, as the original server does."""
