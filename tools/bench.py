@@ -18,13 +18,14 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools.benchmarks import at_once, deploy, environment, overhead, startup
+from tools.benchmarks import at_once, deploy, environment, overhead, reading, startup
 from tools.benchmarks.context import Context
 from tools.benchmarks.measure import BrokenError, Row
 
 # Memory comparisons first: Linux counts our own size at the start as a child's peak, and we grow.
 SECTIONS: dict[str, Callable[[Context], Iterator[Row]]] = {
     "startup": startup.measure,
+    "reading": reading.measure,
     "deploy": deploy.measure,
     "overhead": overhead.measure,
     "environment": environment.measure,

@@ -26,13 +26,14 @@ def bench(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) -> None:
-    """All benchmarks take minutes; these two need no environment of a model."""
-    ended = bench(tmp_path, "--quick", "--only", "deploy,startup")
+    """All benchmarks take minutes; these need no environment of a model."""
+    ended = bench(tmp_path, "--quick", "--only", "deploy,startup,reading")
     assert ended.returncode == 0, ended.stderr
     header, _, *rows, footer = ended.stdout.splitlines()
     assert header.split() == ["ours", "peer", "ours/peer"]
     assert any(row.startswith("Process start to first connection") for row in rows)
     assert any(row.startswith("Deploy ") for row in rows)
+    assert any(row.startswith("Result: 10,000 values, 2,000 trades") for row in rows)
     assert "Not asked for: overhead, environment, at-once." in footer
     assert list(tmp_path.iterdir()) == []
 
