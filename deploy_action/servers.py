@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy_action.inputs.definitions import LOCAL
@@ -77,7 +78,8 @@ class BacktestProgress:
 class Servers:
     """Opens servers and connections for one run; `stack` closes them at its end.
 
-    `on_stopped` gets the place where the model's script stood, if its backtest was stopped.
+    `now` is the time from which all backtests of the run count back. `on_stopped` gets the place
+    where the model's script stood, if its backtest was stopped.
     """
 
     environ: Mapping[str, str]
@@ -86,6 +88,7 @@ class Servers:
     deadline: Deadline
     stack: ExitStack
     on_stopped: Callable[[Problem], None]
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def named(self, settings: Settings) -> Server:
         """Return the server that the inputs name."""
@@ -146,6 +149,7 @@ class Servers:
             server.token or "",
             on_secret=lambda secret: self.console.mask([secret]),
             redact=self.console.redact,
+            now=self.now,
         )
 
 

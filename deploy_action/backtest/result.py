@@ -102,7 +102,8 @@ class BacktestRun:
 
     `bundle_sha256` is the digest of the bundle that ran, blank if unknown. `arguments` are those of
     `Strategy.backtest()`, without what JSON cannot represent; None if unknown. `argument_sources`
-    says for each whether it was `given` to the server or is the `script`'s.
+    says for each whether it was `given` to the server or is the `script`'s. `pinned` is what is
+    the same in every run: `hashSeed`, `threads`, `now` (ISO 8601), `randomSeed`.
     """
 
     python: str
@@ -118,3 +119,4 @@ class BacktestRun:
     bundle_sha256: str = ""
     arguments: Mapping[str, JsonValue] | None = None
     argument_sources: Mapping[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, JsonValue] = field(default_factory=dict)

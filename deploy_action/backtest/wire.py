@@ -343,6 +343,7 @@ def parse_run(raw: object) -> BacktestRun | None:
         bundle_sha256=digest if _DIGEST.fullmatch(digest) else "",
         arguments=_fitting(raw.get("arguments"), dict, None),
         argument_sources=_fitting(raw.get("argumentSources"), dict[str, str], {}),
+        pinned=_fitting(raw.get("pinned"), dict, {}),
     )
 
 

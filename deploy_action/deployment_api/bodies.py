@@ -26,7 +26,8 @@ class Upload:
     `sha256` is the file's digest in hexadecimal: a file with another one is never sent completely.
     `on_progress` gets the bytes sent and the total. The answer may have `largest_answer` bytes.
     It is awaited until `reserve` seconds before the deadline of the run. A server that knows the
-    header `Idempotency-Key` acts once on all uploads with the same `key`; blank for none.
+    header `Idempotency-Key` acts once on all uploads with the same `key`; blank for none. `now` is
+    the header `Backtest-Now`, the time from which a backtest's arguments count back.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Upload:
     largest_answer: int = LARGEST_ANSWER
     reserve: float = 0.0
     key: str = ""
+    now: str = ""
 
 
 class FormBody(io.BytesIO):

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun
@@ -160,7 +161,8 @@ class DeploymentApi:
     """Calls to one server on behalf of one user.
 
     `on_secret` is called with each new idToken, so that it can be masked before anything is
-    printed. `redact` hides the run's other secrets in the server's words. Every call raises
+    printed. `redact` hides the run's other secrets in the server's words. `now` is the time from
+    which the arguments of backtests count back, the same for all of a run. Every call raises
     `RefusedError` or a subclass, with a problem that says what happened and what to do.
     """
 
@@ -168,6 +170,7 @@ class DeploymentApi:
     refresh_token: str = field(repr=False)
     on_secret: Callable[[str], None] = field(repr=False)
     redact: Callable[[str], str] = str
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _id_token: str = field(default="", init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
     _email: str | None = field(default=None, init=False)
@@ -308,7 +311,8 @@ class DeploymentApi:
         )
 
         fields = submission.backtest_fields()
-        reply = self._upload("/model/backtest", fields, upload)
+        now = f"{self.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        reply = self._upload("/model/backtest", fields, replace(upload, now=now))
         rest, result_text = split_result(reply.answer.body)
         reply = _with_small_body(reply, rest)
         body = reply.answer.json

@@ -166,9 +166,10 @@ class Transport:
         left = self._deadline.remaining()
         left -= min(upload.reserve, left / 2)
         key = {"Idempotency-Key": f'"{upload.key}"'} if upload.key else {}
+        now = {"Backtest-Now": upload.now} if upload.now else {}
         return replace(
             call,
-            headers={**call.headers, **key},
+            headers={**call.headers, **key, **now},
             read_timeout=min(UPLOAD_ANSWER_TIMEOUT, left),
             largest_answer=upload.largest_answer,
         )

@@ -72,6 +72,7 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     assert candidate.fields["backtestArgs"] == base.fields["backtestArgs"] == '{"to":"2y"}'
     assert (candidate.fields["pythonVersion"], base.fields["pythonVersion"]) == ("3.9", "3.10")
     assert candidate.fields["modelId"] == base.fields["modelId"] == "model-1"
+    assert candidate.headers["Backtest-Now"] == base.headers["Backtest-Now"] != ""
     assert candidate.file != base.file
     assert "Argument to" in ended.summary
 

@@ -26,8 +26,8 @@ from deploy_action.platform.api.answers import (
     text_answer,
 )
 from deploy_action.platform.api.credentials import Credentials
-from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH
-from deploy_action.platform.api.forms import Body, FileSlot, Form, read_form
+from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, NOW_HEADER
+from deploy_action.platform.api.forms import Body, FileSlot, read_form
 from deploy_action.platform.api.operations.documents import Details, Pending, Text
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
 from deploy_action.platform.api.route import Route
@@ -117,12 +117,14 @@ class PlatformApp:
 
     async def _run(self, route: Route, request: HttpRequest, body: Body) -> Response:
         content_type = request.headers.get("content-type", "")
+        key, now = _idempotency_key(request), request.headers.get(NOW_HEADER, "").strip()
         if not route.takes_file:
-            return await run_in_threadpool(_respond, route, await read_form(body, content_type))
-        key = _idempotency_key(request)
+            form = await read_form(body, content_type)
+            return await run_in_threadpool(_respond, route, Request(form.fields, now=now))
         with self._store.incoming() as path:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
-            return await run_in_threadpool(_respond, route, form, key)
+            asked = Request(form.fields, form.file, key, now)
+            return await run_in_threadpool(_respond, route, asked)
 
 
 def _idempotency_key(request: HttpRequest) -> str:
@@ -133,8 +135,8 @@ def _idempotency_key(request: HttpRequest) -> str:
     return key
 
 
-def _respond(route: Route, form: Form, key: str = "") -> Response:
-    result = route.run(Request(form.fields, form.file, key))
+def _respond(route: Route, request: Request) -> Response:
+    result = route.run(request)
     if isinstance(result, Pending):
         return PatientAnswer(result)
     if isinstance(result, Details):

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import Final, Self
 
 KEY_HEADER: Final = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
+NOW_HEADER: Final = "Backtest-Now"
 MAX_ID_LENGTH: Final = 200  # longer ids come from broken clients
 
 

@@ -10,10 +10,12 @@ import msgspec
 
 from deploy_action import __version__
 from deploy_action.platform.api.fields import (
+    ARGUMENTS,
     CREATE_NEW,
     KEY_HEADER,
     MAX_ID_LENGTH,
     MODEL,
+    NOW_HEADER,
     Field,
     Kind,
     Needed,
@@ -80,6 +82,13 @@ _KEY = {
     "in": "header",
     "description": "Of the uploads with the same key, one is stored, and all are answered with it.",
     "schema": {"type": "string", "maxLength": MAX_ID_LENGTH},
+}
+_NOW = {
+    "name": NOW_HEADER,
+    "in": "header",
+    "description": "The time from which arguments such as `to` count back, instead of that of the "
+    "request: backtests with the same one have the same period.",
+    "schema": {"type": "string", "format": "date-time"},
 }
 _CREATED = {
     "required": [CREATE_NEW.name],
@@ -148,6 +157,8 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
     }
     if route.is_once:
         operation["parameters"] = [_KEY]
+    if ARGUMENTS in route.fields:
+        operation["parameters"] = [_NOW]
     if route.fields:
         operation["requestBody"] = {"required": True, "content": _request_content(route)}
     return operation | ({"security": []} if route.is_open else {})

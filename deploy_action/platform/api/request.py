@@ -7,10 +7,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 
-from deploy_action.platform.api.fields import MAX_ID_LENGTH, Field, Needed
+from deploy_action.platform.api.fields import MAX_ID_LENGTH, NOW_HEADER, Field, Needed
 
 FILE_FIELD = "model"
 _MAX_DEPTH = 100
@@ -39,11 +40,13 @@ class Request:
     """The fields of a request, and the model that came with it.
 
     `key` is the header `Idempotency-Key`: of the uploads that have the same one, one is stored.
+    `now` is the header `Backtest-Now`, from which the dates of a backtest count back.
     """
 
     fields: Mapping[str, object]
     file: StoredFile | None = None
     key: str = ""
+    now: str = ""
 
     def has(self, name: str) -> bool:
         """Return whether a field was given; it may be empty."""
@@ -84,6 +87,18 @@ class Request:
 
     def _flag(self, name: str) -> bool:
         return self.text(name).strip().lower() == "true"
+
+    def backtest_now(self) -> float | None:
+        """Return the header `Backtest-Now` in seconds since 1970, None without it."""
+        if not self.now:
+            return None
+        try:
+            moment = datetime.fromisoformat(self.now)
+            if moment.tzinfo is not None:
+                return moment.timestamp()
+        except (ValueError, OverflowError):
+            pass
+        raise ApiError(f"{NOW_HEADER} must be a time as in ISO 8601, such as 2024-05-31T12:00:00Z")
 
     def backtest_args(self) -> Mapping[str, object]:
         """Return the backtest's arguments, from either of the field's two names.

@@ -1,10 +1,11 @@
 """Run a model's script and backtest it, under the model's own Python (3.8 or newer).
 
     python -u run_model.py --script PATH --root PATH --events-fd NUMBER --result PATH
-        [--prices OUTBOX --prices STORE...]
+        [--now SECONDS] [--prices OUTBOX --prices STORE...]
 
-Prices that the model downloads are handed over in OUTBOX, and read from each STORE. As on the
-original platform, the environment has the rest: `BACKTESTING=1`, `BACKTESTING_ARGS`
+`--now` is the time from which `to` counts back; without it, that of the clock. Prices that the
+model downloads are handed over in OUTBOX, and read from each STORE. As on the original platform,
+the environment has the rest: `BACKTESTING=1`, `BACKTESTING_ARGS`
 (JSON as base64), and a `PYTHONPATH` with the model's root and the directory `hooks`. Events are
 written to the file descriptor as JSON lines: `started`, `progress`, and finally either `finished`
 (the result file exists) or `failed`. In between, `prices` names a file in the outbox to `keep`, or

@@ -43,6 +43,7 @@ from deploy_action.platform.runs.endings import (
     vanished,
 )
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
+from deploy_action.platform.runs.pins import PINNED_VARIABLES, pinned_facts
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.data_directory import remove_tree
 from deploy_action.platform.storage.zip_reader import ArchiveError
@@ -72,8 +73,9 @@ _PASSED_ON = (
 class BacktestRequest:
     """A backtest to run: the bundle, and the arguments of `Strategy.backtest()`.
 
-    `bundle_sha256` is the bundle's digest in lower-case hex. `prices` are the names of the stores
-    of downloaded prices (`store_keys`), blank for a backtest that keeps none.
+    `bundle_sha256` is the bundle's digest in lower-case hex. `now` is the time from which an
+    argument such as `to: 1y` counts back, in seconds since 1970. `prices` are the names of the
+    stores of downloaded prices (`store_keys`), blank for a backtest that keeps none.
     """
 
     backtest_id: str
@@ -81,6 +83,7 @@ class BacktestRequest:
     bundle_sha256: str
     python_version: str
     args: Mapping[str, object]
+    now: float
     prices: tuple[str, ...] = ()
 
 
@@ -240,6 +243,7 @@ class ModelRunner:
             "constraints": list(environment.constraints),
             "environmentSeconds": round(ready - started, 3),
             "modelSeconds": round(ended - ready, 3),
+            "pinned": pinned_facts(request.now),
             **outcome.facts,
         }
         problems = (*environment.problems, *outcome.problems)
@@ -343,6 +347,7 @@ class _ModelProcess:
             *("--root", str(self.model)),
             *("--events-fd", str(side.writer)),
             *("--result", str(self._result)),
+            *("--now", repr(self.request.now)),
             *(word for place in self._places_of_prices for word in ("--prices", str(place))),
         ]
 
@@ -382,6 +387,7 @@ class _ModelProcess:
             "PYTHONPATH": f"{self.model}{os.pathsep}{_HOOKS}",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # the copy is thrown away
+            **PINNED_VARIABLES,
             "BACKTESTING": "1",
             "BACKTESTING_ID": self.request.backtest_id,
             "BACKTESTING_ARGS": base64.b64encode(arguments).decode(),

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from deploy_action.platform.runs.pins import PINNED_VARIABLES
+
 ROOT = Path(__file__).resolve().parents[3]
 MODEL_PROCESS = ROOT / "deploy_action" / "platform" / "model_process"
 EXAMPLES = ROOT / "examples" / "models"
@@ -105,7 +107,11 @@ class Model:
         return done.stdout
 
     def run(
-        self, script: str | None = None, arguments: Mapping[str, Any] = ARGUMENTS, **environ: str
+        self,
+        script: str | None = None,
+        arguments: Mapping[str, Any] = ARGUMENTS,
+        *options: str,
+        **environ: str,
     ) -> Ran:
         """Run the model as the platform does; `script` is written first."""
         if script is not None:
@@ -118,7 +124,7 @@ class Model:
         with os.fdopen(reader, "rb") as events:
             try:
                 process = subprocess.Popen(
-                    self.command(writer, result),
+                    [*self.command(writer, result), *options],
                     cwd=self.root,
                     env=self.environ(arguments) | environ,
                     stdin=subprocess.DEVNULL,
@@ -156,6 +162,7 @@ class Model:
             "PYTHONPATH": f"{self.root}:{MODEL_PROCESS / 'hooks'}",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **PINNED_VARIABLES,
             "BACKTESTING": "1",
             "BACKTESTING_ID": "b",
             "BACKTESTING_ARGS": base64.b64encode(json.dumps(dict(arguments)).encode()).decode(),

@@ -102,6 +102,7 @@ class Bench:
             python_version="3.11",
             args={"initial_values": {"USD": 10_000}, **(arguments or FIXED)},
             prices=keys,
+            now=time.time(),
         )
         return runner.run(request, stop or threading.Event())
 

@@ -149,6 +149,7 @@ class Bench:
             bundle_sha256=DIGEST,
             python_version="3.10",
             args={"to": "1y"},
+            now=1_700_000_000.0,
         )
         return runner.run(request, self.stop)
 
@@ -199,6 +200,7 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
         "exchanges": ["keyless"],
         "symbols": ["A"],
         "arguments": {"to": "1y"},
+        "pinned": {"hashSeed": 0, "threads": 1, "now": "2023-11-14T22:13:20Z", "randomSeed": 0},
     }
     assert bench.spectator.sections[-1] == "Output of bot.py"
     assert bench.spectator.lines[-1] == "hello"

@@ -115,8 +115,21 @@ class ProblemDocument(TypedDict):
     column: int | None
 
 
+class PinnedDocument(TypedDict):
+    """What is the same in every run; `now` is where arguments such as `to` count back from."""
+
+    hashSeed: int
+    threads: int
+    now: str
+    randomSeed: int
+
+
 class RunDocument(TypedDict):
-    """How a backtest was run. Which facts there are depends on how far it came."""
+    """How a backtest was run. Which facts there are depends on how far it came.
+
+    `argumentSources` says of each of the `arguments` whether it was `given` in the request or is
+    the `script`'s.
+    """
 
     problems: list[ProblemDocument]
     bundleSha256: NotRequired[str]
@@ -131,6 +144,8 @@ class RunDocument(TypedDict):
     exchanges: NotRequired[Any]
     symbols: NotRequired[Any]
     arguments: NotRequired[dict[str, Any]]
+    argumentSources: NotRequired[dict[str, str]]
+    pinned: NotRequired[PinnedDocument]
 
 
 class BacktestDocument(TypedDict):

@@ -104,7 +104,7 @@ class Versions:
 
     def backtest(self, request: Request) -> Pending:
         """Backtest a bundle, and answer when the backtest has ended."""
-        args = _read_args(request)
+        args, now = _read_args(request), request.backtest_now()
         file = _require_file(request)
         target = _read_target(request)
         self._rehearse(target)
@@ -119,13 +119,13 @@ class Versions:
         )
         with self._storing(target, upload) as (transaction, version):
             backtest = self._add_backtest(transaction, version, args, version.description)
-        job = self._run(request, backtest, version)
+        job = self._run(request, backtest, version, now)
         document = {**upload_document(version), "backtestId": backtest.id}
         return Pending(job, document, self.store.result_path(backtest.id))
 
     def backtest_uploaded_model(self, request: Request) -> Empty:
         """Backtest an uploaded version, and do not wait for the result."""
-        args = _read_args(request)
+        args, now = _read_args(request), request.backtest_now()
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
         version_id = request.identifier("versionId")
         with self.store.transaction() as transaction:
@@ -139,7 +139,7 @@ class Versions:
             backtest = self._add_backtest(
                 transaction, versions[version_id], args, request.text("backtestDescription")
             )
-        self._run(request, backtest, versions[version_id])
+        self._run(request, backtest, versions[version_id], now)
         return {}
 
     def _add_backtest(
@@ -153,7 +153,10 @@ class Versions:
             version.id, args=args, description=description, workplace=self.store.workplace.id
         )
 
-    def _run(self, request: Request, backtest: Backtest, version: Version) -> Job:
+    def _run(
+        self, request: Request, backtest: Backtest, version: Version, now: float | None
+    ) -> Job:
+        """Start a backtest whose dates count back from `now`, by default when it was asked for."""
         wanted = BacktestRequest(
             backtest_id=backtest.id,
             bundle=self.store.bundle_path(version.id),
@@ -161,6 +164,7 @@ class Versions:
             python_version=version.python_version,
             args=backtest.args,
             prices=self._price_stores(version, request.text("priceScope")),
+            now=backtest.created_at if now is None else now,
         )
         return self.backtests.start(wanted)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Dict, Mapping
 
 from .market import own_prices
@@ -39,16 +38,16 @@ def period(arguments: Mapping[str, Any]) -> Arguments:
 
 
 def without_useless_default(
-    strategy: Any, passed: Mapping[str, Any], given: Mapping[str, Any]
+    strategy: Any, passed: Mapping[str, Any], given: Mapping[str, Any], now: float
 ) -> Arguments:
     """Return the given arguments; without the default period if it cannot be meant.
 
     That is where the script has its own prices, none of them of the last year, and says itself
-    which period to take, as the keyless template of `blankly init` does.
+    which period to take, as the keyless template of `blankly init` does. `now` is in seconds.
     """
     if period(given) == _DEFAULT_PERIOD and period(passed):
         latest = _last_own_price(strategy)
-        if latest is not None and latest < time.time() - _YEAR:
+        if latest is not None and latest < now - _YEAR:
             return {name: value for name, value in given.items() if name not in PERIOD}
     return dict(given)
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Mapping
 
-from .arguments import listed, merge, replaced, without_useless_default
+from .arguments import listed, merge, period, replaced, without_useless_default
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
 from .market import Market, RefusedRunError
@@ -102,11 +102,16 @@ class Recorder:
         reporter: Any,
         arguments: Mapping[str, Any],
         result_path: str,
+        now: float,
     ) -> None:
-        """`arguments` come from the platform; the result is to be written to `result_path`."""
+        """`arguments` come from the platform, and so does `now`, from which `to` counts back.
+
+        The result is to be written to `result_path`.
+        """
         self.files = files
         self.reporter = reporter
         self.arguments = dict(arguments)
+        self._now = now
         self.problems: list[Problem] = []
         # By identity: strategies may be equal or unhashable. Keeping them keeps the ids valid.
         self._attempts: dict[int, tuple[Any, Attempt]] = {}
@@ -168,7 +173,9 @@ class Recorder:
         if not is_first:
             return self._again(attempt)
         self._local.last_run = None
-        given = without_useless_default(strategy, passed, self.arguments)
+        given = without_useless_default(strategy, passed, self.arguments, self._now)
+        if given != self.arguments:
+            self._tell_useless_default(passed)
         arguments, attempt.sources = merge(passed, given)
         self._tell_replaced(replaced(passed, arguments), given)
         attempt.arguments = plain_arguments(arguments)  # now: the package may change them
@@ -269,6 +276,14 @@ class Recorder:
         if attempt.error is not None:
             raise attempt.error
         return attempt.result
+
+    def _tell_useless_default(self, passed: Mapping[str, Any]) -> None:
+        self.warn(
+            "None of the script's prices is of the last year, so to='1y', which `blankly init` "
+            f"writes into blankly.json, was not used, but the script's {listed(period(passed))}.",
+            "Remove `to` from backtest_args in blankly.json.",
+            severity="notice",
+        )
 
     def _tell_replaced(self, lost: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Add a notice if the platform's arguments replace some of the script's."""

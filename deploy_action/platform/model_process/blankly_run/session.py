@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 import types
 import warnings
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import Any, Mapping, NoReturn, Sequence
 from .events import Events
 from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
 from .market import RefusedRunError
+from .pinning import pin_chance, pin_directories, pin_now
 from .recorder import Attempt, Recorder, Run
 from .stopping import tell_when_stopped
 from .strict_json import describe, make_strict
@@ -88,6 +90,7 @@ class Session:
         self._environ = environ
         self._result_path: str = options.result
         self._prices: list[str] = options.prices
+        self._now: float = time.time() if options.now is None else options.now
         self._files = ModelFiles(options.root)
 
     def finish(self) -> dict[str, Any]:
@@ -159,6 +162,7 @@ class Session:
 
     def _set_the_stage(self) -> None:
         """Make `sys` look as under `python SCRIPT`, with our hooks at the end of the path."""
+        pin_directories()
         sys.argv = [self.script]
         ours = {_PROCESS_DIRECTORY, _HOOKS}
         kept = [entry for entry in sys.path if os.path.abspath(entry) not in ours]
@@ -188,8 +192,11 @@ class Session:
             reporter=reporter,
             arguments=_read_arguments(self._environ.get("BACKTESTING_ARGS", "")),
             result_path=self._result_path,
+            now=self._now,
         )
         self._watch(recorder, version)
+        pin_now(self._now)
+        pin_chance()
         reporter.on_backtest_result = recorder.note_result
         return recorder
 
@@ -448,6 +455,7 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--events-fd", required=True, type=int)
     parser.add_argument("--result", required=True)
     parser.add_argument("--prices", action="append", default=[])
+    parser.add_argument("--now", type=float)
     return parser.parse_args(argv)
 
 
