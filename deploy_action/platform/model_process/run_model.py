@@ -8,8 +8,10 @@ model downloads are handed over in OUTBOX, and read from each STORE. As on the o
 the environment has the rest: `BACKTESTING=1`, `BACKTESTING_ARGS`
 (JSON as base64), and a `PYTHONPATH` with the model's root and the directory `hooks`. Events are
 written to the file descriptor as JSON lines: `started`, `progress`, and finally either `finished`
-(the result file exists) or `failed`. In between, `prices` names a file in the outbox to `keep`, or
-one in the first store to `drop`.
+(the result file exists; with an error, the script failed after its backtest) or `failed`. In
+between, `prices` names a file in the outbox to `keep`, or one in the first store to `drop`;
+`result` says that there is a result (in PATH.strategy) before the script has ended; and `stopped`
+answers SIGTERM with the line at which the script stands.
 """
 
 import os

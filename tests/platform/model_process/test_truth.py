@@ -170,7 +170,8 @@ def test_an_arbitrage(bot: Model) -> None:
     assert ran.metrics == printed_metrics(by_hand)
     assert ran.last["schedule"][0]["symbol"] == "ASH-USD, FIR-USD"
     assert "Progress:" not in ran.printed
-    assert {event["event"] for event in ran.events} == {"started", "progress", "finished"}
+    told = {event["event"] for event in ran.events}
+    assert told == {"started", "progress", "result", "finished"}
 
 
 def test_selling_short(bot: Model) -> None:
