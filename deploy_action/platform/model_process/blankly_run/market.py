@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Iterator, Mapping
 
 from .faults import make_problem
+from .price_checks import check_prices, moment
 from .strict_json import describe
 
 _MOST_BARS = 1_000_000  # of all symbols together; more are thinned evenly
@@ -41,7 +42,7 @@ class Market:
         self._initial_values: dict[str, float] = {}
 
     def watch_start(self) -> None:
-        """Look at the account right before the model is called for the first time.
+        """Look at account and prices right before the model is called for the first time.
 
         There, the package asks the interface for the assets to show; the given balances are in
         the account by then.
@@ -51,10 +52,21 @@ class Market:
         def evaluate(*positional: Any, **named: Any) -> Any:
             found = original(*positional, **named)
             self._check_account()
+            self._check_prices()
             self.has_started = True
             return found
 
         self._interface.evaluate_traded_account_assets = evaluate
+
+    def _check_prices(self) -> None:
+        with suppress(Exception):  # another version of the package, or settings without a column
+            controller = self._controller
+            self.problems += check_prices(
+                self._interface.full_prices,
+                own_prices(self._interface),
+                (float(controller.user_start), float(controller.user_stop)),
+                controller.use_price,
+            )
 
     def _check_account(self) -> None:
         """Note the balances at the start.
@@ -111,7 +123,7 @@ class Market:
         asked = self._asked()
         empty = [one for one, bars in self._controller.prices.items() if not len(bars)]
         for symbol in (one for one in empty if one in asked):
-            period = " to ".join(map(_moment, asked[symbol]))
+            period = " to ".join(map(moment, asked[symbol]))
             has = self._own_period(symbol)
             there = f"; its prices cover {has}" if has else ""
             message = f"There are no prices of {describe(symbol)} from {period}{there}."
@@ -123,7 +135,7 @@ class Market:
         """Return what the prices that the script gave to a keyless exchange cover."""
         try:
             frame = max(own_prices(self._interface)[symbol].values(), key=len)
-            return f"{_moment(frame['time'].min())} to {_moment(frame['time'].max())}"
+            return f"{moment(frame['time'].min())} to {moment(frame['time'].max())}"
         except Exception:  # noqa: BLE001  # no prices of this symbol, or odd ones
             return None
 
@@ -224,14 +236,3 @@ def own_prices(interface: Any) -> dict[str, dict[float, Any]]:
             return found
         interface = getattr(interface, "interface", None) or getattr(interface, "calls", None)
     return {}
-
-
-def _moment(epoch: Any) -> str:
-    """Return a time as people write it, without what is zero."""
-    import datetime as dt
-
-    try:
-        moment = dt.datetime.fromtimestamp(float(epoch), dt.timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        return str(epoch)
-    return moment.strftime("%Y-%m-%d %H:%M").replace(" 00:00", "")
