@@ -200,3 +200,26 @@ def test_values_and_prices_in_any_order_are_sorted() -> None:
     found = read_result(raw).analysis
     assert found.metrics["cum_returns"] == 50
     assert found.metrics["final_account_value"] == 150
+
+
+def test_growth_at_the_same_rate_has_no_spread() -> None:
+    """Its floats differ in their last digits."""
+    found = a_result([100 * 1.01**day for day in range(30)]).analysis
+    assert found.reasons["sharpe"] == "every return is the same"
+
+
+def test_the_last_digits_of_a_float_are_no_drawdown() -> None:
+    noisy = a_result([100.0, 99.99999999999999, 100.0, 99.99999999999999]).analysis
+    assert noisy.drawdowns == ()
+    assert noisy.metrics["longest_drawdown_days"] == 0
+    assert noisy.reasons["calmar"] == "the account's value never fell"
+    recovered = a_result([100.0, 99.0, 99.99999999999999, 99.99999999999999, 98.0]).analysis
+    assert [one.days for one in recovered.drawdowns] == [1, 2]
+
+
+def test_times_beyond_all_intervals_end() -> None:
+    """A day more makes no difference to such a time."""
+    raw = raw_result([100.0, 101.0, 102.0])
+    for point, time in zip(raw["account_values"], (-1e300, 1e299, 1e300), strict=True):
+        point["time"] = time
+    assert read_result(raw).analysis.metrics["cum_returns"] == pytest.approx(2)

@@ -183,6 +183,50 @@ def test_a_position_that_made_nothing_but_a_rounding_is_even() -> None:
     assert outcomes(trips) == (0, 0, 1)
 
 
+def test_a_position_is_measured_by_its_largest_size() -> None:
+    """Half of one is left of a hundred, not of the one with which it began."""
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [at(0, "buy", 1, 10.0), at(1, "buy", 99, 10.0), at(2, "sell", 99.5, 12.0)]
+    trips = trips_of(orders, {"OAK-USD": [10.0, 10.0, 12.0]}, of_symbol=free)
+    assert trips.gained == pytest.approx(200)
+    assert trips.open == ()
+
+
+def test_a_short_position_after_a_remainder_is_no_second_round_trip() -> None:
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [at(0, "buy", 100, 10.0), at(1, "sell", 99.5, 11.0), at(2, "sell", 10, 12.0)]
+    trips = trips_of(orders, {"OAK-USD": [10.0, 11.0, 12.0]}, of_symbol=free)
+    assert outcomes(trips) == (1, 0, 0)
+    (short,) = trips.open
+    assert (short.size, short.opened_at) == (-9.5, START + 2 * DAY)
+
+
+def test_at_one_time_the_model_orders_before_waiting_orders_are_filled() -> None:
+    """The engine calls the model, and then fills what the price reached."""
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [
+        at(0, "buy", 10, 10.0),
+        at(0, "buy", 10, 8.0, type="limit", executed_time=float(START + DAY)),
+        at(1, "sell", 10, 9.0),
+    ]
+    trips = trips_of(orders, {"OAK-USD": [10.0, 9.0]}, of_symbol=free)
+    assert trips.lost == pytest.approx(10)
+    assert [(one.size, one.cost) for one in trips.open] == [(10, 80)]
+
+
+def test_an_open_position_is_worth_the_price_at_the_end_of_the_account() -> None:
+    free = {"maker_fee": 0.0, "taker_fee": 0.0}
+    orders = [at(0, "buy", 10, 10.0)]
+    trips = trips_of(orders, {"OAK-USD": [10.0, 12.0, 1.0]}, [100.0, 120.0], of_symbol=free)
+    assert [one.gain for one in trips.open] == [pytest.approx(20)]
+
+
+def test_the_money_of_the_account_is_no_position() -> None:
+    orders = [at(0, "sell", 10, 0.9, symbol="USD-EUR")]
+    trips = trips_of(orders, {"USD-EUR": [0.9, 0.9]}, initial_values={"USD": 10_000.0})
+    assert [one.size for one in trips.open] == [-10]
+
+
 # --------------------------------------------------------------------------- what is not told
 
 
