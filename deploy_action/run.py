@@ -461,7 +461,7 @@ def exit_code_of(error: DeployActionError) -> int:
 
 def _remove(directory: Path) -> None:
     """Remove a directory of any depth: exchange keys may be in it."""
-    from deploy_action.platform.storage.data_directory import remove_tree
+    from deploy_action.platform.processes.directory_trees import remove_tree
 
     remove_tree(directory)
     if directory.exists():

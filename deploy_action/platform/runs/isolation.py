@@ -62,6 +62,18 @@ class Isolation:
         )
         return replace(self, problems=(*self.problems, notice))
 
+    def check(self, needed: Iterable[Path]) -> None:
+        """Refuse early what `choose_user` would refuse: before an environment is made.
+
+        Raises:
+            NotIsolatedError: we are root, may not run models as root, and cannot help it.
+        """
+        if self.as_root is AsRoot.REFUSED and is_root():
+            try:
+                draw_user(needed)
+            except NotIsolatedError as error:
+                raise _refused(error) from error
+
     def choose_user(
         self, private: Path, needed: Iterable[Path]
     ) -> tuple[int | None, tuple[Problem, ...]]:
@@ -79,8 +91,7 @@ class Isolation:
             hand_over(private, user)
         except NotIsolatedError as error:
             if self.as_root is AsRoot.REFUSED:
-                way_out = f"If you trust every model here, set {ISOLATION_VARIABLE}=off."
-                raise NotIsolatedError(error.reason, f"{error.hint} {way_out}") from error
+                raise _refused(error) from error
             is_allowed = self.as_root is AsRoot.ALLOWED
             problem = Problem(
                 message=f"The model ran as root, without isolation: {error.reason}.",
@@ -103,6 +114,11 @@ class Isolation:
                 hint=f"Take that right away first: `chmod o-w {shlex.quote(str(path))}`.",
                 severity=Severity.WARNING,
             )
+
+
+def _refused(error: NotIsolatedError) -> NotIsolatedError:
+    way_out = f"If you trust every model here, set {ISOLATION_VARIABLE}=off."
+    return NotIsolatedError(error.reason, f"{error.hint} {way_out}")
 
 
 ISOLATED: Final = Isolation()

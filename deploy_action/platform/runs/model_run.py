@@ -31,6 +31,7 @@ from deploy_action.platform.processes.child_process import (
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement, memory_limit
+from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
 from deploy_action.platform.runs.endings import (
@@ -45,7 +46,6 @@ from deploy_action.platform.runs.endings import (
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.pins import PINNED_VARIABLES, pinned_facts
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
-from deploy_action.platform.storage.data_directory import remove_tree
 from deploy_action.platform.storage.zip_reader import ArchiveError
 from deploy_action.text.strict_json import strict_loads, strict_text
 
@@ -179,6 +179,7 @@ class ModelRunner:
         """
         self.observer.began(request)
         try:
+            self.isolation.check([self.workplace, *self.needed])
             with self._private_copy(request) as private:
                 model = unpack(request.bundle, private)
                 return self._run_model(request, private, model, read_layout(model), stop)
@@ -196,6 +197,11 @@ class ModelRunner:
             message = f"The operating system refused: {error.strerror or error}{place}."
             hint = "Check that there is room on the disk and that the path can be written to."
             return _failed(Problem(message=message, hint=hint))
+
+    @property
+    def needed(self) -> tuple[Path, ...]:
+        """What a model has to read, beside its own copy and its Python."""
+        return self.program, _HOOKS
 
     @contextmanager
     def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
@@ -302,7 +308,7 @@ class _ModelProcess:
             return self._run_as_user(watch, stop)
 
     def _run_as_user(self, watch: _Watch, stop: threading.Event) -> Outcome:
-        needed = [self.runner.program, _HOOKS, self.environment.python]
+        needed = [*self.runner.needed, self.environment.python]
         user, problems = self.runner.isolation.choose_user(self.private, needed)
         confinement = Confinement(memory_limit(), user)
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import is_root, is_transient
 from deploy_action.platform.storage.ownership import check_ownership
@@ -152,20 +152,6 @@ def _is_abandoned(workplace: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory tree in which a model may have changed modes.
-
-    Uses chmod and rm: `shutil.rmtree` fails on directories nested deeper than Python's stack.
-    """
-    if not is_root():
-        _run_quietly("chmod", "-R", "u+rwX", "--", str(directory))
-    _run_quietly("rm", "-rf", "--", str(directory))
-
-
-def _run_quietly(*command: str) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603  # coreutils
 
 
 def _open_lock(directory: Path) -> int:
