@@ -20,8 +20,10 @@ class DescribedModel:
     """What inputs, `blankly.json`, event and commit say about a model; blank where it is unknown.
 
     `path` is the model's directory relative to the workspace. `origin` says where the model comes
-    from: its repository and directory, else its name. `problems` were found while it was read and
-    checked. `scope` is the pull request or branch of which it is.
+    from: its repository and directory, else its name. `scope` is the pull request or branch of
+    which it is. `argument_sources` says for each argument of a backtest where it comes from:
+    `backtest-args`, `blankly.json`, or `default`. `problems` were found while it was read and
+    checked.
     """
 
     path: str = ""
@@ -35,6 +37,7 @@ class DescribedModel:
     commit_url: str | None = None
     description: str = ""
     scope: str = ""
+    argument_sources: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -141,19 +141,35 @@ def bundle_digest(outcome: RunOutcome) -> list[Block]:
 
 
 def arguments(outcome: RunOutcome) -> list[Block]:
-    """Return the arguments of the backtest, each as JSON."""
-    if outcome.model.runs_on.arguments is None:
+    """Return the arguments of the backtest, each as JSON, and where it came from."""
+    run = outcome.backtests.run
+    used = outcome.model.runs_on.arguments if run is None or not run.arguments else run.arguments
+    if used is None:
         return []
-    if not outcome.model.runs_on.arguments:
+    if not used:
         return [Paragraph(["The backtest has no arguments: the defaults of the package hold."])]
-    rows = [
-        ([Code(name)], [Code(json.dumps(value, ensure_ascii=False))])
-        for name, value in islice(outcome.model.runs_on.arguments.items(), _MOST_ARGUMENTS)
+    sources = argument_sources(outcome)
+    header: list[Line] = [["Argument"], ["Value"], *([["From"]] if sources else [])]
+    rows: list[Sequence[Line]] = [
+        [
+            [Code(name)],
+            [Code(json.dumps(value, ensure_ascii=False))],
+            *([[Code(sources.get(name, ""))]] if sources else []),
+        ]
+        for name, value in islice(used.items(), _MOST_ARGUMENTS)
     ]
-    blocks: list[Block] = [Table([["Argument"], ["Value"]], rows)]
-    if (left := len(outcome.model.runs_on.arguments) - _MOST_ARGUMENTS) > 0:
+    blocks: list[Block] = [Table(header, rows)]
+    if (left := len(used) - _MOST_ARGUMENTS) > 0:
         blocks.append(Paragraph([f"And {left:,} more."]))
     return blocks
+
+
+def argument_sources(outcome: RunOutcome) -> Mapping[str, str]:
+    """Return where each argument came from: input, `blankly.json`, default, or script."""
+    run = outcome.backtests.run
+    of_run = {} if run is None else run.argument_sources
+    of_script = {name: "script" for name, source in of_run.items() if source == "script"}
+    return {**outcome.model.argument_sources, **of_script}
 
 
 def largest_entries(outcome: RunOutcome) -> list[Block]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from statistics import fmean, median
 from typing import Any, Final
 
 from deploy_action.backtest.comparison import Base, Comparison
+from deploy_action.backtest.figures.holding import Holding
+from deploy_action.backtest.figures.round_trips import RoundTrips
+from deploy_action.backtest.market import Market, Prices
+from deploy_action.backtest.period.windows import WindowBacktest
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.report.blocks import argument_sources
 from deploy_action.text.strict_json import JsonText
 
 FORMAT: Final = "blankly-deploy/backtest-report"
@@ -42,7 +48,6 @@ def build_report(outcome: RunOutcome) -> Iterator[str]:
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
     run, comparison = outcome.backtests.run, outcome.backtests.comparison
     packed = outcome.bundle
-    trips = result.analysis.round_trips
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -65,6 +70,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
             "backtest": outcome.backtests.backtest_id,
         },
         "arguments": outcome.model.runs_on.arguments,
+        "argument_sources": argument_sources(outcome),
         "environment": None if run is None else _environment(run),
         "calls": None if run is None else _calls(run),
         "seconds": {
@@ -74,17 +80,86 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         },
         "metrics": dict(result.analysis.metrics),
         "metrics_detail": [asdict(one) for one in result.metrics],
+        "package_metrics": {one.display_name: one.value for one in result.metrics},
+        **_figures(result),
         "trades_sha256": result.trades_sha256,
-        "round_trips": {
-            "wins": trips.wins,
-            "losses": trips.losses,
-            "even": trips.even,
-            "win_rate": trips.win_rate,
-        },
+        "windows": [_window(one) for one in outcome.backtests.windows],
         "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
         "result": result.raw,
+    }
+
+
+def _figures(result: BacktestResult) -> dict[str, Any]:
+    """Return what was computed beside the metrics, and from what."""
+    analysis, market = result.analysis, result.market
+    return {
+        "reasons": analysis.reasons,
+        "is_exact": analysis.is_exact,
+        "holding": None if analysis.holding is None else _holding(analysis.holding),
+        "drawdowns": [{**asdict(one), "days": one.days} for one in analysis.drawdowns],
+        "months": [asdict(one) for one in analysis.months],
+        "round_trips": _round_trips(analysis.round_trips),
+        "coverage": [asdict(one) for one in analysis.coverage],
+        "market": None if market is None else _market(market),
+    }
+
+
+def _holding(holding: Holding) -> dict[str, Any]:
+    times = holding.values.times
+    return {
+        "symbols": holding.symbols,
+        "start": times[0],
+        "end": times[-1],
+        "metrics": holding.metrics,
+    }
+
+
+def _round_trips(trips: RoundTrips) -> dict[str, Any]:
+    import msgspec
+
+    seconds = sorted(one.seconds for one in trips.closed)
+    return {
+        "wins": trips.wins,
+        "losses": trips.losses,
+        "even": trips.even,
+        "win_rate": trips.win_rate,
+        "gained": trips.gained,
+        "lost": trips.lost,
+        "fees_known": trips.fees_known,
+        "in_quote_asset": trips.is_in_quote,
+        "mean_seconds": fmean(seconds) if seconds else None,
+        "median_seconds": median(seconds) if seconds else None,
+        "closed": msgspec.to_builtins(trips.closed),
+        "open": msgspec.to_builtins(trips.open),
+    }
+
+
+def _market(market: Market) -> dict[str, Any]:
+    """Return the market without its prices, which the result has."""
+    known = {one.name: getattr(market, one.name) for one in fields(market) if one.name != "prices"}
+    return {**known, "symbols": [_prices(one) for one in market.prices]}
+
+
+def _prices(prices: Prices) -> dict[str, Any]:
+    names = (one.name for one in fields(prices) if one.name not in {"times", "values"})
+    ends = {"start": 0, "end": -1}
+    return {
+        **{name: getattr(prices, name) for name in names},
+        **{name: prices.times[at] if prices.times else None for name, at in ends.items()},
+    }
+
+
+def _window(one: WindowBacktest) -> dict[str, Any]:
+    result = one.result
+    return {
+        "name": one.name,
+        "start": one.start,
+        "end": one.end,
+        "reason": one.reason,
+        "metrics": None if result is None else result.analysis.metrics,
+        "trades_sha256": None if result is None else result.trades_sha256,
     }
 
 
@@ -144,4 +219,5 @@ def _base(base: Base) -> dict[str, Any]:
         "backtest": base.backtest_id,
         "metrics": None if result is None else dict(result.analysis.metrics),
         "trades_sha256": None if result is None else result.trades_sha256,
+        "windows": [_window(one) for one in base.windows],
     }

@@ -70,7 +70,14 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
 
 def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     # Most runs have no result, and these load the charts.
-    from deploy_action.report.sections import basis, chart, comparison, key_figures, verdict
+    from deploy_action.report.sections import (
+        basis,
+        chart,
+        comparison,
+        key_figures,
+        verdict,
+        windows,
+    )
 
     compared = outcome.backtests.comparison
     shown = _verdict(outcome, result)
@@ -84,6 +91,7 @@ def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     shown += chart.charts(outcome, result)
     shown += key_figures.not_computed(result)
     shown += basis.basis(result)
+    shown += windows.windows(outcome)
     shown += blocks.problems(outcome, Severity.WARNING, "Warnings")
     return [*shown, *_folded(outcome, result)]
 

@@ -155,6 +155,7 @@ class Preparation:
             project_id=settings.project_id or manifest_project or "",
             model_id=settings.model_id or manifest.model_id or "",
             runs_on=runs_on(settings, manifest),
+            argument_sources=_sources(settings, manifest),
             commit=commit,
             commit_url=event.commit_url(commit),
             scope=event.scope,
@@ -299,6 +300,15 @@ def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, Jso
     merged = {**manifest.backtest_args, **settings.backtest_args}
     removed = {name for name, value in settings.backtest_args.items() if value is None}
     return {name: value for name, value in merged.items() if name not in removed}
+
+
+def _sources(settings: Settings, manifest: Manifest) -> Mapping[str, str]:
+    """Return where each argument of a backtest comes from."""
+    other = "blankly.json" if manifest.locate("backtest_args") else "default"
+    return {
+        name: "backtest-args" if name in settings.backtest_args else other
+        for name in backtest_args_of(settings, manifest)
+    }
 
 
 def _way_to(missing: Path) -> str:

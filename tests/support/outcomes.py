@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deploy_action.backtest.period.windows import WindowBacktest, iso
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle
@@ -157,6 +158,22 @@ def a_backtest(result: dict[str, Any], **parts: Mapping[str, object]) -> RunOutc
     return with_parts(replace(known, report_path="blankly-backtest.json"), **parts)
 
 
+def _windows() -> tuple[WindowBacktest, ...]:
+    """Return windows that gained, lost, and failed, beside what holding made."""
+    found = []
+    for number, (made, held) in enumerate([(1.2, 1.1), (1.1, 1.3), (0.9, 0.8), (0.8, 1.0)]):
+        values = [10_000.0, 9_900.0, 10_000.0 * made]
+        market = a_market({"OAK-USD": [4.0, 4.0, 4.0 * held]})
+        result = read_result(raw_result(values, orders(2), market=market))
+        start = START + number * 90 * DAY
+        name = f"{iso(start)}..{iso(start + 90 * DAY)}" if number else "the first quarter"
+        found.append(WindowBacktest(name=name, start=start, end=start + 90 * DAY, result=result))
+    last = START + 360 * DAY
+    reason = "no prices cover it"
+    failed = WindowBacktest(name="2024", start=last, end=last + 90 * DAY, reason=reason)
+    return (*found, failed)
+
+
 def backtests() -> Mapping[str, RunOutcome]:
     """Return the backtests that have a result, by name."""
     wide = "均值回归" * 30
@@ -196,6 +213,10 @@ def backtests() -> Mapping[str, RunOutcome]:
             raw_result(wave(541), orders(17), market=a_market(oak, use_price="close"))
         ),
         "several symbols": a_backtest(several),
+        "windows": a_backtest(
+            raw_result(wave(541), orders(17), market=a_market(oak)),
+            backtests={"windows": _windows()},
+        ),
         "package only": a_backtest(
             with_metrics(raw_result(trades=orders(9)), max_drawdown="failed: x", sortino=None)
         ),

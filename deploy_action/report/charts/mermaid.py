@@ -38,6 +38,8 @@ _TICK_SIZE: Final = 14
 # Widths in a usual font, as a share of its size.
 _DIGIT_WIDTH, _POINT_WIDTH = 0.56, 0.3
 _LEAST_PADDING: Final = 12
+# Numbers of windows that fit below a chart.
+_MOST_NUMBERS: Final = 20
 
 
 class Colour(StrEnum):
@@ -54,7 +56,8 @@ class _Picture:
     """A chart to write: its lines have the colours; `limits` are the ends of its axis."""
 
     title: str
-    grid: Grid
+    labels: Sequence[str]
+    lines: Sequence[Sequence[float]]
     limits: tuple[float, float]
     height: int
     colours: Sequence[Colour]
@@ -96,7 +99,8 @@ def pictures(
         drawn.append(
             _Picture(
                 title="Drawdown in %",
-                grid=drawdowns,
+                labels=_labels(drawdowns.times),
+                lines=drawdowns.lines,
                 limits=(-_with_few_ticks(-drawdowns.lowest * 1.05), 0.0),
                 height=_DRAWDOWN_HEIGHT,
                 colours=colours if len(colours) > 1 else (Colour.RED,),
@@ -105,6 +109,26 @@ def pictures(
     # The left ends of both are one below the other.
     room = max(one.tick_width + 2 * one.least_padding for one in drawn)
     return tuple(_source(one, round((room - one.tick_width) / 2)) for one in drawn)
+
+
+def windows_picture(
+    title: str,
+    numbers: Sequence[int],
+    lines: Sequence[Sequence[float]],
+    colours: Sequence[Colour],
+) -> str:
+    """Return a chart of values by the number of a window; there are two windows or more.
+
+    Lines, not bars: Mermaid draws bars from the end of the axis, also those below zero.
+    """
+    step = math.ceil(len(numbers) / _MOST_NUMBERS)
+    labels = [
+        (str(number) if index % step == 0 else "") + f"{index:08b}".translate(_INVISIBLE)
+        for index, number in enumerate(numbers)
+    ]
+    limits = _limits(min(0.0, *map(min, lines)), max(0.0, *map(max, lines)))
+    picture = _Picture(title, labels, lines, limits, _DRAWDOWN_HEIGHT, colours)
+    return _source(picture, round(picture.least_padding))
 
 
 def _values(grid: Grid, unit: str, colours: Sequence[Colour]) -> _Picture:
@@ -117,7 +141,8 @@ def _values(grid: Grid, unit: str, colours: Sequence[Colour]) -> _Picture:
     name = f"{scale} {unit}".strip()
     return _Picture(
         title=f"Account value in {name}" if name else "Account value",
-        grid=scaled,
+        labels=_labels(scaled.times),
+        lines=scaled.lines,
         limits=_limits(scaled.lowest, scaled.highest),
         height=_HEIGHT,
         colours=colours,
@@ -127,9 +152,9 @@ def _values(grid: Grid, unit: str, colours: Sequence[Colour]) -> _Picture:
 def _source(picture: _Picture, padding: int) -> str:
     low, high = picture.limits
     decimals = max(0, _DIGITS - 1 - math.floor(math.log10(high - low)))
-    names = ", ".join(f'"{label}"' for label in _labels(picture.grid.times))
+    names = ", ".join(f'"{label}"' for label in picture.labels)
     # The model's line is drawn last, on top of the others.
-    pairs = [*zip(picture.grid.lines, picture.colours, strict=False)][::-1]
+    pairs = [*zip(picture.lines, picture.colours, strict=False)][::-1]
     palette = ", ".join(colour for _, colour in pairs)
     settings = _settings(picture.height, palette, padding)
     return "\n".join(

@@ -47,7 +47,8 @@ def documented_keys() -> list[str]:
 
 def keys_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the keys as the table names them, `a.b` for those of our own objects."""
-    whole = {"arguments", "comparison", "metrics", "result"}
+    whole = {"arguments", "argument_sources", "comparison", "holding", "market", "metrics"}
+    whole |= {"package_metrics", "reasons", "result"}
     for key, value in report.items():
         if isinstance(value, dict) and key not in whole:
             yield from (f"{key}.{inner}" for inner in value)
@@ -58,12 +59,13 @@ def keys_of(report: dict[str, Any]) -> Iterator[str]:
 def test_the_documented_keys_are_those_of_a_report() -> None:
     report = report_of(backtests()["gain"])
     assert documented_keys() == list(keys_of(report))
-    for key in ("metrics_detail", "problems"):
+    report["windows"] = report_of(backtests()["windows"])["windows"]
+    for key in ("metrics_detail", "problems", "months", "windows"):
         documented = re.search(
             rf"^\| `{key}` \|.*?a list of (.*?)(?:;| \|$)", DOCUMENTATION, re.MULTILINE
         )
         assert documented
-        assert re.findall(r"`([a-z_]+)`", documented[1]) == list(report[key][0])
+        assert re.findall(r"`([a-z0-9_]+)`", documented[1]) == list(report[key][0])
     ids = re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.partition("## Metrics")[2], re.MULTILINE)
     assert ids == list(report["metrics"])
 
@@ -167,7 +169,54 @@ def test_a_report_holds_everything() -> None:
     assert report["seconds"] == {"environment": 2.1, "model": 1.8, "total": 12.34}
     assert report["environment"]["constraints"] == ["numpy<2", "pandas<2.2"]
     assert report["calls"]["schedule"][0]["resolution"] == 86_400
-    assert report["round_trips"] == {"wins": 0, "losses": 0, "even": 0, "win_rate": None}
+    assert report["round_trips"]["wins"] == 0
+    assert report["round_trips"]["win_rate"] is None
+
+
+def test_the_documented_members_of_objects_are_those_of_a_report() -> None:
+    report = report_of(backtests()["gain"])
+    text = DOCUMENTATION.partition("Times are seconds since")[2].partition("## Metrics")[0]
+    documented = set(re.findall(r"`([a-z_]+)`", text))
+    trips = report["round_trips"]
+    objects = [report["holding"], trips["closed"][0], trips["open"][0], report["market"]]
+    objects.append(report["market"]["symbols"][0])
+    for one in objects:
+        assert set(one) <= documented
+    assert report["market"]["symbols"][0]["bars"] == 541
+    assert report["holding"]["metrics"]["cum_returns"] == report["metrics"]["hold_return"]
+    assert report["coverage"] == []
+    assert report["months"][0] == {"year": 2023, "month": 3, "gain": pytest.approx(10.3, abs=0.1)}
+    assert report["package_metrics"]["Sharpe Ratio"] == 0.96
+    assert report["is_exact"] is True
+
+
+def test_a_report_says_where_arguments_came_from_and_what_windows_found() -> None:
+    outcome = with_parts(
+        backtests()["windows"],
+        model={"argument_sources": {"to": "backtest-args", "initial_values": "blankly.json"}},
+    )
+    assert outcome.backtests.run is not None
+    run = replace(
+        outcome.backtests.run,
+        argument_sources={"to": "given", "initial_values": "given", "use_price": "script"},
+    )
+    report = report_of(with_parts(outcome, backtests={"run": run}))
+    assert report["argument_sources"] == {
+        "to": "backtest-args",
+        "initial_values": "blankly.json",
+        "use_price": "script",
+    }
+    assert [one["name"] for one in report["windows"]][::4] == ["the first quarter", "2024"]
+    assert report["windows"][4]["metrics"] is None
+    assert report["windows"][4]["reason"] == "no prices cover it"
+    assert report["windows"][0]["metrics"]["cum_returns"] == pytest.approx(20)
+
+
+def test_a_report_without_a_market_has_no_holding() -> None:
+    report = report_of(backtests()["loss"])
+    assert (report["holding"], report["market"]) == (None, None)
+    assert report["reasons"]["hold_return"] == "the server does not tell the prices"
+    assert report_of(backtests()["package only"])["is_exact"] is False
 
 
 def test_a_run_without_a_result_has_no_report() -> None:

@@ -1,0 +1,171 @@
+"""The windows of a run: each a backtest of its own, in one table and one chart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from deploy_action.backtest.period.windows import WindowBacktest, iso
+from deploy_action.gates.judgement import Over, over_windows
+from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.report.blocks import NO_BREAK, NO_FIGURE, short
+from deploy_action.report.charts.chart import Curve
+from deploy_action.report.charts.mermaid import windows_picture
+from deploy_action.report.document import (
+    Block,
+    Bullets,
+    Chart,
+    Code,
+    Details,
+    Line,
+    Paragraph,
+    Table,
+    prose,
+)
+from deploy_action.text.harmless import cut
+from deploy_action.text.quantities import count, decimal, percentage
+
+_LONGEST_REASON: Final = 200
+_MEANING: Final = (
+    "🟩 gained, and no less than holding · 🟨 gained less than holding, or lost less than it · "
+    "🟥 lost, and holding made more."
+)
+_ALONE: Final = "🟩 gained · 🟥 lost; what holding made is not known."
+_LEFT_OUT: Final = " Worst, median and best are those of the windows that have a result."
+_Metrics = Mapping[str, float | None]
+
+
+def windows(outcome: RunOutcome) -> list[Block]:
+    """Return the windows as a table, the failed ones by name, and a chart; nothing without any."""
+    found = outcome.backtests.windows
+    if not found:
+        return []
+    known = [one.result.analysis.metrics for one in found if one.result is not None]
+    of_base = outcome.backtests.base.windows if outcome.backtests.base is not None else ()
+    before = {one.name: _return(one) for one in of_base}
+    is_held = any(metrics["hold_return"] is not None for metrics in known)
+    rows = [_row(number, one, before.get(one.name, "")) for number, one in enumerate(found, 1)]
+    rows += [_over(over, known) for over in (Over.WORST, Over.MEDIAN, Over.BEST)] if known else []
+    names = [
+        "Window",
+        "Return",
+        "Holding",
+        "Sharpe",
+        "Max drawdown",
+        "Trades",
+        "Return of the base",
+    ]
+    left_out = {*([] if is_held else [2]), *([] if before else [6])}
+    meaning = _MEANING if is_held else _ALONE
+    kept = [index for index in range(len(names)) if index not in left_out]
+    return [
+        Paragraph([_in_brief(found, known)]),
+        Table(
+            [[names[index]] for index in kept],
+            [[row[index] for index in kept] for row in rows],
+            right=frozenset(range(1, len(kept))),
+        ),
+        Paragraph([meaning if len(known) == len(found) else f"{meaning}{_LEFT_OUT}"]),
+        *_failed([one for one in found if one.result is None]),
+        *_chart(found),
+    ]
+
+
+def _in_brief(found: Sequence[WindowBacktest], known: Sequence[_Metrics]) -> str:
+    gained = sum((metrics["cum_returns"] or 0) > 0 for metrics in known)
+    beat = [one for metrics in known if (one := metrics["excess_return"]) is not None]
+    held = f", {sum(one > 0 for one in beat):,} made more than holding" if beat else ""
+    failed = len(found) - len(known)
+    left = f"; **{count(failed, 'window')} failed**" if failed else ""
+    return f"**{count(len(found), 'window')}**: {gained:,} gained{held}{left}."
+
+
+def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
+    period = f"{iso(one.start)}..{iso(one.end)}"
+    name: Line = [f"{number:,}. ", Code(short(one.name))]
+    shown: Line = name if one.name == period else [*name, f" {iso(one.start)} to {iso(one.end)}"]
+    if one.result is None:
+        return [shown, ["❌ failed"], *([[NO_FIGURE]] * 4), [of_base]]
+    metrics = one.result.analysis.metrics
+    return [
+        shown,
+        [f"{_square(metrics)}{NO_BREAK}{_signed(metrics['cum_returns'])}"],
+        [_signed(metrics["hold_return"])],
+        [_figure(metrics["sharpe"], decimal)],
+        [_figure(metrics["max_drawdown"], percentage)],
+        [_figure(metrics["trades"], lambda value: f"{value:,.0f}")],
+        [of_base],
+    ]
+
+
+def _return(one: WindowBacktest) -> str:
+    return "failed" if one.result is None else _signed(one.result.analysis.metrics["cum_returns"])
+
+
+def _over(over: Over, known: Sequence[_Metrics]) -> Sequence[Line]:
+    """Return the worst, median or best of each column, over the windows that have a value."""
+
+    def cell(metric: str, shown: Callable[[float], str]) -> Line:
+        values = [value for one in known if (value := one[metric]) is not None]
+        return [shown(over_windows(metric, over, values)) if values else NO_FIGURE]
+
+    return [
+        [f"**{over.value.capitalize()}**"],
+        cell("cum_returns", _signed),
+        [""],
+        cell("sharpe", decimal),
+        cell("max_drawdown", percentage),
+        [""],
+        [""],
+    ]
+
+
+def _figure(value: float | None, shown: Callable[[float], str]) -> str:
+    return NO_FIGURE if value is None else shown(value)
+
+
+def _signed(value: float | None) -> str:
+    return NO_FIGURE if value is None else percentage(value, with_sign=True)
+
+
+def _square(metrics: _Metrics) -> str:
+    made, held = metrics["cum_returns"], metrics["hold_return"]
+    if made is None:
+        return ""
+    if held is None:
+        return "🟩" if made > 0 else "🟥" if made < 0 else "🟨"
+    if made >= held:
+        return "🟩" if made > 0 else "🟨"
+    return "🟨" if made > 0 else "🟥"
+
+
+def _failed(failed: Sequence[WindowBacktest]) -> list[Block]:
+    lines: list[Line] = [
+        [
+            Code(short(one.name)),
+            ": ",
+            *prose(cut(one.reason or "no reason is known", _LONGEST_REASON)),
+        ]
+        for one in failed
+    ]
+    return [Paragraph(["**Failed windows**"]), Bullets(lines)] if lines else []
+
+
+def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
+    """Return the returns by window, folded; nothing unless at least two have one."""
+    known = {
+        number: one.result.analysis.metrics
+        for number, one in enumerate(found, 1)
+        if one.result is not None and one.result.analysis.metrics["cum_returns"] is not None
+    }
+    if len(known) < 2:  # noqa: PLR2004  # a line needs two
+        return []
+    lines, curves = [[one["cum_returns"] or 0.0 for one in known.values()]], [Curve.MODEL]
+    if all(one["hold_return"] is not None for one in known.values()):
+        lines.append([one["hold_return"] or 0.0 for one in known.values()])
+        curves.append(Curve.HOLDING)
+    picture = windows_picture("Return in %", [*known], lines, [one.colour for one in curves])
+    squares = " ".join(f"{number} {_square(one)}" for number, one in known.items())
+    names = {Curve.MODEL: "strategy", Curve.HOLDING: "holding"}
+    legend = " · ".join(f"{one.mark}{NO_BREAK}{names[one]}" for one in curves)
+    return [Details("Returns of the windows as a chart", [Chart([picture], squares, [legend])])]
