@@ -217,9 +217,16 @@ def test_the_last_digits_of_a_float_are_no_drawdown() -> None:
     assert [one.days for one in recovered.drawdowns] == [1, 2]
 
 
-def test_times_beyond_all_intervals_end() -> None:
-    """A day more makes no difference to such a time."""
+@pytest.mark.parametrize(
+    ("times", "interval"),
+    [
+        ((-1e300, 1e299, 1e300), 86_400.0),  # to which a day more makes no difference
+        ((0.0, 5161.500000000001, 9_000.0), 9.3),  # 555 * 9.3 is less, by a rounding
+    ],
+)
+def test_no_time_stops_the_resampling(times: tuple[float, ...], interval: float) -> None:
     raw = raw_result([100.0, 101.0, 102.0])
-    for point, time in zip(raw["account_values"], (-1e300, 1e299, 1e300), strict=True):
+    raw["metrics"]["resampled_time"]["value"] = interval
+    for point, time in zip(raw["account_values"], times, strict=True):
         point["time"] = time
     assert read_result(raw).analysis.metrics["cum_returns"] == pytest.approx(2)
