@@ -229,11 +229,12 @@ def _size(raw: msgspec.Raw) -> int:
 
 def _account_values(data: msgspec.Raw) -> AccountValues:
     points: list[_Point] = _decode(data, list[_Point] | None, "account_values") or []
-    times = array("d", (point.time for point in points))
+    time_of = attrgetter("time")
+    times = array("d", map(time_of, points))
     if not _is_sorted(times):
-        points.sort(key=attrgetter("time"))
-        times = array("d", (point.time for point in points))
-    values = (math.nan if point.value is None else point.value for point in points)
+        points.sort(key=time_of)
+        times = array("d", map(time_of, points))
+    values = [math.nan if point.value is None else point.value for point in points]
     return AccountValues(times, array("d", values))
 
 
