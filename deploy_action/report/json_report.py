@@ -72,6 +72,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "arguments": outcome.model.runs_on.arguments,
         "argument_sources": argument_sources(outcome),
         "environment": None if run is None else _environment(run),
+        "pinned": None if run is None else run.pinned,
         "calls": None if run is None else _calls(run),
         "seconds": {
             "environment": None if run is None else run.environment_seconds,

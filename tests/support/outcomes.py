@@ -145,6 +145,7 @@ def a_backtest(result: dict[str, Any], **parts: Mapping[str, object]) -> RunOutc
         "exchanges": ["keyless"],
         "symbols": ["OAK-USD"],
         "bundleSha256": _BUNDLE.sha256,
+        "pinned": {"hashSeed": 0, "randomSeed": 0, "threads": 1, "now": "2026-01-02T03:04:05Z"},
     }
     found = {"backtest_id": "bt_881", "result": read_result(result), "run": parse_run(run)}
     known = an_outcome(

@@ -121,13 +121,18 @@ def windows_picture(
 
     Lines, not bars: Mermaid draws bars from the end of the axis, also those below zero.
     """
-    step = math.ceil(len(numbers) / _MOST_NUMBERS)
+    # Three points each, so that a window is a step, and its number is not at an end of the axis.
+    points = 3 if len(numbers) * 3 <= MOST_POINTS_OF_THREE else 1
+    shown = math.ceil(len(numbers) / _MOST_NUMBERS)
     labels = [
-        (str(number) if index % step == 0 else "") + f"{index:08b}".translate(_INVISIBLE)
+        (str(number) if point == points // 2 and index % shown == 0 else "")
+        + f"{index * points + point:09b}".translate(_INVISIBLE)
         for index, number in enumerate(numbers)
+        for point in range(points)
     ]
+    steps = [[value for value in line for _ in range(points)] for line in lines]
     limits = _limits(min(0.0, *map(min, lines)), max(0.0, *map(max, lines)))
-    picture = _Picture(title, labels, lines, limits, _DRAWDOWN_HEIGHT, colours)
+    picture = _Picture(title, labels, steps, limits, _DRAWDOWN_HEIGHT, colours)
     return _source(picture, round(picture.least_padding))
 
 

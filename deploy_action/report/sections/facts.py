@@ -47,6 +47,7 @@ def about_this(outcome: RunOutcome, result: BacktestResult) -> Details:
         ("Commit", blocks.commit(outcome)),
         ("Bundle", blocks.bundle(outcome)),
         ("Environment", _environment(outcome)),
+        ("Pinned", [] if run is None else _pinned(run)),
         ("Duration", [_durations(outcome)]),
     ]
     shown: list[Block] = [blocks.facts_table(rows), *blocks.bundle_digest(outcome)]
@@ -96,6 +97,21 @@ def _environment(outcome: RunOutcome) -> Line:
     package: Line = [", `blankly` ", *prose(run.blankly)] if run.blankly else []
     applied: Line = [", with ", Code(", ".join(run.constraints))] if run.constraints else []
     return ["Python ", *prose(run.python), *other, *package, *applied]
+
+
+def _pinned(run: BacktestRun) -> Line:
+    """Return what was pinned so that the same bytes and prices give the same result."""
+    names = {
+        "hashSeed": "hash seed",
+        "randomSeed": "random seed",
+        "threads": "threads",
+        "now": "now",
+    }
+    known = [(words, run.pinned[key]) for key, words in names.items() if key in run.pinned]
+    line: list[Inline] = []
+    for words, value in known:
+        line += [f"{', ' if line else ''}{words} ", Code(cut(str(value), _LONGEST_CALL))]
+    return line
 
 
 def _durations(outcome: RunOutcome) -> str:

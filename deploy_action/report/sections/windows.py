@@ -16,7 +16,6 @@ from deploy_action.report.document import (
     Bullets,
     Chart,
     Code,
-    Details,
     Line,
     Paragraph,
     Table,
@@ -152,7 +151,10 @@ def _failed(failed: Sequence[WindowBacktest]) -> list[Block]:
 
 
 def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
-    """Return the returns by window, folded; nothing unless at least two have one."""
+    """Return the returns by window; nothing unless at least two have one.
+
+    In a fold that is closed, Mermaid could not measure its labels.
+    """
     known = {
         number: one.result.analysis.metrics
         for number, one in enumerate(found, 1)
@@ -164,8 +166,10 @@ def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
     if all(one["hold_return"] is not None for one in known.values()):
         lines.append([one["hold_return"] or 0.0 for one in known.values()])
         curves.append(Curve.HOLDING)
-    picture = windows_picture("Return in %", [*known], lines, [one.colour for one in curves])
+    picture = windows_picture(
+        "Return in % by window", [*known], lines, [one.colour for one in curves]
+    )
     squares = " ".join(f"{number} {_square(one)}" for number, one in known.items())
     names = {Curve.MODEL: "strategy", Curve.HOLDING: "holding"}
     legend = " · ".join(f"{one.mark}{NO_BREAK}{names[one]}" for one in curves)
-    return [Details("Returns of the windows as a chart", [Chart([picture], squares, [legend])])]
+    return [Chart([picture], squares, [legend])]

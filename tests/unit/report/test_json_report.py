@@ -48,7 +48,8 @@ def documented_keys() -> list[str]:
 def keys_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the keys as the table names them, `a.b` for those of our own objects."""
     whole = {"arguments", "argument_sources", "comparison", "holding", "market", "metrics"}
-    whole |= {"package_metrics", "reasons", "result"}
+
+    whole |= {"package_metrics", "pinned", "reasons", "result"}
     for key, value in report.items():
         if isinstance(value, dict) and key not in whole:
             yield from (f"{key}.{inner}" for inner in value)

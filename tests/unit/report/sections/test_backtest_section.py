@@ -124,6 +124,7 @@ def test_the_facts_say_what_ran_where_and_how_long() -> None:
         "Bundle": "14 files, 48.2 kB (183.4 kB unpacked)",
         "Environment": "Python 3.11.7 (3.10 was wanted), blankly 1.18.25b0, "
         "with numpy<2, pandas<2.2",
+        "Pinned": "hash seed 0, random seed 0, threads 1, now 2026-01-02T03:04:05Z",
         "Duration": "12.3 s (environment 2.1 s, model 1.8 s)",
     }
     assert "9f86d081884c7d65" in facts.text()

@@ -49,10 +49,9 @@ def test_windows_stand_beside_holding_with_their_worst_and_best() -> None:
 
 def test_the_chart_has_a_line_for_each_and_numbers_for_windows() -> None:
     body = seen(windows(backtests()["windows"]))
-    assert body.all("summary")[0].text() == "Returns of the windows as a chart"
     source = body.all("pre")[0].text()
     assert source.count("  line [") == 2
-    assert 'title "Return in %"' in source
+    assert 'title "Return in % by window"' in source
     assert body.all("pre")[1].text() == "1 🟩 2 🟨 3 🟨 4 🟥\n"
 
 
