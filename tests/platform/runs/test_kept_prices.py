@@ -72,6 +72,7 @@ class Bench:
         stop: threading.Event | None = None,
         keys: tuple[str, ...] = KEYS,
         files: dict[str, str] | None = None,
+        now: float | None = None,
         **arguments: object,
     ) -> Outcome:
         run = uuid.uuid4().hex
@@ -102,7 +103,7 @@ class Bench:
             python_version="3.11",
             args={"initial_values": {"USD": 10_000}, **(arguments or FIXED)},
             prices=keys,
-            now=time.time(),
+            now=now or time.time(),
         )
         return runner.run(request, stop or threading.Event())
 
@@ -158,6 +159,19 @@ def test_a_later_period_downloads_its_end_alone(bench: Bench) -> None:
     assert time.strftime("%F", time.gmtime(start)) == "2023-04-25"
     assert stop == START + 180 * DAY
     assert joined == market(bench.run(keys=()))[0]
+
+
+def test_a_period_that_counts_back_is_the_same_in_all_backtests_of_a_run(bench: Bench) -> None:
+    """A later run downloads what is new, although no period of the two ends at a bar."""
+    now = START + 500.4 * DAY
+    first = market(bench.run(to="90d", now=now))
+    assert market(bench.run(to="90d", now=now))[0] == first[0]
+    assert len(bench.exchange.asked) == 1
+    later = market(bench.run(to="90d", now=now + 2 * DAY))[0]
+    start, stop = bench.exchange.asked[1]
+    assert len(bench.exchange.asked) == 2
+    assert stop - start < 10 * DAY
+    assert later == market(bench.run(to="90d", now=now + 2 * DAY, keys=()))[0]
 
 
 def test_a_run_that_is_stopped_while_it_downloads_leaves_nothing(bench: Bench) -> None:
