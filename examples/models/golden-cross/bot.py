@@ -2,8 +2,8 @@
 
 Long only, one symbol, daily bars. Averages are taken over closed bars, and `backtest.json` says
 `"use_price": "open"`: what is decided on Monday's close is filled at Tuesday's open, as it would
-be in real trading. With "close" the same decision would be filled a day early, at a price that it
-already knew.
+be in real trading. With "close" it would be filled at Tuesday's close, which `get_price` already
+tells on Tuesday morning, when nobody can know it.
 """
 
 import json
