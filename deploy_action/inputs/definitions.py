@@ -111,6 +111,13 @@ INPUTS: Final = (
         "`backtest_args` of `blankly.json` key by key; a null removes a key.",
     ),
     Input(
+        "windows",
+        "More periods to backtest in the same run, each beside the whole one: a number of equal "
+        "parts, such as `4`, or one a line, such as `2022: 2022-01-01..2023-01-01` (ISO dates; "
+        "the end is not part of it). Gates may ask for the `worst`, `median` or `best` of them.",
+        lines=True,
+    ),
+    Input(
         "ignore",
         "More files to leave out of the bundle: one pattern a line, in `.gitignore` syntax.",
         lines=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from posixpath import normpath
@@ -16,6 +17,7 @@ from deploy_action.text.harmless import tidy
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.period.windows import Window
     from deploy_action.gates.judgement import AnyGate
     from deploy_action.text.located_json import JsonValue
 
@@ -49,6 +51,8 @@ class Settings:
     plan: str | None
     python_version: str | None
     backtest_args: Mapping[str, JsonValue]
+    # A number of equal parts of the whole period, or the windows themselves.
+    windows: int | tuple[Window, ...]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
     gates: tuple[AnyGate, ...]
@@ -93,9 +97,12 @@ class Settings:
         return self.mode is not Mode.VALIDATE and not self.dry_run
 
 
-def parse_settings(inputs: Mapping[str, str]) -> Settings:
-    """Return all inputs, typed; `InvalidInputError` has a problem for each that is wrong."""
-    reader = _Reader(inputs)
+def parse_settings(inputs: Mapping[str, str], now: Callable[[], float] = time.time) -> Settings:
+    """Return all inputs, typed; `InvalidInputError` has a problem for each that is wrong.
+
+    `now` returns seconds since 1970-01-01 UTC.
+    """
+    reader = _Reader(inputs, now)
     settings = _read_settings(reader)
     reader.check_gates(settings)
     reader.check_token(settings)
@@ -125,6 +132,7 @@ def _read_settings(reader: _Reader) -> Settings:
         plan=line("plan"),
         python_version=read("python-version", parsing.parse_python_version, None),
         backtest_args=read("backtest-args", parsing.parse_arguments, {}),
+        windows=read("windows", reader.parse_windows, ()),
         ignore=read("ignore", parsing.parse_patterns, ()),
         keys_json=read("keys-json", parsing.parse_keys, None),
         gates=read("gates", reader.parse_gates, ()),
@@ -168,8 +176,9 @@ def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
 class _Reader:
     """Parses one input after the other and collects what is wrong."""
 
-    def __init__(self, inputs: Mapping[str, str]) -> None:
+    def __init__(self, inputs: Mapping[str, str], now: Callable[[], float]) -> None:
         self._inputs = inputs
+        self._now = now
         self._definitions = {one.name: one for one in INPUTS}
         self._secrets = secrets_of(inputs)
         self._failed: set[str] = set()
@@ -214,6 +223,22 @@ class _Reader:
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates
 
+    def parse_windows(self, text: str) -> int | tuple[Window, ...]:
+        from deploy_action.backtest.period.windows import WrongWindowsError, parse_windows
+
+        now = self._now()
+        try:
+            return parse_windows(text, now)
+        except WrongWindowsError as wrong:
+            fault = str(wrong)
+        try:
+            # Redact a pasted secret before its line is cut for a quotation.
+            parse_windows(self._redacted(text), now)
+        except WrongWindowsError as wrong:
+            fault = str(wrong)
+        hint = "For example: `4`, or one window a line, `2022: 2022-01-01..2023-01-01`."
+        raise parsing.BadValueError(fault, hint=hint)
+
     def check_gates(self, settings: Settings) -> None:
         """Refuse gates that cannot pass, before they cost a backtest."""
         if not settings.compare_with and "compare-with" not in self._failed:
@@ -222,11 +247,12 @@ class _Reader:
                 "it needs a base, and input `compare-with`, which names one, is not set.",
                 "Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
             )
-        self._refuse_gate(
-            next((gate for gate in settings.gates if gate.needs_windows), None),
-            "it is about windows, and input `windows` is not set.",
-            "Set `windows`, for example to `4`, or write the metric alone: the whole period.",
-        )
+        if not settings.windows and "windows" not in self._failed:
+            self._refuse_gate(
+                next((gate for gate in settings.gates if gate.needs_windows), None),
+                "it is about windows, and input `windows` is not set.",
+                "Set `windows`, for example to `4`, or write the metric alone: the whole period.",
+            )
 
     def _refuse_gate(self, gate: AnyGate | None, why: str, hint: str) -> None:
         if gate is not None:
