@@ -37,7 +37,14 @@ GROUPS: Final = {
         "version-description",
         "create-new",
     ),
-    "backtest": ("backtest-description", "backtest-args", "gates", "compare-with", "platform-data"),
+    "backtest": (
+        "backtest-description",
+        "backtest-args",
+        "windows",
+        "gates",
+        "compare-with",
+        "platform-data",
+    ),
     "report": ("app-url", "comment", "github-token"),
     "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }

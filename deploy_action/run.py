@@ -412,6 +412,7 @@ class Run:
             on_found=self._keep_backtests,
             on_began=progress.call_when_began if progress else None,
             on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
+            on_window=self.console.share_progress("Backtesting the windows"),
         )
         self._keep_backtests(backtest.run(self.console.progress("Uploading")))
 

@@ -48,14 +48,12 @@ class Server:
 class BacktestProgress:
     """Observes the embedded platform: tells when the candidate began, and prints the rest."""
 
-    def __init__(
-        self, spectator: Spectator, candidate_sha256: str, on_stopped: Callable[[Problem], None]
-    ) -> None:
+    def __init__(self, spectator: Spectator, on_stopped: Callable[[Problem], None]) -> None:
         self._on_stopped = on_stopped
+        self._spectator = spectator
         self.go_on_to_base = spectator.go_on_to_base
         self.section, self.line = spectator.section, spectator.line
         self.progress = spectator.progress
-        self._candidate_sha256 = candidate_sha256
         self._on_began: Callable[[], None] | None = None
 
     def call_when_began(self, do: Callable[[], None]) -> None:
@@ -64,13 +62,14 @@ class BacktestProgress:
 
     def began(self, backtest: BacktestRequest) -> None:
         """Make the call if it is the candidate that began."""
-        if self._on_began is not None and backtest.bundle_sha256 == self._candidate_sha256:
+        self._spectator.began(backtest)
+        if self._on_began is not None and self._spectator.is_candidate(backtest):
             do, self._on_began = self._on_began, None
             do()
 
     def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
         """Pass on where the candidate's script stood."""
-        if backtest.bundle_sha256 == self._candidate_sha256:
+        if self._spectator.is_candidate(backtest):
             self._on_stopped(place)
 
 
@@ -104,9 +103,7 @@ class Servers:
 
         token = token_urlsafe(32)
         self.console.mask([token])
-        progress = BacktestProgress(
-            Spectator(self.console, bundle_sha256), bundle_sha256, self.on_stopped
-        )
+        progress = BacktestProgress(Spectator(self.console, bundle_sha256), self.on_stopped)
         server = PlatformServer(
             self.platform_data,
             refresh_token=token,

@@ -15,7 +15,7 @@ class Spectator:
     """Prints what the embedded platform does for the candidate of a run, then for its base.
 
     Both run side by side, and their lines would mix: those of the base are held back until the
-    candidate is done.
+    candidate is done. Windows run later, with the same two bundles, and print nothing.
     """
 
     def __init__(self, console: Console, candidate_sha256: str) -> None:
@@ -24,7 +24,17 @@ class Spectator:
         self._held: list[Callable[[], None]] = []
         self._is_holding = True
         self._bars: dict[bool, Callable[[float, str], None]] = {}
+        self._whole: dict[str, str] = {}  # the backtest of the whole period, by bundle
         self._lock = threading.Lock()
+
+    def began(self, backtest: BacktestRequest) -> None:
+        """Take the first backtest of each bundle as that of the whole period."""
+        with self._lock:
+            self._whole.setdefault(backtest.bundle_sha256, backtest.backtest_id)
+
+    def is_candidate(self, backtest: BacktestRequest) -> bool:
+        """Whether it is the candidate's backtest of the whole period."""
+        return not self._is_base(backtest) and not self._is_window(backtest)
 
     def section(self, backtest: BacktestRequest, title: str) -> None:
         """Begin a group of lines."""
@@ -38,7 +48,7 @@ class Spectator:
     def progress(self, backtest: BacktestRequest, share: float) -> None:
         """Print how much of the period is done, from 0 to 1."""
         is_base = self._is_base(backtest)
-        if is_base and self._is_holding:
+        if self._is_window(backtest) or (is_base and self._is_holding):
             return
         if is_base not in self._bars:
             title = "Backtesting the base" if is_base else "Backtesting"
@@ -56,7 +66,12 @@ class Spectator:
     def _is_base(self, backtest: BacktestRequest) -> bool:
         return backtest.bundle_sha256 != self._candidate_sha256
 
+    def _is_window(self, backtest: BacktestRequest) -> bool:
+        return self._whole.get(backtest.bundle_sha256) != backtest.backtest_id
+
     def _show(self, backtest: BacktestRequest, show: Callable[[], None]) -> None:
+        if self._is_window(backtest):
+            return
         with self._lock:
             if self._is_holding and self._is_base(backtest):
                 self._held.append(show)

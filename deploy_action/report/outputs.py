@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from deploy_action.outcome.run_outcome import RunOutcome
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.period.windows import WindowBacktest
 
 
 def outputs_of(outcome: RunOutcome) -> dict[str, str]:
@@ -32,8 +37,27 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
             "metrics": json.dumps(metrics, separators=(",", ":"), allow_nan=False),
             "trades-sha256": backtests.result.trades_sha256,
         }
+    if backtests.windows:
+        known["windows"] = _windows(backtests.windows)
     if backtests.verdicts:
         from deploy_action.gates.judgement import are_passed
 
         known["gates"] = "passed" if are_passed(backtests.verdicts) else "failed"
     return {name: value for name, value in known.items() if value}
+
+
+def _windows(windows: Iterable[WindowBacktest]) -> str:
+    """Return the windows as a JSON list; metrics and digest of a failed one are null."""
+    from deploy_action.backtest.period.windows import iso
+
+    listed = [
+        {
+            "name": one.name,
+            "start": iso(one.start),
+            "end": iso(one.end),
+            "metrics": one.result and dict(one.result.analysis.metrics),
+            "trades-sha256": one.result and one.result.trades_sha256,
+        }
+        for one in windows
+    ]
+    return json.dumps(listed, separators=(",", ":"), allow_nan=False)

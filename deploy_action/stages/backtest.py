@@ -5,7 +5,8 @@ Both get the same arguments and run side by side. A run goes on only if no gate 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
@@ -25,9 +26,12 @@ from deploy_action.gates.judgement import Evidence, State, Verdict, judge, not_j
 from deploy_action.gates.messages import problem_of, warning_of
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.outcome.backtests import Backtests
-from deploy_action.stages.base_backtest import NO_RESULT, BaseBacktest
+from deploy_action.stages.base_backtest import BaseBacktest
+from deploy_action.stages.beside import NO_RESULT, Beside
+from deploy_action.stages.window_backtests import WindowBacktests, WindowsFound
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.backtest.result import BacktestResult
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.bundle.bundle import Bundle
@@ -56,7 +60,8 @@ class CandidateBacktest:
     connection to that server. `model` is the candidate as it would run in production. `on_found`
     gets what is known whenever it grows, so that a run that fails half-way can report it.
     `on_began` takes a function to call once the candidate's backtest has begun; it is None where
-    the server does not tell. `on_candidate_done` is called when only the base is left.
+    the server does not tell. `on_candidate_done` is called when only base and windows are
+    left, and `on_window` with the share of the windows that is done.
     """
 
     submitter: Submitter
@@ -67,6 +72,7 @@ class CandidateBacktest:
     on_found: Callable[[Backtests], None]
     on_began: Callable[[Callable[[], None]], None] | None
     on_candidate_done: Callable[[], None]
+    on_window: Callable[[float, str], None]
 
     def run(self, on_progress: Callable[[int, int], None]) -> Backtests:
         """Backtest, compare, judge, and return what was found.
@@ -76,9 +82,11 @@ class CandidateBacktest:
                 none are wanted.
         """
         found = Backtests()
+        beside = Beside(self.open_api, self.deadline, _cores())
         try:
             target = self.submitter.create_missing(self.submitter.look_up())
-            base = self._base_backtest(target)
+            base = self._base_backtest(target, beside)
+            windows = self._window_backtests(target, beside)
             if base is not None:
                 on_progress = self._beginning(base, on_progress)
             candidate = self.submitter.backtest(target, on_progress)
@@ -92,8 +100,14 @@ class CandidateBacktest:
                 self._kept(found)
                 raise RefusedError(*failures)
             if base is not None:
-                self.on_candidate_done()
+                base.go_on(candidate)
+            if windows is not None:
+                windows.begin(candidate)
+            self.on_candidate_done()
+            if base is not None:
                 found = self._kept(replace(found, comparison=self._compare(base, candidate)))
+            if windows is not None:
+                found = self._kept(_with_windows(found, windows.finish(candidate)))
             found = self._judged(self._with_warning_signs(found), NO_RESULT)
             warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
             found = self._kept(replace(found, problems=(*found.problems, *warnings)))
@@ -102,21 +116,34 @@ class CandidateBacktest:
             if not found.verdicts:  # whatever ends the run, no gate passes
                 self._kept(self._judged(found, "the backtest has no result"))
             raise
+        finally:
+            beside.close()
         return found
 
     def _kept(self, found: Backtests) -> Backtests:
         self.on_found(found)
         return found
 
-    def _base_backtest(self, target: Target) -> BaseBacktest | None:
+    def _base_backtest(self, target: Target, beside: Beside) -> BaseBacktest | None:
         if self.base is None:
             return None
         return BaseBacktest(
             base=self.base,
             candidate_sha256=self.model.bundle.sha256,
             submission=self.submitter.submission(target),
-            deadline=self.deadline,
-            open_api=self.open_api,
+            beside=beside,
+        )
+
+    def _window_backtests(self, target: Target, beside: Beside) -> WindowBacktests | None:
+        if not self.submitter.settings.windows:
+            return None
+        return WindowBacktests(
+            windows=self.submitter.settings.windows,
+            bundle=self.model.bundle,
+            submission=self.submitter.submission(target),
+            base=self.base,
+            beside=beside,
+            on_done=self.on_window,
         )
 
     def _beginning(
@@ -183,9 +210,19 @@ class CandidateBacktest:
                 is_identical=_is_identical(found),
                 holding=_of_holding(result),
                 no_holding=_why_no_holding(result, no_result, redact),
+                windows=_metrics_of(found.windows),
+                no_windows=redact(self._why_no_windows(found.windows)),
+                base_windows=_metrics_of(base.windows) if base else (),
+                no_base_windows=redact(_failed_window(base.windows)) if base else "",
             ),
         )
         return replace(found, verdicts=verdicts)
+
+    def _why_no_windows(self, windows: Sequence[WindowBacktest]) -> str:
+        """Say why the windows cannot be judged; blank if they can, or none were asked for."""
+        if self.submitter.settings.windows and not windows:
+            return "they were not backtested"
+        return _failed_window(windows)
 
     @property
     def _why_no_base(self) -> str:
@@ -201,6 +238,33 @@ def _found_by(candidate: Backtested) -> Backtests:
         run=candidate.run,
         problems=tuple(one for one in candidate.problems if one.severity is not Severity.ERROR),
     )
+
+
+def _cores() -> int:
+    """Return how many backtests run beside the candidate's at once."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
+    comparison = found.comparison
+    if comparison is not None:
+        base = replace(comparison.base, windows=windows.base)
+        comparison = replace(comparison, base=base)
+    return replace(
+        found,
+        windows=windows.candidate,
+        comparison=comparison,
+        problems=(*found.problems, *windows.problems),
+    )
+
+
+def _metrics_of(windows: Sequence[WindowBacktest]) -> Sequence[Mapping[str, float | None]]:
+    return [one.result.analysis.metrics for one in windows if one.result is not None]
+
+
+def _failed_window(windows: Sequence[WindowBacktest]) -> str:
+    failed = next((one for one in windows if one.result is None), None)
+    return "" if failed is None else f"window `{failed.name}` failed: {failed.reason}"
 
 
 def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Problem:

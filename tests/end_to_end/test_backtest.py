@@ -132,6 +132,21 @@ def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
     assert trader.private_copies() == []
 
 
+def test_windows_are_backtested_beside_the_whole_period(trader: Trader) -> None:
+    """Each starts with the same account, and together they cover the period."""
+    ended = trader.run(windows="3", gates="trades > 0\nbest sharpe > 0")
+    assert ended.code == 0, ended.log
+    windows = json.loads(ended.outputs["windows"])
+    assert windows[0]["start"] == "2023-03-01"
+    assert windows[-1]["end"] == "2024-08-23"
+    assert [one["end"] for one in windows[:-1]] == [one["start"] for one in windows[1:]]
+    whole = json.loads(ended.outputs["metrics"])
+    assert sum(one["metrics"]["trades"] for one in windows) >= whole["trades"] - 3
+    assert len({one["trades-sha256"] for one in windows}) == 3
+    assert all(one["name"] in ended.summary for one in windows)
+    assert ended.log.count("Backtesting...") == 1  # the package's own line, of the whole period
+
+
 def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trader) -> None:
     """A later step, which may be another user, can read it."""
     ended = trader.run()

@@ -58,7 +58,7 @@ def test_a_flag_of_lines_may_be_given_several_times(name: str) -> None:
 
 
 def test_the_inputs_with_lines_are_those_of_the_contract() -> None:
-    assert [one.name for one in INPUTS if one.lines] == ["ignore", "gates"]
+    assert [one.name for one in INPUTS if one.lines] == ["windows", "ignore", "gates"]
 
 
 @pytest.mark.parametrize(
