@@ -28,6 +28,7 @@ OUTPUTS = [
     "metrics",
     "gates",
     "trades-sha256",
+    "windows",
     "report",
 ]
 ALLOWED_RUNS = {"using", "image", "entrypoint", "args", "env"}
