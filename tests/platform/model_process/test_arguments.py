@@ -160,6 +160,23 @@ def test_balances_of_a_real_exchange_are_a_warning(bot: Model) -> None:
     assert "starts with the account's own balances at the exchange" in warning["message"]
 
 
+def test_every_balance_of_a_real_exchange_has_attributes(bot: Model) -> None:
+    """The package adds assets without a balance as plain dictionaries."""
+    script = TRADES.replace(
+        "strategy = blankly.Strategy",
+        "exchange.interface.calls.get_account = lambda symbol=None: {\n"
+        "    'USD': {'available': 700.0, 'hold': 0.0}, 'ASH': {'available': 0.0, 'hold': 0.0}}\n"
+        "type(exchange.interface).get_exchange_type = lambda self: 'coinbase_pro'\n"
+        "strategy = blankly.Strategy",
+    ).replace(
+        "    state.interface.market_order",
+        "    state.interface.account[state.base_asset].available\n    state.interface.market_order",
+    )
+    ran = bot.run(script, PERIOD)
+    assert ran.last["event"] == "finished", ran.problems
+    assert len(ran.result["trades"]) == 11
+
+
 def test_holdings_alone_are_an_account(bot: Model) -> None:
     script = TRADES.replace('"buy", 0.1', '"sell", 0.1')
     ran = bot.run(script, {**PERIOD, "initial_values": {"USD": 0, "ASH": 5}})

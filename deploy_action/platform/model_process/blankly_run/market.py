@@ -74,6 +74,7 @@ class Market:
         Raises:
             RefusedRunError: there are none.
         """
+        self._give_attributes()
         account = self._interface.get_account()
         for asset, balance in account.items():
             with suppress(TypeError, ValueError, KeyError):
@@ -89,6 +90,18 @@ class Market:
             )
             hint = _START_HINT.format(self._quote)
             self.problems.append(make_problem("warning", message, hint))
+
+    def _give_attributes(self) -> None:
+        """Let models read every balance as `account.USD.available`.
+
+        The package itself adds assets without a balance as plain dictionaries, which have no such
+        attributes, where there are no initial values.
+        """
+        account = getattr(getattr(self._interface, "local_account", None), "local_account", None)
+        if isinstance(account, dict):
+            for asset, balance in account.items():
+                if type(balance) is dict:
+                    account[asset] = type(account)(balance)
 
     @property
     def _quote(self) -> str:
@@ -192,6 +205,8 @@ class Market:
             if controller.user_start <= time <= controller.user_stop
         ]
         pairs.sort(key=lambda pair: pair[0])
+        # Of bars with one time, as two resolutions have them, the engine takes the first.
+        pairs = [pair for pair, last in zip(pairs, [(None, 0), *pairs]) if pair[0] != last[0]]
         count = len(pairs)
         if count > most:
             pairs = [pairs[number * (count - 1) // (most - 1)] for number in range(most)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from contextlib import suppress
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 from .faults import make_problem
 from .strict_json import describe
@@ -13,10 +14,14 @@ _DAY = 86_400
 _MOST_NAMED = 3
 _MOST_PROBLEMS = 10
 _SHORTEST_GAP = 1.5  # bars
-# A market that closes at night or at weekends has a longer step at least every second week. Its
-# closings end with the longest holidays.
-_WEEKS_BETWEEN_CLOSINGS = 2
-_LONGEST_CLOSING = 5.5 * _DAY
+_TRADING_WEEK = 5  # days: no holidays of a market that closes at weekends are as long
+_CLOSED_DAYS = 0.1  # the share of Saturdays, for example, on which a closed market may have bars
+_WEEKEND = (5, 6)
+# A market may close at night and at noon, at a time that is another one in summer. Bars that are
+# missing at many times of the day are gaps of thinly traded prices.
+_OFTEN = 0.25  # of the days
+_MOST_CLOSINGS = 8
+_HOUR = 3_600
 _GAP_HINT = (
     "In a gap, blankly fills orders at the price of the next bar, which no trader could know. "
     "Complete the prices, or choose a period without the gap."
@@ -68,8 +73,17 @@ def _check(
         named = ", ".join(f"{moment(start)} to {moment(end)}" for start, end in gaps[:_MOST_NAMED])
         more = "" if len(gaps) <= _MOST_NAMED else ", …"
         yield f"have {_count(gaps, 'gap')}, without bars: {named}{more}", _GAP_HINT
-    if read is not None and not read.index.is_monotonic_increasing:
+    if read is not None and _is_in_disorder(read.drop_duplicates("time").index):
         yield "are not in the order of time", _ORDER_HINT
+
+
+def _is_in_disorder(rows: Any) -> bool:
+    """Return whether rows, by their number in a file, were neither oldest nor newest first.
+
+    Numbers that are there twice come from several files.
+    """
+    is_numbered = str(rows.dtype) == "int64" and rows.is_unique
+    return is_numbered and not (rows.is_monotonic_increasing or rows.is_monotonic_decreasing)
 
 
 def _gaps(times: list[float], resolution: float) -> list[tuple[float, float]]:
@@ -79,11 +93,57 @@ def _gaps(times: list[float], resolution: float) -> list[tuple[float, float]]:
         for before, after in zip(times, times[1:])
         if after - before > _SHORTEST_GAP * resolution
     ]
-    weeks = (times[-1] - times[0]) / (7 * _DAY) if times else 0.0
-    closes = len(gaps) > 1 and len(gaps) * _WEEKS_BETWEEN_CLOSINGS >= weeks
-    shortest = _LONGEST_CLOSING if closes else 0.0
-    found = [gap for gap in gaps if gap[1] - gap[0] > shortest]
-    return sorted(found, key=lambda gap: gap[0] - gap[1])
+    if gaps and resolution <= _DAY:
+        closings = _Closings(times, resolution)
+        gaps = [gap for gap in gaps if not closings.explain(gap[0] - resolution, gap[1])]
+    return sorted(gaps, key=lambda gap: gap[0] - gap[1])
+
+
+class _Closings:
+    """When the market of these times is closed regularly, as far as the times tell (in UTC)."""
+
+    def __init__(self, times: list[float], resolution: float) -> None:
+        days = {int(at // _DAY) for at in times}
+        with_bars = Counter(map(_weekday, days))
+        whole = Counter(map(_weekday, range(min(days), max(days) + 1)))
+        self._closed = {
+            day
+            for day, number in whole.items()
+            if with_bars[day] <= number * _CLOSED_DAYS and (number > 1 or day in _WEEKEND)
+        }
+        steps = [
+            (before, after)
+            for before, after in zip(times, times[1:])
+            if after - before > _SHORTEST_GAP * resolution
+        ]
+        least = max(2.0, len(days) * _OFTEN)
+        self._begin = _recurrent((before for before, _ in steps), least)
+        self._end = _recurrent((after for _, after in steps), least)
+
+    def explain(self, before: float, after: float) -> bool:
+        """Return whether there are regularly no bars between these two."""
+        between = range(int(before // _DAY) + 1, int(after // _DAY))
+        if between:
+            missing = sum(_weekday(day) not in self._closed for day in between)
+            return bool(self._closed) and missing < _TRADING_WEEK
+        if before % _DAY in self._begin or after % _DAY in self._end:
+            return True
+        return any(
+            (before + shift) % _DAY in self._begin and (after + shift) % _DAY in self._end
+            for shift in (-_HOUR, _HOUR)
+        )
+
+
+def _weekday(day: int) -> int:
+    """Return the weekday, Monday as 0, of a day counted from 1970-01-01."""
+    return (day + 3) % 7
+
+
+def _recurrent(times: Iterable[float], least: float) -> set[float]:
+    """Return the times of the day, in seconds, that recur so often."""
+    counted = Counter(at % _DAY for at in times)
+    often = {at for at, number in counted.items() if number >= least}
+    return often if len(often) <= _MOST_CLOSINGS else set()
 
 
 def _count(items: list[Any], noun: str) -> str:
