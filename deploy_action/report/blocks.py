@@ -168,8 +168,10 @@ def argument_sources(outcome: RunOutcome) -> Mapping[str, str]:
     """Return where each argument came from: input, `blankly.json`, default, or script."""
     run = outcome.backtests.run
     of_run = {} if run is None else run.argument_sources
-    of_script = {name: "script" for name, source in of_run.items() if source == "script"}
-    return {**outcome.model.argument_sources, **of_script}
+    told = {name: source for name, source in of_run.items() if source in {"script", "default"}}
+    known = {**outcome.model.argument_sources, **told}
+    # An argument that was given is not used if a script with prices of its own does not want it.
+    return {name: source for name, source in known.items() if not of_run or name in of_run}
 
 
 def largest_entries(outcome: RunOutcome) -> list[Block]:

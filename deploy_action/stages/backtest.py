@@ -20,6 +20,7 @@ from deploy_action.backtest.comparison import (
 )
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import LiveModel, compare_models
+from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.gates.judgement import Evidence, State, Verdict, judge, not_judged
@@ -49,6 +50,13 @@ _NO_RESULT_HINT: Final = (
 _NEW_MODEL_HINT: Final = (
     "A model that is new, or was moved or renamed, has no base yet: give it gates with numbers, "
     "and add those with `base` when it is merged; or merge it anyway."
+)
+
+
+_WITHOUT_WINDOWS: Final = Problem(
+    message="The windows were not backtested: the server gives no result of a backtest.",
+    hint="Use `api-url: local`, which backtests on the runner and tells the results.",
+    severity=Severity.WARNING,
 )
 
 
@@ -99,15 +107,7 @@ class CandidateBacktest:
                     found = replace(found, verdicts=verdicts)
                 self._kept(found)
                 raise RefusedError(*failures)
-            if base is not None:
-                base.go_on(candidate)
-            if windows is not None:
-                windows.begin(candidate)
-            self.on_candidate_done()
-            if base is not None:
-                found = self._kept(replace(found, comparison=self._compare(base, candidate)))
-            if windows is not None:
-                found = self._kept(_with_windows(found, windows.finish(candidate)))
+            found = self._finish_others(found, candidate, base, windows)
             found = self._judged(self._with_warning_signs(found), NO_RESULT)
             warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
             found = self._kept(replace(found, problems=(*found.problems, *warnings)))
@@ -118,6 +118,25 @@ class CandidateBacktest:
             raise
         finally:
             beside.close()
+        return found
+
+    def _finish_others(
+        self,
+        found: Backtests,
+        candidate: Backtested,
+        base: BaseBacktest | None,
+        windows: WindowBacktests | None,
+    ) -> Backtests:
+        """Wait for base and windows, which may have to begin now that the candidate is done."""
+        if base is not None:
+            base.go_on(candidate)
+        if windows is not None:
+            windows.begin(candidate)
+        self.on_candidate_done()
+        if base is not None:
+            found = self._kept(replace(found, comparison=self._compare(base, candidate)))
+        if windows is not None:
+            found = self._kept(_with_windows(found, windows.finish(candidate)))
         return found
 
     def _kept(self, found: Backtests) -> Backtests:
@@ -182,6 +201,7 @@ class CandidateBacktest:
             warnings.append(_without_base(base))
         if result is not None:
             warnings += find_warning_signs(result, base.result if base else None)
+            warnings += coverage_warnings(result.analysis.coverage)
         return replace(found, problems=(*found.problems, *warnings))
 
     def _refuse(self, found: Backtests) -> None:
@@ -254,7 +274,11 @@ def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
         found,
         windows=windows.candidate,
         comparison=comparison,
-        problems=(*found.problems, *windows.problems),
+        problems=(
+            *found.problems,
+            *windows.problems,
+            *(() if found.result is not None else (_WITHOUT_WINDOWS,)),
+        ),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.period.asked import period_of
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.repository import may_be_tracked
@@ -60,6 +62,7 @@ class Preparation:
     on_secrets: Callable[[tuple[str, ...]], None]
     redact: Callable[[str], str]
     on_packing: Callable[[int, int], None]
+    now: float = field(default_factory=time.time)
 
     def run(self) -> PreparedModel:
         """Return the prepared model; its warnings are in `described.problems`.
@@ -214,7 +217,8 @@ class Preparation:
         )
 
     def _check_arguments(self, manifest: Manifest, known: Iterable[Problem]) -> Iterator[Problem]:
-        """Check the merged arguments if an input changed those of the manifest."""
+        """Check the merged arguments: their form if an input changed it, and what they mean."""
+        yield from self._check_meaning(manifest)
         if not self.settings.backtest_args:
             return
         said = {problem.message for problem in known}
@@ -225,6 +229,23 @@ class Preparation:
         for problem in check_backtest_args(arguments, redact=self.redact):
             if problem.message not in said:
                 yield replace(problem, hint=f"{problem.hint} {way_out}")
+
+    def _check_meaning(self, manifest: Manifest) -> Iterator[Problem]:
+        """Check period and account of a backtest; they would fail after minutes, or mislead."""
+        from deploy_action.backtest.period.checks import check_meaning
+
+        if not self.settings.is_backtested and self.settings.mode is not Mode.VALIDATE:
+            return
+        arguments = {
+            name: self.redact(value) if isinstance(value, str) else value
+            for name, value in backtest_args_of(self.settings, manifest).items()
+        }
+        for one in check_meaning(arguments, self.now):
+            problem = Problem(message=one.message, hint=one.hint, severity=one.severity)
+            if self.settings.backtest_args.get(one.argument) is not None:
+                yield replace(problem, message=f"Input `backtest-args`: {one.message}")
+            else:
+                yield _at(manifest, ("backtest_args", one.argument), problem)
 
     def _check_python(self, version: str, manifest: Manifest) -> Problem | None:
         if not self.settings.python_version and manifest.locate("python_version") is None:
@@ -296,9 +317,21 @@ def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
 
 
 def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, JsonValue]:
-    """Return the arguments of a backtest: the input's win over the manifest's; nulls remove."""
-    merged = {**manifest.backtest_args, **settings.backtest_args}
-    removed = {name for name, value in settings.backtest_args.items() if value is None}
+    """Return the arguments of a backtest: the input's win over the manifest's; nulls remove.
+
+    `to` excludes `start_date` with `end_date`: one of them in the input removes the other side. The
+    embedded platform has the default period itself, for scripts that name none.
+    """
+    given = settings.backtest_args
+    removed = {name for name, value in given.items() if value is None}
+    if given.get("to") is not None:
+        removed |= {"start_date", "end_date"} - set(period_of(given))
+    elif period_of(given):
+        removed.add("to")
+    own = manifest.backtest_args
+    if manifest.locate("backtest_args") is None and (settings.is_local or settings.tests_first):
+        own = {}
+    merged = {**own, **given}
     return {name: value for name, value in merged.items() if name not in removed}
 
 
@@ -326,9 +359,9 @@ def _way_to(missing: Path) -> str:
     return "Check the path, and that `actions/checkout` runs before this step."
 
 
-def _at(manifest: Manifest, key: str, problem: Problem) -> Problem:
+def _at(manifest: Manifest, key: str | tuple[str, ...], problem: Problem) -> Problem:
     """Return the problem, placed at a key of the manifest if the key is there."""
-    place = manifest.locate(key)
+    place = manifest.locate(*([key] if isinstance(key, str) else key))
     if place is None:
         return replace(problem, path=MANIFEST_NAME)
     return replace(problem, path=MANIFEST_NAME, line=place[0], column=place[1])

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.period.asked import without_period
+from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.period.windows import (
     Window,
     WindowBacktest,
     WrongWindowsError,
     equal_parts,
+    iso,
 )
 from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.stages.base_backtest import of_base, with_arguments, with_model
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 # Of an asked period, this many bars may have no prices before it counts as covered in part only.
 _FEW_BARS: Final = 2
-_PERIOD: Final = frozenset({"to", "start_date", "end_date"})
+_DAY: Final = 86_400.0
 _MOST_WARNINGS: Final = 10
 
 
@@ -68,11 +71,7 @@ class WindowBacktests:
         self._windows = self._cut(candidate.result)
         submission = with_model(self.submission, candidate)
         known = None if candidate.run is None else candidate.run.arguments
-        arguments = {
-            name: value
-            for name, value in (known or submission.runs_on.arguments or {}).items()
-            if name not in _PERIOD
-        }
+        arguments = without_period(known or submission.runs_on.arguments or {})
         for window in self._windows:
             one = _of_window(submission, window, arguments)
             self._candidate.append(self.beside.start(self.bundle, one))
@@ -88,6 +87,9 @@ class WindowBacktests:
             one, backtested = self._wait(window, pending)
             found.append(one)
             problems += _failure(one) if one.result is None else _new(one, backtested, told)
+            if one.result is not None:
+                coverage = one.result.analysis.coverage
+                problems += coverage_warnings(coverage, f"Window `{one.name}`: ")
             self.on_done(len(found) / len(self._windows), "")
         ours, base = tuple(found), self.base
         if base is not None and base.bundle is not None and self._base_bundle is None:
@@ -95,7 +97,7 @@ class WindowBacktests:
         else:
             pairs = zip(self._windows, self._base, strict=False)
             theirs = tuple(self._wait(window, pending)[0] for window, pending in pairs)
-        return WindowsFound(candidate=ours, base=theirs, problems=tuple(problems[:_MOST_WARNINGS]))
+        return WindowsFound(candidate=ours, base=theirs, problems=_cut_short(problems))
 
     @property
     def _base_bundle(self) -> Bundle | None:
@@ -117,9 +119,30 @@ class WindowBacktests:
         known = WindowBacktest(name=window.name, start=window.start, end=window.end)
         try:
             backtested = self.beside.wait(pending)
-            return replace(known, result=result_of(backtested)), backtested
+            result = result_of(backtested)
+            _refuse_other_period(window, result)
+            return replace(known, result=result), backtested
         except NoResultError as missing:
             return replace(known, reason=str(missing)), None
+
+
+def _refuse_other_period(window: Window, result: BacktestResult) -> None:
+    """Raise if a model sets its own period, and backtested that instead of the window.
+
+    Raises:
+        NoResultError: the account has values outside the window.
+    """
+    values = result.account_values
+    if not values:
+        return
+    coverage = result.analysis.coverage
+    tolerance = _FEW_BARS * max((one.resolution for one in coverage), default=_DAY)
+    first, last = values.times[0], values.times[-1]
+    if first < window.start - tolerance or last > window.end + tolerance:
+        raise NoResultError(
+            f"the backtest was from {iso(first)} to {iso(last)}: the model's script sets a period "
+            "of its own"
+        )
 
 
 def _of_window(
@@ -144,6 +167,17 @@ def _whole_period(result: BacktestResult) -> tuple[float, float]:
     start = asked[0] if first - asked[0] <= tolerance else first
     end = asked[1] if asked[1] - last <= tolerance else last
     return start, end
+
+
+def _cut_short(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    left = len(problems) - _MOST_WARNINGS
+    if left <= 0:
+        return tuple(problems)
+    rest = Problem(
+        message=f"There are {left} more warnings about windows; the table names those that failed.",
+        severity=Severity.WARNING,
+    )
+    return (*problems[:_MOST_WARNINGS], rest)
 
 
 def _failure(window: WindowBacktest) -> list[Problem]:

@@ -20,7 +20,7 @@ from deploy_action.backtest.figures.performance import (
     perform,
 )
 from deploy_action.backtest.figures.round_trips import RoundTrips, find_round_trips
-from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, PACKAGE_IDS, known
+from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, PACKAGE_IDS, Unit, known
 
 if TYPE_CHECKING:
     from deploy_action.backtest.market import Market
@@ -115,7 +115,11 @@ class _Found:
         """Take the package's own metrics: there is nothing to compute better ones from."""
         for name in PACKAGE_IDS:
             metric = self.result.package_metric(name)
-            self.note(name, known(metric.value), metric.reason or NOT_A_NUMBER)
+            value = known(metric.value)
+            if value is not None and METRICS[name].unit is Unit.PER_CENT:
+                # It rounds fractions to two digits and multiplies them by 100: 28.999999999999996.
+                value = round(value, 10)
+            self.note(name, value, metric.reason or NOT_A_NUMBER)
         self.note("final_account_value", known(self.result.final_account_value), "not reported")
 
     def note(self, name: str, value: float | None, reason: str = "") -> None:

@@ -221,3 +221,10 @@ def test_prices_are_thinned_where_there_are_too_many(bot: Model) -> None:
     assert len(ash["times"]) == len(ash["values"]) == 100
     ends = ash["times"][0], ash["times"][-1] + 60
     assert ends == (ash["asked_start"], ash["asked_end"])
+
+
+def test_the_last_year_is_the_default_period(bot: Model) -> None:
+    """If neither the platform nor the script asks for one, as with the package's blankly.json."""
+    ran = bot.run(TRADES, {"initial_values": {"USD": 900}})
+    assert ran.last["event"] == "failed"
+    assert "There are no prices of ASH-USD from 20" in ran.problems[0]["message"]

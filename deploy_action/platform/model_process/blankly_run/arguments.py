@@ -37,6 +37,16 @@ def period(arguments: Mapping[str, Any]) -> Arguments:
     return {name: arguments[name] for name in PERIOD if arguments.get(name) is not None}
 
 
+def with_default_period(
+    arguments: Arguments, sources: dict[str, str]
+) -> tuple[Arguments, dict[str, str]]:
+    """Add the package's default period if neither platform nor script asks for one."""
+    if period(arguments):
+        return arguments, sources
+    default = dict.fromkeys(_DEFAULT_PERIOD, "default")
+    return {**arguments, **_DEFAULT_PERIOD}, {**sources, **default}
+
+
 def without_useless_default(
     strategy: Any, passed: Mapping[str, Any], given: Mapping[str, Any], now: float
 ) -> Arguments:

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Mapping
 
-from .arguments import listed, merge, period, replaced, without_useless_default
+from .arguments import listed, merge, period, replaced, with_default_period, without_useless_default
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
 from .market import Market, RefusedRunError
@@ -176,7 +176,7 @@ class Recorder:
         given = without_useless_default(strategy, passed, self.arguments, self._now)
         if given != self.arguments:
             self._tell_useless_default(passed)
-        arguments, attempt.sources = merge(passed, given)
+        arguments, attempt.sources = with_default_period(*merge(passed, given))
         self._tell_replaced(replaced(passed, arguments), given)
         attempt.arguments = plain_arguments(arguments)  # now: the package may change them
         try:

@@ -1,0 +1,66 @@
+"""The period that the arguments of `Strategy.backtest()` ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.backtest.period.dates import read_date
+
+if TYPE_CHECKING:
+    from deploy_action.text.located_json import JsonValue
+
+PERIOD: Final = ("to", "start_date", "end_date")
+"""The arguments that say it: `to` excludes the other two."""
+# What `blankly init` writes into every blankly.json: a script with older prices of its own does
+# not get it from the embedded platform.
+DEFAULT_PERIOD: Final[Mapping[str, JsonValue]] = {"to": "1y"}
+_LENGTH: Final = re.compile(r"([0-9]{1,9})(mo|[smhdwMyDcl])")
+_DAY: Final = 86_400
+# As in the package (blankly 1.18, utils/time_builder.py).
+_SECONDS: Final = {
+    "s": 1,
+    "m": 60,
+    "h": 3_600,
+    "d": _DAY,
+    "w": 7 * _DAY,
+    "M": 30 * _DAY,
+    "mo": 30 * _DAY,
+    "y": 365 * _DAY,
+    "D": 3_650 * _DAY,
+    "c": 36_500 * _DAY,
+    "l": 365_000 * _DAY,
+}
+
+
+def period_of(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the arguments that say which period is asked for."""
+    return {name: arguments[name] for name in PERIOD if arguments.get(name) is not None}
+
+
+def without_period(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the arguments that say nothing of the period."""
+    return {name: value for name, value in arguments.items() if name not in PERIOD}
+
+
+def seconds_back(to: JsonValue) -> float | None:
+    """Return the length that `to` stands for; None if the package cannot read it."""
+    if isinstance(to, int | float) and not isinstance(to, bool):
+        return float(to)
+    match = _LENGTH.fullmatch(to) if isinstance(to, str) else None
+    return float(match[1]) * _SECONDS[match[2]] if match else None
+
+
+def asked_period(arguments: Mapping[str, JsonValue], now: float) -> tuple[float, float] | None:
+    """Return start and end in seconds since 1970 UTC; None where they are not known.
+
+    `now` is what `to` counts back from.
+    """
+    if (to := arguments.get("to")) is not None:
+        length = seconds_back(to)
+        return None if length is None or length <= 0 else (now - length, now)
+    start, end = (read_date(arguments.get(name)) for name in ("start_date", "end_date"))
+    if start is None or end is None or not start.time < end.time:
+        return None
+    return start.time, end.time
