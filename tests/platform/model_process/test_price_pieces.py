@@ -100,3 +100,56 @@ def test_every_period_has_the_bars_of_one_download(blankly_python: Path) -> None
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "done\n"
+
+
+# A run of a pull request reads two stores: the other one keeps its prices from before a split.
+SPLIT = """
+import os, sys, tempfile, types
+import pandas
+sys.path.insert(0, sys.argv[1])
+from blankly_run.prices import keeping
+
+outbox, trunk, own = (tempfile.mkdtemp() for _ in range(3))
+day, clock, price, took = 86400, 0, 100.0, 0
+keeping.time = types.SimpleNamespace(**{**vars(keeping.time), "time": lambda: clock})
+
+def send(event, keep=None, drop=None):
+    global took
+    if drop:
+        os.unlink(os.path.join(stores[0], drop))
+    if keep:
+        took += 1
+        target = os.path.join(stores[0], keep)
+        os.rename(os.path.join(outbox, keep), target)
+        os.utime(target, ns=(took, took))
+
+def ask(start, stop):
+    rows = [(day * n, price, price) for n in range(2000) if start <= day * n <= min(stop, clock)]
+    return pandas.DataFrame(rows, columns=["time", "open", "close"])
+
+def run(first, last, *places):
+    global clock, stores
+    clock, stores = last * day, places
+    kept = keeping.KeptPrices([outbox, *stores], types.SimpleNamespace(send=send), print)
+    asked = keeping.Download("a" * 32, "ASH", first * day, last * day, day)
+    return set(kept.answer(asked, clock, ask)["close"])
+
+assert run(500, 1000, trunk) == {100.0}
+price = 10.0
+assert run(600, 1100, own, trunk) == {10.0}
+for first, last in ((610, 1110), (400, 1120), (450, 1120)):
+    assert run(first, last, own, trunk) == {10.0}, (first, last)
+"""
+
+
+def test_prices_from_before_a_split_are_not_joined_with_those_after_it(
+    blankly_python: Path,
+) -> None:
+    done = subprocess.run(
+        [str(blankly_python), "-c", SPLIT, str(PROCESS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

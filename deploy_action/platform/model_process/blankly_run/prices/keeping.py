@@ -111,6 +111,7 @@ class KeptPrices:
         pieces = list_pieces(self._stores, asked.series)
         for _ in range(_MOST_DOWNLOADS):
             try:
+                pieces = self._consistent(pieces, now)
                 chosen, gap = self._choose(pieces, asked, now)
                 if gap is None:
                     return self._join(chosen, asked)
@@ -135,6 +136,18 @@ class KeptPrices:
             pieces.append(piece)
             self._hand_over(piece, content)
         raise RuntimeError(f"they are in more than {_MOST_DOWNLOADS} pieces")
+
+    def _consistent(self, pieces: list[Piece], now: int) -> list[Piece]:
+        """Leave out pieces of other stores that have other prices than ours at the same times.
+
+        What an exchange has changed is dropped from our own store only.
+        """
+        own = [piece for piece in pieces if piece.store in (None, self._stores[0])]
+        return [
+            piece
+            for piece in pieces
+            if piece in own or all(self._agree(piece, other, now) for other in own)
+        ]
 
     def _choose(
         self, pieces: list[Piece], asked: Download, now: int
@@ -183,8 +196,8 @@ class KeptPrices:
 
     def _agree(self, old: Piece, new: Piece, now: int) -> bool:
         """Return whether a kept piece has the prices that a new one has at the same times."""
-        known = old.known(now)
-        shared = max(known[0], new.asked[0]), min(known[1], new.asked[1])
+        known, found = old.known(now), new.known(now)
+        shared = max(known[0], found[0]), min(known[1], found[1])
         if old.now == now or shared[0] > shared[1]:
             return True
         before, after = (
