@@ -87,7 +87,7 @@ def _during(prices: Prices, account: AccountValues) -> Prices:
 def _chosen(market: Market | None, traded: Sequence[str]) -> list[Prices]:
     if market is None:
         raise NoHoldingError("the server does not tell the prices")
-    wanted = [market.benchmark_symbol] if market.benchmark_symbol else list(traded)
+    wanted = [market.benchmark_symbol] if market.benchmark_symbol else list(dict.fromkeys(traded))
     if not wanted:
         wanted = [one.symbol for one in market.prices]
     priced = {one.symbol: one for one in market.prices if one.times}

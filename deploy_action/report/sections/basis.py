@@ -128,7 +128,8 @@ def _holding(result: BacktestResult, market: Market) -> Line:
     else:
         what = ["all of it in ", *symbols]
     chosen = " (`benchmark_symbol`)" if market.benchmark_symbol else ""
-    late = _starts_late([one for one in market.prices if one.symbol in holding.symbols])
+    held = set(holding.symbols)
+    late = _starts_late([one for one in market.prices if one.symbol in held])
     return ["Holding means ", *what, f"{chosen}{span}, without fees{late}."]
 
 

@@ -63,6 +63,12 @@ def test_without_any_order_all_symbols_are_held() -> None:
     assert found.holding.symbols == ("OAK-USD", "ELM-USD")
 
 
+def test_a_symbol_that_is_named_often_is_held_once() -> None:
+    found = analysed(TWO, symbols=["OAK-USD", "ELM-USD", "OAK-USD"])
+    assert found.holding is not None
+    assert found.holding.symbols == ("OAK-USD", "ELM-USD")
+
+
 def test_the_benchmark_is_held_instead() -> None:
     found = analysed(TWO, symbols=["OAK-USD"], benchmark_symbol="ELM-USD")
     assert found.metrics["hold_return"] == pytest.approx(-20)
