@@ -35,7 +35,13 @@ _REFUSAL: Final = re.compile(
     r".*?(?: - at `\$(?P<path>.*)`)?"
 )
 _UNKNOWN: Final = object()  # a value in what is too large to be read whole
-_KINDS: Final = {"object": "an object", "array": "a list", "str": "a string", "float": "a number"}
+_KINDS: Final = {
+    "object": "an object",
+    "array": "a list",
+    "str": "a string",
+    "float": "a number",
+    "int": "a whole number",
+}
 
 
 _LARGEST_MEMBER: Final = 1 << 20

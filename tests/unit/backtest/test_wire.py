@@ -11,6 +11,15 @@ from deploy_action.backtest.result import BacktestRun, ScheduledCall
 from deploy_action.backtest.wire import parse_result, parse_run, split_result
 from tests.support.backtests import DAY, START, an_order, raw_result, read_result
 
+PRICES = {
+    "symbol": "OAK-USD",
+    "base": "OAK",
+    "quote": "USD",
+    "resolution": DAY,
+    "times": [],
+    "values": [],
+}
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -27,6 +36,10 @@ from tests.support.backtests import DAY, START, an_order, raw_result, read_resul
         ({"account_values": [{"time": 1, "value": "x"}]}, "`account_values[0].value` is"),
         ({"account_values": [{"time": 10**400, "value": 1}]}, "too large"),
         ({"trades": [{}]}, "`trades[0].type` is null or missing"),
+        (
+            {"market": {"prices": [{**PRICES, "bars": "x"}], "initial_values": {}}},
+            '`market.prices[0].bars` is `"x"` and should be a whole number',
+        ),
         ({"trades": [an_order("buy", 1, "x")]}, '`trades[0].price` is `"x"`'),  # type: ignore[arg-type]  # it is wrong
         ({"trades": [an_order("buy", 10**400, 1.0)]}, "`result` cannot be read: it has a number"),
         ({"trades": [an_order("buy", 1.0, 1.0, time=1e16)]}, "`trades[0].time` is `1e+16`, which"),
