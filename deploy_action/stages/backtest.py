@@ -101,11 +101,8 @@ class CandidateBacktest:
             found = self._kept(_found_by(candidate))
             if failures := [one for one in candidate.problems if one.severity is Severity.ERROR]:
                 # The failures say it all: the gates need no reasons of their own.
-                found = self._judged(found, "the backtest failed")
-                if found.result is not None:
-                    verdicts = not_judged(found.verdicts, "the script failed after its backtest")
-                    found = replace(found, verdicts=verdicts)
-                self._kept(found)
+                why = "the script failed after its backtest"
+                found = self._kept(self._unjudged(found, "the backtest failed", why))
                 raise RefusedError(*failures)
             found = self._finish_others(found, candidate, base, windows)
             found = self._judged(self._with_warning_signs(found), NO_RESULT)
@@ -114,7 +111,9 @@ class CandidateBacktest:
             self._refuse(found)
         except DeployActionError:
             if not found.verdicts:  # whatever ends the run, no gate passes
-                self._kept(self._judged(found, "the backtest has no result"))
+                self._kept(
+                    self._unjudged(found, "the backtest has no result", "the run ended before")
+                )
             raise
         finally:
             beside.close()
@@ -237,6 +236,13 @@ class CandidateBacktest:
             ),
         )
         return replace(found, verdicts=verdicts)
+
+    def _unjudged(self, found: Backtests, no_result: str, why: str) -> Backtests:
+        """Return it with verdicts of which none passes; with a result, they say `why`."""
+        found = self._judged(found, no_result)
+        if found.result is None:
+            return found
+        return replace(found, verdicts=not_judged(found.verdicts, why))
 
     def _why_no_windows(self, windows: Sequence[WindowBacktest]) -> str:
         """Say why the windows cannot be judged; blank if they can, or none were asked for."""

@@ -116,6 +116,19 @@ def test_a_number_cuts_the_period_that_was_backtested(workspace: Runner, serve: 
     assert len(names) == 3
 
 
+def test_windows_that_cannot_be_cut_end_the_run_and_no_gate_passes(
+    workspace: Runner, serve: Serve
+) -> None:
+    reply = result()
+    assert isinstance(reply.body, dict)
+    period = reply.body["result"]
+    period["stop_time"] = period["start_time"] + 1
+    server = serve(lambda _request: reply)
+    ended = backtest(workspace, server, windows="3", gates="trades >= 1")
+    assert (ended.code, ended.outputs["gates"]) == (1, "failed")
+    assert "too short for 3 windows" in ended.log
+
+
 def test_a_window_that_fails_is_named_and_fails_gates_over_windows_only(
     workspace: Runner, serve: Serve
 ) -> None:

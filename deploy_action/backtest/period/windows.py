@@ -144,7 +144,7 @@ def equal_parts(start: float, end: float, number: int) -> tuple[Window, ...]:
     Where each has a day or more, they meet at midnights in UTC, and differ by up to a day.
 
     Raises:
-        WrongWindowsError: the period has fewer seconds than there would be parts.
+        WrongWindowsError: the period has fewer seconds than there would be parts, or no dates.
     """
     if end - start < number:
         raise WrongWindowsError(f"the period is too short for {number} windows.")
@@ -152,7 +152,10 @@ def equal_parts(start: float, end: float, number: int) -> tuple[Window, ...]:
     length = (end - start) / number
     inner = (math.floor((start + length * part) / unit) * unit for part in range(1, number))
     bounds = [start, *map(float, inner), end]
-    return tuple(Window(*window) for window in _named(bounds))
+    try:
+        return tuple(Window(*window) for window in _named(bounds))
+    except OverflowError:
+        raise WrongWindowsError("the period is beyond all calendar dates.") from None
 
 
 def _named(bounds: list[float]) -> Iterator[tuple[str, float, float]]:

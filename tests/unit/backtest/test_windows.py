@@ -100,6 +100,12 @@ def test_a_number_stands_for_equal_parts_of_whole_days() -> None:
     ]
 
 
+def test_periods_without_calendar_dates_have_no_parts() -> None:
+    for start, end in ((-1e15, 0.0), (0.0, 1e300)):
+        with pytest.raises(WrongWindowsError, match="calendar"):
+            equal_parts(start, end, 3)
+
+
 def test_today_can_be_the_last_day_of_a_window() -> None:
     assert parse_windows("2024-01-01..2024-06-16", NOW) == (
         Window("2024-01-01..2024-06-16", at("2024-01-01"), at("2024-06-16")),

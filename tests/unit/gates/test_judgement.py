@@ -231,6 +231,12 @@ def test_windows_are_judged_by_the_metrics_own_direction(text: str, value: float
     assert verdict.is_passed is (value > 0)
 
 
+def test_the_median_of_huge_values_is_finite() -> None:
+    windows = [{"sharpe": sys.float_info.max}] * 2
+    (verdict,) = judge(parse_gates("median sharpe > 0")[0], Evidence(metrics={}, windows=windows))
+    assert verdict.value == sys.float_info.max
+
+
 def test_windows_that_cannot_be_judged_fail_their_gates_alone() -> None:
     text = "worst sharpe > -9\nsharpe > 0\nmedian sortino > 0"
     failed = Evidence(metrics=VALUES, windows=WINDOWS, no_windows="window `2022` failed: no data")
