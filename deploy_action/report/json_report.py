@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from statistics import fmean, median
 from typing import Any, Final
@@ -12,6 +12,7 @@ from deploy_action.backtest.comparison import Base, Comparison
 from deploy_action.backtest.figures.holding import Holding
 from deploy_action.backtest.figures.round_trips import RoundTrips
 from deploy_action.backtest.market import Market, Prices
+from deploy_action.backtest.metrics import known
 from deploy_action.backtest.period.windows import WindowBacktest
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import Verdict
@@ -40,9 +41,25 @@ def build_report(outcome: RunOutcome) -> Iterator[str]:
         if isinstance(value, JsonText):
             yield from value.blocks()
         else:
-            yield json.dumps(value, allow_nan=False)
+            yield _dumped(value)
         separator = ",\n"
     yield "\n}\n"
+
+
+def _dumped(value: Any) -> str:
+    """Return a value as JSON; infinite where a server's numbers overflowed, it is null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return known(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:

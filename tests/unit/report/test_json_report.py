@@ -220,6 +220,14 @@ def test_a_report_without_a_market_has_no_holding() -> None:
     assert report_of(backtests()["package only"])["is_exact"] is False
 
 
+def test_numbers_that_overflowed_are_null() -> None:
+    values = [5e-324, 1e300, -1e300]
+    outcome = a_backtest(raw_result(values, [an_order("buy", 1.0, 1.0)]))
+    (first, *_) = report_of(outcome)["drawdowns"]
+    assert first["depth"] == 200
+    assert report_of(outcome)["months"][0]["gain"] is None
+
+
 def test_a_run_without_a_result_has_no_report() -> None:
     with pytest.raises(ValueError, match="no result"):
         text_of(RunOutcome(request=Request(mode="backtest")))
