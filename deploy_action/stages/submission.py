@@ -189,6 +189,9 @@ class Submitter:
         steps = ["backtest it on the embedded platform"] if settings.tests_first else []
         if settings.compare_with:
             steps.append(f"backtest the model of `{settings.compare_with}`, too, and compare")
+        if windows := settings.windows:
+            number = windows if isinstance(windows, int) else len(windows)
+            steps.append(f"backtest {count(number, 'window')}, too")
         if settings.gates:
             steps.append(f"check {count(len(settings.gates), 'gate')}, and stop if one fails")
         return steps

@@ -228,3 +228,39 @@ def test_the_last_year_is_the_default_period(bot: Model) -> None:
     ran = bot.run(TRADES, {"initial_values": {"USD": 900}})
     assert ran.last["event"] == "failed"
     assert "There are no prices of ASH-USD from 20" in ran.problems[0]["message"]
+
+
+BY_HAND = (
+    TRADES
+    + """
+if __name__ == "__main__":
+    if blankly.is_deployed:
+        strategy.start()
+    else:
+        print(strategy.backtest(CALL))
+"""
+)
+
+
+def test_a_call_for_runs_by_hand_gives_its_arguments_too(bot: Model) -> None:
+    """The templates of `blankly init` have initial_values only there."""
+    call = "'1y', initial_values={'USD': 900}, use_price=str('close')"
+    ran = bot.run(BY_HAND.replace("CALL", call), PERIOD)
+    assert ran.last["event"] == "finished", ran.problems
+    assert ran.last["arguments"] == {"initial_values": {"USD": 900}, **PERIOD}
+    assert ran.last["argument_sources"]["initial_values"] == "script"
+    assert ran.result["market"]["start_value"] == 900
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "initial_values={'USD': 900}) or strategy.backtest(initial_values={'USD': 800}",
+        "{'USD': 900}",
+        "initial_values={'USD': 900}, verbose=True",
+    ],
+    ids=["several", "of something else", "other arguments"],
+)
+def test_other_calls_for_runs_by_hand_give_none(bot: Model, call: str) -> None:
+    ran = bot.run(BY_HAND.replace("CALL", call), PERIOD)
+    assert "starts with nothing" in ran.problems[0]["message"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from contextlib import suppress
 from typing import Any, Dict, Mapping
 
 from .market import own_prices
@@ -9,11 +11,60 @@ from .strict_json import describe
 
 Arguments = Dict[str, Any]
 
+# The parameters of `Strategy.backtest()` that have a place, in their order.
+_POSITIONAL = ("to", "initial_values", "start_date", "end_date", "settings_path")
+_PARAMETERS = {
+    *_POSITIONAL,
+    "use_price",
+    "smooth_prices",
+    "GUI_output",
+    "show_tickers_with_zero_delta",
+    "save_initial_account_value",
+    "show_progress_during_backtest",
+    "cache_location",
+    "continuous_caching",
+    "resample_account_value_for_metrics",
+    "quote_account_value_in",
+    "ignore_user_exceptions",
+    "risk_free_return_rate",
+    "benchmark_symbol",
+}
 PERIOD = ("to", "start_date", "end_date")
 # What `blankly init` writes into every blankly.json: nobody chose it.
 _DEFAULT_PERIOD = {"to": "1y"}
 _YEAR = 365 * 86_400  # as the package reads 1y
 _LONGEST_ARGUMENT = 80
+
+
+def written(source: bytes) -> Arguments:
+    """Return the literal arguments of the only call of `backtest()` that a script contains.
+
+    For scripts that make that call by hand only, in the `else` of `if blankly.is_deployed`, as the
+    templates of `blankly init` do. Empty if there are several calls, or none, or if it is a call of
+    something else.
+    """
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "backtest"
+    ]
+    if len(calls) != 1:
+        return {}
+    named = [*zip(_POSITIONAL, calls[0].args)]
+    named += [(one.arg, one.value) for one in calls[0].keywords if one.arg is not None]
+    if not {name for name, _ in named} <= _PARAMETERS or len(calls[0].args) > len(_POSITIONAL):
+        return {}
+    found = {}
+    for name, value in named:
+        with suppress(ValueError, TypeError, RecursionError, MemoryError):  # a variable, say
+            found[name] = ast.literal_eval(value)
+    is_length = isinstance(found.get("to", "1y"), str)
+    has_values = isinstance(found.get("initial_values", {}), dict)
+    if not (is_length and has_values):
+        return {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def merge(passed: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Arguments, dict[str, str]]:
@@ -79,6 +130,14 @@ def replaced(passed: Mapping[str, Any], used: Mapping[str, Any]) -> Arguments:
         for name, value in passed.items()
         if name not in used or not _are_same(value, used[name])
     }
+
+
+def replacing(lost: Mapping[str, Any], given: Mapping[str, Any]) -> Arguments:
+    """Return the given arguments that took the place of these."""
+    names = set(lost)
+    if names.intersection(PERIOD):
+        names.update(PERIOD)
+    return {name: value for name, value in given.items() if name in names}
 
 
 def _are_same(one: Any, other: Any) -> bool:

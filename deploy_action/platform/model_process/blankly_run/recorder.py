@@ -9,7 +9,15 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Mapping
 
-from .arguments import listed, merge, period, replaced, with_default_period, without_useless_default
+from .arguments import (
+    listed,
+    merge,
+    period,
+    replaced,
+    replacing,
+    with_default_period,
+    without_useless_default,
+)
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
 from .market import Market, RefusedRunError
@@ -290,7 +298,7 @@ class Recorder:
         if lost:
             self.warn(
                 f"The script calls backtest({listed(lost)}), and the platform's arguments replace "
-                f"that: {listed(given)}.",
+                f"that: {listed(replacing(lost, given))}.",
                 "Change backtest_args in blankly.json, or the input `backtest-args`.",
                 severity="notice",
             )

@@ -15,6 +15,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, Mapping, NoReturn, Sequence
 
+from .arguments import written
 from .events import Events
 from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
 from .market import RefusedRunError
@@ -287,7 +288,7 @@ class Session:
         """Take the result of the first strategy; backtest it unless the script did."""
         crash = None
         if recorder.attempt_of_first() is None:
-            crash = self._backtest(recorder, strategy)
+            crash = self._backtest(strategy)
         attempt = recorder.attempt_of_first()
         if attempt is None:  # the model overrides backtest() without calling blankly's
             if crash is not None:
@@ -297,17 +298,25 @@ class Session:
         attempt.is_over.wait()
         return self._judge_attempt(attempt, crash)
 
-    def _backtest(self, recorder: Recorder, strategy: Any) -> BaseException | None:
+    def _backtest(self, strategy: Any) -> BaseException | None:
         """Backtest the strategy after the script has ended, as the original platform does.
 
         Returns the exception that ended it, or None.
         """
         try:
-            strategy.backtest(**recorder.arguments)
+            strategy.backtest(**self._written_arguments())
         except BaseException as error:  # noqa: BLE001  # a callback may call sys.exit()
             self._print_end(error)
             return error
         return None
+
+    def _written_arguments(self) -> dict[str, Any]:
+        """Return what the script passes to `backtest()` where it does not run on a platform."""
+        try:
+            with open(self.script, "rb") as file:
+                return written(file.read())
+        except Exception:  # noqa: BLE001  # the script ran, but the model may have changed its file
+            return {}
 
     def _judge_attempt(self, attempt: Attempt, crash: BaseException | None) -> Run:
         """Return the run of a backtest that is over; `crash` came out of the call that began it."""
