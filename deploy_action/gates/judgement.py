@@ -147,8 +147,8 @@ class Evidence:
 
     `reasons` say why a metric of the candidate has no value. `base` and `holding` are None if there
     is none, and `no_base` and `no_holding` say why. `is_identical` is None without a result of the
-    base. `windows` are the candidate's, in order; where they cannot be judged, `no_windows` says
-    why, and `no_base_windows` for the base's.
+    base. `windows` are the candidate's, in order, with their names; where they cannot be judged,
+    `no_windows` says why, and `no_base_windows` for the base's.
     """
 
     metrics: Metrics
@@ -159,6 +159,7 @@ class Evidence:
     holding: Metrics | None = None
     no_holding: str = ""
     windows: Sequence[Metrics] = ()
+    window_names: Sequence[str] = ()
     no_windows: str = ""
     base_windows: Sequence[Metrics] = ()
     no_base_windows: str = ""
@@ -256,7 +257,7 @@ def _value(gate: Gate, evidence: Evidence) -> float:
     if gate.over is not Over.WHOLE:
         if evidence.no_windows or not evidence.windows:
             raise _NoValueError(State.NO_WINDOWS, evidence.no_windows or NO_WINDOWS)
-        return _over_windows(gate, evidence.windows)
+        return _over_windows(gate, evidence.windows, evidence.window_names)
     value = known(evidence.metrics.get(gate.metric))
     if value is None:
         reason = evidence.reasons.get(gate.metric) or NOT_REPORTED
@@ -300,11 +301,14 @@ def _of_base(gate: Gate, evidence: Evidence) -> float:
     return value
 
 
-def _over_windows(gate: Gate, windows: Sequence[Metrics]) -> float:
+def _over_windows(gate: Gate, windows: Sequence[Metrics], names: Sequence[str] = ()) -> float:
     values = [known(metrics.get(gate.metric)) for metrics in windows]
     found = [value for value in values if value is not None]
     if missing := len(values) - len(found):
-        reason = f"{missing} of {len(values)} windows did not compute it"
+        pairs = zip(names, values, strict=False)
+        name = next((name for name, value in pairs if value is None), "")
+        without = f", such as `{name}`" if name else ""
+        reason = f"{missing} of {len(values)} windows did not compute it{without}"
         raise _NoValueError(State.NOT_COMPUTED, reason)
     return over_windows(gate.metric, gate.over, found)
 

@@ -52,7 +52,7 @@ _DIFFERENT_HINT: Final = (
 )
 _NOT_COMPUTED_HINT: Final = (
     "A metric without a value fails its gate. Let the backtest cover more time (`backtest-args`), "
-    "so that there is enough data to compute it, or use another metric."
+    "if there is too little data to compute it, or use another metric."
 )
 
 
@@ -85,7 +85,8 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
     gate, reason = verdict.gate, _reason(verdict)
     match verdict.state:
         case State.NOT_COMPUTED:
-            found = f"`{gate.metric}` was not computed: {reason}", _NOT_COMPUTED_HINT
+            hint = _NOT_COMPUTED_HINT if not gate.needs_windows else _FAILED_WINDOWS_HINT
+            found = f"`{gate.metric}` was not computed: {reason}", hint
         case State.NO_BASE:
             hint = _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
             if isinstance(gate, IdenticalGate):

@@ -110,7 +110,7 @@ def _range(gate: Gate) -> str:
 
 def _way_on(gate: Gate) -> str:
     number, sign = abs(gate.bound.number), "%" if gate.bound.is_per_cent else ""
-    if gate.metric in _LOSSES and number:
+    if gate.metric in _LOSSES and gate.bound.number:
         over = f"{gate.over} " if gate.over else ""
         return f"Write `{over}{gate.metric} <= {write_number(number)}{sign}`."
     return "Write a bound that some backtests pass and others fail, or remove the line."
@@ -122,6 +122,8 @@ def _odd_direction(gate: Gate) -> Iterator[Finding]:
     if is_lower and gate.operator in _UPWARDS:
         opposite = "<=" if gate.operator is Operator.AT_LEAST else "<"
         turned = gate.text.replace(gate.operator, opposite, 1)
+        if not (gate.bound.number or gate.bound.reference):  # below 0 there is nothing
+            turned = f"{gate.metric} <= 25%"
         yield Finding(
             f"`{gate.text}` passes the models with more risk: of `{gate.metric}`, less is better.",
             f"Write `{turned}` if you mean an upper limit.",

@@ -222,14 +222,15 @@ class CandidateBacktest:
         verdicts = judge(
             self.submitter.settings.gates,
             Evidence(
-                metrics={} if result is None else result.analysis.metrics,
+                metrics={} if result is None else result.analysis.judged_metrics,
                 reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
-                base=base.result.analysis.metrics if base and base.result else None,
+                base=base.result.analysis.judged_metrics if base and base.result else None,
                 no_base=redact(base.reason if base else self._why_no_base),
                 is_identical=_is_identical(found),
                 holding=_of_holding(result),
                 no_holding=_why_no_holding(result, no_result, redact),
                 windows=_metrics_of(found.windows),
+                window_names=[redact(one.name) for one in found.windows if one.result is not None],
                 no_windows=redact(self._why_no_windows(found.windows)),
                 base_windows=_metrics_of(base.windows) if base else (),
                 no_base_windows=redact(_failed_window(base.windows)) if base else "",
@@ -289,7 +290,7 @@ def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
 
 
 def _metrics_of(windows: Sequence[WindowBacktest]) -> Sequence[Mapping[str, float | None]]:
-    return [one.result.analysis.metrics for one in windows if one.result is not None]
+    return [one.result.analysis.judged_metrics for one in windows if one.result is not None]
 
 
 def _failed_window(windows: Sequence[WindowBacktest]) -> str:
@@ -367,4 +368,5 @@ def _why_no_holding(
 
 def _reasons(result: BacktestResult, redact: Callable[[str], str]) -> Mapping[str, str]:
     """Return the reasons for missing values, by metric."""
-    return {name: redact(reason) for name, reason in result.analysis.reasons.items()}
+    reasons = {**result.analysis.reasons, **result.analysis.unjudged}
+    return {name: redact(reason) for name, reason in reasons.items()}

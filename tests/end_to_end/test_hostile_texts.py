@@ -55,7 +55,7 @@ WORDS = (
         "0",
     ),
 )
-GATES = "sharpe >= 90\ntrades >= 0"
+GATES = "sharpe >= 90\ntrades <= 900"
 
 
 class PullRequest:

@@ -32,6 +32,11 @@ _SHORTEST_INTERVAL: Final = 1.0
 _LONGEST_INTERVAL: Final = 1e10  # three centuries
 
 
+_WRONG_TAIL: Final = (
+    "the server sends no account values, and the package takes its own from the best days"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """The prices that there were for one symbol: the asked period, and what was covered of it.
@@ -65,6 +70,16 @@ class Analysis:
     holding: Holding | None
     coverage: tuple[Coverage, ...]
 
+    @property
+    def unjudged(self) -> Mapping[str, str]:
+        """Metrics that no gate may judge, although they have a value, and why."""
+        return {} if self.is_exact else dict.fromkeys(("value_at_risk", "cvar"), _WRONG_TAIL)
+
+    @property
+    def judged_metrics(self) -> Mapping[str, float | None]:
+        """What gates judge: the metrics without those that mean something else."""
+        return {**self.metrics, **dict.fromkeys(self.unjudged)}
+
 
 def analyse(result: BacktestResult) -> Analysis:
     """Compute everything from account values, trades and prices, as far as they are known."""
@@ -74,7 +89,8 @@ def analyse(result: BacktestResult) -> Analysis:
     trips = find_round_trips(result.trades, result.market, result.quote_asset, end)
     figures = perform(values, interval=found.interval, risk_free_rate=found.risk_free_rate)
     found.take(figures)
-    if not values:
+    is_exact = len(values) > 1  # of a single value there is neither return nor risk
+    if not is_exact:
         found.take_package()
     holding = found.holding(values)
     found.note("trades", len(result.filled_trades))
@@ -82,7 +98,7 @@ def analyse(result: BacktestResult) -> Analysis:
     return Analysis(
         metrics={name: found.metrics.get(name) for name in METRICS},
         reasons=found.reasons,
-        is_exact=bool(values),
+        is_exact=is_exact,
         values=values,
         drawdowns=figures.drawdowns,
         months=monthly(values),

@@ -61,6 +61,7 @@ def hold(  # all of one result
     values = _curve(chosen, account.values[0])
     if len(values) < 2:  # noqa: PLR2004  # what is bought at the only price makes nothing
         raise NoHoldingError("there is a single price")
+    values = _as_long_as(account, values)
     found = perform(values, interval=interval, risk_free_rate=risk_free_rate)
     return Holding(
         symbols=tuple(one.symbol for one in chosen),
@@ -68,6 +69,17 @@ def hold(  # all of one result
         metrics=found.metrics,
         reasons=found.reasons,
     )
+
+
+def _as_long_as(account: AccountValues, values: AccountValues) -> AccountValues:
+    """Return the values from the account's first time, as cash, to its last, at the last price."""
+    times, worth = values.times, values.values
+    if times[0] > account.times[0]:
+        times = array("d", (account.times[0], *times))
+        worth = array("d", (account.values[0], *worth))
+    if times[-1] < account.times[-1]:
+        times, worth = times + array("d", account.times[-1:]), worth + worth[-1:]
+    return AccountValues(times, worth)
 
 
 def _during(prices: Prices, account: AccountValues) -> Prices:

@@ -25,6 +25,7 @@ DAY: Final = 86_400.0
 _YEAR: Final = 365 * DAY  # of `cagr`, as in the package
 _TRADING_YEAR: Final = 252 * DAY  # of all that is annualised, in every market, as in the package
 _TAIL: Final = 0.05
+_NEXT_TO_NOTHING: Final = 1e-6
 # Account values are floats, so their returns differ by this much although they are the same.
 _NOISE: Final = 1e-12
 
@@ -70,7 +71,7 @@ class _Sample:
     def enough(self) -> Sequence[float]:
         """Return the returns, if there are enough."""
         if self.lost_all:
-            raise _NoValueError("the account had nothing left before the end")
+            raise _NoValueError("the account was worth nothing, or next to nothing, before the end")
         if len(self.returns) < 2:  # noqa: PLR2004  # one return has no spread, and no tail
             raise _NoValueError(f"fewer than two returns: {_one_is_taken(self.interval)}")
         return self.returns
@@ -112,7 +113,9 @@ def _sample(values: AccountValues, interval: float, risk_free_rate: float) -> _S
         raise _NoValueError(NOTHING_AT_START)
     drawdowns, longest = find_drawdowns(values)
     sampled = resample(values, interval)
-    lost_all = any(value <= 0 for value in sampled[:-1])
+    # Next to nothing is as bad: the return that follows decides all figures.
+    least = values.values[0] * _NEXT_TO_NOTHING
+    lost_all = any(value <= least for value in sampled[:-1])
     returns = (after / before - 1 for before, after in pairwise(sampled))
     return _Sample(
         values=values,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
 _LONGEST_SHOWN: Final = 60
+_DAY: Final = 86_400  # today is the last day if tomorrow is the end
 _DATES: Final = ("start_date", "end_date")
 _ISO_HINT: Final = "Write dates as `2023-01-31`, or as seconds since 1970 (UTC)."
 _EMPTY_HINT: Final = 'For example: `"initial_values": {"USD": 10000}`.'
@@ -67,6 +68,9 @@ def _impossible_period(
     elif start is not None and end is not None and end.time <= start.time:
         message = f"{_said('end_date', arguments)} not after `start_date`, {iso(start.time)}."
         yield Finding("end_date", message, "Exchange the two, or correct one.")
+    elif end is not None and end.time > now + _DAY:
+        message = f"{_said('end_date', arguments)} in the future."
+        yield Finding("end_date", message, "Write today at the latest, or use `to`.")
 
 
 def _ambiguous(name: str, arguments: Mapping[str, JsonValue], date: ReadDate) -> Finding:

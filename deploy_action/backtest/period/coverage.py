@@ -37,8 +37,8 @@ def coverage_warnings(coverage: Iterable[Coverage], whose: str = "") -> Iterator
         yield Problem(
             message=f"{whose}Asked for {asked}; the prices of {named}{more} cover {covered} "
             f"({_per_cent(share)} of it).",
-            hint="All figures are about the time with prices. Ask for that period, or bring the "
-            "missing prices.",
+            hint="The result says nothing about the time without prices. Ask for that period, or "
+            "bring the missing prices.",
             severity=Severity.WARNING,
         )
 

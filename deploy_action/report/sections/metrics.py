@@ -51,9 +51,9 @@ def package_metrics(result: BacktestResult) -> list[Block]:
         for metric in result.metrics[:_MOST_METRICS]
     ]
     note = (
-        "As the `blankly` package printed them. They differ from the metrics above because the "
-        "package rounds returns and drawdowns to whole per cents, most others to two digits, and "
-        "takes value at risk from the wrong days. Use them to compare with what a script prints."
+        "As the `blankly` package printed them: returns and drawdowns rounded to whole per cents, "
+        "most others to two digits, a time before the first price counted, and value at risk taken "
+        "from the best days. Use them to compare with what a script prints."
     )
     table = Table([["Name"], ["Value"]], rows, right=frozenset({1}))
     return [Details("The package's own figures", [table, Paragraph([note])])]

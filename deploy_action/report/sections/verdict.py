@@ -41,7 +41,8 @@ def numbers(result: BacktestResult) -> str:
     metrics = result.analysis.metrics
     made, held, sharpe = metrics["cum_returns"], metrics["hold_return"], metrics["sharpe"]
     if not result.filled_trades:
-        return "no trades" if held is None else f"no trades, against {_gain(held)} for holding"
+        alone = "no trades" if not made else f"{_gain(made)} without trades"
+        return alone if held is None else f"{alone}, against {_gain(held)} for holding"
     if made is None:
         return "return not computed"
     shown = _gain(made)
@@ -121,7 +122,10 @@ def no_trades(result: BacktestResult, run: BacktestRun | None) -> Line:
     calls = None if run is None else run.callback_calls
     if result.trades:
         placed = count(len(result.trades), "order")
-        why = f"It placed {placed}, and none was filled: the price never got to where they were."
+        price = "the price at which the engine fills"
+        if result.market is not None and result.market.use_price:
+            price = f"the `{result.market.use_price}` of a bar, which alone the engine looks at,"
+        why = f"It placed {placed}, and none was filled: {price} never got to where they were."
     elif calls == 0:
         why = (
             "It was never called: look at the events that its script adds to the strategy, and "

@@ -30,7 +30,9 @@ _MEANING: Final = (
     "🟥 lost, and holding made more."
 )
 _ALONE: Final = "🟩 gained · 🟥 lost; what holding made is not known."
-_LEFT_OUT: Final = " Worst, median and best are those of the windows that have a result."
+_LEFT_OUT: Final = " Worst, median and best are those of the windows that have a value."
+_SUMMED_UP: Final = ("cum_returns", "sharpe", "max_drawdown")
+_WHOLE: Final = 0.9
 _Metrics = Mapping[str, float | None]
 
 
@@ -64,10 +66,19 @@ def windows(outcome: RunOutcome) -> list[Block]:
             [[row[index] for index in kept] for row in rows],
             right=frozenset(range(1, len(kept))),
         ),
-        Paragraph([meaning if len(known) == len(found) else f"{meaning}{_LEFT_OUT}"]),
+        Paragraph([meaning if _is_complete(found) else f"{meaning}{_LEFT_OUT}"]),
         *_failed([one for one in found if one.result is None]),
         *_chart(found),
     ]
+
+
+def _is_complete(found: Sequence[WindowBacktest]) -> bool:
+    """Whether every window has every figure that is summed up."""
+    return all(
+        one.result is not None
+        and None not in (one.result.analysis.metrics[name] for name in _SUMMED_UP)
+        for one in found
+    )
 
 
 def _in_brief(found: Sequence[WindowBacktest], known: Sequence[_Metrics]) -> str:
@@ -83,6 +94,8 @@ def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
     period = f"{iso(one.start)}..{iso(one.end)}"
     name: Line = [f"{number:,}. ", Code(short(one.name))]
     shown: Line = name if one.name == period else [*name, f" {iso(one.start)} to {iso(one.end)}"]
+    if (share := _covered(one)) < _WHOLE:
+        shown = [*shown, f" (prices for {share:.0%})"]
     if one.result is None:
         return [shown, ["❌ failed"], *([[NO_FIGURE]] * 4), [of_base]]
     metrics = one.result.analysis.metrics
@@ -95,6 +108,12 @@ def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
         [_figure(metrics["trades"], lambda value: f"{value:,.0f}")],
         [of_base],
     ]
+
+
+def _covered(one: WindowBacktest) -> float:
+    """Return the least share of the window for which a symbol has prices; 1 if unknown."""
+    coverage = () if one.result is None else one.result.analysis.coverage
+    return min((each.share for each in coverage), default=1.0)
 
 
 def _return(one: WindowBacktest) -> str:

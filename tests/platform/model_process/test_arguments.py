@@ -264,3 +264,16 @@ def test_a_call_for_runs_by_hand_gives_its_arguments_too(bot: Model) -> None:
 def test_other_calls_for_runs_by_hand_give_none(bot: Model, call: str) -> None:
     ran = bot.run(BY_HAND.replace("CALL", call), PERIOD)
     assert "starts with nothing" in ran.problems[0]["message"]
+
+
+def test_a_benchmark_without_prices_is_named(bot: Model) -> None:
+    ran = bot.run(TRADES, {**ARGUMENTS, "benchmark_symbol": "ELM-USD"})
+    (error,) = [one for one in ran.problems if one["severity"] == "error"]
+    assert error["message"] == "There are no prices of ELM-USD, the benchmark_symbol."
+
+
+def test_initial_values_without_prices_are_a_warning(bot: Model) -> None:
+    ran = bot.run(TRADES, {**PERIOD, "initial_values": {"USD": 900, "PINE": 50}})
+    assert ran.last["event"] == "finished"
+    (warning,) = ran.problems
+    assert warning["message"] == ("initial_values name PINE, of which this exchange has no prices.")

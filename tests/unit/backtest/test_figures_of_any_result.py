@@ -136,15 +136,8 @@ def test_another_interval_is_named() -> None:
     [
         ([], {"sharpe": "", "longest_drawdown_days": "the server sends no account values"}),
         ([None, None], {"longest_drawdown_days": "the server sends no account values"}),
-        (
-            [100.0],
-            {
-                "sharpe": "fewer than two returns: one is taken every day",
-                "cagr": "there is a single account value",
-                "exposure": "there is a single account value",
-                "cum_returns": "",
-            },
-        ),
+        # Of a single value there is neither return nor risk: the package's metrics are taken.
+        ([100.0], {"sharpe": "", "cum_returns": "", "exposure": "there is a single account value"}),
         (
             [100.0] * 5,
             {
@@ -168,12 +161,17 @@ def test_another_interval_is_named() -> None:
         (
             [100.0, 50.0, 0.0, 0.0],
             {
-                "sharpe": "the account had nothing left before the end",
-                "cvar": "the account had nothing left before the end",
+                "sharpe": "the account was worth nothing, or next to nothing, before the end",
+                "cvar": "the account was worth nothing, or next to nothing, before the end",
                 "cagr": "",
                 "cum_returns": "",
                 "max_drawdown": "",
             },
+        ),
+        # A price of zero for one bar: the return after it would decide everything.
+        (
+            [100.0, 99.0, 5e-8, 99.0, 98.0],
+            {"sortino": "the account was worth nothing, or next to nothing, before the end"},
         ),
         ([100.0, 50.0, -10.0], {"cagr": "the account ends in debt", "sharpe": "", "calmar": ""}),
         ([100.0, 90.0, 81.0, 72.9], {"sortino": "every loss is the same"}),
@@ -185,6 +183,16 @@ def test_accounts_of_all_kinds(values: list[float | None], reasons: dict[str, st
     found = a_result(values).analysis
     for metric, reason in reasons.items():
         assert found.reasons.get(metric, "") == reason, metric
+
+
+def test_gates_do_not_judge_risk_that_the_package_took_from_the_best_days() -> None:
+    """Without account values its metrics are taken as they come, and these two mean another."""
+    found = a_result([]).analysis
+    assert (found.metrics["value_at_risk"], found.metrics["cvar"]) == (207.66, 7.32)
+    assert (found.judged_metrics["value_at_risk"], found.judged_metrics["cvar"]) == (None, None)
+    assert "from the best days" in found.unjudged["cvar"]
+    exact = a_result([100.0, 90.0, 95.0, 99.0]).analysis
+    assert exact.judged_metrics == exact.metrics
 
 
 def test_unknown_values_are_left_out() -> None:

@@ -46,6 +46,29 @@ def test_symbols_are_held_in_equal_parts() -> None:
     assert found.metrics["excess_return"] == pytest.approx(10)
 
 
+def test_a_model_that_holds_is_equal_to_holding_in_every_figure() -> None:
+    """The account's last value comes a bar after the last price, at which it is valued."""
+    prices = [10.0, 11.0, 9.0, 12.0]
+    found = analysed({"OAK-USD": prices}, [*(100 * price for price in prices), 1_200.0])
+    assert found.holding is not None
+    for metric, value in found.holding.metrics.items():
+        assert found.metrics[metric] == pytest.approx(value), metric
+
+
+def test_holding_is_cash_until_the_first_price() -> None:
+    market = a_market({"OAK-USD": [10.0] * 6, "ELM-USD": [5.0, 6.0]})
+    late = market["prices"][1]
+    late["times"] = [START + 4 * DAY, START + 5 * DAY]
+    raw = raw_result([1_000.0] * 6, market=market, symbols=["ELM-USD"])
+    holding = read_result(raw).analysis.holding
+    assert holding is not None
+    assert list(holding.values) == [
+        (START, 1_000.0),
+        (START + 4 * DAY, 1_000.0),
+        (START + 5 * DAY, 1_200.0),
+    ]
+
+
 def test_prices_in_any_order_are_sorted() -> None:
     raw = raw_result([1_000.0] * 3, market=a_market({"OAK-USD": [10.0, 11.0, 12.0]}))
     for name in ("times", "values"):

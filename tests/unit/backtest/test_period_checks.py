@@ -44,6 +44,11 @@ def found(**arguments: Any) -> list[tuple[str, str, Severity]]:
             "start_date",
             '`start_date` is "2030-01-01", in the future.',
         ),
+        (
+            {"start_date": "2023-01-01", "end_date": "2030-01-01"},
+            "end_date",
+            '`end_date` is "2030-01-01", in the future.',
+        ),
         ({"start_date": "soon"}, "start_date", '`start_date` is "soon", no date.'),
         (
             {"end_date": "2023-02-30"},
@@ -70,7 +75,7 @@ def test_what_cannot_be_meant_is_an_error(
         {},
         {"to": "1y"},
         {"start_date": "2023-01-01", "end_date": "2024-01-01"},
-        {"start_date": "2023-01-01", "end_date": "2030-01-01"},
+        {"start_date": "2023-01-01", "end_date": "2024-06-01"},
         {"start_date": 1_672_531_200, "end_date": 1_704_067_200.5},
         {"start_date": "15/06/2023", "end_date": "20230701"},
         {"start_date": "3/3/2023", "end_date": "June 3, 2023"},

@@ -83,6 +83,7 @@ class Market:
                     self._initial_values[describe(asset)] = held
         if not self._initial_values:
             raise RefusedRunError(self._empty(list(account)))
+        self._left_out(account)
         if self._given_values is None and not self._is_keyless:
             message = (
                 "The backtest starts with the account's own balances at the exchange, because "
@@ -129,8 +130,23 @@ class Market:
         for value in self._given_values.values() if isinstance(self._given_values, dict) else ():
             yield bool(value)
 
-    def missing_prices(self) -> dict[str, Any] | None:
-        """Return the problem of a run that had no prices in the period that it asked for."""
+    def _left_out(self, account: Any) -> None:
+        """Warn of initial values that the package drops: of assets without prices."""
+        given = self._given_values if isinstance(self._given_values, dict) else {}
+        lost = [describe(asset) for asset, value in given.items() if value and asset not in account]
+        if lost:
+            named = ", ".join(lost[:_MOST_NAMED])
+            message = f"initial_values name {named}, of which this exchange has no prices."
+            hint = "They are left out: the account starts without them."
+            self.problems.append(make_problem("warning", message, hint))
+
+    def missing_prices(self, error: Exception) -> dict[str, Any] | None:
+        """Return the problem of a run that an error ended because prices are missing."""
+        benchmark = (self._controller.preferences or {}).get("settings", {}).get("benchmark_symbol")
+        if benchmark and error.args == (benchmark,):  # a KeyError of the package
+            message = f"There are no prices of {describe(benchmark)}, the benchmark_symbol."
+            hint = "Name a symbol that the strategy has an event for, or remove benchmark_symbol."
+            return make_problem("error", message, hint)
         if self.has_started:
             return None
         asked = self._asked()

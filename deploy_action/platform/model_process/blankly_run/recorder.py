@@ -208,7 +208,7 @@ class Recorder:
         try:
             return controller_run()
         except Exception as error:
-            problem = run.market.missing_prices()
+            problem = run.market.missing_prices(error)
             if problem is not None:
                 raise RefusedRunError(problem) from error
             raise

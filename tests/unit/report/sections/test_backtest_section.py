@@ -107,7 +107,7 @@ def test_the_packages_own_figures_have_its_names_and_all_their_digits() -> None:
     assert found["Cumulative Returns (%)"] == "29"
     assert found["Sharpe Ratio"] == "failed: division by zero"
     assert found["Sortino Ratio"] == "not a number"
-    assert "takes value at risk from the wrong days" in fold.text()
+    assert "value at risk taken from the best days" in fold.text()
 
 
 def test_the_facts_say_what_ran_where_and_how_long() -> None:

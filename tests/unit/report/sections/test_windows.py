@@ -44,7 +44,7 @@ def test_windows_stand_beside_holding_with_their_worst_and_best() -> None:
         "5 windows: 2 gained, 2 made more than holding; 1 window failed."
     )
     assert body.all("li")[0].text() == "2024: no prices cover it"
-    assert "those of the windows that have a result" in body.text()
+    assert "those of the windows that have a value" in body.text()
 
 
 def test_the_chart_has_a_line_for_each_and_numbers_for_windows() -> None:

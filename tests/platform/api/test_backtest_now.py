@@ -1,0 +1,34 @@
+"""The header from which the dates of a backtest count back."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from deploy_action.platform.api.request import ApiError, Request
+from tests.support.platform_client import Platform
+
+
+def test_it_is_a_time_with_a_zone() -> None:
+    assert Request({}, now="2024-05-31T12:00:00Z").backtest_now() == 1_717_156_800
+    assert Request({}, now="2024-05-31T14:00:00+02:00").backtest_now() == 1_717_156_800
+    assert Request({}).backtest_now() is None
+
+
+@pytest.mark.parametrize("text", ["now", "2024-05-31", "2024-05-31T12:00:00", "1717156800", "é"])
+def test_anything_else_is_refused_with_the_way_to_write_it(text: str) -> None:
+    with pytest.raises(ApiError, match="Backtest-Now must be a time"):
+        Request({}, now=text).backtest_now()
+
+
+def test_it_is_documented_where_backtests_are_asked_for(platform: Platform) -> None:
+    document = requests.get(f"{platform.server.url}/openapi.json", timeout=10).json()
+    documented = {
+        route
+        for route, item in document["paths"].items()
+        for one in item.get("post", {}).get("parameters", ())
+        if one["name"] == "Backtest-Now"
+    }
+    assert documented == {
+        *("/model/backtest", "/model/backtestuploadedmodel", "/model/backtest-uploaded-model")
+    }
