@@ -133,8 +133,10 @@ class Run:
 
         event = read_event(self.environ)
         directory = Path(self.environ.get("GITHUB_WORKSPACE") or ".") / self.outcome.model_path
+        bundle = self.outcome.bundle
         excerpts = read_excerpts(
             directory,
+            None if bundle is None else bundle.scripts,
             self.outcome.problems,
             lambda file, line: event.line_url(file.commit, file.path, line),
         )

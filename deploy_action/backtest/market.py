@@ -10,9 +10,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+BLOCK = 1_000  # prices whose lowest is kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Prices:
     """The prices of one symbol, of all bars in the period of the backtest.
 
@@ -36,6 +39,30 @@ class Prices:
     def index_at(self, time: float) -> int:
         """Return where the engine's price at a time is: the first from then on, else the last."""
         return min(bisect_left(self.times, time), len(self.times) - 1)
+
+    def first_at_most(self, limit: float, start: int) -> int | None:
+        """Return where a price is not above a limit for the first time from `start` on.
+
+        Skips whole blocks by their lowest price: an answer may have a hundred thousand orders.
+        """
+        position = start
+        while position < len(self.values):
+            block, offset = divmod(position, BLOCK)
+            if not offset and self._lowest[block] > limit:
+                position += BLOCK
+                continue
+            end = min(len(self.values), (block + 1) * BLOCK)
+            for index in range(position, end):
+                if self.values[index] <= limit:
+                    return index
+            position = end
+        return None
+
+    @cached_property
+    def _lowest(self) -> array[float]:
+        """The lowest price of each block."""
+        starts = range(0, len(self.values), BLOCK)
+        return array("d", (min(self.values[at : at + BLOCK]) for at in starts))
 
     def price_at(self, time: float) -> float:
         """Return the engine's price at a time; there has to be one."""

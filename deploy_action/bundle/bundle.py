@@ -46,7 +46,8 @@ class Bundle:
     """A finished bundle.
 
     `sha256` is in hex, sizes are in bytes, `file_count` excludes directories. `largest` has name
-    and unpacked size of the ten largest files, the largest first.
+    and unpacked size of the ten largest files, the largest first. `scripts` are the names of its
+    Python files.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Bundle:
     file_count: int
     unpacked_size: int
     largest: tuple[tuple[str, int], ...]
+    scripts: frozenset[str] = frozenset()
 
     def sha256_now(self) -> str:
         """Return the digest that the file has now, to notice a change after packing."""
@@ -104,6 +106,7 @@ def write_bundle(
         largest=tuple(
             heapq.nsmallest(_LARGEST_SHOWN, appender.files, key=lambda file: (-file[1], file[0]))
         ),
+        scripts=frozenset(name for name, _ in appender.files if name.endswith(".py")),
     )
 
 

@@ -41,13 +41,15 @@ class Event:
     @property
     def scope(self) -> str:
         """The pull request or branch that is not merged yet; blank for what the repository has."""
-        if self.name.startswith("pull_request"):
-            return f"pull/{mapping(self.payload.get('pull_request')).get('number')}"
+        number = mapping(self.payload.get("pull_request")).get("number")
+        if self.name.startswith("pull_request") and number is not None:
+            return f"pull/{number}"
         if self.name not in _OWN_EVENTS:  # it may have checked out anything
-            return f"{self.name} {self.git_ref}".strip()
+            return f"{self.name} {self.git_ref} {self.run_id}".strip()
         default = _text(mapping(self.payload.get("repository")).get("default_branch"))
-        is_other = bool(default) and self.git_ref != f"{_BRANCHES}{default}"
-        return self.git_ref if is_other and self.git_ref.startswith(_BRANCHES) else ""
+        # A schedule runs on the default branch only, and its payload does not name that.
+        is_default = self.name == "schedule" or self.git_ref == f"{_BRANCHES}{default}"
+        return self.git_ref if not is_default and self.git_ref.startswith(_BRANCHES) else ""
 
     @property
     def is_deletion(self) -> bool:

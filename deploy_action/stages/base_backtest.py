@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.stages.beside import NoResultError, result_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy_action.stages.beside import Beside, Pending
     from deploy_action.text.located_json import JsonValue
 
+NO_MODEL: Final = "the server does not say which model the first upload created"
 Arguments: TypeAlias = "Mapping[str, JsonValue] | None"
 
 
@@ -41,6 +42,8 @@ class BaseBacktest:
     def go_on(self, candidate: Backtested) -> None:
         """Start if that had to wait for the id of the model that the candidate's upload created."""
         self.submission = with_model(self.submission, candidate)
+        if self.submission.model_id is None:  # a second upload would create a second model
+            return
         self._pending = self._pending or self._start(self.submission)
 
     def finish(self, candidate: Backtested) -> tuple[Base, Arguments]:
@@ -54,6 +57,8 @@ class BaseBacktest:
         if self.base.bundle is None:
             return known, own
         if self._pending is None:
+            if self.base.bundle.sha256 != self.candidate_sha256:
+                return replace(known, reason=NO_MODEL), own
             return self._with_result(known, candidate, is_same_bundle=True), own
         try:
             found = self.beside.wait(self._pending)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from importlib.util import decode_source
 from pathlib import Path
@@ -19,18 +19,23 @@ _LARGEST_SOURCE: Final = 1 << 20
 
 def read_excerpts(
     directory: Path,
+    packed: Container[str] | None,
     problems: Iterable[Problem],
     line_url: Callable[[CommittedFile, int], str],
 ) -> tuple[Excerpt, ...]:
     """Return the lines around the first ten places in Python files of the model in `directory`.
 
-    Other files may hold keys. `line_url` returns the page of a line in a commit. What cannot be
-    read, or has no such line, is left out.
+    Other files may hold keys, and so may files that were not `packed`, once a server or the model
+    itself names the places; None while nothing was. `line_url` returns the page of a line in a
+    commit. What cannot be read, or has no such line, is left out.
     """
     places = dict.fromkeys(
         (one.path, one.line)
         for one in problems
-        if one.severity is not Severity.NOTICE and one.path and one.path.endswith(".py")
+        if one.severity is not Severity.NOTICE
+        and one.path
+        and one.path.endswith(".py")
+        and (packed is None or one.path in packed)
     )
     files = cache(lambda path: _read(directory, path))
     excerpts = []

@@ -16,7 +16,7 @@ from deploy_action.backtest.period.windows import (
     iso,
 )
 from deploy_action.errors import Problem, RefusedError, Severity
-from deploy_action.stages.base_backtest import of_base, with_arguments, with_model
+from deploy_action.stages.base_backtest import NO_MODEL, of_base, with_arguments, with_model
 from deploy_action.stages.beside import NoResultError, result_of
 from deploy_action.text.harmless import tidy
 
@@ -72,6 +72,8 @@ class WindowBacktests:
         submission = with_model(self.submission, candidate)
         known = None if candidate.run is None else candidate.run.arguments
         arguments = without_period(known or submission.runs_on.arguments or {})
+        if submission.model_id is None:  # each upload would create a model
+            return
         for window in self._windows:
             one = _of_window(submission, window, arguments)
             self._candidate.append(self.beside.start(self.bundle, one))
@@ -83,6 +85,13 @@ class WindowBacktests:
         told = {problem.message for problem in candidate.problems}
         found: list[WindowBacktest] = []
         problems: list[Problem] = []
+        if not self._candidate:
+            return WindowsFound(
+                candidate=tuple(
+                    WindowBacktest(name=one.name, start=one.start, end=one.end, reason=NO_MODEL)
+                    for one in self._windows
+                )
+            )
         for window, pending in zip(self._windows, self._candidate, strict=True):
             one, backtested = self._wait(window, pending)
             found.append(one)

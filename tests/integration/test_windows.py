@@ -180,6 +180,19 @@ def test_a_model_that_only_an_upload_can_make_is_made_once(workspace: Runner, se
     assert created == ["true", "false", "false"]
 
 
+def test_a_server_that_does_not_name_the_model_gets_no_second_upload(
+    workspace: Runner, serve: Serve
+) -> None:
+    """Each would create another model."""
+    reply = result()
+    assert isinstance(reply.body, dict)
+    nameless = Reply(body={name: one for name, one in reply.body.items() if name != "modelId"})
+    server = serve(lambda _request: nameless)
+    ended = backtest(workspace, server, model_id="", create_new="true", compare_with="HEAD^")
+    assert len(server.requests_to(BACKTEST)) == 1
+    assert "the server does not say which model the first upload created" in ended.summary
+
+
 def test_a_candidate_that_fails_starts_no_window(workspace: Runner, serve: Serve) -> None:
     server = serve(lambda _request: FAILED)
     ended = backtest(workspace, server, gates="trades >= 1\nworst sharpe > 0")

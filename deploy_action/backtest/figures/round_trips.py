@@ -190,9 +190,8 @@ def _fill(trade: Trade, prices: Prices | None) -> _Fill:
     time, price = trade.time if trade.filled_at is None else trade.filled_at, trade.price
     if trade.type == "stop_loss" and trade.filled_at is None and prices and price is not None:
         # The package does not say when: at the first price that was not above the order's.
-        first = bisect_left(prices.times, time)
-        reached = (at for at in range(first, len(prices.times)) if prices.values[at] <= price)
-        time = next((prices.times[at] for at in reached), time)
+        reached = prices.first_at_most(price, bisect_left(prices.times, time))
+        time = time if reached is None else prices.times[reached]
     if price is None and is_market and prices and prices.times:
         price = prices.price_at(time)
     return _Fill(trade.symbol, trade.side, trade.size, price, time, is_market)

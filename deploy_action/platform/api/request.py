@@ -15,6 +15,7 @@ from deploy_action.platform.api.fields import MAX_ID_LENGTH, NOW_HEADER, Field, 
 
 FILE_FIELD = "model"
 _MAX_DEPTH = 100
+_FIRST_YEAR, _LAST_YEAR = 1971, 9998
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -94,7 +95,7 @@ class Request:
             return None
         try:
             moment = datetime.fromisoformat(self.now)
-            if moment.tzinfo is not None:
+            if moment.tzinfo is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR:
                 return moment.timestamp()
         except (ValueError, OverflowError):
             pass

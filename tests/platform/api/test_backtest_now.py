@@ -15,7 +15,9 @@ def test_it_is_a_time_with_a_zone() -> None:
     assert Request({}).backtest_now() is None
 
 
-@pytest.mark.parametrize("text", ["now", "2024-05-31", "2024-05-31T12:00:00", "1717156800", "é"])
+@pytest.mark.parametrize(
+    "text", ["now", "2024-05-31", "2024-05-31T12:00:00", "1717156800", "0001-01-01T00:00:00+23:59"]
+)
 def test_anything_else_is_refused_with_the_way_to_write_it(text: str) -> None:
     with pytest.raises(ApiError, match="Backtest-Now must be a time"):
         Request({}, now=text).backtest_now()
