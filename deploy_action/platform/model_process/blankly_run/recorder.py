@@ -92,6 +92,7 @@ class Attempt:
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.is_over = threading.Event()
+        self.was_asked_again = False
         self.result: Any = None
         self.error: BaseException | None = None
         self.run: Run | None = None
@@ -275,11 +276,13 @@ class Recorder:
         """Wait for the strategy's only backtest and return its result, or raise its error."""
         if attempt.thread == threading.get_ident() and not attempt.is_over.is_set():
             raise RuntimeError("a strategy cannot be backtested within its own backtest")
-        self.warn(
-            "The strategy was already backtested: this call returned the first result again.",
-            "On a platform a strategy is backtested once. Several strategies, or `to` with a "
-            "longer period, show more.",
-        )
+        if not attempt.was_asked_again:
+            attempt.was_asked_again = True
+            self.warn(
+                "The strategy was already backtested: this call returned the first result again.",
+                "On a platform a strategy is backtested once. Several strategies, or `to` with a "
+                "longer period, show more.",
+            )
         attempt.is_over.wait()
         if attempt.error is not None:
             raise attempt.error
