@@ -117,17 +117,18 @@ def _way_on(gate: Gate) -> str:
 
 
 def _odd_direction(gate: Gate) -> Iterator[Finding]:
-    """Warn of a gate that only much risk passes."""
+    """Find a gate that more risk helps to pass: an error for losses, and else a warning."""
     is_lower = METRICS[gate.metric].better is Better.LOWER
     if is_lower and gate.operator in _UPWARDS:
         opposite = "<=" if gate.operator is Operator.AT_LEAST else "<"
         turned = gate.text.replace(gate.operator, opposite, 1)
-        if not (gate.bound.number or gate.bound.reference):  # below 0 there is nothing
+        is_plain = gate.bound.reference is Reference.ZERO
+        if is_plain and not gate.bound.number:  # below 0 there is nothing
             turned = f"{gate.metric} <= 25%"
         yield Finding(
             f"`{gate.text}` passes the models with more risk: of `{gate.metric}`, less is better.",
-            f"Write `{turned}` if you mean an upper limit.",
-            Severity.WARNING,
+            f"Write `{turned}`.",
+            Severity.ERROR if is_plain and gate.metric in _LOSSES else Severity.WARNING,
         )
 
 

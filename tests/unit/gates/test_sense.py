@@ -75,7 +75,6 @@ def test_a_gate_that_decides_nothing_is_an_error(text: str, message: str, hint: 
     "text",
     [
         "max_drawdown <= 0",
-        "max_drawdown > 0",
         "cum_returns >= -100",
         "cum_returns < 0",
         "value_at_risk <= -1",
@@ -93,11 +92,24 @@ def test_a_gate_that_decides_something_is_none(text: str) -> None:
     assert [one for one in problems if one.severity is Severity.ERROR] == []
 
 
-def test_a_limit_that_asks_for_more_risk_is_a_warning() -> None:
-    _, (problem,) = parse_gates("max_drawdown >= 25%")
-    assert problem.severity is Severity.WARNING
+@pytest.mark.parametrize(
+    ("text", "severity", "turned"),
+    [
+        ("max_drawdown >= 25%", Severity.ERROR, "max_drawdown <= 25%"),
+        ("worst cvar > 500", Severity.ERROR, "worst cvar < 500"),
+        ("max_drawdown > 0", Severity.ERROR, "max_drawdown <= 25%"),
+        ("max_drawdown >= base", Severity.WARNING, "max_drawdown <= base"),
+        ("volatility >= 5%", Severity.WARNING, "volatility <= 5%"),
+    ],
+)
+def test_a_limit_that_asks_for_more_risk_is_an_error_or_a_warning(
+    text: str, severity: Severity, turned: str
+) -> None:
+    """Of losses it is an error: a model that lost nearly all would pass."""
+    _, (problem,) = parse_gates(text)
+    assert problem.severity is severity
     assert "passes the models with more risk" in problem.message
-    assert "Write `max_drawdown <= 25%`" in problem.hint
+    assert problem.hint == f"Write `{turned}`."
 
 
 @pytest.mark.parametrize(
@@ -107,6 +119,9 @@ def test_a_limit_that_asks_for_more_risk_is_a_warning() -> None:
         "max_drawdown < 50",
         "max_drawdown >= -25%",
         "max_drawdown > -25%",
+        "max_drawdown >= 25%",
+        "max_drawdown > 50",
+        "cvar >= 100",
         "volatility <= 40%",
         "variance <= 16%",
         "value_at_risk <= 500",
