@@ -133,6 +133,10 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
             names = [one.name for one in fields(value) if one.name not in _OWN_FIELDS]
             texts = {name: _redacted(getattr(value, name), redact) for name in names}
             shown = replace(value, **texts)
+            # What was computed before stays: what is shown is what was judged.
+            computed = getattr(value, "__dict__", {}).keys() - {one.name for one in fields(value)}
+            for name in computed:
+                vars(shown)[name] = _redacted(getattr(value, name), redact)
         case _ if hasattr(value, "__struct_fields__"):
             shown = _redacted_struct(value, redact)
         case _:

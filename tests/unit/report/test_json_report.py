@@ -295,6 +295,22 @@ def test_a_secret_in_a_comparison_is_redacted() -> None:
     assert secret not in to_markdown(build_summary(shown))
 
 
+def test_what_is_shown_is_what_was_judged() -> None:
+    """Two symbols whose names are secrets become one, which would be another model."""
+    orders = [
+        an_order("buy", 1, 10.0, symbol="first-secret"),
+        an_order("sell", 1, 20.0, symbol="second-secret"),
+    ]
+    outcome = a_backtest(raw_result(trades=orders))
+    result = outcome.backtests.result
+    assert result is not None
+    assert len(result.analysis.round_trips.open) == 2
+    shown = outcome.redacted(lambda text: re.sub("[a-z]+-secret", "***", text)).backtests.result
+    assert shown is not None
+    assert [one.symbol for one in shown.analysis.round_trips.open] == ["***", "***"]
+    assert shown.analysis.metrics == result.analysis.metrics
+
+
 @pytest.mark.parametrize("place", ["symbol", "key", "run"])
 def test_a_secret_in_a_result_is_redacted(place: str) -> None:
     secret = "value-of-a-variable"  # noqa: S105  # opens nothing
