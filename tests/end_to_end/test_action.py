@@ -720,9 +720,10 @@ def test_a_signal_after_the_new_version_is_known_does_not_lose_it(
     assert ended.outputs["version-id"]
 
 
-def test_a_signal_after_a_backtest_leaves_its_verdicts(
+def test_a_signal_before_the_gates_are_judged_passes_none(
     runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Their values are known, but a workflow that asks for `passed` must not go on."""
     answer = {"modelId": "m", "versionId": "v", "backtestId": "b", "result": raw_result()}
     server = scripted({"POST /model/backtest": Reply(body=answer)})
 
@@ -735,4 +736,5 @@ def test_a_signal_after_a_backtest_leaves_its_verdicts(
         mode="backtest", api_url=server.url, token="refresh", model_id="m", gates="sharpe >= 0"
     )
     assert ended.code == 130
-    assert ended.outputs["gates"] == "passed"
+    assert ended.outputs["gates"] == "failed"
+    assert "not judged" in ended.summary
