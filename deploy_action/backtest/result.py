@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from deploy_action.backtest.trades import Trade
     from deploy_action.text.located_json import JsonValue
 
-_OUR_IDS: Final = {package_id: name for name, package_id in PACKAGE_IDS.items()}
 _NOT_REPORTED: Final = "not reported"
 
 
@@ -36,11 +35,6 @@ class Metric:
     kind: str
     value: float | None
     reason: str
-
-    @property
-    def contract_id(self) -> str:
-        """The id that gates and outputs use, blank if they do not know the metric."""
-        return _OUR_IDS.get(self.id, "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.period.dates import read_date
-
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
 PERIOD: Final = ("to", "start_date", "end_date")
 """The arguments that say it: `to` excludes the other two."""
-# What `blankly init` writes into every blankly.json: a script with older prices of its own does
-# not get it from the embedded platform.
-DEFAULT_PERIOD: Final[Mapping[str, JsonValue]] = {"to": "1y"}
 _LENGTH: Final = re.compile(r"([0-9]{1,9})(mo|[smhdwMyDcl])")
 _DAY: Final = 86_400
 # As in the package (blankly 1.18, utils/time_builder.py).
@@ -50,17 +45,3 @@ def seconds_back(to: JsonValue) -> float | None:
         return float(to)
     match = _LENGTH.fullmatch(to) if isinstance(to, str) else None
     return float(match[1]) * _SECONDS[match[2]] if match else None
-
-
-def asked_period(arguments: Mapping[str, JsonValue], now: float) -> tuple[float, float] | None:
-    """Return start and end in seconds since 1970 UTC; None where they are not known.
-
-    `now` is what `to` counts back from.
-    """
-    if (to := arguments.get("to")) is not None:
-        length = seconds_back(to)
-        return None if length is None or length <= 0 else (now - length, now)
-    start, end = (read_date(arguments.get(name)) for name in ("start_date", "end_date"))
-    if start is None or end is None or not start.time < end.time:
-        return None
-    return start.time, end.time

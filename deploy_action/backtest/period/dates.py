@@ -42,14 +42,6 @@ class ReadDate:
     is_ambiguous: bool = False
 
 
-def read_date(value: JsonValue) -> ReadDate | None:
-    """Return what the package reads; None if only the package can tell, or there is no date."""
-    try:
-        return parse_date(value)
-    except NoDateError:
-        return None
-
-
 def parse_date(value: JsonValue) -> ReadDate | None:
     """Return what the package reads; None if only the package can tell.
 
