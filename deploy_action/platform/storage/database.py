@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.platform.storage.tables import live
 from deploy_action.platform.storage.transaction import Transaction
 
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _BUSY_SECONDS = 30.0
 
-_SCHEMA = """
+_SCHEMA_4 = """
 CREATE TABLE users (
     id TEXT PRIMARY KEY
 ) STRICT;
@@ -84,13 +85,17 @@ CREATE TABLE project_keys (
 ) STRICT;
 """
 
-# From each schema that can be brought to this one.
+# What brings each schema to a later one: the number of that, and the statements.
 _CHANGES = {
-    0: _SCHEMA,
-    3: """
+    0: (4, _SCHEMA_4),
+    3: (
+        4,
+        """
 ALTER TABLE versions ADD COLUMN idempotency_key TEXT;
 CREATE UNIQUE INDEX versions_by_key ON versions (idempotency_key);
 """,
+    ),
+    4: (5, live.SCHEMA),
 }
 
 
@@ -199,8 +204,11 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            for statement in _CHANGES[version].split(";"):
-                connection.execute(statement)
+            reached = version
+            while reached != _SCHEMA_VERSION:
+                reached, changes = _CHANGES[reached]
+                for statement in changes.split(";"):
+                    connection.execute(statement)
             if version == 0:
                 Transaction(connection, self._clock()).add_user(secrets.token_hex(14))
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")

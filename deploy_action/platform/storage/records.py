@@ -18,6 +18,46 @@ class VersionStatus(StrEnum):
     BACKTEST = "backtest"  # uploaded for a backtest, never deployed
 
 
+class Progress(StrEnum):
+    """How far a version came on its way to run."""
+
+    STORED = "stored"  # nobody asked to start it
+    PREPARING = "preparing"  # or waiting for that
+    STARTING = "starting"  # its process was started
+    RAN = "ran"  # it was `running` or `scheduled` at least once
+    FAILED = "failed"  # it could not be prepared, or ended at once
+    SUPERSEDED = "superseded"  # a later deploy took its place before it was started
+    CANCELLED = "cancelled"  # a stop came before it was started
+
+
+class Wanted(StrEnum):
+    """What should be the case."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class State(StrEnum):
+    """The state of a deployed model."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # by somebody
+    FINISHED = "finished"  # it ended by itself, without a strategy: never restarted
+    RESTARTING = "restarting"  # it ended although a strategy had started, and waits
+    FAILED = "failed"  # it could not be prepared, or was restarted too often
+    SCHEDULED = "scheduled"  # a screener between its runs
+
+
+class StopReason(StrEnum):
+    """Why a model is stopped, which its teardown reads in `BLANKLY_STOP_REASON`."""
+
+    REPLACE = "replace"
+    STOP = "stop"
+    SHUTDOWN = "shutdown"
+
+
 class BacktestStatus(StrEnum):
     """The state of a backtest."""
 
@@ -52,7 +92,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One uploaded bundle: its lower-case hex SHA-256, its size in bytes, its number of files."""
+    """One uploaded bundle: its lower-case hex SHA-256, its size in bytes, its number of files.
+
+    `commit` is what it was made from, blank if that is unknown, of the repository
+    `commit_repository`; `committed_at` is None then.
+    """
 
     id: str
     project_id: str
@@ -66,6 +110,44 @@ class Version:
     bytes: int
     files: int
     created_at: float
+    commit: str = ""
+    committed_at: float | None = None
+    commit_repository: str = ""
+    progress: str = Progress.STORED
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a deployed model should do, and what it does.
+
+    `version_id` is the version that runs, ran last, or is the first to be prepared; `next_id` is
+    one that is prepared while that one runs, and `stored_id` one that came while the model was
+    stopped. `generation` counts the wishes; `done` is the last one that needs nothing more to be
+    done, because the model was stopped, finished or failed. `launched` says that a process was
+    started for the present wish, `had_strategy` that a strategy started in it, and `was_running`
+    that it got as far as `running`.
+    """
+
+    project_id: str
+    model_id: str
+    wanted: str
+    generation: int
+    done: int
+    version_id: str | None
+    next_id: str | None
+    stored_id: str | None
+    state: str
+    since: float
+    restarts: int
+    exit_code: int | None
+    problem: str | None
+    callback_errors: int
+    last_output_at: float | None
+    launched: bool
+    had_strategy: bool
+    was_running: bool
+    next_run_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

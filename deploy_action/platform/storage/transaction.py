@@ -6,6 +6,7 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 from deploy_action.platform.storage.records import (
     Backtest,
@@ -15,10 +16,11 @@ from deploy_action.platform.storage.records import (
     Version,
     VersionStatus,
 )
+from deploy_action.platform.storage.tables.live import LiveTables
 
 _VERSION_COLUMNS = (
     "id, project_id, model_id, status, description, python_version, plan, schedule, sha256, bytes,"
-    " files, created_at"
+    " files, created_at, git_commit, committed_at, commit_repository, progress, problem"
 )
 
 
@@ -29,6 +31,7 @@ class Transaction:
         """Use a connection that is in a transaction; `now` is the time of what is added."""
         self._connection = connection
         self.now = now
+        self.live = LiveTables(connection, now)
 
     def user_id(self) -> str:
         """Return the id of the platform's one user."""
@@ -142,22 +145,8 @@ class Transaction:
             )
         self._connection.execute(
             f"INSERT INTO versions ({_VERSION_COLUMNS}, idempotency_key)"  # noqa: S608  # a constant
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                version.id,
-                version.project_id,
-                version.model_id,
-                version.status,
-                version.description,
-                version.python_version,
-                version.plan,
-                version.schedule,
-                version.sha256,
-                version.bytes,
-                version.files,
-                version.created_at,
-                key or None,
-            ),
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*astuple(version), key or None),
         )
 
     def backtests(self, project_id: str, model_id: str) -> list[Backtest]:

@@ -226,7 +226,11 @@ def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) 
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute("DROP INDEX versions_by_key")
-    connection.execute("ALTER TABLE versions DROP COLUMN idempotency_key")
+    for table in ("environments", "lives", "ran", "platform_keys"):
+        connection.execute(f"DROP TABLE {table}")
+    added = "git_commit", "committed_at", "commit_repository", "progress", "problem"
+    for column in ("idempotency_key", *added):
+        connection.execute(f"ALTER TABLE versions DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 3")
     connection.close()
     again = start_platform()

@@ -1,0 +1,1 @@
+"""The tables of deployed models: their lives, and what they report."""
