@@ -21,6 +21,9 @@ _MODES: Final = {
     Mode.DEPLOY: "check a model and deploy it as a new version",
     Mode.BACKTEST: "check a model and backtest it",
     Mode.VALIDATE: "check a model and send nothing",
+    Mode.START: "run the deployed model again",
+    Mode.STOP: "stop the deployed model and keep it stopped",
+    Mode.ROLLBACK: "run an earlier version of the deployed model",
 }
 # The headings of `--help`, and the inputs below each.
 GROUPS: Final = {
@@ -45,6 +48,7 @@ GROUPS: Final = {
         "compare-with",
         "platform-data",
     ),
+    "deployed model": ("version-id", "unchanged", "allow-older"),
     "report": ("app-url", "comment", "github-token"),
     "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }

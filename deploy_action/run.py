@@ -212,6 +212,8 @@ class Run:
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
         deadline = self.deadline = Deadline.after(settings.timeout_minutes)
+        if settings.mode.is_control:
+            raise InvalidInputError.of(message=f"Mode `{settings.mode}` is not built yet.")
         with self._tidied(ignore_signals) as stack, deadline_as_error(deadline):
             model, base = self._prepare(settings, stack)
             servers = Servers(

@@ -18,6 +18,14 @@ class Mode(StrEnum):
     DEPLOY = "deploy"
     BACKTEST = "backtest"
     VALIDATE = "validate"
+    START = "start"
+    STOP = "stop"
+    ROLLBACK = "rollback"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it only says what a deployed model should do, and sends no files."""
+        return self in {Mode.START, Mode.STOP, Mode.ROLLBACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,9 @@ def _switch(name: str, description: str) -> Input:
 INPUTS: Final = (
     Input(
         "mode",
-        "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model.",
+        "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model. "
+        "`stop`, `start` and `rollback` are for the model that was deployed: they need no files of "
+        "it.",
         default="deploy",
     ),
     Input(
@@ -143,6 +153,22 @@ INPUTS: Final = (
     ),
     _switch("comment", "Keep one comment about the model up to date on the pull request."),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
+    Input(
+        "version-id",
+        "Version for `rollback`, such as the output `version-id` of an earlier run. By default, "
+        "the one that ran before the current one.",
+    ),
+    Input(
+        "unchanged",
+        "What `deploy` does if the server already runs these bytes with these settings: `deploy` "
+        "restarts the model with them, `skip` leaves it alone.",
+        default="deploy",
+    ),
+    _switch(
+        "allow-older",
+        "Whether a commit that is older than the one that runs may be deployed, as by a second run "
+        "of an old workflow. To go back, `mode: rollback` is meant.",
+    ),
     Input(
         "platform-data",
         "Directory for the data of the embedded platform. By default, one below "

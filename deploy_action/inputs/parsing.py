@@ -65,7 +65,15 @@ def parse_mode(text: str) -> Mode:
     try:
         return Mode(text)
     except ValueError:
-        raise BadValueError("it takes `deploy`, `backtest` or `validate`.") from None
+        *others, last = (f"`{mode}`" for mode in Mode)
+        raise BadValueError(f"it takes {', '.join(others)} or {last}.") from None
+
+
+def parse_unchanged(text: str) -> bool:
+    """Return whether a deploy that would change nothing is skipped."""
+    if text not in {"deploy", "skip"}:
+        raise BadValueError("it takes `deploy` or `skip`.")
+    return text == "skip"
 
 
 def parse_boolean(text: str) -> bool:

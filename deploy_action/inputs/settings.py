@@ -57,6 +57,10 @@ class Settings:
     keys_json: bytes | None = field(repr=False)
     gates: tuple[AnyGate, ...]
     compare_with: str | None
+    version_id: str | None
+    # Whether a deploy that would change nothing is skipped.
+    unchanged: bool
+    allow_older: bool
     platform_data: str | None
     timeout_minutes: float
     dry_run: bool
@@ -106,6 +110,7 @@ def parse_settings(inputs: Mapping[str, str], now: Callable[[], float] = time.ti
     settings = _read_settings(reader)
     reader.check_gates(settings)
     reader.check_token(settings)
+    reader.check_control(settings)
     reader.check_keys(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
@@ -137,6 +142,9 @@ def _read_settings(reader: _Reader) -> Settings:
         keys_json=read("keys-json", parsing.parse_keys, None),
         gates=read("gates", reader.parse_gates, ()),
         compare_with=line("compare-with"),
+        version_id=read("version-id", parsing.parse_identifier, None),
+        unchanged=read("unchanged", parsing.parse_unchanged, blank=False),
+        allow_older=boolean("allow-older"),
         platform_data=line("platform-data"),
         timeout_minutes=read("timeout-minutes", parsing.parse_minutes, 0.0),
         dry_run=boolean("dry-run"),
@@ -167,7 +175,8 @@ def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
     is_dry = parsing.BOOLEANS.get(given.get("dry-run", ""), False)
     if not parsing.BOOLEANS.get(given.get("comment", ""), False) or is_dry:
         return None
-    if given.get("mode") == Mode.VALIDATE:
+    mode = given.get("mode")
+    if mode == Mode.VALIDATE or (mode in set(Mode) and Mode(mode).is_control):
         return None
     key = f"{normpath(given.get('model-path') or '.')}\n{given.get('model-name', '')}"
     return CommentWanted(token=given.get("github-token", ""), key=key)
@@ -277,7 +286,8 @@ class _Reader:
         else:
             self.problems.append(
                 Problem(
-                    message=f"Input `token` is missing: mode `{settings.mode}` sends the model to "
+                    message=f"Input `token` is missing: mode `{settings.mode}` "
+                    f"{'speaks' if settings.mode.is_control else 'sends the model'} to "
                     f"{settings.api_url}, and that takes the Blankly refresh token.",
                     hint="Store the token as a repository secret and pass it as "
                     "`token: ${{ secrets.BLANKLY_TOKEN }}`; on a terminal, put it into the "
@@ -285,6 +295,18 @@ class _Reader:
                     "service, `blankly-deploy serve` the one of a server of your own. Workflows of "
                     "pull requests from forks get no secrets: use `api-url: local` there, which "
                     "needs no token.",
+                )
+            )
+
+    def check_control(self, settings: Settings) -> None:
+        """Refuse to stop or start something where nothing runs."""
+        if settings.mode.is_control and settings.is_local:
+            self.problems.append(
+                Problem(
+                    message=f"There is nothing to {settings.mode} with `api-url: local`: nothing "
+                    "runs there after the job.",
+                    hint="Set `api-url` to the server that runs the model, such as one of your own "
+                    "(`blankly-deploy serve`).",
                 )
             )
 

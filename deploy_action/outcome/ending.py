@@ -17,6 +17,9 @@ class Status(StrEnum):
     BACKTESTED = "backtested"
     VALID = "valid"
     DRY_RUN = "dry-run"
+    UNCHANGED = "unchanged"
+    STARTED = "started"
+    STOPPED = "stopped"
     FAILED = "failed"
 
 

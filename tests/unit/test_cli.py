@@ -8,7 +8,7 @@ import pytest
 
 from deploy_action.cli import GROUPS, inputs_of, parse_command
 from deploy_action.inputs.defaults import HOSTED_API_URL
-from deploy_action.inputs.definitions import INPUTS
+from deploy_action.inputs.definitions import INPUTS, Mode
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -27,7 +27,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mode", ["deploy", "backtest", "validate"])
+@pytest.mark.parametrize("mode", list(Mode))
 def test_the_help_of_a_mode_lists_each_input_once_in_its_group(
     mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

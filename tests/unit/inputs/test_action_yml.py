@@ -16,6 +16,7 @@ from deploy_action.report.outputs import outputs_of
 ROOT = Path(__file__).parents[3]
 OUTPUTS = [
     "status",
+    "state",
     "project-id",
     "model-id",
     "version-id",
@@ -65,7 +66,7 @@ def test_every_default_is_quoted() -> None:
     defaults = [
         value for _, one in inputs.value for key, value in one.value if key.value == "default"
     ]
-    assert len(defaults) == 10
+    assert len(defaults) == 12
     assert [node.style for node in defaults] == ['"'] * len(defaults)
 
 

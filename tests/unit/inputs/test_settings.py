@@ -286,3 +286,30 @@ def test_a_long_value_is_not_repeated_whole() -> None:
     """An annotation has at most 4,096 characters."""
     (problem,) = problems(mode="x" * 5_000)
     assert len(problem.message) < 200
+
+
+@pytest.mark.parametrize("mode", ["start", "stop", "rollback"])
+def test_nothing_is_stopped_or_started_where_nothing_runs(mode: str) -> None:
+    (problem,) = problems(mode=mode, api_url="local")
+    assert f"nothing to {mode}" in problem.message
+    assert "`api-url`" in problem.hint
+
+
+@pytest.mark.parametrize("mode", ["start", "stop", "rollback"])
+def test_a_command_to_a_model_needs_a_token(mode: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_settings({"mode": mode, "api-url": "https://blankly.example"})
+    (problem,) = caught.value.problems
+    assert f"mode `{mode}` speaks to https://blankly.example" in problem.message
+
+
+def test_a_mode_that_is_unknown_names_all_there_are() -> None:
+    (problem,) = problems(mode="kill")
+    assert all(f"`{mode}`" in problem.message for mode in Mode)
+
+
+def test_unchanged_takes_two_words() -> None:
+    assert parse().unchanged is False
+    assert parse(unchanged="skip").unchanged is True
+    (problem,) = problems(unchanged="true")
+    assert "`deploy` or `skip`" in problem.message
