@@ -18,6 +18,7 @@ DATABASE = "platform.sqlite"
 INCOMING = "incoming"  # uploads on their way in
 BUNDLES = "bundles"  # VERSION_ID.zip
 RESULTS = "results"  # BACKTEST_ID.json
+LOGS = "logs"  # of deployed versions: VERSION_ID/NUMBER.log
 RUNS = "runs"  # private copies of models, one directory per process that runs them
 REPORTS = "reports"  # reports of backtests that were run on a terminal
 ENVIRONMENTS = "environments"  # Python environments of models; nothing secret in them
@@ -30,6 +31,7 @@ _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
     {
         *(DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, PRICES, REPORTS),
+        LOGS,
         *(REFRESH_TOKEN, _LOCK),
     }
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.database import Database
+from deploy_action.platform.storage.logs import LogBook
 from deploy_action.platform.storage.models_place import find_models_place
 from deploy_action.platform.storage.transaction import Transaction
 
@@ -34,6 +35,7 @@ class Store:
         self._clock = clock
         data_directory.prepare(data, homes)
         self.models_place = find_models_place(data)
+        self.logs = LogBook(data / data_directory.LOGS, clock=clock)
         place = self.models_place.path
         try:
             with data_directory.locked(data, place), ExitStack() as resources:
