@@ -17,12 +17,14 @@ class Confinement:
     """Limits of a command; `launcher.py` sets them.
 
     `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
-    runs as; its group id is the same number, and it is in no other groups.
+    runs as; its group id is the same number, and it is in no other groups. `control_group` is the
+    directory of a control group (version 2) that it joins.
     """
 
     memory_bytes: int | None = None
     user: int | None = None
     umask: int = 0o077
+    control_group: str | None = None
 
 
 UNCONFINED: Final = Confinement()

@@ -5,13 +5,14 @@
 A process between the platform and a command. Orphans of the command become its children
 (PR_SET_CHILD_SUBREAPER), whatever session, name and environment they have. So no process of the
 command is left when it has no children any more, and their ids cannot be reused before it reaps
-them. It ends them all when the command has ended, or when CONTROL_FD is closed: by the platform, to
-stop the command, or by the kernel, if the platform was killed.
+them. It ends them all when the command has ended, or when CONTROL_FD says so: by a byte from the
+platform, or by its end, also if the platform was killed. Then the command gets SIGTERM, and a while
+later everything gets SIGKILL.
 
-OPTIONS is a JSON object: the fields of `Confinement`. The report has lines of JSON: an object with
-`errno` and `path` if the command could not be started, and at the end one with `code` (as in
-`subprocess`) and `left`, the number of processes that could not be ended. This file is a script of
-its own, so it imports nothing of ours.
+OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. The report has lines of
+JSON: an object with `errno` and `path` if the command could not be started, and at the end one with
+`code` (as in `subprocess`) and `left`, the number of processes that could not be ended. This file
+is a script of its own, so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ import warnings  # noqa: F401  # os.execvp does, when another user may not read 
 from collections.abc import Callable
 from contextlib import suppress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # takes a third of our start
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_GRACE_SECONDS = 1.0  # from SIGTERM to SIGKILL
 _KILL_SECONDS = 2.0  # a server that stops waits for 4 s
 _PAUSE_SECONDS = 0.001
+_LONG_PAUSE_SECONDS = 1.0  # between attempts to end what withstood SIGKILL
+_BLOCK_BYTES = 1 << 16
 # For a user of its own: no machine needs more for one backtest, and it bounds a fork bomb.
 _MOST_PROCESSES = 4_096
 _NOBODYS = 65_535  # the 16-bit -1, which no user has
@@ -52,8 +58,11 @@ def set_attribute(option: int, value: int) -> None:
 class Launcher:
     """The command, its user and its processes."""
 
-    def __init__(self, options: dict[str, int | None], command: list[str]) -> None:
+    def __init__(self, options: dict[str, Any], command: list[str]) -> None:
         self.command = command
+        self.grace = options["grace_seconds"]
+        self.drained = options["drained"]
+        self.control_group = options["control_group"]
         self.memory = options["memory_bytes"]
         self.umask = options["umask"]
         self.user = options["user"]
@@ -66,7 +75,7 @@ class Launcher:
             try:
                 self._become_command()
             except OSError as error:
-                say(report, errno=error.errno, path=self.command[0])
+                say(report, errno=error.errno, path=error.filename or self.command[0])
             finally:
                 os._exit(127)
 
@@ -74,6 +83,9 @@ class Launcher:
         os.setsid()
         os.umask(self.umask or 0)
         limit(resource.RLIMIT_CORE, 0)
+        if self.control_group is not None:
+            with open(f"{self.control_group}/cgroup.procs", "w", encoding="ascii") as file:  # noqa: PTH123  # starts sooner
+                file.write("0")  # the process that writes
         if self.memory is not None and sys.platform.startswith("linux"):
             # Of the data only: libraries reserve far more address space than they use.
             limit(resource.RLIMIT_DATA, self.memory)
@@ -93,17 +105,25 @@ class Launcher:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         end: float | None = None
+        poll = select.poll()  # numbers of descriptors may be too large for select(2)
+        for descriptor in (reader, control):
+            poll.register(descriptor, select.POLLIN)
         while self.reap() and self.code is None:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 return
-            watched = [reader] if end else [reader, control]
-            ready, _, _ = select.select(watched, [], [], left)
-            if reader in ready:
-                os.read(reader, 4096)
-            if control in ready:
-                end = time.monotonic() + _GRACE_SECONDS
-                self.as_user(lambda: os.killpg(self.process, signal.SIGTERM))
+            for descriptor, _ in poll.poll(None if left is None else left * 1_000):
+                is_open = read(descriptor) != b""
+                if descriptor == control and end is None:
+                    end = time.monotonic() + self.grace
+                    # Only itself: its teardown may need the processes that it started.
+                    self.as_user(lambda: os.kill(self.process, signal.SIGTERM))
+                if not is_open:
+                    poll.unregister(descriptor)
+                if descriptor == control and not is_open:
+                    # The platform may be dead. A command that prints must not wait or fail then.
+                    for drained in self.drained:
+                        poll.register(drained, select.POLLIN)
 
     def reap(self) -> bool:
         """Take note of the processes that have ended; return whether any are left."""
@@ -125,13 +145,23 @@ class Launcher:
         while self.reap():
             if time.monotonic() > end:
                 return max(1, len(children()))
-            if self.user is not None:
-                # No fork escapes the kernel's own loop: kill(2), pid -1.
-                self.as_user(lambda: os.kill(-1, signal.SIGKILL))
-            for process in children() or ([self.process] if self.code is None else []):
-                kill_with_group(process)
+            self.kill_all()
             time.sleep(_PAUSE_SECONDS)
         return 0
+
+    def outlast(self) -> None:
+        """Stay until the last process of the command has ended: we hold its locks."""
+        while self.reap():
+            self.kill_all()
+            time.sleep(_LONG_PAUSE_SECONDS)
+
+    def kill_all(self) -> None:
+        """Send SIGKILL to all processes of the command that we see."""
+        if self.user is not None:
+            # No fork escapes the kernel's own loop: kill(2), pid -1.
+            self.as_user(lambda: os.kill(-1, signal.SIGKILL))
+        for process in children() or ([self.process] if self.code is None else []):
+            kill_with_group(process)
 
     def as_user(self, act: Callable[[], None], *, is_visible: bool = False) -> None:
         """Act with the rights of the command's user: root in a container may not have CAP_KILL.
@@ -185,6 +215,14 @@ def become(user: int, real: int) -> None:
 def say(report: int, **facts: object) -> None:
     """Report something as a line."""
     os.write(report, json.dumps(facts).encode() + b"\n")
+
+
+def read(descriptor: int) -> bytes | None:
+    """Read what is there; blank at the end of a pipe, None if somebody else has read it."""
+    try:
+        return os.read(descriptor, _BLOCK_BYTES)
+    except BlockingIOError:
+        return None
 
 
 def owner(path: str) -> int | None:
@@ -259,13 +297,14 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 def main() -> None:
     """Run the command, end what it left, and report."""
     control, report = int(sys.argv[1]), int(sys.argv[2])
-    for descriptor in (control, report):
+    options = json.loads(sys.argv[3])
+    for descriptor in (control, report, *options["held"], *options["drained"]):
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # as it is declared
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     set_attribute(_PR_SET_CHILD_SUBREAPER, 1)
     set_attribute(_PR_SET_DUMPABLE, 0)  # a command that runs as we do must not change our memory
-    launcher = Launcher(json.loads(sys.argv[3]), sys.argv[4:])
+    launcher = Launcher(options, sys.argv[4:])
     launcher.start(report)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)  # the output ends with the last process of the command
@@ -274,6 +313,8 @@ def main() -> None:
     left = launcher.end_all()
     launcher.tidy_up()
     say(report, code=launcher.code, left=left)
+    if left and options["held"]:
+        launcher.outlast()
 
 
 if __name__ == "__main__":

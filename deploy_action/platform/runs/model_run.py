@@ -25,13 +25,13 @@ from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
     PROXY_VARIABLES,
     BoundedLog,
-    Ended,
     SideChannel,
     StoppedError,
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement, memory_limit
 from deploy_action.platform.processes.directory_trees import remove_tree
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
 from deploy_action.platform.runs.endings import (

@@ -11,12 +11,12 @@ import pytest
 
 from deploy_action.platform.processes.child_process import (
     BoundedLog,
-    Ended,
     SideChannel,
     StoppedError,
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.launching import Ended
 from tests.support.waiting import is_alive, wait_for
 
 # A minute, and then a trace of it in the current directory.

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.processes.child_process import (
-    Ended,
     SideChannel,
     StoppedError,
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.processes.unprivileged import draw_user
 from tests.support.isolated import as_root, is_for_all, ordinary, python_for_all
 from tests.support.waiting import is_alive, wait_for
