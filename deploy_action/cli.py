@@ -214,6 +214,29 @@ def _add_serve_flags(parser: _Parser) -> None:
         default=60,
         metavar="MINUTES",
     )
+    add(
+        "--stop-seconds",
+        "how long a model may take for its teardown (default: %(default)s)",
+        type=_number(1, 3_600),
+        default=30,
+        metavar="SECONDS",
+    )
+    add(
+        "--restarts",
+        "how often in a row a model that ended unexpectedly is started again, 0 for never "
+        "(default: %(default)s)",
+        type=_number(0, 1_000),
+        default=5,
+        metavar="N",
+    )
+    parser.add_argument(
+        "--notify",
+        help="where to send messages about models, as an Apprise URL; may be given several times. "
+        "Every user of the machine can read a command line: the variable PLATFORM_NOTIFY takes "
+        "such URLs, too, one a line",
+        action="append",
+        metavar="URL",
+    )
 
 
 def _add_login_flags(parser: _Parser) -> None:

@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
-from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 from deploy_action.interruption import signals_as_errors
 from deploy_action.run import Run, exit_code_of
 from deploy_action.text.harmless import defused
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from deploy_action.errors import Problem
-    from deploy_action.platform.runs.model_run import BacktestRequest
 
 _DONE: Final = 0
 _REFUSED: Final = 1
@@ -56,7 +52,7 @@ def console() -> int:
         with signals_as_errors():
             return commands[command.command](command, stream)
     except InterruptedRunError as error:
-        return exit_code_of(error)  # the normal end of a server
+        return exit_code_of(error)
     except DeployActionError as error:
         for problem in error.problems:
             print(f"error: {problem.text()}", file=sys.stderr)
@@ -142,64 +138,11 @@ def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class _ServerLog:
-    """The log of `serve`: each line starts with the id of its backtest."""
-
-    def began(self, backtest: BacktestRequest) -> None:
-        """Print nothing: the first section follows at once."""
-
-    def section(self, backtest: BacktestRequest, title: str) -> None:
-        _log(f"[{backtest.backtest_id}] == {title}")
-
-    def line(self, backtest: BacktestRequest, text: str) -> None:
-        _log(f"[{backtest.backtest_id}] {text}")
-
-    def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
-        """Ignore it: the answer to the client has it."""
-
-    def progress(self, backtest: BacktestRequest, share: float) -> None:
-        """Say nothing: several run at once, and nobody watches."""
-
-
 def _serve(command: Namespace, stream: TextIO) -> int:
     """Serve the Deployment API until a signal ends it."""
-    import threading
+    from deploy_action.commands.serve import Surroundings, serve
 
-    from deploy_action.platform.api.credentials import load_or_create_refresh_token
-    from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
-    from deploy_action.platform.server import BacktestSettings, PlatformServer
-
-    data = Path(command.data)
-    token = os.environ.get("PLATFORM_TOKEN", "").strip()
-    if not token:
-        token, is_new = load_or_create_refresh_token(data)
-        if is_new:
-            stream.write(f"refresh token, shown this once: {token}\n")
-            stream.flush()
-
-    must_isolate = parse_switch(os.environ, ISOLATION_VARIABLE)
-    running = BacktestSettings(
-        environ=os.environ,
-        observer=_ServerLog(),
-        use_constraints=parse_switch(os.environ, CONSTRAINTS_VARIABLE),
-        parallel=command.parallel_backtests,
-        most_seconds=command.backtest_minutes * 60,
-        isolation=Isolation(AsRoot.REFUSED if must_isolate else AsRoot.ALLOWED),
-    )
-    with PlatformServer(
-        data,
-        refresh_token=token,
-        strict=True,
-        address=(command.host, command.port),
-        on_error=_log,
-        running=running,
-    ) as server:
-        if (most := server.most_connections) is not None:
-            _log(f"at most {most} connections at once, by the limit of open files (`ulimit -n`)")
-        stream.write(f"listening on {server.url}\n")
-        stream.flush()
-        threading.Event().wait()
-    return _DONE
+    return serve(command, Surroundings(environ=os.environ, stream=stream, log=_log, leave=os._exit))
 
 
 def _login(command: Namespace, stream: TextIO) -> int:

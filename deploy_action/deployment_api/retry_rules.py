@@ -19,6 +19,7 @@ _REQUEST_TIMEOUT: Final = 408
 _GAVE_UP: Final = frozenset({_REQUEST_TIMEOUT, 504, 522, 524})
 _TOO_MANY_REQUESTS: Final = 429
 _UNAVAILABLE: Final = 503
+_CANNOT_STORE: Final = 507
 
 
 class NotConnectedError(RefusedError):
@@ -97,7 +98,10 @@ def is_refusal(answer: Answer) -> bool:
     """Tell whether the server did nothing, now or ever.
 
     408 is no refusal: a gateway sends it if it waits too long, perhaps for the server behind it.
+    507 is one: the server could not store the request (RFC 4918, section 11.5).
     """
+    if answer.status == _CANNOT_STORE:
+        return True
     refuses = 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004  # the class of statuses
     return refuses or has_not_acted(answer)
 

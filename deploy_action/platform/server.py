@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -43,6 +43,20 @@ class BacktestSettings:
     runner: Runner | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSettings:
+    """How a platform runs deployed models.
+
+    `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
+    ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
+    contain secrets.
+    """
+
+    stop_seconds: float = 30
+    restarts: int = 5
+    notify: Sequence[str] = field(default=(), repr=False)
+
+
 class PlatformServer:
     """The Deployment API over HTTP, as a context manager that starts and closes it."""
 
@@ -56,14 +70,15 @@ class PlatformServer:
         clock: Callable[[], float] = time.time,
         on_error: Callable[[str], None] = _discard,
         running: BacktestSettings = BacktestSettings(),
+        live: LiveSettings | None = None,
         homes: Iterable[Path] = (),
     ) -> None:
         """Prepare to serve the data directory `data` on `address` (port 0: any free one).
 
         Unless `strict`, projects and models that are named and do not exist are created on use.
         `clock` returns seconds since the epoch. `on_error` gets the tracebacks that clients do not
-        see. `homes` are directories of a runner, whose owners may own the data, too. Nothing is
-        opened before `start`.
+        see. Without `live`, deployed versions are stored and nothing runs. `homes` are directories
+        of a runner, whose owners may own the data, too. Nothing is opened before `start`.
         """
         self._data = data
         self._refresh_token = refresh_token
@@ -72,6 +87,7 @@ class PlatformServer:
         self._clock = clock
         self._on_error = on_error
         self._running = running
+        self._live = live
         self._homes = homes
         self._backtests: Backtests | None = None
         self._store: Store | None = None

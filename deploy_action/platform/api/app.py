@@ -31,6 +31,7 @@ from deploy_action.platform.api.forms import Body, FileSlot, read_form
 from deploy_action.platform.api.operations.documents import Details, Pending, Text
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
 from deploy_action.platform.api.route import Route
+from deploy_action.platform.storage.data_directory import is_disk_full
 from deploy_action.platform.storage.store import Store
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _STRANGER_BYTES = 64 << 20
 _STRANGER_SECONDS = 10
 _REFUSED_SECONDS = 2
+_FULL = "The disk of the server is full, so nothing was stored. `blankly-deploy clean` makes room."
 
 
 class _ExpressPaths:
@@ -103,11 +105,17 @@ class PlatformApp:
             response = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
         except ApiError as error:
             response = json_answer({"error": str(error)}, error.status)
-        except Exception:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
-            self._on_error(traceback.format_exc())
-            response = page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        except Exception as error:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
+            response = self._failed(error)
         await body.drain()
         return response
+
+    def _failed(self, error: Exception) -> Response:
+        if is_disk_full(error):
+            self._on_error(f"the disk is full: {error}")
+            return json_answer({"error": _FULL}, HTTPStatus.INSUFFICIENT_STORAGE)
+        self._on_error(traceback.format_exc())
+        return page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
     async def _admits(self, request: HttpRequest) -> bool:
         token = request.headers.get("token", "")

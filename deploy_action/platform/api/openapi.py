@@ -54,12 +54,17 @@ _RESPONSES = {
     },
     "TooSlow": {"description": "The request did not come in time, and the connection is closed."},
     "Busy": {
-        "description": "Too many clients are connected; the connection is closed.",
+        "description": "Too many clients are connected; the connection is closed. From `/healthz`: "
+        "the platform does not work; `error` says why.",
         "headers": {
             "Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}},
         },
     },
     "Failed": {"description": "The server failed; its log says why.", "content": _HTML},
+    "Full": {
+        "description": "The server's disk is full; nothing was stored.",
+        "content": {"application/json": {"schema": _REFUSED}},
+    },
 }
 _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
     Kind.TEXT: {"type": "string"},
@@ -76,6 +81,7 @@ _ERRORS = {
     "413": "TooLarge",
     "500": "Failed",
     "503": "Busy",
+    "507": "Full",
 }
 _KEY = {
     "name": KEY_HEADER,

@@ -29,6 +29,7 @@ from deploy_action.platform.api.fields import (
     VERSION,
     VERSION_DESCRIPTION,
 )
+from deploy_action.platform.api.operations.health import Health
 from deploy_action.platform.api.operations.models import Models
 from deploy_action.platform.api.operations.projects import Projects
 from deploy_action.platform.api.operations.sign_in import SignIn
@@ -58,6 +59,7 @@ def make_routes(
             [REFRESH_TOKEN.optional()],  # the original answers with its error page
             is_open=True,
         ),
+        Route("GET", "/healthz", Health(store).report_health, is_open=True),
         *_project_routes(Projects(store, access)),
         *_model_routes(Models(store, access)),
         *_version_routes(Versions(store, access, backtests)),

@@ -15,6 +15,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.endings import ModelStoppedError, stopped_problem
 from deploy_action.platform.runs.model_run import Outcome
+from deploy_action.platform.storage.data_directory import is_disk_full
 from deploy_action.platform.storage.records import BacktestStatus
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1
 # A killed process is gone at once; removing its files takes a moment.
 _CLOSE_SECONDS = 4.0
+_FAILED = "The platform failed; its log says why."
 
 
 class Runner(Protocol):
@@ -133,9 +135,10 @@ class Backtests:
     def _work(self, job: Job) -> None:
         try:
             ending = self._note(job.request.backtest_id, self._ending(job))
-        except Exception:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
+        except Exception as error:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
-            problem = Problem(message="The platform failed; its log says why.")
+            why = "The platform's disk is full." if is_disk_full(error) else _FAILED
+            problem = Problem(message=why)
             ending = _without_result(job.request, BacktestStatus.FAILED, problem)
         finally:
             with self._lock:

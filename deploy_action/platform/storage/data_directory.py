@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from deploy_action.errors import InvalidInputError
+from deploy_action.errors import InvalidInputError, RefusedError
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import is_root, is_transient
@@ -26,13 +27,13 @@ PRICES = "prices"  # what models downloaded, and every user may read
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
 PASSABLE = 0o711  # a model may run as another user, who must reach its copy
 _LOCK = ".lock"
+_SERVER = ".server"  # locked by the one `blankly-deploy serve` of the directory
 # A newly created file system contains this directory.
 _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
     {
         *(DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, PRICES, REPORTS),
-        LOGS,
-        *(REFRESH_TOKEN, _LOCK),
+        *(LOGS, REFRESH_TOKEN, _LOCK, _SERVER),
     }
 )
 
@@ -92,6 +93,35 @@ def locked(*directories: Path) -> Iterator[None]:
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def only_server(data: Path) -> Iterator[None]:
+    """Be the only one that runs deployed models from a directory, which is prepared.
+
+    Runs of the action with an embedded platform may use it at the same time. Raises `RefusedError`
+    when there is another server, and `InvalidInputError` when the lock's file cannot be opened.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(data / _SERVER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(data, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            process = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            raise RefusedError.of(
+                message=f"Another server uses {data} (process {process or 'unknown'}).",
+                hint="Stop it first, or use another directory: two would run each model twice.",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Workplace:
@@ -158,6 +188,16 @@ def _is_abandoned(workplace: Path) -> bool:
 
 def _open_lock(directory: Path) -> int:
     return os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an exception says that there is no room: on the disk, or in a quota."""
+    import sqlite3
+
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in full
 
 
 def sync_directory(directory: Path) -> None:

@@ -21,6 +21,8 @@ from deploy_action.platform.storage.transaction import Transaction
 
 # An upload that was not stored an hour later was cut off by the end of its process.
 _ORPHAN_SECONDS = 3600.0
+# With less, the next deploy, or the next note of what a model did, may fail.
+_LEAST_FREE_BYTES = 64 << 20
 
 
 class Store:
@@ -70,6 +72,18 @@ class Store:
         """Run reads that see one state of the data and wait for no writer."""
         return self._database.snapshot()
 
+    def fault(self) -> str | None:
+        """Return what keeps the store from working, None if it works; nothing in it is secret."""
+        try:
+            with self.snapshot() as snapshot:
+                snapshot.user_id()
+            free = os.statvfs(self._data)
+        except (OSError, sqlite3.Error) as error:
+            return f"the store cannot be read: {getattr(error, 'strerror', None) or error}"
+        if free.f_bavail * free.f_frsize < _LEAST_FREE_BYTES:
+            return f"the disk is full: less than {_LEAST_FREE_BYTES >> 20} MiB are free"
+        return None
+
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Yield a path for an upload; the file is removed afterwards, unless it was moved."""
@@ -93,10 +107,15 @@ class Store:
     def write_result(self, backtest_id: str, content: bytes) -> None:
         """Write the result of a backtest; a crash leaves all of it or nothing."""
         path = self._data / data_directory.INCOMING / f"{backtest_id}.json"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         path.rename(self.result_path(backtest_id))
         data_directory.sync_directory(self._data / data_directory.RESULTS)
 

@@ -1,0 +1,1 @@
+"""The commands of `blankly-deploy` that are not modes of the action."""
