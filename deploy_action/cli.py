@@ -27,7 +27,7 @@ _MODES: Final = {
 }
 # The headings of `--help`, and the inputs below each.
 GROUPS: Final = {
-    "model": ("model-path", "plan", "python-version", "ignore", "keys-json"),
+    "model": ("model-path", "plan", "python-version", "model-env", "ignore", "keys-json"),
     "target": (
         "token",
         "api-url",

@@ -128,6 +128,15 @@ INPUTS: Final = (
         lines=True,
     ),
     Input(
+        "model-env",
+        "Variables for the model's process (a secret), `NAME=VALUE` one a line as in a `.env` "
+        "file. Backtests get them, and a deployed model, on servers that take them. Each value of "
+        "eight characters or more is masked. In the text of requirements, `${NAME}` stands for one "
+        "of them.",
+        secret=True,
+        lines=True,
+    ),
+    Input(
         "ignore",
         "More files to leave out of the bundle: one pattern a line, in `.gitignore` syntax.",
         lines=True,

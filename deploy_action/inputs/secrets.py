@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.inputs.model_env import secret_values
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.quantities import count
 from deploy_action.text.redaction import SHORTEST
@@ -20,12 +21,14 @@ def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     These are tokens of four characters or more, and the strings and numbers of six or more inside
     `keys-json`, each by itself: the runner masks every line of a value, and a line of
     pretty-printed JSON may be a lone brace. Shorter ones are words such as `true` and `live`: to
-    mask them would blank words in the log, and whole outputs in other jobs. The runner masks its
-    own GitHub token, but not one that somebody typed in.
+    mask them would blank words in the log, and whole outputs in other jobs. So are the values in
+    `model-env`, of which those of eight or more are masked. The runner masks its own GitHub token,
+    but not one that somebody typed in.
     """
     tokens = (inputs[name].strip() for name in ("token", "github-token") if name in inputs)
     found = [token for token in tokens if len(token) >= SHORTEST]
     found += [text for text in _key_strings(inputs) if len(text) >= _SHORTEST_KEY]
+    found += secret_values(inputs.get("model-env", ""))
     return tuple(dict.fromkeys(found))
 
 

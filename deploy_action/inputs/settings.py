@@ -9,7 +9,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
-from deploy_action.inputs import parsing
+from deploy_action.inputs import model_env, parsing
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.inputs.definitions import INPUTS, LOCAL, Mode
 from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
@@ -55,6 +55,8 @@ class Settings:
     windows: int | tuple[Window, ...]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
+    # None if the input is unset; an input of comments alone gives no variables.
+    model_env: Mapping[str, str] | None = field(repr=False)
     gates: tuple[AnyGate, ...]
     compare_with: str | None
     version_id: str | None
@@ -111,7 +113,7 @@ def parse_settings(inputs: Mapping[str, str], now: Callable[[], float] = time.ti
     reader.check_gates(settings)
     reader.check_token(settings)
     reader.check_control(settings)
-    reader.check_keys(settings)
+    reader.check_secrets(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
     return replace(settings, warnings=tuple(reader.warnings))
@@ -140,6 +142,7 @@ def _read_settings(reader: _Reader) -> Settings:
         windows=read("windows", reader.parse_windows, ()),
         ignore=read("ignore", parsing.parse_patterns, ()),
         keys_json=read("keys-json", parsing.parse_keys, None),
+        model_env=read("model-env", reader.parse_model_env, None),
         gates=read("gates", reader.parse_gates, ()),
         compare_with=line("compare-with"),
         version_id=read("version-id", parsing.parse_identifier, None),
@@ -232,6 +235,11 @@ class _Reader:
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates
 
+    def parse_model_env(self, text: str) -> Mapping[str, str]:
+        variables, problems = model_env.parse_model_env(text)
+        self.problems += problems
+        return variables
+
     def parse_windows(self, text: str) -> int | tuple[Window, ...]:
         from deploy_action.backtest.period.windows import WrongWindowsError, parse_windows
 
@@ -268,11 +276,12 @@ class _Reader:
             message = f"Gate `{gate.text}` cannot pass: {why}"
             self.problems.append(Problem(message=message, hint=hint))
 
-    def check_keys(self, settings: Settings) -> None:
-        """Add a notice if values in `keys-json` are too short to be masked."""
+    def check_secrets(self, settings: Settings) -> None:
+        """Add notices of values that are too short to be masked, or blank."""
         notice = too_short_to_mask(self._inputs)
         if settings.keys_json is not None and notice is not None:
             self.warnings.append(notice)
+        self.warnings += model_env.notices(self._inputs.get("model-env", ""))
 
     def check_token(self, settings: Settings) -> None:
         """Refuse a run that would send something to a server without a token."""

@@ -51,14 +51,19 @@ def test_the_help_of_a_backtest_does_not_name_the_service_that_is_gone(
     assert HOSTED_API_URL in help_of(capsys, "deploy")
 
 
-@pytest.mark.parametrize("name", ["gates", "ignore"])
+@pytest.mark.parametrize("name", ["gates", "ignore", "model-env"])
 def test_a_flag_of_lines_may_be_given_several_times(name: str) -> None:
     command = parse_command(["backtest", f"--{name}", "a >= 1", f"--{name}=b\nc", f"--{name}", ""])
     assert inputs_of(command) == {name: "a >= 1\nb\nc\n"}
 
 
 def test_the_inputs_with_lines_are_those_of_the_contract() -> None:
-    assert [one.name for one in INPUTS if one.lines] == ["windows", "ignore", "gates"]
+    assert [one.name for one in INPUTS if one.lines] == [
+        "windows",
+        "model-env",
+        "ignore",
+        "gates",
+    ]
 
 
 @pytest.mark.parametrize(
