@@ -196,6 +196,17 @@ def id_of(value: object, *names: str) -> str | None:
     return None
 
 
+def fields_of(described: Mapping[str, object], path: str) -> frozenset[str]:
+    """Return the fields that a POST to `path` takes, by an OpenAPI document without references."""
+    found: object = described
+    for name in ("paths", path, "post", "requestBody", "content"):
+        found = found.get(name) if isinstance(found, dict) else None
+    kinds = found.values() if isinstance(found, dict) else ()
+    schemas = [kind.get("schema") for kind in kinds if isinstance(kind, dict)]
+    listed = [schema.get("properties") for schema in schemas if isinstance(schema, dict)]
+    return frozenset(name for one in listed if isinstance(one, dict) for name in one)
+
+
 def _is_html(answer: Answer) -> bool:
     return answer.body[:_LONGEST_QUOTE].lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
 

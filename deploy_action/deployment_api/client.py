@@ -14,7 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun
-from deploy_action.deployment_api.answers import SIGN_IN, Reply, RouteMissingError, id_of, text_of
+from deploy_action.deployment_api.answers import (
+    SIGN_IN,
+    Reply,
+    RouteMissingError,
+    fields_of,
+    id_of,
+    text_of,
+)
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.http_exchange import LARGEST_ANSWER
 from deploy_action.text.redaction import redacted
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
 # A result of 128 MiB, the most that the embedded platform allows, and what is around it. In memory
 # it takes four times the size of its text, a hostile one ten times.
 LARGEST_RESULT: Final = 144 * 1024 * 1024
+
+ENVIRONMENT: Final = "environment"
+"""The field for the variables of a model's process, a JSON object."""
 
 _UNAUTHORIZED: Final = 401
 # As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
@@ -62,7 +72,8 @@ class Submission:
     """The fields that are sent with a bundle, for a deploy or a backtest.
 
     `model_id` is None if the upload itself is to create the model. `price_scope` keeps apart the
-    prices that backtests of a pull request or branch download; blank for others.
+    prices that backtests of a pull request or branch download; blank for others. `environment` are
+    variables for the model's process, which only some servers take (`DeploymentApi.takes`).
     """
 
     project_id: str
@@ -73,6 +84,7 @@ class Submission:
     description: str
     runs_on: RunsOn
     price_scope: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def fields(self) -> dict[str, str]:
         """Return the form fields that both routes take."""
@@ -85,6 +97,8 @@ class Submission:
             "pythonVersion": self.runs_on.python_version,
             "type": self.model_type,
         }
+        if self.environment:
+            fields[ENVIRONMENT] = json.dumps(dict(self.environment))
         return fields if self.model_id is None else {**fields, "modelId": self.model_id}
 
     def deploy_fields(self) -> dict[str, str]:
@@ -260,6 +274,16 @@ class DeploymentApi:
             for one in listed
             if (identifier := id_of(one, "id", "modelId"))
         )
+
+    def takes(self, path: str, name: str) -> bool:
+        """Whether the server says, at `/openapi.json`, that a route takes a field."""
+        reply = self._read("GET", "/openapi.json", {})
+        try:
+            reply.require_route()
+            described = reply.json_object()
+        except RouteMissingError:
+            return False
+        return name in fields_of(described, path)
 
     def history(self, project_id: str, model_id: str) -> History:
         """Return what was uploaded for a model, as far as the server tells within seconds."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
+    ENVIRONMENT,
     LARGEST_RESULT,
     Accepted,
     Backtested,
@@ -39,12 +40,14 @@ from deploy_action.outcome.target import Target
 from deploy_action.stages.listed_uploads import ListedUploads, list_uploads
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import count
+from deploy_action.text.variables import named
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.outcome.prepared_model import PreparedModel
 
 _PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
+_ROUTES: Final = {Mode.DEPLOY: "/model/deploy", Mode.BACKTEST: "/model/backtest"}
 _MOST_NAMED: Final = 10
 _LONGEST_NAME: Final = 80
 _DEAD: Final = frozenset({"failed", "error"})
@@ -73,6 +76,7 @@ class Submitter:
         self.api.sign_in()
         target = self._noted(Target(project_id=self._find_project()))
         self._check_plan()
+        check_environment(self.api, self.settings, _ROUTES[self.settings.mode])
         return self._find_model(target)
 
     def create_missing(self, target: Target) -> Target:
@@ -140,6 +144,7 @@ class Submitter:
             description=described.description,
             runs_on=described.runs_on,
             price_scope=described.scope,
+            environment=self.settings.model_env or {},
         )
 
     def _noted(self, target: Target) -> Target:
@@ -179,6 +184,9 @@ class Submitter:
         size = f"{bundle.file_count} files, {bundle.size} bytes"
         action = "deploy a new version of" if settings.mode is Mode.DEPLOY else "backtest"
         last = f"{action} {place}: {size}, SHA-256 `{bundle.sha256}`"
+        if settings.model_env:
+            number = count(len(settings.model_env), "variable")
+            last += f", with {number}: {named(settings.model_env)}"
         if settings.mode is Mode.DEPLOY:
             return (*self._plan_tests(), *steps, last)
         return (*steps, last, *self._plan_tests())
@@ -417,6 +425,22 @@ def _died(accepted: Accepted) -> RefusedError:
     return RefusedError.of(
         message=f"The server lists the new version {accepted.version_id} as `{accepted.status}`.",
         hint="Look at the server's log for the reason.",
+    )
+
+
+def check_environment(api: DeploymentApi, settings: Settings, path: str) -> None:
+    """Refuse variables of `model-env` that the server would not take: models would lack them.
+
+    Raises:
+        RefusedError: the server does not say that the route at `path` takes them.
+    """
+    if not settings.model_env or api.takes(path, ENVIRONMENT):
+        return
+    raise RefusedError.of(
+        message=f"Input `model-env` is set, and {settings.api_url} does not take variables: its "
+        f"`/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",
+        hint="Use a server that takes them, such as `blankly-deploy serve`, or remove "
+        "`model-env`. Keys of exchanges can go into `keys-json`.",
     )
 
 
