@@ -121,19 +121,19 @@ class Version:
 class Life:
     """What a deployed model should do, and what it does.
 
-    `version_id` is the version that runs, ran last, or is the first to be prepared; `next_id` is
-    one that is prepared while that one runs, and `stored_id` one that came while the model was
-    stopped. `generation` counts the wishes; `done` is the last one that needs nothing more to be
-    done, because the model was stopped, finished or failed. `launched` says that a process was
-    started for the present wish, `had_strategy` that a strategy started in it, and `was_running`
-    that it got as far as `running`.
+    `version_id` is the version that was started last, `next_id` one that will take over as soon as
+    it is prepared, and `stored_id` one that came while the model was stopped. `generation` counts
+    the wishes. `keep` says that `version_id` is to be kept running: it was started, and was neither
+    stopped, nor has it finished or failed. The other flags are about this version since then:
+    `launched`, a process was started; `had_strategy`, one had a strategy; `ordered`, one
+    without a strategy sent an order; `was_running`, one got as far as `running`.
     """
 
     project_id: str
     model_id: str
     wanted: str
     generation: int
-    done: int
+    keep: bool
     version_id: str | None
     next_id: str | None
     stored_id: str | None
@@ -146,6 +146,7 @@ class Life:
     last_output_at: float | None
     launched: bool
     had_strategy: bool
+    ordered: bool
     was_running: bool
     next_run_at: float | None
 

@@ -16,12 +16,7 @@ from deploy_action.platform.storage.records import (
     Version,
     VersionStatus,
 )
-from deploy_action.platform.storage.tables.live import LiveTables
-
-_VERSION_COLUMNS = (
-    "id, project_id, model_id, status, description, python_version, plan, schedule, sha256, bytes,"
-    " files, created_at, git_commit, committed_at, commit_repository, progress, problem"
-)
+from deploy_action.platform.storage.tables.live import VERSION_COLUMNS, LiveTables
 
 
 class Transaction:
@@ -108,7 +103,7 @@ class Transaction:
     def versions(self, project_id: str, model_id: str) -> list[Version]:
         """Return what was uploaded for a model, the oldest first."""
         rows = self._connection.execute(
-            f"SELECT {_VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
+            f"SELECT {VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
             " WHERE project_id = ? AND model_id = ? ORDER BY number",
             (project_id, model_id),
         )
@@ -121,7 +116,7 @@ class Transaction:
     def version_with_key(self, key: str) -> Version | None:
         """Return the version that was uploaded with an idempotency key, or None."""
         row = self._connection.execute(
-            f"SELECT {_VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
+            f"SELECT {VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
             " WHERE idempotency_key = ?",
             (key,),
         ).fetchone()
@@ -144,7 +139,7 @@ class Transaction:
                 ),
             )
         self._connection.execute(
-            f"INSERT INTO versions ({_VERSION_COLUMNS}, idempotency_key)"  # noqa: S608  # a constant
+            f"INSERT INTO versions ({VERSION_COLUMNS}, idempotency_key)"  # noqa: S608  # a constant
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*astuple(version), key or None),
         )

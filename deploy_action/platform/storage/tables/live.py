@@ -5,10 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import Any, Final
 
-from deploy_action.platform.storage.records import Life, Progress, State, Wanted
+from deploy_action.platform.storage.records import (
+    Life,
+    Progress,
+    State,
+    Version,
+    VersionStatus,
+    Wanted,
+)
+
+VERSION_COLUMNS: Final = (
+    "id, project_id, model_id, status, description, python_version, plan, schedule, sha256, bytes,"
+    " files, created_at, git_commit, committed_at, commit_repository, progress, problem"
+)
 
 SCHEMA: Final = """
 ALTER TABLE versions ADD COLUMN git_commit TEXT NOT NULL DEFAULT '';
@@ -25,7 +37,7 @@ CREATE TABLE lives (
     model_id TEXT NOT NULL,
     wanted TEXT NOT NULL,
     generation INTEGER NOT NULL,
-    done INTEGER NOT NULL,
+    keep INTEGER NOT NULL,
     version_id TEXT,
     next_id TEXT,
     stored_id TEXT,
@@ -38,6 +50,7 @@ CREATE TABLE lives (
     last_output_at REAL,
     launched INTEGER NOT NULL,
     had_strategy INTEGER NOT NULL,
+    ordered INTEGER NOT NULL,
     was_running INTEGER NOT NULL,
     next_run_at REAL,
     PRIMARY KEY (project_id, model_id),
@@ -45,7 +58,7 @@ CREATE TABLE lives (
 ) STRICT;
 INSERT INTO lives
     SELECT project_id, model_id, 'stopped', 0, 0, NULL, NULL, id, 'stopped', created_at, 0, NULL,
-        'it was deployed when this server ran no models yet', 0, NULL, 0, 0, 0, NULL
+        'it was deployed when this server ran no models yet', 0, NULL, 0, 0, 0, 0, NULL
     FROM versions WHERE status = 'deployed';
 CREATE TABLE ran (
     number INTEGER PRIMARY KEY,
@@ -61,7 +74,7 @@ CREATE TABLE platform_keys (
 """
 
 _COLUMNS: Final = ", ".join(field.name for field in fields(Life))
-_FLAGS: Final = ("launched", "had_strategy", "was_running")
+_FLAGS: Final = ("keep", "launched", "had_strategy", "ordered", "was_running")
 
 
 class LiveTables:
@@ -93,6 +106,10 @@ class LiveTables:
         )
         return life
 
+    def enter(self, life: Life, state: State) -> None:
+        """Change the state of a model."""
+        self.keep(replace(life, state=state, since=self._now))
+
     def new_life(self, project_id: str, model_id: str) -> Life:
         """Return the life of a model for which there was no wish yet; it is not kept."""
         return Life(
@@ -100,7 +117,7 @@ class LiveTables:
             model_id=model_id,
             wanted=Wanted.STOPPED,
             generation=0,
-            done=0,
+            keep=False,
             version_id=None,
             next_id=None,
             stored_id=None,
@@ -113,6 +130,7 @@ class LiveTables:
             last_output_at=None,
             launched=False,
             had_strategy=False,
+            ordered=False,
             was_running=False,
             next_run_at=None,
         )
@@ -123,6 +141,26 @@ class LiveTables:
             "SELECT number FROM models WHERE project_id = ? AND id = ?", (project_id, model_id)
         ).fetchone()
         return str(row[0])
+
+    def version(self, project_id: str, model_id: str, version_id: str) -> Version | None:
+        """Return a version of a model, or None."""
+        row = self._connection.execute(
+            f"SELECT {VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
+            " WHERE project_id = ? AND model_id = ? AND id = ?",
+            (project_id, model_id, version_id),
+        ).fetchone()
+        return None if row is None else Version(*row)
+
+    def note_current(self, project_id: str, model_id: str, version_id: str) -> None:
+        """Note which version is the deployed one; it replaces the one that was."""
+        self._connection.execute(
+            "UPDATE versions SET status = CASE WHEN id = ? THEN ? ELSE ? END"
+            " WHERE project_id = ? AND model_id = ? AND (id = ? OR status = ?)",
+            (
+                *(version_id, VersionStatus.DEPLOYED, VersionStatus.STOPPED),
+                *(project_id, model_id, version_id, VersionStatus.DEPLOYED),
+            ),
+        )
 
     def note_progress(self, version_id: str, progress: Progress, problem: str | None) -> None:
         """Note how far a version came, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""The reconciler of one model, and what it works with."""

@@ -1,0 +1,429 @@
+"""The reconciler of one model: one thread that brings about what is wished for."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from deploy_action.platform.live.host import Launch, StillRunningError
+from deploy_action.platform.live.keeping.endings import Endings
+from deploy_action.platform.live.keeping.hearing import (
+    Heard,
+    Hearing,
+    InstanceOver,
+    PreparationOver,
+    Reported,
+    Woken,
+)
+from deploy_action.platform.live.keeping.life_book import LifeBook, WishChangedError
+from deploy_action.platform.live.keeping.preparation import Preparation
+from deploy_action.platform.live.keeping.reported import take_report
+from deploy_action.platform.live.keeping.running import Running
+from deploy_action.platform.live.keeping.telling import Telling
+from deploy_action.platform.live.schedule import missed_runs, next_run
+from deploy_action.platform.live.status import Pulse
+from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.storage.records import Life, Model, State, StopReason, Wanted
+from deploy_action.text.redaction import SHORTEST_KEY, redacted
+
+SCREENER: Final = "screener"
+_NEXT, _CURRENT = "next", "current"
+_LATE_SECONDS: Final = 60.0  # a screener's run that is later than this is a missed one
+_PAUSE_SECONDS: Final = 5.0  # after a failure of our own, before it is tried again
+_LONGEST_WAIT: Final = 3600.0
+
+
+class Keeper:
+    """Keeps one model in the state that is wished for.
+
+    Wishes are in the store; `wake` says that there is a new one. All decisions are made on one
+    thread, which reads the life of the model anew before each. While `starting` is held, nothing
+    is started: whoever stores a wish to stop holds it.
+    """
+
+    def __init__(self, around: Surroundings, model: Model, place: str) -> None:
+        """Prepare; `place` is the model's name for the host."""
+        self.starting = threading.Lock()
+        self._around = around
+        self._model = model
+        self._place = place
+        self._book = LifeBook(around.store, model)
+        self._telling = Telling(around, model)
+        self._endings = Endings(around, self._book, self._telling)
+        self._inbox: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._preparations: dict[str, Preparation] = {}
+        self._cancelled = 0  # preparations that were cancelled and have not ended yet
+        self._running: Running | None = None
+        self._count = 0
+        self._clear_at: float | None = 0.0  # when to end what an earlier instance left
+        self._runs_now = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at the wishes again."""
+        self._inbox.put(Woken())
+
+    def run_now(self) -> None:
+        """Run a scheduled screener as soon as possible."""
+        self._runs_now = True
+        self.wake()
+
+    def close(self) -> None:
+        """Stop what runs and end; what is wished for stays. Returns at once."""
+        self._closing.set()
+        self.wake()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end after `close`; return whether it has come."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of the model runs or is prepared."""
+        return self._running is None and not self._preparations and not self._cancelled
+
+    @property
+    def pulse(self) -> Pulse | None:
+        """What is newer than the store, while something runs."""
+        running = self._running
+        if running is None:
+            return None
+        return Pulse(
+            last_output_at=running.hearing.last_output_at, callback_errors=running.callback_errors
+        )
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._reconcile()
+                if self._closing.is_set() and self.is_idle:
+                    return
+                self._handle(self._wait())
+            except Exception:  # noqa: BLE001  # a bug, or a full disk: the model needs its keeper
+                self._around.on_error(traceback.format_exc())
+                self._closing.wait(_PAUSE_SECONDS)
+
+    def _wait(self) -> Heard:
+        """Return what is heard next, or that it is time to look."""
+        try:
+            return self._inbox.get(timeout=self._patience())
+        except queue.Empty:
+            return Woken()
+
+    def _patience(self) -> float:
+        """Return the seconds until something has to be done that nobody will say."""
+        now, running, waits = self._around.monotonic(), self._running, [_LONGEST_WAIT]
+        if running is not None:
+            if not running.is_settled:
+                waits.append(running.started_at + self._around.settling_seconds - now)
+            elif not running.has_lasted:
+                waits.append(self._lasts_at(running) - now)
+        elif self._endings.restart_at > now:
+            waits.append(self._endings.restart_at - now)
+        if self._clear_at is not None:
+            waits.append(self._clear_at - now)
+        if self._model.type == SCREENER:
+            life = self._book.read()
+            if life is not None and life.next_run_at is not None:
+                # At most a minute: the clock may be set.
+                waits.append(min(60.0, life.next_run_at - self._around.clock()))
+        return max(0.0, min(waits))
+
+    # What is wished for
+
+    def _reconcile(self) -> None:
+        """Take the next steps towards what is wished for."""
+        if self._closing.is_set():
+            self._cancel_all()
+            life = self._book.read()
+            is_wanted = life is not None and life.wanted == Wanted.RUNNING
+            self._stop_running(StopReason.SHUTDOWN if is_wanted else StopReason.STOP)
+            return
+        if self._is_in_the_way():
+            return
+        life = self._book.read()
+        if life is None or life.wanted == Wanted.STOPPED:
+            self._come_to_rest(life)
+            return
+        self._pass_time(life)
+        if not self._advance_next(life):
+            self._keep_current()
+
+    def _is_in_the_way(self) -> bool:
+        """End what an earlier server or instance left, before anything else is done."""
+        if self._clear_at is None:
+            return False
+        if self._clear_at > self._around.monotonic():
+            return True
+        try:
+            self._around.host.clear(self._place, self._closing)
+        except StillRunningError as error:
+            self._clear_at = self._around.monotonic() + _PAUSE_SECONDS
+            problem = f"Nothing is started, because two could run at once: {error}"
+            self._book.enter(State.STOPPING, problem=problem)
+            return True
+        except StoppedError:
+            return True
+        self._clear_at = None
+        return False
+
+    def _come_to_rest(self, life: Life | None) -> None:
+        self._cancel_all()
+        self._runs_now = False
+        if self._running is not None:
+            if self._stop_running(StopReason.STOP):
+                self._book.enter(State.STOPPING)
+        elif life is not None and life.state != State.STOPPED:
+            self._book.enter(State.STOPPED, restarts=0)
+            self._telling.event(life.version_id, "It is stopped, and stays stopped.")
+
+    def _pass_time(self, life: Life) -> None:
+        """Note what has come about because time has passed."""
+        running, now = self._running, self._around.monotonic()
+        if running is None or running.stopped_for is not None:
+            return
+        if not running.is_settled:
+            if running.has_started or now >= running.started_at + self._around.settling_seconds:
+                self._settle(running)
+        elif not running.has_lasted and now >= self._lasts_at(running):
+            running.has_lasted = True
+            if life.restarts:
+                self._book.change(restarts=0)
+
+    def _lasts_at(self, running: Running) -> float:
+        return running.settled_at + self._around.restarts.clean_seconds
+
+    # The version that takes over
+
+    def _advance_next(self, life: Life) -> bool:
+        """Prepare it, stop what it replaces, and start it; return whether the last two are done.
+
+        While it is only prepared, the current version goes on.
+        """
+        preparation = self._preparations.get(_NEXT)
+        wish = (life.next_id, life.generation)
+        if preparation is not None and preparation.wish != wish:
+            self._cancel(_NEXT)
+            preparation = None
+        if life.next_id is None:
+            return False
+        if preparation is None:
+            self._prepare(_NEXT, life.next_id, life.generation)
+            return False
+        if preparation.prepared is None:
+            return False
+        if self._running is None:
+            self._cancel(_CURRENT)
+            self._take_over(self._preparations.pop(_NEXT))
+        elif self._stop_running(StopReason.REPLACE):
+            self._book.enter(State.STOPPING)
+        return True
+
+    def _take_over(self, preparation: Preparation) -> None:
+        """Make a version the current one, and start it."""
+        version_id, is_screener = preparation.launch.version_id, self._model.type == SCREENER
+        with self.starting:
+            try:
+                replaced = self._book.take_over(*preparation.wish, launched=not is_screener)
+            except WishChangedError:
+                preparation.close()
+                self.wake()
+                return
+            self._endings.restart_at = 0.0
+            self._endings.replaced = replaced
+            self._telling.redact = preparation.redact
+            if not is_screener:
+                self._start(preparation)
+                return
+        preparation.close()
+        self._note_ran(version_id, State.SCHEDULED)
+        self.wake()
+
+    # The version that is kept running
+
+    def _keep_current(self) -> None:
+        life = self._book.read()
+        if life is None or not life.keep or life.version_id is None:
+            self._cancel(_CURRENT)
+            return
+        if self._model.type == SCREENER:
+            if not self._is_due(life):
+                return
+        elif self._running is not None or self._endings.restart_at > self._around.monotonic():
+            return
+        elif life.ordered and not life.had_strategy and not life.was_running:
+            self._endings.interrupted(life)
+            return
+        preparation = self._preparations.get(_CURRENT)
+        if preparation is None:
+            self._prepare(_CURRENT, life.version_id, life.generation)
+        elif preparation.prepared is not None:
+            del self._preparations[_CURRENT]
+            with self.starting:
+                now = self._book.read()
+                if now is None or not now.keep or now.version_id != life.version_id:
+                    preparation.close()
+                    self.wake()
+                    return
+                self._runs_now = False
+                self._start(preparation)
+
+    def _is_due(self, life: Life) -> bool:
+        """Whether a screener has to run; also note when it does next."""
+        found = self._book.version(str(life.version_id))
+        now, schedule = self._around.clock(), (found[0].schedule if found else None) or ""
+        is_busy = self._running is not None or self._runs_now
+        if life.next_run_at is None:
+            self._book.change(next_run_at=next_run(schedule, now))
+        elif life.next_run_at <= now:
+            planned = missed_runs(schedule, life.next_run_at, now)
+            self._book.change(next_run_at=next_run(schedule, now))
+            if not is_busy and now - planned[-1] <= _LATE_SECONDS:
+                planned.pop()
+                self._runs_now = True
+            reason = "the run before was not over" if is_busy else "the server did not run"
+            self._telling.missed(life.version_id, planned, reason)
+        if self._running is not None:
+            self._runs_now = False
+        return self._runs_now
+
+    # Starting and stopping
+
+    def _prepare(self, slot: str, version_id: str, generation: int) -> None:
+        found = self._book.version(version_id)
+        if found is None:
+            raise RuntimeError(f"version {version_id} was removed while it should run")
+        version, environment = found
+        cpu, memory = self._around.plans.get(version.plan, (0, 0))
+        launch = Launch(
+            place=self._place,
+            version_id=version_id,
+            bundle=self._around.store.bundle_path(version_id),
+            bundle_sha256=version.sha256,
+            python_version=version.python_version,
+            plan=version.plan,
+            cpu=cpu,
+            memory=memory,
+            environment=environment,
+        )
+        log = self._around.logs.open(version_id)
+        redact = _redactor(launch)
+        preparation = Preparation(launch, version, generation, slot == _NEXT, log, redact)
+        self._preparations[slot] = preparation
+        preparation.begin(self._around.host, self._inbox)
+
+    def _start(self, preparation: Preparation) -> None:
+        """Start what is prepared; `starting` is held."""
+        prepared, version_id = preparation.prepared, preparation.launch.version_id
+        if prepared is None:
+            raise RuntimeError("only what is prepared can be started")
+        for problem in prepared.problems:
+            self._telling.problem(version_id, problem)
+        self._count += 1
+        log, clock = preparation.log, self._around.clock
+        log.write("platform", f"Starting version {version_id}.")
+        hearing = Hearing(self._count, self._inbox, log, preparation.redact, clock)
+        running = Running(preparation.version, hearing, self._around.monotonic())
+        try:
+            running.instance = self._around.host.start(prepared, hearing)
+        except StillRunningError as error:
+            preparation.close()
+            self._clear_at = self._around.monotonic() + _PAUSE_SECONDS
+            self._telling.event(version_id, f"It was not started yet: {error}")
+        except OSError as error:
+            preparation.close()
+            self._endings.not_started(f"The operating system refused to start it: {error}.")
+        else:
+            self._running = running
+            if self._model.type == SCREENER:
+                running.is_settled = True
+                self._book.enter(State.RUNNING, launched=True)
+
+    def _settle(self, running: Running) -> None:
+        """Note that an instance is `running`."""
+        running.is_settled, running.settled_at = True, self._around.monotonic()
+        self._note_ran(running.version.id, State.RUNNING)
+
+    def _note_ran(self, version_id: str, state: State) -> None:
+        self._book.note_ran(version_id, state)
+        self._telling.event(version_id, f"It is {state}.", running=state is State.RUNNING)
+        if (replaced := self._endings.replaced) is not None:
+            self._endings.replaced = None
+            text = f"Version {version_id} is {state}, in place of {replaced}."
+            self._telling.notice(f"{self._model.name} was replaced", text)
+
+    def _stop_running(self, reason: StopReason) -> bool:
+        """Have what runs stopped; return False if nothing does, or that was done before."""
+        running = self._running
+        if running is None or not running.stop(reason):
+            return False
+        running.hearing.log.write("platform", f"Stopping it (reason: {reason}).")
+        return True
+
+    def _cancel_all(self) -> None:
+        for slot in list(self._preparations):
+            self._cancel(slot)
+
+    def _cancel(self, slot: str) -> None:
+        preparation = self._preparations.pop(slot, None)
+        if preparation is None:
+            return
+        preparation.stop.set()
+        if preparation.prepared is None:
+            self._cancelled += 1
+        else:
+            preparation.close()
+
+    # What is heard
+
+    def _handle(self, heard: Heard) -> None:
+        running = self._running
+        if isinstance(heard, PreparationOver):
+            self._preparation_over(heard)
+        elif running is None or isinstance(heard, Woken) or heard.number != running.hearing.number:
+            return
+        elif isinstance(heard, InstanceOver):
+            self._running = None
+            if heard.ended.left is None or heard.ended.left:
+                self._clear_at = self._around.monotonic()
+            is_screener = self._model.type == SCREENER
+            self._endings.instance_over(running, heard.ended, is_screener=is_screener)
+        elif isinstance(heard, Reported):
+            take_report(self._telling, self._book, running, heard.event)
+            if lost := running.hearing.done():
+                text = f"{lost} reports were lost: the model reports faster than they can be kept."
+                self._telling.event(running.version.id, text)
+
+    def _preparation_over(self, heard: PreparationOver) -> None:
+        mine = [slot for slot, one in self._preparations.items() if one is heard.preparation]
+        if not mine:  # it was cancelled
+            self._cancelled -= 1
+            if heard.prepared is not None:
+                heard.prepared.close()
+            return
+        (slot,) = mine
+        preparation = self._preparations[slot]
+        if heard.prepared is not None:
+            preparation.prepared = heard.prepared
+            return
+        del self._preparations[slot]
+        if slot == _CURRENT:
+            self._runs_now = False
+        self._endings.not_prepared(preparation, heard.error, is_next=slot == _NEXT)
+
+
+def _redactor(launch: Launch) -> Callable[[str], str]:
+    """Return what hides the values of a version's variables, of eight characters or more."""
+    secrets = [value for value in launch.environment.values() if len(value) >= SHORTEST_KEY]
+    return partial(redacted, secrets=secrets) if secrets else str

@@ -1,0 +1,68 @@
+"""The instance that runs, and the words for how it ended."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from deploy_action.errors import Problem
+from deploy_action.platform.live.host import Ended, Instance
+from deploy_action.platform.live.keeping.hearing import Hearing
+from deploy_action.platform.storage.records import StopReason, Version
+
+
+@dataclass(slots=True)
+class Running:
+    """An instance, and what it has told so far; `started_at` is a monotonic time in seconds."""
+
+    version: Version
+    hearing: Hearing
+    started_at: float
+    instance: Instance | None = None
+    callback_errors: int = 0
+    has_started: bool = False  # `Strategy.start()` has returned
+    is_settled: bool = False  # it got as far as `running`
+    settled_at: float = 0.0
+    has_lasted: bool = False  # for long enough to forget the restarts before it
+    fault: Problem | None = None
+    stopped_for: StopReason | None = None
+
+    def stop(self, reason: StopReason) -> bool:
+        """Have it end; return False if that was done before."""
+        if self.stopped_for is not None or self.instance is None:
+            return False
+        self.stopped_for = reason
+        self.instance.stop(reason)
+        return True
+
+
+def in_words(ended: Ended, seconds: float, fault: Problem | None, memory: int) -> str:
+    """Say how an instance ended; `memory` is the limit of its plan in MiB."""
+    if ended.out_of_memory:
+        cause = f"It ran out of memory: its plan allows {memory} MiB"
+    elif ended.code < 0:
+        cause = f"It was killed ({_signal_name(-ended.code)})"
+    else:
+        cause = f"It ended with exit code {ended.code}"
+    text = f"{cause}, after {_duration(seconds)}."
+    if fault is not None:
+        text += f" {fault.sentence}"
+    if ended.left:
+        text += f" At least {ended.left} of its processes could not be ended."
+    return text
+
+
+def is_clean(ended: Ended, fault: Problem | None) -> bool:
+    """Whether an instance did what it had to do, as far as that can be seen."""
+    return ended.code == 0 and fault is None and not ended.out_of_memory
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"

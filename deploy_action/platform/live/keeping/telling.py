@@ -1,0 +1,61 @@
+"""Tells of what happens to a model: in its log, in its events, and to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from deploy_action.errors import Problem
+from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.storage.records import Model
+
+_LIFECYCLE = "model/lifecycle"
+_MOST_NAMED = 3
+
+
+@dataclass(slots=True)
+class Telling:
+    """Tells of one model; `redact` removes the secrets of the version that it is about."""
+
+    around: Surroundings
+    model: Model
+    redact: Callable[[str], str] = str
+
+    def event(self, version_id: str | None, text: str, *, running: bool = False) -> None:
+        """Note something in the log and among the events."""
+        text = self.redact(text)
+        if version_id is not None:
+            self.around.logs.open(version_id).write("platform", text)
+        self.around.reports.take(
+            self.model.project_id,
+            self.model.id,
+            _LIFECYCLE,
+            {"message": text, "running": running},
+            self.around.clock(),
+        )
+
+    def problem(self, version_id: str, problem: Problem) -> None:
+        """Write a problem to the log."""
+        place = f"{problem.path}:{problem.line}: " if problem.path and problem.line else ""
+        text = self.redact(f"{problem.severity}: {place}{problem.text()}")
+        self.around.logs.open(version_id).write("platform", text)
+
+    def alarm(self, version_id: str | None, what: str, text: str) -> None:
+        """Note something, and send it to people: `what` goes after the model's name."""
+        self.event(version_id, text)
+        self.notice(f"{self.model.name} {what}", text)
+
+    def notice(self, title: str, text: str) -> None:
+        """Send something to people."""
+        self.around.notices.send(self.redact(title), self.redact(text))
+
+    def missed(self, version_id: str | None, planned: Sequence[float], reason: str) -> None:
+        """Say which runs of a screener were missed; `planned` are seconds since 1970."""
+        if not planned:
+            return
+        times = [f"{datetime.fromtimestamp(one, UTC):%Y-%m-%d %H:%M} UTC" for one in planned]
+        named = ", ".join(times[:_MOST_NAMED])
+        more = f" and {len(times) - _MOST_NAMED} more" if len(times) > _MOST_NAMED else ""
+        runs = "run" if len(times) == 1 else "runs"
+        self.event(version_id, f"Missed {runs}: {named}{more}, because {reason}. Not made up for.")

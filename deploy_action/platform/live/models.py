@@ -1,0 +1,141 @@
+"""The deployed models of a server: what is wished for them, and what keeps them so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+from deploy_action.platform.live.keeping.keeper import SCREENER, Keeper
+from deploy_action.platform.live.status import LiveStatus, read_status
+from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.live.wishes import wish_deploy, wish_run, wish_stop
+from deploy_action.platform.storage.records import Model, State, Version
+from deploy_action.platform.storage.transaction import Transaction
+
+
+class StillRunsError(Exception):
+    """A model that should be deleted still runs."""
+
+
+class LiveModels:
+    """Takes wishes, and keeps each model as it is wished for.
+
+    After a wish that is part of the caller's transaction, `wake` has to be called.
+    """
+
+    def __init__(self, around: Surroundings, stop_seconds: float) -> None:
+        """Prepare; a model's teardown may take `stop_seconds`."""
+        self._around = around
+        self._stop_seconds = stop_seconds
+        self._keepers: dict[tuple[str, str], Keeper] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def recover(self) -> None:
+        """Take up what an earlier server left: end what still runs, start what should run."""
+        with self._around.store.transaction() as transaction:
+            for life in transaction.live.lives():
+                if life.state in {State.RUNNING, State.STOPPING}:
+                    transaction.live.enter(life, State.PREPARING)
+            lives = transaction.live.lives()
+        for life in lives:
+            self.wake(life.project_id, life.model_id)
+
+    def deploy_wish(self, transaction: Transaction, version: Version) -> bool:
+        """Wish that a new version runs; False if it is only stored, as the model is stopped."""
+        return wish_deploy(transaction, version)
+
+    def run(
+        self,
+        project_id: str,
+        model_id: str,
+        version_id: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Wish that a version runs, with new variables if there are some.
+
+        For the current version of a screener, run it now.
+
+        Raises:
+            UnknownVersionError: there is no such version to run.
+        """
+        with self._around.store.transaction() as transaction:
+            is_new = wish_run(transaction, project_id, model_id, version_id, environment)
+            model = transaction.model(project_id, model_id)
+        keeper = self._keeper(project_id, model_id)
+        if keeper is None:
+            return
+        if not is_new and model is not None and model.type == SCREENER:
+            keeper.run_now()
+        keeper.wake()
+
+    def stop(self, project_id: str, model_id: str) -> None:
+        """Wish that a model is stopped; nothing of it is started after this has returned."""
+        keeper = self._keeper(project_id, model_id)
+        starting = nullcontext() if keeper is None else keeper.starting
+        with starting, self._around.store.transaction() as transaction:
+            wish_stop(transaction, project_id, model_id)
+        if keeper is not None:
+            keeper.wake()
+
+    def delete(self, project_id: str, model_id: str) -> None:
+        """Stop a model, wait until nothing of it runs, and remove its state directory.
+
+        Raises:
+            StillRunsError: it could not be ended.
+        """
+        self.stop(project_id, model_id)
+        with self._lock:
+            keeper = self._keepers.get((project_id, model_id))
+        if keeper is not None:
+            keeper.close()
+            if not keeper.join(self._stop_seconds + 10):
+                raise StillRunsError(model_id)
+        with self._lock:
+            self._keepers.pop((project_id, model_id), None)
+        with self._around.store.snapshot() as snapshot:
+            place = snapshot.live.place(project_id, model_id)
+        self._around.host.forget(place)
+
+    def status(self, snapshot: Transaction, project_id: str, model_id: str) -> LiveStatus | None:
+        """Return what a model does; None if nothing was ever to run."""
+        life = snapshot.live.life(project_id, model_id)
+        if life is None:
+            return None
+        with self._lock:
+            keeper = self._keepers.get((project_id, model_id))
+        return read_status(snapshot, life, None if keeper is None else keeper.pulse)
+
+    def wake(self, project_id: str, model_id: str) -> None:
+        """Have a new wish taken up."""
+        keeper = self._keeper(project_id, model_id)
+        if keeper is not None:
+            keeper.wake()
+
+    def close(self) -> None:
+        """Stop all models, for as long as their teardown may take; what is wished for stays."""
+        with self._lock:
+            self._is_closed = True
+            keepers = list(self._keepers.values())
+        for keeper in keepers:
+            keeper.close()
+        until = time.monotonic() + self._stop_seconds + 10
+        for keeper in keepers:
+            keeper.join(max(0.0, until - time.monotonic()))
+
+    def _keeper(self, project_id: str, model_id: str) -> Keeper | None:
+        """Return the keeper of a model; None while the server stops, or without such a model."""
+        key = (project_id, model_id)
+        with self._lock:
+            if self._is_closed or key in self._keepers:
+                return None if self._is_closed else self._keepers[key]
+            with self._around.store.snapshot() as snapshot:
+                model: Model | None = snapshot.model(project_id, model_id)
+                if model is None:
+                    return None
+                place = snapshot.live.place(project_id, model_id)
+            keeper = self._keepers[key] = Keeper(self._around, model, place)
+            keeper.start()
+            return keeper

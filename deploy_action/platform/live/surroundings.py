@@ -1,0 +1,64 @@
+"""What the reconciler works with: the store, the host, and who hears of what happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from deploy_action.platform.live.host import Host
+from deploy_action.platform.live.restarts import RestartPolicy
+from deploy_action.platform.storage.store import Store
+
+
+class VersionLog(Protocol):
+    """The log of a version."""
+
+    def write(self, stream: str, text: str) -> None:
+        """Add a line of a stream: `out`, `err` or `platform`."""
+
+
+class Logs(Protocol):
+    """The logs of all versions."""
+
+    def open(self, version_id: str) -> VersionLog:
+        """Return the log of a version."""
+
+
+class Notices(Protocol):
+    """Sends messages to people."""
+
+    def send(self, title: str, text: str) -> None:
+        """Send a message some time soon; never fails, and never waits."""
+
+
+class Reports(Protocol):
+    """Keeps what models report."""
+
+    def take(
+        self, project_id: str, model_id: str, kind: str, fields: Mapping[str, object], time: float
+    ) -> None:
+        """Keep a report, if it can be understood; `kind` is its path in the events API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every keeper shares.
+
+    `clock` returns seconds since 1970, `monotonic` those of a clock that is never set. A model is
+    `running` after `settling_seconds` without a strategy. `plans` are the thousandths of a core
+    and the MiB of each plan.
+    """
+
+    store: Store
+    host: Host
+    logs: Logs
+    reports: Reports
+    notices: Notices
+    plans: Mapping[str, tuple[int, int]]
+    restarts: RestartPolicy = field(default_factory=RestartPolicy)
+    settling_seconds: float = 10.0
+    on_error: Callable[[str], None] = lambda _: None
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
