@@ -1,0 +1,329 @@
+"""Deployed models: started, replaced, stopped, restarted and taken up again."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from deploy_action.errors import Problem
+from deploy_action.platform.live.host import CannotPrepareError
+from deploy_action.platform.live.restarts import RestartPolicy
+from deploy_action.platform.live.wishes import UnknownVersionError
+from deploy_action.platform.storage.records import Progress, State, StopReason
+from tests.platform.live.conftest import MODEL, PROJECT, LivePlatform, OpenLive
+from tests.support.waiting import wait_for
+
+_BROKEN = CannotPrepareError(Problem(message="bot.py: line 3 is no Python.", path="bot.py", line=3))
+
+
+def test_a_deployed_version_runs_once_its_strategy_has_started(live: LivePlatform) -> None:
+    version_id = live.deploy(wait=True)
+    assert live.status.state is State.PREPARING
+    live.start_strategy()
+    assert live.version(version_id).progress == Progress.RAN
+    status = live.status
+    assert (status.start_id, status.previous_id) == (version_id, None)
+
+
+def test_a_script_without_a_strategy_is_running_after_ten_seconds(live: LivePlatform) -> None:
+    version_id = live.deploy(wait=True)
+    live.pass_time(9.9)
+    assert live.version(version_id).progress == Progress.STARTING
+    live.pass_time(0.1)
+    live.wait_for(State.RUNNING)
+
+
+def test_the_old_version_runs_while_the_new_one_is_prepared(live: LivePlatform) -> None:
+    first = live.run_a_version()
+    old = live.instance
+    live.host.may_prepare.clear()
+    second = live.deploy()
+    wait_for(lambda: second in live.host.asked)
+    status = live.status
+    assert (status.state, status.version and status.version.id) == (State.RUNNING, first)
+    assert status.next_id == second
+    assert old.reasons == []
+    live.host.stops_at_once = False
+    live.host.may_prepare.set()
+    wait_for(lambda: old.reasons == [StopReason.REPLACE])
+    assert len(live.host.instances) == 1
+    live.wait_for(State.STOPPING)
+    old.end(0)
+    wait_for(lambda: len(live.host.instances) == 2)
+    live.start_strategy()
+    assert live.status.previous_id == first
+    assert any("was replaced" in title for title, _ in live.ears.notices)
+
+
+def test_a_version_that_cannot_be_prepared_leaves_the_old_one_running(live: LivePlatform) -> None:
+    first = live.run_a_version()
+    live.host.may_prepare.clear()
+    second = live.deploy()
+    live.host.faults[second] = _BROKEN
+    live.host.may_prepare.set()
+    live.wait_for_progress(second, Progress.FAILED)
+    assert live.version(second).problem == "bot.py: line 3 is no Python."
+    status = live.status
+    assert (status.state, status.version and status.version.id) == (State.RUNNING, first)
+    assert status.start_id == first
+    assert live.instance.reasons == []
+    (notice,) = live.ears.notices
+    assert "The version before it goes on." in notice[1]
+
+
+def test_a_first_version_that_cannot_be_prepared_is_failed_and_never_started(
+    live: LivePlatform,
+) -> None:
+    live.host.may_prepare.clear()
+    version_id = live.deploy()
+    live.host.faults[version_id] = _BROKEN
+    live.host.may_prepare.set()
+    live.wait_for(State.FAILED)
+    assert live.status.start_id is None
+    live.restart()
+    live.pass_time(1000)
+    assert live.host.asked == []
+
+
+def test_the_last_of_several_deploys_runs(live: LivePlatform) -> None:
+    live.host.may_prepare.clear()
+    first, second, third = (live.deploy() for _ in range(3))
+    live.host.may_prepare.set()
+    wait_for(lambda: live.host.running)
+    assert [one.launch.version_id for one in live.host.instances] == [third]
+    assert live.version(first).progress == live.version(second).progress == Progress.SUPERSEDED
+
+
+def test_a_stop_cancels_what_is_prepared(live: LivePlatform) -> None:
+    live.host.may_prepare.clear()
+    version_id = live.deploy()
+    wait_for(lambda: live.host.asked)
+    live.stop()
+    live.host.may_prepare.set()
+    live.wait_for(State.STOPPED)
+    assert live.version(version_id).progress == Progress.CANCELLED
+    assert live.host.instances == []
+    assert live.status.start_id == version_id
+
+
+def test_a_deploy_to_a_stopped_model_is_stored_until_it_is_started(live: LivePlatform) -> None:
+    first = live.run_a_version()
+    live.stop()
+    live.wait_for(State.STOPPED)
+    assert live.instance.reasons == [StopReason.STOP]
+    second = live.deploy()
+    live.restart()
+    live.wait_for(State.STOPPED)
+    status = live.status
+    assert (status.version and status.version.id, status.start_id) == (first, second)
+    assert live.version(second).progress == Progress.STORED
+    assert live.host.asked == []
+    live.run(second)
+    wait_for(lambda: live.host.running)
+    live.start_strategy()
+    assert live.status.previous_id == first
+
+
+def test_a_rollback_goes_back_one_by_one_and_never_forward(live: LivePlatform) -> None:
+    versions = [live.run_a_version() for _ in range(3)]
+    went_back = [live.roll_back(), live.roll_back()]
+    assert went_back == [versions[1], versions[0]]
+    with pytest.raises(LookupError):
+        live.roll_back()
+    fourth = live.run_a_version()
+    assert live.status.previous_id == versions[0]
+    assert live.status.start_id == fourth
+
+
+def test_a_version_that_ends_at_once_fails_its_deploy(live: LivePlatform) -> None:
+    first = live.run_a_version()
+    second = live.deploy(wait=True)
+    live.instance.end(1)
+    live.wait_for(State.FAILED)
+    assert "It ended with exit code 1" in str(live.version(second).problem)
+    assert live.host.running == []
+    title, text = live.ears.notices[-1]
+    assert title == "Golden ended at once"
+    assert f"Nothing runs. Version {first} was stopped for it." in text
+    assert (live.status.start_id, live.status.previous_id) == (second, first)
+
+
+def test_a_script_that_has_done_its_work_is_finished_and_never_run_again(
+    live: LivePlatform,
+) -> None:
+    live.deploy(wait=True)
+    live.pass_time(10)
+    live.wait_for(State.RUNNING)
+    live.instance.end(0)
+    live.wait_for(State.FINISHED)
+    live.restart()
+    live.pass_time(10_000)
+    assert live.status.state is State.FINISHED
+    assert live.host.asked == []
+
+
+@pytest.mark.parametrize("code", [1, -9])
+def test_a_script_that_fails_after_a_while_is_failed(live: LivePlatform, code: int) -> None:
+    live.deploy(wait=True)
+    live.pass_time(10)
+    live.wait_for(State.RUNNING)
+    live.instance.end(code)
+    live.wait_for(State.FAILED)
+    assert live.status.exit_code == code
+
+
+def test_a_strategy_that_ends_is_restarted_with_growing_pauses_and_then_given_up(
+    open_live: OpenLive,
+) -> None:
+    live = open_live(restarts=RestartPolicy(most=2, first_seconds=5))
+    live.run_a_version()
+    for restarts, pause in ((1, 5), (2, 10)):
+        live.instance.end(0)
+        live.wait_for(State.RESTARTING)
+        assert live.status.restarts == restarts
+        live.pass_time(pause - 0.1)
+        assert live.host.running == []
+        live.pass_time(0.1)
+        wait_for(lambda: live.host.running)
+        live.start_strategy()
+    live.instance.end(0)
+    live.wait_for(State.FAILED)
+    assert "It was restarted 2 times in a row." in str(live.status.problem)
+    assert live.ears.notices[-1][0] == "Golden failed"
+    live.restart()
+    assert live.host.asked == []
+
+
+def test_a_strategy_that_lasted_for_an_hour_has_a_clean_count(open_live: OpenLive) -> None:
+    live = open_live(restarts=RestartPolicy(most=1))
+    live.run_a_version()
+    live.instance.end(0)
+    live.wait_for(State.RESTARTING)
+    live.pass_time(5)
+    wait_for(lambda: live.host.running)
+    live.start_strategy()
+    live.pass_time(3600)
+    wait_for(lambda: live.status.restarts == 0)
+    live.instance.end(0)
+    live.wait_for(State.RESTARTING)
+
+
+def test_a_failed_restart_is_tried_again(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    live.host.faults[version_id] = OSError(28, "No space left on device")
+    live.instance.end(0)
+    live.wait_for(State.RESTARTING)
+    live.pass_time(5)
+    wait_for(lambda: live.status.restarts == 2)
+    assert "No space left on device" in str(live.status.problem)
+    live.host.faults.clear()
+    live.pass_time(10)
+    wait_for(lambda: live.host.running)
+
+
+def test_what_should_run_runs_again_on_the_next_server(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    instance = live.instance
+    live.restart()
+    assert instance.reasons == [StopReason.SHUTDOWN]
+    assert live.host.cleared == [live.instance.launch.place]
+    assert live.instance.launch.version_id == version_id
+    assert live.status.state is State.PREPARING
+
+
+@pytest.mark.parametrize(("has_ordered", "starts"), [(False, 1), (True, 0)])
+def test_a_script_that_had_ordered_is_not_repeated_by_a_new_server(
+    live: LivePlatform, *, has_ordered: bool, starts: int
+) -> None:
+    live.deploy(wait=True)
+    if has_ordered:
+        live.instance.report("order")
+        wait_for(lambda: live.life.ordered)
+    live.restart()
+    if starts:
+        wait_for(lambda: live.host.running)
+    else:
+        live.wait_for(State.FAILED)
+        assert "could send it twice" in str(live.status.problem)
+    assert len(live.host.instances) == starts
+
+
+def test_new_variables_restart_the_version_and_are_hidden(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    secret = secrets.token_hex(16)
+    live.run(version_id)
+    live.run(version_id, {"KEY": secret})
+    wait_for(lambda: len(live.host.instances) == 2)
+    assert live.instance.launch.environment == {"KEY": secret}
+    assert secret not in repr(live.instance.launch)
+    live.instance.listener.line("out", f"my key is {secret}")
+    live.start_strategy()
+    live.instance.report("message", kind="text", text=f"{secret} it is")
+    wait_for(lambda: ("Golden (text)", "*** it is") in live.ears.notices)
+    assert "out my key is ***" in live.log(version_id)
+    assert secret not in live.log(version_id) + repr(live.ears)
+
+
+def test_failing_callbacks_are_counted_with_their_line(live: LivePlatform) -> None:
+    live.run_a_version()
+    problem = Problem(message="KeyError: 'x'", path="bot.py", line=7).document()
+    live.instance.report("callback_error", count=3, problem=problem)
+    wait_for(lambda: live.status.callback_errors == 3)
+    assert live.status.problem == "A callback failed: bot.py:7: KeyError: 'x'"
+    assert live.status.state is State.RUNNING
+
+
+def test_versions_that_do_not_exist_or_were_only_backtested_do_not_run(live: LivePlatform) -> None:
+    live.run_a_version()
+    with pytest.raises(UnknownVersionError):
+        live.run("no-such-version")
+
+
+def test_a_model_without_memory_says_so(live: LivePlatform) -> None:
+    version_id = live.deploy(wait=True)
+    live.instance.end(-9, out_of_memory=True)
+    live.wait_for(State.FAILED)
+    assert "It ran out of memory: its plan allows 256 MiB" in str(live.version(version_id).problem)
+
+
+def test_a_deleted_model_is_stopped_and_forgotten(live: LivePlatform) -> None:
+    live.run_a_version()
+    instance = live.instance
+    live.models.delete(PROJECT, MODEL)
+    assert instance.reasons == [StopReason.STOP]
+    assert live.host.forgotten == [instance.launch.place]
+
+
+def test_a_screener_runs_by_its_schedule_one_run_at_a_time(open_live: OpenLive) -> None:
+    live = open_live("screener")
+    live.clocks.now = 1_700_000_040.0  # 22:14:00 UTC
+    version_id = live.deploy(schedule="*/5 * * * *")
+    live.wait_for(State.SCHEDULED)
+    wait_for(lambda: live.status.next_run_at == 1_700_000_100.0)  # 22:15
+    live.pass_time(60)
+    wait_for(lambda: live.host.running)
+    live.wait_for(State.RUNNING)
+    live.pass_time(300)
+    wait_for(lambda: any("22:20 UTC, because the run before" in one for one in live.ears.events))
+    live.run(version_id)
+    live.instance.end(0)
+    live.wait_for(State.SCHEDULED)
+    assert len(live.host.instances) == 1
+    live.run(version_id)
+    wait_for(lambda: len(live.host.instances) == 2)
+    live.instance.end(1)
+    wait_for(lambda: live.ears.notices)
+    assert live.ears.notices[-1][0] == "Golden failed"
+    assert live.status.state is State.SCHEDULED
+
+
+def test_runs_that_were_missed_are_said_and_not_made_up_for(open_live: OpenLive) -> None:
+    live = open_live("screener")
+    live.deploy(schedule="0 * * * *")
+    wait_for(lambda: live.status.next_run_at)
+    live.close()
+    live.clocks.now += 3 * 3600
+    live.open()
+    wait_for(lambda: any("because the server did not run" in one for one in live.ears.events))
+    assert live.host.instances == []
