@@ -50,6 +50,7 @@ class Asset:
 
 
 ASSETS = (
+    Asset("constant-value/prices/YEW-USD.csv", 40.0, shortest=20, longest=60, pull=0.08),
     Asset("golden-cross/prices/OAK-USD.csv", 40.0, shortest=40, longest=100),
     Asset("rsi-reversion/prices/ELM-USD.csv", 120.0, shortest=20, longest=60, pull=0.03),
     Asset("rsi-reversion/prices/FIR-USD.csv", 15.0, shortest=20, longest=60, pull=0.03),

@@ -27,7 +27,8 @@ from tests.support.stand_in_exchange import (
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "models" / "golden-cross"
+EXAMPLES = ROOT / "examples" / "models"
+EXAMPLE = EXAMPLES / "golden-cross"
 PRICES = EXAMPLE / "prices" / "OAK-USD.csv"
 DAY = 86_400
 KEYS = {
@@ -51,6 +52,15 @@ def say(*words):
     print(json.dumps(words), flush=True)
 """
 
+# What tells the package that it runs on a platform, where nobody listens.
+REPORTER = """
+class Silent:
+    def __getattr__(self, name):
+        return lambda *arguments, **named: None
+
+Reporter = Silent()
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -69,8 +79,14 @@ class Bot:
 
     @contextmanager
     def running(self, script: str, variables: dict[str, str]) -> Iterator[None]:
-        """Run a script as its own process for the duration of the block."""
+        """Write the script, and run it as its own process for the duration of the block."""
         (self.root / "bot.py").write_text(HEAD + script)
+        with self.started(variables):
+            yield
+
+    @contextmanager
+    def started(self, variables: dict[str, str]) -> Iterator[None]:
+        """Run the script that is there."""
         with self.said.open("w") as said:
             process = subprocess.Popen(
                 [str(self.python), "bot.py"],
@@ -223,6 +239,39 @@ strategy.start()
     assert [(bar[0], bar[1]) for bar in (*first, *second)] == [
         (moment, known[moment]) for moment in times
     ]
+
+
+def test_the_example_for_live_trading_trades_as_it_stands(
+    blankly_python: Path, tmp_path: Path
+) -> None:
+    root, hooks = tmp_path / "model", tmp_path / "hooks"
+    shutil.copytree(EXAMPLES / "constant-value", root, ignore=shutil.ignore_patterns("__pycache__"))
+    hooks.mkdir()
+    (hooks / "blankly_external.py").write_text(REPORTER)
+    market = Market.from_csv(root / "prices" / "YEW-USD.csv", begins=time.time(), seconds=0.2)
+    exchange = StandInExchange({"YEW": market})
+    bot = Bot(root, blankly_python)
+    (root / "keys.json").unlink()
+    variables = {
+        "ALPACA_KEY": "by-variable",
+        "ALPACA_SECRET": "secret",
+        "EVERY": "1s",
+        "PYTHONPATH": str(hooks),
+    }
+    with serving_stand_in(exchange, tmp_path / "authority.pem"):
+        with bot.started(variables | exchange.variables):
+            wait_for(lambda: len(exchange.orders("by-variable")) == 2)
+        with bot.started(variables | exchange.variables):
+            wait_for(lambda: len(exchange.orders("by-variable")) == 3)
+
+    first, *others = exchange.orders()
+    assert first.side == "buy"
+    assert first.size * (first.filled_price or 0) == pytest.approx(5_000, rel=0.01)
+    assert all(5_000 * 0.02 < order.size * (order.filled_price or 0) < 2_000 for order in others)
+    assert {request.host for request in exchange.requests} == {
+        "paper-api.alpaca.markets",  # no real money, unless asked for
+        "data.alpaca.markets",
+    }
 
 
 def test_it_serves_as_a_command(tmp_path: Path) -> None:

@@ -134,9 +134,9 @@ def printed_metrics(printed: str) -> dict[str, float]:
     }
 
 
-def test_there_are_two_examples() -> None:
+def test_there_are_three_examples() -> None:
     """A new example is added here on purpose, and none goes missing."""
-    assert NAMES == ["golden-cross", "rsi-reversion"]
+    assert NAMES == ["constant-value", "golden-cross", "rsi-reversion"]
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_the_price_files_are_what_the_generator_writes(tmp_path: Path) -> None:
     written = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.csv")}
     kept = {path.relative_to(MODELS): path.read_bytes() for path in MODELS.glob("*/prices/*.csv")}
     assert written == kept
-    assert len(kept) == 3
+    assert len(kept) == 4
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/prices/*.csv")), ids=lambda path: path.stem)

@@ -43,8 +43,8 @@ def on_bar(bar, symbol, state):
 
 if __name__ == "__main__":
     prices = PriceReader("./prices/OAK-USD.csv", SYMBOL)
-    # No keys, no network: the exchange is this file. For real trading, put e.g. blankly.Alpaca()
-    # here and its keys into keys.json (never into git; a workflow passes them as a secret).
+    # No keys, no network: the exchange is this file. It cannot trade live: the example
+    # constant-value takes a real exchange for that, and such a file for backtests.
     exchange = blankly.KeylessExchange(price_reader=prices, maker_fee=FEE, taker_fee=FEE)
 
     strategy = blankly.Strategy(exchange)
