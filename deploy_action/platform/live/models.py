@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 
-from deploy_action.platform.live.keeping.keeper import SCREENER, Keeper
+from deploy_action.platform.live.keeping.keeper import Keeper
 from deploy_action.platform.live.status import LiveStatus, read_status
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.live.wishes import wish_deploy, wish_run, wish_stop
@@ -37,8 +37,10 @@ class LiveModels:
         """Take up what an earlier server left: end what still runs, start what should run."""
         with self._around.store.transaction() as transaction:
             for life in transaction.live.lives():
-                if life.state in {State.RUNNING, State.STOPPING}:
-                    transaction.live.enter(life, State.PREPARING)
+                model = transaction.model(life.project_id, life.model_id)
+                if life.keep and model is not None:
+                    state = State.SCHEDULED if model.is_screener else State.PREPARING
+                    transaction.live.enter(life, state)
             lives = transaction.live.lives()
         for life in lives:
             self.wake(life.project_id, life.model_id)
@@ -67,7 +69,7 @@ class LiveModels:
         keeper = self._keeper(project_id, model_id)
         if keeper is None:
             return
-        if not is_new and model is not None and model.type == SCREENER:
+        if not is_new and model is not None and model.is_screener:
             keeper.run_now()
         keeper.wake()
 

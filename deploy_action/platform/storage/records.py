@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+
+SCREENER: Final = "screener"
 
 
 class VersionStatus(StrEnum):
@@ -88,6 +92,11 @@ class Model:
     name: str
     description: str
     created_at: float
+
+    @property
+    def is_screener(self) -> bool:
+        """Whether it runs by a schedule, and not all the time."""
+        return self.type == SCREENER
 
 
 @dataclass(frozen=True, slots=True)

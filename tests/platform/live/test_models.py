@@ -326,4 +326,5 @@ def test_runs_that_were_missed_are_said_and_not_made_up_for(open_live: OpenLive)
     live.clocks.now += 3 * 3600
     live.open()
     wait_for(lambda: any("because the server did not run" in one for one in live.ears.events))
+    assert live.status.state is State.SCHEDULED
     assert live.host.instances == []

@@ -75,7 +75,7 @@ class Endings:
             "again by itself, because it could send it twice.",
         )
 
-    def instance_over(self, running: Running, ended: Ended, *, is_screener: bool) -> None:
+    def instance_over(self, running: Running, ended: Ended) -> None:
         """Note how an instance ended, and decide what follows."""
         seconds = self.around.monotonic() - running.started_at
         memory = self.around.plans.get(running.version.plan, (0, 0))[1]
@@ -90,8 +90,12 @@ class Endings:
         life = self.book.read()
         if life is None or running.stopped_for is not None:
             return
-        if is_screener:
-            self._screener_over(running, words, clean=clean)
+        if self.telling.model.is_screener:
+            if clean:
+                self.book.enter(State.SCHEDULED, problem=None)
+                self.telling.event(life.version_id, "The run of the screener is over.")
+            else:
+                self._screener_failed(life.version_id, words)
         elif not life.was_running:
             self._ended_at_once(life, words, is_script=clean and not life.had_strategy)
         elif life.had_strategy:
@@ -102,13 +106,10 @@ class Endings:
         else:
             self._give_up(life, f"{words} {_NOT_AGAIN}")
 
-    def _screener_over(self, running: Running, words: str, *, clean: bool) -> None:
-        version_id = running.version.id
-        self.book.enter(State.SCHEDULED, problem=None if clean else self.telling.redact(words))
-        if clean:
-            self.telling.event(version_id, "The run of the screener is over.")
-        else:
-            self.telling.alarm(version_id, "failed", f"A run of the screener: {words}")
+    def _screener_failed(self, version_id: str | None, words: str) -> None:
+        """Note that a run of a screener failed; the next one comes at its time."""
+        self.book.enter(State.SCHEDULED, problem=self.telling.redact(words))
+        self.telling.alarm(version_id, "failed", f"A run of the screener: {words}")
 
     def _ended_at_once(self, life: Life, words: str, *, is_script: bool) -> None:
         """Fail the deploy of a version that ended before it was `running`."""
@@ -123,6 +124,9 @@ class Endings:
         """Start the current version again after a pause, or give it up."""
         life = self.book.read()
         if life is None or not life.keep:
+            return
+        if self.telling.model.is_screener:
+            self._screener_failed(life.version_id, words)
             return
         if not life.was_running:
             self._ended_at_once(life, words, is_script=False)

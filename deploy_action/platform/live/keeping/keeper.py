@@ -31,7 +31,6 @@ from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.storage.records import Life, Model, State, StopReason, Wanted
 from deploy_action.text.redaction import SHORTEST_KEY, redacted
 
-SCREENER: Final = "screener"
 _NEXT, _CURRENT = "next", "current"
 _LATE_SECONDS: Final = 60.0  # a screener's run that is later than this is a missed one
 _PAUSE_SECONDS: Final = 5.0  # after a failure of our own, before it is tried again
@@ -133,7 +132,7 @@ class Keeper:
             waits.append(self._endings.restart_at - now)
         if self._clear_at is not None:
             waits.append(self._clear_at - now)
-        if self._model.type == SCREENER:
+        if self._model.is_screener:
             life = self._book.read()
             if life is not None and life.next_run_at is not None:
                 # At most a minute: the clock may be set.
@@ -232,7 +231,7 @@ class Keeper:
 
     def _take_over(self, preparation: Preparation) -> None:
         """Make a version the current one, and start it."""
-        version_id, is_screener = preparation.launch.version_id, self._model.type == SCREENER
+        version_id, is_screener = preparation.launch.version_id, self._model.is_screener
         with self.starting:
             try:
                 replaced = self._book.take_over(*preparation.wish, launched=not is_screener)
@@ -257,7 +256,7 @@ class Keeper:
         if life is None or not life.keep or life.version_id is None:
             self._cancel(_CURRENT)
             return
-        if self._model.type == SCREENER:
+        if self._model.is_screener:
             if not self._is_due(life):
                 return
         elif self._running is not None or self._endings.restart_at > self._around.monotonic():
@@ -346,7 +345,7 @@ class Keeper:
             self._endings.not_started(f"The operating system refused to start it: {error}.")
         else:
             self._running = running
-            if self._model.type == SCREENER:
+            if self._model.is_screener:
                 running.is_settled = True
                 self._book.enter(State.RUNNING, launched=True)
 
@@ -397,8 +396,7 @@ class Keeper:
             self._running = None
             if heard.ended.left is None or heard.ended.left:
                 self._clear_at = self._around.monotonic()
-            is_screener = self._model.type == SCREENER
-            self._endings.instance_over(running, heard.ended, is_screener=is_screener)
+            self._endings.instance_over(running, heard.ended)
         elif isinstance(heard, Reported):
             take_report(self._telling, self._book, running, heard.event)
             if lost := running.hearing.done():
