@@ -52,8 +52,8 @@ def take_report(
 def _take_callback_error(book: LifeBook, running: Running, count: object, problem: Problem) -> None:
     if type(count) is not int or count <= running.callback_errors:
         return
-    running.callback_errors = count
     book.change(callback_errors=count, problem=f"A callback failed: {problem.sentence}")
+    running.callback_errors = count
 
 
 def _take_teardown(telling: Telling, running: Running, state: str, problem: Problem | None) -> None:
