@@ -17,6 +17,7 @@ from deploy_action.platform.storage.records import (
     VersionStatus,
 )
 from deploy_action.platform.storage.tables.live import VERSION_COLUMNS, LiveTables
+from deploy_action.platform.storage.tables.reports import ReportTables
 
 
 class Transaction:
@@ -27,6 +28,7 @@ class Transaction:
         self._connection = connection
         self.now = now
         self.live = LiveTables(connection, now)
+        self.reports = ReportTables(connection)
 
     def user_id(self) -> str:
         """Return the id of the platform's one user."""

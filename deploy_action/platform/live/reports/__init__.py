@@ -1,0 +1,7 @@
+"""What models report of themselves: read with suspicion, kept within bounds, shown as told."""
+
+from deploy_action.platform.live.reports.keeping import Reports, TooManyReportsError
+from deploy_action.platform.live.reports.reading import ReportError
+from deploy_action.platform.live.reports.showing import Reported, read_reports
+
+__all__ = ["ReportError", "Reported", "Reports", "TooManyReportsError", "read_reports"]

@@ -1,0 +1,273 @@
+"""Keeps what models report: within bounds, and without slowing anything else.
+
+One thread writes what came in with one commit, a few times a second at most, however much comes.
+Of what is too much or too large, only the number is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from deploy_action.platform.live.reports.reading import (
+    BOUNDS,
+    Change,
+    Fields,
+    ReportError,
+    check_time,
+    read_report,
+)
+from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.tables.reports import Kept
+from deploy_action.platform.storage.transaction import Transaction
+
+_SECONDS_BETWEEN_COMMITS: Final = 0.1
+# Of each model: what it may report at once, and in each second from then on. Orders are counted
+# apart, so that a flood of other reports displaces none. A report costs 1, and 1 for each 2 KiB.
+_BURST: Final = 1_000.0
+_PER_SECOND: Final = 20.0
+_BYTES_PER_TOKEN: Final = 2 << 10
+_REFUSED_COST: Final = 10.0
+_ORDERS: Final = ("live/spot-", "live/update-")
+_WRITE_SECONDS: Final = 30.0  # that a client waits for the store at most
+_LONGEST_NOTE: Final = 2_000
+
+_ModelKey = tuple[str, str]
+
+
+class TooManyReportsError(ReportError):
+    """A model reports more than is kept."""
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """How much a model may report, which grows with time."""
+
+    left: float = _BURST
+    at: float = 0.0
+
+    def is_left(self, now: float) -> bool:
+        """Return whether another report is taken; what that costs is known afterwards."""
+        self.left = min(_BURST, self.left + (now - self.at) * _PER_SECOND)
+        self.at = now
+        return self.left > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A report to be written; `written` is done when it is safe, or has the reason why not."""
+
+    model: _ModelKey
+    time: float
+    changes: list[Change]
+    written: Future[None] = field(default_factory=Future)
+
+
+class Reports:
+    """Takes the reports of all models, and writes them to the store; safe to use from threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        on_error: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep reports in `store`; `on_error` gets tracebacks when it fails."""
+        self._store = store
+        self._on_error = on_error
+        self._monotonic = monotonic
+        self._allowances: dict[tuple[_ModelKey, bool], _Allowance] = {}
+        self._lost: defaultdict[_ModelKey, int] = defaultdict(int)
+        self._waiting: list[_Waiting] = []
+        self._condition = threading.Condition()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, project_id: str, model_id: str, kind: str, fields: Fields, time: float) -> None:
+        """Keep a report some time soon; never fails, and never waits.
+
+        `kind` is its path in the events API, below `/v1`, and `time` is in seconds since 1970. What
+        cannot be kept is counted.
+        """
+        try:
+            self._enter(project_id, model_id, kind, fields, time)
+        except ReportError:
+            self._lose((project_id, model_id))
+
+    def keep(self, project_id: str, model_id: str, kind: str, fields: Fields, time: float) -> None:
+        """Keep a report, and return when it is safe.
+
+        Raises:
+            ReportError: it is refused.
+            TooManyReportsError: the model reports too much.
+            Exception: the store failed.
+        """
+        try:
+            waiting = self._enter(project_id, model_id, kind, fields, time)
+        except TooManyReportsError:
+            self._lose((project_id, model_id))
+            raise
+        waiting.written.result(_WRITE_SECONDS)
+
+    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
+        """Add an event of the platform's own, which no model can forge or displace by a flood."""
+        document = {"type": "lifecycle", "text": text[:_LONGEST_NOTE]}
+        self._put(_Waiting((project_id, model_id), time, [Change("note", None, document)]))
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._closing.set()
+        with self._condition:
+            thread, self._thread = self._thread, None
+            self._condition.notify_all()
+        if thread is not None:
+            thread.join()
+
+    def _enter(
+        self, project_id: str, model_id: str, kind: str, fields: Fields, time: float
+    ) -> _Waiting:
+        model, is_order = (project_id, model_id), kind.startswith(_ORDERS)
+        with self._condition:
+            allowance = self._allowances.setdefault((model, is_order), _Allowance())
+            if not allowance.is_left(self._monotonic()):
+                raise TooManyReportsError(
+                    f"The model reports too much: more than {_PER_SECOND:g} reports a second are"
+                    " not kept"
+                )
+        cost = _REFUSED_COST
+        try:
+            waiting = _Waiting(model, check_time(time), read_report(kind, fields))
+            size = sum(len(json.dumps(each.document)) for each in waiting.changes)
+            cost = len(waiting.changes) + size / _BYTES_PER_TOKEN
+        finally:
+            with self._condition:
+                allowance.left -= cost
+        self._put(waiting)
+        return waiting
+
+    def _put(self, waiting: _Waiting) -> None:
+        with self._condition:
+            if self._closing.is_set():
+                waiting.written.set_exception(ReportError("The server is being stopped"))
+                return
+            self._waiting.append(waiting)
+            self._wake()
+
+    def _lose(self, model: _ModelKey) -> None:
+        with self._condition:
+            self._lost[model] += 1
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None and not self._closing.is_set():
+            self._thread = threading.Thread(target=self._work, name="reports", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(
+                    lambda: self._waiting or self._lost or self._closing.is_set()
+                )
+                batch, self._waiting = self._waiting, []
+                lost, self._lost = self._lost, defaultdict(int)
+            if not batch and not lost:
+                return
+            self._write(batch, lost)
+            self._closing.wait(_SECONDS_BETWEEN_COMMITS)
+
+    def _write(self, batch: list[_Waiting], lost: Mapping[_ModelKey, int]) -> None:
+        faults: dict[int, ReportError] = {}
+        try:
+            with self._store.transaction() as transaction:
+                writer = _Writer(transaction)
+                for number, waiting in enumerate(batch):
+                    try:
+                        writer.write(waiting)
+                    except ReportError as error:
+                        faults[number] = error
+                for model, count in lost.items():
+                    writer.count_lost(model, count)
+                writer.prune()
+        except Exception as error:  # noqa: BLE001  # a full disk, or a bug: the thread has to go on
+            self._on_error(traceback.format_exc())
+            for waiting in batch:
+                waiting.written.set_exception(error)
+            return
+        for number, waiting in enumerate(batch):
+            if number in faults:
+                waiting.written.set_exception(faults[number])
+            else:
+                waiting.written.set_result(None)
+
+
+class _Writer:
+    """Writes reports within a transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._tables = transaction.reports
+        self._exists: dict[_ModelKey, bool] = {}
+        self._touched: set[tuple[_ModelKey, str]] = set()
+
+    def write(self, waiting: _Waiting) -> None:
+        """Write a report: all of it, or nothing with a `ReportError`."""
+        if not self._has(waiting.model):
+            raise ReportError("The model was deleted")
+        writes = [(each.kind, self._merged(waiting, each)) for each in waiting.changes]
+        for kind, kept in writes:
+            self._put(waiting.model, kind, kept)
+
+    def count_lost(self, model: _ModelKey, count: int) -> None:
+        """Add to the number of reports that were not kept."""
+        if not self._has(model):
+            return
+        before = self._tables.named(*model, "lost", "")
+        total = count + (before.document["count"] if before else 0)
+        self._put(model, "lost", Kept("", self._transaction.now, {"count": total}))
+        if before is None:
+            text = (
+                f"Reports of the model were not kept: it sends more than {_PER_SECOND:g} a second,"
+                " or larger ones than allowed, or ones that cannot be understood."
+            )
+            document = {"type": "lost", "text": text}
+            self._put(model, "note", Kept(None, self._transaction.now, document))
+
+    def prune(self) -> None:
+        """Remove what is beyond the bounds; note that there once was more."""
+        for model, kind in self._touched:
+            if self._tables.prune(*model, kind, BOUNDS[kind].entries) and kind == "order":
+                pruned = Kept("", self._transaction.now, {})
+                self._tables.put(*model, "pruned", pruned)
+
+    def _has(self, model: _ModelKey) -> bool:
+        if model not in self._exists:
+            self._exists[model] = self._transaction.model(*model) is not None
+        return self._exists[model]
+
+    def _merged(self, waiting: _Waiting, change: Change) -> Kept:
+        before = None
+        if change.merges and change.name is not None:
+            before = self._tables.named(*waiting.model, change.kind, change.name)
+        if before is None:
+            if change.needs:
+                raise ReportError(f"There is no {change.kind} with this id")
+            return Kept(change.name, waiting.time, change.document)
+        document = {**before.document, **change.document}
+        if len(json.dumps(document)) > BOUNDS[change.kind].bytes:
+            raise ReportError(f"The {change.kind} has become too large")
+        # An order keeps the time at which it was sent.
+        at = before.time if change.kind == "order" else waiting.time
+        return Kept(change.name, at, document)
+
+    def _put(self, model: _ModelKey, kind: str, kept: Kept) -> None:
+        self._tables.put(*model, kind, kept)
+        self._touched.add((model, kind))

@@ -1,0 +1,80 @@
+"""What a model reported, as the API shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deploy_action.platform.live.reports.profit import Profit, profits
+from deploy_action.platform.live.reports.reading import BOUNDS
+from deploy_action.platform.storage.tables.reports import Kept
+from deploy_action.platform.storage.transaction import Transaction
+
+_MOST_SHOWN: Final = 100
+_MOST_NOTES: Final = 50  # so many events of the platform are shown, however many the model sends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """The latest reports of a model, the oldest first; times are in seconds since 1970.
+
+    `notes` are the platform's own events. `profits` are computed from all orders, `pnl` is what
+    the model says itself. `lost` is how many reports were not kept. `result` is that of the
+    backtest that is wanted.
+    """
+
+    orders: list[Kept]
+    events: list[Kept]
+    notes: list[Kept]
+    screener_results: list[Kept]
+    log: list[Kept]
+    variables: list[Kept]
+    metrics: list[Kept]
+    backtests: list[Kept]
+    result: Mapping[str, Any] | None
+    exchanges: list[str]
+    symbols: list[str]
+    lifecycle: Mapping[str, Any] | None
+    profits: list[Profit]
+    pnl: Mapping[str, Any]
+    lost: int
+
+
+def read_reports(
+    snapshot: Transaction, project_id: str, model_id: str, backtest_id: str
+) -> Reported:
+    """Return what a model reported, with the result of one backtest if there is one of this id."""
+    tables = snapshot.reports
+
+    def latest(kind: str, most: int = _MOST_SHOWN) -> list[Kept]:
+        return tables.latest(project_id, model_id, kind, most)
+
+    def single(kind: str, name: str = "") -> Mapping[str, Any] | None:
+        kept = tables.named(project_id, model_id, kind, name)
+        return None if kept is None else kept.document
+
+    orders = latest("order", BOUNDS["order"].entries)
+    notes = latest("note", _MOST_NOTES)
+    is_complete = tables.named(project_id, model_id, "pruned", "") is None
+    return Reported(
+        orders=orders[-_MOST_SHOWN:],
+        events=latest("event", _MOST_SHOWN - len(notes)),
+        notes=notes,
+        screener_results=latest("screener"),
+        log=latest("log"),
+        variables=latest("variable"),
+        metrics=latest("metric"),
+        backtests=latest("backtest", BOUNDS["backtest"].entries),
+        result=single("result", backtest_id),
+        exchanges=_names(latest("exchange", BOUNDS["exchange"].entries)),
+        symbols=_names(latest("symbol", BOUNDS["symbol"].entries)),
+        lifecycle=single("lifecycle"),
+        profits=profits((each.document for each in orders), is_complete=is_complete),
+        pnl=single("pnl") or {},
+        lost=(single("lost") or {"count": 0})["count"],
+    )
+
+
+def _names(kept: list[Kept]) -> list[str]:
+    return [each.name for each in kept if each.name is not None]
