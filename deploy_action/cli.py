@@ -10,7 +10,13 @@ from typing import Any, Final, NoReturn
 from deploy_action import __version__
 from deploy_action.inputs.defaults import HOSTED_APP_URL
 from deploy_action.inputs.definitions import INPUTS, Input, Mode
-from deploy_action.inputs.parsing import BOOLEANS, BadValueError, parse_minutes, parse_url
+from deploy_action.inputs.parsing import (
+    BOOLEANS,
+    BadValueError,
+    parse_boolean,
+    parse_minutes,
+    parse_url,
+)
 from deploy_action.inputs.settings import Parsed
 
 # After a boolean flag these are its value, and anything else is a path. A shell variable may be
@@ -149,6 +155,12 @@ def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
         _add_inputs(commands.add_parser(mode, help=summary), mode)
     _add_serve_flags(commands.add_parser("serve", help="serve the Deployment API"))
     _add_login_flags(commands.add_parser("login", help="sign in and print the token"))
+    _add_clean_flags(commands.add_parser("clean", help="remove old data of the platform"))
+    for name, text in (
+        ("backup", "write a server's data to a file"),
+        ("restore", "make a server's data from a backup"),
+    ):
+        _add_backup_flags(commands.add_parser(name, help=text))
     commands.add_parser("schema", help="print the JSON schema of blankly.json")
     return parser, commands.choices
 
@@ -229,6 +241,7 @@ def _add_serve_flags(parser: _Parser) -> None:
         default=5,
         metavar="N",
     )
+    _add_keep_flags(parser)
     parser.add_argument(
         "--notify",
         help="where to send messages about models, as an Apprise URL; may be given several times. "
@@ -237,6 +250,39 @@ def _add_serve_flags(parser: _Parser) -> None:
         action="append",
         metavar="URL",
     )
+
+
+def _add_keep_flags(parser: _Parser) -> None:
+    add = partial(_add_flag, parser)
+    add(
+        "--keep-versions",
+        "of how many versions of each model bundles and logs are kept, besides those that run or "
+        "that a rollback needs (default: %(default)s)",
+        type=_number(1, 1_000_000),
+        default=20,
+        metavar="N",
+    )
+    add(
+        "--keep-days",
+        "how long results, reports, prices and unused environments are kept (default: %(default)s)",
+        type=_number(1, 36_500),
+        default=90,
+        metavar="DAYS",
+    )
+
+
+def _add_clean_flags(parser: _Parser) -> None:
+    add = partial(_add_flag, parser)
+    where = "directory of a server; by default, that of runs with `api-url: local` on a terminal"
+    add("--data", where, metavar="DIR")
+    _add_keep_flags(parser)
+    text = "only say what would be removed"
+    add("--dry-run", text, type=_checked(parse_boolean), default=False, metavar="[true|false]")
+
+
+def _add_backup_flags(parser: _Parser) -> None:
+    _add_flag(parser, "--data", "directory of the server", required=True, metavar="DIR")
+    parser.add_argument("file", metavar="FILE", help="the backup, a tar file")
 
 
 def _add_login_flags(parser: _Parser) -> None:

@@ -45,6 +45,9 @@ def console() -> int:
         "serve": _serve,
         "login": _login,
         "schema": _print_schema,
+        "clean": _keep_data,
+        "backup": _keep_data,
+        "restore": _keep_data,
     }
     if command.command not in commands:
         return _run_mode(command, stream)
@@ -143,6 +146,16 @@ def _serve(command: Namespace, stream: TextIO) -> int:
     from deploy_action.commands.serve import Surroundings, serve
 
     return serve(command, Surroundings(environ=os.environ, stream=stream, log=_log, leave=os._exit))
+
+
+def _keep_data(command: Namespace, stream: TextIO) -> int:
+    """Clean, back up or restore a data directory."""
+    from deploy_action.commands import upkeep
+
+    do = {"clean": upkeep.clean, "backup": upkeep.back_up, "restore": upkeep.restore}
+    do[command.command](command, stream)
+    stream.flush()
+    return _DONE
 
 
 def _login(command: Namespace, stream: TextIO) -> int:

@@ -448,9 +448,9 @@ class Run:
             return Path(os.path.expanduser(settings.platform_data)).absolute()  # noqa: PTH111  # Path's raises for a user who does not exist
         if temporary := self.environ.get("RUNNER_TEMP"):
             return Path(temporary) / "blankly-platform"
-        from platformdirs import user_data_path
+        from deploy_action.platform.storage.data_directory import of_user
 
-        return user_data_path("blankly-deploy", appauthor=False) / "platform"
+        return of_user()
 
 
 def _do_nothing() -> None:

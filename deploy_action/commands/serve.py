@@ -88,6 +88,7 @@ def serve(command: Namespace, around: Surroundings) -> int:
 def _make_server(command: Namespace, around: Surroundings, data: Path) -> PlatformServer:
     from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
     from deploy_action.platform.server import BacktestSettings, LiveSettings, PlatformServer
+    from deploy_action.platform.upkeep.cleaning import Rules
 
     must_isolate = parse_switch(around.environ, ISOLATION_VARIABLE)
     return PlatformServer(
@@ -108,6 +109,7 @@ def _make_server(command: Namespace, around: Surroundings, data: Path) -> Platfo
             stop_seconds=command.stop_seconds,
             restarts=command.restarts,
             notify=(*(command.notify or ()), *around.secret(_NOTIFY).split()),
+            rules=Rules(versions=command.keep_versions, days=command.keep_days),
         ),
     )
 

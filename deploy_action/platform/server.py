@@ -14,6 +14,8 @@ from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.model_run import Observer, Unobserved
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.upkeep.cleaning import Rules
+from deploy_action.platform.upkeep.daily import DailyCleaning
 
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
@@ -49,12 +51,13 @@ class LiveSettings:
 
     `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
     ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
-    contain secrets.
+    contain secrets. `rules`: what of the data is kept.
     """
 
     stop_seconds: float = 30
     restarts: int = 5
     notify: Sequence[str] = field(default=(), repr=False)
+    rules: Rules = Rules()  # noqa: RUF009  # frozen
 
 
 class PlatformServer:
@@ -92,6 +95,7 @@ class PlatformServer:
         self._backtests: Backtests | None = None
         self._store: Store | None = None
         self._server: HttpServer | None = None
+        self._cleaning: DailyCleaning | None = None
 
     @property
     def url(self) -> str:
@@ -138,6 +142,9 @@ class PlatformServer:
             store.close()
             raise
         self._store, self._backtests, self._server = store, backtests, server
+        if self._live is not None:
+            self._cleaning = DailyCleaning(store, self._live.rules, self._on_error)
+            self._cleaning.start()
 
     def _make_backtests(self, store: Store) -> Backtests:
         from deploy_action.platform.runs.backtests import Backtests, default_parallel
@@ -184,6 +191,9 @@ class PlatformServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._cleaning is not None:
+            self._cleaning.close()
+            self._cleaning = None
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.platform.server import BacktestSettings, PlatformServer
+from deploy_action.platform.server import BacktestSettings, LiveSettings, PlatformServer
 from tests.support.platform_client import Clock, Platform
 from tests.support.scripted_runner import ScriptedRunner
 
@@ -33,6 +33,7 @@ def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
             strict: bool = True,
             data: Path = tmp_path / "data",
             running: BacktestSettings | None = None,
+            live: LiveSettings | None = None,
         ) -> Platform:
             errors: list[str] = []
             server = PlatformServer(
@@ -42,6 +43,7 @@ def start_platform(tmp_path: Path, clock: Clock) -> Iterator[StartPlatform]:
                 clock=clock,
                 on_error=errors.append,
                 running=running or BacktestSettings(runner=ScriptedRunner()),
+                live=live,
             )
             stack.enter_context(server)
             platform = Platform(server, data, refresh_token, clock, errors)

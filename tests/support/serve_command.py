@@ -37,18 +37,13 @@ class Served:
 
 @contextmanager
 def serve_command(
-    data: Path,
-    *flags: str,
-    environ: Mapping[str, str] | None = None,
-    most_kibibytes_per_file: int | None = None,
+    data: Path, *flags: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[Served]:
     """Run `blankly-deploy serve` on a free port, until it is asked to stop at the end."""
-    most = most_kibibytes_per_file
-    limit = [] if most is None else ["bash", "-c", f'ulimit -f {most}; exec "$@"', "bash"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     command = [sys.executable, "-m", "deploy_action", "serve", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(
-        [*limit, *command, *flags],
+        [*command, *flags],
         env={**kept, **allowed_by_this_machine(), **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

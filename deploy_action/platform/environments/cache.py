@@ -237,23 +237,43 @@ class _Place:
         }
         write_atomically(self._marker, json.dumps(kept, indent=2))
 
-    def is_unused(self) -> bool:
-        """Whether the environment is incomplete, or was not used for 30 days."""
+    def is_unused(self, before: float | None = None) -> bool:
+        """Whether the environment is incomplete, or was not used since a time: for 30 days."""
         try:
-            return time.time() - self._marker.stat().st_mtime > _UNUSED_SECONDS
+            used_at = self._marker.stat().st_mtime
         except OSError:
             return True
+        return used_at < (time.time() - _UNUSED_SECONDS if before is None else before)
 
     def clear(self) -> None:
         """Remove the environment; the caller holds the exclusive lock, or the place is private."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def remove_if_free(self, condition: Callable[[], bool]) -> None:
+    def remove_if_free(self, condition: Callable[[], bool]) -> bool:
         """Remove environment and lock if nobody uses it and the condition still holds."""
         with taken_if_free(self.lock_path) as lock:
             if lock and condition():
                 self.clear()
                 lock.remove()
+                return True
+        return False
+
+
+def unused_environments(directory: Path, before: float) -> list[Path]:
+    """Return the environments in a directory that were not used since a time, nor are now."""
+    places = [_Place(path.with_suffix("")) for path in sorted(directory.glob(f"*{_LOCK}"))]
+    found = []
+    for place in places:
+        if place.is_unused(before):
+            with taken_if_free(place.lock_path) as lock:
+                found += [place.directory] if lock else []
+    return found
+
+
+def remove_unused_environment(environment: Path, before: float) -> bool:
+    """Remove an environment unless it was used since a time; return whether it was removed."""
+    place = _Place(environment)
+    return place.remove_if_free(lambda: place.is_unused(before))
 
 
 @dataclass(frozen=True, slots=True)

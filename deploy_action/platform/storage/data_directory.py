@@ -38,6 +38,13 @@ _OURS = frozenset(
 )
 
 
+def of_user() -> Path:
+    """Return the directory of a platform that a user's runs on a terminal share."""
+    from platformdirs import user_data_path
+
+    return user_data_path("blankly-deploy", appauthor=False) / "platform"
+
+
 def prepare(data: Path, homes: Iterable[Path] = ()) -> None:
     """Create `data` (mode 0711) if it does not exist; refuse a directory with other files.
 

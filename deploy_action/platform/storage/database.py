@@ -14,7 +14,7 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage.tables import live, reports
 from deploy_action.platform.storage.transaction import Transaction
 
-_SCHEMA_VERSION = 5
+SCHEMA_VERSION = 5
 _BUSY_SECONDS = 30.0
 
 _SCHEMA_4 = """
@@ -210,22 +210,22 @@ class Database:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == _SCHEMA_VERSION:
+        if version == SCHEMA_VERSION:
             return
         if version not in _CHANGES:
             raise InvalidInputError.of(
                 message=f"The platform's data in {self._path.parent} was written by another"
-                f" release (its schema is {version}, this release knows {_SCHEMA_VERSION}).",
+                f" release (its schema is {version}, this release knows {SCHEMA_VERSION}).",
                 hint="Use that release, or another directory.",
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             reached = version
-            while reached != _SCHEMA_VERSION:
+            while reached != SCHEMA_VERSION:
                 reached, changes = _CHANGES[reached]
                 for statement in changes.split(";"):
                     connection.execute(statement)
             if version == 0:
                 Transaction(connection, self._clock()).add_user(secrets.token_hex(14))
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

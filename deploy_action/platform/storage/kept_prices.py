@@ -69,24 +69,27 @@ class KeptPrices:
             yield None
             return
         try:
-            self._prune()
+            for path in self.unneeded():
+                _remove(path)
             yield Outbox(outbox, stores, descriptor)
         finally:
             os.close(descriptor)
 
-    def _prune(self) -> None:
+    def unneeded(self, before: float = 0.0) -> list[Path]:
+        """Return the files above the limit, the oldest ones, and those kept before a time."""
         kept: list[tuple[float, int, Path]] = []
+        found: list[Path] = []
         for path, status in self._files():
             if _NAME.fullmatch(path.name):
                 kept.append((status.st_mtime, status.st_size, path))
             elif time.time() - status.st_mtime > _CUT_OFF_SECONDS:
-                _remove(path)
+                found.append(path)
         total = sum(size for _, size, _ in kept)
-        for _, size, path in sorted(kept):
-            if total <= self._largest:
-                break
-            _remove(path)
-            total -= size
+        for moment, size, path in sorted(kept):
+            if total > self._largest or moment < before:
+                found.append(path)
+                total -= size
+        return found
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         with suppress(OSError):  # nothing was kept yet

@@ -33,7 +33,7 @@ class Store:
 
         `homes` are directories whose owners may own the data, too.
         """
-        self._data = data
+        self.data = data
         self._clock = clock
         data_directory.prepare(data, homes)
         self.models_place = find_models_place(data)
@@ -42,8 +42,8 @@ class Store:
         try:
             with data_directory.locked(data, place), ExitStack() as resources:
                 self._make_folders()
-                self._database = Database(data / data_directory.DATABASE, clock)
-                resources.callback(self._database.close)
+                self.database = Database(data / data_directory.DATABASE, clock)
+                resources.callback(self.database.close)
                 self._remove_orphans()
                 self.workplace = data_directory.Workplace(place)  # for private copies of models
                 resources.callback(self.workplace.close)
@@ -62,22 +62,22 @@ class Store:
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Run reads and writes that happen together or not at all."""
-        return self._database.transaction()
+        return self.database.transaction()
 
     def rehearsal(self) -> AbstractContextManager[Transaction]:
         """Run a transaction that is undone, to see whether it would succeed."""
-        return self._database.rehearsal()
+        return self.database.rehearsal()
 
     def snapshot(self) -> AbstractContextManager[Transaction]:
         """Run reads that see one state of the data and wait for no writer."""
-        return self._database.snapshot()
+        return self.database.snapshot()
 
     def fault(self) -> str | None:
         """Return what keeps the store from working, None if it works; nothing in it is secret."""
         try:
             with self.snapshot() as snapshot:
                 snapshot.user_id()
-            free = os.statvfs(self._data)
+            free = os.statvfs(self.data)
         except (OSError, sqlite3.Error) as error:
             return f"the store cannot be read: {getattr(error, 'strerror', None) or error}"
         if free.f_bavail * free.f_frsize < _LEAST_FREE_BYTES:
@@ -87,7 +87,7 @@ class Store:
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """Yield a path for an upload; the file is removed afterwards, unless it was moved."""
-        path = self._data / data_directory.INCOMING / str(uuid.uuid4())
+        path = self.data / data_directory.INCOMING / str(uuid.uuid4())
         try:
             yield path
         finally:
@@ -95,18 +95,18 @@ class Store:
 
     def bundle_path(self, version_id: str) -> Path:
         """Return the path of a version's bundle."""
-        return self._data / data_directory.BUNDLES / f"{version_id}.zip"
+        return self.data / data_directory.BUNDLES / f"{version_id}.zip"
 
     def result_path(self, backtest_id: str) -> Path:
         """Return the path of a backtest's result.
 
         It exists if the backtest finished, and may exist if it failed.
         """
-        return self._data / data_directory.RESULTS / f"{backtest_id}.json"
+        return self.data / data_directory.RESULTS / f"{backtest_id}.json"
 
     def write_result(self, backtest_id: str, content: bytes) -> None:
         """Write the result of a backtest; a crash leaves all of it or nothing."""
-        path = self._data / data_directory.INCOMING / f"{backtest_id}.json"
+        path = self.data / data_directory.INCOMING / f"{backtest_id}.json"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
@@ -117,7 +117,7 @@ class Store:
             path.unlink(missing_ok=True)
             raise
         path.rename(self.result_path(backtest_id))
-        data_directory.sync_directory(self._data / data_directory.RESULTS)
+        data_directory.sync_directory(self.data / data_directory.RESULTS)
 
     @contextmanager
     def keeping(self, incoming: Path, version_id: str) -> Iterator[None]:
@@ -137,8 +137,8 @@ class Store:
 
     def _make_folders(self) -> None:
         for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
-            (self._data / name).mkdir(mode=0o700, exist_ok=True)
-        for place in (self._data, self.models_place.path):
+            (self.data / name).mkdir(mode=0o700, exist_ok=True)
+        for place in (self.data, self.models_place.path):
             data_directory.make_passable(place / data_directory.RUNS)
 
     def _remove_orphans(self) -> None:
@@ -148,12 +148,12 @@ class Store:
         """
         with self.transaction() as transaction:
             transaction.end_abandoned_backtests(
-                data_directory.remove_abandoned_workplaces(self._data, self.models_place.path)
+                data_directory.remove_abandoned_workplaces(self.data, self.models_place.path)
             )
             kept = {self.bundle_path(each).name for each in transaction.version_ids()}
             kept |= {self.result_path(each).name for each in transaction.ids_with_result()}
         for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
-            for path in (self._data / name).iterdir():
+            for path in (self.data / name).iterdir():
                 with suppress(FileNotFoundError):
                     age = self._clock() - path.stat().st_mtime
                     if path.name not in kept and age > _ORPHAN_SECONDS:

@@ -18,6 +18,7 @@ from deploy_action.platform.storage.records import (
 )
 from deploy_action.platform.storage.tables.live import VERSION_COLUMNS, LiveTables
 from deploy_action.platform.storage.tables.reports import ReportTables
+from deploy_action.platform.storage.tables.upkeep import UpkeepTables
 
 
 class Transaction:
@@ -29,6 +30,7 @@ class Transaction:
         self.now = now
         self.live = LiveTables(connection, now)
         self.reports = ReportTables(connection)
+        self.upkeep = UpkeepTables(connection)
 
     def user_id(self) -> str:
         """Return the id of the platform's one user."""

@@ -1,8 +1,7 @@
-"""What a monitor is told, and what a client is told when the disk is full."""
+"""What a monitor is told."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import requests
 from deploy_action.platform.api.operations.health import Health
 from deploy_action.platform.api.request import ApiError, Request
 from deploy_action.platform.storage.store import Store
-from tests.support.platform_client import TIMEOUT, Clock, Platform, make_bundle
-from tests.support.serve_command import serve_command
+from tests.support.platform_client import TIMEOUT, Clock, Platform
 
 
 def test_a_platform_that_works_says_so_to_anybody(platform: Platform) -> None:
@@ -45,21 +43,3 @@ def test_many_who_ask_at_once_cost_one_look(tmp_path: Path) -> None:
         health.report_health(Request({}))
     assert len(looks) == 1
     store.close()
-
-
-def test_an_upload_that_does_not_fit_leaves_nothing_and_says_why(tmp_path: Path) -> None:
-    """The limit on the size of files stands in for a full disk."""
-    data, token = tmp_path / "data", secrets.token_hex(16)
-    with serve_command(
-        data, environ={"PLATFORM_TOKEN": token}, most_kibibytes_per_file=1024
-    ) as served:
-        platform = Platform(served, data, token, Clock())  # type: ignore[arg-type]  # has a URL
-        platform.sign_in()
-        model_id = platform.create_model()
-        small, large = (make_bundle(noise=os.urandom(size)) for size in (1 << 10, 2 << 20))
-        full = platform.deploy(model_id, large)
-        assert full.status_code == 507
-        assert full.json()["error"].startswith("The disk of the server is full, so nothing was")
-        assert platform.versions(model_id) == []
-        assert platform.left_behind() == []
-        assert platform.deploy(model_id, small).status_code == 200

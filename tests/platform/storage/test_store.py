@@ -110,14 +110,16 @@ def test_two_processes_share_a_data_directory(tmp_path: Path) -> None:
     assert dict(rows) == {"deployed": 1, "stopped": 11}
 
 
-def test_a_full_disk_is_a_500_that_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     import resource
 
     data, refresh_token = tmp_path / "data", secrets.token_hex(16)
     with serving(data, refresh_token) as (url, pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         bundle = make_bundle(big=secrets.token_bytes(3 << 20))
-        assert _deploy(url, refresh_token, bundle).status_code == 500
+        answer = _deploy(url, refresh_token, bundle)
+        assert answer.status_code == 507
+        assert answer.json()["error"].startswith("The disk of the server is full, so nothing was")
         assert list((data / "incoming").iterdir()) == []
         assert list((data / "bundles").iterdir()) == []
         assert _deploy(url, refresh_token, make_bundle()).status_code == 200

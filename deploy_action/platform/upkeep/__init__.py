@@ -1,0 +1,1 @@
+"""Keeping the data directory small and safe: cleaning, backup and restore."""
