@@ -110,6 +110,12 @@ class LiveModels:
             keeper = self._keepers.get((project_id, model_id))
         return read_status(snapshot, life, None if keeper is None else keeper.pulse)
 
+    def fault(self) -> str | None:
+        """Return what is wrong with the reconciler; None if it works."""
+        with self._lock:
+            dead = sum(not keeper.is_alive for keeper in self._keepers.values())
+        return f"{dead} models are not watched over any more" if dead else None
+
     def wake(self, project_id: str, model_id: str) -> None:
         """Have a new wish taken up."""
         keeper = self._keeper(project_id, model_id)

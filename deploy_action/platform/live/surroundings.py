@@ -15,8 +15,8 @@ from deploy_action.platform.storage.store import Store
 class VersionLog(Protocol):
     """The log of a version."""
 
-    def write(self, stream: str, text: str) -> None:
-        """Add a line of a stream: `out`, `err` or `platform`."""
+    def write(self, stream: str, text: str, redact: Callable[[str], str] = str) -> None:
+        """Add a line of a stream (`out`, `err` or `platform`), with its secrets hidden."""
 
 
 class Logs(Protocol):

@@ -68,7 +68,7 @@ class Hearing:
         """Write a line to the log."""
         if stream != "platform":
             self.last_output_at = self.clock()
-        self.log.write(stream, self.redact(text))
+        self.log.write(stream, text, self.redact)
 
     def event(self, event: Mapping[str, object]) -> None:
         """Pass an event on, unless too many are waiting."""

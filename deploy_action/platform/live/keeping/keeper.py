@@ -88,6 +88,11 @@ class Keeper:
         return not self._thread.is_alive()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing of the model runs or is prepared."""
         return self._running is None and not self._preparations and not self._cancelled

@@ -39,7 +39,7 @@ class Preparation:
         """Start; the inbox hears how it ended, whatever happens."""
 
         def write(line: str) -> None:
-            self.log.write("platform", self.redact(line))
+            self.log.write("platform", line, self.redact)
 
         def prepare() -> None:
             try:
