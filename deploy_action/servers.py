@@ -97,8 +97,9 @@ class Servers:
         """Start the embedded platform; its token is good for this run only."""
         from secrets import token_urlsafe
 
+        from deploy_action.platform.assembly import BacktestSettings
         from deploy_action.platform.runs.isolation import Isolation
-        from deploy_action.platform.server import BacktestSettings, PlatformServer
+        from deploy_action.platform.server import PlatformServer
         from deploy_action.spectator import Spectator
 
         token = token_urlsafe(32)

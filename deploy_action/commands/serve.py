@@ -86,8 +86,9 @@ def serve(command: Namespace, around: Surroundings) -> int:
 
 
 def _make_server(command: Namespace, around: Surroundings, data: Path) -> PlatformServer:
+    from deploy_action.platform.assembly import BacktestSettings, LiveSettings
     from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
-    from deploy_action.platform.server import BacktestSettings, LiveSettings, PlatformServer
+    from deploy_action.platform.server import PlatformServer
     from deploy_action.platform.upkeep.cleaning import Rules
 
     must_isolate = parse_switch(around.environ, ISOLATION_VARIABLE)

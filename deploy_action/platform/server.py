@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from deploy_action.errors import RefusedError
 from deploy_action.platform.api.http.limits import Limits
-from deploy_action.platform.runs.isolation import ISOLATED, Isolation
-from deploy_action.platform.runs.model_run import Observer, Unobserved
-from deploy_action.platform.storage import data_directory
+from deploy_action.platform.assembly import (
+    BacktestSettings,
+    LiveSettings,
+    make_backtests,
+)
 from deploy_action.platform.storage.store import Store
-from deploy_action.platform.upkeep.cleaning import Rules
 from deploy_action.platform.upkeep.daily import DailyCleaning
 
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
-    from deploy_action.platform.runs.backtests import Backtests, Runner
+    from deploy_action.platform.runs.backtests import Backtests
 
 
 def _discard(_: str) -> None:
     """Ignore an error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestSettings:
-    """How a platform runs backtests.
-
-    `environ`: installers and models get a part of it. `observer`: gets the progress. `parallel`:
-    how many run at once (0: one per core). `most_seconds`: how long each may take (None: as long as
-    its client waits). `isolation`: of the models. `runner`: replaces the one that starts a process
-    with the `blankly` package.
-    """
-
-    environ: Mapping[str, str] = field(default_factory=dict)
-    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
-    use_constraints: bool = True
-    parallel: int = 0
-    most_seconds: float | None = None
-    isolation: Isolation = ISOLATED
-    runner: Runner | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveSettings:
-    """How a platform runs deployed models.
-
-    `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
-    ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
-    contain secrets. `rules`: what of the data is kept.
-    """
-
-    stop_seconds: float = 30
-    restarts: int = 5
-    notify: Sequence[str] = field(default=(), repr=False)
-    rules: Rules = Rules()  # noqa: RUF009  # frozen
 
 
 class PlatformServer:
@@ -72,7 +38,7 @@ class PlatformServer:
         address: tuple[str, int] = ("127.0.0.1", 0),
         clock: Callable[[], float] = time.time,
         on_error: Callable[[str], None] = _discard,
-        running: BacktestSettings = BacktestSettings(),
+        running: BacktestSettings | None = None,
         live: LiveSettings | None = None,
         homes: Iterable[Path] = (),
     ) -> None:
@@ -89,7 +55,7 @@ class PlatformServer:
         self._address = address
         self._clock = clock
         self._on_error = on_error
-        self._running = running
+        self._running = running or BacktestSettings()
         self._live = live
         self._homes = homes
         self._backtests: Backtests | None = None
@@ -126,7 +92,7 @@ class PlatformServer:
         store = Store(self._data, self._clock, self._homes)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
-            backtests = self._make_backtests(store)
+            backtests = make_backtests(store, self._running, self._on_error)
             routes = make_routes(store, credentials, backtests, strict=self._strict)
             app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
             server = HttpServer(self._address, app, self._on_error, Limits())
@@ -145,43 +111,6 @@ class PlatformServer:
         if self._live is not None:
             self._cleaning = DailyCleaning(store, self._live.rules, self._on_error)
             self._cleaning.start()
-
-    def _make_backtests(self, store: Store) -> Backtests:
-        from deploy_action.platform.runs.backtests import Backtests, default_parallel
-
-        running = self._running
-        return Backtests(
-            store,
-            running.runner or self._make_runner(store),
-            parallel=running.parallel or default_parallel(),
-            most_seconds=running.most_seconds,
-            on_error=self._on_error,
-        )
-
-    def _make_runner(self, store: Store) -> Runner:
-        """Return the runner of models, which must not read the secrets of this process."""
-        from deploy_action.platform.environments import Environments
-        from deploy_action.platform.processes.confinement import harden_process
-        from deploy_action.platform.runs.model_run import ModelRunner
-        from deploy_action.platform.storage.kept_prices import KeptPrices
-
-        harden_process()
-        running = self._running
-        place, isolation = store.models_place, running.isolation
-        if place.obstacle is not None:
-            isolation = isolation.elsewhere(place.path, place.obstacle)
-        return ModelRunner(
-            workplace=store.workplace.path,
-            environments=Environments(
-                place.path / data_directory.ENVIRONMENTS,
-                environ=running.environ,
-                use_constraints=running.use_constraints,
-            ),
-            environ=running.environ,
-            observer=running.observer,
-            isolation=isolation,
-            prices=KeptPrices(place.path / data_directory.PRICES),
-        )
 
     def close(self) -> None:
         """Stop the backtests, give other requests a few seconds to finish, and stop."""

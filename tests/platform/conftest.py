@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.platform.server import BacktestSettings, LiveSettings, PlatformServer
+from deploy_action.platform.assembly import BacktestSettings, LiveSettings
+from deploy_action.platform.server import PlatformServer
 from tests.support.platform_client import Clock, Platform
 from tests.support.scripted_runner import ScriptedRunner
 

@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from deploy_action.platform.server import BacktestSettings, PlatformServer
+from deploy_action.platform.assembly import BacktestSettings
+from deploy_action.platform.server import PlatformServer
 from tests.support.scripted_runner import ScriptedRunner
 
 

@@ -19,9 +19,9 @@ import pytest
 import requests
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.platform.assembly import BacktestSettings
 from deploy_action.platform.runs.endings import ModelStoppedError
 from deploy_action.platform.runs.model_run import Outcome
-from deploy_action.platform.server import BacktestSettings
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 from tests.support.scripted_runner import RESULT, ScriptedRunner, finished

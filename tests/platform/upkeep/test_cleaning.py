@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_action.platform.server import LiveSettings
+from deploy_action.platform.assembly import LiveSettings
 from deploy_action.platform.storage.kept_prices import KeptPrices
 from deploy_action.platform.storage.records import BacktestStatus, Version, VersionStatus, Wanted
 from deploy_action.platform.storage.store import Store

@@ -1,0 +1,101 @@
+"""Puts the parts of a platform together: what runs backtests, and what runs deployed models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deploy_action.platform.runs.isolation import ISOLATED, Isolation
+from deploy_action.platform.runs.model_run import Observer, Unobserved
+from deploy_action.platform.storage import data_directory
+from deploy_action.platform.upkeep.cleaning import Rules
+
+if TYPE_CHECKING:
+    from deploy_action.platform.environments import Environments
+    from deploy_action.platform.live.host import Host
+    from deploy_action.platform.runs.backtests import Backtests, Runner
+    from deploy_action.platform.storage.store import Store
+
+OnError = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestSettings:
+    """How a platform runs backtests.
+
+    `environ`: installers and models get a part of it. `observer`: gets the progress. `parallel`:
+    how many run at once (0: one per core). `most_seconds`: how long each may take (None: as long as
+    its client waits). `isolation`: of the models. `runner`: replaces the one that starts a process
+    with the `blankly` package.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    use_constraints: bool = True
+    parallel: int = 0
+    most_seconds: float | None = None
+    isolation: Isolation = ISOLATED
+    runner: Runner | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSettings:
+    """How a platform runs deployed models.
+
+    `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
+    ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
+    contain secrets. `rules`: what of the data is kept. `make_host`: replaces this machine as what
+    runs them.
+    """
+
+    stop_seconds: float = 30
+    restarts: int = 5
+    notify: Sequence[str] = field(default=(), repr=False)
+    rules: Rules = Rules()  # noqa: RUF009  # frozen
+    make_host: Callable[[Store], Host] | None = None
+
+
+def make_backtests(store: Store, settings: BacktestSettings, on_error: OnError) -> Backtests:
+    """Return what queues and runs backtests."""
+    from deploy_action.platform.runs.backtests import Backtests, default_parallel
+
+    return Backtests(
+        store,
+        settings.runner or _make_runner(store, settings),
+        parallel=settings.parallel or default_parallel(),
+        most_seconds=settings.most_seconds,
+        on_error=on_error,
+    )
+
+
+def _make_runner(store: Store, settings: BacktestSettings) -> Runner:
+    """Return the runner of models, which must not read the secrets of this process."""
+    from deploy_action.platform.processes.confinement import harden_process
+    from deploy_action.platform.runs.model_run import ModelRunner
+    from deploy_action.platform.storage.kept_prices import KeptPrices
+
+    harden_process()
+    return ModelRunner(
+        workplace=store.workplace.path,
+        environments=_environments(store, settings),
+        environ=settings.environ,
+        observer=settings.observer,
+        isolation=_isolation(store, settings),
+        prices=KeptPrices(store.models_place.path / data_directory.PRICES),
+    )
+
+
+def _environments(store: Store, settings: BacktestSettings) -> Environments:
+    from deploy_action.platform.environments import Environments
+
+    return Environments(
+        store.models_place.path / data_directory.ENVIRONMENTS,
+        environ=settings.environ,
+        use_constraints=settings.use_constraints,
+    )
+
+
+def _isolation(store: Store, settings: BacktestSettings) -> Isolation:
+    place, isolation = store.models_place, settings.isolation
+    return isolation if place.obstacle is None else isolation.elsewhere(place.path, place.obstacle)

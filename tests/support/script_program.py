@@ -1,0 +1,39 @@
+"""Runs a model's script in place of the program that needs the `blankly` package.
+
+    python script_program.py --script PATH --root PATH --events-fd NUMBER --stop-reason PATH
+
+The script finds `report(event, **fields)` and `stop_reason()` among its globals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import runpy
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser()
+    for name in ("script", "root", "events-fd", "stop-reason"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    if options.check:
+        return
+
+    def report(event: str, **fields: object) -> None:
+        os.write(int(options.events_fd), json.dumps({"event": event, **fields}).encode() + b"\n")
+
+    def stop_reason() -> str:
+        path = Path(options.stop_reason)
+        return path.read_text("ascii") if path.exists() else "shutdown"
+
+    names = {"report": report, "stop_reason": stop_reason}
+    runpy.run_path(options.script, names, "__main__")
+
+
+if __name__ == "__main__":
+    main()
