@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import threading
 from typing import Any
 
@@ -15,17 +16,28 @@ class Events:
 
     A model may close unknown descriptors and get the same number for its own file: so before each
     event the descriptor's file is compared with the original. Processes forked by the model write
-    nothing: the run belongs to their parent.
+    nothing: the run belongs to their parent. With `from_forks` they do, but only lines that the
+    system writes as a whole (PIPE_BUF), so that they do not mix with those of other processes.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, from_forks: bool = False) -> None:
         """Take over the descriptor; programs that the model starts do not inherit it."""
         self._descriptor = descriptor
+        self._most_from_fork = select.PIPE_BUF if from_forks else 0
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._is_over = False
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # its parameters have no names
         self._identity = self._identify()
+        os.register_at_fork(after_in_child=self._renew)
+
+    @property
+    def is_our_process(self) -> bool:
+        """Whether this is the original process, not one that the model forked."""
+        return os.getpid() == self._process
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()  # another thread may have held it
 
     def send(self, event: str, **fields: Any) -> None:
         """Write an event that is not the last one."""
@@ -41,9 +53,9 @@ class Events:
 
     def _write(self, event: dict[str, Any], *, is_last: bool, most_seconds: float = -1.0) -> None:
         """Write an event; after `most_seconds` of waiting for another one, leave it (-1: never)."""
-        if os.getpid() != self._process:
-            return
         line = memoryview(json.dumps(event, allow_nan=False).encode("ascii") + b"\n")
+        if not self.is_our_process and len(line) > self._most_from_fork:
+            return
         if not self._lock.acquire(timeout=most_seconds):
             return
         try:

@@ -36,12 +36,22 @@ def make_problem(
     return {"severity": severity, "message": message, "hint": hint, "path": path, "line": line}
 
 
+def problem_of(fault: Fault, consequence: str = "") -> Problem:
+    """Return an exception as an error, followed by what it led to, if that is said."""
+    message = f"{fault.words.rstrip('.')}: {consequence}" if consequence else fault.words
+    return make_problem("error", message, fault.hint, fault.path, fault.line)
+
+
 class ModelFiles:
     """Tells the model's own files from those of packages."""
 
-    def __init__(self, root: str) -> None:
-        """Relative names are resolved against the current directory of this moment."""
+    def __init__(self, root: str, *, is_live: bool = False) -> None:
+        """Relative names are resolved against the current directory of this moment.
+
+        Hints for a model that `is_live` are not those for its backtest.
+        """
         self.root = os.path.realpath(root)
+        self._is_live = is_live
         self._start = os.getcwd()
         self._known: dict[str, str | None] = {}
         self._lengths: dict[str, int | None] = {}
@@ -83,7 +93,7 @@ class ModelFiles:
         path, line, hint = None, None, ""
         with suppress(BaseException):  # the class of the exception is the model's own
             path, line = self.place(error)
-            hint = find_hint(_chain(error), self.root)
+            hint = find_hint(_chain(error), self.root, is_live=self._is_live)
         return Fault(words=in_words(error), path=path, line=line, hint=hint)
 
     def _with_line(self, filename: str, line: int | None) -> str | None:
@@ -114,7 +124,7 @@ class ModelFiles:
 def _lines_of(path: str) -> int | None:
     """Return how many lines a file has; None if it is too long to count them."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST_SOURCE:
                 return None
@@ -123,7 +133,8 @@ def _lines_of(path: str) -> int | None:
         return None
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting; an opener for `open`."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # the model may replace it by a pipe
 
 

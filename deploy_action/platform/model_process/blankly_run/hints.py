@@ -77,6 +77,26 @@ _VARIABLES = (
     'os.environ.get("BACKTESTING") == "1". Keys of an exchange belong into keys.json, which '
     "`keys-json` passes on."
 )
+# What to say instead while the model trades.
+_LIVE = {
+    _KEYS: (
+        "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal "
+        "`--keys-json`) when you deploy the model."
+    ),
+    _NETWORK: (
+        "The exchange could not be reached. blankly tries again with the next event; if it lasts, "
+        "check the network of this machine and the exchange's own status page."
+    ),
+    _REFUSED_PLACE: (
+        "The exchange refuses requests from where this machine is. Run the model on a machine in a "
+        "country that the exchange serves."
+    ),
+    _KEYLESS_LIVE: (
+        'Use a KeylessExchange only where os.environ.get("BACKTESTING") == "1", and an exchange '
+        "with keys otherwise, such as blankly.Alpaca()."
+    ),
+    _NO_DATA: "The exchange has no prices for this period.",
+}
 
 # What pandas 2 and numpy removed, as AttributeError says it.
 _GONE_FROM_PANDAS = re.compile(
@@ -94,12 +114,14 @@ _UNQUOTED = re.compile(r"Failed to quote (\S+)-(\S+) because no downloaded data"
 _MISSING_KEY = re.compile(r"Please add the \"(\w+)\" key to the keys\.json file")
 
 
-def find_hint(chain: Iterator[BaseException], root: str) -> str:
+def find_hint(chain: Iterator[BaseException], root: str, *, is_live: bool = False) -> str:
     """Return the hint for the first exception of a chain that has one, else a blank text.
 
-    `root` is the model's directory, an absolute path without links.
+    `root` is the model's directory, an absolute path without links. What helps a backtest may not
+    help a model that `is_live`.
     """
-    return next(filter(None, (_hint(error, root) for error in chain)), "")
+    found = next(filter(None, (_hint(error, root) for error in chain)), "")
+    return _LIVE.get(found, found) if is_live else found
 
 
 def _hint(error: BaseException, root: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Iterator, Mapping
 
 from .faults import make_problem
-from .price_checks import check_prices, moment
+from .prices.checks import check_prices, moment
 from .strict_json import describe
 
 _MOST_BARS = 1_000_000  # of all symbols together; more are thinned evenly

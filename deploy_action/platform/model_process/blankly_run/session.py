@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import argparse
 import base64
-import importlib
 import json
 import os
 import sys
 import threading
 import time
-import types
-import warnings
 from contextlib import suppress
 from typing import Any, Mapping, NoReturn, Sequence
 
 from .arguments import written
 from .events import Events
-from .faults import ModelFiles, Problem, in_words, make_problem, without_own_frames
+from .faults import ModelFiles, Problem, in_words, make_problem
 from .market import RefusedRunError
 from .pinning import pin_chance, pin_directories, pin_now
 from .recorder import Attempt, Recorder, Run
+from .script import (
+    UnusablePackageError,
+    exit_code,
+    flush,
+    leave,
+    load_package,
+    print_end,
+    print_traceback,
+    run_script,
+    set_the_stage,
+)
 from .stopping import tell_when_stopped
 from .strict_json import describe, make_strict
 
-_PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
 _MOST_THREAD_FAULTS = 10
 _LIVE_HINT = (
     "Create a blankly.Strategy whenever the script runs; inside `if __name__ == "
@@ -51,33 +57,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
         name, fields = "finished", session.finish()
     except FailedError as failed:
         if os.getpid() != process:
-            _leave(_exit_code(failed.__cause__))  # a process forked by a callback of the model
+            leave(exit_code(failed.__cause__))  # a process forked by a callback of the model
         name, fields = "failed", {"problems": [*failed.problems, *session.problems]}
     except BaseException as error:  # noqa: BLE001  # a bug of ours; a last event must be sent
-        _print_traceback(error)
+        print_traceback(error)
         message = f"The result of the backtest cannot be determined: {in_words(error)}."
         name, fields = "failed", {"problems": [make_problem("error", message)]}
-    _flush()
+    flush()
     events.send_last(name, **make_strict(fields))
     os._exit(0)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        with suppress(Exception):  # the model may have closed or replaced it
-            stream.flush()  # type: ignore[union-attr]  # None has no flush, as the line above expects
-
-
-def _leave(code: int) -> NoReturn:
-    """End a process with an exit code, whatever threads it has."""
-    _flush()
-    os._exit(code)
-
-
-def _exit_code(crash: BaseException | None) -> int:
-    if isinstance(crash, SystemExit) and isinstance(crash.code, int):
-        return crash.code & 0xFF
-    return 0 if crash is None else 1
 
 
 class Session:
@@ -100,16 +88,17 @@ class Session:
         Raises:
             FailedError: there is no result.
         """
-        self._set_the_stage()
+        pin_directories()
+        set_the_stage(self.script)
         recorder = self._load_package()
         self.problems = recorder.problems
         recorder.on_over = lambda run: self._announce(recorder, run)
         self._watch_threads(recorder)
         tell_when_stopped(self._events, self._files, recorder.state_of_first)
         try:
-            crash = self._run_script()
+            crash = run_script(self.script)
             if not recorder.is_our_process:
-                _leave(_exit_code(crash))  # forked by the model, and now at the script's end
+                leave(exit_code(crash))  # forked by the model, and now at the script's end
             run = self._judge(recorder, crash)
             recorder.keep(run)
         finally:
@@ -161,29 +150,12 @@ class Session:
 
         threading.excepthook = hook
 
-    def _set_the_stage(self) -> None:
-        """Make `sys` look as under `python SCRIPT`, with our hooks at the end of the path."""
-        pin_directories()
-        sys.argv = [self.script]
-        ours = {_PROCESS_DIRECTORY, _HOOKS}
-        kept = [entry for entry in sys.path if os.path.abspath(entry) not in ours]
-        sys.path[:] = [os.path.dirname(os.path.realpath(self.script)), *kept, _HOOKS]
-
     def _load_package(self) -> Recorder:
         """Import the package, check that it uses our reporter, and patch it."""
-        # The package itself calls what pandas deprecated, which adds four lines to each log.
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"blankly\.")
         try:
-            blankly: Any = importlib.import_module("blankly")
-        except BaseException as error:  # whatever the reason, the model cannot run
-            _print_traceback(error)
-            fault = self._files.fault(error)
-            message = f"The blankly package cannot be imported: {fault.words}."
-            raise FailedError(
-                make_problem("error", message, fault.hint, fault.path, fault.line)
-            ) from error
-        reporter = self._our_reporter(blankly)
-        version = _version()
+            reporter, version = load_package(self._files)
+        except UnusablePackageError as error:
+            raise FailedError(error.problem) from error.__cause__
         self._events.send(
             "started", python=".".join(map(str, sys.version_info[:3])), blankly=version
         )
@@ -201,25 +173,6 @@ class Session:
         reporter.on_backtest_result = recorder.note_result
         return recorder
 
-    def _our_reporter(self, blankly: Any) -> Any:
-        hooks: Any = sys.modules.get("blankly_external")
-        if hooks is not None and os.path.dirname(os.path.abspath(hooks.__file__)) == _HOOKS:
-            reporter = hooks.Reporter
-            if getattr(blankly, "is_deployed", False) and blankly.reporter is reporter:
-                return reporter
-        if hooks is None and hasattr(blankly, "is_deployed"):
-            raise FailedError(make_problem("error", "blankly did not load the platform's hooks."))
-        module = blankly if hooks is None else hooks
-        path = self._files.relative(getattr(module, "__file__", None) or "<unknown>")
-        raise FailedError(
-            make_problem(
-                "error",
-                f"{path or module.__name__} shadows a module of the platform.",
-                f"Rename it: a file of the model cannot be named {module.__name__}.",
-                path,
-            )
-        )
-
     def _watch(self, recorder: Recorder, version: str) -> None:
         # Imported late: it imports modules that a model may shadow with its own.
         from .patches import UnknownPackageError, open_nothing, watch_package
@@ -236,33 +189,6 @@ class Session:
             message = f"blankly {version} cannot be backtested here: {error}."
             hint = "Require blankly 1.18, the version that is tested."
             raise FailedError(make_problem("error", message, hint)) from error
-
-    def _run_script(self) -> BaseException | None:
-        """Run the script as `__main__`; return the exception that ended it, or None."""
-        module = types.ModuleType("__main__")
-        module.__dict__.update(__file__=self.script, __builtins__=__builtins__, __cached__=None)
-        loader = importlib.import_module("importlib.machinery").SourceFileLoader
-        module.__loader__ = loader("__main__", self.script)
-        # Keep a reference to our own `__main__`: its functions still run.
-        self._own_main, sys.modules["__main__"] = sys.modules["__main__"], module
-        try:
-            with open(self.script, "rb") as file:
-                code = compile(file.read(), self.script, "exec", dont_inherit=True)
-            exec(code, module.__dict__)  # noqa: S102  # the purpose of this process
-        except BaseException as error:  # noqa: BLE001  # SystemExit and Ctrl-C too end a script
-            if isinstance(error, SystemExit) and error.code in (None, 0):
-                return None
-            self._print_end(error)
-            return error
-        return None
-
-    def _print_end(self, error: BaseException) -> None:
-        """Print what Python prints when this exception ends a script."""
-        if not isinstance(error, SystemExit):
-            _print_traceback(error)
-        elif not isinstance(error.code, int):
-            with suppress(Exception):  # the model may have closed the stream
-                print(error.code, file=sys.stderr)  # noqa: T201  # to the log
 
     def _judge(self, recorder: Recorder, crash: BaseException | None) -> Run:
         """Return the run whose result is reported.
@@ -306,7 +232,7 @@ class Session:
         try:
             strategy.backtest(**self._written_arguments())
         except BaseException as error:  # noqa: BLE001  # a callback may call sys.exit()
-            self._print_end(error)
+            print_end(error)
             return error
         return None
 
@@ -476,18 +402,3 @@ def _read_arguments(encoded: str) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise TypeError("BACKTESTING_ARGS is not an object")
     return arguments
-
-
-def _version() -> str:
-    try:
-        metadata: Any = importlib.import_module("importlib.metadata")
-        return str(metadata.version("blankly"))
-    except Exception:  # noqa: BLE001  # no version if it runs from its sources
-        return "unknown"
-
-
-def _print_traceback(error: BaseException) -> None:
-    """Print a traceback with `sys.excepthook`, which the model may have replaced."""
-    with suppress(BaseException):  # the exception, the hook and the stream may be the model's own
-        without_own_frames(error)
-        sys.excepthook(type(error), error, error.__traceback__)

@@ -47,7 +47,7 @@ def tell_when_stopped(
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, stop)
-    _keep_from_forks(stop)
+    keep_from_forks(stop)
 
 
 def _at_work(frame: Any) -> str:
@@ -60,7 +60,7 @@ def _at_work(frame: Any) -> str:
     return "No code of the model was at work"
 
 
-def _keep_from_forks(handler: Callable[[int, Any], None]) -> None:
+def keep_from_forks(handler: Callable[[int, Any], None]) -> None:
     """Give processes that the model forks the default action of SIGTERM: pools end theirs with it.
 
     The signal is held back meanwhile, or one that comes in between would be lost.

@@ -7,8 +7,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any, Iterable, Iterator, Mapping
 
-from .faults import make_problem
-from .strict_json import describe
+from ..faults import make_problem  # noqa: TID252  # as in `keeping`
+from ..strict_json import describe  # noqa: TID252  # as in `keeping`
 
 _DAY = 86_400
 _MOST_NAMED = 3

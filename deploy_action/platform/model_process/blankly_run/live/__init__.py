@@ -1,0 +1,1 @@
+"""Runs models live, and stops them with their teardown."""

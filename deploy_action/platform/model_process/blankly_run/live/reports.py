@@ -1,0 +1,144 @@
+"""Sends what a live model does: its orders, variables, results and messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any, Mapping
+
+from ..events import Events  # noqa: TID252  # `blankly_run` is not a package that is installed
+from ..faults import ModelFiles, make_problem  # noqa: TID252  # as above
+from ..strict_json import describe, make_strict  # noqa: TID252  # as above
+
+_LARGEST = 900_000  # characters of JSON; the platform reads lines of 1 MiB
+_LONGEST_MESSAGE = 10_000  # characters
+_MOST_ORDERS = 10_000
+_MOST_WARNINGS = 50
+_GONE = {"coinbase_pro": "Coinbase Pro", "ftx": "FTX", "ftx_futures": "FTX"}
+_KEYLESS = "A KeylessExchange cannot trade: live, it has no current prices and refuses every order."
+_KEYLESS_HINT = (
+    'Use it only where os.environ.get("BACKTESTING") == "1", and an exchange with keys otherwise, '
+    "such as blankly.Alpaca()."
+)
+_GONE_HINT = "Use an exchange that still exists: Alpaca, Binance, KuCoin, OANDA or OKX."
+_PAPER = "PaperTrade simulates: no real orders are placed."
+_PAPER_HINT = "To trade with real money, pass the exchange itself to blankly.Strategy."
+
+
+class Reports:
+    """What the reporter in `hooks/blankly_external.py` calls in a live model."""
+
+    def __init__(self, events: Events, files: ModelFiles) -> None:
+        self._events = events
+        self._files = files
+        # By exchange and id: what is reported by its object, it is not reported by the logger.
+        self._orders: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._variables: dict[str, str] = {}
+        self._warned: set[tuple[str, str | None, int | None]] = set()
+
+    # ------------------------------------------------------------------ models and exchanges
+
+    def screener(self) -> None:
+        """Report that a screener was made."""
+        self._events.send("screener")
+
+    def screener_result(self, formatted: Any, status: Any) -> None:
+        """Report the formatted result of a screener, and its times."""
+        result = {"screener": formatted, "status": status}
+        self._report("live/screener-result", {"result": result})
+
+    def exchange(self, name: str) -> None:
+        """Report an exchange, with a warning if it cannot trade."""
+        self._report("model/used-exchange", {"exchange": name})
+        if name == "keyless":
+            self.warn(_KEYLESS, _KEYLESS_HINT)
+        elif name in _GONE:
+            message = f"{_GONE[name]} is gone: this exchange takes no orders any more."
+            self.warn(message, _GONE_HINT)
+
+    def symbol(self, symbol: str) -> None:
+        """Report a symbol that has an event."""
+        self._report("model/used-symbol", {"symbol": symbol})
+
+    def paper_trade(self, frame: Any) -> None:
+        """Warn of a PaperTrade that the model makes; the package makes one for each strategy."""
+        if self._files.relative(frame.f_code.co_filename) is not None:
+            self.warn(_PAPER, _PAPER_HINT)
+
+    # ------------------------------------------------------------------ orders
+
+    def order(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Report an order, once."""
+        key = (describe(fields.get("exchange")), describe(fields.get("id")))
+        if key in self._orders:
+            return
+        self._orders[key] = None
+        if len(self._orders) > _MOST_ORDERS:
+            self._orders.popitem(last=False)
+        self._report(kind, {**fields, "id": key[1]})
+
+    def order_object(self, kind: str, order: Any, interface: Any) -> None:
+        """Report an order by the object that every exchange of the package returns for it.
+
+        So orders are reported, too, that the model places on the exchange's own interface, past
+        the strategy's. What a backtest inside a live model does is no order.
+        """
+        if getattr(interface, "initial_time", None) is not None:
+            return
+        if getattr(interface, "backtesting", False) is True:
+            return
+        fields: dict[str, Any] = {"exchange": interface.get_exchange_type()}
+        for name in ("symbol", "id", "side", "size", "price"):
+            with suppress(Exception):  # not every exchange answers with every field
+                fields[name] = getattr(order, f"get_{name}")()
+        with suppress(Exception):
+            fields["status"] = order.get_response()["status"]
+        if fields.get("size") is not None and fields.get("id") is not None:
+            self.order(kind, fields)  # else the strategy's logger reports it, if there is one
+
+    def order_update(self, fields: Mapping[str, Any]) -> None:
+        """Report the state of an order."""
+        self._report("live/update-trade", {**fields, "id": describe(fields.get("id"))})
+
+    def annotation(self, order_id: Any, annotation: Any) -> None:
+        """Report what the model's author says about an order."""
+        fields = {"id": describe(order_id), "annotation": describe(annotation)}
+        self._report("live/update-annotation", fields)
+
+    # ------------------------------------------------------------------ others
+
+    def variable(self, name: Any, value: Any, description: Any) -> None:
+        """Report a variable, unless it has the value that was reported last."""
+        fields = {"name": describe(name), "value": make_strict(value)}
+        if description is not None:
+            fields["description"] = describe(description)
+        written = json.dumps(fields)
+        if self._variables.get(fields["name"]) != written:
+            self._variables[fields["name"]] = written
+            self._report("live/variable", fields)
+
+    def message(self, kind: str, text: Any) -> None:
+        """Send a message to people."""
+        words = describe(text)
+        if len(words) > _LONGEST_MESSAGE:
+            words = words[: _LONGEST_MESSAGE - 1] + "…"
+        self._events.send("message", kind=kind, text=words)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Send a warning at the model's line that called us, each once."""
+        path, line = self._files.caller(sys._getframe(1))  # noqa: SLF001  # the documented way in
+        key = (message, path, line)
+        if key not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(key)
+            problem = make_problem("warning", message, hint, path, line)
+            self._events.send("warning", problem=problem)
+
+    def _report(self, kind: str, fields: Mapping[str, Any]) -> None:
+        plain = make_strict(dict(fields))
+        size = len(json.dumps(plain))
+        if size > _LARGEST:
+            self.warn(f"A report ({kind}) of {size:,} characters was left out.", "Report less.")
+            return
+        self._events.send("report", kind=kind, fields=plain)
