@@ -31,7 +31,7 @@ COPY entrypoint.py /install/lib/blankly-deploy/entrypoint.py
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /install -p /usr/local /install/lib/python3.11/site-packages/deploy_action
 
-FROM docker.io/library/python:3.11-slim-bookworm
+FROM docker.io/library/python:3.11-slim-bookworm AS program
 
 LABEL org.opencontainers.image.title="Blankly deploy" \
       org.opencontainers.image.description="Deploys and backtests Blankly trading models from a commit" \
@@ -47,6 +47,45 @@ COPY --from=build /install /usr/local
 ENV LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+
+# --------------------------------------------------------------------------- the server
+
+# `docker build --target server`: an image that runs `blankly-deploy serve`; see docs/server.md.
+FROM docker.io/library/python:3.11-slim-bookworm AS server-packages
+
+COPY requirements-server.lock /build/
+RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
+        --root-user-action=ignore --require-hashes --only-binary=:all: \
+        --target=/server/lib/python3.11/site-packages -r /build/requirements-server.lock
+
+# Without what the action has, too.
+FROM build AS build-server
+
+COPY --from=server-packages /server /server
+RUN for path in /install/lib/python3.11/site-packages/*; do \
+        rm -rf "/server/lib/python3.11/site-packages/${path##*/}"; \
+    done \
+    && rm -rf /server/lib/python3.11/site-packages/bin \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -s /server -p /usr/local /server/lib/python3.11/site-packages
+
+FROM program AS server
+
+COPY --from=build-server /server /usr/local
+
+# Everything that it keeps is in one volume, so that uv can link the files of its cache.
+ENV UV_CACHE_DIR=/var/lib/blankly/uv
+VOLUME /var/lib/blankly
+EXPOSE 9080
+
+# Root, so that each model gets a user of its own. The address is that of the container's network.
+ENTRYPOINT ["blankly-deploy"]
+CMD ["serve", "--host", "0.0.0.0", "--data", "/var/lib/blankly/data"]
+
+# --------------------------------------------------------------------------- the action
+
+# The last one, which is built where none is named.
+FROM program
 
 # No USER: the runner's mounts belong to root. Exec form: a shell would drop the variables with
 # hyphens (INPUT_MODEL-PATH) and swallow the signals of a cancelled job.

@@ -60,6 +60,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Keeps locked versions that still fit; LOCK_ARGS=--upgrade takes the newest versions.
 lock: setup ## update the lock files from pyproject.toml and package.json
 	$(UV_LOCK) $(LOCK_ARGS) pyproject.toml --output-file requirements.lock
-	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements.lock pyproject.toml --group dev --output-file requirements-dev.lock
+	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements.lock pyproject.toml --extra server --output-file requirements-server.lock
+	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements-server.lock pyproject.toml --extra server --group dev --output-file requirements-dev.lock
 	$(UV_LOCK) $(LOCK_ARGS) --group blankly --group yardsticks --output-file requirements-blankly.lock
 	if command -v npm >/dev/null; then npm install --silent --package-lock-only; fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds the action's image with docker, or with podman where docker does not work.
+# Builds an image with docker, or with podman where docker does not work: that of the action, or of
+# the server.
 #
-#   tools/image.sh engine      prints which of the two works
-#   tools/image.sh build TAG   builds the image
-#   tools/image.sh base        podman only: pulls the base image, or makes the stand-in for it
+#   tools/image.sh engine             prints which of the two works
+#   tools/image.sh build TAG [server] builds the image
+#   tools/image.sh base               podman only: pulls the base image, or makes a stand-in for it
 #
 # If no image registry can be reached, podman builds on a stand-in for the base image: a minimal
 # Debian 12 with this machine's CPython 3.11 in the same places as in the official image.
@@ -74,7 +75,7 @@ build_with_podman() {
         mounts=(-v /etc/ssl/certs:/etc/ssl/certs:ro -v "$scratch/pip.conf:/etc/pip.conf:ro")
     fi
     # chroot isolation works inside a container that may not start another one.
-    podman build --isolation chroot --network host ${mounts[@]+"${mounts[@]}"} --tag "$1" .
+    podman build --isolation chroot --network host ${mounts[@]+"${mounts[@]}"} "$@" .
 }
 
 case ${1:-} in
@@ -82,14 +83,15 @@ engine) engine ;;
 base) ensure_base ;;
 build)
     tag=${2:?give the tag of the image}
+    options=(--tag "$tag" ${3:+--target "$3"})
     engine=$(engine)
     if [[ $engine == docker ]]; then
-        docker build --tag "$tag" .
+        docker build "${options[@]}" .
     else
-        build_with_podman "$tag"
+        build_with_podman "${options[@]}"
     fi
     bytes=$("$engine" image inspect --format '{{.Size}}' "$tag")
     echo "$tag: $((bytes / 1000000)) MB"
     ;;
-*) fail "usage: tools/image.sh engine | base | build TAG" ;;
+*) fail "usage: tools/image.sh engine | base | build TAG [server]" ;;
 esac

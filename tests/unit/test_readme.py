@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,9 @@ def test_every_dependency_is_named_with_its_reason() -> None:
     }
     imported.remove("urllib3")  # comes with requests, whose errors wrap its own
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[<>=~! ]", line)[0] for line in project["dependencies"]}
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    lines = [*project["dependencies"], *extras]
+    declared = {re.split(r"[<>=~! ]", line)[0] for line in lines}
 
     listed = {package.strip("`"): reason for package, reason in table("## Dependencies")}
 
