@@ -6,6 +6,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -148,6 +149,7 @@ class Keeper:
 
     def _reconcile(self) -> None:
         """Take the next steps towards what is wished for."""
+        self._note_end()
         if self._closing.is_set():
             self._cancel_all()
             life = self._book.read()
@@ -164,6 +166,16 @@ class Keeper:
         if not self._advance_next(life):
             self._keep_current()
 
+    def _note_end(self) -> None:
+        """Note that the instance has ended; until that is written, no other is started."""
+        running = self._running
+        if running is None or running.ended is None:
+            return
+        self._endings.instance_over(running, running.ended)
+        if running.ended.left is None or running.ended.left:
+            self._clear_at = self._around.monotonic()
+        self._running = None
+
     def _is_in_the_way(self) -> bool:
         """End what an earlier server or instance left, before anything else is done."""
         if self._clear_at is None:
@@ -175,7 +187,7 @@ class Keeper:
         except StillRunningError as error:
             self._clear_at = self._around.monotonic() + _PAUSE_SECONDS
             problem = f"Nothing is started, because two could run at once: {error}"
-            self._book.enter(State.STOPPING, problem=problem)
+            self._book.change(problem=problem)
             return True
         except StoppedError:
             return True
@@ -189,7 +201,7 @@ class Keeper:
             if self._stop_running(StopReason.STOP):
                 self._book.enter(State.STOPPING)
         elif life is not None and life.state != State.STOPPED:
-            self._book.enter(State.STOPPED, restarts=0)
+            self._book.enter(State.STOPPED, restarts=0, problem=None)
             self._telling.event(life.version_id, "It is stopped, and stays stopped.")
 
     def _pass_time(self, life: Life) -> None:
@@ -237,11 +249,10 @@ class Keeper:
     def _take_over(self, preparation: Preparation) -> None:
         """Make a version the current one, and start it."""
         version_id, is_screener = preparation.launch.version_id, self._model.is_screener
-        with self.starting:
+        with self.starting, closing(preparation):
             try:
                 replaced = self._book.take_over(*preparation.wish, launched=not is_screener)
             except WishChangedError:
-                preparation.close()
                 self.wake()
                 return
             self._endings.restart_at = 0.0
@@ -250,7 +261,6 @@ class Keeper:
             if not is_screener:
                 self._start(preparation)
                 return
-        preparation.close()
         self._note_ran(version_id, State.SCHEDULED)
         self.wake()
 
@@ -274,10 +284,9 @@ class Keeper:
             self._prepare(_CURRENT, life.version_id, life.generation)
         elif preparation.prepared is not None:
             del self._preparations[_CURRENT]
-            with self.starting:
+            with self.starting, closing(preparation):
                 now = self._book.read()
                 if now is None or not now.keep or now.version_id != life.version_id:
-                    preparation.close()
                     self.wake()
                     return
                 self._runs_now = False
@@ -342,13 +351,12 @@ class Keeper:
         try:
             running.instance = self._around.host.start(prepared, hearing)
         except StillRunningError as error:
-            preparation.close()
             self._clear_at = self._around.monotonic() + _PAUSE_SECONDS
             self._telling.event(version_id, f"It was not started yet: {error}")
         except OSError as error:
-            preparation.close()
             self._endings.not_started(f"The operating system refused to start it: {error}.")
         else:
+            preparation.prepared = None  # it is the host's by now
             self._running = running
             if self._model.is_screener:
                 running.is_settled = True
@@ -398,10 +406,7 @@ class Keeper:
         elif running is None or isinstance(heard, Woken) or heard.number != running.hearing.number:
             return
         elif isinstance(heard, InstanceOver):
-            self._running = None
-            if heard.ended.left is None or heard.ended.left:
-                self._clear_at = self._around.monotonic()
-            self._endings.instance_over(running, heard.ended)
+            running.ended = heard.ended
         elif isinstance(heard, Reported):
             take_report(self._telling, self._book, running, heard.event)
             if lost := running.hearing.done():

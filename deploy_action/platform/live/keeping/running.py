@@ -26,6 +26,7 @@ class Running:
     has_lasted: bool = False  # for long enough to forget the restarts before it
     fault: Problem | None = None
     stopped_for: StopReason | None = None
+    ended: Ended | None = None
 
     def stop(self, reason: StopReason) -> bool:
         """Have it end; return False if that was done before."""
