@@ -37,7 +37,7 @@ class PackageIndex:
         compiler.chmod(0o755)
         for major, version in ((1, "1.26.4"), (2, "2.1.0")):
             self.add("numpy", version, f"MAJOR = {major}\n")
-        for version in ("2.1.0", "2.2.0"):
+        for version in ("1.5.3", "2.1.0", "2.2.0"):
             self.add("pandas", version)
         self.add("newnewtulipy", "0.4.6.5", _NEEDS_NUMPY_1, requires=("numpy",))
         self.add("blankly", "1.18", "import newnewtulipy\n", requires=("newnewtulipy", "pandas"))
@@ -98,6 +98,7 @@ class Tenant:
     log: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     use_constraints: bool = True
+    is_live: bool = False
     machine: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -131,6 +132,7 @@ class Tenant:
             python_version=self.python_version,
             on_line=self.log.append,
             stop=self.stop,
+            is_live=self.is_live,
         ) as environment:
             yield environment
 

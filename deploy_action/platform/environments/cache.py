@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, read_problems
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv
 from deploy_action.platform.environments.interpreters import (
@@ -33,6 +33,7 @@ from deploy_action.platform.environments.interpreters import (
 from deploy_action.platform.environments.locks import FileLock, taken_if_free
 from deploy_action.platform.environments.maker import (
     KNOWN_GOOD,
+    KNOWN_GOOD_LIVE,
     SETUPTOOLS,
     EnvironmentMaker,
     Made,
@@ -53,7 +54,8 @@ class Environment:
     """A virtual environment in which `import blankly` works.
 
     `constraints` are the known-good constraints that were added to the requirements; `problems`
-    are warnings to show with the result of the backtest.
+    are to be shown with what runs in it. A process that inherits the descriptor `lock` keeps the
+    environment from being removed.
     """
 
     python: Path
@@ -62,6 +64,7 @@ class Environment:
     constraints: tuple[str, ...]
     was_made: bool
     problems: tuple[Problem, ...]
+    lock: int = -1
 
 
 class Environments:
@@ -95,12 +98,14 @@ class Environments:
         python_version: str,
         on_line: OnLine,
         stop: threading.Event,
+        is_live: bool = False,
     ) -> Iterator[Environment]:
         """Find or make the environment of a model, and hold it for the duration of the block.
 
         `requirements` is the path of the requirements file relative to `model`; files in `model`
         may be rewritten while packages are installed. `python_version` is like 3.10. `on_line`
-        gets the installer's output.
+        gets the installer's output. `is_live`: the model will trade, and not be backtested, which
+        needs an older pandas.
 
         Raises:
             EnvironmentFailedError: the environment cannot be made.
@@ -113,12 +118,15 @@ class Environments:
         interpreter = Interpreters(self._directory, self._uv).choose(
             python_version, on_line=on_line, stop=stop
         )
-        place = self._place(wanted, interpreter)
-        work = _Work(place, self._uv, interpreter, wanted, self._use_constraints, on_line, stop)
+        place = self._place(wanted, interpreter, is_live=is_live)
+        work = _Work(
+            place, self._uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop
+        )
         with FileLock(place.lock_path) as lock:
             try:
                 environment = self._locked(lock, work)
-                yield replace(environment, problems=interpreter.problems)
+                problems = (*interpreter.problems, *environment.problems)
+                yield replace(environment, problems=problems, lock=lock.descriptor)
             finally:
                 if place.is_private:
                     place.clear()
@@ -172,7 +180,9 @@ class Environments:
     def _places(self) -> list[_Place]:
         return [_Place(path.with_suffix("")) for path in self._directory.glob(f"*{_LOCK}")]
 
-    def _place(self, wanted: ModelRequirements, interpreter: Interpreter) -> _Place:
+    def _place(
+        self, wanted: ModelRequirements, interpreter: Interpreter, *, is_live: bool
+    ) -> _Place:
         """Return the environment's place; one that contains the model's own code is for one run."""
         if wanted.is_local:
             return _Place(self._directory / f"{_PRIVATE}{os.urandom(8).hex()}")
@@ -182,6 +192,7 @@ class Environments:
             wanted.name,
             sorted(wanted.texts.items()),
             (*KNOWN_GOOD, SETUPTOOLS) if self._use_constraints else (),
+            *([KNOWN_GOOD_LIVE] if is_live else ()),
             self._uv.decisive_settings,
             (*self._machine, _c_library()),
         ]
@@ -222,7 +233,7 @@ class _Place:
                     blankly_version=str(kept["blankly"]),
                     constraints=tuple(map(str, kept["constraints"])),
                     was_made=False,
-                    problems=(),
+                    problems=read_problems(kept.get("problems")),
                 )
         return None
 
@@ -234,6 +245,7 @@ class _Place:
             "python": python_version,
             "blankly": made.blankly_version,
             "constraints": made.constraints,
+            "problems": [problem.document() for problem in made.problems],
         }
         write_atomically(self._marker, json.dumps(kept, indent=2))
 
@@ -285,6 +297,7 @@ class _Work:
     interpreter: Interpreter
     requirements: ModelRequirements
     use_constraints: bool
+    is_live: bool
     on_line: OnLine
     stop: threading.Event
 
@@ -307,6 +320,7 @@ class _Work:
             interpreter=self.interpreter,
             requirements=self.requirements,
             use_constraints=self.use_constraints,
+            is_live=self.is_live,
             on_line=self.on_line,
             stop=self.stop,
         )
@@ -319,7 +333,7 @@ class _Work:
             blankly_version=made.blankly_version,
             constraints=made.constraints,
             was_made=True,
-            problems=(),
+            problems=made.problems,
         )
 
 

@@ -24,6 +24,11 @@ class FileLock:
     path: Path
     _descriptor: int = -1
 
+    @property
+    def descriptor(self) -> int:
+        """The lock's file; a process that inherits it holds the lock, too. -1 if it is not open."""
+        return self._descriptor
+
     def __enter__(self) -> Self:
         """Return the lock, not yet held."""
         return self

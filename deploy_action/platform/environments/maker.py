@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
 from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interpreter, release_of
@@ -23,6 +23,16 @@ from deploy_action.text.harmless import cut, cut_middle, plain
 # "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second entry
 # is for requirements that need a newer pandas.
 KNOWN_GOOD: Final = (("numpy<2", "pandas<2.2"), ("numpy<2",))
+# pandas 2 has no `DataFrame.append`. blankly 1.18.25b0 calls it in `history` for "coinbase_pro", so
+# at each live bar event there, also under PaperTrade, and in `utils.aggregate_candles`; a backtest
+# does not get there.
+KNOWN_GOOD_LIVE: Final = ("numpy<2", "pandas<2")
+_FAILS_LIVE: Final = Problem(
+    message="This model gets pandas 2 or later, with which blankly cannot handle live bar events "
+    "on Coinbase (the exchange coinbase_pro), nor aggregate candles.",
+    hint="If the model does either, require pandas<2.",
+    severity=Severity.NOTICE,
+)
 # Python brought setuptools along until 3.11, and old packages import its `pkg_resources` without
 # requiring it; setuptools 82 was the first release without that module.
 _SETUPTOOLS_MAJOR: Final = 81
@@ -57,17 +67,18 @@ _TRIED: Final = "blankly-version "
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The version of blankly in an environment, and the known-good constraints in it."""
+    """The version of blankly in an environment, the known-good constraints, and what to say."""
 
     blankly_version: str
     constraints: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentMaker:
     """Makes the environment of one model in `directory`, which is empty, with its venv in `venv`.
 
-    Temporary files stay in `directory`.
+    Temporary files stay in `directory`. `is_live`: the model will trade, and not be backtested.
     """
 
     directory: Path
@@ -76,6 +87,7 @@ class EnvironmentMaker:
     interpreter: Interpreter
     requirements: ModelRequirements
     use_constraints: bool
+    is_live: bool
     on_line: OnLine
     stop: threading.Event
 
@@ -99,7 +111,8 @@ class EnvironmentMaker:
                 constraints = self._install()
         except UvFailedError as error:
             raise self._failed(error.reason) from error
-        return Made(self._try_blankly(), constraints)
+        version = self._try_blankly()
+        return Made(version, constraints, (_FAILS_LIVE,) if self._fails_live() else ())
 
     def _install(self) -> tuple[str, ...]:
         requirements = self.requirements
@@ -134,8 +147,8 @@ class EnvironmentMaker:
             sources = [*sources, self._file("blankly", ["blankly"])]
             resolved = self._resolve(sources, constraints)
         added: tuple[str, ...] = ()
-        if self.use_constraints and _needs_numpy_1(resolved):
-            added = self._known_good(sources, constraints)
+        if self.use_constraints:
+            added = self._known_good(sources, constraints, resolved)
             constraints = [*constraints, *([self._file("known-good", added)] if added else [])]
         if self.use_constraints and self._may_lack_setuptools(resolved):
             more = [*sources, self._file("setuptools", [SETUPTOOLS])]
@@ -145,14 +158,27 @@ class EnvironmentMaker:
         self._install_files(*_arguments(sources, constraints))
         return added
 
-    def _known_good(self, sources: list[Path], constraints: list[Path]) -> tuple[str, ...]:
-        """Return the first known-good constraints that can be satisfied, else ()."""
-        for added in KNOWN_GOOD:
+    def _known_good(
+        self, sources: list[Path], constraints: list[Path], resolved: dict[str, str]
+    ) -> tuple[str, ...]:
+        """Return the first known-good constraints that are needed and can be satisfied, else ()."""
+        wanted: list[tuple[tuple[str, ...], str]] = []
+        if self.is_live and _major(resolved.get("pandas", "")) > 1:
+            wanted = [(KNOWN_GOOD_LIVE, "live bar events on Coinbase fail with pandas 2")]
+        if _needs_numpy_1(resolved):
+            why = "newnewtulipy, which blankly needs, was built for numpy 1"
+            wanted += [(added, why) for added in KNOWN_GOOD]
+        for added, why in wanted:
             if self._can_resolve(sources, [*constraints, self._file("known-good", added)]):
-                why = "newnewtulipy, which blankly needs, was built for numpy 1"
                 self._say_added(added, why)
                 return added
         return ()
+
+    def _fails_live(self) -> bool:
+        """Whether the model will trade with a pandas that blankly's live code was not made for."""
+        found = self.venv.glob("lib/python*/site-packages/pandas-*.dist-info")
+        versions = (path.name.removeprefix("pandas-") for path in found)
+        return self.is_live and any(_major(version) > 1 for version in versions)
 
     def _may_lack_setuptools(self, resolved: dict[str, str]) -> bool:
         is_old = release_of(self.interpreter.version)[:2] < _WITHOUT_SETUPTOOLS

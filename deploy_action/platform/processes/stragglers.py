@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,26 +21,50 @@ _PAUSE_SECONDS: Final = 0.01
 _ENDED: Final = frozenset({b"Z", b"X"})
 
 
-def end_stragglers(private: Path, user: int | None = None) -> int:
+def end_stragglers(private: Path, user: int | None = None, *, marker: str | None = None) -> int:
     """Kill every process of a run that lost its launcher; return how many could not be killed.
 
-    `private` is the run's directory, named after it. Its processes are those of its `user`, those
-    that have its name as `BACKTESTING_ID` in their environment, and those whose working directory
-    is in there. Does nothing outside Linux.
+    `private` is the run's directory. Its processes are those of its `user`, those that have
+    `marker` in their environment (`NAME=VALUE`, by default `BACKTESTING_ID` with the name of the
+    directory), and those whose working directory is in there. Does nothing outside Linux.
     """
+    run = _Run(private, user, (marker or f"BACKTESTING_ID={private.name}").encode())
     empty = 0
     found: list[Path] = []
     for _ in range(_ROUNDS):
         if user is not None:
             _end_all_of(user)
-        found = [process for process in _processes() if _is_of_run(process, private, user)]
+        found = [process for process in _processes() if run.has(process)]
         empty = 0 if found else empty + 1
         if empty == _EMPTY_ROUNDS:
             break
         for process in found:
-            _kill(process, private, user)
+            _kill(process, run)
         time.sleep(_PAUSE_SECONDS)
     return len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the processes of a run have in common."""
+
+    private: Path
+    user: int | None
+    marker: bytes
+
+    def has(self, process: Path) -> bool:
+        """Return whether a process is one of them."""
+        task = _living(process)
+        if task is None:
+            return False
+        if self.user is not None and _owner(process) == self.user:
+            return True
+        with suppress(OSError):  # it has ended, or is another user's
+            if self.marker in (task / "environ").read_bytes().split(b"\0"):
+                return True
+        with suppress(OSError):
+            return (task / "cwd").readlink().is_relative_to(self.private)
+        return False
 
 
 def has_processes(user: int) -> bool:
@@ -77,7 +102,7 @@ def _owner(process: Path) -> int | None:
         return None
 
 
-def _kill(process: Path, private: Path, user: int | None) -> None:
+def _kill(process: Path, run: _Run) -> None:
     """Kill a process if it still is one of the run: its id may be another's by now."""
     number = int(process.name)
     try:
@@ -88,27 +113,11 @@ def _kill(process: Path, private: Path, user: int | None) -> None:
                 os.kill(number, signal.SIGKILL)
         return
     try:
-        if _is_of_run(process, private, user):
+        if run.has(process):
             with suppress(OSError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:
         os.close(descriptor)
-
-
-def _is_of_run(process: Path, private: Path, user: int | None) -> bool:
-    task = _living(process)
-    if task is None:
-        return False
-    if user is not None and _owner(process) == user:
-        return True
-    with suppress(OSError):  # it has ended, or is another user's
-        if f"BACKTESTING_ID={private.name}".encode() in (task / "environ").read_bytes().split(
-            b"\0"
-        ):
-            return True
-    with suppress(OSError):
-        return (task / "cwd").readlink().is_relative_to(private)
-    return False
 
 
 def _living(process: Path) -> Path | None:

@@ -257,6 +257,41 @@ class TestConstraints:
         assert tenant.made == []
 
 
+class TestLive:
+    """blankly's live code for Coinbase calls what pandas 2 has no more."""
+
+    def test_a_live_model_gets_pandas_below_2(self, tenant: Tenant) -> None:
+        tenant.requires("blankly")
+        backtest = tenant.visit()
+        tenant.is_live = True
+        environment = tenant.visit()
+        assert environment.constraints == ("numpy<2", "pandas<2", *ADDED)
+        assert installed(environment)["pandas"] == "1.5.3"
+        assert environment.python != backtest.python
+        assert environment.problems == ()
+        (line,) = (line for line in tenant.log if "pandas<2," in line)
+        assert "because live bar events on Coinbase fail with pandas 2" in line
+
+    def test_with_numpy_1_it_gets_that_too(self, tenant: Tenant) -> None:
+        tenant.is_live = True
+        tenant.requires("blankly", "numpy<2")
+        assert installed(tenant.visit())["pandas"] == "1.5.3"
+
+    @pytest.mark.parametrize("use_constraints", [True, False])
+    def test_one_that_wants_a_newer_pandas_is_told(
+        self, tenant: Tenant, *, use_constraints: bool
+    ) -> None:
+        tenant.is_live, tenant.use_constraints = True, use_constraints
+        tenant.requires("blankly", "numpy<2", "pandas==2.1.0")
+        for was_made in (True, False):
+            environment = tenant.visit()
+            assert environment.was_made == was_made
+            assert not any(one.startswith("pandas") for one in environment.constraints)
+            (problem,) = environment.problems
+            assert "live bar events on Coinbase" in problem.message
+            assert problem.hint == "If the model does either, require pandas<2."
+
+
 @pytest.mark.skipif(not ADDED, reason="Python 3.12 and later never brought setuptools along")
 class TestSetuptools:
     """Old packages import `pkg_resources`, which Python brought along until 3.11."""
