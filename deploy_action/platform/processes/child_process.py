@@ -22,6 +22,18 @@ PROXY_VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
+# What a model gets of this process's variables: it needs them for the network and the time zone.
+PASSED_ON = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    *PROXY_VARIABLES,
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
+)
 _POLL_SECONDS = 0.1
 _BLOCK_BYTES = 1 << 16
 # To read what is left in the pipes after the last process has ended.

@@ -18,13 +18,15 @@ class Confinement:
 
     `memory_bytes` limits the data segment of each process (Linux only). `user` is the user id it
     runs as; its group id is the same number, and it is in no other groups. `control_group` is the
-    directory of a control group (version 2) that it joins.
+    directory of a control group (version 2) that it joins. `stack_bytes` is the size of the stacks
+    of its threads, which count as data.
     """
 
     memory_bytes: int | None = None
     user: int | None = None
     umask: int = 0o077
     control_group: str | None = None
+    stack_bytes: int | None = None
 
 
 UNCONFINED: Final = Confinement()

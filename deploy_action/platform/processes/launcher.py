@@ -62,6 +62,7 @@ class Launcher:
         self.command = command
         self.grace = options["grace_seconds"]
         self.drained = options["drained"]
+        self.stack = options["stack_bytes"]
         self.control_group = options["control_group"]
         self.memory = options["memory_bytes"]
         self.umask = options["umask"]
@@ -89,6 +90,9 @@ class Launcher:
         if self.memory is not None and sys.platform.startswith("linux"):
             # Of the data only: libraries reserve far more address space than they use.
             limit(resource.RLIMIT_DATA, self.memory)
+        if self.stack is not None:
+            hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+            resource.setrlimit(resource.RLIMIT_STACK, (self.stack, hard))
         if self.user is not None:
             limit(resource.RLIMIT_NPROC, _MOST_PROCESSES)
             become(self.user, self.user)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +19,9 @@ from typing import Final
 from deploy_action.platform.processes.confinement import Confinement
 
 _LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")))
-# From the end of the grace on, the launcher ends a command within 2 s.
-_MARGIN_SECONDS: Final = 2.5
+# From the end of the grace on, the launcher ends a command within 2 s, or later on a busy machine.
+_MARGIN_SECONDS: Final = 2.0
+_MARGIN_SHARE: Final = 0.5  # of the grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Launched:
             OSError: the launcher cannot be started.
         """
         self._grace_seconds = custody.grace_seconds
+        self._stopping = threading.Lock()  # so that nobody writes to what was closed
         self.given_up_at = math.inf  # when it should have ended, by the monotonic clock
         control, self._control = os.pipe()
         self.report, report = os.pipe()
@@ -99,23 +102,37 @@ class Launched:
 
     def stop(self) -> None:
         """Have the launcher end the command: politely, then by force. It ends then, too."""
-        if self.given_up_at == math.inf:
-            self.given_up_at = time.monotonic() + self._grace_seconds + _MARGIN_SECONDS
-            with suppress(OSError):  # it has ended
-                os.write(self._control, b".")
+        with self._stopping:
+            if self.given_up_at == math.inf:
+                seconds = self._grace_seconds * (1 + _MARGIN_SHARE) + _MARGIN_SECONDS
+                self.given_up_at = time.monotonic() + seconds
+                with suppress(OSError):  # it has ended
+                    os.write(self._control, b".")
+
+    def leave(self) -> None:
+        """Have it end, and do not wait: it stays as long as it cannot end the command."""
+        self.stop()
+        os.close(self._control)
 
     def end(self) -> None:
         """End the command if it still runs, and wait until its launcher has ended.
 
         A launcher that takes too long is killed: a command that runs as the same user can stop it.
         """
-        self.stop()
-        os.close(self._control)
+        self.leave()
         try:
             self.process.wait(max(0, self.given_up_at - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def left_of(report: bytes) -> int | None:
+    """Return how many processes a launcher could not end; None if it did not report the end."""
+    if not report.endswith(b"\n"):
+        return None
+    left: int | None = json.loads(report.splitlines()[-1]).get("left")
+    return left
 
 
 def read_report(report: bytes, launcher_code: int) -> Ended:

@@ -19,7 +19,9 @@ from deploy_action.platform.processes.stragglers import has_processes
 
 # Reserved for users that exist only while a service runs, so no account has one of these ids
 # (systemd, "Users, Groups, UIDs and GIDs on systemd Systems").
-_TRANSIENT: Final = range(61_184, 65_520)
+_TRANSIENT: Final = range(61_185, 65_520)
+# One more of these, as which nothing ever runs: it owns what is kept for later users.
+NOBODYS_ID: Final = 61_184
 _drawing: Final = threading.Lock()
 _drawn: Final[set[int]] = set()
 # Prints the first path that a user may neither read nor run, or a directory that he may not enter.
@@ -76,15 +78,18 @@ def writable_by(user: int, paths: Iterable[Path]) -> list[Path]:
     return [Path(path) for path in found.split("\0") if path]
 
 
-def hand_over(directory: Path, user: int) -> None:
+def hand_over(directory: Path, user: int, *, of: int | None = None) -> None:
     """Make a user the owner of a directory and its contents; links are not followed.
+
+    With `of`, only of what belongs to that user: another one may have put hard links there.
 
     Uses chown(1), because Python's own walk fails if directories are nested too deeply.
 
     Raises:
         NotIsolatedError: root may not do that.
     """
-    command = ["chown", "-hR", f"{user}:{user}", "--", str(directory)]
+    only = [] if of is None else [f"--from={of}"]
+    command = ["chown", "-hR", *only, f"{user}:{user}", "--", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603  # coreutils
     if done.returncode != 0:
         reason = done.stderr.strip().rpartition(": ")[2] or "chown failed"

@@ -84,5 +84,5 @@ def explained(problem: Problem, memory_bytes: int | None) -> Problem:
     """Add the memory limit to the problem of a model that ran out of memory."""
     if "MemoryError" not in problem.message or memory_bytes is None:
         return problem
-    limit = f"Each process of a backtest may use {memory_bytes >> 20} MiB."
+    limit = f"Each process of the model may use {memory_bytes >> 20} MiB."
     return replace(problem, hint=f"{limit} {problem.hint}".rstrip())

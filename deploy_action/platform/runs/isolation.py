@@ -23,9 +23,9 @@ from deploy_action.platform.processes.unprivileged import (
 # Set to `off` by those who allow models that cannot be isolated to run as root.
 ISOLATION_VARIABLE: Final = "BLANKLY_DEPLOY_ISOLATION"
 _AS_OURSELVES: Final = Problem(
-    message="The model ran with the rights of the user who runs this program: it could read and "
-    "change what this user may.",
-    hint="Backtest only models that you trust. The action's container, and this program as root, "
+    message="The model has the rights of the user who runs this program: it can read and change "
+    "what this user may.",
+    hint="Run only models that you trust. The action's container, and this program as root, "
     "give each model a user of its own.",
     severity=Severity.NOTICE,
 )

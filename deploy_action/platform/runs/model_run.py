@@ -23,7 +23,7 @@ import msgspec
 from deploy_action.errors import Problem, read_problems
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
-    PROXY_VARIABLES,
+    PASSED_ON,
     BoundedLog,
     SideChannel,
     StoppedError,
@@ -56,17 +56,6 @@ if TYPE_CHECKING:
 MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
 _MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
 _HOOKS = _MODEL_PROCESS / "hooks"
-# The variables that a model gets: it needs them for the network and the time zone.
-_PASSED_ON = (
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    *PROXY_VARIABLES,
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +374,7 @@ class _ModelProcess:
         python = self.environment.python
         arguments = json.dumps(dict(self.request.args), allow_nan=False).encode()
         return {
-            **{name: environ[name] for name in _PASSED_ON if name in environ},
+            **{name: environ[name] for name in PASSED_ON if name in environ},
             "PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(python.parent.parent),
             "HOME": str(self.private / "home"),

@@ -12,7 +12,7 @@ from typing import Final
 _HASH_SEED: Final = 0  # of texts: it decides the order of a set
 _THREADS: Final = 1  # more of them may add up in another order
 _RANDOM_SEED: Final = 0  # `SEED` in the model's process
-_THREAD_VARIABLES: Final = (
+THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -22,7 +22,7 @@ _THREAD_VARIABLES: Final = (
 )
 PINNED_VARIABLES: Final = {
     "PYTHONHASHSEED": str(_HASH_SEED),
-    **dict.fromkeys(_THREAD_VARIABLES, str(_THREADS)),
+    **dict.fromkeys(THREAD_VARIABLES, str(_THREADS)),
 }
 
 

@@ -22,6 +22,8 @@ RESULTS = "results"  # BACKTEST_ID.json
 LOGS = "logs"  # of deployed versions: VERSION_ID/NUMBER.log
 RUNS = "runs"  # private copies of models, one directory per process that runs them
 REPORTS = "reports"  # reports of backtests that were run on a terminal
+LIVE = "live"  # private copies of deployed models, and their locks
+STATE = "state"  # what deployed models keep: a directory for each
 ENVIRONMENTS = "environments"  # Python environments of models; nothing secret in them
 PRICES = "prices"  # what models downloaded, and every user may read
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
@@ -33,7 +35,7 @@ _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
     {
         *(DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, PRICES, REPORTS),
-        *(LOGS, REFRESH_TOKEN, _LOCK, _SERVER),
+        *(LIVE, STATE, LOGS, REFRESH_TOKEN, _LOCK, _SERVER),
     }
 )
 

@@ -70,7 +70,7 @@ def test_an_ordinary_user_is_told_that_nothing_is_isolated(tmp_path: Path) -> No
         "print(user, problem.severity, problem.message)"
     )
     done = ordinary(code, tmp_path)
-    assert done.stdout.startswith("None notice The model ran with the rights of the user"), done
+    assert done.stdout.startswith("None notice The model has the rights of the user"), done
 
 
 @as_root
