@@ -10,7 +10,7 @@ import codecs
 import errno
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ _BYTE_ORDER_MARKS: Final = (
 )
 _DECLARED_ENCODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _COMMENT: Final = re.compile(r"(?:^|\s+)#.*$")
-_VARIABLE: Final = re.compile(r"\$\{[A-Z0-9_]+\}")
+_VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION: Final = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
 _URL: Final = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
 _ARCHIVE: Final = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
@@ -94,10 +94,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class RequirementsFile:
-    """A file that was read, its text decoded and without byte-order mark."""
+    """A file that was read, its text decoded and without byte-order mark.
+
+    `filled` is the text with its variables filled in, of which `lines` are the lines.
+    """
 
     name: str
     text: str
+    filled: str
     encoding: str
     lines: tuple[Line, ...]
 
@@ -107,12 +111,14 @@ class Walk:
     """Iterates over a requirements file and the included ones, each once.
 
     The caller decides which includes to `follow`. Files are relative to `root` and normalised. A
-    file that cannot be read is left out, after `on_unreadable` was called with the problem.
+    file that cannot be read is left out, after `on_unreadable` was called with the problem. `fill`
+    fills in the variables of a text.
     """
 
     root: Path
     start: str
     on_unreadable: Callable[[Problem], None]
+    fill: Callable[[str], str] = str
     # A queue instead of recursion: a chain of files may be longer than the stack is deep.
     _left: list[tuple[str, bool]] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -130,9 +136,9 @@ class Walk:
             except InvalidInputError as error:
                 self.on_unreadable(*error.problems)
             else:
-                yield RequirementsFile(
-                    name, text, encoding, tuple(_lines(name, text, installs=installs))
-                )
+                filled = self.fill(text)
+                lines = tuple(_lines(name, filled, installs=installs))
+                yield RequirementsFile(name, text, filled, encoding, lines)
 
     def _add(self, name: str, *, installs: bool) -> None:
         if name not in self._seen:
@@ -229,6 +235,16 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def has_variable(text: str) -> bool:
     """Whether the text has a variable, such as `${TOKEN}`, that pip takes from the environment."""
     return bool(_VARIABLE.search(text))
+
+
+def variables_in(text: str) -> tuple[str, ...]:
+    """Return the names of the variables in a text, each once."""
+    return tuple(dict.fromkeys(_VARIABLE.findall(text)))
+
+
+def with_variables(text: str, variables: Mapping[str, str]) -> str:
+    """Return a text in which the given variables are filled in, and others stay."""
+    return _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), text)
 
 
 def is_url(text: str) -> bool:

@@ -100,6 +100,7 @@ class Tenant:
     use_constraints: bool = True
     is_live: bool = False
     machine: tuple[str, str] | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.model.mkdir(parents=True, exist_ok=True)
@@ -133,6 +134,7 @@ class Tenant:
             on_line=self.log.append,
             stop=self.stop,
             is_live=self.is_live,
+            variables=self.variables,
         ) as environment:
             yield environment
 

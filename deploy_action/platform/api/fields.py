@@ -26,6 +26,7 @@ class Kind(Enum):
     IDENTIFIER = auto()
     MODEL_TYPE = auto()
     ARGUMENTS = auto()
+    ENVIRONMENT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +83,11 @@ ARGUMENTS_TOO = Field(
     "Another name of `backtestArgs`: one of the two has to be given.",
     Needed.NEVER,
     Kind.ARGUMENTS,
+)
+ENVIRONMENT = Field(
+    "environment",
+    "Variables for the model's process: a JSON object of texts, or its text. No answer shows a "
+    "value. Names such as BACKTESTING…, BLANKLY_…, PYTHONPATH, INPUT_… and GITHUB_… are refused.",
+    Needed.NEVER,
+    Kind.ENVIRONMENT,
 )

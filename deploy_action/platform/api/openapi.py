@@ -73,6 +73,13 @@ _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
     Kind.ARGUMENTS: {
         "anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]
     },
+    Kind.ENVIRONMENT: {
+        "anyOf": [
+            {"type": "object", "additionalProperties": {"type": "string"}},
+            {"type": "string", "contentMediaType": "application/json"},
+        ],
+        "writeOnly": True,
+    },
 }
 _ERRORS = {
     "400": "Refused",

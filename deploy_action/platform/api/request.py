@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeGuard
 
 from deploy_action.platform.api.fields import MAX_ID_LENGTH, NOW_HEADER, Field, Needed
+from deploy_action.text import variables as variable_rules
 
 FILE_FIELD = "model"
 _MAX_DEPTH = 100
@@ -101,6 +103,24 @@ class Request:
             pass
         raise ApiError(f"{NOW_HEADER} must be a time as in ISO 8601, such as 2024-05-31T12:00:00Z")
 
+    def environment(self) -> Mapping[str, str] | None:
+        """Return the variables for the model's process, None without the field.
+
+        No error quotes them.
+        """
+        value = self.fields.get("environment")
+        if value is None:
+            return None
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                raise ApiError("environment is not valid JSON") from None
+        if not _is_variables(value):
+            raise ApiError("environment is not a JSON object of texts")
+        _refuse_variables(value)
+        return value
+
     def backtest_args(self) -> Mapping[str, object]:
         """Return the backtest's arguments, from either of the field's two names.
 
@@ -119,6 +139,26 @@ class Request:
             raise ApiError("backtestArgs is not a JSON object")
         _refuse_unless_json("backtestArgs", value)
         return value
+
+
+def _is_variables(value: object) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def _refuse_variables(variables: Mapping[str, str]) -> None:
+    """Refuse what a model's process cannot or must not get; the message has names only."""
+    wrong = [name for name in variables if not variable_rules.is_name(name)]
+    reserved = [name for name in variables if variable_rules.is_reserved(name)]
+    no_text = [name for name, value in variables.items() if not variable_rules.is_text(value)]
+    for names, fault in (
+        (wrong, f"has a name that is none: {variable_rules.NAME_RULE}"),
+        (reserved, f"may not have {variable_rules.named(reserved)}"),
+        (no_text, f"has no text in {variable_rules.named(no_text)}"),
+    ):
+        if names:
+            raise ApiError(f"environment {fault}")
+    if variable_rules.size_of(variables) > variable_rules.MOST_BYTES:
+        raise ApiError(f"environment is larger than {variable_rules.MOST_BYTES >> 10} KiB")
 
 
 def _missing(name: str) -> ApiError:

@@ -15,6 +15,7 @@ from deploy_action.platform.api.fields import (
     BACKTEST_DESCRIPTION,
     CREATE_NEW,
     DESCRIPTION,
+    ENVIRONMENT,
     GENERAL_DESCRIPTION,
     MODEL,
     NAME,
@@ -100,7 +101,7 @@ def _model_routes(models: Models) -> list[Route]:
 def _version_routes(versions: Versions) -> list[Route]:
     created = [MODEL.unless_created(), TYPE.unless_created(), PLAN]
     creating = [CREATE_NEW, NAME.optional(), GENERAL_DESCRIPTION]
-    given = [BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO, PRICE_SCOPE]
+    given = [BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO, PRICE_SCOPE, ENVIRONMENT]
     uploaded = [PROJECT, MODEL, VERSION, *given]
     return [
         Route(

@@ -9,6 +9,7 @@ random name, so that an installer that survives its killed parent cannot write i
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 from deploy_action.errors import Problem, read_problems
@@ -39,6 +41,7 @@ from deploy_action.platform.environments.maker import (
     Made,
 )
 from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
+from deploy_action.text.redaction import redacted
 
 # Part of the key: a new number invalidates all existing environments.
 _SCHEMA: Final = 1
@@ -46,6 +49,7 @@ _MARKER: Final = "environment.json"
 _LOCK: Final = ".lock"
 _PRIVATE: Final = "private-"
 _UNUSED_SECONDS: Final = 30 * 24 * 3600
+_KEY_BYTES: Final = 32
 _READABLE_DIRECTORY: Final = 0o755
 
 
@@ -99,19 +103,22 @@ class Environments:
         on_line: OnLine,
         stop: threading.Event,
         is_live: bool = False,
+        variables: Mapping[str, str] | None = None,
     ) -> Iterator[Environment]:
         """Find or make the environment of a model, and hold it for the duration of the block.
 
         `requirements` is the path of the requirements file relative to `model`; files in `model`
         may be rewritten while packages are installed. `python_version` is like 3.10. `on_line`
         gets the installer's output. `is_live`: the model will trade, and not be backtested, which
-        needs an older pandas.
+        needs an older pandas. `variables` are those that the text of the requirements may name;
+        nothing that is kept, said or raised has a value of them.
 
         Raises:
             EnvironmentFailedError: the environment cannot be made.
             StoppedError: `stop` was set.
         """
-        wanted = read_requirements(model, requirements)
+        with _hiding(variables or {}):
+            wanted = read_requirements(model, requirements, variables)
         self._check_machine(wanted)
         with _disk_errors():
             self._prepare()
@@ -119,9 +126,8 @@ class Environments:
             python_version, on_line=on_line, stop=stop
         )
         place = self._place(wanted, interpreter, is_live=is_live)
-        work = _Work(
-            place, self._uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop
-        )
+        uv = replace(self._uv, hidden=tuple(wanted.filled.values()))
+        work = _Work(place, uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop)
         with FileLock(place.lock_path) as lock:
             try:
                 environment = self._locked(lock, work)
@@ -162,6 +168,17 @@ class Environments:
                 if work.place.read() is not None:
                     return made
 
+    def _key(self) -> bytes:
+        """Return a key that is kept beside the directory, and not in it: that may be copied."""
+        path = self._directory.with_suffix(".key")
+        if not path.exists():
+            with NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:  # its owner's alone
+                file.write(os.urandom(_KEY_BYTES))
+                file.flush()
+                with suppress(FileExistsError):  # another process was first
+                    path.hardlink_to(file.name)
+        return path.read_bytes()
+
     def _prepare(self) -> None:
         """Make the directory, and remove the private environments of killed runs."""
         if not self._directory.is_dir():
@@ -196,6 +213,9 @@ class Environments:
             self._uv.decisive_settings,
             (*self._machine, _c_library()),
         ]
+        if wanted.filled:  # which may decide what is installed, and who may have it
+            values = json.dumps(sorted(wanted.filled.items())).encode()
+            facts.append(hmac.digest(self._key(), values, "sha256").hex())
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return _Place(self._directory / digest[:32])
 
@@ -358,6 +378,17 @@ def _c_library() -> str:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, AttributeError):  # another C library
         return ""
+
+
+@contextmanager
+def _hiding(variables: Mapping[str, str]) -> Iterator[None]:
+    """Hide the values of variables in problems, which may quote lines with them."""
+    try:
+        yield
+    except EnvironmentFailedError as error:
+        values = variables.values()
+        shown = (replace(one, message=redacted(one.message, values)) for one in error.problems)
+        raise EnvironmentFailedError(*shown) from None
 
 
 @contextmanager

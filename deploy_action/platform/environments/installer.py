@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -114,9 +114,10 @@ class UvFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Uv:
-    """uv, with the environment variables it runs with."""
+    """uv, with the environment variables it runs with, and texts that it must not show."""
 
     environ: Mapping[str, str]
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def for_environ(cls, environ: Mapping[str, str]) -> Uv:
@@ -185,8 +186,9 @@ class Uv:
         return lines
 
     def _secrets(self) -> tuple[str, ...]:
-        """Return the passwords for package indexes: a build script might print them."""
+        """Return what is hidden, and the passwords for indexes: a build script might print them."""
         found = [value for name, value in self.environ.items() if name.endswith("_PASSWORD")]
+        found += self.hidden
         for value in self.environ.values():
             for user in _USER_IN_URL.findall(value):
                 written = user.rstrip("@").partition(":")[2] or user.rstrip("@")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interp
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.child_process import run_process
 from deploy_action.text.harmless import cut, cut_middle, plain
+from deploy_action.text.redaction import redacted
 
 # newnewtulipy's wheels were built for numpy 1: with numpy 2, `import blankly` ends with
 # "numpy.dtype size changed". pandas 2.2 was the first release built for numpy 2. The second entry
@@ -107,12 +110,26 @@ class EnvironmentMaker:
         self.on_line(f"Making an environment with Python {version} from {name}")
         try:
             self._uv("venv", "--quiet", "--python", self.interpreter.executable, self.venv)
-            with self.requirements.readable_by_uv():
-                constraints = self._install()
+            with self.requirements.readable_by_uv(), self._own_cache() as maker:
+                constraints = maker._install()  # noqa: SLF001  # of the same class
+            _forget_addresses(self.venv, self.requirements.filled.values())
         except UvFailedError as error:
             raise self._failed(error.reason) from error
         version = self._try_blankly()
         return Made(version, constraints, (_FAILS_LIVE,) if self._fails_live() else ())
+
+    @contextmanager
+    def _own_cache(self) -> Iterator[EnvironmentMaker]:
+        """Yield a maker whose uv keeps no secrets that were filled in: its cache has addresses."""
+        if not (self.requirements.filled and self.requirements.shows_filled):
+            yield self
+            return
+        cache = self.directory / "cache"
+        uv = replace(self.uv, environ={**self.uv.environ, "UV_CACHE_DIR": str(cache)})
+        try:
+            yield replace(self, uv=uv)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
 
     def _install(self) -> tuple[str, ...]:
         requirements = self.requirements
@@ -206,7 +223,9 @@ class EnvironmentMaker:
         files = (word for file in constraints for word in ("--constraint", file))
         command = ("pip", "compile", "--python", self.python)
         self._uv(*command, *output, *sources, *files, on_line=on_line)
-        return _versions(resolution.read_text(encoding="utf-8").splitlines())
+        resolved = _versions(resolution.read_text(encoding="utf-8").splitlines())
+        resolution.unlink()  # it has addresses as they were filled in
+        return resolved
 
     def _uv(self, *arguments: str | Path, on_line: OnLine | None = None) -> list[str]:
         # As with pip, paths in requirements are relative to the current directory.
@@ -296,7 +315,8 @@ class EnvironmentMaker:
 
     def _line_of(self, reason: str) -> int | None:
         """Return the line that uv complains about: it names a line, or a byte offset."""
-        text = self.requirements.texts[self.requirements.name]
+        name = self.requirements.name
+        text = self.requirements.rewritten.get(name, self.requirements.texts[name])
         if match := re.search(re.escape(self.requirements.name) + _AT_LINE.pattern, reason):
             return int(match[1])
         match = _AT_POSITION.search(reason)
@@ -338,6 +358,14 @@ class EnvironmentMaker:
         message = f"blankly cannot be imported with the packages of {name}: {reason}"
         problem = Problem(message=cut(message, _LONGEST_MESSAGE), hint=hint, path=name)
         return EnvironmentFailedError(problem, *self.interpreter.problems)
+
+
+def _forget_addresses(venv: Path, secrets: Iterable[str]) -> None:
+    """Remove the notes of where packages came from, if a secret is in the address."""
+    for note in venv.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
+        text = note.read_text(encoding="utf-8", errors="replace")
+        if redacted(text, secrets) != text:
+            note.unlink()
 
 
 def _arguments(sources: list[Path], constraints: list[Path]) -> list[str | Path]:

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -22,6 +22,8 @@ from deploy_action.text.requirements import (
     is_inside,
     is_url,
     looks_like_path,
+    variables_in,
+    with_variables,
 )
 
 _LONGEST_PATH: Final = 200
@@ -29,6 +31,9 @@ _HASH: Final = re.compile(r"(?:^|\s)--(?:hash|require-hashes)\b")
 _LOCAL_URL: Final = re.compile(r"(?:^|@\s*|\+)file:", re.IGNORECASE)
 _FIND_LINKS: Final = frozenset({"-f", "--find-links"})
 _INDEXES: Final = _FIND_LINKS | {"-i", "--index-url", "--extra-index-url"}
+_USER_OF_INDEX: Final = re.compile(
+    r"^(\s*(?:-i|--index-url|--extra-index-url)[\s=]+[a-z]+://)[^\s/@]+@", re.MULTILINE
+)
 # Those that uv reads as pip does; seen with uv 0.13: it takes UTF-32 and declared ones for UTF-8.
 _READ_BY_UV: Final = frozenset({"utf-8", "utf-16-le", "utf-16-be"})
 
@@ -37,16 +42,21 @@ _READ_BY_UV: Final = frozenset({"utf-8", "utf-16-le", "utf-16-be"})
 class ModelRequirements:
     """What the requirements of a model say.
 
-    `texts` has every file, decoded, by its path relative to the model, `name` first. `is_hashed`:
-    a line has a hash, so all must be right. `is_local`: something that is installed comes out of
-    the model itself, so that the text does not tell what it is. `names_sources`: a line names a
-    place other than the configured package index.
+    `texts` has every file, decoded, by its path relative to the model, `name` first. `rewritten`
+    has those that uv has to read in another form: with variables filled in, or encoded otherwise.
+    `filled` are the variables that are filled in, and may be secrets; `shows_filled` says that they
+    are elsewhere than before the `@` of an index, so that the installer keeps them in its cache.
+    `is_hashed`: a line has a hash, so all must be right. `is_local`: something that is installed
+    comes out of the model itself, so that the text does not tell what it is. `names_sources`: a
+    line names a place other than the configured package index.
     """
 
     model: Path
     name: str
     texts: Mapping[str, str]
-    recoded: tuple[str, ...]
+    rewritten: Mapping[str, str] = field(repr=False)
+    filled: Mapping[str, str] = field(repr=False)
+    shows_filled: bool
     installs_anything: bool
     is_hashed: bool
     is_local: bool
@@ -54,29 +64,34 @@ class ModelRequirements:
 
     @contextmanager
     def readable_by_uv(self) -> Iterator[None]:
-        """Let the files be UTF-8 on the disk inside the block, where uv could not read them.
+        """Let the rewritten files be on the disk, in UTF-8, inside the block.
 
         In their places, because the files include each other by relative paths.
         """
         aside: list[tuple[Path, Path]] = []
         try:
-            for name in self.recoded:
+            for name, text in self.rewritten.items():
                 path = self.model / name
                 original = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
                 path.rename(original)
                 aside.append((original, path))
-                path.write_text(self.texts[name], encoding="utf-8", newline="")
+                path.write_text(text, encoding="utf-8", newline="")
             yield
         finally:
             for original, path in aside:
                 original.replace(path)
 
 
-def read_requirements(model: Path, written: str) -> ModelRequirements:
+def read_requirements(
+    model: Path, written: str, variables: Mapping[str, str] | None = None
+) -> ModelRequirements:
     """Read the requirements file at a path relative to the model, and all that it includes.
 
+    Of the `variables`, those that their lines name as `${NAME}` are filled in.
+
     Raises:
-        EnvironmentFailedError: one of them is missing, outside the model, or no text.
+        EnvironmentFailedError: one of them is missing, outside the model, or no text, or names a
+            variable that is not given.
     """
     name = posixpath.normpath(written.strip() or ".")
     root = model.resolve()
@@ -84,13 +99,22 @@ def read_requirements(model: Path, written: str) -> ModelRequirements:
         message = f"The model has no requirements file {_quoted(written)}."
         hint = "Add the file, with a line for each package, or correct requirements in blankly.json"
         raise _failed(message, f"{hint}.", name if is_inside(name) else None)
-    files = list(_read_all(Walk(root, name, on_unreadable=_refuse)))
+    given = {one: value for one, value in (variables or {}).items() if _may_be_filled_in(value)}
+    walk = Walk(root, name, on_unreadable=_refuse, fill=lambda text: with_variables(text, given))
+    files = list(_read_all(walk, variables or {}))
     lines = [line for file in files for line in file.lines]
+    named = [one for file in files for one in variables_in(file.text) if one in given]
     return ModelRequirements(
         model=root,
         name=name,
         texts={file.name: file.text for file in files},
-        recoded=tuple(file.name for file in files if file.encoding.lower() not in _READ_BY_UV),
+        rewritten={
+            file.name: file.filled
+            for file in files
+            if file.filled != file.text or file.encoding.lower() not in _READ_BY_UV
+        },
+        filled={one: given[one] for one in sorted(named)},
+        shows_filled=any(_shows_variable(file.text) for file in files),
         installs_anything=any(map(_installs, lines)),
         is_hashed=any(_HASH.search(line.text) for line in lines),
         is_local=any(map(_is_local, lines)),
@@ -98,10 +122,22 @@ def read_requirements(model: Path, written: str) -> ModelRequirements:
     )
 
 
-def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
+def _may_be_filled_in(value: str) -> bool:
+    """Whether a value stays what it is in a requirements file: uv fills in variables itself."""
+    return not variables_in(value) and len(value.splitlines()) <= 1
+
+
+def _shows_variable(text: str) -> bool:
+    """Whether a text has a variable anywhere but in user and password of an index."""
+    return bool(variables_in(_USER_OF_INDEX.sub(r"\1", text)))
+
+
+def _read_all(walk: Walk, variables: Mapping[str, str]) -> Iterator[RequirementsFile]:
     for file in walk:
         yield file
         for line in file.lines:
+            for name in variables_in(line.text):
+                raise _not_filled_in(name, line, is_given=name in variables)
             if line.is_include and not line.is_remote:
                 if not is_file_inside(walk.root, line.target):
                     message = f"{_quoted(line.word)} is not a file of the model."
@@ -110,6 +146,16 @@ def _read_all(walk: Walk) -> Iterator[RequirementsFile]:
                     )
                     raise _failed(message, hint, file.name, line.number)
                 walk.follow(line)
+
+
+def _not_filled_in(name: str, line: Line, *, is_given: bool) -> EnvironmentFailedError:
+    if is_given:
+        message = f"The value of `{name}` cannot be put into requirements."
+        hint = "It may have no line break, and no variable such as `${NAME}`: encode it for a URL."
+    else:
+        message = f"The requirements name the variable `{name}`, which is not given."
+        hint = f"Give it in `model-env`, as `{name}=VALUE`: requirements see no other variables."
+    return _failed(message, hint, line.file, line.number)
 
 
 def _refuse(problem: Problem) -> NoReturn:

@@ -9,10 +9,11 @@ them. It ends them all when the command has ended, or when CONTROL_FD says so: b
 platform, or by its end, also if the platform was killed. Then the command gets SIGTERM, and a while
 later everything gets SIGKILL.
 
-OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. The report has lines of
-JSON: an object with `errno` and `path` if the command could not be started, and at the end one with
-`code` (as in `subprocess`) and `left`, the number of processes that could not be ended. This file
-is a script of its own, so it imports nothing of ours.
+OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. Another one is read from the
+standard input: the variables of the command, which are not ours. The report has lines of JSON: an
+object with `errno` and `path` if the command could not be started, and at the end one with `code`
+(as in `subprocess`) and `left`, the number of processes that could not be ended. This file is a
+script of its own, so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import select
 import signal
 import sys
 import time
-import warnings  # noqa: F401  # os.execvp does, when another user may not read it any more
+import warnings  # noqa: F401  # os.execvpe does, when another user may not read it any more
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -58,8 +59,11 @@ def set_attribute(option: int, value: int) -> None:
 class Launcher:
     """The command, its user and its processes."""
 
-    def __init__(self, options: dict[str, Any], command: list[str]) -> None:
+    def __init__(
+        self, options: dict[str, Any], command: list[str], environ: dict[str, str]
+    ) -> None:
         self.command = command
+        self.environ = environ
         self.grace = options["grace_seconds"]
         self.drained = options["drained"]
         self.stack = options["stack_bytes"]
@@ -100,7 +104,7 @@ class Launcher:
         set_attribute(_PR_SET_PDEATHSIG, signal.SIGKILL)
         for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        os.execvp(self.command[0], self.command)  # noqa: S606  # no shell; the caller chose it
+        os.execvpe(self.command[0], self.command, self.environ)  # noqa: S606  # no shell; the caller chose it
 
     def wait(self, control: int) -> None:
         """Wait until the command has ended, or must end."""
@@ -308,9 +312,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     set_attribute(_PR_SET_CHILD_SUBREAPER, 1)
     set_attribute(_PR_SET_DUMPABLE, 0)  # a command that runs as we do must not change our memory
-    launcher = Launcher(options, sys.argv[4:])
-    launcher.start(report)
+    launcher = Launcher(options, sys.argv[4:], json.load(sys.stdin))
     null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    launcher.start(report)
     os.dup2(null, 1)  # the output ends with the last process of the command
     os.dup2(null, 2)
     launcher.wait(control)

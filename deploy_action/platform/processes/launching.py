@@ -81,12 +81,14 @@ class Launched:
         control, self._control = os.pipe()
         self.report, report = os.pipe()
         options = json.dumps({**asdict(confinement), **asdict(custody)})
+        # The launcher has more rights than the command, whose variables may come from whoever sent
+        # a model: LD_PRELOAD would have it run their code. So it has none.
         try:
             self.process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
                 [*_LAUNCHER, str(control), str(report), options, *command],
                 cwd=cwd,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
+                env={},
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
@@ -99,6 +101,9 @@ class Launched:
         finally:
             os.close(control)
             os.close(report)
+        assert self.process.stdin is not None  # noqa: S101  # it was asked for
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # it may have ended
+            pipe.write(json.dumps(dict(environ)).encode())
 
     def stop(self) -> None:
         """Have the launcher end the command: politely, then by force. It ends then, too."""

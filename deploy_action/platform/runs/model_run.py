@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-import msgspec
 
 from deploy_action.errors import Problem, read_problems
 from deploy_action.platform.environments import EnvironmentFailedError
@@ -45,15 +42,16 @@ from deploy_action.platform.runs.endings import (
 )
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.pins import PINNED_VARIABLES, pinned_facts
+from deploy_action.platform.runs.reported import read_facts, read_result
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.zip_reader import ArchiveError
-from deploy_action.text.strict_json import strict_loads, strict_text
+from deploy_action.text.strict_json import strict_loads
+from deploy_action.text.variables import without_values
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
     from deploy_action.platform.storage.kept_prices import KeptPrices, Outbox
 
-MAX_ARGUMENTS_BYTES = 64 << 10  # Linux takes 128 KiB in one variable, and base64 adds a third
 _MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
 _HOOKS = _MODEL_PROCESS / "hooks"
 
@@ -64,7 +62,8 @@ class BacktestRequest:
 
     `bundle_sha256` is the bundle's digest in lower-case hex. `now` is the time from which an
     argument such as `to: 1y` counts back, in seconds since 1970. `prices` are the names of the
-    stores of downloaded prices (`store_keys`), blank for a backtest that keeps none.
+    stores of downloaded prices (`store_keys`), blank for a backtest that keeps none. `environment`
+    are variables for the model's process, which may be secrets.
     """
 
     backtest_id: str
@@ -74,14 +73,11 @@ class BacktestRequest:
     args: Mapping[str, object]
     now: float
     prices: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-
-class _Result(msgspec.Struct):
-    """The members that a result must have; they stay text."""
-
-    account_values: msgspec.Raw = msgspec.Raw()
-    metrics: msgspec.Raw = msgspec.Raw()
-    trades: msgspec.Raw = msgspec.Raw()
+    def without_secrets(self, text: str) -> str:
+        """Return a text without the values of the variables that are secret."""
+        return without_values(text, self.environment)
 
 
 class Observer(Protocol):
@@ -221,6 +217,7 @@ class ModelRunner:
                         model,
                         requirements=layout.requirements,
                         python_version=request.python_version,
+                        variables=request.environment,
                         on_line=log.add,
                         stop=stop,
                     )
@@ -264,7 +261,7 @@ class _Watch:
         self.observer.section(self.backtest, title)
 
     def line(self, text: str) -> None:
-        self.observer.line(self.backtest, text)
+        self.observer.line(self.backtest, self.backtest.without_secrets(text))
 
     def progress(self, share: float) -> None:
         self.observer.progress(self.backtest, share)
@@ -368,7 +365,7 @@ class _ModelProcess:
         elif event.get("event") == "prices" and self.outbox is not None:
             self.outbox.hear(event)
         elif event.get("event") == "stopped":
-            self.place = next(iter(read_problems(event.get("problems"))), None)
+            self.place = next(iter(self._told(event)), None)
 
     def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         python = self.environment.python
@@ -379,6 +376,7 @@ class _ModelProcess:
             "VIRTUAL_ENV": str(python.parent.parent),
             "HOME": str(self.private / "home"),
             "TMPDIR": str(self.private / "tmp"),
+            **self.request.environment,
             "PYTHONPATH": f"{self.model}{os.pathsep}{_HOOKS}",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # the copy is thrown away
@@ -421,64 +419,21 @@ class _ModelProcess:
     def _problems(
         self, event: Mapping[str, object], confinement: Confinement
     ) -> tuple[Problem, ...]:
-        told = read_problems(event.get("problems"))
-        return tuple(explained(problem, confinement.memory_bytes) for problem in told)
+        return tuple(explained(one, confinement.memory_bytes) for one in self._told(event))
+
+    def _told(self, event: Mapping[str, object]) -> tuple[Problem, ...]:
+        return read_problems(event.get("problems"), self.request.without_secrets)
 
     def _with_result(
         self, path: Path, event: Mapping[str, object], problems: tuple[Problem, ...]
     ) -> Outcome:
         try:
-            content = _read_result(path, self.runner.largest_result)
+            content = read_result(path, self.runner.largest_result)
         except (OSError, ValueError) as error:
             message = f"The result of the model's process cannot be used: {error}."
             return _failed(*errors(problems), Problem(message=message))
-        return Outcome(result=content, problems=problems, facts=_facts(event))
+        return Outcome(result=content, problems=problems, facts=read_facts(event))
 
 
 def _failed(*problems: Problem) -> Outcome:
     return Outcome(result=None, problems=problems)
-
-
-def _read_result(path: Path, largest: int) -> bytes:
-    """Return the result, after checking that it is strict JSON with the needed keys.
-
-    Raises:
-        OSError, ValueError: it does not exist, or is not valid.
-    """
-    # The model controls this path: do not follow a link, do not wait for a pipe.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a regular file")
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        allowed = f"{largest >> 20} MiB, the most that this platform allows"
-        raise ValueError(f"it is larger than {allowed}: backtest a shorter period")
-    content = bytes(strict_text(content))
-    try:
-        result = msgspec.json.decode(content, type=_Result)
-    except msgspec.ValidationError:  # it is no object
-        result = _Result()
-    for name in _Result.__struct_fields__:
-        if not memoryview(getattr(result, name)).nbytes:
-            raise ValueError(f"it has no {name}")
-    return content
-
-
-def _facts(event: Mapping[str, object]) -> dict[str, object]:
-    """Return the facts that the model's process reported, under the API's names."""
-    names = {
-        "callback_calls": "callbackCalls",
-        "schedule": "schedule",
-        "exchanges": "exchanges",
-        "symbols": "symbols",
-    }
-    facts = {name: event[key] for key, name in names.items() if key in event}
-    for name, key in (("arguments", "arguments"), ("argumentSources", "argument_sources")):
-        if isinstance(event.get(key), dict):
-            facts[name] = event[key]
-    # Every listing of the model's backtests holds them.
-    return {
-        name: fact for name, fact in facts.items() if len(json.dumps(fact)) <= MAX_ARGUMENTS_BYTES
-    }

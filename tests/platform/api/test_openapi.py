@@ -108,6 +108,7 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
     values = {
         "refreshToken": "x", "projectId": "p", "modelId": "m", "versionId": version_id,
         "type": "strategy", "plan": "nano", "createNew": "true", "backtestArgs": "{}",
+        "environment": "{}",
     }  # fmt: skip
     names = [field.name for field in route.fields if field.name != "backtestingArgs"]
     fields = _Watched({name: values.get(name, "text") for name in names})

@@ -95,6 +95,22 @@ def test_a_child_gets_the_given_environment_and_no_input(tmp_path: Path) -> None
     assert lines[0].startswith("['LC_CTYPE', 'PATH'] ''") or lines[0] == "['PATH'] ''"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is Linux's")
+def test_the_launcher_does_not_get_the_variables_of_the_command(tmp_path: Path) -> None:
+    """Whoever gives a model its variables has fewer rights than the launcher."""
+    lines: list[str] = []
+    variables = {"LD_PRELOAD": str(tmp_path / "absent.so"), "LARGE": "ä" * 40_000}
+    run_process(
+        [sys.executable, "-c", "import os; print(len(os.environ['LARGE']))"],
+        cwd=tmp_path,
+        environ=variables,
+        on_line=lines.append,
+        stop=threading.Event(),
+    )
+    assert lines.pop() == "40000"
+    assert len([line for line in lines if "absent.so" in line]) == 1  # the command alone has tried
+
+
 def test_processes_left_behind_are_killed(tmp_path: Path) -> None:
     """A grandchild that keeps the pipes open neither delays the end nor survives it."""
     code = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import threading
 import tracemalloc
@@ -117,6 +118,7 @@ class Bench:
     largest_result: int = 1 << 20
     isolation: Isolation = ISOLATION
     program: Path | None = None
+    variables: dict[str, str] = field(default_factory=dict)
     # Others', run at the same time, must not be taken for ours.
     backtest_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stop: threading.Event = field(default_factory=threading.Event)
@@ -150,6 +152,7 @@ class Bench:
             python_version="3.10",
             args={"to": "1y"},
             now=1_700_000_000.0,
+            environment=self.variables,
         )
         return runner.run(request, self.stop)
 
@@ -231,6 +234,59 @@ def test_a_model_gets_the_platforms_environment_and_no_more(bench: Bench) -> Non
     assert (environ["https_proxy"], environ["TZ"]) == ("p", "UTC")
     assert "INPUT_TOKEN" not in environ
     assert "GITHUB_TOKEN" not in environ
+
+
+def test_a_model_gets_its_variables_but_those_of_its_backtest(bench: Bench) -> None:
+    """They win over the machine's; what is pinned in backtests stays, and so does the protocol."""
+    bench.environ = {"https_proxy": "machine", "TZ": "UTC", "INPUT_TOKEN": "x"}
+    given = {"KEY": "a=b", "https_proxy": "own", "HOME": "/own", "LD_PRELOAD": ""}
+    bench.variables = {**given, "OMP_NUM_THREADS": "8", "PYTHONHASHSEED": "7", "EMPTY": ""}
+    bench.run("import os\nprint(json.dumps(dict(os.environ)))\n" + FINISH)
+    environ = json.loads(bench.spectator.lines[-1])
+    assert environ.items() >= {**given, "TZ": "UTC", "EMPTY": ""}.items()
+    assert (environ["OMP_NUM_THREADS"], environ["PYTHONHASHSEED"]) == ("1", "0")
+    assert environ["BACKTESTING"] == "1"
+    assert "INPUT_TOKEN" not in environ
+
+
+def test_values_of_variables_are_hidden_in_output_and_problems(bench: Bench) -> None:
+    """Short ones stay: they are words."""
+    key = secrets.token_hex(8)
+    bench.variables = {"KEY": key, "MODE": "paper"}
+    script = (
+        "import os\nkey = os.environ['KEY']\nprint('paper', key)\nprint(key.encode().hex())\n"
+        "problem = dict(severity='error', message='no ' + key, hint=key)\n"
+        "problem.update(path=key + '.py', line=1)\n"
+        "say(event='failed', problems=[problem, {**problem, 'severity': 'warning'}])"
+    )
+    outcome = bench.run(script)
+    assert bench.spectator.lines[-2] == "paper ***"
+    assert error_of(outcome) == Problem(message="no ***", hint="***", path="***.py", line=1)
+    assert key not in repr(outcome)
+
+
+def test_values_of_variables_are_hidden_where_a_run_is_stopped(bench: Bench) -> None:
+    key = secrets.token_hex(8)
+    bench.variables = {"KEY": key}
+    script = (
+        "import os, signal, time\n"
+        "problem = dict(severity='notice', message='at ' + os.environ['KEY'])\n"
+        "def stop(*_): say(event='stopped', problems=[problem]); os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\nprint('ready')\ntime.sleep(60)"
+    )
+
+    def stop() -> None:
+        wait_for(lambda: "ready" in bench.spectator.lines)
+        bench.stop.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(ModelStoppedError) as stopped:
+        bench.run(script)
+    stopper.join()
+    assert stopped.value.place is not None
+    assert stopped.value.place.message == "at ***"
+    assert [one.message for one in bench.spectator.places] == ["at ***"]
 
 
 def test_problems_of_the_model_are_passed_on(bench: Bench) -> None:

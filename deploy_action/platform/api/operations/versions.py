@@ -26,7 +26,8 @@ from deploy_action.platform.api.operations.targets import (
 )
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
 from deploy_action.platform.runs.backtests import Backtests, Job
-from deploy_action.platform.runs.model_run import MAX_ARGUMENTS_BYTES, BacktestRequest
+from deploy_action.platform.runs.model_run import BacktestRequest
+from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
 from deploy_action.platform.storage.archives import (
     ArchiveFacts,
     check_archive,
@@ -105,6 +106,7 @@ class Versions:
     def backtest(self, request: Request) -> Pending:
         """Backtest a bundle, and answer when the backtest has ended."""
         args, now = _read_args(request), request.backtest_now()
+        environment = request.environment() or {}
         file = _require_file(request)
         target = _read_target(request)
         self._rehearse(target)
@@ -119,7 +121,7 @@ class Versions:
         )
         with self._storing(target, upload) as (transaction, version):
             backtest = self._add_backtest(transaction, version, args, version.description)
-        job = self._run(request, backtest, version, now)
+        job = self._run(request, backtest, version, now, environment)
         document = {**upload_document(version), "backtestId": backtest.id}
         return Pending(job, document, self.store.result_path(backtest.id))
 
@@ -127,7 +129,7 @@ class Versions:
         """Backtest an uploaded version, and do not wait for the result."""
         args, now = _read_args(request), request.backtest_now()
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
-        version_id = request.identifier("versionId")
+        version_id, environment = request.identifier("versionId"), request.environment()
         with self.store.transaction() as transaction:
             self.access.check_readable(transaction, project_id)
             model = find_model(transaction, project_id, model_id)
@@ -139,7 +141,9 @@ class Versions:
             backtest = self._add_backtest(
                 transaction, versions[version_id], args, request.text("backtestDescription")
             )
-        self._run(request, backtest, versions[version_id], now)
+            if environment is None:  # a version that was deployed has its own
+                environment = transaction.live.environment(version_id)
+        self._run(request, backtest, versions[version_id], now, environment)
         return {}
 
     def _add_backtest(
@@ -154,7 +158,12 @@ class Versions:
         )
 
     def _run(
-        self, request: Request, backtest: Backtest, version: Version, now: float | None
+        self,
+        request: Request,
+        backtest: Backtest,
+        version: Version,
+        now: float | None,
+        environment: Mapping[str, str],
     ) -> Job:
         """Start a backtest whose dates count back from `now`, by default when it was asked for."""
         wanted = BacktestRequest(
@@ -165,6 +174,7 @@ class Versions:
             args=backtest.args,
             prices=self._price_stores(version, request.text("priceScope")),
             now=backtest.created_at if now is None else now,
+            environment=environment,
         )
         return self.backtests.start(wanted)
 
