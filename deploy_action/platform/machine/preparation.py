@@ -176,6 +176,7 @@ def _prepare(
                 on_line=log.add,
                 stop=stop,
                 is_live=True,
+                variables=launch.environment,
             )
         )
     made = "made" if environment.was_made else "reused"
