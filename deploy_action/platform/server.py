@@ -117,6 +117,8 @@ class PlatformServer:
         if self._backtests is not None:
             self._backtests.close()
             self._backtests = None
+        if self._store is not None:
+            self._store.logs.close()  # which ends the answers that follow them
         if self._server is not None:
             self._server.close()
             self._server = None

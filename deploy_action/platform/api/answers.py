@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from starlette.concurrency import iterate_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from deploy_action.platform.api.operations.documents import Part, Pending, error_page
+from deploy_action.platform.api.operations.logs import LogText
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+    from deploy_action.platform.api.http.connection import Connection
 
 _JSON: Final = "application/json; charset=utf-8"
 _HEADERS: Final = {
@@ -24,6 +27,11 @@ _HEADERS: Final = {
 }
 # Proxies wait a minute for a byte; a client that is gone should be noticed sooner.
 _SECONDS_BETWEEN_SIGNS: Final = 1.0
+# How soon a line is sent, how soon a version that takes over is noticed, and how soon a proxy or a
+# client learns that the server is still there: many wait for a minute.
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_BETWEEN_TURNS: Final = 2.0
+_SECONDS_OF_SILENCE: Final = 20.0
 _BLOCK_BYTES: Final = 1 << 18
 
 
@@ -88,3 +96,38 @@ async def _wait_for(pending: Pending) -> AsyncIterator[bytes]:
             yield block
     finally:
         ending.cancel()
+
+
+class LogAnswer(StreamingResponse):
+    """The lines of a log, and those to come if it is followed; that takes no thread."""
+
+    def __init__(self, log: LogText, connection: Connection) -> None:
+        headers = {**_HEADERS, "X-Accel-Buffering": "no"} if log.follows else _HEADERS
+        super().__init__(self._lines(), headers=headers, media_type="text/plain")
+        self._log = log
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, until there is no more or the client leaves."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._log.close()
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        log, looked, silent = self._log, 0.0, 0.0
+        while not log.is_over:
+            if block := log.read():
+                yield block
+                silent = 0.0
+                continue
+            if not log.follows or self._connection.has_ended:
+                return
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            looked, silent = looked + _SECONDS_BETWEEN_LOOKS, silent + _SECONDS_BETWEEN_LOOKS
+            if looked >= _SECONDS_BETWEEN_TURNS:
+                await run_in_threadpool(log.look_for_turn)
+                looked = 0.0
+            if silent >= _SECONDS_OF_SILENCE:
+                yield b"\n"
+                silent = 0.0

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route as StarletteRoute
 
 from deploy_action.platform.api.answers import (
+    LogAnswer,
     PatientAnswer,
     json_answer,
     page,
@@ -29,6 +30,7 @@ from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, NOW_HEADER
 from deploy_action.platform.api.forms import Body, FileSlot, read_form
 from deploy_action.platform.api.operations.documents import Details, Pending, Text
+from deploy_action.platform.api.operations.logs import LogText
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
 from deploy_action.platform.api.route import Route
 from deploy_action.platform.storage.data_directory import is_disk_full
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from deploy_action.platform.api.http.connection import Connection
 
 # For a client without a valid token; enough for a bundle sent with an expired one.
 _STRANGER_BYTES = 64 << 20
@@ -128,11 +132,12 @@ class PlatformApp:
         key, now = _idempotency_key(request), request.headers.get(NOW_HEADER, "").strip()
         if not route.takes_file:
             form = await read_form(body, content_type)
-            return await run_in_threadpool(_respond, route, Request(form.fields, now=now))
+            asked = Request(form.fields, now=now)
+            return await run_in_threadpool(_respond, route, asked, request.state.connection)
         with self._store.incoming() as path:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
             asked = Request(form.fields, form.file, key, now)
-            return await run_in_threadpool(_respond, route, asked)
+            return await run_in_threadpool(_respond, route, asked, request.state.connection)
 
 
 def _idempotency_key(request: HttpRequest) -> str:
@@ -143,10 +148,12 @@ def _idempotency_key(request: HttpRequest) -> str:
     return key
 
 
-def _respond(route: Route, request: Request) -> Response:
+def _respond(route: Route, request: Request, connection: Connection) -> Response:
     result = route.run(request)
     if isinstance(result, Pending):
         return PatientAnswer(result)
+    if isinstance(result, LogText):
+        return LogAnswer(result, connection)
     if isinstance(result, Details):
         return streamed_answer(result.parts())
     if isinstance(result, Text):

@@ -72,6 +72,10 @@ PRICE_SCOPE = Field(
     "priceScope",
     "A pull request or branch. The prices that its backtests download are kept for it alone.",
 ).optional()
+LINES = Field("lines", "How many of the last lines come first, 100 if it is absent.").optional()
+FOLLOW = Field("follow", "`true`: the answer goes on with each new line.").optional()
+AFTER = Field("after", "A position: only the lines after it come, whatever `lines` is.").optional()
+POSITIONS = Field("positions", "`true`: each line begins with its position.").optional()
 ARGUMENTS = Field(
     "backtestArgs",
     "The arguments of `Strategy.backtest()`: a JSON object, or its text.",

@@ -27,6 +27,7 @@ from deploy_action.platform.api.operations.documents import (
     Pending,
     Text,
 )
+from deploy_action.platform.api.operations.logs import LogText
 from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
 from deploy_action.platform.api.route import Route
@@ -146,8 +147,14 @@ def _document_type(route: Route) -> Any:
     returned = typing.get_type_hints(route.operation)["return"]
     if Text in typing.get_args(returned):
         return next(each for each in typing.get_args(returned) if each is not Text)
-    documents = {Text: str, Pending: BacktestAnswerDocument, Details: ModelDocument}
+    documents = {Text: str, LogText: str, Pending: BacktestAnswerDocument, Details: ModelDocument}
     return documents.get(returned, returned)
+
+
+def _content(route: Route, schema: dict[str, Any] | None) -> dict[str, Any]:
+    if schema:
+        return {"application/json": {"schema": schema}}
+    return _PLAIN if typing.get_type_hints(route.operation)["return"] is LogText else _HTML
 
 
 def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]:
@@ -160,7 +167,7 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
         "responses": {
             "200": {
                 "description": "It was done.",
-                "content": {"application/json": {"schema": schema}} if schema else _HTML,
+                "content": _content(route, schema),
             },
             **{
                 status: {"$ref": f"#/components/responses/{response}"}

@@ -58,7 +58,7 @@ class Request:
     @property
     def creates_model(self) -> bool:
         """Whether an upload asks for a new model, in the documented way."""
-        return self._flag("createNew") and not self.text("modelId")
+        return self.flag("createNew") and not self.text("modelId")
 
     def require(self, fields: Iterable[Field]) -> None:
         """Refuse a request that lacks a field it needs; the first one is named."""
@@ -88,7 +88,8 @@ class Request:
         _refuse_unless_json(name, value)
         return json.dumps(value)
 
-    def _flag(self, name: str) -> bool:
+    def flag(self, name: str) -> bool:
+        """Return whether a field says `true`."""
         return self.text(name).strip().lower() == "true"
 
     def backtest_now(self) -> float | None:

@@ -27,6 +27,7 @@ PLATFORM: Final = "platform"
 LONGEST_LINE: Final = 4_000  # in characters, before those that are written as escapes
 # A line before it is redacted: half a secret at the end would not be found.
 _LONGEST_READ: Final = 4 * LONGEST_LINE
+_TIME_BYTES: Final = len("2023-11-14T22:13:20.000")
 _BLOCK_BYTES: Final = 1 << 16  # more than any line
 _WRITABLE: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _PLACE: Final = re.compile(r"([0-9]{1,12})-([0-9]{1,12})")
@@ -68,9 +69,10 @@ class Place(NamedTuple):
 class LogReader:
     """Reads a version's log, while it is written or after."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         """Read the log in `directory`, which may not exist yet."""
         self._directory = directory
+        self._clock = clock
 
     def tail(self, lines: int) -> list[str]:
         """Return at most so many lines, the last ones."""
@@ -90,6 +92,17 @@ class LogReader:
             lines -= found
         return Place(numbers[0] if numbers else 0)
 
+    def place_since(self, time: float) -> Place:
+        """Return the place before the first line that was written at a time or later."""
+        begin, place = format_line(time, "")[:_TIME_BYTES], Place()
+        for at, block in self.blocks(place):
+            if block[block.rfind(b"\n", 0, -1) + 1 :] < begin:
+                place = at
+                continue
+            before = (line for line in block.splitlines(keepends=True) if line < begin)
+            return Place(at.file, at.offset - len(block) + sum(map(len, before)))
+        return place
+
     def blocks(self, place: Place) -> Iterator[tuple[Place, bytes]]:
         """Yield what there is from a place on: whole lines, and the place after them."""
         while (found := self.read(place))[1]:
@@ -107,7 +120,7 @@ class LogReader:
             if place == Place():
                 return self.read(first)
             gone = "lines may be missing here: they were removed to make room for later ones"
-            return first, format_line(time.time(), gone)
+            return first, format_line(self._clock(), gone)
         later = [number for number in numbers if number > place.file]
         # Looked for before this is read: a file that has a follower is complete.
         with suppress(FileNotFoundError):
@@ -210,9 +223,8 @@ class VersionLog(LogReader):
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        super().__init__(directory)
+        super().__init__(directory, clock)
         self._bounds = bounds
-        self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._allowances: dict[str, _Allowance] = {}
@@ -361,7 +373,7 @@ class LogBook:
         """Keep logs in `directory`. `clock` returns seconds since 1970."""
         self._directory = directory
         self._bounds = bounds
-        self._clock = clock
+        self.clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._logs: WeakValueDictionary[str, VersionLog] = WeakValueDictionary()
@@ -373,13 +385,13 @@ class LogBook:
             log = self._logs.get(version_id)
             if log is None:
                 path = self._directory / version_id
-                log = VersionLog(path, self._bounds, self._clock, self._monotonic)
+                log = VersionLog(path, self._bounds, self.clock, self._monotonic)
                 self._logs[version_id] = log
             return log
 
     def reader(self, version_id: str) -> LogReader:
         """Return what reads the log of a version, which need not have one."""
-        return LogReader(self._directory / version_id)
+        return LogReader(self._directory / version_id, self.clock)
 
     def versions(self) -> list[str]:
         """Return the ids of the versions that have a log."""

@@ -109,6 +109,7 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
         "refreshToken": "x", "projectId": "p", "modelId": "m", "versionId": version_id,
         "type": "strategy", "plan": "nano", "createNew": "true", "backtestArgs": "{}",
         "environment": "{}",
+        "lines": "1", "after": f"{version_id}/1-0",
     }  # fmt: skip
     names = [field.name for field in route.fields if field.name != "backtestingArgs"]
     fields = _Watched({name: values.get(name, "text") for name in names})

@@ -59,6 +59,11 @@ class Connection(H11Protocol):
         return self.is_busy and self.cycle.more_body
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the client has closed its side of the connection."""
+        return self._has_ended
+
+    @property
     def must_close(self) -> bool:
         """Whether the current answer is the last one."""
         return self.expects_body or (self._crowd.is_dense and not self._is_signed_in)
