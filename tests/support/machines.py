@@ -37,7 +37,8 @@ if "--check" in sys.argv:
     except SyntaxError as error:
         place = {"path": "bot.py", "line": error.lineno}
         problem = {"severity": "error", "message": error.msg, **place}
-        os.write(events, json.dumps(problem).encode() + b"\\n")
+        event = {"event": "fault", "problem": problem}
+        os.write(events, json.dumps(event).encode() + b"\\n")
         sys.exit(1)
     sys.exit(0)
 os.environ["EVENTS"], os.environ["REASON"] = arguments["--events-fd"], arguments["--stop-reason"]

@@ -31,16 +31,12 @@ class ControlGroup:
     """The group of one instance."""
 
     path: Path
+    kills_before: int = 0  # of an earlier instance, if its group is still there
 
     @property
-    def kills(self) -> int:
-        """How many of its processes the kernel has killed because the memory was used up."""
-        with suppress(OSError, ValueError):
-            for line in (self.path / "memory.events").read_text("ascii").splitlines():
-                name, _, number = line.partition(" ")
-                if name == "oom_kill":
-                    return int(number)
-        return 0
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel has killed a process of it because the memory was used up."""
+        return _kills(self.path) > self.kills_before
 
     def remove(self) -> None:
         """Kill what is in it, and remove it; it stays as long as a process does not end."""
@@ -93,16 +89,16 @@ class ControlGroups:
         Raises:
             OSError: it cannot be made.
         """
-        group = ControlGroup(self.directory / name)
-        if group.path.exists():
-            group.remove()
-        group.path.mkdir(exist_ok=True)
+        path = self.directory / name
+        ControlGroup(path).remove()
+        path.mkdir(exist_ok=True)
+        group = ControlGroup(path, _kills(path))
         try:
             if memory:
                 _write(group.path / "memory.max", str(memory << 20))
                 # One process fewer is a model that goes on half dead.
                 _write(group.path / "memory.oom.group", "1")
-                with suppress(FileNotFoundError):  # a kernel without swapping
+                with suppress(OSError):  # a kernel without swapping has no such file
                     _write(group.path / "memory.swap.max", "0")
             if cpu:
                 _write(group.path / "cpu.max", f"{cpu * _PERIOD // 1_000} {_PERIOD}")
@@ -114,6 +110,15 @@ class ControlGroups:
     def remove(self, name: str) -> None:
         """Kill what is in a group, if there is one of that name, and remove it."""
         ControlGroup(self.directory / name).remove()
+
+
+def _kills(group: Path) -> int:
+    with suppress(OSError, ValueError):
+        for line in (group / "memory.events").read_text("ascii").splitlines():
+            name, _, number = line.partition(" ")
+            if name == "oom_kill":
+                return int(number)
+    return 0
 
 
 def _own_group(root: Path, own: Path) -> Path:
@@ -144,6 +149,5 @@ def _words(path: Path) -> Iterator[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    # These files are there, or the kernel does not know them.
-    with path.open("r+", encoding="ascii") as file:
+    with path.open("w", encoding="ascii") as file:
         file.write(text)

@@ -230,7 +230,7 @@ class RunningModel:
             marker = prepared.state_variable
             left = end_stragglers(prepared.copy.path, prepared.user, marker=marker)
         group = self._limits.group
-        no_memory = group is not None and group.kills > 0
+        no_memory = group is not None and group.ran_out_of_memory
         if self._limits.is_per_process and self._reason is None:
             no_memory = self._errors.tells_of_no_memory
         if group is not None:

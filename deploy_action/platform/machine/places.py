@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments.locks import FileLock
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.unprivileged import (
@@ -63,9 +64,13 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of all models in a directory, which one server uses at a time."""
+    """The places of all models in a directory, which one server uses at a time.
+
+    `problems` are to be shown with each model.
+    """
 
     directory: Path
+    problems: tuple[Problem, ...] = ()
     _ours: set[Path] = field(default_factory=set)
 
     @classmethod
@@ -77,7 +82,14 @@ class Places:
         if models == data:
             return cls(data.resolve())
         name = hashlib.sha256(str(data.absolute()).encode()).hexdigest()[:16]
-        return cls(models.resolve() / f"{LIVE}-{name}")
+        directory = models.resolve() / f"{LIVE}-{name}"
+        problem = Problem(
+            message=f"What the model keeps in BLANKLY_STATE_DIR is in {directory / STATE}, and in "
+            "no backup of the server's data: models cannot reach that.",
+            hint=f"Keep the server's data where every user may pass, instead of in {data}.",
+            severity=Severity.WARNING,
+        )
+        return cls(directory, (problem,))
 
     def make(self) -> None:
         """Make the directories."""

@@ -188,7 +188,7 @@ def _prepare(
     on_line(limits)
     for name in ("home", "tmp"):
         (copy.private / name).mkdir()
-    user, problems = workshop.isolation.choose_user(
+    user, isolation_problems = workshop.isolation.choose_user(
         copy.private, [*workshop.needed, environment.python]
     )
     return PreparedCopy(
@@ -207,7 +207,7 @@ def _prepare(
             "constraints": list(environment.constraints),
             "limits": limits,
         },
-        problems=(*environment.problems, *problems),
+        problems=(*environment.problems, *isolation_problems, *workshop.places.problems),
     )
 
 
@@ -252,7 +252,7 @@ def _check(
                 side=side,
                 confinement=limits.confinement,
             )
-        no_memory = bool(limits.group and limits.group.kills)
+        no_memory = limits.group is not None and limits.group.ran_out_of_memory
     except OSError as error:
         raise CannotPrepareError(not_started(error)) from error
     finally:
@@ -273,9 +273,11 @@ def _check(
 
 def _hear(line: str, found: list[Problem]) -> None:
     try:
-        found += read_problems([strict_loads(line.encode("utf-8", "replace"))])
+        event = strict_loads(line.encode("utf-8", "replace"))
     except ValueError:
         return
+    if isinstance(event, dict):
+        found += read_problems([event.get("problem")])
 
 
 def _too_large(launch: Launch) -> Problem:

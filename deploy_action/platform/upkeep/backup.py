@@ -28,7 +28,7 @@ _DATABASE: Final = data_directory.DATABASE
 _NOT_KEPT: Final = frozenset(
     {
         *(_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm"),
-        *(data_directory.INCOMING, data_directory.RUNS),
+        *(data_directory.INCOMING, data_directory.RUNS, data_directory.LIVE),
         *(data_directory.ENVIRONMENTS, data_directory.PRICES),
         "lost+found",
     }
