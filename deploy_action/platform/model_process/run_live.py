@@ -8,7 +8,9 @@ The script runs as `__main__`, as under `python SCRIPT`, with the platform's rep
 to the file descriptor as JSON lines; a `problem` has severity, message, hint, path and line:
 
     strategy        a Strategy was made
-    started         a strategy's inits are done and its schedulers run
+    starting        a strategy's start() was called
+    started         its inits are done and its schedulers run
+    order           the first order is about to be sent to an exchange
     screener        a Screener was made
     script_ended    the script's last line is done; its threads may go on
     callback_error  problem, count: a callback raised; the package prints that and carries on
@@ -24,8 +26,8 @@ leaves with 0, or 1 if a teardown failed. Exit codes say no more than Python's: 
 threads have died ends with 0.
 
 With `--check`, the package is imported and the model's sources are compiled, but not run. The
-events are `fault`, `warning` and finally `checked` (python, blankly); the exit code is 1 if there
-was a fault.
+events are a `problem` for each one (with its fields beside the event's name, and a column), and
+finally `checked` (python, blankly); the exit code is 1 if one of them is an error.
 """
 
 import os

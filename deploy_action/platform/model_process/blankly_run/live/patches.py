@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -51,6 +52,7 @@ def watch_package(
     _watch_teardown(structure, running)
     _watch_swallowed(errors)
     _watch_orders(reports)
+    _announce_orders(events)
     _watch_feeds(running, faults)
 
 
@@ -70,6 +72,7 @@ def _watch_strategies(strategies: Any, events: Events, running: Running) -> None
     def patched_run(self: Any, *positional: Any, **named: Any) -> Any:
         if running.is_our_process:
             running.add_started(self)
+            events.send("starting")
             if not isinstance(self, structure):
                 _watch_own_teardown(self, running)
                 events.send("started")
@@ -194,6 +197,30 @@ def _watch_orders(reports: Reports) -> None:
         init(self, *positional, **named)
 
     paper.__init__ = patched_init
+
+
+def _announce_orders(events: Events) -> None:
+    """Tell the platform before the first order leaves this process, by whatever object it is sent.
+
+    Every exchange of the package is reached through `requests`, as are those of many others, and
+    each calls the path of its orders so. Who has ordered must not be run again by itself.
+    """
+    session: Any = importlib.import_module("requests.sessions").Session
+    original = session.send
+    is_told = threading.Event()
+
+    @functools.wraps(original)
+    def send(self: Any, request: Any, **named: Any) -> Any:
+        if not is_told.is_set() and _is_order(request):
+            is_told.set()
+            events.send("order")
+        return original(self, request, **named)
+
+    session.send = send
+
+
+def _is_order(request: Any) -> bool:
+    return request.method == "POST" and "order" in (request.url or "").lower()
 
 
 def _watch_order(kind: Any, report: str, reports: Reports) -> None:
