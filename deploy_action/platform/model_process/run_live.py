@@ -26,8 +26,8 @@ leaves with 0, or 1 if a teardown failed. Exit codes say no more than Python's: 
 threads have died ends with 0.
 
 With `--check`, the package is imported and the model's sources are compiled, but not run. The
-events are a `problem` for each one (with its fields beside the event's name, and a column), and
-finally `checked` (python, blankly); the exit code is 1 if one of them is an error.
+events are `fault` and `warning`, whose problems may have a column, and finally `checked` (python,
+blankly); the exit code is 1 if there was a fault.
 """
 
 import os

@@ -23,12 +23,12 @@ def test_a_script_that_cannot_be_compiled_is_a_fault_and_other_files_are_warning
     model.bot.write("fine.py", "x = 1\n")
     with model.running("import os\nif True\n    pass\n", "--check") as live:
         assert live.end() == 1
-    fault, *others = live.of("problem")
+    (fault,) = live.problems("fault")
     place = (fault["severity"], fault["path"], fault["line"], fault["column"])
     assert place == ("error", "bot.py", 2, 8)
     assert fault["message"] == "SyntaxError: expected ':'"
-    warnings = {problem["path"]: problem for problem in others}
-    assert {problem["severity"] for problem in others} == {"warning"}
+    warnings = {problem["path"]: problem for problem in live.problems("warning")}
+    assert {problem["severity"] for problem in warnings.values()} == {"warning"}
     assert list(warnings) == ["binary.py", "old/draft.py"]
     assert (warnings["old/draft.py"]["line"], warnings["old/draft.py"]["column"]) == (1, 1)
 
@@ -37,6 +37,6 @@ def test_a_file_that_shadows_the_package_is_a_fault(model: LiveModel) -> None:
     model.bot.write("blankly.py", "Strategy = None\n")
     with model.running("import blankly\n", "--check") as live:
         assert live.end() == 1
-    (fault,) = live.of("problem")
+    (fault,) = live.problems("fault")
     assert fault["message"] == "blankly.py shadows a module of the platform."
     assert fault["path"] == "blankly.py"

@@ -95,8 +95,10 @@ def _check(options: Any, events: Events, files: ModelFiles) -> NoReturn:
         _, version = load_package(files)
     except UnusablePackageError as error:
         faults.append(error.problem)
-    for problem in faults + warnings:
-        events.send("problem", **problem)
+    for problem in faults:
+        events.send("fault", problem=problem)
+    for problem in warnings:
+        events.send("warning", problem=problem)
     python = ".".join(map(str, sys.version_info[:3]))
     events.send("checked", python=python, blankly=version)
     leave(1 if faults else 0)
