@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -45,7 +48,7 @@ class Surroundings:
         """Return a variable, or what is in the file that the variable `name` + `_FILE` names.
 
         Container engines and systemd hand secrets over as files. Raises `InvalidInputError` when
-        both are set, or the file cannot be read.
+        both are set, or the file cannot be read, or can be read by everybody.
         """
         given, path = self.environ.get(name, "").strip(), self.environ.get(f"{name}_FILE", "")
         if not path:
@@ -55,12 +58,20 @@ class Surroundings:
                 message=f"Both {name} and {name}_FILE are set.", hint="Set one of them."
             )
         try:
-            return Path(path).read_text("utf-8").strip()
+            with Path(path).open(encoding="utf-8") as file:
+                is_open = os.fstat(file.fileno()).st_mode & stat.S_IROTH
+                text = file.read().strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
             raise InvalidInputError.of(
                 message=f"{name}_FILE names {path}, which cannot be read: {reason}."
             ) from error
+        if is_open:
+            raise InvalidInputError.of(
+                message=f"Every user may read {path}, which {name}_FILE names, and so may models.",
+                hint=f"Run `chmod 600 {shlex.quote(path)}`.",
+            )
+        return text
 
 
 def serve(command: Namespace, around: Surroundings) -> int:

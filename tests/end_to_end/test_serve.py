@@ -108,6 +108,7 @@ def test_at_a_second_signal_it_leaves_at_once(tmp_path: Path) -> None:
 def test_secrets_may_come_in_files(tmp_path: Path) -> None:
     token = os.urandom(16).hex()
     (tmp_path / "token").write_text(f"{token}\n")
+    (tmp_path / "token").chmod(0o600)
     environ = {"PLATFORM_TOKEN_FILE": str(tmp_path / "token")}
     with serve_command(tmp_path / "data", environ=environ) as served:
         assert served.lines == []
@@ -129,3 +130,13 @@ def test_secrets_that_cannot_be_read_are_refused(
     with serve_command(tmp_path / "data", environ=environ) as served:
         assert served.process.wait(PATIENCE) == 2
         assert f"error: {message}" in "\n".join(served.lines)
+
+
+def test_a_secret_that_models_could_read_is_refused(tmp_path: Path) -> None:
+    """Each model runs as a user of its own, who is one of all the others."""
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "token").chmod(0o644)
+    environ = {"PLATFORM_TOKEN_FILE": str(tmp_path / "token")}
+    with serve_command(tmp_path / "data", environ=environ) as served:
+        assert served.process.wait(PATIENCE) == 2
+        assert served.lines[0].startswith(f"error: Every user may read {tmp_path / 'token'}")

@@ -111,14 +111,15 @@ class _Remover:
 
 
 def size_of(path: Path) -> int:
-    """Return how many bytes a file, or all files in a directory, take on the disk; 0 for none."""
+    """Return how many bytes a file takes on the disk, or all files in a directory; 0 for none."""
     total = 0
     pending = [str(path)]
     while pending:
         with suppress(OSError):  # removed meanwhile
             name = pending.pop()
             status = os.lstat(name)
-            total += status.st_blocks * _BLOCK_BYTES
             if stat.S_ISDIR(status.st_mode):
                 pending += [entry.path for entry in os.scandir(name)]
+            else:
+                total += status.st_blocks * _BLOCK_BYTES
     return total

@@ -118,14 +118,14 @@ def test_what_models_wrote_comes_back_and_no_link_leads_out(
     filled: Platform, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("of another")
-    state = filled.data / "states" / "1"
+    state = filled.data / "state" / "1"
     state.mkdir(parents=True)
     (state / "kept.json").write_text("{}")
     (state / "link").symlink_to(tmp_path / "secret")
     back_up(filled.data, tmp_path / "backup.tar")
     (tmp_path / "secret").unlink()
     restore(tmp_path / "backup.tar", tmp_path / "restored")
-    restored = tmp_path / "restored" / "states" / "1"
+    restored = tmp_path / "restored" / "state" / "1"
     assert (restored / "kept.json").read_text() == "{}"
     assert (restored / "link").is_symlink()
     assert "of another" not in (tmp_path / "backup.tar").read_text(errors="replace")
