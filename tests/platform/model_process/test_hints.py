@@ -103,11 +103,22 @@ def test_keys_without_an_entry(bot: Model) -> None:
     assert "Add the entry `API_PASS` to the portfolio" in hint
 
 
-def test_a_variable_of_the_workflow_is_not_there(bot: Model) -> None:
-    script = 'import os\nimport blankly\nkey = os.environ["ALPACA_API_KEY"]\n'
-    hint = hint_at(bot, script, "key =")
-    assert "has no variables of the workflow or of the terminal" in hint
-    assert 'os.environ.get("ALPACA_API_KEY", "")' in hint
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('key = os.environ["ALPACA_API_KEY"]', "ALPACA_API_KEY"),
+        ('key = os.environ["TELEGRAM_TOKEN"]', "TELEGRAM_TOKEN"),
+        ('raise UndefinedValueError("BOT_KEY not found. Declare it as envvar.")', "BOT_KEY"),
+        ("raise EnvError('Environment variable \"BOT_KEY\" not set')", "BOT_KEY"),
+        ("raise EnvError('nothing')", "NAME"),
+    ],
+)
+def test_a_variable_that_is_missing_belongs_into_an_input(bot: Model, line: str, name: str) -> None:
+    """The last ones are of the packages python-decouple and environs."""
+    classes = "class UndefinedValueError(Exception): pass\nclass EnvError(ValueError): pass\n"
+    hint = hint_at(bot, f"import os\nimport blankly\n{classes}{line}\n", line.split(maxsplit=1)[0])
+    assert "`model-env`" in hint
+    assert f"give it as `{name}=VALUE`" in hint
 
 
 def test_a_key_of_a_mapping_is_no_variable(bot: Model) -> None:

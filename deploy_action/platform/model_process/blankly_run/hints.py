@@ -72,10 +72,11 @@ _KEYLESS_LIVE = (
     "through state.interface."
 )
 _VARIABLES = (
-    "A backtest's process has no variables of the workflow or of the terminal, and no input gives "
-    'it any yet. Until one does, read it with os.environ.get({name}, "") and do without it where '
-    'os.environ.get("BACKTESTING") == "1". Keys of an exchange belong into keys.json, which '
-    "`keys-json` passes on."
+    "A model has the variables of the input `model-env` and no others of the workflow or of the "
+    "terminal: give it as `{name}=VALUE`, a line of that input (on a terminal, of `--model-env`). "
+    "Keys of an exchange can also go into keys.json, which `keys-json` passes on. Pull requests "
+    'from forks get no secrets: a backtest can do without, where os.environ.get("BACKTESTING") == '
+    '"1".'
 )
 # What to say instead while the model trades.
 _LIVE = {
@@ -111,6 +112,7 @@ _GONE_FROM_NUMPY_2 = re.compile(
 )
 _ELSEWHERE = re.compile(r"[/~]|[A-Za-z]:[\\/]")
 _UNQUOTED = re.compile(r"Failed to quote (\S+)-(\S+) because no downloaded data")
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]{2,}\b")
 _MISSING_KEY = re.compile(r"Please add the \"(\w+)\" key to the keys\.json file")
 
 
@@ -178,16 +180,17 @@ def _cut(value: object) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
-def _of_variables(error: BaseException, _: str) -> str:
+def _of_variables(error: BaseException, text: str) -> str:
     frame = _innermost(error)
     if isinstance(error, KeyError) and frame is not None:
         is_environ = frame.f_locals.get("self") is os.environ
         if is_environ and frame.f_code.co_name in ("__getitem__", "__delitem__"):
             name = describe(error.args[0]) if error.args else ""
-            return _VARIABLES.format(name=f'"{_cut(name)}"')
+            return _VARIABLES.format(name=_cut(name))
     # Of the packages python-decouple and environs.
     if type(error).__name__ in ("UndefinedValueError", "EnvError"):
-        return _VARIABLES.format(name="a default")
+        found = _VARIABLE.search(text)
+        return _VARIABLES.format(name=_cut(found[0]) if found else "NAME")
     return ""
 
 
