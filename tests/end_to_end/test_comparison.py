@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -301,3 +303,50 @@ def test_the_logs_of_both_do_not_mix(repository: Repository) -> None:
     candidate, base = ended.log.index("I am the candidate"), ended.log.index("I am the base")
     section = ended.log.index("::group::Base: Output of")
     assert candidate < section < base
+
+
+def test_candidate_base_and_windows_get_the_variables_and_nothing_shows_them(
+    repository: Repository,
+) -> None:
+    """Whatever a model does with a secret: prints it, reports it, or fails with it."""
+    key, short = secrets.token_hex(16), "paper"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    repository.put_first(
+        "import hashlib, os, sys\nKEY, MODE = os.environ['KEY'], os.environ['MODE']\n"
+        "print('GOT', hashlib.sha256(KEY.encode()).hexdigest(), MODE)\n"
+        "print('key', KEY, repr(KEY), flush=True)\nprint(KEY, file=sys.stderr)\n"
+    )
+    repository.commit("Read variables")
+    repository.git("branch", "--force", "main")
+    script = repository.model / "bot.py"
+    script.write_text(f"{script.read_text()}\nstrategy.backtest()\nraise ValueError(KEY)\n")
+    repository.commit("Fail with a secret")
+
+    ended = repository.run(
+        compare_with="main",
+        windows="2",
+        gates=f"trades >= 1 # {key}",
+        model_env=f"# for both\nKEY='{key}'\nMODE={short}\n",
+    )
+
+    assert ended.code == 1
+    assert ended.outputs["metrics"]
+    assert "ValueError: ***" in ended.log
+    assert set(re.findall("GOT (.*)", ended.log)) == {f"{digest} {short}"}
+    report = repository.runner.root / "temp" / ended.outputs["report"]
+    assert f"::add-mask::{key}" in ended.log
+    shown = ended.log.replace(f"::add-mask::{key}", "") + ended.summary + json.dumps(ended.outputs)
+    assert key not in shown + report.read_text()
+    assert "fewer than 8 characters, not masked: `MODE`" in ended.log
+    files = [path for path in repository.data.rglob("*") if path.is_file()]
+    assert [path for path in files if key.encode() in path.read_bytes()] == []
+
+
+def test_the_variables_of_the_candidate_are_those_of_the_base(repository: Repository) -> None:
+    repository.put_first("import os\nassert 'KEY' in os.environ")
+    repository.commit("Read a variable")
+    repository.git("branch", "--force", "main")
+    repository.put_first("# another")
+    repository.commit("Say more")
+    ended = repository.run(compare_with="main", gates="identical", model_env="KEY=")
+    assert ended.code == 0, ended.log
