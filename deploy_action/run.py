@@ -20,40 +20,32 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.inputs.defaults import DEFAULT_PLAN
-from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
+from deploy_action.inputs.definitions import Mode, read_inputs
 from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
+from deploy_action.modes.commands import control
+from deploy_action.modes.tools import Tools
+from deploy_action.modes.uploads import Task, Uploads
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.reporting import Reporting
-from deploy_action.servers import Server, Servers, server_name
+from deploy_action.servers import Servers
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.outcome.backtests import Backtests
+    from deploy_action.outcome.life import Life
     from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
     from deploy_action.outcome.target import Target
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.stages.preparation import Places
-    from deploy_action.stages.submission import Submitter
 
 _DONE: Final = 0
 _REFUSED: Final = 1
 _INVALID: Final = 2
 _SIGNALLED: Final = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """What a run is to do, once inputs and model are known."""
-
-    settings: Settings
-    model: PreparedModel
-    base: PreparedBase | None
-    servers: Servers
 
 
 @dataclass(slots=True)
@@ -184,7 +176,9 @@ class Run:
     def _fail(self, *problems: Problem, is_unsent: bool = False) -> None:
         """Note why a run failed; what it had done by then keeps its status."""
         ending = replace(self.outcome.ending, problems=problems, is_unsent=is_unsent)
-        if self.outcome.target.is_deployed:
+        # A version that the server has, and that does not run, is no deploy.
+        life = self.outcome.life
+        if self.outcome.target.is_deployed and (life.live is None or life.is_done):
             ending = replace(ending, status=Status.DEPLOYED)
         self._keep_ending(ending)
 
@@ -212,10 +206,7 @@ class Run:
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
         deadline = self.deadline = Deadline.after(settings.timeout_minutes)
-        if settings.mode.is_control:
-            raise InvalidInputError.of(message=f"Mode `{settings.mode}` is not built yet.")
         with self._tidied(ignore_signals) as stack, deadline_as_error(deadline):
-            model, base = self._prepare(settings, stack)
             servers = Servers(
                 environ=self.environ,
                 console=self.console,
@@ -224,8 +215,16 @@ class Run:
                 stack=stack,
                 on_stopped=self._keep_place,
             )
-            task = _Task(settings=settings, model=model, base=base, servers=servers)
-            self._keep_ending(self._do(task))
+            tools = Tools(
+                servers=servers,
+                console=self.console,
+                on_target=self._keep_target,
+                on_doubt=self._doubt_target,
+                on_backtests=self._keep_backtests,
+                on_life=self._keep_life,
+                backtests=lambda: self.outcome.backtests,
+            )
+            self._keep_ending(self._do(tools, settings, stack))
             # The work is done: neither a signal nor the deadline may interrupt the tidying up.
             ignore_signals()
 
@@ -243,14 +242,21 @@ class Run:
             except Exception as error:  # noqa: BLE001  # also a bug changes nothing that was done
                 self.console.problem(_untidy(error))
 
-    def _do(self, task: _Task) -> Ending:
-        if task.settings.mode is Mode.VALIDATE:
-            return Ending(status=Status.VALID)
-        if task.settings.dry_run:
-            return self._rehearse(task)
-        if task.settings.mode is Mode.BACKTEST:
-            return self._backtest(task)
-        return self._deploy(task)
+    def _do(self, tools: Tools, settings: Settings, stack: ExitStack) -> Ending:
+        if settings.mode.is_control:
+            return control(tools, settings, self._identify(settings))
+        model, base = self._prepare(settings, stack)
+        return Uploads(tools).run(Task(settings=settings, model=model, base=base))
+
+    def _identify(self, settings: Settings) -> DescribedModel:
+        """Return which deployed model is meant. Its files may be broken, or not be there."""
+        from deploy_action.github.event import read_event
+        from deploy_action.stages.live.identity import identify
+
+        workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
+        model = identify(settings, read_event(self.environ), workspace, self.console.mask)
+        self._keep_model(model)
+        return model
 
     def _prepare(
         self, settings: Settings, stack: ExitStack
@@ -303,6 +309,9 @@ class Run:
     def _doubt_target(self) -> None:
         self._keep_target(replace(self.outcome.target, is_in_doubt=True))
 
+    def _keep_life(self, life: Life) -> None:
+        self.outcome = replace(self.outcome, life=life)
+
     def _keep_ending(self, ending: Ending) -> None:
         self.outcome = replace(self.outcome, ending=ending)
 
@@ -336,113 +345,6 @@ class Run:
             )
         return found
 
-    def _rehearse(self, task: _Task) -> Ending:
-        """Make the requests that change nothing, if there is a server and a token."""
-        settings, target = task.settings, None
-        submitter = self._submitter(task, task.servers.named(settings))
-        if not settings.is_local and settings.token is not None:
-            with self.console.group(f"Ask {settings.api_url}"):
-                target = submitter.look_up()
-        would_do = submitter.plan_ahead(target)
-        if self.for_runner:
-            for step in would_do:
-                self.console.info(f"Would {step}")
-        return Ending(status=Status.DRY_RUN, would_do=would_do)
-
-    def _backtest(self, task: _Task) -> Ending:
-        server = self._open(task)
-        submitter = self._submitter(task, server)
-        with self.console.group(f"Backtest on {server_name(task.settings)}"):
-            self._run_backtests(task, submitter, server)
-        return Ending(status=Status.BACKTESTED)
-
-    def _deploy(self, task: _Task) -> Ending:
-        """Deploy the model, after a backtest if it has to be tested first."""
-        settings = task.settings
-        server, target = self._open(task), None
-        submitter = self._submitter(task, server)
-        if settings.tests_first and not settings.is_local:
-            # Learn before a long backtest whether the server would refuse the deploy.
-            with self.console.group(f"Look up on {server_name(settings)}"):
-                target = submitter.look_up()
-        if settings.tests_first:
-            self._test_first(task, server)
-        with self.console.group(f"Deploy to {server_name(settings)}"):
-            target = submitter.create_missing(target or submitter.look_up())
-            submitter.deploy(target, self.console.progress("Uploading"))
-        return Ending(status=Status.DEPLOYED)
-
-    def _test_first(self, task: _Task, server: Server) -> None:
-        """Backtest the model on the embedded platform before it is deployed.
-
-        Raises:
-            RefusedError: it may not be deployed.
-        """
-        described = task.model.described
-        # The plans of another server mean nothing on the embedded platform.
-        tested = replace(described, runs_on=replace(described.runs_on, plan=DEFAULT_PLAN))
-        with self.console.group("Backtest on the embedded platform"):
-            local = server if task.settings.is_local else self._start_platform(task)
-            local_task = replace(
-                task,
-                settings=replace(task.settings, mode=Mode.BACKTEST, api_url=LOCAL),
-                model=replace(task.model, described=tested),
-            )
-            # The project and model on this platform are not those of the deploy.
-            submitter = self._submitter(local_task, local, on_target=lambda _target: None)
-            self._run_backtests(task, submitter, local)
-        packed, ran = task.model.bundle.sha256, self.outcome.tested_sha256
-        now = task.model.bundle.sha256_now()
-        if not packed == ran == now:
-            raise RefusedError.of(
-                message="The bundle was changed since it was packed, and was not deployed. "
-                f"SHA-256 when it was packed: {packed}; when it was backtested: "
-                f"{ran or 'unknown'}; now: {now}.",
-                hint="Look for what writes into the directory for temporary files, such as "
-                "the model itself.",
-            )
-
-    def _run_backtests(self, task: _Task, submitter: Submitter, server: Server) -> None:
-        """Backtest the model, beside its base if there is one, and judge it."""
-        from deploy_action.stages.backtest import CandidateBacktest
-
-        progress = server.progress
-        backtest = CandidateBacktest(
-            submitter=submitter,
-            model=task.model,
-            base=task.base,
-            deadline=task.servers.deadline,
-            open_api=lambda: task.servers.connect(server),
-            on_found=self._keep_backtests,
-            on_began=progress.call_when_began if progress else None,
-            on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
-            on_window=self.console.share_progress("Backtesting the windows"),
-        )
-        self._keep_backtests(backtest.run(self.console.progress("Uploading")))
-
-    def _submitter(
-        self, task: _Task, server: Server, on_target: Callable[[Target], None] | None = None
-    ) -> Submitter:
-        from deploy_action.stages.submission import Submitter
-
-        api = task.servers.connect(server)
-        task.servers.stack.callback(api.transport.close)
-        return Submitter(
-            api=api,
-            settings=task.settings,
-            model=task.model,
-            on_target=on_target or self._keep_target,
-            on_doubt=self._doubt_target if on_target is None else _do_nothing,
-        )
-
-    def _open(self, task: _Task) -> Server:
-        """Return the server that the inputs name; start the embedded platform if it is that one."""
-        settings = task.settings
-        return self._start_platform(task) if settings.is_local else task.servers.named(settings)
-
-    def _start_platform(self, task: _Task) -> Server:
-        return task.servers.start_platform(task.model.bundle.sha256)
-
     def _find_platform_data(self, settings: Settings) -> Path:
         if settings.platform_data:
             return Path(os.path.expanduser(settings.platform_data)).absolute()  # noqa: PTH111  # Path's raises for a user who does not exist
@@ -451,10 +353,6 @@ class Run:
         from deploy_action.platform.storage.data_directory import of_user
 
         return of_user()
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def exit_code_of(error: DeployActionError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from deploy_action.deployment_api.retry_rules import (
@@ -24,6 +25,7 @@ _ROUTE_MISSING: Final = frozenset({404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
+_MILLISECONDS: Final = 1e11  # in seconds, this would be the year 5138
 # This may cut a secret in two, but only far behind the part that is quoted.
 _LONGEST_PAGE: Final = 64 * 1024
 
@@ -35,6 +37,10 @@ _HINTS: Final = {
     "The specified type does not match the model type.": "The model was created as the other type "
     "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
 }
+_OLDER_HINT: Final = (
+    "Run the workflow of the latest commit. To go back to an earlier version, use "
+    "`mode: rollback`; to deploy this commit all the same, set `allow-older: true`."
+)
 
 
 class RouteMissingError(RefusedError):
@@ -95,7 +101,7 @@ class Reply:
             if said:
                 raise self._refused()
             return body
-        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and _is_html(answer)):
+        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and self.is_page):
             # A server may answer every unknown path with the page of its web application. But such
             # a page does not prove that nothing was done.
             doubtful = self._leaves_doubt and answer.is_good
@@ -108,6 +114,18 @@ class Reply:
         if is_refusal(answer):
             raise self._refused()
         raise self.unexpected("it is not JSON")
+
+    def check(self) -> None:
+        """Check an answer whose body does not matter, such as an empty one; raises as `json`."""
+        body = self.answer.json
+        said = body.get("error") if isinstance(body, dict) else None
+        if said or not self.answer.is_good or self.is_page:
+            self.json()
+
+    @property
+    def is_page(self) -> bool:
+        """Whether the answer is a web page, as a server sends for a route that it does not have."""
+        return _is_html(self.answer)
 
     def unexpected(self, flaw: str) -> BrokenExchangeError:
         """Return the error for an answer that leaves open what the server did.
@@ -144,7 +162,10 @@ class Reply:
 
     def _refused(self) -> RefusedError:
         reason, status = self.reason, self.answer.status
+        body = self.answer.json
         hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
+        if text_of(body, "code") == "older":
+            hint = _OLDER_HINT
         if status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
         elif has_not_acted(self.answer):
@@ -205,6 +226,28 @@ def fields_of(described: Mapping[str, object], path: str) -> frozenset[str]:
     schemas = [kind.get("schema") for kind in kinds if isinstance(kind, dict)]
     listed = [schema.get("properties") for schema in schemas if isinstance(schema, dict)]
     return frozenset(name for one in listed if isinstance(one, dict) for name in one)
+
+
+def time_of(value: object, *names: str) -> float | None:
+    """Return the first of the named members that is a time, in seconds since 1970-01-01 UTC.
+
+    Servers give seconds, milliseconds, or ISO 8601 text, which is UTC if it names no zone.
+    """
+    members = value if isinstance(value, dict) else {}
+    times = (_time(members.get(name)) for name in names)
+    return next((one for one in times if one is not None), None)
+
+
+def _time(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value / 1_000 if abs(value) >= _MILLISECONDS else float(value)
+    try:
+        read = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if read is None:
+        return None
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_html(answer: Answer) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import (
@@ -22,15 +22,16 @@ from deploy_action.deployment_api.answers import (
     id_of,
     text_of,
 )
+from deploy_action.deployment_api.history import History, parse_history
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
-from deploy_action.http_exchange import LARGEST_ANSWER
+from deploy_action.http_exchange import LARGEST_ANSWER, Answer
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.deployment_api.bodies import Upload
     from deploy_action.deployment_api.transport import Transport
-    from deploy_action.http_exchange import Answer
 
 # A result of 128 MiB, the most that the embedded platform allows, and what is around it. In memory
 # it takes four times the size of its text, a hostile one ten times.
@@ -43,6 +44,8 @@ _UNAUTHORIZED: Final = 401
 # As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
 _SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
+_DEPLOY: Final = "/model/deploy"
+_UNCHANGED: Final = "unchanged"
 
 
 class TokenRefusedError(RefusedError):
@@ -73,7 +76,8 @@ class Submission:
 
     `model_id` is None if the upload itself is to create the model. `price_scope` keeps apart the
     prices that backtests of a pull request or branch download; blank for others. `environment` are
-    variables for the model's process, which only some servers take (`DeploymentApi.takes`).
+    variables for the model's process, and `options` fields of a deploy by name: only some servers
+    take them (`DeploymentApi.fields_of`).
     """
 
     project_id: str
@@ -85,6 +89,7 @@ class Submission:
     runs_on: RunsOn
     price_scope: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def fields(self) -> dict[str, str]:
         """Return the form fields that both routes take."""
@@ -103,7 +108,7 @@ class Submission:
 
     def deploy_fields(self) -> dict[str, str]:
         """Return the form fields of `POST /model/deploy`."""
-        fields = {**self.fields(), "versionDescription": self.description}
+        fields = {**self.fields(), "versionDescription": self.description, **self.options}
         schedule = self.runs_on.schedule
         return {**fields, "schedule": schedule} if schedule else fields
 
@@ -127,12 +132,14 @@ class Accepted:
     """The answer to an upload; ids that the server left out are None.
 
     `status` is that of a version that was found in the list of the server; blank for an answer.
+    `is_unchanged` says that nothing was deployed, because the version named runs already.
     """
 
     model_id: str | None
     version_id: str | None
     backtest_id: str | None = None
     status: str = ""
+    is_unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,27 +154,6 @@ class Backtested(Accepted):
     result: BacktestResult | None = None
     run: BacktestRun | None = None
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A version or a backtest as a server lists it; what it does not tell is blank."""
-
-    sha256: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """What a server says was uploaded for a model; what it does not tell is None.
-
-    `versions` and `backtests` are the deployed versions and the backtests by id, the oldest first.
-    `running` is the id of the version that runs, blank if none does.
-    """
-
-    versions: Mapping[str, Listed] | None = None
-    backtests: Mapping[str, Listed] | None = None
-    running: str | None = None
 
 
 @dataclass(slots=True)
@@ -189,6 +175,7 @@ class DeploymentApi:
     _user_id: str | None = field(default=None, init=False)
     _email: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
+    _described: Any = field(default=None, init=False, repr=False)
 
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
@@ -236,20 +223,20 @@ class DeploymentApi:
         """Return the user's projects."""
         return tuple(
             Project(id=identifier, name=text_of(one, "name"))
-            for one in self._read("GET", "/project/list", {}).json_list()
+            for one in self.read("GET", "/project/list", {}).json_list()
             if (identifier := id_of(one, "projectId", "id"))
         )
 
     def create_project(self, name: str, description: str) -> Project:
         """Create a project."""
-        reply = self._change("/project/create", {"name": name, "description": description})
+        reply = self.change("/project/create", {"name": name, "description": description})
         if identifier := id_of(reply.json_object(), "projectId", "id"):
             return Project(id=identifier, name=name)
         raise reply.unexpected("it has no projectId")
 
     def plans(self) -> frozenset[str]:
         """Return the names of the plans for live models; empty if the server cannot list them."""
-        reply = self._read("POST", "/project/plans", {"type": "live"})
+        reply = self.read("POST", "/project/plans", {"type": "live"})
         try:
             reply.require_route()
             return frozenset(reply.json_object())
@@ -258,7 +245,7 @@ class DeploymentApi:
 
     def models(self, project_id: str) -> tuple[Model, ...]:
         """Return the models of a project; empty if the server cannot list them."""
-        reply = self._read("POST", "/model/list", {"projectId": project_id})
+        reply = self.read("POST", "/model/list", {"projectId": project_id})
         try:
             reply.require_route()
             listed = reply.json_list()
@@ -275,31 +262,26 @@ class DeploymentApi:
             if (identifier := id_of(one, "id", "modelId"))
         )
 
-    def takes(self, path: str, name: str) -> bool:
-        """Whether the server says, at `/openapi.json`, that a route takes a field."""
-        reply = self._read("GET", "/openapi.json", {})
-        try:
-            reply.require_route()
-            described = reply.json_object()
-        except RouteMissingError:
-            return False
-        return name in fields_of(described, path)
+    def fields_of(self, path: str) -> frozenset[str]:
+        """Return the fields that a route takes, as the server says at `/openapi.json`.
+
+        Empty if it does not describe itself.
+        """
+        if self._described is None:
+            try:
+                answer = self.read("GET", "/openapi.json", {}).answer
+            except BrokenExchangeError:  # a server that knows no such route may do anything
+                answer = Answer(404, b"")
+            is_described = answer.is_good and isinstance(answer.json, dict)
+            self._described = answer.json if is_described else {}
+        return fields_of(self._described, path)
 
     def history(self, project_id: str, model_id: str) -> History:
         """Return what was uploaded for a model, as far as the server tells within seconds."""
         # With an id that no backtest has, the embedded platform sends no results.
         fields = {"projectId": project_id, "modelId": model_id, "backtestId": "none"}
-        path = "/model/details"
-        reply = self._authorized(
-            lambda token: self.transport.glance(path, fields, token), f"POST {path}"
-        )
-        body = reply.json_object()
-        running = id_of(body, "deployedVersion") or ""
-        return History(
-            versions=_listed(body.get("versions"), "versionId"),
-            backtests=_listed(body.get("backtests"), "backtestId"),
-            running=running if "deployedVersion" in body else None,
-        )
+        body = self.glance("/model/details", fields).json_object()
+        return parse_history(body)
 
     def create_model(self, submission: Submission) -> str | None:
         """Create the model and return its id; None if only the upload can create it."""
@@ -309,7 +291,7 @@ class DeploymentApi:
             "name": submission.model_name,
             "description": submission.general_description,
         }
-        reply = self._change("/model/create-model", fields)
+        reply = self.change("/model/create-model", fields)
         try:
             reply.require_route()
             body = reply.json_object()
@@ -322,8 +304,9 @@ class DeploymentApi:
     def deploy(self, submission: Submission, upload: Upload) -> Accepted:
         """Upload a bundle as a new version, which replaces the running one."""
         fields = submission.deploy_fields()
-        reply = self._upload("/model/deploy", fields, upload)
-        return Accepted(*_ids(_success(reply), fields))
+        reply = self._upload(_DEPLOY, fields, upload)
+        body = _success(reply, _UNCHANGED)
+        return Accepted(*_ids(body, fields), is_unchanged=body.get("status") == _UNCHANGED)
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
@@ -361,12 +344,20 @@ class DeploymentApi:
     def _server(self) -> str:
         return self.transport.base_url
 
-    def _read(self, method: str, path: str, fields: Mapping[str, str]) -> Reply:
+    def read(self, method: str, path: str, fields: Mapping[str, str]) -> Reply:
+        """Send a request that may be repeated as often as it takes."""
         return self._authorized(
             lambda token: self.transport.read(method, path, fields, token), f"{method} {path}"
         )
 
-    def _change(self, path: str, fields: Mapping[str, str]) -> Reply:
+    def glance(self, path: str, fields: Mapping[str, str]) -> Reply:
+        """Send a request that changes nothing once, and wait some seconds only."""
+        return self._authorized(
+            lambda token: self.transport.glance(path, fields, token), f"POST {path}"
+        )
+
+    def change(self, path: str, fields: Mapping[str, str]) -> Reply:
+        """Send a request that must not be acted on twice."""
         return self._authorized(
             lambda token: self.transport.change(path, fields, token), f"POST {path}", is_change=True
         )
@@ -417,30 +408,11 @@ def _ids(
     return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
 
 
-def _listed(listed: object, name: str) -> Mapping[str, Listed] | None:
-    """Return the entries by the id called `name`; None if it is no list whose entries have one."""
-    if not isinstance(listed, list):
-        return None
-    ids = [id_of(one, name, "id") for one in listed]
-    return (
-        {
-            identifier: Listed(_digest_of(one), text_of(one, "status"))
-            for identifier, one in zip(ids, listed, strict=True)
-            if identifier
-        }
-        if all(ids)
-        else None
-    )
-
-
-def _digest_of(entry: Mapping[str, object]) -> str:
-    text = text_of(entry.get("bundle"), "sha256").lower().removeprefix("sha256:")
-    return text if re.fullmatch(r"[0-9a-f]{64}", text) else ""
-
-
-def _success(reply: Reply) -> Mapping[str, object]:
+def _success(reply: Reply, *also: str) -> Mapping[str, object]:
     body = reply.json_object()
-    if body.get("status", "success") != "success" or not ("status" in body or "versionId" in body):
+    if body.get("status", "success") not in {"success", *also} or not (
+        "status" in body or "versionId" in body
+    ):
         raise reply.unexpected("it reports no success")
     return body
 

@@ -39,11 +39,15 @@ _ONE_COMMIT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FoundCommit:
-    """A commit by its full hexadecimal id, with the id of its tree and its whole message."""
+    """A commit by its full hexadecimal id, with the id of its tree and its whole message.
+
+    `committed_at` is the committer's time, in seconds since 1970-01-01 UTC.
+    """
 
     sha: str
     tree: ObjectID
     message: str
+    committed_at: int
 
 
 def find_commit(repository: Repository, ref: str) -> FoundCommit:
@@ -57,7 +61,7 @@ def find_commit(repository: Repository, ref: str) -> FoundCommit:
     """
     with reading(repository.root):
         commit = _Lookup(repository, ref).commit()
-        return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit))
+        return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit), commit.commit_time)
 
 
 def read_checked_out_commit(directory: Path) -> FoundCommit | None:

@@ -21,7 +21,9 @@ class DescribedModel:
 
     `path` is the model's directory relative to the workspace. `origin` says where the model comes
     from: its repository and directory, else its name. `scope` is the pull request or branch of
-    which it is. `argument_sources` says for each argument of a backtest where it comes from:
+    which it is. `checked_out` is the commit of the checkout, which is not always that of the event,
+    `committed_at` when it was committed, in ISO 8601, and `repository` the page of its repository.
+    `argument_sources` says for each argument of a backtest where it comes from:
     `backtest-args`, `blankly.json`, or `default`. `problems` were found while it was read and
     checked.
     """
@@ -35,6 +37,9 @@ class DescribedModel:
     runs_on: RunsOn = field(default_factory=RunsOn)
     commit: str = ""
     commit_url: str | None = None
+    checked_out: str = ""
+    committed_at: str = ""
+    repository: str = ""
     description: str = ""
     scope: str = ""
     argument_sources: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.ending import Ending
 from deploy_action.outcome.excerpt import Excerpt
+from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.target import Target
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 _OWN_WORDS: Final = frozenset({"strategy", "screener", "buy", "sell"})
 # Digests that we computed, ids of commits, and what is looked up and not shown.
 _OWN_FIELDS: Final = frozenset(
-    {"sha256", "trades_sha256", "bundle_sha256", "commit", "commit_url", "mode"}
+    {
+        "sha256",
+        "trades_sha256",
+        "bundle_sha256",
+        "commit",
+        "checked_out",
+        "committed_at",
+        "commit_url",
+        "mode",
+        "state",
+        "wanted",
+        "progress",
+    }
 )
 
 
@@ -40,6 +53,7 @@ class RunOutcome:
     model: DescribedModel = field(default_factory=DescribedModel)
     bundle: Bundle | None = None
     target: Target = field(default_factory=Target)
+    life: Life = field(default_factory=Life)
     backtests: Backtests = field(default_factory=Backtests)
     ending: Ending = field(default_factory=Ending)
     report_path: str = ""

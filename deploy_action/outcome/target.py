@@ -15,7 +15,8 @@ class Target:
 
     `url` is the model's page, `project_url` the project's; blank where the server has no pages.
     `created` names what the run created, `is_deployed` says that the server took the bundle as a
-    new version, and `is_in_doubt` that nobody knows whether it did. `problems` are notices.
+    new version, `is_unchanged` that it left the one that runs alone, and `is_in_doubt` that nobody
+    knows what it did. `problems` are notices.
     """
 
     project_id: str = ""
@@ -25,5 +26,6 @@ class Target:
     url: str = ""
     created: tuple[str, ...] = ()
     is_deployed: bool = False
+    is_unchanged: bool = False
     is_in_doubt: bool = False
     problems: tuple[Problem, ...] = ()

@@ -17,6 +17,7 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
     backtests, bundle = outcome.backtests, outcome.bundle
     known = {
         "status": outcome.ending.status.value,
+        "state": outcome.life.state,
         "project-id": outcome.project_id,
         "model-id": outcome.model_id,
         "version-id": outcome.target.version_id,

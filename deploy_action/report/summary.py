@@ -24,21 +24,19 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.report.sections import gates as gate_section
+from deploy_action.report.sections import live
 from deploy_action.text.quantities import count, duration
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
 
 _TITLES: Final = {
-    Status.DEPLOYED: "✅ Deployed ",
     # Nothing is known of its result, and a tick would be taken for that.
     Status.BACKTESTED: "Backtest submitted: ",
     Status.VALID: "✅ Valid: ",
     Status.DRY_RUN: "🔎 Dry run of ",
 }
-_RESULTS: Final = {"deploy": "new version", "backtest": "backtest"}
 _FAILED_TITLES: Final = {
-    "deploy": "❌ Not deployed: ",
     "backtest": "❌ Backtest failed: ",
     "validate": "❌ Not valid: ",
 }
@@ -111,6 +109,7 @@ def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
         *gates,
         *_digests(outcome),
         *_errors(outcome),
+        *live.log(outcome),
         Paragraph([made, *about]),
     ]
 
@@ -146,8 +145,10 @@ def _digests(outcome: RunOutcome) -> list[Block]:
     if not outcome.tested_sha256:
         return []
     deployed = "" if outcome.bundle is None else outcome.bundle.sha256
-    if outcome.ending.status is not Status.DEPLOYED:
-        sent: Line = ["not known" if outcome.target.is_in_doubt else "nothing"]
+    if outcome.target.is_unchanged:
+        sent: Line = ["nothing, because this runs already"]
+    elif outcome.ending.status is not Status.DEPLOYED and not outcome.target.is_deployed:
+        sent = ["not known" if outcome.target.is_in_doubt else "nothing"]
     elif deployed == outcome.tested_sha256:
         sent = ["SHA-256 ", Code(deployed), ", the same bytes"]
     else:
@@ -159,7 +160,7 @@ def _digests(outcome: RunOutcome) -> list[Block]:
 def _without_result(outcome: RunOutcome) -> list[Block]:
     shown: list[Block] = [Heading(_title(outcome)), Paragraph(_lead(outcome))]
     shown += gate_section.gates(outcome.backtests.verdicts)
-    shown += [*_errors(outcome), *_planned(outcome)]
+    shown += [*_errors(outcome), *live.log(outcome), *_planned(outcome)]
     if outcome.model.description:
         shown.append(Quote(outcome.model.description))
     shown.append(_facts(outcome))
@@ -190,16 +191,18 @@ def _title(outcome: RunOutcome) -> Line:
     result, verdicts = outcome.backtests.result, outcome.backtests.verdicts
     mode, status = outcome.request.mode, outcome.ending.status
     words = gate_section.in_words(verdicts) if verdicts else ""
+    beginning = live.title(outcome)
     if status is not Status.FAILED:
-        return [_TITLES[status], model_name(outcome), f": {words}" if words else ""]
+        beginning = beginning or _TITLES[status]
+        return [beginning, model_name(outcome), f": {words}" if words else ""]
     is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
     if words and result is not None and is_judged and not are_passed(verdicts):
         if mode != "deploy":
             from deploy_action.report.sections.verdict import headline
 
             return headline(outcome, result)
-        return [_FAILED_TITLES["deploy"], model_name(outcome), f", {words}"]
-    title = _FAILED_TITLES.get(mode, "❌ Failed: ")
+        return [beginning, model_name(outcome), f", {words}"]
+    title = beginning or _FAILED_TITLES.get(mode, "❌ Failed: ")
     # An input may be so wrong that the run never got to a model.
     known = outcome.model.name or outcome.model_path
     return [title, model_name(outcome)] if known else [title.rstrip(": ")]
@@ -208,11 +211,8 @@ def _title(outcome: RunOutcome) -> Line:
 def _lead(outcome: RunOutcome) -> Line:
     """Return one sentence on what happened."""
     match outcome.ending.status:
-        case Status.DEPLOYED:
-            version: Line = (
-                [" ", Code(outcome.target.version_id)] if outcome.target.version_id else []
-            )
-            return ["New version", *version, " on ", *server_name(outcome), "."]
+        case Status.DEPLOYED | Status.STARTED | Status.STOPPED | Status.UNCHANGED:
+            return live.lead(outcome)
         case Status.BACKTESTED:
             results = (
                 [Link("kept there", outcome.target.url)] if outcome.target.url else ["kept there"]
@@ -226,22 +226,33 @@ def _lead(outcome: RunOutcome) -> Line:
             target = [" to ", *server_name(outcome)] if outcome.request.server else []
             return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:
-            return [count(len(outcome.of(Severity.ERROR)), "problem"), ". ", _left_behind(outcome)]
+            problems = count(len(outcome.of(Severity.ERROR)), "problem")
+            return [problems, ". ", *_left_behind(outcome)]
 
 
-def _left_behind(outcome: RunOutcome) -> str:
+def _left_behind(outcome: RunOutcome) -> Line:
     """Answer what people ask first after a failure: whether anything new runs now."""
     mode, backtests = outcome.request.mode, outcome.backtests
     if outcome.target.is_in_doubt:
-        return "**What the server made of it is not known.**"
+        return ["**What the server made of it is not known.**"]
+    if outcome.request.mode in {"deploy", "start", "stop", "rollback"}:
+        return _left_by_command(outcome)
     if mode == "backtest" and backtests.result is not None:
-        return "The backtest itself ran to its end."
+        return ["The backtest itself ran to its end."]
     if mode == "backtest" and backtests.backtest_id:
-        return "The backtest has no result."
-    made = _RESULTS.get(mode)
-    if outcome.ending.is_unsent or made is None:
-        return "Nothing was sent."
-    return f"No {made} was made."
+        return ["The backtest has no result."]
+    if outcome.ending.is_unsent or mode != "backtest":
+        return ["Nothing was sent."]
+    return ["No backtest was made."]
+
+
+def _left_by_command(outcome: RunOutcome) -> Line:
+    mode = outcome.request.mode
+    if outcome.ending.is_unsent:
+        return ["Nothing was sent."]
+    if mode == "stop" or outcome.target.is_deployed or mode != "deploy":
+        return live.left_behind(outcome) or ["Nothing new was started."]
+    return ["No new version was made."]
 
 
 def _facts(outcome: RunOutcome) -> Block:
@@ -249,6 +260,7 @@ def _facts(outcome: RunOutcome) -> Block:
     is_backtest = outcome.request.mode == "backtest"
     return blocks.facts_table(
         [
+            *live.facts(outcome),
             ("Model", linked(outcome.model_id, target.url)),
             ("Project", linked(outcome.project_id, target.project_url)),
             ("Backtest", [Code(outcome.backtests.backtest_id if is_backtest else "")]),
@@ -259,6 +271,7 @@ def _facts(outcome: RunOutcome) -> Block:
             ("Commit", blocks.commit(outcome)),
             ("Bundle", blocks.bundle(outcome)),
             ("Created", [Code(", ".join(target.created))]),
+            ("Server", server_name(outcome) if outcome.life.version_id else []),
             ("Duration", [duration(outcome.ending.seconds)]),
         ]
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy_action.deployment_api.client import Accepted, Backtested, History, Listed
+from deploy_action.deployment_api.client import Accepted, Backtested
+from deploy_action.deployment_api.history import History, Listed
 from deploy_action.deployment_api.settling import UntoldError
 from deploy_action.errors import DeadlineError, Problem, RefusedError
 
@@ -47,8 +48,9 @@ class ListedUploads:
             version_id, listed = found
             accepted = Accepted(model_id, version_id, status=listed.status)
             return accepted, f"lists the new version {version_id}{_whose(listed)}"
-        if not now.running or now.running == self.before.running:
-            raise UntoldError.of(message="The server runs no other version.")
+        is_other = bool(now.running) and now.running != self.before.running
+        if not is_other or _is_earlier(now.deployed_at, self.before.deployed_at):
+            raise UntoldError.of(message="The server deployed no other version.")
         words = f"runs another version since then, {now.running}, which is taken for this one"
         return Accepted(model_id, now.running), words
 
@@ -96,6 +98,10 @@ def list_uploads(api: DeploymentApi, target: Target, bundle_sha256: str) -> List
     except RefusedError:
         before = History()
     return ListedUploads(api, target, bundle_sha256, before)
+
+
+def _is_earlier(time: float | None, than: float | None) -> bool:
+    return time is not None and than is not None and time < than
 
 
 def _whose(listed: Listed) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -146,15 +147,15 @@ class Preparation:
         """Return what inputs, manifest, event and commit say about the model."""
         settings, event = self.settings, self.event
         read_commit = cache(lambda: read_checked_out_commit(directory))
-        name = tidy(settings.model_name or manifest.model_name or self._directory_name(directory))
+        name = tidy(settings.model_name or manifest.model_name or directory_name(directory, event))
         # The input `project-name` wins over the project id in the manifest.
         manifest_project = None if settings.project_name else manifest.project_id
         commit = event.commit or (found.sha if (found := read_commit()) else "")
-        return DescribedModel(
+        described = DescribedModel(
             path=path,
             name=name,
             type=manifest.type,
-            origin=self._origin(name, path),
+            origin=origin_of(event, name, path),
             project_id=settings.project_id or manifest_project or "",
             model_id=settings.model_id or manifest.model_id or "",
             runs_on=runs_on(settings, manifest),
@@ -167,18 +168,14 @@ class Preparation:
                 event, lambda: found.message if (found := read_commit()) else None, self.redact
             ),
         )
-
-    def _directory_name(self, directory: Path) -> str:
-        """Return the directory's name; for a checkout mounted by the runner, the repository's."""
-        if directory == _RUNNER_WORKSPACE and self.event.repository:
-            return self.event.repository.rpartition("/")[2]
-        return directory.name or "model"
-
-    def _origin(self, name: str, path: str) -> str:
-        """Return where the model comes from: its repository and directory, else its name."""
-        if not self.event.repository:
-            return name
-        return tidy(self.event.repository + ("" if path == "." else f"/{path}"))
+        if settings.mode is not Mode.DEPLOY or (found := read_commit()) is None:
+            return described
+        return replace(
+            described,
+            checked_out=found.sha,
+            committed_at=_iso(found.committed_at),
+            repository=event.repository_url,
+        )
 
     def _check_run(
         self, described: DescribedModel, manifest: Manifest, known: Iterable[Problem]
@@ -306,6 +303,20 @@ class Preparation:
         )
 
 
+def directory_name(directory: Path, event: Event) -> str:
+    """Return the directory's name; for a checkout mounted by the runner, the repository's."""
+    if directory == _RUNNER_WORKSPACE and event.repository:
+        return event.repository.rpartition("/")[2]
+    return directory.name or "model"
+
+
+def origin_of(event: Event, name: str, path: str) -> str:
+    """Return where the model comes from: its repository and directory, else its name."""
+    if not event.repository:
+        return name
+    return tidy(event.repository + ("" if path == "." else f"/{path}"))
+
+
 def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
     """Return what a model runs on: each value from the input, the manifest, or the default."""
     return RunsOn(
@@ -342,6 +353,14 @@ def _sources(settings: Settings, manifest: Manifest) -> Mapping[str, str]:
         name: "backtest-args" if name in settings.backtest_args else other
         for name in backtest_args_of(settings, manifest)
     }
+
+
+def _iso(seconds: int) -> str:
+    """Return a time in ISO 8601, blank if no calendar date has it: a commit may claim any."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def _way_to(missing: Path) -> str:

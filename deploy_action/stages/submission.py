@@ -11,19 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
-    ENVIRONMENT,
     LARGEST_RESULT,
     Accepted,
     Backtested,
     DeploymentApi,
-    History,
     Model,
     Submission,
 )
+from deploy_action.deployment_api.history import History
 from deploy_action.deployment_api.settling import Settling, UntoldError
 from deploy_action.errors import (
     DeadlineError,
@@ -37,8 +35,9 @@ from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.target import Target
+from deploy_action.stages.finding import Finder, with_pages
 from deploy_action.stages.listed_uploads import ListedUploads, list_uploads
-from deploy_action.text.harmless import excerpt
+from deploy_action.stages.options import check_options, deploy_options
 from deploy_action.text.quantities import count
 from deploy_action.text.variables import named
 
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.outcome.prepared_model import PreparedModel
 
-_PAGES: Final = {Mode.DEPLOY: "overview", Mode.BACKTEST: "backtests"}
-_ROUTES: Final = {Mode.DEPLOY: "/model/deploy", Mode.BACKTEST: "/model/backtest"}
-_MOST_NAMED: Final = 10
-_LONGEST_NAME: Final = 80
 _DEAD: Final = frozenset({"failed", "error"})
 _RESERVE: Final = 30.0  # seconds to find out what happened, before the deadline
 
@@ -68,15 +63,19 @@ class Submitter:
     on_target: Callable[[Target], None]
     on_doubt: Callable[[], None]
 
+    @property
+    def _finder(self) -> Finder:
+        return Finder(self.api, self.settings, self.model.described)
+
     def look_up(self) -> Target:
         """Find project and model, and check the plan. These requests change nothing.
 
         A blank id in the target means that it has yet to be created.
         """
         self.api.sign_in()
-        target = self._noted(Target(project_id=self._find_project()))
+        target = self._noted(Target(project_id=self._finder.project()))
         self._check_plan()
-        check_environment(self.api, self.settings, _ROUTES[self.settings.mode])
+        check_options(self.api, self.settings)
         return self._find_model(target)
 
     def create_missing(self, target: Target) -> Target:
@@ -108,7 +107,9 @@ class Submitter:
             if accepted.status in _DEAD:
                 self._accepted(target, accepted)
                 raise _died(accepted)
-            return self._accepted(replace(target, is_deployed=True), accepted)
+            is_same = accepted.is_unchanged
+            target = replace(target, is_deployed=not is_same, is_unchanged=is_same)
+            return self._accepted(target, accepted)
 
     def backtest(self, target: Target, on_progress: Callable[[int, int], None]) -> Backtested:
         """Upload the bundle for a backtest, once, and return the server's answer."""
@@ -145,22 +146,14 @@ class Submitter:
             runs_on=described.runs_on,
             price_scope=described.scope,
             environment=self.settings.model_env or {},
+            options=deploy_options(self.api, self.settings, described),
         )
 
     def _noted(self, target: Target) -> Target:
         """Report the target as it is known by now, with its URLs."""
-        target = self._with_pages(target)
+        target = with_pages(target, self.settings)
         self.on_target(target)
         return target
-
-    def _with_pages(self, target: Target) -> Target:
-        """Return the target with its URLs; the embedded platform has no pages."""
-        if self.settings.is_local or not target.project_id:
-            return target
-        project = f"{self.settings.app_url}/{quote(target.project_id, safe='')}"
-        page = f"{quote(target.model_id, safe='')}/{_PAGES[self.settings.mode]}"
-        url = f"{project}/{page}" if target.model_id else ""
-        return replace(target, project_url=project, url=url)
 
     def _accepted(self, target: Target, accepted: Accepted) -> Target:
         model_id = accepted.model_id or ""
@@ -204,34 +197,6 @@ class Submitter:
             steps.append(f"check {count(len(settings.gates), 'gate')}, and stop if one fails")
         return steps
 
-    def _find_project(self) -> str:
-        """Return the project's id; blank if the project has yet to be created."""
-        settings = self.settings
-        if self.model.described.project_id:
-            return self.model.described.project_id
-        if settings.project_name is None:
-            return self.api.personal_project_id()
-        projects = self.api.projects()
-        named = [project.id for project in projects if project.name == settings.project_name]
-        if len(named) > 1:
-            raise self._ambiguous_name("project", settings.project_name, named)
-        if not named and not settings.may_create:
-            known = self._enumerated([project.name for project in projects])
-            raise RefusedError.of(
-                message=f"There is no project named `{settings.project_name}`. The projects "
-                f"of this user: {known}.",
-                hint="Correct `project-name`, or allow this action to create the project "
-                "with `create-new: true`.",
-            )
-        if not named and self.model.described.model_id and not settings.is_local:
-            raise RefusedError.of(
-                message=f"There is no project named `{settings.project_name}`, so the model "
-                f"`{self.model.described.model_id}` cannot be in it.",
-                hint="Correct `project-name`, or remove the model's id to have a new model "
-                "made in a new project.",
-            )
-        return named[0] if named else ""
-
     def _find_model(self, target: Target) -> Target:
         """Return the target with the model's id; blank if the model has yet to be created.
 
@@ -256,7 +221,7 @@ class Submitter:
     ) -> None:
         """Raise if it is unclear which of the models with this name is meant."""
         if len(ours) > 1:
-            raise self._ambiguous_name("model", self.model.described.name, ours)
+            raise self._finder.ambiguous("model", self.model.described.name, ours)
         if models and not same_type:
             raise self._other_type(models[0])
         if same_type and not ours:
@@ -278,7 +243,7 @@ class Submitter:
     def _other_description(self, model: Model) -> RefusedError:
         return RefusedError.of(
             message=f"The project has a model named `{model.name}` already, which is described "
-            f"as `{self._said(model.description)}` and not as "
+            f"as `{self._finder.said(model.description)}` and not as "
             f"`{self._general_description}`: it may be another one, and a deploy would replace "
             "what runs there.",
             hint=f"Set `model-id: {model.id}` if it is the one you mean; otherwise give this "
@@ -288,35 +253,16 @@ class Submitter:
     def _other_type(self, model: Model) -> RefusedError:
         return RefusedError.of(
             message=f"The model named `{model.name}` is a "
-            f"{self._said(model.type)} on the server, and "
+            f"{self._finder.said(model.type)} on the server, and "
             f"`blankly.json` says {self.model.described.type}.",
             hint="Correct `type` in `blankly.json`, or give the new model another name with "
             "`model-name`.",
         )
 
-    def _ambiguous_name(self, kind: str, name: str, identifiers: Sequence[str]) -> RefusedError:
-        return RefusedError.of(
-            message=f"{len(identifiers)} {kind}s are named `{name}`: "
-            f"{self._enumerated(identifiers)}.",
-            hint=f"Say which one with `{kind}-id`.",
-        )
-
-    def _enumerated(self, names: Sequence[str]) -> str:
-        """Return the first ten names for a message, and the number of others."""
-        if not names:
-            return "none"
-        shown = ", ".join(f"`{self._said(name)}`" for name in names[:_MOST_NAMED])
-        left = len(names) - _MOST_NAMED
-        return f"{shown} and {left} more" if left > 0 else shown
-
-    def _said(self, text: str) -> str:
-        """Return what the server says, redacted before it is cut."""
-        return excerpt(self.api.redact(text), _LONGEST_NAME)
-
     def _check_plan(self) -> None:
         plan, plans = self.model.described.runs_on.plan, self.api.plans()
         if plans and plan not in plans:
-            known = self._enumerated(sorted(plans))
+            known = self._finder.enumerated(sorted(plans))
             raise RefusedError.of(
                 message=f"The server has no plan `{plan}`. Its plans: {known}.",
                 hint="Choose one of them in the input `plan` or in `plan` of `blankly.json`.",
@@ -329,7 +275,7 @@ class Submitter:
         settling = Settling(
             retries=self.api.transport.retries,
             send=lambda: self.api.create_project(name, description).id,
-            find=lambda: self._told(self._find_project(), f"has the project `{name}` by now"),
+            find=lambda: self._told(self._finder.project(), f"has the project `{name}` by now"),
         )
         where = "`GET /project/list`"
         with self._doubting(target, f"the project `{name}`", danger, where):
@@ -425,22 +371,6 @@ def _died(accepted: Accepted) -> RefusedError:
     return RefusedError.of(
         message=f"The server lists the new version {accepted.version_id} as `{accepted.status}`.",
         hint="Look at the server's log for the reason.",
-    )
-
-
-def check_environment(api: DeploymentApi, settings: Settings, path: str) -> None:
-    """Refuse variables of `model-env` that the server would not take: models would lack them.
-
-    Raises:
-        RefusedError: the server does not say that the route at `path` takes them.
-    """
-    if not settings.model_env or api.takes(path, ENVIRONMENT):
-        return
-    raise RefusedError.of(
-        message=f"Input `model-env` is set, and {settings.api_url} does not take variables: its "
-        f"`/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",
-        hint="Use a server that takes them, such as `blankly-deploy serve`, or remove "
-        "`model-env`. Keys of exchanges can go into `keys-json`.",
     )
 
 

@@ -24,6 +24,7 @@ SIGN_IN = "POST /auth/token"
 PROJECTS = "GET /project/list"
 PLANS = "POST /project/plans"
 DETAILS = "POST /model/details"
+OPENAPI = "GET /openapi.json"
 MODELS = "POST /model/list"
 CREATE_PROJECT = "POST /project/create"
 CREATE_MODEL = "POST /model/create-model"
@@ -68,9 +69,9 @@ def test_a_deploy_makes_these_requests(runner: Runner, scripted: StartScripted) 
     )
 
     assert ended.code == 0
-    assert server.routes() == [SIGN_IN, PLANS, DETAILS, DEPLOY]
+    assert server.routes() == [SIGN_IN, PLANS, OPENAPI, DETAILS, DEPLOY, DETAILS]
     assert server.requests[0].fields == {"refreshToken": "refresh-token"}
-    request = server.requests[-1]
+    (request,) = server.requests_to(DEPLOY)
     assert request.headers["token"] == ID_TOKEN
     assert request.fields == {
         "plan": "small",
@@ -214,7 +215,7 @@ def test_an_absent_project_is_created_when_allowed(
 
     assert ended.code == 0
     made = [CREATE_PROJECT, CREATE_MODEL, DETAILS, DEPLOY]
-    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, *made]
+    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, OPENAPI, *made, DETAILS]
     fields = server.requests_to(CREATE_PROJECT)[0].fields
     assert fields == {"name": "Fund", "description": description or "Fund"}
     assert server.requests_to(CREATE_MODEL)[0].fields["projectId"] == "project-9"
@@ -324,7 +325,7 @@ def test_a_model_of_the_other_type_is_refused(runner: Runner, scripted: StartScr
     server = scripted({MODELS: Reply(body=listed), CREATE_MODEL: MADE_MODEL})
     error = error_of(run(runner, server, project_id="p-1", create_new="true"))
     assert "`workspace` is a screener on the server, and `blankly.json` says strategy" in error
-    assert server.routes() == [SIGN_IN, PLANS, MODELS]
+    assert server.routes() == [SIGN_IN, PLANS, OPENAPI, MODELS]
 
 
 def test_of_two_models_with_one_name_the_one_of_the_same_type_is_used(
@@ -419,7 +420,7 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
     ended = run(runner, server, dry_run="true", **inputs)
     assert ended.code == 0
     assert ended.outputs["status"] == "dry-run"
-    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, MODELS}
+    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, OPENAPI, MODELS}
     assert (MODELS in server.routes()) == ("project_id" in inputs)
     assert [step for step in steps if f"Would {step}" not in ended.log] == []
     assert [step for step in steps if step not in ended.summary] == []

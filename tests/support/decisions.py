@@ -218,7 +218,9 @@ def decisions() -> Mapping[str, RunOutcome]:
             raw_result(wave(541), orders(17), quote_asset="EUR"),
         ),
         "deployed after gates": judged(_deployed(), "sharpe >= 1"),
-        "not deployed": judged(_deployed(), gates),
+        "not deployed": with_parts(
+            judged(_deployed(), gates), target={"is_deployed": False, "version_id": ""}
+        ),
         "long": _long(),
         "few values": compared(
             a_backtest(raw_result([100.0, 103.0, 99.0])), raw_result([100.0, 101.0])

@@ -43,9 +43,13 @@ def facts(body: Element) -> dict[str, str]:
 def test_a_deployment_names_model_version_and_server() -> None:
     body = seen(outcomes()["deployed"])
 
-    assert body.all("h2")[0].text() == "✅ Deployed momentum"
-    assert body.all("p")[0].text() == "New version vX41c on https://deploy.example."
+    assert body.all("h2")[0].text() == "Deployed momentum"
+    assert body.all("p")[0].text() == (
+        "New version vX41c on https://deploy.example. "
+        "Whether it runs is not known: the server does not tell."
+    )
     assert facts(body) == {
+        "Version": "vX41c",
         "Model": "bN7x2",
         "Project": "Qk3v9",
         "Type": "strategy",
@@ -185,9 +189,19 @@ def test_no_text_of_others_becomes_markup(text: str, other: str) -> None:
     links = {one.attributes["href"] for one in body.all("a")}
     assert links <= {outcome.target.url, outcome.target.project_url, outcome.model.commit_url}
     assert all(len(row.all("td", "th")) == 2 for row in body.all("tr"))
-    names = ["Model", "Project", "Backtest", "Type", "Schedule", "Plan", "Python", "Commit"]
+    names = [
+        "Version",
+        "Model",
+        "Project",
+        "Backtest",
+        "Type",
+        "Schedule",
+        "Plan",
+        "Python",
+        "Commit",
+    ]
     known = facts(body)
-    assert set(known) <= {*names, "Bundle", "Created", "Duration"}
+    assert set(known) <= {*names, "Version", "Bundle", "Created", "Duration"}
     if one_line(text):
         assert known["Plan"] == one_line(text)
     if text and plain(text).strip("\n"):
@@ -399,8 +413,8 @@ def test_a_gated_deployment_names_the_bytes_that_were_tested() -> None:
     outcome = decisions()["deployed after gates"]
     texts = said(outcome)
 
-    assert texts[0] == "✅ Deployed momentum: the gate passed"
-    assert texts[1] == "New version vX41c on https://deploy.example."
+    assert texts[0] == "Deployed momentum: the gate passed"
+    assert texts[1].startswith("New version vX41c on https://deploy.example. Whether it runs is")
     digest = outcome.tested_sha256
     assert texts[3].split("\n") == [
         f"Backtested: SHA-256 {digest}",

@@ -1,0 +1,116 @@
+"""Calls for a deployed model: what it does, and that it should start or stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy_action.deployment_api.answers import id_of, text_of, time_of
+from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
+from deploy_action.errors import RefusedError
+from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live
+
+_MOST_LINES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class LiveApi:
+    """The calls for one model; each raises as those of `DeploymentApi` do."""
+
+    api: DeploymentApi
+    project_id: str
+    model_id: str
+
+    def describe(self) -> DeployedModel:
+        """Return what the server tells of the model and its versions."""
+        # With an id that no backtest has, the embedded platform sends no results.
+        fields = {**self._fields, "backtestId": "none"}
+        return parse_model(self.api.read("POST", "/model/details", fields).json_object())
+
+    def run(
+        self, version: DeployedVersion, model_type: str, environment: Mapping[str, str]
+    ) -> None:
+        """Have a version run in place of the one that runs, once.
+
+        Variables in `environment` replace those that it had.
+        """
+        fields = {
+            **self._fields,
+            "versionId": version.id,
+            "plan": version.plan,
+            "type": model_type,
+            **({"schedule": version.schedule} if version.schedule else {}),
+            **({ENVIRONMENT: json.dumps(dict(environment))} if environment else {}),
+        }
+        self.api.change("/model/run", fields).check()
+
+    def stop(self) -> None:
+        """Have the model stopped. It is repeated until it is answered: stopping twice does no harm.
+
+        A server may answer before the model has ended.
+        """
+        self.api.read("POST", "/model/kill", self._fields).check()
+
+    def log(self, version_id: str, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a version's log, up to `lines`; none if they cannot be had."""
+        fields = {**self._fields, "versionId": version_id, "lines": str(min(lines, _MOST_LINES))}
+        try:
+            reply = self.api.glance("/model/logs", fields)
+        except RefusedError:  # also at the deadline: what happened is known without the log
+            return ()
+        if not reply.answer.is_good or reply.is_page:
+            return ()
+        return tuple(reply.answer.body.decode("utf-8", "replace").splitlines()[-lines:])
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        return {"projectId": self.project_id, "modelId": self.model_id}
+
+
+def parse_model(body: Mapping[str, object]) -> DeployedModel:
+    """Return what the answer of `POST /model/details` says; skip what is malformed."""
+    live, versions = body.get("live"), body.get("versions")
+    listed = [_version(one) for one in versions] if isinstance(versions, list) else []
+    return DeployedModel(
+        type=text_of(body, "type"),
+        tells_life="live" in body,
+        live=_live(live) if isinstance(live, dict) else None,
+        current_id=id_of(body, "deployedVersion") or "",
+        versions={one.id: one for one in listed if one.id},
+    )
+
+
+def _live(live: Mapping[str, object]) -> Live:
+    exit_code = live.get("exitCode")
+    return Live(
+        state=text_of(live, "state"),
+        version_id=id_of(live, "versionId") or "",
+        wanted=text_of(live, "wanted"),
+        since=time_of(live, "since"),
+        restarts=_number(live.get("restarts")),
+        exit_code=exit_code if type(exit_code) is int else None,
+        problem=text_of(live, "problem"),
+        callback_errors=_number(live.get("callbackErrors")),
+        last_output_at=time_of(live, "lastOutputAt"),
+        next_run_at=time_of(live, "nextRunAt"),
+        next_id=id_of(live.get("next"), "versionId") or "",
+        start_id=id_of(live, "startVersionId") or "",
+        previous_id=id_of(live, "previousVersionId") or "",
+    )
+
+
+def _version(version: object) -> DeployedVersion:
+    return DeployedVersion(
+        id=id_of(version, "versionId", "id") or "",
+        progress=text_of(version, "progress"),
+        problem=text_of(version, "problem"),
+        description=text_of(version, "description"),
+        created_at=time_of(version, "createdAt"),
+        plan=text_of(version, "plan"),
+        schedule=text_of(version, "schedule"),
+    )
+
+
+def _number(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0

@@ -1,0 +1,251 @@
+"""Waits until a version runs or has failed to, or until a model has stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from typing import Final
+
+from deploy_action.deployment_api.live import LiveApi
+from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
+from deploy_action.errors import (
+    DeadlineError,
+    InterruptedRunError,
+    Problem,
+    RefusedError,
+)
+from deploy_action.live.deployed import DeployedModel, Live, Standing
+from deploy_action.outcome.life import Life
+from deploy_action.text.harmless import one_line
+from deploy_action.text.quantities import duration
+
+# Seconds between two looks. A version whose environment is kept runs within seconds, a new
+# environment takes a minute or two, and some models a quarter of an hour.
+_PAUSES: Final = (0.5, *(1.0,) * 15, *(2.0,) * 30)
+_LAST_PAUSE: Final = 5.0
+# How long a server may be away, as for an upgrade.
+_LONGEST_SILENCE: Final = 300.0
+_FIRST_LINES: Final = 20
+_LAST_LINES: Final = 30
+_AT_REST: Final = frozenset({"stopped", "finished", "failed"})
+_SHORT_ID: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """Watches one model.
+
+    `on_life` gets what the server tells whenever that changes, so that a run that fails half-way
+    can report it. `say` prints a line.
+    """
+
+    live: LiveApi
+    on_life: Callable[[Life], None]
+    say: Callable[[str], None]
+
+    def follow(self, version_id: str) -> Life:
+        """Wait until a version runs, ended well, or is stored; return that, with its first lines.
+
+        Returns at once if the server does not tell what its models do.
+
+        Raises:
+            RefusedError: it does not run, and the problem says why.
+            DeadlineError, InterruptedRunError: it may still come to run.
+        """
+        going_on = f"The server goes on with version {short(version_id)}: it may run soon."
+        with self._going_on(going_on):
+            model = self._look_until(
+                version_id,
+                lambda model: (
+                    not model.tells_life or model.standing(version_id) is not Standing.COMING
+                ),
+            )
+        if not model.tells_life:
+            return Life(model=model, version_id=version_id)
+        standing = model.standing(version_id)
+        is_up = standing in {Standing.UP, Standing.ENDED}
+        lines = () if standing is Standing.STORED else self._log(version_id, is_up=is_up)
+        life = Life(model=model, version_id=version_id, log=lines)
+        self.on_life(life)
+        if not life.is_done:
+            raise RefusedError(_failure(model, version_id))
+        return life
+
+    def follow_stop(self) -> Life:
+        """Wait until nothing of the model runs.
+
+        Returns at once if the server does not tell what its models do.
+
+        Raises:
+            RefusedError: somebody started it again.
+            DeadlineError, InterruptedRunError: it may still run.
+        """
+        with self._going_on(
+            "The model has not stopped yet and may still trade. The server goes on stopping it."
+        ):
+            model = self._look_until("", _is_over)
+        life = Life(model=model, version_id=model.live.version_id if model.live else "")
+        self.on_life(life)
+        if model.live is not None and not _is_at_rest(model.live):
+            raise RefusedError.of(
+                message="Somebody asked for the model to run again while it was being stopped.",
+                hint="Find out who did, and stop it again.",
+            )
+        return life
+
+    def look(self, version_id: str = "") -> Life:
+        """Return what the server tells now, without waiting."""
+        life = Life(model=self.live.describe(), version_id=version_id)
+        self.on_life(life)
+        return life
+
+    def _look_until(
+        self, version_id: str, is_settled: Callable[[DeployedModel], bool]
+    ) -> DeployedModel:
+        retries = self.live.api.transport.retries
+        said, clock = "", retries.deadline.clock
+        seen_at, has_told = clock(), self._should_tell
+        for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
+            try:
+                model = self.live.describe()
+            except DeadlineError:
+                raise
+            except RefusedError as error:
+                if not has_told:  # as a server that only follows the documentation
+                    self.say(f"{error} So it is not known what the model does.")
+                    return DeployedModel()
+                if clock() - seen_at > _LONGEST_SILENCE or not _may_pass(error):
+                    raise _lost(error) from error
+                self.say(f"{error} Asking again: the server may be restarting.")
+            else:
+                seen_at, has_told = clock(), model.tells_life
+                self.on_life(Life(model=model, version_id=version_id))
+                if (now := _in_words(model, version_id)) not in {"", said}:
+                    self.say(now)
+                    said = now
+                if is_settled(model):
+                    return model
+            retries.pause(min(pause, retries.deadline.remaining()))
+        raise AssertionError("the pauses never end")
+
+    def _log(self, version_id: str, *, is_up: bool) -> tuple[str, ...]:
+        lines = self.live.log(version_id, _FIRST_LINES if is_up else _LAST_LINES)
+        for line in lines:
+            self.say(line)
+        return lines
+
+    @property
+    def _should_tell(self) -> bool:
+        """Whether the server describes a deploy as those do that run models."""
+        return "unchanged" in self.live.api.fields_of("/model/deploy")
+
+    @contextmanager
+    def _going_on(self, words: str) -> Iterator[None]:
+        """Say what the server does if the run has to end first."""
+        try:
+            yield
+        except (DeadlineError, InterruptedRunError) as error:
+            first, *others = error.problems
+            error.problems = (replace(first, message=f"{first.message} {words}"), *others)
+            raise
+
+
+def short(version_id: str) -> str:
+    """Return the beginning of a version's id, which is enough for people."""
+    return f"`{version_id[:_SHORT_ID]}`" if version_id else "that ran before"
+
+
+def _may_pass(error: RefusedError) -> bool:
+    if isinstance(error, NotConnectedError):
+        return not error.is_hopeless
+    return isinstance(error, BrokenExchangeError)
+
+
+def _lost(error: RefusedError) -> RefusedError:
+    first, *others = error.problems
+    return RefusedError(
+        replace(
+            first,
+            message=f"{first.message.removesuffix('.')}, for {duration(_LONGEST_SILENCE)} now. "
+            "What the model does is not known: the server was asked, and may go on.",
+        ),
+        *others,
+    )
+
+
+def _is_over(model: DeployedModel) -> bool:
+    live = model.live
+    # That it is wanted again means that somebody asked for it after us.
+    return live is None or live.wanted == "running" or _is_at_rest(live)
+
+
+def _is_at_rest(live: Live) -> bool:
+    return live.state in _AT_REST and not live.next_id and live.wanted != "running"
+
+
+def _in_words(model: DeployedModel, version_id: str) -> str:
+    """Return a line for the log on what the server does."""
+    live = model.live
+    if live is None:
+        return ""
+    state = live.state
+    if live.next_id and live.next_id == version_id:
+        state = f"{state}, and version {short(version_id)} is being prepared"
+    why = f": {one_line(live.problem)}" if live.problem else ""
+    return f"{state}{why}"
+
+
+def _failure(model: DeployedModel, version_id: str) -> Problem:
+    """Return why a version does not run, and what does."""
+    live, standing = model.live, model.standing(version_id)
+    what = f"Version {short(version_id)}"
+    if standing is Standing.CANCELLED:
+        return Problem(
+            message=f"{what} does not run: somebody stopped the model meanwhile.",
+            hint="`mode: start` runs it.",
+        )
+    if standing is Standing.SUPERSEDED:
+        other = f" {short(live.next_id or live.version_id)}" if live is not None else ""
+        return Problem(
+            message=f"{what} does not run: another version{other} took its place meanwhile.",
+            hint="See who deployed it; the last deploy is the one that runs.",
+        )
+    return _down(model, version_id, what)
+
+
+def _down(model: DeployedModel, version_id: str, what: str) -> Problem:
+    live, version = model.live, model.versions.get(version_id)
+    why = _reason(live, version.problem if version is not None else "", version_id)
+    if live is None or live.version_id != version_id:
+        still = "Nothing of the model runs."
+        if live is not None and live.is_up:
+            still = f"Version {short(live.version_id)} still runs, as before."
+        return Problem(
+            message=f"{what} was not started: {why} {still}",
+            hint="Correct what the reason and the log name, and deploy again.",
+        )
+    if live.state == "restarting":
+        return Problem(
+            message=f"{what} was started and ended: {why} The server will start it again.",
+            hint="Look at the log. `mode: stop` stops it for good.",
+        )
+    back = ""
+    if live.previous_id:
+        back = f" `mode: rollback` runs version {short(live.previous_id)} again, which ran before."
+    return Problem(
+        message=f"{what} does not run: {why} Nothing of the model runs now.",
+        hint=f"Correct what the reason and the log name, and deploy again.{back}",
+    )
+
+
+def _reason(live: Live | None, problem: str, version_id: str) -> str:
+    """Return why, as a sentence."""
+    is_its_own = live is not None and live.version_id == version_id
+    if not problem and live is not None and is_its_own:
+        problem = live.problem
+    if not problem and live is not None and is_its_own and live.exit_code is not None:
+        problem = f"it ended with code {live.exit_code}"
+    words = one_line(problem) or "the server does not say why"
+    return words if words.endswith((".", "!", "?")) else f"{words}."

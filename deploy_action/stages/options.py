@@ -1,0 +1,64 @@
+"""The fields of an upload that only some servers take."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
+from deploy_action.errors import RefusedError
+from deploy_action.inputs.definitions import Mode
+from deploy_action.inputs.settings import Settings
+from deploy_action.outcome.prepared_model import DescribedModel
+
+_ROUTES: Final = {
+    Mode.DEPLOY: "/model/deploy",
+    Mode.BACKTEST: "/model/backtest",
+    Mode.START: "/model/run",
+    Mode.ROLLBACK: "/model/run",
+}
+_UNCHANGED: Final = "unchanged"
+
+
+def check_options(api: DeploymentApi, settings: Settings) -> None:
+    """Refuse what the inputs ask for and the server would ignore, before anything is made.
+
+    A server that does not know `allow-older` allows that anyway.
+
+    Raises:
+        RefusedError: the server does not list the field.
+    """
+    path = _ROUTES[settings.mode]
+    if settings.model_env and ENVIRONMENT not in api.fields_of(path):
+        raise RefusedError.of(
+            message=f"Input `model-env` is set, and {settings.api_url} does not take variables: "
+            f"its `/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",
+            hint="Use a server that takes them, such as `blankly-deploy serve`, or remove "
+            "`model-env`. Keys of exchanges can go into `keys-json`.",
+        )
+    if settings.mode is not Mode.DEPLOY:
+        return
+    # Also where nothing is asked for: the server is read before anything is made there.
+    if _UNCHANGED not in api.fields_of(path) and settings.unchanged:
+        raise RefusedError.of(
+            message=f"Input `unchanged` is `skip`, and {settings.api_url} cannot tell whether "
+            f"something changed: its `/openapi.json` lists no field `{_UNCHANGED}` of "
+            f"`POST {path}`.",
+            hint="Use a server that can, such as `blankly-deploy serve`, or remove `unchanged`.",
+        )
+
+
+def deploy_options(
+    api: DeploymentApi, settings: Settings, described: DescribedModel
+) -> dict[str, str]:
+    """Return the fields of a deploy that this server knows, and others do not."""
+    if settings.mode is not Mode.DEPLOY:
+        return {}
+    options = {
+        "commit": described.checked_out,
+        "committedAt": described.committed_at,
+        "commitRepository": described.repository,
+        "allowOlder": "true" if settings.allow_older else "",
+        _UNCHANGED: "skip" if settings.unchanged else "",
+    }
+    known = api.fields_of(_ROUTES[Mode.DEPLOY])
+    return {name: text for name, text in options.items() if text and name in known}
