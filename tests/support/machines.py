@@ -70,15 +70,16 @@ def trade():
 
 
 class StandInEnvironments(Environments):
-    """Environments that give a Python that every user can run."""
+    """Environments that give one Python."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, python: Path) -> None:
         super().__init__(directory, environ={})
+        self._python = python
 
     @contextmanager
     def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
         yield Environment(
-            python=python_for_all(),
+            python=self._python,
             python_version="3.11.7",
             blankly_version="1.18",
             constraints=("pandas<2",),
@@ -123,7 +124,6 @@ class Bench:
     root: Path
     environ: dict[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
     errors: list[str] = field(default_factory=list)
-    environments: Environments | None = None
     python: Path = field(default_factory=python_for_all)
     program: Path | None = None
     hooks: Path | None = None
@@ -139,7 +139,7 @@ class Bench:
         allowed = allowed_by_this_machine(self.python)
         self.machine = Machine(
             self.places,
-            self.environments or StandInEnvironments(self.root / "environments"),
+            StandInEnvironments(self.root / "environments", self.python),
             environ=self.environ,
             isolation=Isolation(AsRoot.ALLOWED if allowed else AsRoot.REFUSED),
             grace_seconds=self.grace_seconds,
