@@ -22,17 +22,22 @@ def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="session")
-def image() -> Image:
-    """Build the image with whichever engine works here; skip where none does."""
+def build_image(name: str, *target: str) -> Image:
+    """Build an image with whichever engine works here; skip where none does."""
     engine = _script("engine")
     if engine.returncode != 0:
         pytest.skip(engine.stderr.strip())
-    built = _script("build", NAME)
+    built = _script("build", name, *target)
     if "apt-get install mmdebstrap" in built.stderr or "only root can make" in built.stderr:
         pytest.skip(built.stderr.strip().splitlines()[-1])
     assert built.returncode == 0, built.stdout + built.stderr
-    return Image(engine=engine.stdout.strip(), name=NAME)
+    return Image(engine=engine.stdout.strip(), name=name)
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """Build the action's image."""
+    return build_image(NAME)
 
 
 @pytest.fixture

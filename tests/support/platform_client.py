@@ -16,10 +16,11 @@ TIMEOUT = 30
 
 
 def make_bundle(**files: str | bytes) -> bytes:
-    """Return a bundle with a manifest and `files`, named below the model's directory."""
+    """Return a bundle with `files`, named below the model's directory, and a manifest."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model/blankly.json", '{"type": "strategy"}')
+        if "blankly.json" not in files:
+            archive.writestr("model/blankly.json", '{"type": "strategy"}')
         for name, content in files.items():
             archive.writestr(f"model/{name}", content)
     return buffer.getvalue()
