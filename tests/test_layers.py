@@ -24,6 +24,7 @@ PACKAGE = ROOT / "deploy_action"
 HEAVY = frozenset(
     {
         "anyio",
+        "apprise",
         "asyncio",
         "cronsim",
         "difflib",

@@ -11,6 +11,7 @@ from deploy_action.platform.live.keeping.running import Running
 from deploy_action.platform.live.keeping.telling import Telling
 
 _LONGEST_MESSAGE: Final = 4_000
+_MESSAGES: Final = {"text": "a text message", "email": "an e-mail", "chat": "a chat message"}
 _TEARDOWN: Final = {
     "began": "Its teardown has begun.",
     "ended": "Its teardown is done.",
@@ -41,12 +42,17 @@ def take_report(
     elif kind == "teardown":
         _take_teardown(telling, running, str(event.get("state")), problem)
     elif kind == "message":
-        text = str(event.get("text"))[:_LONGEST_MESSAGE]
-        telling.notice(f"{telling.model.name} ({event.get('kind')})"[:100], text)
+        _take_message(telling, str(event.get("kind")), event.get("text"))
     elif kind == "report" and isinstance(fields := event.get("fields"), dict):
         model = telling.model
         now = telling.around.clock()
         telling.around.reports.take(model.project_id, model.id, str(event.get("kind")), fields, now)
+
+
+def _take_message(telling: Telling, kind: str, text: object) -> None:
+    """Pass on what the model has to say; its own words must not make a title."""
+    if kind in _MESSAGES and isinstance(text, str) and text.strip():
+        telling.notice(f"{telling.model.name} sends {_MESSAGES[kind]}", text[:_LONGEST_MESSAGE])
 
 
 def _take_callback_error(book: LifeBook, running: Running, count: object, problem: Problem) -> None:
