@@ -260,7 +260,7 @@ def test_new_variables_restart_the_version_and_are_hidden(live: LivePlatform) ->
     live.instance.listener.line("out", f"my key is {secret}")
     live.start_strategy()
     live.instance.report("message", kind="text", text=f"{secret} it is")
-    wait_for(lambda: ("Golden (text)", "*** it is") in live.ears.notices)
+    wait_for(lambda: ("Golden sends a text message", "*** it is") in live.ears.notices)
     assert "out my key is ***" in live.log(version_id)
     assert secret not in live.log(version_id) + repr(live.ears)
 
