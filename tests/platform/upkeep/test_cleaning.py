@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,12 +187,12 @@ def test_a_server_cleans_when_it_starts(start_platform: StartPlatform) -> None:
     platform = start_platform()
     model_id = platform.create_model()
     first, second = (platform.deploy(model_id).json()["versionId"] for _ in range(2))
-    with platform.server._store.transaction() as transaction:  # type: ignore[union-attr]  # noqa: SLF001  # it runs
+    platform.server.close()
+    with closing(Store(platform.data, platform.clock)) as store, store.transaction() as transaction:
         for life in transaction.live.lives():
             transaction.live.keep(
                 replace(life, wanted=Wanted.STOPPED, version_id=None, next_id=None, stored_id=None)
             )
-    platform.server.close()
     again = start_platform(live=LiveSettings(rules=Rules(versions=1)))
     wait_for(lambda: again.left_behind() == [f"{second}.zip"])
     assert [version["versionId"] for version in again.versions(model_id)] == [first, second]
