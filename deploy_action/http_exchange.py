@@ -145,16 +145,35 @@ def _patient_adapter() -> HTTPAdapter:
 
     class PatientAdapter(HTTPAdapter):
         def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-            super().init_poolmanager(*arguments, **options)
+            super().init_poolmanager(*arguments, socket_options=kept_alive, **options)
             self.poolmanager.pool_classes_by_scheme = pools
 
         def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+            options.setdefault("socket_options", kept_alive)
             manager = super().proxy_manager_for(*arguments, **options)
             manager.pool_classes_by_scheme = pools
             return manager
 
+    kept_alive = [*HTTPConnection.default_socket_options, *_keep_alive_options()]
     pools = {"http": Pool, "https": TlsPool}
     return PatientAdapter()
+
+
+def _keep_alive_options() -> list[tuple[int, int, int]]:
+    """Return options that keep a connection open on which nothing is said for minutes.
+
+    Networks forget connections that are idle, that of GitHub's runners after four minutes; and a
+    server that died without a word is noticed.
+    """
+    import socket
+
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    seconds = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 4}
+    known = {name: value for name, value in seconds.items() if hasattr(socket, name)}
+    return [
+        *options,
+        *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in known.items()),
+    ]
 
 
 class _StillAtWorkError(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
-# The longest gap between two bytes. The original server builds an image before it answers a deploy,
-# which takes minutes, and never answers if it does not know the plan. The embedded one sends a
+# The longest gap between two bytes of the answer to an upload: as long as the run has. The original
+# server builds an image before it answers a deploy, which takes minutes. The embedded one sends a
 # blank now and then while it backtests.
-UPLOAD_ANSWER_TIMEOUT: Final = 900.0
+UPLOAD_ANSWER_TIMEOUT: Final = math.inf
 _GLANCE_TIMEOUT: Final = 10.0
 
 

@@ -223,6 +223,8 @@ def _lead(outcome: RunOutcome) -> Line:
             return [model_name(outcome), " can be packed and deployed. Nothing was sent."]
         case Status.DRY_RUN:
             # A dry run works without a server.
+            if outcome.request.mode in {"start", "stop", "rollback"}:
+                return ["Nothing was changed."]
             target = [" to ", *server_name(outcome)] if outcome.request.server else []
             return ["Nothing was changed. Without `dry-run` the model would go", *target, "."]
         case _:

@@ -364,3 +364,26 @@ def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Path) -
         with pytest.raises(BrokenExchangeError) as caught:
             make_transport(url).read("POST", "/ping", {"a": "b"})
     assert not caught.value.may_have_acted
+
+
+@pytest.mark.parametrize("has_proxy", [False, True])
+def test_a_connection_on_which_nothing_is_said_is_kept_open(
+    wire: StartWire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_proxy: bool,  # noqa: FBT001  # of pytest
+) -> None:
+    server = wire({PING: answering(200, {})})
+    if has_proxy:
+        monkeypatch.setenv("http_proxy", server.url)
+    seen: list[tuple[int, ...]] = []
+    real = socket.socket.setsockopt
+
+    def note(self: socket.socket, *option: int) -> None:
+        seen.append(option)
+        real(self, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", note)
+    send(make_transport("http://127.0.0.9:1" if has_proxy else server.url), "upload", tmp_path)
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in seen
+    assert (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60) in seen

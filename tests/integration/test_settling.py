@@ -118,6 +118,13 @@ class Server:
         running = f"v-{count}" if count else "old"
         return Reply(body={"id": "m", "deployedVersion": running, "deployedAt": 1_700_000 + count})
 
+    def first(self, _request: Request) -> Step:
+        """Show a model as the original server does that was never deployed before."""
+        count = len(self._visible())
+        at = f"2026-11-28T11:{count:02}:21+00:00"
+        deployed = {"deployedVersion": f"v-{count}", "deployedAt": at} if count else {}
+        return Reply(body={"id": "m", "exists": True, **deployed})
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +139,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 Details = Callable[[Server], Callable[[Request], Step]]
 LISTED: Details = lambda state: state.listing  # noqa: E731  # a name for a parameter
 RUNNING: Details = lambda state: state.running  # noqa: E731
+FIRST: Details = lambda state: state.first  # noqa: E731
 
 
 def start(scripted: StartScripted, state: Server, details: Details = LISTED) -> ScriptedServer:
@@ -153,7 +161,7 @@ def notices_of(ended: Ended) -> str:
     return "\n".join(line for line in ended.annotations if line.startswith("::notice"))
 
 
-@pytest.mark.parametrize("details", [LISTED, RUNNING])
+@pytest.mark.parametrize("details", [LISTED, RUNNING, FIRST])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_version_whose_answer_is_lost_is_found(
     runner: Runner, scripted: StartScripted, loss: str, details: Details
@@ -179,6 +187,21 @@ def test_a_version_that_appears_late_is_found(
     assert ended.code == 0
     assert ended.outputs["version-id"] == "v-1"
     assert state.uploads == 1
+
+
+def test_a_version_that_was_deployed_before_is_not_taken_for_ours(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """A server whose stored answers are late may show an earlier one."""
+    state = Server(Reply(500), losses=9)
+
+    def late(_request: Request) -> Step:
+        if state.uploads:
+            return Reply(body={"deployedVersion": "older", "deployedAt": "2026-11-27T08:00:00Z"})
+        return Reply(body={"deployedVersion": "old", "deployedAt": 1_795_864_881_000})
+
+    ended = run(runner, scripted({DEPLOY: state.take, DETAILS: late}))
+    assert "may or may not exist" in error_of(ended)
 
 
 @pytest.mark.parametrize("loss", CUTS)

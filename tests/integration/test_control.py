@@ -1,0 +1,441 @@
+"""Stopping, starting and rolling back a deployed model: the kill switch, on any commit."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from deploy_action import http_exchange
+from deploy_action.deployment_api import settling
+from deploy_action.stages.live import following
+from tests.conftest import Ended, Runner
+from tests.support.live_server import (
+    DETAILS,
+    KILL,
+    MODELS,
+    NEW,
+    OLD,
+    OLDER,
+    OPENAPI,
+    RUN,
+    LiveServer,
+    described,
+    details,
+    live,
+    version,
+)
+from tests.support.scripted_server import (
+    NOT_FOUND,
+    CutAfterBody,
+    Reply,
+    ScriptedServer,
+    StartScripted,
+    Step,
+)
+
+RUNNING = details(
+    live("running", previousVersionId=OLD), version(OLD, "ran"), version(NEW, "ran", plan="large")
+)
+STOPPING = details(live("stopping"), version(NEW, "ran"))
+STOPPED = details(live("stopped"), version(NEW, "ran"))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_PAUSES", ())
+    monkeypatch.setattr(following, "_LAST_PAUSE", 0.001)
+    monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(settling, "_SOON", (0.0, 0.001))
+
+
+def control(runner: Runner, server: ScriptedServer, mode: str, **inputs: str) -> Ended:
+    given = {"api_url": server.url, "token": "refresh-token", "model_id": "m-1", "project_id": "p"}
+    return runner.run(**{**given, "mode": mode, **inputs})
+
+
+def title(ended: Ended) -> str:
+    return ended.summary.splitlines()[0]
+
+
+# --------------------------------------------------------------------------- stop
+
+
+def test_a_stop_is_done_when_nothing_runs_any_more(runner: Runner, scripted: StartScripted) -> None:
+    platform = LiveServer(before=RUNNING, after=[STOPPING, STOPPING, STOPPED])
+    server = scripted(platform.script())
+    ended = control(runner, server, "stop")
+
+    assert ended.code == 0
+    assert platform.looks == 3
+    assert title(ended) == "## ✅ Stopped: `workspace`"
+    assert "**Nothing of the model runs since 23:48:43 UTC**" in ended.summary
+    assert "until `mode: start` runs it" in ended.summary
+    assert ended.outputs["status"] == "stopped"
+    assert ended.outputs["state"] == "stopped"
+    assert ended.outputs["version-id"] == NEW
+    assert server.requests_to(KILL)[0].fields == {"projectId": "p", "modelId": "m-1"}
+
+
+def test_the_order_to_stop_goes_out_before_anything_is_asked(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted(LiveServer(after=[STOPPED]).script())
+    assert control(runner, server, "stop").code == 0
+    assert server.routes()[:2] == ["POST /auth/token", KILL]
+
+
+@pytest.mark.parametrize("has_checkout", [True, False])
+def test_a_kill_switch_works_on_a_broken_commit(
+    runner: Runner,
+    scripted: StartScripted,
+    has_checkout: bool,  # noqa: FBT001  # of pytest
+) -> None:
+    if has_checkout:
+        (runner.workspace / "blankly.json").write_text("{ this is no JSON")
+    else:
+        shutil.rmtree(runner.workspace)
+    server = scripted(LiveServer(after=[STOPPED]).script())
+    ended = control(runner, server, "stop", plan="nonsense", model_path="models/none")
+    assert ended.code == 0
+    assert ended.outputs["status"] == "stopped"
+
+
+def test_a_broken_commit_is_found_by_the_name_of_its_directory(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    (runner.workspace / "blankly.json").write_text("{")
+    listed = [{"id": "other", "name": "other"}, {"id": "m-7", "name": "workspace"}]
+    server = scripted(LiveServer(after=[STOPPED]).script(**{MODELS: Reply(body=listed)}))
+    assert control(runner, server, "stop", model_id="").code == 0
+    assert server.requests_to(KILL)[0].fields["modelId"] == "m-7"
+
+
+def test_of_two_models_of_one_name_ours_is_stopped(runner: Runner, scripted: StartScripted) -> None:
+    theirs = {"id": "m-1", "name": "workspace", "description": "somebody's"}
+    ours = {"id": "m-2", "name": "workspace", "description": "trader/models"}
+    server = scripted(LiveServer(after=[STOPPED]).script(**{MODELS: Reply(body=[theirs, ours])}))
+    assert control(runner, server, "stop", model_id="").code == 0
+    assert server.requests_to(KILL)[0].fields["modelId"] == "m-2"
+
+    server.script[MODELS] = Reply(body=[theirs, {**theirs, "id": "m-3"}])
+    ended = control(runner, server, "stop", model_id="")
+    assert ended.code == 1
+    assert "2 models are named `workspace`: `m-1`, `m-3`" in ended.summary
+    assert len(server.requests_to(KILL)) == 1
+
+
+def test_nothing_is_created(runner: Runner, scripted: StartScripted) -> None:
+    server = scripted({MODELS: Reply(body=[]), "GET /project/list": Reply(body=[])})
+    ended = control(runner, server, "stop", model_id="", create_new="true")
+    assert ended.code == 1
+    assert "no model named `workspace`" in ended.summary
+    assert "**The model may still run.**" in ended.summary
+    ended = control(runner, server, "stop", project_id="", project_name="Fund", create_new="true")
+    assert ended.code == 1
+    assert "no project named `Fund`" in ended.summary
+    assert "create-new" not in ended.summary
+    assert not {"POST /project/create", "POST /model/create-model", KILL} & set(server.routes())
+
+
+def test_without_anything_that_names_the_model_it_is_asked_for(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    shutil.rmtree(runner.workspace)
+    server = scripted()
+    ended = control(runner, server, "stop", model_id="")
+    assert ended.code == 2
+    assert "not known which model to stop" in ended.summary
+    assert "`model-id`" in ended.summary
+    assert server.requests == []
+
+
+def test_an_order_to_stop_is_repeated_until_it_is_answered(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    lost: list[Step] = [CutAfterBody(), Reply(502, "bad gateway"), Reply(body="")]
+    platform = LiveServer(after=[STOPPED])
+    platform.ordered = True
+    server = scripted(platform.script(**{KILL: lost}))
+    assert control(runner, server, "stop").code == 0
+    assert len(server.requests_to(KILL)) == 3
+
+
+def test_a_stop_that_is_refused_says_that_the_model_may_run(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted({KILL: Reply(400, {"error": "Invalid permission."})})
+    ended = control(runner, server, "stop")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not stopped: `workspace`"
+    assert "**The model may still run.**" in ended.summary
+    assert ended.outputs["status"] == "failed"
+
+
+def test_a_stop_that_takes_too_long_is_no_stop(runner: Runner, scripted: StartScripted) -> None:
+    ended = control(
+        runner,
+        scripted(LiveServer(after=[STOPPING]).script()),
+        "stop",
+        timeout_minutes="0.02",
+    )
+    assert ended.code == 1
+    assert title(ended) == "## ⏳ Not stopped yet: `workspace`"
+    assert "may still trade" in ended.summary
+    assert ended.outputs["state"] == "stopping"
+
+
+def test_a_model_that_somebody_starts_meanwhile_is_not_stopped(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = control(runner, scripted(LiveServer(after=[STOPPING, RUNNING]).script()), "stop")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not stopped: `workspace`"
+    assert "run again while it was being stopped" in ended.summary
+    assert ended.outputs["state"] == "running"
+
+
+def test_a_model_that_was_never_deployed_is_stopped(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = control(runner, scripted(LiveServer(after=[details(None)]).script()), "stop")
+    assert ended.code == 0
+    assert "Nothing of the model runs" in ended.summary
+
+
+def test_the_original_server_takes_the_order_and_does_not_tell(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    original = Reply(body={"id": "m-1", "exists": True, "deployedVersion": NEW})
+    server = scripted({KILL: Reply(body=""), DETAILS: original})
+    ended = control(runner, server, "stop")
+    assert ended.code == 0
+    assert title(ended) == "## Asked to stop: `workspace`"
+    assert "Whether anything still runs is not known" in ended.summary
+    assert "✅" not in ended.summary
+
+
+# --------------------------------------------------------------------------- start
+
+
+def test_a_start_runs_the_version_that_the_server_names(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    stopped = details(
+        live("stopped", OLD, startVersionId=NEW), version(OLD, "ran"), version(NEW, "stored")
+    )
+    coming = details(live("preparing"), version(NEW, "preparing"))
+    platform = LiveServer(before=stopped, after=[coming, RUNNING])
+    server = scripted(platform.script())
+    ended = control(runner, server, "start")
+
+    assert ended.code == 0
+    assert title(ended) == "## ✅ Started and running: `workspace`"
+    assert server.requests_to(RUN)[0].fields == {
+        "projectId": "p",
+        "modelId": "m-1",
+        "versionId": NEW,
+        "plan": "small",
+        "type": "strategy",
+    }
+    assert ended.outputs["status"] == "started"
+    assert ended.outputs["state"] == "running"
+    assert ended.outputs["version-id"] == NEW
+    assert "Commit of 11111" in ended.summary
+
+
+def test_a_model_that_runs_is_not_started_again(runner: Runner, scripted: StartScripted) -> None:
+    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    ended = control(runner, server, "start")
+    assert ended.code == 0
+    assert title(ended) == "## ✅ Runs already: `workspace`"
+    assert ended.outputs["status"] == "started"
+    assert RUN not in server.routes()
+
+
+def test_a_model_that_runs_gets_new_variables(runner: Runner, scripted: StartScripted) -> None:
+    server = scripted(LiveServer(before=RUNNING, after=[RUNNING]).script())
+    assert control(runner, server, "start", model_env="MODE=paper").code == 0
+    assert server.requests_to(RUN)[0].fields["environment"] == '{"MODE": "paper"}'
+
+    server.script[OPENAPI] = described()
+    ended = control(runner, server, "start", model_env="MODE=paper")
+    assert ended.code == 1
+    assert "`model-env` is set" in ended.summary
+    assert len(server.requests_to(RUN)) == 1
+
+
+def test_a_screener_between_its_runs_is_asked_to_run_now(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    waiting = details(live("scheduled"), version(NEW, "ran", schedule="0 6 * * *"))
+    server = scripted(LiveServer(before=waiting, after=[waiting]).script())
+    ended = control(runner, server, "start")
+    assert ended.code == 0
+    assert title(ended) == "## ✅ Started and scheduled: `workspace`"
+    assert server.requests_to(RUN)[0].fields["schedule"] == "0 6 * * *"
+
+
+def test_a_model_that_is_about_to_run_is_waited_for(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    coming = details(live("preparing"), version(NEW, "preparing"))
+    platform = LiveServer(before=coming, after=[RUNNING])
+    platform.ordered = True
+    platform.after = [coming, coming, RUNNING]
+    server = scripted(platform.script())
+    assert control(runner, server, "start").code == 0
+    assert RUN not in server.routes()
+
+
+def test_a_model_that_was_never_deployed_cannot_be_started(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted(LiveServer(before=details(None), after=[]).script())
+    ended = control(runner, server, "start")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not started: `workspace`"
+    assert "never deployed" in ended.summary
+    assert RUN not in server.routes()
+
+
+def test_a_start_that_fails_says_why(runner: Runner, scripted: StartScripted) -> None:
+    failed = details(live("failed", exitCode=1), version(NEW, "failed", problem="no keys"))
+    platform = LiveServer(before=STOPPED, after=[failed], log=["no time at all"])
+    ended = control(runner, scripted(platform.script()), "start")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not running: `workspace`"
+    assert "no keys." in ended.summary
+    assert "no time at all" in ended.summary
+
+
+@pytest.mark.parametrize("mode", ["start", "rollback"])
+def test_a_lost_answer_is_settled_by_looking(
+    runner: Runner, scripted: StartScripted, mode: str
+) -> None:
+    stopped = details(
+        live("stopped", NEW, previousVersionId=NEW, startVersionId=NEW), version(NEW, "ran")
+    )
+    platform = LiveServer(before=stopped, after=[RUNNING])
+    order = platform.script()[RUN]
+    assert callable(order)
+
+    server = scripted(platform.script(**{RUN: lambda request: (order(request), CutAfterBody())[1]}))
+    ended = control(runner, server, mode)
+    assert ended.code == 0
+    assert len(server.requests_to(RUN)) == 1
+    assert ended.outputs["state"] == "running"
+
+
+def test_an_order_to_run_that_was_not_taken_is_sent_again(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    platform = LiveServer(before=STOPPED, after=[RUNNING])
+    order = platform.script()[RUN]
+    assert callable(order)
+    steps = [CutAfterBody()]
+    script = platform.script(**{RUN: lambda request: steps.pop() if steps else order(request)})
+    server = scripted(script)
+    assert control(runner, server, "start").code == 0
+    assert len(server.requests_to(RUN)) == 2
+
+
+# --------------------------------------------------------------------------- rollback
+
+
+def test_a_rollback_runs_the_version_that_ran_before(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    replacing = details(
+        live("running", NEW, next={"versionId": OLD, "state": "preparing"}),
+        version(OLD, "preparing"),
+        version(NEW, "ran"),
+    )
+    back = details(live("running", OLD), version(OLD, "ran"), version(NEW, "ran"))
+    server = scripted(LiveServer(before=RUNNING, after=[replacing, back]).script())
+    ended = control(runner, server, "rollback")
+
+    assert ended.code == 0
+    assert title(ended) == "## ✅ Rolled back and running: `workspace`"
+    assert server.requests_to(RUN)[0].fields["versionId"] == OLD
+    assert ended.outputs["version-id"] == OLD
+    assert ended.outputs["state"] == "running"
+
+
+def test_a_rollback_may_name_its_version(runner: Runner, scripted: StartScripted) -> None:
+    three = details(live("running"), *(version(each, "ran") for each in (OLDER, OLD, NEW)))
+    back = details(live("running", OLDER), version(OLDER, "ran"))
+    server = scripted(LiveServer(before=three, after=[back]).script())
+    assert control(runner, server, "rollback", version_id=OLDER).code == 0
+    assert server.requests_to(RUN)[0].fields["versionId"] == OLDER
+
+
+def test_an_unknown_version_is_refused_with_those_there_are(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    ended = control(runner, server, "rollback", version_id="v-9")
+    assert ended.code == 1
+    assert "no version `v-9`" in ended.summary
+    assert ended.summary.index(NEW) < ended.summary.index(OLD)
+    assert RUN not in server.routes()
+
+
+def test_without_an_earlier_version_there_is_no_way_back(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    only = details(live("running"), version(NEW, "ran"))
+    server = scripted(LiveServer(before=only, after=[]).script())
+    ended = control(runner, server, "rollback")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not rolled back: `workspace`"
+    assert "No earlier version" in ended.summary
+    assert RUN not in server.routes()
+
+
+def test_the_original_server_rolls_back_to_a_named_version(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    original = Reply(body={"id": "m-1", "exists": True, "type": "strategy", "deployedVersion": NEW})
+    server = scripted({RUN: Reply(), DETAILS: original})
+    ended = control(runner, server, "rollback", version_id=OLD)
+    assert ended.code == 0
+    assert title(ended) == "## Asked to run: `workspace`"
+    assert "Whether it runs is not known" in ended.summary
+    assert server.requests_to(RUN)[0].fields["plan"] == "nano"
+
+    ended = control(runner, server, "rollback")
+    assert ended.code == 1
+    assert "does not tell which version ran before" in ended.summary
+
+
+# --------------------------------------------------------------------------- a dry run
+
+
+@pytest.mark.parametrize(
+    ("mode", "step"),
+    [
+        ("stop", "stop the model m-1, which is running"),
+        ("start", f"run version {NEW} of the model m-1, which is running"),
+        ("rollback", f"run version {OLD} of the model m-1, which is running"),
+    ],
+)
+def test_a_dry_run_changes_nothing(
+    runner: Runner, scripted: StartScripted, mode: str, step: str
+) -> None:
+    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    ended = control(runner, server, mode, dry_run="true")
+    assert ended.code == 0
+    assert f"Would {step}" in ended.log
+    assert step in ended.summary.replace("`", "")
+    assert "would go" not in ended.summary
+    assert ended.outputs["status"] == "dry-run"
+    assert not {RUN, KILL} & set(server.routes())
+
+
+def test_a_dry_run_without_a_token_asks_nobody(runner: Runner, scripted: StartScripted) -> None:
+    server = scripted({DETAILS: NOT_FOUND})
+    ended = control(runner, server, "stop", dry_run="true", token="")
+    assert ended.code == 0
+    assert "Would stop the model m-1" in ended.log
+    assert server.requests == []
