@@ -211,6 +211,7 @@ class RunningModel:
             self._prepared.close()
         self._on_end(self)
         self.is_gone.set()
+        self._launched.process.wait()  # of one that stays, or it would become a zombie
 
     def _ending(self) -> Ended:
         launched, prepared = self._launched, self._prepared

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.live.host import CannotPrepareError, Ended, StillRunningError
+from deploy_action.platform.machine.places import Places
+from deploy_action.platform.processes import launching
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.unprivileged import NOBODYS_ID
 from deploy_action.platform.storage.records import StopReason
@@ -36,6 +38,13 @@ if os.fork() == 0:
     os.chdir("/")
     os.closerange(0, 100)
     os.execve("/bin/sleep", ["kworker/0:1", "60"], {})
+"""
+
+# Reports a process that it could not end, and stays until a file is there.
+STAYING_LAUNCHER = """
+import os, sys, time
+os.write(int(sys.argv[2]), b'{{"code": -9, "left": 1}}\\n')
+while not os.path.exists({over!r}): time.sleep(0.01)
 """
 
 
@@ -141,6 +150,16 @@ trade()
     heard.wait_for_end()
     assert state.stat().st_uid == (state / "marks").stat().st_uid == NOBODYS_ID
     assert (bench.root / "hard").stat().st_uid == 0
+
+
+def test_models_elsewhere_are_told_where_their_state_is(tmp_path: Path) -> None:
+    """Several servers may have theirs there."""
+    assert Places.of(tmp_path, tmp_path).problems == ()
+    first, second = (Places.of(tmp_path / name, tmp_path / "cache") for name in "ab")
+    assert first.directory.parent == second.directory.parent == tmp_path / "cache"
+    assert first.directory != second.directory
+    (problem,) = first.problems
+    assert f"is in {first.directory / 'state'}, and in no backup" in problem.message
 
 
 class TestPreparing:
@@ -289,6 +308,22 @@ while True: time.sleep(60)
         assert not is_alive(process)
         (said,) = heard.texts("platform")
         assert said == "The process that watches over the model was killed, by it or by the system."
+        bench.clear()
+
+    def test_one_that_cannot_be_killed_is_not_doubled(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel may hold up a process for ever. Its launcher stays then, with the lock."""
+        launcher = bench.root / "launcher.py"
+        launcher.write_text(STAYING_LAUNCHER.format(over=str(bench.root / "over")))
+        monkeypatch.setattr(launching, "_LAUNCHER", (sys.executable, "-I", str(launcher)))
+        _, heard = bench.start(TRADE)
+        assert heard.wait_for_end() == Ended(-9, left=1)
+        prepared = bench.prepare(bench.launch(TRADE))
+        with pytest.raises(StillRunningError):
+            bench.machine.start(prepared, Heard())
+        prepared.close()
+        (bench.root / "over").touch()
         bench.clear()
 
     def test_a_python_that_cannot_be_started_is_said(self, bench: Bench) -> None:
