@@ -27,6 +27,7 @@ from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
+    from deploy_action.bundle.selection import Selection
     from deploy_action.text.located_json import JsonValue
 
 # The versions that the original server has; other servers may have more.
@@ -82,6 +83,7 @@ class Preparation:
         described = self._describe(directory, path, manifest)
         self.on_described(replace(described, problems=problems))
         selection, found = inspection.select(manifest)
+        found = (*found, *self._check_live(directory, manifest, selection))
         problems = (*problems, *found, *self._check_run(described, manifest, problems))
         described = replace(described, problems=problems)
         self.on_described(described)
@@ -189,6 +191,19 @@ class Preparation:
         )
         yield from (problem for problem in checks if problem is not None)
         yield from self._check_arguments(manifest, known)
+
+    def _check_live(
+        self, directory: Path, manifest: Manifest, selection: Selection
+    ) -> Iterator[Problem]:
+        """Check what the model will do when it is deployed. On the embedded platform none runs."""
+        settings = self.settings
+        is_deploy = settings.mode is Mode.DEPLOY
+        if not (is_deploy and not settings.is_local) and settings.mode is not Mode.VALIDATE:
+            return
+        from deploy_action.model.live.checks import Given, check_live
+
+        given = Given(settings.keys_json is not None, settings.model_env or {}, is_deploy)
+        yield from check_live(directory, manifest, selection, given)
 
     def _refuse_deletion(self) -> None:
         if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:

@@ -1,0 +1,112 @@
+"""The scripts of a model as they are parsed, and where they find each other."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+_MOST_MODULES: Final = 100
+
+
+@dataclass(slots=True)
+class Module:
+    """A file of the model: `names` leads from what it imports to dotted names.
+
+    `stored` has for each name what is assigned to it anywhere in the file, None if not an
+    expression.
+    """
+
+    file: str
+    tree: ast.Module
+    is_main: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, list[ast.expr | None]] = field(default_factory=dict)
+    parts: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        assigned: dict[int, ast.expr | None] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Assign):
+                assigned |= {id(target): node.value for target in node.targets}
+            elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+                assigned[id(node.target)] = node.value
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self.parts.setdefault(node.name, []).append(node)
+            elif isinstance(node, ast.arg):
+                self.stored.setdefault(node.arg, []).append(None)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                self._note_imports(node)
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.stored.setdefault(node.id, []).append(assigned.get(id(node)))
+
+    def source_of(self, node: ast.ImportFrom) -> str:
+        """Return the dotted name of what is imported from, from the model's root if relative."""
+        if not node.level:
+            return node.module or ""
+        package = posixpath.dirname(self.file).split("/")
+        package = package[: len(package) - node.level + 1]
+        return ".".join(filter(None, (*package, node.module)))
+
+    def _note_imports(self, node: ast.Import | ast.ImportFrom) -> None:
+        for alias in node.names:
+            if isinstance(node, ast.ImportFrom):
+                self.names[alias.asname or alias.name] = f"{self.source_of(node)}.{alias.name}"
+            elif alias.asname:
+                self.names[alias.asname] = alias.name
+            else:
+                first = alias.name.partition(".")[0]
+                self.names[first] = first
+
+    def dotted(self, node: ast.expr) -> str:
+        """Return a dotted name as the package calls it, such as `os.environ`; "" for others."""
+        if isinstance(node, ast.Attribute):
+            before = self.dotted(node.value)
+            return f"{before}.{node.attr}" if before else ""
+        if not isinstance(node, ast.Name) or node.id in self.stored or node.id in self.parts:
+            return ""
+        return self.names.get(node.id, node.id)
+
+
+@dataclass(slots=True)
+class Modules:
+    """The files of a model by their path; `directory` is that of its script."""
+
+    read: Callable[[str], bytes | None]
+    directory: str
+    _known: dict[str, Module | None] = field(default_factory=dict)
+
+    def parsed(self, file: str) -> Module | None:
+        """Return a file, None if there is none, or it cannot be parsed."""
+        if file not in self._known:
+            data = self.read(file) if len(self._known) < _MOST_MODULES else None
+            try:
+                tree = None if data is None else ast.parse(data)
+            except (SyntaxError, ValueError, MemoryError, RecursionError):
+                tree = None
+            self._known[file] = None if tree is None else Module(file, tree)
+        return self._known[file]
+
+    def imported(self, dotted: str) -> Module | None:
+        """Return a module by its dotted name, beside the script or in the root; None for others."""
+        path = dotted.replace(".", "/")
+        for directory in dict.fromkeys((self.directory, "")):
+            for name in (f"{path}.py", f"{path}/__init__.py"):
+                if path and (found := self.parsed(posixpath.join(directory, name))):
+                    return found
+        return None
+
+    def owner(self, dotted: str) -> tuple[Module | None, str]:
+        """Return the module in which something is, and its name there."""
+        place, _, name = dotted.rpartition(".")
+        return (self.imported(place) if place else None), name
+
+
+def is_text(node: ast.expr) -> bool:
+    """Whether an expression is a string."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
