@@ -58,6 +58,19 @@ def test_a_stop_calls_the_teardown_once(model: LiveModel, script: str) -> None:
             assert live.printed.index("done with it") < live.printed.index("teardown replace")
 
 
+def test_the_scripts_own_loop_waits_while_the_teardown_runs(model: LiveModel) -> None:
+    script = (
+        TICKS.replace('    say("teardown"', '    say("selling"); time.sleep(0.5); say("teardown"')
+        + START
+        + "while True:\n    say('trades'); time.sleep(0.01)\n"
+    )
+    with model.running(script) as live:
+        live.wait(lambda: live.of("started"))
+        assert live.stop() == 0
+    end = live.printed[live.printed.index("selling") :]
+    assert end == ["selling", "teardown shutdown"]
+
+
 def test_every_teardown_is_called_and_nothing_else_once_one_runs(model: LiveModel) -> None:
     """The package leaves out the others if one raises, and its schedulers go on meanwhile."""
     script = HEAD + (
@@ -87,16 +100,8 @@ def test_every_teardown_is_called_and_nothing_else_once_one_runs(model: LiveMode
         assert "KeyError: 'BTC'" in "\n".join(live.printed)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "print('waits', flush=True)\nimport time; time.sleep(60)",
-        TICKS + "say('waits'); time.sleep(60)",
-    ],
-    ids=["no strategy", "a strategy that was not started"],
-)
-def test_without_a_started_strategy_there_is_no_teardown(model: LiveModel, script: str) -> None:
-    with model.running(script) as live:
+def test_without_a_started_strategy_there_is_no_teardown(model: LiveModel) -> None:
+    with model.running(TICKS + "say('waits'); time.sleep(60)") as live:
         live.wait_said("waits")
         assert live.stop() == 0
         assert live.teardowns == ["none"]

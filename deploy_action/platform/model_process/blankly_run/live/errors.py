@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -14,16 +15,22 @@ from ..strict_json import describe  # noqa: TID252  # as above
 
 _PAUSE_SECONDS = 1.0  # between two events
 _MOST_FAULTS = 20
+_MOST_PLACES = 100
 _OF_CALLBACK = "raised by a callback. blankly prints such an exception and carries on."
 _OF_PACKAGE = (
     "raised in the package, not by code of the model. blankly prints it and carries on; a callback "
     "may not have been called."
 )
+_STRATEGY = "blankly.frameworks.strategy.strategy"
 _MARK = "_is_counted_by_the_platform"
 
 
 class CallbackErrors:
-    """Counts the exceptions that the package swallows, and sends the latest one, once a second."""
+    """Counts the exceptions that the package swallows, and sends one of them, once a second.
+
+    That is the first one of a place that was not sent yet, so that none hides behind a flood of
+    another; else the latest.
+    """
 
     def __init__(self, events: Events, files: ModelFiles) -> None:
         self._events = events
@@ -31,6 +38,8 @@ class CallbackErrors:
         self._lock = threading.Lock()
         self._count = 0
         self._latest: Fault | None = None
+        self._unsent: dict[tuple[object, ...], Fault] = {}
+        self._seen: set[tuple[object, ...]] = set()
         self._timer: threading.Timer | None = None
         self._next = 0.0
         atexit.register(self._send)
@@ -45,20 +54,36 @@ class CallbackErrors:
         with self._lock:
             self._count += 1
             self._latest = fault
+            place = (type(error), fault.path, fault.line)
+            if place not in self._seen and len(self._seen) < _MOST_PLACES:
+                self._seen.add(place)
+                self._unsent[place] = fault
             if self._timer is not None:
                 return
             pause = self._next - time.monotonic()
-            if pause > 0:
-                self._timer = threading.Timer(pause, self._send)
-                self._timer.daemon = True
-                self._timer.start()
+            if pause > 0 and self._send_later(pause):
                 return
         self._send()
+
+    def _send_later(self, seconds: float) -> bool:
+        """Send what there is after a while; return False if no thread can be started."""
+        timer = threading.Timer(seconds, self._send)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # the limit of threads, or of memory
+            return False
+        self._timer = timer
+        return True
 
     def _send(self) -> None:
         with self._lock:
             fault, count, self._latest, self._timer = self._latest, self._count, None, None
+            if self._unsent:
+                fault = self._unsent.pop(next(iter(self._unsent)))
             self._next = time.monotonic() + _PAUSE_SECONDS
+            if self._unsent:
+                self._send_later(_PAUSE_SECONDS)
         if fault is not None:
             problem = problem_of(fault, _OF_CALLBACK if fault.path else _OF_PACKAGE)
             self._events.send("callback_error", problem=problem, count=count)
@@ -67,9 +92,10 @@ class CallbackErrors:
 class Faults:
     """Reports what ended a thread, each place once."""
 
-    def __init__(self, events: Events, files: ModelFiles) -> None:
+    def __init__(self, events: Events, files: ModelFiles, errors: CallbackErrors) -> None:
         self._events = events
         self._files = files
+        self._errors = errors
         self._seen: set[tuple[object, ...]] = set()
 
     def watch_threads(self) -> None:
@@ -79,7 +105,11 @@ class Faults:
         def hook(args: Any) -> None:
             error = args.exc_value
             original(args)
-            if error is not None and not isinstance(error, SystemExit):
+            if error is None or isinstance(error, SystemExit):
+                return
+            if _is_of_arbitrage(error):
+                self._errors.add(error)
+            else:
                 self._add(error, "raised in a thread of the model, which it ended.")
 
         threading.excepthook = hook
@@ -114,6 +144,13 @@ class Faults:
         if place not in self._seen and len(self._seen) < _MOST_FAULTS:
             self._seen.add(place)
             self._events.send("fault", problem=problem_of(fault, told))
+
+
+def _is_of_arbitrage(error: BaseException) -> bool:
+    """Whether it ended a thread in which the package asks for one price, anew for each event."""
+    frames = traceback.walk_tb(error.__traceback__)
+    codes = [frame.f_code for frame, _ in frames if frame.f_globals.get("__name__") == _STRATEGY]
+    return any(code.co_name == "grab_price" for code in codes)
 
 
 def script_problem(error: BaseException, files: ModelFiles, name: str) -> Problem:

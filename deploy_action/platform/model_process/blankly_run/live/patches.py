@@ -14,7 +14,7 @@ import traceback
 from typing import Any
 
 from ..events import Events  # noqa: TID252  # `blankly_run` is not a package that is installed
-from ..faults import without_own_frames  # noqa: TID252  # as above
+from ..faults import make_problem, without_own_frames  # noqa: TID252  # as above
 from .errors import CallbackErrors, Faults
 from .reports import Reports
 from .running import Running
@@ -31,6 +31,8 @@ _NOT_PLACED = (
     "A backtest does place it."
 )
 _NOT_PLACED_HINT = "Call it on the exchange's own interface: exchange.interface.{}(…)."
+_FORKED = "A strategy was started in a process of its own, which a stop ends without its teardown."
+_FORKED_HINT = "Start strategies in the script's own process; each has threads of its own."
 _UNCALLED = "blankly never calls the init and the teardown of a tick event."
 _UNCALLED_HINT = "Give them to a price event or a scheduled event, and keep the teardown short."
 
@@ -76,6 +78,8 @@ def _watch_strategies(strategies: Any, events: Events, running: Running) -> None
             if not isinstance(self, structure):
                 _watch_own_teardown(self, running)
                 events.send("started")
+        else:
+            events.send("warning", problem=make_problem("warning", _FORKED, _FORKED_HINT))
         return run(self, *positional, **named)
 
     strategy.__init__, models.Model.run = patched_init, patched_run

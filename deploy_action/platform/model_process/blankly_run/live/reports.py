@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections import OrderedDict
@@ -27,6 +28,17 @@ _PAPER = "PaperTrade simulates: no real orders are placed."
 _PAPER_HINT = "To trade with real money, pass the exchange itself to blankly.Strategy."
 
 
+def _harmless(report: Any) -> Any:
+    """Let no exception out: what cannot be reported must not break what was just traded."""
+
+    @functools.wraps(report)
+    def call(*positional: Any, **named: Any) -> None:
+        with suppress(Exception):
+            report(*positional, **named)
+
+    return call
+
+
 class Reports:
     """What the reporter in `hooks/blankly_external.py` calls in a live model."""
 
@@ -40,15 +52,18 @@ class Reports:
 
     # ------------------------------------------------------------------ models and exchanges
 
+    @_harmless
     def screener(self) -> None:
         """Report that a screener was made."""
         self._events.send("screener")
 
+    @_harmless
     def screener_result(self, formatted: Any, status: Any) -> None:
         """Report the formatted result of a screener, and its times."""
         result = {"screener": formatted, "status": status}
         self._report("live/screener-result", {"result": result})
 
+    @_harmless
     def exchange(self, name: str) -> None:
         """Report an exchange, with a warning if it cannot trade."""
         self._report("model/used-exchange", {"exchange": name})
@@ -58,10 +73,12 @@ class Reports:
             message = f"{_GONE[name]} is gone: this exchange takes no orders any more."
             self.warn(message, _GONE_HINT)
 
+    @_harmless
     def symbol(self, symbol: str) -> None:
         """Report a symbol that has an event."""
         self._report("model/used-symbol", {"symbol": symbol})
 
+    @_harmless
     def paper_trade(self, frame: Any) -> None:
         """Warn of a PaperTrade that the model makes; the package makes one for each strategy."""
         if self._files.relative(frame.f_code.co_filename) is not None:
@@ -69,6 +86,7 @@ class Reports:
 
     # ------------------------------------------------------------------ orders
 
+    @_harmless
     def order(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Report an order, once."""
         key = (describe(fields.get("exchange")), describe(fields.get("id")))
@@ -79,6 +97,7 @@ class Reports:
             self._orders.popitem(last=False)
         self._report(kind, {**fields, "id": key[1]})
 
+    @_harmless
     def order_object(self, kind: str, order: Any, interface: Any) -> None:
         """Report an order by the object that every exchange of the package returns for it.
 
@@ -93,15 +112,18 @@ class Reports:
         for name in ("symbol", "id", "side", "size", "price"):
             with suppress(Exception):  # not every exchange answers with every field
                 fields[name] = getattr(order, f"get_{name}")()
-        with suppress(Exception):
-            fields["status"] = order.get_response()["status"]
+        for name, key in (("price", "stop_price"), ("status", "status")):
+            with suppress(Exception):
+                fields.setdefault(name, order.get_response()[key])
         if fields.get("size") is not None and fields.get("id") is not None:
             self.order(kind, fields)  # else the strategy's logger reports it, if there is one
 
+    @_harmless
     def order_update(self, fields: Mapping[str, Any]) -> None:
         """Report the state of an order."""
         self._report("live/update-trade", {**fields, "id": describe(fields.get("id"))})
 
+    @_harmless
     def annotation(self, order_id: Any, annotation: Any) -> None:
         """Report what the model's author says about an order."""
         fields = {"id": describe(order_id), "annotation": describe(annotation)}
@@ -109,6 +131,7 @@ class Reports:
 
     # ------------------------------------------------------------------ others
 
+    @_harmless
     def variable(self, name: Any, value: Any, description: Any) -> None:
         """Report a variable, unless it has the value that was reported last."""
         fields = {"name": describe(name), "value": make_strict(value)}
@@ -119,6 +142,7 @@ class Reports:
             self._variables[fields["name"]] = written
             self._report("live/variable", fields)
 
+    @_harmless
     def message(self, kind: str, text: Any) -> None:
         """Send a message to people."""
         words = describe(text)
@@ -126,6 +150,7 @@ class Reports:
             words = words[: _LONGEST_MESSAGE - 1] + "…"
         self._events.send("message", kind=kind, text=words)
 
+    @_harmless
     def warn(self, message: str, hint: str = "") -> None:
         """Send a warning at the model's line that called us, each once."""
         path, line = self._files.caller(sys._getframe(1))  # noqa: SLF001  # the documented way in

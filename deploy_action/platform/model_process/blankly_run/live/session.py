@@ -22,7 +22,10 @@ from .errors import CallbackErrors, Faults, script_problem
 from .running import Running
 from .stopping import Stopper
 
-_NOT_STARTED = "{} made a strategy and never called its start(): it does not trade."
+_NOT_STARTED = (
+    "{} has ended without calling start() of a strategy that it made. Until something calls it, "
+    "that strategy does not trade."
+)
 _NOT_STARTED_HINT = (
     "Call strategy.start() when the script runs live. Under the platform `blankly.is_deployed` is "
     'True; in a backtest os.environ.get("BACKTESTING") is "1".'
@@ -65,9 +68,9 @@ def _watch(
     from .reports import Reports
 
     reports = Reports(events, files)
-    faults = Faults(events, files)
-    faults.watch_threads()
     errors = CallbackErrors(events, files)
+    faults = Faults(events, files, errors)
+    faults.watch_threads()
     running.on_error = errors.add
     running.on_exit = faults.add_exit
     try:
