@@ -82,6 +82,7 @@ def test_every_teardown_is_called_and_nothing_else_once_one_runs(model: LiveMode
         "is_down = threading.Event()\n"
         'strategy.add_scheduled_event(tick, "1h", teardown=broken)\n'
         "strategy.add_scheduled_event(tick, 0.05, teardown=teardown)\n"
+        "strategy.add_scheduled_event(tick, '1h', teardown=lambda *_: sys.exit())\n"  # no failure
         "blankly.Scheduler(lambda: tick(None), 0.05)\n"
         "strategy.start()\n"
     )
@@ -96,7 +97,9 @@ def test_every_teardown_is_called_and_nothing_else_once_one_runs(model: LiveMode
         (problem,) = [event["problem"] for event in live.of("teardown") if "problem" in event]
         line = script.splitlines().index("    raise KeyError('BTC')") + 1
         assert (problem["path"], problem["line"]) == ("bot.py", line)
-        assert problem["message"].startswith("KeyError: 'BTC': the teardown raised this")
+        assert problem["message"] == (
+            "KeyError: 'BTC': the teardown raised this, and did not finish."
+        )
         assert "KeyError: 'BTC'" in "\n".join(live.printed)
 
 

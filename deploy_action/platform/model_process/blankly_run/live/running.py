@@ -135,7 +135,8 @@ class Running:
         try:
             return teardown()
         except BaseException as error:
-            noted.errors.append(error)
+            if not noted.is_ours and not _is_ordinary(error):
+                noted.errors.append(error)
             raise
         finally:
             noted.is_over.set()
@@ -160,10 +161,15 @@ class Running:
         try:
             model.teardown()
         except BaseException as error:  # noqa: BLE001  # a teardown may call sys.exit()
-            print_traceback(error)
-            if not any(one is error for one in noted.errors):
+            if not _is_ordinary(error) and not any(one is error for one in noted.errors):
+                print_traceback(error)
                 noted.errors.append(error)
         return noted.errors
+
+
+def _is_ordinary(error: BaseException) -> bool:
+    """Whether it is the ordinary end of a script, by `sys.exit()`."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
 def _count_teardowns(model: Any) -> int:
@@ -193,7 +199,7 @@ def _keep_going(model: Any, errors: list[BaseException]) -> None:
             try:
                 return function(*positional, **named)
             except BaseException as error:  # noqa: BLE001  # a teardown may call sys.exit()
-                if found is not None:
+                if found is not None and not _is_ordinary(error):
                     print_traceback(error)
                     found.append(error)
                 return None
