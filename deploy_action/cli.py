@@ -58,6 +58,7 @@ GROUPS: Final = {
     "report": ("app-url", "comment", "github-token"),
     "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }
+_LINES: Final = 100
 _WHERE_VALUES_COME_FROM: Final = (
     "Each flag is the input of the action with the same name. If a flag is not given, its value is "
     "taken from the variable INPUT_NAME, such as INPUT_TOKEN. Use the variable for secrets: every "
@@ -76,7 +77,7 @@ def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
     command, unknown = parser.parse_known_args(_spell_out_booleans(arguments))
     if unknown:
         commands[command.command].refuse(unknown)
-    if command.command in _MODES and command.model_path and getattr(command, "model-path"):
+    if getattr(command, "model_path", None) and getattr(command, "model-path"):
         commands[command.command].error("both MODEL_PATH and --model-path are given")
     return command
 
@@ -153,6 +154,10 @@ def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
     )
     for mode, summary in _MODES.items():
         _add_inputs(commands.add_parser(mode, help=summary), mode)
+    log = commands.add_parser("logs", help="print the log of the deployed model")
+    _add_inputs(log, Mode.START)
+    _add_log_flags(log)
+    _add_inputs(commands.add_parser("status", help="say what the deployed model does"), Mode.START)
     _add_serve_flags(commands.add_parser("serve", help="serve the Deployment API"))
     _add_login_flags(commands.add_parser("login", help="sign in and print the token"))
     _add_clean_flags(commands.add_parser("clean", help="remove old data of the platform"))
@@ -283,6 +288,14 @@ def _add_clean_flags(parser: _Parser) -> None:
 def _add_backup_flags(parser: _Parser) -> None:
     _add_flag(parser, "--data", "directory of the server", required=True, metavar="DIR")
     parser.add_argument("file", metavar="FILE", help="the backup, a tar file")
+
+
+def _add_log_flags(parser: _Parser) -> None:
+    parser.add_argument(
+        "--follow", action="store_true", help="go on with each new line, until Ctrl-C"
+    )
+    text = "how many of the last lines are printed first (default: %(default)s)"
+    _add_flag(parser, "--lines", text, type=_number(0, 1_000_000), default=_LINES, metavar="N")
 
 
 def _add_login_flags(parser: _Parser) -> None:

@@ -6,7 +6,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -210,6 +210,31 @@ def exchange(session: requests.Session, call: Call, deadline: Deadline) -> Answe
             return _read_answer(response, deadline, largest)
         except library_errors() as error:
             raise BrokenAnswerError(*error.args) from error
+
+
+@contextmanager
+def streamed(session: requests.Session, call: Call) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+    """Send a request once, and yield its answer: a good one without its body, which then comes.
+
+    There is no deadline: the body may go on for ever. Raises, also while the body is read, as
+    `exchange` does.
+    """
+    response = session.request(
+        call.method,
+        call.url,
+        data=call.body,
+        headers=call.headers,
+        timeout=(call.connect_timeout, call.read_timeout),
+        allow_redirects=False,
+        stream=True,
+    )
+    with closing(response):
+        status, headers = response.status_code, response.headers
+        answer = Answer(status=status, body=b"", headers=headers)
+        if not answer.is_good:
+            body = response.raw.read(LARGEST_ANSWER, decode_content=True)
+            answer = Answer(status=status, body=body, headers=headers)
+        yield answer, iter(lambda: response.raw.read1(BLOCK_SIZE, decode_content=True), b"")
 
 
 def _read_answer(response: requests.Response, deadline: Deadline, largest: int) -> Answer:

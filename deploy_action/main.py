@@ -22,6 +22,8 @@ from deploy_action.text.harmless import defused
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from deploy_action.commands.deployed import DeployedModel
+
 _DONE: Final = 0
 _REFUSED: Final = 1
 _SIZE_WITHOUT_TERMINAL: Final = (96, 24)
@@ -45,6 +47,8 @@ def console() -> int:
         "serve": _serve,
         "login": _login,
         "schema": _print_schema,
+        "logs": _show_log,
+        "status": _show_status,
         "clean": _keep_data,
         "backup": _keep_data,
         "restore": _keep_data,
@@ -119,22 +123,30 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
     if command.command == Mode.BACKTEST and "token" not in inputs:
         # Every other server needs a token.
         inputs.setdefault("api-url", LOCAL)
+    inputs, workspace = _located(inputs)
+    run = Run(
+        environ={**os.environ, "GITHUB_WORKSPACE": workspace},
+        stream=stream,
+        for_runner=os.environ.get("GITHUB_ACTIONS") == "true",
+        inputs=inputs,
+        width=get_terminal_size(fallback=_SIZE_WITHOUT_TERMINAL).columns,
+    )
+    return _finished(run)
+
+
+def _located(inputs: dict[str, str]) -> tuple[dict[str, str], str]:
+    """Return the inputs with `model-path` below the workspace, and that workspace.
+
+    On a terminal, any directory may be named. Names below the current one stay short.
+    """
     directory, here = Path(inputs.get("model-path") or "."), Path.cwd()
     try:
         resolved = directory.resolve()
     except (OSError, RuntimeError):  # a link to itself; the run reports it
         resolved = directory.absolute()
-    # On a terminal, any directory may be named. Names below the current one stay short.
     workspace = here if resolved.is_relative_to(here) else resolved
-    inputs["model-path"] = str(resolved.relative_to(workspace))
-    run = Run(
-        environ={**os.environ, "GITHUB_WORKSPACE": str(workspace)},
-        stream=stream,
-        for_runner=os.environ.get("GITHUB_ACTIONS") == "true",
-        inputs={name: value for name, value in inputs.items() if value.strip()},
-        width=get_terminal_size(fallback=_SIZE_WITHOUT_TERMINAL).columns,
-    )
-    return _finished(run)
+    inputs = {**inputs, "model-path": str(resolved.relative_to(workspace))}
+    return {name: value for name, value in inputs.items() if value.strip()}, str(workspace)
 
 
 def _log(text: str) -> None:
@@ -156,6 +168,28 @@ def _keep_data(command: Namespace, stream: TextIO) -> int:
     do[command.command](command, stream)
     stream.flush()
     return _DONE
+
+
+def _show_log(command: Namespace, stream: TextIO) -> int:
+    from deploy_action.commands.logs import show_log
+
+    return show_log(_deployed_model(command), command, stream, os.environ)
+
+
+def _show_status(command: Namespace, stream: TextIO) -> int:
+    from deploy_action.commands.status import show_status
+
+    return show_status(_deployed_model(command), stream)
+
+
+def _deployed_model(command: Namespace) -> DeployedModel:
+    from deploy_action.cli import inputs_of
+    from deploy_action.commands.deployed import DeployedModel
+
+    inputs, workspace = _located({**read_inputs(os.environ), **inputs_of(command)})
+    return DeployedModel(
+        command.command, inputs, {**os.environ, "GITHUB_WORKSPACE": workspace}, _log
+    )
 
 
 def _login(command: Namespace, stream: TextIO) -> int:

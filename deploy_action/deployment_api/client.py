@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -361,6 +362,22 @@ class DeploymentApi:
         return self._authorized(
             lambda token: self.transport.change(path, fields, token), f"POST {path}", is_change=True
         )
+
+    @contextmanager
+    def stream(
+        self, path: str, fields: Mapping[str, str]
+    ) -> Iterator[tuple[Reply, Iterator[bytes]]]:
+        """Send a request that changes nothing, once, and yield its answer while it comes."""
+        with ExitStack() as stack:
+            blocks: Iterator[bytes] = iter(())
+
+            def send(token: str) -> Answer:
+                nonlocal blocks
+                stack.close()
+                answer, blocks = stack.enter_context(self.transport.stream(path, fields, token))
+                return answer
+
+            yield self._authorized(send, f"POST {path}"), blocks
 
     def _upload(self, path: str, fields: Mapping[str, str], upload: Upload) -> Reply:
         return self._authorized(

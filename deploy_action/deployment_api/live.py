@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from deploy_action.deployment_api.answers import id_of, text_of, time_of
 from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
 from deploy_action.errors import RefusedError
-from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live
+from deploy_action.live.deployed import DeployedModel, DeployedVersion, Event, Live, Order
 
 _MOST_LINES = 1_000
+_HUGE = 1e300  # `float` fails on integers a little above
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,45 @@ def parse_model(body: Mapping[str, object]) -> DeployedModel:
     live, versions = body.get("live"), body.get("versions")
     listed = [_version(one) for one in versions] if isinstance(versions, list) else []
     return DeployedModel(
+        name=text_of(body, "name"),
         type=text_of(body, "type"),
         tells_life="live" in body,
         live=_live(live) if isinstance(live, dict) else None,
         current_id=id_of(body, "deployedVersion") or "",
         versions={one.id: one for one in listed if one.id},
+        orders=tuple(_order(one) for one in _objects(body.get("orders"))),
+        events=tuple(_event(one) for one in _objects(body.get("events"))),
     )
+
+
+def _objects(listed: object) -> list[Mapping[str, object]]:
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _order(order: Mapping[str, object]) -> Order:
+    return Order(
+        time=time_of(order, "time"),
+        symbol=text_of(order, "symbol"),
+        side=text_of(order, "side"),
+        type=text_of(order, "type"),
+        size=_amount(order.get("size")),
+        funds=_amount(order.get("funds")),
+        price=_amount(order.get("price")),
+        status=text_of(order, "status"),
+    )
+
+
+def _event(event: Mapping[str, object]) -> Event:
+    return Event(
+        time=time_of(event, "time"),
+        source=text_of(event, "source"),
+        type=text_of(event, "type"),
+        text=text_of(event, "text"),
+    )
+
+
+def _amount(value: object) -> float | None:
+    return float(value) if type(value) in {int, float} and abs(value) < _HUGE else None  # type: ignore[arg-type]
 
 
 def _live(live: Mapping[str, object]) -> Live:

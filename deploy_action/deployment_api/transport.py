@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from deploy_action.http_exchange import (
     library_errors,
     never_connected,
     open_session,
+    streamed,
     timed_out,
     was_cut,
 )
@@ -90,6 +91,33 @@ class Transport:
         with closing(self._new_session()) as session, FormBody(fields) as body:
             call = replace(self._call("POST", path, token, body), read_timeout=_GLANCE_TIMEOUT)
             return self._send(session, call, is_change=False)
+
+    @contextmanager
+    def stream(
+        self, path: str, fields: Mapping[str, str], token: str
+    ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+        """Post a form that changes nothing, once, and yield the answer and its body as it comes.
+
+        Both this and reading the body raise as `read` does, but for the deadline, which they have
+        not.
+        """
+        with (
+            closing(self._new_session()) as session,
+            FormBody(fields) as form,
+            ExitStack() as stack,
+        ):
+            call = self._call("POST", path, token, form)
+            try:
+                answer, blocks = stack.enter_context(streamed(session, call))
+            except library_errors() as error:
+                raise self._translate(error, call, may_have_acted=False) from error
+            yield answer, self._translated(blocks, call)
+
+    def _translated(self, blocks: Iterator[bytes], call: Call) -> Iterator[bytes]:
+        try:
+            yield from blocks
+        except library_errors() as error:
+            raise self._translate(error, call, may_have_acted=False) from error
 
     def change(self, path: str, fields: Mapping[str, str], token: str) -> Answer:
         """Post a form that must not be acted on twice; retry only if the server did nothing.

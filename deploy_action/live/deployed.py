@@ -63,19 +63,47 @@ class DeployedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order, as the model reported it."""
+
+    time: float | None = None
+    symbol: str = ""
+    side: str = ""
+    type: str = ""
+    size: float | None = None
+    funds: float | None = None
+    price: float | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened; `source` is who says so, `model` or `platform`."""
+
+    time: float | None = None
+    source: str = ""
+    type: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedModel:
     """A model as its server describes it.
 
     `tells_life` says that the server runs models and tells what they do; `live` is None, too, for
     a model that was never deployed. `current_id` is the version that was deployed last, by the
-    server's own word. `versions` are by their ids, the oldest first.
+    server's own word. `versions` are by their ids, `orders` and `events` the latest ones; in all
+    three the oldest come first.
     """
 
+    name: str = ""
     type: str = ""
     tells_life: bool = False
     live: Live | None = None
     current_id: str = ""
     versions: Mapping[str, DeployedVersion] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
+    events: tuple[Event, ...] = ()
 
     def standing(self, version_id: str) -> Standing:
         """Return what became of a version that is to run."""

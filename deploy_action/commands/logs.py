@@ -1,0 +1,52 @@
+"""`blankly-deploy logs`: prints the log of a deployed model."""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from deploy_action.commands.deployed import DeployedModel
+from deploy_action.text.harmless import defused
+
+_LINE: Final = re.compile(r"(\S+) (out|err|platform) (.*)")
+# Of a terminal (ECMA-48, SGR): faint times, red errors, and what the platform says in cyan.
+_FAINT, _RED, _CYAN, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
+_COLOURS: Final = {"out": "", "err": _RED, "platform": _CYAN}
+
+
+def show_log(
+    model: DeployedModel, command: Namespace, stream: TextIO, environ: Mapping[str, str]
+) -> int:
+    """Print the last lines of the log, and follow it if that is asked for; return the exit code.
+
+    Raises `RefusedError` when the server has no log of the model.
+    """
+    from deploy_action.deployment_api.logs import ModelLog
+
+    is_coloured = stream.isatty() and not environ.get("NO_COLOR")
+    with model.found() as (live, settings):
+        log = ModelLog(
+            live.api, live.project_id, live.model_id, settings.version_id or "", say=model.log
+        )
+        try:
+            for line in log.lines(command.lines, follows=command.follow):
+                # A server is no more trusted with the terminal than the model.
+                shown = defused(line).replace("\n", " ")
+                stream.write(f"{_coloured(shown) if is_coloured else shown}\n")
+                if command.follow:
+                    stream.flush()
+            stream.flush()
+        except BrokenPipeError:  # whoever reads it has seen enough, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return 0
+
+
+def _coloured(line: str) -> str:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return line
+    time, stream, text = found.groups()
+    return f"{_FAINT}{time}{_PLAIN} {_COLOURS[stream]}{stream} {text}{_PLAIN}"
