@@ -15,7 +15,8 @@ from deploy_action.platform.machine.control_groups import (
 from deploy_action.platform.processes.confinement import Confinement
 
 # Of each thread, where the limit counts what is reserved and not what is used: with the usual 8 MiB
-# a strategy on 20 symbols would use up the smallest plan.
+# a strategy on 20 symbols would use up the smallest plan. Python's own recursion needs less than
+# half of this, in all its versions.
 _STACK_BYTES: Final = 2 << 20
 
 

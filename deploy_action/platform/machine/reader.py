@@ -50,7 +50,9 @@ class Reader:
         self._thread.start()
 
     def call(self, task: Callable[[], None]) -> None:
-        """Have something called on the thread; from any thread."""
+        """Have something called on the thread; from any thread. Does nothing after the end."""
+        if self._is_closed:
+            return
         self._tasks.append(task)
         try:
             os.write(self._wake, _WAKE)
@@ -78,12 +80,14 @@ class Reader:
 
     def close(self) -> None:
         """End the thread."""
-        self._is_closed = True
-        self.call(lambda: None)
+        self.call(self._end)
         self._thread.join()
         self._selector.close()
         os.close(self._woken)
         os.close(self._wake)
+
+    def _end(self) -> None:
+        self._is_closed = True
 
     def _work(self) -> None:
         while not self._is_closed:

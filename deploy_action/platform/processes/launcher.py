@@ -96,7 +96,8 @@ class Launcher:
             limit(resource.RLIMIT_DATA, self.memory)
         if self.stack is not None:
             hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-            resource.setrlimit(resource.RLIMIT_STACK, (self.stack, hard))
+            most = self.stack if hard == resource.RLIM_INFINITY else min(self.stack, hard)
+            resource.setrlimit(resource.RLIMIT_STACK, (most, hard))
         if self.user is not None:
             limit(resource.RLIMIT_NPROC, _MOST_PROCESSES)
             become(self.user, self.user)

@@ -11,6 +11,7 @@ import secrets
 import shlex
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,8 @@ _TRANSIENT: Final = range(61_185, 65_520)
 # One more of these, as which nothing ever runs: it owns what is kept for later users.
 NOBODYS_ID: Final = 61_184
 _drawing: Final = threading.Lock()
-_drawn: Final[set[int]] = set()
+# The latest. One that was drawn may have no process yet; two of the same id would end each other.
+_drawn: Final[deque[int]] = deque(maxlen=len(_TRANSIENT) // 2)
 # Prints the first path that a user may neither read nor run, or a directory that he may not enter.
 _REACHES: Final = (
     'for path; do [ -x "$path" ] || { [ ! -d "$path" ] && [ -r "$path" ]; } || '
@@ -132,10 +134,9 @@ def _try_as(user: int, script: str, paths: Iterable[Path]) -> str:
 
 
 def _any_transient() -> int:
-    """Draw an id that was not drawn before, so that simultaneous runs do not share one."""
+    """Draw an id that was not drawn lately, so that simultaneous runs do not share one."""
     with _drawing:
-        if len(_drawn) == len(_TRANSIENT):
-            _drawn.clear()
-        user = secrets.choice([one for one in _TRANSIENT if one not in _drawn])
-        _drawn.add(user)
+        drawn = set(_drawn)
+        user = secrets.choice([one for one in _TRANSIENT if one not in drawn])
+        _drawn.append(user)
     return user
