@@ -30,11 +30,11 @@ class LiveApi:
         return parse_model(self.api.read("POST", "/model/details", fields).json_object())
 
     def run(
-        self, version: DeployedVersion, model_type: str, environment: Mapping[str, str]
+        self, version: DeployedVersion, model_type: str, environment: Mapping[str, str] | None
     ) -> None:
         """Have a version run in place of the one that runs, once.
 
-        Variables in `environment` replace those that it had.
+        `environment` replaces all variables that it had; with None, it keeps them.
         """
         fields = {
             **self._fields,
@@ -42,7 +42,7 @@ class LiveApi:
             "plan": version.plan,
             "type": model_type,
             **({"schedule": version.schedule} if version.schedule else {}),
-            **({ENVIRONMENT: json.dumps(dict(environment))} if environment else {}),
+            **({} if environment is None else {ENVIRONMENT: json.dumps(dict(environment))}),
         }
         self.api.change("/model/run", fields).check()
 

@@ -28,7 +28,9 @@ def check_options(api: DeploymentApi, settings: Settings) -> None:
         RefusedError: the server does not list the field.
     """
     path = _ROUTES[settings.mode]
-    if settings.model_env and ENVIRONMENT not in api.fields_of(path):
+    # An upload has none unless they are sent; a version that is run has some, which none replace.
+    is_sent = settings.model_env is not None if settings.mode.is_control else settings.model_env
+    if is_sent and ENVIRONMENT not in api.fields_of(path):
         raise RefusedError.of(
             message=f"Input `model-env` is set, and {settings.api_url} does not take variables: "
             f"its `/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",

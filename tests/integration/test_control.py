@@ -258,11 +258,15 @@ def test_a_model_that_runs_gets_new_variables(runner: Runner, scripted: StartScr
     assert control(runner, server, "start", model_env="MODE=paper").code == 0
     assert server.requests_to(RUN)[0].fields["environment"] == '{"MODE": "paper"}'
 
+    # A comment alone takes away the ones that the version had.
+    assert control(runner, server, "start", model_env="# none").code == 0
+    assert server.requests_to(RUN)[1].fields["environment"] == "{}"
+
     server.script[OPENAPI] = described()
     ended = control(runner, server, "start", model_env="MODE=paper")
     assert ended.code == 1
     assert "`model-env` is set" in ended.summary
-    assert len(server.requests_to(RUN)) == 1
+    assert len(server.requests_to(RUN)) == 2
 
 
 def test_a_screener_between_its_runs_is_asked_to_run_now(

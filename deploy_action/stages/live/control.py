@@ -92,7 +92,7 @@ class Control:
         version_id = self._wanted(model)
         target = replace(target, version_id=version_id)
         self.on_target(target)
-        has_variables = bool(self.settings.model_env)  # the server knows whether they are new
+        has_variables = self.settings.model_env is not None  # the server knows whether they are new
         if _is_running(model.live, version_id) and not has_variables:
             self.on_life(Life(model=model, version_id=version_id, was_up=True))
             return
@@ -117,7 +117,7 @@ class Control:
 
         settling = Settling(
             retries=self.api.transport.retries,
-            send=lambda: live.run(version, model.type, self.settings.model_env or {}),
+            send=lambda: live.run(version, model.type, self.settings.model_env),
             find=find,
         )
         try:
