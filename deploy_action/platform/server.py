@@ -19,6 +19,7 @@ from deploy_action.platform.upkeep.daily import DailyCleaning
 
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
+    from deploy_action.platform.live.reports import Reports
     from deploy_action.platform.runs.backtests import Backtests
 
 
@@ -60,6 +61,7 @@ class PlatformServer:
         self._homes = homes
         self._backtests: Backtests | None = None
         self._store: Store | None = None
+        self._reports: Reports | None = None
         self._server: HttpServer | None = None
         self._cleaning: DailyCleaning | None = None
 
@@ -88,12 +90,14 @@ class PlatformServer:
         from deploy_action.platform.api.credentials import Credentials
         from deploy_action.platform.api.http.server import HttpServer
         from deploy_action.platform.api.routes import make_routes
+        from deploy_action.platform.live.reports import Reports
 
         store = Store(self._data, self._clock, self._homes)
         try:
             credentials = Credentials(store, self._refresh_token, self._clock)
             backtests = make_backtests(store, self._running, self._on_error)
-            routes = make_routes(store, credentials, backtests, strict=self._strict)
+            reports = Reports(store, self._on_error)
+            routes = make_routes(store, credentials, backtests, reports, strict=self._strict)
             app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
             server = HttpServer(self._address, app, self._on_error, Limits())
             server.start()
@@ -108,6 +112,7 @@ class PlatformServer:
             store.close()
             raise
         self._store, self._backtests, self._server = store, backtests, server
+        self._reports = reports
         if self._live is not None:
             self._cleaning = DailyCleaning(store, self._live.rules, self._on_error)
             self._cleaning.start()
@@ -125,6 +130,9 @@ class PlatformServer:
         if self._cleaning is not None:
             self._cleaning.close()
             self._cleaning = None
+        if self._reports is not None:
+            self._reports.close()
+            self._reports = None
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -26,13 +26,22 @@ from deploy_action.platform.api.answers import (
     streamed_answer,
     text_answer,
 )
-from deploy_action.platform.api.credentials import Credentials
-from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, NOW_HEADER
-from deploy_action.platform.api.forms import Body, FileSlot, read_form
+from deploy_action.platform.api.credentials import Credentials, ProjectKeys
+from deploy_action.platform.api.fields import (
+    KEY_HEADER,
+    KEY_ID_HEADER,
+    MAX_ID_LENGTH,
+    MODEL_HEADER,
+    NOW_HEADER,
+    PASS_HEADER,
+    TIME_HEADER,
+)
+from deploy_action.platform.api.forms import Body, FileSlot, read_event, read_form
 from deploy_action.platform.api.operations.documents import Details, Pending, Text
 from deploy_action.platform.api.operations.logs import LogText
-from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
+from deploy_action.platform.api.request import FILE_FIELD, ApiError, Reporter, Request
 from deploy_action.platform.api.route import Route
+from deploy_action.platform.live.reports import ReportError, check_time
 from deploy_action.platform.storage.data_directory import is_disk_full
 from deploy_action.platform.storage.store import Store
 
@@ -76,6 +85,7 @@ class PlatformApp:
         """Serve `routes` to those whom `credentials` admit; `on_error` gets tracebacks."""
         self._store = store
         self._credentials = credentials
+        self._keys = ProjectKeys(store)
         self._routes = routes
         self._on_error = on_error
 
@@ -101,6 +111,13 @@ class PlatformApp:
         try:
             if route.is_open:
                 return await self._run(route, request, body)
+            if route.is_event:
+                reporter = await self._reporter(request)
+                request.state.connection.sign_in()
+                body = Body(request)
+                fields = await read_event(body, request.headers.get("content-type", ""))
+                asked = Request(fields, reporter=reporter)
+                return await run_in_threadpool(_respond, route, asked, request.state.connection)
             if await self._admits(request):
                 request.state.connection.sign_in()
                 body = Body(request)
@@ -108,7 +125,8 @@ class PlatformApp:
             body = Body(request, _STRANGER_BYTES, _REFUSED_SECONDS)
             response = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
         except ApiError as error:
-            response = json_answer({"error": str(error)}, error.status)
+            code = {"code": error.code} if error.code else {}
+            response = json_answer({"error": str(error), **code}, error.status)
         except Exception as error:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
             response = self._failed(error)
         await body.drain()
@@ -120,6 +138,16 @@ class PlatformApp:
             return json_answer({"error": _FULL}, HTTPStatus.INSUFFICIENT_STORAGE)
         self._on_error(traceback.format_exc())
         return page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+
+    async def _reporter(self, request: HttpRequest) -> Reporter:
+        """Return who reports, or raise `ApiError` if the key is none of the model's project."""
+        reporter = _read_reporter(request)
+        password = request.headers[PASS_HEADER]
+        if not await run_in_threadpool(
+            self._keys.admits, reporter.project_id, password, reporter.model_id
+        ):
+            raise ApiError("Not Authenticated", HTTPStatus.UNAUTHORIZED)
+        return reporter
 
     async def _admits(self, request: HttpRequest) -> bool:
         token = request.headers.get("token", "")
@@ -138,6 +166,23 @@ class PlatformApp:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
             asked = Request(form.fields, form.file, key, now)
             return await run_in_threadpool(_respond, route, asked, request.state.connection)
+
+
+def _read_reporter(request: HttpRequest) -> Reporter:
+    """Return who says to report; whether that is true is not known yet."""
+    given = [request.headers.get(name, "") for name in (KEY_ID_HEADER, MODEL_HEADER, PASS_HEADER)]
+    if not all(given):
+        raise ApiError("Missing a required header", HTTPStatus.UNAUTHORIZED)
+    if any(len(each) > MAX_ID_LENGTH for each in given):
+        raise ApiError("Not Authenticated", HTTPStatus.UNAUTHORIZED)
+    return Reporter(given[0], given[1], _read_time(request.headers.get(TIME_HEADER, "").strip()))
+
+
+def _read_time(text: str) -> float | None:
+    try:
+        return check_time(float(text)) if text else None
+    except (ValueError, ReportError):
+        raise ApiError(f"The header {TIME_HEADER} must be in seconds since 1970") from None
 
 
 def _idempotency_key(request: HttpRequest) -> str:

@@ -62,6 +62,26 @@ class Credentials:
         return hmac.new(self._refresh_token, _encode(id_token), hashlib.sha256).hexdigest()
 
 
+class ProjectKeys:
+    """The keys of projects, with which models that run elsewhere report."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def admits(self, project_id: str, password: str, model_id: str) -> bool:
+        """Return whether this is a key of the project, and the model is one of it."""
+        with self._store.snapshot() as snapshot:
+            return (
+                snapshot.has_project_key(project_id, pass_digest(password))
+                and snapshot.model(project_id, model_id) is not None
+            )
+
+
+def pass_digest(password: str) -> str:
+    """Return what is kept of a key's password: a UUID cannot be guessed from its SHA-256."""
+    return hashlib.sha256(_encode(password)).hexdigest()
+
+
 def _encode(token: str) -> bytes:
     return token.encode("utf-8", "surrogatepass")
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Self
 
 KEY_HEADER: Final = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
 NOW_HEADER: Final = "Backtest-Now"
+# Of the events API; the client `slate` writes them with underscores.
+MODEL_HEADER: Final = "model_id"
+KEY_ID_HEADER: Final = "api_key"
+PASS_HEADER: Final = "api_pass"  # noqa: S105  # the name of a header
+TIME_HEADER: Final = "time"
 MAX_ID_LENGTH: Final = 200  # longer ids come from broken clients
+# The package needs 3.7; 3.1 is how 3.10 arrives that was written as a number.
+PYTHON_PATTERN: Final = r"3\.([7-9]|[1-9][0-9])(\.[0-9]{1,2})?"
 
 
 class Needed(Enum):
@@ -27,6 +35,9 @@ class Kind(Enum):
     MODEL_TYPE = auto()
     ARGUMENTS = auto()
     ENVIRONMENT = auto()
+    PYTHON = auto()
+    MOMENT = auto()
+    ANY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,10 @@ PLAN_TYPE = Field("type", "Which plans: `live` or `backtesting`.")
 TYPE = Field("type", "The model's type.", kind=Kind.MODEL_TYPE)
 PLAN = Field("plan", "The name of a plan. Backtests ignore it.")
 PYTHON = Field("pythonVersion", "The Python version the model runs on, such as `3.10`.")
-SCHEDULE = Field("schedule", "When a screener runs, as a cron expression.").optional()
+LIVE_PYTHON = replace(PYTHON, kind=Kind.PYTHON)
+SCHEDULE = Field(
+    "schedule", "When a screener runs, as a cron expression in UTC; needed for a screener."
+).optional()
 CREATE_NEW = Field(
     "createNew", "`true` creates the model, where `modelId` is absent or empty."
 ).optional()
@@ -95,3 +109,94 @@ ENVIRONMENT = Field(
     Needed.NEVER,
     Kind.ENVIRONMENT,
 )
+ORDER_FIELDS = (
+    Field("symbol", "What is traded, such as `BTC-USD`."),
+    Field("id", "The order's id, as the exchange gave it."),
+    Field("side", "`buy` or `sell`."),
+    Field("exchange", "The exchange, such as `alpaca`."),
+    Field("size", "How much of the base asset; this or `funds` is needed.").optional(),
+    Field("funds", "How much of the quote asset.").optional(),
+    Field("status", "Such as `open`, `filled` or `canceled`.").optional(),
+    Field("annotation", "A note for people.").optional(),
+    Field("executed_time", "When it was filled.").optional(),
+    Field("canceled_time", "When it was canceled.").optional(),
+)
+_PRICE = Field("price", "The price of the base asset: a limit, or of a market order the fill's.")
+_ACTIVATE = Field("activate", "The price at which a stop order becomes active.")
+_ORDER_ID = ORDER_FIELDS[1]
+_BACKTEST_ID = Field("backtest_id", "The id of the backtest, which the client makes up.")
+_LOG = (Field("line", "The line."), Field("type", "The stream, such as `stdout`."))
+EVENT_FIELDS: Final[Mapping[str, Sequence[Field]]] = {
+    "live/spot-market": (*ORDER_FIELDS, _PRICE.optional()),
+    "live/spot-limit": (*ORDER_FIELDS, _PRICE, _ACTIVATE.optional()),
+    "live/spot-stop": (*ORDER_FIELDS, _PRICE.optional(), _ACTIVATE.optional()),
+    "live/update-trade": (
+        _ORDER_ID,
+        Field("type", "`market`, `limit` or `stop`.").optional(),
+        *(each.optional() for each in (*ORDER_FIELDS, _PRICE, _ACTIVATE) if each is not _ORDER_ID),
+    ),
+    "live/update-annotation": (_ORDER_ID, Field("annotation", "A note for people.")),
+    "live/event": (
+        Field("type", "What happened, such as `order`."),
+        Field("args", "The arguments of the call.", Needed.NEVER, Kind.ANY),
+        Field("response", "What the call returned.", Needed.NEVER, Kind.ANY),
+        Field("annotation", "A note for people.").optional(),
+    ),
+    "live/screener-result": (Field("result", "The result.", kind=Kind.ANY),),
+    "live/log": _LOG,
+    "live/variable": (
+        Field("name", "The variable's name; a later value replaces the one before."),
+        Field("value", "The value.", Needed.NEVER, Kind.ANY),
+        Field("description", "What it is.").optional(),
+    ),
+    "live/set-custom-metric": (
+        Field("metrics", "An object: of each metric's name `value`, `display_name`, `type`.",
+              kind=Kind.ANY),
+    ),
+    "live/set-pnl": (Field("values", "A list of objects with `time` and `value`.", kind=Kind.ANY),),
+    "live/auto-pnl": (Field("enabled", "Whether profit is computed from the orders."),),
+    "model/used-exchange": (Field("exchange", "An exchange that the model uses."),),
+    "model/used-symbol": (Field("symbol", "A symbol that the model uses."),),
+    "model/lifecycle": (
+        Field("message", "The state in a few words.").optional(),
+        Field("start_at", "When it began.").optional(),
+        Field("end_at", "When it ended.").optional(),
+        Field("running", "`true` or `false`.").optional(),
+    ),
+    "backtest/result": (
+        _BACKTEST_ID,
+        *(
+            Field(name, "As in the result of a backtest here.", Needed.NEVER, Kind.ANY)
+            for name in (
+                *("symbols", "quote_asset", "start_time", "stop_time", "account_values", "trades"),
+                *("exchange", "metrics", "indicators"),
+                *("initial_account_value", "final_account_value"),
+            )
+        ),
+    ),
+    "backtest/status": (
+        _BACKTEST_ID,
+        Field("successful", "`true` or `false`.").optional(),
+        Field("status_summary", "What came of it, in a few words.").optional(),
+        Field("status_details", "The same in more words.").optional(),
+        Field("time_elapsed", "How long it took, in seconds.").optional(),
+        Field("description", "A description for people.").optional(),
+        Field("label", "A few words for a list.").optional(),
+    ),
+    "backtest/log": (*_LOG, _BACKTEST_ID.optional()),
+}  # fmt: skip
+COMMIT = Field("commit", "The commit that the model was made from.").optional()
+COMMITTED_AT = Field(
+    "committedAt", "When it was committed, in ISO 8601 with a time zone.", Needed.NEVER, Kind.MOMENT
+)
+COMMIT_REPOSITORY = Field(
+    "commitRepository",
+    "The repository of the commit. Of the same one, a commit that is older than that of the current"
+    " version is refused.",
+).optional()
+ALLOW_OLDER = Field("allowOlder", "`true` deploys an older commit all the same.").optional()
+UNCHANGED = Field(
+    "unchanged",
+    "`skip` deploys nothing where a version with the same bytes, settings and variables runs.",
+).optional()
+TOKEN = Field("tokenId", "The id of a key, as `/project/list-tokens` has it.")

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
@@ -25,6 +25,7 @@ MAX_FIELD_BYTES = 1 << 20  # all fields of a request together
 # As much as the original server takes. Anybody may send JSON, which needs 25 times its size.
 MAX_JSON_BYTES = 100 << 10
 MAX_FIELDS = 100
+MAX_EVENT_BYTES = 4 << 20  # a backtest that was run elsewhere, its values and trades as files
 _BATCH_BYTES = 1 << 20
 
 
@@ -88,20 +89,52 @@ class FileSlot:
     path: Path
 
 
+@dataclass(slots=True)
+class _Fields:
+    """The fields of a form, `most` bytes together; with `repeats`, of an event."""
+
+    most: int
+    repeats: bool = False
+    values: dict[str, object] = field(default_factory=dict)
+
+    def add(self, name: str, text: str) -> None:
+        """Add a field. Of one that is there several times the last one counts, or all of them."""
+        before = self.values.get(name)
+        if not self.repeats or before is None:
+            self.values[name] = text
+        elif isinstance(before, list):
+            before.append(text)
+        else:
+            self.values[name] = [before, text]
+
+
+async def read_event(body: Body, content_type: str) -> Mapping[str, object]:
+    """Read the fields of an event to the end of the body. Raises `ApiError`.
+
+    Files are fields, too. A field that is there several times is a list: Python clients send lists
+    so, and of objects the names.
+    """
+    return (await _read(body, content_type, None, _Fields(MAX_EVENT_BYTES, repeats=True))).fields
+
+
 async def read_form(body: Body, content_type: str, slot: FileSlot | None = None) -> Form:
     """Read a body to its end, the file for the slot straight to disk.
 
     Other files are skipped. Raises `ApiError`, and `OSError` when the disk fails.
     """
+    return await _read(body, content_type, slot, _Fields(MAX_FIELD_BYTES))
+
+
+async def _read(body: Body, content_type: str, slot: FileSlot | None, fields: _Fields) -> Form:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_multipart(body, content_type, slot)
+        return await _read_multipart(body, content_type, slot, fields)
     if kind == "application/json":
         return Form(await run_in_threadpool(_parse_json, await _read_small(body, MAX_JSON_BYTES)))
     if kind == "application/x-www-form-urlencoded":
-        return Form(
-            await run_in_threadpool(_parse_urlencoded, await _read_small(body, MAX_FIELD_BYTES))
-        )
+        data = await _read_small(body, MAX_FIELD_BYTES)
+        await run_in_threadpool(_parse_urlencoded, data, fields)
+        return Form(fields.values)
     while await body.read():
         pass
     return Form({})
@@ -133,22 +166,21 @@ def _parse_json(data: bytes) -> Mapping[str, object]:
     return {name: item for name, item in value.items() if item is not None}
 
 
-def _parse_urlencoded(data: bytes) -> Mapping[str, object]:
+def _parse_urlencoded(data: bytes, fields: _Fields) -> None:
     try:
-        return dict(
-            parse_qsl(
-                data.decode("ascii"),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=MAX_FIELDS,
-            )
+        pairs = parse_qsl(
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
         )
     except ValueError as error:
         raise ApiError("The fields of the request are not valid") from error
+    for name, text in pairs:
+        fields.add(name, text)
 
 
-async def _read_multipart(body: Body, content_type: str, slot: FileSlot | None) -> Form:
-    reader = await run_in_threadpool(_MultipartReader, content_type, slot)
+async def _read_multipart(
+    body: Body, content_type: str, slot: FileSlot | None, fields: _Fields
+) -> Form:
+    reader = await run_in_threadpool(_MultipartReader, content_type, slot, fields)
     batches = _batches(body)
     batch = await anext(batches, b"")
     try:
@@ -186,7 +218,7 @@ class _Segment(Protocol):
 class _MultipartReader:
     """Reads a multipart form: fields into memory, the file to disk."""
 
-    def __init__(self, content_type: str, slot: FileSlot | None) -> None:
+    def __init__(self, content_type: str, slot: FileSlot | None, fields: _Fields) -> None:
         """Raise `ApiError` when the content type names no boundary, as `feed` and `finish` do."""
         from multipart import (  # type: ignore[import-untyped]  # it ships no types
             PushMultipartParser,
@@ -194,7 +226,7 @@ class _MultipartReader:
         )
 
         self._slot = slot
-        self._fields: dict[str, object] = {}
+        self._fields = fields
         self._field_bytes = 0
         self._sink: _Sink | None = None
         self._name = ""
@@ -218,7 +250,7 @@ class _MultipartReader:
         """Return everything, the file safely on disk."""
         with _form_errors_refused():
             self._parser.close()
-        return Form(self._fields, self._sink.finish() if self._sink else None)
+        return Form(self._fields.values, self._sink.finish() if self._sink else None)
 
     def close(self) -> None:
         """Close the file, whatever happened."""
@@ -242,7 +274,7 @@ class _MultipartReader:
                 raise ApiError(f"More than one file called {segment.name}")
             self._sink = _Sink(self._slot.path)
             self._write = self._sink.write
-        elif segment.filename is not None:
+        elif segment.filename is not None and not self._fields.repeats:
             self._write = self._skip
         else:
             self._write = self._keep
@@ -250,14 +282,14 @@ class _MultipartReader:
     def _end_part(self) -> None:
         if self._write == self._keep:
             try:
-                self._fields[self._name] = b"".join(self._parts).decode()
+                self._fields.add(self._name, b"".join(self._parts).decode())
             except UnicodeDecodeError as error:
                 raise ApiError(f"{self._name} is not UTF-8") from error
 
     def _keep(self, data: bytes) -> None:
         self._field_bytes += len(data)
-        if self._field_bytes > MAX_FIELD_BYTES:
-            raise _too_large(MAX_FIELD_BYTES)
+        if self._field_bytes > self._fields.most:
+            raise _too_large(self._fields.most)
         self._parts.append(data)
 
     def _skip(self, data: bytes) -> None:

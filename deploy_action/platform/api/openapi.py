@@ -13,9 +13,14 @@ from deploy_action.platform.api.fields import (
     ARGUMENTS,
     CREATE_NEW,
     KEY_HEADER,
+    KEY_ID_HEADER,
     MAX_ID_LENGTH,
     MODEL,
+    MODEL_HEADER,
     NOW_HEADER,
+    PASS_HEADER,
+    PYTHON_PATTERN,
+    TIME_HEADER,
     Field,
     Kind,
     Needed,
@@ -36,7 +41,7 @@ _HTML = {"text/html": {"schema": {"type": "string"}}}
 _PLAIN = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSED = {
     "type": "object",
-    "properties": {"error": {"type": "string"}},
+    "properties": {"error": {"type": "string"}, "code": {"type": "string"}},
     "required": ["error"],
 }
 _DESCRIPTION = """The Deployment API of Blankly, as the embedded platform serves it.
@@ -45,10 +50,19 @@ Paths match in any case, and with a slash at the end. Fields may come as a form 
 in which a null is an absent field; unknown fields are ignored."""
 _RESPONSES = {
     "Refused": {
-        "description": "The request was refused; `error` says why.",
+        "description": "The request was refused; `error` says why. `code` is `older` where a commit"
+        " is older than that of the current version.",
         "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
     },
     "Unauthorized": {"description": "No valid token was given.", "content": _HTML},
+    "NotAuthenticated": {
+        "description": "A header is missing, or this is no key of the model's project.",
+        "content": {"application/json": {"schema": _REFUSED}},
+    },
+    "TooMany": {
+        "description": "The model reports too much; the report was not kept.",
+        "content": {"application/json": {"schema": _REFUSED}},
+    },
     "TooLarge": {
         "description": "The request is too large; `error` says what is allowed.",
         "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
@@ -81,6 +95,9 @@ _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
         ],
         "writeOnly": True,
     },
+    Kind.PYTHON: {"type": "string", "pattern": f"^{PYTHON_PATTERN}$"},
+    Kind.MOMENT: {"type": "string", "format": "date-time"},
+    Kind.ANY: {},
 }
 _ERRORS = {
     "400": "Refused",
@@ -103,6 +120,35 @@ _NOW = {
     "description": "The time from which arguments such as `to` count back, instead of that of the "
     "request: backtests with the same one have the same period.",
     "schema": {"type": "string", "format": "date-time"},
+}
+_EVENT_HEADERS = [
+    {
+        "name": MODEL_HEADER,
+        "in": "header",
+        "required": True,
+        "description": "The id of the model that reports, which is one of the key's project.",
+        "schema": {"type": "string", "maxLength": MAX_ID_LENGTH},
+    },
+    {
+        "name": TIME_HEADER,
+        "in": "header",
+        "description": "The time of what is reported, in seconds since 1970, instead of now.",
+        "schema": {"type": "string"},
+    },
+]
+_PROJECT_KEY = {
+    "projectKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": KEY_ID_HEADER,
+        "description": "The `apiKey` of `POST /project/generate-project-token`: the project's id.",
+    },
+    "projectPass": {
+        "type": "apiKey",
+        "in": "header",
+        "name": PASS_HEADER,
+        "description": "The `apiPass` that was given out with it.",
+    },
 }
 _CREATED = {
     "required": [CREATE_NEW.name],
@@ -135,7 +181,8 @@ def describe(routes: Sequence[Route]) -> dict[str, object]:
                     "in": "header",
                     "name": "token",
                     "description": "The `idToken` of `POST /auth/token`.",
-                }
+                },
+                **_PROJECT_KEY,
             },
         },
         "security": [{"token": []}],
@@ -160,7 +207,7 @@ def _content(route: Route, schema: dict[str, Any] | None) -> dict[str, Any]:
 def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]:
     name = typing.cast("Any", route.operation).__name__
     summary, _, description = (route.operation.__doc__ or "").strip().partition("\n\n")
-    operation: dict[str, object] = {
+    operation: dict[str, Any] = {
         "operationId": f"{name}_{route.path.rpartition('/')[2]}".replace("-", "_"),
         "summary": summary.removesuffix("."),
         "description": description,
@@ -179,6 +226,11 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
         operation["parameters"] = [_KEY]
     if ARGUMENTS in route.fields:
         operation["parameters"] = [_NOW]
+    if route.is_event:
+        operation["parameters"] = _EVENT_HEADERS
+        operation["security"] = [{name: [] for name in _PROJECT_KEY}]
+        operation["responses"]["429"] = {"$ref": "#/components/responses/TooMany"}
+        operation["responses"]["401"] = {"$ref": "#/components/responses/NotAuthenticated"}
     if route.fields:
         operation["requestBody"] = {"required": True, "content": _request_content(route)}
     return operation | ({"security": []} if route.is_open else {})
@@ -187,10 +239,10 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
 def _request_content(route: Route) -> dict[str, object]:
     schema = _schema_of_fields(route.fields)
     if not route.takes_file:
-        return {
-            "application/x-www-form-urlencoded": {"schema": schema},
-            "application/json": {"schema": schema},
-        }
+        kinds = ["application/x-www-form-urlencoded", "application/json"]
+        if route.is_event:
+            kinds.append("multipart/form-data")
+        return {kind: {"schema": schema} for kind in kinds}
     bundle = {"type": "string", "format": "binary", "description": "The model, as a zip."}
     schema["properties"] = {**schema["properties"], FILE_FIELD: bundle}
     schema["required"] = [*schema["required"], FILE_FIELD]

@@ -24,9 +24,13 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class ApiError(Exception):
     """The request is refused; the message is for the client."""
 
-    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(
+        self, message: str, status: int = HTTPStatus.BAD_REQUEST, *, code: str = ""
+    ) -> None:
+        """Refuse with a message; `code` tells programs the reason, where one may want to know."""
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +43,28 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who reports to the events API: a model, and the time of what it reports, if it tells."""
+
+    project_id: str
+    model_id: str
+    time: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """The fields of a request, and the model that came with it.
 
     `key` is the header `Idempotency-Key`: of the uploads that have the same one, one is stored.
-    `now` is the header `Backtest-Now`, from which the dates of a backtest count back.
+    `now` is the header `Backtest-Now`, from which the dates of a backtest count back. `reporter` is
+    who sends an event.
     """
 
     fields: Mapping[str, object]
     file: StoredFile | None = None
     key: str = ""
     now: str = ""
+    reporter: Reporter | None = None
 
     def has(self, name: str) -> bool:
         """Return whether a field was given; it may be empty."""
@@ -94,15 +109,11 @@ class Request:
 
     def backtest_now(self) -> float | None:
         """Return the header `Backtest-Now` in seconds since 1970, None without it."""
-        if not self.now:
-            return None
-        try:
-            moment = datetime.fromisoformat(self.now)
-            if moment.tzinfo is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-                return moment.timestamp()
-        except (ValueError, OverflowError):
-            pass
-        raise ApiError(f"{NOW_HEADER} must be a time as in ISO 8601, such as 2024-05-31T12:00:00Z")
+        return _moment(NOW_HEADER, self.now)
+
+    def moment(self, name: str) -> float | None:
+        """Return a field that is a time in ISO 8601, in seconds since 1970; None if it is blank."""
+        return _moment(name, self.text(name).strip())
 
     def environment(self) -> Mapping[str, str] | None:
         """Return the variables for the model's process, None without the field.
@@ -160,6 +171,18 @@ def _refuse_variables(variables: Mapping[str, str]) -> None:
             raise ApiError(f"environment {fault}")
     if variable_rules.size_of(variables) > variable_rules.MOST_BYTES:
         raise ApiError(f"environment is larger than {variable_rules.MOST_BYTES >> 10} KiB")
+
+
+def _moment(name: str, text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            return moment.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise ApiError(f"{name} must be a time as in ISO 8601, such as 2024-05-31T12:00:00Z")
 
 
 def _missing(name: str) -> ApiError:

@@ -15,7 +15,8 @@ class Route:
 
     `operation` gets a request that has the needed `fields`. Its docstring and the type of what it
     returns are in the API's description. `takes_file` says that a bundle comes with the request,
-    `is_open` that no token is asked for, `is_once` that it heeds an idempotency key.
+    `is_open` that no token is asked for, `is_once` that it heeds an idempotency key. One that
+    `is_event` takes the key of a project instead of the token, and files as fields.
     """
 
     method: str
@@ -25,8 +26,10 @@ class Route:
     takes_file: bool = False
     is_open: bool = False
     is_once: bool = False
+    is_event: bool = False
 
     def run(self, request: Request) -> object:
         """Return the document for a request; raises `ApiError` to refuse it."""
-        request.require(self.fields)
+        if not self.is_event:  # an event is refused in other words, by who reads it
+            request.require(self.fields)
         return self.operation(request)

@@ -17,6 +17,7 @@ from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.database import Database
 from deploy_action.platform.storage.logs import LogBook
 from deploy_action.platform.storage.models_place import find_models_place
+from deploy_action.platform.storage.records import Wanted
 from deploy_action.platform.storage.transaction import Transaction
 
 # An upload that was not stored an hour later was cut off by the end of its process.
@@ -34,7 +35,7 @@ class Store:
         `homes` are directories whose owners may own the data, too.
         """
         self.data = data
-        self._clock = clock
+        self.clock = clock
         data_directory.prepare(data, homes)
         self.models_place = find_models_place(data)
         self.logs = LogBook(data / data_directory.LOGS, clock=clock)
@@ -119,6 +120,27 @@ class Store:
         path.rename(self.result_path(backtest_id))
         data_directory.sync_directory(self.data / data_directory.RESULTS)
 
+    def delete_model(self, project_id: str, model_id: str) -> bool:
+        """Delete a stopped model with its versions, backtests and all their files.
+
+        Returns False, and deletes nothing, if it should run.
+        """
+        with self.transaction() as transaction:
+            life = transaction.live.life(project_id, model_id)
+            if life is not None and life.wanted == Wanted.RUNNING:
+                return False
+            versions = [each.id for each in transaction.versions(project_id, model_id)]
+            backtests = [each.id for each in transaction.backtests(project_id, model_id)]
+            transaction.delete_model(project_id, model_id)
+        for path in (
+            *map(self.bundle_path, versions),
+            *map(self.result_path, backtests),
+        ):
+            path.unlink(missing_ok=True)
+        for version_id in versions:
+            self.logs.remove(version_id)
+        return True
+
     @contextmanager
     def keeping(self, incoming: Path, version_id: str) -> Iterator[None]:
         """Move an uploaded file to the path of a version's bundle; remove it on an exception.
@@ -155,6 +177,6 @@ class Store:
         for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
             for path in (self.data / name).iterdir():
                 with suppress(FileNotFoundError):
-                    age = self._clock() - path.stat().st_mtime
+                    age = self.clock() - path.stat().st_mtime
                     if path.name not in kept and age > _ORPHAN_SECONDS:
                         path.unlink()

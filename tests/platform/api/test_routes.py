@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import uuid
 from contextlib import closing
+from unittest.mock import ANY
 
 import pytest
 
 from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 from tests.support.scripted_runner import RESULT
+
+_NOW = "2023-11-14T22:13:20+00:00"  # of the platform's clock
+
+
+def _settings_digest(*settings: str | None) -> str:
+    names = ("plan", "pythonVersion", "schedule", "type")
+    written = json.dumps(dict(zip(names, settings, strict=True)))
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def test_the_personal_project_always_exists(platform: Platform) -> None:
@@ -22,7 +32,7 @@ def test_a_created_project_is_listed(platform: Platform) -> None:
     assert created == {
         "name": "Fund",
         "status": "created",
-        "createdAt": platform.clock.now,
+        "createdAt": _NOW,
         "projectId": created["projectId"],
         "description": "Ours",
     }
@@ -69,7 +79,8 @@ def test_a_project_token_is_new_each_time(platform: Platform) -> None:
         for _ in range(2)
     ]
     assert all(set(key) == {"apiKey", "apiPass"} for key in keys)
-    assert len({value for key in keys for value in key.values()}) == 4
+    assert {key["apiKey"] for key in keys} == {platform.user_id}
+    assert len({str(uuid.UUID(key["apiPass"])) for key in keys}) == 2
     for path in platform.data.glob("platform.sqlite*"):
         assert keys[0]["apiPass"].encode() not in path.read_bytes()
 
@@ -117,13 +128,14 @@ def test_a_deploy_answers_as_the_original_server(platform: Platform) -> None:
     assert answer.status_code == 200
     document = answer.json()
     assert document == {
-        "timestamp": platform.clock.now,
+        "timestamp": _NOW,
         "modelId": model_id,
         "versionId": str(uuid.UUID(document["versionId"])),
         "status": "success",
         "projectId": platform.user_id,
         "description": "Raise the stop",
-        "createdAt": platform.clock.now,
+        "createdAt": _NOW,
+        "state": "stopped",
     }
 
 
@@ -135,10 +147,15 @@ def test_a_deployed_bundle_is_kept_to_the_byte(platform: Platform) -> None:
             "versionId": version_id,
             "status": "deployed",
             "description": "Raise the stop",
-            "createdAt": platform.clock.now,
+            "createdAt": _NOW,
             "pythonVersion": "3.10",
             "plan": "nano",
             "schedule": None,
+            "progress": "stored",
+            "problem": None,
+            "commit": None,
+            "settingsSha256": _settings_digest("nano", "3.10", None, "strategy"),
+            "environment": [],
             "bundle": {
                 "sha256": hashlib.sha256(bundle).hexdigest(),
                 "bytes": len(bundle),
@@ -185,7 +202,7 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
         "versionId": version_id,
         "status": "success",
         "projectId": platform.user_id,
-        "timestamp": platform.clock.now,
+        "timestamp": _NOW,
         "backtestId": backtest_id,
         "run": {"bundleSha256": digest, "problems": []},
         "result": RESULT,
@@ -197,8 +214,8 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
             "versionId": version_id,
             "status": "finished",
             "description": "",
-            "createdAt": platform.clock.now,
-            "endedAt": platform.clock.now,
+            "createdAt": _NOW,
+            "endedAt": _NOW,
             "args": {"to": "1y"},
             "pythonVersion": "3.10",
             "plan": "slow",
@@ -297,7 +314,30 @@ def test_details_carry_the_models_facts(platform: Platform) -> None:
         "name": "Golden cross",
         "description": "Buys",
         "type": "strategy",
-        "createdAt": platform.clock.now,
+        "createdAt": _NOW,
+        "exists": True,
+        "deployedVersion": None,
+        "deployedAt": None,
+        "deployedBy": None,
+        "schedule": None,
+        "lifecycleStatus": {
+            "message": "Awaiting Setup",
+            "startAt": None,
+            "endAt": None,
+            "running": False,
+        },
+        "live": None,
+        "exchanges": [],
+        "tickers": [],
+        "orders": [],
+        "events": [],
+        "variables": [],
+        "customMetrics": [],
+        "screenerResults": [],
+        "pnl": {"symbols": [], "note": ANY, "values": None},
+        "log": [],
+        "reportedBacktests": [],
+        "reportsLost": 0,
         "versions": [],
         "backtests": [],
     }

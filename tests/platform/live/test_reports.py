@@ -96,7 +96,7 @@ def test_the_time_of_an_end_is_a_status(kept: Kept, field: str, status: str) -> 
     [
         ("live/spot-market", {}, "Missing required body key: symbol"),
         ("live/spot-market", {**ORDER, "size": None}, "Missing required body key: size"),
-        ("live/spot-limit", ORDER, "Missing required body key: price"),
+        ("live/spot-limit", {**ORDER, "price": None}, "Missing required body key: price"),
         ("live/spot-market", {**ORDER, "size": "much"}, "size must be a number"),
         ("live/spot-market", {**ORDER, "size": math.inf}, "size must be a number"),
         ("live/spot-market", {**ORDER, "size": True}, "size must be a number"),

@@ -10,22 +10,47 @@ from pathlib import Path
 from deploy_action.platform.api.operations.documents import (
     CreatedModelDocument,
     Details,
+    Empty,
     ListedModelDocument,
+    ModelDocument,
     Text,
+    VersionDocument,
     backtest_document,
-    model_document,
     version_document,
 )
-from deploy_action.platform.api.operations.targets import Access, Target, find_model
-from deploy_action.platform.api.request import Request
+from deploy_action.platform.api.operations.live_documents import (
+    idle_document,
+    iso,
+    lifecycle_document,
+    live_document,
+    reported_document,
+)
+from deploy_action.platform.api.operations.plans import LIVE_PLANS, check_plan
+from deploy_action.platform.api.operations.targets import (
+    Access,
+    Target,
+    check_type,
+    find_model,
+)
+from deploy_action.platform.api.request import ApiError, Request
+from deploy_action.platform.live.models import LiveModels, StillRunsError
+from deploy_action.platform.live.reports import read_reports
+from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import (
     Backtest,
     BacktestStatus,
+    Model,
+    Version,
     VersionStatus,
 )
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.transaction import Transaction
 
 _MAX_RESULT_BYTES = 32 << 20  # in the details of a model, unless one backtest is asked for
+_NOTHING_RUNS = (
+    "This server only stores models: it runs inside a job, and nothing runs after that. Deploy to a"
+    " server that runs them, such as `blankly-deploy serve`."
+)
 _WITH_RESULT = (BacktestStatus.FINISHED, BacktestStatus.FAILED)
 
 
@@ -35,6 +60,7 @@ class Models:
 
     store: Store
     access: Access
+    live: LiveModels | None
 
     def create_model(self, request: Request) -> CreatedModelDocument:
         """Create a model."""
@@ -62,24 +88,115 @@ class Models:
             ]  # fmt: skip
 
     def describe_model(self, request: Request) -> Details:
-        """Describe a model with its versions and backtests."""
+        """Describe a model: what it does, its versions, its backtests, and what it reported."""
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
         wanted = request.text("backtestId")
         with self.store.snapshot() as snapshot:
             self.access.check_readable(snapshot, project_id)
             model = find_model(snapshot, project_id, model_id)
-            versions = {each.id: each for each in snapshot.versions(project_id, model_id)}
             backtests = snapshot.backtests(project_id, model_id)
-        document = model_document(
-            model,
-            [
-                version_document(each)
-                for each in versions.values()
-                if each.status != VersionStatus.BACKTEST
-            ],
-            [backtest_document(each, versions[each.version_id]) for each in backtests],
-        )
+            document = self._document(snapshot, model, backtests, wanted)
         return Details(document, self._results(backtests, wanted))
+
+    def _document(
+        self, snapshot: Transaction, model: Model, backtests: Sequence[Backtest], wanted: str
+    ) -> ModelDocument:
+        key = model.project_id, model.id
+        every = {each.id: each for each in snapshot.versions(*key)}
+        versions = [each for each in every.values() if each.status != VersionStatus.BACKTEST]
+        status = None if self.live is None else self.live.status(snapshot, *key)
+        deployed = next((each for each in versions if each.status == VersionStatus.DEPLOYED), None)
+        live = None
+        if status is not None:
+            live, deployed = live_document(status, model.type), status.version or deployed
+        elif self.live is None and deployed is not None:
+            live = idle_document(deployed, model.type)
+        reported = read_reports(snapshot, *key, wanted)
+        return {
+            "id": model.id,
+            "modelId": model.id,
+            "projectId": model.project_id,
+            "name": model.name,
+            "description": model.description,
+            "type": model.type,
+            "createdAt": iso(model.created_at),
+            "exists": True,
+            "deployedVersion": deployed.id if deployed else None,
+            "deployedAt": iso(deployed.created_at) if deployed else None,
+            "deployedBy": self.store.user_id if deployed else None,
+            "schedule": deployed.schedule if deployed else None,
+            "lifecycleStatus": lifecycle_document(status, reported),
+            "live": live,
+            **reported_document(reported, wanted),
+            "versions": [_version(snapshot, each, model) for each in versions],
+            "backtests": [backtest_document(each, every[each.version_id]) for each in backtests],
+        }
+
+    def run_version(self, request: Request) -> Empty:
+        """Run a version in place of the one that runs: a start, or a rollback.
+
+        The answer comes at once, and `POST /model/details` tells what becomes of it. Of a screener
+        that is scheduled, the current version is run now. Plan, type and schedule have to be those
+        of the version; one that was uploaded without a plan gets it now.
+        """
+        live = self._require_live()
+        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
+        version_id, environment = request.identifier("versionId"), request.environment()
+        with self.store.transaction() as transaction:
+            self.access.check_readable(transaction, project_id)
+            model = find_model(transaction, project_id, model_id)
+            check_type(model, request.text("type", model.type))
+            version = transaction.live.version(project_id, model_id, version_id)
+            if version is None or version.status == VersionStatus.BACKTEST:
+                raise _no_version()
+            schedule = request.text("schedule")
+            if schedule and schedule != version.schedule:
+                raise _unlike("schedule", version.schedule or "none")
+            if plan := request.text("plan"):
+                check_plan(plan)
+            if plan and not version.plan:
+                transaction.set_plan(version_id, plan)
+            elif plan and plan != version.plan:
+                raise _unlike("plan", version.plan)
+            elif not version.plan:
+                plans = ", ".join(LIVE_PLANS)
+                raise ApiError(f"The version was uploaded without a plan. The plans are: {plans}")
+        try:
+            live.run(project_id, model_id, version_id, environment)
+        except UnknownVersionError:
+            raise _no_version() from None
+        return {}
+
+    def stop_model(self, request: Request) -> Text:
+        """Stop a model, and keep it stopped.
+
+        The answer comes at once, and is empty. `POST /model/details` says `stopping` until nothing
+        of the model runs any more, and then `stopped`.
+        """
+        live = self._require_live()
+        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
+        with self.store.snapshot() as snapshot:
+            self.access.check_readable(snapshot, project_id)
+            find_model(snapshot, project_id, model_id)
+        live.stop(project_id, model_id)
+        return Text("")
+
+    def delete_model(self, request: Request) -> Text:
+        """Delete a model with its versions, backtests, logs, reports and state.
+
+        It is stopped first, and the answer comes when nothing of it is left.
+        """
+        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
+        with self.store.snapshot() as snapshot:
+            self.access.check_readable(snapshot, project_id)
+            find_model(snapshot, project_id, model_id)
+        delete_model(self.store, self.live, project_id, model_id)
+        return Text("")
+
+    def _require_live(self) -> LiveModels:
+        if self.live is None:
+            raise ApiError(_NOTHING_RUNS)
+        return self.live
 
     def _results(self, backtests: Sequence[Backtest], wanted: str) -> Mapping[str, Path]:
         """Return the paths of the results to send, by the id of their backtest.
@@ -104,3 +221,34 @@ class Models:
     def list_starter_models(self, _: Request) -> list[ListedModelDocument]:
         """List the models to start from. There are none: the hosted service kept its own."""
         return []
+
+
+def delete_model(store: Store, live: LiveModels | None, project_id: str, model_id: str) -> None:
+    """Delete a model that exists, once nothing of it runs.
+
+    Raises:
+        ApiError: it cannot be stopped, and was not deleted.
+    """
+    if live is not None:
+        try:
+            live.delete(project_id, model_id)
+        except StillRunsError as error:
+            message = f"The model {model_id} still runs and cannot be ended, so it was not deleted."
+            raise ApiError(message) from error
+    if not store.delete_model(project_id, model_id):
+        message = f"The model {model_id} was started meanwhile, so it was not deleted."
+        raise ApiError(message)
+
+
+def _version(snapshot: Transaction, version: Version, model: Model) -> VersionDocument:
+    return version_document(version, model, snapshot.live.environment(version.id))
+
+
+def _no_version() -> ApiError:
+    return ApiError("This versionId was not found under this model.")
+
+
+def _unlike(name: str, value: str) -> ApiError:
+    return ApiError(
+        f"The {name} of this version is {value}. Deploy it again to run it with another {name}."
+    )

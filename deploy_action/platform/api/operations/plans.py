@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
+from deploy_action.platform.api.request import ApiError
+
 
 class Plan(TypedDict):
     """The resources of a plan: CPU in thousandths of a core, RAM in MiB."""
@@ -23,3 +25,9 @@ LIVE_PLANS: Mapping[str, Plan] = {
 BACKTEST_PLAN = "slow"
 BACKTESTING_PLANS: Mapping[str, Plan] = {BACKTEST_PLAN: {"cpu": 1000, "ram": 1024}}
 PLANS = {"live": LIVE_PLANS, "backtesting": BACKTESTING_PLANS}
+
+
+def check_plan(name: str) -> None:
+    """Refuse a plan that deployed models cannot have."""
+    if name not in LIVE_PLANS:
+        raise ApiError(f"There is no plan {name!r}. The plans are: {', '.join(LIVE_PLANS)}")

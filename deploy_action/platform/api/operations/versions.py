@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from deploy_action.platform.api.fields import KEY_HEADER
+from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, PYTHON_PATTERN
 from deploy_action.platform.api.operations.documents import (
     DeployDocument,
     Empty,
     Pending,
+    UploadedDocument,
     upload_document,
 )
-from deploy_action.platform.api.operations.plans import BACKTEST_PLAN, LIVE_PLANS
+from deploy_action.platform.api.operations.live_documents import iso
+from deploy_action.platform.api.operations.plans import BACKTEST_PLAN, check_plan
 from deploy_action.platform.api.operations.targets import (
     SCREENER,
     STRATEGY,
@@ -25,6 +29,7 @@ from deploy_action.platform.api.operations.targets import (
     find_model,
 )
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
+from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.runs.backtests import Backtests, Job
 from deploy_action.platform.runs.model_run import BacktestRequest
 from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
@@ -34,15 +39,33 @@ from deploy_action.platform.storage.archives import (
     check_contents,
 )
 from deploy_action.platform.storage.kept_prices import store_keys
-from deploy_action.platform.storage.records import Backtest, Version, VersionStatus
+from deploy_action.platform.storage.records import (
+    Backtest,
+    Life,
+    Model,
+    State,
+    Version,
+    VersionStatus,
+    Wanted,
+)
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.transaction import Transaction
 from deploy_action.platform.storage.zip_reader import ArchiveError
+from deploy_action.text.cron import cron_fault
+from deploy_action.text.harmless import cut
+
+_SHORT: Final = 7  # of a commit
+_LONGEST_SHOWN: Final = 100
+_LONGEST_REPOSITORY: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Upload:
-    """A bundle that passed the checks, and what the request says about it."""
+    """A bundle that passed the checks, and what the request says about it.
+
+    `environment` are the variables of its process; `allows_older` says that its commit may be older
+    than that of the current version.
+    """
 
     file: StoredFile
     archive: ArchiveFacts
@@ -51,14 +74,40 @@ class _Upload:
     python_version: str
     plan: str
     schedule: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    commit: str = ""
+    committed_at: float | None = None
+    commit_repository: str = ""
+    allows_older: bool = True
+
+    def is_same_as(self, version: Version, environment: Mapping[str, str]) -> bool:
+        """Whether a version has the same bytes, settings and variables."""
+        return (self.file.sha256, self.python_version, self.plan, self.schedule) == (
+            version.sha256,
+            version.python_version,
+            version.plan,
+            version.schedule,
+        ) and self.environment == environment
 
 
 class _StoredBeforeError(Exception):
     """The upload was stored already, and is sent a second time."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, environment: Mapping[str, str], *, runs: bool) -> None:
         super().__init__(version.id)
         self.version = version
+        self.environment = environment
+        self.runs = runs
+
+    def is_same(self, target: Target, upload: _Upload) -> bool:
+        """Whether an upload asks for what was stored before."""
+        version = self.version
+        model_id = version.model_id if target.is_new else target.model_id
+        return (
+            upload.is_same_as(version, self.environment)
+            and (target.project_id, model_id) == (version.project_id, version.model_id)
+            and (upload.description, upload.commit) == (version.description, version.commit)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +117,72 @@ class Versions:
     store: Store
     access: Access
     backtests: Backtests
+    live: LiveModels | None
 
     def deploy(self, request: Request) -> DeployDocument:
-        """Deploy a bundle as the model's new version."""
+        """Deploy a bundle as the model's new version, which replaces the one that runs.
+
+        The answer comes at once, and `POST /model/details` tells what becomes of the version. To a
+        model that somebody stopped, it is only stored.
+        """
         file = _require_file(request)
         target = _read_target(request)
         self._rehearse(target)
-        schedule = request.text("schedule")
-        if target.model_type == SCREENER and not schedule.strip():
-            raise ApiError("Must pass schedule argument to run a screener")
-        plan = request.text("plan")
-        if plan not in LIVE_PLANS:
-            raise ApiError(f"There is no plan {plan!r}. The plans are: {', '.join(LIVE_PLANS)}")
-        upload = _Upload(
-            file=file,
-            archive=_check_archive(file),
-            status=VersionStatus.DEPLOYED,
-            description=request.text("versionDescription"),
-            python_version=request.text("pythonVersion"),
-            plan=plan,
-            schedule=schedule or None,
-        )
+        upload = _read_upload(request, file, target, VersionStatus.DEPLOYED)
+        if _skips_unchanged(request) and (same := self._same_that_runs(target, upload)):
+            version, state = same
+            return _deploy_document(version, "unchanged", state)
         try:
-            with self._storing(target, upload, request.key) as (_, stored):
-                version = stored
+            with self._storing(target, upload, request.key) as (transaction, version):
+                runs = self.live is not None and self.live.deploy_wish(transaction, version)
         except _StoredBeforeError as before:
-            version = before.version
-            if not _is_same(version, target, upload):
+            version, runs = before.version, before.runs
+            if not before.is_same(target, upload):
                 message = f"Another upload was stored with this {KEY_HEADER}"
                 raise ApiError(message) from None
+        if self.live is not None:
+            self.live.wake(version.project_id, version.model_id)
+        return _deploy_document(version, "success", State.PREPARING if runs else State.STOPPED)
+
+    def upload(self, request: Request) -> UploadedDocument:
+        """Store a bundle as a version of the model, to be run later."""
+        file = _require_file(request)
+        target = _read_target(request)
+        self._rehearse(target)
+        upload = _read_upload(request, file, target, VersionStatus.UPLOADED)
+        with self._storing(target, upload) as (_, version):
+            pass
         return {
-            **upload_document(version),
-            "description": version.description,
-            "createdAt": version.created_at,
+            "status": "success",
+            "versionId": version.id,
+            "createdAt": iso(version.created_at),
+            "projectId": version.project_id,
+            "versionDescription": version.description,
+            "modelId": version.model_id,
         }
+
+    def _same_that_runs(self, target: Target, upload: _Upload) -> tuple[Version, str] | None:
+        """Return the version that runs, and its state, if an upload would change nothing.
+
+        It counts as made from the upload's commit then, so that what is older than that is refused.
+        """
+        if self.live is None:
+            return None
+        with self.store.transaction() as transaction:
+            model = self.access.resolve(transaction, target)
+            _refuse_older(transaction, model, upload)
+            tables = transaction.live
+            life = tables.life(model.project_id, model.id)
+            if life is None or not _stays_up(life):
+                return None
+            version = tables.version(model.project_id, model.id, str(life.version_id))
+            if version is None or not upload.is_same_as(version, tables.environment(version.id)):
+                return None
+            if upload.committed_at is not None:
+                transaction.note_commit(
+                    version.id, upload.commit, upload.committed_at, upload.commit_repository
+                )
+            return version, life.state
 
     def backtest(self, request: Request) -> Pending:
         """Backtest a bundle, and answer when the backtest has ended."""
@@ -208,8 +289,12 @@ class Versions:
             self.store.transaction() as transaction,
         ):
             if key and (before := transaction.version_with_key(key)):
-                raise _StoredBeforeError(before)
+                environment = transaction.live.environment(before.id)
+                life = transaction.live.life(before.project_id, before.model_id)
+                runs = self.live is not None and life is not None and life.stored_id != before.id
+                raise _StoredBeforeError(before, environment, runs=runs)
             model = self.access.resolve(transaction, target)
+            _refuse_older(transaction, model, upload)
             version = Version(
                 id=version_id,
                 project_id=model.project_id,
@@ -223,24 +308,111 @@ class Versions:
                 bytes=upload.file.size,
                 files=upload.archive.files,
                 created_at=transaction.now,
+                commit=upload.commit,
+                committed_at=upload.committed_at,
+                commit_repository=upload.commit_repository,
             )
             transaction.add_version(version, key)
+            if upload.environment:
+                transaction.live.keep_environment(version.id, upload.environment)
             yield transaction, version
 
 
-def _is_same(version: Version, target: Target, upload: _Upload) -> bool:
-    """Whether an upload asks for what was stored before."""
-    asked = replace(
-        version,
-        project_id=target.project_id,
-        model_id=version.model_id if target.is_new else target.model_id,
-        description=upload.description,
-        python_version=upload.python_version,
-        plan=upload.plan,
-        schedule=upload.schedule,
-        sha256=upload.file.sha256,
+def _deploy_document(
+    version: Version, status: Literal["success", "unchanged"], state: str
+) -> DeployDocument:
+    return {
+        **upload_document(version),
+        "status": status,
+        "description": version.description,
+        "createdAt": iso(version.created_at),
+        "state": state,
+    }
+
+
+def _stays_up(life: Life) -> bool:
+    """Whether a version runs, and nothing else is wished for."""
+    return (
+        life.wanted == Wanted.RUNNING
+        and life.state in {State.RUNNING, State.SCHEDULED}
+        and life.next_id is None
     )
-    return asked == version
+
+
+def _refuse_older(transaction: Transaction, model: Model, upload: _Upload) -> None:
+    """Refuse a commit that is older than that of the version that runs, or is about to."""
+    if upload.allows_older or upload.committed_at is None or not upload.commit_repository:
+        return
+    life = transaction.live.life(model.project_id, model.id)
+    current_id = life and (life.next_id or life.stored_id or life.version_id)
+    for version in transaction.versions(model.project_id, model.id):
+        is_current = version.id == current_id if life else version.status == VersionStatus.DEPLOYED
+        if (
+            is_current
+            and version.commit_repository == upload.commit_repository
+            and version.committed_at is not None
+            and upload.committed_at < version.committed_at
+        ):
+            mine = f"{upload.commit[:_SHORT]}, of {iso(upload.committed_at)}"
+            current = f"{version.commit[:_SHORT]}, of {iso(version.committed_at)}"
+            message = (
+                f"This commit ({mine}) is older than that of the current version ({current})."
+                " Nothing was deployed."
+            )
+            raise ApiError(message, code="older")
+
+
+def _read_upload(
+    request: Request, file: StoredFile, target: Target, status: VersionStatus
+) -> _Upload:
+    """Return what is to be stored, once everything about it was checked."""
+    schedule, plan = _read_schedule(request, target), ""
+    if status is VersionStatus.DEPLOYED:
+        check_plan(plan := request.text("plan"))
+    return _Upload(
+        status=status,
+        schedule=schedule,
+        plan=plan,
+        python_version=_read_python(request),
+        description=request.text("versionDescription"),
+        environment=request.environment() or {},
+        commit=request.text("commit")[:MAX_ID_LENGTH],
+        committed_at=request.moment("committedAt"),
+        commit_repository=request.text("commitRepository")[:_LONGEST_REPOSITORY],
+        allows_older=status is not VersionStatus.DEPLOYED or request.flag("allowOlder"),
+        file=file,
+        archive=_check_archive(file),  # last: it takes time
+    )
+
+
+def _skips_unchanged(request: Request) -> bool:
+    unchanged = request.text("unchanged").strip()
+    if unchanged not in {"", "deploy", "skip"}:
+        raise ApiError("unchanged must be deploy or skip")
+    return unchanged == "skip"
+
+
+def _read_python(request: Request) -> str:
+    """Return the Python that is asked for; whether there is one here is another matter."""
+    version = request.text("pythonVersion").strip()
+    if not re.fullmatch(PYTHON_PATTERN, version):
+        raise ApiError(
+            f"pythonVersion is {cut(version, _LONGEST_SHOWN)!r}, and models run on Python 3.7 or"
+            ' later. Write it as "3.11", in quotes: 3.10 without them is the number 3.1.'
+        )
+    return version
+
+
+def _read_schedule(request: Request, target: Target) -> str | None:
+    """Return when a screener runs; a strategy has no schedule, whatever is said."""
+    schedule = " ".join(request.text("schedule").split())
+    if target.model_type != SCREENER:
+        return None
+    if not schedule:
+        raise ApiError("Must pass schedule argument to run a screener")
+    if fault := cron_fault(schedule):
+        raise ApiError(f"The schedule {cut(schedule, _LONGEST_SHOWN)!r} {fault}.")
+    return schedule
 
 
 def _read_args(request: Request) -> Mapping[str, object]:

@@ -182,15 +182,27 @@ def _given(**values: object) -> dict[str, object]:
 # ------------------------------------------------------------------ orders
 
 
-def _order(reader: _Reader, order_type: str, *required: str) -> list[Change]:
-    for name in ("symbol", "id", "side", "exchange"):
-        reader.name(name)
-    reader.require(*required)
+def _market(reader: _Reader) -> list[Change]:
+    return _order(reader, {"type": "market"})
+
+
+def _limit(reader: _Reader) -> list[Change]:
+    reader.require("price")
+    activate = reader.number("activate")
+    # The client `slate` sends its stop orders as limit orders.
+    order_type = "limit" if activate is None else "stop"
+    return _order(reader, _given(type=order_type, activate=activate))
+
+
+def _stop(reader: _Reader) -> list[Change]:
+    return _order(reader, _given(type="stop", activate=reader.number("activate")))
+
+
+def _order(reader: _Reader, more: Mapping[str, object]) -> list[Change]:
+    names = {name: reader.name(name) for name in ("symbol", "side", "exchange")}
     if not reader.has("size") and not reader.has("funds"):
         raise ReportError("Missing required body key: size")
-    if reader.has("activate"):  # the client `slate` sends its stop orders as limit orders
-        order_type = "stop"
-    document = {**_order_values(reader), "type": order_type}
+    document = {**_order_values(reader), **names, **more}
     return [Change("order", reader.name("id"), document, merges=True)]
 
 
@@ -202,12 +214,7 @@ def _order_values(reader: _Reader) -> dict[str, object]:
     elif canceled_at is not None:
         status = "canceled"
     return _given(
-        **{
-            name: reader.name(name)
-            for name in ("symbol", "side", "exchange", "type")
-            if reader.has(name)
-        },
-        **{name: reader.number(name) for name in ("size", "funds", "price", "activate")},
+        **{name: reader.number(name) for name in ("size", "funds", "price")},
         status=status,
         annotation=reader.text("annotation"),
         executedAt=executed_at,
@@ -216,8 +223,14 @@ def _order_values(reader: _Reader) -> dict[str, object]:
 
 
 def _update(reader: _Reader) -> list[Change]:
-    name = reader.name("id")
-    return [Change("order", name, _order_values(reader), merges=True, needs=True)]
+    order_id = reader.name("id")
+    names = ("symbol", "side", "exchange", "type")
+    document = {
+        **_order_values(reader),
+        **{name: reader.name(name) for name in names if reader.has(name)},
+        **_given(activate=reader.number("activate")),
+    }
+    return [Change("order", order_id, document, merges=True, needs=True)]
 
 
 def _annotation(reader: _Reader) -> list[Change]:
@@ -247,12 +260,16 @@ def _screener(reader: _Reader) -> list[Change]:
 
 def _log(reader: _Reader) -> list[Change]:
     reader.require("line", "type")
-    document = _given(
-        line=reader.text("line", _LONGEST_LINE),
-        type=reader.name("type"),
-        backtestId=reader.name("backtest_id") if reader.has("backtest_id") else None,
-    )
+    document = {"line": reader.text("line", _LONGEST_LINE), "type": reader.name("type")}
     return [Change("log", None, document)]
+
+
+def _any_log(reader: _Reader) -> list[Change]:
+    """Return a line of a backtest, or of whatever it does not name."""
+    (change,) = _log(reader)
+    if not reader.has("backtest_id"):
+        return [change]
+    return [Change("log", None, {**change.document, "backtestId": reader.name("backtest_id")})]
 
 
 def _exchange(reader: _Reader) -> list[Change]:
@@ -352,9 +369,9 @@ def _backtest_status(reader: _Reader) -> list[Change]:
 
 
 _READERS: Final[Mapping[str, Callable[[_Reader], list[Change]]]] = {
-    "live/spot-market": lambda reader: _order(reader, "market"),
-    "live/spot-limit": lambda reader: _order(reader, "limit", "price"),
-    "live/spot-stop": lambda reader: _order(reader, "stop"),
+    "live/spot-market": _market,
+    "live/spot-limit": _limit,
+    "live/spot-stop": _stop,
     "live/update-trade": _update,
     "live/update-annotation": _annotation,
     "live/event": _event,
@@ -369,6 +386,6 @@ _READERS: Final[Mapping[str, Callable[[_Reader], list[Change]]]] = {
     "model/lifecycle": _lifecycle,
     "backtest/result": _backtest_result,
     "backtest/status": _backtest_status,
-    "backtest/log": _log,
+    "backtest/log": _any_log,
 }
 KINDS: Final = tuple(_READERS)

@@ -1,0 +1,424 @@
+"""What a deployed model does and reports, as `POST /model/details` shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypedDict
+
+from deploy_action.platform.live.reports import Reported
+from deploy_action.platform.live.reports.profit import Profit
+from deploy_action.platform.live.status import LiveStatus, settings_digest
+from deploy_action.platform.storage.records import State, Version, Wanted
+from deploy_action.platform.storage.tables.reports import Kept
+
+_NOTHING_RUNS: Final = "nothing runs here after the job"
+_PROFIT_NOTE: Final = (
+    "Realised profit by the average price of what was bought, before fees, from the orders that"
+    " were reported as filled, limit orders at their limit. What is still held is not valued."
+)
+# The original's words, where it had some.
+_MESSAGES: Final = {
+    State.PREPARING: "Deploying",
+    State.RUNNING: "Started",
+    State.STOPPING: "Stopping",
+    State.STOPPED: "Not Running",
+    State.FINISHED: "Exited",
+    State.RESTARTING: "Process Exited",
+    State.FAILED: "Process Exited",
+    State.SCHEDULED: "Scheduled",
+}
+
+
+class NextDocument(TypedDict):
+    """A version that is prepared while another one runs."""
+
+    versionId: str
+    state: Literal["preparing"]
+
+
+class LiveDocument(TypedDict):
+    """What a deployed model does, and what it should do.
+
+    `versionId` is the version that `state` is about. `startVersionId` is the one that a start would
+    run, `previousVersionId` the one that a rollback would. `settingsSha256` covers plan, Python
+    version, schedule and type. Exit codes do not tell whether a model worked.
+    """
+
+    state: str
+    versionId: str | None
+    since: str
+    restarts: int
+    exitCode: int | None
+    problem: str | None
+    callbackErrors: int
+    lastOutputAt: str | None
+    bundleSha256: str | None
+    settingsSha256: str | None
+    commit: str | None
+    wanted: str
+    startVersionId: str | None
+    previousVersionId: str | None
+    next: NextDocument | None
+    nextRunAt: str | None
+    strategyStarted: bool
+
+
+class LifecycleDocument(TypedDict):
+    """The state of a model in the words of the original; of one that runs elsewhere, in its own."""
+
+    message: str
+    startAt: str | None
+    endAt: str | None
+    running: bool
+
+
+class OrderDocument(TypedDict):
+    """An order as the model reported it; what it did not report is null."""
+
+    time: str
+    id: str
+    symbol: str | None
+    side: str | None
+    type: str | None
+    size: float | None
+    funds: float | None
+    price: float | None
+    activate: float | None
+    status: str | None
+    exchange: str | None
+    annotation: str | None
+    executedAt: str | None
+    canceledAt: str | None
+
+
+class EventDocument(TypedDict):
+    """Something that happened: `source` is who says so, the `model` or the `platform`."""
+
+    time: str
+    source: Literal["model", "platform"]
+    type: str
+    text: str | None
+    args: Any
+    response: Any
+
+
+class VariableDocument(TypedDict):
+    """A variable that the model exported, as it was at that time."""
+
+    time: str
+    name: str
+    value: Any
+    description: str | None
+
+
+class MetricDocument(TypedDict):
+    """A metric of the model's own."""
+
+    time: str
+    name: str
+    displayName: str | None
+    value: Any
+    type: str | None
+
+
+class ScreenerResultDocument(TypedDict):
+    """The result of a run of a screener."""
+
+    time: str
+    result: Any
+
+
+class LineDocument(TypedDict):
+    """A line that a model which runs elsewhere reported."""
+
+    time: str
+    type: str
+    line: str
+    backtestId: str | None
+
+
+class ProfitDocument(TypedDict):
+    """The profit of a symbol; null where `problem` says why it is not known."""
+
+    exchange: str
+    symbol: str
+    fills: int
+    realised: float | None
+    position: float | None
+    averagePrice: float | None
+    problem: str | None
+
+
+class PnlDocument(TypedDict):
+    """Profit: `symbols` from the orders, as `note` says; `values` as the model says itself.
+
+    `symbols` is null where the model wants no computed profit.
+    """
+
+    symbols: list[ProfitDocument] | None
+    note: str
+    values: list[list[float | None]] | None
+
+
+class ReportedBacktestDocument(TypedDict):
+    """A backtest that was run elsewhere; its `result` is there if it was asked for by its id."""
+
+    time: str
+    backtestId: str
+    successful: bool | None
+    summary: str | None
+    details: str | None
+    seconds: float | None
+    description: str | None
+    label: str | None
+    result: Any
+
+
+class ReportedDocument(TypedDict):
+    """What a model reports, the oldest first, 100 of a kind at most; it may be made up.
+
+    `reportsLost` is how many reports were not kept, because they were too many or not understood.
+    """
+
+    exchanges: list[str]
+    tickers: list[str]
+    orders: list[OrderDocument]
+    events: list[EventDocument]
+    variables: list[VariableDocument]
+    customMetrics: list[MetricDocument]
+    screenerResults: list[ScreenerResultDocument]
+    pnl: PnlDocument
+    log: list[LineDocument]
+    reportedBacktests: list[ReportedBacktestDocument]
+    reportsLost: int
+
+
+def iso(seconds: float, timespec: str = "seconds") -> str:
+    """Return a time as the original does, such as `2026-11-28T11:16:21+00:00`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)
+
+
+def iso_or_none(seconds: float | None) -> str | None:
+    """Return a time, or None if there is none."""
+    return None if seconds is None else iso(seconds)
+
+
+def live_document(status: LiveStatus, model_type: str) -> LiveDocument:
+    """Return what a model does as the API shows it."""
+    version = status.version
+    following: NextDocument | None = None
+    if status.next_id is not None:
+        following = {"versionId": status.next_id, "state": "preparing"}
+    return {
+        "state": status.state,
+        **_version_part(version, model_type),
+        "since": iso(status.since),
+        "restarts": status.restarts,
+        "exitCode": status.exit_code,
+        "problem": status.problem,
+        "callbackErrors": status.callback_errors,
+        "lastOutputAt": iso_or_none(status.last_output_at),
+        "wanted": status.wanted,
+        "startVersionId": status.start_id,
+        "previousVersionId": status.previous_id,
+        "next": following,
+        "nextRunAt": iso_or_none(status.next_run_at),
+        "strategyStarted": status.strategy_started,
+    }
+
+
+def idle_document(version: Version, model_type: str) -> LiveDocument:
+    """Return what a model does on a platform that only stores what is deployed."""
+    return {
+        "state": State.STOPPED,
+        **_version_part(version, model_type),
+        "since": iso(version.created_at),
+        "restarts": 0,
+        "exitCode": None,
+        "problem": _NOTHING_RUNS,
+        "callbackErrors": 0,
+        "lastOutputAt": None,
+        "wanted": Wanted.STOPPED,
+        "startVersionId": None,
+        "previousVersionId": None,
+        "next": None,
+        "nextRunAt": None,
+        "strategyStarted": False,
+    }
+
+
+class _VersionPart(TypedDict):
+    versionId: str | None
+    bundleSha256: str | None
+    settingsSha256: str | None
+    commit: str | None
+
+
+def _version_part(version: Version | None, model_type: str) -> _VersionPart:
+    if version is None:
+        return {"versionId": None, "bundleSha256": None, "settingsSha256": None, "commit": None}
+    return {
+        "versionId": version.id,
+        "bundleSha256": version.sha256,
+        "settingsSha256": settings_digest(version, model_type),
+        "commit": version.commit or None,
+    }
+
+
+def lifecycle_document(status: LiveStatus | None, reported: Reported) -> LifecycleDocument:
+    """Return the state of a model in the original's words.
+
+    What the model says counts only if it runs elsewhere.
+    """
+    if status is None:
+        said = reported.lifecycle
+        if said is None:
+            message = "Awaiting Setup"
+            return {"message": message, "startAt": None, "endAt": None, "running": False}
+        return {
+            "message": said.get("message", ""),
+            "startAt": iso_or_none(said.get("startAt")),
+            "endAt": iso_or_none(said.get("endAt")),
+            "running": said.get("running", False),
+        }
+    message = _MESSAGES[status.state]
+    if status.state is State.RUNNING and status.strategy_started:
+        message = "Monitoring Active"
+    is_running = status.state in {State.RUNNING, State.STOPPING}
+    since = iso(status.since)
+    return {
+        "message": message,
+        "startAt": since if status.state is State.RUNNING else None,
+        "endAt": None if is_running or status.state is State.PREPARING else since,
+        "running": is_running,
+    }
+
+
+def reported_document(reported: Reported, backtest_id: str) -> ReportedDocument:
+    """Return what a model reports; `backtest_id` is that of the result that was asked for."""
+    events: list[tuple[Kept, Literal["model", "platform"]]] = [
+        *((each, "model") for each in reported.events),
+        *((each, "platform") for each in reported.notes),
+    ]
+    return {
+        "exchanges": reported.exchanges,
+        "tickers": reported.symbols,
+        "orders": [_order(each) for each in reported.orders],
+        "events": [_event(*each) for each in sorted(events, key=lambda pair: pair[0].time)],
+        "variables": [_variable(each) for each in reported.variables],
+        "customMetrics": [_metric(each) for each in reported.metrics],
+        "screenerResults": [
+            {"time": _at(each), "result": each.document["result"]}
+            for each in reported.screener_results
+        ],
+        "pnl": _pnl(reported),
+        "log": [_line(each) for each in reported.log],
+        "reportedBacktests": [
+            _backtest(each, reported.result if each.name == backtest_id else None)
+            for each in reported.backtests
+        ],
+        "reportsLost": reported.lost,
+    }
+
+
+def _at(kept: Kept) -> str:
+    return iso(kept.time, "milliseconds")
+
+
+def _order(kept: Kept) -> OrderDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "id": kept.name or "",
+        "symbol": get("symbol"),
+        "side": get("side"),
+        "type": get("type"),
+        "size": get("size"),
+        "funds": get("funds"),
+        "price": get("price"),
+        "activate": get("activate"),
+        "status": get("status"),
+        "exchange": get("exchange"),
+        "annotation": get("annotation"),
+        "executedAt": iso_or_none(get("executedAt")),
+        "canceledAt": iso_or_none(get("canceledAt")),
+    }
+
+
+def _event(kept: Kept, source: Literal["model", "platform"]) -> EventDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "source": source,
+        "type": get("type", ""),
+        "text": get("text"),
+        "args": get("args"),
+        "response": get("response"),
+    }
+
+
+def _variable(kept: Kept) -> VariableDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "name": kept.name or "",
+        "value": get("value"),
+        "description": get("description"),
+    }
+
+
+def _metric(kept: Kept) -> MetricDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "name": kept.name or "",
+        "displayName": get("displayName"),
+        "value": get("value"),
+        "type": get("type"),
+    }
+
+
+def _line(kept: Kept) -> LineDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "type": get("type", ""),
+        "line": get("line", ""),
+        "backtestId": get("backtestId"),
+    }
+
+
+def _backtest(kept: Kept, result: Any) -> ReportedBacktestDocument:
+    get = kept.document.get
+    return {
+        "time": _at(kept),
+        "backtestId": kept.name or "",
+        "successful": get("successful"),
+        "summary": get("summary"),
+        "details": get("details"),
+        "seconds": get("seconds"),
+        "description": get("description"),
+        "label": get("label"),
+        "result": result,
+    }
+
+
+def _pnl(reported: Reported) -> PnlDocument:
+    is_wanted = reported.pnl.get("auto", True)
+    return {
+        "symbols": [_profit(each) for each in reported.profits] if is_wanted else None,
+        "note": _PROFIT_NOTE,
+        "values": reported.pnl.get("values"),
+    }
+
+
+def _profit(profit: Profit) -> ProfitDocument:
+    return {
+        "exchange": profit.exchange,
+        "symbol": profit.symbol,
+        "fills": profit.fills,
+        "realised": profit.realised,
+        "position": profit.position,
+        "averagePrice": profit.average_price,
+        "problem": profit.problem,
+    }
