@@ -10,6 +10,7 @@ from typing import Final
 
 from deploy_action.platform.api.operations.targets import Access, find_model
 from deploy_action.platform.api.request import ApiError, Request
+from deploy_action.platform.live.status import read_status
 from deploy_action.platform.storage.logs import LogReader, Place, format_line
 from deploy_action.platform.storage.records import VersionStatus
 from deploy_action.platform.storage.store import Store
@@ -53,12 +54,18 @@ class _Model:
     version_id: str = ""
 
     def current_version(self) -> str | None:
-        """Return the id of the version whose log is wanted now; None if there is none."""
+        """Return the id of the version whose log is wanted now; None if there is none.
+
+        It is the one that the state in a model's details is about.
+        """
         if self.version_id:
             return self.version_id if self.has(self.version_id) else None
         with self.store.snapshot() as snapshot:
             life = snapshot.live.life(self.project_id, self.model_id)
-        return None if life is None else life.version_id or life.next_id or life.stored_id
+            if life is None:
+                return None
+            version = read_status(snapshot, life, None).version
+        return version.id if version is not None else life.next_id or life.stored_id
 
     def has(self, version_id: str) -> bool:
         """Return whether this is a version of the model that was deployed."""
