@@ -5,9 +5,9 @@
 A process between the platform and a command. Orphans of the command become its children
 (PR_SET_CHILD_SUBREAPER), whatever session, name and environment they have. So no process of the
 command is left when it has no children any more, and their ids cannot be reused before it reaps
-them. It ends them all when the command has ended, or when CONTROL_FD says so: by a byte from the
-platform, or by its end, also if the platform was killed. Then the command gets SIGTERM, and a while
-later everything gets SIGKILL.
+them. It ends them all when the command has ended, when CONTROL_FD says so (by a byte from the
+platform, or by its end, also if the platform was killed), or when it gets SIGTERM. Then the command
+gets SIGTERM, and a while later everything gets SIGKILL.
 
 OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. Another one is read from the
 standard input: the variables of the command, which are not ours. The report has lines of JSON: an
@@ -112,7 +112,8 @@ class Launcher:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         end: float | None = None
         poll = select.poll()  # numbers of descriptors may be too large for select(2)
         for descriptor in (reader, control):
@@ -122,8 +123,12 @@ class Launcher:
             if left is not None and left <= 0:
                 return
             for descriptor, _ in poll.poll(None if left is None else left * 1_000):
-                is_open = read(descriptor) != b""
-                if descriptor == control and end is None:
+                data = read(descriptor)
+                is_open = data != b""
+                # A service manager may tell all processes of a unit before the platform tells us.
+                # Then the command has been told, too: now, and not a second time in a while.
+                is_told = descriptor == control or signal.SIGTERM in (data or b"")
+                if is_told and end is None:
                     end = time.monotonic() + self.grace
                     # Only itself: its teardown may need the processes that it started.
                     self.as_user(lambda: os.kill(self.process, signal.SIGTERM))

@@ -326,6 +326,14 @@ while True: time.sleep(60)
         (bench.root / "over").touch()
         bench.clear()
 
+    def test_a_service_manager_may_tell_the_launcher_itself(self, bench: Bench) -> None:
+        instance, heard = bench.start(TRADE)
+        heard.wait_for_line("trading")
+        os.kill(parent_of(int(bench.marks()[1])), signal.SIGTERM)
+        assert heard.wait_for_end() == Ended(0)
+        instance.stop(StopReason.STOP)
+        assert heard.texts("out")[1:] == ["teardown shutdown"]
+
     def test_a_python_that_cannot_be_started_is_said(self, bench: Bench) -> None:
         launch = bench.launch("")
         prepared = bench.prepare(launch)
