@@ -23,6 +23,7 @@ from deploy_action.text.requirements import (
     is_file_inside,
     is_url,
     looks_like_path,
+    variables_in,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,26 @@ def read_requirements(model_dir: Path, name: str) -> Mapping[str, str]:
         package, what = _what_is_asked(option, text)
         asked.setdefault(package, set()).add(what)
     return {package: " | ".join(sorted(asked[package])) for package in sorted(asked)}
+
+
+def variables_named(model_dir: Path, name: str) -> Iterator[tuple[Line, str]]:
+    """Yield the variables that requirements name, such as `${TOKEN}`, each at its first line.
+
+    Files that are missing, outside the model, or unreadable name none.
+    """
+    start = posixpath.normpath(name)
+    if path_fault(start) or not is_file_inside(model_dir, start):
+        return
+    known: set[str] = set()
+    walk = Walk(model_dir, start, on_unreadable=lambda _: None)
+    for line in (line for file in walk for line in file.lines):
+        for variable in variables_in(line.text):
+            if variable not in known:
+                known.add(variable)
+                yield line, variable
+        is_local = line.is_include and not line.is_remote and _path_fault(line) is None
+        if is_local and is_file_inside(walk.root, line.target):
+            walk.follow(line)
 
 
 def _asked(walk: Walk) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.model.live.code import SCREENER, STRATEGIES, LiveCode, Use, read_live_code
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.model.requirements import variables_named
 from deploy_action.regular_files import read_below
 
 _MOST_BYTES: Final = 8 << 20
@@ -40,6 +41,11 @@ class Given:
     variables: Collection[str]
     is_deploy: bool
 
+    @property
+    def severity(self) -> Severity:
+        """How serious it is that something is not given."""
+        return Severity.WARNING if self.is_deploy else Severity.NOTICE
+
 
 def check_live(
     directory: Path, manifest: Manifest, selection: Selection, given: Given
@@ -51,6 +57,7 @@ def check_live(
     yield from _gone(code)
     if not given.keys and not selection.includes(_KEYS):
         yield from _without_keys(code, given)
+    yield from _unfilled(directory, manifest, given)
     yield from _wrong_type(code, manifest)
     if manifest.type == "strategy":
         yield from _idle(code)
@@ -105,7 +112,23 @@ def _without_keys(code: LiveCode, given: Given) -> Iterator[Problem]:
             + ("the bundle has none." if given.is_deploy else "a deploy has to give it."),
             "Pass the contents of the file as the secret `keys-json`, or have the script make it "
             "of variables in `model-env`, as the example model constant-value does.",
-            Severity.WARNING if given.is_deploy else Severity.NOTICE,
+            given.severity,
+        )
+
+
+def _unfilled(directory: Path, manifest: Manifest, given: Given) -> Iterator[Problem]:
+    """Tell of variables in requirements that nothing fills in."""
+    for line, name in variables_named(directory, manifest.requirements):
+        if name in given.variables:
+            continue
+        yield Problem(
+            message=f"The requirements name the variable `{name}`, and "
+            + ("`model-env` does not give it." if given.is_deploy else "a deploy has to give it."),
+            hint=f"Give it in `model-env`, as `{name}=VALUE`: requirements see no other variables.",
+            severity=given.severity,
+            path=line.file,
+            line=line.number,
+            column=1,
         )
 
 

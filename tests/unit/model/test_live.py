@@ -285,6 +285,22 @@ def test_scripts_that_import_each_other_end(tmp_path: Path) -> None:
     assert problems_in(tmp_path, "import a\nimport bot\n", files=files) == []
 
 
+def test_variables_in_requirements_that_nothing_fills_in(tmp_path: Path) -> None:
+    files = {
+        "requirements.txt": "# ${NO}\n-r more.txt\n-i https://${TOKEN}@h/${TOKEN}\n${lower}\n",
+        "more.txt": "blankly==${VERSION}\n-r ../outside.txt\n",
+    }
+    found = problems_in(tmp_path, "", replace(DEPLOY, variables=("OTHER",)), files=files)
+    assert [(one.path, one.line) for one in found] == [("requirements.txt", 3), ("more.txt", 1)]
+    assert found[0].message == (
+        "The requirements name the variable `TOKEN`, and `model-env` does not give it."
+    )
+    assert {one.severity for one in found} == {Severity.WARNING}
+    assert problems_in(tmp_path, "", replace(DEPLOY, variables=("TOKEN", "VERSION"))) == []
+    found = problems_of(tmp_path, replace(DEPLOY, is_deploy=False))
+    assert {one.severity for one in found} == {Severity.NOTICE}
+
+
 def test_the_example_that_trades_live_is_right() -> None:
     assert problems_of(EXAMPLES / "constant-value") == []
     for name in ("golden-cross", "rsi-reversion"):
