@@ -94,8 +94,11 @@ def difference(unit: Unit, value: float) -> str:
 
 
 def model_name(outcome: RunOutcome) -> Code:
-    """Return the name of the model, else its path."""
-    return Code(outcome.model.name or outcome.model_path or ".")
+    """Return the name of the model, else its path; without a checkout, what the server calls it."""
+    named = outcome.model.name or outcome.life.model.name
+    if not named and not outcome.model.path:
+        named = outcome.model_id
+    return Code(named or outcome.model_path or ".")
 
 
 def server_name(outcome: RunOutcome) -> list[Inline]:

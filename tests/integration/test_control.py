@@ -101,6 +101,19 @@ def test_a_kill_switch_works_on_a_broken_commit(
     assert ended.outputs["status"] == "stopped"
 
 
+def test_without_a_checkout_the_server_names_the_model(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    shutil.rmtree(runner.workspace)
+    body = STOPPED.body
+    assert isinstance(body, dict)
+    named = Reply(body={**body, "name": "Golden cross"})
+    ended = control(runner, scripted(LiveServer(after=[named]).script()), "stop")
+    assert title(ended) == "## ✅ Stopped: `Golden cross`"
+    ended = control(runner, scripted(LiveServer(after=[STOPPED]).script()), "stop")
+    assert title(ended) == "## ✅ Stopped: `m-1`"
+
+
 def test_a_broken_commit_is_found_by_the_name_of_its_directory(
     runner: Runner, scripted: StartScripted
 ) -> None:

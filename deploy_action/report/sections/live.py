@@ -90,7 +90,9 @@ def lead(outcome: RunOutcome) -> Line:
         same = " has these bytes and settings, and was left alone."
         return [*version, *on, same, *_trouble(life.live)]
     if life.live is None:
-        unknown = ". **Whether it runs is not known: the server does not tell.**"
+        # A run that was cut off did not ask.
+        why = "" if outcome.ending.problems else ": the server does not tell"
+        unknown = f". **Whether it runs is not known{why}.**"
         if status is Status.STARTED:
             return [*version, *on, " was asked to run", unknown]
         id_: Line = [" ", Code(outcome.target.version_id)] if outcome.target.version_id else []

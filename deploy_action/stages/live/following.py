@@ -18,7 +18,7 @@ from deploy_action.errors import (
 )
 from deploy_action.live.deployed import DeployedModel, Live, Standing
 from deploy_action.outcome.life import Life
-from deploy_action.text.harmless import one_line
+from deploy_action.text.harmless import one_line, plain
 from deploy_action.text.quantities import duration
 
 # Seconds between two looks. A version whose environment is kept runs within seconds, a new
@@ -133,7 +133,7 @@ class Follower:
     def _log(self, version_id: str, *, is_up: bool) -> tuple[str, ...]:
         lines = self.live.log(version_id, _FIRST_LINES if is_up else _LAST_LINES)
         for line in lines:
-            self.say(line)
+            self.say(plain(line))
         return lines
 
     @property

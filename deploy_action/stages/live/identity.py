@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from posixpath import normpath
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.github.event import Event
@@ -48,10 +49,11 @@ def identify(
             hint="Set `model-id`, which the summary of each deploy shows, or check the repository "
             "out before this step.",
         )
+    path, name = normpath(settings.model_path), tidy(name)
     return DescribedModel(
-        path="" if directory is None else settings.model_path,
-        name=tidy(name),
-        origin=origin_of(event, tidy(name), settings.model_path),
+        path="" if directory is None else path,
+        name=name,
+        origin=origin_of(event, name, path),
         project_id=project_id or "",
         model_id=model_id or "",
     )
