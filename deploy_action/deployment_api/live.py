@@ -11,7 +11,6 @@ from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
 from deploy_action.errors import RefusedError
 from deploy_action.live.deployed import DeployedModel, DeployedVersion, Event, Live, Order
 
-_MOST_LINES = 1_000
 _HUGE = 1e300  # `float` fails on integers a little above
 
 
@@ -53,16 +52,17 @@ class LiveApi:
         """
         self.api.read("POST", "/model/kill", self._fields).check()
 
-    def log(self, version_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a version's log, up to `lines`; none if they cannot be had."""
-        fields = {**self._fields, "versionId": version_id, "lines": str(min(lines, _MOST_LINES))}
+    def log(self, version_id: str, lines: int) -> tuple[str, ...] | None:
+        """Return the last lines of a version's log, up to `lines`; None if they cannot be had."""
+        fields = {**self._fields, "versionId": version_id, "lines": str(lines)}
         try:
             reply = self.api.glance("/model/logs", fields)
         except RefusedError:  # also at the deadline: what happened is known without the log
-            return ()
+            return None
         if not reply.answer.is_good or reply.is_page:
-            return ()
-        return tuple(reply.answer.body.decode("utf-8", "replace").splitlines()[-lines:])
+            return None
+        text = reply.answer.body.decode("utf-8", "replace")
+        return tuple(text.removesuffix("\n").split("\n")[-lines:]) if text else ()
 
     @property
     def _fields(self) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Uploads:
         """Wait until the new version runs, if the server tells."""
         follower = self.tools.follower(api, target)
         if target.version_id and not target.is_unchanged:
-            follower.follow(target.version_id)
+            follower.follow(target.version_id, is_new=True)
             return
         try:
             follower.look(target.version_id)

@@ -13,13 +13,15 @@ _DONE = frozenset({Standing.UP, Standing.ENDED, Standing.STORED})
 class Life:
     """The model as the server described it last; `version_id` is the version the run is about.
 
-    `log` are lines of that version's log, `TIME STREAM TEXT`. `was_up` says that the version ran
-    already, so that nothing had to be done.
+    `log` are lines of that version's log, `TIME STREAM TEXT`: what the model printed first if
+    `is_beginning`, else the end. `was_up` says that the version ran already, so that nothing had to
+    be done.
     """
 
     model: DeployedModel = field(default_factory=DeployedModel)
     version_id: str = ""
     log: tuple[str, ...] = ()
+    is_beginning: bool = False
     was_up: bool = False
 
     @property

@@ -69,7 +69,7 @@ def test_a_stop_is_done_when_nothing_runs_any_more(runner: Runner, scripted: Sta
     assert ended.code == 0
     assert platform.looks == 3
     assert title(ended) == "## ✅ Stopped: `workspace`"
-    assert "**Nothing of the model runs since 23:48:43 UTC**" in ended.summary
+    assert "**Nothing of the model runs since 2026-11-28 23:48 UTC**" in ended.summary
     assert "until `mode: start` runs it" in ended.summary
     assert ended.outputs["status"] == "stopped"
     assert ended.outputs["state"] == "stopped"
@@ -238,7 +238,8 @@ def test_a_start_runs_the_version_that_the_server_names(
         live("stopped", OLD, startVersionId=NEW), version(OLD, "ran"), version(NEW, "stored")
     )
     coming = details(live("preparing"), version(NEW, "preparing"))
-    platform = LiveServer(before=stopped, after=[coming, RUNNING])
+    log = ["2026-11-28T23:48:44.002Z out Started"]
+    platform = LiveServer(before=stopped, after=[coming, RUNNING], log=log)
     server = scripted(platform.script())
     ended = control(runner, server, "start")
 
@@ -255,6 +256,8 @@ def test_a_start_runs_the_version_that_the_server_names(
     assert ended.outputs["state"] == "running"
     assert ended.outputs["version-id"] == NEW
     assert "Commit of 11111" in ended.summary
+    # It may be from an earlier time that it ran.
+    assert "**The end of its log** (UTC)\n\n```text\n23:48:44 Started" in ended.summary
 
 
 def test_a_model_that_runs_is_not_started_again(runner: Runner, scripted: StartScripted) -> None:

@@ -71,14 +71,16 @@ def test_a_deploy_ends_when_the_model_runs(runner: Runner, scripted: StartScript
 
     assert ended.code == 0
     assert title(ended) == "## ✅ Deployed and running: `workspace`"
-    assert "Version `11111111` runs since 23:48:43 UTC on" in ended.summary
+    assert "Version `11111111` runs since 2026-11-28 23:48 UTC on" in ended.summary
     assert ended.outputs["status"] == "deployed"
     assert ended.outputs["state"] == "running"
     assert ended.outputs["version-id"] == NEW
     assert platform.looks == 3
     log = ended.log.partition("See whether it runs")[2]
     assert log.index("preparing") < log.index("running, and version") < log.index("Bought 1")
-    assert "23:48:44 Bought 1 BTC-USD" in ended.summary
+    assert "**The first lines of its log** (UTC)" in ended.summary
+    assert "23:48:44 Bought 1 BTC-USD\n23:48:45 err: ::set-output" in ended.summary
+    assert "Installing" not in ended.summary
     assert "\n::set-output" not in ended.log
 
 
@@ -159,7 +161,8 @@ def test_there_is_no_tick_over_a_dead_bot(
     assert "✅" not in ended.summary
     assert [text for text in said if text not in ended.summary] == []
     assert any(line.startswith("::error") for line in ended.annotations)
-    assert "Bought 1 BTC-USD" in ended.summary
+    assert "**The end of its log** (UTC)" in ended.summary
+    assert "23:48:43 platform: Installing blankly\n23:48:44 Bought 1" in ended.summary
     assert "No new version was made" not in ended.summary
     assert ended.outputs["status"] == "failed"
     assert ended.outputs["state"] == state
@@ -262,11 +265,28 @@ def test_a_server_that_does_not_tell_is_believed_to_have_deployed(
     assert "state" not in ended.outputs
 
 
+def test_a_model_that_printed_nothing_yet_is_said_to(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = deploy(runner, scripted(LiveServer(after=[UP], log=LOG[:1]).script()))
+    assert "It has printed nothing yet." in ended.summary
+    assert "Installing" not in ended.summary
+
+
+def test_of_a_long_log_the_end_is_shown_as_that(runner: Runner, scripted: StartScripted) -> None:
+    log = [f"2026-11-28T23:48:44Z out line {number}" for number in range(700)]
+    ended = deploy(runner, scripted(LiveServer(after=[UP], log=log).script()))
+    assert "**The end of its log**" in ended.summary
+    assert "line 699" in ended.summary
+    assert "line 200\n" not in ended.summary
+
+
 def test_a_log_that_cannot_be_had_changes_nothing(runner: Runner, scripted: StartScripted) -> None:
     for answer in (NOT_FOUND, Reply(500), Reply(body="<!DOCTYPE html>Welcome")):
         ended = deploy(runner, scripted(LiveServer(after=[UP]).script(**{LOGS: answer})))
         assert ended.code == 0
         assert "Welcome" not in ended.summary
+        assert "printed nothing" not in ended.summary
 
 
 # --------------------------------------------------------------------------- what is sent with it

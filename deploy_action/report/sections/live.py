@@ -15,8 +15,6 @@ from deploy_action.text.harmless import cut, one_line
 from deploy_action.text.quantities import count, moment
 
 _SHORT_ID: Final = 8
-_FIRST_LINES: Final = 10
-_LAST_LINES: Final = 20
 _LONGEST_LINE: Final = 160
 _CLOCK: Final = slice(11, 19)  # of `2026-11-28T23:48:43…`
 
@@ -116,7 +114,7 @@ def _stopped(life: Life, on: Line) -> Line:
         return [told, "it does not tell."]
     if live is None:
         return ["Nothing of the model runs", *on, ": it was never deployed."]
-    at = f" since {moment(live.since, '%H:%M:%S')} UTC" if live.since is not None else ""
+    at = f" since {moment(live.since)} UTC" if live.since is not None else ""
     kept = " It stays stopped, also for later deploys, until "
     return [f"**Nothing of the model runs{at}**", *on, ".", kept, Code("mode: start"), " runs it."]
 
@@ -125,7 +123,7 @@ def _up(live: Live) -> Line:
     if live.state == "scheduled":
         following = f", next at {moment(live.next_run_at)} UTC" if live.next_run_at else ""
         return [f" is scheduled{following}"]
-    since = f" since {moment(live.since, '%H:%M:%S')} UTC" if live.since is not None else ""
+    since = f" since {moment(live.since)} UTC" if live.since is not None else ""
     return [f" runs{since}"]
 
 
@@ -162,14 +160,13 @@ def facts(outcome: RunOutcome) -> list[tuple[str, Line]]:
     live, version = outcome.life.live, outcome.life.version
     if outcome.request.mode not in _NOT_DONE:
         return []
-    rows: list[tuple[str, Line]] = [
-        ("State", [Code(outcome.life.state)]),
-        ("Version", [Code(outcome.life.version_id or outcome.target.version_id)]),
-    ]
+    version_id = outcome.life.version_id or outcome.target.version_id
+    state: Line = [Code(outcome.life.state)]
+    if live is not None and live.version_id != version_id and live.is_up:
+        state = [Code(live.state), ", version ", Code(live.version_id)]
+    rows: list[tuple[str, Line]] = [("State", state), ("Version", [Code(version_id)])]
     if live is None:
         return rows
-    if live.version_id != outcome.life.version_id and live.is_up:
-        rows.append(("Runs", [Code(live.version_id)]))
     rows.append(("Ran before", [Code(live.previous_id)]))
     if outcome.request.mode != "deploy" and version is not None:
         rows.append(("Described as", [Code(cut(one_line(version.description), _LONGEST_LINE))]))
@@ -179,12 +176,12 @@ def facts(outcome: RunOutcome) -> list[tuple[str, Line]]:
 def log(outcome: RunOutcome) -> list[Block]:
     """Return lines of the version's log."""
     life = outcome.life
-    if not life.log:
-        return []
-    is_up = life.standing in {Standing.UP, Standing.ENDED}
-    lines = life.log[:_FIRST_LINES] if is_up else life.log[-_LAST_LINES:]
-    name = "The beginning of its log" if is_up else "The end of its log"
-    return [Paragraph([f"**{name}** (UTC)"]), Quote("\n".join(map(_line, lines)))]
+    if life.log:
+        name = "The first lines of its log" if life.is_beginning else "The end of its log"
+        return [Paragraph([f"**{name}** (UTC)"]), Quote("\n".join(map(_line, life.log)))]
+    if life.is_beginning:
+        return [Paragraph(["It has printed nothing yet."])]
+    return []
 
 
 def _line(line: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.settling import Settling, UntoldError
-from deploy_action.errors import DeployActionError, InterruptedRunError, RefusedError
+from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, RefusedError
 from deploy_action.inputs.defaults import DEFAULT_PLAN
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
@@ -98,7 +98,7 @@ class Control:
             return
         if not _is_coming(model.live, version_id) or has_variables:
             self._order(follower.live, model, version_id)
-        life = follower.follow(version_id)
+        life = follower.follow(version_id, is_new=False)
         self.on_life(life)
 
     def _order(self, live: LiveApi, model: DeployedModel, version_id: str) -> None:
@@ -109,7 +109,7 @@ class Control:
 
         def find() -> tuple[None, str] | None:
             now = live.describe()
-            if now.live is None:
+            if now.live is None or self.settings.model_env is not None:  # names of variables alone
                 raise UntoldError.of(message="The server does not tell.")
             is_taken = version_id in {now.live.version_id, now.live.next_id}
             is_asked = is_taken and not now.live.is_kept_stopped
@@ -123,7 +123,7 @@ class Control:
         try:
             settling.run()
         except DeployActionError as error:
-            if isinstance(error, InterruptedRunError):
+            if isinstance(error, (DeadlineError, InterruptedRunError)):
                 error.may_have_acted |= self.api.transport.may_have_acted
             if error.may_have_acted:
                 first, *others = error.problems

@@ -27,8 +27,9 @@ _PAUSES: Final = (0.5, *(1.0,) * 15, *(2.0,) * 30)
 _LAST_PAUSE: Final = 5.0
 # How long a server may be away, as for an upgrade.
 _LONGEST_SILENCE: Final = 300.0
-_FIRST_LINES: Final = 20
-_LAST_LINES: Final = 30
+_MOST_LINES: Final = 500
+_FIRST_LINES: Final = 10
+_LAST_LINES: Final = 20
 _AT_REST: Final = frozenset({"stopped", "finished", "failed"})
 _SHORT_ID: Final = 8
 
@@ -45,10 +46,11 @@ class Follower:
     on_life: Callable[[Life], None]
     say: Callable[[str], None]
 
-    def follow(self, version_id: str) -> Life:
-        """Wait until a version runs, ended well, or is stored; return that, with its first lines.
+    def follow(self, version_id: str, *, is_new: bool) -> Life:
+        """Wait until a version runs, ended well, or is stored; return that, with some of its log.
 
-        Returns at once if the server does not tell what its models do.
+        A version that `is_new` has printed nothing before. Returns at once if the server does not
+        tell what its models do.
 
         Raises:
             RefusedError: it does not run, and the problem says why.
@@ -64,10 +66,9 @@ class Follower:
             )
         if not model.tells_life:
             return Life(model=model, version_id=version_id)
-        standing = model.standing(version_id)
-        is_up = standing in {Standing.UP, Standing.ENDED}
-        lines = () if standing is Standing.STORED else self._log(version_id, is_up=is_up)
-        life = Life(model=model, version_id=version_id, log=lines)
+        life = Life(model=model, version_id=version_id)
+        if life.standing is not Standing.STORED:
+            life = self._with_log(life, is_new=is_new)
         self.on_life(life)
         if not life.is_done:
             raise RefusedError(_failure(model, version_id))
@@ -130,11 +131,21 @@ class Follower:
             retries.pause(min(pause, retries.deadline.remaining()))
         raise AssertionError("the pauses never end")
 
-    def _log(self, version_id: str, *, is_up: bool) -> tuple[str, ...]:
-        lines = self.live.log(version_id, _FIRST_LINES if is_up else _LAST_LINES)
-        for line in lines:
+    def _with_log(self, life: Life, *, is_new: bool) -> Life:
+        """Add what a new version printed first, or the end of the log, and print it."""
+        lines = self.live.log(life.version_id, _MOST_LINES)
+        if lines is None:
+            return life
+        # With more lines than these, the first ones are not known.
+        is_beginning = is_new and life.is_done and len(lines) < _MOST_LINES
+        if is_beginning:
+            printed = [line for line in lines if line.split(" ", 2)[1:2] != ["platform"]]
+            shown = tuple(printed[:_FIRST_LINES])
+        else:
+            shown = lines[-_LAST_LINES:]
+        for line in shown:
             self.say(plain(line))
-        return lines
+        return replace(life, log=shown, is_beginning=is_beginning)
 
     @property
     def _should_tell(self) -> bool:
