@@ -1,4 +1,4 @@
-# `make setup demo test test-quick check bench image lock`: `make help` says what each does.
+# `make setup demo test test-quick torture check bench image lock`: `make help` says what each does.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test test-quick check bench image lock
+.PHONY: help setup setup-blankly demo test test-quick torture check bench image lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: setup-blankly ## all tests that can run on this machine, with coverage
 
 test-quick: setup ## unit tests in under a minute, without the slow ones and those that need blankly
 	@$(BIN)/python -m pytest --numprocesses=logical -m "not slow" tests/unit
+
+torture: setup-blankly ## servers killed a hundred times while models trade: takes half an hour
+	@$(BIN)/python -m pytest -m torture
 
 check: setup ## formatter, linters, type checker, import contracts
 	$(BIN)/ruff format --check .

@@ -14,6 +14,8 @@ from deploy_action.platform.upkeep.cleaning import Rules
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environments
     from deploy_action.platform.live.host import Host
+    from deploy_action.platform.live.models import LiveModels
+    from deploy_action.platform.live.reports import Reports
     from deploy_action.platform.runs.backtests import Backtests, Runner
     from deploy_action.platform.storage.store import Store
 
@@ -83,6 +85,53 @@ def _make_runner(store: Store, settings: BacktestSettings) -> Runner:
         observer=settings.observer,
         isolation=_isolation(store, settings),
         prices=KeptPrices(store.models_place.path / data_directory.PRICES),
+    )
+
+
+def make_live(
+    store: Store,
+    running: BacktestSettings,
+    live: LiveSettings,
+    reports: Reports,
+    on_error: OnError,
+) -> LiveModels:
+    """Return what keeps deployed models running; `recover` has to be called."""
+    from deploy_action.platform.api.operations.plans import LIVE_PLANS
+    from deploy_action.platform.live.models import LiveModels
+    from deploy_action.platform.live.restarts import RestartPolicy
+    from deploy_action.platform.live.surroundings import Surroundings
+    from deploy_action.platform.notifications import Notifier
+
+    notices = Notifier(live.notify, log=on_error)
+    make_host = live.make_host or (lambda store: _make_machine(store, running, live, on_error))
+    around = Surroundings(
+        store=store,
+        host=make_host(store),
+        logs=store.logs,
+        reports=reports,
+        notices=notices,
+        plans={name: (plan["cpu"], plan["ram"]) for name, plan in LIVE_PLANS.items()},
+        restarts=RestartPolicy(most=live.restarts),
+        on_error=on_error,
+    )
+    return LiveModels(around, live.stop_seconds)
+
+
+def _make_machine(
+    store: Store, running: BacktestSettings, live: LiveSettings, on_error: OnError
+) -> Host:
+    from deploy_action.platform.machine.machine import Machine
+    from deploy_action.platform.machine.places import Places
+    from deploy_action.platform.processes.confinement import harden_process
+
+    harden_process()
+    return Machine(
+        Places.of(store.data, store.models_place.path),
+        _environments(store, running),
+        environ=running.environ,
+        isolation=_isolation(store, running),
+        grace_seconds=live.stop_seconds,
+        on_error=on_error,
     )
 
 

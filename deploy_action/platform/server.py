@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ from deploy_action.platform.assembly import (
     BacktestSettings,
     LiveSettings,
     make_backtests,
+    make_live,
 )
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.upkeep.daily import DailyCleaning
@@ -20,7 +22,6 @@ from deploy_action.platform.upkeep.daily import DailyCleaning
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
     from deploy_action.platform.live.reports import Reports
-    from deploy_action.platform.runs.backtests import Backtests
 
 
 def _discard(_: str) -> None:
@@ -59,11 +60,9 @@ class PlatformServer:
         self._running = running or BacktestSettings()
         self._live = live
         self._homes = homes
-        self._backtests: Backtests | None = None
-        self._store: Store | None = None
-        self._reports: Reports | None = None
         self._server: HttpServer | None = None
-        self._cleaning: DailyCleaning | None = None
+        self._reports: Reports | None = None
+        self._parts = ExitStack()
 
     @property
     def url(self) -> str:
@@ -92,50 +91,52 @@ class PlatformServer:
         from deploy_action.platform.api.routes import make_routes
         from deploy_action.platform.live.reports import Reports
 
-        store = Store(self._data, self._clock, self._homes)
-        try:
-            credentials = Credentials(store, self._refresh_token, self._clock)
-            backtests = make_backtests(store, self._running, self._on_error)
+        with ExitStack() as parts:
+            store = Store(self._data, self._clock, self._homes)
+            parts.callback(store.close)
             reports = Reports(store, self._on_error)
-            routes = make_routes(store, credentials, backtests, reports, strict=self._strict)
+            parts.callback(reports.close)
+            stops = [store.logs.close]  # which ends the answers that follow them
+            backtests = make_backtests(store, self._running, self._on_error)
+            stops.append(backtests.close)
+            live = None
+            if self._live is not None:
+                cleaning = DailyCleaning(store, self._live.rules, self._on_error)
+                cleaning.start()
+                parts.callback(cleaning.close)
+                live = make_live(store, self._running, self._live, reports, self._on_error)
+                stops.append(live.close)
+            for stop in stops:  # if this server cannot listen
+                parts.callback(stop)
+            credentials = Credentials(store, self._refresh_token, self._clock)
+            routes = make_routes(
+                store, credentials, backtests, reports, strict=self._strict, live=live
+            )
             app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
-            server = HttpServer(self._address, app, self._on_error, Limits())
+            server = self._server = HttpServer(self._address, app, self._on_error, Limits())
+            self._listen(server)
+            parts.callback(server.close)
+            for stop in stops:  # before the server closes the connections that wait for them
+                parts.callback(stop)
+            if live is not None:
+                live.recover()
+            self._reports = reports
+            self._parts = parts.pop_all()
+
+    def _listen(self, server: HttpServer) -> None:
+        try:
             server.start()
         except OSError as error:
-            store.close()
             host, port = self._address
             raise RefusedError.of(
                 message=f"The platform cannot listen on {host} port {port}: {error}.",
                 hint="Choose another port, or stop the program that listens there.",
             ) from error
-        except BaseException:
-            store.close()
-            raise
-        self._store, self._backtests, self._server = store, backtests, server
-        self._reports = reports
-        if self._live is not None:
-            self._cleaning = DailyCleaning(store, self._live.rules, self._on_error)
-            self._cleaning.start()
 
     def close(self) -> None:
-        """Stop the backtests, give other requests a few seconds to finish, and stop."""
-        if self._backtests is not None:
-            self._backtests.close()
-            self._backtests = None
-        if self._store is not None:
-            self._store.logs.close()  # which ends the answers that follow them
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._cleaning is not None:
-            self._cleaning.close()
-            self._cleaning = None
-        if self._reports is not None:
-            self._reports.close()
-            self._reports = None
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        """Stop the models and the backtests, give requests a few seconds to finish, and stop."""
+        self._parts.close()
+        self._server = None
 
     def __enter__(self) -> Self:
         self.start()

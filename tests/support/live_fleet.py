@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,17 @@ class Fleet:
     def live(self, model: str) -> dict[str, Any]:
         return self.details(model)["live"] or {}
 
+    def starts(self, model: str) -> list[float]:
+        """Return when processes of the model were started, in seconds since 1970, by its logs."""
+        found = []
+        for version in self.details(model)["versions"]:
+            for path in (self.data / "logs" / version["versionId"]).glob("*"):
+                for line in path.read_text("utf-8").splitlines():
+                    moment, _, text = line.partition(" ")
+                    if text.startswith("platform Starting version "):
+                        found.append(datetime.fromisoformat(moment).timestamp())
+        return found
+
     def wait_for(self, model: str, **expected: object) -> None:
         """Wait until the model's state has these members."""
         wait_for(lambda: expected.items() <= self.live(model).items())
@@ -163,12 +176,17 @@ class Fleet:
 def read_marks(data: Path) -> dict[str, list[Mark]]:
     """Return the marks of all models, by the name of their state directory."""
     found = {}
-    for path in data.glob("**/state/*/marks"):
+    for path in data.glob("state/*/marks"):
         lines = [line.split() for line in path.read_text("ascii").splitlines()]
         found[path.parent.name] = [
             Mark(float(at), what, version, int(pid)) for at, what, version, pid in lines
         ]
     return found
+
+
+def chance_of(seed: str) -> random.Random:
+    """Return numbers that are the same in each run of a test."""
+    return random.Random(seed)  # noqa: S311  # nothing secret
 
 
 def free_port() -> int:
@@ -193,8 +211,9 @@ def serving_fleet(data: Path) -> Iterator[Fleet]:
 class Owner:
     """Somebody who makes wishes for one model, one after the other, and remembers the last.
 
-    `stopped` are the intervals, of monotonic times, from the answer to a stop to the next wish to
-    start something: nothing may begin in them.
+    `stopped` are the intervals, of monotonic times, from the moment at which the server said that
+    the model is stopped to the next wish to start something: nothing may begin in them. In `told`
+    they are from the answer to the wish to stop, in seconds since 1970: nothing may be started.
     """
 
     fleet: Fleet
@@ -202,8 +221,14 @@ class Owner:
     chance: random.Random
     up: threading.Event
     stopped: list[tuple[float, float]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    told: list[tuple[float, float]] = field(default_factory=list)
     _stopped_at: float | None = None
+    _told_at: float | None = None
+
+    @property
+    def place(self) -> str:
+        """The name of the model's state directory: models are numbered as they are made."""
+        return self.model.removeprefix("m")
 
     def wish_at_random(self) -> None:
         """Make one wish. The server may be killed meanwhile."""
@@ -222,8 +247,10 @@ class Owner:
 
     def stop(self) -> None:
         self.fleet.stop(self.model)
-        if self._stopped_at is None:
-            self._stopped_at = time.monotonic()
+        self._told_at = self._told_at or time.time()
+        if self.chance.random() < 1 / 2:
+            self.fleet.wait_for(self.model, state="stopped")
+            self._stopped_at = self._stopped_at or time.monotonic()
 
     def start(self) -> None:
         self._run(self.fleet.live(self.model).get("startVersionId"))
@@ -240,11 +267,13 @@ class Owner:
         """Note that from now on something may begin."""
         if self._stopped_at is not None:
             self.stopped.append((self._stopped_at, time.monotonic()))
-            self._stopped_at = None
+        if self._told_at is not None:
+            self.told.append((self._told_at, time.time()))
+        self._stopped_at = self._told_at = None
 
     def crash(self) -> None:
         """Kill the model's process, as the system does."""
         for marks in read_marks(self.fleet.data).values():
             if marks and marks[-1].what == "begin" and self.chance.random() < 1 / 4:
                 with suppress(ProcessLookupError):
-                    subprocess.run(["kill", "-9", str(marks[-1].pid)], check=False)
+                    os.kill(marks[-1].pid, signal.SIGKILL)

@@ -83,7 +83,12 @@ def make_routes(  # what all operations together work with
             [REFRESH_TOKEN.optional()],  # the original answers with its error page
             is_open=True,
         ),
-        Route("GET", "/healthz", Health(store).report_health, is_open=True),
+        Route(
+            "GET",
+            "/healthz",
+            Health(store, [] if live is None else [live.fault]).report_health,
+            is_open=True,
+        ),
         *_project_routes(Projects(store, access, live)),
         *_model_routes(Models(store, access, live)),
         *_version_routes(Versions(store, access, backtests, live)),

@@ -26,22 +26,26 @@ class LiveModels:
     """
 
     def __init__(self, around: Surroundings, stop_seconds: float) -> None:
-        """Prepare; a model's teardown may take `stop_seconds`."""
+        """Prepare; a model's teardown may take `stop_seconds`.
+
+        What ran when an earlier server ended is noted as being prepared.
+        """
         self._around = around
         self._stop_seconds = stop_seconds
         self._keepers: dict[tuple[str, str], Keeper] = {}
         self._lock = threading.Lock()
         self._is_closed = False
-
-    def recover(self) -> None:
-        """Take up what an earlier server left: end what still runs, start what should run."""
-        with self._around.store.transaction() as transaction:
+        with around.store.transaction() as transaction:
             for life in transaction.live.lives():
                 model = transaction.model(life.project_id, life.model_id)
                 if life.keep and model is not None:
                     state = State.SCHEDULED if model.is_screener else State.PREPARING
                     transaction.live.enter(life, state)
-            lives = transaction.live.lives()
+
+    def recover(self) -> None:
+        """Take up what an earlier server left: end what still runs, start what should run."""
+        with self._around.store.snapshot() as snapshot:
+            lives = snapshot.live.lives()
         for life in lives:
             self.wake(life.project_id, life.model_id)
 
@@ -125,6 +129,8 @@ class LiveModels:
     def close(self) -> None:
         """Stop all models, for as long as their teardown may take; what is wished for stays."""
         with self._lock:
+            if self._is_closed:
+                return
             self._is_closed = True
             keepers = list(self._keepers.values())
         for keeper in keepers:
@@ -132,6 +138,7 @@ class LiveModels:
         until = time.monotonic() + self._stop_seconds + 10
         for keeper in keepers:
             keeper.join(max(0.0, until - time.monotonic()))
+        self._around.host.close()
 
     def _keeper(self, project_id: str, model_id: str) -> Keeper | None:
         """Return the keeper of a model; None while the server stops, or without such a model."""
