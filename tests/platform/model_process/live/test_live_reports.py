@@ -93,6 +93,27 @@ def test_orders_are_reported_however_they_are_placed(
     assert live.teardowns == ["began", "ended"]
 
 
+@pytest.mark.usefixtures("server")
+def test_orders_of_a_paper_trade_are_reported_as_simulated(
+    model: LiveModel, exchange: StandInExchange
+) -> None:
+    script = HEAD + (
+        "paper = blankly.PaperTrade(blankly.Alpaca(), {'USD': 1000})\n"
+        "def on_price(price, symbol, state):\n"
+        "    order = state.interface.market_order(symbol, 'buy', 2)\n"
+        "    say(state.interface.get_order(symbol, order.get_id())['status'])\n"
+        "strategy = blankly.Strategy(paper)\n"
+        "strategy.add_price_event(on_price, 'OAK', '1h')\n"
+        "strategy.start()\n"
+    )
+    with model.running(script, environ=exchange.variables) as live:
+        live.wait(lambda: live.reports("live/update-trade"))
+    orders = live.reports("live/spot-market") + live.reports("live/update-trade")
+    assert [order["exchange"] for order in orders] == ["alpaca (simulated)"] * 2
+    assert not live.of("order")
+    assert exchange.orders() == []
+
+
 def test_an_outage_is_counted_and_passes(
     model: LiveModel, exchange: StandInExchange, server: StandInServer
 ) -> None:

@@ -24,6 +24,8 @@ _KEYLESS_HINT = (
     "such as blankly.Alpaca()."
 )
 _GONE_HINT = "Use an exchange that still exists: Alpaca, Binance, KuCoin, OANDA or OKX."
+_PAPER_TRADE = "PaperTradeInterface"
+_SIMULATED = " (simulated)"
 _PAPER = "PaperTrade simulates: no real orders are placed."
 _PAPER_HINT = "To trade with real money, pass the exchange itself to blankly.Strategy."
 
@@ -45,8 +47,9 @@ class Reports:
     def __init__(self, events: Events, files: ModelFiles) -> None:
         self._events = events
         self._files = files
-        # By exchange and id: what is reported by its object, it is not reported by the logger.
-        self._orders: OrderedDict[tuple[str, str], None] = OrderedDict()
+        # By exchange and id, the exchange as it was reported: what is reported by its object, the
+        # logger does not report again.
+        self._orders: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._variables: dict[str, str] = {}
         self._warned: set[tuple[str, str | None, int | None]] = set()
 
@@ -87,15 +90,15 @@ class Reports:
     # ------------------------------------------------------------------ orders
 
     @_harmless
-    def order(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Report an order, once."""
+    def order(self, kind: str, fields: Mapping[str, Any], note: str = "") -> None:
+        """Report an order, once; the `note` is added to the name of its exchange."""
         key = (describe(fields.get("exchange")), describe(fields.get("id")))
         if key in self._orders:
             return
-        self._orders[key] = None
+        self._orders[key] = exchange = f"{key[0]}{note}"
         if len(self._orders) > _MOST_ORDERS:
             self._orders.popitem(last=False)
-        self._report(kind, {**fields, "id": key[1]})
+        self._report(kind, {**fields, "id": key[1], "exchange": exchange})
 
     @_harmless
     def order_object(self, kind: str, order: Any, interface: Any) -> None:
@@ -116,12 +119,18 @@ class Reports:
             with suppress(Exception):
                 fields.setdefault(name, order.get_response()[key])
         if fields.get("size") is not None and fields.get("id") is not None:
-            self.order(kind, fields)  # else the strategy's logger reports it, if there is one
+            is_paper = any(one.__name__ == _PAPER_TRADE for one in type(interface).__mro__)
+            # A PaperTrade has the name of the exchange whose prices it uses.
+            self.order(
+                kind, fields, _SIMULATED if is_paper else ""
+            )  # else the strategy's logger reports it, if there is one
 
     @_harmless
     def order_update(self, fields: Mapping[str, Any]) -> None:
         """Report the state of an order."""
-        self._report("live/update-trade", {**fields, "id": describe(fields.get("id"))})
+        key = (describe(fields.get("exchange")), describe(fields.get("id")))
+        exchange = self._orders.get(key, key[0])
+        self._report("live/update-trade", {**fields, "id": key[1], "exchange": exchange})
 
     @_harmless
     def annotation(self, order_id: Any, annotation: Any) -> None:
