@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from deploy_action.platform.assembly import BacktestSettings
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import Platform
 from tests.support.scripted_runner import ScriptedRunner
+from tests.support.waiting import wait_for
 
 
 def files_with(secret: str, root: Path) -> list[Path]:
@@ -36,6 +38,37 @@ def test_a_backtest_gets_the_variables_and_nothing_keeps_them(
     assert files_with(value, platform.data) == []
     platform.backtest(model_id)
     assert runner.requests[1].environment == {}
+
+
+def test_a_version_keeps_its_variables_where_only_the_owner_reads_them(platform: Platform) -> None:
+    """No answer has a value; a backtest of the version runs with them."""
+    value = secrets.token_hex(16)
+    model_id = platform.create_model()
+    deployed = platform.deploy(model_id, environment=json.dumps({"KEY": value}))
+    assert deployed.status_code == 200
+    details = platform.details(model_id)
+    (version,) = platform.versions(model_id)
+    assert version["environment"] == ["KEY"]
+    assert value not in deployed.text + json.dumps(details)
+    kept = files_with(value, platform.data)
+    assert kept
+    assert {path.name.partition("-")[0] for path in kept} == {"platform.sqlite"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
+
+
+def test_a_backtest_of_a_version_has_its_variables(start_platform: StartPlatform) -> None:
+    runner = ScriptedRunner()
+    platform = start_platform(running=BacktestSettings(runner=runner))
+    model_id = platform.create_model()
+    version_id = platform.deploy(model_id, environment='{"KEY": "kept"}').json()["versionId"]
+    fields = {"projectId": platform.user_id, "modelId": model_id, "versionId": version_id}
+    fields |= {"backtestArgs": "{}", "backtestDescription": ""}
+    for given in ({}, {"environment": '{"KEY": "new"}'}, {"environment": "{}"}):
+        answer = platform.post("/model/backtest-uploaded-model", **fields, **given)
+        assert answer.status_code == 200
+    wait_for(lambda: len(runner.requests) == 3)
+    found = [dict(one.environment) for one in runner.requests]
+    assert sorted(map(str, found)) == ["{'KEY': 'kept'}", "{'KEY': 'new'}", "{}"]
 
 
 @pytest.mark.parametrize(
