@@ -115,6 +115,7 @@ class Machine:
             except BaseException:
                 self._instances.discard(instance)
                 self._limiter.clear(launch.place, PURPOSE)
+                self._places.park_state(launch.place)
                 raise
         return instance
 

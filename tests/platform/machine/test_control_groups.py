@@ -86,6 +86,23 @@ def test_without_its_controllers_it_is_not_used(
         Kernel(tmp_path, "/", controllers).find()
 
 
+def test_a_group_that_cannot_be_changed_is_not_used(tmp_path: Path) -> None:
+    """As in a container that may only read them."""
+    kernel = Kernel(tmp_path, "/")
+    (kernel.root / "cgroup.subtree_control").mkdir()
+    with pytest.raises(NoControlGroupsError, match="cannot be used"):
+        kernel.find()
+
+
+def test_a_limit_that_cannot_be_set_leaves_no_group(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, "/")
+    groups = kernel.find()
+    (kernel.root / "model-1").mkdir()
+    (kernel.root / "model-1" / "cpu.max").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        groups.make("model-1", memory=0, cpu=250)
+
+
 def test_version_1_is_not_used(tmp_path: Path) -> None:
     with pytest.raises(NoControlGroupsError, match="no control groups of version 2"):
         ControlGroups.find(tmp_path, tmp_path / "own")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.live.host import CannotPrepareError, Ended, StillRunningError
 from deploy_action.platform.machine.places import Places
 from deploy_action.platform.processes import launching
@@ -205,6 +209,35 @@ class TestPreparing:
             bench.prepare(launch)
         assert raised.value.problems[0].path in {"blankly.json", None}
 
+    def test_a_damaged_archive_is_refused(self, bench: Bench) -> None:
+        launch = bench.launch("x" * 1_000)
+        content = bytearray(launch.bundle.read_bytes())
+        content[content.index(b"xxxx")] ^= 1
+        launch.bundle.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        with pytest.raises(CannotPrepareError, match=r"bot\.py"):
+            bench.prepare(replace(launch, bundle_sha256=digest))
+
+    def test_an_environment_that_cannot_be_made_is_the_reason(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise EnvironmentFailedError.of("no such package")
+
+        monkeypatch.setattr("tests.support.machines.StandInEnvironments.acquire", fail)
+        with pytest.raises(CannotPrepareError, match="no such package"):
+            bench.prepare(bench.launch(""))
+
+    @as_root
+    def test_a_model_that_cannot_be_isolated_is_refused(self, bench: Bench) -> None:
+        bench.machine.close()
+        hidden = bench.root / "hidden"
+        hidden.mkdir(mode=0o700)
+        bench.hooks = hidden
+        bench.open()
+        with pytest.raises(CannotPrepareError, match="As root it would not be isolated"):
+            bench.prepare(bench.launch(""))
+
     def test_it_can_be_stopped(self, bench: Bench) -> None:
         bench.machine.close()
         bench.program = bench.root / "own.py"
@@ -352,6 +385,25 @@ while True: time.sleep(60)
         assert heard.wait_for_end() == Ended(0)
         assert bench.marks()[2] == "teardown-shutdown"
         bench.open()
+
+    def test_one_whose_start_fails_blocks_no_other(self, bench: Bench) -> None:
+        prepared = bench.prepare(bench.launch(TRADE))
+        shutil.rmtree(bench.copies()[0] / "private" / "model")
+        with pytest.raises(FileNotFoundError):
+            bench.machine.start(prepared, Heard())
+        prepared.close()
+        _, heard = bench.start("print('x')")
+        assert heard.wait_for_end() == Ended(0)
+
+    def test_a_reason_that_cannot_be_written_does_not_keep_it_running(self, bench: Bench) -> None:
+        instance, heard = bench.start(TRADE)
+        heard.wait_for_line("trading")
+        (copy,) = bench.copies()
+        (copy / "stop-reason").symlink_to("/dev/null")
+        instance.stop(StopReason.REPLACE)
+        assert heard.wait_for_end() == Ended(0)
+        (said,) = heard.texts("platform")
+        assert said.startswith("Its teardown is not told the reason (replace): File exists")
 
     def test_a_listener_that_fails_hears_of_the_end(self, bench: Bench) -> None:
         class Failing(Heard):
