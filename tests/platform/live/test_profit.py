@@ -30,8 +30,9 @@ def test_a_position_that_was_sold_is_none() -> None:
 
 
 def test_what_is_open_or_canceled_counts_for_nothing() -> None:
-    open_ones = [_order("buy", 1, 10, status=status) for status in ("open", "canceled", None)]
-    assert profits(open_ones, is_complete=True) == []
+    statuses = ("open", "canceled", "Rejected", None)
+    profit = _one(*(_order("buy", 1, 10, status=status) for status in statuses))
+    assert (profit.fills, profit.pending, profit.realised) == (0, 2, 0.0)
 
 
 def test_a_market_order_with_a_price_is_filled() -> None:
@@ -46,6 +47,8 @@ def test_a_market_order_with_a_price_is_filled() -> None:
         ([_order("buy", 1, None)], "was not reported"),
         ([_order("buy", None, 10)], "was not reported"),
         ([_order("hold", 1, 10)], "neither to buy nor to sell"),
+        ([_order("buy", 1, None, type="market", status=None)], "was not reported"),
+        ([_order("buy", 1, 10, type="market", status="pending")], "not reported as filled"),
     ],
 )
 def test_what_cannot_be_known_is_said(orders: list[dict[str, Any]], why: str) -> None:

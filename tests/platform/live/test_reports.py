@@ -197,6 +197,13 @@ def test_each_kind_is_shown(kept: Kept) -> None:
     assert kept.read().result is None
 
 
+def test_large_results_are_shown_as_there_is_room(kept: Kept) -> None:
+    for number in range(3):
+        kept.keep("live/screener-result", result=f"{number}" + "x" * 400_000)
+    results = [each.document["result"][0] for each in kept.read().screener_results]
+    assert results == ["1", "2"]
+
+
 def test_a_flood_is_cut_and_counted(kept: Kept) -> None:
     """Orders and the platform's own events are not displaced by it."""
     for number in range(3_000):
@@ -226,8 +233,8 @@ def test_a_flood_of_one_model_is_no_other_ones(kept: Kept) -> None:
 
 def test_large_reports_use_up_the_allowance_sooner(kept: Kept) -> None:
     """A flood of large reports would write as much as one of many."""
-    for _ in range(70):
-        kept.reports.take(P, M, "live/screener-result", {"result": "x" * 60_000}, 1.0)
+    for _ in range(6):
+        kept.reports.take(P, M, "live/screener-result", {"result": "x" * 500_000}, 1.0)
     with pytest.raises(TooManyReportsError):
         kept.keep("live/event", type="x")
 

@@ -138,11 +138,15 @@ class LineDocument(TypedDict):
 
 
 class ProfitDocument(TypedDict):
-    """The profit of a symbol; null where `problem` says why it is not known."""
+    """The profit of a symbol; null where `problem` says why it is not known.
+
+    `pending` are limit and stop orders that were not reported as filled or canceled.
+    """
 
     exchange: str
     symbol: str
     fills: int
+    pending: int
     realised: float | None
     position: float | None
     averagePrice: float | None
@@ -177,6 +181,7 @@ class ReportedBacktestDocument(TypedDict):
 class ReportedDocument(TypedDict):
     """What a model reports, the oldest first, 100 of a kind at most; it may be made up.
 
+    Of the results of a screener, the last 10 are shown, or as many as there are in 1 MiB.
     `reportsLost` is how many reports were not kept, because they were too many or not understood.
     """
 
@@ -417,6 +422,7 @@ def _profit(profit: Profit) -> ProfitDocument:
         "exchange": profit.exchange,
         "symbol": profit.symbol,
         "fills": profit.fills,
+        "pending": profit.pending,
         "realised": profit.realised,
         "position": profit.position,
         "averagePrice": profit.average_price,

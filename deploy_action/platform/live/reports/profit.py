@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _FILLED: Final = frozenset({"closed", "completed", "done", "executed", "filled"})
+_VOID: Final = frozenset({"canceled", "cancelled", "denied", "expired", "rejected"})
 _NEGLIGIBLE: Final = 1e-9  # of what was bought: a difference by rounding
 
 
 @dataclass(slots=True)
 class Profit:
-    """The filled orders of a symbol on an exchange, as far as they were reported.
+    """What the orders of a symbol on an exchange made, as far as they were reported.
+
+    `fills` are filled orders, `pending` are limit and stop orders that were not reported as filled
+    or canceled.
 
     `realised` is in the currency in which the symbol is quoted: what sales made over the average
     price of what was bought, before fees. `position` is what was bought and not sold since the
@@ -22,6 +26,7 @@ class Profit:
     exchange: str
     symbol: str
     fills: int = 0
+    pending: int = 0
     position: float | None = 0.0
     average_price: float | None = None
     realised: float | None = 0.0
@@ -50,34 +55,36 @@ class Profit:
 
 
 def profits(orders: Iterable[Mapping[str, Any]], *, is_complete: bool) -> list[Profit]:
-    """Return the profit of each symbol with filled orders; `orders` are the oldest first.
+    """Return the profit of each symbol; `orders` are the oldest first.
 
     `is_complete` says that they are all that were reported.
     """
     found: dict[tuple[str, str], Profit] = {}
     for order in orders:
-        if not _is_filled(order):
-            continue
-        exchange, symbol = order.get("exchange", ""), order.get("symbol", "")
-        profit = found.setdefault((exchange, symbol), Profit(exchange, symbol))
-        profit.fills += 1
+        key = order.get("exchange", ""), order.get("symbol", "")
+        profit = found.setdefault(key, Profit(*key))
         if not is_complete:
             profit.fail("its oldest orders are no longer kept")
-        side = str(order.get("side", "")).lower()
-        price, size = order.get("price"), order.get("size")
-        if size is None and price and order.get("funds") is not None:
-            size = order["funds"] / price
-        if side not in {"buy", "sell"}:
-            profit.fail("an order is neither to buy nor to sell")
-        elif not price or price < 0 or not size or size < 0:
-            profit.fail("the price or the size of a filled order was not reported")
-        else:
-            profit.fill(side, size, price)
+        _count(order, profit)
     return list(found.values())
 
 
-def _is_filled(order: Mapping[str, Any]) -> bool:
-    status = order.get("status")
-    if status is None:  # a market order is filled at once, where there was anybody to trade with
-        return order.get("type") == "market" and order.get("price") is not None
-    return str(status).lower() in _FILLED
+def _count(order: Mapping[str, Any], profit: Profit) -> None:
+    status, is_market = str(order.get("status") or "").lower(), order.get("type") == "market"
+    side, price, size = str(order.get("side", "")).lower(), order.get("price"), order.get("size")
+    if status in _VOID:
+        return
+    if status not in _FILLED and not is_market:
+        profit.pending += 1
+        return
+    profit.fills += 1
+    if size is None and price and order.get("funds") is not None:
+        size = order["funds"] / price
+    if side not in {"buy", "sell"}:
+        profit.fail("an order is neither to buy nor to sell")
+    elif not price or price < 0 or not size or size < 0:
+        profit.fail("the price or the size at which an order was filled was not reported")
+    elif status and status not in _FILLED:
+        profit.fail("a market order was not reported as filled")
+    else:
+        profit.fill(side, size, price)

@@ -52,7 +52,7 @@ BOUNDS: Final[Mapping[str, Bounds]] = {
     "order": Bounds(10_000, 2 << 10),
     "event": Bounds(500, 16 << 10),
     "note": Bounds(500, 16 << 10),  # events of the platform's own
-    "screener": Bounds(100, 64 << 10),
+    "screener": Bounds(50, 512 << 10),
     "log": Bounds(1_000, 16 << 10),
     "exchange": Bounds(50, 1 << 10),
     "symbol": Bounds(1_000, 1 << 10),

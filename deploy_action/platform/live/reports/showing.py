@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from deploy_action.platform.storage.tables.reports import Kept
 from deploy_action.platform.storage.transaction import Transaction
 
 _MOST_SHOWN: Final = 100
+_MOST_RESULTS: Final = 10
+_MOST_RESULT_BYTES: Final = 1 << 20
 _MOST_NOTES: Final = 50  # so many events of the platform are shown, however many the model sends
 
 
@@ -61,7 +64,7 @@ def read_reports(
         orders=orders[-_MOST_SHOWN:],
         events=latest("event", _MOST_SHOWN - len(notes)),
         notes=notes,
-        screener_results=latest("screener"),
+        screener_results=_fitting(latest("screener", _MOST_RESULTS)),
         log=latest("log"),
         variables=latest("variable"),
         metrics=latest("metric"),
@@ -74,6 +77,17 @@ def read_reports(
         pnl=single("pnl") or {},
         lost=(single("lost") or {"count": 0})["count"],
     )
+
+
+def _fitting(results: list[Kept]) -> list[Kept]:
+    """Return the latest results that there is room for."""
+    room, fitting = _MOST_RESULT_BYTES, list[Kept]()
+    for each in reversed(results):
+        room -= len(json.dumps(each.document))
+        if room < 0:
+            break
+        fitting.insert(0, each)
+    return fitting
 
 
 def _names(kept: list[Kept]) -> list[str]:
