@@ -41,6 +41,9 @@ class Reports(Protocol):
     ) -> None:
         """Keep a report, if it can be understood; `kind` is its path in the events API."""
 
+    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
+        """Add an event of the platform's own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:

@@ -122,6 +122,29 @@ def test_a_model_is_stopped_and_stays_so(live: LivePlatform) -> None:
     assert live.parts.host.running == []
 
 
+def test_what_happens_is_told_by_the_platform(live: LivePlatform) -> None:
+    """A model cannot forge that, and its own flood does not displace it."""
+    model_id = live.create_model()
+    live.run_a_version(model_id)
+    for _ in range(3_000):
+        fields = {"message": "All is well"}
+        live.parts.reports.take(live.user_id, model_id, "model/lifecycle", fields, 1.0)
+    live.instance.end(3)
+    live.wait_for_state(model_id, State.RESTARTING)
+    wait_for(lambda: live.details(model_id)["reportsLost"])
+    events: Any = live.details(model_id)["events"]
+    told = [event["text"] for event in events if event["source"] == "platform"]
+    assert "All is well" not in told
+    assert any("ended" in text for text in told)
+    assert any(event["source"] == "model" for event in events)
+    assert live.details(model_id)["lifecycleStatus"] == {
+        "message": "Process Exited",
+        "startAt": None,
+        "endAt": "2023-11-14T22:13:20+00:00",
+        "running": False,
+    }
+
+
 def test_an_earlier_version_runs_again(live: LivePlatform) -> None:
     model_id = live.create_model()
     first, second = live.run_a_version(model_id), live.run_a_version(model_id)
@@ -290,10 +313,10 @@ def test_what_runs_unchanged_is_not_deployed_again(live: LivePlatform) -> None:
     ],
 )
 def test_what_is_changed_is_deployed(live: LivePlatform, changes: dict[str, str]) -> None:
-    model_id = live.create_model()
+    model_id, bundle = live.create_model(), make_bundle()
     fields = {"environment": '{"A": "1"}', "unchanged": "skip"}
-    live.run_a_version(model_id, None, **fields)
-    answer = live.deploy(model_id, None, **(fields | changes)).json()
+    live.run_a_version(model_id, bundle, **fields)
+    answer = live.deploy(model_id, bundle, **(fields | changes)).json()
     assert (answer["status"], len(live.versions(model_id))) == ("success", 2)
 
 
@@ -325,11 +348,13 @@ def test_unchanged_is_skip_or_deploy(live: LivePlatform) -> None:
 
 def test_an_upload_that_is_repeated_keeps_its_variables(live: LivePlatform) -> None:
     """With the same key but other variables, it is another upload."""
-    model_id = live.create_model()
+    model_id, bundle = live.create_model(), make_bundle()
     live.key = "k"
-    first = live.deploy(model_id, environment='{"A": "1"}').json()
-    assert live.deploy(model_id, environment='{"A": "1"}').json() == first
-    assert "Another upload" in live.deploy(model_id, environment='{"A": "2"}').json()["error"]
+    first = live.deploy(model_id, bundle, environment='{"A": "1"}').json()
+    assert live.deploy(model_id, bundle, environment='{"A": "1"}').json() == first
+    assert (
+        "Another upload" in live.deploy(model_id, bundle, environment='{"A": "2"}').json()["error"]
+    )
 
 
 # ------------------------------------------------------------------ refusals

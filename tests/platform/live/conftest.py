@@ -38,6 +38,7 @@ class Ears:
 
     notices: list[tuple[str, str]] = field(default_factory=list)
     reports: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
 
     def send(self, title: str, text: str) -> None:
         self.notices.append((title, text))
@@ -49,9 +50,10 @@ class Ears:
         assert time > 0
         self.reports.append((kind, fields))
 
-    @property
-    def events(self) -> list[str]:
-        return [str(fields["message"]) for kind, fields in self.reports if "message" in fields]
+    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
+        assert (project_id, model_id) == (PROJECT, MODEL)
+        assert time > 0
+        self.events.append(text)
 
 
 @dataclass

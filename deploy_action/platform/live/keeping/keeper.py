@@ -369,7 +369,7 @@ class Keeper:
 
     def _note_ran(self, version_id: str, state: State) -> None:
         self._book.note_ran(version_id, state)
-        self._telling.event(version_id, f"It is {state}.", running=state is State.RUNNING)
+        self._telling.event(version_id, f"It is {state}.")
         if (replaced := self._endings.replaced) is not None:
             self._endings.replaced = None
             text = f"Version {version_id} is {state}, in place of {replaced}."

@@ -10,7 +10,6 @@ from deploy_action.errors import Problem
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.storage.records import Model
 
-_LIFECYCLE = "model/lifecycle"
 _MOST_NAMED = 3
 
 
@@ -22,18 +21,13 @@ class Telling:
     model: Model
     redact: Callable[[str], str] = str
 
-    def event(self, version_id: str | None, text: str, *, running: bool = False) -> None:
+    def event(self, version_id: str | None, text: str) -> None:
         """Note something in the log and among the events."""
         text = self.redact(text)
         if version_id is not None:
             self.around.logs.open(version_id).write("platform", text)
-        self.around.reports.take(
-            self.model.project_id,
-            self.model.id,
-            _LIFECYCLE,
-            {"message": text, "running": running},
-            self.around.clock(),
-        )
+        model = self.model
+        self.around.reports.note(model.project_id, model.id, text, self.around.clock())
 
     def problem(self, version_id: str, problem: Problem) -> None:
         """Write a problem to the log."""
