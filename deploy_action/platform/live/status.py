@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy_action.platform.storage.records import Life, State, Version, Wanted
 from deploy_action.platform.storage.transaction import Transaction
@@ -49,6 +49,8 @@ def read_status(snapshot: Transaction, life: Life, pulse: Pulse | None) -> LiveS
     tables = snapshot.live
     history = tables.history(life.project_id, life.model_id)
     state, shown, next_id = _shown(life)
+    if shown != life.version_id:  # nothing is known of it yet
+        life = replace(life, problem=None, exit_code=None, restarts=0, callback_errors=0)
     version = tables.version(life.project_id, life.model_id, shown) if shown else None
     return LiveStatus(
         state=state,

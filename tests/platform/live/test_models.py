@@ -14,7 +14,7 @@ from deploy_action.platform.storage.records import Progress, State, StopReason
 from tests.platform.live.conftest import MODEL, PROJECT, LivePlatform, OpenLive
 from tests.support.waiting import wait_for
 
-_BROKEN = CannotPrepareError(Problem(message="bot.py: line 3 is no Python.", path="bot.py", line=3))
+_BROKEN = CannotPrepareError(Problem(message="This is no Python.", path="bot.py", line=3))
 
 
 def test_a_deployed_version_runs_once_its_strategy_has_started(live: LivePlatform) -> None:
@@ -63,7 +63,7 @@ def test_a_version_that_cannot_be_prepared_leaves_the_old_one_running(live: Live
     live.host.faults[second] = _BROKEN
     live.host.may_prepare.set()
     live.wait_for_progress(second, Progress.FAILED)
-    assert live.version(second).problem == "bot.py: line 3 is no Python."
+    assert live.version(second).problem == "bot.py:3: This is no Python."
     status = live.status
     assert (status.state, status.version and status.version.id) == (State.RUNNING, first)
     assert status.start_id == first
@@ -270,7 +270,7 @@ def test_failing_callbacks_are_counted_with_their_line(live: LivePlatform) -> No
     problem = Problem(message="KeyError: 'x'", path="bot.py", line=7).document()
     live.instance.report("callback_error", count=3, problem=problem)
     wait_for(lambda: live.status.callback_errors == 3)
-    assert live.status.problem == "A callback failed: bot.py:7: KeyError: 'x'"
+    assert live.status.problem == "A callback failed: bot.py:7: KeyError: 'x'."
     assert live.status.state is State.RUNNING
 
 

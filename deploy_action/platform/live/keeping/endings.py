@@ -9,7 +9,12 @@ from deploy_action.errors import Problem
 from deploy_action.platform.live.host import CannotPrepareError, Ended
 from deploy_action.platform.live.keeping.life_book import LifeBook
 from deploy_action.platform.live.keeping.preparation import Preparation
-from deploy_action.platform.live.keeping.running import Running, in_words, is_clean
+from deploy_action.platform.live.keeping.running import (
+    Running,
+    explained,
+    in_words,
+    is_clean,
+)
 from deploy_action.platform.live.keeping.telling import Telling
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.processes.child_process import StoppedError
@@ -39,10 +44,10 @@ class Endings:
         if isinstance(error, StoppedError):
             return
         version_id = preparation.launch.version_id
-        problems = self._problems(error)
-        for problem in problems:
+        first, *others = self._problems(error)
+        for problem in others:
             self.telling.problem(version_id, problem)
-        message = preparation.redact(problems[0].text())
+        message = preparation.redact(explained(first))
         if not is_next:
             self._unexpected(f"It could not be prepared again: {message}", code=None)
             return
@@ -81,7 +86,6 @@ class Endings:
         memory = self.around.plans.get(running.version.plan, (0, 0))[1]
         words = in_words(ended, seconds, running.fault, memory)
         clean = is_clean(ended, running.fault)
-        running.hearing.log.write("platform", self.telling.redact(words))
         self.book.change(
             exit_code=ended.code,
             last_output_at=running.hearing.last_output_at,
@@ -89,11 +93,12 @@ class Endings:
         )
         life = self.book.read()
         if life is None or running.stopped_for is not None:
+            running.hearing.log.write("platform", words, self.telling.redact)
             return
         if self.telling.model.is_screener:
             if clean:
                 self.book.enter(State.SCHEDULED, problem=None)
-                self.telling.event(life.version_id, "The run of the screener is over.")
+                self.telling.event(life.version_id, f"The run of the screener is over. {words}")
             else:
                 self._screener_failed(life.version_id, words)
         elif not life.was_running:
@@ -102,7 +107,7 @@ class Endings:
             self._unexpected(words, code=ended.code)
         elif clean:
             self._finish(State.FINISHED, None)
-            self.telling.event(life.version_id, f"It has finished. {_NOT_AGAIN}")
+            self.telling.event(life.version_id, f"It has finished. {words} {_NOT_AGAIN}")
         else:
             self._give_up(life, f"{words} {_NOT_AGAIN}")
 

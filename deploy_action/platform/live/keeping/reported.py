@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy_action.errors import Problem, read_problems
 from deploy_action.platform.live.keeping.life_book import LifeBook
-from deploy_action.platform.live.keeping.running import Running
+from deploy_action.platform.live.keeping.running import Running, explained
 from deploy_action.platform.live.keeping.telling import Telling
 
 _LONGEST_MESSAGE: Final = 4_000
@@ -34,7 +34,7 @@ def take_report(
         book.change(ordered=True)
     elif kind == "fault" and problem is not None:
         running.fault = problem
-        book.change(problem=problem.sentence)
+        book.change(problem=explained(problem))
     elif kind == "callback_error" and problem is not None:
         _take_callback_error(book, running, event.get("count"), problem)
     elif kind == "warning" and problem is not None:
@@ -58,7 +58,7 @@ def _take_message(telling: Telling, kind: str, text: object) -> None:
 def _take_callback_error(book: LifeBook, running: Running, count: object, problem: Problem) -> None:
     if type(count) is not int or count <= running.callback_errors:
         return
-    book.change(callback_errors=count, problem=f"A callback failed: {problem.sentence}")
+    book.change(callback_errors=count, problem=f"A callback failed: {explained(problem)}")
     running.callback_errors = count
 
 
@@ -67,7 +67,7 @@ def _take_teardown(telling: Telling, running: Running, state: str, problem: Prob
     if text is None:
         return
     if problem is not None:
-        text = f"{text} {problem.sentence}"
+        text = f"{text} {explained(problem)}"
     if state == "failed":
         telling.alarm(running.version.id, "was not torn down", text)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.host import Ended, Instance
@@ -47,10 +47,16 @@ def in_words(ended: Ended, seconds: float, fault: Problem | None, memory: int) -
         cause = f"It ended with exit code {ended.code}"
     text = f"{cause}, after {_duration(seconds)}."
     if fault is not None:
-        text += f" {fault.sentence}"
+        text += f" {explained(fault)}"
     if ended.left:
         text += f" At least {ended.left} of its processes could not be ended."
     return text
+
+
+def explained(problem: Problem) -> str:
+    """Return a problem as sentences: the place, the message, and what to do."""
+    text = replace(problem, message=problem.sentence).text()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def is_clean(ended: Ended, fault: Problem | None) -> bool:
