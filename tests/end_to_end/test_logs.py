@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +20,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from deploy_action.commands.deployed import DeployedModel
+from deploy_action.commands.logs import show_log
 from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.deployment_api.logs import ModelLog
 from deploy_action.deployment_api.transport import Transport
@@ -178,6 +182,32 @@ def test_wrong_inputs_are_named(command: str, tmp_path: Path) -> None:
         assert done.returncode == 2
 
 
+class Terminal(io.StringIO):
+    """A terminal that keeps what it shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "\x1b[2mT\x1b[0m \x1b[31merr Traceback\x1b[0m\nno log at all\n"),
+        ({"NO_COLOR": "1"}, "T err Traceback\nno log at all\n"),
+    ],
+)
+def test_a_terminal_shows_streams_in_colours(
+    environ: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    terminal = Terminal()
+    answer = b"T err \x1b[2JTrace\x1b[31mback\nno log at all\n"
+    with cut_server(answer) as (url, _):
+        inputs = {"api-url": url, "token": secrets.token_hex(16), "model-id": "m"}
+        model = DeployedModel("logs", inputs, {"GITHUB_WORKSPACE": str(tmp_path)}, print)
+        assert show_log(model, Namespace(lines=5, follow=False), terminal, environ) == 0
+    assert terminal.getvalue() == expected
+
+
 class Cut(BaseHTTPRequestHandler):
     """A server whose answers break off: the first in the middle of a line."""
 
@@ -244,9 +274,11 @@ def test_a_server_that_is_not_there_is_an_error_soon() -> None:
         list(model_log("http://127.0.0.1:1").lines(1, follows=True))
 
 
-def test_status_says_what_the_server_does_not_tell(deployed: Deployed) -> None:
+def test_status_says_what_the_server_tells(deployed: Deployed) -> None:
     with deployed.command("status") as process:
         output, errors = process.communicate(timeout=PATIENCE)
     assert errors == ""
-    assert output.startswith("Golden cross: ")
-    assert process.returncode in {0, 1}
+    assert output.startswith("Golden cross: stopped since ")
+    assert deployed.version_id in output
+    assert "nothing runs here after the job" in output  # no model runs on this server
+    assert process.returncode == 0
