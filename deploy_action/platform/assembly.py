@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy_action.platform.live.host import Host
     from deploy_action.platform.live.models import LiveModels
     from deploy_action.platform.live.reports import Reports
+    from deploy_action.platform.live.surroundings import Notices
     from deploy_action.platform.runs.backtests import Backtests, Runner
     from deploy_action.platform.storage.store import Store
 
@@ -93,6 +94,7 @@ def make_live(
     running: BacktestSettings,
     live: LiveSettings,
     reports: Reports,
+    notices: Notices,
     on_error: OnError,
 ) -> LiveModels:
     """Return what keeps deployed models running; `recover` has to be called."""
@@ -100,9 +102,7 @@ def make_live(
     from deploy_action.platform.live.models import LiveModels
     from deploy_action.platform.live.restarts import RestartPolicy
     from deploy_action.platform.live.surroundings import Surroundings
-    from deploy_action.platform.notifications import Notifier
 
-    notices = Notifier(live.notify, log=on_error)
     make_host = live.make_host or (lambda store: _make_machine(store, running, live, on_error))
     around = Surroundings(
         store=store,

@@ -90,8 +90,15 @@ class PlatformServer:
         from deploy_action.platform.api.http.server import HttpServer
         from deploy_action.platform.api.routes import make_routes
         from deploy_action.platform.live.reports import Reports
+        from deploy_action.platform.notifications import Notifier
 
         with ExitStack() as parts:
+            notices = Notifier(
+                self._live.notify if self._live is not None else (),
+                log=self._on_error,
+                secrets=lambda: (self._refresh_token,),
+            )
+            parts.callback(notices.close)  # at last: how the models stopped is sent, too
             store = Store(self._data, self._clock, self._homes)
             parts.callback(store.close)
             reports = Reports(store, self._on_error)
@@ -104,7 +111,7 @@ class PlatformServer:
                 cleaning = DailyCleaning(store, self._live.rules, self._on_error)
                 cleaning.start()
                 parts.callback(cleaning.close)
-                live = make_live(store, self._running, self._live, reports, self._on_error)
+                live = make_live(store, self._running, self._live, reports, notices, self._on_error)
                 stops.append(live.close)
             for stop in stops:  # if this server cannot listen
                 parts.callback(stop)

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.platform.assembly import BacktestSettings, LiveSettings
 from deploy_action.platform.notifications import Notifier, Pace
-from tests.support.platform_client import Clock
+from deploy_action.platform.server import PlatformServer
+from tests.support.inbox import Inbox, open_inbox
+from tests.support.platform_client import Clock, Platform
+from tests.support.scripted_host import ScriptedHost
+from tests.support.scripted_runner import ScriptedRunner
 from tests.support.waiting import wait_for
 
 FAST = Pace(burst=5, interval=120, gap=0, pauses=(0.01, 0.01, 0.01))
 
 
-@dataclass(slots=True)
-class Inbox:
-    """A service that gets messages; it fails as often as it should."""
-
-    url: str = ""
-    messages: list[tuple[str, str]] = field(default_factory=list)
-    requests: int = 0
-    failures: int = 0
-    release: threading.Event = field(default_factory=threading.Event)
-
-
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    box = Inbox()
-    box.release.set()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            box.release.wait()
-            box.requests += 1
-            if box.requests > box.failures:
-                box.messages.append((document["title"], document["message"]))
-                self.send_response(200)
-            else:
-                self.send_response(500)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    box.url = f"json://127.0.0.1:{server.server_port}"
-    yield box
-    box.release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with open_inbox() as opened:
+        yield opened
 
 
 @dataclass(slots=True)
@@ -220,3 +187,32 @@ def test_all_wrong_urls_are_named() -> None:
     with pytest.raises(InvalidInputError) as caught:
         Notifier(["wrong1://x", "wrong2://x"], log=print)
     assert ["`wrong1://`" in each.message for each in caught.value.problems] == [True, False]
+
+
+def test_a_server_tells_of_its_models_and_passes_on_what_they_say(
+    inbox: Inbox, tmp_path: Path
+) -> None:
+    token, host = secrets.token_hex(16), ScriptedHost()
+    host.may_prepare.set()
+    live = LiveSettings(notify=[inbox.url], make_host=lambda _store: host)
+    running = BacktestSettings(runner=ScriptedRunner())
+    data = tmp_path / "data"
+    server = PlatformServer(data, refresh_token=token, strict=True, live=live, running=running)
+    with server:
+        platform = Platform(server, data, token, Clock())
+        platform.sign_in()
+        model_id = platform.create_model()
+        platform.deploy(model_id)
+        wait_for(lambda: host.running)
+        (instance,) = host.running
+        instance.report("message", kind="chat", text=f"Sold at 5, and the token is {token}")
+        instance.report("message", kind="was replaced", text="a title of its own")
+        wait_for(lambda: inbox.messages)
+        assert inbox.messages == [
+            ("Golden cross sends a chat message", "Sold at 5, and the token is ***")
+        ]
+        instance.end(1)
+        wait_for(lambda: len(inbox.messages) == 2)
+        assert inbox.messages[1][0] == "Golden cross ended at once"
+        answer = platform.post("/model/logs", projectId=platform.user_id, modelId=model_id)
+        assert "platform" in answer.text

@@ -116,12 +116,12 @@ class LogAnswer(StreamingResponse):
 
     async def _lines(self) -> AsyncIterator[bytes]:
         log, looked, silent = self._log, 0.0, 0.0
-        while not log.is_over:
+        while True:
             if block := log.read():
                 yield block
                 silent = 0.0
                 continue
-            if not log.follows or self._connection.has_ended:
+            if log.is_over or not log.follows or self._connection.has_ended:
                 return
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             looked, silent = looked + _SECONDS_BETWEEN_LOOKS, silent + _SECONDS_BETWEEN_LOOKS
