@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
+from deploy_action.inputs.defaults import HOSTED_API_URL
 
 LOCAL: Final = "local"
 
@@ -73,8 +73,8 @@ INPUTS: Final = (
     ),
     Input(
         "app-url",
-        "Base URL of the web pages that result links lead to. With `local` there are no links.",
-        default=HOSTED_APP_URL,
+        "Base URL of the web pages that result links lead to, if your server has some. By default, "
+        "there are links only for the service that was taken down.",
     ),
     Input(
         "model-path",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import model_env, parsing
-from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL, HOSTED_GONE
 from deploy_action.inputs.definitions import INPUTS, LOCAL, Mode
 from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
 from deploy_action.text.harmless import tidy
@@ -37,7 +37,7 @@ class Settings:
     mode: Mode
     token: str | None = field(repr=False)
     api_url: str
-    app_url: str
+    app_url: str  # blank where no pages are known
     model_path: str
     project_id: str | None
     project_name: str | None
@@ -116,7 +116,9 @@ def parse_settings(inputs: Mapping[str, str], now: Callable[[], float] = time.ti
     reader.check_secrets(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
-    return replace(settings, warnings=tuple(reader.warnings))
+    is_hosted = settings.api_url == HOSTED_API_URL
+    app_url = settings.app_url or (HOSTED_APP_URL if is_hosted else "")
+    return replace(settings, app_url=app_url, warnings=tuple(reader.warnings))
 
 
 def _read_settings(reader: _Reader) -> Settings:

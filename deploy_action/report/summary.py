@@ -204,8 +204,8 @@ def _title(outcome: RunOutcome) -> Line:
         return [beginning, model_name(outcome), f", {words}"]
     title = beginning or _FAILED_TITLES.get(mode, "❌ Failed: ")
     # An input may be so wrong that the run never got to a model.
-    known = outcome.model.name or outcome.model_path
-    return [title, model_name(outcome)] if known else [title.rstrip(": ")]
+    name = model_name(outcome)
+    return [title.rstrip(": ")] if name.text == "." else [title, name]
 
 
 def _lead(outcome: RunOutcome) -> Line:

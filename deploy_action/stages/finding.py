@@ -108,8 +108,8 @@ class Finder:
 
 
 def with_pages(target: Target, settings: Settings) -> Target:
-    """Return the target with its URLs; the embedded platform has no pages."""
-    if settings.is_local or not target.project_id:
+    """Return the target with its URLs, if the server has pages."""
+    if settings.is_local or not settings.app_url or not target.project_id:
         return target
     project = f"{settings.app_url}/{quote(target.project_id, safe='')}"
     page = "backtests" if settings.mode is Mode.BACKTEST else "overview"

@@ -31,7 +31,6 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.target import Target
@@ -324,12 +323,6 @@ class Submitter:
             target, Problem(message=f"Created the {what}.", hint=hint, severity=Severity.NOTICE)
         )
 
-    @property
-    def _has_no_pages(self) -> bool:
-        """Whether `app-url` is that of the service that is gone, and the server another one."""
-        settings = self.settings
-        return settings.app_url == HOSTED_APP_URL and settings.api_url != HOSTED_API_URL
-
     def _with_notice(self, target: Target, notice: Problem) -> Target:
         return replace(target, problems=(*target.problems, notice))
 
@@ -348,7 +341,7 @@ class Submitter:
                 # The embedded platform ends with this run, so nothing is left there.
                 error.may_have_acted = False
             if error.may_have_acted and error.problems:
-                page = "" if self._has_no_pages else target.url or target.project_url
+                page = target.url or target.project_url
                 first, *others = error.problems
                 doubt = replace(
                     first,

@@ -289,6 +289,21 @@ def test_a_log_that_cannot_be_had_changes_nothing(runner: Runner, scripted: Star
         assert "printed nothing" not in ended.summary
 
 
+def test_a_run_that_never_got_to_a_model_names_none(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    ended = deploy(runner, scripted(), timeout_minutes="never", model_path=".", model_id="")
+    assert ended.code == 2
+    assert title(ended) == "## ❌ Not deployed"
+
+
+def test_without_pages_there_are_no_links_to_them(runner: Runner, scripted: StartScripted) -> None:
+    server = scripted(LiveServer(after=[UP]).script())
+    ended = deploy(runner, server)
+    assert "blankly.finance" not in ended.summary
+    assert "url" not in ended.outputs
+
+
 # --------------------------------------------------------------------------- what is sent with it
 
 SAME = Reply(body={"status": "unchanged", "versionId": OLD, "modelId": "m-1", "state": "running"})

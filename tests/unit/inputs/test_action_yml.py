@@ -66,7 +66,7 @@ def test_every_default_is_quoted() -> None:
     defaults = [
         value for _, one in inputs.value for key, value in one.value if key.value == "default"
     ]
-    assert len(defaults) == 12
+    assert len(defaults) == 11
     assert [node.style for node in defaults] == ['"'] * len(defaults)
 
 

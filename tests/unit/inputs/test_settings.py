@@ -41,6 +41,12 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.project_id is None
 
 
+def test_a_server_of_ones_own_has_no_pages_unless_they_are_named() -> None:
+    assert parse(api_url="https://blankly.example").app_url == ""
+    own = parse(api_url="https://blankly.example", app_url="https://pages.example/")
+    assert own.app_url == "https://pages.example"
+
+
 def test_every_input_is_parsed() -> None:
     """`comment_wanted` parses its inputs itself, so that a failed run can comment."""
     parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings"}
