@@ -297,8 +297,8 @@ class Preparation:
         if is_here:
             return None
         return Problem(
-            message=f"`api-url` is `{settings.api_url}`: the token and the bundle, with the "
-            "exchange keys in it, travel unencrypted.",
+            message=f"`api-url` is `{settings.api_url}`: the token, the variables of "
+            "`model-env`, and the bundle with the exchange keys in it travel unencrypted.",
             hint="Give the server a certificate, and use its `https://` address.",
             severity=Severity.WARNING,
         )

@@ -19,7 +19,7 @@ from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import variables_named
 from deploy_action.regular_files import read_below
 
-_MOST_BYTES: Final = 8 << 20
+_MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
 _KEYS: Final = "keys.json"
 _KEYLESS: Final = "KeylessExchange"
 # Those of the package (1.18.25b0) that trade. Coinbase closed Coinbase Pro in 2023, and FTX was

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-_MOST_MODULES: Final = 100
+_MOST_MODULES: Final = 50
 
 
 @dataclass(slots=True)
