@@ -16,7 +16,7 @@ from deploy_action.platform.storage.records import BacktestStatus, Version, Vers
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.upkeep.cleaning import Rules, Share, clean
 from tests.platform.conftest import StartPlatform
-from tests.support.platform_client import Clock
+from tests.support.platform_client import Clock, Platform
 from tests.support.waiting import wait_for
 
 DAY = 86_400.0
@@ -196,3 +196,20 @@ def test_a_server_cleans_when_it_starts(start_platform: StartPlatform) -> None:
     again = start_platform(live=LiveSettings(rules=Rules(versions=1)))
     wait_for(lambda: again.left_behind() == [f"{second}.zip"])
     assert [version["versionId"] for version in again.versions(model_id)] == [first, second]
+
+
+def test_a_version_whose_bundle_was_removed_is_refused(platform: Platform) -> None:
+    model_id = platform.create_model()
+    version_id = platform.deploy(model_id).json()["versionId"]
+    (platform.data / "bundles" / f"{version_id}.zip").unlink()
+    answer = platform.post(
+        "/model/backtest-uploaded-model",
+        projectId=platform.user_id,
+        modelId=model_id,
+        versionId=version_id,
+        backtestArgs="{}",
+        backtestDescription="Again",
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("The bundle of this version was removed")
+    assert platform.backtests(model_id) == []

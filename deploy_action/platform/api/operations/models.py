@@ -29,6 +29,7 @@ from deploy_action.platform.api.operations.plans import LIVE_PLANS, check_plan
 from deploy_action.platform.api.operations.targets import (
     Access,
     Target,
+    check_bundle,
     check_type,
     find_model,
 )
@@ -149,6 +150,7 @@ class Models:
             version = transaction.live.version(project_id, model_id, version_id)
             if version is None or version.status == VersionStatus.BACKTEST:
                 raise _no_version()
+            check_bundle(self.store.bundle_path(version_id))
             schedule = request.text("schedule")
             if schedule and schedule != version.schedule:
                 raise _unlike("schedule", version.schedule or "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy_action.platform.api.request import ApiError
 from deploy_action.platform.storage.records import Model
@@ -79,3 +80,10 @@ def check_type(model: Model, model_type: str) -> None:
 
 def _model_not_found() -> ApiError:
     return ApiError("This modelId was not found under this project.")
+
+
+def check_bundle(bundle: Path) -> None:
+    """Refuse a version whose bundle was removed because it was old."""
+    if not bundle.exists():
+        message = "The bundle of this version was removed: the server keeps only newer ones."
+        raise ApiError(f"{message} Deploy that commit again.")

@@ -25,6 +25,7 @@ from deploy_action.platform.api.operations.targets import (
     STRATEGY,
     Access,
     Target,
+    check_bundle,
     check_type,
     find_model,
 )
@@ -219,6 +220,7 @@ class Versions:
             versions = {each.id: each for each in transaction.versions(project_id, model_id)}
             if version_id not in versions:
                 raise ApiError("This versionId was not found under this model.")
+            check_bundle(self.store.bundle_path(version_id))
             backtest = self._add_backtest(
                 transaction, versions[version_id], args, request.text("backtestDescription")
             )
