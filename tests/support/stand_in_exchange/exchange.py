@@ -50,12 +50,13 @@ class StandInExchange:
     @property
     def variables(self) -> dict[str, str]:
         """The variables that lead a model here instead of to the real exchanges."""
+        assert self.url, "the exchange is not served yet"
         return {
             # Lower case first: it wins where a machine has a proxy of its own.
             "https_proxy": self.url,
             "HTTPS_PROXY": self.url,
-            "no_proxy": "",
-            "NO_PROXY": "",
+            "no_proxy": "localhost",
+            "NO_PROXY": "localhost",
             "REQUESTS_CA_BUNDLE": str(self.authority),
             "WEBSOCKET_CLIENT_CA_BUNDLE": str(self.authority),
         }

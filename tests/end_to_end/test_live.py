@@ -1,0 +1,254 @@
+"""A deployed model trades on a stand-in exchange; server, package and model are as they are.
+
+All on one worker, because they share an environment that takes some seconds to make.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ended, Runner, let_all_pass
+from tests.support.serve_process import LiveServer
+from tests.support.stand_in_exchange import (
+    Fault,
+    Market,
+    StandInExchange,
+    TimeLapse,
+    libfaketime,
+    serving_stand_in,
+)
+from tests.support.stand_in_exchange.account import Order
+from tests.support.stand_in_exchange.server import StandInServer
+from tests.support.waiting import wait_for
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
+DAY = 86_400
+
+# Put before a model: it notes when another version of it lives at the same time.
+ALONE = """
+import fcntl as _fcntl, os as _os
+_mark = open(_os.path.join(_os.environ["BLANKLY_STATE_DIR"], "alone"), "a")
+try:
+    _fcntl.flock(_mark, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+except OSError:
+    print("ANOTHER ONE LIVES", flush=True)
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
+
+
+@pytest.fixture(scope="module")
+def live_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data directory whose environments all tests here share."""
+    return let_all_pass(tmp_path_factory.mktemp("live")) / "data"
+
+
+@pytest.fixture
+def server(live_data: Path) -> Iterator[LiveServer]:
+    server = LiveServer(live_data)
+    server.start()
+    yield server
+    server.end()
+
+
+@dataclass
+class Trader:
+    """Somebody with a model in a repository, who deploys it to a server of her own."""
+
+    runner: Runner
+    server: LiveServer
+    model: Path
+    ids: dict[str, str]
+    variables: dict[str, str]
+
+    def push(self, **inputs: str) -> Ended:
+        """Deploy what is there."""
+        written = "\n".join(f"{name}={value}" for name, value in self.variables.items())
+        ended = self.run("deploy", model_env=written, create_new="true", **inputs)
+        self.ids = {
+            "projectId": ended.outputs.get("project-id", ""),
+            "modelId": ended.outputs.get("model-id", ""),
+        }
+        return ended
+
+    def run(self, mode: str, **inputs: str) -> Ended:
+        return self.runner.run(
+            mode=mode,
+            api_url=self.server.url,
+            token=self.server.token,
+            model_path="bot",
+            **inputs,
+        )
+
+
+def trader_with(runner: Runner, server: LiveServer, example: str, **variables: str) -> Trader:
+    """Return somebody with a copy of an example model."""
+    model = runner.workspace / "bot"
+    shutil.copytree(EXAMPLES / example, model, ignore=shutil.ignore_patterns("__pycache__"))
+    return Trader(runner, server, model, {}, variables)
+
+
+@pytest.fixture
+def exchange() -> StandInExchange:
+    """Return an exchange where five days of the example pass in a second."""
+    prices = EXAMPLES / "constant-value" / "prices" / "YEW-USD.csv"
+    return StandInExchange({"YEW": Market.from_csv(prices, begins=time.time(), seconds=0.2)})
+
+
+@pytest.fixture
+def stand_in(exchange: StandInExchange, tmp_path: Path) -> Iterator[StandInServer]:
+    with serving_stand_in(exchange, tmp_path / "authority.pem") as serving:
+        yield serving
+
+
+def money(order: Order) -> float:
+    """Return the dollars that an order moved."""
+    return order.size * (order.filled_price or 0.0)
+
+
+def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
+    runner: Runner, server: LiveServer, stand_in: StandInServer
+) -> None:
+    exchange = stand_in.exchange
+    trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
+    script = trader.model / "bot.py"
+    script.write_text(script.read_text().replace("\nimport json\n", f"{ALONE}\nimport json\n", 1))
+
+    trader.variables |= {**exchange.variables, "ALPACA_KEY": "first"}
+    pushed = trader.push()
+    assert pushed.code == 0, pushed.log
+    assert pushed.outputs["state"] == "running"
+    wait_for(lambda: len(exchange.orders("first")) >= 2)
+    details = server.wait_for(trader.ids, state="running", versionId=pushed.outputs["version-id"])
+    reported = [(order["symbol"], order["side"], order["size"]) for order in details["orders"]]
+    placed = [("YEW", order.side, order.size) for order in exchange.orders("first")]
+    assert reported[:2] == placed[:2], details["orders"]
+    assert money(exchange.orders("first")[0]) == pytest.approx(5_000, rel=0.01)
+
+    # A power failure: the server that comes up again has it running again, once.
+    server.kill()
+    server.start()
+    server.wait_for(trader.ids, state="running", versionId=pushed.outputs["version-id"])
+    seen = len(exchange.requests)
+    wait_for(lambda: len(exchange.requests) > seen + 3)
+    assert all(money(order) < 2_500 for order in exchange.orders("first")[1:])
+
+    # A second push replaces the first; it trades with another key, which tells them apart.
+    trader.variables["ALPACA_KEY"] = "second"
+    script.write_text(script.read_text().replace("STAKE = 5_000", "STAKE = 4_000"))
+    again = trader.push()
+    assert again.code == 0, again.log
+    assert again.outputs["state"] == "running"
+    wait_for(lambda: exchange.orders("second"))
+    assert money(exchange.orders("second")[0]) == pytest.approx(4_000, rel=0.01)
+    keys = [request.key for request in exchange.requests]
+    assert "first" not in keys[keys.index("second") :]
+
+    # The kill switch: the teardown sells, and nothing runs any more.
+    stopped = trader.run("stop")
+    assert stopped.code == 0, stopped.log
+    assert stopped.outputs["state"] == "stopped"
+    last = exchange.orders("second")[-1]
+    assert last.side == "sell"
+    assert exchange.account("second").holdings["YEW"] == pytest.approx(0, abs=1e-5)
+    assert f" out sell {last.size} YEW" in server.log(trader.ids)
+    seen = len(exchange.requests)
+
+    # The rollback brings the first back, with its own key.
+    back = trader.run("rollback")
+    assert back.code == 0, back.log
+    assert back.outputs["state"] == "running"
+    wait_for(lambda: len(exchange.requests) > seen + 2)
+    assert {request.key for request in list(exchange.requests)[seen:]} == {"first"}
+    server.wait_for(trader.ids, state="running", versionId=pushed.outputs["version-id"])
+
+    for version in (pushed, again):
+        log = server.log(trader.ids, version.outputs["version-id"])
+        assert "ANOTHER ONE LIVES" not in log
+        assert "Traceback" not in log
+    assert server.post("/model/kill", **trader.ids).status_code == 200
+    server.wait_for(trader.ids, state="stopped")
+
+
+def test_an_outage_is_counted_and_survived(
+    runner: Runner, server: LiveServer, stand_in: StandInServer
+) -> None:
+    exchange = stand_in.exchange
+    trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
+    trader.variables |= {**exchange.variables, "ALPACA_KEY": "outage"}
+    pushed = trader.push(model_name="in an outage")
+    assert pushed.code == 0, pushed.log
+    wait_for(lambda: exchange.orders("outage"))
+
+    stand_in.set_fault(Fault.DOWN)
+    wait_for(lambda: server.details(trader.ids)["live"]["callbackErrors"] > 0)
+    assert server.details(trader.ids)["live"]["state"] == "running"
+    stand_in.set_fault(Fault.NONE)
+    seen = len(exchange.orders())
+    wait_for(lambda: len(exchange.orders()) > seen)
+
+    assert trader.run("stop").code == 0
+
+
+def test_days_of_bars_pass_in_seconds_at_coinbase(
+    runner: Runner, server: LiveServer, tmp_path: Path
+) -> None:
+    """Daily bars in order, with none missing; an order; and ticks of a web socket."""
+    library = libfaketime()
+    if library is None:
+        pytest.skip("libfaketime is not installed: on Debian, apt-get install libfaketime")
+    trader = trader_with(runner, server, "golden-cross")
+    (trader.model / "bot.py").write_text(DAILY)
+    market = Market.from_csv(EXAMPLES / "golden-cross" / "prices" / "OAK-USD.csv")
+    begins = market.begins + 100 * DAY
+    with TimeLapse(tmp_path / "time", library, begins, speed=80_000) as lapse:
+        exchange = StandInExchange({"OAK": market}, lapse.now)
+        with serving_stand_in(exchange, tmp_path / "authority.pem"):
+            trader.variables |= exchange.variables | lapse.variables
+            pushed = trader.push(model_name="daily", keys_json=KEYS)
+            assert pushed.code == 0, pushed.log
+            wait_for(lambda: server.log(trader.ids).count(" bar ") >= 4)
+            log = server.log(trader.ids)
+            stopped = trader.run("stop")
+
+    assert stopped.code == 0, stopped.log
+    bars = [line.partition(" bar ")[2] for line in log.splitlines() if " bar " in line]
+    days = [float(bar.split()[0]) for bar in bars]
+    assert days == [days[0] + number * DAY for number in range(len(days))]
+    close_of = {row.time: row.close for row in market.rows}
+    assert [float(bar.split()[1]) for bar in bars] == [close_of[day] for day in days]
+    assert " tick OAK-USD" in log
+    assert [order.side for order in exchange.orders()] == ["buy"]
+    assert [order["side"] for order in server.details(trader.ids)["orders"]] == ["buy"]
+
+
+KEYS = """
+{"coinbase_pro": {"main": {
+    "API_KEY": "daily", "API_SECRET": "c2VjcmV0", "API_PASS": "word", "sandbox": false
+}}}
+"""
+DAILY = """
+import blankly
+
+def on_bar(bar, symbol, state):
+    print("bar", bar["time"], bar["close"])
+    if not state.variables.get("bought"):
+        state.variables["bought"] = True
+        state.interface.market_order(symbol, "buy", 2)
+
+def on_tick(tick, symbol, state):
+    if not state.variables.get("seen"):
+        state.variables["seen"] = True
+        print("tick", tick["symbol"])
+
+strategy = blankly.Strategy(blankly.CoinbasePro())
+strategy.add_bar_event(on_bar, "OAK-USD", resolution="1d")
+strategy.add_tick_event(on_tick, "OAK-USD")
+strategy.start()
+"""
