@@ -25,8 +25,8 @@ setup: ## .venv with the locked development dependencies
 setup-blankly: setup ## .venv-blankly with the real blankly package, for tests that use it
 	@PYTHON="$(BLANKLY_PYTHON)" tools/environment.sh .venv-blankly requirements-blankly.lock
 
-demo: setup ## deploy and backtest an example model on the embedded platform
-	@tools/demo.sh $(BIN)/blankly-deploy
+demo: setup ## deploy and backtest an example model, and let another trade live
+	@tools/demo.sh $(BIN)/blankly-deploy $(BIN)/python
 
 test: setup-blankly ## all tests that can run on this machine, with coverage
 	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadgroup --cov --cov-report=term
