@@ -27,9 +27,11 @@ _HEADERS: Final = {
 }
 # Proxies wait a minute for a byte; a client that is gone should be noticed sooner.
 _SECONDS_BETWEEN_SIGNS: Final = 1.0
-# How soon a line is sent, how soon a version that takes over is noticed, and how soon a proxy or a
-# client learns that the server is still there: many wait for a minute.
-_SECONDS_BETWEEN_LOOKS: Final = 0.25
+# How soon a line is sent (later in a log that has been silent), how soon a version that takes over
+# is noticed, and how soon a proxy or a client learns that the server is still there: many wait for
+# a minute.
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 1.0
 _SECONDS_BETWEEN_TURNS: Final = 2.0
 _SECONDS_OF_SILENCE: Final = 20.0
 _BLOCK_BYTES: Final = 1 << 18
@@ -123,8 +125,9 @@ class LogAnswer(StreamingResponse):
                 continue
             if log.is_over or not log.follows or self._connection.has_ended:
                 return
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-            looked, silent = looked + _SECONDS_BETWEEN_LOOKS, silent + _SECONDS_BETWEEN_LOOKS
+            pause = min(_FIRST_PAUSE + silent / 8, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+            looked, silent = looked + pause, silent + pause
             if looked >= _SECONDS_BETWEEN_TURNS:
                 await run_in_threadpool(log.look_for_turn)
                 looked = 0.0

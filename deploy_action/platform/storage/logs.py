@@ -114,6 +114,8 @@ class LogReader:
 
         There are none if nothing more was written yet. If the place is gone, a line says so.
         """
+        if self._is_at_end(place):
+            return place, b""
         numbers = self._numbers()
         if numbers and place.file < numbers[0]:
             first = Place(numbers[0])
@@ -128,6 +130,15 @@ class LogReader:
             if data:
                 return Place(place.file, place.offset + len(data)), data
         return self.read(Place(later[0])) if later else (place, b"")
+
+    def _is_at_end(self, place: Place) -> bool:
+        """Whether nothing was written since; this is cheap, because followers ask it often."""
+        if self._path(place.file + 1).exists():
+            return False
+        try:
+            return self._path(place.file).stat().st_size == place.offset
+        except OSError:
+            return False
 
     def _numbers(self) -> list[int]:
         try:
