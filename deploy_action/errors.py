@@ -68,7 +68,8 @@ def _read_problem(document: object, redact: Callable[[str], str]) -> Problem | N
     if not isinstance(document, dict):
         return None
     severity, message = document.get("severity"), document.get("message")
-    hint, path, line = document.get("hint"), document.get("path"), document.get("line")
+    hint, path = document.get("hint"), document.get("path")
+    line, column = document.get("line"), document.get("column")
     if not isinstance(severity, str) or severity not in set(Severity):
         return None
     if not isinstance(message, str) or not message:
@@ -81,6 +82,7 @@ def _read_problem(document: object, redact: Callable[[str], str]) -> Problem | N
         severity=Severity(severity),
         path=path and _cut(redact(path)),
         line=line if type(line) is int and line > 0 else None,
+        column=column if type(column) is int and column > 0 else None,
     )
 
 

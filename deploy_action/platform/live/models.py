@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 
+from deploy_action.platform.live.host import StillRunningError
 from deploy_action.platform.live.keeping.keeper import Keeper
 from deploy_action.platform.live.status import LiveStatus, read_status
 from deploy_action.platform.live.surroundings import Surroundings
@@ -103,7 +104,10 @@ class LiveModels:
             self._keepers.pop((project_id, model_id), None)
         with self._around.store.snapshot() as snapshot:
             place = snapshot.live.place(project_id, model_id)
-        self._around.host.forget(place)
+        try:
+            self._around.host.forget(place)
+        except StillRunningError as error:
+            raise StillRunsError(model_id) from error
 
     def status(self, snapshot: Transaction, project_id: str, model_id: str) -> LiveStatus | None:
         """Return what a model does; None if nothing was ever to run."""

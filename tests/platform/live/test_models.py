@@ -230,6 +230,7 @@ def test_what_should_run_runs_again_on_the_next_server(live: LivePlatform) -> No
     assert live.host.cleared == [live.instance.launch.place]
     assert live.instance.launch.version_id == version_id
     assert live.status.state is State.PREPARING
+    assert live.ears.events[-1] == "This server has started, and starts it again."
 
 
 @pytest.mark.parametrize(("has_ordered", "starts"), [(False, 1), (True, 0)])

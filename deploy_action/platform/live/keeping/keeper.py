@@ -62,6 +62,7 @@ class Keeper:
         self._count = 0
         self._clear_at: float | None = 0.0  # when to end what an earlier instance left
         self._runs_now = False
+        self._is_new = True
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
 
@@ -191,6 +192,12 @@ class Keeper:
             return True
         except StoppedError:
             return True
+        if self._is_new:
+            self._is_new = False
+            life = self._book.read()
+            if life is not None and life.keep:
+                again = "This server has started, and starts it again."
+                self._telling.event(life.version_id, again)
         self._clear_at = None
         return False
 

@@ -15,7 +15,7 @@ _MESSAGES: Final = {"text": "a text message", "email": "an e-mail", "chat": "a c
 _TEARDOWN: Final = {
     "began": "Its teardown has begun.",
     "ended": "Its teardown is done.",
-    "none": "It has no strategy to tear down.",
+    "none": "It has no teardown to call.",
     "failed": "Its teardown failed.",
 }
 
