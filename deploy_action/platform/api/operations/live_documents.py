@@ -24,7 +24,7 @@ _MESSAGES: Final = {
     State.STOPPED: "Not Running",
     State.FINISHED: "Exited",
     State.RESTARTING: "Process Exited",
-    State.FAILED: "Process Exited",
+    State.FAILED: "Not Running",
     State.SCHEDULED: "Scheduled",
 }
 
