@@ -49,6 +49,8 @@ class Tools:
             live=LiveApi(api, target.project_id, target.model_id),
             on_life=self.on_life,
             say=self.console.info,
+            # A terminal gets that in the summary.
+            say_log=self.console.info if self.console.for_runner else _ignore,
         )
 
     def would(self, steps: tuple[str, ...]) -> Ending:
@@ -57,3 +59,7 @@ class Tools:
             for step in steps:
                 self.console.info(f"Would {step}")
         return Ending(status=Status.DRY_RUN, would_do=steps)
+
+
+def _ignore(_line: str) -> None:
+    pass

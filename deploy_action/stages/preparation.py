@@ -16,7 +16,7 @@ from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON
+from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON, HOSTED_API_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from deploy_action.bundle.selection import Selection
     from deploy_action.text.located_json import JsonValue
 
-# The versions that the original server has; other servers may have more.
+# The versions that the service that was taken down had; other servers tell when they are asked.
 _SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
 # Where the runner mounts the checkout in a container: no name for a model.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
@@ -271,12 +271,12 @@ class Preparation:
                 line=1,
                 column=1,
             )
-        if self.settings.is_local or version in _SERVER_PYTHONS:
+        if self.settings.api_url != HOSTED_API_URL or version in _SERVER_PYTHONS:
             return None
         problem = Problem(
-            message=f"The model asks for Python {version}, and the original server runs only "
+            message=f"The model asks for Python {version}, and that server runs only "
             f"{', '.join(_SERVER_PYTHONS)}.",
-            hint="Ignore this where your server has that version; otherwise choose one of these.",
+            hint="Choose one of these.",
             severity=Severity.WARNING,
         )
         return problem if self.settings.python_version else _at(manifest, "python_version", problem)

@@ -39,12 +39,13 @@ class Follower:
     """Watches one model.
 
     `on_life` gets what the server tells whenever that changes, so that a run that fails half-way
-    can report it. `say` prints a line.
+    can report it. `say` prints a line, `say_log` one of the model's log.
     """
 
     live: LiveApi
     on_life: Callable[[Life], None]
     say: Callable[[str], None]
+    say_log: Callable[[str], None]
 
     def follow(self, version_id: str, *, is_new: bool) -> Life:
         """Wait until a version runs, ended well, or is stored; return that, with some of its log.
@@ -144,7 +145,7 @@ class Follower:
         else:
             shown = lines[-_LAST_LINES:]
         for line in shown:
-            self.say(plain(line))
+            self.say_log(plain(line))
         return replace(life, log=shown, is_beginning=is_beginning)
 
     @property
@@ -205,7 +206,7 @@ def _in_words(model: DeployedModel, version_id: str) -> str:
     if live.next_id and live.next_id == version_id:
         state = f"{state}, and version {short(version_id)} is being prepared"
     why = f": {one_line(live.problem)}" if live.problem else ""
-    return f"{state}{why}"
+    return f"State: {state}{why}"
 
 
 def _failure(model: DeployedModel, version_id: str) -> Problem:
