@@ -28,7 +28,7 @@ from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.tables.reports import Kept
 from deploy_action.platform.storage.transaction import Transaction
 
-_SECONDS_BETWEEN_COMMITS: Final = 0.1
+_SECONDS_BETWEEN_COMMITS: Final = 0.05
 # Of each model: what it may report at once, and in each second from then on. Orders are counted
 # apart, so that a flood of other reports displaces none. A report costs 1, and 1 for each 2 KiB.
 _BURST: Final = 1_000.0
