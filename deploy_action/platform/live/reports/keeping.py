@@ -1,6 +1,6 @@
 """Keeps what models report: within bounds, and without slowing anything else.
 
-One thread writes what came in with one commit, a few times a second at most, however much comes.
+One thread writes what came in with one commit, twenty times a second at most, however much comes.
 Of what is too much or too large, only the number is kept.
 """
 
