@@ -200,7 +200,7 @@ class Run:
             model_id=inputs.get("model-id", "").strip(),
         )
         self.outcome = replace(self.outcome, request=request)
-        settings = parse_settings(inputs)
+        settings = parse_settings(inputs, for_runner=self.for_runner)
         if settings.mode is not Mode.VALIDATE:
             request = replace(request, server=settings.api_url, is_local=settings.is_local)
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)

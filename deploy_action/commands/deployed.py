@@ -82,7 +82,8 @@ class DeployedModel:
                 "show.",
                 hint="Set `api-url` to the server that runs the model.",
             )
-        settings = parse_settings({**self.inputs, "mode": _LIKE, "dry-run": "false"})
+        inputs = {**self.inputs, "mode": _LIKE, "dry-run": "false"}
+        settings = parse_settings(inputs, for_runner=False)
         workspace = Path(self.environ["GITHUB_WORKSPACE"])
         event = read_event(self.environ)
         return settings, identify(settings, event, workspace, self._secrets.extend)

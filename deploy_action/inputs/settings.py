@@ -26,6 +26,15 @@ UNWANTED_WARNINGS: Final = Problem(
     hint="Fix what the warnings name, or remove `fail-on-warning`.",
 )
 
+_IN_A_WORKFLOW: Final = (
+    "Store the token as a repository secret and pass it as `token: ${{ secrets.BLANKLY_TOKEN }}`."
+)
+_ON_A_TERMINAL: Final = "Put the token into the variable INPUT_TOKEN."
+_ON_FORKS: Final = (
+    " Workflows of pull requests from forks get no secrets: use `api-url: local` there, which "
+    "needs no token."
+)
+
 Parsed = TypeVar("Parsed")
 Blank = TypeVar("Blank")
 
@@ -103,15 +112,20 @@ class Settings:
         return self.mode is not Mode.VALIDATE and not self.dry_run
 
 
-def parse_settings(inputs: Mapping[str, str], now: Callable[[], float] = time.time) -> Settings:
+def parse_settings(
+    inputs: Mapping[str, str],
+    now: Callable[[], float] = time.time,
+    *,
+    for_runner: bool = True,
+) -> Settings:
     """Return all inputs, typed; `InvalidInputError` has a problem for each that is wrong.
 
-    `now` returns seconds since 1970-01-01 UTC.
+    `now` returns seconds since 1970-01-01 UTC. Without `for_runner`, hints are for a terminal.
     """
     reader = _Reader(inputs, now)
     settings = _read_settings(reader)
     reader.check_gates(settings)
-    reader.check_token(settings)
+    reader.check_token(settings, for_runner=for_runner)
     reader.check_control(settings)
     reader.check_secrets(settings)
     if reader.problems:
@@ -285,7 +299,7 @@ class _Reader:
             self.warnings.append(notice)
         self.warnings += model_env.notices(self._inputs.get("model-env", ""))
 
-    def check_token(self, settings: Settings) -> None:
+    def check_token(self, settings: Settings, *, for_runner: bool) -> None:
         """Refuse a run that would send something to a server without a token."""
         if self._failed & {"mode", "api-url", "dry-run", "token"}:
             return
@@ -300,12 +314,9 @@ class _Reader:
                     message=f"Input `token` is missing: mode `{settings.mode}` "
                     f"{'speaks' if settings.mode.is_control else 'sends the model'} to "
                     f"{settings.api_url}, and that takes the Blankly refresh token.",
-                    hint="Store the token as a repository secret and pass it as "
-                    "`token: ${{ secrets.BLANKLY_TOKEN }}`; on a terminal, put it into the "
-                    "variable INPUT_TOKEN. `blankly-deploy login` shows the token of a hosted "
-                    "service, `blankly-deploy serve` the one of a server of your own. Workflows of "
-                    "pull requests from forks get no secrets: use `api-url: local` there, which "
-                    "needs no token.",
+                    hint=f"{_IN_A_WORKFLOW if for_runner else _ON_A_TERMINAL} "
+                    "`blankly-deploy login` shows the token of a hosted service, `blankly-deploy "
+                    f"serve` the one of a server of your own.{_ON_FORKS if for_runner else ''}",
                 )
             )
 

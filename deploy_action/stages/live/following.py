@@ -19,7 +19,6 @@ from deploy_action.errors import (
 from deploy_action.live.deployed import DeployedModel, Live, Standing
 from deploy_action.outcome.life import Life
 from deploy_action.text.harmless import one_line, plain
-from deploy_action.text.quantities import duration
 
 # Seconds between two looks. A version whose environment is kept runs within seconds, a new
 # environment takes a minute or two, and some models a quarter of an hour.
@@ -151,7 +150,10 @@ class Follower:
     @property
     def _should_tell(self) -> bool:
         """Whether the server describes a deploy as those do that run models."""
-        return "unchanged" in self.live.api.fields_of("/model/deploy")
+        try:
+            return "unchanged" in self.live.api.fields_of("/model/deploy")
+        except NotConnectedError:  # it has just taken an order: it will be back
+            return True
 
     @contextmanager
     def _going_on(self, words: str) -> Iterator[None]:
@@ -180,8 +182,8 @@ def _lost(error: RefusedError) -> RefusedError:
     return RefusedError(
         replace(
             first,
-            message=f"{first.message.removesuffix('.')}, for {duration(_LONGEST_SILENCE)} now. "
-            "What the model does is not known: the server was asked, and may go on.",
+            message=f"{first.message} What the model does is not known: the server has the order, "
+            "and may go on with it.",
         ),
         *others,
     )

@@ -106,6 +106,14 @@ def test_a_missing_token_says_where_to_get_one() -> None:
     assert "forks" in problem.hint
 
 
+def test_on_a_terminal_a_token_comes_from_a_variable() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_settings({"api-url": "https://blankly.example"}, for_runner=False)
+    (problem,) = caught.value.problems
+    assert problem.hint.startswith("Put the token into the variable INPUT_TOKEN.")
+    assert "secrets" not in problem.hint
+
+
 def test_without_a_server_and_a_token_the_ways_on_come_first() -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_settings({"timeout-minutes": "never"})
