@@ -49,8 +49,8 @@ wait_for_line() {
 }
 
 echo "== an exchange that is only played: ten days of the example's prices a second"
-"$python" -m tests.support.stand_in_exchange "$data/exchange" --asset YEW \
-    --prices "$model/prices/YEW-USD.csv" --seconds 0.1 >"$data/exchange.log" &
+"$python" -m tests.support.stand_in_exchange "$data/exchange" --seconds 0.1 \
+    >"$data/exchange.log" &
 exchange_job=$!
 wait_for_line "$data/exchange.log" "^http" >/dev/null
 

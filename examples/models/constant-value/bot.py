@@ -29,8 +29,7 @@ def on_price(price, symbol, state):
     """Buy or sell what the stake differs by, if it is worth an order."""
     if state.interface.orders:
         return  # one is not filled yet, such as before the market opens: another would be too many
-    held = state.interface.account[state.base_asset].available
-    missing = STAKE - held * price
+    missing = STAKE - held(state) * price
     if abs(missing) < BAND * STAKE:
         return
     side = "buy" if missing > 0 else "sell"
@@ -42,9 +41,15 @@ def on_price(price, symbol, state):
 
 def teardown(symbol, state):
     """Sell everything when somebody stops the model; keep it for a new version or a restart."""
-    held = state.interface.account[state.base_asset].available
-    if os.environ.get("BLANKLY_STOP_REASON") == "stop" and held:
-        trade(symbol, "sell", held, state.interface.get_price(symbol), state)
+    size = held(state)
+    if os.environ.get("BLANKLY_STOP_REASON") == "stop" and size:
+        trade(symbol, "sell", size, state.interface.get_price(symbol), state)
+
+
+def held(state):
+    """Return how much of the asset can be sold; an exchange may not list what there is none of."""
+    account = state.interface.account
+    return account[state.base_asset].available if state.base_asset in account else 0
 
 
 def trade(symbol, side, size, price, state):

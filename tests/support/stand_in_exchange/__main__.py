@@ -26,7 +26,7 @@ from tests.support.stand_in_exchange import (
 )
 
 _ROOT = Path(__file__).parents[3]
-_PRICES = _ROOT / "examples" / "models" / "golden-cross" / "prices" / "OAK-USD.csv"
+_PRICES = _ROOT / "examples" / "models" / "constant-value" / "prices" / "YEW-USD.csv"
 
 
 def main() -> None:
@@ -46,8 +46,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.support.stand_in_exchange")
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--prices", type=Path, default=_PRICES, help="a file of bars")
-    parser.add_argument("--asset", default="OAK", help="whose prices these are")
+    parser.add_argument(
+        "--prices", type=Path, default=_PRICES, help="a file of bars, named after its asset"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="that a bar lasts here")
     parser.add_argument("--begin", type=_date, help="for a time-lapse: its first day")
     parser.add_argument("--speed", type=int, default=20_000, help="of the time-lapse")
@@ -62,9 +63,10 @@ def _exchange(
     options: argparse.Namespace, stack: ExitStack
 ) -> tuple[StandInExchange, dict[str, str]]:
     """Return the exchange, and variables that a model needs beside those that lead there."""
+    asset = options.prices.stem.partition("-")[0]
     if options.begin is None:
         market = Market.from_csv(options.prices, begins=time.time(), seconds=options.seconds)
-        return StandInExchange({options.asset: market}), {}
+        return StandInExchange({asset: market}), {}
     library = libfaketime()
     if library is None:
         sys.exit("libfaketime is not installed: on Debian, apt-get install libfaketime")
@@ -72,7 +74,7 @@ def _exchange(
         TimeLapse(options.directory / "time", library, options.begin, options.speed)
     )
     market = Market.from_csv(options.prices)
-    return StandInExchange({options.asset: market}, lapse.now), lapse.variables
+    return StandInExchange({asset: market}, lapse.now), lapse.variables
 
 
 def _write_variables(path: Path, variables: Mapping[str, str]) -> None:
