@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ended, Runner, let_all_pass
+from tests.support.live_fleet import chance_of
 from tests.support.serve_process import LiveServer
 from tests.support.stand_in_exchange import (
     Fault,
@@ -174,6 +175,50 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
         assert "Traceback" not in log
     assert server.post("/model/kill", **trader.ids).status_code == 200
     server.wait_for(trader.ids, state="stopped")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(5))
+def test_real_models_stay_alone_whatever_is_killed(
+    runner: Runner, server: LiveServer, stand_in: StandInServer, seed: int
+) -> None:
+    """The server and the model are killed at any moment, between and during wishes."""
+    exchange, chance = stand_in.exchange, chance_of(str(seed))
+    trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
+    script = trader.model / "bot.py"
+    script.write_text(script.read_text().replace("\nimport json\n", f"{ALONE}\nimport json\n", 1))
+    versions = {}
+    for key in ("first", "second"):
+        trader.variables |= {**exchange.variables, "ALPACA_KEY": f"{key}-{seed}"}
+        pushed = trader.push(model_name=f"tortured {seed}")
+        assert pushed.code == 0, pushed.log
+        versions[pushed.outputs["version-id"]] = f"{key}-{seed}"
+
+    for _ in range(20):
+        wish = chance.choice(("run", "run", "kill", "nothing", "crash"))
+        if wish == "run":
+            server.run(trader.ids, chance.choice(list(versions)))
+        elif wish == "kill":
+            assert server.post("/model/kill", **trader.ids).status_code == 200
+        elif wish == "crash":
+            server.kill_models()
+        time.sleep(chance.uniform(0, 3))
+        if chance.random() < 3 / 4:
+            server.kill()
+            server.start()
+
+    for wanted, key in versions.items():
+        server.run(trader.ids, wanted)
+        server.wait_for(trader.ids, state="running", versionId=wanted)
+        seen = len(exchange.requests)
+        wait_for(lambda: len(exchange.requests) > seen + 3)  # noqa: B023  # at once
+        assert {request.key for request in list(exchange.requests)[seen:]} == {key}
+        assert "ANOTHER ONE LIVES" not in server.log(trader.ids, wanted)
+    assert server.post("/model/kill", **trader.ids).status_code == 200
+    server.wait_for(trader.ids, state="stopped")
+    seen = len(exchange.requests)
+    time.sleep(3)
+    assert len(exchange.requests) == seen
 
 
 def test_an_outage_is_counted_and_survived(

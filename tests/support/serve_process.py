@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,20 @@ class LiveServer:
         except AssertionError:
             raise AssertionError(f"{found.get('live')}\n{self.log(model)}") from None
         return found
+
+    def run(self, model: Mapping[str, str], version: str) -> None:
+        """Have a version of a strategy run."""
+        fields = {"versionId": version, "plan": "nano", "type": "strategy"}
+        answer = self.post("/model/run", **model, **fields)
+        assert answer.status_code == 200, answer.text
+
+    def kill_models(self) -> None:
+        """Kill the processes of its models, as the system does when memory is short."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = path.read_bytes()
+                if b"run_live.py" in words and str(self.data).encode() in words:
+                    os.kill(int(path.parent.name), signal.SIGKILL)
 
     def log(self, model: Mapping[str, str], version: str = "") -> str:
         """Return the log of a model's version, by default of the one that ran last."""
