@@ -65,5 +65,5 @@ lock: setup ## update the lock files from pyproject.toml and package.json
 	$(UV_LOCK) $(LOCK_ARGS) pyproject.toml --output-file requirements.lock
 	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements.lock pyproject.toml --extra server --output-file requirements-server.lock
 	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements-server.lock pyproject.toml --extra server --group dev --output-file requirements-dev.lock
-	$(UV_LOCK) $(LOCK_ARGS) --group blankly --group yardsticks --output-file requirements-blankly.lock
+	$(UV_LOCK) $(LOCK_ARGS) --group blankly --group slate --group yardsticks --output-file requirements-blankly.lock
 	if command -v npm >/dev/null; then npm install --silent --package-lock-only; fi

@@ -13,8 +13,9 @@ import logging, threading, types, warnings
 from deploy_action import main
 main._defuse_stderr()
 text = "one\\n::error::two\\n \\t::warning::three ##[error]four\\r::notice::five\\x1b[2K"
-main._ServerLog().section(types.SimpleNamespace(backtest_id="id"), text)
-main._ServerLog().line(types.SimpleNamespace(backtest_id="id"), text)
+from deploy_action.commands.serve import _BacktestLog
+_BacktestLog(main._log).section(types.SimpleNamespace(backtest_id="id"), text)
+_BacktestLog(main._log).line(types.SimpleNamespace(backtest_id="id"), text)
 main._log(text)
 warnings.warn(text)
 logging.getLogger("uvicorn").warning(text)

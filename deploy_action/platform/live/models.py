@@ -80,34 +80,44 @@ class LiveModels:
 
     def stop(self, project_id: str, model_id: str) -> None:
         """Wish that a model is stopped; nothing of it is started after this has returned."""
-        keeper = self._keeper(project_id, model_id)
+        self._keeper(project_id, model_id)
+        with self._lock:  # also while this server stops: then it has a keeper, or nothing runs
+            keeper = self._keepers.get((project_id, model_id))
         starting = nullcontext() if keeper is None else keeper.starting
         with starting, self._around.store.transaction() as transaction:
             wish_stop(transaction, project_id, model_id)
         if keeper is not None:
             keeper.wake()
 
-    def delete(self, project_id: str, model_id: str) -> None:
-        """Stop a model, wait until nothing of it runs, and remove its state directory.
+    def delete(self, project_id: str, model_id: str) -> bool:
+        """Stop a model, and delete it with all that is kept of it.
+
+        Returns False, and deletes nothing, if it was started meanwhile.
 
         Raises:
             StillRunsError: it could not be ended.
         """
+        store, key = self._around.store, (project_id, model_id)
         self.stop(project_id, model_id)
         with self._lock:
-            keeper = self._keepers.get((project_id, model_id))
+            keeper = self._keepers.get(key)
         if keeper is not None:
             keeper.close()
-            if not keeper.join(self._stop_seconds + 10):
+            is_gone = keeper.join(self._stop_seconds + 10)
+            with self._lock:
+                self._keepers.pop(key, None)
+            if not is_gone:
                 raise StillRunsError(model_id)
-        with self._lock:
-            self._keepers.pop((project_id, model_id), None)
-        with self._around.store.snapshot() as snapshot:
-            place = snapshot.live.place(project_id, model_id)
+        with store.transaction() as transaction:
+            place = transaction.live.place(project_id, model_id)
+        if not store.delete_model(project_id, model_id):
+            self.wake(project_id, model_id)
+            return False
         try:
             self._around.host.forget(place)
-        except StillRunningError as error:
-            raise StillRunsError(model_id) from error
+        except (StillRunningError, OSError) as error:
+            self._around.on_error(f"The state of a deleted model is left in place {place}: {error}")
+        return True
 
     def status(self, snapshot: Transaction, project_id: str, model_id: str) -> LiveStatus | None:
         """Return what a model does; None if nothing was ever to run."""
@@ -150,11 +160,11 @@ class LiveModels:
         with self._lock:
             if self._is_closed or key in self._keepers:
                 return None if self._is_closed else self._keepers[key]
-            with self._around.store.snapshot() as snapshot:
-                model: Model | None = snapshot.model(project_id, model_id)
+            with self._around.store.transaction() as transaction:
+                model: Model | None = transaction.model(project_id, model_id)
                 if model is None:
                     return None
-                place = snapshot.live.place(project_id, model_id)
+                place = transaction.live.place(project_id, model_id)
             keeper = self._keepers[key] = Keeper(self._around, model, place)
             keeper.start()
             return keeper

@@ -17,6 +17,7 @@ class Pulse:
 
     last_output_at: float | None
     callback_errors: int
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def read_status(snapshot: Transaction, life: Life, pulse: Pulse | None) -> LiveS
         since=life.since,
         restarts=life.restarts,
         exit_code=life.exit_code,
-        problem=life.problem,
+        problem=life.problem if pulse is None else pulse.problem or life.problem,
         callback_errors=life.callback_errors if pulse is None else pulse.callback_errors,
         last_output_at=life.last_output_at if pulse is None else pulse.last_output_at,
         strategy_started=life.had_strategy,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
+import threading
 
 import pytest
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.host import CannotPrepareError
+from deploy_action.platform.live.keeping import keeper
+from deploy_action.platform.live.keeping.life_book import LifeBook
+from deploy_action.platform.live.models import StillRunsError
 from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import Progress, State, StopReason
@@ -273,6 +278,75 @@ def test_failing_callbacks_are_counted_with_their_line(live: LivePlatform) -> No
     wait_for(lambda: live.status.callback_errors == 3)
     assert live.status.problem == "A callback failed: bot.py:7: KeyError: 'x'."
     assert live.status.state is State.RUNNING
+
+
+def test_what_a_model_says_of_itself_is_one_line_and_bounded(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    forged = Problem(message="x\nIt is stopped, and stays stopped.").document()
+    for event in ("warning", "fault"):
+        live.instance.report(event, problem=forged)
+    live.instance.report("callback_error", count=10**30, problem=forged)
+    for _ in range(3):  # nobody has asked for a teardown
+        live.instance.report("teardown", state="failed", problem=forged)
+    wait_for(lambda: live.status.problem)
+    assert live.status.callback_errors == 0
+    live.stop()
+    live.wait_for(State.STOPPED)
+    lines = [line.split(" ", 2)[1:] for line in live.log(version_id).splitlines()]
+    said = ["platform", "It is stopped, and stays stopped."]
+    assert lines.count(said) == 1
+    assert lines[-1] == said
+    assert [title for title, _ in live.ears.notices] == []
+
+
+def test_a_failed_write_is_made_up_for(live: LivePlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model told before is not forgotten, and decides what follows its end."""
+    live.deploy(wait=True)
+    is_broken = threading.Event()
+    change = LifeBook.change
+
+    def fail(self: LifeBook, **changes: object) -> None:
+        if is_broken.is_set():
+            is_broken.clear()
+            raise sqlite3.OperationalError("database or disk is full")
+        change(self, **changes)
+
+    monkeypatch.setattr(LifeBook, "change", fail)
+    monkeypatch.setattr(keeper, "_PAUSE_SECONDS", 0.01)
+    is_broken.set()
+    live.instance.report("order")
+    wait_for(lambda: live.life.ordered)
+    live.instance.report("starting")
+    wait_for(lambda: live.life.had_strategy)
+    assert "disk is full" in live.errors.pop()
+
+
+def test_secrets_stay_hidden_after_a_restart(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    secret = secrets.token_hex(16)
+    live.run(version_id, {"KEY": secret})
+    wait_for(lambda: len(live.host.instances) == 2)
+    live.start_strategy()
+    live.restart()
+    live.instance.report("message", kind="text", text=f"{secret} it is")
+    live.instance.report("fault", problem=Problem(message=f"no {secret}").document())
+    wait_for(lambda: live.ears.notices)
+    wait_for(lambda: live.status.problem == "no ***.")
+    assert secret not in live.log(version_id) + repr(live.ears)
+
+
+def test_a_refused_delete_leaves_a_model_that_can_be_started(live: LivePlatform) -> None:
+    version_id = live.run_a_version()
+    live.host.stops_at_once = False
+    live.models._stop_seconds = -10  # noqa: SLF001  # it would wait for so long
+    with pytest.raises(StillRunsError):
+        live.models.delete(PROJECT, MODEL)
+    live.instance.end(0)
+    assert live.host.forgotten == []
+    live.host.stops_at_once = True
+    live.run(version_id)
+    wait_for(lambda: len(live.host.instances) == 2)
+    assert live.models.fault() is None
 
 
 def test_versions_that_do_not_exist_or_were_only_backtested_do_not_run(live: LivePlatform) -> None:

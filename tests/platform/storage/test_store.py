@@ -228,7 +228,7 @@ def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) 
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute("DROP INDEX versions_by_key")
-    for table in ("environments", "lives", "ran", "platform_keys", "reports"):
+    for table in ("environments", "lives", "ran", "platform_keys", "places", "reports"):
         connection.execute(f"DROP TABLE {table}")
     added = "git_commit", "committed_at", "commit_repository", "progress", "problem"
     for column in ("idempotency_key", *added):

@@ -231,13 +231,13 @@ def delete_model(store: Store, live: LiveModels | None, project_id: str, model_i
     Raises:
         ApiError: it cannot be stopped, and was not deleted.
     """
-    if live is not None:
-        try:
-            live.delete(project_id, model_id)
-        except StillRunsError as error:
-            message = f"The model {model_id} still runs and cannot be ended, so it was not deleted."
-            raise ApiError(message) from error
-    if not store.delete_model(project_id, model_id):
+    try:
+        delete = store.delete_model if live is None else live.delete
+        is_deleted = delete(project_id, model_id)
+    except StillRunsError as error:
+        message = f"The model {model_id} still runs and cannot be ended, so it was not deleted."
+        raise ApiError(message) from error
+    if not is_deleted:
         message = f"The model {model_id} was started meanwhile, so it was not deleted."
         raise ApiError(message)
 

@@ -89,7 +89,7 @@ class Endings:
         self.book.change(
             exit_code=ended.code,
             last_output_at=running.hearing.last_output_at,
-            callback_errors=running.callback_errors,
+            callback_errors=running.all_errors,
         )
         life = self.book.read()
         if life is None or running.stopped_for is not None:

@@ -36,6 +36,8 @@ _NEXT, _CURRENT = "next", "current"
 _LATE_SECONDS: Final = 60.0  # a screener's run that is later than this is a missed one
 _PAUSE_SECONDS: Final = 5.0  # after a failure of our own, before it is tried again
 _LONGEST_WAIT: Final = 3600.0
+_MOST_AT_ONCE: Final = 200
+_SECONDS_BETWEEN_NOTES: Final = 1.0  # of failing callbacks
 
 
 class Keeper:
@@ -75,9 +77,10 @@ class Keeper:
         self._inbox.put(Woken())
 
     def run_now(self) -> None:
-        """Run a scheduled screener as soon as possible."""
-        self._runs_now = True
-        self.wake()
+        """Run a scheduled screener as soon as possible, unless it runs."""
+        if self._running is None:
+            self._runs_now = True
+            self.wake()
 
     def close(self) -> None:
         """Stop what runs and end; what is wished for stays. Returns at once."""
@@ -106,7 +109,9 @@ class Keeper:
         if running is None:
             return None
         return Pulse(
-            last_output_at=running.hearing.last_output_at, callback_errors=running.callback_errors
+            last_output_at=running.hearing.last_output_at,
+            callback_errors=running.all_errors,
+            problem=running.problem,
         )
 
     def _work(self) -> None:
@@ -116,6 +121,10 @@ class Keeper:
                 if self._closing.is_set() and self.is_idle:
                     return
                 self._handle(self._wait())
+                for _ in range(_MOST_AT_ONCE):  # one commit for many reports
+                    if self._inbox.empty():
+                        break
+                    self._handle(self._inbox.get())
             except Exception:  # noqa: BLE001  # a bug, or a full disk: the model needs its keeper
                 self._around.on_error(traceback.format_exc())
                 self._closing.wait(_PAUSE_SECONDS)
@@ -129,13 +138,17 @@ class Keeper:
 
     def _patience(self) -> float:
         """Return the seconds until something has to be done that nobody will say."""
+        if self._closing.is_set():
+            return _LONGEST_WAIT
         now, running, waits = self._around.monotonic(), self._running, [_LONGEST_WAIT]
-        if running is not None:
+        if running is not None and running.stopped_for is None:
             if not running.is_settled:
                 waits.append(running.started_at + self._around.settling_seconds - now)
             elif not running.has_lasted:
                 waits.append(self._lasts_at(running) - now)
-        elif self._endings.restart_at > now:
+            if running.facts != running.written:
+                waits.append(running.written_at + _SECONDS_BETWEEN_NOTES - now)
+        elif running is None and self._endings.restart_at > now:
             waits.append(self._endings.restart_at - now)
         if self._clear_at is not None:
             waits.append(self._clear_at - now)
@@ -143,13 +156,14 @@ class Keeper:
             life = self._book.read()
             if life is not None and life.next_run_at is not None:
                 # At most a minute: the clock may be set.
-                waits.append(min(60.0, life.next_run_at - self._around.clock()))
+                waits.append(min(60.0, max(1.0, life.next_run_at - self._around.clock())))
         return max(0.0, min(waits))
 
     # What is wished for
 
     def _reconcile(self) -> None:
         """Take the next steps towards what is wished for."""
+        self._note_facts()
         self._note_end()
         if self._closing.is_set():
             self._cancel_all()
@@ -166,6 +180,16 @@ class Keeper:
         self._pass_time(life)
         if not self._advance_next(life):
             self._keep_current()
+
+    def _note_facts(self) -> None:
+        """Write what the instance has told, until that succeeds: later decisions rest on it."""
+        running, now = self._running, self._around.monotonic()
+        if running is None or running.facts == running.written:
+            return
+        if running.is_urgent or now >= running.written_at + _SECONDS_BETWEEN_NOTES:
+            facts = running.facts
+            self._book.change(**facts)
+            running.written, running.written_at = facts, now
 
     def _note_end(self) -> None:
         """Note that the instance has ended; until that is written, no other is started."""
@@ -192,12 +216,11 @@ class Keeper:
             return True
         except StoppedError:
             return True
-        if self._is_new:
-            self._is_new = False
-            life = self._book.read()
-            if life is not None and life.keep:
-                again = "This server has started, and starts it again."
-                self._telling.event(life.version_id, again)
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be started
+            self._around.on_error(traceback.format_exc())
+            self._clear_at = self._around.monotonic() + _PAUSE_SECONDS
+            self._book.change(problem=f"What ran before cannot be looked for: {error}")
+            return True
         self._clear_at = None
         return False
 
@@ -220,9 +243,9 @@ class Keeper:
             if running.has_started or now >= running.started_at + self._around.settling_seconds:
                 self._settle(running)
         elif not running.has_lasted and now >= self._lasts_at(running):
-            running.has_lasted = True
             if life.restarts:
                 self._book.change(restarts=0)
+            running.has_lasted = True
 
     def _lasts_at(self, running: Running) -> float:
         return running.settled_at + self._around.restarts.clean_seconds
@@ -255,20 +278,19 @@ class Keeper:
 
     def _take_over(self, preparation: Preparation) -> None:
         """Make a version the current one, and start it."""
-        version_id, is_screener = preparation.launch.version_id, self._model.is_screener
+        is_screener = self._model.is_screener
         with self.starting, closing(preparation):
             try:
                 replaced = self._book.take_over(*preparation.wish, launched=not is_screener)
             except WishChangedError:
                 self.wake()
                 return
+            self._is_new = False
             self._endings.restart_at = 0.0
             self._endings.replaced = replaced
-            self._telling.redact = preparation.redact
             if not is_screener:
                 self._start(preparation)
                 return
-        self._note_ran(version_id, State.SCHEDULED)
         self.wake()
 
     # The version that is kept running
@@ -279,6 +301,8 @@ class Keeper:
             self._cancel(_CURRENT)
             return
         if self._model.is_screener:
+            if not life.was_running:
+                self._note_ran(life.version_id, State.SCHEDULED)
             if not self._is_due(life):
                 return
         elif self._running is not None or self._endings.restart_at > self._around.monotonic():
@@ -286,14 +310,21 @@ class Keeper:
         elif life.ordered and not life.had_strategy and not life.was_running:
             self._endings.interrupted(life)
             return
+        self._start_current(life, life.version_id)
+
+    def _start_current(self, life: Life, version_id: str) -> None:
+        """Prepare the current version again, or start it if that is done."""
         preparation = self._preparations.get(_CURRENT)
         if preparation is None:
-            self._prepare(_CURRENT, life.version_id, life.generation)
+            if self._is_new and not self._model.is_screener:
+                self._telling.event(version_id, "This server has started, and starts it again.")
+            self._is_new = False
+            self._prepare(_CURRENT, version_id, life.generation)
         elif preparation.prepared is not None:
             del self._preparations[_CURRENT]
             with self.starting, closing(preparation):
                 now = self._book.read()
-                if now is None or not now.keep or now.version_id != life.version_id:
+                if now is None or not now.keep or now.version_id != version_id:
                     self.wake()
                     return
                 self._runs_now = False
@@ -314,9 +345,7 @@ class Keeper:
                 self._runs_now = True
             reason = "the run before was not over" if is_busy else "the server did not run"
             self._telling.missed(life.version_id, planned, reason)
-        if self._running is not None:
-            self._runs_now = False
-        return self._runs_now
+        return self._runs_now and self._running is None
 
     # Starting and stopping
 
@@ -348,13 +377,16 @@ class Keeper:
         prepared, version_id = preparation.prepared, preparation.launch.version_id
         if prepared is None:
             raise RuntimeError("only what is prepared can be started")
+        self._telling.redact = preparation.redact
         for problem in prepared.problems:
             self._telling.problem(version_id, problem)
         self._count += 1
         log, clock = preparation.log, self._around.clock
         log.write("platform", f"Starting version {version_id}.")
         hearing = Hearing(self._count, self._inbox, log, preparation.redact, clock)
+        life = self._book.read()
         running = Running(preparation.version, hearing, self._around.monotonic())
+        running.earlier_errors = 0 if life is None else life.callback_errors
         try:
             running.instance = self._around.host.start(prepared, hearing)
         except StillRunningError as error:
@@ -371,8 +403,8 @@ class Keeper:
 
     def _settle(self, running: Running) -> None:
         """Note that an instance is `running`."""
-        running.is_settled, running.settled_at = True, self._around.monotonic()
         self._note_ran(running.version.id, State.RUNNING)
+        running.is_settled, running.settled_at = True, self._around.monotonic()
 
     def _note_ran(self, version_id: str, state: State) -> None:
         self._book.note_ran(version_id, state)
@@ -415,8 +447,11 @@ class Keeper:
         elif isinstance(heard, InstanceOver):
             running.ended = heard.ended
         elif isinstance(heard, Reported):
-            take_report(self._telling, self._book, running, heard.event)
-            if lost := running.hearing.done():
+            try:
+                take_report(self._telling, running, heard.event)
+            finally:
+                lost = running.hearing.done()
+            if lost:
                 text = f"{lost} reports were lost: the model reports faster than they can be kept."
                 self._telling.event(running.version.id, text)
 

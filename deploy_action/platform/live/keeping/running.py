@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.host import Ended, Instance
 from deploy_action.platform.live.keeping.hearing import Hearing
 from deploy_action.platform.storage.records import StopReason, Version
+from deploy_action.text.harmless import one_line
+
+_DECISIVE: Final = ("had_strategy", "ordered")
 
 
 @dataclass(slots=True)
@@ -19,7 +24,14 @@ class Running:
     hearing: Hearing
     started_at: float
     instance: Instance | None = None
+    earlier_errors: int = 0  # of callbacks, in earlier instances of the version
     callback_errors: int = 0
+    problem: str | None = None
+    had_strategy: bool = False
+    ordered: bool = False
+    teardown: str = ""  # how far it came
+    written: Mapping[str, object] = field(default_factory=dict)  # of the facts, to the store
+    written_at: float = 0.0
     has_started: bool = False  # `Strategy.start()` has returned
     is_settled: bool = False  # it got as far as `running`
     settled_at: float = 0.0
@@ -27,6 +39,27 @@ class Running:
     fault: Problem | None = None
     stopped_for: StopReason | None = None
     ended: Ended | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What it has told that is to be written to the model's life."""
+        told = {
+            "had_strategy": self.had_strategy,
+            "ordered": self.ordered,
+            "problem": self.problem,
+            "callback_errors": self.all_errors if self.callback_errors else 0,
+        }
+        return {name: value for name, value in told.items() if value}
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there are facts to write that decide whether it may be started again."""
+        return any(self.facts.get(one) != self.written.get(one) for one in _DECISIVE)
+
+    @property
+    def all_errors(self) -> int:
+        """How many callbacks failed since the version took over."""
+        return self.earlier_errors + self.callback_errors
 
     def stop(self, reason: StopReason) -> bool:
         """Have it end; return False if that was done before."""
@@ -54,8 +87,8 @@ def in_words(ended: Ended, seconds: float, fault: Problem | None, memory: int) -
 
 
 def explained(problem: Problem) -> str:
-    """Return a problem as sentences: the place, the message, and what to do."""
-    text = replace(problem, message=problem.sentence).text()
+    """Return a problem as sentences in one line: the place, the message, and what to do."""
+    text = one_line(replace(problem, message=problem.sentence).text())
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deploy_action.errors import Problem
+from deploy_action.platform.live.keeping.running import explained
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.storage.records import Model
 
@@ -31,9 +32,8 @@ class Telling:
 
     def problem(self, version_id: str, problem: Problem) -> None:
         """Write a problem to the log."""
-        place = f"{problem.path}:{problem.line}: " if problem.path and problem.line else ""
-        text = self.redact(f"{problem.severity}: {place}{problem.text()}")
-        self.around.logs.open(version_id).write("platform", text)
+        text = f"{problem.severity}: {explained(problem)}"
+        self.around.logs.open(version_id).write("platform", text, self.redact)
 
     def alarm(self, version_id: str | None, what: str, text: str) -> None:
         """Note something, and send it to people: `what` goes after the model's name."""

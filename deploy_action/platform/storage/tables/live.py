@@ -67,6 +67,12 @@ CREATE TABLE ran (
     version_id TEXT NOT NULL REFERENCES versions (id)
 ) STRICT;
 CREATE INDEX ran_of_model ON ran (project_id, model_id);
+CREATE TABLE places (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    UNIQUE (project_id, model_id)
+) STRICT;
 CREATE TABLE platform_keys (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -136,9 +142,13 @@ class LiveTables:
         )
 
     def place(self, project_id: str, model_id: str) -> str:
-        """Return a name for a model that no other has, safe as a file name."""
+        """Return a name for a model that no other ever gets, safe as a file name."""
+        key = (project_id, model_id)
+        self._connection.execute(
+            "INSERT OR IGNORE INTO places (project_id, model_id) VALUES (?, ?)", key
+        )
         row = self._connection.execute(
-            "SELECT number FROM models WHERE project_id = ? AND id = ?", (project_id, model_id)
+            "SELECT number FROM places WHERE project_id = ? AND model_id = ?", key
         ).fetchone()
         return str(row[0])
 
@@ -219,6 +229,7 @@ class LiveTables:
         """Delete a model's life, history and variables, before its versions are deleted."""
         key = (project_id, model_id)
         of_model = "project_id = ? AND model_id = ?"
+        self._connection.execute(f"DELETE FROM places WHERE {of_model}", key)  # noqa: S608  # a constant
         self._connection.execute(f"DELETE FROM lives WHERE {of_model}", key)  # noqa: S608  # a constant
         self._connection.execute(f"DELETE FROM ran WHERE {of_model}", key)  # noqa: S608  # a constant
         self._connection.execute(
