@@ -62,8 +62,8 @@ class Listener(Protocol):
     def line(self, stream: str, text: str) -> None:
         """Take a line of output: of `out`, of `err`, or of the host itself (`platform`)."""
 
-    def event(self, event: Mapping[str, object]) -> None:
-        """Take what the model's process reports. The model can forge it."""
+    def event(self, event: Mapping[str, object], size: int) -> None:
+        """Take what the process reports, in JSON of `size` bytes. The model can forge it."""
 
     def ended(self, ended: Ended) -> None:
         """Note that it has ended, and that no other process of it is left but those counted."""
@@ -104,7 +104,8 @@ class Host(Protocol):
     ) -> Prepared:
         """Unpack a version into a fresh copy and make its environment.
 
-        With `check`, also import the package and compile the sources, as the model's user.
+        With `check`, also import the package, compile the sources, and look for what the script
+        imports, as the model's user.
 
         Raises:
             CannotPrepareError: the version is at fault, or its environment cannot be made.

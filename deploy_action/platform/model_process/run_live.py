@@ -25,9 +25,10 @@ one) into `BLANKLY_STOP_REASON`, the teardown of each started strategy is called
 leaves with 0, or 1 if a teardown failed. Exit codes say no more than Python's: a strategy whose
 threads have died ends with 0.
 
-With `--check`, the package is imported and the model's sources are compiled, but not run. The
-events are `fault` and `warning`, whose problems may have a column, and finally `checked` (python,
-blankly); the exit code is 1 if there was a fault.
+With `--check`, the package is imported and the model's sources are compiled, but not run; modules
+that the script imports in any case have to be there. The events are `fault` and `warning`, whose
+problems may have a column, and finally `checked` (python, blankly); the exit code is 1 if there was
+a fault.
 """
 
 import os

@@ -19,6 +19,7 @@ from ..script import (  # noqa: TID252  # as above
 )
 from .checking import compile_sources
 from .errors import CallbackErrors, Faults, script_problem
+from .imports import missing_imports
 from .running import Running
 from .stopping import Stopper
 
@@ -90,7 +91,7 @@ def _end_of_script(events: Events, running: Running, name: str) -> None:
 
 
 def _check(options: Any, events: Events, files: ModelFiles) -> NoReturn:
-    """Import the package and compile the sources; leave with 0, or with 1 after a fault."""
+    """Import the package and read the sources; leave with 0, or with 1 after a fault."""
     set_the_stage(options.script)
     faults, warnings = compile_sources(options.script, files)
     version = "unknown"
@@ -98,6 +99,8 @@ def _check(options: Any, events: Events, files: ModelFiles) -> NoReturn:
         _, version = load_package(files)
     except UnusablePackageError as error:
         faults.append(error.problem)
+    else:  # the package and what it imports are there now, and were not stopped by the model
+        faults += missing_imports(options.script, files)
     for problem in faults:
         events.send("fault", problem=problem)
     for problem in warnings:
