@@ -99,7 +99,7 @@ class Heard:
     def line(self, stream: str, text: str) -> None:
         self.lines.append((stream, text))
 
-    def event(self, event: Mapping[str, object]) -> None:
+    def event(self, event: Mapping[str, object], _size: int) -> None:
         self.events.append(event)
 
     def ended(self, ended: Ended) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,7 +48,8 @@ class ScriptedInstance:
             self.listener.ended(Ended(code, out_of_memory=out_of_memory))
 
     def report(self, event: str, **fields: object) -> None:
-        self.listener.event({"event": event, **fields})
+        document = {"event": event, **fields}
+        self.listener.event(document, len(json.dumps(document)))
 
 
 @dataclass

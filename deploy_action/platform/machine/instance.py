@@ -133,9 +133,9 @@ class RunningModel:
         with self._guarded():
             self._listener.line(stream, text)
 
-    def _event(self, event: Mapping[str, object]) -> None:
+    def _event(self, event: Mapping[str, object], size: int) -> None:
         with self._guarded():
-            self._listener.event(event)
+            self._listener.event(event, size)
 
     def _say(self, text: str) -> None:
         self._line("platform", text)

@@ -35,6 +35,8 @@ from deploy_action.platform.storage.zip_reader import ArchiveError
 from deploy_action.text.strict_json import strict_loads
 
 _SHOWN_LINES: Final = 5
+_SHOWN_CHARACTERS: Final = 500  # of each of them
+_MOST_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +227,7 @@ def _check_digest(launch: Launch) -> None:
 def _check(
     prepared: PreparedCopy, on_line: Callable[[str], None], stop: threading.Event
 ) -> tuple[Problem, ...]:
-    """Import the package and compile the sources, and return what should be said of them.
+    """Import the package and read the sources, and return what should be said of them.
 
     Raises:
         CannotPrepareError: that fails.
@@ -237,7 +239,7 @@ def _check(
     lines: list[str] = []
 
     def keep(line: str) -> None:
-        lines.append(line)
+        lines.append(line[:_SHOWN_CHARACTERS])
         del lines[:-_SHOWN_LINES]
         log.add(line)
 
@@ -272,6 +274,8 @@ def _check(
 
 
 def _hear(line: str, found: list[Problem]) -> None:
+    if len(found) >= _MOST_PROBLEMS:  # the check sends fewer, and the model can write to its pipe
+        return
     try:
         event = strict_loads(line.encode("utf-8", "replace"))
     except ValueError:

@@ -21,6 +21,10 @@ _LINE_BYTES: Final = 512
 _PAUSE_SECONDS: Final = 0.01
 _TAIL_BYTES: Final = 4096  # of what is left out, shown none the less
 _TAIL_LINES: Final = 20
+_TAIL_CHARACTERS: Final = 500  # of each of them
+# Bytes of a report: parsed, they take up to thirty times as much. The largest is that of a
+# screener's result, of 512 KiB, which is also the most that is kept of one.
+LONGEST_EVENT: Final = 520 << 10
 # As Python, numpy and C++ say it.
 _NO_MEMORY: Final = re.compile(
     r"(?:\w+\.)*_?(?:Array)?MemoryError\b|.*std::bad_alloc|.*Memory allocation still failed"
@@ -60,13 +64,18 @@ class Output:
     The model never waits for us for long: it may be about to sell.
     """
 
-    def __init__(self, on_line: Callable[[str], None], on_loss: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        on_line: Callable[[str], None],
+        on_loss: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`on_loss` is told when lines were left out."""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._lines = Lines(self._take)
         self._on_line = on_line
         self._on_loss = on_loss
-        self._budget = Budget()
+        self._budget = Budget(clock)
         self._lost = 0
         self._last_lost = b""
 
@@ -93,7 +102,7 @@ class Output:
         self._lines.finish()
 
     def _take(self, line: str) -> None:
-        self._tail.append(line)
+        self._tail.append(line[:_TAIL_CHARACTERS])
         self._on_line(line)
 
     def _go_on(self) -> None:
@@ -112,11 +121,15 @@ class Output:
 class Events:
     """What the model's process reports: all of it, but no faster than it can be handled."""
 
-    def __init__(self, on_event: Callable[[Mapping[str, object]], None]) -> None:
-        """`on_event` gets each report, which the model can forge."""
+    def __init__(
+        self,
+        on_event: Callable[[Mapping[str, object], int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_event` gets each report, which the model can forge, and its size as JSON in bytes."""
         self._on_event = on_event
         self._lines = Lines(self._take)
-        self._budget = Budget()
+        self._budget = Budget(clock)
 
     def take(self, data: bytes) -> float:
         """Take what was read; see `Pipe`."""
@@ -131,9 +144,12 @@ class Events:
 
     def _take(self, line: str) -> None:
         """Handle one line. Ignore what is no event: the model may write to our pipe."""
+        data = line.encode("utf-8", "replace")
+        if len(data) > LONGEST_EVENT:
+            return
         try:
-            event = strict_loads(line.encode("utf-8", "replace"))
+            event = strict_loads(data)
         except ValueError:
             return
         if isinstance(event, dict):
-            self._on_event(event)
+            self._on_event(event, len(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_budget_recovers_with_time() -> None:
 def test_what_is_left_out_is_said_and_its_last_lines_are_kept() -> None:
     lines: list[str] = []
     losses: list[str] = []
-    output = Output(lines.append, losses.append)
+    output = Output(lines.append, losses.append, Clock())
     assert output.take(b"first\n" + b"x" * 17 * MEBIBYTE + b"\n") == 0
     assert output.take(b"lost " * 2_000) > 0
     assert output.take(b"\nkept\nlast") > 0
@@ -75,13 +76,34 @@ def test_an_old_error_is_forgotten() -> None:
 
 def test_reports_are_never_lost_but_slowed_down() -> None:
     events: list[Mapping[str, object]] = []
-    stream = Events(events.append)
+    stream = Events(lambda event, _: events.append(event), Clock())
     assert stream.take(b'{"event": "a"}\n') == 0
     flood = b'{"event": "b"}\n' * 33_000
     assert stream.take(flood) > 0
     stream.finish(b'{"event": "c"}')
     assert len(events) == 33_002
     assert events[-1] == {"event": "c"}
+
+
+def test_a_report_has_its_size_and_one_that_is_too_long_is_not_parsed() -> None:
+    sizes: list[tuple[Mapping[str, object], int]] = []
+    stream = Events(lambda event, size: sizes.append((event, size)))
+    numbers = b"0," * (260 << 10)
+    stream.finish(b'{"a": "\xc3\xa9"}\n{"b": [' + numbers + b'0]}\n{"c": 1}\n')
+    assert sizes == [({"a": "\u00e9"}, 11), ({"c": 1}, 8)]
+
+
+def test_long_lines_do_not_stay_in_memory() -> None:
+    output = Output(lambda _: None, lambda _: None)
+    lines = (b"x" * 1_000_000 + b"\n") * 10
+    tracemalloc.start()
+    try:
+        output.take(lines)
+        output.finish(b"")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 class TestReader:

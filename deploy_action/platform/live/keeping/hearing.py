@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from deploy_action.platform.live.host import Ended, Prepared
 from deploy_action.platform.live.surroundings import VersionLog
 
-# Of one instance. A model that reports faster than the store can write loses the rest.
+# Events of one instance, and their bytes as JSON, each of which takes up to thirty in memory. A
+# model that reports faster than the store can write loses the rest.
 MOST_WAITING = 2_000
+MOST_WAITING_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Hearing:
     clock: Callable[[], float]
     last_output_at: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _waiting: int = 0
+    _waiting: deque[int] = field(default_factory=deque)  # the size of each event, the oldest first
+    _waiting_bytes: int = 0
     _lost: int = 0
 
     def line(self, stream: str, text: str) -> None:
@@ -70,21 +74,23 @@ class Hearing:
             self.last_output_at = self.clock()
         self.log.write(stream, text, self.redact)
 
-    def event(self, event: Mapping[str, object]) -> None:
-        """Pass an event on, unless too many are waiting."""
+    def event(self, event: Mapping[str, object], size: int) -> None:
+        """Pass an event on, unless too many are waiting, or too large ones."""
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            is_too_much = self._waiting_bytes + size > MOST_WAITING_BYTES
+            if len(self._waiting) >= MOST_WAITING or is_too_much:
                 self._lost += 1
                 return
-            self._waiting += 1
+            self._waiting.append(size)
+            self._waiting_bytes += size
         self.inbox.put(Reported(self.number, event))
 
     def done(self) -> int:
         """Note that an event was handled; return how many were lost, if no other is waiting."""
         with self._lock:
-            self._waiting -= 1
+            self._waiting_bytes -= self._waiting.popleft()
             lost = 0
-            if self._waiting == 0:
+            if not self._waiting:
                 lost, self._lost = self._lost, 0
         return lost
 

@@ -16,6 +16,9 @@ Problem = Dict[str, Any]
 
 _OWN_DIRECTORY = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _LONGEST_TEXT = 500
+# Characters of a message or a hint. The platform shows 4,000, without the model's secrets, which it
+# must see whole; and it ignores an event of more than 520 KiB.
+_LONGEST_IN_PROBLEM = 16_000
 _DEEPEST_CHAIN = 20
 _LONGEST_SOURCE = 16 << 20  # bytes; in a longer file, every line is taken for one that exists
 
@@ -33,6 +36,7 @@ def make_problem(
     severity: str, message: str, hint: str = "", path: str | None = None, line: int | None = None
 ) -> Problem:
     """Return a problem in the form that the parent reads."""
+    message, hint = message[:_LONGEST_IN_PROBLEM], hint[:_LONGEST_IN_PROBLEM]
     return {"severity": severity, "message": message, "hint": hint, "path": path, "line": line}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy_action.platform.machine.streams import LONGEST_EVENT
 from tests.platform.model_process.conftest import EXAMPLES
 from tests.support.stand_in_exchange import Fault, Market, StandInExchange, serving_stand_in
 from tests.support.stand_in_exchange.server import StandInServer
@@ -194,3 +195,21 @@ def test_a_screener_its_variables_and_its_messages_are_reported_as_strict_json(
     wanted = [("email", "found one"), ("text", "found one"), ("chat", "a chat"), ("email", "e")]
     assert sent == wanted
     assert live.of("screener")
+
+
+def test_what_is_too_long_for_the_platform_is_left_out_or_cut(model: LiveModel) -> None:
+    script = HEAD + (
+        "import sys\n"
+        "blankly.reporter.export_live_var([0] * 200_000, 'long')\n"
+        "blankly.reporter.export_live_var('x' * 500_000, 'fits')\n"
+        "blankly.reporter.text('\\U0001f600' * 1_000_000)\n"
+        "sys.exit('\\U0001f600' * 1_000_000)\n"
+    )
+    with model.running(script) as live:
+        assert live.end() == 1
+    assert [report["name"] for report in live.reports("live/variable")] == ["fits"]
+    (warning,) = live.problems("warning")
+    assert warning["message"].startswith("A report (live/variable) of 600,")
+    (fault,) = live.problems("fault")
+    assert fault["message"].startswith("bot.py ended itself with sys.exit(\U0001f600")
+    assert max(len(json.dumps(event)) for event in live.events) <= LONGEST_EVENT

@@ -13,7 +13,9 @@ from ..events import Events  # noqa: TID252  # `blankly_run` is not a package th
 from ..faults import ModelFiles, make_problem  # noqa: TID252  # as above
 from ..strict_json import describe, make_strict  # noqa: TID252  # as above
 
-_LARGEST = 900_000  # characters of JSON; the platform reads lines of 1 MiB
+# Characters of JSON: as much as the platform keeps of the largest report, a screener's result. It
+# ignores lines of more than 520 KiB.
+_LARGEST = 512 << 10
 _LONGEST_MESSAGE = 10_000  # characters
 _MOST_ORDERS = 10_000
 _MOST_WARNINGS = 50
