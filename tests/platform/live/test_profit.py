@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import pytest
@@ -68,3 +71,15 @@ def test_nothing_is_known_without_the_oldest_orders() -> None:
 def test_symbols_and_exchanges_are_apart() -> None:
     orders = [_order("buy", 1, 10), _order("sell", 1, 20, exchange="other")]
     assert [each.realised for each in profits(orders, is_complete=True)] == [0.0, None]
+
+
+def test_no_sizes_and_prices_make_a_number_that_json_has_not() -> None:
+    numbers = (None, 5e-324, 1.0, 1e308)
+    fills = [
+        _order(side, size, price, funds=funds)
+        for side, size, price, funds in product(("buy", "sell"), numbers, numbers, numbers)
+    ]
+    for orders in product(fills, repeat=2):
+        json.dumps(asdict(_one(*orders)), allow_nan=False)
+    huge = _one(_order("buy", 1e308, 1e308))
+    assert "too large" in str(huge.problem)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy_action.platform.api.operations.documents import encode
+from deploy_action.platform.api.operations.live_documents import reported_document
 from deploy_action.platform.live.reports import (
     Reported,
     ReportError,
@@ -18,6 +20,7 @@ from deploy_action.platform.live.reports import (
 )
 from deploy_action.platform.live.reports.reading import BOUNDS, KINDS
 from deploy_action.platform.storage.store import Store
+from deploy_action.text.strict_json import strict_loads
 from tests.support.platform_client import Clock
 
 P, M = "p", "m"
@@ -138,13 +141,13 @@ def _deep() -> object:
 
 HOSTILE: tuple[object, ...] = (
     *(_deep(), "[" * 3_000, "\ud800\0\x1b[31m", math.nan, {"a": {1: object()}}, 10**5_000),
-    *({"": ""}, [], b"x"),
+    *({"": ""}, [], b"x", 10**299, 1e308, -1e308, 5e-324, 253_402_300_799.0),
 )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_values_break_nothing(kept: Kept, kind: str) -> None:
-    """Whatever is in the fields: a report is kept as text, or refused, and can be read again."""
+    """Whatever is in the fields: a report is kept as text, or refused, and can be shown."""
     names = [
         *("symbol", "id", "side", "exchange", "size", "price", "status", "annotation", "type"),
         *("args", "response", "line", "name", "value", "description", "metrics", "values"),
@@ -158,7 +161,9 @@ def test_hostile_values_break_nothing(kept: Kept, kind: str) -> None:
             kept.now += 1
         kept.reports.take(P, M, kind, dict.fromkeys(names, hostile), math.nan)
     kept.keep("live/event", type="last")
-    assert kept.read("b").events[-1].document["type"] == "last"
+    read = kept.read("b")
+    assert read.events[-1].document["type"] == "last"
+    strict_loads(encode(reported_document(read, "b")))
 
 
 def test_text_stays_text(kept: Kept) -> None:
@@ -202,6 +207,29 @@ def test_large_results_are_shown_as_there_is_room(kept: Kept) -> None:
         kept.keep("live/screener-result", result=f"{number}" + "x" * 400_000)
     results = [each.document["result"][0] for each in kept.read().screener_results]
     assert results == ["1", "2"]
+
+
+def test_huge_orders_are_shown(kept: Kept) -> None:
+    """With numbers that JSON has, but not their product."""
+    kept.keep("live/spot-limit", ORDER, size=1e308, price=1e308, executed_time=5)
+    shown = reported_document(kept.read(), "")
+    strict_loads(encode(shown))
+    profit = (shown["pnl"]["symbols"] or [])[0]
+    assert (profit["realised"], profit["position"], profit["fills"]) == (None, None, 1)
+    assert "too large" in str(profit["problem"])
+
+
+def test_orders_of_endless_symbols_do_not_make_an_endless_answer(kept: Kept) -> None:
+    """Clients refuse more than 16 MiB."""
+    for number in range(1_100):
+        order = {**ORDER, "symbol": f"{number}", "id": f"{number}"}
+        kept.reports.take(P, M, "live/spot-market", order, 1.0)
+        kept.now += 1
+    kept.keep("live/spot-market", ORDER, symbol="0", id="last")
+    pnl = reported_document(kept.read(), "")["pnl"]
+    symbols = [each["symbol"] for each in pnl["symbols"] or ()]
+    assert symbols == [*map(str, range(101, 1_100)), "0"]
+    assert "Only the 1,000 symbols" in pnl["note"]
 
 
 def test_a_flood_is_cut_and_counted(kept: Kept) -> None:

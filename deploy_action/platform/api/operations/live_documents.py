@@ -16,6 +16,7 @@ _PROFIT_NOTE: Final = (
     "Realised profit by the average price of what was bought, before fees, from the orders that"
     " were reported as filled, limit orders at their limit. What is still held is not valued."
 )
+_MOST_PROFITS: Final = 1_000  # clients refuse endless answers
 # The original's words, where it had some.
 _MESSAGES: Final = {
     State.PREPARING: "Deploying",
@@ -156,7 +157,8 @@ class ProfitDocument(TypedDict):
 class PnlDocument(TypedDict):
     """Profit: `symbols` from the orders, as `note` says; `values` as the model says itself.
 
-    `symbols` is null where the model wants no computed profit.
+    `symbols` is null where the model wants no computed profit. The one of the latest order is the
+    last, and there are 1,000 at most.
     """
 
     symbols: list[ProfitDocument] | None
@@ -410,9 +412,12 @@ def _backtest(kept: Kept, result: Any) -> ReportedBacktestDocument:
 
 def _pnl(reported: Reported) -> PnlDocument:
     is_wanted = reported.pnl.get("auto", True)
+    shown, note = reported.profits[-_MOST_PROFITS:], _PROFIT_NOTE
+    if len(reported.profits) > len(shown):
+        note += f" Only the {_MOST_PROFITS:,} symbols with the latest orders are shown."
     return {
-        "symbols": [_profit(each) for each in reported.profits] if is_wanted else None,
-        "note": _PROFIT_NOTE,
+        "symbols": [_profit(each) for each in shown] if is_wanted else None,
+        "note": note,
         "values": reported.pnl.get("values"),
     }
 

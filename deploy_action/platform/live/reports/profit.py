@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,17 +37,23 @@ class Profit:
         """Take a filled order, unless the profit is not known any more."""
         if self.realised is None or self.position is None:
             return
-        average = self.average_price or 0.0
+        average, position, realised = self.average_price or 0.0, self.position, self.realised
         if side == "buy":
-            self.average_price = (self.position * average + size * price) / (self.position + size)
-            self.position += size
-        elif size > self.position * (1 + _NEGLIGIBLE):
+            average = (position * average + size * price) / (position + size)
+            position += size
+        elif size > position * (1 + _NEGLIGIBLE):
             self.fail("it sold more than the reported orders bought, and what that cost is unknown")
+            return
         else:
-            self.realised += size * (price - average)
-            self.position -= size
-            if self.position <= size * _NEGLIGIBLE:
-                self.position, self.average_price = 0.0, None
+            realised += size * (price - average)
+            position -= size
+            if position <= size * _NEGLIGIBLE:
+                position = 0.0
+        if not all(map(math.isfinite, (average, position, realised))):
+            self.fail("the reported prices or sizes are too large to be computed with")
+            return
+        self.position, self.realised = position, realised
+        self.average_price = average if position else None
 
     def fail(self, problem: str) -> None:
         """Note the first reason why the profit is not known."""
@@ -55,14 +62,15 @@ class Profit:
 
 
 def profits(orders: Iterable[Mapping[str, Any]], *, is_complete: bool) -> list[Profit]:
-    """Return the profit of each symbol; `orders` are the oldest first.
+    """Return the profit of each symbol, that of the latest order last; so are `orders` sorted.
 
     `is_complete` says that they are all that were reported.
     """
     found: dict[tuple[str, str], Profit] = {}
     for order in orders:
         key = order.get("exchange", ""), order.get("symbol", "")
-        profit = found.setdefault(key, Profit(*key))
+        profit = found.pop(key) if key in found else Profit(*key)
+        found[key] = profit
         if not is_complete:
             profit.fail("its oldest orders are no longer kept")
         _count(order, profit)
