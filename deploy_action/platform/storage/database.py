@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
@@ -130,8 +131,8 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._is_closed = False
-        # SQLite gives its own files the mode of this one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _close_to_others(path)
         try:
             with self._connection() as connection:
                 self._set_up(connection)
@@ -229,3 +230,15 @@ class Database:
             if version == 0:
                 Transaction(connection, self._clock()).add_user(secrets.token_hex(14))
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _close_to_others(path: Path) -> None:
+    """Let only the owner read a database: exchange keys are in it, and models run as other users.
+
+    SQLite gives the files that it makes beside it the mode of the database.
+    """
+    for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(FileNotFoundError):  # another process may close the database meanwhile
+            mode = stat.S_IMODE(one.lstat().st_mode)
+            if mode & 0o077:
+                one.chmod(mode & 0o700)

@@ -68,7 +68,10 @@ def back_up(data: Path, file: Path) -> Backup:
             names = sorted(path.name for path in data.iterdir() if _is_kept(path.name))
             part = scratch / "backup.tar"
             part.touch(0o600)
-            notes = _tar("--create", "--file", part, "-C", scratch, _DATABASE, "-C", data, *names)
+            # A model's file may be larger than the disk, and mostly holes.
+            notes = _tar(
+                "--create", "--sparse", "--file", part, "-C", scratch, _DATABASE, "-C", data, *names
+            )
             _sync(part)
             part.rename(file)
             data_directory.sync_directory(file.parent)
@@ -96,7 +99,11 @@ def restore(file: Path, data: Path) -> list[str]:
     scratch = data / _RESTORING
     try:
         scratch.mkdir(mode=0o700)
-        _tar("--extract", "--no-same-owner", "--same-permissions", "--file", file, "-C", scratch)
+        # All of it becomes ours, what models wrote too: nothing of theirs may run with our rights,
+        # and no other user may enter until it is handed over. tar drops set-user-id bits.
+        _tar("--extract", "--no-same-owner", "--no-same-permissions", "--file", file, "-C", scratch)
+        if (state := scratch / data_directory.STATE).is_dir():
+            state.chmod(data_directory.PASSABLE)
         _check(scratch / _DATABASE, file)
         # The database last: until it is there, nobody takes this for a data directory.
         for path in sorted(scratch.iterdir(), key=lambda path: path.name == _DATABASE):
@@ -122,6 +129,7 @@ def _scratch(parent: Path) -> Iterator[Path]:
 
 
 def _copy_database(source: Path, target: Path) -> None:
+    target.touch(0o600)
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as original,
         closing(sqlite3.connect(target)) as copy,
@@ -147,10 +155,15 @@ def _check(database: Path, file: Path) -> None:
 
 
 def _tar(*arguments: str | Path) -> str:
-    """Run tar; return what it says about files that changed while it read them."""
+    """Run tar; return what it says about files that changed while it read them.
+
+    What it makes is for us alone.
+    """
     command: Sequence[str] = ["tar", *map(str, arguments)]
     environ = {"PATH": os.defpath, "LC_ALL": "C"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # tar
+    done = subprocess.run(  # noqa: S603  # tar
+        command, env=environ, capture_output=True, text=True, check=False, umask=0o077
+    )
     if done.returncode not in (0, _CHANGED):
         lines = done.stderr.strip().splitlines() or [f"tar ended with {done.returncode}"]
         raise OSError(lines[0].removeprefix("tar: "))

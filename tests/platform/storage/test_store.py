@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import stat
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import requests
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.server import PlatformServer
+from deploy_action.platform.storage.store import Store
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import TIMEOUT, Clock, Platform, make_bundle
 from tests.support.serving_process import serving
@@ -212,6 +215,19 @@ def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
     assert "cannot be used" in _problem(path / "data")
 
 
+def test_a_database_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    """Whoever copied it: exchange keys are in it, and models run as other users."""
+    Store(tmp_path, time.time).close()
+    database = tmp_path / "platform.sqlite"
+    files = [database, tmp_path / "platform.sqlite-wal", tmp_path / "platform.sqlite-shm"]
+    with closing(sqlite3.connect(database)) as other:
+        other.execute("SELECT * FROM versions").fetchall()
+        for file in files:
+            file.chmod(0o644)
+        with closing(Store(tmp_path, time.time)):
+            assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+
+
 def test_data_of_another_release_is_refused(start_platform: StartPlatform) -> None:
     platform = start_platform()
     platform.server.close()
@@ -228,7 +244,7 @@ def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) 
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute("DROP INDEX versions_by_key")
-    for table in ("environments", "lives", "ran", "platform_keys", "places", "reports"):
+    for table in ("environments", "lives", "ran", "places", "reports"):
         connection.execute(f"DROP TABLE {table}")
     added = "git_commit", "committed_at", "commit_repository", "progress", "problem"
     for column in ("idempotency_key", *added):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import stat
@@ -129,6 +130,49 @@ def test_what_models_wrote_comes_back_and_no_link_leads_out(
     assert (restored / "kept.json").read_text() == "{}"
     assert (restored / "link").is_symlink()
     assert "of another" not in (tmp_path / "backup.tar").read_text(errors="replace")
+
+
+def test_what_comes_back_is_for_the_owner_only(filled: Platform, tmp_path: Path) -> None:
+    """A model chose the modes of its files, which are ours (root's, too) from then on."""
+    state = filled.data / "state" / "1"
+    state.mkdir(parents=True)
+    program = state / "sh"
+    program.touch()
+    program.chmod(0o6755)
+    state.chmod(0o3777)
+    before = os.umask(0)
+    try:
+        back_up(filled.data, tmp_path / "backup.tar")
+        restore(tmp_path / "backup.tar", tmp_path / "restored")
+    finally:
+        os.umask(before)
+    modes = {
+        str(path.relative_to(tmp_path / "restored")): stat.S_IMODE(path.lstat().st_mode)
+        for path in (tmp_path / "restored").rglob("*")
+    }
+    assert (modes["state/1/sh"], modes["state/1"]) == (0o700, 0o700)
+    assert modes["platform.sqlite"] == 0o600
+    # Other users have to reach what is theirs in these.
+    assert {name for name, mode in modes.items() if mode & 0o077} == {"runs", "state"}
+    assert {modes["runs"], modes["state"]} == {0o711}
+    with tarfile.open(tmp_path / "backup.tar") as archive:  # whoever unpacks it without us
+        assert archive.getmember("platform.sqlite").mode == 0o600
+
+
+def test_holes_in_a_file_take_no_room(filled: Platform, tmp_path: Path) -> None:
+    """A model may make a file that is larger than the server's disk."""
+    state = filled.data / "state" / "1"
+    state.mkdir(parents=True)
+    with (state / "sparse").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(1 << 30)
+    assert back_up(filled.data, tmp_path / "backup.tar").bytes < 10 << 20
+    restore(tmp_path / "backup.tar", tmp_path / "restored")
+    restored = tmp_path / "restored" / "state" / "1" / "sparse"
+    assert restored.stat().st_size == 1 << 30
+    assert restored.stat().st_blocks * 512 < 1 << 20
+    with restored.open("rb") as file:
+        assert file.read(6) == b"begin\0"
 
 
 def test_no_file_is_replaced_and_no_directory_mixed(filled: Platform, tmp_path: Path) -> None:
