@@ -72,10 +72,6 @@ CREATE TABLE places (
     project_id TEXT NOT NULL,
     model_id TEXT NOT NULL,
     UNIQUE (project_id, model_id)
-) STRICT;
-CREATE TABLE platform_keys (
-    name TEXT PRIMARY KEY,
-    value BLOB NOT NULL
 ) STRICT
 """
 
@@ -218,12 +214,6 @@ class LiveTables:
                 f"DELETE FROM ran WHERE {of_model} AND number > ?",  # noqa: S608  # a constant
                 (project_id, model_id, number),
             )
-
-    def platform_key(self, name: str, drawn: bytes) -> bytes:
-        """Return a secret of the platform's own; `drawn` becomes it if there is none."""
-        self._connection.execute("INSERT OR IGNORE INTO platform_keys VALUES (?, ?)", (name, drawn))
-        row = self._connection.execute("SELECT value FROM platform_keys WHERE name = ?", (name,))
-        return bytes(row.fetchone()[0])
 
     def delete(self, project_id: str, model_id: str) -> None:
         """Delete a model's life, history and variables, before its versions are deleted."""
