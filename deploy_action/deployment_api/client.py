@@ -427,7 +427,7 @@ def _ids(
 
 def _success(reply: Reply, *also: str) -> Mapping[str, object]:
     body = reply.json_object()
-    if body.get("status", "success") not in {"success", *also} or not (
+    if body.get("status", "success") not in ("success", *also) or not (
         "status" in body or "versionId" in body
     ):
         raise reply.unexpected("it reports no success")

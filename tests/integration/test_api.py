@@ -17,6 +17,7 @@ from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.deployment_api.answers import RouteMissingError, _clip, _text, id_of
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import DeploymentApi, Model, Project, Submission
+from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
@@ -395,6 +396,7 @@ CALLS: dict[str, Callable[[DeploymentApi, Upload], object]] = {
     "POST /model/list": lambda api, _: api.models("p"),
     "POST /project/create": lambda api, _: api.create_project("a", "b"),
     "POST /model/create-model": lambda api, _: api.create_model(NEW),
+    "POST /model/details": lambda api, _: LiveApi(api, "p", "m").describe(),
     DEPLOY: lambda api, upload: api.deploy(SUBMISSION, upload),
     BACKTEST: lambda api, upload: api.backtest(SUBMISSION, upload),
 }
@@ -402,6 +404,7 @@ CALLS: dict[str, Callable[[DeploymentApi, Upload], object]] = {
 
 @pytest.mark.parametrize("route", CALLS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(status=200, body='{"status": []}')
 @given(status=st.sampled_from([200, 201, 204, 302, 400, 404, 418, 500, 503]), body=BODIES)
 def test_any_answer_is_used_or_refused_with_a_message(
     echo: ScriptedServer, upload: Upload, route: str, status: int, body: bytes | str
