@@ -127,10 +127,16 @@ class Host(Protocol):
         Raises:
             StillRunningError: something cannot be ended.
             StoppedError: `stop` was set.
+            OSError: the host is at fault, such as by its disk.
         """
 
     def forget(self, place: str) -> None:
-        """Remove the state of a model that was deleted."""
+        """Remove the state of a model that was deleted.
+
+        Raises:
+            StillRunningError: something of it still runs, or cannot be ended.
+            OSError: the host is at fault, such as by its disk.
+        """
 
     def close(self) -> None:
         """Give back what the host holds; no instance runs any more."""

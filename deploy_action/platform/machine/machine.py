@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,8 +27,7 @@ from deploy_action.platform.machine.preparation import (
 )
 from deploy_action.platform.machine.reader import Reader
 from deploy_action.platform.processes.child_process import StoppedError
-from deploy_action.platform.processes.stragglers import end_stragglers
-from deploy_action.platform.processes.unprivileged import NotIsolatedError
+from deploy_action.platform.processes.stragglers import end_marked, end_stragglers
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.storage.records import StopReason
 
@@ -101,10 +99,7 @@ class Machine:
         with self._places.lock(launch.place) as lock:
             if not lock.try_take():
                 raise StillRunningError("another instance of the model runs")
-            try:
-                self._places.hand_state(launch.place, prepared.user)
-            except NotIsolatedError as error:
-                raise PermissionError(errno.EPERM, error.reason) from error
+            self._places.hand_state(launch.place, prepared.user)
             limits = self._limiter.make(launch, prepared.user, purpose=PURPOSE)
             instance = RunningModel(
                 prepared, limits, listener, self._reader, self._instances.discard, self._on_error
@@ -140,8 +135,8 @@ class Machine:
         places, marker = self._places, state_variable(self._places, place)
         state, copies = places.state(place), places.others_copies(place)
         self._limiter.clear(place, PURPOSE)
-        found = [(state, owner_if_transient(state)), *((one.path, one.user) for one in copies)]
-        left = sum(end_stragglers(path, user, marker=marker) for path, user in found)
+        left = end_marked(marker, owner_if_transient(state))
+        left += sum(end_stragglers(one.path, one.user, marker=marker) for one in copies)
         if left:
             raise StillRunningError(
                 f"at least {left} of its processes could not be ended. Look for them with `ps`, "
@@ -152,11 +147,7 @@ class Machine:
         places.park_state(place)
 
     def forget(self, place: str) -> None:
-        """Remove the state of a model that was deleted; see `Host`.
-
-        Raises:
-            StillRunningError: it still runs.
-        """
+        """Remove the state of a model that was deleted; see `Host`."""
         with self._places.lock(place) as lock:
             if not lock.try_take():
                 raise StillRunningError("the model still runs")

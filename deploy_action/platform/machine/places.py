@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from deploy_action.platform.environments.locks import FileLock
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.unprivileged import (
     NOBODYS_ID,
+    NotIsolatedError,
     hand_over,
     is_root,
     is_transient,
@@ -31,6 +33,13 @@ def owner_if_transient(path: Path) -> int | None:
         user = path.lstat().st_uid
         return user if is_root() and is_transient(user) else None
     return None
+
+
+def _give(state: Path, user: int) -> None:
+    try:
+        hand_over(state, user, of=state.lstat().st_uid)
+    except NotIsolatedError as error:
+        raise PermissionError(errno.EPERM, error.reason) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +147,22 @@ class Places:
         """Make the state directory if there is none, and give it to the model's user.
 
         Raises:
-            NotIsolatedError: root may not do that.
+            OSError: that fails; root may not do it.
         """
         state = self.state(place)
         state.mkdir(mode=0o700, exist_ok=True)
         if user is not None:
-            hand_over(state, user, of=state.lstat().st_uid)
+            _give(state, user)
 
     def park_state(self, place: str) -> None:
-        """Take the state directory from the model's user, whose id others get later."""
+        """Take the state directory from the model's user, whose id others get later.
+
+        Raises:
+            OSError: root may not do that.
+        """
         state = self.state(place)
         if is_root() and state.is_dir():
-            hand_over(state, NOBODYS_ID, of=state.lstat().st_uid)
+            _give(state, NOBODYS_ID)
 
     def forget(self, place: str) -> None:
         """Remove all of a model; the caller holds its lock."""

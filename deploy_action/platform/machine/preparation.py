@@ -248,7 +248,11 @@ def _check(
             ended = run_process(
                 prepared.command(side.writer, "--check"),
                 cwd=prepared.working_directory,
-                environ=prepared.variables(),
+                # The state directory marks processes of the version that runs, to be ended with it.
+                environ={
+                    **prepared.variables(),
+                    "BLANKLY_STATE_DIR": str(prepared.copy.private / "tmp"),
+                },
                 on_line=keep,
                 stop=stop,
                 side=side,

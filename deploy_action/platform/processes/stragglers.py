@@ -26,14 +26,26 @@ def end_stragglers(private: Path, user: int | None = None, *, marker: str | None
 
     `private` is the run's directory. Its processes are those of its `user`, those that have
     `marker` in their environment (`NAME=VALUE`, by default `BACKTESTING_ID` with the name of the
-    directory), and those whose working directory is in there. Does nothing outside Linux.
+    directory), and, of a run without a user of its own, those whose working directory is in there.
+    Does nothing outside Linux.
     """
-    run = _Run(private, user, (marker or f"BACKTESTING_ID={private.name}").encode())
+    return _end(_Run(private, user, (marker or f"BACKTESTING_ID={private.name}").encode()))
+
+
+def end_marked(marker: str, user: int | None = None) -> int:
+    """Kill every process of a user, and those that have `marker` in their environment.
+
+    As `end_stragglers`, where a process of anybody's may be in the directory.
+    """
+    return _end(_Run(None, user, marker.encode()))
+
+
+def _end(run: _Run) -> int:
     empty = 0
     found: list[Path] = []
     for _ in range(_ROUNDS):
-        if user is not None:
-            _end_all_of(user)
+        if run.user is not None:
+            _end_all_of(run.user)
         found = [process for process in _processes() if run.has(process)]
         empty = 0 if found else empty + 1
         if empty == _EMPTY_ROUNDS:
@@ -48,7 +60,7 @@ def end_stragglers(private: Path, user: int | None = None, *, marker: str | None
 class _Run:
     """What the processes of a run have in common."""
 
-    private: Path
+    private: Path | None
     user: int | None
     marker: bytes
 
@@ -62,6 +74,10 @@ class _Run:
         with suppress(OSError):  # it has ended, or is another user's
             if self.marker in (task / "environ").read_bytes().split(b"\0"):
                 return True
+        if (
+            self.private is None or self.user is not None
+        ):  # else an operator's shell would be killed
+            return False
         with suppress(OSError):
             return (task / "cwd").readlink().is_relative_to(self.private)
         return False

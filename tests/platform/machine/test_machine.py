@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,14 @@ import pytest
 
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.live.host import CannotPrepareError, Ended, StillRunningError
+from deploy_action.platform.machine import places
 from deploy_action.platform.machine.places import Places
 from deploy_action.platform.processes import launching
 from deploy_action.platform.processes.child_process import StoppedError
-from deploy_action.platform.processes.unprivileged import NOBODYS_ID
+from deploy_action.platform.processes.unprivileged import NOBODYS_ID, NotIsolatedError
 from deploy_action.platform.storage.records import StopReason
 from tests.support.isolated import as_root
-from tests.support.machines import TRADER, Bench, Heard
+from tests.support.machines import STAND_IN, TRADER, Bench, Heard
 from tests.support.waiting import is_alive, wait_for
 
 pytestmark = pytest.mark.skipif(
@@ -343,6 +345,38 @@ while True: time.sleep(60)
         assert said == "The process that watches over the model was killed, by it or by the system."
         bench.clear()
 
+    def test_a_check_of_the_next_version_outlives_it(self, bench: Bench) -> None:
+        """Of one whose launcher was killed, processes are looked for by their variables."""
+        bench.machine.close()
+        go, checking = bench.root / "go", threading.Event()
+        waiting = f"""
+import os, sys, time
+while "--check" in sys.argv and not os.path.exists({str(go)!r}):
+    print("checks", flush=True)
+    time.sleep(0.01)
+"""
+        bench.program = bench.root / "own.py"
+        bench.program.write_text(waiting + STAND_IN)
+        bench.open()
+        _, heard = bench.start(TRADE)
+        heard.wait_for_line("trading")
+        with ThreadPoolExecutor() as pool:
+            preparing = pool.submit(
+                bench.machine.prepare,
+                bench.launch(TRADE),
+                lambda line: checking.set() if line == "checks" else None,
+                threading.Event(),
+                check=True,
+            )
+            try:
+                assert checking.wait(20)
+                os.kill(parent_of(int(bench.marks()[1])), signal.SIGKILL)
+                heard.wait_for_end()
+                bench.clear()
+            finally:
+                go.touch()
+            preparing.result().close()
+
     def test_one_that_cannot_be_killed_is_not_doubled(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -544,6 +578,26 @@ trade()
         bench.clear()
         assert not any(map(is_alive, processes.values()))
         assert bench.copies() == []
+
+    def test_who_looks_at_the_state_is_left_alone(self, bench: Bench) -> None:
+        state = bench.places.state("1")
+        state.mkdir()
+        with subprocess.Popen(["/bin/sleep", "60"], cwd=state) as shell:
+            bench.clear()
+            assert shell.poll() is None
+            shell.kill()
+
+    def test_a_state_that_cannot_be_handed_over_is_an_error_of_the_host(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise NotIsolatedError("root may not", "Allow it.")
+
+        bench.places.state("1").mkdir()
+        monkeypatch.setattr(places, "is_root", lambda: True)
+        monkeypatch.setattr(places, "hand_over", fail)
+        with pytest.raises(PermissionError, match="root may not"):
+            bench.clear()
 
     def test_one_that_does_not_end_in_time_is_not_doubled(self, bench: Bench) -> None:
         """Here another server runs it."""

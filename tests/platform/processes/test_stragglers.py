@@ -55,6 +55,15 @@ def test_the_processes_of_a_run_are_ended_and_no_others() -> None:
         assert is_alive(of_another)
 
 
+def test_of_a_run_without_a_user_those_in_its_directory_are_ended(tmp_path: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "60"], cwd=tmp_path) as process:
+        if os.geteuid() == 0:  # else it may be an operator's shell
+            end_stragglers(tmp_path, 61_778)
+            assert process.poll() is None
+        end_stragglers(tmp_path)
+        assert process.wait(20) == -9
+
+
 def test_a_process_whose_first_thread_has_ended_is_found() -> None:
     """It looks like a zombie, but still runs."""
     run = str(uuid.uuid4())
