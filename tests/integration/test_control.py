@@ -144,8 +144,11 @@ def test_nothing_is_created(runner: Runner, scripted: StartScripted) -> None:
     assert ended.code == 1
     assert "no model named `workspace`" in ended.summary
     assert "**The model may still run.**" in ended.summary
-    ended = control(runner, server, "stop", project_id="", project_name="Fund", create_new="true")
+    given = {"project_id": "", "model_id": "", "project_name": "Fund", "create_new": "true"}
+    asked = len(server.requests_to(MODELS))
+    ended = control(runner, server, "stop", **given)
     assert ended.code == 1
+    assert len(server.requests_to(MODELS)) == asked
     assert "no project named `Fund`" in ended.summary
     assert "create-new" not in ended.summary
     assert not {"POST /project/create", "POST /model/create-model", KILL} & set(server.routes())
