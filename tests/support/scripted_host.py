@@ -39,6 +39,7 @@ class ScriptedInstance:
     def stop(self, reason: StopReason) -> None:
         self.reasons.append(reason)
         if self.host.stops_at_once:
+            self.report("teardown", state="ended")
             self.end(0)
 
     def end(self, code: int = 0, *, out_of_memory: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ from deploy_action.platform.storage.transaction import Transaction
 
 class StillRunsError(Exception):
     """A model that should be deleted still runs."""
+
+
+class NotKeptError(Exception):
+    """A model is stopped, but a new server would start it again: that could not be stored."""
 
 
 class LiveModels:
@@ -76,16 +81,25 @@ class LiveModels:
             return
         if not is_new and model is not None and model.is_screener:
             keeper.run_now()
-        keeper.wake()
+        keeper.halt(is_halted=False)
 
     def stop(self, project_id: str, model_id: str) -> None:
-        """Wish that a model is stopped; nothing of it is started after this has returned."""
+        """Wish that a model is stopped; nothing of it is started after this has returned.
+
+        Raises:
+            NotKeptError: it is stopped, but that could not be stored, as on a full disk.
+        """
         self._keeper(project_id, model_id)
         with self._lock:  # also while this server stops: then it has a keeper, or nothing runs
             keeper = self._keepers.get((project_id, model_id))
-        starting = nullcontext() if keeper is None else keeper.starting
-        with starting, self._around.store.transaction() as transaction:
-            wish_stop(transaction, project_id, model_id)
+        with nullcontext() if keeper is None else keeper.starting:
+            try:
+                with self._around.store.transaction() as transaction:
+                    wish_stop(transaction, project_id, model_id)
+            except (OSError, sqlite3.Error) as error:
+                if keeper is not None:
+                    keeper.halt(is_halted=True)
+                raise NotKeptError from error
         if keeper is not None:
             keeper.wake()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -12,10 +13,12 @@ from deploy_action.errors import Problem
 from deploy_action.platform.live.host import CannotPrepareError
 from deploy_action.platform.live.keeping import keeper
 from deploy_action.platform.live.keeping.life_book import LifeBook
-from deploy_action.platform.live.models import StillRunsError
+from deploy_action.platform.live.models import NotKeptError, StillRunsError
 from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import Progress, State, StopReason
+from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.transaction import Transaction
 from tests.platform.live.conftest import MODEL, PROJECT, LivePlatform, OpenLive
 from tests.support.waiting import wait_for
 
@@ -347,6 +350,69 @@ def test_a_refused_delete_leaves_a_model_that_can_be_started(live: LivePlatform)
     live.run(version_id)
     wait_for(lambda: len(live.host.instances) == 2)
     assert live.models.fault() is None
+
+
+@pytest.mark.parametrize(
+    ("reports", "code", "expected"),
+    [
+        ([("began", None), ("ended", None)], 0, None),
+        ([("none", None)], 0, None),
+        ([("began", None), ("failed", "KeyError")], 1, "Its teardown failed. bot.py:9: KeyError."),
+        ([("began", None)], 0, "Its teardown did not finish."),
+        ([("began", None)], -9, "did not finish. It was killed when its time was over."),
+        ([], -9, "It told nothing of a teardown before it ended. It was killed"),
+    ],
+)
+def test_a_stop_tells_what_became_of_the_teardown(
+    live: LivePlatform, reports: list[tuple[str, str | None]], code: int, expected: str | None
+) -> None:
+    live.run_a_version()
+    live.host.stops_at_once = False
+    live.stop()
+    wait_for(lambda: live.instance.reasons)
+    for state, words in reports:
+        told = words and Problem(message=words, path="bot.py", line=9).document()
+        live.instance.report("teardown", state=state, problem=told)
+    live.instance.end(code)
+    live.wait_for(State.STOPPED)
+    problem = live.status.problem
+    assert (expected is None) == (problem is None)
+    if expected is not None:
+        assert expected in str(problem)
+        assert "open orders and positions" in str(problem)
+        assert live.ears.notices[-1][0] == "Golden was not torn down"
+
+
+def test_a_stop_between_two_instances_says_that_no_teardown_was_called(live: LivePlatform) -> None:
+    live.run_a_version()
+    live.instance.end(0)
+    live.wait_for(State.RESTARTING)
+    live.stop()
+    live.wait_for(State.STOPPED)
+    assert "no teardown was called" in str(live.status.problem)
+
+
+def test_a_stop_that_cannot_be_stored_stops_the_model_anyway(
+    live: LivePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version_id = live.run_a_version()
+    transaction = Store.transaction
+
+    def fail(_: Store) -> AbstractContextManager[Transaction]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(keeper, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(Store, "transaction", fail)
+    with pytest.raises(NotKeptError):
+        live.stop()
+    wait_for(lambda: live.instance.reasons == [StopReason.STOP])
+    monkeypatch.setattr(Store, "transaction", transaction)
+    live.wait_for(State.STOPPED)
+    live.restart()
+    live.wait_for(State.STOPPED)
+    assert live.host.asked == []
+    live.run(version_id)
+    wait_for(lambda: live.host.running)
 
 
 def test_versions_that_do_not_exist_or_were_only_backtested_do_not_run(live: LivePlatform) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from deploy_action.platform.api.operations.documents import (
@@ -34,7 +35,7 @@ from deploy_action.platform.api.operations.targets import (
     find_model,
 )
 from deploy_action.platform.api.request import ApiError, Request
-from deploy_action.platform.live.models import LiveModels, StillRunsError
+from deploy_action.platform.live.models import LiveModels, NotKeptError, StillRunsError
 from deploy_action.platform.live.reports import read_reports
 from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import (
@@ -47,6 +48,10 @@ from deploy_action.platform.storage.records import (
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.transaction import Transaction
 
+_NOT_KEPT = (
+    "The model is being stopped, but that cannot be stored, for example because the server's disk "
+    "is full: a restart of the server would start it again. Make room, and stop it again"
+)
 _MAX_RESULT_BYTES = 32 << 20  # in the details of a model, unless one backtest is asked for
 _NOTHING_RUNS = (
     "This server only stores models: it runs inside a job, and nothing runs after that. Deploy to a"
@@ -180,7 +185,10 @@ class Models:
         with self.store.snapshot() as snapshot:
             self.access.check_readable(snapshot, project_id)
             find_model(snapshot, project_id, model_id)
-        live.stop(project_id, model_id)
+        try:
+            live.stop(project_id, model_id)
+        except NotKeptError as error:
+            raise ApiError(_NOT_KEPT, HTTPStatus.INSUFFICIENT_STORAGE) from error
         return Text("")
 
     def delete_model(self, request: Request) -> Text:

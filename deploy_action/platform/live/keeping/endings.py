@@ -10,15 +10,17 @@ from deploy_action.platform.live.host import CannotPrepareError, Ended
 from deploy_action.platform.live.keeping.life_book import LifeBook
 from deploy_action.platform.live.keeping.preparation import Preparation
 from deploy_action.platform.live.keeping.running import (
+    LOOK_AT_EXCHANGE,
     Running,
     explained,
     in_words,
     is_clean,
+    teardown_fault,
 )
 from deploy_action.platform.live.keeping.telling import Telling
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.processes.child_process import StoppedError
-from deploy_action.platform.storage.records import Life, Progress, State
+from deploy_action.platform.storage.records import Life, Progress, State, StopReason
 
 _NOT_AGAIN = "It had no strategy, so it is not run again by itself."
 
@@ -36,6 +38,8 @@ class Endings:
     telling: Telling
     restart_at: float = 0.0
     replaced: str | None = None
+    was_torn_down: bool = False  # an instance was stopped for the present wish to stop
+    teardown_fault: str | None = None
 
     def not_prepared(
         self, preparation: Preparation, error: Exception | None, *, is_next: bool
@@ -94,6 +98,7 @@ class Endings:
         life = self.book.read()
         if life is None or running.stopped_for is not None:
             running.hearing.log.write("platform", words, self.telling.redact)
+            self._torn_down(running, ended)
             return
         if self.telling.model.is_screener:
             if clean:
@@ -110,6 +115,26 @@ class Endings:
             self.telling.event(life.version_id, f"It has finished. {words} {_NOT_AGAIN}")
         else:
             self._give_up(life, f"{words} {_NOT_AGAIN}")
+
+    def _torn_down(self, running: Running, ended: Ended) -> None:
+        """Tell people if an instance was stopped without its whole teardown."""
+        self.was_torn_down = running.stopped_for is StopReason.STOP
+        fault = teardown_fault(running, ended)
+        self.teardown_fault = None if fault is None else self.telling.redact(fault)
+        if fault is not None:
+            self.telling.alarm(running.version.id, "was not torn down", fault)
+
+    def at_rest(self, life: Life) -> None:
+        """Note that a model is stopped, and what is known of its teardown."""
+        fault = self.teardown_fault
+        if not self.was_torn_down and life.launched and life.state != State.FINISHED:
+            fault = (
+                f"Nothing ran when it was stopped, so no teardown was called. {LOOK_AT_EXCHANGE}"
+            )
+        self.was_torn_down, self.teardown_fault = False, None
+        self.book.enter(State.STOPPED, restarts=0, problem=fault)
+        said = "It is stopped, and stays stopped."
+        self.telling.event(life.version_id, said if fault is None else f"{said} {fault}")
 
     def _screener_failed(self, version_id: str | None, words: str) -> None:
         """Note that a run of a screener failed; the next one comes at its time."""

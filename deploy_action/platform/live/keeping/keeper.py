@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
+from contextlib import closing, suppress
 from typing import Final
 
 from deploy_action.platform.live.host import Launch, StillRunningError
@@ -21,23 +20,28 @@ from deploy_action.platform.live.keeping.hearing import (
     Woken,
 )
 from deploy_action.platform.live.keeping.life_book import LifeBook, WishChangedError
-from deploy_action.platform.live.keeping.preparation import Preparation
+from deploy_action.platform.live.keeping.preparation import Preparation, redactor
 from deploy_action.platform.live.keeping.reported import take_report
 from deploy_action.platform.live.keeping.running import Running
 from deploy_action.platform.live.keeping.telling import Telling
+from deploy_action.platform.live.keeping.timing import (
+    SECONDS_BETWEEN_NOTES,
+    due_times,
+    has_lasted_by,
+    is_settled_by,
+)
 from deploy_action.platform.live.schedule import missed_runs, next_run
 from deploy_action.platform.live.status import Pulse
 from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.live.wishes import wish_stop
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.storage.records import Life, Model, State, StopReason, Wanted
-from deploy_action.text.redaction import SHORTEST_KEY, redacted
 
 _NEXT, _CURRENT = "next", "current"
 _LATE_SECONDS: Final = 60.0  # a screener's run that is later than this is a missed one
 _PAUSE_SECONDS: Final = 5.0  # after a failure of our own, before it is tried again
 _LONGEST_WAIT: Final = 3600.0
 _MOST_AT_ONCE: Final = 200
-_SECONDS_BETWEEN_NOTES: Final = 1.0  # of failing callbacks
 
 
 class Keeper:
@@ -64,6 +68,7 @@ class Keeper:
         self._count = 0
         self._clear_at: float | None = 0.0  # when to end what an earlier instance left
         self._runs_now = False
+        self._halted = False
         self._is_new = True
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
@@ -81,6 +86,11 @@ class Keeper:
         if self._running is None:
             self._runs_now = True
             self.wake()
+
+    def halt(self, *, is_halted: bool) -> None:
+        """Stop what runs, and start nothing, although that cannot be stored; or take it back."""
+        self._halted = is_halted
+        self.wake()
 
     def close(self) -> None:
         """Stop what runs and end; what is wished for stays. Returns at once."""
@@ -138,17 +148,14 @@ class Keeper:
 
     def _patience(self) -> float:
         """Return the seconds until something has to be done that nobody will say."""
+        if self._halted:
+            return _PAUSE_SECONDS
         if self._closing.is_set():
             return _LONGEST_WAIT
         now, running, waits = self._around.monotonic(), self._running, [_LONGEST_WAIT]
-        if running is not None and running.stopped_for is None:
-            if not running.is_settled:
-                waits.append(running.started_at + self._around.settling_seconds - now)
-            elif not running.has_lasted:
-                waits.append(self._lasts_at(running) - now)
-            if running.facts != running.written:
-                waits.append(running.written_at + _SECONDS_BETWEEN_NOTES - now)
-        elif running is None and self._endings.restart_at > now:
+        if running is not None:
+            waits += [due - now for due in due_times(running, self._around)]
+        elif self._endings.restart_at > now:
             waits.append(self._endings.restart_at - now)
         if self._clear_at is not None:
             waits.append(self._clear_at - now)
@@ -163,6 +170,8 @@ class Keeper:
 
     def _reconcile(self) -> None:
         """Take the next steps towards what is wished for."""
+        if self._is_halted() and not self._closing.is_set():
+            return
         self._note_facts()
         self._note_end()
         if self._closing.is_set():
@@ -181,12 +190,23 @@ class Keeper:
         if not self._advance_next(life):
             self._keep_current()
 
+    def _is_halted(self) -> bool:
+        """Stop what runs although that could not be stored; try to store it again."""
+        if not self._halted:
+            return False
+        self._cancel_all()
+        self._stop_running(StopReason.STOP)
+        with suppress(OSError, sqlite3.Error), self._around.store.transaction() as transaction:
+            wish_stop(transaction, self._model.project_id, self._model.id)
+            self._halted = False
+        return self._halted
+
     def _note_facts(self) -> None:
         """Write what the instance has told, until that succeeds: later decisions rest on it."""
         running, now = self._running, self._around.monotonic()
         if running is None or running.facts == running.written:
             return
-        if running.is_urgent or now >= running.written_at + _SECONDS_BETWEEN_NOTES:
+        if running.is_urgent or now >= running.written_at + SECONDS_BETWEEN_NOTES:
             facts = running.facts
             self._book.change(**facts)
             running.written, running.written_at = facts, now
@@ -231,8 +251,7 @@ class Keeper:
             if self._stop_running(StopReason.STOP):
                 self._book.enter(State.STOPPING)
         elif life is not None and life.state != State.STOPPED:
-            self._book.enter(State.STOPPED, restarts=0, problem=None)
-            self._telling.event(life.version_id, "It is stopped, and stays stopped.")
+            self._endings.at_rest(life)
 
     def _pass_time(self, life: Life) -> None:
         """Note what has come about because time has passed."""
@@ -240,15 +259,12 @@ class Keeper:
         if running is None or running.stopped_for is not None:
             return
         if not running.is_settled:
-            if running.has_started or now >= running.started_at + self._around.settling_seconds:
+            if running.has_started or now >= is_settled_by(running, self._around):
                 self._settle(running)
-        elif not running.has_lasted and now >= self._lasts_at(running):
+        elif not running.has_lasted and now >= has_lasted_by(running, self._around):
             if life.restarts:
                 self._book.change(restarts=0)
             running.has_lasted = True
-
-    def _lasts_at(self, running: Running) -> float:
-        return running.settled_at + self._around.restarts.clean_seconds
 
     # The version that takes over
 
@@ -280,6 +296,8 @@ class Keeper:
         """Make a version the current one, and start it."""
         is_screener = self._model.is_screener
         with self.starting, closing(preparation):
+            if self._halted:
+                return
             try:
                 replaced = self._book.take_over(*preparation.wish, launched=not is_screener)
             except WishChangedError:
@@ -324,7 +342,8 @@ class Keeper:
             del self._preparations[_CURRENT]
             with self.starting, closing(preparation):
                 now = self._book.read()
-                if now is None or not now.keep or now.version_id != version_id:
+                is_wanted = now is not None and now.keep and now.version_id == version_id
+                if self._halted or not is_wanted:
                     self.wake()
                     return
                 self._runs_now = False
@@ -367,7 +386,7 @@ class Keeper:
             environment=environment,
         )
         log = self._around.logs.open(version_id)
-        redact = _redactor(launch)
+        redact = redactor(launch)
         preparation = Preparation(launch, version, generation, slot == _NEXT, log, redact)
         self._preparations[slot] = preparation
         preparation.begin(self._around.host, self._inbox)
@@ -403,11 +422,11 @@ class Keeper:
 
     def _settle(self, running: Running) -> None:
         """Note that an instance is `running`."""
-        self._note_ran(running.version.id, State.RUNNING)
+        self._note_ran(running.version.id, State.RUNNING, running.problem)
         running.is_settled, running.settled_at = True, self._around.monotonic()
 
-    def _note_ran(self, version_id: str, state: State) -> None:
-        self._book.note_ran(version_id, state)
+    def _note_ran(self, version_id: str, state: State, problem: str | None = None) -> None:
+        self._book.note_ran(version_id, state, problem)
         self._telling.event(version_id, f"It is {state}.")
         if (replaced := self._endings.replaced) is not None:
             self._endings.replaced = None
@@ -471,9 +490,3 @@ class Keeper:
         if slot == _CURRENT:
             self._runs_now = False
         self._endings.not_prepared(preparation, heard.error, is_next=slot == _NEXT)
-
-
-def _redactor(launch: Launch) -> Callable[[str], str]:
-    """Return what hides the values of a version's variables, of eight characters or more."""
-    secrets = [value for value in launch.environment.values() if len(value) >= SHORTEST_KEY]
-    return partial(redacted, secrets=secrets) if secrets else str

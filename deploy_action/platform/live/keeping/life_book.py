@@ -108,7 +108,7 @@ class LifeBook:
             transaction.live.keep(left)
         return life.keep
 
-    def note_ran(self, version_id: str, state: State) -> None:
+    def note_ran(self, version_id: str, state: State, problem: str | None) -> None:
         """Note that the current version got as far as `running` or `scheduled`."""
         with self.store.transaction() as transaction:
             life = transaction.live.life(self.model.project_id, self.model.id)
@@ -117,7 +117,7 @@ class LifeBook:
             transaction.live.note_progress(version_id, Progress.RAN, None)
             transaction.live.note_ran(life.project_id, life.model_id, version_id)
             transaction.live.keep(
-                replace(life, state=state, since=transaction.now, was_running=True, problem=None)
+                replace(life, state=state, since=transaction.now, was_running=True, problem=problem)
             )
 
 

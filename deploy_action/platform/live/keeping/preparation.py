@@ -6,11 +6,13 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from deploy_action.platform.live.host import Host, Launch, Prepared
 from deploy_action.platform.live.keeping.hearing import Heard, PreparationOver
 from deploy_action.platform.live.surroundings import VersionLog
 from deploy_action.platform.storage.records import Version
+from deploy_action.text.redaction import SHORTEST_KEY, redacted
 
 
 @dataclass(slots=True, eq=False)
@@ -56,3 +58,9 @@ class Preparation:
         if self.prepared is not None:
             self.prepared.close()
             self.prepared = None
+
+
+def redactor(launch: Launch) -> Callable[[str], str]:
+    """Return what hides the values of a version's variables, of eight characters or more."""
+    secrets = [value for value in launch.environment.values() if len(value) >= SHORTEST_KEY]
+    return partial(redacted, secrets=secrets) if secrets else str

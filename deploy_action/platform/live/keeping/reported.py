@@ -65,8 +65,6 @@ def _take_teardown(telling: Telling, running: Running, state: str, problem: Prob
         return
     running.teardown = state
     if problem is not None:
-        text = f"{text} {explained(problem)}"
-    if state == "failed":
-        telling.alarm(running.version.id, "was not torn down", text)
-    else:
-        running.hearing.log.write("platform", text, telling.redact)
+        running.teardown_problem = explained(problem)
+        text = f"{text} {running.teardown_problem}"
+    running.hearing.log.write("platform", text, telling.redact)

@@ -13,6 +13,7 @@ from deploy_action.platform.live.keeping.hearing import Hearing
 from deploy_action.platform.storage.records import StopReason, Version
 from deploy_action.text.harmless import one_line
 
+LOOK_AT_EXCHANGE: Final = "Look at the exchange for open orders and positions."
 _DECISIVE: Final = ("had_strategy", "ordered")
 
 
@@ -29,7 +30,8 @@ class Running:
     problem: str | None = None
     had_strategy: bool = False
     ordered: bool = False
-    teardown: str = ""  # how far it came
+    teardown: str = ""  # how far it came: `began`, and then `ended`, `failed` or `none`
+    teardown_problem: str = ""
     written: Mapping[str, object] = field(default_factory=dict)  # of the facts, to the store
     written_at: float = 0.0
     has_started: bool = False  # `Strategy.start()` has returned
@@ -84,6 +86,21 @@ def in_words(ended: Ended, seconds: float, fault: Problem | None, memory: int) -
     if ended.left:
         text += f" At least {ended.left} of its processes could not be ended."
     return text
+
+
+def teardown_fault(running: Running, ended: Ended) -> str | None:
+    """Say what is wrong with the teardown of an instance that was stopped; None if nothing is."""
+    if running.teardown in {"ended", "none"} or not running.had_strategy:
+        return None
+    if running.teardown == "failed":
+        fault = f"Its teardown failed. {running.teardown_problem}".rstrip()
+    elif running.teardown == "began":
+        fault = "Its teardown did not finish."
+    else:
+        fault = "It told nothing of a teardown before it ended."
+    if ended.code == -signal.SIGKILL:
+        fault += " It was killed when its time was over."
+    return f"{fault} {LOOK_AT_EXCHANGE}"
 
 
 def explained(problem: Problem) -> str:
