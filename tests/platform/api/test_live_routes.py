@@ -132,10 +132,14 @@ def test_what_happens_is_told_by_the_platform(live: LivePlatform) -> None:
     live.instance.end(3)
     live.wait_for_state(model_id, State.RESTARTING)
     wait_for(lambda: live.details(model_id)["reportsLost"])
+
+    def told() -> list[str]:
+        events: Any = live.details(model_id)["events"]
+        return [event["text"] for event in events if event["source"] == "platform"]
+
+    wait_for(lambda: any("ended" in text for text in told()))
+    assert "All is well" not in told()
     events: Any = live.details(model_id)["events"]
-    told = [event["text"] for event in events if event["source"] == "platform"]
-    assert "All is well" not in told
-    assert any("ended" in text for text in told)
     assert any(event["source"] == "model" for event in events)
     assert live.details(model_id)["lifecycleStatus"] == {
         "message": "Process Exited",
