@@ -4,7 +4,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ from deploy_action.platform.live.reports import (
 )
 from deploy_action.platform.live.reports.reading import BOUNDS, KINDS
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.tables.reports import ReportTables
 from deploy_action.text.strict_json import strict_loads
 from tests.support.platform_client import Clock
+from tests.support.waiting import wait_for
 
 P, M = "p", "m"
 ORDER: Mapping[str, object] = {
@@ -309,13 +311,73 @@ def test_reports_survive_the_end_of_the_server(kept: Kept) -> None:
 
 
 def test_a_store_that_fails_is_told_and_survived(kept: Kept) -> None:
-    with closing(sqlite3.connect(kept.data / "platform.sqlite")) as connection:
-        connection.execute("ALTER TABLE reports RENAME TO away")
-        with pytest.raises(sqlite3.OperationalError):
-            kept.keep("live/event", type="x")
-        connection.execute("ALTER TABLE away RENAME TO reports")
+    with _failing(kept), pytest.raises(sqlite3.OperationalError):
+        kept.keep("live/event", type="x")
     kept.keep("live/event", type="x")
     assert "OperationalError" in kept.errors.pop()
+
+
+def test_reports_are_written_once_the_store_works_again(kept: Kept) -> None:
+    """Nobody waits for a model's reports or the platform's notes, who could repeat them."""
+    with _failing(kept):
+        kept.reports.take(P, M, "live/spot-market", ORDER, 1.0)
+        kept.reports.note(P, M, "It is stopped", 1.0)
+        wait_for(lambda: bool(kept.errors))
+        with pytest.raises(sqlite3.OperationalError):
+            kept.keep("live/spot-market", ORDER, id="refused")
+    kept.keep("live/event", type="x")
+    read = kept.read()
+    assert [each.name for each in read.orders] == ["1"]
+    assert [each.document["text"] for each in read.notes] == ["It is stopped"]
+    assert read.lost == 0
+    assert "OperationalError" in kept.errors.pop()  # said once
+
+
+def test_of_more_reports_than_fit_while_the_store_fails_the_number_is_kept(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy_action.platform.live.reports.keeping._MOST_WAITING_BYTES", 500_000)
+    with _failing(kept):
+        for number in range(3):
+            result = {"result": f"{number}" + "x" * 200_000}
+            kept.reports.take(P, M, "live/screener-result", result, 1.0)
+        wait_for(lambda: bool(kept.errors))
+        with pytest.raises(sqlite3.OperationalError):
+            kept.keep("live/event", type="x")
+    kept.keep("live/event", type="x")
+    assert (len(kept.read().screener_results), kept.read().lost) == (2, 1)
+    kept.errors.clear()
+
+
+def test_what_is_at_fault_itself_is_counted_and_not_tried_again(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep all others from being written."""
+    monkeypatch.setattr(ReportTables, "put", lambda *_: 1 / 0)
+    kept.reports.take(P, M, "live/event", {"type": "bad"}, 1.0)
+    wait_for(lambda: bool(kept.errors))
+    monkeypatch.undo()
+    kept.keep("live/event", type="good")
+    assert [each.document["type"] for each in kept.read().events] == ["good"]
+    assert kept.read().lost == 1
+    assert "ZeroDivisionError" in kept.errors.pop()
+
+
+def test_a_server_whose_store_fails_can_end(kept: Kept) -> None:
+    with _failing(kept):
+        kept.reports.take(P, M, "live/event", {"type": "x"}, 1.0)
+        wait_for(lambda: bool(kept.errors))
+        kept.reports.close()
+    kept.errors.clear()
+
+
+@contextmanager
+def _failing(kept: Kept) -> Iterator[None]:
+    """Let every write of reports fail, as a full disk does."""
+    with closing(sqlite3.connect(kept.data / "platform.sqlite")) as connection:
+        connection.execute("ALTER TABLE reports RENAME TO away")
+        yield
+        connection.execute("ALTER TABLE away RENAME TO reports")
 
 
 def test_documents_are_strict_json(kept: Kept) -> None:

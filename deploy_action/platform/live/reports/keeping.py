@@ -1,19 +1,21 @@
 """Keeps what models report: within bounds, and without slowing anything else.
 
 One thread writes what came in with one commit, twenty times a second at most, however much comes.
-Of what is too much or too large, only the number is kept.
+Of what is too much or too large, only the number is kept. What could not be written because the
+store failed is tried again.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.platform.live.reports.reading import (
@@ -29,6 +31,8 @@ from deploy_action.platform.storage.tables.reports import Kept
 from deploy_action.platform.storage.transaction import Transaction
 
 _SECONDS_BETWEEN_COMMITS: Final = 0.05
+_SECONDS_AFTER_FAILURE: Final = 1.0
+_MOST_WAITING_BYTES: Final = 8 << 20  # of all models, while the store fails
 # Of each model: what it may report at once, and in each second from then on. Orders are counted
 # apart, so that a flood of other reports displaces none. A report costs 1, and 1 for each 2 KiB.
 _BURST: Final = 1_000.0
@@ -62,12 +66,16 @@ class _Allowance:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A report to be written; `written` is done when it is safe, or has the reason why not."""
+    """A report to be written, of about `size` bytes.
+
+    If somebody waits for it, `written` is done when it is safe, or has the reason why not.
+    """
 
     model: _ModelKey
     time: float
     changes: list[Change]
-    written: Future[None] = field(default_factory=Future)
+    size: int
+    written: Future[None] | None = None
 
 
 class Reports:
@@ -89,6 +97,7 @@ class Reports:
         self._condition = threading.Condition()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._fails = False  # the last commit did
 
     def take(self, project_id: str, model_id: str, kind: str, fields: Fields, time: float) -> None:
         """Keep a report some time soon; never fails, and never waits.
@@ -109,17 +118,18 @@ class Reports:
             TooManyReportsError: the model reports too much.
             Exception: the store failed.
         """
+        written = Future[None]()
         try:
-            waiting = self._enter(project_id, model_id, kind, fields, time)
+            self._enter(project_id, model_id, kind, fields, time, written)
         except TooManyReportsError:
             self._lose((project_id, model_id))
             raise
-        waiting.written.result(_WRITE_SECONDS)
+        written.result(_WRITE_SECONDS)
 
     def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
         """Add an event of the platform's own, which no model can forge or displace by a flood."""
-        document = {"type": "lifecycle", "text": text[:_LONGEST_NOTE]}
-        self._put(_Waiting((project_id, model_id), time, [Change("note", None, document)]))
+        change = Change("note", None, {"type": "lifecycle", "text": text[:_LONGEST_NOTE]})
+        self._put(_Waiting((project_id, model_id), time, [change], _LONGEST_NOTE))
 
     def close(self) -> None:
         """Write what is waiting."""
@@ -131,8 +141,14 @@ class Reports:
             thread.join()
 
     def _enter(
-        self, project_id: str, model_id: str, kind: str, fields: Fields, time: float
-    ) -> _Waiting:
+        self,
+        project_id: str,
+        model_id: str,
+        kind: str,
+        fields: Fields,
+        time: float,
+        written: Future[None] | None = None,
+    ) -> None:
         model, is_order = (project_id, model_id), kind.startswith(_ORDERS)
         with self._condition:
             allowance = self._allowances.setdefault((model, is_order), _Allowance())
@@ -143,19 +159,19 @@ class Reports:
                 )
         cost = _REFUSED_COST
         try:
-            waiting = _Waiting(model, check_time(time), read_report(kind, fields))
-            size = sum(len(json.dumps(each.document)) for each in waiting.changes)
-            cost = len(waiting.changes) + size / _BYTES_PER_TOKEN
+            at, changes = check_time(time), read_report(kind, fields)
+            size = sum(len(json.dumps(each.document)) for each in changes)
+            cost = len(changes) + size / _BYTES_PER_TOKEN
         finally:
             with self._condition:
                 allowance.left -= cost
-        self._put(waiting)
-        return waiting
+        self._put(_Waiting(model, at, changes, size, written))
 
     def _put(self, waiting: _Waiting) -> None:
         with self._condition:
             if self._closing.is_set():
-                waiting.written.set_exception(ReportError("The server is being stopped"))
+                if waiting.written is not None:
+                    waiting.written.set_exception(ReportError("The server is being stopped"))
                 return
             self._waiting.append(waiting)
             self._wake()
@@ -182,7 +198,7 @@ class Reports:
             if not batch and not lost:
                 return
             self._write(batch, lost)
-            self._closing.wait(_SECONDS_BETWEEN_COMMITS)
+            self._closing.wait(_SECONDS_AFTER_FAILURE if self._fails else _SECONDS_BETWEEN_COMMITS)
 
     def _write(self, batch: list[_Waiting], lost: Mapping[_ModelKey, int]) -> None:
         faults: dict[int, ReportError] = {}
@@ -198,15 +214,42 @@ class Reports:
                     writer.count_lost(model, count)
                 writer.prune()
         except Exception as error:  # noqa: BLE001  # a full disk, or a bug: the thread has to go on
-            self._on_error(traceback.format_exc())
-            for waiting in batch:
-                waiting.written.set_exception(error)
+            if not self._fails:
+                self._on_error(traceback.format_exc())
+            self._fails = True
+            self._put_back(batch, lost, error)
             return
+        self._fails = False
         for number, waiting in enumerate(batch):
-            if number in faults:
+            if waiting.written is None:
+                if number in faults:
+                    self._lose(waiting.model)
+            elif number in faults:
                 waiting.written.set_exception(faults[number])
             else:
                 waiting.written.set_result(None)
+
+    def _put_back(
+        self, batch: list[_Waiting], lost: Mapping[_ModelKey, int], error: Exception
+    ) -> None:
+        """Try later what nobody waits for; count what is too much, or may itself be the reason."""
+        for waiting in batch:
+            if waiting.written is not None:
+                waiting.written.set_exception(error)
+        if self._closing.is_set():
+            return
+        room = _MOST_WAITING_BYTES if isinstance(error, sqlite3.OperationalError) else 0
+        back = list[_Waiting]()
+        with self._condition:
+            for model, count in lost.items():
+                self._lost[model] += count
+            for waiting in (each for each in batch if each.written is None):
+                if waiting.size <= room:
+                    room -= waiting.size
+                    back.append(waiting)
+                else:
+                    self._lost[waiting.model] += 1
+            self._waiting = back + self._waiting
 
 
 class _Writer:
