@@ -22,6 +22,12 @@ from deploy_action.platform.storage.transaction import Transaction
 
 # An upload that was not stored an hour later was cut off by the end of its process.
 _ORPHAN_SECONDS = 3600.0
+_FOLDERS = (
+    data_directory.INCOMING,
+    data_directory.BUNDLES,
+    data_directory.RESULTS,
+    data_directory.LOGS,
+)
 # With less, the next deploy, or the next note of what a model did, may fail.
 _LEAST_FREE_BYTES = 64 << 20
 
@@ -158,7 +164,7 @@ class Store:
             raise
 
     def _make_folders(self) -> None:
-        for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
+        for name in _FOLDERS:
             (self.data / name).mkdir(mode=0o700, exist_ok=True)
         for place in (self.data, self.models_place.path):
             data_directory.make_passable(place / data_directory.RUNS)
@@ -172,11 +178,16 @@ class Store:
             transaction.end_abandoned_backtests(
                 data_directory.remove_abandoned_workplaces(self.data, self.models_place.path)
             )
-            kept = {self.bundle_path(each).name for each in transaction.version_ids()}
+            versions = transaction.version_ids()
+            kept = {*versions, *(self.bundle_path(each).name for each in versions)}
             kept |= {self.result_path(each).name for each in transaction.ids_with_result()}
-        for name in (data_directory.INCOMING, data_directory.BUNDLES, data_directory.RESULTS):
+        for name in _FOLDERS:
             for path in (self.data / name).iterdir():
                 with suppress(FileNotFoundError):
                     age = self.clock() - path.stat().st_mtime
-                    if path.name not in kept and age > _ORPHAN_SECONDS:
+                    if path.name in kept or age <= _ORPHAN_SECONDS:
+                        continue
+                    if path.is_dir():
+                        self.logs.remove(path.name)
+                    else:
                         path.unlink()

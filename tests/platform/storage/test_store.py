@@ -152,9 +152,16 @@ def test_only_old_orphans_are_removed(start_platform: StartPlatform) -> None:
             path = first.data / folder / name
             path.touch()
             os.utime(path, (first.clock.now - age,) * 2)
-    os.utime(first.data / "bundles" / f"{version_id}.zip", (0, 0))
+        (first.data / "logs" / name).mkdir()
+        (first.data / "logs" / name / "1.log").touch()
+        os.utime(first.data / "logs" / name, (first.clock.now - age,) * 2)
+    (first.data / "logs" / version_id).mkdir(exist_ok=True)
+    for kept in (f"bundles/{version_id}.zip", f"logs/{version_id}"):
+        os.utime(first.data / kept, (0, 0))
     second = start_platform()
     assert second.left_behind() == sorted([f"{version_id}.zip", "young", "young"])
+    logs = sorted(path.name for path in (first.data / "logs").iterdir())
+    assert logs == sorted([version_id, "young"])
     assert second.errors == []
 
 
