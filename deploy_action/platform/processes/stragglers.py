@@ -74,9 +74,8 @@ class _Run:
         with suppress(OSError):  # it has ended, or is another user's
             if self.marker in (task / "environ").read_bytes().split(b"\0"):
                 return True
-        if (
-            self.private is None or self.user is not None
-        ):  # else an operator's shell would be killed
+        # All processes of a user of its own were found above. Others are an operator's shell.
+        if self.private is None or self.user is not None:
             return False
         with suppress(OSError):
             return (task / "cwd").readlink().is_relative_to(self.private)
