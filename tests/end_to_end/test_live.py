@@ -6,6 +6,7 @@ All on one worker, because they share an environment that takes some seconds to 
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,18 +73,21 @@ class Trader:
         """Deploy what is there."""
         written = "\n".join(f"{name}={value}" for name, value in self.variables.items())
         ended = self.run("deploy", model_env=written, create_new="true", **inputs)
-        self.ids = {
-            "projectId": ended.outputs.get("project-id", ""),
-            "modelId": ended.outputs.get("model-id", ""),
-        }
+        if "model-id" in ended.outputs:  # not when the server could not be reached
+            self.ids = {
+                "projectId": ended.outputs["project-id"],
+                "modelId": ended.outputs["model-id"],
+            }
         return ended
 
     def run(self, mode: str, **inputs: str) -> Ended:
+        known = {"model_id": self.ids["modelId"]} if self.ids else {}
         return self.runner.run(
             mode=mode,
             api_url=self.server.url,
             token=self.server.token,
             model_path="bot",
+            **known,
             **inputs,
         )
 
@@ -93,6 +97,13 @@ def trader_with(runner: Runner, server: LiveServer, example: str, **variables: s
     model = runner.workspace / "bot"
     shutil.copytree(EXAMPLES / example, model, ignore=shutil.ignore_patterns("__pycache__"))
     return Trader(runner, server, model, {}, variables)
+
+
+def marked(trader: Trader) -> Path:
+    """Let the model note when it is not alone, and return its script."""
+    script = trader.model / "bot.py"
+    script.write_text(script.read_text().replace("\nimport json\n", f"{ALONE}\nimport json\n", 1))
+    return script
 
 
 @pytest.fixture
@@ -118,8 +129,7 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
 ) -> None:
     exchange = stand_in.exchange
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
-    script = trader.model / "bot.py"
-    script.write_text(script.read_text().replace("\nimport json\n", f"{ALONE}\nimport json\n", 1))
+    script = marked(trader)
 
     trader.variables |= {**exchange.variables, "ALPACA_KEY": "first"}
     pushed = trader.push()
@@ -185,8 +195,7 @@ def test_real_models_stay_alone_whatever_is_killed(
     """The server and the model are killed at any moment, between and during wishes."""
     exchange, chance = stand_in.exchange, chance_of(str(seed))
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
-    script = trader.model / "bot.py"
-    script.write_text(script.read_text().replace("\nimport json\n", f"{ALONE}\nimport json\n", 1))
+    marked(trader)
     versions = {}
     for key in ("first", "second"):
         trader.variables |= {**exchange.variables, "ALPACA_KEY": f"{key}-{seed}"}
@@ -221,6 +230,62 @@ def test_real_models_stay_alone_whatever_is_killed(
     assert len(exchange.requests) == seen
 
 
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bot_outlives_power_failures_whatever_its_owner_does(
+    runner: Runner, server: LiveServer, stand_in: StandInServer, seed: int
+) -> None:
+    """The server is killed in the middle of pushes, stops, starts and rollbacks, or between them.
+
+    Afterwards one version runs, or none; it never bought a second stake; and no two met.
+    """
+    chance = chance_of(f"owner {seed}")
+    exchange = stand_in.exchange
+    trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
+    marked(trader)
+    trader.variables |= exchange.variables
+    inputs = {"model_name": f"outliving {seed}", "timeout_minutes": "1"}
+
+    def act(number: int) -> None:
+        match "push" if number == 0 else chance.choice(("push", "stop", "start", "rollback")):
+            case "push":
+                trader.variables["ALPACA_KEY"] = f"version-{number}"
+                trader.push(**inputs)
+            case mode:
+                trader.run(mode, **inputs)
+
+    for number in range(10):
+        acting = threading.Thread(target=act, args=(number,))
+        acting.start()
+        acting.join(None if number == 0 else chance.uniform(0, 6))
+        server.kill()
+        server.start()
+        acting.join()
+        _check_who_trades(trader, exchange)
+    trader.run("stop", **inputs)
+
+    for version in server.details(trader.ids)["versions"]:
+        assert "ANOTHER ONE LIVES" not in server.log(trader.ids, version["versionId"])
+
+
+def _check_who_trades(trader: Trader, exchange: StandInExchange) -> None:
+    """Wait until the server has done what it should, and see that this is what happens."""
+    server = trader.server
+    wait_for(lambda: server.details(trader.ids)["live"]["state"] in {"running", "stopped"}, 60)
+    is_running = server.details(trader.ids)["live"]["state"] == "running"
+    assert server.details(trader.ids)["live"]["wanted"] == ("running" if is_running else "stopped")
+    before = len(exchange.requests)
+    if is_running:
+        wait_for(lambda: len(exchange.requests) > before + 10)
+    else:
+        time.sleep(2)  # nothing is to be waited for
+    keys = {request.key for request in list(exchange.requests)[before:]}
+    assert len(keys) == is_running
+    for key in list(exchange.accounts):
+        held = exchange.account(key).holdings.get("YEW", 0.0)
+        assert held * exchange.price_of("YEW") < 5_000 * 1.5, key
+
+
 def test_an_outage_is_counted_and_survived(
     runner: Runner, server: LiveServer, stand_in: StandInServer
 ) -> None:
@@ -238,7 +303,9 @@ def test_an_outage_is_counted_and_survived(
     seen = len(exchange.orders())
     wait_for(lambda: len(exchange.orders()) > seen)
 
-    assert trader.run("stop").code == 0
+    stopped = trader.run("stop")
+    assert stopped.code == 0, stopped.log
+    assert exchange.orders()[-1].side == "sell"
 
 
 def test_days_of_bars_pass_in_seconds_at_coinbase(

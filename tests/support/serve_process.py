@@ -25,7 +25,10 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class LiveServer:
-    """A server on one data directory; it is started, ended and killed as often as one likes."""
+    """A server on one data directory; it is started, ended and killed as often as one likes.
+
+    It keeps the address that it got at first.
+    """
 
     data: Path
     flags: tuple[str, ...] = ()
@@ -36,10 +39,11 @@ class LiveServer:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         self.data.parent.mkdir(exist_ok=True)
+        port = self.url.rpartition(":")[2] or "0"
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "deploy_action", "serve"),
-                *("--port", "0", "--data", str(self.data), *self.flags),
+                *("--port", port, "--data", str(self.data), *self.flags),
             ],
             cwd=ROOT,
             env=self._environ(),
