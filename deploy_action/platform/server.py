@@ -18,6 +18,7 @@ from deploy_action.platform.assembly import (
 )
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.upkeep.daily import DailyCleaning
+from deploy_action.platform.upkeep.full_disk import FullDiskAlarm
 
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
@@ -101,6 +102,7 @@ class PlatformServer:
             parts.callback(notices.close)  # at last: how the models stopped is sent, too
             store = Store(self._data, self._clock, self._homes)
             parts.callback(store.close)
+            alarm = FullDiskAlarm(store.lack_of_room, notices.send)
             reports = Reports(store, self._on_error)
             parts.callback(reports.close)
             stops = [store.logs.close]  # which ends the answers that follow them
@@ -111,16 +113,20 @@ class PlatformServer:
                 cleaning = DailyCleaning(store, self._live.rules, self._on_error)
                 cleaning.start()
                 parts.callback(cleaning.close)
+                alarm.start()
+                parts.callback(alarm.close)
                 live = make_live(store, self._running, self._live, reports, notices, self._on_error)
                 stops.append(live.close)
             for stop in stops:  # if this server cannot listen
                 parts.callback(stop)
-            credentials = Credentials(store, self._refresh_token, self._clock)
+            credentials = Credentials(self._refresh_token, self._clock)
             routes = make_routes(
                 store, credentials, backtests, reports, strict=self._strict, live=live
             )
-            app = PlatformApp(store, credentials, routes, on_error=self._on_error).asgi()
-            server = self._server = HttpServer(self._address, app, self._on_error, Limits())
+            app = PlatformApp(
+                store, credentials, routes, on_error=self._on_error, on_full=alarm.tell
+            )
+            server = self._server = HttpServer(self._address, app.asgi(), self._on_error, Limits())
             self._listen(server)
             parts.callback(server.close)
             for stop in stops:  # before the server closes the connections that wait for them

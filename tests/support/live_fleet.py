@@ -94,6 +94,10 @@ class Fleet:
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline().startswith("http"), "the server did not start"
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        """Buy an idToken."""
         answer = requests.post(
             f"{self.url}/auth/token", data={"refreshToken": self.refresh_token}, timeout=30
         )

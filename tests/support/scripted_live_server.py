@@ -62,7 +62,7 @@ class LiveServer:
         )
         self.live = LiveModels(around, stop_seconds=5)
         stack.callback(self.live.close)
-        credentials = Credentials(self.store, self.refresh_token, self.clock)
+        credentials = Credentials(self.refresh_token, self.clock)
         backtests = Backtests(
             self.store,
             ScriptedRunner(),

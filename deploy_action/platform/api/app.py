@@ -81,13 +81,18 @@ class PlatformApp:
         routes: Sequence[Route],
         *,
         on_error: Callable[[str], None],
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
-        """Serve `routes` to those whom `credentials` admit; `on_error` gets tracebacks."""
+        """Serve `routes` to those whom `credentials` admit.
+
+        `on_error` gets tracebacks; `on_full` is called when there was no room for a write.
+        """
         self._store = store
         self._credentials = credentials
         self._keys = ProjectKeys(store)
         self._routes = routes
         self._on_error = on_error
+        self._on_full = on_full
 
     def asgi(self) -> Starlette:
         """Return the application."""
@@ -118,7 +123,7 @@ class PlatformApp:
                 fields = await read_event(body, request.headers.get("content-type", ""))
                 asked = Request(fields, reporter=reporter)
                 return await run_in_threadpool(_respond, route, asked, request.state.connection)
-            if await self._admits(request):
+            if self._credentials.admits(request.headers.get("token", "")):
                 request.state.connection.sign_in()
                 body = Body(request)
                 return await self._run(route, request, body)
@@ -135,6 +140,7 @@ class PlatformApp:
     def _failed(self, error: Exception) -> Response:
         if is_disk_full(error):
             self._on_error(f"the disk is full: {error}")
+            self._on_full()
             return json_answer({"error": _FULL}, HTTPStatus.INSUFFICIENT_STORAGE)
         self._on_error(traceback.format_exc())
         return page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
@@ -148,12 +154,6 @@ class PlatformApp:
         ):
             raise ApiError("Not Authenticated", HTTPStatus.UNAUTHORIZED)
         return reporter
-
-    async def _admits(self, request: HttpRequest) -> bool:
-        token = request.headers.get("token", "")
-        return self._credentials.may_admit(token) and await run_in_threadpool(
-            self._credentials.admits, token
-        )
 
     async def _run(self, route: Route, request: HttpRequest, body: Body) -> Response:
         content_type = request.headers.get("content-type", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -14,20 +15,22 @@ from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
 
 TOKEN_LIFE_SECONDS = 3600
-_DIGEST_LENGTH = 64  # of SHA-256, in hexadecimal
 
 
 class Credentials:
-    """Exchanges the refresh token for idTokens, which are valid for an hour."""
+    """Exchanges the refresh token for idTokens, which are valid for an hour.
 
-    def __init__(self, store: Store, refresh_token: str, clock: Callable[[], float]) -> None:
+    An idToken says when it expires, and is signed with the refresh token: nothing is stored, so
+    that people can sign in while the disk is full, and another refresh token voids all idTokens.
+    """
+
+    def __init__(self, refresh_token: str, clock: Callable[[], float]) -> None:
         """Raise `InvalidInputError` for a blank refresh token."""
         if not refresh_token.strip():
             raise InvalidInputError.of(
                 message="The platform's refresh token is blank.",
                 hint="Leave it unset to have one generated, or set it to a long random text.",
             )
-        self._store = store
         self._refresh_token = _encode(refresh_token)
         self._clock = clock
 
@@ -35,31 +38,21 @@ class Credentials:
         """Return a new idToken, or None for a wrong refresh token."""
         if not secrets.compare_digest(self._refresh_token, _encode(refresh_token)):
             return None
-        drawn = secrets.token_urlsafe(32)
-        id_token = drawn + self._digest(drawn)
-        now = self._clock()
-        with self._store.transaction() as transaction:
-            transaction.add_id_token(self._digest(id_token), now + TOKEN_LIFE_SECONDS, now)
-        return id_token
-
-    def may_admit(self, id_token: str) -> bool:
-        """Return whether the idToken was issued for this refresh token, at any time.
-
-        This takes no time: strangers must not keep the database busy.
-        """
-        drawn, digest = id_token[:-_DIGEST_LENGTH], id_token[-_DIGEST_LENGTH:]
-        return secrets.compare_digest(_encode(digest), self._digest(drawn).encode())
+        expires_at = math.ceil(self._clock() + TOKEN_LIFE_SECONDS)
+        content = f"{secrets.token_urlsafe(16)}.{expires_at}"
+        return f"{content}.{self._signature(content)}"
 
     def admits(self, id_token: str) -> bool:
         """Return whether the idToken was issued for this refresh token within the last hour."""
-        with self._store.snapshot() as snapshot:
-            expires_at = snapshot.id_token_expiry(self._digest(id_token))
-        return expires_at is not None and self._clock() < expires_at
+        content, _, signature = id_token.rpartition(".")
+        if not secrets.compare_digest(_encode(signature), self._signature(content).encode()):
+            return False
+        return self._clock() < int(content.rpartition(".")[2])
 
-    def _digest(self, id_token: str) -> str:
-        # Keyed by the refresh token: changing that revokes all idTokens, and the database reveals
-        # neither.
-        return hmac.new(self._refresh_token, _encode(id_token), hashlib.sha256).hexdigest()
+    def _signature(self, content: str) -> str:
+        # Earlier servers signed other texts with the same key.
+        signed = _encode(f"idToken {content}")
+        return hmac.new(self._refresh_token, signed, hashlib.sha256).hexdigest()
 
 
 class ProjectKeys:

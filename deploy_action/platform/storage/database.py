@@ -103,6 +103,9 @@ DROP TABLE unique_project_keys;
 CREATE INDEX project_keys_by_digest ON project_keys (pass_digest)
 """
 
+# An idToken says itself when it expires.
+_SIGNED_TOKENS = "DROP TABLE id_tokens"
+
 # What brings each schema to a later one: the number of that, and the statements.
 _CHANGES = {
     0: (4, _SCHEMA_4),
@@ -113,7 +116,7 @@ ALTER TABLE versions ADD COLUMN idempotency_key TEXT;
 CREATE UNIQUE INDEX versions_by_key ON versions (idempotency_key);
 """,
     ),
-    4: (5, f"{live.SCHEMA};{reports.SCHEMA};{_SHARED_KEYS}"),
+    4: (5, f"{live.SCHEMA};{reports.SCHEMA};{_SHARED_KEYS};{_SIGNED_TOKENS}"),
 }
 
 
@@ -207,6 +210,7 @@ class Database:
         )
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")  # reads need no room on a full disk
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:

@@ -42,18 +42,6 @@ class Transaction:
         self._connection.execute("INSERT INTO users VALUES (?)", (user_id,))
         self.add_project(user_id, name="Personal", description="The user's personal project")
 
-    def add_id_token(self, digest: str, expires_at: float, now: float) -> None:
-        """Remember an idToken by its digest, and forget those that have expired by `now`."""
-        self._connection.execute("DELETE FROM id_tokens WHERE expires_at <= ?", (now,))
-        self._connection.execute("INSERT INTO id_tokens VALUES (?, ?)", (digest, expires_at))
-
-    def id_token_expiry(self, digest: str) -> float | None:
-        """Return when an idToken expires, or None when there is no such token."""
-        row = self._connection.execute(
-            "SELECT expires_at FROM id_tokens WHERE digest = ?", (digest,)
-        ).fetchone()
-        return None if row is None else float(row[0])
-
     def projects(self) -> list[Project]:
         """Return every project, the oldest first."""
         rows = self._connection.execute(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 import sqlite3
 import stat
@@ -96,18 +98,22 @@ def test_no_token_is_kept_in_the_clear(platform: Platform) -> None:
         assert platform.refresh_token.encode() not in content
 
 
-def test_expired_id_tokens_are_forgotten(platform: Platform) -> None:
-    import sqlite3
-
-    for _ in range(3):
-        platform.sign_in()
+def test_the_expiry_of_an_id_token_cannot_be_changed(platform: Platform) -> None:
+    drawn, expires_at, signature = platform.id_token.split(".")
+    assert int(expires_at) == platform.clock.now + 3600
     platform.clock.now += 3600
-    platform.sign_in()
-    connection = sqlite3.connect(platform.data / "platform.sqlite")
-    try:
-        assert connection.execute("SELECT count(*) FROM id_tokens").fetchone() == (1,)
-    finally:
-        connection.close()
+    platform.id_token = f"{drawn}.{int(expires_at) + 3600}.{signature}"
+    assert platform.get("/project/list").status_code == 401
+
+
+def test_an_id_token_is_nothing_but_signed_by_the_refresh_token(platform: Platform) -> None:
+    """As earlier servers signed: without an expiry."""
+    key = platform.refresh_token.encode()
+    for content in ("drawn", f"drawn.{int(platform.clock.now) + 60}", ""):
+        signature = hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
+        for id_token in (content + signature, f"{content}.{signature}"):
+            platform.id_token = id_token
+            assert platform.get("/project/list").status_code == 401
 
 
 @pytest.mark.parametrize("blank", ["", "  \n"])
@@ -173,9 +179,9 @@ def test_a_refresh_token_that_cannot_be_read_is_an_error(tmp_path: Path) -> None
         load_or_create_refresh_token(tmp_path)
 
 
-def test_tokens_that_cannot_be_looked_up_are_a_page(platform: Platform) -> None:
+def test_a_table_that_cannot_be_read_is_a_page(platform: Platform) -> None:
     with closing(sqlite3.connect(platform.data / "platform.sqlite")) as database:
-        database.execute("DROP TABLE id_tokens")
+        database.execute("DROP TABLE projects")
     answer = platform.get("/project/list")
     assert answer.status_code == 500
     assert "<pre>Internal Server Error</pre>" in answer.text
@@ -187,8 +193,8 @@ def test_tokens_that_cannot_be_looked_up_are_a_page(platform: Platform) -> None:
 def test_a_stranger_does_not_keep_the_database_busy(
     platform: Platform, change: Callable[[str], str]
 ) -> None:
-    """What was never issued is not looked up."""
+    """Nothing is looked up for what was never issued."""
     with closing(sqlite3.connect(platform.data / "platform.sqlite")) as database:
-        database.execute("DROP TABLE id_tokens")
+        database.execute("DROP TABLE projects")
     platform.id_token = change(platform.id_token)
     assert platform.get("/project/list").status_code == 401

@@ -58,7 +58,7 @@ def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[tuple[Store, list[R
 
 def test_every_route_is_described(lenient_routes: tuple[Store, list[Route]]) -> None:
     store, routes = lenient_routes
-    credentials = Credentials(store, "x", Clock())
+    credentials = Credentials("x", Clock())
     app = PlatformApp(store, credentials, routes, on_error=pytest.fail).asgi()
     served = {
         (route.path, method.lower())
