@@ -44,6 +44,8 @@ def is_as_wanted(model: DeployedModel) -> bool:
     live = model.live
     if live is None:
         return False
+    if live.state == "scheduled" and (live.problem or live.exit_code):
+        return False  # its last run failed
     if live.state in _UP:
         return live.wanted != "stopped"
     if live.state == "stopped":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deploy_action.errors import DeadlineError, RefusedError
 from deploy_action.inputs.defaults import DEFAULT_PLAN
 from deploy_action.inputs.definitions import LOCAL, Mode
-from deploy_action.inputs.settings import Settings
+from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.modes.tools import Tools
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.servers import Server, server_name
@@ -78,14 +78,16 @@ class Uploads:
             target = submitter.create_missing(target or submitter.look_up())
             target = submitter.deploy(target, self.tools.console.progress("Uploading"))
         with self.tools.console.group("See whether it runs"):
-            self._follow(submitter.api, target)
+            self._follow(submitter.api, target, settings)
         return Ending(status=Status.UNCHANGED if target.is_unchanged else Status.DEPLOYED)
 
-    def _follow(self, api: DeploymentApi, target: Target) -> None:
+    def _follow(self, api: DeploymentApi, target: Target, settings: Settings) -> None:
         """Wait until the new version runs, if the server tells."""
         follower = self.tools.follower(api, target)
         if target.version_id and not target.is_unchanged:
-            follower.follow(target.version_id, is_new=True)
+            life = follower.follow(target.version_id, after="")
+            if settings.fail_on_warning and life.problems:
+                raise RefusedError(UNWANTED_WARNINGS)
             return
         try:
             follower.look(target.version_id)

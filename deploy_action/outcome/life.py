@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deploy_action.errors import Problem
 from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live, Standing
 
 _DONE = frozenset({Standing.UP, Standing.ENDED, Standing.STORED})
@@ -13,9 +14,10 @@ _DONE = frozenset({Standing.UP, Standing.ENDED, Standing.STORED})
 class Life:
     """The model as the server described it last; `version_id` is the version the run is about.
 
-    `log` are lines of that version's log, `TIME STREAM TEXT`: what the model printed first if
-    `is_beginning`, else the end. `was_up` says that the version ran already, so that nothing had to
-    be done.
+    `log` are lines of that version's log, `TIME STREAM TEXT`: what the model printed first since
+    this start if `is_beginning`, else the end. `was_up` says that the version ran already, so that
+    nothing had to be done, and `runs_now` that a screener was asked for a run between those of its
+    schedule. `problems` are warnings of what runs, or of how it stopped.
     """
 
     model: DeployedModel = field(default_factory=DeployedModel)
@@ -23,6 +25,8 @@ class Life:
     log: tuple[str, ...] = ()
     is_beginning: bool = False
     was_up: bool = False
+    runs_now: bool = False
+    problems: tuple[Problem, ...] = ()
 
     @property
     def live(self) -> Live | None:

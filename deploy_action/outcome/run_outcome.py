@@ -97,6 +97,7 @@ class RunOutcome:
             *self.warnings,
             *self.model.problems,
             *self.target.problems,
+            *self.life.problems,
             *self.backtests.problems,
             *self.ending.problems,
         )

@@ -201,6 +201,20 @@ def test_a_stop_that_takes_too_long_is_no_stop(runner: Runner, scripted: StartSc
     assert ended.outputs["state"] == "stopping"
 
 
+def test_a_stop_whose_teardown_failed_gets_no_tick(runner: Runner, scripted: StartScripted) -> None:
+    problem = "Its teardown failed: KeyError: 'BTC'"
+    stopped = details(live("stopped", problem=problem), version(NEW, "ran"))
+    for fails in ("false", "true"):
+        server = scripted(LiveServer(after=[STOPPING, stopped]).script())
+        ended = control(runner, server, "stop", fail_on_warning=fails)
+        assert ended.code == (1 if fails == "true" else 0)
+        assert title(ended) == "## ⚠️ Stopped, but something went wrong: `workspace`"
+        assert f"The model is stopped, but: {problem}." in ended.annotations[0]
+        assert "Positions and orders may be open" in ended.summary
+        assert "may still run" not in ended.summary
+        assert ended.outputs["state"] == "stopped"
+
+
 def test_a_model_that_somebody_starts_meanwhile_is_not_stopped(
     runner: Runner, scripted: StartScripted
 ) -> None:
@@ -242,7 +256,8 @@ def test_a_start_runs_the_version_that_the_server_names(
     )
     coming = details(live("preparing"), version(NEW, "preparing"))
     log = ["2026-11-28T23:48:44.002Z out Started"]
-    platform = LiveServer(before=stopped, after=[coming, RUNNING], log=log)
+    earlier = ["2026-11-25T10:00:00.000Z out Started", "2026-11-25T10:00:01.000Z out Bought 1"]
+    platform = LiveServer(before=stopped, after=[coming, RUNNING], log=log, earlier=earlier)
     server = scripted(platform.script())
     ended = control(runner, server, "start")
 
@@ -259,8 +274,9 @@ def test_a_start_runs_the_version_that_the_server_names(
     assert ended.outputs["state"] == "running"
     assert ended.outputs["version-id"] == NEW
     assert "Commit of 11111" in ended.summary
-    # It may be from an earlier time that it ran.
-    assert "**The end of its log** (UTC)\n\n```text\n23:48:44 Started" in ended.summary
+    shown = ended.summary.partition("**The first lines of its log** (2026-11-28 UTC)")[2]
+    assert shown.startswith("\n\n```text\n23:48:44 out      Started\n```")
+    assert "Bought" not in ended.summary
 
 
 def test_a_model_that_runs_is_not_started_again(runner: Runner, scripted: StartScripted) -> None:
@@ -291,11 +307,14 @@ def test_a_model_that_runs_gets_new_variables(runner: Runner, scripted: StartScr
 def test_a_screener_between_its_runs_is_asked_to_run_now(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    waiting = details(live("scheduled"), version(NEW, "ran", schedule="0 6 * * *"))
+    failed = live("scheduled", problem="ValueError of the run before", exitCode=1)
+    waiting = details(failed, version(NEW, "ran", schedule="0 6 * * *"))
     server = scripted(LiveServer(before=waiting, after=[waiting]).script())
     ended = control(runner, server, "start")
     assert ended.code == 0
-    assert title(ended) == "## ✅ Started and scheduled: `workspace`"
+    assert title(ended) == "## ▶️ Asked to run now: `workspace`"
+    assert "**The result of this run is not known yet.**" in ended.summary
+    assert "ValueError" not in ended.summary
     assert server.requests_to(RUN)[0].fields["schedule"] == "0 6 * * *"
 
 

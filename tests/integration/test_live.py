@@ -78,8 +78,8 @@ def test_a_deploy_ends_when_the_model_runs(runner: Runner, scripted: StartScript
     assert platform.looks == 3
     log = ended.log.partition("See whether it runs")[2]
     assert log.index("preparing") < log.index("running, and version") < log.index("Bought 1")
-    assert "**The first lines of its log** (UTC)" in ended.summary
-    assert "23:48:44 Bought 1 BTC-USD\n23:48:45 err: ::set-output" in ended.summary
+    assert "**The first lines of its log** (2026-11-28 UTC)" in ended.summary
+    assert "23:48:44 out      Bought 1 BTC-USD\n23:48:45 err      ::set-output" in ended.summary
     assert "Installing" not in ended.summary
     assert "\n::set-output" not in ended.log
 
@@ -161,8 +161,8 @@ def test_there_is_no_tick_over_a_dead_bot(
     assert "✅" not in ended.summary
     assert [text for text in said if text not in ended.summary] == []
     assert any(line.startswith("::error") for line in ended.annotations)
-    assert "**The end of its log** (UTC)" in ended.summary
-    assert "23:48:43 platform: Installing blankly\n23:48:44 Bought 1" in ended.summary
+    assert "**The end of its log** (2026-11-28 UTC)" in ended.summary
+    assert "23:48:43 platform Installing blankly\n23:48:44 out      Bought 1" in ended.summary
     assert "No new version was made" not in ended.summary
     assert ended.outputs["status"] == "failed"
     assert ended.outputs["state"] == state
@@ -263,6 +263,39 @@ def test_a_server_that_does_not_tell_is_believed_to_have_deployed(
     assert "Whether it runs is not known: the server does not tell." in ended.summary
     assert ended.outputs["status"] == "deployed"
     assert "state" not in ended.outputs
+
+
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "problem": ({"problem": "KeyError: 'x'"}, "and has a problem: KeyError: 'x'."),
+    "callbacks": ({"callbackErrors": 3}, "with 3 errors in its callbacks so far."),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_a_model_that_runs_is_a_warning(
+    runner: Runner, scripted: StartScripted, name: str
+) -> None:
+    changes, said = WRONG[name]
+    ill = details({**live("running"), **changes}, version(NEW, "ran"))
+    server = scripted(LiveServer(after=[ill]).script())
+    for fails in ("false", "true"):
+        ended = deploy(runner, server, fail_on_warning=fails)
+        assert ended.code == (1 if fails == "true" else 0)
+        assert title(ended) == "## ⚠️ Deployed and running, with a problem: `workspace`"
+        assert said in ended.summary
+        assert any("::warning" in line and said in line for line in ended.annotations)
+        assert ended.outputs["status"] == "deployed"
+        assert ended.outputs["state"] == "running"
+
+
+def test_a_script_that_is_done_at_once_is_not_to_be_deployed_again_by_rote(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    done = details(live("failed", exitCode=0), version(NEW, "failed", problem="It ended."))
+    ended = deploy(runner, scripted(LiveServer(after=[done]).script()))
+    assert "It ended by itself" in ended.summary
+    assert "Another deploy, or `mode: start`, runs it again" in ended.summary
+    assert "and deploy again" not in ended.summary
 
 
 def test_a_model_that_printed_nothing_yet_is_said_to(

@@ -78,12 +78,13 @@ class LiveServer:
     """The steps that a server's model goes through.
 
     Before the order (a deploy, a run, a kill) the details are `before`; after it, each look shows
-    the next of `after`, and the last one from then on.
+    the next of `after`, and the last one from then on. `log` is written after it, `earlier` before.
     """
 
     after: Sequence[Reply]
     before: Reply = field(default_factory=lambda: details(None))
     log: Sequence[str] = ()
+    earlier: Sequence[str] = ()
     answer: Reply = DEPLOYED
     ordered: bool = False
     looks: int = 0
@@ -114,6 +115,7 @@ class LiveServer:
         return self.after[min(self.looks, len(self.after)) - 1]
 
     def _tell_log(self, request: Request) -> Step:
-        lines = self.log[-int(request.fields["lines"]) :]
+        written = [*self.earlier, *(self.log if self.ordered else ())]
+        lines = written[-int(request.fields["lines"]) :]
         text = "".join(f"{line}\n" for line in lines)
         return Reply(body=text, headers={"Content-Type": "text/plain"})

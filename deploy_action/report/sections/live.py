@@ -10,18 +10,19 @@ from deploy_action.outcome.ending import Status
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.blocks import server_name
-from deploy_action.report.document import Block, Code, Inline, Line, Paragraph, Quote, prose
+from deploy_action.report.document import Block, Code, Line, Paragraph, Quote
 from deploy_action.text.harmless import cut, one_line
-from deploy_action.text.quantities import count, moment
+from deploy_action.text.quantities import moment
 
 _SHORT_ID: Final = 8
 _LONGEST_LINE: Final = 160
-_CLOCK: Final = slice(11, 19)  # of `2026-11-28T23:48:43…`
+_DATE: Final = slice(0, 10)  # of `2026-11-28T23:48:43…`
+_CLOCK: Final = slice(11, 19)
 
-_RUNS: Final[Mapping[str, str]] = {
-    "deploy": "✅ Deployed and {}: ",
-    "start": "✅ Started and {}: ",
-    "rollback": "✅ Rolled back and {}: ",
+_DONE: Final[Mapping[str, str]] = {
+    "deploy": "Deployed",
+    "start": "Started",
+    "rollback": "Rolled back",
 }
 _NOT_DONE: Final[Mapping[str, str]] = {
     "deploy": "❌ Not deployed: ",
@@ -43,22 +44,30 @@ def title(outcome: RunOutcome) -> str:
         return _failed_title(outcome)
     life = outcome.life
     if status is Status.STOPPED:
-        is_known = life.model.tells_life
-        return "✅ Stopped: " if is_known else "Asked to stop: "
+        return _stopped_title(life)
     if status is Status.UNCHANGED:
         is_up = life.live is not None and life.live.is_up
         return "✅ Unchanged, and it runs: " if is_up else "Unchanged: "
     return _title_of_version(outcome)
 
 
+def _stopped_title(life: Life) -> str:
+    if not life.model.tells_life:
+        return "Asked to stop: "
+    return "⚠️ Stopped, but something went wrong: " if life.problems else "✅ Stopped: "
+
+
 def _title_of_version(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
     if outcome.request.is_local or life.standing is Standing.STORED:
         return "⏸️ Stored, not running: "
+    if life.runs_now:
+        return "▶️ Asked to run now: "
+    mark, but = ("⚠️", ", with a problem") if life.problems else ("✅", "")
     if life.was_up:
-        return "✅ Runs already: "
+        return f"{mark} Runs already{but}: "
     if life.standing is Standing.UP:
-        return _RUNS[mode].format(life.state)
+        return f"{mark} {_DONE[mode]} and {life.state}{but}: "
     if life.standing is Standing.ENDED:
         return "🏁 Ran to its end: "
     return "Deployed " if mode == "deploy" else "Asked to run: "
@@ -66,6 +75,10 @@ def _title_of_version(outcome: RunOutcome) -> str:
 
 def _failed_title(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
+    if mode == "stop" and life.state == "stopped":  # and a warning was not wanted
+        return _stopped_title(life)
+    if mode != "stop" and life.is_done and life.problems:
+        return _title_of_version(outcome)
     if mode == "stop":
         return "⏳ Not stopped yet: " if life.state == "stopping" else _NOT_DONE["stop"]
     if not outcome.ending.is_unsent and life.standing is Standing.COMING:
@@ -86,7 +99,7 @@ def lead(outcome: RunOutcome) -> Line:
     version: Line = ["Version ", _short(life.version_id or outcome.target.version_id)]
     if status is Status.UNCHANGED:
         same = " has these bytes and settings, and was left alone."
-        return [*version, *on, same, *_trouble(life.live)]
+        return [*version, *on, same]
     if life.live is None:
         # A run that was cut off did not ask.
         why = "" if outcome.ending.problems else ": the server does not tell"
@@ -104,7 +117,13 @@ def _standing(life: Life, live: Live, version: Line, on: Line) -> Line:
         return [f"Stored, not running: stopped{at}. ", Code("mode: start"), " runs it."]
     if life.standing is Standing.ENDED:
         return [*version, *on, " ran to its end without an error. **Nothing runs now.**"]
-    return [*version, *_up(live), *on, ".", *_trouble(live)]
+    if life.runs_now:
+        told = " was asked to run now. **The result of this run is not known yet.**"
+        following = ""
+        if live.next_run_at is not None:
+            following = f" By its schedule it runs next at {moment(live.next_run_at)} UTC."
+        return [*version, *on, told, following]
+    return [*version, *_up(live), *on, "."]
 
 
 def _stopped(life: Life, on: Line) -> Line:
@@ -127,29 +146,19 @@ def _up(live: Live) -> Line:
     return [f" runs{since}"]
 
 
-def _trouble(live: Live | None) -> Line:
-    """Say what is wrong with a model that runs."""
-    if live is None:
-        return []
-    line: list[Inline] = []
-    if live.callback_errors:
-        line.append(f" **{count(live.callback_errors, 'error')} in its callbacks so far.**")
-    if live.problem:
-        line += [" ", *prose(one_line(live.problem))]
-    return line
-
-
 def left_behind(outcome: RunOutcome) -> Line:
     """Return what runs after a run that failed; nothing if the run does not know."""
     life, live = outcome.life, outcome.life.live
     if outcome.request.mode == "stop":
-        return ["**The model may still run.**"]
+        is_over = life.state == "stopped"
+        return ["Nothing of it runs." if is_over else "**The model may still run.**"]
     if life.standing is Standing.COMING:
         return ["The server goes on, and it may run soon."]
     if live is None:
         return []
     if live.is_up:
-        return ["Version ", _short(live.version_id), " runs, as before."]
+        as_before = ", as before" if life.standing is not Standing.UP else ""
+        return ["Version ", _short(live.version_id), *_up(live), f"{as_before}."]
     if live.state == "restarting":
         return ["The server will start it again."]
     return ["**Nothing of the model runs now.**"]
@@ -177,21 +186,27 @@ def log(outcome: RunOutcome) -> list[Block]:
     """Return lines of the version's log."""
     life = outcome.life
     if life.log:
+        dates = {line[_DATE] for line in life.log if _has_time(line)}
+        day = next(iter(dates)) if len(dates) == 1 else ""
         name = "The first lines of its log" if life.is_beginning else "The end of its log"
-        return [Paragraph([f"**{name}** (UTC)"]), Quote("\n".join(map(_line, life.log)))]
+        lines = [_line(line, with_date=not day) for line in life.log]
+        return [Paragraph([f"**{name}** ({day} UTC)".replace("( ", "(")]), Quote("\n".join(lines))]
     if life.is_beginning:
         return [Paragraph(["It has printed nothing yet."])]
     return []
 
 
-def _line(line: str) -> str:
-    """Shorten `2026-11-28T23:48:43.123Z out Bought 1` to `23:48:43 Bought 1`, for a telephone."""
-    time, _, rest = line.partition(" ")
-    stream, _, text = rest.partition(" ")
-    if len(time) < _CLOCK.stop or time[10:11] != "T":
+def _has_time(line: str) -> bool:
+    return line[10:11] == "T" and len(line) >= _CLOCK.stop
+
+
+def _line(line: str, *, with_date: bool) -> str:
+    """Shorten `2026-11-28T23:48:43.123Z out Bought 1` to `23:48:43 out Bought 1`."""
+    if not _has_time(line):
         return cut(line, _LONGEST_LINE)
-    mark = "" if stream == "out" else f"{stream}: "
-    return cut(f"{time[_CLOCK]} {mark}{text}", _LONGEST_LINE)
+    date = f"{line[_DATE]} " if with_date else ""
+    stream, _, text = line.partition(" ")[2].partition(" ")
+    return cut(f"{date}{line[_CLOCK]} {stream:<8} {text}", _LONGEST_LINE)
 
 
 def _short(version_id: str) -> Code:

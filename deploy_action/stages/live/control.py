@@ -11,13 +11,13 @@ from deploy_action.deployment_api.settling import Settling, UntoldError
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, RefusedError
 from deploy_action.inputs.defaults import DEFAULT_PLAN
 from deploy_action.inputs.definitions import Mode
-from deploy_action.inputs.settings import Settings
+from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.target import Target
 from deploy_action.stages.finding import Finder, with_pages
-from deploy_action.stages.live.following import Follower
+from deploy_action.stages.live.following import Follower, warnings_of
 from deploy_action.stages.options import check_options
 from deploy_action.text.quantities import moment
 
@@ -55,10 +55,10 @@ class Control:
 
     def run(self, target: Target) -> None:
         """Do what the mode says, and wait until it is done."""
-        if self.settings.mode is Mode.STOP:
-            self._stop(target)
-        else:
-            self._run_version(target)
+        is_stop = self.settings.mode is Mode.STOP
+        life = self._stop(target) if is_stop else self._run_version(target)
+        if self.settings.fail_on_warning and life.problems:
+            raise RefusedError(UNWANTED_WARNINGS)
 
     def plan_ahead(self, target: Target | None) -> tuple[str, ...]:
         """Return what would be done; `target` is None if nothing was looked up."""
@@ -73,7 +73,7 @@ class Control:
         version_id = self._wanted(model)
         return (f"run version {version_id} of the model {target.model_id}{state}",)
 
-    def _stop(self, target: Target) -> None:
+    def _stop(self, target: Target) -> Life:
         # The order goes out before anything else is asked: nothing may keep it from working.
         follower = self.follower(target)
         try:
@@ -85,8 +85,9 @@ class Control:
             raise
         life = follower.follow_stop()
         self.on_target(replace(target, version_id=life.version_id))
+        return life
 
-    def _run_version(self, target: Target) -> None:
+    def _run_version(self, target: Target) -> Life:
         follower = self.follower(target)
         model = follower.look().model
         version_id = self._wanted(model)
@@ -94,12 +95,20 @@ class Control:
         self.on_target(target)
         has_variables = self.settings.model_env is not None  # the server knows whether they are new
         if _is_running(model.live, version_id) and not has_variables:
-            self.on_life(Life(model=model, version_id=version_id, was_up=True))
-            return
+            life = Life(model=model, version_id=version_id, was_up=True)
+            life = replace(life, problems=warnings_of(life))
+            self.on_life(life)
+            return life
+        after, is_extra = None, _is_between_runs(model.live, version_id)
         if not _is_coming(model.live, version_id) or has_variables:
+            after = follower.last_line(version_id)
             self._order(follower.live, model, version_id)
-        life = follower.follow(version_id, is_new=False)
+        life = follower.follow(version_id, after=after)
+        if is_extra and not has_variables:
+            # What is told of a run is of the one before.
+            life = replace(life, runs_now=True, problems=())
         self.on_life(life)
+        return life
 
     def _order(self, live: LiveApi, model: DeployedModel, version_id: str) -> None:
         """Ask for a version to run, once; if the answer is lost, see whether it was asked for."""
@@ -170,6 +179,10 @@ def _is_running(live: Live | None, version_id: str) -> bool:
         and live.state == "running"
         and (not live.next_id)
     )
+
+
+def _is_between_runs(live: Live | None, version_id: str) -> bool:
+    return live is not None and live.version_id == version_id and live.state == "scheduled"
 
 
 def _is_coming(live: Live | None, version_id: str) -> bool:

@@ -15,10 +15,12 @@ from deploy_action.errors import (
     InterruptedRunError,
     Problem,
     RefusedError,
+    Severity,
 )
 from deploy_action.live.deployed import DeployedModel, Live, Standing
 from deploy_action.outcome.life import Life
 from deploy_action.text.harmless import one_line, plain
+from deploy_action.text.quantities import count
 
 # Seconds between two looks. A version whose environment is kept runs within seconds, a new
 # environment takes a minute or two, and some models a quarter of an hour.
@@ -46,11 +48,11 @@ class Follower:
     say: Callable[[str], None]
     say_log: Callable[[str], None]
 
-    def follow(self, version_id: str, *, is_new: bool) -> Life:
+    def follow(self, version_id: str, *, after: str | None) -> Life:
         """Wait until a version runs, ended well, or is stored; return that, with some of its log.
 
-        A version that `is_new` has printed nothing before. Returns at once if the server does not
-        tell what its models do.
+        `after` is the last line of its log that is older than the order: blank if there was none,
+        None if that is not known. Returns at once if the server does not tell what its models do.
 
         Raises:
             RefusedError: it does not run, and the problem says why.
@@ -68,7 +70,8 @@ class Follower:
             return Life(model=model, version_id=version_id)
         life = Life(model=model, version_id=version_id)
         if life.standing is not Standing.STORED:
-            life = self._with_log(life, is_new=is_new)
+            life = self._with_log(life, after)
+        life = replace(life, problems=warnings_of(life))
         self.on_life(life)
         if not life.is_done:
             raise RefusedError(_failure(model, version_id))
@@ -87,7 +90,11 @@ class Follower:
             "The model has not stopped yet and may still trade. The server goes on stopping it."
         ):
             model = self._look_until("", _is_over)
-        life = Life(model=model, version_id=model.live.version_id if model.live else "")
+        life = Life(
+            model=model,
+            version_id=model.live.version_id if model.live else "",
+            problems=_after_stop(model.live),
+        )
         self.on_life(life)
         if model.live is not None and not _is_at_rest(model.live):
             raise RefusedError.of(
@@ -131,13 +138,20 @@ class Follower:
             retries.pause(min(pause, retries.deadline.remaining()))
         raise AssertionError("the pauses never end")
 
-    def _with_log(self, life: Life, *, is_new: bool) -> Life:
-        """Add what a new version printed first, or the end of the log, and print it."""
+    def last_line(self, version_id: str) -> str | None:
+        """Return the last line of a version's log so far: blank without one, None if unknown."""
+        lines = self.live.log(version_id, 1)
+        return None if lines is None else "".join(lines)
+
+    def _with_log(self, life: Life, after: str | None) -> Life:
+        """Add what the version printed first since the order, or the end of the log; print it."""
         lines = self.live.log(life.version_id, _MOST_LINES)
         if lines is None:
             return life
-        # With more lines than these, the first ones are not known.
-        is_beginning = is_new and life.is_done and len(lines) < _MOST_LINES
+        known = after is not None and (after in lines or (not after and len(lines) < _MOST_LINES))
+        if after and known:
+            lines = lines[len(lines) - lines[::-1].index(after) :]
+        is_beginning = known and life.is_done
         if is_beginning:
             printed = [line for line in lines if line.split(" ", 2)[1:2] != ["platform"]]
             shown = tuple(printed[:_FIRST_LINES])
@@ -229,6 +243,34 @@ def _failure(model: DeployedModel, version_id: str) -> Problem:
     return _down(model, version_id, what)
 
 
+def warnings_of(life: Life) -> tuple[Problem, ...]:
+    """Return what is wrong with a version although it runs."""
+    live = life.live
+    if live is None or life.standing is not Standing.UP:
+        return ()
+    what, found = f"Version {short(life.version_id)}", []
+    if live.problem:
+        found.append(f"{what} is {live.state}, and has a problem: {_sentence(live.problem)}")
+    if live.callback_errors:
+        errors = count(live.callback_errors, "error")
+        found.append(f"{what} is {live.state}, with {errors} in its callbacks so far.")
+    hint = "Look at its log: `blankly-deploy logs` shows it."
+    return tuple(Problem(message=one, hint=hint, severity=Severity.WARNING) for one in found)
+
+
+def _after_stop(live: Live | None) -> tuple[Problem, ...]:
+    """Return what went wrong when a model stopped."""
+    if live is None or not live.problem or not _is_at_rest(live):
+        return ()
+    return (
+        Problem(
+            message=f"The model is stopped, but: {_sentence(live.problem)}",
+            hint="Positions and orders may be open: look at the exchange.",
+            severity=Severity.WARNING,
+        ),
+    )
+
+
 def _down(model: DeployedModel, version_id: str, what: str) -> Problem:
     live, version = model.live, model.versions.get(version_id)
     why = _reason(live, version.problem if version is not None else "", version_id)
@@ -248,9 +290,16 @@ def _down(model: DeployedModel, version_id: str, what: str) -> Problem:
     back = ""
     if live.previous_id:
         back = f" `mode: rollback` runs version {short(live.previous_id)} again, which ran before."
+    todo = "Correct what the reason and the log name, and deploy again."
+    if live.exit_code == 0:
+        todo = (
+            "It ended by itself; its code 0 does not prove that all went well, so look at what it "
+            "printed. Another deploy, or `mode: start`, runs it again. A model that should go on "
+            "needs a strategy, or a script that does not end."
+        )
     return Problem(
         message=f"{what} does not run: {why} Nothing of the model runs now.",
-        hint=f"Correct what the reason and the log name, and deploy again.{back}",
+        hint=f"{todo}{back}",
     )
 
 
@@ -261,5 +310,9 @@ def _reason(live: Live | None, problem: str, version_id: str) -> str:
         problem = live.problem
     if not problem and live is not None and is_its_own and live.exit_code is not None:
         problem = f"it ended with code {live.exit_code}"
-    words = one_line(problem) or "the server does not say why"
+    return _sentence(problem or "the server does not say why")
+
+
+def _sentence(text: str) -> str:
+    words = one_line(text)
     return words if words.endswith((".", "!", "?")) else f"{words}."

@@ -118,8 +118,9 @@ def test_a_script_that_finished_with_nothing_wrong_did_what_it_should(
     problem: str,
     expected: bool,  # noqa: FBT001  # as above
 ) -> None:
-    live = Live(state="finished", wanted="running", exit_code=exit_code, problem=problem)
-    assert is_as_wanted(model_of(live)) is expected
+    for state in ("finished", "scheduled"):  # the end of a script, or of a screener's last run
+        live = Live(state=state, wanted="running", exit_code=exit_code, problem=problem)
+        assert is_as_wanted(model_of(live)) is expected
 
 
 def test_a_model_that_was_never_deployed_does_not_do_what_it_should() -> None:
