@@ -84,15 +84,16 @@ class Store:
         try:
             with self.snapshot() as snapshot:
                 snapshot.user_id()
-            return self.lack_of_room()
+            lack = self.lack_of_room()
         except (OSError, sqlite3.Error) as error:
             return f"the store cannot be read: {getattr(error, 'strerror', None) or error}"
+        return None if lack is None else f"the disk is full: {lack}"
 
     def lack_of_room(self) -> str | None:
-        """Return that the disk is full, None if it is not. Raises `OSError`."""
+        """Return how little room there is on the disk, None if it is enough. Raises `OSError`."""
         free = os.statvfs(self.data)
         if free.f_bavail * free.f_frsize < _LEAST_FREE_BYTES:
-            return f"the disk is full: less than {_LEAST_FREE_BYTES >> 20} MiB are free"
+            return f"less than {_LEAST_FREE_BYTES >> 20} MiB are free"
         return None
 
     @contextmanager

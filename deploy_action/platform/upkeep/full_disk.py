@@ -11,10 +11,10 @@ from typing import Final
 _SECONDS_BETWEEN_LOOKS: Final = 60.0
 _SECONDS_A_DAY: Final = 86_400.0
 _TITLE: Final = "The server's disk is full"
-_REFUSED: Final = "there was no room for something that had to be stored"
+_REFUSED: Final = "there was no room for something that was to be stored"
 _WHAT_TO_DO: Final = (
-    "Deployed models run on, but what they do is not stored, and a deploy fails. Nothing is stored "
-    "until there is room: `blankly-deploy clean` removes what is not needed any more."
+    "Deployed models run on. Once nothing is free, what they do is not stored, a deploy fails, and "
+    "a model that ended is not started again. `blankly-deploy clean` removes what is not needed."
 )
 
 
@@ -33,7 +33,7 @@ class FullDiskAlarm:
         pause: float = _SECONDS_BETWEEN_LOOKS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Look with `lack_of_room`, which returns why the disk is full, every `pause` seconds.
+        """Look with `lack_of_room`, which returns how little room there is, every `pause` seconds.
 
         `send` takes the title and the text of a message.
         """
@@ -62,7 +62,7 @@ class FullDiskAlarm:
             if self._told_at is not None and now - self._told_at < _SECONDS_A_DAY:
                 return
             self._told_at = now
-        self._send(_TITLE, f"{_TITLE}: {why}. {_WHAT_TO_DO}")
+        self._send(_TITLE, f"{why[0].upper()}{why[1:]}. {_WHAT_TO_DO}")
 
     def _work(self) -> None:
         while not self._stop.is_set():
