@@ -135,6 +135,9 @@ def _live(live: Mapping[str, object]) -> Live:
 
 
 def _version(version: object) -> DeployedVersion:
+    members = version if isinstance(version, dict) else {}
+    listed = members.get("environment")
+    names = listed if isinstance(listed, list) else []
     return DeployedVersion(
         id=id_of(version, "versionId", "id") or "",
         progress=text_of(version, "progress"),
@@ -143,6 +146,11 @@ def _version(version: object) -> DeployedVersion:
         created_at=time_of(version, "createdAt"),
         plan=text_of(version, "plan"),
         schedule=text_of(version, "schedule"),
+        python_version=text_of(version, "pythonVersion"),
+        bundle_sha256=text_of(members.get("bundle"), "sha256"),
+        committed_at=time_of(version, "committedAt"),
+        repository=text_of(version, "commitRepository"),
+        environment=tuple(one for one in names if isinstance(one, str)),
     )
 
 

@@ -51,7 +51,11 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedVersion:
-    """A version of a model. `progress` is how far it came, `problem` what stopped it there."""
+    """A version of a model. `progress` is how far it came, `problem` what stopped it there.
+
+    `committed_at` is the time of its commit in `repository`; `environment` are the names of its
+    variables.
+    """
 
     id: str
     progress: str = ""
@@ -60,6 +64,11 @@ class DeployedVersion:
     created_at: float | None = None
     plan: str = ""
     schedule: str = ""
+    python_version: str = ""
+    bundle_sha256: str = ""
+    committed_at: float | None = None
+    repository: str = ""
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,24 @@ class Uploads:
         if not settings.is_local and settings.token is not None:
             with self.tools.console.group(f"Ask {settings.api_url}"):
                 target = submitter.look_up()
-        return self.tools.would(submitter.plan_ahead(target))
+        steps = submitter.plan_ahead(target)
+        is_deploy = settings.mode is Mode.DEPLOY
+        if is_deploy and target is not None and target.model_id:
+            steps = (*steps, *self._foretell(task, submitter.api, target))
+        return self.tools.would(steps)
+
+    def _foretell(self, task: Task, api: DeploymentApi, target: Target) -> tuple[str, ...]:
+        """Return what the server would make of the upload, or raise as it would."""
+        from deploy_action.stages.live.forecast import foretell
+
+        try:
+            model = self.tools.follower(api, target).look().model
+        except DeadlineError:
+            raise
+        except RefusedError:  # a server that does not tell
+            return ()
+        step = foretell(model, task.model, task.settings)
+        return (step,) if step else ()
 
     def _backtest(self, task: Task) -> Ending:
         server = self._open(task)

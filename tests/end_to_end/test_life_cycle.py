@@ -19,7 +19,9 @@ BOT = """
 import os, signal, sys, time
 
 def tear_down(*_):
+    report("teardown", state="began")
     print("teardown:", stop_reason(), flush=True)
+    report("teardown", state="ended")
     os._exit(0)
 
 signal.signal(signal.SIGTERM, tear_down)
@@ -96,6 +98,8 @@ def test_from_the_first_push_to_the_way_back(trader: Trader) -> None:
     assert first.outputs["state"] == "running"
     assert "this is first with hello" in first.summary
 
+    dry = trader.deploy("second", dry_run="true")
+    assert f"Would run it in place of version `{first.outputs['version-id'][:8]}`" in dry.log
     second = trader.deploy("second")
     assert second.code == 0, second.log
     assert trader.live("versionId") == second.outputs["version-id"]
@@ -108,6 +112,8 @@ def test_from_the_first_push_to_the_way_back(trader: Trader) -> None:
     assert stopped.outputs["version-id"] == second.outputs["version-id"]
     assert "teardown: stop" in trader.logged()
 
+    dry = trader.deploy("third", dry_run="true")
+    assert "Would only store it: the model is stopped since" in dry.log
     third = trader.deploy("third")
     assert third.code == 0, third.log
     assert title(third) == "## ⏸️ Stored, not running: `workspace`"
@@ -134,6 +140,16 @@ def test_from_the_first_push_to_the_way_back(trader: Trader) -> None:
     forward = trader.run("rollback", version_id=third.outputs["version-id"])
     assert forward.code == 0, forward.log
     assert trader.live("versionId") == third.outputs["version-id"]
+
+
+def test_a_stop_without_a_teardown_gets_no_tick(trader: Trader) -> None:
+    trader.write(BOT.replace("NAME", "'hasty'").replace("report(", "print(", 2))
+    assert trader.run("deploy", version_description="hasty").code == 0
+    stopped = trader.run("stop")
+    assert stopped.code == 0
+    assert title(stopped) == "## ⚠️ Stopped, but something went wrong: `workspace`"
+    assert "Positions and orders may be open" in stopped.summary
+    assert stopped.outputs["state"] == "stopped"
 
 
 def test_a_version_that_ends_at_once_is_no_deploy(trader: Trader) -> None:
@@ -163,6 +179,10 @@ def test_what_did_not_change_is_not_restarted(trader: Trader) -> None:
     assert again.outputs["version-id"] == first.outputs["version-id"]
     assert trader.live("since") == since
 
+    said = trader.deploy("same", unchanged="skip", model_env="GREETING=hello", dry_run="true")
+    alone = f"leave version `{first.outputs['version-id'][:8]}` alone"
+    assert alone in said.log
+
     other = trader.deploy("same", unchanged="skip", model_env="GREETING=bye")
     assert other.outputs["status"] == "deployed"
     assert other.outputs["version-id"] != first.outputs["version-id"]
@@ -176,10 +196,12 @@ def test_an_older_commit_does_not_come_back_by_itself(trader: Trader) -> None:
     assert trader.run("deploy").code == 0
 
     git(workspace, "checkout", "--quiet", _date_back(workspace, newest))
-    refused = trader.run("deploy")
-    assert refused.code == 1
-    assert "is older than that of the current version" in refused.summary
-    assert "`mode: rollback`" in refused.summary
+    for dry_run in ("true", "false"):
+        refused = trader.run("deploy", dry_run=dry_run)
+        assert refused.code == 1
+        assert "older than that of the current version" in refused.summary
+        assert "`mode: rollback`" in refused.summary
+    assert trader.run("deploy", dry_run="true", allow_older="true").code == 0
     assert trader.run("deploy", allow_older="true").code == 0
 
 

@@ -420,7 +420,7 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
     ended = run(runner, server, dry_run="true", **inputs)
     assert ended.code == 0
     assert ended.outputs["status"] == "dry-run"
-    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, OPENAPI, MODELS}
+    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, OPENAPI, MODELS, DETAILS}
     assert (MODELS in server.routes()) == ("project_id" in inputs)
     assert [step for step in steps if f"Would {step}" not in ended.log] == []
     assert [step for step in steps if step not in ended.summary] == []

@@ -154,6 +154,8 @@ def test_a_deployed_bundle_is_kept_to_the_byte(platform: Platform) -> None:
             "progress": "stored",
             "problem": None,
             "commit": None,
+            "committedAt": None,
+            "commitRepository": None,
             "settingsSha256": _settings_digest("nano", "3.10", None, "strategy"),
             "environment": [],
             "bundle": {

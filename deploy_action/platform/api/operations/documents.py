@@ -136,6 +136,8 @@ class VersionDocument(TypedDict):
     progress: str
     problem: str | None
     commit: str | None
+    committedAt: str | None
+    commitRepository: str | None
     settingsSha256: str
     environment: list[str]
     bundle: BundleDocument
@@ -401,6 +403,8 @@ def version_document(version: Version, model: Model, environment: Iterable[str])
         "progress": version.progress,
         "problem": version.problem,
         "commit": version.commit or None,
+        "committedAt": iso_or_none(version.committed_at),
+        "commitRepository": version.commit_repository or None,
         "settingsSha256": settings_digest(version, model.type),
         "environment": sorted(environment),
         "bundle": _bundle_document(version),
