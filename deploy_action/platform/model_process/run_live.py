@@ -22,8 +22,8 @@ to the file descriptor as JSON lines; a `problem` has severity, message, hint, p
 
 SIGTERM stops the model: the reason is read from the file of `--stop-reason` (`shutdown` without
 one) into `BLANKLY_STOP_REASON`, the teardown of each started strategy is called, and the process
-leaves with 0, or 1 if a teardown failed. Exit codes say no more than Python's: a strategy whose
-threads have died ends with 0.
+leaves when they are over, and not before, with 0, or 1 if one failed. Exit codes say no more than
+Python's: a strategy whose threads have died ends with 0.
 
 With `--check`, the package is imported and the model's sources are compiled, but not run; modules
 that the script imports in any case have to be there. The events are `fault` and `warning`, whose

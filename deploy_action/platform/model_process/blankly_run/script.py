@@ -103,7 +103,7 @@ def print_end(error: BaseException) -> None:
     """Print what Python prints when this exception ends a script."""
     if not isinstance(error, SystemExit):
         print_traceback(error)
-    elif not isinstance(error.code, int):
+    elif error.code is not None and not isinstance(error.code, int):
         with suppress(Exception):  # the model may have closed the stream
             print(error.code, file=sys.stderr)  # noqa: T201  # to the log
 
@@ -117,9 +117,12 @@ def print_traceback(error: BaseException) -> None:
 
 def exit_code(crash: BaseException | None) -> int:
     """Return the exit code of a script that ended so."""
-    if isinstance(crash, SystemExit) and isinstance(crash.code, int):
-        return crash.code & 0xFF
-    return 0 if crash is None else 1
+    code = 1
+    if crash is None:
+        code = 0
+    elif isinstance(crash, SystemExit) and (crash.code is None or isinstance(crash.code, int)):
+        code = (crash.code or 0) & 0xFF
+    return code
 
 
 def leave(code: int) -> NoReturn:

@@ -58,6 +58,98 @@ def test_a_stop_calls_the_teardown_once(model: LiveModel, script: str) -> None:
             assert live.printed.index("done with it") < live.printed.index("teardown replace")
 
 
+STEPS = EVENT.replace(
+    "exchange =",
+    """def tick(state):
+    is_free.set()
+
+def stop(symbol, state):
+    for step in range(STEPS):
+        say("step", step); time.sleep(PAUSE); is_torn.set()
+    say("is done")
+
+is_free, is_torn = threading.Event(), threading.Event()
+exchange =""",
+).replace('"1h", teardown=teardown', "0.05, teardown=stop")
+
+
+def steps(count: int, pause: float) -> str:
+    return STEPS.replace("STEPS", str(count)).replace("PAUSE", str(pause))
+
+
+BRIEF = steps(8, 0.1) + START
+SIDE = "threading.Thread(target=is_torn.wait).start()\n"  # only Python waits for it
+ENDS = {
+    "it waits for the package": BRIEF + "say('waits')",
+    "its own loop ends": BRIEF + "say('waits')\nwhile not is_torn.is_set():\n    time.sleep(0.01)",
+    "it raises": BRIEF + "say('waits'); is_torn.wait(); raise KeyError('ASH')",
+    "it leaves": BRIEF + "say('waits'); is_torn.wait(); sys.exit(3)",
+    # A callback ends its thread, so that none of the package is left.
+    "it waits for other threads": BRIEF.replace("is_free.set()", "sys.exit()")
+    + SIDE
+    + "threading.Thread(target=lambda: (time.sleep(0.5), say('waits'))).start()\n",
+    "it is in a function of atexit": BRIEF.replace("is_free.set()", "sys.exit()")
+    + "import atexit\natexit.register(lambda: (say('waits'), is_torn.wait()))\n",
+    "a handler of its own raises": BRIEF.replace("is_torn.set()", "os.kill(os.getpid(), 14)")
+    + "import signal\nsignal.signal(signal.SIGALRM, lambda *_: 1 / 0)\nsay('waits')",
+}
+
+
+@pytest.mark.parametrize("script", ENDS.values(), ids=ENDS)
+def test_a_teardown_is_not_cut_off_however_the_script_ends(model: LiveModel, script: str) -> None:
+    with model.running(script, "--held-seconds", "0.1") as live:
+        live.wait_said("waits")
+        live.wait(lambda: live.of("started"))
+
+        assert live.stop() == 0
+
+        assert live.teardowns == ["began", "ended"]
+        assert live.printed.count("is done") == 1
+
+
+def test_a_long_teardown_does_all_its_steps(model: LiveModel) -> None:
+    with model.running(steps(9, 1) + START) as live:
+        live.wait(lambda: live.of("started"))
+
+        assert live.stop() == 0
+
+        assert live.teardowns == ["began", "ended"]
+        assert live.said(*(f"step {number}" for number in range(9)), "is done")
+
+
+def test_a_teardown_may_use_threads_and_pools(model: LiveModel) -> None:
+    """Python's own end, after which there are none, has not begun with the script's end."""
+    script = TICKS.replace(
+        '    say("teardown"',
+        "    from concurrent.futures import ThreadPoolExecutor\n"
+        "    with ThreadPoolExecutor() as pool:\n"
+        "        say(*pool.map(str.upper, ['sold', 'all']))\n"
+        '    say("teardown"',
+    )
+    with model.running(script + START) as live:
+        live.wait(lambda: live.of("started"))
+        live.wait(lambda: live.of("script_ended"))
+
+        assert live.stop() == 0
+
+        assert live.said("SOLD ALL", "teardown shutdown")
+
+
+def test_a_handler_of_its_own_ends_it_as_in_python(model: LiveModel) -> None:
+    script = (
+        TICKS
+        + START
+        + "import atexit, signal\n"
+        + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        + "atexit.register(say, 'at exit')\n"
+    )
+    with model.running(script) as live:
+        live.wait(lambda: live.of("started") and live.of("script_ended"))
+        assert live.stop() == 3
+        assert live.said("at exit")
+        assert live.teardowns == []
+
+
 def test_the_scripts_own_loop_waits_while_the_teardown_runs(model: LiveModel) -> None:
     script = (
         TICKS.replace('    say("teardown"', '    say("selling"); time.sleep(0.5); say("teardown"')

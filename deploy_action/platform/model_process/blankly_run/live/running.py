@@ -167,6 +167,30 @@ class Running:
         return noted.errors
 
 
+def wait_for_package() -> None:
+    """Wait until no thread of the package is left that Python itself would wait for.
+
+    For other threads Python waits when it ends, which some need to be told of: the workers of a
+    pool are told to leave then, and others look whether the main thread lives.
+    """
+    while True:
+        threads = [one for one in threading.enumerate() if _is_of_package(one)]
+        if not threads:
+            return
+        for thread in threads:
+            thread.join()
+
+
+def _is_of_package(thread: threading.Thread) -> bool:
+    """Whether it runs a function of the package, or `main` of a `blankly.Model` of the model's."""
+    if thread.daemon or thread is threading.current_thread():
+        return False
+    target = getattr(thread, "_target", None)
+    owner = getattr(target, "__self__", None)
+    modules = [getattr(one, "__module__", None) for one in (target, *type(owner).__mro__)]
+    return any(str(module).partition(".")[0] == "blankly" for module in modules)
+
+
 def _is_ordinary(error: BaseException) -> bool:
     """Whether it is the ordinary end of a script, by `sys.exit()`."""
     return isinstance(error, SystemExit) and error.code in (None, 0)

@@ -21,7 +21,7 @@ from .checking import compile_sources
 from .errors import CallbackErrors, Faults, script_problem
 from .imports import missing_imports
 from .running import Running
-from .stopping import Stopper
+from .stopping import HELD_SECONDS, Stopper
 
 _NOT_STARTED = (
     "{} has ended without calling start() of a strategy that it made. Until something calls it, "
@@ -33,15 +33,17 @@ _NOT_STARTED_HINT = (
 )
 
 
-def main(argv: Sequence[str]) -> None:
-    """Check or run a model; return when its script has ended and only its threads go on."""
+def main(argv: Sequence[str]) -> NoReturn:
+    """Check or run a model, until it has ended."""
     options = _parse(argv)
     events = Events(options.events_fd, from_forks=True)
     files = ModelFiles(options.root, is_live=True)
     if options.check:
         _check(options, events, files)
     running = Running()
-    stopper = Stopper(events, files, running, options.stop_reason)
+    stopper = Stopper(
+        events, files, running, options.stop_reason, held_seconds=options.held_seconds
+    )
     stopper.install()
     set_the_stage(options.script)
     try:
@@ -58,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         else:
             events.send("fault", problem=script_problem(crash, files, name))
     # As in Python: the process lives on by its threads, and then ends with this code.
-    sys.exit(exit_code(crash))
+    stopper.end(exit_code(crash))
 
 
 def _watch(
@@ -116,5 +118,6 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--root", required=True)
     parser.add_argument("--events-fd", required=True, type=int)
     parser.add_argument("--stop-reason")
+    parser.add_argument("--held-seconds", type=float, default=HELD_SECONDS)  # for tests
     parser.add_argument("--check", action="store_true")
     return parser.parse_args(argv)
