@@ -28,8 +28,7 @@ def main() -> None:
         os.write(int(options.events_fd), json.dumps({"event": event, **fields}).encode() + b"\n")
 
     def stop_reason() -> str:
-        path = Path(options.stop_reason)
-        return path.read_text("ascii") if path.exists() else "shutdown"
+        return Path(options.stop_reason).read_text("ascii").strip() or "shutdown"
 
     names = {"report": report, "stop_reason": stop_reason}
     runpy.run_path(options.script, names, "__main__")

@@ -155,10 +155,8 @@ class RunningModel:
                 return
             self._reason = reason
             try:
-                with self._prepared.copy.stop_reason.open("x", encoding="ascii") as file:
-                    os.fchmod(file.fileno(), 0o644)
-                    file.write(reason)
-            except OSError as error:  # such as a full disk: a stop must not fail
+                self._prepared.copy.give_reason(reason)
+            except OSError as error:  # a stop must not fail
                 self._say(f"Its teardown is not told the reason ({reason}): {error.strerror}.")
             self._launched.stop()
         self._reader.call(self._expect_end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from deploy_action.platform.storage.data_directory import LIVE, STATE, make_pass
 
 PRIVATE: Final = "private"  # in a copy: what belongs to the model's user
 _STOP_REASON: Final = "stop-reason"
+_ROOM: Final = 32  # characters
 
 
 def owner_if_transient(path: Path) -> int | None:
@@ -60,6 +62,18 @@ class Copy:
     def stop_reason(self) -> Path:
         """The file with the reason of a stop, which the model may read and not change."""
         return self.path / _STOP_REASON
+
+    def make_room(self) -> None:
+        """Write a file of blanks, so that a reason can be given on a full disk, too."""
+        descriptor = os.open(self.stop_reason, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(descriptor, 0o644)  # whatever our umask is
+            file.write(" " * _ROOM)
+
+    def give_reason(self, reason: str) -> None:
+        """Write the reason of a stop over the blanks."""
+        with self.stop_reason.open("r+", encoding="ascii") as file:
+            file.write(reason)
 
     @property
     def user(self) -> int | None:
@@ -127,6 +141,7 @@ class Places:
         try:
             make_passable(copy.path)
             copy.private.mkdir(mode=0o700)
+            copy.make_room()
             yield copy
         finally:
             copy.remove()

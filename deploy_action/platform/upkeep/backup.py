@@ -54,6 +54,7 @@ def back_up(data: Path, file: Path) -> Backup:
         InvalidInputError: `data` is no data directory, or the file exists.
         RefusedError: the backup cannot be written.
     """
+    data, file = data.absolute(), file.absolute()
     database = data / _DATABASE
     if not database.is_file():
         raise InvalidInputError.of(
@@ -90,6 +91,7 @@ def restore(file: Path, data: Path) -> list[str]:
             release.
         RefusedError: the backup cannot be read, or its files cannot be written.
     """
+    data, file = data.absolute(), file.absolute()
     if data.exists() and any(path.name != "lost+found" for path in data.iterdir()):
         raise InvalidInputError.of(
             message=f"{data} is not empty.",

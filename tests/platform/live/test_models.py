@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -392,13 +393,28 @@ def test_a_stop_between_two_instances_says_that_no_teardown_was_called(live: Liv
     assert "no teardown was called" in str(live.status.problem)
 
 
+def test_a_stop_before_the_new_version_has_a_strategy_says_so(live: LivePlatform) -> None:
+    """The version before it was told `replace`, and may have kept its position."""
+    live.run_a_version()
+    live.deploy(wait=True)
+    live.stop()
+    live.wait_for(State.STOPPED)
+    assert "no teardown was called" in str(live.status.problem)
+
+
 def test_a_stop_that_cannot_be_stored_stops_the_model_anyway(
     live: LivePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on a full disk, where a write fails at the end of its transaction."""
     version_id = live.run_a_version()
     transaction = Store.transaction
+    failed = threading.Semaphore(0)
 
-    def fail(_: Store) -> AbstractContextManager[Transaction]:
+    @contextmanager
+    def fail(store: Store) -> Iterator[Transaction]:
+        with store.rehearsal() as rehearsed:
+            yield rehearsed
+        failed.release()
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(keeper, "_PAUSE_SECONDS", 0.01)
@@ -406,8 +422,12 @@ def test_a_stop_that_cannot_be_stored_stops_the_model_anyway(
     with pytest.raises(NotKeptError):
         live.stop()
     wait_for(lambda: live.instance.reasons == [StopReason.STOP])
+    for _ in range(10):
+        assert failed.acquire(timeout=30)
+    assert len(live.host.instances) == 1
     monkeypatch.setattr(Store, "transaction", transaction)
     live.wait_for(State.STOPPED)
+    assert live.status.problem is None
     live.restart()
     live.wait_for(State.STOPPED)
     assert live.host.asked == []

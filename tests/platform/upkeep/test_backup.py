@@ -98,6 +98,15 @@ def test_only_the_owner_may_read_a_backup(filled: Platform, tmp_path: Path) -> N
     assert backup.notes == ""
 
 
+def test_relative_paths_are_those_of_the_caller(
+    filled: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(filled.data.parent)
+    back_up(Path(filled.data.name), Path("backup.tar"))
+    restore(Path("backup.tar"), Path("restored"))
+    assert (filled.data.parent / "restored" / "platform.sqlite").is_file()
+
+
 def test_the_models_that_will_run_are_named(filled: Platform, tmp_path: Path) -> None:
     model_id = filled.post("/model/list", projectId=filled.user_id).json()[0]["id"]
     store = Store(filled.data, filled.clock)

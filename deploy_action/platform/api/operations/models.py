@@ -50,7 +50,7 @@ from deploy_action.platform.storage.transaction import Transaction
 
 _NOT_KEPT = (
     "The model is being stopped, but that cannot be stored, for example because the server's disk "
-    "is full: a restart of the server would start it again. Make room, and stop it again"
+    "is full: a restart of the server would start it again. Make room, and stop it again."
 )
 _MAX_RESULT_BYTES = 32 << 20  # in the details of a model, unless one backtest is asked for
 _NOTHING_RUNS = (

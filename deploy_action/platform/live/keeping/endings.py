@@ -98,7 +98,8 @@ class Endings:
         life = self.book.read()
         if life is None or running.stopped_for is not None:
             running.hearing.log.write("platform", words, self.telling.redact)
-            self._torn_down(running, ended)
+            ran_before = self.replaced is not None or (life is not None and life.was_running)
+            self._torn_down(running, ended, ran_before=ran_before)
             return
         if self.telling.model.is_screener:
             if clean:
@@ -116,10 +117,19 @@ class Endings:
         else:
             self._give_up(life, f"{words} {_NOT_AGAIN}")
 
-    def _torn_down(self, running: Running, ended: Ended) -> None:
-        """Tell people if an instance was stopped without its whole teardown."""
+    def _torn_down(self, running: Running, ended: Ended, *, ran_before: bool) -> None:
+        """Tell people if an instance was stopped without its whole teardown.
+
+        `ran_before` says that there was an instance before it, which may have left a position.
+        """
         self.was_torn_down = running.stopped_for is StopReason.STOP
         fault = teardown_fault(running, ended)
+        if fault is None and self.was_torn_down and ran_before and not running.had_strategy:
+            fault = (
+                "It was stopped before it had a strategy, so no teardown was called; what ran "
+                f"before it was not told to stop for good. {LOOK_AT_EXCHANGE}"
+            )
+        self.replaced = None
         self.teardown_fault = None if fault is None else self.telling.redact(fault)
         if fault is not None:
             self.telling.alarm(running.version.id, "was not torn down", fault)

@@ -196,8 +196,9 @@ class Keeper:
             return False
         self._cancel_all()
         self._stop_running(StopReason.STOP)
-        with suppress(OSError, sqlite3.Error), self._around.store.transaction() as transaction:
-            wish_stop(transaction, self._model.project_id, self._model.id)
+        with suppress(OSError, sqlite3.Error):
+            with self._around.store.transaction() as transaction:
+                wish_stop(transaction, self._model.project_id, self._model.id)
             self._halted = False
         return self._halted
 
