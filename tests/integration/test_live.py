@@ -169,6 +169,18 @@ def test_there_is_no_tick_over_a_dead_bot(
     assert ended.outputs["version-id"] == NEW
 
 
+def test_a_bot_that_dies_soon_after_its_start_gets_no_tick(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    now = datetime.now(UTC).isoformat()
+    begun = details(live("running", since=now), version(NEW, "ran"))
+    died = details(live("restarting", problem="It ended."), version(NEW, "ran"))
+    ended = deploy(runner, scripted(LiveServer(after=[begun, begun, died]).script()))
+    assert ended.code == 1
+    assert "❌ Not running: " in title(ended)
+    assert ended.outputs["state"] == "restarting"
+
+
 def test_a_deploy_to_a_stopped_model_is_stored(runner: Runner, scripted: StartScripted) -> None:
     stored = details(live("stopped", OLD), version(OLD, "ran"), version(NEW, "stored"))
     ended = deploy(runner, scripted(LiveServer(after=[stored], log=LOG).script()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from deploy_action.text.quantities import count
 # environment takes a minute or two, and some models a quarter of an hour.
 _PAUSES: Final = (0.5, *(1.0,) * 15, *(2.0,) * 30)
 _LAST_PAUSE: Final = 5.0
+_WATCHED_SECONDS: Final = 3.0
 # How long a server may be away, as for an upgrade.
 _LONGEST_SILENCE: Final = 300.0
 _MOST_LINES: Final = 500
@@ -60,12 +62,8 @@ class Follower:
         """
         going_on = f"The server goes on with version {short(version_id)}: it may run soon."
         with self._going_on(going_on):
-            model = self._look_until(
-                version_id,
-                lambda model: (
-                    not model.tells_life or model.standing(version_id) is not Standing.COMING
-                ),
-            )
+            watch = _Watch(version_id, self.live.api.transport.retries.deadline.clock)
+            model = self._look_until(version_id, watch.is_over)
         if not model.tells_life:
             return Life(model=model, version_id=version_id)
         life = Life(model=model, version_id=version_id)
@@ -178,6 +176,33 @@ class Follower:
             first, *others = error.problems
             error.problems = (replace(first, message=f"{first.message} {words}"), *others)
             raise
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Decides when it is known what became of a version.
+
+    One that runs is watched for some seconds more: many faults show at the first callback.
+    """
+
+    version_id: str
+    clock: Callable[[], float]
+    up_at: float | None = None
+
+    def is_over(self, model: DeployedModel) -> bool:
+        """Return whether a look at the model was the last one that is needed."""
+        standing = model.standing(self.version_id) if model.tells_life else None
+        if standing is Standing.COMING:
+            self.up_at = None
+            return False
+        live = model.live
+        if standing is not Standing.UP or live is None or live.state != "running":
+            return True
+        if live.since is None or time.time() - live.since >= _WATCHED_SECONDS:
+            return True
+        if self.up_at is None:
+            self.up_at = self.clock()
+        return self.clock() - self.up_at >= _WATCHED_SECONDS  # the server's clock may be wrong
 
 
 def short(version_id: str) -> str:

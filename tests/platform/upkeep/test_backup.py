@@ -99,7 +99,7 @@ def test_only_the_owner_may_read_a_backup(filled: Platform, tmp_path: Path) -> N
 
 
 def test_relative_paths_are_those_of_the_caller(
-    filled: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(filled.data.parent)
     back_up(Path(filled.data.name), Path("backup.tar"))
