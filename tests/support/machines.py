@@ -55,7 +55,7 @@ def mark(what):
 def say(**event): os.write(int(os.environ["EVENTS"]), (json.dumps(event) + "\\n").encode())
 def reason():
     path = os.environ["REASON"]
-    return open(path).read() if os.path.exists(path) else "shutdown"
+    return open(path).read().strip() or "shutdown"
 def teardown(*_):
     print("teardown", reason(), flush=True)
     mark("teardown-" + reason())

@@ -72,7 +72,8 @@ class Copy:
 
     def give_reason(self, reason: str) -> None:
         """Write the reason of a stop over the blanks."""
-        with self.stop_reason.open("r+", encoding="ascii") as file:
+        descriptor = os.open(self.stop_reason, os.O_WRONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(reason)
 
     @property
