@@ -33,9 +33,9 @@ from deploy_action.platform.api.operations.documents import (
     Text,
 )
 from deploy_action.platform.api.operations.logs import LogText
-from deploy_action.platform.api.operations.targets import SCREENER, STRATEGY
 from deploy_action.platform.api.request import FILE_FIELD
 from deploy_action.platform.api.route import Route
+from deploy_action.platform.storage.records import SCREENER, STRATEGY
 
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _PLAIN = {"text/plain": {"schema": {"type": "string"}}}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+STRATEGY: Final = "strategy"
 SCREENER: Final = "screener"
 
 

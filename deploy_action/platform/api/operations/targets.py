@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.platform.api.request import ApiError
-from deploy_action.platform.storage.records import Model
+from deploy_action.platform.storage.records import SCREENER, STRATEGY, Model
 from deploy_action.platform.storage.transaction import Transaction
-
-STRATEGY = "strategy"
-SCREENER = "screener"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ from deploy_action.platform.api.operations.documents import (
 from deploy_action.platform.api.operations.live_documents import iso
 from deploy_action.platform.api.operations.plans import BACKTEST_PLAN, check_plan
 from deploy_action.platform.api.operations.targets import (
-    SCREENER,
-    STRATEGY,
     Access,
     Target,
     check_bundle,
@@ -41,6 +39,8 @@ from deploy_action.platform.storage.archives import (
 )
 from deploy_action.platform.storage.kept_prices import store_keys
 from deploy_action.platform.storage.records import (
+    SCREENER,
+    STRATEGY,
     Backtest,
     Life,
     Model,
