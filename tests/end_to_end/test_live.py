@@ -327,12 +327,12 @@ def test_days_of_bars_pass_in_seconds_at_coinbase(
             trader.variables |= exchange.variables | lapse.variables
             pushed = trader.push(model_name="daily", keys_json=KEYS)
             assert pushed.code == 0, pushed.log
-            wait_for(lambda: server.log(trader.ids).count(" bar ") >= 4)
+            wait_for(lambda: server.log(trader.ids).count(" out bar ") >= 4)
             log = server.log(trader.ids)
             stopped = trader.run("stop")
 
     assert stopped.code == 0, stopped.log
-    bars = [line.partition(" bar ")[2] for line in log.splitlines() if " bar " in line]
+    bars = [line.partition(" out bar ")[2] for line in log.splitlines() if " out bar " in line]
     days = [float(bar.split()[0]) for bar in bars]
     assert days == [days[0] + number * DAY for number in range(len(days))]
     close_of = {row.time: row.close for row in market.rows}
