@@ -99,14 +99,13 @@ class LiveTables:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM lives")  # noqa: S608  # a constant
         return [_life(row) for row in rows]
 
-    def keep(self, life: Life) -> Life:
+    def keep(self, life: Life) -> None:
         """Add or replace the life of a model that exists."""
         marks = ", ".join("?" for _ in fields(Life))
         self._connection.execute(
             f"INSERT OR REPLACE INTO lives ({_COLUMNS}) VALUES ({marks})",  # noqa: S608  # constants
             astuple(life),
         )
-        return life
 
     def enter(self, life: Life, state: State) -> None:
         """Change the state of a model."""
