@@ -356,7 +356,7 @@ class Run:
 
 
 def exit_code_of(error: DeployActionError) -> int:
-    """Return the exit code of a failure, as the README lists them."""
+    """Return the exit code of a failure, as docs/failures.md lists them."""
     if isinstance(error, InterruptedRunError):
         return _SIGNALLED + error.signal_number
     return _INVALID if isinstance(error, InvalidInputError) else _REFUSED

@@ -1,6 +1,6 @@
 """Lint action.yml and every workflow of this repository, including those in Markdown files.
 
-A workflow that a reader copies out of the README deserves what our own workflows get: the schema,
+A workflow that a reader copies out of the docs deserves what our own workflows get: the schema,
 actionlint, zizmor, and a look at whether the inputs it passes to the action exist.
 """
 

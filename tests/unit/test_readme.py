@@ -16,10 +16,14 @@ import pytest
 import yaml
 
 from deploy_action.model.manifest import load_manifest
+from tools.lint_workflows import workflows_in_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+INPUTS = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+TERMINAL = (ROOT / "docs" / "terminal.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(
     path for pattern in ("*.md", "docs/*.md", "examples/**/*.md") for path in ROOT.glob(pattern)
 )
@@ -41,7 +45,7 @@ def prose(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def table(section: str, document: str = README) -> list[tuple[str, ...]]:
+def table(section: str, document: str) -> list[tuple[str, ...]]:
     body = document.partition(f"\n{section}\n")[2]
     rows = re.search(r"(?:^\|.*\|\n)+", body, re.MULTILINE)
     assert rows is not None, f"no table under {section}"
@@ -87,12 +91,12 @@ def test_the_table_of_inputs_is_complete(action: dict[str, dict[str, dict[str, s
         (f"`{name}`", f"`{one['default']}`" if one.get("default") else "", one["description"])
         for name, one in action["inputs"].items()
     ]
-    assert table("## Inputs") == declared
+    assert table("## Inputs", INPUTS) == declared
 
 
 def test_the_table_of_outputs_is_complete(action: dict[str, dict[str, dict[str, str]]]) -> None:
     declared = [(f"`{name}`", one["description"]) for name, one in action["outputs"].items()]
-    assert table("## Outputs") == declared
+    assert table("## Outputs", INPUTS) == declared
 
 
 def test_every_dependency_is_named_with_its_reason() -> None:
@@ -109,7 +113,9 @@ def test_every_dependency_is_named_with_its_reason() -> None:
     lines = [*project["dependencies"], *extras]
     declared = {re.split(r"[<>=~! ]", line)[0] for line in lines}
 
-    listed = {package.strip("`"): reason for package, reason in table("## Dependencies")}
+    listed = {
+        package.strip("`"): reason for package, reason in table("## Dependencies", CONTRIBUTING)
+    }
 
     assert set(listed) == imported
     assert imported <= declared
@@ -142,7 +148,7 @@ def test_every_make_command_exists() -> None:
 
 def test_every_flag_in_an_example_is_an_input(action: dict[str, dict[str, dict[str, str]]]) -> None:
     commands = re.findall(
-        r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", README, re.MULTILINE
+        r"^\$ blankly-deploy (?:deploy|backtest|validate) (.*)$", TERMINAL, re.MULTILINE
     )
     flags = set(re.findall(r"--([a-z-]+)", " ".join(commands)))
     assert flags
@@ -170,9 +176,30 @@ def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
             assert json.loads(block.text)
 
 
-def test_the_manifest_of_the_readme_is_valid(tmp_path: Path) -> None:
-    (manifest,) = (block.text for block in blocks(README) if block.language == "json")
+def test_the_manifest_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    (manifest,) = (block.text for block in blocks(MODELS) if block.language == "json")
     (tmp_path / "blankly.json").write_text(manifest)
     loaded, problems = load_manifest(tmp_path)
     assert loaded is not None
     assert problems == ()
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(README.split()) < 1_500
+
+
+def test_every_page_is_named_on_the_front_page() -> None:
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)\s#]+)\)", README))
+
+
+def test_the_workflow_of_the_front_page_is_an_example() -> None:
+    (workflow,) = workflows_in_markdown(README)
+    example = ROOT / "examples" / "workflows" / "first-backtest.yml"
+    assert workflow.lstrip("\n") == example.read_text(encoding="utf-8")
+
+
+def test_every_example_workflow_is_described() -> None:
+    described = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
+    for path in (ROOT / "examples" / "workflows").glob("*.yml"):
+        assert f"(../examples/workflows/{path.name})" in described, path.name
