@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.errors import DeployActionError, Problem
 from deploy_action.git.repository import Repository, open_repository
 from deploy_action.git.revision import find_commit
+from deploy_action.git.trees import MODULE, Entry, parse_tree, shown
 from deploy_action.regular_files import open_regular
-from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID
 
-_MODULE: Final = 0o160000
 # Errors for names that are valid on another file system.
 _NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
 _PART_BYTES: Final = 1024 * 1024
@@ -80,33 +79,20 @@ def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """An entry of a tree: name, git's mode, and the id of the object."""
-
-    name: bytes
-    mode: int
-    sha: ObjectID
-
-    @property
-    def is_tree(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-
-@dataclass(frozen=True, slots=True)
 class _Extraction:
     """Reads the trees of one commit, and writes one of them into a new directory."""
 
     repository: Repository
     commit: str
 
-    def find(self, root: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+    def find(self, root: ObjectID, path: bytes) -> tuple[Entry, ...]:
         """Return the entries of the directory at a path; none if there is no such directory."""
         entries = self._entries(root, b"")
         for part in [] if path == b"." else path.split(b"/"):
             entry = next((one for one in entries if one.name == part), None)
             if entry is None:
                 return ()
-            if entry.mode == _MODULE:
+            if entry.mode == MODULE:
                 raise self._unusable(part, "was a submodule, and what is in those is not fetched")
             if stat.S_ISLNK(entry.mode):
                 raise self._unusable(part, "was a link then, and is a directory now")
@@ -115,7 +101,7 @@ class _Extraction:
             entries = self._entries(entry.sha, part)
         return entries
 
-    def write(self, root: tuple[_Entry, ...], destination: Path) -> None:
+    def write(self, root: tuple[Entry, ...], destination: Path) -> None:
         """Write entries and everything below them into a new directory, links last."""
         links: list[tuple[bytes, Path, str]] = []
         destination.mkdir(mode=0o700)
@@ -138,8 +124,8 @@ class _Extraction:
             with self._placing(path):
                 place.symlink_to(target)
 
-    def _write_file(self, path: bytes, place: Path, entry: _Entry) -> None:
-        if entry.mode == _MODULE:
+    def _write_file(self, path: bytes, place: Path, entry: Entry) -> None:
+        if entry.mode == MODULE:
             raise self._unusable(path, "is a submodule, and what is in those is not fetched")
         blob = self._blob(entry.sha, path)
         # Git has one mode with executable bits.
@@ -167,7 +153,7 @@ class _Extraction:
             raise self._unusable(path, "is a link to nothing")
         return os.fsdecode(target)
 
-    def _entries(self, sha: ObjectID, path: bytes) -> tuple[_Entry, ...]:
+    def _entries(self, sha: ObjectID, path: bytes) -> tuple[Entry, ...]:
         """Return the entries of a tree: valid file names, all different."""
         from dulwich.objects import Tree
 
@@ -175,7 +161,7 @@ class _Extraction:
         if raw is None:
             raise self._missing(path)
         try:
-            entries = tuple(_parse_tree(raw, len(sha) // 2))
+            entries = tuple(parse_tree(raw, len(sha) // 2))
         except ValueError as error:
             raise self._unusable(path, f"is damaged in git ({error})") from error
         if len({entry.name for entry in entries}) < len(entries):
@@ -191,7 +177,7 @@ class _Extraction:
         return raw
 
     def _missing(self, path: bytes) -> DeployActionError:
-        what = f"`{_excerpt(path)}`" if path else "The root of the repository"
+        what = f"`{shown(path)}`" if path else "The root of the repository"
         return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
 
     def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
@@ -227,32 +213,5 @@ class _Extraction:
             raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
 
     def _unusable(self, path: bytes, what: str) -> UnusablePastError:
-        name = f"`{_excerpt(path)}`" if path else "the repository's root"
+        name = f"`{shown(path)}`" if path else "the repository's root"
         return UnusablePastError(f"{name} {what}.", self.commit)
-
-
-def _parse_tree(raw: bytes, id_length: int) -> Iterator[_Entry]:
-    """Read the entries of a tree: mode in octal, blank, name, NUL, binary id of that length.
-
-    The library's own reader would keep only one of two entries with the same name. Raises
-    ValueError for malformed trees, and for names that leave the directory.
-    """
-    from dulwich.objects import ObjectID
-
-    at = 0
-    while at < len(raw):
-        blank = raw.index(b" ", at)
-        end = raw.index(b"\0", blank)
-        mode, name = int(raw[at:blank], 8), raw[blank + 1 : end]
-        at = end + 1 + id_length
-        if at > len(raw):
-            raise ValueError("it ends too early")
-        if name in {b"", b".", b".."} or name.lower() == b".git" or b"/" in name:
-            raise ValueError(f"no entry can be called {_excerpt(name)!r}")
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode) or mode == _MODULE):
-            raise ValueError(f"{_excerpt(name)!r} has the mode {mode:o}")
-        yield _Entry(name, mode, ObjectID(raw[end + 1 : at].hex().encode()))
-
-
-def _excerpt(path: bytes) -> str:
-    return excerpt(path.decode("utf-8", "backslashreplace"))

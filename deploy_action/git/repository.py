@@ -131,7 +131,7 @@ def _find_root(directory: Path) -> Path:
         if git.is_file() or (git / "objects").is_dir():
             return parent
     raise InvalidInputError.of(
-        message=f"Input `compare-with` needs a git repository, and {excerpt(str(directory))} "
+        message=f"A git repository is needed to read other commits, and {excerpt(str(directory))} "
         "is not in one.",
         hint=f"{CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
         "make a repository.",

@@ -50,8 +50,8 @@ class FoundCommit:
     committed_at: int
 
 
-def find_commit(repository: Repository, ref: str) -> FoundCommit:
-    """Return the commit that `ref` names.
+def find_commit(repository: Repository, ref: str, asked_by: str = "compare-with") -> FoundCommit:
+    """Return the commit that `ref` names, the value of the input `asked_by`.
 
     A bare branch name is also looked for among the branches of `origin`: `actions/checkout`
     makes no others.
@@ -60,7 +60,7 @@ def find_commit(repository: Repository, ref: str) -> FoundCommit:
         InvalidInputError: it does not name a commit, or the clone does not have that commit.
     """
     with reading(repository.root):
-        commit = _Lookup(repository, ref).commit()
+        commit = _Lookup(repository, ref, asked_by).commit()
         return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit), commit.commit_time)
 
 
@@ -83,6 +83,7 @@ class _Lookup:
 
     repository: Repository
     ref: str
+    asked_by: str
 
     def commit(self) -> Commit:
         name, steps = self._parse()
@@ -260,7 +261,7 @@ class _Lookup:
         return self._error(what, suggestion + hint)
 
     def _error(self, what: str, hint: str) -> InvalidInputError:
-        message = f"Input `compare-with` is `{one_line(self.ref)}`: {what}."
+        message = f"Input `{self.asked_by}` is `{one_line(self.ref)}`: {what}."
         return InvalidInputError.of(message=message, hint=hint)
 
 
