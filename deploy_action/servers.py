@@ -134,7 +134,7 @@ class Servers:
         """Return a new connection: two threads must not share one."""
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
-        from deploy_action.http_exchange import Retries
+        from deploy_action.http.exchange import Retries
 
         transport = Transport(
             base_url=server.url,

@@ -90,7 +90,7 @@ WRONG_IMPORTS = {
         ("deployment_api", "model"),
         ("deployment_api", "platform"),
         ("deployment_api", "report"),
-        ("http_exchange", "inputs"),
+        ("http", "inputs"),
         ("interruption", "text"),
     ],
     "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
@@ -116,7 +116,7 @@ WRONG_IMPORTS = {
     "Texts are read and written without knowing what they are about": [("text", "interruption")],
     "Only the two clients, the sign-in and the platform speak HTTP": [
         ("gates", "requests"),
-        ("inputs", "http_exchange"),
+        ("inputs", "http.exchange"),
     ],
 }
 

@@ -95,7 +95,7 @@ class DeployedModel:
     def _connect(self, settings: Settings) -> DeploymentApi:
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
-        from deploy_action.http_exchange import Retries
+        from deploy_action.http.exchange import Retries
 
         endless = Deadline(minutes=math.inf, at=math.inf)
         return DeploymentApi(

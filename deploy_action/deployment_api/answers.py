@@ -15,7 +15,7 @@ from deploy_action.deployment_api.retry_rules import (
     is_refusal,
 )
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.http_exchange import Answer
+from deploy_action.http.exchange import Answer
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 
 SIGN_IN: Final = "POST /auth/token"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from deploy_action.errors import RefusedError
-from deploy_action.http_exchange import BLOCK_SIZE, LARGEST_ANSWER
+from deploy_action.http.exchange import BLOCK_SIZE, LARGEST_ANSWER
 
 
 class AlteredFileError(RefusedError):

@@ -26,7 +26,7 @@ from deploy_action.deployment_api.answers import (
 from deploy_action.deployment_api.history import History, parse_history
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
-from deploy_action.http_exchange import LARGEST_ANSWER, Answer
+from deploy_action.http.exchange import LARGEST_ANSWER, Answer
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:

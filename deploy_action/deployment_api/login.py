@@ -85,7 +85,7 @@ def is_known_token(api_url: str, announce: Callable[[str], None], token: str) ->
     """Say whose token it is. False if the server does not know it; True if that is not told."""
     from deploy_action.deployment_api.client import DeploymentApi, TokenRefusedError
     from deploy_action.deployment_api.transport import Transport
-    from deploy_action.http_exchange import Retries
+    from deploy_action.http.exchange import Retries
     from deploy_action.interruption import Deadline, deadline_as_error
 
     deadline = Deadline.after(_SIGN_IN_MINUTES)

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.http_exchange import Answer
+from deploy_action.http.exchange import Answer
 
 _SOON: Final = 10.0
 _REQUEST_TIMEOUT: Final = 408

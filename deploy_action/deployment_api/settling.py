@@ -14,7 +14,7 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 from deploy_action.text.quantities import duration
 
 # Seconds before each look at what the server lists. A server that keeps a list adds to it as soon

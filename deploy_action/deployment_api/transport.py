@@ -19,18 +19,20 @@ from deploy_action.deployment_api.retry_rules import (
     may_repeat_read,
 )
 from deploy_action.errors import DeployActionError, Problem, RefusedError
-from deploy_action.http_exchange import (
+from deploy_action.http.exchange import (
     Again,
     Answer,
     Call,
     Retries,
     exchange,
+    open_session,
+    streamed,
+)
+from deploy_action.http.failures import (
     explain,
     is_hopeless,
     library_errors,
     never_connected,
-    open_session,
-    streamed,
     timed_out,
     was_cut,
 )

@@ -13,7 +13,7 @@ from typing import Final
 from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
 from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, is_same_user
 from deploy_action.github.pull_request import Place, RunNumber
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline, deadline_as_error
 
 # GitHub's limit, in characters; it answers 422 to more ("body is too long").

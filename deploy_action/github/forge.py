@@ -16,17 +16,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError
-from deploy_action.http_exchange import (
-    Again,
-    Answer,
-    Call,
-    Retries,
-    exchange,
-    explain,
-    is_hopeless,
-    library_errors,
-    open_session,
-)
+from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange, open_session
+from deploy_action.http.failures import explain, is_hopeless, library_errors
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.redaction import redacted
 

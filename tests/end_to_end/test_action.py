@@ -19,7 +19,7 @@ import pytest
 from deploy_action.deployment_api import transport
 from deploy_action.deployment_api.retry_rules import is_refusal
 from deploy_action.errors import DeadlineError, InterruptedRunError, Problem
-from deploy_action.http_exchange import Answer
+from deploy_action.http.exchange import Answer
 from deploy_action.outcome.ending import Ending
 from deploy_action.outcome.target import Target
 from deploy_action.platform.server import PlatformServer

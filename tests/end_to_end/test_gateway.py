@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy_action import http_exchange
 from deploy_action.deployment_api import settling
+from deploy_action.http import exchange as http_exchange
 from deploy_action.platform.server import PlatformServer
 from tests.conftest import Ended, Runner
 from tests.support.local_server import Listener, LocalHandler, LocalServer

@@ -26,7 +26,7 @@ from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.deployment_api.logs import ModelLog
 from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import RefusedError
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline
 from deploy_action.platform.assembly import BacktestSettings
 from deploy_action.platform.server import PlatformServer

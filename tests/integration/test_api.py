@@ -21,7 +21,7 @@ from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.deployment_api.transport import Transport
 from deploy_action.errors import DeployActionError, Problem, RefusedError
-from deploy_action.http_exchange import Answer, Retries
+from deploy_action.http.exchange import Answer, Retries
 from deploy_action.interruption import Deadline
 from tests.support.scripted_server import (
     DEPLOYED,

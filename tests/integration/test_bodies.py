@@ -55,7 +55,7 @@ from pathlib import Path
 from deploy_action.interruption import Deadline
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.transport import Transport
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 def upload(path):
     transport = Transport({server.url!r}, Retries(Deadline.after(1)), use_environment=False)
     digest = hashlib.file_digest(open(path, "rb"), "sha256").hexdigest()

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from deploy_action import http_exchange
 from deploy_action.deployment_api import settling
+from deploy_action.http import exchange as http_exchange
 from deploy_action.stages.live import following
 from tests.conftest import Ended, Runner
 from tests.support.live_server import (

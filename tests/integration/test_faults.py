@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from deploy_action import http_exchange
 from deploy_action.deployment_api import settling, transport
+from deploy_action.http import exchange as http_exchange
 from tests.conftest import Ended, Runner
 from tests.support import wire_server
 from tests.support.wire_server import (

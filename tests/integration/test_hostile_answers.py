@@ -13,7 +13,7 @@ import pytest
 from deploy_action.errors import DeployActionError
 from deploy_action.github import comment
 from deploy_action.github.forge import Forge
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline
 from tests.conftest import Runner
 from tests.support.backtests import raw_result
@@ -246,7 +246,7 @@ def spoiling(good: object, dice: random.Random) -> Handler:
 def test_no_answers_end_a_run_in_a_bug(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr("deploy_action.http_exchange._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("deploy_action.http.exchange._FIRST_PAUSE", 0.0)
     monkeypatch.setattr(comment, "_SETTLING_SECONDS", 0.0)
     runner.on("pull_request", {"number": 7, "pull_request": {"number": 7, "title": "Try"}})
     dice = random.Random(7)  # noqa: S311  # the same answers each time

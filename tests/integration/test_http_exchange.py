@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
-from deploy_action.http_exchange import Answer, _seconds
+from deploy_action.http.exchange import Answer, _seconds
 from tests.support.scripted_server import ID_TOKEN, Reply, StartScripted
 from tests.support.transports import (
     PING,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy_action import http_exchange
+from deploy_action.http import exchange as http_exchange
 from deploy_action.stages.live import following
 from tests.conftest import Ended, Runner
 from tests.support.live_server import (

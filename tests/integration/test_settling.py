@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from deploy_action import http_exchange
 from deploy_action.deployment_api import retry_rules, settling, transport
+from deploy_action.http import exchange as http_exchange
 from tests.conftest import Ended, Runner
 from tests.support.scripted_server import (
     DEPLOYED,

@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.transport import Transport
-from deploy_action.http_exchange import Answer, Retries
+from deploy_action.http.exchange import Answer, Retries
 from deploy_action.interruption import Deadline
 from tests.support import wire_server
 from tests.support.scripted_server import ID_TOKEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy_action.deployment_api.retry_rules import is_refusal, may_repeat_change
-from deploy_action.http_exchange import Answer
+from deploy_action.http.exchange import Answer
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520])

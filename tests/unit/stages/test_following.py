@@ -8,7 +8,7 @@ import pytest
 from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.retry_rules import NotConnectedError
 from deploy_action.errors import Problem, RefusedError
-from deploy_action.http_exchange import Retries
+from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline
 from deploy_action.stages.live import following
 from deploy_action.stages.live.following import Follower

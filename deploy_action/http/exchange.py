@@ -1,4 +1,4 @@
-"""HTTP for every part of the action: sessions, one exchange, retries, and failures in words."""
+"""HTTP for every part of the action: sessions, one exchange, and retries."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action import __version__
 from deploy_action.errors import RefusedError
+from deploy_action.http.failures import BrokenAnswerError, StillAtWorkError, library_errors
 from deploy_action.interruption import Deadline
 from deploy_action.text.strict_json import strict_loads
 
@@ -25,7 +26,6 @@ LARGEST_ANSWER: Final = 16 * 1024 * 1024
 BLOCK_SIZE: Final = 128 * 1024
 
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_REASON: Final = 200
 _MOST_INTERIM_ANSWERS: Final = 100
 # A value of JSON may take two bytes and, once parsed, seventy.
 _MOST_VALUES: Final = 2_000_000
@@ -61,10 +61,6 @@ class Answer:
             return strict_loads(self.body)
         except ValueError:
             return None
-
-
-class BrokenAnswerError(OSError):
-    """The server began to answer, and the answer cannot be read to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +125,7 @@ def _patient_adapter() -> HTTPAdapter:
                 if not _is_interim(status):
                     return version, status, reason
                 http.client.parse_headers(self.fp)
-            raise _StillAtWorkError("only interim answers came")
+            raise StillAtWorkError("only interim answers came")
 
     class Connection(HTTPConnection):
         response_class = FinalAnswer
@@ -174,10 +170,6 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
         *options,
         *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in known.items()),
     ]
-
-
-class _StillAtWorkError(OSError):
-    """The server sends interim answers, and no other."""
 
 
 def _is_interim(status: int) -> bool:
@@ -338,96 +330,3 @@ class Retries:
             f"deadline of {self.deadline.minutes:g} minutes.",
             hint="Run the workflow again later, or raise `timeout-minutes`.",
         )
-
-
-def library_errors() -> tuple[type[Exception], ...]:
-    """Return what the HTTP libraries raise when an exchange fails."""
-    import requests
-    from urllib3.exceptions import HTTPError
-
-    return (requests.RequestException, HTTPError, OSError)
-
-
-def is_hopeless(error: BaseException) -> bool:
-    """Tell whether every further try would fail: the address is invalid, or TLS does not work."""
-    import ssl
-
-    import requests
-    from urllib3.exceptions import LocationParseError
-
-    lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLError)
-    return any(isinstance(cause, kinds) and not isinstance(cause, lost) for cause in _causes(error))
-
-
-def never_connected(error: BaseException) -> bool:
-    """Tell whether the failure came before a connection was made."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
-
-    kinds = (NewConnectionError, ConnectTimeoutError, ProxyError)
-    return any(isinstance(cause, kinds) for cause in _causes(error))
-
-
-def was_cut(error: BaseException) -> bool:
-    """Tell whether the connection was lost before any answer."""
-    import ssl
-
-    causes = list(_causes(error))
-    is_lost = any(isinstance(cause, (ConnectionError, ssl.SSLError)) for cause in causes)
-    return is_lost and not any(isinstance(one, BrokenAnswerError) for one in causes)
-
-
-def timed_out(error: BaseException) -> bool:
-    """Tell whether nothing came for too long, or only interim answers."""
-    return any(isinstance(cause, (TimeoutError, _StillAtWorkError)) for cause in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and those it wraps: urllib3 keeps them as `reason`, requests as arguments."""
-    pending, seen = [error], set[int]()
-    while pending:
-        cause = pending.pop()
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        wrapped = (getattr(cause, "reason", None), cause.__cause__, *cause.args)
-        pending += [one for one in wrapped if isinstance(one, BaseException)]
-
-
-def explain(error: BaseException) -> str:
-    """Return the reason as a clause without a full stop, the system's own words in brackets."""
-    import http.client
-    import socket
-    import ssl
-
-    from urllib3.exceptions import ConnectTimeoutError, DecodeError
-
-    # The first match counts, so subclasses come before their bases.
-    explanations: tuple[tuple[type[BaseException], str], ...] = (
-        (socket.gaierror, "there is no address for that host name ({})"),
-        (ConnectionRefusedError, "nothing listens there ({})"),
-        (ConnectTimeoutError, "connecting took too long"),
-        (ssl.SSLCertVerificationError, "its certificate is not trusted ({})"),
-        (ssl.SSLEOFError, "the TLS connection was cut"),
-        (ssl.SSLError, "TLS failed, perhaps because nothing there speaks TLS ({})"),
-        (http.client.RemoteDisconnected, "the connection was closed without an answer"),
-        (http.client.IncompleteRead, "the answer ends too early"),
-        (http.client.HTTPException, "the answer is not HTTP"),
-        (DecodeError, "the answer is not compressed as its header says"),
-        (TimeoutError, "no data was transferred for too long ({})"),
-        (ConnectionError, "the connection was cut ({})"),
-    )
-    causes = list(_causes(error))
-    for kind, explanation in explanations:
-        for cause in causes:
-            if isinstance(cause, kind):
-                return explanation.format(_words_of(cause))
-    return _words_of(causes[-1])
-
-
-def _words_of(error: BaseException) -> str:
-    """Return an error's own words on one line, such as `Connection refused`."""
-    text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
-    words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
-    return words or type(error).__name__

@@ -1,0 +1,1 @@
+"""HTTP for every part of the action: exchanges, failures in words, and certificates."""
