@@ -196,6 +196,10 @@ INPUTS: Final = (
 
 
 def read_inputs(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the inputs of `action.yml` that are set in `environ`; blank means unset."""
-    given = {one.name: environ.get(one.variable, "") for one in INPUTS}
+    """Return the inputs of `action.yml` that are set in `environ`; blank means unset.
+
+    A byte order mark before a value is left out: editors on Windows write one into files, and a
+    secret is often made from a file.
+    """
+    given = {one.name: environ.get(one.variable, "").removeprefix("\ufeff") for one in INPUTS}
     return {name: value for name, value in given.items() if value.strip()}

@@ -105,7 +105,12 @@ def parse_model_path(text: str) -> str:
 
 
 def parse_token(text: str) -> str:
-    """Accept one word of at most 16,384 characters."""
+    """Accept one word of at most 16,384 characters, without quotes around it."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        raise BadValueError(
+            "it is in quotes, which no token has.",
+            hint="Store the secret again, with the token alone.",
+        )
     if re.search(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]", text) or len(text) > _LONGEST_TOKEN:
         raise BadValueError(
             "a token is one word.", hint="Store the secret again, with nothing but the token."
@@ -149,12 +154,16 @@ def parse_url(text: str, also: str = "") -> str:
 
 
 def parse_python_version(text: str) -> str:
-    """Accept a major and a minor version."""
-    if not re.fullmatch(r"[23]\.\d{1,2}", text):
+    """Accept a major and a minor version that models can run on."""
+    from deploy_action.text.python_version import python_fault
+
+    if not re.fullmatch(r"[0-9]\.[0-9]{1,2}", text):
         raise BadValueError(
             "it takes a major and a minor version, such as `3.10`.",
             hint="Quote it in YAML, where 3.10 without quotes is the number 3.1.",
         )
+    if fault := python_fault(text):
+        raise BadValueError(fault[0], hint=fault[1])
     return text
 
 

@@ -26,7 +26,8 @@ def secrets_of(inputs: Mapping[str, str]) -> tuple[str, ...]:
     but not one that somebody typed in.
     """
     tokens = (inputs[name].strip() for name in ("token", "github-token") if name in inputs)
-    found = [token for token in tokens if len(token) >= SHORTEST]
+    forms = (form for token in tokens for form in (token, token.strip("\"'`")))
+    found = [form for form in forms if len(form) >= SHORTEST]
     found += [text for text in _key_strings(inputs) if len(text) >= _SHORTEST_KEY]
     found += secret_values(inputs.get("model-env", ""))
     return tuple(dict.fromkeys(found))

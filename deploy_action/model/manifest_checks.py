@@ -20,6 +20,7 @@ from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.text.cron import cron_fault
 from deploy_action.text.harmless import cut, is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact
+from deploy_action.text.python_version import python_fault
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -76,6 +77,7 @@ def content_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> I
     """Yield everything that is wrong with the object in a `blankly.json`, in no order."""
     yield from _schema_problems(document)
     yield from _path_problems(document, value)
+    yield from _python_problems(document, value)
     yield from _schedule_problems(document, value)
     yield from _secret_problems(document, value)
     for parent in ((), ("screener",), ("backtest_args",)):
@@ -240,6 +242,13 @@ def path_fault(path: str) -> str | None:
         return "is absolute"
     normal = posixpath.normpath(path)
     return "leads out of the model" if normal == ".." or normal.startswith("../") else None
+
+
+def _python_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
+    version = value.get("python_version")
+    if isinstance(version, str) and (fault := python_fault(version)):
+        message = f"python_version is {document.quoted(version)}: {fault[0]}"
+        yield _problem(document, ("python_version",), message, fault[1])
 
 
 def _schedule_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Iterator[Problem]:

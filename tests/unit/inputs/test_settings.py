@@ -60,6 +60,44 @@ def test_the_runner_passes_inputs_in_upper_case_with_hyphens() -> None:
     assert inputs == {"model-path": "bots/a"}
 
 
+def test_a_byte_order_mark_before_a_value_is_left_out() -> None:
+    """A secret that was made from a file of Windows begins with one."""
+    given = {"token": "t0ken", "gates": "sharpe > 1", "dry-run": "true", "mode": "backtest"}
+    marked = {f"INPUT_{name.upper()}": f"\ufeff{value}" for name, value in given.items()}
+    assert read_inputs(marked) == given
+    assert read_inputs({"INPUT_TOKEN": "\ufeff"}) == {}
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "`"])
+def test_a_token_in_quotes_is_refused_and_not_shown(quote: str) -> None:
+    (problem,) = problems(token=f"{quote}s3cret-token{quote}")
+    assert problem.message == "Input `token`: it is in quotes, which no token has."
+    assert "s3cret" not in repr(problem)
+
+
+@pytest.mark.parametrize(
+    ("version", "why", "hint"),
+    [
+        ("3.1", "3.7 or later", 'write "3.10", in quotes'),
+        ("2.7", "3.7 or later", "in quotes"),
+        ("3.6", "3.7 or later", "in quotes"),
+        ("3.16", "no such Python yet", "in quotes"),
+        ("4.0", "no such Python yet", "in quotes"),
+        ("three", "a major and a minor version", "is the number 3.1"),
+    ],
+)
+def test_a_python_that_runs_no_model_is_refused(version: str, why: str, hint: str) -> None:
+    (problem,) = problems(python_version=version)
+    assert f"`python-version` is `{version}`" in problem.message
+    assert why in problem.message
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.10", "3.15"])
+def test_a_python_that_a_server_may_have_is_taken(version: str) -> None:
+    assert parse(python_version=version).python_version == version
+
+
 @pytest.mark.parametrize("word", ["true", "True", "TRUE"])
 def test_true_is_written_as_in_yaml(word: str) -> None:
     """The YAML 1.2 core schema has these and no others."""

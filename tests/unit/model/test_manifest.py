@@ -162,6 +162,25 @@ def test_python_version_as_a_number_is_refused_as_it_was_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("version", "message", "hint"),
+    [
+        ("3.1", "models run on Python 3.7 or later.", 'write "3.10", in quotes'),
+        ("2.7", "models run on Python 3.7 or later.", "in quotes"),
+        ("3.99", "there is no such Python yet", "in quotes"),
+    ],
+)
+def test_a_python_that_runs_no_model_is_refused(
+    tmp_path: Path, version: str, message: str, hint: str
+) -> None:
+    _, problems = load(tmp_path, f'{{"main_script": "b.py",\n "python_version": "{version}"}}')
+    problem = only(problems)
+    assert problem.severity is Severity.ERROR
+    assert (problem.line, problem.column) == (2, 20)
+    assert problem.message.startswith(f'python_version is "{version}": {message}')
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("main_script", 5, "main_script must be a string, not a number (5)."),
