@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Final, TextIO
 
 from deploy_action.commands.deployed import DeployedModel
+from deploy_action.commands.printing import until_cut_off
 from deploy_action.text.harmless import defused
 
 _LINE: Final = re.compile(r"(\S+) (out|err|platform) (.*)")
@@ -31,16 +31,13 @@ def show_log(
         log = ModelLog(
             live.api, live.project_id, live.model_id, settings.version_id or "", say=model.log
         )
-        try:
+        with until_cut_off(stream):
             for line in log.lines(command.lines, follows=command.follow):
                 # A server is no more trusted with the terminal than the model.
                 shown = defused(line).replace("\n", " ")
                 stream.write(f"{_coloured(shown) if is_coloured else shown}\n")
                 if command.follow:
                     stream.flush()
-            stream.flush()
-        except BrokenPipeError:  # whoever reads it has seen enough, such as `head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 from deploy_action.errors import InterruptedRunError, InvalidInputError
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
 from deploy_action.interruption import signals_as_errors
+from deploy_action.text.quantities import count
 
 if TYPE_CHECKING:
     from deploy_action.errors import Problem
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _TOKEN: Final = "PLATFORM_TOKEN"  # noqa: S105  the name of a variable
 _NOTIFY: Final = "PLATFORM_NOTIFY"
+_SHORTEST_TOKEN: Final = 16  # of base64, 96 bits: too many to try
 _SIGNALLED: Final = 128  # plus the signal's number: the exit code of a shell's command
 
 
@@ -80,13 +82,20 @@ def serve(command: Namespace, around: Surroundings) -> int:
     Raises `RefusedError` when another server serves this directory or listens on the address, and
     `InvalidInputError` when the directory or a variable cannot be used.
     """
+    import sqlite3
+
     from deploy_action.platform.storage import data_directory
 
     data = Path(command.data)
     data_directory.prepare(data)
     with data_directory.only_server(data):
         server = _make_server(command, around, data)
-        server.start()
+        try:
+            server.start()
+        except (OSError, sqlite3.Error) as error:
+            if (full := data_directory.lack_of_room(data, error)) is not None:
+                raise full from error
+            raise
         try:
             number = _serve_until_signal(server, around)
         except BaseException:
@@ -130,6 +139,13 @@ def _refresh_token(around: Surroundings, data: Path) -> str:
     from deploy_action.platform.api.credentials import load_or_create_refresh_token
 
     if token := around.secret(_TOKEN):
+        if len(token) < _SHORTEST_TOKEN:
+            raise InvalidInputError.of(
+                message=f"{_TOKEN} has {count(len(token), 'character')}, which can be guessed: it "
+                f"takes at least {_SHORTEST_TOKEN}. Whoever has it can run code on this server.",
+                hint="Make one with `head -c 32 /dev/urandom | base64`, or leave the variable out "
+                "to have one made.",
+            )
         return token
     token, is_new = load_or_create_refresh_token(data)
     if is_new:

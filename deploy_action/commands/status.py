@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 from deploy_action.commands.deployed import DeployedModel as Named
+from deploy_action.commands.printing import until_cut_off
 from deploy_action.live.deployed import DeployedModel, Event, Live, Order
 from deploy_action.text.harmless import defused, excerpt
 from deploy_action.text.quantities import days, duration, exact, moment
@@ -30,8 +31,8 @@ def show_status(named: Named, stream: TextIO) -> int:
     with named.found() as (live, _):
         model = live.describe()
         text = StatusText(model, live.model_id, live.api.redact)
-    stream.writelines(f"{defused(line)}\n" for line in text.lines())
-    stream.flush()
+    with until_cut_off(stream):
+        stream.writelines(f"{defused(line)}\n" for line in text.lines())
     return _DONE if is_as_wanted(model) else _NOT_AS_WANTED
 
 
@@ -39,10 +40,10 @@ def is_as_wanted(model: DeployedModel) -> bool:
     """Whether the model does what it was last told to do, or is on the way there.
 
     A script that ended by itself with nothing wrong did. One that waits to be started again after
-    an unexpected end did not.
+    an unexpected end did not, nor does one whose callbacks all fail.
     """
     live = model.live
-    if live is None:
+    if live is None or (live.callbacks_fail and live.state in _UP):
         return False
     if live.state == "scheduled" and (live.problem or live.exit_code):
         return False  # its last run failed
@@ -74,7 +75,8 @@ class StatusText:
             yield f"{name}: the server does not tell what the model does"
         else:
             since = f" since {_time(live.since)}" if live.since is not None else ""
-            yield f"{name}: {self._said(live.state)}{since}{self._for(live.since)}"
+            but = ", but its callbacks fail" if live.callbacks_fail else ""
+            yield f"{name}: {self._said(live.state)}{since}{self._for(live.since)}{but}"
             yield from (f"  {title:<20}{text}" for title, text in self._facts(live) if text)
         if live is None:
             return
@@ -93,7 +95,8 @@ class StatusText:
                 + (", which does not prove that nothing failed" if live.exit_code == 0 else ""),
             )
         yield "restarts", str(live.restarts)
-        yield "callback errors", str(live.callback_errors)
+        none = ", and none has succeeded since" if live.callbacks_fail else ""
+        yield "callback errors", f"{live.callback_errors}{none}"
         yield "last output", self._last_output(live)
         if live.next_run_at is not None:
             yield "next run", _time(live.next_run_at)

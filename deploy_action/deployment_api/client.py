@@ -27,6 +27,7 @@ from deploy_action.deployment_api.history import History, parse_history
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.http.exchange import LARGEST_ANSWER, Answer
+from deploy_action.inputs.defaults import HOSTED_API_URL
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ _UNAUTHORIZED: Final = 401
 # As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
 _SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
+_SIGN_IN_AGAIN: Final = (
+    "Sign in again with `blankly-deploy login`, and pass what it shows as `token`."
+)
+_LOOK_AT_SERVER: Final = (
+    "The `token` of a server of your own is its PLATFORM_TOKEN, or the one that `blankly-deploy "
+    "serve` printed at its first start."
+)
 _DEPLOY: Final = "/model/deploy"
 _UNCHANGED: Final = "unchanged"
 
@@ -185,8 +193,7 @@ class DeploymentApi:
             raise TokenRefusedError.of(
                 message=f"{self._server} does not accept the token "
                 f"(`{SIGN_IN}` answered {answer.status}).",
-                hint="Sign in again with `blankly-deploy login`, and update the secret that "
-                "the workflow passes as `token`.",
+                hint=_SIGN_IN_AGAIN if self._server == HOSTED_API_URL else _LOOK_AT_SERVER,
             )
         reply = self._reply(answer, SIGN_IN)
         body = reply.json_object()

@@ -126,6 +126,7 @@ def _live(live: Mapping[str, object]) -> Live:
         exit_code=exit_code if type(exit_code) is int else None,
         problem=text_of(live, "problem"),
         callback_errors=_number(live.get("callbackErrors")),
+        callbacks_fail=live.get("callbacksFail") is True,
         last_output_at=time_of(live, "lastOutputAt"),
         next_run_at=time_of(live, "nextRunAt"),
         next_id=id_of(live.get("next"), "versionId") or "",

@@ -21,7 +21,8 @@ class Live:
     `state` is one of `preparing`, `running`, `stopping`, `stopped`, `finished`, `restarting`,
     `failed` and `scheduled`, and that of the version `version_id`. `wanted` is `running` or
     `stopped`. `next_id` is the version that is being prepared while another one runs, `start_id`
-    and `previous_id` are those that a start and a rollback would run.
+    and `previous_id` are those that a start and a rollback would run. `callbacks_fail` says that
+    no callback has succeeded since the latest one that raised.
     """
 
     state: str
@@ -32,6 +33,7 @@ class Live:
     exit_code: int | None = None
     problem: str = ""
     callback_errors: int = 0
+    callbacks_fail: bool = False
     last_output_at: float | None = None
     next_run_at: float | None = None
     next_id: str = ""

@@ -151,6 +151,15 @@ def test_a_reader_that_has_seen_enough_ends_it(deployed: Deployed) -> None:
         assert process.wait(PATIENCE) == 0
 
 
+def test_status_has_its_exit_code_although_nobody_reads_it(deployed: Deployed) -> None:
+    with deployed.command("status") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 0
+
+
 def test_a_model_that_is_not_there_is_an_error(deployed: Deployed) -> None:
     deployed.model_id = "other"
     with deployed.command("logs") as process:

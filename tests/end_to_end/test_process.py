@@ -312,15 +312,15 @@ def _text(path: Path) -> str:
 
 def test_serve_takes_its_token_from_the_environment(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with serving(data, {"PLATFORM_TOKEN": "from-outside"}) as (url, lines, process):
+    with serving(data, {"PLATFORM_TOKEN": "t-from-the-outside"}) as (url, lines, process):
         assert not any("token" in line for line in lines)
-        form = urllib.parse.urlencode({"refreshToken": "from-outside"}).encode()
+        form = urllib.parse.urlencode({"refreshToken": "t-from-the-outside"}).encode()
         with urllib.request.urlopen(f"{url}/auth/token", form, timeout=PATIENCE) as answer:
             assert json.load(answer)["idToken"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 143
     assert not [
-        path for path in data.rglob("*") if path.is_file() and "from-outside" in _text(path)
+        path for path in data.rglob("*") if path.is_file() and "t-from-the-outside" in _text(path)
     ]
 
 

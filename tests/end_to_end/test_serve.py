@@ -121,10 +121,11 @@ def test_secrets_may_come_in_files(tmp_path: Path) -> None:
     [
         ({"PLATFORM_TOKEN_FILE": "/nowhere/token"}, "PLATFORM_TOKEN_FILE names /nowhere/token"),
         ({"PLATFORM_TOKEN": "a", "PLATFORM_TOKEN_FILE": "/b"}, "Both PLATFORM_TOKEN and"),
+        ({"PLATFORM_TOKEN": "fifteen-letters"}, "PLATFORM_TOKEN has 15 characters, which can be"),
         ({"PLATFORM_NOTIFY_FILE": "/nowhere/urls"}, "PLATFORM_NOTIFY_FILE names /nowhere/urls"),
     ],
 )
-def test_secrets_that_cannot_be_read_are_refused(
+def test_secrets_that_cannot_be_used_are_refused(
     tmp_path: Path, environ: dict[str, str], message: str
 ) -> None:
     with serve_command(tmp_path / "data", environ=environ) as served:

@@ -135,7 +135,9 @@ def test_a_bad_refresh_token_is_reported(scripted: StartScripted, status: int) -
     server = scripted({SIGN_IN: Reply(status, "Error")})
     with pytest.raises(RefusedError, match="does not accept the token") as caught:
         make_api(server.url).sign_in()
-    assert "blankly-deploy login" in caught.value.problems[0].hint
+    hint = caught.value.problems[0].hint
+    assert "PLATFORM_TOKEN" in hint
+    assert "blankly-deploy login" not in hint  # that is for a hosted service
     assert len(server.requests) == 1
 
 

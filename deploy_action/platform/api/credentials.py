@@ -93,7 +93,7 @@ def load_or_create_refresh_token(data: Path) -> tuple[str, bool]:
                 return _read_token(path), False
             return _create_token(path), True
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError.of(
+        raise data_directory.lack_of_room(data, error) or InvalidInputError.of(
             message=f"The refresh token in {path} cannot be read or written."
         ) from error
 

@@ -17,6 +17,7 @@ class Pulse:
 
     last_output_at: float | None
     callback_errors: int
+    callbacks_fail: bool
     problem: str | None
 
 
@@ -26,7 +27,7 @@ class LiveStatus:
 
     `version` is the version that `state` is about. `start_id` is the one that a start would run and
     `previous_id` the one that a rollback would, None if there is none. `next_id` is prepared
-    while another one runs.
+    while another one runs. `callbacks_fail` says that none has succeeded since the latest error.
     """
 
     state: State
@@ -37,6 +38,7 @@ class LiveStatus:
     exit_code: int | None
     problem: str | None
     callback_errors: int
+    callbacks_fail: bool
     last_output_at: float | None
     strategy_started: bool
     start_id: str | None
@@ -62,6 +64,7 @@ def read_status(snapshot: Transaction, life: Life, pulse: Pulse | None) -> LiveS
         exit_code=life.exit_code,
         problem=life.problem if pulse is None else pulse.problem or life.problem,
         callback_errors=life.callback_errors if pulse is None else pulse.callback_errors,
+        callbacks_fail=pulse is not None and pulse.callbacks_fail,
         last_output_at=life.last_output_at if pulse is None else pulse.last_output_at,
         strategy_started=life.had_strategy,
         start_id=_start_id(life, history),

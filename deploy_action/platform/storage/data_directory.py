@@ -28,6 +28,7 @@ ENVIRONMENTS = "environments"  # Python environments of models; nothing secret i
 PRICES = "prices"  # what models downloaded, and every user may read
 REFRESH_TOKEN = "refresh-token"  # noqa: S105  the name of a file
 PASSABLE = 0o711  # a model may run as another user, who must reach its copy
+_LEAST_FREE_BYTES = 1 << 20  # to open the data
 _LOCK = ".lock"
 _SERVER = ".server"  # locked by the one `blankly-deploy serve` of the directory
 # A newly created file system contains this directory.
@@ -78,9 +79,26 @@ def prepare(data: Path, homes: Iterable[Path] = ()) -> None:
 
 
 def _unusable(data: Path, error: OSError) -> InvalidInputError:
-    return InvalidInputError.of(
+    return lack_of_room(data, error) or InvalidInputError.of(
         message=f"The platform's data directory {data} cannot be used: {error.strerror}.",
         hint="Use a directory that can be written to, or one that does not exist yet.",
+    )
+
+
+def lack_of_room(data: Path, error: Exception) -> InvalidInputError | None:
+    """Return what to say if the data cannot be opened because its disk is full, else None.
+
+    SQLite says "disk I/O error" then, and other things.
+    """
+    is_full = is_disk_full(error)
+    with suppress(OSError):
+        free = os.statvfs(data if data.exists() else data.parent)
+        is_full |= free.f_bavail * free.f_frsize < _LEAST_FREE_BYTES
+    if not is_full:
+        return None
+    return InvalidInputError.of(
+        message=f"The disk of {data} is full, so the platform's data cannot be opened.",
+        hint="Remove something else from that disk, and try again. Leave the data as it is.",
     )
 
 
@@ -126,8 +144,11 @@ def only_server(data: Path) -> Iterator[None]:
                 message=f"Another server uses {data} (process {process or 'unknown'}).",
                 hint="Stop it first, or use another directory: two would run each model twice.",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise _unusable(data, error) from error
         yield
     finally:
         os.close(descriptor)

@@ -58,7 +58,7 @@ class Store:
                     self.user_id = snapshot.user_id()
                 self._resources = resources.pop_all()
         except (OSError, sqlite3.Error) as error:
-            raise InvalidInputError.of(
+            raise data_directory.lack_of_room(data, error) or InvalidInputError.of(
                 message=f"The platform's data in {data} cannot be opened: {error}.",
                 hint="Use another directory, or repair this one.",
             ) from error

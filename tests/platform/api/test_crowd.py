@@ -221,7 +221,7 @@ def serve_with(limit: str, data: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *command],
         cwd=_ROOT,
-        env={**os.environ, "PLATFORM_TOKEN": "x"},
+        env={**os.environ, "PLATFORM_TOKEN": "x" * 16},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

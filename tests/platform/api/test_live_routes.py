@@ -83,6 +83,7 @@ def test_a_deploy_runs_and_is_described(live: LivePlatform) -> None:
         "next": None,
         "nextRunAt": None,
         "strategyStarted": True,
+        "callbacksFail": False,
     }
     assert document["deployedVersion"] == answer["versionId"]
     assert document["deployedBy"] == live.user_id

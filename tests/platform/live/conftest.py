@@ -94,6 +94,7 @@ class LivePlatform:
         self.models.recover()
 
     def close(self) -> None:
+        self.host.stops_at_once = True  # or what still runs would be waited for
         self.models.close()
         self.store.close()
 

@@ -278,10 +278,13 @@ def test_new_variables_restart_the_version_and_are_hidden(live: LivePlatform) ->
 def test_failing_callbacks_are_counted_with_their_line(live: LivePlatform) -> None:
     live.run_a_version()
     problem = Problem(message="KeyError: 'x'", path="bot.py", line=7).document()
-    live.instance.report("callback_error", count=3, problem=problem)
+    live.instance.report("callback_error", count=3, problem=problem, fails=True)
     wait_for(lambda: live.status.callback_errors == 3)
     assert live.status.problem == "A callback failed: bot.py:7: KeyError: 'x'."
     assert live.status.state is State.RUNNING
+    assert live.status.callbacks_fail
+    live.instance.report("callbacks_work")
+    wait_for(lambda: not live.status.callbacks_fail)
 
 
 def test_what_a_model_says_of_itself_is_one_line_and_bounded(live: LivePlatform) -> None:

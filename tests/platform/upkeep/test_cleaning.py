@@ -81,14 +81,14 @@ def test_what_runs_or_would_run_is_kept(store: Store, clock: Clock, field: str) 
     assert oldest in bundles(store)
 
 
-def test_what_a_rollback_would_run_is_kept(store: Store, clock: Clock) -> None:
-    """It ran before the current one; many that came later never ran."""
-    first, second, current, *_ = add_versions(store, 8)
+def test_what_rollbacks_would_run_is_kept(store: Store, clock: Clock) -> None:
+    """They ran before the current one, as many as are kept; many that came later never ran."""
+    first, second, third, current, *_ = add_versions(store, 9)
     with store.transaction() as transaction:
-        for each in (first, second, current):
+        for each in (first, second, third, current):
             transaction.live.note_ran(store.user_id, "m", each)
-    cleaned(store, clock)
-    assert {second, current} < bundles(store)
+    cleaned(store, clock, versions=2)
+    assert {second, third, current} < bundles(store)
     assert first not in bundles(store)
 
 

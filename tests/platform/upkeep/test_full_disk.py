@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import secrets
 import subprocess
 import threading
 from contextlib import suppress
@@ -17,6 +18,8 @@ from deploy_action.platform.upkeep.full_disk import FullDiskAlarm
 from tests.platform.conftest import StartPlatform
 from tests.support.live_fleet import PROJECT, Fleet, serving_fleet
 from tests.support.platform_client import TIMEOUT, Clock
+from tests.support.serve_command import serve_command
+from tests.support.waiting import PATIENCE
 
 FULL = "less than 64 MiB are free"
 
@@ -103,5 +106,14 @@ def test_signing_in_and_looking_work_on_a_full_disk(tmp_path: Path) -> None:
             assert os.statvfs(tmp_path).f_bavail == 0
             look_around(fleet)
             ballast.unlink()
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        for data in (tmp_path / "data", tmp_path / "new"):  # one that was used, and a new one
+            with serve_command(data, environ={"PLATFORM_TOKEN": secrets.token_hex(8)}) as served:
+                assert served.process.wait(PATIENCE) == 2
+                assert served.lines[0].startswith(f"error: The disk of {data} is full, so ")
+                assert "Traceback" not in "\n".join(served.lines)
+        ballast.unlink()
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from deploy_action.commands.status import StatusText, is_as_wanted
@@ -121,6 +123,16 @@ def test_a_script_that_finished_with_nothing_wrong_did_what_it_should(
     for state in ("finished", "scheduled"):  # the end of a script, or of a screener's last run
         live = Live(state=state, wanted="running", exit_code=exit_code, problem=problem)
         assert is_as_wanted(model_of(live)) is expected
+
+
+def test_a_model_whose_callbacks_all_fail_does_not_do_what_it_should() -> None:
+    live = Live(state="running", wanted="running", since=NOW, callback_errors=3)
+    assert is_as_wanted(model_of(live))  # they succeed again
+    failing = model_of(replace(live, callbacks_fail=True))
+    assert not is_as_wanted(failing)
+    first, *facts = text_of(failing).split("\n")
+    assert first.endswith("(0.0 s), but its callbacks fail")
+    assert "  callback errors     3, and none has succeeded since" in facts
 
 
 def test_a_model_that_was_never_deployed_does_not_do_what_it_should() -> None:

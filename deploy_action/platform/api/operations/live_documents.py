@@ -42,7 +42,8 @@ class LiveDocument(TypedDict):
 
     `versionId` is the version that `state` is about. `startVersionId` is the one that a start would
     run, `previousVersionId` the one that a rollback would. `settingsSha256` covers plan, Python
-    version, schedule and type. Exit codes do not tell whether a model worked.
+    version, schedule and type. `callbacksFail` says that no callback has succeeded since the latest
+    one that raised. Exit codes do not tell whether a model worked.
     """
 
     state: str
@@ -52,6 +53,7 @@ class LiveDocument(TypedDict):
     exitCode: int | None
     problem: str | None
     callbackErrors: int
+    callbacksFail: bool
     lastOutputAt: str | None
     bundleSha256: str | None
     settingsSha256: str | None
@@ -224,6 +226,7 @@ def live_document(status: LiveStatus, model_type: str) -> LiveDocument:
         "exitCode": status.exit_code,
         "problem": status.problem,
         "callbackErrors": status.callback_errors,
+        "callbacksFail": status.callbacks_fail,
         "lastOutputAt": iso_or_none(status.last_output_at),
         "wanted": status.wanted,
         "startVersionId": status.start_id,
@@ -244,6 +247,7 @@ def idle_document(version: Version, model_type: str) -> LiveDocument:
         "exitCode": None,
         "problem": _NOTHING_RUNS,
         "callbackErrors": 0,
+        "callbacksFail": False,
         "lastOutputAt": None,
         "wanted": Wanted.STOPPED,
         "startVersionId": None,

@@ -121,6 +121,7 @@ class Keeper:
         return Pulse(
             last_output_at=running.hearing.last_output_at,
             callback_errors=running.all_errors,
+            callbacks_fail=running.callbacks_fail,
             problem=running.problem,
         )
 

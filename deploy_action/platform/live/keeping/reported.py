@@ -12,6 +12,12 @@ from deploy_action.platform.live.keeping.telling import Telling
 _LONGEST_MESSAGE: Final = 4_000
 _MESSAGES: Final = {"text": "a text message", "email": "an e-mail", "chat": "a chat message"}
 _MOST_ERRORS: Final = 1 << 53
+_FLAGS: Final = {
+    "starting": ("had_strategy", True),
+    "started": ("has_started", True),
+    "order": ("ordered", True),
+    "callbacks_work": ("callbacks_fail", False),
+}
 _TEARDOWN: Final = {
     "began": "Its teardown has begun.",
     "ended": "Its teardown is done.",
@@ -24,17 +30,13 @@ def take_report(telling: Telling, running: Running, event: Mapping[str, object])
     """Note what an instance reports; ignore what cannot be understood."""
     kind, version_id = event.get("event"), running.version.id
     problem = next(iter(read_problems([event.get("problem")], telling.redact)), None)
-    if kind == "starting":
-        running.had_strategy = True
-    elif kind == "started":
-        running.has_started = True
-    elif kind == "order":
-        running.ordered = True
+    if (told := _FLAGS.get(str(kind))) is not None:
+        setattr(running, *told)
     elif kind == "fault" and problem is not None:
         running.fault = problem
         running.problem = explained(problem)
     elif kind == "callback_error" and problem is not None:
-        _take_callback_error(running, event.get("count"), problem)
+        _take_callback_error(running, event, problem)
     elif kind == "warning" and problem is not None:
         telling.problem(version_id, problem)
     elif kind == "teardown" and running.stopped_for is not None:
@@ -52,7 +54,8 @@ def _take_message(telling: Telling, kind: str, text: object) -> None:
         telling.notice(f"{telling.model.name} sends {_MESSAGES[kind]}", text[:_LONGEST_MESSAGE])
 
 
-def _take_callback_error(running: Running, count: object, problem: Problem) -> None:
+def _take_callback_error(running: Running, event: Mapping[str, object], problem: Problem) -> None:
+    running.callbacks_fail, count = event.get("fails") is True, event.get("count")
     if type(count) is int and running.callback_errors < count <= _MOST_ERRORS:
         running.callback_errors = count
         running.problem = f"A callback failed: {explained(problem)}"

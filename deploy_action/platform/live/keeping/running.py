@@ -27,6 +27,7 @@ class Running:
     instance: Instance | None = None
     earlier_errors: int = 0  # of callbacks, in earlier instances of the version
     callback_errors: int = 0
+    callbacks_fail: bool = False  # none has succeeded since the latest error
     problem: str | None = None
     had_strategy: bool = False
     ordered: bool = False

@@ -97,6 +97,7 @@ _LIVE = {
         "with keys otherwise, such as blankly.Alpaca()."
     ),
     _NO_DATA: "The exchange has no prices for this period.",
+    _MEMORY: "Load less at once, or deploy it with a larger plan (the input `plan`).",
 }
 
 # What pandas 2 and numpy removed, as AttributeError says it.

@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy_action.platform.storage.records import BacktestStatus, VersionStatus, Wanted
 
-# Of the versions that ran, the current one and the one that a rollback goes back to are needed.
+# Of the versions that ran, the current one and those that rollbacks go back to are needed.
 _UNNEEDED: Final = """
 WITH needed (id) AS (
     SELECT id FROM versions WHERE status = :deployed
@@ -19,7 +19,7 @@ WITH needed (id) AS (
         SELECT version_id, row_number() OVER (
             PARTITION BY project_id, model_id ORDER BY number DESC
         ) AS place FROM ran
-    ) WHERE place <= 2
+    ) WHERE place <= 1 + :newest
 ), ranked AS (
     SELECT id, created_at, status = :backtest AS is_tested, row_number() OVER (
         PARTITION BY project_id, model_id, status = :backtest ORDER BY number DESC

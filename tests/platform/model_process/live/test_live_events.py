@@ -18,7 +18,7 @@ def test_a_strategy_reports_its_way_and_counts_what_its_callbacks_raise(model: L
         "def leaves(state):\n"
         "    sys.exit(4)\n"
         "def dies():\n"
-        "    raise KeyError('in a thread')\n"
+        "    raise MemoryError('in a thread')\n"
         "def on_own_schedule():\n"
         "    raise IndexError('of its own')\n"
         "def on_price(price, symbol, state):\n"
@@ -52,19 +52,30 @@ def test_a_strategy_reports_its_way_and_counts_what_its_callbacks_raise(model: L
     # Of the price event, and of the threads in which the arbitrage event asks for its prices.
     assert "Cannot use a keyless exchange" in told[None]["message"]
     assert len(faults) == 2
+    (hint,) = [one["hint"] for one in live.problems("fault") if "in a thread" in one["message"]]
+    assert hint.startswith("Load less at once, or deploy it with a larger plan")
     printed = "\n".join(live.printed)
     assert "raise ValueError('in a callback')" in printed
     assert "model_process" not in printed  # our own frames tell the author nothing
 
 
 def test_a_scheduler_of_the_models_own_counts_too(model: LiveModel) -> None:
-    script = HEAD + "def job():\n    raise IndexError('job')\nblankly.Scheduler(job, '1h')\n"
+    script = HEAD + (
+        "calls = []\n"
+        "def job():\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 1:\n"
+        "        raise IndexError('job')\n"
+        "blankly.Scheduler(job, 0.05)\n"
+    )
     with model.running(script) as live:
-        live.wait(lambda: live.of("callback_error"))
+        live.wait(lambda: live.of("callbacks_work"))
         live.wait(lambda: len(live.of("warning")) >= 2)
     (problem,) = live.problems("callback_error")
     assert (problem["path"], problem["line"]) == ("bot.py", line_of(script, "'job'"))
-    assert live.of("callback_error")[0]["count"] == 1
+    (error,) = live.of("callback_error")
+    assert (error["count"], error["fails"]) == (1, True)
+    assert len(live.of("callbacks_work")) == 1  # however often it is called since then
     # And the strategy that it made was never started.
     assert "without calling start()" in live.problems("warning")[-1]["message"]
 

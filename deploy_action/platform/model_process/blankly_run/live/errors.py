@@ -42,6 +42,7 @@ class CallbackErrors:
         self._seen: set[tuple[object, ...]] = set()
         self._timer: threading.Timer | None = None
         self._next = 0.0
+        self._fails = False  # no callback has succeeded since the latest exception
         atexit.register(self._send)
 
     def add(self, error: BaseException) -> None:
@@ -52,6 +53,7 @@ class CallbackErrors:
             setattr(error, _MARK, True)
         fault = self._files.fault(error)
         with self._lock:
+            self._fails = True
             self._count += 1
             self._latest = fault
             place = (type(error), fault.path, fault.line)
@@ -64,6 +66,15 @@ class CallbackErrors:
             if pause > 0 and self._send_later(pause):
                 return
         self._send()
+
+    def note_success(self) -> None:
+        """Note that a callback has succeeded; tell of it after one that failed."""
+        if not self._fails:
+            return
+        with self._lock:
+            self._fails, is_told_later = False, self._timer is not None
+        if not is_told_later:
+            self._events.send("callbacks_work")
 
     def _send_later(self, seconds: float) -> bool:
         """Send what there is after a while; return False if no thread can be started."""
@@ -81,12 +92,13 @@ class CallbackErrors:
             fault, count, self._latest, self._timer = self._latest, self._count, None, None
             if self._unsent:
                 fault = self._unsent.pop(next(iter(self._unsent)))
+            fails = self._fails
             self._next = time.monotonic() + _PAUSE_SECONDS
             if self._unsent:
                 self._send_later(_PAUSE_SECONDS)
         if fault is not None:
             problem = problem_of(fault, _OF_CALLBACK if fault.path else _OF_PACKAGE)
-            self._events.send("callback_error", problem=problem, count=count)
+            self._events.send("callback_error", problem=problem, count=count, fails=fails)
 
 
 class Faults:

@@ -38,6 +38,7 @@ class Running:
         self.is_stopping = False
         # Called with the exceptions of callbacks, and with what ends a callback's thread.
         self.on_error: Callable[[BaseException], None] = lambda _error: None
+        self.on_success: Callable[[], None] = lambda: None
         self.on_exit: Callable[[SystemExit], None] = lambda _error: None
         self._process = os.getpid()
         self._strategies: list[Any] = []  # their models, started or not
@@ -72,7 +73,8 @@ class Running:
     def guard(self, function: Any, *, counts: bool = True) -> Any:
         """Return a function that is not called any more once the model is being stopped.
 
-        Its exceptions go on to the package; if it `counts`, they are reported where they arise.
+        Its exceptions go on to the package; if it `counts`, they are reported where they arise, and
+        so is that it works again.
         """
 
         @functools.wraps(function)
@@ -84,7 +86,7 @@ class Running:
             try:
                 if self.is_stopping:
                     return None
-                return function(*positional, **named)
+                result = function(*positional, **named)
             except SystemExit as error:
                 self.on_exit(error)
                 raise
@@ -92,6 +94,10 @@ class Running:
                 if counts:
                     self.on_error(error)
                 raise
+            else:
+                if counts:
+                    self.on_success()
+                return result
             finally:
                 del self._calls[key]
 

@@ -75,6 +75,7 @@ def _watch(
     faults = Faults(events, files, errors)
     faults.watch_threads()
     running.on_error = errors.add
+    running.on_success = errors.note_success
     running.on_exit = faults.add_exit
     try:
         watch_package(events, running, reports, errors, faults)
