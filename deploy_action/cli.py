@@ -261,8 +261,8 @@ def _add_keep_flags(parser: _Parser) -> None:
     add = partial(_add_flag, parser)
     add(
         "--keep-versions",
-        "of how many versions of each model bundles and logs are kept, besides those that run or "
-        "that a rollback needs (default: %(default)s)",
+        "of how many versions of each model bundles and logs are kept: the newest ones, those that "
+        "run, and as many that ran before, for rollbacks (default: %(default)s)",
         type=_number(1, 1_000_000),
         default=20,
         metavar="N",

@@ -29,7 +29,10 @@ _BLOCK_BYTES: Final = 512  # of `st_blocks`, on Linux and macOS
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is kept: each model's `versions` newest versions, and other things for `days` days."""
+    """What is kept: `versions` versions of each model, and other things for `days` days.
+
+    Those are the newest versions, and as many that ran before the current one.
+    """
 
     versions: int = 20
     days: int = 90

@@ -42,7 +42,7 @@ class UpkeepTables:
 
         Of a model's deployed versions the `newest` are needed; of those that were uploaded for a
         backtest, the ones that were uploaded since `before`. Needed are also a version that runs,
-        is to run, is backtested, or would run after a start or a rollback.
+        is to run, is backtested, or would run after a start or `newest` rollbacks.
         """
         rows = self._connection.execute(
             _UNNEEDED,
