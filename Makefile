@@ -1,4 +1,4 @@
-# `make setup demo test test-quick torture check bench image lock`: `make help` says what each does.
+# `make setup demo test test-quick torture check docs bench image lock`: `make help` says what each does.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test test-quick torture check bench image lock
+.PHONY: help setup setup-blankly demo test test-quick torture check docs bench image lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ test-quick: setup ## unit tests in under a minute, without the slow ones and tho
 torture: setup-blankly ## servers killed a hundred times while models trade: takes half an hour
 	@$(BIN)/python -m pytest -m torture
 
-check: setup ## formatter, linters, type checker, import contracts
+check: setup ## formatter, linters, type checker, import contracts, dead links
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -48,6 +48,10 @@ check: setup ## formatter, linters, type checker, import contracts
 	else echo "shellcheck is not installed: the shell scripts were not checked"; \
 		test -z "$${REQUIRE_ALL:-}"; fi
 	$(BIN)/python -m tools.lint_workflows
+	@$(MAKE) docs
+
+docs: setup ## the documentation as a site, in build/site; a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # BENCH_ARGS, such as "--only overhead,deploy": see tools/bench.py.
 bench: setup setup-blankly ## run the benchmarks and compare with other ways of doing the same
@@ -64,6 +68,6 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: setup ## update the lock files from pyproject.toml and package.json
 	$(UV_LOCK) $(LOCK_ARGS) pyproject.toml --output-file requirements.lock
 	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements.lock pyproject.toml --extra server --output-file requirements-server.lock
-	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements-server.lock pyproject.toml --extra server --group dev --output-file requirements-dev.lock
+	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements-server.lock pyproject.toml --extra server --group dev --group docs --output-file requirements-dev.lock
 	$(UV_LOCK) $(LOCK_ARGS) --group blankly --group slate --group yardsticks --output-file requirements-blankly.lock
 	if command -v npm >/dev/null; then npm install --silent --package-lock-only; fi

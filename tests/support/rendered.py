@@ -78,9 +78,14 @@ def to_html(markdown: str) -> str:
 
 
 def render(markdown: str) -> Element:
-    """Return the rendered Markdown as a tree; it fails where elements are not closed in order."""
+    """Return the Markdown, rendered as GitHub does, as a tree."""
+    return tree(to_html(markdown))
+
+
+def tree(html: str) -> Element:
+    """Return a piece of HTML as a tree; it fails where elements are not closed in order."""
     builder = _Builder()
-    builder.feed(to_html(markdown))
+    builder.feed(html)
     builder.close()
     assert len(builder.open) == 1, f"<{builder.open[-1].tag}> is not closed"
     return builder.open[0]

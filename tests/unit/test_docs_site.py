@@ -1,0 +1,71 @@
+"""The pages of the documentation on the site say what they say on GitHub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import markdown  # type: ignore[import-untyped]  # it has no stubs
+import pytest
+from mkdocs.config import load_config
+
+from tests.support.rendered import Element, render, tree
+from tools.docs_site import as_a_page, to_the_repository
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPOSITORY = "https://forge.example/people/action"
+
+SHOWN = ("h1", "h2", "h3", "p", "ul", "ol", "li", "table", "td", "pre", "code", "a", "strong", "em")
+
+
+def on_the_site(text: str) -> Element:
+    """Render a page with the extensions of mkdocs.yml, without what they add to it."""
+    settings = load_config(str(ROOT / "mkdocs.yml"))
+    options = dict(settings.mdx_configs)
+    options["toc"] = {**options["toc"], "permalink": False}
+    options["pymdownx.highlight"] = {"use_pygments": False}
+    return tree(
+        markdown.markdown(
+            text, extensions=list(settings.markdown_extensions), extension_configs=options
+        )
+    )
+
+
+def shown(page: Element) -> list[tuple[str, str]]:
+    """Return the elements of a page that readers see, each with its text."""
+    return [(one.tag, " ".join(one.text().split())) for one in page.all(*SHOWN)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_reads_on_the_site_as_on_github(path: Path) -> None:
+    """The two Markdowns differ in lists within lists and in bars within tables, among others."""
+    text = path.read_text(encoding="utf-8")
+    assert shown(on_the_site(text)) == shown(render(text))
+
+
+def test_the_links_of_the_first_page_start_in_docs() -> None:
+    page = as_a_page(
+        '[a](docs/a.md#b) [c](examples/c.yml) [d](#d) [e](https://e.example) <img src="docs/f.png">'
+    )
+    assert page == (
+        '[a](a.md#b) [c](../examples/c.yml) [d](#d) [e](https://e.example) <img src="f.png">'
+    )
+
+
+def test_links_out_of_the_pages_lead_to_the_repository() -> None:
+    page = to_the_repository("[a](../action.yml#L3) [b](../examples/models) [c](c.md)", REPOSITORY)
+    assert page == (
+        f"[a]({REPOSITORY}/blob/main/action.yml#L3) [b]({REPOSITORY}/tree/main/examples/models) "
+        "[c](c.md)"
+    )
+
+
+def test_a_dead_link_out_of_the_pages_is_left_for_mkdocs_to_tell() -> None:
+    assert to_the_repository("[a](../gone.yml)", REPOSITORY) == "[a](../gone.yml)"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"^ +- (\S+\.md)$", text, re.MULTILINE))
+    assert named == {"index.md", *(path.name for path in PAGES[1:])}
