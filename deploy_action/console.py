@@ -9,14 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, Severity
 from deploy_action.github import commands
 from deploy_action.text.harmless import defused
+from deploy_action.text.quantities import size
 from deploy_action.text.redaction import SHORTEST_KEY, redacted
+from deploy_action.text.terminal import Style, Terminal
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 _SECONDS_BETWEEN_FRAMES: Final = 0.1
+_LEAST_FOR_SPEED: Final = 1.0  # seconds
 _BAR_WIDTH: Final = 24
+_STYLES: Final = {
+    Severity.ERROR: Style.BAD,
+    Severity.WARNING: Style.DOUBTFUL,
+    Severity.NOTICE: Style.NOTICE,
+}
 
 
 @dataclass(slots=True)
@@ -29,6 +37,7 @@ class Console:
 
     stream: TextIO
     for_runner: bool
+    terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
     verbose: bool = False
     problem_prefix: str = ""
     clock: Callable[[], float] = time.monotonic
@@ -65,8 +74,11 @@ class Console:
         self._print(self._harmless(text))
 
     def page(self, text: str) -> None:
-        """Print what was rendered from values without secrets, such as tables, as it is."""
-        self._print(defused(text))
+        """Print what was rendered from values without secrets, such as tables, as it is.
+
+        With colours, whoever rendered it has removed all other escape sequences.
+        """
+        self._print(text if self.terminal.has_colours else defused(text))
 
     def debug(self, text: str) -> None:
         """Print text only if `RUNNER_DEBUG` is set."""
@@ -94,7 +106,8 @@ class Console:
 
     def _begin_group(self, title: str) -> None:
         shown = self._harmless(title)
-        self._print(commands.command("group", shown) if self.for_runner else shown)
+        group = commands.command("group", shown)
+        self._print(group if self.for_runner else self.terminal.painted(shown, Style.TITLE))
 
     def _end_group(self) -> None:
         self._end_bar()
@@ -120,9 +133,14 @@ class Console:
     def _for_people(self, problem: Problem, file: str | None) -> str:
         shown = file and self._harmless(file)
         place = ":".join(str(part) for part in (shown, problem.line, problem.column) if part)
-        hint = f"\n  → {self._harmless(problem.hint)}" if problem.hint else ""
+        severity = f"{problem.severity}:"
         message = self._harmless(problem.message)
-        return f"{problem.severity}: {f'{place}: ' if place else ''}{message}{hint}"
+        lines = [f"{severity} {f'{place}: ' if place else ''}{message}"]
+        if problem.hint:
+            lines.append(f"  → {self._harmless(problem.hint)}")
+        text = "\n".join(self.terminal.wrapped(line, indent=4) for line in lines)
+        painted = self.terminal.painted(severity, _STYLES[problem.severity])
+        return painted + text.removeprefix(severity)
 
     def progress(self, title: str) -> Callable[[int, int], None]:
         """Return a callback for (bytes done, bytes in all) that shows progress.
@@ -134,39 +152,38 @@ class Console:
 
         def report(done: int, total: int) -> None:
             seconds = self.clock() - started
-            speed = done / seconds / 1e6 if seconds > 0 else 0.0
-            show(done / total if total else 1.0, f" of {total / 1e6:.1f} MB, {speed:.1f} MB/s")
+            speed = f", {done / seconds / 1e6:.1f} MB/s" if seconds >= _LEAST_FOR_SPEED else ""
+            show(done / total if total else 1.0, f" of {size(total)}{speed}")
 
         return report
 
     def share_progress(self, title: str) -> Callable[[float, str], None]:
         """Return a callback for (share done, text after it), as `progress` does."""
-        last = float("-inf") if self._is_terminal else self.clock()
+        redraws = self.terminal.can_redraw
+        interval = _SECONDS_BETWEEN_FRAMES if redraws else _SECONDS_BETWEEN_LINES
+        last = float("-inf") if redraws else self.clock()
+        is_done = False
 
         def report(share: float, detail: str) -> None:
-            nonlocal last
+            nonlocal last, is_done
             now = self.clock()
-            interval = _SECONDS_BETWEEN_FRAMES if self._is_terminal else _SECONDS_BETWEEN_LINES
-            if now - last < interval and not (self._open_bar and share >= 1):
+            ends = redraws and share >= 1  # a bar that is full stays, so it is drawn whenever
+            if is_done or (now - last < interval and not ends):
                 return
-            last = now
+            last, is_done = now, share >= 1
             self._show_progress(title, share, detail)
 
         return report
 
     def _show_progress(self, title: str, share: float, detail: str) -> None:
         text = f"{share:4.0%}{detail}"
-        if not self._is_terminal:
+        if not self.terminal.can_redraw:
             self._print(f"{title}: {text.strip()}")
             return
         filled = round(share * _BAR_WIDTH)
         with self._lock:
             self._write(f"\r{title} {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {text}\x1b[K")
             self._open_bar, self._bar_is_full = True, share >= 1
-
-    @property
-    def _is_terminal(self) -> bool:
-        return not self.for_runner and self.stream.isatty()
 
     def _harmless(self, text: str) -> str:
         return defused(self.redact(text))

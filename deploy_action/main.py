@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
+from deploy_action.console import Console
 from deploy_action.errors import DeployActionError, InterruptedRunError
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL
 from deploy_action.inputs.definitions import LOCAL, Mode, read_inputs
 from deploy_action.interruption import signals_as_errors
 from deploy_action.run import Run, exit_code_of
 from deploy_action.text.harmless import defused
+from deploy_action.text.terminal import Terminal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 _DONE: Final = 0
 _REFUSED: Final = 1
-_SIZE_WITHOUT_TERMINAL: Final = (96, 24)
 
 
 def action() -> int:
@@ -40,7 +41,7 @@ def console() -> int:
     """Run as `blankly-deploy` on a terminal; return the exit code."""
     from deploy_action.cli import parse_command
 
-    _defuse_stderr()
+    errors = _defuse_stderr()
     stream = _utf8(sys.stdout)
     command = parse_command(sys.argv[1:])
     commands: dict[str, Callable[[Namespace, TextIO], int]] = {
@@ -62,7 +63,7 @@ def console() -> int:
         return exit_code_of(error)
     except DeployActionError as error:
         for problem in error.problems:
-            print(f"error: {problem.text()}", file=sys.stderr)
+            errors.problem(problem)
         return exit_code_of(error)
     except OSError as error:
         _abandon_stdout()
@@ -107,16 +108,28 @@ class _Defused:
         return getattr(self._stream, name)
 
 
-def _defuse_stderr() -> None:
-    """Make all that Python prints there harmless: the server's log, tracebacks, usage errors."""
+def _defuse_stderr() -> Console:
+    """Make all that Python prints there harmless: the server's log, tracebacks, usage errors.
+
+    Returns what prints problems there.
+    """
+    stream = _utf8(sys.stderr)
     if sys.stderr is not None:
-        sys.stderr = cast("TextIO", _Defused(_utf8(sys.stderr)))
+        sys.stderr = cast("TextIO", _Defused(stream))
+    return Console(stream, for_runner=False, terminal=_terminal(stream))
+
+
+def _terminal(stream: TextIO) -> Terminal:
+    """Return what is behind a stream of `blankly-deploy`; a runner's log has no terminal."""
+    return Terminal() if _is_on_runner() else Terminal.of(stream, os.environ)
+
+
+def _is_on_runner() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _run_mode(command: Namespace, stream: TextIO) -> int:
     """Deploy, backtest or validate. A flag overrides the variable of its input."""
-    from shutil import get_terminal_size
-
     from deploy_action.cli import inputs_of
 
     inputs = {**read_inputs(os.environ), **inputs_of(command), "mode": command.command}
@@ -127,9 +140,9 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
     run = Run(
         environ={**os.environ, "GITHUB_WORKSPACE": workspace},
         stream=stream,
-        for_runner=os.environ.get("GITHUB_ACTIONS") == "true",
+        for_runner=_is_on_runner(),
         inputs=inputs,
-        width=get_terminal_size(fallback=_SIZE_WITHOUT_TERMINAL).columns,
+        terminal=_terminal(stream),
     )
     return _finished(run)
 

@@ -23,15 +23,11 @@ _LEAST_FOR_COMMENT: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporting:
-    """Where a run reports to.
-
-    On a terminal the report goes below `platform_data`, and the summary is `width` columns wide.
-    """
+    """Where a run reports to. On a terminal the report goes below `platform_data`."""
 
     environ: Mapping[str, str]
     console: Console
     platform_data: Path
-    width: int
 
     def report(self, outcome: RunOutcome) -> RunOutcome:
         """Show problems, outputs and summary: on success, on failure, and when interrupted.
@@ -68,7 +64,9 @@ class Reporting:
             markdown = to_markdown(document)
             self._write(summary_path, lambda path: commands.write_summary(path, markdown))
             return
-        self.console.page(to_text(document, width=self.width).rstrip())
+        terminal = self.console.terminal
+        text = to_text(document, width=terminal.width, paint=terminal.painted)
+        self.console.page(text.rstrip())
         if outcome.report_path:
             self.console.info(f"\nThe whole result: {outcome.report_path}")
 

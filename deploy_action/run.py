@@ -32,6 +32,7 @@ from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.reporting import Reporting
 from deploy_action.servers import Servers
+from deploy_action.text.terminal import Terminal
 
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
@@ -60,7 +61,7 @@ class Run:
     stream: TextIO
     for_runner: bool
     inputs: Mapping[str, str] | None = None
-    width: int = 96  # of the summary as text, in columns
+    terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
     clock: Callable[[], float] = time.monotonic
     console: Console = field(init=False)
     outcome: RunOutcome = field(default_factory=RunOutcome, init=False)
@@ -76,6 +77,7 @@ class Run:
         self.console = Console(
             stream=self.stream,
             for_runner=self.for_runner,
+            terminal=self.terminal,
             verbose=self.environ.get("RUNNER_DEBUG") == "1",
         )
 
@@ -103,7 +105,6 @@ class Run:
             environ=self.environ,
             console=self.console,
             platform_data=self.platform_data,
-            width=self.width,
         )
         self._add_excerpts()
         shown = reporting.report(self.outcome)

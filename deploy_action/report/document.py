@@ -8,24 +8,26 @@ link, a mention, an image or HTML.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 from unicodedata import east_asian_width
 
 from deploy_action.text.harmless import cut, excerpt, one_line, plain
+from deploy_action.text.terminal import WIDTH_WITHOUT_TERMINAL, Style, wrapped
 
 # Of a summary over 1 MiB, the runner shows nothing.
 LARGEST_MARKDOWN: Final = 1_000_000
 _CUT: Final = "_The rest is left out: it is too long for this place._\n\n"
 _LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
-_WIDTH_OF_TEXT: Final = 96
 _NARROWEST_TEXT: Final = 40
 _LONGEST_CELL: Final = 64
 # A dash, because a hyphen could start a list.
 _NOTHING: Final = "\u2013"
+_BOLD: Final = re.compile(r"\*\*[^*]+\*\*")
+_STYLES_BY_MARK: Final = {"✅": Style.GOOD, "❌": Style.BAD, "⚠": Style.DOUBTFUL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,54 +270,64 @@ def _markdown_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
-def to_text(document: Document, *, width: int = _WIDTH_OF_TEXT) -> str:
+Paint = Callable[[str, Style], str]
+_Styled = tuple[Style, str]
+
+
+def _unpainted(text: str, _style: Style) -> str:
+    return text
+
+
+def to_text(
+    document: Document, *, width: int = WIDTH_WITHOUT_TERMINAL, paint: Paint = _unpainted
+) -> str:
     """Return the document as text, wrapped at `width` columns, but never at fewer than 40.
 
-    What a page folds away comes first: on a terminal, the reader sees the end.
+    What a page folds away comes first: on a terminal, the reader sees the end. `paint` puts a line
+    in a style; whatever others wrote has no escape sequences by then.
     """
     width = max(width, _NARROWEST_TEXT)
     blocks = sorted(document, key=lambda block: not isinstance(block, Details))
-    return "\n\n".join(_text(block, width) for block in blocks) + "\n"
+    return "\n\n".join(_painted(_text(block, width), paint) for block in blocks) + "\n"
 
 
-def _text(block: Block, width: int) -> str:
+def _painted(parts: Iterable[_Styled], paint: Paint) -> str:
+    return "\n".join(
+        paint(plain(line), style) for style, text in parts for line in text.split("\n")
+    )
+
+
+def _text(block: Block, width: int) -> Iterator[_Styled]:
     match block:
         case Heading(line):
-            title = _wrapped(_text_line(line), width)
-            return f"{title}\n{'─' * min(max(map(_width, title.splitlines()), default=0), width)}"
+            title = wrapped(_text_line(line), width)
+            yield _STYLES_BY_MARK.get(title[:1], Style.TITLE), title
+            yield Style.ASIDE, "─" * min(max(map(_width, title.split("\n"))), width)
         case Paragraph(line):
-            return _wrapped(_text_line(line), width)
+            yield _style_of(line), wrapped(_text_line(line), width)
         case Quote(text):
-            return "\n".join(f"  │ {line}" for line in plain(text).strip("\n").split("\n"))
+            lines = plain(text).strip("\n").split("\n")
+            yield Style.PLAIN, "\n".join(f"  │ {line}" for line in lines)
         case Bullets(items):
-            return "\n".join(_wrapped(f"  • {_text_line(item)}", width, indent=4) for item in items)
+            for item in items:
+                yield Style.PLAIN, wrapped(f"  • {_text_line(item)}", width, indent=4)
         case Table():
-            return _text_table(block, width)
-        case Details() | Chart():
-            return _text_with_fold(block, width)
+            yield from _text_table(block, width)
+        case Details(title, blocks):
+            yield Style.TITLE, _unmarked(title)
+            for one in blocks:
+                yield from _text(one, width)
+        case Chart():
+            lines = plain(block.text).split("\n")
+            yield Style.PLAIN, "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _wrapped(text: str, width: int, indent: int = 0) -> str:
-    """Wrap at blanks only: a long word or address stays whole."""
-    import textwrap
-
-    wrapped = (
-        textwrap.wrap(
-            line,
-            width,
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for line in text.split("\n")
-    )
-    return "\n".join("\n".join(lines) for lines in wrapped)
-
-
-def _text_with_fold(block: Details | Chart, width: int) -> str:
-    if isinstance(block, Details):
-        return "\n".join([_unmarked(block.title), *(_text(one, width) for one in block.blocks)])
-    return "\n".join(f"  {line}".rstrip() for line in plain(block.text).split("\n"))
+def _style_of(line: Line) -> Style:
+    """Return the style of a paragraph: one in bold is a title."""
+    match line:
+        case [str(text)] if _BOLD.fullmatch(text):
+            return Style.TITLE
+    return Style.PLAIN
 
 
 def _text_line(line: Line) -> str:
@@ -332,8 +344,8 @@ def _unmarked(text: str) -> str:
     return re.sub(r"[*`]|</?\w+>|(?<!\w)_|_(?!\w)", "", text.replace("<br>", "\n    "))
 
 
-def _text_table(table: Table, width: int) -> str:
-    """Return a table; one that is too wide continues below, with its first column again."""
+def _text_table(table: Table, width: int) -> Iterator[_Styled]:
+    """Yield the lines of a table; one that is too wide goes on below, with its first column."""
     rows = [[_text_cell(cell) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     parts: list[list[int]] = [[]]
@@ -341,11 +353,10 @@ def _text_table(table: Table, width: int) -> str:
         if parts[-1] and sum(widths[one] + 2 for one in (0, *parts[-1], index)) > width:
             parts.append([])
         parts[-1].append(index)
-    return "\n".join(
-        _aligned([(row[one], widths[one], one in table.right) for one in (0, *part)])
-        for part in parts
-        for row in rows
-    )
+    for part in parts:
+        for number, row in enumerate(rows):
+            cells = [(row[one], widths[one], one in table.right) for one in (0, *part)]
+            yield Style.PLAIN if number else Style.TITLE, _aligned(cells)
 
 
 def _text_cell(line: Line) -> str:

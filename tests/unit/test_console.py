@@ -13,13 +13,11 @@ from hypothesis import given
 from deploy_action.console import Console
 from deploy_action.errors import Problem, Severity
 from deploy_action.inputs.secrets import secrets_of
+from deploy_action.text.terminal import Terminal
 from tests.support.nasty import nasty_text
 from tests.support.runner_protocol import Command, commands_in
 
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+TERMINAL = Terminal(width=40, is_terminal=True, can_redraw=True)
 
 
 @dataclass(slots=True)
@@ -169,9 +167,14 @@ def test_problems_have_their_place_on_the_runner() -> None:
     assert commands_in(printed()) == [Command("error", "Wrong. Mend it.", properties)]
 
 
+def on_terminal(terminal: Terminal = TERMINAL) -> tuple[Console, Clock, Callable[[], str]]:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(stream=stream, for_runner=False, terminal=terminal, clock=clock)
+    return console, clock, stream.getvalue
+
+
 def test_a_terminal_has_a_bar() -> None:
-    stream, clock = Terminal(), Clock()
-    console = Console(stream=stream, for_runner=False, clock=clock)
+    console, clock, printed = on_terminal()
     report = console.progress("Uploading")
 
     for step in range(101):
@@ -179,7 +182,7 @@ def test_a_terminal_has_a_bar() -> None:
         clock.now += 0.01
     console.info("done")
 
-    frames = stream.getvalue().split("\r")[1:]
+    frames = printed().split("\r")[1:]
     assert 10 <= len(frames) <= 13
     assert all(frame.startswith("Uploading ") for frame in frames)
     assert frames[0].startswith("Uploading ░")
@@ -188,13 +191,65 @@ def test_a_terminal_has_a_bar() -> None:
     assert after == ["done", ""]
 
 
+def test_a_bar_ends_at_100_per_cent_even_below_a_line() -> None:
+    """Its last step may come at once after a line, which removed the bar."""
+    console, _, printed = on_terminal()
+    show = console.share_progress("Backtesting")
+    for share in (0.7, 0.72, 1.0, 1.0):
+        show(share, "")
+        if share == 0.72:
+            console.info("a line of the model")
+    console.info("done")
+    assert printed().split("\n")[1:] == [f"\rBacktesting {'█' * 24} 100%\x1b[K", "done", ""]
+
+
+def test_a_small_bundle_is_measured_in_what_it_has() -> None:
+    """It took no time that could be measured, either."""
+    console, _, printed = on_terminal()
+    console.progress("Packing")(29_400, 29_400)
+    assert printed() == f"\rPacking {'█' * 24} 100% of 29.4 kB\x1b[K"
+
+
 def test_a_bar_is_ended_when_the_group_fails() -> None:
-    stream = Terminal()
-    console = Console(stream=stream, for_runner=False, clock=Clock())
+    """It stays where it was."""
+    console, _, printed = on_terminal()
     with contextlib.suppress(OSError), console.group("Send"):
         console.progress("Uploading")(1, 2)
         raise OSError
-    assert stream.getvalue().endswith("\x1b[K\n")
+    assert printed().endswith(" 50% of 2 bytes\x1b[K\n")
+
+
+@pytest.mark.parametrize("terminal", [Terminal(), Terminal(is_terminal=True)], ids=["file", "dumb"])
+def test_where_no_line_can_be_drawn_again_there_is_no_bar(terminal: Terminal) -> None:
+    console, clock, printed = on_terminal(terminal)
+    report = console.progress("Packing")
+    clock.now += 11
+    report(1, 2)
+    assert printed() == "Packing: 50% of 2 bytes, 0.0 MB/s\n"
+
+
+def test_a_terminal_with_colours_has_severities_and_titles_in_them() -> None:
+    console, _, printed = on_terminal(Terminal(has_colours=True))
+    with console.group("\x1b[31mCheck"):
+        for severity in Severity:
+            console.problem(Problem(message="\x1b[7mOdd", severity=severity))
+    assert printed().splitlines() == [
+        "\x1b[1mCheck\x1b[0m",
+        "\x1b[1;31merror:\x1b[0m Odd",
+        "\x1b[1;33mwarning:\x1b[0m Odd",
+        "\x1b[1;36mnotice:\x1b[0m Odd",
+    ]
+
+
+def test_a_problem_is_wrapped_for_a_terminal() -> None:
+    console, _, printed = on_terminal()
+    console.problem(Problem(message="a " * 20 + "b", hint="Mend " * 9 + "https://host.example/x"))
+    assert printed() == (
+        "error: a a a a a a a a a a a a a a a a a\n"
+        "    a a a b\n"
+        "  → Mend Mend Mend Mend Mend Mend Mend\n"
+        "    Mend Mend https://host.example/x\n"
+    )
 
 
 @pytest.mark.parametrize("build", [on_runner, for_people])
@@ -210,12 +265,3 @@ def test_a_log_gets_a_line_every_ten_seconds(
     assert printed() == (
         "Uploading: 40% of 250.0 MB, 10.0 MB/s\nUploading: 80% of 250.0 MB, 10.0 MB/s\n"
     )
-
-
-def test_a_runner_gets_no_bar_even_on_a_terminal() -> None:
-    """Some runners give the step a terminal."""
-    stream, clock = Terminal(), Clock()
-    report = Console(stream=stream, for_runner=True, clock=clock).progress("Packing")
-    clock.now += 11
-    report(0, 0)
-    assert stream.getvalue() == "Packing: 100% of 0.0 MB, 0.0 MB/s\n"

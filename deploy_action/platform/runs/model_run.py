@@ -310,6 +310,8 @@ class _ModelProcess:
             outcome = _failed(not_started(error))
         else:
             outcome = self._outcome(ended, confinement)
+            if not outcome.has_failed:
+                watch.progress(1.0)  # the model tells it a few times a second only
         return replace(outcome, problems=(*problems, *outcome.problems))
 
     def _run(self, watch: _Watch, stop: threading.Event, confinement: Confinement) -> Ended:

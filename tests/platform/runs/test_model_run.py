@@ -207,8 +207,20 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
     }
     assert bench.spectator.sections[-1] == "Output of bot.py"
     assert bench.spectator.lines[-1] == "hello"
-    assert bench.spectator.shares == [0.5, 1.0]
+    assert bench.spectator.shares == [0.5, 1.0, 1.0]
     assert bench.spectator.digests == {DIGEST}
+
+
+@pytest.mark.parametrize(
+    ("ending", "shares"),
+    [(f"write({json.dumps(RESULT)!r})\n{FINISH}", [0.7, 1.0]), ("sys.exit(1)", [0.7])],
+    ids=["done", "failed"],
+)
+def test_only_a_backtest_that_is_done_is_done_to_100_per_cent(
+    bench: Bench, ending: str, shares: list[float]
+) -> None:
+    bench.run(f"say(event='progress', share=0.7)\n{ending}")
+    assert bench.spectator.shares == shares
 
 
 @pytest.mark.parametrize("arguments", ["None", "7", "['to']", "{'to': 'x' * 65_536}"])
