@@ -33,7 +33,15 @@ _MODES: Final = {
 }
 # The headings of `--help`, and the inputs below each.
 GROUPS: Final = {
-    "model": ("model-path", "plan", "python-version", "model-env", "ignore", "keys-json"),
+    "model": (
+        "model-path",
+        "plan",
+        "python-version",
+        "model-env",
+        "include",
+        "ignore",
+        "keys-json",
+    ),
     "target": (
         "token",
         "api-url",

@@ -39,7 +39,7 @@ class Console:
     for_runner: bool
     terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
     verbose: bool = False
-    problem_prefix: str = ""
+    path_in_workspace: Callable[[str], str] = str
     clock: Callable[[], float] = time.monotonic
     _secrets: dict[str, None] = field(default_factory=dict, repr=False)
     _open_bar: bool = False
@@ -117,7 +117,7 @@ class Console:
     def problem(self, problem: Problem) -> None:
         """Print a problem: as an annotation on a runner, else as text with its place first."""
         text = problem.text()
-        file = self.problem_prefix + problem.path if problem.path else None
+        file = self.path_in_workspace(problem.path) if problem.path else None
         if self.for_runner:
             line = commands.annotation(
                 problem.severity,

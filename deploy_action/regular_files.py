@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,29 +53,17 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     return _read(open_regular(path)[0], most)
 
 
-def read_below(root: Path, name: str, most: int) -> bytes:
-    """Return what is in a regular file below `root`; no link leads out of there.
-
-    Raises:
-        OSError: it cannot be read, it is something else or somewhere else, or it is larger than
-            `most` bytes.
-    """
-    top = os.path.realpath(root)
-    path = Path(top, name)
-    path.stat()  # which refuses a chain of links that is too long for the next line
-    real = os.path.realpath(path, strict=True)
-    if not real.startswith(top.rstrip("/") + "/"):
-        raise OSError(errno.EXDEV, "it leads out of the model through a link", str(path))
-    with Tree.at(top).opened() as tree:
-        return _read(tree.open(os.path.relpath(real, top))[0], most)
-
-
 def _read(handle: int, most: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB")
     return data
+
+
+def is_within(directory: str, path: str) -> bool:
+    """Whether a real path is a directory's, or below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +134,66 @@ class OpenTree:
             self.handles.append(os.open(name, _ENTER, dir_fd=self.handles[-1]))
             self._folders.append(name)
         self._folder = folder
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """The files of a model by their names: those below a directory, and included ones.
+
+    `root` is the real path of the directory; `included` has names, POSIX and normalised, with the
+    real paths of the files or directories that have them. No link leads anywhere else. Everything
+    is below `top`, from where files are opened.
+    """
+
+    root: str
+    included: tuple[tuple[str, str], ...]
+    top: str
+
+    @classmethod
+    def at(cls, directory: str | os.PathLike[str]) -> SourceTree:
+        """Return the files below a directory alone."""
+        root = os.path.realpath(directory)
+        return cls(root, (), root)
+
+    def path(self, name: str) -> Path:
+        """Return where a file is, or would be; the path may be, or go through, a link."""
+        wanted = posixpath.normpath(name)
+        for included, real in self.included:
+            if is_within(included, wanted):
+                return Path(real + wanted[len(included) :])
+        return Path(self.root, name)
+
+    def holds(self, real: str) -> bool:
+        """Whether a real path is one of these files or directories."""
+        return any(is_within(one, real) for one in self._roots)
+
+    def root_of(self, real: str) -> str:
+        """Return the directory, or what is included, that has a real path which this holds."""
+        return next(one for one in self._roots if is_within(one, real))
+
+    @property
+    def _roots(self) -> Iterator[str]:
+        yield self.root
+        yield from (real for _, real in self.included)
+
+    def has_file(self, name: str) -> bool:
+        """Whether there is a regular file of that name; it may be a link to another of them."""
+        try:
+            path = self.path(name).resolve()
+            return self.holds(str(path)) and path.is_file()
+        except (OSError, ValueError, RuntimeError):  # impossible names, or links in a circle
+            return False
+
+    def read(self, name: str, most: int) -> bytes:
+        """Return what is in a regular file of at most `most` bytes.
+
+        Raises:
+            OSError: it cannot be read, it is something else or somewhere else, or it is larger.
+        """
+        path = self.path(name)
+        path.stat()  # which refuses a chain of links that is too long for the next line
+        real = os.path.realpath(path, strict=True)
+        if not self.holds(real):
+            raise OSError(errno.EXDEV, "it leads out of the model through a link", str(path))
+        with Tree.at(self.top).opened() as tree:
+            return _read(tree.open(os.path.relpath(real, self.top))[0], most)

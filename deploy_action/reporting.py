@@ -38,7 +38,7 @@ class Reporting:
         from deploy_action.report.outputs import outputs_of
 
         shown = outcome.redacted(self.console.redact)
-        self.console.problem_prefix = shown.path_prefix
+        self.console.path_in_workspace = shown.path_in_workspace
         summary_path = self.environ.get("GITHUB_STEP_SUMMARY")
         if self.console.for_runner or summary_path:
             # On a terminal, the summary below names them.

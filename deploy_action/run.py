@@ -121,14 +121,17 @@ class Run:
         """Read the lines of the model at which problems are."""
         if not any(problem.line for problem in self.outcome.problems):
             return
+        from deploy_action.bundle.including import place_includes
         from deploy_action.github.event import read_event
         from deploy_action.stages.excerpts import read_excerpts
 
         event = read_event(self.environ)
-        directory = Path(self.environ.get("GITHUB_WORKSPACE") or ".") / self.outcome.model_path
-        bundle = self.outcome.bundle
+        model, bundle = self.outcome.model, self.outcome.bundle
+        workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
+        directory = workspace / self.outcome.model_path
+        files, _ = place_includes(workspace, directory, model.included, ())
         excerpts = read_excerpts(
-            directory,
+            files,
             None if bundle is None else bundle.scripts,
             self.outcome.problems,
             lambda file, line: event.line_url(file.commit, file.path, line),

@@ -15,8 +15,10 @@ from typing import Final
 from unicodedata import normalize
 
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
+from deploy_action.bundle.including import Include, place_includes
+from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS, NEVER_PACKED, is_never_packed
 from deploy_action.errors import Problem, Severity
-from deploy_action.regular_files import Tree
+from deploy_action.regular_files import SourceTree, Tree, is_within
 
 # In bytes, and in components. The embedded platform refuses longer and deeper names, too, and they
 # could not be unpacked everywhere: a path has at most 4,096 bytes on Linux, and 1,024 on macOS.
@@ -26,8 +28,6 @@ _LONGEST_SHOWN: Final = 80
 _UNDECODED: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANIFEST: Final = "blankly.json"
-_NEVER_PACKED: Final = frozenset({".git", "__pycache__"})
-_ENVIRONMENT_MARKS: Final = frozenset({"pyvenv.cfg", "conda-meta"})
 _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -40,7 +40,7 @@ _MOST_FOLLOWED: Final = 1_000
 _BROKEN: Final = ("which does not exist", "Correct or remove the link, or add it to ignore_files.")
 _OUTSIDE: Final = (
     "which is outside the model",
-    "Copy what it points to into the model, or add the link to ignore_files.",
+    "Add what it points to to the input `include`, or add the link to ignore_files.",
 )
 _TO_EXCLUDED: Final = (
     "which is never packed",
@@ -50,14 +50,16 @@ _IN_A_CIRCLE: Final = (
     "a directory that holds the link itself, so it would never end",
     "Remove the link, or add it to ignore_files.",
 )
+_ANOTHER_NAME: Final = "Write another name for it, as in `libs/common => shared`."
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file, or an empty directory, of the bundle.
 
-    `name` is POSIX and relative to the model's root, as is `source`, the path without links. `size`
-    is the number of bytes when it was selected, `executable` the owner's bit.
+    `name` is POSIX and relative to the model's root. `source` is the path without links, relative
+    to the top of the files. `size` is the number of bytes when it was selected, `executable` the
+    owner's bit.
     """
 
     name: str
@@ -71,11 +73,13 @@ class Entry:
 class Selection:
     """The entries of a bundle, sorted by name, and the problems found while selecting.
 
-    `tree` is the model's directory, which is opened again to pack it.
+    `files` says where they come from, and `tree` is the top of those, which is opened again to pack
+    them.
     """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
+    files: SourceTree
     tree: Tree
 
     def includes(self, name: str) -> bool:
@@ -83,24 +87,32 @@ class Selection:
         wanted = posixpath.normpath(name)
         for start in (wanted, f"{wanted}/"):
             at = bisect_left(self.entries, start, key=attrgetter("name"))
-            if at < len(self.entries) and _holds(wanted, self.entries[at].name):
+            if at < len(self.entries) and is_within(wanted, self.entries[at].name):
                 return True
         return wanted == "."
 
 
 def select_files(
-    model_dir: Path, patterns: Sequence[str], *, excluded: Collection[Path] = ()
+    model_dir: Path,
+    patterns: Sequence[str],
+    *,
+    excluded: Collection[Path] = (),
+    workspace: Path | None = None,
+    include: Sequence[Include] = (),
 ) -> Selection:
     """Select the files of the model in `model_dir`; bad content is a Problem, never an exception.
 
     `patterns` are in `.gitignore` syntax; the last match wins. `excluded` are absolute paths that
     are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
+    What is to `include` is in the `workspace`, which holds the model.
     """
     rules, invalid = compile_rules(patterns)
-    root = os.path.realpath(model_dir)
-    walk = _Walk(root, rules, frozenset(map(os.path.realpath, excluded)))
+    left_out = frozenset(map(os.path.realpath, excluded))
+    files, problems = place_includes(workspace or model_dir, model_dir, include, left_out)
+    walk = _Walk(files, rules, left_out)
     walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
-    tree = Tree.at(root)
+    walk.problems.extend(problems)
+    tree = Tree.at(files.top)
     walk.run()
     return walk.selection(tree)
 
@@ -119,7 +131,7 @@ class _Folder:
 class _Walk:
     """One pass over the model's directory, without recursion, because trees can be very deep."""
 
-    root: str
+    files: SourceTree
     rules: IgnoreRules
     excluded: frozenset[str]
     entries: list[Entry] = field(default_factory=list)
@@ -129,16 +141,66 @@ class _Walk:
     _followed: int = 0
 
     def run(self) -> None:
-        self._folders.append(_Folder(self.root, ""))
-        while self._folders:
-            self._visit(self._folders.pop())
+        self._walk(_Folder(self.files.root, ""))
+        for name, real in self.files.included:
+            self._include(name, real)
         if self._ignored_manifest is not None:
             self.problems.append(_manifest_ignored(self._ignored_manifest))
 
     def selection(self, tree: Tree) -> Selection:
         entries = sorted(self.entries, key=attrgetter("name"))
         problems = sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
-        return Selection(tuple(entries), tuple(problems), tree)
+        return Selection(tuple(entries), tuple(problems), self.files, tree)
+
+    def _include(self, name: str, real: str) -> None:
+        """Select an included file or directory, unless a link of the model did so already."""
+        source = _escaped(real[len(self.files.top) :].lstrip("/"))
+        fault = self._fault_of_included(name, is_directory=Path(real).is_dir())
+        if fault is None and os.path.realpath(f"{self.files.root}/{name}") == real:
+            return
+        if fault := fault or self._clash(name):
+            why, hint = fault
+            message = f"Input `include`: `{source}` cannot be {_shortened(name)} in the bundle: "
+            self.problems.append(Problem(message=f"{message}{why}.", hint=hint))
+            return
+        if Path(real).is_dir():
+            self._walk(_Folder(real, f"{name}/"))
+        else:
+            self._add_file(real, name, Path(real).lstat())
+        parent, _, last = name.rpartition("/")
+        prefix = f"{parent}/" if parent else ""
+        others = {one.name[len(prefix) :].split("/")[0] for one in self._starting_with(prefix)}
+        found = _colliding_names(prefix, [*others - {last}, last])
+        self.problems.extend(one for one in found if one not in self.problems)
+
+    def _fault_of_included(self, name: str, *, is_directory: bool) -> tuple[str, str] | None:
+        """Return why nothing can be included under a name, and the way out."""
+        if reason := _bad_name(name) or _too_long(name):
+            return f"the name {reason}", _ANOTHER_NAME
+        parts = name.split("/")
+        for count, part in enumerate(parts, 1):
+            path = "/".join(parts[:count])
+            is_parent = count < len(parts)
+            rule = self.rules.ignoring(path, part, is_directory=is_parent or is_directory)
+            if rule is not None:
+                why = f"the ignore pattern {_escaped(rule.text)!r} leaves out {path}"
+                return why, f"Make the pattern narrower, or add the pattern !/{path} after it."
+        return None
+
+    def _clash(self, name: str) -> tuple[str, str] | None:
+        """Return which file of the bundle is in the way of a name, and the way out."""
+        for one in self.entries:
+            if is_within(name, one.name) or (not one.is_directory and is_within(one.name, name)):
+                return f"{_escaped(one.name)} is there already", _ANOTHER_NAME
+        return None
+
+    def _starting_with(self, prefix: str) -> Iterator[Entry]:
+        return (one for one in self.entries if one.name.startswith(prefix))
+
+    def _walk(self, folder: _Folder) -> None:
+        self._folders.append(folder)
+        while self._folders:
+            self._visit(self._folders.pop())
 
     def _visit(self, folder: _Folder) -> None:
         try:
@@ -147,7 +209,7 @@ class _Walk:
         except OSError as error:
             self._report_unreadable(folder.prefix.removesuffix("/"), reason_of(error))
             return
-        if any(child.name in _ENVIRONMENT_MARKS for child in children):
+        if any(child.name in ENVIRONMENT_MARKS for child in children):
             if folder.prefix:
                 return
             self.problems.append(_ROOT_IS_ENVIRONMENT)
@@ -161,7 +223,7 @@ class _Walk:
 
     def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
         """Select `child`, or put it on the list of folders; return False if it is left out."""
-        if child.name in _NEVER_PACKED or f"{folder.real}/{child.name}" in self.excluded:
+        if child.name in NEVER_PACKED or f"{folder.real}/{child.name}" in self.excluded:
             return False
         name = folder.prefix + child.name
         try:
@@ -207,7 +269,7 @@ class _Walk:
         self.entries.append(Entry(name, source, status.st_size, executable, is_directory=False))
 
     def _source(self, real: str) -> str:
-        return real[len(self.root) :].lstrip("/")
+        return real[len(self.files.top) :].lstrip("/")
 
     def _add_link(self, folder: _Folder, real: str, name: str) -> None:
         written = str(Path(real).readlink())
@@ -217,13 +279,13 @@ class _Walk:
         except OSError:
             self._report_link(name, written, _BROKEN)
             return
-        if not _holds(self.root, target):
+        if not self.files.holds(target):
             self._report_link(name, written, _OUTSIDE)
-        elif self._is_never_packed(target):
+        elif is_never_packed(self.files.root_of(target), target, self.excluded):
             self._report_link(name, written, _TO_EXCLUDED)
         elif not Path(target).is_dir():
             self._add_file(target, name, Path(target).lstat())
-        elif any(_holds(target, real) for real in (*folder.trail, folder.real)):
+        elif any(is_within(target, real) for real in (*folder.trail, folder.real)):
             self._report_link(name, written, _IN_A_CIRCLE)
         else:
             self._follow(folder, target, name)
@@ -254,27 +316,10 @@ class _Walk:
         message = f"The link {_escaped(name)} points to {_escaped(written)}, {what}."
         self._report(name, message, hint)
 
-    def _is_never_packed(self, target: str) -> bool:
-        """Whether a real path in the model is inside something that is always left out."""
-        path = self.root
-        for part in target[len(self.root) :].strip("/").split("/"):
-            path = f"{path}/{part}"
-            if part in _NEVER_PACKED or path in self.excluded or _is_environment(path):
-                return True
-        return False
-
-
-def _is_environment(path: str) -> bool:
-    return any(os.path.lexists(f"{path}/{mark}") for mark in _ENVIRONMENT_MARKS)
-
 
 def reason_of(error: OSError) -> str:
     """Return why the operating system refused, in lower case: `permission denied`."""
     return (error.strerror or str(error)).lower()
-
-
-def _holds(directory: str, path: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def _bad_name(name: str) -> str:
@@ -313,6 +358,10 @@ def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
         if folded in seen:
             yield _collision(prefix + name, prefix + seen[folded])
         seen.setdefault(folded, name)
+
+
+def _of_include(message: str, hint: str) -> Problem:
+    return Problem(message=f"Input `include`: {message}.", hint=hint)
 
 
 _ROOT_IS_ENVIRONMENT: Final = Problem(

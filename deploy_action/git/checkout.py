@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, Problem
-from deploy_action.git.repository import Repository, open_repository
+from deploy_action.git.repository import Repository, find_root, open_repository
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, Entry, parse_tree, shown
 from deploy_action.regular_files import open_regular
@@ -56,26 +56,45 @@ class UnusablePastError(DeployActionError):
         self.commit = commit
 
 
-def extract_model(directory: Path, ref: str, destination: Path, *, manifest: str) -> PastModel:
+def extract_model(
+    directory: Path,
+    ref: str,
+    destination: Path,
+    *,
+    manifest: str,
+    workspace: Path | None = None,
+    included: Sequence[Path] = (),
+) -> PastModel:
     """Write the files of the model in `directory`, as they are at `ref`, into `destination`.
 
-    A directory is a model if it has a file called `manifest`. `destination` is created. Files keep
-    their executable bit, links stay links, and files in Git LFS get their contents if the clone has
-    them. The checkout, its index and its refs do not change.
+    A directory is a model if it has a file called `manifest`. `included` are other files and
+    directories of the `workspace`; what is absent at `ref` is left out. All these are absolute,
+    without links, and written to where they are in the workspace, which `destination` stands for.
+    Files keep their executable bit, links stay links, and files in Git LFS get their contents if
+    the clone has them. The checkout, its index and its refs do not change.
 
     Raises:
         InvalidInputError: there is no repository, or it lacks that commit or a part of it.
         UnusablePastError: the model existed, but cannot be restored as it was.
     """
+    top = workspace or directory
     with open_repository(directory) as repository:
         commit = find_commit(repository, ref)
-        path = os.fsencode(os.path.relpath(directory.resolve(), repository.root))
         extraction = _Extraction(repository, commit.sha)
-        entries = extraction.find(commit.tree, path)
-        if not any(one.name == manifest.encode() and not one.is_tree for one in entries):
+        if not extraction.is_model(extraction.find(commit.tree, directory), manifest.encode()):
             return PastModel(commit.sha, None)
-        extraction.write(entries, destination)
-    return PastModel(commit.sha, destination)
+        written: list[Path] = []
+        for path in (directory, *sorted(included, key=lambda one: len(one.parts))):
+            if any(path.is_relative_to(one) for one in written):
+                continue  # it is there already
+            found = extraction.find(commit.tree, path)
+            if found is None:
+                continue
+            name = path.relative_to(top)
+            (destination / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            extraction.write(found, destination / name, b"" if path == directory else bytes(name))
+            written.append(path)
+    return PastModel(commit.sha, destination / directory.relative_to(top))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +104,58 @@ class _Extraction:
     repository: Repository
     commit: str
 
-    def find(self, root: ObjectID, path: bytes) -> tuple[Entry, ...]:
-        """Return the entries of the directory at a path; none if there is no such directory."""
-        entries = self._entries(root, b"")
-        for part in [] if path == b"." else path.split(b"/"):
+    def is_model(self, entry: Entry | None, manifest: bytes) -> bool:
+        """Whether an entry is a directory with a file, or a link, of that name."""
+        entries = self._entries(entry.sha, entry.name) if entry and entry.is_tree else ()
+        return any(one.name == manifest and not one.is_tree for one in entries)
+
+    def find(self, root: ObjectID, path: Path) -> Entry | None:
+        """Return what was at a path that has no links now, None if nothing was."""
+        top = self.repository.root
+        is_ours = path.is_relative_to(top)
+        found = self._found(root, bytes(path.relative_to(top)).split(b"/")) if is_ours else None
+        if not is_ours or (found is None and find_root(path) != top):
+            raise self._unusable(bytes(path), "is not in the repository of the model")
+        return found
+
+    def _found(self, root: ObjectID, path: list[bytes]) -> Entry | None:
+        found = Entry(b"", stat.S_IFDIR, root)
+        for part in [] if path == [b"."] else path:
+            entries = self._entries(found.sha, found.name) if found.is_tree else ()
             entry = next((one for one in entries if one.name == part), None)
             if entry is None:
-                return ()
+                return None
             if entry.mode == MODULE:
                 raise self._unusable(part, "was a submodule, and what is in those is not fetched")
             if stat.S_ISLNK(entry.mode):
-                raise self._unusable(part, "was a link then, and is a directory now")
-            if not entry.is_tree:
-                return ()
-            entries = self._entries(entry.sha, part)
-        return entries
+                raise self._unusable(part, "was a link then, and is none now")
+            found = entry
+        return found
 
-    def write(self, root: tuple[Entry, ...], destination: Path) -> None:
-        """Write entries and everything below them into a new directory, links last."""
+    def write(self, entry: Entry, destination: Path, name: bytes) -> None:
+        """Write an entry and everything below it to a new place, links last.
+
+        `name` is how errors call it: blank for the model itself.
+        """
+        if not entry.is_tree:
+            self._write_file(name, destination, entry)
+            return
         links: list[tuple[bytes, Path, str]] = []
         destination.mkdir(mode=0o700)
-        pending = [(root, b"")]
+        pending = [(entry, destination, name)]
         while pending:
-            entries, prefix = pending.pop()
-            for entry in entries:
-                path = prefix + entry.name
-                place = destination / os.fsdecode(path)
-                if entry.is_tree:
+            tree, directory, parent = pending.pop()
+            for one in self._entries(tree.sha, parent):
+                path = parent + b"/" + one.name if parent else one.name
+                place = directory / os.fsdecode(one.name)
+                if one.is_tree:
                     with self._placing(path):
                         place.mkdir(mode=0o700)
-                    pending.append((self._entries(entry.sha, path), path + b"/"))
-                elif stat.S_ISLNK(entry.mode):
-                    links.append((path, place, self._target(entry.sha, path)))
+                    pending.append((one, place, path))
+                elif stat.S_ISLNK(one.mode):
+                    links.append((path, place, self._target(one.sha, path)))
                 else:
-                    self._write_file(path, place, entry)
+                    self._write_file(path, place, one)
         # Links come last, so that no file is written through one.
         for path, place, target in links:
             with self._placing(path):

@@ -109,7 +109,7 @@ def open_repository(directory: Path) -> Iterator[Repository]:
         InvalidInputError: there is none, or it cannot be read.
     """
     with reading(directory):
-        root = _find_root(directory.resolve())
+        root = find_root(directory.resolve())
         repo = repo_class()(str(root))
     try:
         # The `.git` of a work tree may point to a directory that is not mounted here.
@@ -125,7 +125,8 @@ def open_repository(directory: Path) -> Iterator[Repository]:
             repo.close()
 
 
-def _find_root(directory: Path) -> Path:
+def find_root(directory: Path) -> Path:
+    """Return the directory with the `.git` that a file or directory without links is below."""
     for parent in (directory, *directory.parents):
         git = parent / ".git"
         if git.is_file() or (git / "objects").is_dir():

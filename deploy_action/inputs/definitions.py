@@ -137,6 +137,13 @@ INPUTS: Final = (
         lines=True,
     ),
     Input(
+        "include",
+        "More files and directories of the workspace to put into the bundle, one a line: `PATH`, "
+        "or `PATH => NAME` for another name there than its last component. It is for the shared "
+        "code of a monorepo, or requirements in a parent directory.",
+        lines=True,
+    ),
+    Input(
         "ignore",
         "More files to leave out of the bundle: one pattern a line, in `.gitignore` syntax.",
         lines=True,

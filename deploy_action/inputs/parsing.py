@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from posixpath import normpath
+from posixpath import basename, normpath
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.bundle.including import Include
 from deploy_action.errors import InvalidInputError
 from deploy_action.inputs.definitions import LOCAL, Mode
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
@@ -26,6 +27,10 @@ _SHOWN_VALUE_LENGTH: Final = 80
 _LONGEST_ID: Final = 200
 _LONGEST_TOKEN: Final = 16_384
 _LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
+_INCLUDE_HINT: Final = (
+    "A line takes a path relative to the repository's root, and may give it a name in the bundle: "
+    "`libs/common => common`."
+)
 
 
 class BadValueError(Exception):
@@ -181,6 +186,36 @@ def parse_minutes(text: str) -> float:
 def parse_patterns(text: str) -> tuple[str, ...]:
     """Return one pattern a line, blank lines and comments included."""
     return tuple(text.splitlines())
+
+
+def parse_include(text: str) -> tuple[Include, ...]:
+    """Accept `PATH` or `PATH => NAME`, one a line; lines that start with `#` are comments."""
+    found: dict[str, Include] = {}
+    for line in (line.strip() for line in text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        written, arrow, given = (part.strip() for part in line.partition("=>"))
+        source = _inner_path(written, "workspace")
+        if source == "." and not arrow:
+            raise BadValueError(
+                "the whole workspace has no name of its own.",
+                hint="Include the directories in it that the model needs.",
+            )
+        name = _inner_path(given, "model") if arrow else basename(source)
+        if name == ".":
+            raise BadValueError(f"{shown(line)} gives no name.", hint=_INCLUDE_HINT)
+        if name in found:
+            raise BadValueError(f"two lines have the name {shown(name)} in the bundle.")
+        found[name] = Include(source, name)
+    return tuple(found.values())
+
+
+def _inner_path(text: str, what: str) -> str:
+    """Return a relative path, normalised; its parts are separated by slashes."""
+    path = normpath(parse_line(text))
+    if not text or path.startswith("/") or path.split("/")[0] == ".." or "\\" in path:
+        raise BadValueError(f"{shown(text)} is no path in the {what}.", hint=_INCLUDE_HINT)
+    return path
 
 
 def parse_keys(text: str) -> bytes:

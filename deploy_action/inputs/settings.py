@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from deploy_action.bundle.including import Include
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import model_env, parsing
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL, HOSTED_GONE
@@ -62,6 +63,7 @@ class Settings:
     backtest_args: Mapping[str, JsonValue]
     # A number of equal parts of the whole period, or the windows themselves.
     windows: int | tuple[Window, ...]
+    include: tuple[Include, ...]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
     # None if the input is unset; an input of comments alone gives no variables.
@@ -78,6 +80,8 @@ class Settings:
     fail_on_warning: bool
     # What looks like a mistake in the inputs, without being an error.
     warnings: tuple[Problem, ...]
+    # Whether hints are for a workflow; otherwise they are for a terminal.
+    for_runner: bool
 
     @property
     def is_local(self) -> bool:
@@ -123,9 +127,9 @@ def parse_settings(
     `now` returns seconds since 1970-01-01 UTC. Without `for_runner`, hints are for a terminal.
     """
     reader = _Reader(inputs, now)
-    settings = _read_settings(reader)
+    settings = replace(_read_settings(reader), for_runner=for_runner)
     reader.check_gates(settings)
-    reader.check_token(settings, for_runner=for_runner)
+    reader.check_token(settings)
     reader.check_control(settings)
     reader.check_secrets(settings)
     if reader.problems:
@@ -156,6 +160,7 @@ def _read_settings(reader: _Reader) -> Settings:
         python_version=read("python-version", parsing.parse_python_version, None),
         backtest_args=read("backtest-args", parsing.parse_arguments, {}),
         windows=read("windows", reader.parse_windows, ()),
+        include=read("include", parsing.parse_include, ()),
         ignore=read("ignore", parsing.parse_patterns, ()),
         keys_json=read("keys-json", parsing.parse_keys, None),
         model_env=read("model-env", reader.parse_model_env, None),
@@ -169,6 +174,7 @@ def _read_settings(reader: _Reader) -> Settings:
         dry_run=boolean("dry-run"),
         fail_on_warning=boolean("fail-on-warning"),
         warnings=(),
+        for_runner=True,
     )
     # `comment_wanted` uses these two, even when another input is wrong. Here they are only checked.
     boolean("comment")
@@ -299,12 +305,13 @@ class _Reader:
             self.warnings.append(notice)
         self.warnings += model_env.notices(self._inputs.get("model-env", ""))
 
-    def check_token(self, settings: Settings, *, for_runner: bool) -> None:
+    def check_token(self, settings: Settings) -> None:
         """Refuse a run that would send something to a server without a token."""
         if self._failed & {"mode", "api-url", "dry-run", "token"}:
             return
         if not settings.sends or settings.is_local or settings.token is not None:
             return
+        way, forks = (_IN_A_WORKFLOW, _ON_FORKS) if settings.for_runner else (_ON_A_TERMINAL, "")
         if settings.api_url == HOSTED_API_URL:
             hint = "A server of your own also needs its token, in the input `token`."
             self.problems.insert(0, Problem(message=HOSTED_GONE, hint=hint))
@@ -314,9 +321,9 @@ class _Reader:
                     message=f"Input `token` is missing: mode `{settings.mode}` "
                     f"{'speaks' if settings.mode.is_control else 'sends the model'} to "
                     f"{settings.api_url}, and that takes the Blankly refresh token.",
-                    hint=f"{_IN_A_WORKFLOW if for_runner else _ON_A_TERMINAL} "
+                    hint=f"{way} "
                     "`blankly-deploy login` shows the token of a hosted service, `blankly-deploy "
-                    f"serve` the one of a server of your own.{_ON_FORKS if for_runner else ''}",
+                    f"serve` the one of a server of your own.{forks}",
                 )
             )
 

@@ -20,7 +20,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import check_requirements
-from deploy_action.regular_files import read_below
+from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
 from deploy_action.text.redaction import key_lines, redacted
@@ -48,7 +48,6 @@ _ModeTest = Callable[[int], bool]
 
 
 def check_model_files(
-    model_dir: Path,
     manifest: Manifest,
     selection: Selection,
     *,
@@ -62,7 +61,7 @@ def check_model_files(
     come from the repository, whose own is not used then. `is_tracked` says whether git has a file.
     Whatever messages quote from a file goes through `redact` before it is cut.
     """
-    model = _Model(model_dir, manifest, selection, redact)
+    model = _Model(manifest, selection, redact)
     return (
         *model.main_script_problems(),
         *model.requirements_problems(),
@@ -72,13 +71,13 @@ def check_model_files(
     )
 
 
-def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
+def find_leaked_keys(files: SourceTree) -> tuple[str, ...]:
     """Return the values in a model's `keys.json` that look like keys, tracked by git or not.
 
     They are to be masked. Other values are not: whoever writes the file, such as the author of a
     pull request, could mask words of what is printed, and of later steps.
     """
-    document = _read_json(model_dir, KEYS_NAME)
+    document = _read_json(files, KEYS_NAME)
     if document is None:
         return ()
     found = [value for _, value in _real_values(document.value)]
@@ -90,10 +89,8 @@ def find_leaked_keys(model_dir: Path) -> tuple[str, ...]:
 class _Model:
     """Checks one model against its manifest and its selection."""
 
-    def __init__(
-        self, model_dir: Path, manifest: Manifest, selection: Selection, redact: Redact
-    ) -> None:
-        self._dir = model_dir
+    def __init__(self, manifest: Manifest, selection: Selection, redact: Redact) -> None:
+        self._files = selection.files
         self._manifest = manifest
         self._selection = selection
         self._redact = redact
@@ -120,7 +117,7 @@ class _Model:
         name = posixpath.normpath(self._manifest.requirements)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
-            yield from check_requirements(self._dir, name, self._selection, self._redact)
+            yield from check_requirements(name, self._selection, self._redact)
             return
         hint = f"Add {name} with a line that says blankly, or correct the path."
         message = f"The requirements file {name} {fault}."
@@ -142,7 +139,7 @@ class _Model:
         yield replace(problem, severity=Severity.WARNING)
 
     def _syntax_problems(self, name: str) -> Iterator[Problem]:
-        data = _read_file(self._dir, name, _MAX_SCRIPT_BYTES)
+        data = _read_file(self._files, name, _MAX_SCRIPT_BYTES)
         problem = None if data is None else _compile(data, name, self._redact)
         if problem is None:
             return
@@ -164,15 +161,14 @@ class _Model:
 
     def _fault_of(self, name: str, is_wanted: _ModeTest) -> str | None:
         """Return what is wrong with a path that the manifest names; None if nothing is."""
-        path = self._dir / name
+        path = self._files.path(name)
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return "does not exist"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-        root = os.path.realpath(self._dir)
-        if os.path.commonpath([root, os.path.realpath(path)]) != root:
+        if not self._files.holds(os.path.realpath(path)):
             return "leads out of the model through a link"
         if not is_wanted(mode):
             return "is a directory" if stat.S_ISDIR(mode) else "is of the wrong kind"
@@ -194,7 +190,7 @@ class _Model:
 
     def _likelihood(self, name: str, wanted: str) -> tuple[bool, float, int]:
         """Rank a script: mentions blankly, then similarity of the name, then depth."""
-        uses_package = b"blankly" in (_read_file(self._dir, name, _MAX_SCRIPT_BYTES) or b"")
+        uses_package = b"blankly" in (_read_file(self._files, name, _MAX_SCRIPT_BYTES) or b"")
         names = (posixpath.basename(name).lower(), posixpath.basename(wanted)[:255].lower())
         return uses_package, SequenceMatcher(None, *names).ratio(), -name.count("/")
 
@@ -221,16 +217,16 @@ class _Model:
             message = f"{name} {fault}: {effect}."
             yield Problem(message=message, hint=hint, severity=severity)
             return
-        yield from _json_problems(self._dir, name, self._redact)
+        yield from _json_problems(self._files, name, self._redact)
 
     # Keys of exchanges
 
     def keys_problems(
         self, is_tracked: Callable[[Path], bool], *, keys_injected: bool
     ) -> Iterator[Problem]:
-        known = find_leaked_keys(self._dir)
+        known = find_leaked_keys(self._files)
         document = _read_json(
-            self._dir, KEYS_NAME, lambda text: self._redact(redacted(text, known))
+            self._files, KEYS_NAME, lambda text: self._redact(redacted(text, known))
         )
         if document is None:
             return
@@ -238,7 +234,7 @@ class _Model:
             malformed = replace(document.problems[0], severity=Severity.WARNING, path=KEYS_NAME)
             yield malformed
         first = next(_real_values(document.value), None)
-        if first is None or not is_tracked(self._dir / KEYS_NAME):
+        if first is None or not is_tracked(self._files.path(KEYS_NAME)):
             return
         line, column = document.locate(*first[0]) or (None, None)
         yield Problem(
@@ -253,16 +249,16 @@ class _Model:
         )
 
 
-def _read_json(model_dir: Path, name: str, redact: Redact = str) -> LocatedJson | None:
+def _read_json(files: SourceTree, name: str, redact: Redact = str) -> LocatedJson | None:
     """Return a parsed JSON file of up to 1 MiB; None if there is none."""
-    data = _read_file(model_dir, name, MAX_FILE_BYTES)
+    data = _read_file(files, name, MAX_FILE_BYTES)
     return None if data is None else parse_json(data, redact=redact)
 
 
-def _read_file(model_dir: Path, name: str, limit: int) -> bytes | None:
+def _read_file(files: SourceTree, name: str, limit: int) -> bytes | None:
     """Return a regular file of the model of up to `limit` bytes; None for anything else."""
     try:
-        return read_below(model_dir, name, limit)
+        return files.read(name, limit)
     except OSError:
         return None
 
@@ -309,9 +305,9 @@ def _no_python(name: str, reason: str, line: int | None, column: int | None) -> 
     return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
 
 
-def _json_problems(model_dir: Path, name: str, redact: Redact) -> Iterator[Problem]:
+def _json_problems(files: SourceTree, name: str, redact: Redact) -> Iterator[Problem]:
     """Yield the problems of a file that the package reads with `json.load`, laxer than ours."""
-    data = _read_file(model_dir, name, MAX_FILE_BYTES)
+    data = _read_file(files, name, MAX_FILE_BYTES)
     if data is None:
         yield Problem(
             message=f"{name} is larger than 1 MiB, or cannot be read.",

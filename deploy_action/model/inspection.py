@@ -7,24 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.bundle.bundle import Bundle, ignore_progress, write_bundle
+from deploy_action.bundle.including import Include
 from deploy_action.bundle.selection import Selection, select_files
 from deploy_action.errors import Problem
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
 from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.regular_files import SourceTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """How the run reads a model's directory.
 
-    `excluded` are paths that never belong in the bundle. `on_secrets` gets the secrets in a file
-    before any message about that file, and `redact` removes them from texts. `is_tracked` says
-    whether git has a file.
+    `workspace` holds it, and what is to `include`. `excluded` are paths that never belong in the
+    bundle. `on_secrets` gets the secrets in a file before any message about that file, and `redact`
+    removes them from texts. `is_tracked` says whether git has a file.
     """
 
     settings: Settings
+    workspace: Path
     directory: Path
+    include: tuple[Include, ...]
     excluded: tuple[Path, ...]
     on_secrets: Callable[[tuple[str, ...]], None]
     redact: Callable[[str], str]
@@ -32,7 +36,7 @@ class Inspection:
 
     def read_manifest(self) -> tuple[Manifest | None, tuple[Problem, ...]]:
         """Return what `blankly.json` says, None if it cannot be read, and its problems."""
-        self.on_secrets(find_leaked_keys(self.directory))
+        self.on_secrets(find_leaked_keys(SourceTree.at(self.directory)))
         manifest, problems = load_manifest(self.directory, redact=self.redact)
         if manifest is not None:
             self.on_secrets(manifest.secrets)
@@ -48,9 +52,11 @@ class Inspection:
             patterns,
             # `platform-data` may name a file of the model by mistake: it is packed all the same.
             excluded=[path for path in self.excluded if not path.is_file()],
+            workspace=self.workspace,
+            include=self.include,
         )
+        self.on_secrets(find_leaked_keys(selection.files))  # they may be included
         found = check_model_files(
-            self.directory,
             manifest,
             selection,
             keys_injected=self.settings.keys_json is not None,

@@ -18,7 +18,7 @@ from deploy_action.model.manifest_checks import (
     path_fault,
 )
 from deploy_action.model.manifest_search import MANIFEST_NAME, missing_manifest
-from deploy_action.regular_files import read_below
+from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
 from deploy_action.text.redaction import key_lines, redacted
@@ -94,7 +94,7 @@ def _parse(data: bytes, redact: Redact) -> LocatedJson:
 
 def _read(model_dir: Path) -> tuple[bytes, Problem | None]:
     try:
-        return read_below(model_dir, MANIFEST_NAME, MAX_FILE_BYTES), None
+        return SourceTree.at(model_dir).read(MANIFEST_NAME, MAX_FILE_BYTES), None
     except (FileNotFoundError, NotADirectoryError):
         return b"", missing_manifest(model_dir)
     except OSError as error:

@@ -34,6 +34,7 @@ DEFAULT_PATHS = {
     "working_directory": ".",
 }
 
+LEADS_OUT = "leads out of the model"
 MAX_PROBLEMS = 50
 _MAX_UNKNOWN_KEYS = 10
 _LONGEST_KEY = 60
@@ -241,7 +242,7 @@ def path_fault(path: str) -> str | None:
     if path.startswith("/") or re.match(r"[A-Za-z]:", path):
         return "is absolute"
     normal = posixpath.normpath(path)
-    return "leads out of the model" if normal == ".." or normal.startswith("../") else None
+    return LEADS_OUT if normal == ".." or normal.startswith("../") else None
 
 
 def _python_problems(document: LocatedJson, value: Mapping[str, JsonValue]) -> Iterator[Problem]:

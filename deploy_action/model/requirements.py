@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.manifest_checks import path_fault
+from deploy_action.model.manifest_checks import LEADS_OUT, path_fault
+from deploy_action.regular_files import SourceTree
 from deploy_action.text.located_json import Redact
 from deploy_action.text.requirements import (
     Line,
@@ -50,7 +51,7 @@ _NO_NAME = re.compile(r"[\s=<>!~;@\[]")
 
 
 def check_requirements(
-    model_dir: Path, name: str, selection: Selection, redact: Redact = str
+    name: str, selection: Selection, redact: Redact = str
 ) -> tuple[Problem, ...]:
     """Check a requirements file of the model and those it includes.
 
@@ -58,7 +59,7 @@ def check_requirements(
     cannot read are errors; a warning says if nothing installs blankly. Whatever messages quote from
     a line goes through `redact` before it is cut.
     """
-    checker = _Checker(model_dir, selection, redact)
+    checker = _Checker(selection, redact)
     checker.run(name)
     if not checker.problems and not checker.installs_anything:
         return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
@@ -67,7 +68,7 @@ def check_requirements(
     return tuple(checker.problems)
 
 
-def read_requirements(model_dir: Path, name: str) -> Mapping[str, str]:
+def read_requirements(files: SourceTree, name: str) -> Mapping[str, str]:
     """Return what a requirements file and those it includes ask of each package.
 
     Keys are canonical names, in order. Values are versions, extras, address and marker, "" where
@@ -76,32 +77,32 @@ def read_requirements(model_dir: Path, name: str) -> Mapping[str, str]:
     missing, outside the model, or unreadable asks for nothing.
     """
     start = posixpath.normpath(name)
-    if path_fault(start) or not is_file_inside(model_dir, start):
+    if path_fault(start) or not is_file_inside(files, start):
         return {}
     asked: dict[str, set[str]] = {}
-    for option, text in _asked(Walk(model_dir, start, on_unreadable=lambda _: None)):
+    for option, text in _asked(Walk(files, start, on_unreadable=lambda _: None)):
         package, what = _what_is_asked(option, text)
         asked.setdefault(package, set()).add(what)
     return {package: " | ".join(sorted(asked[package])) for package in sorted(asked)}
 
 
-def variables_named(model_dir: Path, name: str) -> Iterator[tuple[Line, str]]:
+def variables_named(files: SourceTree, name: str) -> Iterator[tuple[Line, str]]:
     """Yield the variables that requirements name, such as `${TOKEN}`, each at its first line.
 
     Files that are missing, outside the model, or unreadable name none.
     """
     start = posixpath.normpath(name)
-    if path_fault(start) or not is_file_inside(model_dir, start):
+    if path_fault(start) or not is_file_inside(files, start):
         return
     known: set[str] = set()
-    walk = Walk(model_dir, start, on_unreadable=lambda _: None)
+    walk = Walk(files, start, on_unreadable=lambda _: None)
     for line in (line for file in walk for line in file.lines):
         for variable in variables_in(line.text):
             if variable not in known:
                 known.add(variable)
                 yield line, variable
         is_local = line.is_include and not line.is_remote and _path_fault(line) is None
-        if is_local and is_file_inside(walk.root, line.target):
+        if is_local and is_file_inside(walk.files, line.target):
             walk.follow(line)
 
 
@@ -113,7 +114,7 @@ def _asked(walk: Walk) -> Iterator[tuple[str, str]]:
         elif line.is_include and not line.is_constraint:
             if line.is_remote:
                 yield "-r", line.word
-            elif _path_fault(line) is None and is_file_inside(walk.root, line.target):
+            elif _path_fault(line) is None and is_file_inside(walk.files, line.target):
                 walk.follow(line)
 
 
@@ -132,7 +133,6 @@ def _lacking(name: str, message: str) -> Problem:
 class _Checker:
     """Collects what is wrong with requirements files."""
 
-    model_dir: Path
     selection: Selection
     redact: Redact
     problems: list[Problem] = field(default_factory=list)
@@ -140,7 +140,7 @@ class _Checker:
     may_install_blankly: bool = False
 
     def run(self, name: str) -> None:
-        walk = Walk(self.model_dir, name, on_unreadable=self.problems.append)
+        walk = Walk(self.selection.files, name, on_unreadable=self.problems.append)
         for file in walk:
             most = len(self.problems) + _MAX_PROBLEMS
             for line in file.lines:
@@ -189,6 +189,9 @@ class _Checker:
         """Follow an included file; constraints only have to exist, because they install nothing."""
         if fault := self._fault_of(line):
             hint = f"Correct the path after {line.option}, which is relative to this file."
+            if fault == LEADS_OUT:
+                way = f"write the name that it gets after {line.option}"
+                hint = f"Add the file to the input `include`, and {way}."
             quoted = self.redact(line.word)[:60] or "this"
             self._report(line, f"pip cannot read {quoted}: it {fault}.", hint)
         elif not line.is_constraint:
@@ -197,7 +200,7 @@ class _Checker:
     def _fault_of(self, line: Line) -> str | None:
         if fault := _path_fault(line):
             return fault
-        if not _exists(self.model_dir / line.target):
+        if not _exists(self.selection.files.path(line.target)):
             return "does not exist"
         return None if self.selection.includes(line.target) else "is not in the bundle"
 
@@ -213,7 +216,7 @@ class _Checker:
     def _check_path(self, line: Line) -> None:
         """Look for a path that pip would install from, relative to the model's root."""
         path = re.split(r"[\[;]", line.value)[0].strip()
-        if path.startswith("/") or _exists(self.model_dir / path):
+        if path.startswith("/") or _exists(self.selection.files.path(path)):
             self.may_install_blankly = True
             return
         message = "pip cannot read this line: it looks like a path, and there is no such file."

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy_action.bundle.bundle import Bundle
+    from deploy_action.bundle.including import Include
     from deploy_action.errors import Problem
+    from deploy_action.regular_files import SourceTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class DescribedModel:
     from: its repository and directory, else its name. `scope` is the pull request or branch of
     which it is. `checked_out` is the commit of the checkout, which is not always that of the event,
     `committed_at` when it was committed, in ISO 8601, and `repository` the page of its repository.
+    `included` are the files and directories of the workspace that are packed, too.
     `argument_sources` says for each argument of a backtest where it comes from:
     `backtest-args`, `blankly.json`, or `default`. `problems` were found while it was read and
     checked.
@@ -43,6 +46,7 @@ class DescribedModel:
     description: str = ""
     scope: str = ""
     argument_sources: Mapping[str, str] = field(default_factory=dict)
+    included: tuple[Include, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -50,11 +54,13 @@ class DescribedModel:
 class PreparedModel:
     """A model that was checked and packed.
 
-    `directory` is absolute and without links. `requirements` are what the model asks of each
+    `directory` is absolute and without links, `files` are those below it and the included ones.
+    `requirements` are what the model asks of each
     package, by name; they are read only for a comparison.
     """
 
     described: DescribedModel
     directory: Path
+    files: SourceTree
     bundle: Bundle
     requirements: Mapping[str, str]

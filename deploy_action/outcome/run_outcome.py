@@ -16,6 +16,7 @@ from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.target import Target
+from deploy_action.regular_files import is_within
 from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
@@ -69,10 +70,12 @@ class RunOutcome:
         """The model's directory, relative to the workspace."""
         return self.model.path or self.request.model_path
 
-    @property
-    def path_prefix(self) -> str:
-        """What turns a path inside the model into one in the repository."""
-        return "" if self.model_path in {"", "."} else f"{self.model_path}/"
+    def path_in_workspace(self, path: str) -> str:
+        """Return where a file of the model is: below its directory, or included."""
+        for one in self.model.included:
+            if is_within(one.name, path):
+                return one.source + path[len(one.name) :]
+        return path if self.model_path in {"", "."} else f"{self.model_path}/{path}"
 
     @property
     def project_id(self) -> str:

@@ -207,7 +207,7 @@ def _sources(found: Sequence[Problem], outcome: RunOutcome) -> list[Block]:
     known = [one for one in excerpts if one is not None][:_MOST_SOURCES]
     blocks: list[Block] = []
     for one in known:
-        place = f"{outcome.path_prefix}{one.path}:{one.line}"
+        place = f"{outcome.path_in_workspace(one.path)}:{one.line}"
         blocks += [Paragraph(linked(place, one.url)), Quote(one.text())]
     return blocks
 
@@ -235,5 +235,5 @@ def _hint(problem: Problem) -> Line:
 def _place(problem: Problem, outcome: RunOutcome) -> Line:
     if not problem.path:
         return []
-    parts = (f"{outcome.path_prefix}{problem.path}", problem.line, problem.column)
+    parts = (outcome.path_in_workspace(problem.path), problem.line, problem.column)
     return [Code(":".join(str(part) for part in parts if part)), ": "]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy_action.bundle.including import Include
 from deploy_action.errors import Problem, Severity
 from deploy_action.git.checkout import UnusablePastError, extract_model
 from deploy_action.model.manifest_search import MANIFEST_NAME
@@ -17,6 +18,7 @@ from deploy_action.text.harmless import one_line
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.bundle.bundle import Bundle
+    from deploy_action.model.inspection import Inspection
     from deploy_action.model.manifest import Manifest
     from deploy_action.outcome.prepared_model import PreparedModel
     from deploy_action.stages.preparation import Preparation
@@ -52,9 +54,17 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
         RefusedError: the bundle cannot be written.
     """
     commit_url = preparation.event.commit_url
+    workspace = preparation.places.workspace.resolve()
+    included = {name: Path(real) for name, real in candidate.files.included}
+    place = preparation.places.scratch / "base"
     try:
         past = extract_model(
-            candidate.directory, ref, preparation.places.scratch / "base", manifest=MANIFEST_NAME
+            candidate.directory,
+            ref,
+            place,
+            manifest=MANIFEST_NAME,
+            workspace=workspace,
+            included=tuple(included.values()),
         )
     except UnusablePastError as error:
         url = commit_url(error.commit)
@@ -62,33 +72,43 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
     base = PreparedBase(ref=ref, commit=past.commit, commit_url=commit_url(past.commit))
     if past.directory is None:
         return replace(base, is_absent=True, reason=f"the model did not exist at {one_line(ref)}")
-    return _inspected(base, past.directory, candidate.directory, preparation)
+    sources = {name: path.relative_to(workspace) for name, path in included.items()}
+    include = tuple(
+        Include(source.as_posix(), name)
+        for name, source in sources.items()
+        if os.path.lexists(place / source)
+    )
+    excluded = preparation.places.excluded
+    inspection = preparation.inspection_of(
+        place, past.directory, include, (*excluded, *_moved(excluded, workspace, place))
+    )
+    return _inspected(base, inspection, preparation)
 
 
-def _moved(paths: Sequence[Path], model: Path, base: Path) -> Iterator[Path]:
-    """Translate paths inside the candidate's directory to the base's directory."""
+def _moved(paths: Sequence[Path], workspace: Path, base: Path) -> Iterator[Path]:
+    """Translate paths inside the workspace to the base's directory."""
     for path in paths:
         real = Path(os.path.realpath(path))
-        if real.is_relative_to(model):
-            yield base / real.relative_to(model)
+        if real.is_relative_to(workspace):
+            yield base / real.relative_to(workspace)
 
 
 def _inspected(
-    base: PreparedBase, directory: Path, candidate: Path, preparation: Preparation
+    base: PreparedBase, inspection: Inspection, preparation: Preparation
 ) -> PreparedBase:
     """Return the base with what its files say, and packed if nothing is wrong with them."""
-    excluded = tuple(_moved(preparation.places.excluded, candidate, directory))
-    inspection = preparation.inspection_of(directory, excluded)
     manifest, problems = inspection.read_manifest()
     if manifest is None:
         # The temporary path means nothing to the reader.
-        return replace(base, reason=_reason(problems).replace(str(directory), "the model"))
+        return replace(
+            base, reason=_reason(problems).replace(str(inspection.directory), "the model")
+        )
+    selection, found = inspection.select(manifest)
     base = replace(
         base,
         runs_on=runs_on(preparation.settings, manifest),
-        requirements=preparation.requirements_of(directory, manifest),
+        requirements=preparation.requirements_of(manifest, selection),
     )
-    selection, found = inspection.select(manifest)
     if reason := _reason((*problems, *found)) or _type_fault(manifest):
         return replace(base, reason=reason)
     destination = preparation.places.scratch / "base.zip"

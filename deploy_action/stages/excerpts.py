@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from functools import cache
 from importlib.util import decode_source
-from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.git.committed import CommittedFile, find_committed
 from deploy_action.outcome.excerpt import Excerpt, excerpt_of
-from deploy_action.regular_files import read_below
+from deploy_action.regular_files import SourceTree
 
 _MOST_EXCERPTS: Final = 10
 _LARGEST_SOURCE: Final = 1 << 20
 
 
 def read_excerpts(
-    directory: Path,
+    files: SourceTree,
     packed: Container[str] | None,
     problems: Iterable[Problem],
     line_url: Callable[[CommittedFile, int], str],
 ) -> tuple[Excerpt, ...]:
-    """Return the lines around the first ten places in Python files of the model in `directory`.
+    """Return the lines around the first ten places in Python files of the model.
 
     Other files may hold keys, and so may files that were not `packed`, once a server or the model
     itself names the places; None while nothing was. `line_url` returns the page of a line in a
@@ -37,19 +36,19 @@ def read_excerpts(
         and one.path.endswith(".py")
         and (packed is None or one.path in packed)
     )
-    files = cache(lambda path: _read(directory, path))
+    read = cache(lambda path: _read(files, path))
     excerpts = []
     for path, line in list(places)[:_MOST_EXCERPTS]:
-        source, committed = files(path)
+        source, committed = read(path)
         url = line_url(committed, line) if committed and line else ""
         excerpts.append(excerpt_of(source, path, line or 0, url))
     return tuple(one for one in excerpts if one is not None)
 
 
-def _read(directory: Path, path: str) -> tuple[str, CommittedFile | None]:
+def _read(files: SourceTree, path: str) -> tuple[str, CommittedFile | None]:
     """Return a source, and where the checked-out commit has it; blank if it cannot be read."""
     try:
-        data = read_below(directory, path, _LARGEST_SOURCE)
-        return decode_source(data), find_committed(directory / path, data)
+        data = files.read(path, _LARGEST_SOURCE)
+        return decode_source(data), find_committed(files.path(path), data)
     except (OSError, ValueError, LookupError, SyntaxError):
         return "", None

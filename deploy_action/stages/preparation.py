@@ -27,6 +27,7 @@ from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
+    from deploy_action.bundle.including import Include
     from deploy_action.bundle.selection import Selection
     from deploy_action.text.located_json import JsonValue
 
@@ -76,14 +77,16 @@ class Preparation:
         self._refuse_deletion()
         directory, path = self._find_directory()
         self.on_described(DescribedModel(path=path))
-        inspection = self.inspection_of(directory)
+        inspection = self.inspection_of(
+            self.places.workspace, directory, self.settings.include, self.places.excluded
+        )
         manifest, problems = inspection.read_manifest()
         if manifest is None:
             raise InvalidInputError(*problems)
         described = self._describe(directory, path, manifest)
         self.on_described(replace(described, problems=problems))
         selection, found = inspection.select(manifest)
-        found = (*found, *self._check_live(directory, manifest, selection))
+        found = (*found, *self._check_live(manifest, selection))
         problems = (*problems, *found, *self._check_run(described, manifest, problems))
         described = replace(described, problems=problems)
         self.on_described(described)
@@ -91,24 +94,33 @@ class Preparation:
         return PreparedModel(
             described=described,
             directory=directory,
+            files=selection.files,
             bundle=inspection.pack(selection, self.places.scratch / "model.zip", self.on_packing),
-            requirements=self.requirements_of(directory, manifest),
+            requirements=self.requirements_of(manifest, selection),
         )
 
-    def requirements_of(self, directory: Path, manifest: Manifest) -> Mapping[str, str]:
+    def requirements_of(self, manifest: Manifest, selection: Selection) -> Mapping[str, str]:
         """Return the version specifier of each required package; empty without a comparison."""
         if self.settings.compare_with is None:
             return {}
         from deploy_action.model.requirements import read_requirements
 
-        return read_requirements(directory, manifest.requirements)
+        return read_requirements(selection.files, manifest.requirements)
 
-    def inspection_of(self, directory: Path, excluded: tuple[Path, ...] = ()) -> Inspection:
+    def inspection_of(
+        self,
+        workspace: Path,
+        directory: Path,
+        include: tuple[Include, ...],
+        excluded: tuple[Path, ...],
+    ) -> Inspection:
         """Return how this run reads a model's directory: the candidate's, or the base's."""
         return Inspection(
             settings=self.settings,
+            workspace=workspace,
             directory=directory,
-            excluded=(*self.places.excluded, *excluded),
+            include=include,
+            excluded=excluded,
             is_tracked=may_be_tracked,
             on_secrets=self.on_secrets,
             redact=self.redact,
@@ -162,6 +174,7 @@ class Preparation:
             model_id=settings.model_id or manifest.model_id or "",
             runs_on=runs_on(settings, manifest),
             argument_sources=_sources(settings, manifest),
+            included=settings.include,
             commit=commit,
             commit_url=event.commit_url(commit),
             scope=event.scope,
@@ -192,9 +205,7 @@ class Preparation:
         yield from (problem for problem in checks if problem is not None)
         yield from self._check_arguments(manifest, known)
 
-    def _check_live(
-        self, directory: Path, manifest: Manifest, selection: Selection
-    ) -> Iterator[Problem]:
+    def _check_live(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
         """Check what the model will do when it is deployed. On the embedded platform none runs."""
         settings = self.settings
         is_deploy = settings.mode is Mode.DEPLOY
@@ -203,7 +214,7 @@ class Preparation:
         from deploy_action.model.live.checks import Given, check_live
 
         given = Given(settings.keys_json is not None, settings.model_env or {}, is_deploy)
-        yield from check_live(directory, manifest, selection, given)
+        yield from check_live(manifest, selection, given)
 
     def _refuse_deletion(self) -> None:
         if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:

@@ -12,11 +12,10 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import InvalidInputError, Problem
-from deploy_action.regular_files import read_below
+from deploy_action.regular_files import SourceTree
 
 _MAX_BYTES: Final = 1024 * 1024
 _BYTE_ORDER_MARKS: Final = (
@@ -42,7 +41,7 @@ _EDITABLE: Final = frozenset({"-e", "--editable"})
 class Line:
     """A logical line: where it starts, and how pip splits it.
 
-    `file` is relative to the root of the walk; lines count from 1. `option` is "" for a
+    `file` is its name in the model; lines count from 1. `option` is "" for a
     requirement, and for a line that starts with `-` but is not an option. `value` is what follows
     the option, or the requirement without its own options such as `--hash`. `installs` is false in
     constraints and what they include.
@@ -88,7 +87,7 @@ class Line:
 
     @property
     def target(self) -> str:
-        """The included file relative to the root of the walk, normalised."""
+        """The name of the included file in the model, normalised."""
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.file), self.word))
 
 
@@ -110,12 +109,12 @@ class RequirementsFile:
 class Walk:
     """Iterates over a requirements file and the included ones, each once.
 
-    The caller decides which includes to `follow`. Files are relative to `root` and normalised. A
+    The caller decides which includes to `follow`. Names are normalised. A
     file that cannot be read is left out, after `on_unreadable` was called with the problem. `fill`
     fills in the variables of a text.
     """
 
-    root: Path
+    files: SourceTree
     start: str
     on_unreadable: Callable[[Problem], None]
     fill: Callable[[str], str] = str
@@ -132,7 +131,7 @@ class Walk:
         while self._left:
             name, installs = self._left.pop(0)
             try:
-                text, encoding = _read_text(self.root, name)
+                text, encoding = _read_text(self.files, name)
             except InvalidInputError as error:
                 self.on_unreadable(*error.problems)
             else:
@@ -151,19 +150,15 @@ def is_inside(name: str) -> bool:
     return not posixpath.isabs(name) and name != ".." and not name.startswith("../")
 
 
-def is_file_inside(root: Path, name: str) -> bool:
-    """Whether a normalised path is a file below `root`, and no link leads out of there."""
-    try:
-        path = (root / name).resolve()
-        return is_inside(name) and path.is_relative_to(root.resolve()) and path.is_file()
-    except (OSError, ValueError, RuntimeError):  # no file can have that name, or links in a circle
-        return False
+def is_file_inside(files: SourceTree, name: str) -> bool:
+    """Whether a normalised path is a file of the model, and no link leads out of there."""
+    return is_inside(name) and files.has_file(name)
 
 
-def _read_text(root: Path, name: str) -> tuple[str, str]:
+def _read_text(files: SourceTree, name: str) -> tuple[str, str]:
     """Return the text of a file of at most 1 MiB, without byte-order mark, and its encoding."""
     try:
-        data = read_below(root, name, _MAX_BYTES)
+        data = files.read(name, _MAX_BYTES)
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}."
         hint = "Put the text file there that pip reads, and make it readable."

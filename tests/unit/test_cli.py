@@ -61,6 +61,7 @@ def test_the_inputs_with_lines_are_those_of_the_contract() -> None:
     assert [one.name for one in INPUTS if one.lines] == [
         "windows",
         "model-env",
+        "include",
         "ignore",
         "gates",
     ]

@@ -139,7 +139,7 @@ def test_a_group_is_closed_when_something_fails_inside() -> None:
 
 def test_problems_have_their_place_on_a_terminal() -> None:
     console, printed = for_people()
-    console.problem_prefix = "bots/a/"
+    console.path_in_workspace = "bots/a/{}".format
 
     console.problem(
         Problem(
@@ -161,7 +161,7 @@ def test_problems_have_their_place_on_a_terminal() -> None:
 def test_problems_have_their_place_on_the_runner() -> None:
     """The path of an annotation starts at the repository's root."""
     console, printed = on_runner()
-    console.problem_prefix = "bots/a/"
+    console.path_in_workspace = "bots/a/{}".format
     console.problem(Problem(message="Wrong.", hint="Mend it.", path="blankly.json", line=3))
     properties = {"title": "Blankly deploy failed", "file": "bots/a/blankly.json", "line": "3"}
     assert commands_in(printed()) == [Command("error", "Wrong. Mend it.", properties)]

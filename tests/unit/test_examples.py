@@ -169,7 +169,7 @@ def test_an_example_validates_without_a_problem(name: str) -> None:
     selection = select_files(MODELS / name, manifest.ignore_files)
     assert selection.problems == ()
     problems = check_model_files(
-        MODELS / name, manifest, selection, keys_injected=False, is_tracked=lambda _: True
+        manifest, selection, keys_injected=False, is_tracked=lambda _: True
     )
     assert problems == ()
 

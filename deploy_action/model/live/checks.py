@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
@@ -17,7 +16,6 @@ from deploy_action.model.live.code import SCREENER, STRATEGIES, LiveCode, Use, r
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import variables_named
-from deploy_action.regular_files import read_below
 
 _MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
 _KEYS: Final = "keys.json"
@@ -47,25 +45,23 @@ class Given:
         return Severity.WARNING if self.is_deploy else Severity.NOTICE
 
 
-def check_live(
-    directory: Path, manifest: Manifest, selection: Selection, given: Given
-) -> Iterator[Problem]:
+def check_live(manifest: Manifest, selection: Selection, given: Given) -> Iterator[Problem]:
     """Yield what the model's scripts cannot do when it is deployed."""
     script = posixpath.normpath(manifest.main_script or ".")
-    code = read_live_code(lambda name: _read(directory, name, selection), script)
+    code = read_live_code(lambda name: _read(name, selection), script)
     yield from _keyless(code)
     yield from _gone(code)
     if not given.keys and not selection.includes(_KEYS):
         yield from _without_keys(code, given)
-    yield from _unfilled(directory, manifest, given)
+    yield from _unfilled(manifest, selection, given)
     yield from _wrong_type(code, manifest)
     if manifest.type == "strategy":
         yield from _idle(code)
 
 
-def _read(directory: Path, name: str, selection: Selection) -> bytes | None:
+def _read(name: str, selection: Selection) -> bytes | None:
     try:
-        return read_below(directory, name, _MOST_BYTES) if selection.includes(name) else None
+        return selection.files.read(name, _MOST_BYTES) if selection.includes(name) else None
     except OSError:
         return None
 
@@ -116,9 +112,9 @@ def _without_keys(code: LiveCode, given: Given) -> Iterator[Problem]:
         )
 
 
-def _unfilled(directory: Path, manifest: Manifest, given: Given) -> Iterator[Problem]:
+def _unfilled(manifest: Manifest, selection: Selection, given: Given) -> Iterator[Problem]:
     """Tell of variables in requirements that nothing fills in."""
-    for line, name in variables_named(directory, manifest.requirements):
+    for line, name in variables_named(selection.files, manifest.requirements):
         if name in given.variables:
             continue
         yield Problem(

@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.requirements import (
     Line,
@@ -94,27 +95,27 @@ def read_requirements(
             variable that is not given.
     """
     name = posixpath.normpath(written.strip() or ".")
-    root = model.resolve()
-    if not is_file_inside(root, name):
+    files = SourceTree.at(model)
+    if not is_file_inside(files, name):
         message = f"The model has no requirements file {_quoted(written)}."
         hint = "Add the file, with a line for each package, or correct requirements in blankly.json"
         raise _failed(message, f"{hint}.", name if is_inside(name) else None)
     given = {one: value for one, value in (variables or {}).items() if _may_be_filled_in(value)}
-    walk = Walk(root, name, on_unreadable=_refuse, fill=lambda text: with_variables(text, given))
-    files = list(_read_all(walk, variables or {}))
-    lines = [line for file in files for line in file.lines]
-    named = [one for file in files for one in variables_in(file.text) if one in given]
+    walk = Walk(files, name, on_unreadable=_refuse, fill=lambda text: with_variables(text, given))
+    read = list(_read_all(walk, variables or {}))
+    lines = [line for file in read for line in file.lines]
+    named = [one for file in read for one in variables_in(file.text) if one in given]
     return ModelRequirements(
-        model=root,
+        model=Path(files.root),
         name=name,
-        texts={file.name: file.text for file in files},
+        texts={file.name: file.text for file in read},
         rewritten={
             file.name: file.filled
-            for file in files
+            for file in read
             if file.filled != file.text or file.encoding.lower() not in _READ_BY_UV
         },
         filled={one: given[one] for one in sorted(named)},
-        shows_filled=any(_shows_variable(file.text) for file in files),
+        shows_filled=any(_shows_variable(file.text) for file in read),
         installs_anything=any(map(_installs, lines)),
         is_hashed=any(_HASH.search(line.text) for line in lines),
         is_local=any(map(_is_local, lines)),
@@ -139,7 +140,7 @@ def _read_all(walk: Walk, variables: Mapping[str, str]) -> Iterator[Requirements
             for name in variables_in(line.text):
                 raise _not_filled_in(name, line, is_given=name in variables)
             if line.is_include and not line.is_remote:
-                if not is_file_inside(walk.root, line.target):
+                if not is_file_inside(walk.files, line.target):
                     message = f"{_quoted(line.word)} is not a file of the model."
                     hint = (
                         f"Correct the path after {line.option}, which is relative to {file.name}."

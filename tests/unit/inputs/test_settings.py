@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy_action.bundle.including import Include
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs.definitions import INPUTS, Mode, read_inputs
 from deploy_action.inputs.settings import Settings, parse_settings
@@ -49,7 +50,7 @@ def test_a_server_of_ones_own_has_no_pages_unless_they_are_named() -> None:
 
 def test_every_input_is_parsed() -> None:
     """`comment_wanted` parses its inputs itself, so that a failed run can comment."""
-    parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings"}
+    parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings", "for-runner"}
     assert parsed | {"comment", "github-token"} == {one.name for one in INPUTS}
     for name in ("comment", "github-token"):
         assert f"`{name}`" in problems(**{name: "two words"})[0].message
@@ -365,3 +366,35 @@ def test_unchanged_takes_two_words() -> None:
     assert parse(unchanged="skip").unchanged is True
     (problem,) = problems(unchanged="true")
     assert "`deploy` or `skip`" in problem.message
+
+
+def test_what_is_included_has_a_name_in_the_bundle() -> None:
+    text = "libs/common/\n# shared\n\n  requirements/base.txt  =>  ./requirements.txt \nà b=>x/y"
+    assert parse(include=text).include == (
+        Include("libs/common", "common"),
+        Include("requirements/base.txt", "requirements.txt"),
+        Include("à b", "x/y"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/etc", "no path in the workspace"),
+        ("../shared", "no path in the workspace"),
+        ("libs/../../shared", "no path in the workspace"),
+        ("libs\\common", "no path in the workspace"),
+        (".", "no name of its own"),
+        ("=> common", "no path in the workspace"),
+        ("libs =>", "no path in the model"),
+        ("libs => .", "gives no name"),
+        ("libs => /common", "no path in the model"),
+        ("libs => ../common", "no path in the model"),
+        ("a/x\nb/x", "two lines have the name `x`"),
+        ("a\0b", "control characters"),
+    ],
+)
+def test_an_include_that_leads_elsewhere_is_refused(text: str, said: str) -> None:
+    (problem,) = problems(include=text)
+    assert problem.message.startswith("Input `include`")
+    assert said in problem.message

@@ -18,6 +18,7 @@ from deploy_action.bundle.selection import select_files
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.files import check_model_files, find_leaked_keys
 from deploy_action.model.manifest import load_manifest
+from deploy_action.regular_files import SourceTree
 
 NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
 
@@ -50,7 +51,7 @@ def check(
     assert manifest is not None, problems
     selection = select_files(directory, (*manifest.ignore_files, *ignore))
     return check_model_files(
-        directory, manifest, selection, keys_injected=keys_injected, is_tracked=is_tracked
+        manifest, selection, keys_injected=keys_injected, is_tracked=is_tracked
     )
 
 
@@ -311,7 +312,7 @@ def test_undecodable_text_is_an_error(model: Path, data: bytes, words: str, line
         ("pandas ;" + "(" * 5000, Severity.ERROR, "one package a line"),
         ("-r absent.txt", Severity.ERROR, "relative to this file"),
         ("-r", Severity.ERROR, "relative to this file"),
-        ("-r ../more.txt", Severity.ERROR, "relative to this file"),
+        ("-r ../more.txt", Severity.ERROR, "to the input `include`"),
         ("-c /etc/more.txt", Severity.ERROR, "relative to this file"),
         ("-c notes.md", Severity.ERROR, "relative to this file"),
         ("-x", Severity.ERROR, "without a bullet"),
@@ -516,7 +517,7 @@ def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
         assert "Revoke" in problem.hint
         assert "keys-json" in problem.hint
         assert secret not in repr(problems)
-    assert find_leaked_keys(model) == (secret,)
+    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
 
 
 def test_untracked_keys_are_no_leak(model: Path) -> None:
@@ -524,21 +525,21 @@ def test_untracked_keys_are_no_leak(model: Path) -> None:
     secret = secrets.token_hex(16)
     write_keys(model, secret)
     assert check(model, is_tracked=lambda file: file != model / "keys.json") == ()
-    assert find_leaked_keys(model) == (secret,)
+    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
 
 
 def test_placeholders_are_no_leak(model: Path) -> None:
     """The package generates a file full of them."""
     write_keys(model, "*" * 32)
     assert check(model) == ()
-    assert find_leaked_keys(model) == ()
+    assert find_leaked_keys(SourceTree.at(model)) == ()
 
 
 def test_without_keys_there_is_nothing_to_leak(model: Path) -> None:
-    assert find_leaked_keys(model) == ()
+    assert find_leaked_keys(SourceTree.at(model)) == ()
     (model / "keys.json").mkdir()
     (model / "keys.json" / "x").write_text("")
-    assert find_leaked_keys(model) == ()
+    assert find_leaked_keys(SourceTree.at(model)) == ()
     assert check(model) == ()
 
 
@@ -551,7 +552,7 @@ def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
     assert problem.path == "keys.json"
     assert check(model, keys_injected=True) == ()
     assert check(model, ignore_files=["keys.json"]) == ()
-    assert find_leaked_keys(model) == (secret,)
+    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
 
 
 def test_keys_in_the_wrong_place_are_not_shown(model: Path) -> None:
@@ -571,7 +572,6 @@ def test_secrets_of_the_caller_are_redacted_before_the_cut(model: Path) -> None:
     assert manifest is not None
 
     problems = check_model_files(
-        model,
         manifest,
         select_files(model, ()),
         keys_injected=False,

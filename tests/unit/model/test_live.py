@@ -43,7 +43,7 @@ def problems_in(
 def problems_of(directory: Path, given: Given = DEPLOY) -> list[Problem]:
     manifest, _ = load_manifest(directory)
     assert manifest is not None
-    return list(check_live(directory, manifest, select_files(directory, []), given))
+    return list(check_live(manifest, select_files(directory, []), given))
 
 
 def messages_in(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy_action.model.requirements import read_requirements
+from deploy_action.regular_files import SourceTree
 
 
 def read(model: Path, text: str | bytes, **others: str) -> Mapping[str, str]:
@@ -18,7 +19,7 @@ def read(model: Path, text: str | bytes, **others: str) -> Mapping[str, str]:
     (model / "requirements.txt").write_bytes(content)
     for name, other in others.items():
         (model / f"{name}.txt").write_text(other)
-    return read_requirements(model, "./requirements.txt")
+    return read_requirements(SourceTree.at(model), "./requirements.txt")
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_a_file_that_is_not_there_asks_for_nothing(model: Path) -> None:
     (model / "circle.txt").symlink_to("circle.txt")
     names = ["absent.txt", ".", "", "../outside.txt", str(model.parent / "outside.txt"), "x\0y"]
     for name in (*names, "link.txt", "circle.txt", "bot.py/x", "x" * 5000):
-        assert read_requirements(model, name) == {}, name
+        assert read_requirements(SourceTree.at(model), name) == {}, name
     assert read(model, "-r link.txt\n-r circle.txt\n-r ../outside.txt\nnumpy\n") == {"numpy": ""}
 
 
 def test_a_link_within_the_model_is_followed(model: Path) -> None:
     (model / "real.txt").write_text("numpy\n")
     (model / "linked.txt").symlink_to("real.txt")
-    assert read_requirements(model, "linked.txt") == {"numpy": ""}
+    assert read_requirements(SourceTree.at(model), "linked.txt") == {"numpy": ""}
 
 
 @given(st.binary() | st.text().map(str.encode))

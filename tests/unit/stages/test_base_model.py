@@ -333,3 +333,46 @@ def test_the_arguments_of_a_tested_deploy_are_noted(workspace: Workspace) -> Non
     for gates, expected in (("sharpe >= 1", {"to": "2y"}), ("", None)):
         preparation = workspace.preparation(mode="deploy", gates=gates, backtest_args="{to: 2y}")
         assert preparation.run().described.runs_on.arguments == expected
+
+
+def test_what_the_model_includes_is_taken_from_the_same_ref(workspace: Workspace) -> None:
+    shared, requirements = workspace.repository / "libs/shared", workspace.repository / "all.txt"
+    shared.mkdir(parents=True)
+    (shared / "util.py").write_text("FAST = 10\n")
+    requirements.write_text("blankly==1\n")
+    workspace.commit(requirements="all.txt")
+    (shared / "util.py").write_text("FAST = 20\n")
+    (shared / "new.py").write_text("")
+    requirements.write_text("blankly==2\n")
+    workspace.commit(requirements="all.txt")
+
+    model, base = workspace.prepare(
+        include="libs/shared => lib/shared\nall.txt\nlibs/shared/new.py", compare_with="HEAD^"
+    )
+
+    assert base.reason == ""
+    now, before = packed(model.bundle), packed(base.bundle)
+    assert now["lib/shared/util.py"] == b"FAST = 20\n"
+    assert before["lib/shared/util.py"] == b"FAST = 10\n"
+    assert now.keys() - before.keys() == {"lib/shared/new.py", "new.py"}
+    assert (base.requirements, model.requirements) == ({"blankly": "==1"}, {"blankly": "==2"})
+
+
+def test_an_include_through_a_link_is_restored_from_where_it_leads(workspace: Workspace) -> None:
+    (workspace.repository / "libs").mkdir()
+    (workspace.repository / "libs/util.py").write_text("FAST = 10\n")
+    workspace.commit()
+    (workspace.repository / "shared").symlink_to("libs")
+    (workspace.model / "shared").symlink_to("../../libs")
+    workspace.commit()
+    model, base = workspace.prepare("HEAD", include="shared")
+    assert packed(model.bundle) == packed(base.bundle)
+
+
+def test_an_include_of_another_repository_has_no_past(workspace: Workspace) -> None:
+    other = make_repository(workspace.repository.parent / "other")
+    (other / "util.py").write_text("")
+    other.rename(workspace.repository / "other")
+    base = workspace.base("HEAD", include="other")
+    assert base.bundle is None
+    assert base.reason.endswith("other` is not in the repository of the model.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.errors import Problem
+from deploy_action.regular_files import SourceTree
 from deploy_action.text.requirements import Line, Walk, is_file_inside
 
 
@@ -17,7 +18,7 @@ def walk(root: Path, files: dict[str, str]) -> tuple[list[Line], list[Problem]]:
         (root / name).write_text(text)
     problems: list[Problem] = []
     lines: list[Line] = []
-    steps = Walk(root, next(iter(files)), on_unreadable=problems.append)
+    steps = Walk(SourceTree.at(root), next(iter(files)), on_unreadable=problems.append)
     for file in steps:
         lines += file.lines
         for line in file.lines:
@@ -75,7 +76,8 @@ def test_a_file_inside_is_not_reached_through_links_out_of_it(tmp_path: Path) ->
     (tmp_path / "secret.txt").touch()
     for name, target in (("in", "own.txt"), ("out", "../secret.txt"), ("circle", "circle")):
         (root / name).symlink_to(target)
-    assert is_file_inside(root, "own.txt")
-    assert is_file_inside(root, "in")
+    files = SourceTree.at(root)
+    assert is_file_inside(files, "own.txt")
+    assert is_file_inside(files, "in")
     for name in ("out", "circle", "../secret.txt", "../model/own.txt", str(root / "own.txt"), "."):
-        assert not is_file_inside(root, name), name
+        assert not is_file_inside(files, name), name
