@@ -25,6 +25,7 @@ from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from deploy_action.modes.commands import control
+from deploy_action.modes.discovering import discover
 from deploy_action.modes.tools import Tools
 from deploy_action.modes.uploads import Task, Uploads
 from deploy_action.outcome.ending import Ending, Status
@@ -37,6 +38,7 @@ from deploy_action.text.terminal import Terminal
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.outcome.backtests import Backtests
+    from deploy_action.outcome.discovery import Discovery
     from deploy_action.outcome.life import Life
     from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
     from deploy_action.outcome.target import Target
@@ -205,7 +207,7 @@ class Run:
         )
         self.outcome = replace(self.outcome, request=request)
         settings = parse_settings(inputs, for_runner=self.for_runner)
-        if settings.mode is not Mode.VALIDATE:
+        if settings.mode.sends:
             request = replace(request, server=settings.api_url, is_local=settings.is_local)
         self.outcome = replace(self.outcome, request=request, warnings=settings.warnings)
         self.platform_data = self._find_platform_data(settings)
@@ -247,6 +249,8 @@ class Run:
                 self.console.problem(_untidy(error))
 
     def _do(self, tools: Tools, settings: Settings, stack: ExitStack) -> Ending:
+        if settings.mode is Mode.DISCOVER:
+            return discover(settings, self.environ, self._keep_discovery)
         if settings.mode.is_control:
             return control(tools, settings, self._identify(settings))
         model, base = self._prepare(settings, stack)
@@ -306,6 +310,9 @@ class Run:
 
     def _keep_model(self, model: DescribedModel) -> None:
         self.outcome = replace(self.outcome, model=model)
+
+    def _keep_discovery(self, discovery: Discovery) -> None:
+        self.outcome = replace(self.outcome, discovery=discovery)
 
     def _keep_target(self, target: Target) -> None:
         self.outcome = replace(self.outcome, target=target)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.conftest import Runner, write_model
+from tests.support.repositories import commit_all, make_repository
 from tools.lint_workflows import ROOT, unknown_inputs, workflows_in_markdown
 
 WORKFLOW = """\
@@ -55,71 +55,27 @@ def test_correct_use_of_the_action_passes() -> None:
     assert not list(unknown_inputs(yaml.safe_load(WORKFLOW), {"api-url": {}}))
 
 
-def git(repository: Path, *arguments: str) -> str:
-    """Run git with an author, whatever this machine's configuration says."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(repository),
-        "GIT_AUTHOR_NAME": "A",
-        "GIT_AUTHOR_EMAIL": "a@example.org",
-        "GIT_COMMITTER_NAME": "A",
-        "GIT_COMMITTER_EMAIL": "a@example.org",
-    }
-    command = ["git", "-C", str(repository), *arguments]
-    return subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def commit(repository: Path, *paths: str) -> str:
-    for path in paths:
-        file = repository / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(file.read_text() + "x" if file.exists() else "x")
-    git(repository, "add", ".")
-    git(repository, "commit", "--quiet", "--message", "a change")
-    return git(repository, "rev-parse", "HEAD")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    git(tmp_path, "-c", "init.defaultBranch=main", "init", "--quiet")
-    models = ["models/a", "models/b", "models/strategie für öl"]
-    commit(tmp_path, *(f"{model}/blankly.json" for model in models), "models/shared/prices.csv")
-    return tmp_path
-
-
-def models_to_deploy(repository: Path, before: str) -> object:
-    """Run the step of several-models.yml that finds the models a push changed."""
-    if not shutil.which("jq"):
-        pytest.skip("jq is not installed; GitHub's runners have it")
+def test_the_job_that_finds_the_models_feeds_the_matrix_of_the_next(runner: Runner) -> None:
+    """With what the runner makes of its expressions."""
     path = ROOT / "examples" / "workflows" / "several-models.yml"
-    steps = yaml.safe_load(path.read_text())["jobs"]["changed"]["steps"]
-    (script,) = (step["run"] for step in steps if step.get("id") == "find")
-    output = repository / ".git" / "output"
-    environment = {"PATH": os.environ["PATH"], "BEFORE": before, "GITHUB_OUTPUT": str(output)}
-    # The options that the runner gives bash.
-    command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]
-    subprocess.run(command, cwd=repository, env=environment, check=True, timeout=20)
-    return json.loads(output.read_text().removeprefix("models="))
-
-
-def test_only_the_models_that_changed_are_deployed(repository: Path) -> None:
-    before = git(repository, "rev-parse", "HEAD")
-    commit(repository, "models/b/bot.py", "README.md", "models/shared/prices.csv")
-    assert models_to_deploy(repository, before) == ["models/b"]
-
-
-def test_a_push_that_changes_no_model_deploys_none(repository: Path) -> None:
-    before = git(repository, "rev-parse", "HEAD")
-    commit(repository, "models/shared/prices.csv")
-    assert models_to_deploy(repository, before) == []
-
-
-def test_the_first_push_deploys_every_model(repository: Path) -> None:
-    """The commit before is all zeros."""
-    expected = ["models/a", "models/b", "models/strategie für öl"]
-    assert models_to_deploy(repository, "0" * 40) == expected
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    (given,) = (step["with"] for step in jobs["changed"]["steps"] if step.get("id") == "find")
+    assert given == {"mode": "discover", "changed-since": "${{ github.event.before }}"}
+    write_model(runner.workspace / "models" / "strategie für öl")
+    make_repository(runner.workspace)
+    commit_all(runner.workspace)
+    (runner.workspace / "models" / "strategie für öl" / "bot.py").write_text("x = 1\n")
+    (runner.workspace / "blankly.json").unlink()
+    commit_all(runner.workspace)
+    ended = runner.run(mode="discover", changed_since="HEAD^")
+    (model,) = json.loads(ended.outputs["models"])
+    assert model == {"path": "models/strategie für öl", "name": "strategie für öl"}
+    deploy = jobs["deploy"]
+    assert deploy["if"] == "needs.changed.outputs.models != '[]'"
+    assert deploy["strategy"]["matrix"] == {
+        "model": "${{ fromJSON(needs.changed.outputs.models) }}"
+    }
+    assert deploy["steps"][-1]["with"]["model-path"] == "${{ matrix.model.path }}"
 
 
 def test_a_linter_that_finds_something_fails_the_run(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ class Mode(StrEnum):
     DEPLOY = "deploy"
     BACKTEST = "backtest"
     VALIDATE = "validate"
+    DISCOVER = "discover"
     START = "start"
     STOP = "stop"
     ROLLBACK = "rollback"
@@ -26,6 +27,11 @@ class Mode(StrEnum):
     def is_control(self) -> bool:
         """Whether it only says what a deployed model should do, and sends no files."""
         return self in {Mode.START, Mode.STOP, Mode.ROLLBACK}
+
+    @property
+    def sends(self) -> bool:
+        """Whether it speaks to a Deployment API."""
+        return self not in {Mode.VALIDATE, Mode.DISCOVER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,8 @@ INPUTS: Final = (
     Input(
         "mode",
         "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model. "
-        "`stop`, `start` and `rollback` are for the model that was deployed: they need no files of "
-        "it.",
+        "`discover` lists the models of the repository, for the matrix of a next job. `stop`, "
+        "`start` and `rollback` are for the model that was deployed: they need no files of it.",
         default="deploy",
     ),
     Input(
@@ -79,7 +85,7 @@ INPUTS: Final = (
     Input(
         "model-path",
         "Directory that holds `blankly.json`, relative to the workspace. It must lie in the "
-        "workspace.",
+        "workspace. `discover` searches it and what is below it.",
         default=".",
     ),
     Input(
@@ -166,6 +172,12 @@ INPUTS: Final = (
         "compare-with",
         "Git ref, such as `HEAD^`, `main` or a tag. The model at that ref is backtested "
         "too, and the two are compared.",
+    ),
+    Input(
+        "changed-since",
+        "Git ref for `discover`, such as `HEAD^` or what `github.event.before` says: only models "
+        "that differ from that commit are listed. A ref of zeros, as GitHub gives for a new "
+        "branch, lists all.",
     ),
     _switch("comment", "Keep one comment about the model up to date on the pull request."),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),

@@ -70,6 +70,7 @@ class Settings:
     model_env: Mapping[str, str] | None = field(repr=False)
     gates: tuple[AnyGate, ...]
     compare_with: str | None
+    changed_since: str | None
     version_id: str | None
     # Whether a deploy that would change nothing is skipped.
     unchanged: bool
@@ -113,7 +114,7 @@ class Settings:
     @property
     def sends(self) -> bool:
         """Whether the run changes anything on a platform."""
-        return self.mode is not Mode.VALIDATE and not self.dry_run
+        return self.mode.sends and not self.dry_run
 
 
 def parse_settings(
@@ -166,6 +167,7 @@ def _read_settings(reader: _Reader) -> Settings:
         model_env=read("model-env", reader.parse_model_env, None),
         gates=read("gates", reader.parse_gates, ()),
         compare_with=line("compare-with"),
+        changed_since=line("changed-since"),
         version_id=read("version-id", parsing.parse_identifier, None),
         unchanged=read("unchanged", parsing.parse_unchanged, blank=False),
         allow_older=boolean("allow-older"),
@@ -201,7 +203,7 @@ def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
     if not parsing.BOOLEANS.get(given.get("comment", ""), False) or is_dry:
         return None
     mode = given.get("mode")
-    if mode == Mode.VALIDATE or (mode in set(Mode) and Mode(mode).is_control):
+    if mode in set(Mode) and (Mode(mode).is_control or not Mode(mode).sends):
         return None
     key = f"{normpath(given.get('model-path') or '.')}\n{given.get('model-name', '')}"
     return CommentWanted(token=given.get("github-token", ""), key=key)

@@ -1,11 +1,13 @@
-"""Finds the `blankly.json` that was meant when the given directory has none."""
+"""Finds the models below a directory, and the `blankly.json` that was meant where none is."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
+from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS
 from deploy_action.errors import Problem
 
 MANIFEST_NAME = "blankly.json"
@@ -40,21 +42,71 @@ def _find_nearby(model_dir: Path) -> list[Path]:
     while waiting and searched < _MAX_DIRECTORIES_SEARCHED and len(found) < _MAX_FOUND:
         directory, depth = waiting.popleft()
         searched += 1
-        if (directory / MANIFEST_NAME).is_file():
+        folder = _read(directory)
+        if folder.is_environment and depth:
+            continue
+        if folder.is_model:
             found.append(directory)
         if depth < _SEARCH_DEPTH:
-            waiting.extend((child, depth + 1) for child in _subdirectories(directory))
+            waiting.extend((child, depth + 1) for child in folder.children)
     return found
 
 
-def _subdirectories(directory: Path) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The directories that hold a manifest, and those that could not be read, sorted."""
+
+    models: tuple[Path, ...]
+    unreadable: tuple[Path, ...]
+
+
+def find_models(root: Path) -> Search:
+    """Find the models in a directory and below it, models inside of models among them.
+
+    Hidden directories, environments, and what package managers fill are not searched; links are
+    not followed. What is in a `blankly.json` does not matter.
+    """
+    models: list[Path] = []
+    unreadable: list[Path] = []
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        folder = _read(directory)
+        if folder.is_environment and directory != root:
+            continue
+        if folder.is_unreadable:
+            unreadable.append(directory)
+        if folder.is_model:
+            models.append(directory)
+        waiting.extend(folder.children)
+    return Search(tuple(sorted(models)), tuple(sorted(unreadable)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A directory: whether it holds a manifest, and the directories in it that are searched."""
+
+    is_model: bool = False
+    children: tuple[Path, ...] = ()
+    is_environment: bool = False
+    is_unreadable: bool = False
+
+
+def _read(directory: Path) -> _Folder:
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     except OSError:
-        return []
-    wanted = (name for name in sorted(names) if not name.startswith("."))
-    return [directory / name for name in wanted if name not in _NOT_SEARCHED]
+        return _Folder(is_unreadable=True)
+    return _Folder(
+        is_model=found.get(MANIFEST_NAME) is False,
+        is_environment=not ENVIRONMENT_MARKS.isdisjoint(found),
+        children=tuple(
+            directory / name
+            for name in sorted(found)
+            if found[name] and not name.startswith(".") and name not in _NOT_SEARCHED
+        ),
+    )
 
 
 def _for_model_path(found: Path, model_dir: Path) -> str:

@@ -22,6 +22,7 @@ from deploy_action.text.requirements import (
     Walk,
     has_variable,
     is_file_inside,
+    is_inside,
     is_url,
     looks_like_path,
     variables_in,
@@ -104,6 +105,20 @@ def variables_named(files: SourceTree, name: str) -> Iterator[tuple[Line, str]]:
         is_local = line.is_include and not line.is_remote and _path_fault(line) is None
         if is_local and is_file_inside(walk.files, line.target):
             walk.follow(line)
+
+
+def files_read(files: SourceTree, start: str) -> Iterator[str]:
+    """Yield the names of a requirements file and of those that it includes, missing ones too.
+
+    `files` may be those of a directory that holds the model's.
+    """
+    walk = Walk(files, start, on_unreadable=lambda _: None)
+    yield start
+    for line in (line for file in walk for line in file.lines):
+        if line.is_include and not line.is_remote and line.word and is_inside(line.target):
+            yield line.target
+            if is_file_inside(files, line.target):
+                walk.follow(line)
 
 
 def _asked(walk: Walk) -> Iterator[tuple[str, str]]:

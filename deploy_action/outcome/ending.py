@@ -18,6 +18,7 @@ class Status(StrEnum):
     VALID = "valid"
     DRY_RUN = "dry-run"
     UNCHANGED = "unchanged"
+    DISCOVERED = "discovered"
     STARTED = "started"
     STOPPED = "stopped"
     FAILED = "failed"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.backtests import Backtests
+from deploy_action.outcome.discovery import Discovery
 from deploy_action.outcome.ending import Ending
 from deploy_action.outcome.excerpt import Excerpt
 from deploy_action.outcome.life import Life
@@ -56,6 +57,7 @@ class RunOutcome:
     target: Target = field(default_factory=Target)
     life: Life = field(default_factory=Life)
     backtests: Backtests = field(default_factory=Backtests)
+    discovery: Discovery | None = None
     ending: Ending = field(default_factory=Ending)
     report_path: str = ""
     excerpts: tuple[Excerpt, ...] = ()
@@ -102,6 +104,7 @@ class RunOutcome:
             *self.target.problems,
             *self.life.problems,
             *self.backtests.problems,
+            *(() if self.discovery is None else self.discovery.problems),
             *self.ending.problems,
         )
 

@@ -32,6 +32,9 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
             "bundle-bytes": str(bundle.size),
             "bundle-files": str(bundle.file_count),
         }
+    if outcome.discovery is not None:
+        listed = [{"path": one.path, "name": one.name} for one in outcome.discovery.models]
+        known["models"] = json.dumps(listed, separators=(",", ":"))
     if backtests.result is not None:
         metrics = dict(backtests.result.analysis.metrics)
         known |= {

@@ -39,6 +39,7 @@ _TITLES: Final = {
 _FAILED_TITLES: Final = {
     "backtest": "❌ Backtest failed: ",
     "validate": "❌ Not valid: ",
+    "discover": "❌ No list of models: ",
 }
 
 
@@ -61,6 +62,10 @@ def build_comment(outcome: RunOutcome, run_url: str) -> Document:
 
 
 def _blocks(outcome: RunOutcome) -> list[Block]:
+    if outcome.discovery is not None and outcome.ending.status is Status.DISCOVERED:
+        from deploy_action.report.discovery import discovery
+
+        return [*discovery(outcome.discovery), *_remarks(outcome)]
     if outcome.backtests.result is None:
         return _without_result(outcome)
     return _with_result(outcome, outcome.backtests.result)

@@ -75,7 +75,7 @@ class Preparation:
                 are not repeated in it.
         """
         self._refuse_deletion()
-        directory, path = self._find_directory()
+        directory, path = find_directory(self.places.workspace, self.settings.model_path)
         self.on_described(DescribedModel(path=path))
         inspection = self.inspection_of(
             self.places.workspace, directory, self.settings.include, self.places.excluded
@@ -133,29 +133,6 @@ class Preparation:
             raise InvalidInputError
         if self.settings.fail_on_warning and Severity.WARNING in severities:
             raise InvalidInputError(UNWANTED_WARNINGS)
-
-    def _find_directory(self) -> tuple[Path, str]:
-        """Return the model's directory, absolute and relative to the workspace."""
-        workspace = self.places.workspace.resolve()
-        try:
-            directory = (workspace / self.settings.model_path).resolve()
-            inside = directory.is_relative_to(workspace)
-            exists = directory.is_dir()
-        except (OSError, ValueError, RuntimeError):
-            directory, inside, exists = workspace, True, False
-        if not inside:
-            raise InvalidInputError.of(
-                message=f"Input `model-path` is `{self.settings.model_path}`: it leads out of "
-                "the workspace.",
-                hint="Name a directory inside the repository, relative to its root.",
-            )
-        if not exists:
-            raise InvalidInputError.of(
-                message=f"Input `model-path` is `{self.settings.model_path}`: there is no such "
-                "directory in the workspace.",
-                hint=_way_to(directory),
-            )
-        return directory, directory.relative_to(workspace).as_posix()
 
     def _describe(self, directory: Path, path: str, manifest: Manifest) -> DescribedModel:
         """Return what inputs, manifest, event and commit say about the model."""
@@ -327,6 +304,33 @@ class Preparation:
             hint="Set `model-id` to the id of an existing model, or allow this action to create "
             "one with `create-new: true`.",
         )
+
+
+def find_directory(workspace: Path, model_path: str) -> tuple[Path, str]:
+    """Return a directory that the input `model-path` names: absolute, and in the workspace.
+
+    Raises:
+        InvalidInputError: there is none, or it is not in the workspace.
+    """
+    workspace = workspace.resolve()
+    try:
+        directory = (workspace / model_path).resolve()
+        inside = directory.is_relative_to(workspace)
+        exists = directory.is_dir()
+    except (OSError, ValueError, RuntimeError):
+        directory, inside, exists = workspace, True, False
+    if not inside:
+        raise InvalidInputError.of(
+            message=f"Input `model-path` is `{model_path}`: it leads out of the workspace.",
+            hint="Name a directory inside the repository, relative to its root.",
+        )
+    if not exists:
+        raise InvalidInputError.of(
+            message=f"Input `model-path` is `{model_path}`: there is no such directory in the "
+            "workspace.",
+            hint=_way_to(directory),
+        )
+    return directory, directory.relative_to(workspace).as_posix()
 
 
 def directory_name(directory: Path, event: Event) -> str:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 OUTPUTS = [
     "status",
     "state",
+    "models",
     "project-id",
     "model-id",
     "version-id",

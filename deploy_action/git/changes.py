@@ -1,0 +1,105 @@
+"""Finds the files that differ between a commit and what is checked out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.git.repository import Repository, open_repository, reading
+from deploy_action.git.revision import find_commit
+from deploy_action.git.trees import MODULE, parse_tree, shown
+
+if TYPE_CHECKING:
+    from dulwich.objects import ObjectID
+
+    from deploy_action.git.revision import FoundCommit
+
+# The kind of a file, and its owner's executable bit; old commits have other permissions, too.
+_KIND: Final = 0o170100
+_State = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How the files that git tracks below `root` differ from those of a commit.
+
+    `commit` is its full hexadecimal id. Names are POSIX and relative to `root`, the repository's:
+    `past` are all files of the commit, `changed` those that were added, edited, removed or made
+    executable since, committed or not. A submodule is one name, which changes with the commit that
+    is recorded for it.
+    """
+
+    root: Path
+    commit: str
+    past: frozenset[str]
+    changed: frozenset[str]
+
+
+def find_changes(directory: Path, ref: str, asked_by: str) -> Changes:
+    """Compare the checkout around `directory` with the commit that `ref` names.
+
+    The two are compared directly, and not with their merge base: for a push, `ref` is what ran
+    before it, so that what a forced push dropped is a change. Files that git does not track do not
+    count. `asked_by` is the input that has the ref.
+
+    Raises:
+        InvalidInputError: there is no repository, or it lacks that commit or its directories.
+    """
+    with open_repository(directory) as repository:
+        commit = find_commit(repository, ref, asked_by)
+        with reading(repository.root):
+            past = dict(_files(repository, commit))
+            changed = frozenset(map(os.fsdecode, _differing(repository, past)))
+        return Changes(repository.root, commit.sha, frozenset(map(os.fsdecode, past)), changed)
+
+
+def _files(repository: Repository, commit: FoundCommit) -> Iterator[tuple[bytes, _State]]:
+    """Yield the path of each file of a commit, with what would differ if it was changed."""
+    from dulwich.objects import Tree
+
+    pending: list[tuple[ObjectID, bytes]] = [(commit.tree, b"")]
+    while pending:
+        sha, prefix = pending.pop()
+        raw = repository.read_raw(sha, Tree)
+        if raw is None:
+            what = f"The directory `{shown(prefix) or '.'}` of commit {commit.sha}"
+            raise repository.missing_object(what)
+        for entry in parse_tree(raw, len(sha) // 2):
+            path = prefix + entry.name
+            if entry.is_tree:
+                pending.append((entry.sha, path + b"/"))
+            else:
+                yield path, (entry.mode & _KIND, entry.sha)
+
+
+def _differing(repository: Repository, past: Mapping[bytes, _State]) -> Iterator[bytes]:
+    """Yield the files that differ: in the index, or from it. Files may be yielded twice."""
+    from dulwich.index import IndexEntry, get_unstaged_changes
+
+    index = repository.repo.open_index()
+    present = {
+        path: (entry.mode & _KIND, entry.sha) if isinstance(entry, IndexEntry) else None
+        for path, entry in index.iteritems()
+    }
+    yield from (path for path, state in present.items() if past.get(path) != state)
+    yield from past.keys() - present.keys()
+    # The time of a change of the inode depends on where a container mounts the checkout.
+    for path in get_unstaged_changes(index, str(repository.root), trust_ctime=False):
+        # The library looks for submodules in the current directory.
+        if (state := present[path]) is None or state[0] != MODULE:
+            yield path
+
+
+def is_lost(directory: Path, commit: str) -> bool:
+    """Whether the clone around `directory` has all of its branches, and not this commit.
+
+    Raises:
+        InvalidInputError: there is no repository, or it cannot be read.
+    """
+    from dulwich.objects import ObjectID
+
+    with open_repository(directory) as repository:
+        return not repository.is_shallow and repository.read(ObjectID(commit.encode())) is None

@@ -1,0 +1,1 @@
+"""Which models a repository has, and which of them changed."""

@@ -1,0 +1,132 @@
+"""The stage that finds the models of a repository, and which of them changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.git.changes import Changes, find_changes, is_lost
+from deploy_action.github.event import Event
+from deploy_action.inputs.settings import Settings
+from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
+from deploy_action.outcome.discovery import Discovery, FoundModel
+from deploy_action.stages.discovery.reasons import Reasons
+from deploy_action.stages.preparation import directory_name, find_directory
+from deploy_action.text.harmless import one_line, tidy
+
+_INPUT: Final = "changed-since"
+_ZEROS: Final = re.compile(r"0{40}|0{64}")
+
+
+def discover_models(settings: Settings, event: Event, workspace: Path) -> Discovery:
+    """Return the models below `model-path`; with `changed-since`, which of them changed.
+
+    A model with a broken `blankly.json` is one, too: the run that is for it reports that.
+
+    Raises:
+        InvalidInputError: there is no model, or the checkout lacks the commit to compare with.
+    """
+    workspace = workspace.resolve()
+    root, _ = find_directory(workspace, settings.model_path)
+    search = find_models(root)
+    models = [_Model.at(directory, workspace, event) for directory in search.models]
+    problems = tuple(_unreadable(search.unreadable, workspace))
+    compared = _compare(settings, event, root)
+    if not isinstance(compared, Changes):
+        if not models:
+            raise InvalidInputError(missing_manifest(root))
+        return Discovery(
+            models=tuple(one.found() for one in models), problems=(*compared, *problems)
+        )
+    gone = tuple(_gone(compared, root, workspace))
+    if not models and not gone:
+        raise InvalidInputError(missing_manifest(root))
+    reasons = Reasons.of(compared, settings, workspace)
+    found = [one.found(reasons) for one in models]
+    return Discovery(
+        models=tuple(one for one in found if one.is_listed),
+        unchanged=tuple(one for one in found if not one.is_listed),
+        since=settings.changed_since or "",
+        commit=compared.commit,
+        commit_url=event.commit_url(compared.commit),
+        gone=gone,
+        problems=(*_narrow(settings, event), *problems),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model: its directory without links, and its path in the workspace."""
+
+    directory: Path
+    path: str
+    name: str
+    manifest: Manifest | None = field(repr=False)
+
+    @classmethod
+    def at(cls, directory: Path, workspace: Path, event: Event) -> _Model:
+        manifest = load_manifest(directory)[0]
+        written = None if manifest is None else manifest.model_name
+        name = tidy(written or directory_name(directory, event))
+        return cls(directory, directory.relative_to(workspace).as_posix(), name, manifest)
+
+    def found(self, reasons: Reasons | None = None) -> FoundModel:
+        if reasons is None:
+            return FoundModel(path=self.path, name=self.name)
+        return FoundModel(
+            path=self.path,
+            name=self.name,
+            is_new=reasons.is_new(self.directory),
+            changed=tuple(reasons.changed(self.directory, self.manifest)),
+        )
+
+
+def _compare(settings: Settings, event: Event, root: Path) -> Changes | tuple[Problem, ...]:
+    """Return what changed; if nothing can be compared, so that all are listed, why not."""
+    ref = settings.changed_since
+    if ref is None:
+        return ()
+    if _ZEROS.fullmatch(ref):
+        why = "it is the id of no commit, which GitHub gives for a new branch"
+    elif event.is_forced and ref == event.before and is_lost(root, ref):
+        why = "the push was forced, and no branch has the commit before it any more"
+    else:
+        return find_changes(root, ref, _INPUT)
+    message = f"All models are listed, because `{_INPUT}` is `{ref}`: {why}."
+    return (Problem(message=message, severity=Severity.NOTICE),)
+
+
+def _narrow(settings: Settings, event: Event) -> Iterator[Problem]:
+    """Warn of a comparison that misses what a pull request changed earlier."""
+    if event.name.startswith("pull_request") and settings.changed_since == event.before:
+        yield Problem(
+            message="On a pull request, `github.event.before` is what it was before the last push: "
+            "a model that it changed earlier is not listed.",
+            hint=f"Set `{_INPUT}: HEAD^`, which is what it is merged into, and `fetch-depth: 2` of "
+            "`actions/checkout`.",
+            severity=Severity.WARNING,
+        )
+
+
+def _gone(changes: Changes, root: Path, workspace: Path) -> Iterator[str]:
+    """Yield the directories of models, in the workspace, that are there no more."""
+    for name in sorted(changes.changed & changes.past):
+        manifest = changes.root / name
+        is_inside = manifest.is_relative_to(root) and manifest.is_relative_to(workspace)
+        if manifest.name == MANIFEST_NAME and is_inside and not manifest.exists():
+            yield manifest.parent.relative_to(workspace).as_posix()
+
+
+def _unreadable(directories: Iterable[Path], workspace: Path) -> Iterator[Problem]:
+    for directory in directories:
+        path = one_line(directory.relative_to(workspace).as_posix())
+        yield Problem(
+            message=f"`{path}` cannot be read: models in it are not listed.",
+            hint="Make it readable, or set `model-path` to the directory of the models.",
+            severity=Severity.WARNING,
+        )
