@@ -33,7 +33,8 @@ _REFUSED: Final = 1
 def action() -> int:
     """Run as the runner starts the container; return the exit code."""
     _defuse_stderr()
-    run = Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True)
+    fault = _trust_authorities(Path(os.environ.get("GITHUB_WORKSPACE") or "."))
+    run = Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True, fault=fault)
     return _finished(run)
 
 
@@ -54,9 +55,12 @@ def console() -> int:
         "backup": _keep_data,
         "restore": _keep_data,
     }
+    fault = _trust_authorities(Path.cwd())
     if command.command not in commands:
-        return _run_mode(command, stream)
+        return _run_mode(command, stream, fault)
     try:
+        if fault is not None:
+            raise fault
         with signals_as_errors():
             return commands[command.command](command, stream)
     except InterruptedRunError as error:
@@ -69,6 +73,20 @@ def console() -> int:
         _abandon_stdout()
         print(f"error: {error.strerror or error}", file=sys.stderr)
         return _REFUSED
+
+
+def _trust_authorities(workspace: Path) -> DeployActionError | None:
+    """Make this process and its children trust the authorities that a variable names.
+
+    Returns what is wrong with them. The variables of this process are changed: requests reads them.
+    """
+    from deploy_action.http.certificates import trusted_everywhere
+
+    try:
+        os.environ.update(trusted_everywhere(os.environ, workspace.absolute()))
+    except DeployActionError as fault:
+        return fault
+    return None
 
 
 def _finished(run: Run) -> int:
@@ -128,7 +146,7 @@ def _is_on_runner() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _run_mode(command: Namespace, stream: TextIO) -> int:
+def _run_mode(command: Namespace, stream: TextIO, fault: DeployActionError | None) -> int:
     """Deploy, backtest or validate. A flag overrides the variable of its input."""
     from deploy_action.cli import inputs_of
 
@@ -143,6 +161,7 @@ def _run_mode(command: Namespace, stream: TextIO) -> int:
         for_runner=_is_on_runner(),
         inputs=inputs,
         terminal=_terminal(stream),
+        fault=fault,
     )
     return _finished(run)
 

@@ -64,6 +64,7 @@ class Run:
     for_runner: bool
     inputs: Mapping[str, str] | None = None
     terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
+    fault: DeployActionError | None = None  # what is wrong with the environment
     clock: Callable[[], float] = time.monotonic
     console: Console = field(init=False)
     outcome: RunOutcome = field(default_factory=RunOutcome, init=False)
@@ -206,6 +207,8 @@ class Run:
             model_id=inputs.get("model-id", "").strip(),
         )
         self.outcome = replace(self.outcome, request=request)
+        if self.fault is not None:
+            raise self.fault
         settings = parse_settings(inputs, for_runner=self.for_runner)
         if settings.mode.sends:
             request = replace(request, server=settings.api_url, is_local=settings.is_local)

@@ -20,7 +20,15 @@ from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 
 SIGN_IN: Final = "POST /auth/token"
 
+_UNAUTHORIZED: Final = 401
+_BAD_REQUEST: Final = 400
+_FROM_PROXY: Final = 407  # RFC 9110, section 15.5.8: only proxies send it
 _TOO_LARGE: Final = 413
+# What Google's secure-token API, which the original server passes on, says of a refresh token:
+# "Common error codes" of the Firebase Auth REST API.
+_BAD_TOKENS: Final = frozenset(
+    {"TOKEN_EXPIRED", "USER_DISABLED", "USER_NOT_FOUND", "INVALID_REFRESH_TOKEN"}
+)
 _ROUTE_MISSING: Final = frozenset({404, 405, 501})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LONGEST_QUOTE: Final = 300
@@ -29,14 +37,29 @@ _MILLISECONDS: Final = 1e11  # in seconds, this would be the year 5138
 # This may cut a secret in two, but only far behind the part that is quoted.
 _LONGEST_PAGE: Final = 64 * 1024
 
+NO_PERMISSION: Final = "Invalid permission."
+"""What servers answer about a project that is not the user's, or takes no models."""
+
 _HINTS: Final = {
-    "Invalid permission.": "Check `project-id`: the project does not belong to the user of the "
-    "token, or does not exist.",
+    NO_PERMISSION: "Check the project: it does not belong to the user of the token, does not "
+    "exist, or takes no models. Some servers take them only in the personal project (leave "
+    "`project-id` and `project-name` blank) and in teams (by name or id).",
     "This modelId was not found under this project.": "Check `model-id` and `project-id`. To "
     "create the model, remove the id and set `create-new: true`.",
     "The specified type does not match the model type.": "The model was created as the other type "
     "(`strategy` or `screener`): correct `type` in `blankly.json`, or deploy to another model.",
 }
+_SIGN_IN_AGAIN: Final = (
+    "Sign in again with `blankly-deploy login`, and pass what it shows as `token`."
+)
+_LOOK_AT_SERVER: Final = (
+    "The `token` of a server of your own is its PLATFORM_TOKEN, or the one that `blankly-deploy "
+    "serve` printed at its first start."
+)
+_NO_VERDICT: Final = (
+    "That does not say that the token is wrong. Something in front of the server, such as a "
+    "firewall, may have answered: look there, and at the server's log."
+)
 _OLDER_HINT: Final = (
     "Run the workflow of the latest commit. To go back to an earlier version, use "
     "`mode: rollback`; to deploy this commit all the same, set `allow-older: true`."
@@ -157,8 +180,18 @@ class Reply:
         Secrets that the server repeats are hidden before the text is cut: half a secret would not
         be recognised by the code that hides them later.
         """
-        text = self.redact(text_of(self.answer.json, "error", "message"))
+        text = self.redact(_said(self.answer.json))
         return _clip(text or _text(self.answer, self.redact))
+
+    def bad_token(self) -> Problem:
+        """Return the problem of a refresh token that the server does not accept."""
+        words = f": {self.reason}" if self.reason else ""
+        is_hosted = self.server == HOSTED_API_URL
+        return Problem(
+            message=f"{self.server} does not accept the token "
+            f"(`{self.route}` answered {self.answer.status}{words}).",
+            hint=_SIGN_IN_AGAIN if is_hosted else _LOOK_AT_SERVER,
+        )
 
     def _refused(self) -> RefusedError:
         reason, status = self.reason, self.answer.status
@@ -166,6 +199,15 @@ class Reply:
         hint = _HINTS.get(reason, "Correct what the server names, and run the workflow again.")
         if text_of(body, "code") == "older":
             hint = _OLDER_HINT
+        if status == _FROM_PROXY:
+            return RefusedError.of(
+                message=f"A proxy on the way to {self.server} refused `{self.route}` ({status}): "
+                f"{reason or 'no reason given'}",
+                hint="Put a name and a password into the variable that names the proxy, from a "
+                "secret: `http://NAME:PASSWORD@HOST:PORT`.",
+            )
+        if self.route == SIGN_IN:
+            hint = _NO_VERDICT
         if status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
         elif has_not_acted(self.answer):
@@ -198,6 +240,19 @@ def text_of(value: object, *names: str) -> str:
     """Return the first of the named members that is text, else blank."""
     members = value if isinstance(value, dict) else {}
     return next((members[name] for name in names if isinstance(members.get(name), str)), "")
+
+
+def is_bad_token(answer: Answer) -> bool:
+    """Whether a server refuses a refresh token at sign-in, and not the request or its sender."""
+    if answer.status == _UNAUTHORIZED:
+        return True
+    return answer.status == _BAD_REQUEST and _said(answer.json) in _BAD_TOKENS
+
+
+def _said(body: object) -> str:
+    """Return what an answer says of an error, also where Google wraps it: `{error: {message}}`."""
+    inner = body.get("error") if isinstance(body, dict) else None
+    return text_of(inner, "message") or text_of(body, "error", "message")
 
 
 def id_of(value: object, *names: str) -> str | None:

@@ -21,13 +21,13 @@ from deploy_action.deployment_api.answers import (
     RouteMissingError,
     fields_of,
     id_of,
+    is_bad_token,
     text_of,
 )
 from deploy_action.deployment_api.history import History, parse_history
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.http.exchange import LARGEST_ANSWER, Answer
-from deploy_action.inputs.defaults import HOSTED_API_URL
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ _UNAUTHORIZED: Final = 401
 # As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
 _SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
-_SIGN_IN_AGAIN: Final = (
-    "Sign in again with `blankly-deploy login`, and pass what it shows as `token`."
-)
-_LOOK_AT_SERVER: Final = (
-    "The `token` of a server of your own is its PLATFORM_TOKEN, or the one that `blankly-deploy "
-    "serve` printed at its first start."
-)
 _DEPLOY: Final = "/model/deploy"
 _UNCHANGED: Final = "unchanged"
 
@@ -63,7 +56,7 @@ class TokenRefusedError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """An entry of `GET /project/list`."""
+    """An entry of `GET /project/list`, or of `GET /project/teams`."""
 
     id: str
     name: str
@@ -189,13 +182,9 @@ class DeploymentApi:
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
         answer = self.transport.read("POST", "/auth/token", {"refreshToken": self.refresh_token})
-        if answer.status in {400, _UNAUTHORIZED, 403}:
-            raise TokenRefusedError.of(
-                message=f"{self._server} does not accept the token "
-                f"(`{SIGN_IN}` answered {answer.status}).",
-                hint=_SIGN_IN_AGAIN if self._server == HOSTED_API_URL else _LOOK_AT_SERVER,
-            )
         reply = self._reply(answer, SIGN_IN)
+        if is_bad_token(answer):
+            raise TokenRefusedError(reply.bad_token())
         body = reply.json_object()
         token = body.get("idToken")
         # One word: if a token does not fit into a header, the library's error would quote it.
@@ -233,6 +222,20 @@ class DeploymentApi:
             Project(id=identifier, name=text_of(one, "name"))
             for one in self.read("GET", "/project/list", {}).json_list()
             if (identifier := id_of(one, "projectId", "id"))
+        )
+
+    def teams(self) -> tuple[Project, ...]:
+        """Return the user's teams: each takes models as a project does; none if it has no teams."""
+        reply = self.read("GET", "/project/teams", {})
+        try:
+            reply.require_route()
+            listed = reply.json_list()
+        except RouteMissingError:
+            return ()
+        return tuple(
+            Project(id=identifier, name=text_of(one, "name"))
+            for one in listed
+            if (identifier := id_of(one, "id", "projectId"))
         )
 
     def create_project(self, name: str, description: str) -> Project:

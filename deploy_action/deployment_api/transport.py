@@ -34,8 +34,10 @@ from deploy_action.http.failures import (
     library_errors,
     never_connected,
     timed_out,
+    unreachable,
     was_cut,
 )
+from deploy_action.http.proxies import proxy_of
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
 
@@ -233,7 +235,9 @@ class Transport:
             late.may_have_acted = may_have_acted
             return late
         if not _is_on_its_way(call, error):
-            return NotConnectedError(self._unreachable(error), is_hopeless=is_hopeless(error))
+            return NotConnectedError(
+                self._unreachable(error, call.url), is_hopeless=is_hopeless(error)
+            )
         route = f"{call.method} {call.url.removeprefix(self.base_url)}"
         return BrokenExchangeError(
             Problem(
@@ -245,11 +249,15 @@ class Transport:
             may_have_acted=may_have_acted,
         )
 
-    def _unreachable(self, error: Exception) -> Problem:
-        is_hosted = self.base_url == HOSTED_API_URL
-        hint = "Check `api-url`, and that the server is running and reachable from here."
-        message = f"{self.base_url} cannot be reached: {explain(error)}."
-        return Problem(message=message, hint=HOSTED_GONE if is_hosted else hint)
+    def _unreachable(self, error: Exception, url: str) -> Problem:
+        failure = unreachable(error, proxy_of(url) if self.use_environment else None)
+        hint = failure.hint
+        if self.base_url == HOSTED_API_URL:
+            hint = HOSTED_GONE
+        elif not hint:
+            hint = "Check `api-url`, and that the server is running and reachable from here."
+        message = f"{self.base_url} cannot be reached: {failure.reason}."
+        return Problem(message=message, hint=hint)
 
 
 def _is_started(call: Call) -> bool:

@@ -17,7 +17,8 @@ from urllib.parse import urljoin, urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError
 from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange, open_session
-from deploy_action.http.failures import explain, is_hopeless, library_errors
+from deploy_action.http.failures import is_hopeless, library_errors, unreachable
+from deploy_action.http.proxies import proxy_of
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.redaction import redacted
 
@@ -203,9 +204,10 @@ class Forge:
             raise
         except library_errors() as error:
             self.retries.deadline.remaining()
-            lost = f"cannot be reached or hung up: {self._quoted(explain(error))}"
+            failure = unreachable(error, proxy_of(call.url))
+            lost = f"cannot be reached or hung up: {self._quoted(failure.reason)}"
             if is_hopeless(error):
-                raise self._refused(lost, _LATER_HINT) from error
+                raise self._refused(lost, failure.hint or _LATER_HINT) from error
             raise self._failed(lost) from error
         if not answer.is_good:
             self._refuse(answer, expected)

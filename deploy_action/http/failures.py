@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from deploy_action.http.proxies import Proxy
+
 _LONGEST_REASON: Final = 200
+# http.client words a refused CONNECT so.
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}[^'\")]*)")
+_WANTS_NAME: Final = "407"
+# The codes of X.509 verification: OpenSSL, openssl-verification-options(1) and x509_vfy.h.
+_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
+_NAME_AUTHORITY: Final = (
+    "If it was made by an authority of your own, name the file with that authority's certificate "
+    "in the variable `REQUESTS_CA_BUNDLE`, with a path in the workspace: everything that the run "
+    "starts trusts it then, too."
+)
+_OPENED: Final = " A proxy that opens TLS connections has such an authority."
+_CERTIFICATE_HINTS: Final = {
+    9: "The certificate is not valid yet: check the clocks of this machine and of the server.",
+    10: "The certificate has expired: renew it on the server, or check the clock of this machine.",
+    62: "Use a name that is in the certificate as the server's address.",
+    64: "Use an address that is in the certificate as the server's address.",
+}
 
 
 class BrokenAnswerError(OSError):
@@ -71,6 +92,52 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
         yield cause
         wrapped = (getattr(cause, "reason", None), cause.__cause__, *cause.args)
         pending += [one for one in wrapped if isinstance(one, BaseException)]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a server was not reached: a clause without a full stop, and what to do about it."""
+
+    reason: str
+    hint: str
+
+
+def unreachable(error: BaseException, proxy: Proxy | None) -> Failure:
+    """Return why no connection was made, if the request went through `proxy`.
+
+    The hint is blank if the reason does not tell what to do.
+    """
+    from urllib3.exceptions import ProxyError
+
+    causes = list(causes_of(error))
+    fault = next((cause for cause in causes if isinstance(cause, ProxyError)), None)
+    if proxy is None:
+        return Failure(explain(error), _about_certificate(causes, ""))
+    if fault is None:
+        return Failure(
+            f"{explain(error)}, through {proxy.named}", _about_certificate(causes, _OPENED)
+        )
+    hint = f"Correct {proxy.source}, or name the server in `NO_PROXY` if it needs no proxy."
+    refused = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
+    if refused is None:
+        return Failure(f"{proxy.named} cannot be used: {explain(error)}", hint)
+    if refused[1].startswith(_WANTS_NAME):
+        hint = (
+            f"Put a name and a password into {proxy.source}, from a secret: "
+            "`http://NAME:PASSWORD@HOST:PORT`."
+        )
+    return Failure(f"{proxy.named} did not connect to it: it answered {refused[1]}", hint)
+
+
+def _about_certificate(causes: Sequence[BaseException], more: str) -> str:
+    """Return what to do about a certificate that is not trusted."""
+    import ssl
+
+    fault = next((one for one in causes if isinstance(one, ssl.SSLCertVerificationError)), None)
+    code = getattr(fault, "verify_code", None)
+    if code in _UNKNOWN_AUTHORITY:
+        return f"{_NAME_AUTHORITY}{more}"
+    return _CERTIFICATE_HINTS.get(code or 0, "")
 
 
 def explain(error: BaseException) -> str:

@@ -311,7 +311,11 @@ class _Reader:
         """Refuse a run that would send something to a server without a token."""
         if self._failed & {"mode", "api-url", "dry-run", "token"}:
             return
-        if not settings.sends or settings.is_local or settings.token is not None:
+        if settings.is_local or settings.token is not None:
+            return
+        if settings.mode is not Mode.VALIDATE and settings.dry_run:
+            self._note_unasked(settings)
+        if not settings.sends:
             return
         way, forks = (_IN_A_WORKFLOW, _ON_FORKS) if settings.for_runner else (_ON_A_TERMINAL, "")
         if settings.api_url == HOSTED_API_URL:
@@ -328,6 +332,18 @@ class _Reader:
                     f"serve` the one of a server of your own.{forks}",
                 )
             )
+
+    def _note_unasked(self, settings: Settings) -> None:
+        """Say that a dry run without a token asks nobody, and that a real run needs one."""
+        is_hosted = settings.api_url == HOSTED_API_URL
+        hint = "Set `token` to have the server asked, too."
+        self.warnings.append(
+            Problem(
+                message="No token is given: the server is not asked, and a real run would fail.",
+                hint=HOSTED_GONE if is_hosted else hint,
+                severity=Severity.WARNING if is_hosted else Severity.NOTICE,
+            )
+        )
 
     def check_control(self, settings: Settings) -> None:
         """Refuse to stop or start something where nothing runs."""

@@ -38,13 +38,13 @@ class Finder:
             return self.described.project_id
         if settings.project_name is None:
             return self.api.personal_project_id()
-        projects = self.api.projects()
-        named = [project.id for project in projects if project.name == settings.project_name]
+        projects = {one.id: one.name for one in (*self.api.projects(), *self.api.teams())}
+        named = [one for one, name in projects.items() if name == settings.project_name]
         if len(named) > 1:
             raise self.ambiguous("project", settings.project_name, named)
         may_create = settings.may_create and not settings.mode.is_control
         if not named and not may_create:
-            known = self.enumerated([project.name for project in projects])
+            known = self.enumerated(list(projects.values()))
             way = ""
             if not settings.mode.is_control:
                 way = ", or allow this action to create the project with `create-new: true`"

@@ -259,7 +259,9 @@ class Preparation:
                 line=1,
                 column=1,
             )
-        if self.settings.api_url != HOSTED_API_URL or version in _SERVER_PYTHONS:
+        # `validate` is for no server, and HOSTED_API_URL is what it has by default.
+        is_hosted = self.settings.api_url == HOSTED_API_URL
+        if not is_hosted or self.settings.mode is Mode.VALIDATE or version in _SERVER_PYTHONS:
             return None
         problem = Problem(
             message=f"The model asks for Python {version}, and that server runs only "
@@ -296,9 +298,7 @@ class Preparation:
         settings = self.settings
         if model_id or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
-        # A dry run works before the model exists: it warns of what stops a real run.
         return Problem(
-            severity=Severity.WARNING if settings.dry_run else Severity.ERROR,
             message="The model to deploy to is unknown: neither the input `model-id` nor "
             "`model_id` of `blankly.json` is set.",
             hint="Set `model-id` to the id of an existing model, or allow this action to create "

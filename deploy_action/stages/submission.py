@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.deployment_api.answers import NO_PERMISSION
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
     LARGEST_RESULT,
@@ -292,13 +293,34 @@ class Submitter:
                 self._find_model(target).model_id, f"has the model `{name}` by now"
             ),
         )
-        with self._doubting(target, f"the model `{name}`", danger, "`POST /model/list`"):
+        with (
+            self._doubting(target, f"the model `{name}`", danger, "`POST /model/list`"),
+            self._explaining_new_project(target),
+        ):
             model_id, notice = settling.run()
         if model_id is None:
             # A page of success may come from a server that made the model.
             return self._find_model(target)
         target = self._with_created(target, "model", model_id, notice)
         return self._noted(replace(target, model_id=model_id))
+
+    @contextmanager
+    def _explaining_new_project(self, target: Target) -> Iterator[None]:
+        """Explain why the project that this run made refuses its first model."""
+        try:
+            yield
+        except RefusedError as error:
+            is_new = f"project {target.project_id}" in target.created
+            if is_new and NO_PERMISSION in str(error):
+                raise RefusedError.of(
+                    message=f"{self.settings.api_url} made the project "
+                    f"`{self.settings.project_name}`, and takes no models in it: on this server, "
+                    "they belong into the personal project or a team. The project stays there, "
+                    "empty.",
+                    hint="Remove `project-name` to use the personal project, or put a team's name "
+                    "into it.",
+                ) from error
+            raise
 
     def _told(self, identifier: str, words: str) -> tuple[str, str]:
         """Return an id with words for it; that there is none yet does not prove anything."""

@@ -276,9 +276,10 @@ def test_warnings_fail_the_run_on_request(runner: Runner, scripted: Scripted) ->
 
 
 def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) -> None:
-    ended = runner.run(dry_run="true")
+    ended = runner.run(dry_run="true", create_new="true")
     assert ended.code == 0, ended.log
     assert ended.outputs["status"] == "dry-run"
+    assert "hosted service was taken down" in ended.summary
     ended = runner.run(dry_run="true", api_url="local", platform_data=str(tmp_path / "none"))
     assert ended.code == 0
     assert not (tmp_path / "none").exists()
@@ -524,9 +525,10 @@ def test_an_address_without_encryption_is_warned_about(runner: Runner) -> None:
     assert "unencrypted" not in ended.summary
 
 
-def test_a_dry_run_names_the_problems_of_a_real_run(runner: Runner) -> None:
-    ended = runner.run(dry_run="true")
-    assert ended.code == 0
+def test_a_dry_run_fails_where_a_real_run_would(runner: Runner) -> None:
+    ended = runner.run(dry_run="true", api_url="http://127.0.0.1:9")
+    assert ended.code == 2
+    assert ended.outputs["status"] == "failed"
     assert "create-new: true" in ended.summary
 
 
@@ -590,6 +592,7 @@ def test_a_python_version_is_warned_about_only_where_it_is_known_to_be_missing(
     assert ended.code == 0
     assert server.requests_to("POST /model/deploy")[0].fields["pythonVersion"] == "3.11"
     assert runner.run(api_url="local").annotations == []
+    assert runner.run(mode="validate", fail_on_warning="true").code == 0
 
 
 def test_localhost_needs_no_encryption(runner: Runner) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.parse
@@ -16,10 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
+from deploy_action.http.certificates import NAMES
 from tests.conftest import Ended, Runner, write_model
-from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer
+from tests.support.scripted_server import (
+    DEPLOYED,
+    SIGN_IN,
+    Hang,
+    Reply,
+    Request,
+    ScriptedServer,
+)
 from tests.support.waiting import PATIENCE, wait_for
+from tests.support.wire_server import WireServer, answering
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "refresh"  # noqa: S105  # opens a server of the test
@@ -551,3 +562,29 @@ def test_a_full_disk_behind_standard_output_is_reported(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_an_authority_in_the_workspace_is_trusted(runner: Runner, variable: str) -> None:
+    """The path is relative to the workspace, which is all that the container sees."""
+    authority = trustme.CA()
+    (runner.workspace / "ours.pem").write_bytes(authority.cert_pem.bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    routes = {"POST /auth/token": SIGN_IN, "POST /model/deploy": DEPLOYED}
+    handlers = {route: answering(200, reply.body) for route, reply in routes.items()}
+    with WireServer(handlers, tls=context) as server:
+        inputs = {"api_url": server.url, "token": TOKEN, "model_id": "m", "project_id": "p"}
+        runner.environ |= dict.fromkeys(NAMES, "")
+        ended = finish(runner, start(runner, **inputs))
+        assert ended.code == 1
+        assert "in the variable `REQUESTS_CA_BUNDLE`" in ended.summary
+        runner.environ[variable] = "ours.pem"
+        ended = finish(runner, start(runner, **inputs))
+        assert ended.code == 0, ended.log
+        assert ended.outputs["status"] == "deployed"
+        runner.environ[variable] = "gone.pem"
+        ended = finish(runner, start(runner, **inputs))
+        assert ended.code == 2
+        assert f"`{variable}`" in ended.summary
+        assert server.count("POST /model/deploy") == 1

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.deployment_api.answers import RouteMissingError, _clip, _text, id_of
 from deploy_action.deployment_api.bodies import Upload
-from deploy_action.deployment_api.client import DeploymentApi, Model, Project, Submission
+from deploy_action.deployment_api.client import (
+    DeploymentApi,
+    Model,
+    Project,
+    Submission,
+    TokenRefusedError,
+)
 from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
 from deploy_action.deployment_api.transport import Transport
@@ -129,16 +135,51 @@ def test_a_token_without_a_user_leaves_the_personal_project_unknown(
     assert "`project-id`" in caught.value.problems[0].hint
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_bad_refresh_token_is_reported(scripted: StartScripted, status: int) -> None:
+def google(code: str) -> dict[str, object]:
+    """Return an error of Google's secure-token API, which the original server passes on."""
+    return {"error": {"code": 400, "message": code, "status": "INVALID_ARGUMENT"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Reply(401, "Error"), "answered 401: Error"),
+        (Reply(401, ""), r"answered 401\)"),
+        (Reply(400, google("TOKEN_EXPIRED")), "answered 400: TOKEN_EXPIRED"),
+        (Reply(400, google("USER_DISABLED")), "answered 400: USER_DISABLED"),
+    ],
+)
+def test_a_bad_refresh_token_is_reported(
+    scripted: StartScripted, answer: Reply, words: str
+) -> None:
     """The original server answers with the text `Error`."""
-    server = scripted({SIGN_IN: Reply(status, "Error")})
-    with pytest.raises(RefusedError, match="does not accept the token") as caught:
+    server = scripted({SIGN_IN: answer})
+    with pytest.raises(TokenRefusedError, match=f"does not accept the token .*{words}") as caught:
         make_api(server.url).sign_in()
     hint = caught.value.problems[0].hint
     assert "PLATFORM_TOKEN" in hint
     assert "blankly-deploy login" not in hint  # that is for a hosted service
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Reply(403, {"error": "This IP address is not allowed"}), "This IP address is not allowed"),
+        (Reply(403, "<html><style>x</style><h1>Blocked</h1> by ACME Firewall"), "by ACME Firewall"),
+        (Reply(400, {"error": "Missing required argument: refreshToken"}), "Missing required"),
+        (Reply(400, google("PROJECT_NUMBER_MISMATCH")), "PROJECT_NUMBER_MISMATCH"),
+    ],
+)
+def test_other_refusals_of_a_sign_in_show_the_servers_words(
+    scripted: StartScripted, answer: Reply, words: str
+) -> None:
+    """To look for another token would be the wrong way."""
+    server = scripted({SIGN_IN: answer})
+    with pytest.raises(RefusedError, match=rf"refused `POST /auth/token` .*{words}") as caught:
+        make_api(server.url).sign_in()
+    assert not isinstance(caught.value, TokenRefusedError)
+    assert "does not say that the token is wrong" in caught.value.problems[0].hint
 
 
 def test_a_server_without_sign_in_is_reported_as_no_deployment_api(scripted: StartScripted) -> None:

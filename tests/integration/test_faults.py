@@ -425,7 +425,7 @@ def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
 @pytest.mark.parametrize("name", ["\ud800", "a\n::error::b", "<b>`x`</b>", "x" * 100_000])
 def test_hostile_project_names_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
     known = Secrets.new()
-    projects = [{"projectId": "p", "name": name}] * 12
+    projects = [{"projectId": f"p-{number}", "name": name} for number in range(12)]
     server = wire({**good_server(known), "GET /project/list": answering(200, projects)})
     ended = run(
         runner, server.url, known, project_name="Absent", create_new="false", model_id="m-1"

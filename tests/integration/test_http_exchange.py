@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
+import secrets
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ from tests.support.transports import (
     upload_of,
 )
 from tests.support.wire_server import Connection, StartWire, WireServer, answering, early
+
+PASSWORD = secrets.token_hex(8)
 
 
 @given(st.text())
@@ -247,22 +250,55 @@ def test_no_proxy_is_used_without_the_environment(
     assert (len(proxy.seen), len(server.seen)) == (0, 1)
 
 
-def test_an_unreachable_proxy_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
-    waits = Waits()
-    with pytest.raises(NotConnectedError, match="nothing listens there"):
+def proxy_with_password(port: int) -> str:
+    return f"http://robot:{PASSWORD}@127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_an_unreachable_proxy_is_retried_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The server was not asked, so it is not blamed."""
+    port, waits = unused_port(), Waits()
+    monkeypatch.setenv(variable, proxy_with_password(port))
+    with pytest.raises(NotConnectedError) as caught:
         send(make_transport("http://server.example", waits), "upload", tmp_path)
     assert len(waits.seconds) == 3
+    (problem,) = caught.value.problems
+    place = f"the proxy http://127.0.0.1:{port} (from the variable `{variable.upper()}`)"
+    assert f"{place} cannot be used: nothing listens there" in problem.message
+    assert f"Correct the variable `{variable.upper()}`" in problem.hint
+    assert "NO_PROXY" in problem.hint
+    assert PASSWORD not in problem.text()
 
 
-def test_a_proxy_that_opens_no_tunnel_is_retried(
-    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_proxy_without_an_address_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    with pytest.raises(NotConnectedError) as caught:
+        send(make_transport("https://server.example"), "upload", tmp_path)
+    assert "the proxy http://proxy.invalid:3128 (from the variable `HTTPS_PROXY`)" in str(
+        caught.value
+    )
+    assert "there is no address for that host name" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(403, "Correct the variable"), (407, "Put a name and a password into")]
+)
+def test_a_proxy_that_opens_no_tunnel_is_retried_and_named(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, hint: str
 ) -> None:
     """The proxy refuses before anything was sent to the server."""
-    proxy, waits = wire({"CONNECT server.example:443": answering(403)}), Waits()
+    proxy, waits = wire({"CONNECT server.example:443": answering(status)}), Waits()
     monkeypatch.setenv("https_proxy", proxy.url)
-    with pytest.raises(NotConnectedError, match="Tunnel connection failed: 403"):
+    with pytest.raises(NotConnectedError) as caught:
         send(make_transport("https://server.example", waits), "upload", tmp_path)
+    (problem,) = caught.value.problems
+    assert f"{proxy.url} (from the variable `HTTPS_PROXY`) did not connect to it" in problem.message
+    assert f"it answered {status} as the test says" in problem.message
+    assert problem.hint.startswith(hint)
     assert proxy.count("CONNECT server.example:443") == 4
 
 
@@ -280,31 +316,40 @@ def test_no_netrc_is_used(wire: StartWire, tmp_path: Path, monkeypatch: pytest.M
     assert all("authorization" not in connection.headers for connection in server.seen)
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's certificate, and the file with the authority that signed it."""
+
+    leaf: trustme.LeafCert
+    authority: Path
+
+
+def make_certificate(
+    directory: Path, name: str = "127.0.0.1", until: datetime | None = None
+) -> Certificate:
+    authority = trustme.CA()
+    file = directory / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    return Certificate(authority.issue_cert(name, not_after=until), file)
+
+
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = [
-        *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", f"{file}.key", "-out", str(file)),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return file
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @contextmanager
-def tls_server(certificate: Path) -> Iterator[WireServer]:
+def tls_server(certificate: Certificate) -> Iterator[WireServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, f"{certificate}.key")
+    certificate.leaf.configure_cert(context)
     with WireServer({PING: answering(200, {"over": "tls"})}, tls=context) as server:
         yield server
 
 
 @pytest.mark.parametrize("way", ["read", "change", "upload"])
-def test_an_untrusted_certificate_is_refused(certificate: Path, tmp_path: Path, way: str) -> None:
+def test_an_untrusted_certificate_is_refused(
+    certificate: Certificate, tmp_path: Path, way: str
+) -> None:
     waits = Waits()
     with tls_server(certificate) as server:
         with pytest.raises(NotConnectedError) as caught:
@@ -312,14 +357,40 @@ def test_an_untrusted_certificate_is_refused(certificate: Path, tmp_path: Path, 
         assert server.seen == []
     assert waits.seconds == []
     assert not caught.value.may_have_acted
-    assert "its certificate is not trusted (self-signed certificate)" in str(caught.value)
+    (problem,) = caught.value.problems
+    assert (
+        "its certificate is not trusted (unable to get local issuer certificate)" in problem.message
+    )
+    assert "in the variable `REQUESTS_CA_BUNDLE`" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "hint"),
+    [
+        ("127.0.0.1", datetime(2020, 1, 1, tzinfo=UTC), "has expired"),
+        ("127.0.0.2", None, "address that is in the certificate"),
+    ],
+)
+def test_a_certificate_that_is_trusted_and_wrong_is_explained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    until: datetime | None,
+    hint: str,
+) -> None:
+    """To name its authority once more would not help."""
+    certificate = make_certificate(tmp_path, name, until)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
+    with tls_server(certificate) as server, pytest.raises(NotConnectedError) as caught:
+        send(make_transport(server.url), "read", tmp_path)
+    assert hint in caught.value.problems[0].hint
 
 
 def test_a_certificate_authority_of_the_environment_is_trusted(
-    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Companies with their own authority name it in a variable."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
     with tls_server(certificate) as server:
         answer = send(make_transport(server.url), "upload", tmp_path)
     assert answer.json == {"over": "tls"}
@@ -358,7 +429,7 @@ def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) ->
     assert waits.seconds == []
 
 
-def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Path) -> None:
+def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Certificate) -> None:
     with tls_server(certificate) as server:
         url = server.url.replace("https://", "http://")
         with pytest.raises(BrokenExchangeError) as caught:

@@ -22,6 +22,7 @@ from tests.support.scripted_server import (
 
 SIGN_IN = "POST /auth/token"
 PROJECTS = "GET /project/list"
+TEAMS = "GET /project/teams"
 PLANS = "POST /project/plans"
 DETAILS = "POST /model/details"
 OPENAPI = "GET /openapi.json"
@@ -180,6 +181,30 @@ def test_a_project_is_found_by_name(runner: Runner, scripted: StartScripted) -> 
     assert CREATE_PROJECT not in server.routes()
 
 
+def test_a_team_is_found_by_name(runner: Runner, scripted: StartScripted) -> None:
+    """The original server lists it apart, and takes models only there."""
+    teams = Reply(body=[{"id": "team-1", "name": "Fund"}, {"id": "team-2", "name": "Other"}])
+    server = scripted({PROJECTS: Reply(body=[]), TEAMS: teams})
+    ended = run(runner, server, project_name="Fund", model_id="m-1", create_new="true")
+    assert ended.code == 0
+    assert ended.outputs["project-id"] == "team-1"
+    assert CREATE_PROJECT not in server.routes()
+
+
+def test_a_new_project_that_takes_no_models_is_explained(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """As on the original server, which takes them only in the personal project and in teams."""
+    refused = Reply(400, {"error": "Invalid permission."})
+    server = scripted(
+        {PROJECTS: Reply(body=[]), CREATE_PROJECT: MADE_PROJECT, CREATE_MODEL: refused}
+    )
+    error = error_of(run(runner, server, project_name="Fund", create_new="true"))
+    assert f"{server.url} made the project `Fund`, and takes no models in it" in error
+    assert "personal project or a team" in error
+    assert "Remove `project-name`" in error
+
+
 def test_two_projects_of_one_name_are_an_error(runner: Runner, scripted: StartScripted) -> None:
     projects = [{"projectId": f"p-{number}", "name": "Fund"} for number in (1, 2)]
     server = scripted({PROJECTS: Reply(body=projects)})
@@ -198,7 +223,7 @@ def test_an_absent_project_needs_permission(
     error = error_of(run(runner, server, project_name="Fund", model_id="m-1"))
     assert f"There is no project named `Fund`. The projects of this user: {known}." in error
     assert "`create-new: true`" in error
-    assert server.routes() == [SIGN_IN, PROJECTS]
+    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS]
 
 
 @pytest.mark.parametrize("description", ["", "All we trade"])
@@ -215,7 +240,7 @@ def test_an_absent_project_is_created_when_allowed(
 
     assert ended.code == 0
     made = [CREATE_PROJECT, CREATE_MODEL, DETAILS, DEPLOY]
-    assert server.routes() == [SIGN_IN, PROJECTS, PLANS, OPENAPI, *made, DETAILS]
+    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS, PLANS, OPENAPI, *made, DETAILS]
     fields = server.requests_to(CREATE_PROJECT)[0].fields
     assert fields == {"name": "Fund", "description": description or "Fund"}
     assert server.requests_to(CREATE_MODEL)[0].fields["projectId"] == "project-9"
@@ -371,7 +396,7 @@ def test_an_unknown_plan_is_refused_before_anything_is_made(
     assert "`huge`" in ended.summary
     assert "`small`" in ended.summary
     assert server.requests_to(PLANS)[0].fields == {"type": "live"}
-    assert server.routes() == [SIGN_IN, PROJECTS, PLANS]
+    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS, PLANS]
     assert run(runner, server, model_id="m-1", plan="huge").code == 1
     assert server.requests_to(DEPLOY) == []
 
@@ -408,7 +433,7 @@ READ_ONLY: Mapping[str, Reply] = {
                 "deploy a new version of model workspace",
             ],
         ),
-        ({"project_id": "p-1"}, ['create the model "workspace"']),
+        ({"project_id": "p-1", "create_new": "true"}, ['create the model "workspace"']),
         ({"model_id": "m-1"}, ["deploy a new version of model m-1"]),
         ({"model_id": "m-1", "mode": "backtest"}, ["backtest model m-1"]),
     ],
@@ -420,7 +445,7 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
     ended = run(runner, server, dry_run="true", **inputs)
     assert ended.code == 0
     assert ended.outputs["status"] == "dry-run"
-    assert set(server.routes()) <= {SIGN_IN, PROJECTS, PLANS, OPENAPI, MODELS, DETAILS}
+    assert set(server.routes()) <= {SIGN_IN, PROJECTS, TEAMS, PLANS, OPENAPI, MODELS, DETAILS}
     assert (MODELS in server.routes()) == ("project_id" in inputs)
     assert [step for step in steps if f"Would {step}" not in ended.log] == []
     assert [step for step in steps if step not in ended.summary] == []

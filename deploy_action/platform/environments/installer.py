@@ -32,6 +32,7 @@ _PASSED: Final = frozenset(
         "LANG",
         "NETRC",
         "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
         *PROXY_VARIABLES,
     }
 )
@@ -48,8 +49,6 @@ _NAMES_FROM_PIP: Final = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CONSTRAINT": "UV_CONSTRAINT",
 }
-# Certificate bundles configured for other programs; uv reads SSL_CERT_FILE only.
-_BUNDLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _OLD_NAMES: Final = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
 # Settings that decide which packages are installed for the same requirements.
 _DECISIVE: Final = re.compile(
@@ -80,16 +79,14 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _certificates(environ: Mapping[str, str]) -> dict[str, str]:
-    """Make uv trust what pip trusts: a configured bundle, else the system's certificates."""
+    """Make uv trust the system's certificates, unless others are named."""
     import ssl
 
-    if bundle := next((environ[name] for name in _BUNDLES if environ.get(name)), None):
-        return {"SSL_CERT_FILE": bundle}
+    if environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR"):
+        return {}
     system = ssl.get_default_verify_paths()
     has_any = system.cafile or (system.capath and any(Path(system.capath).iterdir()))
-    if environ.get("SSL_CERT_DIR") or not has_any:
-        return {}
-    return {"UV_SYSTEM_CERTS": "true"}
+    return {"UV_SYSTEM_CERTS": "true"} if has_any else {}
 
 
 def _is_passed(name: str) -> bool:
