@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from deploy_action import __version__
 from deploy_action.inputs.defaults import HOSTED_APP_URL
-from deploy_action.inputs.definitions import INPUTS, Input, Mode
+from deploy_action.inputs.definitions import INPUTS, Comment, Input, Mode
 from deploy_action.inputs.parsing import (
     BOOLEANS,
     BadValueError,
@@ -21,7 +21,7 @@ from deploy_action.inputs.settings import Parsed
 
 # After a boolean flag these are its value, and anything else is a path. A shell variable may be
 # empty; a word such as `yes` is refused by name.
-_VALUES: Final = frozenset({*BOOLEANS, "", "yes", "no", "on", "off", "0", "1"})
+_VALUES: Final = frozenset({*BOOLEANS, *Comment, "", "yes", "no", "on", "off", "0", "1"})
 _COMMAND_INPUT: Final = "mode"  # an input of the action, and the name of a command here
 _MODES: Final = {
     Mode.DEPLOY: "check a model and deploy it as a new version",
@@ -65,7 +65,7 @@ GROUPS: Final = {
     ),
     "discovery": ("changed-since",),
     "deployed model": ("version-id", "unchanged", "allow-older"),
-    "report": ("app-url", "comment", "github-token"),
+    "report": ("app-url", "comment", "comment-key", "github-token"),
     "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }
 _LINES: Final = 100

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.inputs.settings import comment_wanted
+from deploy_action.inputs.comment import comment_wanted
 from deploy_action.interruption import signals_as_errors
+from deploy_action.outcome.ending import Status
 
 if TYPE_CHECKING:
     from deploy_action.console import Console
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Seconds.
 _MOST_FOR_COMMENT: Final = 30.0
 _LEAST_FOR_COMMENT: Final = 5.0
+_OF_JOB: Final = ("GITHUB_WORKFLOW", "GITHUB_JOB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class Reporting:
         wanted = comment_wanted(inputs)
         if wanted is None:
             return
-        from deploy_action.github.comment import LARGEST_BODY, keep_comment
+        from deploy_action.github.comment import LARGEST_BODY, Message, keep_comment
         from deploy_action.github.event import read_event
         from deploy_action.github.pull_request import find_place
         from deploy_action.report.document import to_markdown
@@ -92,16 +94,24 @@ class Reporting:
         if isinstance(place, Problem):
             self.console.problem(place)
             return
-        document = build_comment(outcome, event.run_url)
-        body = to_markdown(document, largest=LARGEST_BODY)
+        document = build_comment(outcome, event.run_url, self.console.redact(wanted.name))
+        message = Message(
+            # Two workflows, or two jobs, do not take over each other's comments.
+            key="\n".join([wanted.key, *(self.environ.get(name, "") for name in _OF_JOB)]),
+            body=to_markdown(document, largest=LARGEST_BODY),
+            leg=wanted.leg,
+            is_failed=outcome.ending.status is Status.FAILED,
+            is_update=wanted.is_on_problem and not outcome.is_problematic,
+            run_url=event.run_url,
+        )
         with self.console.group("Comment on the pull request"):
             with signals_as_errors():
                 seconds = _seconds_for_comment(deadline)
-                kept = keep_comment(place, wanted.token, wanted.key, body, seconds=seconds)
+                kept = keep_comment(place, wanted.token, message, seconds=seconds)
             if kept.problem is not None:
                 self.console.problem(kept.problem)
-            elif kept.url:
-                self.console.info(kept.url)
+            else:
+                self.console.info(kept.url or "None was written: there is no problem to tell.")
 
     def _write_report(self, outcome: RunOutcome) -> RunOutcome:
         """Write the report of a backtest, and return the outcome with its path."""

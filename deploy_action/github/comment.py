@@ -1,13 +1,14 @@
-"""The comment on a pull request: one for each model, found again and kept up to date."""
+"""The comment on a pull request: one for each subject, found again and kept up to date."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
+from secrets import token_hex
 from typing import Final
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError, Severity
@@ -18,9 +19,9 @@ from deploy_action.interruption import Deadline, deadline_as_error
 
 # GitHub's limit, in characters; it answers 422 to more ("body is too long").
 _LARGEST_COMMENT: Final = 65_536
-_LONGEST_MARKER: Final = 120
-LARGEST_BODY: Final = _LARGEST_COMMENT - _LONGEST_MARKER
-"""How many characters of Markdown fit into a comment, besides the marker."""
+_LONGEST_BEGINNING: Final = 2_000
+LARGEST_BODY: Final = _LARGEST_COMMENT - _LONGEST_BEGINNING
+"""How many characters of Markdown fit into a comment, besides what it begins with."""
 
 _MOST_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 3
@@ -29,7 +30,13 @@ _ROUNDS: Final = 8
 # look again after this time, which is several times as long as a request takes.
 _SETTLING_SECONDS: Final = 1.0
 _KEY_LENGTH: Final = 32
-_RUN: Final = re.compile(r"run=([0-9]{1,19})\.([0-9]{1,9}) -->")
+_LEG_LENGTH: Final = 16
+_MOST_SAID: Final = 20
+_MOST_NAMED: Final = 3
+_SAID: Final = re.compile(r"([0-9]{1,9})\.([0-9a-f]{8})\.(ok|failed)")
+_MARK: Final = re.compile(
+    rf"leg=([0-9a-f]{{16}}) run=([0-9]{{1,19}}) said=({_SAID.pattern}(?:,{_SAID.pattern})*) -->"
+)
 _SUMMARY_HINT: Final = "The job's summary says the same as the comment would."
 
 
@@ -42,13 +49,49 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What a step says about a subject, in Markdown.
+
+    `key` says which comment it is for, such as the model's path and the job. Legs of a matrix with
+    the same key differ in `leg`, and have comments of their own. `is_update` is for a message that
+    is not worth a comment, but edits one that is there. `run_url` is the run's page, or blank.
+    """
+
+    key: str
+    body: str
+    leg: str = ""
+    is_failed: bool = False
+    is_update: bool = False
+    run_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Which step wrote a comment, and whether it failed. `step` is a random number in hex."""
+
+    run: RunNumber
+    step: str
+    is_failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
-    """A comment of this action, and the run that wrote it."""
+    """A comment of this action.
+
+    `said` begins with the step whose message it has; the others are of the same workflow run, and
+    had this comment before.
+    """
 
     number: int
-    run: RunNumber
+    leg: str
+    said: tuple[Said, ...]
     body: str
     url: str = ""
+
+    @property
+    def run(self) -> RunNumber:
+        """The run whose message it has."""
+        return self.said[0].run
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +108,54 @@ class Step:
         return self.body is None and not self.removed
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message and the step that says it."""
+
+    message: Message
+    said: Said
+
+    def everything_said(self, others: Iterable[Said]) -> tuple[Said, ...]:
+        """Return what the comment has to know: this step first, and failures before the rest."""
+        return (self.said, *sorted(others, key=lambda one: not one.is_failed))[:_MOST_SAID]
+
+    def text(self, others: Iterable[Said] = ()) -> str:
+        """Return the whole comment; `others` are steps of the same workflow run."""
+        said = self.everything_said(others)
+        trace = "".join(f"{line}\n\n" for line in _trace(said, self.message.run_url))
+        marker = marker_of(self.message.key, self.message.leg, said)
+        return f"{marker}\n{trace}{self.message.body}"
+
+
 def keep_comment(
     place: Place,
     token: str,
-    key: str,
-    body: str,
+    message: Message,
     *,
     pause: Callable[[float], None] = time.sleep,
     seconds: float = _MOST_SECONDS,
+    step: str | None = None,
 ) -> Outcome:
-    """Write `body` (Markdown) to the one comment for `key`, such as a model's path.
+    """Write a message to the one comment for its key and leg.
 
-    If several runs write it, the newest one wins, whatever their order. Failures of the network or
-    the forge are not raised but returned as a notice. Ends within `seconds`. Tests inject `pause`.
+    If several runs write it, the newest one wins, whatever their order; what failed earlier in the
+    same workflow run is still told. Failures of the network or the forge are not raised but
+    returned as a notice. Ends within `seconds`. Tests inject `pause` and `step`.
     """
     if not re.fullmatch(r"[!-~]+", token):
         return _not_written(
             place, "there is no token, or it is not one word", "Leave `github-token` at its default"
         )
-    text = f"{marker_of(key, place.run)}\n{body}"
-    if len(text) > _LARGEST_COMMENT:
+    if len(message.body) > LARGEST_BODY:
         return _not_written(
-            place, f"it has {len(text):,} characters, more than the {_LARGEST_COMMENT:,} allowed"
+            place,
+            f"it has {len(message.body):,} characters, more than the {LARGEST_BODY:,} allowed",
         )
+    draft = Draft(message, Said(place.run, step or token_hex(4), message.is_failed))
     deadline = Deadline.after(seconds / 60)
     retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
     forge = Forge(place.api_url, place.repository, token, retries)
-    keeper = _Keeper(forge, place, key, text)
+    keeper = _Keeper(forge, place, draft)
     try:
         with deadline_as_error(deadline), closing(forge):
             return keeper.keep()
@@ -102,26 +166,73 @@ def keep_comment(
         return keeper.written or _not_written(place, reason.message, reason.hint)
 
 
-def marker_of(key: str, run: RunNumber) -> str:
+def marker_of(key: str, leg: str, said: Sequence[Said]) -> str:
     """Return the first line of a comment, an HTML comment that Markdown does not show."""
-    return f"{_prefix_of(key)}run={run.run}.{run.attempt} -->"
+    listed = ",".join(
+        f"{one.run.attempt}.{one.step}.{'failed' if one.is_failed else 'ok'}" for one in said
+    )
+    return (
+        f"{_prefix_of(key)}leg={_digest(leg, _LEG_LENGTH)} run={said[0].run.run} said={listed} -->"
+    )
 
 
-def next_step(notes: Sequence[Note], run: RunNumber, text: str, written: int | None) -> Step:
-    """Return the step that leaves one comment of `notes`, with the body of the newest run.
+def next_step(notes: Sequence[Note], draft: Draft, written: int | None) -> Step:
+    """Return the step that leaves one comment for the draft's leg, with the newest run's message.
 
-    `text` is the comment of `run`, and `written` the number of the comment to which this run wrote
-    it already. The oldest comment stays, so that all runs choose the same one at any time.
+    `notes` are the comments for the draft's key, and `written` the number of the one to which this
+    step wrote already. The oldest comment stays, so that all runs choose the same one at any time.
+    A leg without a comment takes over the key's only one if that is of an earlier workflow run:
+    then the workflow was changed. It makes none if the key has one of a later run.
     """
-    if not notes:
-        return Step(None, text)
-    keeper = min(notes, key=lambda note: note.number)
-    newest = max(notes, key=lambda note: (note.run, note is keeper))
-    if newest.run > run:
+    now, leg = draft.said, _digest(draft.message.leg, _LEG_LENGTH)
+    ours = [note for note in notes if note.leg == leg]
+    if not ours:
+        latest = max(notes, key=lambda note: note.run, default=None)
+        if latest is not None and latest.run.run > now.run.run:
+            return Step(latest, None)
+        if latest is None or len(notes) > 1 or latest.run.run == now.run.run:
+            return Step(None, None if draft.message.is_update else draft.text())
+        ours = [latest]
+    keeper = min(ours, key=lambda note: note.number)
+    newest = max(ours, key=lambda note: (note.run, note is keeper))
+    if newest.run > now.run:
         body = None if keeper.run == newest.run else newest.body
     else:
-        body = None if keeper.run == run and keeper.number == written else text
-    return Step(keeper, body, tuple(note for note in notes if note is not keeper))
+        others = _others(ours, now)
+        known = {one.step for one in keeper.said}
+        is_told = all(one.step in known for one in draft.everything_said(others))
+        body = None if keeper.number == written and is_told else draft.text(others)
+    return Step(keeper, body, tuple(note for note in ours if note is not keeper))
+
+
+def _others(notes: Iterable[Note], now: Said) -> Sequence[Said]:
+    """Return what other steps of the same workflow run said; none if runs have no numbers."""
+    said = {one.step: one for note in notes for one in note.said if one.run.run == now.run.run}
+    said.pop(now.step, None)
+    return [*said.values()] if now.run.run else []
+
+
+def _trace(said: Sequence[Said], run_url: str) -> Iterator[str]:
+    """Yield what failed before in the same workflow run, in Markdown."""
+    now, *others = said
+    attempts = {one.run.attempt for one in others if one.is_failed}
+    if now.run.attempt in attempts:
+        yield (
+            "❌ **Another step or job of this workflow run failed**, and had this comment before. "
+            "`comment-key` gives each a comment of its own."
+        )
+    earlier = sorted(attempts - {now.run.attempt})
+    if earlier:
+        named = [
+            f"[attempt {number}]({run_url}/attempts/{number})" if run_url else f"attempt {number}"
+            for number in earlier[-_MOST_NAMED:]
+        ]
+        if (left := len(earlier) - len(named)) > 0:
+            named.insert(0, f"{left} more")
+        yield (
+            f"❌ **Earlier in this workflow run, {' and '.join(named)} failed.** "
+            f"This is attempt {now.run.attempt}, of the same commit."
+        )
 
 
 @dataclass(slots=True)
@@ -130,8 +241,7 @@ class _Keeper:
 
     forge: Forge
     place: Place
-    key: str
-    text: str
+    draft: Draft
     # Reported if a later request fails: the comment was written all the same.
     written: Outcome | None = field(default=None, init=False)
     _written_to: int | None = field(default=None, init=False)
@@ -145,9 +255,9 @@ class _Keeper:
         failure: RefusedError | None = None
         for number in range(1, _ROUNDS + 1):
             notes = self._look(user)
-            step = next_step(notes, self.place.run, self.text, self._written_to)
-            if step.keeper is not None and step.is_settled:
-                return self._outcome(step.keeper)
+            step = next_step(notes, self.draft, self._written_to)
+            if step.is_settled:
+                return Outcome() if step.keeper is None else self._outcome(step.keeper)
             try:
                 self._apply(step)
             except PassingForgeError as error:
@@ -164,7 +274,7 @@ class _Keeper:
 
     def _look(self, user: Mapping[str, object] | None) -> list[Note]:
         comments = self.forge.list_comments(self.place.number)
-        notes = list(_notes_of(comments, self.key, user))
+        notes = list(_notes_of(comments, self.draft.message.key, user))
         if self._created and all(note.number != self._created.number for note in notes):
             notes.append(self._created)
         return [note for note in notes if note.number not in self._undeletable]
@@ -179,7 +289,8 @@ class _Keeper:
         """Write a comment; return False if it is gone."""
         if keeper is None:
             made = self.forge.create_comment(self.place.number, body)
-            keeper = Note(made.number, self.place.run, body, made.url)
+            leg = _digest(self.draft.message.leg, _LEG_LENGTH)
+            keeper = Note(made.number, leg, (self.draft.said,), body, made.url)
             self._created = keeper
         elif not self.forge.edit_comment(keeper.number, body):
             self._forget(keeper)
@@ -221,14 +332,27 @@ def _notes_of(
     prefix = _prefix_of(key)
     for comment in comments:
         if comment.body.startswith(prefix) and is_same_user(comment.user, user):
-            found = _RUN.match(comment.body, len(prefix))
-            run = RunNumber(int(found[1]), int(found[2])) if found else RunNumber(0, 0)
-            yield Note(comment.number, run, comment.body, comment.url)
+            leg, said = _read_mark(comment.body[len(prefix) :])
+            yield Note(comment.number, leg, said, comment.body, comment.url)
+
+
+def _read_mark(text: str) -> tuple[str, tuple[Said, ...]]:
+    """Return the leg and what was said; a broken marker counts as older than all others."""
+    if (found := _MARK.match(text)) is None:
+        return "", (Said(RunNumber(0, 0), "", is_failed=False),)
+    said = (
+        Said(RunNumber(int(found[2]), int(attempt)), step, ending == "failed")
+        for attempt, step, ending in _SAID.findall(found[3])
+    )
+    return found[1], tuple(said)
 
 
 def _prefix_of(key: str) -> str:
-    digest = sha256(key.encode("utf-8", "replace")).hexdigest()[:_KEY_LENGTH]
-    return f"<!-- blankly-deploy model={digest} "
+    return f"<!-- blankly-deploy model={_digest(key, _KEY_LENGTH)} "
+
+
+def _digest(text: str, length: int) -> str:
+    return sha256(text.encode("utf-8", "replace")).hexdigest()[:length]
 
 
 def _not_written(place: Place, reason: str, hint: str = "") -> Outcome:

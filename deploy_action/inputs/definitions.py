@@ -34,6 +34,15 @@ class Mode(StrEnum):
         return self not in {Mode.VALIDATE, Mode.DISCOVER}
 
 
+class Comment(StrEnum):
+    """When a run comments on its pull request."""
+
+    NEVER = "false"
+    ALWAYS = "true"
+    ON_PROBLEM = "on-problem"
+    """Once there is something wrong to say; from then on, always."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """One input as `action.yml` declares it.
@@ -179,7 +188,18 @@ INPUTS: Final = (
         "that differ from that commit are listed. A ref of zeros, as GitHub gives for a new "
         "branch, lists all.",
     ),
-    _switch("comment", "Keep one comment about the model up to date on the pull request."),
+    Input(
+        "comment",
+        "Keep one comment about the model up to date on the pull request: `true`, or `on-problem` "
+        "to write none until there is an error or a warning to tell.",
+        default="false",
+        boolean=True,
+    ),
+    Input(
+        "comment-key",
+        "Tells several comments for one model apart, as the legs of a matrix need. Without it, "
+        "steps that differ in `backtest-args` have comments of their own.",
+    ),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
     Input(
         "version-id",

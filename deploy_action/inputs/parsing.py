@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle.including import Include
 from deploy_action.errors import InvalidInputError
-from deploy_action.inputs.definitions import LOCAL, Mode
+from deploy_action.inputs.definitions import LOCAL, Comment, Mode
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
 
 if TYPE_CHECKING:
@@ -87,6 +87,15 @@ def parse_boolean(text: str) -> bool:
         return BOOLEANS[text]
     except KeyError:
         raise BadValueError("it takes `true` or `false`.") from None
+
+
+def parse_comment(text: str) -> Comment:
+    """Accept a boolean, or `on-problem`."""
+    if text == Comment.ON_PROBLEM:
+        return Comment.ON_PROBLEM
+    if text not in BOOLEANS:
+        raise BadValueError("it takes `true`, `false` or `on-problem`.")
+    return Comment.ALWAYS if BOOLEANS[text] else Comment.NEVER
 
 
 def parse_line(text: str) -> str:

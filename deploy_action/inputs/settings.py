@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from posixpath import normpath
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.bundle.including import Include
@@ -178,35 +177,11 @@ def _read_settings(reader: _Reader) -> Settings:
         warnings=(),
         for_runner=True,
     )
-    # `comment_wanted` uses these two, even when another input is wrong. Here they are only checked.
-    boolean("comment")
+    # `comment_wanted` uses these, even when another input is wrong. Here they are only checked.
+    read("comment", parsing.parse_comment, None)
+    line("comment-key")
     read("github-token", parsing.parse_token, None)
     return settings
-
-
-@dataclass(frozen=True, slots=True)
-class CommentWanted:
-    """Which comment to keep up to date: `key` tells the models of one pull request apart."""
-
-    token: str = field(repr=False)
-    key: str
-
-
-def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
-    """Return which comment a run keeps up to date. None: no comment, or the run sends nothing.
-
-    It does not depend on the other inputs being right, so that a failed run edits the comment of
-    an earlier one.
-    """
-    given = {name: text.strip() for name, text in inputs.items()}
-    is_dry = parsing.BOOLEANS.get(given.get("dry-run", ""), False)
-    if not parsing.BOOLEANS.get(given.get("comment", ""), False) or is_dry:
-        return None
-    mode = given.get("mode")
-    if mode in set(Mode) and (Mode(mode).is_control or not Mode(mode).sends):
-        return None
-    key = f"{normpath(given.get('model-path') or '.')}\n{given.get('model-name', '')}"
-    return CommentWanted(token=given.get("github-token", ""), key=key)
 
 
 class _Reader:

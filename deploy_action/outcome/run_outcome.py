@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.discovery import Discovery
-from deploy_action.outcome.ending import Ending
+from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.excerpt import Excerpt
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
@@ -107,6 +107,11 @@ class RunOutcome:
             *(() if self.discovery is None else self.discovery.problems),
             *self.ending.problems,
         )
+
+    @property
+    def is_problematic(self) -> bool:
+        """Whether it failed, or there is a warning to tell."""
+        return self.ending.status is Status.FAILED or bool(self.of(Severity.WARNING))
 
     def of(self, severity: Severity) -> list[Problem]:
         """Return the problems of one severity."""

@@ -48,17 +48,19 @@ def build_summary(outcome: RunOutcome) -> Document:
     return [*_blocks(outcome), *blocks.largest_entries(outcome)]
 
 
-def build_comment(outcome: RunOutcome, run_url: str) -> Document:
+def build_comment(outcome: RunOutcome, run_url: str, name: str = "") -> Document:
     """Return the comment on the pull request: the summary, and a link to the run.
 
     Its last block is a paragraph, which stays where the comment has to be cut. A blank `run_url`
-    is not known.
+    is not known. `name` says which of several comments on a model it is.
     """
     where: Line = [Link("the whole run", run_url)] if run_url else []
     commit: Line = ["Commit ", *blocks.commit(outcome)] if outcome.model.commit else []
     between = [" \u00b7 "] if where and commit else []
     last: Line = [*commit, *between, *where]
-    return [*_blocks(outcome), *([Paragraph(last)] if last else [])]
+    heading, *others = _blocks(outcome)
+    named = [Paragraph(["With ", Code(name), "."])] if name else []
+    return [heading, *named, *others, *([Paragraph(last)] if last else [])]
 
 
 def _blocks(outcome: RunOutcome) -> list[Block]:

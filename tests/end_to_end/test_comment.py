@@ -32,7 +32,7 @@ class Workflow:
     def run(self, **inputs: str) -> Ended:
         self.run_id += 1
         self.runner.environ["GITHUB_RUN_ID"] = str(self.run_id)
-        return self.runner.run(comment="true", github_token=self.token, **inputs)
+        return self.runner.run(**{"comment": "true", "github_token": self.token, **inputs})
 
 
 @pytest.fixture
@@ -139,3 +139,85 @@ def test_no_secret_gets_into_the_comment(workflow: Workflow, server: ScriptedSer
     (comment,) = workflow.forge.comments
     assert token not in comment.body
     assert workflow.token not in comment.body
+
+
+def test_legs_of_a_matrix_do_not_overwrite_each_other(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """One leg fails, and the other one ends later and well."""
+    legs = {"backtest_args": "{symbol: BTC}"}, {"backtest_args": "{symbol: ETH}"}
+    workflow.run(**to(server), **legs[0], gates="wrong")
+    workflow.run_id -= 1
+    workflow.run(**to(server), **legs[1])
+    first, second = workflow.forge.bodies()
+    assert "## ❌ Not deployed" in first
+    assert 'With `backtest-args: {"symbol": "BTC"}`.' in first
+    assert "Deployed `workspace`" in second
+    assert 'With `backtest-args: {"symbol": "ETH"}`.' in second
+
+
+def test_a_key_tells_comments_apart(workflow: Workflow, server: ScriptedServer) -> None:
+    for key in ("fast", "slow"):
+        workflow.run(**to(server), comment_key=key)
+    fast, slow = workflow.forge.bodies()
+    assert "With `comment-key: fast`." in fast
+    assert "With `comment-key: slow`." in slow
+
+
+def test_a_run_with_other_arguments_goes_on_with_the_same_comment(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """A commit may change them; what it did before is no news."""
+    for year in ("1y", "2y"):
+        workflow.run(**to(server), backtest_args=f"{{to: {year}}}")
+    (body,) = workflow.forge.bodies()
+    assert '{"to": "2y"}' in body
+
+
+def test_two_jobs_do_not_overwrite_each_other(workflow: Workflow, server: ScriptedServer) -> None:
+    for job in ("backtest", "compare"):
+        workflow.runner.environ["GITHUB_JOB"] = job
+        workflow.run(**to(server))
+    assert len(workflow.forge.comments) == 2
+
+
+def test_a_failed_step_is_told_after_one_that_passed(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    workflow.run(**to(server), gates="wrong")
+    workflow.run_id -= 1
+    workflow.run(**to(server))
+    (body,) = workflow.forge.bodies()
+    assert "Deployed `workspace`" in body
+    assert "❌ **Another step or job of this workflow run failed**" in body
+
+
+def test_on_problem_there_is_no_comment_until_something_is_wrong(
+    workflow: Workflow, server: ScriptedServer
+) -> None:
+    """It is kept up to date from then on, also when all is well again."""
+    ended = workflow.run(**to(server), comment="on-problem")
+    assert workflow.forge.bodies() == []
+    assert "there is no problem to tell" in ended.log
+    assert ended.annotations == []
+    workflow.run(**to(server), comment="on-problem", gates="wrong")
+    (body,) = workflow.forge.bodies()
+    assert "## ❌ Not deployed" in body
+    workflow.run(**to(server), comment="on-problem")
+    (body,) = workflow.forge.bodies()
+    assert "Deployed `workspace`" in body
+    assert "❌" not in body
+
+
+def test_on_problem_a_warning_is_a_problem(workflow: Workflow, server: ScriptedServer) -> None:
+    write_model(workflow.runner.workspace, ignore_file=["*.csv"])
+    assert workflow.run(**to(server), comment="on-problem").code == 0
+    (body,) = workflow.forge.bodies()
+    assert "ignore_file" in body
+
+
+def test_another_value_of_comment_is_an_error(workflow: Workflow, server: ScriptedServer) -> None:
+    ended = workflow.run(**to(server), comment="problems")
+    assert ended.code == 2
+    assert "it takes `true`, `false` or `on-problem`" in ended.log
+    assert workflow.forge.bodies() == []

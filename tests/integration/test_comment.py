@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 
 import pytest
 from hypothesis import example, given, settings
@@ -74,6 +75,58 @@ def test_each_model_has_its_own_comment(forge: StartForge) -> None:
     keep(server, "three")
     assert server.bodies() == [text_of("three"), text_of("two", key="models/other")]
     assert server.bodies(8) == [text_of("on another pull request")]
+
+
+def test_legs_of_a_matrix_have_their_own_comments(forge: StartForge) -> None:
+    server = forge()
+    for leg in ("BTC", "ETH"):
+        keep(server, f"old {leg}", leg=leg, run=OLDER)
+    keep(server, "ETH", leg="ETH", is_failed=True)
+    keep(server, "BTC", leg="BTC")
+    assert server.bodies() == [
+        text_of("BTC", leg="BTC"),
+        text_of("ETH", leg="ETH", is_failed=True),
+    ]
+
+
+def test_a_failure_is_still_told_after_a_second_step(forge: StartForge) -> None:
+    server = forge()
+    keep(server, "## ❌ Failed", is_failed=True, step="0" * 8)
+    keep(server, "## ✅ Passed", step="1" * 8)
+    (body,) = server.bodies()
+    assert "## ✅ Passed" in body
+    assert body.index("❌ **Another step or job of this workflow run failed**") < body.index("✅")
+
+
+@pytest.mark.parametrize("url", ["", "https://forge.example/runs/500"])
+def test_a_failure_is_still_told_after_later_attempts(forge: StartForge, url: str) -> None:
+    server = forge()
+    keep(server, "1", is_failed=True)
+    keep(server, "2", run=RunNumber(500, 2), is_failed=True, run_url=url)
+    keep(server, "3", run=RunNumber(500, 3), run_url=url)
+    (body,) = server.bodies()
+    first, second = (
+        f"[attempt {one}]({url}/attempts/{one})" if url else f"attempt {one}" for one in (1, 2)
+    )
+    assert f"❌ **Earlier in this workflow run, {first} and {second} failed.**" in body
+    assert body.endswith("\n\n3")
+
+
+def test_a_later_push_begins_anew(forge: StartForge) -> None:
+    server = forge()
+    keep(server, "1", is_failed=True)
+    keep(server, "2", run=RunNumber(500, 2))
+    keep(server, "3", run=NEWER)
+    assert server.bodies() == [text_of("3", NEWER)]
+
+
+def test_a_message_that_is_not_worth_a_comment_edits_one(forge: StartForge) -> None:
+    server = forge()
+    assert keep(server, "well", is_update=True) == Outcome()
+    assert server.bodies() == []
+    keep(server, "bad", run=NEWER, is_failed=True)
+    keep(server, "well again", run=RunNumber(502, 1), is_update=True)
+    assert server.bodies() == [text_of("well again", RunNumber(502, 1))]
 
 
 def test_the_comment_is_found_on_a_later_page(forge: StartForge) -> None:
@@ -241,11 +294,17 @@ def test_a_run_that_comes_in_between_changes_nothing(
 class Simulation:
     """Several runs at once; the test says how long each request takes."""
 
-    def __init__(self, server: ForgeServer, runs: Mapping[RunNumber, Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        server: ForgeServer,
+        runs: Sequence[tuple[RunNumber, Mapping[str, float]]],
+        failing: int | None = None,
+    ) -> None:
         self.server = server
         self.clock = Clock()
-        self.runs = {f"token-{run.run}": run for run in runs}
-        self.seconds = {f"token-{run.run}": seconds for run, seconds in runs.items()}
+        self.runs = {f"token-{number}": run for number, (run, _) in enumerate(runs)}
+        self.seconds = {f"token-{number}": seconds for number, (_, seconds) in enumerate(runs)}
+        self.failing = f"token-{failing}"
         self.outcomes: list[Outcome] = []
         server.accounts |= dict.fromkeys(self.runs, WORKFLOW)
         server.before = self.take_time
@@ -269,6 +328,8 @@ class Simulation:
                 self.server,
                 token,
                 run=self.runs[token],
+                is_failed=token == self.failing,
+                step=sha256(token.encode()).hexdigest()[:8],
                 token=token,
                 pause=lambda seconds: self.clock.wait(token, seconds),
             )
@@ -302,14 +363,43 @@ def test_the_newest_concurrent_run_wins(times: list[dict[str, float]], before: l
     with ForgeServer() as server:
         for body in before:
             server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
-        runs = {RunNumber(10 + number, 1): taken for number, taken in enumerate(times)}
+        runs = [(RunNumber(10 + number, 1), taken) for number, taken in enumerate(times)]
         simulation = Simulation(server, runs)
         simulation.run()
-        newest = max(runs)
-        assert server.bodies() == [text_of(f"token-{newest.run}", newest)]
+        (body,) = server.bodies()
+        assert body.endswith(f"\ntoken-{len(runs) - 1}")
         said = [one.problem.message for one in simulation.outcomes if one.problem is not None]
         assert all("left as a later run" in message for message in said)
         assert len(said) < len(runs)
+
+
+@settings(max_examples=12)
+@given(
+    times=st.lists(
+        st.builds(times_of, hundredths.map(lambda seconds: seconds * 4), *[hundredths] * 3),
+        min_size=2,
+        max_size=4,
+    ),
+    before=st.lists(st.just("before"), max_size=2),
+    failing=st.integers(0, 3),
+)
+# Both look, and one writes after the other.
+@example(times=[times_of(0.1, 0.1, 0.1, 0.1), times_of(0.1, 0.1, 0.3, 0.3)], before=[], failing=0)
+@example(
+    times=[times_of(0.1, 0.1, 0.1, 0.1), times_of(0.1, 0.1, 0.3, 0.3)], before=["old"], failing=0
+)
+def test_no_failure_of_concurrent_steps_is_lost(
+    times: list[dict[str, float]], before: list[str], failing: int
+) -> None:
+    """Nothing tells these steps apart, so one comment has one's message, and tells of the rest."""
+    with ForgeServer() as server:
+        for body in before:
+            server.add(WORKFLOW, text_of(body, RunNumber(1, 1)))
+        simulation = Simulation(server, [(RUN, taken) for taken in times], failing % len(times))
+        simulation.run()
+        (body,) = server.bodies()
+        is_shown = body.endswith(f"\n{simulation.failing}")
+        assert ("❌ **Another step or job" in body) is not is_shown
 
 
 def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> None:

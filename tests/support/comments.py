@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy_action.errors import Severity
-from deploy_action.github.comment import Outcome, keep_comment, marker_of
+from deploy_action.github.comment import Draft, Message, Outcome, Said, keep_comment
 from deploy_action.github.pull_request import Place, RunNumber
 from tests.support.forge import REPOSITORY, ForgeServer
 from tests.support.transports import Waits
@@ -16,23 +16,34 @@ TOKEN = "token-of-the-test"  # noqa: S105  # opened by nothing but the servers o
 KEY = "models/golden-cross"
 RUN = RunNumber(500, 1)
 OLDER = RunNumber(499, 3)
-NEWER = RunNumber(500, 2)
+NEWER = RunNumber(501, 1)
 POST = f"POST /repos/{REPOSITORY}/issues/7/comments"
 LIST = f"GET /repos/{REPOSITORY}/issues/7/comments"
 StartForge = Callable[..., ForgeServer]
+_OF_MESSAGE = ("key", "leg", "is_failed", "is_update", "run_url")
 
 
 def keep(server: ForgeServer | str, body: str = "# Report", **changes: Any) -> Outcome:
-    """Keep a comment as a run does, without waiting."""
+    """Keep a comment as a run does, without waiting; each run has one step."""
     url = server if isinstance(server, str) else server.url
-    place = Place(url, changes.pop("repository", REPOSITORY), 7, changes.pop("run", RUN))
-    token, key = changes.pop("token", TOKEN), changes.pop("key", KEY)
-    return keep_comment(place, token, key, body, **{"pause": Waits(), **changes})
+    run, token = changes.pop("run", RUN), changes.pop("token", TOKEN)
+    place = Place(url, changes.pop("repository", REPOSITORY), 7, run)
+    of_message = {name: changes.pop(name) for name in _OF_MESSAGE if name in changes}
+    message = Message(**{"key": KEY, "body": body, **of_message})
+    return keep_comment(
+        place, token, message, **{"pause": Waits(), "step": step_of(run), **changes}
+    )
 
 
-def text_of(body: str, run: RunNumber = RUN, key: str = KEY) -> str:
+def step_of(run: RunNumber) -> str:
+    """Return the number of the step that `keep` writes with."""
+    return f"{run.run:04x}{run.attempt:04x}"
+
+
+def text_of(body: str, run: RunNumber = RUN, key: str = KEY, **of_message: Any) -> str:
     """Return the whole comment, with its marker."""
-    return f"{marker_of(key, run)}\n{body}"
+    message = Message(key=key, body=body, **of_message)
+    return Draft(message, Said(run, step_of(run), message.is_failed)).text()
 
 
 def words_of(outcome: Outcome) -> str:

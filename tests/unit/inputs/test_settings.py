@@ -51,9 +51,10 @@ def test_a_server_of_ones_own_has_no_pages_unless_they_are_named() -> None:
 def test_every_input_is_parsed() -> None:
     """`comment_wanted` parses its inputs itself, so that a failed run can comment."""
     parsed = {one.name.replace("_", "-") for one in fields(Settings)} - {"warnings", "for-runner"}
-    assert parsed | {"comment", "github-token"} == {one.name for one in INPUTS}
-    for name in ("comment", "github-token"):
-        assert f"`{name}`" in problems(**{name: "two words"})[0].message
+    of_comment = {"comment": "two words", "comment-key": "two\nlines", "github-token": "two words"}
+    assert parsed | of_comment.keys() == {one.name for one in INPUTS}
+    for name, wrong in of_comment.items():
+        assert f"`{name}`" in problems(**{name: wrong})[0].message
 
 
 def test_the_runner_passes_inputs_in_upper_case_with_hyphens() -> None:
