@@ -32,6 +32,11 @@ _MODES: Final = {
     Mode.STOP: "stop the deployed model and keep it stopped",
     Mode.ROLLBACK: "run an earlier version of the deployed model",
 }
+SHELLS: Final = ("bash", "zsh", "fish")
+_HOW_TO_COMPLETE: Final = """\
+bash:  blankly-deploy completion bash > ~/.local/share/bash-completion/completions/blankly-deploy
+zsh:   blankly-deploy completion zsh > DIR/_blankly-deploy, with DIR in $fpath
+fish:  blankly-deploy completion fish > ~/.config/fish/completions/blankly-deploy.fish"""
 # The headings of `--help`, and the inputs below each.
 GROUPS: Final = {
     "model": (
@@ -78,7 +83,7 @@ _WHERE_VALUES_COME_FROM: Final = (
 
 def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line; end the process with code 2 and the usage if it is wrong."""
-    parser, commands = _build_parsers()
+    parser, commands = build_parsers()
     if not arguments:
         parser.exit(2, parser.format_help())
     name = arguments[0]
@@ -151,7 +156,7 @@ def _meant(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
-def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
+def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, _Parser]]:
     """Return the parser of the whole command line and those of its commands, by name."""
     parser = _Parser(
         prog="blankly-deploy",
@@ -177,6 +182,7 @@ def _build_parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
     ):
         _add_backup_flags(commands.add_parser(name, help=text))
     commands.add_parser("schema", help="print the JSON schema of blankly.json")
+    _add_completion_flags(commands.add_parser("completion", help="print a shell's completion"))
     return parser, commands.choices
 
 
@@ -298,6 +304,12 @@ def _add_clean_flags(parser: _Parser) -> None:
 def _add_backup_flags(parser: _Parser) -> None:
     _add_flag(parser, "--data", "directory of the server", required=True, metavar="DIR")
     parser.add_argument("file", metavar="FILE", help="the backup, a tar file")
+
+
+def _add_completion_flags(parser: _Parser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
+    parser.epilog = _HOW_TO_COMPLETE
 
 
 def _add_log_flags(parser: _Parser) -> None:

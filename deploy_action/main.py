@@ -49,6 +49,7 @@ def console() -> int:
         "serve": _serve,
         "login": _login,
         "schema": _print_schema,
+        "completion": _print_completion,
         "logs": _show_log,
         "status": _show_status,
         "clean": _keep_data,
@@ -268,4 +269,14 @@ def _print_schema(_command: Namespace, stream: TextIO) -> int:
     from deploy_action.model.manifest_checks import schema_text
 
     stream.write(schema_text())
+    return _DONE
+
+
+def _print_completion(command: Namespace, stream: TextIO) -> int:
+    """Print the script with which a shell completes our command lines."""
+    from deploy_action.cli import build_parsers
+    from deploy_action.commands.completion import completion_script
+
+    parser, _ = build_parsers()
+    stream.write(completion_script(parser, command.shell))
     return _DONE
