@@ -263,6 +263,7 @@ def _add_serve_flags(parser: _Parser) -> None:
         metavar="N",
     )
     _add_keep_flags(parser)
+    add("--name", "what messages call this server (default: the machine's name)", metavar="NAME")
     parser.add_argument(
         "--notify",
         help="where to send messages about models, as an Apprise URL; may be given several times. "

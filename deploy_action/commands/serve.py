@@ -106,6 +106,8 @@ def serve(command: Namespace, around: Surroundings) -> int:
 
 
 def _make_server(command: Namespace, around: Surroundings, data: Path) -> PlatformServer:
+    import platform
+
     from deploy_action.platform.assembly import BacktestSettings, LiveSettings
     from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
     from deploy_action.platform.server import PlatformServer
@@ -129,6 +131,7 @@ def _make_server(command: Namespace, around: Surroundings, data: Path) -> Platfo
         live=LiveSettings(
             stop_seconds=command.stop_seconds,
             restarts=command.restarts,
+            name=command.name or platform.node(),
             notify=(*(command.notify or ()), *around.secret(_NOTIFY).split()),
             rules=Rules(versions=command.keep_versions, days=command.keep_days),
         ),

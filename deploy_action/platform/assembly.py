@@ -48,13 +48,14 @@ class LiveSettings:
 
     `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
     ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
-    contain secrets. `rules`: what of the data is kept. `make_host`: replaces this machine as what
-    runs them.
+    contain secrets. `name`: what the messages call this server. `rules`: what of the data is kept.
+    `make_host`: replaces this machine as what runs them.
     """
 
     stop_seconds: float = 30
     restarts: int = 5
     notify: Sequence[str] = field(default=(), repr=False)
+    name: str = ""
     rules: Rules = Rules()  # noqa: RUF009  # frozen
     make_host: Callable[[Store], Host] | None = None
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.platform.live.surroundings import NoticeKind
 from deploy_action.text.harmless import cut, excerpt, plain
 from deploy_action.text.quantities import count
 from deploy_action.text.redaction import SHORTEST, redacted
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import apprise
 
 _LONGEST_TITLE: Final = 150
+_LONGEST_NAME: Final = 40  # of the server
 _LONGEST_TEXT: Final = 1_500  # some services refuse more than 2,000 characters
 # Before it is redacted: half a secret at the end would not be found.
 _LONGEST_READ: Final = 16_000
@@ -68,13 +70,23 @@ class _Title:
 
     left: float
     at: float
-    waiting: deque[str] = field(default_factory=deque)
+    waiting: deque[tuple[str, NoticeKind]] = field(default_factory=deque)
     held: int = 0
+    kind: NoticeKind = "info"  # of the latest one
 
     def refill(self, now: float, pace: Pace) -> float:
         self.left = min(self.left + max(0.0, now - self.at) / pace.interval, pace.burst)
         self.at = now
         return self.left
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What is sent; the services show the kind as a colour or a symbol."""
+
+    title: str
+    text: str
+    kind: NoticeKind
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,8 +97,7 @@ class _Delivery:
     number: int  # of those that are due at once, the first comes first
     tries: int = field(compare=False)
     target: _Target = field(compare=False)
-    title: str = field(compare=False)
-    text: str = field(compare=False)
+    message: _Message = field(compare=False)
 
 
 class Notifier:
@@ -97,17 +108,20 @@ class Notifier:
         urls: Iterable[str],
         *,
         log: Callable[[str], None],
+        name: str = "",
         secrets: Callable[[], Iterable[str]] = tuple,
         pace: Pace = Pace(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to send to `urls`; `log` gets every message, and what could not be sent.
 
+        Titles begin with the `name` of the server: people may have several.
         `secrets` returns what must not be in a message; it is called for each, on the thread that
         sends. Raises `InvalidInputError` for URLs that Apprise cannot use.
         """
         self._targets = _open_targets([url.strip() for url in urls if url.strip()])
         self._log = log
+        self._name = f"{excerpt(name, _LONGEST_NAME)}: " if name else ""
         self._secrets = secrets
         self._pace = pace
         self._monotonic = monotonic
@@ -118,9 +132,9 @@ class Notifier:
         self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def send(self, title: str, text: str) -> None:
+    def send(self, title: str, text: str, kind: NoticeKind) -> None:
         """Send a message some time soon, or count it where there were too many of its title."""
-        title, text = title[:_LONGEST_READ], text[:_LONGEST_READ]
+        title, text = f"{self._name}{title}"[:_LONGEST_READ], text[:_LONGEST_READ]
         with self._changed:
             if self._is_closing.is_set():
                 return
@@ -129,11 +143,12 @@ class Notifier:
             if known is None:
                 self._forget_titles(now)
                 known = self._titles[title] = _Title(self._pace.burst, now)
+            known.kind = kind
             if known.refill(now, self._pace) < 1 or known.held:
                 known.held += 1
             else:
                 known.left -= 1
-                known.waiting.append(text)
+                known.waiting.append((text, kind))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="notices", daemon=True)
                 self._thread.start()
@@ -163,12 +178,12 @@ class Notifier:
                 if isinstance(job, _Delivery):
                     self._deliver(job)
                 else:
-                    self._send_to_all(*job)
+                    self._send_to_all(job)
             except Exception as error:  # noqa: BLE001  # a service's bug must not end the thread
                 self._log(f"a notification failed: {type(error).__name__}")
             self._is_closing.wait(self._pace.gap if self._targets else 0)
 
-    def _wait_for_job(self) -> _Delivery | tuple[str, str] | None:
+    def _wait_for_job(self) -> _Delivery | _Message | None:
         """Return what to do next, as soon as there is something; None at the end."""
         with self._changed:
             while True:
@@ -181,18 +196,18 @@ class Notifier:
                     return heapq.heappop(self._retries)
                 self._changed.wait(self._seconds_to_wait(now))
 
-    def _next_message(self, now: float) -> tuple[str, str] | None:
-        """Return title and text of a message to send; the titles take turns."""
+    def _next_message(self, now: float) -> _Message | None:
+        """Return a message to send; the titles take turns."""
         for name, title in self._titles.items():
             if title.waiting:
-                text = title.waiting.popleft()
+                text, kind = title.waiting.popleft()
             elif title.held and (title.refill(now, self._pace) >= 1 or self._is_closing.is_set()):
-                text = _held_back(title.held, self._pace)
+                text, kind = _held_back(title.held, self._pace), title.kind
                 title.held, title.left = 0, title.left - 1
             else:
                 continue
             self._titles[name] = self._titles.pop(name)  # goes to the end
-            return name, text
+            return _Message(name, text, kind)
         return None
 
     def _seconds_to_wait(self, now: float) -> float | None:
@@ -204,20 +219,26 @@ class Notifier:
         ]
         return max(0.01, min(due)) if due else None
 
-    def _send_to_all(self, title: str, text: str) -> None:
+    def _send_to_all(self, message: _Message) -> None:
         secrets = tuple(self._secrets())
-        title = excerpt(redacted(title, secrets), _LONGEST_TITLE)
-        text = cut(plain(redacted(text, secrets)).strip(), _LONGEST_TEXT)
+        title = excerpt(redacted(message.title, secrets), _LONGEST_TITLE)
+        text = cut(plain(redacted(message.text, secrets)).strip(), _LONGEST_TEXT)
         self._log(f"notice: {title}: {excerpt(text, _LONGEST_TEXT)}")
         for target in self._targets:
-            self._deliver(_Delivery(0, 0, 0, target, title, text))
+            self._deliver(_Delivery(0, 0, 0, target, _Message(title, text, message.kind)))
 
     def _deliver(self, delivery: _Delivery) -> None:
-        target, tries = delivery.target, delivery.tries + 1
+        target, tries, message = delivery.target, delivery.tries + 1, delivery.message
         with _apprise_log() as lines:
             try:
-                result = target.service.notify(delivery.text, delivery.title, body_format=_FORMAT)
-                sent = bool(result)
+                sent = bool(
+                    target.service.notify(
+                        message.text,
+                        message.title,
+                        notify_type=message.kind,
+                        body_format=_FORMAT,
+                    )
+                )
             except Exception as error:  # noqa: BLE001  # whatever a service's code raises
                 lines.append(f"{type(error).__name__}: {error}")
                 sent = False
@@ -225,7 +246,7 @@ class Notifier:
             return
         said = redacted(" ".join(lines), (*target.secrets, *self._secrets()))
         reason = excerpt(said or "the service does not say why", _LONGEST_REASON)
-        shown = f"`{delivery.title}` could not be sent to {target.name} ({reason})"
+        shown = f"`{message.title}` could not be sent to {target.name} ({reason})"
         if tries > len(self._pace.pauses) or self._is_closing.is_set():
             self._log(f"{shown}, and is given up after {count(tries, 'attempt')}")
             return
@@ -236,7 +257,7 @@ class Notifier:
                 return
             self._number += 1
             again = (self._monotonic() + pause, self._number, tries)
-            heapq.heappush(self._retries, _Delivery(*again, target, delivery.title, delivery.text))
+            heapq.heappush(self._retries, _Delivery(*again, target, message))
         self._log(f"{shown}; trying again in {pause:g} s")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -97,12 +98,13 @@ class PlatformServer:
             notices = Notifier(
                 self._live.notify if self._live is not None else (),
                 log=self._on_error,
+                name=self._live.name if self._live is not None else "",
                 secrets=lambda: (self._refresh_token,),
             )
             parts.callback(notices.close)  # at last: how the models stopped is sent, too
             store = Store(self._data, self._clock, self._homes)
             parts.callback(store.close)
-            alarm = FullDiskAlarm(store.lack_of_room, notices.send)
+            alarm = FullDiskAlarm(store.lack_of_room, partial(notices.send, kind="warning"))
             reports = Reports(store, self._on_error)
             parts.callback(reports.close)
             stops = [store.logs.close]  # which ends the answers that follow them

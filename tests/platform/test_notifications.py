@@ -61,14 +61,14 @@ def sender() -> Iterator[Sender]:
 
 def test_a_message_is_sent_to_every_target_and_logged(inbox: Inbox, sender: Sender) -> None:
     notifier = sender(f"{inbox.url}/a", f"{inbox.url}/b")
-    notifier.send("Golden cross failed", "It ended with 1.\nSee its log.")
+    notifier.send("Golden cross failed", "It ended with 1.\nSee its log.", "failure")
     wait_for(lambda: len(inbox.messages) == 2)
     assert inbox.messages == [("Golden cross failed", "It ended with 1.\nSee its log.")] * 2
     assert sender.lines == ["notice: Golden cross failed: It ended with 1. ⏎ See its log."]
 
 
 def test_without_a_target_messages_are_in_the_log_only(sender: Sender) -> None:
-    sender().send("Golden cross failed", "It ended with 1.")
+    sender().send("Golden cross failed", "It ended with 1.", "failure")
     wait_for(lambda: sender.lines)
     assert sender.lines == ["notice: Golden cross failed: It ended with 1."]
 
@@ -77,7 +77,7 @@ def test_sending_does_not_wait_for_the_service(inbox: Inbox, sender: Sender) -> 
     inbox.release.clear()
     notifier = sender(inbox.url)
     for number in range(100):
-        notifier.send(f"title {number}", "text")
+        notifier.send(f"title {number}", "text", "failure")
     assert inbox.messages == []
     inbox.release.set()
     wait_for(lambda: len(inbox.messages) == 100)
@@ -85,7 +85,7 @@ def test_sending_does_not_wait_for_the_service(inbox: Inbox, sender: Sender) -> 
 
 def test_what_fails_is_tried_again(inbox: Inbox, sender: Sender) -> None:
     inbox.failures = 2
-    sender(inbox.url).send("title", "text")
+    sender(inbox.url).send("title", "text", "failure")
     wait_for(lambda: sender.tick() and inbox.messages)
     assert inbox.messages == [("title", "text")]
     assert inbox.requests == 3
@@ -97,7 +97,7 @@ def test_a_target_that_stays_down_is_given_up_and_the_other_gets_it_once(
 ) -> None:
     password = secrets.token_hex(8)
     notifier = sender(f"json://user:{password}@127.0.0.1:1/{password}", inbox.url)
-    notifier.send("title", "text")
+    notifier.send("title", "text", "failure")
     given_up = "is given up after 4 attempts"
     wait_for(lambda: sender.tick() and any(given_up in line for line in sender.lines))
     assert inbox.messages == [("title", "text")]
@@ -107,7 +107,9 @@ def test_a_target_that_stays_down_is_given_up_and_the_other_gets_it_once(
 
 def test_no_secret_is_in_a_message(inbox: Inbox, sender: Sender) -> None:
     key = secrets.token_hex(16)
-    sender(inbox.url, hidden=lambda: (key,)).send(f"Model {key}", f"key={key} {'x' * 1480}{key}")
+    sender(inbox.url, hidden=lambda: (key,)).send(
+        f"Model {key}", f"key={key} {'x' * 1480}{key}", "failure"
+    )
     wait_for(lambda: inbox.messages)
     title, text = inbox.messages[0]
     assert title == "Model ***"
@@ -117,7 +119,7 @@ def test_no_secret_is_in_a_message(inbox: Inbox, sender: Sender) -> None:
 
 
 def test_texts_are_bounded_and_harmless(inbox: Inbox, sender: Sender) -> None:
-    sender(inbox.url).send("a\nb\x1b[31m" + "c" * 1_000, "\u202e\x07" + "d" * 100_000)
+    sender(inbox.url).send("a\nb\x1b[31m" + "c" * 1_000, "\u202e\x07" + "d" * 100_000, "failure")
     wait_for(lambda: inbox.messages)
     title, text = inbox.messages[0]
     assert title.startswith("a ⏎ bccc")
@@ -129,13 +131,13 @@ def test_texts_are_bounded_and_harmless(inbox: Inbox, sender: Sender) -> None:
 def test_a_flood_is_held_back_counted_and_said(inbox: Inbox, sender: Sender) -> None:
     notifier = sender(inbox.url)
     for number in range(1_000):
-        notifier.send("Chatty sends a chat message", str(number))
-    notifier.send("Quiet failed", "It ended with 1.")
+        notifier.send("Chatty sends a chat message", str(number), "info")
+    notifier.send("Quiet failed", "It ended with 1.", "failure")
     wait_for(lambda: len(inbox.messages) == 6)
     assert [text for title, text in inbox.messages if "Chatty" in title] == [*map(str, range(5))]
     assert inbox.messages.index(("Quiet failed", "It ended with 1.")) < 6
     sender.clock.now += 121
-    notifier.send("Chatty sends a chat message", "one more")
+    notifier.send("Chatty sends a chat message", "one more", "failure")
     wait_for(lambda: len(inbox.messages) == 7)
     title, text = inbox.messages[-1]
     assert title == "Chatty sends a chat message"
@@ -149,8 +151,8 @@ def test_titles_take_turns(inbox: Inbox, sender: Sender) -> None:
     inbox.release.clear()
     notifier = sender(inbox.url)
     for number in range(5):
-        notifier.send("Chatty", str(number))
-    notifier.send("Quiet", "failed")
+        notifier.send("Chatty", str(number), "info")
+    notifier.send("Quiet", "failed", "failure")
     inbox.release.set()
     wait_for(lambda: len(inbox.messages) == 6)
     assert ("Quiet", "failed") in inbox.messages[:3]
@@ -159,10 +161,10 @@ def test_titles_take_turns(inbox: Inbox, sender: Sender) -> None:
 def test_closing_sends_what_waits(inbox: Inbox, sender: Sender) -> None:
     notifier = sender(inbox.url, pace=Pace())
     for number in range(4):
-        notifier.send(f"title {number}", "text")
+        notifier.send(f"title {number}", "text", "failure")
     notifier.close()
     assert len(inbox.messages) == 4
-    notifier.send("late", "text")
+    notifier.send("late", "text", "failure")
     assert len(inbox.messages) == 4
 
 
@@ -194,7 +196,7 @@ def test_a_server_tells_of_its_models_and_passes_on_what_they_say(
 ) -> None:
     token, host = secrets.token_hex(16), ScriptedHost()
     host.may_prepare.set()
-    live = LiveSettings(notify=[inbox.url], make_host=lambda _store: host)
+    live = LiveSettings(name="bots-1", notify=[inbox.url], make_host=lambda _store: host)
     running = BacktestSettings(runner=ScriptedRunner())
     data = tmp_path / "data"
     server = PlatformServer(data, refresh_token=token, strict=True, live=live, running=running)
@@ -209,10 +211,14 @@ def test_a_server_tells_of_its_models_and_passes_on_what_they_say(
         instance.report("message", kind="was replaced", text="a title of its own")
         wait_for(lambda: inbox.messages)
         assert inbox.messages == [
-            ("Golden cross sends a chat message", "Sold at 5, and the token is ***")
+            (
+                "bots-1: Golden cross (Personal) sends a chat message",
+                "Sold at 5, and the token is ***",
+            )
         ]
         instance.end(1)
         wait_for(lambda: len(inbox.messages) == 2)
-        assert inbox.messages[1][0] == "Golden cross ended at once"
+        assert inbox.messages[1][0] == "bots-1: Golden cross (Personal) ended at once"
+        assert inbox.kinds == ["info", "failure"]
         answer = platform.post("/model/logs", projectId=platform.user_id, modelId=model_id)
         assert "platform" in answer.text

@@ -16,6 +16,7 @@ class Inbox:
 
     url: str = ""
     messages: list[tuple[str, str]] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     requests: int = 0
     failures: int = 0
     release: threading.Event = field(default_factory=threading.Event)
@@ -34,6 +35,7 @@ def open_inbox() -> Iterator[Inbox]:
             box.requests += 1
             if box.requests > box.failures:
                 box.messages.append((document["title"], document["message"]))
+                box.kinds.append(document["type"])
                 self.send_response(200)
             else:
                 self.send_response(500)

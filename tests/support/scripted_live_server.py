@@ -28,7 +28,7 @@ from tests.support.waiting import wait_for
 
 
 class _Silence:
-    def send(self, title: str, text: str) -> None:
+    def send(self, title: str, text: str, kind: str) -> None:
         """Send nothing."""
 
 

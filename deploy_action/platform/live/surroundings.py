@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from deploy_action.platform.live.host import Host
 from deploy_action.platform.live.restarts import RestartPolicy
@@ -26,10 +26,14 @@ class Logs(Protocol):
         """Return the log of a version."""
 
 
+NoticeKind = Literal["info", "success", "warning", "failure"]
+"""What a message means, in Apprise's words."""
+
+
 class Notices(Protocol):
     """Sends messages to people."""
 
-    def send(self, title: str, text: str) -> None:
+    def send(self, title: str, text: str, kind: NoticeKind) -> None:
         """Send a message some time soon; never fails, and never waits."""
 
 

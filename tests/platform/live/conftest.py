@@ -37,10 +37,12 @@ class Ears:
     """Keeps what people and the events are told."""
 
     notices: list[tuple[str, str]] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     reports: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
-    def send(self, title: str, text: str) -> None:
+    def send(self, title: str, text: str, kind: str) -> None:
+        self.kinds.append(kind)
         self.notices.append((title, text))
 
     def take(

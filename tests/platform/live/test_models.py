@@ -62,7 +62,8 @@ def test_the_old_version_runs_while_the_new_one_is_prepared(live: LivePlatform) 
     wait_for(lambda: len(live.host.instances) == 2)
     live.start_strategy()
     assert live.status.previous_id == first
-    assert any("was replaced" in title for title, _ in live.ears.notices)
+    assert live.ears.notices[-1][0] == "Golden (project) was replaced"
+    assert live.ears.kinds[-1] == "success"
 
 
 def test_a_version_that_cannot_be_prepared_leaves_the_old_one_running(live: LivePlatform) -> None:
@@ -78,6 +79,7 @@ def test_a_version_that_cannot_be_prepared_leaves_the_old_one_running(live: Live
     assert status.start_id == first
     assert live.instance.reasons == []
     (notice,) = live.ears.notices
+    assert live.ears.kinds == ["warning"]
     assert "The version before it goes on." in notice[1]
 
 
@@ -153,7 +155,7 @@ def test_a_version_that_ends_at_once_fails_its_deploy(live: LivePlatform) -> Non
     assert "It ended with exit code 1" in str(live.version(second).problem)
     assert live.host.running == []
     title, text = live.ears.notices[-1]
-    assert title == "Golden ended at once"
+    assert title == "Golden (project) ended at once"
     assert f"Nothing runs. Version {first} was stopped for it." in text
     assert (live.status.start_id, live.status.previous_id) == (second, first)
 
@@ -199,7 +201,7 @@ def test_a_strategy_that_ends_is_restarted_with_growing_pauses_and_then_given_up
     live.instance.end(0)
     live.wait_for(State.FAILED)
     assert "It was restarted 2 times in a row." in str(live.status.problem)
-    assert live.ears.notices[-1][0] == "Golden failed"
+    assert live.ears.notices[-1][0] == "Golden (project) failed"
     live.restart()
     assert live.host.asked == []
 
@@ -270,7 +272,7 @@ def test_new_variables_restart_the_version_and_are_hidden(live: LivePlatform) ->
     live.instance.listener.line("out", f"my key is {secret}")
     live.start_strategy()
     live.instance.report("message", kind="text", text=f"{secret} it is")
-    wait_for(lambda: ("Golden sends a text message", "*** it is") in live.ears.notices)
+    wait_for(lambda: ("Golden (project) sends a text message", "*** it is") in live.ears.notices)
     assert "out my key is ***" in live.log(version_id)
     assert secret not in live.log(version_id) + repr(live.ears)
 
@@ -384,7 +386,7 @@ def test_a_stop_tells_what_became_of_the_teardown(
     if expected is not None:
         assert expected in str(problem)
         assert "open orders and positions" in str(problem)
-        assert live.ears.notices[-1][0] == "Golden was not torn down"
+        assert live.ears.notices[-1][0] == "Golden (project) was not torn down"
 
 
 def test_a_stop_between_two_instances_says_that_no_teardown_was_called(live: LivePlatform) -> None:
@@ -478,7 +480,7 @@ def test_a_screener_runs_by_its_schedule_one_run_at_a_time(open_live: OpenLive) 
     wait_for(lambda: len(live.host.instances) == 2)
     live.instance.end(1)
     wait_for(lambda: live.ears.notices)
-    assert live.ears.notices[-1][0] == "Golden failed"
+    assert live.ears.notices[-1][0] == "Golden (project) failed"
     assert live.status.state is State.SCHEDULED
 
 

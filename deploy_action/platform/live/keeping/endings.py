@@ -18,7 +18,7 @@ from deploy_action.platform.live.keeping.running import (
     teardown_fault,
 )
 from deploy_action.platform.live.keeping.telling import Telling
-from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.live.surroundings import NoticeKind, Surroundings
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.storage.records import Life, Progress, State, StopReason
 
@@ -58,7 +58,8 @@ class Endings:
         goes_on = self.book.give_up_next(*preparation.wish, message)
         if goes_on is not None:
             rest = "The version before it goes on." if goes_on else "Nothing runs."
-            self.telling.alarm(version_id, "could not be deployed", f"{message} {rest}")
+            kind: NoticeKind = "warning" if goes_on else "failure"
+            self.telling.alarm(version_id, "could not be deployed", f"{message} {rest}", kind)
 
     def _problems(self, error: Exception | None) -> tuple[Problem, ...]:
         if isinstance(error, CannotPrepareError) and error.problems:

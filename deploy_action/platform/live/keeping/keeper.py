@@ -59,7 +59,9 @@ class Keeper:
         self._model = model
         self._place = place
         self._book = LifeBook(around.store, model)
-        self._telling = Telling(around, model)
+        with around.store.snapshot() as snapshot:
+            names = {each.id: each.name for each in snapshot.projects()}
+        self._telling = Telling(around, model, names.get(model.project_id, model.project_id))
         self._endings = Endings(around, self._book, self._telling)
         self._inbox: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self._preparations: dict[str, Preparation] = {}
@@ -433,7 +435,7 @@ class Keeper:
         if (replaced := self._endings.replaced) is not None:
             self._endings.replaced = None
             text = f"Version {version_id} is {state}, in place of {replaced}."
-            self._telling.notice(f"{self._model.name} was replaced", text)
+            self._telling.notice("was replaced", text, "success")
 
     def _stop_running(self, reason: StopReason) -> bool:
         """Have what runs stopped; return False if nothing does, or that was done before."""

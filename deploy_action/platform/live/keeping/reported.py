@@ -51,7 +51,7 @@ def take_report(telling: Telling, running: Running, event: Mapping[str, object])
 def _take_message(telling: Telling, kind: str, text: object) -> None:
     """Pass on what the model has to say; its own words must not make a title."""
     if kind in _MESSAGES and isinstance(text, str) and text.strip():
-        telling.notice(f"{telling.model.name} sends {_MESSAGES[kind]}", text[:_LONGEST_MESSAGE])
+        telling.notice(f"sends {_MESSAGES[kind]}", text[:_LONGEST_MESSAGE], "info")
 
 
 def _take_callback_error(running: Running, event: Mapping[str, object], problem: Problem) -> None:

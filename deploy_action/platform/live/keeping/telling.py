@@ -8,18 +8,24 @@ from datetime import UTC, datetime
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.keeping.running import explained
-from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.live.surroundings import NoticeKind, Surroundings
 from deploy_action.platform.storage.records import Model
+from deploy_action.text.harmless import excerpt
 
 _MOST_NAMED = 3
+_LONGEST_NAME = 40  # what happened goes after it
 
 
 @dataclass(slots=True)
 class Telling:
-    """Tells of one model; `redact` removes the secrets of the version that it is about."""
+    """Tells of one model, in the project of the name `project`.
+
+    `redact` removes the secrets of the version that it is about.
+    """
 
     around: Surroundings
     model: Model
+    project: str
     redact: Callable[[str], str] = str
 
     def event(self, version_id: str | None, text: str) -> None:
@@ -35,14 +41,18 @@ class Telling:
         text = f"{problem.severity}: {explained(problem)}"
         self.around.logs.open(version_id).write("platform", text, self.redact)
 
-    def alarm(self, version_id: str | None, what: str, text: str) -> None:
+    def alarm(
+        self, version_id: str | None, what: str, text: str, kind: NoticeKind = "failure"
+    ) -> None:
         """Note something, and send it to people: `what` goes after the model's name."""
         self.event(version_id, text)
-        self.notice(f"{self.model.name} {what}", text)
+        self.notice(what, text, kind)
 
-    def notice(self, title: str, text: str) -> None:
-        """Send something to people."""
-        self.around.notices.send(self.redact(title), self.redact(text))
+    def notice(self, what: str, text: str, kind: NoticeKind) -> None:
+        """Send something to people: `what` goes after the names of the model and its project."""
+        name, project = (excerpt(one, _LONGEST_NAME) for one in (self.model.name, self.project))
+        title = self.redact(f"{name} ({project}) {what}")
+        self.around.notices.send(title, self.redact(text), kind)
 
     def missed(self, version_id: str | None, planned: Sequence[float], reason: str) -> None:
         """Say which runs of a screener were missed; `planned` are seconds since 1970."""
