@@ -16,8 +16,8 @@ class Life:
 
     `log` are lines of that version's log, `TIME STREAM TEXT`: what the model printed first since
     this start if `is_beginning`, else the end. `was_up` says that the version ran already, so that
-    nothing had to be done, and `runs_now` that a screener was asked for a run between those of its
-    schedule. `problems` are warnings of what runs, or of how it stopped.
+    nothing had to be done, and `ran_once` that a screener was asked for a run between those of its
+    schedule, which is over. `problems` are warnings of what runs, or of how it stopped.
     """
 
     model: DeployedModel = field(default_factory=DeployedModel)
@@ -25,7 +25,7 @@ class Life:
     log: tuple[str, ...] = ()
     is_beginning: bool = False
     was_up: bool = False
-    runs_now: bool = False
+    ran_once: bool = False
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -94,8 +94,8 @@ def difference(unit: Unit, value: float) -> str:
 
 
 def model_name(outcome: RunOutcome) -> Code:
-    """Return the name of the model, else its path; without a checkout, what the server calls it."""
-    named = outcome.model.name or outcome.life.model.name
+    """Return the name of the model, above all what the server calls it; else its path."""
+    named = outcome.life.model.name or outcome.model.name
     if not named and not outcome.model.path:
         named = outcome.model_id
     return Code(named or outcome.model_path or ".")

@@ -301,8 +301,8 @@ class Preparation:
         return Problem(
             message="The model to deploy to is unknown: neither the input `model-id` nor "
             "`model_id` of `blankly.json` is set.",
-            hint="Set `model-id` to the id of an existing model, or allow this action to create "
-            "one with `create-new: true`.",
+            hint="Set `model-id` to the id of an existing model, or `create-new: true`: then the "
+            "model is found by its name, and made if there is none.",
         )
 
 

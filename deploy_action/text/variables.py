@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from deploy_action.text.harmless import is_placeholder
+from deploy_action.text.quantities import count
 from deploy_action.text.redaction import SHORTEST_KEY, redacted
 
 MOST_BYTES: Final = 64 << 10
@@ -50,6 +51,18 @@ def is_secret(value: str) -> bool:
 def without_values(text: str, variables: Mapping[str, str]) -> str:
     """Return a text in which the values of variables that are secret are replaced by `***`."""
     return redacted(text, filter(is_secret, variables.values()))
+
+
+def replaced(before: Iterable[str], after: Iterable[str]) -> str:
+    """Say by their names which variables replace which, without a full stop."""
+    old, new = set(before), set(after)
+    parts = (("new", sorted(new - old)), ("gone", sorted(old - new)))
+    words = [f"{word}: {named(names)}" for word, names in parts if names]
+    verb = "was" if len(old) == 1 else "were"
+    return (
+        f"{count(len(old), 'variable')} {verb} replaced by {len(new)} "
+        f"({'; '.join(words) or 'of the same names'})"
+    )
 
 
 def named(names: Iterable[str]) -> str:

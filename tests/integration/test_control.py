@@ -101,13 +101,14 @@ def test_a_kill_switch_works_on_a_broken_commit(
     assert ended.outputs["status"] == "stopped"
 
 
-def test_without_a_checkout_the_server_names_the_model(
-    runner: Runner, scripted: StartScripted
-) -> None:
-    shutil.rmtree(runner.workspace)
+def test_the_server_names_the_model(runner: Runner, scripted: StartScripted) -> None:
+    """An id may be that of a model that was made from another directory."""
     body = STOPPED.body
     assert isinstance(body, dict)
     named = Reply(body={**body, "name": "Golden cross"})
+    ended = control(runner, scripted(LiveServer(after=[named]).script()), "stop")
+    assert title(ended) == "## ✅ Stopped: `Golden cross`"
+    shutil.rmtree(runner.workspace)
     ended = control(runner, scripted(LiveServer(after=[named]).script()), "stop")
     assert title(ended) == "## ✅ Stopped: `Golden cross`"
     ended = control(runner, scripted(LiveServer(after=[STOPPED]).script()), "stop")
@@ -304,18 +305,54 @@ def test_a_model_that_runs_gets_new_variables(runner: Runner, scripted: StartScr
     assert len(server.requests_to(RUN)) == 2
 
 
-def test_a_screener_between_its_runs_is_asked_to_run_now(
-    runner: Runner, scripted: StartScripted
+@pytest.mark.parametrize("problem", [None, "ValueError of this run"])
+def test_a_screener_between_its_runs_runs_now_and_is_awaited(
+    runner: Runner, scripted: StartScripted, problem: str | None
 ) -> None:
-    failed = live("scheduled", problem="ValueError of the run before", exitCode=1)
-    waiting = details(failed, version(NEW, "ran", schedule="0 6 * * *"))
-    server = scripted(LiveServer(before=waiting, after=[waiting]).script())
+    def looks(state: str, second: int, **changes: object) -> Reply:
+        since = f"2026-11-28T23:48:{second}.500+00:00"
+        of = version(NEW, "ran", schedule="0 6 * * *")
+        return details({**live(state), "since": since, **changes}, of)
+
+    before = looks("scheduled", 43, problem="ValueError of the run before", exitCode=1)
+    steps = [before, looks("running", 44), looks("scheduled", 45, problem=problem)]
+    lines = [f"2026-11-28T23:48:4{second}.000Z out Screened {second}" for second in range(3)]
+    platform = LiveServer(before=before, after=steps, log=lines[1:], earlier=lines[:1])
+    server = scripted(platform.script())
     ended = control(runner, server, "start")
-    assert ended.code == 0
-    assert title(ended) == "## ▶️ Asked to run now: `workspace`"
-    assert "**The result of this run is not known yet.**" in ended.summary
-    assert "ValueError" not in ended.summary
     assert server.requests_to(RUN)[0].fields["schedule"] == "0 6 * * *"
+    assert platform.looks == 3
+    assert "Screened 2" in ended.summary
+    assert "Screened 0" not in ended.summary
+    assert "of the run before" not in ended.summary
+    if problem is None:
+        assert ended.code == 0
+        assert title(ended) == "## ✅ Ran, and scheduled: `workspace`"
+        assert "ran once, and is scheduled" in ended.summary
+    else:
+        assert ended.code == 1
+        assert title(ended) == "## ❌ Ran, and failed: `workspace`"
+        assert f"failed: {problem}." in ended.summary
+
+
+@pytest.mark.parametrize("wanted", ["false", "true"])
+def test_variables_that_are_lost_are_named(
+    runner: Runner, scripted: StartScripted, wanted: str
+) -> None:
+    of = version(NEW, "ran", environment=["ALPACA_KEY", "MODE"])
+    stopped = details(live("stopped"), of)
+    platform = LiveServer(before=stopped, after=[details(live("running"), of)])
+    server = scripted(platform.script())
+    ended = control(runner, server, "start", model_env="MOOD=paper", fail_on_warning=wanted)
+    told = "replaced by 1 (new: `MOOD`; gone: `ALPACA_KEY` and `MODE`)"
+    assert told in ended.summary
+    if wanted == "true":
+        assert ended.code == 1
+        assert RUN not in server.routes()
+        return
+    assert ended.code == 0
+    assert "::warning" in ended.log
+    assert "paper" not in ended.summary
 
 
 def test_a_model_that_is_about_to_run_is_waited_for(

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 
 from deploy_action.platform.live.host import StillRunningError
 from deploy_action.platform.live.keeping.keeper import Keeper
 from deploy_action.platform.live.status import LiveStatus, read_status
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.live.wishes import wish_deploy, wish_run, wish_stop
-from deploy_action.platform.storage.records import Model, State, Version
+from deploy_action.platform.storage.records import Life, Model, State, Version
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.text.variables import replaced
 
 
 class StillRunsError(Exception):
@@ -45,8 +47,7 @@ class LiveModels:
             for life in transaction.live.lives():
                 model = transaction.model(life.project_id, life.model_id)
                 if life.keep and model is not None:
-                    state = State.SCHEDULED if model.is_screener else State.PREPARING
-                    transaction.live.enter(life, state)
+                    _take_up(transaction, life, model)
 
     def recover(self) -> None:
         """Take up what an earlier server left: end what still runs, start what should run."""
@@ -74,8 +75,13 @@ class LiveModels:
             UnknownVersionError: there is no such version to run.
         """
         with self._around.store.transaction() as transaction:
+            before = transaction.live.environment(version_id)
             is_new = wish_run(transaction, project_id, model_id, version_id, environment)
             model = transaction.model(project_id, model_id)
+        if environment is not None and environment != before:
+            text = f"Of version {version_id}, {replaced(before, environment)}."
+            self._around.logs.open(version_id).write("platform", text)
+            self._around.reports.note(project_id, model_id, text, self._around.clock())
         keeper = self._keeper(project_id, model_id)
         if keeper is None:
             return
@@ -182,3 +188,12 @@ class LiveModels:
             keeper = self._keepers[key] = Keeper(self._around, model, place)
             keeper.start()
             return keeper
+
+
+def _take_up(transaction: Transaction, life: Life, model: Model) -> None:
+    """Note what becomes of a model that ran when the server ended."""
+    if not model.is_screener:
+        transaction.live.enter(life, State.PREPARING)
+    elif life.state != State.SCHEDULED:
+        problem = "The server ended during its run, which is not made up for."
+        transaction.live.enter(replace(life, problem=problem), State.SCHEDULED)

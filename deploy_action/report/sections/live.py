@@ -61,8 +61,8 @@ def _title_of_version(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
     if outcome.request.is_local or life.standing is Standing.STORED:
         return "⏸️ Stored, not running: "
-    if life.runs_now:
-        return "▶️ Asked to run now: "
+    if life.ran_once:
+        return "✅ Ran, and scheduled: "
     mark, but = ("⚠️", ", with a problem") if life.problems else ("✅", "")
     if life.was_up:
         return f"{mark} Runs already{but}: "
@@ -75,6 +75,8 @@ def _title_of_version(outcome: RunOutcome) -> str:
 
 def _failed_title(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
+    if life.ran_once and life.is_done:
+        return "❌ Ran, and failed: "
     if mode == "stop" and life.state == "stopped":  # and a warning was not wanted
         return _stopped_title(life)
     if mode != "stop" and life.is_done and life.problems:
@@ -117,13 +119,8 @@ def _standing(life: Life, live: Live, version: Line, on: Line) -> Line:
         return [f"Stored, not running: stopped{at}. ", Code("mode: start"), " runs it."]
     if life.standing is Standing.ENDED:
         return [*version, *on, " ran to its end without an error. **Nothing runs now.**"]
-    if life.runs_now:
-        told = " was asked to run now. **The result of this run is not known yet.**"
-        following = ""
-        if live.next_run_at is not None:
-            following = f" By its schedule it runs next at {moment(live.next_run_at)} UTC."
-        return [*version, *on, told, following]
-    return [*version, *_up(live), *on, "."]
+    ran = [" ran once, and"] if life.ran_once else []
+    return [*version, *ran, *_up(live), *on, "."]
 
 
 def _stopped(life: Life, on: Line) -> Line:

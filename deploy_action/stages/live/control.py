@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.deployment_api.live import LiveApi
 from deploy_action.deployment_api.settling import Settling, UntoldError
-from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, RefusedError
+from deploy_action.errors import (
+    DeadlineError,
+    DeployActionError,
+    InterruptedRunError,
+    Problem,
+    RefusedError,
+    Severity,
+)
 from deploy_action.inputs.defaults import DEFAULT_PLAN
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
@@ -17,9 +24,10 @@ from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.target import Target
 from deploy_action.stages.finding import Finder, with_pages
-from deploy_action.stages.live.following import Follower, warnings_of
+from deploy_action.stages.live.following import Follower, short, warnings_of
 from deploy_action.stages.options import check_options
 from deploy_action.text.quantities import moment
+from deploy_action.text.variables import replaced
 
 _MOST_LISTED = 10
 
@@ -99,16 +107,37 @@ class Control:
             life = replace(life, problems=warnings_of(life))
             self.on_life(life)
             return life
-        after, is_extra = None, _is_between_runs(model.live, version_id)
-        if not _is_coming(model.live, version_id) or has_variables:
+        after, live = None, model.live
+        if not _is_coming(live, version_id) or has_variables:
+            replacement = self._replacement(model, version_id)
             after = follower.last_line(version_id)
             self._order(follower.live, model, version_id)
-        life = follower.follow(version_id, after=after)
-        if is_extra and not has_variables:
-            # What is told of a run is of the one before.
-            life = replace(life, runs_now=True, problems=())
-        self.on_life(life)
-        return life
+            if replacement is not None:
+                self.on_target(replace(target, problems=(replacement,)))
+        if live is not None and _is_between_runs(live, version_id) and not has_variables:
+            return follower.follow_run(version_id, live.since, after=after)
+        return follower.follow(version_id, after=after)
+
+    def _replacement(self, model: DeployedModel, version_id: str) -> Problem | None:
+        """Return which variables `model-env` replaces, a warning if some are gone then.
+
+        Raises:
+            RefusedError: such a warning is not wanted; nothing was changed.
+        """
+        version, variables = model.versions.get(version_id), self.settings.model_env
+        if version is None or variables is None or not (version.environment or variables):
+            return None
+        is_loss = not set(version.environment) <= set(variables)
+        problem = Problem(
+            message=f"Of version {short(version_id)}, {replaced(version.environment, variables)}.",
+            hint="`model-env` takes the place of all variables of a version: to keep one, give it "
+            "again.",
+            severity=Severity.WARNING if is_loss else Severity.NOTICE,
+        )
+        if is_loss and self.settings.fail_on_warning:
+            words = problem.message.replace(" replaced by ", " to be replaced by ")
+            raise RefusedError(replace(problem, message=words, severity=Severity.ERROR))
+        return problem
 
     def _order(self, live: LiveApi, model: DeployedModel, version_id: str) -> None:
         """Ask for a version to run, once; if the answer is lost, see whether it was asked for."""
@@ -181,8 +210,8 @@ def _is_running(live: Live | None, version_id: str) -> bool:
     )
 
 
-def _is_between_runs(live: Live | None, version_id: str) -> bool:
-    return live is not None and live.version_id == version_id and live.state == "scheduled"
+def _is_between_runs(live: Live, version_id: str) -> bool:
+    return live.version_id == version_id and live.state == "scheduled"
 
 
 def _is_coming(live: Live | None, version_id: str) -> bool:

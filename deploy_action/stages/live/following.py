@@ -75,6 +75,37 @@ class Follower:
             raise RefusedError(_failure(model, version_id))
         return life
 
+    def follow_run(self, version_id: str, since: float | None, *, after: str | None) -> Life:
+        """Wait until a run of a screener is over that was asked for; return that, with its log.
+
+        The screener was scheduled `since` a time, before it was asked. For `after`, see `follow`.
+
+        Raises:
+            RefusedError: the run failed, or did not begin.
+            DeadlineError, InterruptedRunError: it may still go on.
+        """
+
+        def is_over(model: DeployedModel) -> bool:
+            live, standing = model.live, model.standing(version_id)
+            if live is None or standing not in {Standing.UP, Standing.COMING}:
+                return True
+            return live.state == "scheduled" and live.since != since
+
+        with self._going_on("The server goes on with the run of the screener."):
+            model = self._look_until(version_id, is_over)
+        life = self._with_log(Life(model=model, version_id=version_id, ran_once=True), after)
+        self.on_life(life)
+        if not life.is_done:
+            raise RefusedError(_failure(model, version_id))
+        if life.live is not None and life.live.problem:
+            raise RefusedError.of(
+                message=f"The run of version {short(version_id)} failed: "
+                f"{_sentence(life.live.problem)}",
+                hint="Look at its log: `blankly-deploy logs` shows it. It runs again by its "
+                "schedule.",
+            )
+        return life
+
     def follow_stop(self) -> Life:
         """Wait until nothing of the model runs.
 
@@ -149,7 +180,7 @@ class Follower:
         known = after is not None and (after in lines or (not after and len(lines) < _MOST_LINES))
         if after and known:
             lines = lines[len(lines) - lines[::-1].index(after) :]
-        is_beginning = known and life.is_done
+        is_beginning = known and life.is_done and not life.ran_once
         if is_beginning:
             printed = [line for line in lines if line.split(" ", 2)[1:2] != ["platform"]]
             shown = tuple(printed[:_FIRST_LINES])

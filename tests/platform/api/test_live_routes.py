@@ -68,7 +68,7 @@ def test_a_deploy_runs_and_is_described(live: LivePlatform) -> None:
     assert document["live"] == {
         "state": "running",
         "versionId": answer["versionId"],
-        "since": "2023-11-14T22:13:20+00:00",
+        "since": "2023-11-14T22:13:20.000+00:00",
         "restarts": 0,
         "exitCode": None,
         "problem": None,

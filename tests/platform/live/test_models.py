@@ -261,13 +261,16 @@ def test_a_script_that_had_ordered_is_not_repeated_by_a_new_server(
     assert len(live.host.instances) == starts
 
 
-def test_new_variables_restart_the_version_and_are_hidden(live: LivePlatform) -> None:
+def test_new_variables_restart_the_version_and_are_named_and_hidden(live: LivePlatform) -> None:
     version_id = live.run_a_version()
     secret = secrets.token_hex(16)
     live.run(version_id)
     live.run(version_id, {"KEY": secret})
     wait_for(lambda: len(live.host.instances) == 2)
     assert live.instance.launch.environment == {"KEY": secret}
+    told = f"Of version {version_id}, 0 variables were replaced by 1 (new: `KEY`)."
+    assert told in live.ears.events
+    assert told in live.log(version_id)
     assert secret not in repr(live.instance.launch)
     live.instance.listener.line("out", f"my key is {secret}")
     live.start_strategy()
@@ -482,6 +485,12 @@ def test_a_screener_runs_by_its_schedule_one_run_at_a_time(open_live: OpenLive) 
     wait_for(lambda: live.ears.notices)
     assert live.ears.notices[-1][0] == "Golden (project) failed"
     assert live.status.state is State.SCHEDULED
+    live.run(version_id)
+    wait_for(lambda: len(live.host.instances) == 3)
+    live.wait_for(State.RUNNING)
+    live.restart()
+    assert live.status.state is State.SCHEDULED
+    assert live.status.problem == "The server ended during its run, which is not made up for."
 
 
 def test_runs_that_were_missed_are_said_and_not_made_up_for(open_live: OpenLive) -> None:

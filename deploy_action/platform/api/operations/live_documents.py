@@ -221,7 +221,7 @@ def live_document(status: LiveStatus, model_type: str) -> LiveDocument:
     return {
         "state": status.state,
         **_version_part(version, model_type),
-        "since": iso(status.since),
+        "since": iso(status.since, "milliseconds"),  # which tells one run from the next
         "restarts": status.restarts,
         "exitCode": status.exit_code,
         "problem": status.problem,
