@@ -19,7 +19,7 @@ from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
-from deploy_action.model.requirements import check_requirements
+from deploy_action.model.requirements import UNKNOWN, Installer, check_requirements
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
@@ -53,15 +53,17 @@ def check_model_files(
     *,
     keys_injected: bool,
     is_tracked: Callable[[Path], bool],
+    installer: Installer = UNKNOWN,
     redact: Redact = str,
 ) -> tuple[Problem, ...]:
     """Check the files that `blankly.json` names and those the package reads.
 
     `selection` is what goes into the bundle. `keys_injected` says that its `keys.json` does not
-    come from the repository, whose own is not used then. `is_tracked` says whether git has a file.
+    come from the repository, whose own is not used then. `is_tracked` says whether git has a file,
+    `installer` who installs the requirements.
     Whatever messages quote from a file goes through `redact` before it is cut.
     """
-    model = _Model(manifest, selection, redact)
+    model = _Model(manifest, selection, installer, redact)
     return (
         *model.main_script_problems(),
         *model.requirements_problems(),
@@ -89,10 +91,13 @@ def find_leaked_keys(files: SourceTree) -> tuple[str, ...]:
 class _Model:
     """Checks one model against its manifest and its selection."""
 
-    def __init__(self, manifest: Manifest, selection: Selection, redact: Redact) -> None:
+    def __init__(
+        self, manifest: Manifest, selection: Selection, installer: Installer, redact: Redact
+    ) -> None:
         self._files = selection.files
         self._manifest = manifest
         self._selection = selection
+        self._installer = installer
         self._redact = redact
         self._working_directory = posixpath.normpath(manifest.working_directory)
 
@@ -117,7 +122,7 @@ class _Model:
         name = posixpath.normpath(self._manifest.requirements)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
-            yield from check_requirements(name, self._selection, self._redact)
+            yield from check_requirements(name, self._selection, self._installer, self._redact)
             return
         hint = f"Add {name} with a line that says blankly, or correct the path."
         message = f"The requirements file {name} {fault}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from deploy_action.errors import Problem
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
 from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.requirements import Installer
 from deploy_action.regular_files import SourceTree
 
 
@@ -61,6 +63,7 @@ class Inspection:
             selection,
             keys_injected=self.settings.keys_json is not None,
             is_tracked=self.is_tracked,
+            installer=_installer(self.settings),
             redact=self.redact,
         )
         return selection, (*selection.problems, *found)
@@ -75,3 +78,11 @@ class Inspection:
         keys = self.settings.keys_json
         injected = {} if keys is None else {KEYS_NAME: keys}
         return write_bundle(selection, destination, injected=injected, on_progress=on_progress)
+
+
+def _installer(settings: Settings) -> Installer:
+    """Return what is known of who installs the model's requirements."""
+    is_here = settings.is_local or settings.tests_first
+    return Installer(
+        adds_blankly=settings.is_local, lacks_git=is_here and shutil.which("git") is None
+    )

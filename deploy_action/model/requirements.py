@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
@@ -51,8 +51,23 @@ _ADDRESS = re.compile(r"://([^/?#\s]*)([^?#\s]*)(?:\?[^#\s]*)?(#\S*)?")
 _NO_NAME = re.compile(r"[\s=<>!~;@\[]")
 
 
+@dataclass(frozen=True, slots=True)
+class Installer:
+    """What is known of who installs the requirements.
+
+    `adds_blankly`: it installs blankly, also where nothing requires it, as the embedded platform
+    does. `lacks_git`: it is this machine, which has no git.
+    """
+
+    adds_blankly: bool = False
+    lacks_git: bool = False
+
+
+UNKNOWN: Final = Installer()
+
+
 def check_requirements(
-    name: str, selection: Selection, redact: Redact = str
+    name: str, selection: Selection, installer: Installer = UNKNOWN, redact: Redact = str
 ) -> tuple[Problem, ...]:
     """Check a requirements file of the model and those it includes.
 
@@ -60,12 +75,12 @@ def check_requirements(
     cannot read are errors; a warning says if nothing installs blankly. Whatever messages quote from
     a line goes through `redact` before it is cut.
     """
-    checker = _Checker(selection, redact)
+    checker = _Checker(selection, installer, redact)
     checker.run(name)
-    if not checker.problems and not checker.installs_anything:
-        return (_lacking(name, f"{name} names no package, so blankly is not installed."),)
-    if not checker.problems and not checker.may_install_blankly:
-        return (_lacking(name, f"{name} does not name blankly, which the model needs."),)
+    is_readable = all(one.severity is Severity.NOTICE for one in checker.problems)
+    if is_readable and not checker.may_install_blankly:
+        what = "does not name blankly" if checker.installs_anything else "names no package"
+        return (*checker.problems, _lacking(name, what, installer))
     return tuple(checker.problems)
 
 
@@ -139,9 +154,15 @@ def _path_fault(line: Line) -> str | None:
     return path_fault(line.word if line.word.startswith("/") else line.target)
 
 
-def _lacking(name: str, message: str) -> Problem:
-    hint = f"Add a line with {_PACKAGE}."
-    return Problem(message=message, hint=hint, severity=Severity.WARNING, path=name, line=1)
+def _lacking(name: str, what: str, installer: Installer) -> Problem:
+    return Problem(
+        message=f"{name} {what}. The embedded platform and `blankly-deploy serve` install it all "
+        "the same; a server that installs only what the file names cannot run the model.",
+        hint=f"Add a line with {_PACKAGE}.",
+        severity=Severity.NOTICE if installer.adds_blankly else Severity.WARNING,
+        path=name,
+        line=1,
+    )
 
 
 @dataclass(slots=True)
@@ -149,6 +170,7 @@ class _Checker:
     """Collects what is wrong with requirements files."""
 
     selection: Selection
+    installer: Installer
     redact: Redact
     problems: list[Problem] = field(default_factory=list)
     installs_anything: bool = False
@@ -180,6 +202,8 @@ class _Checker:
         )
 
     def _check(self, line: Line, walk: Walk) -> None:
+        if line.from_git:
+            self._check_git(line)
         if line.is_requirement:
             self._check_requirement(line)
         elif line.is_editable or (line.is_include and line.is_remote):
@@ -188,6 +212,19 @@ class _Checker:
             self._check_include(line, walk)
         else:
             self._check_option(line)
+
+    def _check_git(self, line: Line) -> None:
+        """Name the archive that needs no git: the action's image, which is a server too, has none.
+
+        A server may have git, so that it is only noted where another one installs.
+        """
+        lacks_git = self.installer.lacks_git
+        message = "This comes from a git repository, and "
+        message += "there is no git here." if lacks_git else "the image of this action has no git."
+        archive = self.redact(line.from_archive)[:_LONGEST_REQUIREMENT]
+        hint = "Name its archive instead, which needs none"
+        hint += f": `{archive}`." if archive else ", with its address from the forge."
+        self._report(line, message, hint, Severity.ERROR if lacks_git else Severity.NOTICE)
 
     def _check_option(self, line: Line) -> None:
         if _OTHER_OPTION.fullmatch(line.option):

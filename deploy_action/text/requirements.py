@@ -31,6 +31,17 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION: Final = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
 _URL: Final = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
 _ARCHIVE: Final = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
+_GIT: Final = re.compile(r"(?:^|@\s*)(git\+(?:https?|ssh|git)://\S+)", re.IGNORECASE)
+# Scheme, user, host, port, path, ref, fragment. `@` comes before a branch, tag or commit. A host
+# has a dot: a password with a slash would make its user look like one.
+_REPOSITORY: Final = re.compile(
+    r"git\+\w+://(?:(?P<user>[^/@]*)@)?(?P<host>[\w-]+(?:\.[\w-]+)+)(?P<port>:\d+)?"
+    r"/(?P<path>[^@#?:]+?)/?"
+    r"(?:\.git)?(?:@(?P<ref>[^#]+))?(?:#(?P<fragment>.*))?",
+    re.IGNORECASE,
+)
+_ONLY_VARIABLES: Final = re.compile(r"\$\{[A-Z0-9_]+\}(?::\$\{[A-Z0-9_]+\})?")
+_IN_FRAGMENT: Final = re.compile(r"(?:^|&)(egg|subdirectory)=([^&]+)")
 
 # Options that include another file, and whether its packages are installed or only constrained.
 _INCLUDING: Final = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
@@ -81,6 +92,42 @@ class Line:
         return words[0].strip("\"'") if words else ""
 
     @property
+    def from_git(self) -> str:
+        """The address of the git repository that the line installs from; blank without one."""
+        installs = self.word if self.is_editable else self.value if self.is_requirement else ""
+        found = _GIT.search(installs)
+        return found[1] if found else ""
+
+    @property
+    def from_archive(self) -> str:
+        """A requirement of the archive of that repository, which the forge makes without git.
+
+        It keeps a user only if that is a variable. The forms are those of GitHub and Gitea, GitLab,
+        and Bitbucket.
+        """
+        found = _REPOSITORY.fullmatch(self.from_git)
+        if found is None:
+            return ""
+        user, host, path = found["user"] or "", found["host"], found["path"]
+        ref, facts = found["ref"] or "HEAD", dict(_IN_FRAGMENT.findall(found["fragment"] or ""))
+        last = posixpath.basename(path)
+        if "gitlab" in host.lower():
+            archive = f"/-/archive/{ref}/{last}-{ref.replace('/', '-')}.zip"
+        elif "bitbucket" in host.lower():
+            archive = f"/get/{ref}.zip"
+        else:
+            archive = f"/archive/{ref}.zip"
+        # The port of another scheme is not that of https.
+        port = found["port"] if found["port"] and "https:" in self.from_git.lower() else ""
+        address = (
+            f"https://{f'{user}@' if _ONLY_VARIABLES.fullmatch(user) else ''}{host}{port or ''}"
+        )
+        subdirectory = f"#subdirectory={facts['subdirectory']}" if "subdirectory" in facts else ""
+        name = self.value.partition("@")[0].strip() if self.is_requirement else ""
+        name = facts.get("egg", "") if not name or name.startswith("git+") else name
+        return f"{f'{name} @ ' if name else ''}{address}/{path}{archive}{subdirectory}"
+
+    @property
     def is_remote(self) -> bool:
         """Whether the included file is a URL, or may be one that a variable holds."""
         return has_variable(self.word) or is_url(self.word)
@@ -95,7 +142,8 @@ class Line:
 class RequirementsFile:
     """A file that was read, its text decoded and without byte-order mark.
 
-    `filled` is the text with its variables filled in, of which `lines` are the lines.
+    `filled` is the text with its variables filled in, of which `lines` are the lines; those of
+    the text itself are `written`.
     """
 
     name: str
@@ -103,6 +151,7 @@ class RequirementsFile:
     filled: str
     encoding: str
     lines: tuple[Line, ...]
+    written: tuple[Line, ...]
 
 
 @dataclass(slots=True)
@@ -136,8 +185,10 @@ class Walk:
                 self.on_unreadable(*error.problems)
             else:
                 filled = self.fill(text)
-                lines = tuple(_lines(name, filled, installs=installs))
-                yield RequirementsFile(name, text, filled, encoding, lines)
+                written = tuple(_lines(name, text, installs=installs))
+                is_same = filled == text
+                lines = written if is_same else tuple(_lines(name, filled, installs=installs))
+                yield RequirementsFile(name, text, filled, encoding, lines, written)
 
     def _add(self, name: str, *, installs: bool) -> None:
         if name not in self._seen:

@@ -120,6 +120,7 @@ class Environments:
         with _hiding(variables or {}):
             wanted = read_requirements(model, requirements, variables)
         self._check_machine(wanted)
+        self._check_git(wanted)
         with _disk_errors():
             self._prepare()
         interpreter = Interpreters(self._directory, self._uv).choose(
@@ -151,6 +152,20 @@ class Environments:
             "PIP_EXTRA_INDEX_URL to an index with a wheel of newnewtulipy that you built."
         )
         raise EnvironmentFailedError.of(message=message, hint=hint)
+
+    def _check_git(self, wanted: ModelRequirements) -> None:
+        """Refuse a repository that nothing here can fetch, before time is spent."""
+        line = wanted.from_git
+        if line is None or shutil.which("git", path=self._uv.environ.get("PATH")):
+            return
+        problem = Problem(
+            message="This comes from a git repository, and this platform has no git to fetch it.",
+            hint="Name its archive instead, which needs none"
+            + (f": `{line.from_archive}`." if line.from_archive else "."),
+            path=line.file,
+            line=line.number,
+        )
+        raise EnvironmentFailedError(problem)
 
     def _locked(self, lock: FileLock, work: _Work) -> Environment:
         """Return the environment, made if necessary; the lock is shared on return."""
@@ -387,7 +402,10 @@ def _hiding(variables: Mapping[str, str]) -> Iterator[None]:
         yield
     except EnvironmentFailedError as error:
         values = variables.values()
-        shown = (replace(one, message=redacted(one.message, values)) for one in error.problems)
+        shown = (
+            replace(one, message=redacted(one.message, values), hint=redacted(one.hint, values))
+            for one in error.problems
+        )
         raise EnvironmentFailedError(*shown) from None
 
 

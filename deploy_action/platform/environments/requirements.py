@@ -49,7 +49,8 @@ class ModelRequirements:
     are elsewhere than before the `@` of an index, so that the installer keeps them in its cache.
     `is_hashed`: a line has a hash, so all must be right. `is_local`: something that is installed
     comes out of the model itself, so that the text does not tell what it is. `names_sources`: a
-    line names a place other than the configured package index.
+    line names a place other than the configured package index. `from_git` is the first line that
+    needs git, as it is written.
     """
 
     model: Path
@@ -62,6 +63,7 @@ class ModelRequirements:
     is_hashed: bool
     is_local: bool
     names_sources: bool
+    from_git: Line | None = None
 
     @contextmanager
     def readable_by_uv(self) -> Iterator[None]:
@@ -120,6 +122,7 @@ def read_requirements(
         is_hashed=any(_HASH.search(line.text) for line in lines),
         is_local=any(map(_is_local, lines)),
         names_sources=any(map(_names_source, lines)),
+        from_git=next(filter(_needs_git, (one for file in read for one in file.written)), None),
     )
 
 
@@ -177,6 +180,10 @@ def _is_local(line: Line) -> bool:
     if line.is_editable:
         return not is_url(line.word) or bool(_LOCAL_URL.search(line.word))
     return line.option in _FIND_LINKS and not is_url(line.word)
+
+
+def _needs_git(line: Line) -> bool:
+    return line.installs and bool(line.from_git)
 
 
 def _names_source(line: Line) -> bool:

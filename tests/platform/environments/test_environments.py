@@ -574,3 +574,19 @@ def test_unused_environments_are_removed(tenant: Tenant) -> None:
     kept = {new.python.parents[2].name, in_use.python.parents[2].name}
     assert set(tenant.made) == kept
     assert {path.stem for path in tenant.directory.glob("*.lock")} == kept
+
+
+def test_a_repository_is_refused_at_once_where_there_is_no_git(tenant: Tenant) -> None:
+    token = new_secret()
+    tenant.environ["PATH"] = str(tenant.root)
+    tenant.variables["TOKEN"] = token
+    tenant.requires(
+        "-c limits.txt", "# why", "pine @ git+https://${TOKEN}@forge.example/me/pine@v1"
+    )
+    tenant.requires("oaks @ git+https://forge.example/me/oaks", name="limits.txt")
+    problem = refused(tenant)
+    assert "no git" in problem.message
+    assert "`pine @ https://${TOKEN}@forge.example/me/pine/archive/v1.zip`" in problem.hint
+    assert (problem.path, problem.line) == ("requirements.txt", 3)
+    assert token not in repr(problem)
+    assert not tenant.directory.exists()

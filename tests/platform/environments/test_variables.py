@@ -150,6 +150,15 @@ def test_an_environment_is_that_of_the_same_values_only(
     assert key.stat().st_size == 32
 
 
+def test_the_lines_of_constraints_are_filled_in_too(tenant: Tenant, server: PrivateIndex) -> None:
+    url = f"http://trader:${{TOKEN}}@{server.host}/simple"
+    tenant.requires("-c limits/all.txt", f"--extra-index-url {url}", "spruce", "blankly")
+    tenant.requires("spruce==${VERSION}", name="limits/all.txt")
+    assert "`VERSION`" in refused(tenant).message
+    tenant.variables["VERSION"] = "1.0"
+    assert installed(tenant.visit())["spruce"] == "1.0"
+
+
 @pytest.mark.parametrize(
     ("line", "number"), [("spruce==${VERSION}", 1), ("-r ${PLACE}/x.txt", 1), ("-e ${HOME}", 1)]
 )

@@ -18,6 +18,7 @@ from deploy_action.bundle.selection import select_files
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.files import check_model_files, find_leaked_keys
 from deploy_action.model.manifest import load_manifest
+from deploy_action.model.requirements import UNKNOWN, Installer
 from deploy_action.regular_files import SourceTree
 
 NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
@@ -41,6 +42,7 @@ def check(
     keys_injected: bool = False,
     is_tracked: Callable[[Path], bool] = lambda _: True,
     ignore: tuple[str, ...] = (),
+    installer: Installer = UNKNOWN,
     **keys: Any,
 ) -> tuple[Problem, ...]:
     """Check a model; `keys` replace its blankly.json, one a line from line 2."""
@@ -51,7 +53,11 @@ def check(
     assert manifest is not None, problems
     selection = select_files(directory, (*manifest.ignore_files, *ignore))
     return check_model_files(
-        manifest, selection, keys_injected=keys_injected, is_tracked=is_tracked
+        manifest,
+        selection,
+        keys_injected=keys_injected,
+        is_tracked=is_tracked,
+        installer=installer,
     )
 
 
@@ -233,7 +239,6 @@ GOOD_LINES = [
     "Blankly==1.18.25b0 ; python_version > '3.6'",
     "blankly[extra]>=1,<2  # the package",
     "blankly @ https://files.example/blankly.zip",
-    "git+https://user:word@git.example/blankly.git@main#egg=blankly",
     "https://files.example/blankly-1.whl",
     "./vendor\nblankly",
     "vendor/wheel.whl[all]",
@@ -378,6 +383,39 @@ def test_requirements_without_blankly_are_a_warning(model: Path, content: str, w
     assert words in problem.message
     assert problem.path == "requirements.txt"
     assert "blankly" in problem.hint
+    installer = Installer(adds_blankly=True)
+    assert (
+        "install it all the same"
+        in only(check(model, installer=installer), Severity.NOTICE).message
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "own @ git+https://forge.example/me/own@v1 ; python_version > '3.6'",
+        "git+https://forge.example/me/own@v1#egg=own",
+        "-e git+ssh://git@forge.example/me/own.git@v1#egg=own",
+    ],
+)
+def test_a_repository_is_refused_where_no_git_can_fetch_it(model: Path, line: str) -> None:
+    """Before anything runs. A server elsewhere may have git."""
+    (model / "requirements.txt").write_text("blankly\n-r more.txt\n")
+    (model / "more.txt").write_text(f"# why\n{line}\n")
+    problem = only(check(model, installer=Installer(lacks_git=True)))
+    assert problem.message == "This comes from a git repository, and there is no git here."
+    assert "`own @ https://forge.example/me/own/archive/v1.zip`" in problem.hint
+    assert place(problem) == ("more.txt", 2, 1)
+    assert "the image of this action" in only(check(model), Severity.NOTICE).message
+
+
+def test_the_archive_has_no_credentials(model: Path) -> None:
+    word = secrets.token_hex(8)
+    for user in (f"trader:{word}", word, f"trader:{word}/x", f"{word}:1/2"):
+        (model / "requirements.txt").write_text(f"blankly @ git+https://{user}@h.example/me/own\n")
+        problem = only(check(model), Severity.NOTICE)
+        assert word not in problem.text(), user
+        assert "git" in problem.message
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))

@@ -81,3 +81,47 @@ def test_a_file_inside_is_not_reached_through_links_out_of_it(tmp_path: Path) ->
     assert is_file_inside(files, "in")
     for name in ("out", "circle", "../secret.txt", "../model/own.txt", str(root / "own.txt"), "."):
         assert not is_file_inside(files, name), name
+
+
+@pytest.mark.parametrize(
+    ("line", "archive"),
+    [
+        (
+            "own @ git+https://github.com/me/own.git@v1.2",
+            "own @ https://github.com/me/own/archive/v1.2.zip",
+        ),
+        (
+            "own[x]@git+https://github.com/me/own@a/b#subdirectory=py&egg=other",
+            "own[x] @ https://github.com/me/own/archive/a/b.zip#subdirectory=py",
+        ),
+        (
+            "git+https://${TOKEN}@github.com/me/own/",
+            "https://${TOKEN}@github.com/me/own/archive/HEAD.zip",
+        ),
+        (
+            "-e git+ssh://git@gitlab.com:22/team/sub/own.git@f/x#egg=own",
+            "own @ https://gitlab.com/team/sub/own/-/archive/f/x/own-f-x.zip",
+        ),
+        (
+            "own @ git+https://bitbucket.org/me/own@abc123 ; os_name == 'posix'",
+            "own @ https://bitbucket.org/me/own/get/abc123.zip",
+        ),
+        (
+            "own @ git+https://${USER_1}:${PASS}@git.me.example:8443/me/own@v1",
+            "own @ https://${USER_1}:${PASS}@git.me.example:8443/me/own/archive/v1.zip",
+        ),
+        (
+            "own @ git+https://trader:word@github.com/me/own",
+            "own @ https://github.com/me/own/archive/HEAD.zip",
+        ),
+        ("own @ git+https://trader:w/rd@github.com/me/own", ""),
+        ("own @ git+ssh://git@github.com:me/own", ""),
+        ("own @ https://github.com/me/own/archive/v1.zip", ""),
+    ],
+)
+def test_a_repository_has_an_archive_that_needs_no_git(
+    tmp_path: Path, line: str, archive: str
+) -> None:
+    ((found,), _) = walk(tmp_path, {"a.txt": f"{line}\n"})
+    assert found.from_archive == archive
+    assert bool(found.from_git) is ("git+" in line)
