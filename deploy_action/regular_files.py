@@ -142,12 +142,14 @@ class SourceTree:
 
     `root` is the real path of the directory; `included` has names, POSIX and normalised, with the
     real paths of the files or directories that have them. No link leads anywhere else. Everything
-    is below `top`, from where files are opened.
+    is below `top`, from where files are opened. `made` are files of a bundle that are on no disk,
+    with their contents.
     """
 
     root: str
     included: tuple[tuple[str, str], ...]
     top: str
+    made: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
     @classmethod
     def at(cls, directory: str | os.PathLike[str]) -> SourceTree:
@@ -178,6 +180,8 @@ class SourceTree:
 
     def has_file(self, name: str) -> bool:
         """Whether there is a regular file of that name; it may be a link to another of them."""
+        if any(one == posixpath.normpath(name) for one, _ in self.made):
+            return True
         try:
             path = self.path(name).resolve()
             return self.holds(str(path)) and path.is_file()
@@ -190,6 +194,9 @@ class SourceTree:
         Raises:
             OSError: it cannot be read, it is something else or somewhere else, or it is larger.
         """
+        for one, data in self.made:
+            if one == posixpath.normpath(name):
+                return data
         path = self.path(name)
         path.stat()  # which refuses a chain of links that is too long for the next line
         real = os.path.realpath(path, strict=True)

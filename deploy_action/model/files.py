@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.model import pyproject
 from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import UNKNOWN, Installer, check_requirements
@@ -120,6 +121,15 @@ class _Model:
         if not self._manifest.requirements:
             return  # as above
         name = posixpath.normpath(self._manifest.requirements)
+        if any(one == name for one, _ in self._files.made):
+            yield from self._made_requirements_problems(name)
+            return
+        if any(one.path == pyproject.NAME for one in self._selection.problems):
+            return  # what stands for the missing file was reported already
+        if posixpath.basename(name) == pyproject.NAME:
+            hint = "Remove the key: the dependencies there are used where no requirements.txt is."
+            yield self._at_key("requirements", f"{name} is no list that pip can install.", hint)
+            return
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
             yield from check_requirements(name, self._selection, self._installer, self._redact)
@@ -127,6 +137,19 @@ class _Model:
         hint = f"Add {name} with a line that says blankly, or correct the path."
         message = f"The requirements file {name} {fault}."
         yield self._at_key("requirements", message, _UNIGNORE if fault == _IGNORED else hint)
+
+    def _made_requirements_problems(self, name: str) -> Iterator[Problem]:
+        """Check requirements that were made of `pyproject.toml`, where their problems are."""
+        yield Problem(
+            message=f"There is no {name}: the bundle gets one, with the dependencies of "
+            f"{pyproject.NAME}.",
+            hint="Its versions are those of the day of the install, as far as they are not fixed.",
+            severity=Severity.NOTICE,
+            path=pyproject.NAME,
+            line=1,
+        )
+        for one in check_requirements(name, self._selection, self._installer, self._redact):
+            yield replace(one, path=pyproject.NAME, line=1, column=None)
 
     def working_directory_problems(self) -> Iterator[Problem]:
         name = self._working_directory

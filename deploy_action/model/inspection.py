@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_action.bundle.bundle import Bundle, ignore_progress, write_bundle
@@ -14,6 +16,7 @@ from deploy_action.errors import Problem
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
 from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.pyproject import requirements_of_project
 from deploy_action.model.requirements import Installer
 from deploy_action.regular_files import SourceTree
 
@@ -58,6 +61,7 @@ class Inspection:
             include=self.include,
         )
         self.on_secrets(find_leaked_keys(selection.files))  # they may be included
+        selection = self._with_requirements(selection, manifest)
         found = check_model_files(
             manifest,
             selection,
@@ -68,15 +72,27 @@ class Inspection:
         )
         return selection, (*selection.problems, *found)
 
+    def _with_requirements(self, selection: Selection, manifest: Manifest) -> Selection:
+        """Add the requirements that a model has in its `pyproject.toml` only."""
+        name = posixpath.normpath(manifest.requirements)
+        if not manifest.requirements or os.path.lexists(selection.files.path(name)):
+            return selection
+        made = requirements_of_project(selection.files, self.workspace, name)
+        if made is None:
+            return selection
+        if isinstance(made, Problem):
+            return replace(selection, problems=(*selection.problems, made))
+        return replace(selection, files=replace(selection.files, made=((name, made),)))
+
     def pack(
         self,
         selection: Selection,
         destination: Path,
         on_progress: Callable[[int, int], None] = ignore_progress,
     ) -> Bundle:
-        """Write the bundle, with the `keys.json` of `keys-json`; raise as `write_bundle` does."""
+        """Write the bundle, with files that are made; raise as `write_bundle` does."""
         keys = self.settings.keys_json
-        injected = {} if keys is None else {KEYS_NAME: keys}
+        injected = {**dict(selection.files.made), **({} if keys is None else {KEYS_NAME: keys})}
         return write_bundle(selection, destination, injected=injected, on_progress=on_progress)
 
 
