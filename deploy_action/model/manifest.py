@@ -86,6 +86,19 @@ def load_manifest(
     return manifest, _in_order(problems)
 
 
+def peek_manifest(model_dir: Path) -> Manifest | None:
+    """Return what `blankly.json` says, unchecked; None if it cannot be read or is another file.
+
+    It takes a hundredth of the time, for those who look at hundreds of models.
+    """
+    data, problem = _read(model_dir)
+    document = parse_json(data)
+    value = document.value if problem is None and document.readable else None
+    if not isinstance(value, dict) or is_alien(value):
+        return None
+    return _manifest(document, value)
+
+
 def _parse(data: bytes, redact: Redact) -> LocatedJson:
     """Parse the data twice: its secrets are known only at its end, and no message may show them."""
     known = _secrets(parse_json(data))

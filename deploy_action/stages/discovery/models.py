@@ -12,7 +12,7 @@ from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.changes import Changes, find_changes, is_lost
 from deploy_action.github.event import Event
 from deploy_action.inputs.settings import Settings
-from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
 from deploy_action.outcome.discovery import Discovery, FoundModel
 from deploy_action.stages.discovery.reasons import Reasons
@@ -70,7 +70,7 @@ class _Model:
 
     @classmethod
     def at(cls, directory: Path, workspace: Path, event: Event) -> _Model:
-        manifest = load_manifest(directory)[0]
+        manifest = peek_manifest(directory)
         written = None if manifest is None else manifest.model_name
         name = tidy(written or directory_name(directory, event))
         return cls(directory, directory.relative_to(workspace).as_posix(), name, manifest)
