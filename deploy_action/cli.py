@@ -167,6 +167,7 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, _Parser]]:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands"
     )
+    _add_init_flags(commands.add_parser("init", help="write the workflow for your models"))
     for mode, summary in _MODES.items():
         _add_inputs(commands.add_parser(mode, help=summary), mode)
     log = commands.add_parser("logs", help="print the log of the deployed model")
@@ -298,13 +299,36 @@ def _add_clean_flags(parser: _Parser) -> None:
     where = "directory of a server; by default, that of runs with `api-url: local` on a terminal"
     add("--data", where, metavar="DIR")
     _add_keep_flags(parser)
-    text = "only say what would be removed"
-    add("--dry-run", text, type=_checked(parse_boolean), default=False, metavar="[true|false]")
+    _add_dry_run(parser, "only say what would be removed")
 
 
 def _add_backup_flags(parser: _Parser) -> None:
     _add_flag(parser, "--data", "directory of the server", required=True, metavar="DIR")
     parser.add_argument("file", metavar="FILE", help="the backup, a tar file")
+
+
+def _add_init_flags(parser: _Parser) -> None:
+    parser.description = (
+        "Write a workflow for the models in a directory and below it, and what they lack to be "
+        "backtested. With --server, write the compose file of a server instead. No file is "
+        "overwritten."
+    )
+    text = "Directory of the repository or of its models. (default: .)"
+    parser.add_argument("path", nargs="?", metavar="PATH", default=".", help=text)
+    text = "write the compose file of a server of your own"
+    parser.add_argument("--server", action="store_true", help=text)
+    _add_dry_run(parser, "only show what would be written")
+
+
+def _add_dry_run(parser: _Parser, text: str) -> None:
+    _add_flag(
+        parser,
+        "--dry-run",
+        text,
+        type=_checked(parse_boolean),
+        default=False,
+        metavar="[true|false]",
+    )
 
 
 def _add_completion_flags(parser: _Parser) -> None:

@@ -69,9 +69,9 @@ class Console:
             known = tuple(self._secrets)
         return redacted(text, known)
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, style: Style = Style.PLAIN) -> None:
         """Print text that everybody should see."""
-        self._print(self._harmless(text))
+        self._print(self.terminal.painted(self._harmless(text), style))
 
     def page(self, text: str) -> None:
         """Print what was rendered from values without secrets, such as tables, as it is.

@@ -46,6 +46,7 @@ def console() -> int:
     stream = _utf8(sys.stdout)
     command = parse_command(sys.argv[1:])
     commands: dict[str, Callable[[Namespace, TextIO], int]] = {
+        "init": _init,
         "serve": _serve,
         "login": _login,
         "schema": _print_schema,
@@ -184,6 +185,19 @@ def _located(inputs: dict[str, str]) -> tuple[dict[str, str], str]:
 
 def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _init(command: Namespace, stream: TextIO) -> int:
+    """Write the workflow of a repository, or the compose file of a server."""
+    from deploy_action.commands.init.command import init, init_server
+
+    console = Console(stream, for_runner=False, terminal=_terminal(stream))
+    directory = Path(command.path)
+    if command.server:
+        init_server(directory, console, dry_run=command.dry_run)
+    else:
+        init(directory, console, os.environ, dry_run=command.dry_run)
+    return _DONE
 
 
 def _serve(command: Namespace, stream: TextIO) -> int:

@@ -23,6 +23,9 @@ class Style(StrEnum):
     DOUBTFUL = "1;33"
     NOTICE = "1;36"
     ASIDE = "2"
+    COMMAND = "36"
+    ADDED = "32"
+    REMOVED = "31"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""`blankly-deploy init`: what a repository of models needs for its first pull request."""

@@ -1,0 +1,120 @@
+"""The files that `init` adds, and the one line that it adds to a `blankly.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy_action.errors import InvalidInputError
+from deploy_action.model.files import BACKTEST_NAME, SETTINGS_NAME
+from deploy_action.model.manifest import Manifest
+from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.text.located_json import parse_json
+
+SCHEMA: Final = (
+    "https://raw.githubusercontent.com/blankly-community/deploy-action/main/deploy_action/"
+    "blankly.schema.json"
+)
+_OPENING: Final = re.compile(r"(\ufeff?\s*\{)(\s*)")
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+# Quote currencies of symbols such as BTC-USDT.
+_QUOTES: Final = re.compile(r"""[A-Z0-9]-(USDT|USDC|BUSD|EUR|GBP|USD)["']""")
+_OTHER_SETTINGS: Final = "settings_path"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file to write: what is in it now, None for a new one, and what will be."""
+
+    path: Path
+    before: str | None
+    after: str
+
+    def write(self) -> None:
+        """Write the file, without touching one that came into being meanwhile.
+
+        Raises `InvalidInputError` if it is not what it was when the change was planned.
+        """
+        if self.before is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with self.path.open("x", encoding="utf-8", newline="") as file:
+                    file.write(self.after)
+            except FileExistsError as error:
+                raise self._was_changed() from error
+        elif read_text(self.path) == self.before:
+            self.path.write_text(self.after, encoding="utf-8", newline="")
+        else:
+            raise self._was_changed()
+
+    def _was_changed(self) -> InvalidInputError:
+        return InvalidInputError.of(
+            message=f"{self.path} was changed meanwhile, so it was left alone.",
+            hint="Run the command again.",
+        )
+
+
+def template(name: str) -> str:
+    """Return a file that is shipped with this program."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def read_text(path: Path) -> str | None:
+    """Return a file's text with its line ends as they are; None if it is not UTF-8, or no file."""
+    try:
+        return path.read_bytes().decode("utf-8") if path.is_file() else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def changes_of(directory: Path, manifest: Manifest) -> Iterator[Change]:
+    """Yield what a model with a readable `blankly.json` lacks to be backtested."""
+    path = directory / MANIFEST_NAME
+    before = None if path.is_symlink() else read_text(path)
+    if before is not None and (after := with_schema(before)):
+        yield Change(path, before, after)
+    script = read_text(directory / manifest.main_script) or ""
+    if _OTHER_SETTINGS in script:
+        return  # it says itself where its settings are
+    place = directory / manifest.working_directory
+    if not place.is_dir():
+        return
+    if not _is_there(place / SETTINGS_NAME):
+        yield Change(place / SETTINGS_NAME, None, template(SETTINGS_NAME))
+    is_told = _OTHER_SETTINGS in manifest.backtest_args
+    if manifest.type == "strategy" and not is_told and not _is_there(place / BACKTEST_NAME):
+        yield Change(place / BACKTEST_NAME, None, _backtest_settings(script))
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _backtest_settings(script: str) -> str:
+    """Return the settings of backtests, in the currency in which the script trades."""
+    quotes = set(_QUOTES.findall(script))
+    text = template(BACKTEST_NAME)
+    if len(quotes) != 1:
+        return text
+    return text.replace('_value_in": "USD"', f'_value_in": "{quotes.pop()}"')
+
+
+def with_schema(text: str) -> str | None:
+    """Return a `blankly.json` with `$schema` first, else as it was.
+
+    None if it has one already, or cannot be read, or is not an object.
+    """
+    parsed = parse_json(text.encode("utf-8"))
+    opening = _OPENING.match(text)
+    if parsed.problems or not isinstance(parsed.value, dict) or opening is None:
+        return None
+    if "$schema" in parsed.value:
+        return None
+    entry = f'"$schema": {json.dumps(SCHEMA)}'
+    if parsed.value:
+        entry += "," + (opening[2] or " ")
+    return f"{opening[1]}{opening[2]}{entry}{text[opening.end() :]}"

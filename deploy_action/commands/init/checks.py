@@ -1,0 +1,88 @@
+"""What would stop the first run of a model: what `validate` says, and what git leaves out."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deploy_action.bundle.bundle import ignore_progress
+from deploy_action.console import Console
+from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.git.branches import find_ignored
+from deploy_action.github.event import Event
+from deploy_action.inputs.settings import parse_settings
+from deploy_action.model.files import BACKTEST_NAME, SETTINGS_NAME
+from deploy_action.model.manifest import Manifest
+from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.outcome.prepared_model import DescribedModel
+from deploy_action.stages.preparation import Places, Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Checks the models of a repository whose workspace is `root`. Nothing is sent."""
+
+    root: Path
+    event: Event
+    console: Console
+
+    def problems(self, path: str, manifest: Manifest | None) -> tuple[Problem, ...]:
+        """Return all problems of a model, by its path from the root."""
+        found = self._of_validate(path)
+        if manifest is None:
+            return tuple(found)
+        return (*found, *self._ignored(self.root / path, manifest), *_ids(manifest))
+
+    def _of_validate(self, path: str) -> Sequence[Problem]:
+        settings = parse_settings({"mode": "validate", "model-path": path}, for_runner=False)
+        described = [DescribedModel()]
+        with TemporaryDirectory(prefix="blankly-deploy-") as scratch:
+            places = Places(workspace=self.root, scratch=Path(scratch), excluded=(Path(scratch),))
+            preparation = Preparation(
+                settings=settings,
+                event=self.event,
+                places=places,
+                on_described=described.append,
+                on_secrets=self.console.mask,
+                redact=self.console.redact,
+                on_packing=ignore_progress,
+            )
+            try:
+                return preparation.run().described.problems
+            except InvalidInputError as error:
+                return (*described[-1].problems, *error.problems)
+
+    def _ignored(self, directory: Path, manifest: Manifest) -> Iterator[Problem]:
+        settings = [
+            posixpath.join(manifest.working_directory, name)
+            for name in (SETTINGS_NAME, BACKTEST_NAME)
+        ]
+        names = (MANIFEST_NAME, manifest.main_script, manifest.requirements, *settings)
+        paths = {directory / posixpath.normpath(name): name for name in names if name}
+        for path in sorted(find_ignored(self.root, [path for path in paths if path.exists()])):
+            yield Problem(
+                message=f"{posixpath.normpath(paths[path])} is ignored by git, so a workflow's "
+                "checkout lacks it.",
+                hint="Add it all the same, with `git add --force`, or mend `.gitignore`.",
+                severity=Severity.WARNING,
+            )
+
+
+def _ids(manifest: Manifest) -> Iterator[Problem]:
+    """Tell of ids that only the server that gave them knows."""
+    named = [name for name in ("project_id", "model_id") if getattr(manifest, name) is not None]
+    if not named:
+        return
+    line, column = manifest.locate(named[-1]) or (None, None)
+    yield Problem(
+        message=f"Only the server that gave {' and '.join(named)} knows it. Blankly's own was "
+        "taken down.",
+        hint="Remove it, unless your server has it: the first deploy creates the model there.",
+        severity=Severity.NOTICE,
+        path=MANIFEST_NAME,
+        line=line,
+        column=column,
+    )

@@ -1,0 +1,237 @@
+"""The workflow that `init` writes: backtests on pull requests, deploys on pushes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+ACTION: Final = "blankly-community/deploy-action"
+# As in examples/workflows, which are kept up to date; a test compares them.
+CHECKOUT: Final = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0"
+CACHE: Final = "actions/cache@0057852bfaa89a56745cba8c7296529d2fc39830 # v4.3.0"
+
+# Words that YAML takes for strings without quotes.
+_PLAIN: Final = re.compile(
+    r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[A-Za-z][A-Za-z0-9_/-]*", re.IGNORECASE
+)
+_GLOB: Final = re.compile(r"[+!]")  # git takes no other special characters
+
+_HEAD: Final = """\
+# Made by `blankly-deploy init`, and yours to change. All inputs: https://github.com/{action}
+#
+# A pull request backtests {what}, and compares with the version that it would replace.
+# A push to {branch_in_words} deploys {it}, once the repository has the variable BLANKLY_API_URL,
+# the address of your server, and the secret BLANKLY_TOKEN. Until then that job is skipped.
+name: Blankly
+
+on:
+  pull_request:
+  push:
+    branches: [{branch}]
+
+permissions: {{}}
+
+# A new push to a pull request ends its older run; a deploy is not cut off.
+concurrency:
+  group: blankly-${{{{ github.ref }}}}
+  cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
+
+jobs:
+"""
+_FIND: Final = """\
+  models:
+    name: Find the models that changed
+    runs-on: ubuntu-latest
+    timeout-minutes: 5
+    permissions:
+      contents: read # to check the repository out
+    outputs:
+      models: ${{{{ steps.find.outputs.models }}}}
+    steps:
+      - uses: {checkout}
+        with:
+          fetch-depth: 0 # the commit to compare with
+          persist-credentials: false
+      - id: find
+        uses: {action}@v1
+        with:
+          mode: discover{below}
+          changed-since: {since}
+
+"""
+_SINCE: Final = "${{ github.event_name == 'pull_request' && 'HEAD^' || github.event.before }}"
+_JOB: Final = """\
+  {job}:
+    name: {name}
+{conditions}\
+    runs-on: ubuntu-latest
+    timeout-minutes: 35
+{matrix}\
+    permissions:
+{permissions}\
+    steps:
+      - uses: {checkout}
+        with:
+{depth}\
+          persist-credentials: false
+"""
+_MATRIX: Final = """\
+    strategy:
+      fail-fast: false # the failure of one model does not stop the others
+      matrix:
+        model: ${{ fromJSON(needs.models.outputs.models) }}
+"""
+_CACHES: Final = """\
+      - uses: {cache}
+        with:
+          path: ${{{{ runner.temp }}}}/blankly-platform/environments
+          key: {key}
+          restore-keys: blankly-${{{{ runner.os }}}}-${{{{ runner.arch }}}}-
+      - uses: {cache}
+        with: # only for models that download prices
+          path: ${{{{ runner.temp }}}}/blankly-platform/prices
+          key: blankly-prices-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}{leg}
+          restore-keys: blankly-prices-
+"""
+_KEY: Final = (
+    "blankly-${{ runner.os }}-${{ runner.arch }}-"
+    "${{ hashFiles('**/requirements*.txt', '**/blankly.json') }}"
+)
+_STEP: Final = """\
+      - uses: {action}@v1
+        with:
+          mode: {mode}
+          model-path: {path}
+"""
+_BACKTEST: Final = """\
+          api-url: local # on the runner: no server, no token
+          compare-with: HEAD^
+          comment: true
+          # gates: |
+          #   max_drawdown <= 25%
+          #   sharpe >= base - 10%
+"""
+_DEPLOY: Final = """\
+          api-url: ${{ vars.BLANKLY_API_URL }}
+          token: ${{ secrets.BLANKLY_TOKEN }}
+          create-new: true # the first time; later runs find the model by its name
+          # project-id: the project on the server; without it, the one of the token's user
+          # model-id: a model that the server has already
+"""
+_SECRETS: Final = """\
+          # keys-json: ${{ secrets.BLANKLY_KEYS_JSON }} # if it needs the keys of an exchange
+          # model-env: ${{ secrets.BLANKLY_MODEL_ENV }} # its variables, NAME=VALUE one a line
+"""
+_UNCHANGED: Final = """\
+          # A push that changed nothing of the model does not restart it. Only servers that run
+          # models can tell: remove this line for others.
+          unchanged: skip
+"""
+_DEPTH: Final = "          fetch-depth: 2 # the pull request's merge commit and its base, HEAD^\n"
+_READ: Final = "      contents: read # to check the repository out\n"
+_WRITE: Final = "      pull-requests: write # to write the comment; forks cannot\n"
+_PULL_REQUEST: Final = "github.event_name == 'pull_request'"
+_PUSH: Final = "github.event_name == 'push' && vars.BLANKLY_API_URL != ''"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInRepository:
+    """A model: its path from the repository's root, and what its `blankly.json` says of it."""
+
+    path: str
+    is_screener: bool = False
+
+
+def workflow_of(models: Sequence[ModelInRepository], branch: str, below: str = ".") -> str:
+    """Return the workflow for a repository's models; several are found by the workflow itself.
+
+    `branch` is the one whose pushes deploy, and `below` the directory that all models are in.
+    """
+    several = len(models) > 1
+    head = _HEAD.format(
+        action=ACTION,
+        what="the models that it changes" if several else "the model",
+        it="those that it changes" if several else "it",
+        branch=scalar(_GLOB.sub(r"\\\g<0>", branch)),
+        branch_in_words=json.dumps(branch)[1:-1],
+    )
+    find = ""
+    if several:
+        found_below = "" if below == "." else f"\n          model-path: {scalar(below)}"
+        find = _FIND.format(checkout=CHECKOUT, action=ACTION, below=found_below, since=_SINCE)
+    return head + find + _test_job(models) + "\n" + _deploy_job(models)
+
+
+def _test_job(models: Sequence[ModelInRepository]) -> str:
+    several = len(models) > 1
+    screeners = [model.path for model in models if model.is_screener]
+    only_checked = len(screeners) == len(models)
+    job = _job(
+        "check" if only_checked else "backtest",
+        "Check" if only_checked else "Backtest",
+        _PULL_REQUEST,
+        several=several,
+        permissions=_READ + ("" if only_checked else _WRITE),
+        depth="" if only_checked else _DEPTH,
+    )
+    mode = "validate" if only_checked else "backtest"
+    if screeners and not only_checked:
+        listed = _expression_string(json.dumps(screeners, ensure_ascii=False))
+        chosen = f"contains(fromJSON({listed}), matrix.model.path) && 'validate' || 'backtest'"
+        mode = f"${{{{ {chosen} }}}}"
+    if screeners:
+        mode += " # screeners cannot be backtested"
+    step = _STEP.format(action=ACTION, mode=mode, path=_path_in(models))
+    if only_checked:
+        return job + step
+    leg = "-${{ strategy.job-index }}" if several else ""
+    return job + _CACHES.format(cache=CACHE, key=_KEY, leg=leg) + step + _BACKTEST + _SECRETS
+
+
+def _deploy_job(models: Sequence[ModelInRepository]) -> str:
+    several = len(models) > 1
+    job = _job("deploy", "Deploy", _PUSH, several=several, permissions=_READ, depth="")
+    step = _STEP.format(action=ACTION, mode="deploy", path=_path_in(models))
+    return job + step + _DEPLOY + _SECRETS + _UNCHANGED
+
+
+def _job(
+    job: str, name: str, condition: str, *, several: bool, permissions: str, depth: str
+) -> str:
+    conditions = f"    if: {condition}\n"
+    if several:
+        name += " ${{ matrix.model.name }}"
+        conditions = (
+            f"    needs: models\n    if: {condition} && needs.models.outputs.models != '[]'\n"
+        )
+    return _JOB.format(
+        job=job,
+        name=name,
+        conditions=conditions,
+        matrix=_MATRIX if several else "",
+        permissions=permissions,
+        checkout=CHECKOUT,
+        depth=depth,
+    )
+
+
+def _path_in(models: Sequence[ModelInRepository]) -> str:
+    if len(models) > 1:
+        return "${{ matrix.model.path }}"
+    path = models[0].path
+    return path if path == "." else scalar(path)
+
+
+def scalar(text: str) -> str:
+    """Return a string in YAML in which GitHub finds no expression, quoted if it has to be."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return json.dumps(text.replace("${{", "${{ '${{' }}"), ensure_ascii=False)
+
+
+def _expression_string(text: str) -> str:
+    """Return a string in one of GitHub's expressions; it ends at the first closing braces."""
+    return "'" + text.replace("'", "''").replace("}}", "}\\u007d") + "'"
