@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.live.surroundings import NoticeKind
 from deploy_action.text.harmless import cut, excerpt, plain
 from deploy_action.text.quantities import count
@@ -68,16 +69,10 @@ class _Target:
 class _Title:
     """The messages of one title: those that wait, and how many may be sent."""
 
-    left: float
-    at: float
+    allowance: Allowance
     waiting: deque[tuple[str, NoticeKind]] = field(default_factory=deque)
     held: int = 0
     kind: NoticeKind = "info"  # of the latest one
-
-    def refill(self, now: float, pace: Pace) -> float:
-        self.left = min(self.left + max(0.0, now - self.at) / pace.interval, pace.burst)
-        self.at = now
-        return self.left
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +133,17 @@ class Notifier:
         with self._changed:
             if self._is_closing.is_set():
                 return
-            now = self._monotonic()
             known = self._titles.get(title)
             if known is None:
-                self._forget_titles(now)
-                known = self._titles[title] = _Title(self._pace.burst, now)
+                self._forget_titles()
+                pace = self._pace
+                allowance = Allowance(pace.burst, 1 / pace.interval, self._monotonic)
+                known = self._titles[title] = _Title(allowance)
             known.kind = kind
-            if known.refill(now, self._pace) < 1 or known.held:
+            if known.allowance.left < 1 or known.held:
                 known.held += 1
             else:
-                known.left -= 1
+                known.allowance.use(1)
                 known.waiting.append((text, kind))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="notices", daemon=True)
@@ -163,13 +159,13 @@ class Notifier:
         if thread is not None:
             thread.join(seconds)
 
-    def _forget_titles(self, now: float) -> None:
+    def _forget_titles(self) -> None:
         if len(self._titles) >= _MOST_TITLES:
             burst = self._pace.burst
             self._titles = {
                 name: title
                 for name, title in self._titles.items()
-                if title.waiting or title.held or title.refill(now, self._pace) < burst
+                if title.waiting or title.held or title.allowance.left < burst
             }
 
     def _work(self) -> None:
@@ -188,7 +184,7 @@ class Notifier:
         with self._changed:
             while True:
                 now = self._monotonic()
-                if (message := self._next_message(now)) is not None:
+                if (message := self._next_message()) is not None:
                     return message
                 if self._is_closing.is_set():
                     return None
@@ -196,14 +192,15 @@ class Notifier:
                     return heapq.heappop(self._retries)
                 self._changed.wait(self._seconds_to_wait(now))
 
-    def _next_message(self, now: float) -> _Message | None:
+    def _next_message(self) -> _Message | None:
         """Return a message to send; the titles take turns."""
         for name, title in self._titles.items():
             if title.waiting:
                 text, kind = title.waiting.popleft()
-            elif title.held and (title.refill(now, self._pace) >= 1 or self._is_closing.is_set()):
+            elif title.held and (title.allowance.left >= 1 or self._is_closing.is_set()):
                 text, kind = _held_back(title.held, self._pace), title.kind
-                title.held, title.left = 0, title.left - 1
+                title.held = 0
+                title.allowance.use(1)
             else:
                 continue
             self._titles[name] = self._titles.pop(name)  # goes to the end
@@ -212,11 +209,7 @@ class Notifier:
 
     def _seconds_to_wait(self, now: float) -> float | None:
         due = [one.due - now for one in self._retries[:1]]
-        due += [
-            (1 - title.refill(now, self._pace)) * self._pace.interval
-            for title in self._titles.values()
-            if title.held
-        ]
+        due += [each.allowance.seconds_until(1) for each in self._titles.values() if each.held]
         return max(0.01, min(due)) if due else None
 
     def _send_to_all(self, message: _Message) -> None:

@@ -95,6 +95,14 @@ class Heard:
     lines: list[tuple[str, str]] = field(default_factory=list)
     events: list[Mapping[str, object]] = field(default_factory=list)
     endings: list[Ended] = field(default_factory=list)
+    most_lines: int = 1_000_000  # of what it takes
+    lost: int = 0
+
+    def takes(self, _stream: str, *, is_end: bool) -> bool:
+        return is_end or len(self.lines) < self.most_lines
+
+    def lose(self, _stream: str, lines: int, _size: int) -> None:
+        self.lost += lines
 
     def line(self, stream: str, text: str) -> None:
         self.lines.append((stream, text))

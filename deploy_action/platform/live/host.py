@@ -62,6 +62,15 @@ class Listener(Protocol):
     def line(self, stream: str, text: str) -> None:
         """Take a line of output: of `out`, of `err`, or of the host itself (`platform`)."""
 
+    def takes(self, stream: str, *, is_end: bool) -> bool:
+        """Return whether lines of a stream are kept now, which may have had too many.
+
+        At the end of the stream, some are.
+        """
+
+    def lose(self, stream: str, lines: int, size: int) -> None:
+        """Note how many lines and bytes of a stream were thrown away meanwhile."""
+
     def event(self, event: Mapping[str, object], size: int) -> None:
         """Take what the process reports, in JSON of `size` bytes. The model can forge it."""
 

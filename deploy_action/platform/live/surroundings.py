@@ -18,6 +18,15 @@ class VersionLog(Protocol):
     def write(self, stream: str, text: str, redact: Callable[[str], str] = str) -> None:
         """Add a line of a stream (`out`, `err` or `platform`), with its secrets hidden."""
 
+    def takes(self, stream: str, *, is_end: bool = False) -> bool:
+        """Return whether lines of a stream are written now, which may have had too many.
+
+        At the end of the stream, some are.
+        """
+
+    def drop(self, stream: str, lines: int, size: int) -> None:
+        """Count lines, and their bytes, that are not written."""
+
 
 class Logs(Protocol):
     """The logs of all versions."""

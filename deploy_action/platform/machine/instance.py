@@ -118,8 +118,7 @@ class RunningModel:
         self._reader.call(self._watch)
 
     def _watch(self) -> None:
-        out = Output(partial(self._line, "out"), self._say)
-        self._errors = Output(partial(self._line, "err"), self._say)
+        out, self._errors = self._output("out"), self._output("err")
         streams: tuple[Output | Events, ...] = (out, self._errors, Events(self._event))
         self._streams = [
             (Pipe(descriptor, stream.take), stream)
@@ -128,6 +127,14 @@ class RunningModel:
         self._report_pipe = Pipe(self._launched.report, self._take_report)
         for pipe in (*(pipe for pipe, _ in self._streams), self._report_pipe):
             self._reader.watch(pipe)
+
+    def _output(self, stream: str) -> Output:
+        listener = self._listener
+        return Output(
+            partial(self._line, stream),
+            partial(listener.takes, stream),
+            partial(listener.lose, stream),
+        )
 
     def _line(self, stream: str, text: str) -> None:
         with self._guarded():

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 from weakref import WeakValueDictionary
 
+from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.text.harmless import plain
 from deploy_action.text.quantities import count, size
@@ -39,7 +40,8 @@ class Bounds:
 
     A stream may write `lines_a_second` and `bytes_a_second` for ever, and at once what that makes
     in `burst_seconds`. When it has written too much, it is dropped until that has passed for which
-    it may write `pause_seconds` again.
+    it may write `pause_seconds` again. This is the only limit on what models print; docs/server.md
+    tells it.
     """
 
     file_bytes: int = 1 << 20
@@ -177,54 +179,23 @@ def _offset_before(path: Path, lines: int) -> tuple[int, int]:
 
 
 @dataclass(slots=True)
-class _Allowance:
-    """What a stream may write, in seconds of its rate; and what was dropped since it was used up.
+class _Stream:
+    """What a stream may write, in seconds of its rate, and what was dropped of its present flood.
 
     Not safe to use from two threads.
     """
 
-    bounds: Bounds
-    left: float
-    at: float
+    allowance: Allowance
+    is_dropping: bool = False
     lines: int = 0
     bytes: int = 0
-    is_dropping: bool = False
-
-    def refill(self, now: float) -> bool:
-        """Add what time gives; return whether lines may be written again that were not so far."""
-        self.left = min(self.left + max(0.0, now - self.at), self.bounds.burst_seconds)
-        self.at = now
-        if not self.is_dropping or self.left < self.bounds.pause_seconds:
-            return False
-        self.is_dropping = False
-        return True
-
-    def take(self, lines: int, written: int) -> bool:
-        """Use up what these cost; return whether they are the last for now."""
-        bounds = self.bounds
-        self.left -= max(lines / bounds.lines_a_second, written / bounds.bytes_a_second)
-        self.is_dropping = self.left <= 0
-        return self.is_dropping
-
-    def drop(self, text: str) -> None:
-        """Count a line that is not written."""
-        self.lines += 1
-        self.bytes += len(text)
-
-    def dropped(self) -> str:
-        """Return what was dropped, and forget it; blank if nothing was."""
-        if not self.lines:
-            return ""
-        text = f"{count(self.lines, 'line')} ({size(self.bytes)})"
-        self.lines = self.bytes = 0
-        return text
 
 
 class VersionLog(LogReader):
     """A version's log, for several threads. Writing it never raises, and never waits for long.
 
     What cannot be written, because the model writes too fast or the disk is full, is counted, and
-    the log says how much that was as soon as it can.
+    the log says how much that was: after a flood, with the next line or for the next reader.
     """
 
     def __init__(
@@ -238,7 +209,7 @@ class VersionLog(LogReader):
         self._bounds = bounds
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._allowances: dict[str, _Allowance] = {}
+        self._streams: dict[str, _Stream] = {}
         self._handle: int | None = None
         self._number = self._size = 0
         self._unwritten = 0
@@ -249,46 +220,80 @@ class VersionLog(LogReader):
         Several lines in one text become lines of the same time. `redact` hides secrets in the text;
         it is not called for what is dropped.
         """
-        with self._lock:
-            allowance = self._allowance(stream)
-            if allowance.refill(self._monotonic()):
-                self._say_dropped(stream, allowance)
-            if allowance.is_dropping:
-                allowance.drop(text)
-                return
+        if not self.takes(stream):
+            self.drop(stream, 1, len(text))
+            return
         harmless = _shown(text, redact)  # takes long, so others may write meanwhile
-        now = self._clock()
+        now, bounds = self._clock(), self._bounds
         lines = [format_line(now, one, stream) for one in harmless]
+        # What is cut was read, which takes its time, too.
+        cost = max(sum(map(len, lines)), min(len(text), _BLOCK_BYTES)) / bounds.bytes_a_second
         with self._lock:
             for line in lines:
                 self._append(line)
-            if allowance.take(len(lines), sum(map(len, lines))):
-                self._append(format_line(now, self._too_fast(stream)))
+            of = self._stream(stream)
+            of.allowance.use(max(len(lines) / bounds.lines_a_second, cost))
+            of.is_dropping = of.allowance.left <= 0
+
+    def takes(self, stream: str, *, is_end: bool = False) -> bool:
+        """Return whether lines of a stream are written now; else they would be dropped.
+
+        At the end of the stream, a second's worth of lines is: they explain most failures.
+        """
+        with self._lock:
+            of = self._stream(stream)
+            if is_end:
+                of.allowance.use(min(0, of.allowance.left - 1))
+            self._end_flood(stream, least=1 if is_end else self._bounds.pause_seconds)
+            return not of.is_dropping
+
+    def drop(self, stream: str, lines: int, size: int) -> None:
+        """Count so many lines, of so many bytes, that are not written."""
+        with self._lock:
+            of = self._stream(stream)
+            of.lines += lines
+            of.bytes += size
+
+    def read(self, place: Place) -> tuple[Place, bytes]:
+        """Return some of the lines from a place on, and the place after them."""
+        if any(each.is_dropping for each in list(self._streams.values())):
+            with self._lock:
+                for stream in self._streams:
+                    self._end_flood(stream, self._bounds.pause_seconds)
+        return super().read(place)
 
     def close(self) -> None:
         """Close the file, after what was dropped is said. It may be written again."""
         with self._lock:
-            for stream, allowance in self._allowances.items():
-                self._say_dropped(stream, allowance)
+            for stream in self._streams:
+                self._say_dropped(stream)
             self._close()
 
-    def _allowance(self, stream: str) -> _Allowance:
-        if stream not in self._allowances:
-            left = self._bounds.burst_seconds
-            self._allowances[stream] = _Allowance(self._bounds, left, self._monotonic())
-        return self._allowances[stream]
+    def _stream(self, name: str) -> _Stream:
+        if name not in self._streams:
+            allowance = Allowance(self._bounds.burst_seconds, 1, self._monotonic)
+            self._streams[name] = _Stream(allowance)
+        return self._streams[name]
 
-    def _too_fast(self, stream: str) -> str:
-        bounds = self._bounds
-        return (
-            f"`{stream}` grows too fast: lines of it are dropped for {bounds.pause_seconds:g} s or "
-            f"more. {bounds.lines_a_second} lines and {size(bounds.bytes_a_second)} a second are "
-            "kept."
-        )
+    def _end_flood(self, stream: str, least: float) -> None:
+        """Write lines of a stream again, and say what was dropped, if it may write enough."""
+        of = self._stream(stream)
+        if of.is_dropping and of.allowance.left >= least:
+            of.is_dropping = False
+            self._say_dropped(stream)
 
-    def _say_dropped(self, stream: str, allowance: _Allowance) -> None:
-        if what := allowance.dropped():
-            self._append(format_line(self._clock(), f"{what} of `{stream}` were dropped here"))
+    def _say_dropped(self, stream: str) -> None:
+        of, bounds = self._stream(stream), self._bounds
+        if of.lines or of.bytes:
+            what = f"{count(of.lines, 'line')} ({size(of.bytes)}) of `{stream}`"
+            of.lines = of.bytes = 0
+            self._append(
+                format_line(
+                    self._clock(),
+                    f"{what} were dropped here: {bounds.lines_a_second} lines and "
+                    f"{size(bounds.bytes_a_second)} a second are kept",
+                )
+            )
 
     def _append(self, line: bytes) -> None:
         try:
@@ -372,7 +377,7 @@ def format_line(time: float, text: str, stream: str = PLATFORM) -> bytes:
 
 
 class LogBook:
-    """The logs of all versions: `open` for the server that writes them, `reader` for all."""
+    """The logs of all versions: `open` to write one, `reader` to read it."""
 
     def __init__(
         self,
@@ -402,7 +407,7 @@ class LogBook:
 
     def reader(self, version_id: str) -> LogReader:
         """Return what reads the log of a version, which need not have one."""
-        return LogReader(self._directory / version_id, self.clock)
+        return self.open(version_id)
 
     def versions(self) -> list[str]:
         """Return the ids of the versions that have a log."""

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.machine.reader import Pipe, Reader
-from deploy_action.platform.machine.streams import Budget, Events, Output
+from deploy_action.platform.machine.streams import Events, Output
 from tests.support.waiting import wait_for
-
-MEBIBYTE = 1 << 20
 
 
 class Clock:
@@ -23,32 +22,39 @@ class Clock:
         return self.now
 
 
-def test_a_budget_recovers_with_time() -> None:
+def test_an_allowance_recovers_with_time() -> None:
     clock = Clock()
-    budget = Budget(clock)
-    budget.spend(b"x" * 16 * MEBIBYTE)
-    assert budget.debt_seconds == 0
-    budget.spend(b"\n" * 2048)
-    assert budget.debt_seconds == pytest.approx(1, rel=0.01)
+    allowance = Allowance(16, 2, clock)
+    allowance.use(16)
+    assert allowance.seconds_until(0) == 0
+    allowance.use(2)
+    assert (allowance.left, allowance.seconds_until(0), allowance.seconds_until(1)) == (-2, 1, 1.5)
     clock.now = 0.5
-    assert budget.debt_seconds == pytest.approx(0.5, rel=0.01)
+    assert allowance.seconds_until(0) == 0.5
     clock.now = 1_000
-    budget.spend(b"x" * 17 * MEBIBYTE)
-    assert budget.debt_seconds == pytest.approx(1)
+    assert allowance.left == 16
+    clock.now = 999  # a clock that was set back
+    assert allowance.left == 16
 
 
-def test_what_is_left_out_is_said_and_its_last_lines_are_kept() -> None:
+def test_what_is_thrown_away_is_counted_and_whole_lines_go_on() -> None:
     lines: list[str] = []
-    losses: list[str] = []
-    output = Output(lines.append, losses.append, Clock())
-    assert output.take(b"first\n" + b"x" * 17 * MEBIBYTE + b"\n") == 0
-    assert output.take(b"lost " * 2_000) > 0
-    assert output.take(b"\nkept\nlast") > 0
-    del lines[1:]
-    output.finish(b"\nend\n")
-    assert lines == ["first", "kept", "last", "end"]
-    (loss,) = losses
-    assert loss.startswith("10,001 bytes of output were left out here")
+    lost: list[int] = []
+    answers = iter([True, False, False, True, False, True])  # the last one is asked at the end
+
+    def takes(*, is_end: bool) -> bool:
+        return next(answers) or is_end
+
+    output = Output(lines.append, takes, lambda number, _: lost.append(number))
+    assert output.take(b"first\nbegun") == 0
+    assert output.take(b" lost\nlost\nlo") > 0
+    assert output.take(b"st\nlost\n") > 0
+    assert output.take(b"whole\n") == 0
+    assert output.take(b"lost\nlost\nMemory") > 0
+    output.finish(b"Error\n")
+    assert lines == ["first", "begun", "whole", "lost", "MemoryError"]
+    assert sum(lost) == 5
+    assert output.tells_of_no_memory
 
 
 @pytest.mark.parametrize(
@@ -63,13 +69,13 @@ def test_what_is_left_out_is_said_and_its_last_lines_are_kept() -> None:
     ],
 )
 def test_running_out_of_memory_is_recognised(text: str, *, expected: bool) -> None:
-    output = Output(lambda _: None, lambda _: None)
+    output = Output(lambda _: None)
     output.finish(f"before\n{text}\n".encode())
     assert output.tells_of_no_memory == expected
 
 
 def test_an_old_error_is_forgotten() -> None:
-    output = Output(lambda _: None, lambda _: None)
+    output = Output(lambda _: None)
     output.finish(b"MemoryError\n" + b"alive\n" * 20)
     assert not output.tells_of_no_memory
 
@@ -94,7 +100,7 @@ def test_a_report_has_its_size_and_one_that_is_too_long_is_not_parsed() -> None:
 
 
 def test_long_lines_do_not_stay_in_memory() -> None:
-    output = Output(lambda _: None, lambda _: None)
+    output = Output(lambda _: None)
     lines = (b"x" * 1_000_000 + b"\n") * 10
     tracemalloc.start()
     try:

@@ -17,10 +17,6 @@ from tests.support.platform_client import Clock
 from tests.support.waiting import wait_for
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (out|err|platform) .*")
-TOO_FAST = (
-    "`out` grows too fast: lines of it are dropped for 2 s or more. 8 lines and 16.4 kB a second "
-    "are kept."
-)
 DEFAULT = Bounds()
 SMALL = Bounds(file_bytes=1_000, files=3)
 
@@ -203,16 +199,17 @@ def test_a_flood_is_dropped_counted_and_said(tmp_path: Path) -> None:
     for number in range(1_000):
         log.write("out", f"{number:03}", redact)
     assert len(redacted) == 40  # what is dropped costs next to nothing
-    assert texts(log) == [
-        *(f"{number:03}" for number in range(40)),
-        TOO_FAST,
-    ]
+    assert texts(log) == [f"{number:03}" for number in range(40)]
     log.write("err", "Traceback")  # has an allowance of its own
     monotonic.now += 1.9
     log.write("out", "too early")
+    assert not log.takes("out")
+    log.drop("out", 100, 400)  # not even read as lines
     monotonic.now += 0.2
+    told = "1,061 lines (3.3 kB) of `out` were dropped here: 8 lines and 16.4 kB a second are kept"
+    assert texts(log)[-2:] == ["Traceback", told]  # also if the model prints nothing any more
     log.write("out", "calm")
-    assert texts(log)[-3:] == ["Traceback", "961 lines (2.9 kB) of `out` were dropped here", "calm"]
+    assert texts(log)[-2:] == [told, "calm"]
 
 
 def test_what_was_dropped_last_is_said_when_the_log_is_closed(tmp_path: Path) -> None:
@@ -220,14 +217,20 @@ def test_what_was_dropped_last_is_said_when_the_log_is_closed(tmp_path: Path) ->
     for _ in range(10):
         log.write("out", "x")
     log.close()
-    assert texts(log)[-1] == "8 lines (8 bytes) of `out` were dropped here"
+    assert texts(log)[-1].startswith("8 lines (8 bytes) of `out` were dropped here: 1 lines and")
 
 
 def test_a_flood_of_bytes_is_dropped_too(tmp_path: Path) -> None:
     log = make_log(tmp_path, Bounds(bytes_a_second=1_000, burst_seconds=5))
     for _ in range(100):
         log.write("out", "x" * 1_000)
-    assert len(texts(log)) == 6
+    assert len(texts(log)) == 5
+    assert log.takes("out", is_end=True)
+    log.write("out", "Traceback")
+    assert texts(log)[-1] == "Traceback"
+    for length in (LONGEST_LINE, 1 << 20):  # what is cut was read
+        log.write("err", "x" * length)
+    assert not log.takes("err")
 
 
 def test_what_a_full_disk_does_not_take_is_counted(tmp_path: Path) -> None:

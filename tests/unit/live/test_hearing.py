@@ -22,6 +22,12 @@ class NoLog:
     def write(self, stream: str, text: str, redact: Callable[[str], str] = str) -> None:
         """Nothing is kept."""
 
+    def takes(self, stream: str, *, is_end: bool = False) -> bool:  # noqa: ARG002  # of the protocol
+        return False
+
+    def drop(self, stream: str, lines: int, size: int) -> None:
+        """Nothing is counted."""
+
 
 @pytest.fixture
 def inbox() -> queue.SimpleQueue[Heard]:

@@ -74,6 +74,15 @@ class Hearing:
             self.last_output_at = self.clock()
         self.log.write(stream, text, self.redact)
 
+    def takes(self, stream: str, *, is_end: bool) -> bool:
+        """Return whether the log takes lines of a stream now; at its end, it takes some."""
+        return self.log.takes(stream, is_end=is_end)
+
+    def lose(self, stream: str, lines: int, size: int) -> None:
+        """Note what was thrown away while it took none."""
+        self.last_output_at = self.clock()
+        self.log.drop(stream, lines, size)
+
     def event(self, event: Mapping[str, object], size: int) -> None:
         """Pass an event on, unless too many are waiting, or too large ones."""
         with self._lock:

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
+from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.live.reports.reading import (
     BOUNDS,
     Change,
@@ -50,20 +51,6 @@ class TooManyReportsError(ReportError):
     """A model reports more than is kept."""
 
 
-@dataclass(slots=True)
-class _Allowance:
-    """How much a model may report, which grows with time."""
-
-    left: float = _BURST
-    at: float = 0.0
-
-    def is_left(self, now: float) -> bool:
-        """Return whether another report is taken; what that costs is known afterwards."""
-        self.left = min(_BURST, self.left + (now - self.at) * _PER_SECOND)
-        self.at = now
-        return self.left > 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """A report to be written, of about `size` bytes.
@@ -91,7 +78,7 @@ class Reports:
         self._store = store
         self._on_error = on_error
         self._monotonic = monotonic
-        self._allowances: dict[tuple[_ModelKey, bool], _Allowance] = {}
+        self._allowances: dict[tuple[_ModelKey, bool], Allowance] = {}
         self._lost: defaultdict[_ModelKey, int] = defaultdict(int)
         self._waiting: list[_Waiting] = []
         self._condition = threading.Condition()
@@ -151,8 +138,11 @@ class Reports:
     ) -> None:
         model, is_order = (project_id, model_id), kind.startswith(_ORDERS)
         with self._condition:
-            allowance = self._allowances.setdefault((model, is_order), _Allowance())
-            if not allowance.is_left(self._monotonic()):
+            allowance = self._allowances.get((model, is_order))
+            if allowance is None:
+                allowance = Allowance(_BURST, _PER_SECOND, self._monotonic)
+                self._allowances[model, is_order] = allowance
+            if allowance.left <= 0:  # what a report costs is known afterwards
                 raise TooManyReportsError(
                     f"The model reports too much: more than {_PER_SECOND:g} reports a second are"
                     " not kept"
@@ -164,7 +154,7 @@ class Reports:
             cost = len(changes) + size / _BYTES_PER_TOKEN
         finally:
             with self._condition:
-                allowance.left -= cost
+                allowance.use(cost)
         self._put(_Waiting(model, at, changes, size, written))
 
     def _put(self, waiting: _Waiting) -> None:
