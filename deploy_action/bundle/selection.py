@@ -7,7 +7,7 @@ import posixpath
 import re
 import stat
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -74,13 +74,26 @@ class Selection:
     """The entries of a bundle, sorted by name, and the problems found while selecting.
 
     `files` says where they come from, and `tree` is the top of those, which is opened again to pack
-    them.
+    them. `dead_links` are the names of links that have problems, with the paths to which they lead,
+    or would. `rules` say what is ignored.
     """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     files: SourceTree
     tree: Tree
+    dead_links: Mapping[str, str]
+    rules: IgnoreRules
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a file that is not there would be left out; a directory ends with a slash."""
+        parts = name.rstrip("/").split("/")
+        for count, part in enumerate(parts, 1):
+            is_directory = count < len(parts) or name.endswith("/")
+            path = "/".join(parts[:count])
+            if part in NEVER_PACKED or self.rules.ignoring(path, part, is_directory=is_directory):
+                return True
+        return False
 
     def includes(self, name: str) -> bool:
         """Whether the file `name`, or anything in the directory `name`, is selected."""
@@ -139,6 +152,7 @@ class _Walk:
     _folders: list[_Folder] = field(default_factory=list)
     _ignored_manifest: IgnoreRule | None = None
     _followed: int = 0
+    _dead_links: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         self._walk(_Folder(self.files.root, ""))
@@ -150,7 +164,9 @@ class _Walk:
     def selection(self, tree: Tree) -> Selection:
         entries = sorted(self.entries, key=attrgetter("name"))
         problems = sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
-        return Selection(tuple(entries), tuple(problems), self.files, tree)
+        return Selection(
+            tuple(entries), tuple(problems), self.files, tree, self._dead_links, self.rules
+        )
 
     def _include(self, name: str, real: str) -> None:
         """Select an included file or directory, unless a link of the model did so already."""
@@ -277,16 +293,17 @@ class _Walk:
             Path(real).stat()  # which refuses a chain of links that is too long for the next line
             target = os.path.realpath(real, strict=True)
         except OSError:
-            self._report_link(name, written, _BROKEN)
+            where = os.path.normpath(Path(folder.real, written))  # as far as can be told
+            self._report_link(name, written, _BROKEN, where)
             return
         if not self.files.holds(target):
-            self._report_link(name, written, _OUTSIDE)
+            self._report_link(name, written, _OUTSIDE, target)
         elif is_never_packed(self.files.root_of(target), target, self.excluded):
-            self._report_link(name, written, _TO_EXCLUDED)
+            self._report_link(name, written, _TO_EXCLUDED, target)
         elif not Path(target).is_dir():
             self._add_file(target, name, Path(target).lstat())
         elif any(is_within(target, real) for real in (*folder.trail, folder.real)):
-            self._report_link(name, written, _IN_A_CIRCLE)
+            self._report_link(name, written, _IN_A_CIRCLE, target)
         else:
             self._follow(folder, target, name)
 
@@ -311,8 +328,9 @@ class _Walk:
         hint = "Make it readable, or add it to ignore_files." if name else "Check model-path."
         self._report(name, message, hint)
 
-    def _report_link(self, name: str, written: str, fault: tuple[str, str]) -> None:
+    def _report_link(self, name: str, written: str, fault: tuple[str, str], target: str) -> None:
         what, hint = fault
+        self._dead_links[_escaped(name)] = target
         message = f"The link {_escaped(name)} points to {_escaped(written)}, {what}."
         self._report(name, message, hint)
 

@@ -38,17 +38,18 @@ class Changes:
     changed: frozenset[str]
 
 
-def find_changes(directory: Path, ref: str, asked_by: str) -> Changes:
+def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool = True) -> Changes:
     """Compare the checkout around `directory` with the commit that `ref` names.
 
     The two are compared directly, and not with their merge base: for a push, `ref` is what ran
     before it, so that what a forced push dropped is a change. Files that git does not track do not
-    count. `asked_by` is the input that has the ref.
+    count. `asked_by` is the input that has the ref. Hints of errors are for a workflow, or without
+    `for_runner` for a terminal.
 
     Raises:
         InvalidInputError: there is no repository, or it lacks that commit or its directories.
     """
-    with open_repository(directory) as repository:
+    with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref, asked_by)
         with reading(repository.root):
             past = dict(_files(repository, commit))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, Problem
+from deploy_action.git.pointer import parse_pointer
 from deploy_action.git.repository import Repository, find_root, open_repository
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, Entry, parse_tree, shown
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 # Errors for names that are valid on another file system.
 _NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
 _PART_BYTES: Final = 1024 * 1024
-# The pointer that git has instead of a file in Git LFS, always below 1,024 bytes:
-# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
-_LARGEST_POINTER: Final = 1_024
-_POINTER: Final = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n"
-    rb"(?P<extensions>(?:ext-.+\n)*)"
-    rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
-    rb"size (?P<size>[0-9]{1,18})\n?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +55,7 @@ def extract_model(
     manifest: str,
     workspace: Path | None = None,
     included: Sequence[Path] = (),
+    for_runner: bool = True,
 ) -> PastModel:
     """Write the files of the model in `directory`, as they are at `ref`, into `destination`.
 
@@ -71,14 +63,15 @@ def extract_model(
     directories of the `workspace`; what is absent at `ref` is left out. All these are absolute,
     without links, and written to where they are in the workspace, which `destination` stands for.
     Files keep their executable bit, links stay links, and files in Git LFS get their contents if
-    the clone has them. The checkout, its index and its refs do not change.
+    the clone has them. The checkout, its index and its refs do not change. Hints of errors are for
+    a workflow, or without `for_runner` for a terminal.
 
     Raises:
         InvalidInputError: there is no repository, or it lacks that commit or a part of it.
         UnusablePastError: the model existed, but cannot be restored as it was.
     """
     top = workspace or directory
-    with open_repository(directory) as repository:
+    with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref)
         extraction = _Extraction(repository, commit.sha)
         if not extraction.is_model(extraction.find(commit.tree, directory), manifest.encode()):
@@ -219,7 +212,7 @@ class _Extraction:
 
     def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
         """Yield the contents of a file; for a pointer to Git LFS, what it points to."""
-        pointer = _POINTER.fullmatch(blob) if len(blob) < _LARGEST_POINTER else None
+        pointer = parse_pointer(blob)
         if pointer is None:
             yield blob
             return
@@ -240,12 +233,13 @@ class _Extraction:
                     left -= len(chunk)
                     yield chunk
         except OSError as error:
-            raise self._unusable(
-                path,
-                "is in Git LFS, and the checkout lacks the contents that it had then: set "
-                "`lfs: true` of `actions/checkout`, and fetch them with `git lfs fetch origin "
-                f"{self.commit}` in a step before this one",
-            ) from error
+            fetch = f"`git lfs fetch origin {self.commit}`"
+            way = self.repository.hint(
+                f"set `lfs: true` of `actions/checkout`, and run {fetch} in a step before this one",
+                f"run {fetch}",
+            )
+            what = "is in Git LFS, and the checkout lacks the contents that it had then"
+            raise self._unusable(path, f"{what}: {way}") from error
         if left or digest.hexdigest() != oid:
             raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
 

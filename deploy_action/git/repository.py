@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dulwich.objects import ObjectID, ShaFile
     from dulwich.repo import Repo
 
-CHECK_OUT: Final = "Let `actions/checkout` run before this step"
+AGAIN: Final = "Check out the repository again, into an empty directory."
 _SHA1_LENGTH: Final = 40  # in hexadecimal digits; git's other ids are SHA-256
 
 
@@ -31,12 +31,18 @@ _SHA1_LENGTH: Final = 40  # in hexadecimal digits; git's other ids are SHA-256
 class Repository:
     """An open repository.
 
-    `root` is the directory that holds its `.git`, `repo` is the library's view of it. Reading from
-    a damaged repository raises `InvalidInputError`.
+    `root` is the directory that holds its `.git`, `repo` is the library's view of it. Hints of
+    errors are for a workflow, or without `for_runner` for a terminal. Reading from a damaged
+    repository raises `InvalidInputError`.
     """
 
     root: Path
     repo: Repo
+    for_runner: bool = True
+
+    def hint(self, in_a_workflow: str, on_a_terminal: str) -> str:
+        """Return the one of two hints that is for the reader."""
+        return in_a_workflow if self.for_runner else on_a_terminal
 
     @property
     def is_shallow(self) -> bool:
@@ -94,22 +100,27 @@ class Repository:
         """Return the error for a missing object; `what` is the subject of its sentence."""
         if self.is_partial:
             why = "the clone was made with `filter`, or with a sparse checkout, and lacks it"
-            hint = "Remove `filter` and `sparse-checkout` from the inputs of `actions/checkout`."
+            hint = self.hint(
+                "Remove `filter` and `sparse-checkout` from the inputs of `actions/checkout`.",
+                "Clone the repository again, without `--filter`.",
+            )
         else:
             why = "it is missing, so the repository is damaged or keeps objects somewhere else"
-            hint = f"{CHECK_OUT}, into an empty directory."
+            hint = AGAIN
         return InvalidInputError.of(message=f"{what} cannot be read: {why}.", hint=hint)
 
 
 @contextmanager
-def open_repository(directory: Path) -> Iterator[Repository]:
+def open_repository(directory: Path, *, for_runner: bool = True) -> Iterator[Repository]:
     """Open the repository around a directory, whoever owns it; linked work trees work too.
+
+    Hints of errors are for a workflow, or without `for_runner` for a terminal.
 
     Raises:
         InvalidInputError: there is none, or it cannot be read.
     """
     with reading(directory):
-        root = find_root(directory.resolve())
+        root = find_root(directory.resolve(), for_runner=for_runner)
         repo = repo_class()(str(root))
     try:
         # The `.git` of a work tree may point to a directory that is not mounted here.
@@ -117,16 +128,22 @@ def open_repository(directory: Path) -> Iterator[Repository]:
             raise InvalidInputError.of(
                 message=f"`.git` in {excerpt(str(root))} points to "
                 f"{excerpt(repo.controldir())}, and there is no repository there.",
-                hint=f"{CHECK_OUT}, rather than `git worktree`.",
+                hint="Let `actions/checkout` run before this step, rather than `git worktree`."
+                if for_runner
+                else AGAIN,
             )
-        yield Repository(root, repo)
+        yield Repository(root, repo, for_runner)
     finally:
         with suppress(BufferError):  # a signal came while a function looked into a file
             repo.close()
 
 
-def find_root(directory: Path) -> Path:
-    """Return the directory with the `.git` that a file or directory without links is below."""
+def find_root(directory: Path, *, for_runner: bool = True) -> Path:
+    """Return the directory with the `.git` that a file or directory without links is below.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
     for parent in (directory, *directory.parents):
         git = parent / ".git"
         if git.is_file() or (git / "objects").is_dir():
@@ -134,8 +151,10 @@ def find_root(directory: Path) -> Path:
     raise InvalidInputError.of(
         message=f"A git repository is needed to read other commits, and {excerpt(str(directory))} "
         "is not in one.",
-        hint=f"{CHECK_OUT}, with `fetch-depth: 0`; it needs git in the job's container to "
-        "make a repository.",
+        hint="Let `actions/checkout` run before this step, with `fetch-depth: 0`; it needs git in "
+        "the job's container to make a repository."
+        if for_runner
+        else "Run it in a clone of the repository, made with `git clone`.",
     )
 
 
@@ -155,7 +174,7 @@ def reading(place: Path) -> Iterator[None]:
         why = excerpt(f"{type(error).__name__}: {error}")
         raise InvalidInputError.of(
             message=f"The git repository at {excerpt(str(place))} cannot be read ({why}).",
-            hint=f"{CHECK_OUT}, into an empty directory.",
+            hint=AGAIN,
         ) from error
 
 

@@ -248,8 +248,9 @@ class _Lookup:
         self, what: str, steps: tuple[tuple[str, int], ...], near: str = ""
     ) -> InvalidInputError:
         """Return the error for a commit that a deeper fetch may find."""
+        is_shallow = self.repository.is_shallow
         hint = "Set `fetch-depth: 0` of `actions/checkout`, which fetches all branches and tags."
-        if self.repository.is_shallow:
+        if is_shallow:
             what += "; it is shallow, so it has only the latest commits"
         else:
             hint = f"Check the name, and in a workflow: {hint[0].lower()}{hint[1:]}"
@@ -257,6 +258,10 @@ class _Lookup:
         if name in _HEAD_NAMES and steps:
             depth = 1 + sum(number if sign == "~" else min(number, 1) for sign, number in steps)
             hint = f"Set `fetch-depth: {depth}` of `actions/checkout`, or 0 for all commits."
+        if not self.repository.for_runner:
+            hint = "Run `git fetch --unshallow --tags`, which fetches the commits that are missing."
+            if not is_shallow:
+                hint = "Check the name, or run `git fetch --tags`."
         suggestion = f"Did you mean `{excerpt(near)}`? " if near else ""
         return self._error(what, suggestion + hint)
 

@@ -15,6 +15,7 @@ from deploy_action.bundle.selection import Selection, select_files
 from deploy_action.errors import Problem
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
+from deploy_action.model.links import without_needless_links
 from deploy_action.model.manifest import Manifest, load_manifest
 from deploy_action.model.pyproject import requirements_of_project
 from deploy_action.model.requirements import Installer
@@ -27,7 +28,8 @@ class Inspection:
 
     `workspace` holds it, and what is to `include`. `excluded` are paths that never belong in the
     bundle. `on_secrets` gets the secrets in a file before any message about that file, and `redact`
-    removes them from texts. `is_tracked` says whether git has a file.
+    removes them from texts. `is_tracked` says whether git has a file. `lacks` returns what the
+    checkout lacks of a selection.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class Inspection:
     on_secrets: Callable[[tuple[str, ...]], None]
     redact: Callable[[str], str]
     is_tracked: Callable[[Path], bool]
+    lacks: Callable[[Selection], tuple[Problem, ...]]
 
     def read_manifest(self) -> tuple[Manifest | None, tuple[Problem, ...]]:
         """Return what `blankly.json` says, None if it cannot be read, and its problems."""
@@ -61,6 +64,11 @@ class Inspection:
             include=self.include,
         )
         self.on_secrets(find_leaked_keys(selection.files))  # they may be included
+        selection = replace(selection, problems=tuple(without_needless_links(selection)))
+        if lacking := self.lacks(selection):
+            # What else is wrong with the files can be said once they are there.
+            others = (one for one in selection.problems if one.path not in selection.dead_links)
+            return selection, (*others, *lacking)
         selection = self._with_requirements(selection, manifest)
         found = check_model_files(
             manifest,

@@ -65,6 +65,7 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
             manifest=MANIFEST_NAME,
             workspace=workspace,
             included=tuple(included.values()),
+            for_runner=preparation.settings.for_runner,
         )
     except UnusablePastError as error:
         url = commit_url(error.commit)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.backtest.period.asked import period_of
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.git.lacking import Checkout
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
@@ -49,6 +50,11 @@ class Places:
     excluded: tuple[Path, ...]
 
 
+def _lacks_nothing(_selection: Selection) -> tuple[Problem, ...]:
+    """Return nothing: what is restored from git is whole."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
     """Prepares the model of a run.
@@ -75,14 +81,21 @@ class Preparation:
                 are not repeated in it.
         """
         self._refuse_deletion()
-        directory, path = find_directory(self.places.workspace, self.settings.model_path)
+        checkout = Checkout(self.settings.for_runner)
+        directory, path = find_directory(self.places.workspace, self.settings.model_path, checkout)
         self.on_described(DescribedModel(path=path))
+        self._refuse_lacking_includes(checkout)
         inspection = self.inspection_of(
-            self.places.workspace, directory, self.settings.include, self.places.excluded
+            self.places.workspace,
+            directory,
+            self.settings.include,
+            self.places.excluded,
+            lacks=checkout.lacks,
         )
         manifest, problems = inspection.read_manifest()
         if manifest is None:
-            raise InvalidInputError(*problems)
+            why = checkout.explain(directory / MANIFEST_NAME)
+            raise InvalidInputError(*((why,) if why is not None else problems))
         described = self._describe(directory, path, manifest)
         self.on_described(replace(described, problems=problems))
         selection, found = inspection.select(manifest)
@@ -113,6 +126,8 @@ class Preparation:
         directory: Path,
         include: tuple[Include, ...],
         excluded: tuple[Path, ...],
+        *,
+        lacks: Callable[[Selection], tuple[Problem, ...]] = _lacks_nothing,
     ) -> Inspection:
         """Return how this run reads a model's directory: the candidate's, or the base's."""
         return Inspection(
@@ -122,9 +137,18 @@ class Preparation:
             include=include,
             excluded=excluded,
             is_tracked=may_be_tracked,
+            lacks=lacks,
             on_secrets=self.on_secrets,
             redact=self.redact,
         )
+
+    def _refuse_lacking_includes(self, checkout: Checkout) -> None:
+        """Raise if what is to be included is missing because the checkout lacks it."""
+        workspace = self.places.workspace.resolve()
+        paths = [workspace / one.source for one in self.settings.include]
+        missing = [checkout.explain(path) for path in paths if not path.exists()]
+        if found := [one for one in missing if one is not None]:
+            raise InvalidInputError(*found)
 
     def _stop_on(self, problems: Iterable[Problem]) -> None:
         """Raise if there are errors, or warnings and `fail-on-warning` is set."""
@@ -306,7 +330,7 @@ class Preparation:
         )
 
 
-def find_directory(workspace: Path, model_path: str) -> tuple[Path, str]:
+def find_directory(workspace: Path, model_path: str, checkout: Checkout) -> tuple[Path, str]:
     """Return a directory that the input `model-path` names: absolute, and in the workspace.
 
     Raises:
@@ -325,11 +349,12 @@ def find_directory(workspace: Path, model_path: str) -> tuple[Path, str]:
             hint="Name a directory inside the repository, relative to its root.",
         )
     if not exists:
-        raise InvalidInputError.of(
-            message=f"Input `model-path` is `{model_path}`: there is no such directory in the "
-            "workspace.",
-            hint=_way_to(directory),
+        message = (
+            f"Input `model-path` is `{model_path}`: there is no such directory in the workspace."
         )
+        if (why := checkout.explain(directory)) is not None:
+            raise InvalidInputError(replace(why, message=f"{message} {why.message}", path=None))
+        raise InvalidInputError.of(message, hint=_way_to(directory, checkout))
     return directory, directory.relative_to(workspace).as_posix()
 
 
@@ -393,7 +418,7 @@ def _iso(seconds: int) -> str:
         return ""
 
 
-def _way_to(missing: Path) -> str:
+def _way_to(missing: Path, checkout: Checkout) -> str:
     """Suggest a directory in place of a missing one."""
     from difflib import get_close_matches
 
@@ -405,7 +430,10 @@ def _way_to(missing: Path) -> str:
         names = []
     if near := get_close_matches(missing.name, names, n=1):
         return f"Did you mean `{near[0]}`?"
-    return "Check the path, and that `actions/checkout` runs before this step."
+    return checkout.hint(
+        "Check the path, and that `actions/checkout` runs before this step.",
+        "Check the path, which is relative to where you are.",
+    )
 
 
 def _at(manifest: Manifest, key: str | tuple[str, ...], problem: Problem) -> Problem:

@@ -10,6 +10,7 @@ from typing import Final
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.changes import Changes, find_changes, is_lost
+from deploy_action.git.lacking import Checkout
 from deploy_action.github.event import Event
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.manifest import Manifest, peek_manifest
@@ -32,7 +33,7 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
         InvalidInputError: there is no model, or the checkout lacks the commit to compare with.
     """
     workspace = workspace.resolve()
-    root, _ = find_directory(workspace, settings.model_path)
+    root, _ = find_directory(workspace, settings.model_path, Checkout(settings.for_runner))
     search = find_models(root)
     models = [_Model.at(directory, workspace, event) for directory in search.models]
     problems = tuple(_unreadable(search.unreadable, workspace))
@@ -96,7 +97,7 @@ def _compare(settings: Settings, event: Event, root: Path) -> Changes | tuple[Pr
     elif event.is_forced and ref == event.before and is_lost(root, ref):
         why = "the push was forced, and no branch has the commit before it any more"
     else:
-        return find_changes(root, ref, _INPUT)
+        return find_changes(root, ref, _INPUT, for_runner=settings.for_runner)
     message = f"All models are listed, because `{_INPUT}` is `{ref}`: {why}."
     return (Problem(message=message, severity=Severity.NOTICE),)
 

@@ -295,6 +295,11 @@ def test_a_file_in_git_lfs_needs_its_contents(models: Path, tmp_path: Path) -> N
     assert "`prices.csv` is in Git LFS" in reason
     assert "`lfs: true`" in reason
     assert f"git lfs fetch origin {sha}" in reason
+    with pytest.raises(UnusablePastError) as caught:
+        extract_model(
+            models / "a", "HEAD", tmp_path / "c", manifest=MANIFEST_NAME, for_runner=False
+        )
+    assert caught.value.reason.endswith(f"had then: run `git lfs fetch origin {sha}`.")
 
 
 @pytest.mark.parametrize("found", [PRICES[:-1], PRICES[:-1] + b"x", PRICES + b"x", b""])

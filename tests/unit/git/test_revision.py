@@ -16,8 +16,8 @@ from deploy_action.text.harmless import one_line
 from tests.support.repositories import blob, commit, git, make_repository
 
 
-def find(directory: Path, ref: str) -> str:
-    with open_repository(directory) as repository:
+def find(directory: Path, ref: str, *, for_runner: bool = True) -> str:
+    with open_repository(directory, for_runner=for_runner) as repository:
         return find_commit(repository, ref).sha
 
 
@@ -240,6 +240,22 @@ def test_a_shallow_clone_is_named_as_the_reason(history: Path, tmp_path: Path) -
         assert "Check the name" not in shown
         assert "fetch-depth: 0" in shown
         assert "shallow" in shown
+
+
+def test_on_a_terminal_hints_are_commands_of_git(history: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{history}", "clone")
+    for directory, ref, command in (
+        (tmp_path / "clone", "HEAD^", "`git fetch --unshallow --tags`"),
+        (history, "something-else", "`git fetch --tags`"),
+        (tmp_path, "HEAD", "`git clone`"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            find(directory, ref, for_runner=False)
+        (problem,) = caught.value.problems
+        assert command in problem.hint
+        assert "actions/checkout" not in problem.text()
+    git(tmp_path / "clone", "fetch", "--quiet", "--unshallow", "--tags")
+    assert find(tmp_path / "clone", "HEAD^") == git(history, "rev-parse", "main^")
 
 
 def test_the_depth_that_is_named_is_enough(history: Path, tmp_path: Path) -> None:
