@@ -1,4 +1,4 @@
-# `make setup demo test test-quick torture check docs bench image lock`: `make help` says what each does.
+# `make setup demo test test-quick torture check docs picture bench image lock`: `make help` says what each does.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test test-quick torture check docs bench image lock
+.PHONY: help setup setup-blankly demo test test-quick torture check docs picture bench image lock
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: setup ## formatter, linters, type checker, import contracts, dead links
 
 docs: setup ## the documentation as a site, in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+picture: setup ## draw the picture of the front page from a real run: needs Chromium
+	@$(BIN)/python -m tools.picture
 
 # BENCH_ARGS, such as "--only overhead,deploy": see tools/bench.py.
 bench: setup setup-blankly ## run the benchmarks and compare with other ways of doing the same

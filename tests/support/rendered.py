@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import cmarkgfm  # type: ignore[import-untyped]  # it has no stubs
 from cmarkgfm.cmark import Options  # type: ignore[import-untyped]  # as above
 
-_VOID = frozenset({"br", "hr", "img", "input"})
+_VOID = frozenset({"br", "hr", "img", "input", "source"})
 
 
 @dataclass(slots=True)
