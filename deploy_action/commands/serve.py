@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TOKEN: Final = "PLATFORM_TOKEN"  # noqa: S105  the name of a variable
 _NOTIFY: Final = "PLATFORM_NOTIFY"
 _SHORTEST_TOKEN: Final = 16  # of base64, 96 bits: too many to try
+_LOOK_SECONDS: Final = 1.0
 _SIGNALLED: Final = 128  # plus the signal's number: the exit code of a shell's command
 
 
@@ -160,13 +161,15 @@ def _serve_until_signal(server: PlatformServer, around: Surroundings) -> int:
     """Return the number of the signal that asks the server to stop."""
     if (most := server.most_connections) is not None:
         around.log(f"at most {most} connections at once, by the limit of open files (`ulimit -n`)")
+    never = threading.Event()
     try:
         with signals_as_errors():
             around.announce(f"listening on {server.url}")
-            threading.Event().wait()
+            while True:
+                # Without an end, it would sleep through a signal that another thread takes.
+                never.wait(_LOOK_SECONDS)
     except InterruptedRunError as error:
         return error.signal_number
-    raise AssertionError("nobody sets the event")
 
 
 def _stop(server: PlatformServer, around: Surroundings, number: int, seconds: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import signal
 import socket
 import urllib.error
@@ -17,6 +19,9 @@ import pytest
 from tests.conftest import Runner
 from tests.support.serve_command import serve_command
 from tests.support.waiting import PATIENCE
+
+# The system call that signals one thread of another process: asm/unistd.h of each machine.
+TGKILL = {"x86_64": 234, "aarch64": 131}
 
 
 def get(url: str) -> tuple[int, str]:
@@ -79,6 +84,18 @@ def test_it_says_what_it_does_when_it_is_asked_to_stop(
         assert served.process.returncode == code
     assert first.startswith(f"{number.name}: stopping. Each model has 7 s for its teardown.")
     assert last == "stopped"
+
+
+@pytest.mark.skipif(platform.machine() not in TGKILL, reason="its number of tgkill is not known")
+def test_a_signal_that_another_thread_takes_stops_it_too(tmp_path: Path) -> None:
+    """The system gives it to any thread, and only the main one acts on it."""
+    with serve_command(tmp_path / "data") as served:
+        pid = served.process.pid
+        thread = max(int(one.name) for one in Path(f"/proc/{pid}/task").iterdir())
+        assert thread != pid
+        system = ctypes.CDLL(None)
+        assert system.syscall(TGKILL[platform.machine()], pid, thread, int(signal.SIGTERM)) == 0
+        assert served.rest()[-1] == "stopped"
 
 
 @contextmanager

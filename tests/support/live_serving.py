@@ -88,7 +88,8 @@ def main() -> None:
     with server:
         print(server.url, flush=True)  # noqa: T201  # for whoever started us
         threading.Thread(target=_wait_for_input_to_end, args=(over,), daemon=True).start()
-        over.wait()
+        while not over.wait(0.1):  # or it would sleep through a signal that another thread takes
+            pass
 
 
 if __name__ == "__main__":
