@@ -16,6 +16,7 @@ from deploy_action.errors import Problem
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
 from deploy_action.model.links import without_needless_links
+from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import Manifest, load_manifest
 from deploy_action.model.pyproject import requirements_of_project
 from deploy_action.model.requirements import Installer
@@ -78,6 +79,12 @@ class Inspection:
             installer=_installer(self.settings),
             redact=self.redact,
         )
+        outside = Outside(
+            Path(os.path.realpath(self.workspace)),
+            Path(os.path.realpath(self.directory)),
+            self.settings.for_runner,
+        )
+        found = (*found, *outside.warnings(manifest, selection))
         return selection, (*selection.problems, *found)
 
     def _with_requirements(self, selection: Selection, manifest: Manifest) -> Selection:

@@ -42,7 +42,7 @@ def _find_nearby(model_dir: Path) -> list[Path]:
     while waiting and searched < _MAX_DIRECTORIES_SEARCHED and len(found) < _MAX_FOUND:
         directory, depth = waiting.popleft()
         searched += 1
-        folder = _read(directory)
+        folder = read_folder(directory)
         if folder.is_environment and depth:
             continue
         if folder.is_model:
@@ -71,7 +71,7 @@ def find_models(root: Path) -> Search:
     waiting = [root]
     while waiting:
         directory = waiting.pop()
-        folder = _read(directory)
+        folder = read_folder(directory)
         if folder.is_environment and directory != root:
             continue
         if folder.is_unreadable:
@@ -83,7 +83,7 @@ def find_models(root: Path) -> Search:
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class Folder:
     """A directory: whether it holds a manifest, and the directories in it that are searched."""
 
     is_model: bool = False
@@ -92,13 +92,14 @@ class _Folder:
     is_unreadable: bool = False
 
 
-def _read(directory: Path) -> _Folder:
+def read_folder(directory: Path) -> Folder:
+    """Return what a directory is and which others in it are searched."""
     try:
         with os.scandir(directory) as entries:
             found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     except OSError:
-        return _Folder(is_unreadable=True)
-    return _Folder(
+        return Folder(is_unreadable=True)
+    return Folder(
         is_model=found.get(MANIFEST_NAME) is False,
         is_environment=not ENVIRONMENT_MARKS.isdisjoint(found),
         children=tuple(

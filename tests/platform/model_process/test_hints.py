@@ -191,7 +191,8 @@ def test_code_outside_the_model(bot: Model) -> None:
     script = "import blankly\nfrom common.util import size\n"
     hint = hint_at(bot, script, "from common")
     assert "the package that provides `common`" in hint
-    assert "nothing outside that directory" in hint
+    assert "it is outside the model" in hint
+    assert "`include: libs/common`" in hint
 
 
 def test_a_price_of_a_keyless_exchange_outside_the_backtest(bot: Model) -> None:

@@ -218,9 +218,9 @@ def _of_imports(error: BaseException, _: str) -> str:
         return "Require the package versions that the model was written for."
     return (
         f"Add the package that provides `{describe(error.name)}` to the requirements. If it is "
-        "code of your own, it has to be in the model's directory, and ignore_files must not "
-        "exclude it: nothing outside that directory, such as code that several models share, is "
-        "there when the model runs."
+        "code of your own, it is outside the model, or ignore_files excludes it: only the bundle "
+        "is there when the model runs. The input `include` puts code that several models share "
+        "into the bundle, as in `include: libs/common`."
     )
 
 

@@ -1,0 +1,156 @@
+"""Warns of imports of code that is in the repository, but not in the bundle, where it has to be."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from deploy_action.bundle.selection import Selection
+from deploy_action.errors import Problem, Severity
+from deploy_action.model.live.modules import Module, Modules
+from deploy_action.model.manifest import Manifest
+from deploy_action.model.manifest_search import read_folder
+from deploy_action.model.requirements import read_requirements
+
+_MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
+_MOST_DIRECTORIES: Final = 300
+_PACKAGE: Final = "blankly"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Looks for what a model imports in the `workspace`, outside of the model in `directory`.
+
+    Both are absolute, without links. Hints are for a workflow, or without `for_runner` for a
+    terminal.
+    """
+
+    workspace: Path
+    directory: Path
+    for_runner: bool
+
+    def warnings(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
+        """Yield a warning for each package or module of the repository that the bundle lacks."""
+        if self.directory == self.workspace or not manifest.main_script:
+            return  # everything is inside
+        script = posixpath.normpath(manifest.main_script)
+        imports = _Imports(selection, posixpath.dirname(script))
+        roots = cache(lambda: tuple(self._roots()))
+        known: set[str] = set()
+        for file, node, dotted in imports.of(script):
+            found = next((one for one in roots() if _is_module(one, dotted)), None)
+            if found is None:
+                continue
+            known |= {_PACKAGE, *read_requirements(selection.files, manifest.requirements)}
+            first = dotted.partition(".")[0]
+            if first.lower().replace("_", "-") not in known:
+                known.add(first.lower().replace("_", "-"))
+                yield self._warning(file, node, dotted, found)
+
+    def _warning(self, file: str, node: ast.stmt, dotted: str, root: Path) -> Problem:
+        path = root / dotted.partition(".")[0]
+        if not path.is_dir() or self.directory.is_relative_to(path):
+            # What holds the model cannot be included.
+            path = root / dotted.replace(".", "/")
+            path = path if path.is_dir() else path.with_name(f"{path.name}.py")
+        place, name = path.relative_to(self.workspace).as_posix(), path.relative_to(root).as_posix()
+        entry = place if path.name == name else f"{place} => {name}"
+        way = f"`include: {entry}`" if self.for_runner else f'`--include "{entry}"`'
+        return Problem(
+            message=f"`{dotted}` is outside the model, in {place}: only the bundle is there when "
+            "the model runs.",
+            hint=f"Put it into the bundle with {way}.",
+            severity=Severity.WARNING,
+            path=file,
+            line=node.lineno,
+            column=node.col_offset + 1,
+        )
+
+    def _roots(self) -> Iterator[Path]:
+        """Yield where the code may be: in the directories around the model, then in others."""
+        around = [one for one in self.directory.parents if one.is_relative_to(self.workspace)]
+        yield from around
+        waiting = deque([self.workspace])
+        for _ in range(_MOST_DIRECTORIES):
+            if not waiting:
+                return
+            directory = waiting.popleft()
+            folder = read_folder(directory)
+            if folder.is_environment or directory == self.directory:
+                continue
+            if not folder.is_model and directory not in around:
+                yield directory
+            waiting.extend(folder.children)
+
+
+@dataclass(slots=True)
+class _Imports:
+    """The imports of a model's scripts that nothing in the bundle answers."""
+
+    selection: Selection
+    directory: str
+    _inside: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = (one.name.removesuffix(".py") for one in self.selection.entries)
+        self._inside = frozenset(part for name in names for part in name.split("/"))
+
+    def of(self, script: str) -> Iterator[tuple[str, ast.stmt, str]]:
+        """Yield file, statement and dotted name; the main script's come first."""
+        modules = Modules(self._read, self.directory)
+        waiting, seen = [modules.parsed(script)], {script}
+        while waiting:
+            module = waiting.pop(0)
+            if module is None:
+                continue
+            for node in _statements(module.tree):
+                for dotted in _names(module, node):
+                    first = dotted.partition(".")[0]
+                    if first not in self._inside:
+                        if first not in sys.stdlib_module_names:
+                            yield module.file, node, dotted
+                    elif (found := modules.imported(dotted)) and found.file not in seen:
+                        seen.add(found.file)
+                        waiting.append(found)
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            files = self.selection.files
+            return files.read(name, _MOST_BYTES) if self.selection.includes(name) else None
+        except OSError:
+            return None
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports that are not tried only, and depend on no condition."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not isinstance(node, ast.If | ast.Try | ast.TryStar | ast.expr):
+            yield from _statements(node)
+
+
+def _names(module: Module, node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [one.name for one in node.names]
+    source = module.source_of(node)
+    return [source, *(f"{source}.{one.name}" for one in node.names)] if source else []
+
+
+def _is_module(root: Path, dotted: str) -> bool:
+    path = root / dotted.replace(".", "/")
+    return path.with_name(f"{path.name}.py").is_file() or _has_scripts(path)
+
+
+def _has_scripts(directory: Path) -> bool:
+    try:
+        return any(directory.glob("*.py"))
+    except OSError:
+        return False
