@@ -16,6 +16,7 @@ from deploy_action.errors import DeadlineError, InterruptedRunError, Problem
 _WATCHED: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+_TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 0.001  # in seconds; 0 would stop the timer
 
 
@@ -94,21 +95,27 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
+    has_raised = False
 
-    def expire(_number: int, _frame: FrameType | None) -> None:
-        raise deadline.error()
+    def tick(_number: int, _frame: FrameType | None) -> None:
+        nonlocal has_raised
+        if deadline.has_passed and not has_raised:
+            has_raised = True
+            raise deadline.error()
 
-    previous = signal.signal(signal.SIGALRM, expire)
-    begun = time.monotonic()
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, deadline.remaining())
+    previous = signal.signal(signal.SIGALRM, tick)
+    # The system may give a signal to another thread, and this one, which alone acts on signals,
+    # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
+    outer, _ = signal.setitimer(
+        signal.ITIMER_REAL, deadline.remaining() % _TICK_SECONDS + _AT_ONCE, _TICK_SECONDS
+    )
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-        if outer:  # seconds that the deadline around this one had left
-            left = outer - (time.monotonic() - begun)
-            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE))
+        if outer:  # the deadline around this one looks at the clock itself
+            signal.setitimer(signal.ITIMER_REAL, _AT_ONCE, _TICK_SECONDS)
 
 
 def _is_main_thread() -> bool:

@@ -1,0 +1,53 @@
+"""Signals and the deadline reach a run that is blocked, whichever thread the system gives them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from deploy_action.errors import DeadlineError, InterruptedRunError
+from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
+
+
+@contextmanager
+def idle_thread() -> Iterator[int]:
+    """Yield the identifier of a thread that sleeps."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    assert thread.ident is not None
+    try:
+        yield thread.ident
+    finally:
+        over.set()
+        thread.join()
+
+
+def wait_for_ever() -> None:
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_another_thread_takes_ends_the_run(number: signal.Signals) -> None:
+    """The main thread alone acts on signals, and is not woken by this one."""
+    with idle_thread() as other, signals_as_errors(), deadline_as_error(Deadline.after(10)):
+        signal.pthread_kill(other, number)
+        with pytest.raises(InterruptedRunError) as caught:
+            wait_for_ever()
+    assert caught.value.signal_number == number
+
+
+def test_a_deadline_is_raised_once_and_then_leaves_time_to_tidy_up() -> None:
+    def work() -> None:
+        with deadline_as_error(Deadline.after(0.01 / 60)):
+            try:
+                wait_for_ever()
+            finally:
+                threading.Event().wait(1.5)  # over more than one tick
+
+    with pytest.raises(DeadlineError):
+        work()
