@@ -13,6 +13,7 @@ from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, parse_tree, shown
 
 if TYPE_CHECKING:
+    from dulwich.index import Index, IndexEntry
     from dulwich.objects import ObjectID
 
     from deploy_action.git.revision import FoundCommit
@@ -29,13 +30,14 @@ class Changes:
     `commit` is its full hexadecimal id. Names are POSIX and relative to `root`, the repository's:
     `past` are all files of the commit, `changed` those that were added, edited, removed or made
     executable since, committed or not. A submodule is one name, which changes with the commit that
-    is recorded for it.
+    is recorded for it. `left_out` are files that a sparse checkout has in its index only.
     """
 
     root: Path
     commit: str
     past: frozenset[str]
     changed: frozenset[str]
+    left_out: frozenset[str]
 
 
 def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool = True) -> Changes:
@@ -52,9 +54,16 @@ def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool =
     with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref, asked_by)
         with reading(repository.root):
-            past = dict(_files(repository, commit))
-            changed = frozenset(map(os.fsdecode, _differing(repository, past)))
-        return Changes(repository.root, commit.sha, frozenset(map(os.fsdecode, past)), changed)
+            past, index = dict(_files(repository, commit)), repository.repo.open_index()
+            differing = _differing(index, past, repository.root)
+            left_out = (path for path, entry in _entries(index) if entry.skip_worktree)
+            return Changes(
+                root=repository.root,
+                commit=commit.sha,
+                past=frozenset(map(os.fsdecode, past)),
+                changed=frozenset(map(os.fsdecode, differing)),
+                left_out=frozenset(map(os.fsdecode, left_out)),
+            )
 
 
 def _files(repository: Repository, commit: FoundCommit) -> Iterator[tuple[bytes, _State]]:
@@ -76,22 +85,27 @@ def _files(repository: Repository, commit: FoundCommit) -> Iterator[tuple[bytes,
                 yield path, (entry.mode & _KIND, entry.sha)
 
 
-def _differing(repository: Repository, past: Mapping[bytes, _State]) -> Iterator[bytes]:
+def _differing(index: Index, past: Mapping[bytes, _State], root: Path) -> Iterator[bytes]:
     """Yield the files that differ: in the index, or from it. Files may be yielded twice."""
-    from dulwich.index import IndexEntry, get_unstaged_changes
+    from dulwich.index import get_unstaged_changes
 
-    index = repository.repo.open_index()
-    present = {
-        path: (entry.mode & _KIND, entry.sha) if isinstance(entry, IndexEntry) else None
-        for path, entry in index.iteritems()
-    }
+    present = {path: (entry.mode & _KIND, entry.sha) for path, entry in _entries(index)}
     yield from (path for path, state in present.items() if past.get(path) != state)
     yield from past.keys() - present.keys()
     # The time of a change of the inode depends on where a container mounts the checkout.
-    for path in get_unstaged_changes(index, str(repository.root), trust_ctime=False):
+    for path in get_unstaged_changes(index, str(root), trust_ctime=False):
         # The library looks for submodules in the current directory.
-        if (state := present[path]) is None or state[0] != MODULE:
+        if path not in present or present[path][0] != MODULE:
             yield path
+
+
+def _entries(index: Index) -> Iterator[tuple[bytes, IndexEntry]]:
+    """Yield the entries without those in conflict."""
+    from dulwich.index import IndexEntry
+
+    for path, entry in index.iteritems():
+        if isinstance(entry, IndexEntry):
+            yield path, entry
 
 
 def is_lost(directory: Path, commit: str) -> bool:

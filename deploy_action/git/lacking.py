@@ -81,6 +81,28 @@ class Checkout:
                 return self._left_out((path.name,), place)
         return None
 
+    def left_out(self, directory: Path, name: str) -> Iterator[Problem]:
+        """Yield notices of what is lacking below a directory where files of that name may be.
+
+        `directory` is absolute, without links.
+        """
+        root = _root_of(directory)
+        if root is None or not (_is_sparse(root) or (root / ".gitmodules").exists()):
+            return
+        place = directory.relative_to(root).as_posix()
+        below = [
+            one for one in self._index(root) if place == "." or one.path.startswith(f"{place}/")
+        ]
+        for one in below:
+            if one.is_module and (module := self._module(root / one.path)) is not None:
+                yield replace(module, severity=Severity.NOTICE)
+        lacking = [
+            one.path for one in below if not one.is_module and not (root / one.path).exists()
+        ]
+        if named := [path for path in lacking if path.rpartition("/")[2] == name]:
+            where = named[0].rpartition("/")[0] or "."
+            yield replace(self._left_out(named, where), severity=Severity.NOTICE)
+
     def _index(self, root: Path) -> tuple[_Indexed, ...]:
         if root not in self._indexes:
             try:

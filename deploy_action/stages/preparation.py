@@ -80,7 +80,8 @@ class Preparation:
             InvalidInputError: something is wrong with the model. Problems that `on_described` got
                 are not repeated in it.
         """
-        self._refuse_deletion()
+        if self.settings.mode is not Mode.VALIDATE:
+            refuse_deletion(self.event, self.settings.mode)
         checkout = Checkout(self.settings.for_runner)
         directory, path = find_directory(self.places.workspace, self.settings.model_path, checkout)
         self.on_described(DescribedModel(path=path))
@@ -217,14 +218,6 @@ class Preparation:
         given = Given(settings.keys_json is not None, settings.model_env or {}, is_deploy)
         yield from check_live(manifest, selection, given)
 
-    def _refuse_deletion(self) -> None:
-        if self.event.is_deletion and self.settings.mode is not Mode.VALIDATE:
-            raise InvalidInputError.of(
-                message=f"The push deleted `{self.event.ref}`: there is nothing of it left to "
-                f"{self.settings.mode}, and the files here are of another branch.",
-                hint="Let the job run only when `github.event.deleted` is false.",
-            )
-
     def _check_type(self, manifest: Manifest) -> Problem | None:
         if not self.settings.is_backtested or manifest.type != "screener":
             return None
@@ -327,6 +320,20 @@ class Preparation:
             "`model_id` of `blankly.json` is set.",
             hint="Set `model-id` to the id of an existing model, or `create-new: true`: then the "
             "model is found by its name, and made if there is none.",
+        )
+
+
+def refuse_deletion(event: Event, mode: Mode) -> None:
+    """Refuse a run for a branch or tag that was deleted.
+
+    Raises:
+        InvalidInputError: it was.
+    """
+    if event.is_deletion:
+        raise InvalidInputError.of(
+            message=f"The push deleted `{event.ref}`: there is nothing of it left to {mode}, and "
+            "the files here are of another branch.",
+            hint="Let the job run only when `github.event.deleted` is false.",
         )
 
 

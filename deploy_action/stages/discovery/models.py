@@ -17,7 +17,7 @@ from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
 from deploy_action.outcome.discovery import Discovery, FoundModel
 from deploy_action.stages.discovery.reasons import Reasons
-from deploy_action.stages.preparation import directory_name, find_directory
+from deploy_action.stages.preparation import directory_name, find_directory, refuse_deletion
 from deploy_action.text.harmless import one_line, tidy
 
 _INPUT: Final = "changed-since"
@@ -33,10 +33,15 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
         InvalidInputError: there is no model, or the checkout lacks the commit to compare with.
     """
     workspace = workspace.resolve()
-    root, _ = find_directory(workspace, settings.model_path, Checkout(settings.for_runner))
+    checkout = Checkout(settings.for_runner)
+    refuse_deletion(event, settings.mode)
+    root, _ = find_directory(workspace, settings.model_path, checkout)
     search = find_models(root)
     models = [_Model.at(directory, workspace, event) for directory in search.models]
-    problems = tuple(_unreadable(search.unreadable, workspace))
+    problems = (
+        *_unreadable(search.unreadable, workspace),
+        *checkout.left_out(root, MANIFEST_NAME),
+    )
     compared = _compare(settings, event, root)
     if not isinstance(compared, Changes):
         if not models:
@@ -119,7 +124,8 @@ def _gone(changes: Changes, root: Path, workspace: Path) -> Iterator[str]:
     for name in sorted(changes.changed & changes.past):
         manifest = changes.root / name
         is_inside = manifest.is_relative_to(root) and manifest.is_relative_to(workspace)
-        if manifest.name == MANIFEST_NAME and is_inside and not manifest.exists():
+        is_gone = name not in changes.left_out and not manifest.exists()
+        if manifest.name == MANIFEST_NAME and is_inside and is_gone:
             yield manifest.parent.relative_to(workspace).as_posix()
 
 

@@ -319,6 +319,37 @@ def test_a_submodule_changes_with_its_commit(repo: Monorepo, tmp_path: Path) -> 
     assert "new" not in ended.summary
 
 
+def test_a_deleted_branch_has_no_models(repo: Monorepo) -> None:
+    repo.runner.on("push", {"deleted": True, "ref": "refs/heads/topic"})
+    assert "The push deleted `refs/heads/topic`" in errors(repo.discover())[0]
+
+
+def test_what_the_checkout_lacks_is_named(repo: Monorepo, tmp_path: Path) -> None:
+    """A model outside of a sparse checkout is neither listed nor gone."""
+    repo.commit("models/b/bot.py")
+    repo.write("models/b/blankly.json", "{}")
+    repo.commit()
+    git(repo.root, "sparse-checkout", "set", "models/a")
+    ended = repo.discover(changed_since="HEAD~2")
+    assert paths(ended) == []
+    (notice,) = ended.annotations
+    assert notice.startswith("::notice")
+    assert "models/b/blankly.json is not in the checkout, which is a sparse one" in notice
+    assert "Not there any more" not in ended.summary
+    git(repo.root, "sparse-checkout", "disable")
+    source = make_repository(tmp_path / "source")
+    write_model(source)
+    commit_all(source)
+    allowed = ("-c", "protocol.file.allow=always")
+    git(repo.root, *allowed, "submodule", "--quiet", "add", str(source), "vendor")
+    repo.commit()
+    assert repo.discover().annotations == []
+    git(repo.root, "submodule", "--quiet", "deinit", "--force", "vendor")
+    (notice,) = repo.discover().annotations
+    assert "The submodule `vendor` was not fetched" in notice
+    assert repo.discover(model_path="models").annotations == []
+
+
 def test_what_others_wrote_is_shown_as_it_is(repo: Monorepo) -> None:
     write_model(repo.root / "models" / "mü |x`y", model_name="<b>@me</b>")
     ended = repo.discover()
