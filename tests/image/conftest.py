@@ -22,12 +22,12 @@ def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def build_image(name: str, *target: str) -> Image:
+def build_image(name: str, *options: str) -> Image:
     """Build an image with whichever engine works here; skip where none does."""
     engine = _script("engine")
     if engine.returncode != 0:
         pytest.skip(engine.stderr.strip())
-    built = _script("build", name, *target)
+    built = _script("build", name, *options)
     if "apt-get install mmdebstrap" in built.stderr or "only root can make" in built.stderr:
         pytest.skip(built.stderr.strip().splitlines()[-1])
     assert built.returncode == 0, built.stdout + built.stderr

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -175,12 +178,39 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
 
 
 def test_the_image_has_no_tools_that_build_or_install(image: Image) -> None:
-    tools = "git gcc cc make pip pip3 wheel"
+    tools = "git gcc cc make pip pip3 wheel apt apt-get dpkg perl su passwd mount"
     found = image.run("sh", "-c", f"for tool in {tools}; do command -v $tool; done; true")
     modules = image.run("python", "-I", "-c", "import pip")
     assert found.returncode == 0
     assert found.stdout == ""
     assert "No module named 'pip'" in modules.stderr
+
+
+def test_no_program_gives_a_model_the_rights_of_root(image: Image) -> None:
+    found = image.run("find", "/", "-xdev", "-perm", "/6000", "-type", "f")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == ""
+
+
+def test_models_have_the_whole_standard_library(image: Image) -> None:
+    """Without what needs a display or would install; this Python is of the same version."""
+    code = (
+        "import importlib.util, json, sys;"
+        "specs = [importlib.util.find_spec(name) for name in sorted(sys.stdlib_module_names)"
+        " if name != '__main__'];"
+        "print(json.dumps([s.name for s in specs if s and (s.origin or '').endswith('.py')]))"
+    )
+    there = json.loads(image.run("python", "-I", "-c", code).stdout)
+    here = json.loads(subprocess.check_output([sys.executable, "-I", "-c", code]))
+    assert set(here) - set(there) == {"ensurepip", "idlelib", "tkinter", "turtle", "turtledemo"}
+
+
+def test_scanners_find_the_packages_of_debian(image: Image) -> None:
+    """The list has what is there, and not what was removed."""
+    status = image.run("cat", "/var/lib/dpkg/status").stdout
+    packages = set(re.findall(r"^Package: (.*)$", status, re.MULTILINE))
+    assert {"base-files", "libc6", "libssl3", "libstdc++6", "zlib1g"} <= packages
+    assert not packages & {"apt", "dpkg", "perl-base", "util-linux"}
 
 
 def test_the_installer_of_environments_is_found(image: Image) -> None:
@@ -238,5 +268,8 @@ def test_only_what_the_action_needs_is_in_the_image(image: Image) -> None:
     packages = image.run("du", "-sk", "/usr/local/lib/python3.11/site-packages")
     left = image.run("sh", "-c", "cat /etc/pip.conf; ls -A /root/.config /root/.cache /build")
     kibibytes = int(packages.stdout.split()[0])
-    assert kibibytes < 40 * 1024, f"{kibibytes} KiB of packages"
+    assert kibibytes < 36 * 1024, f"{kibibytes} KiB of packages"
+    size = image.inspect()["Size"]
+    assert isinstance(size, int)
+    assert size < 175e6, f"{size} bytes"
     assert left.stdout == ""

@@ -52,7 +52,7 @@ SECONDS_TO_START = 300.0  # the environment is made on a machine that may be bus
 
 @pytest.fixture(scope="module")
 def server_image() -> Image:
-    return build_image(NAME, "server")
+    return build_image(NAME, "--target=server")
 
 
 @dataclass(frozen=True)
