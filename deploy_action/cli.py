@@ -28,6 +28,7 @@ _MODES: Final = {
     Mode.BACKTEST: "check a model and backtest it",
     Mode.VALIDATE: "check a model and send nothing",
     Mode.DISCOVER: "list the models below a directory",
+    Mode.COMMENT: "post the report of an earlier run on its pull request",
     Mode.START: "run the deployed model again",
     Mode.STOP: "stop the deployed model and keep it stopped",
     Mode.ROLLBACK: "run an earlier version of the deployed model",
@@ -70,7 +71,7 @@ GROUPS: Final = {
     ),
     "discovery": ("changed-since",),
     "deployed model": ("version-id", "unchanged", "allow-older"),
-    "report": ("app-url", "comment", "comment-key", "github-token"),
+    "report": ("app-url", "comment", "comment-key", "report-path", "github-token"),
     "run": ("timeout-minutes", "dry-run", "fail-on-warning"),
 }
 _LINES: Final = 100

@@ -44,13 +44,15 @@ def open_regular(
     raise OSError(number, what, os.fsdecode(path))
 
 
-def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
-    """Return what is in a regular file of at most `most` bytes; links are followed.
+def read_regular(path: str | os.PathLike[str], most: int, *, follow: bool = True) -> bytes:
+    """Return what is in a regular file of at most `most` bytes.
+
+    Without `follow`, the path must not end at a link.
 
     Raises:
         OSError: it cannot be read, it is something else, or it is larger.
     """
-    return _read(open_regular(path)[0], most)
+    return _read(open_regular(path, follow=follow)[0], most)
 
 
 def _read(handle: int, most: int) -> bytes:

@@ -30,6 +30,7 @@ class Reporting:
     environ: Mapping[str, str]
     console: Console
     platform_data: Path
+    pause: Callable[[float], None]
 
     def report(self, outcome: RunOutcome) -> RunOutcome:
         """Show problems, outputs and summary: on success, on failure, and when interrupted.
@@ -62,6 +63,10 @@ class Reporting:
         from deploy_action.report.summary import build_summary
 
         document = build_summary(outcome)
+        if outcome.forwarding is not None:
+            from deploy_action.report.forwarded import build_forwarding
+
+            document = [*document, *build_forwarding(outcome.forwarding)]
         if summary_path:
             markdown = to_markdown(document)
             self._write(summary_path, lambda path: commands.write_summary(path, markdown))
@@ -107,7 +112,7 @@ class Reporting:
         with self.console.group("Comment on the pull request"):
             with signals_as_errors():
                 seconds = _seconds_for_comment(deadline)
-                kept = keep_comment(place, wanted.token, message, seconds=seconds)
+                kept = keep_comment(place, wanted.token, message, pause=self.pause, seconds=seconds)
             if kept.problem is not None:
                 self.console.problem(kept.problem)
             else:

@@ -25,6 +25,7 @@ from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
 from deploy_action.modes.commands import control
+from deploy_action.modes.commenting import Commenting
 from deploy_action.modes.discovering import discover
 from deploy_action.modes.tools import Tools
 from deploy_action.modes.uploads import Task, Uploads
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.outcome.backtests import Backtests
     from deploy_action.outcome.discovery import Discovery
+    from deploy_action.outcome.forwarding import Forwarding
     from deploy_action.outcome.life import Life
     from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
     from deploy_action.outcome.target import Target
@@ -66,6 +68,7 @@ class Run:
     terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
     fault: DeployActionError | None = None  # what is wrong with the environment
     clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep  # between requests about a comment, in seconds
     console: Console = field(init=False)
     outcome: RunOutcome = field(default_factory=RunOutcome, init=False)
     # Set once the inputs are parsed.
@@ -108,6 +111,7 @@ class Run:
             environ=self.environ,
             console=self.console,
             platform_data=self.platform_data,
+            pause=self.pause,
         )
         self._add_excerpts()
         shown = reporting.report(self.outcome)
@@ -254,6 +258,15 @@ class Run:
     def _do(self, tools: Tools, settings: Settings, stack: ExitStack) -> Ending:
         if settings.mode is Mode.DISCOVER:
             return discover(settings, self.environ, self._keep_discovery)
+        if settings.mode is Mode.COMMENT:
+            return Commenting(
+                settings=settings,
+                environ=self.environ,
+                console=self.console,
+                deadline=tools.servers.deadline,
+                pause=self.pause,
+                on_forwarding=self._keep_forwarding,
+            ).run()
         if settings.mode.is_control:
             return control(tools, settings, self._identify(settings))
         model, base = self._prepare(settings, stack)
@@ -325,6 +338,9 @@ class Run:
 
     def _keep_life(self, life: Life) -> None:
         self.outcome = replace(self.outcome, life=life)
+
+    def _keep_forwarding(self, forwarding: Forwarding) -> None:
+        self.outcome = replace(self.outcome, forwarding=forwarding)
 
     def _keep_ending(self, ending: Ending) -> None:
         self.outcome = replace(self.outcome, ending=ending)

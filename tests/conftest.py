@@ -87,6 +87,10 @@ class Ended:
         return [line for line in self.log.splitlines() if line.startswith(kinds)]
 
 
+def _at_once(_seconds: float) -> None:
+    """Do not wait for a forge: the tests' shows at once what was written."""
+
+
 @dataclass(slots=True)
 class Runner:
     """Stands in for the runner: its variables, its files, its directories."""
@@ -135,7 +139,7 @@ class Runner:
             Path(self.environ[path]).unlink(missing_ok=True)
         stream = io.StringIO()
         environ = self.variables(inputs)
-        code = Run(environ=environ, stream=stream, for_runner=True).main()
+        code = Run(environ=environ, stream=stream, for_runner=True, pause=_at_once).main()
         return self.ended(code, stream.getvalue())
 
     def ended(self, code: int, log: str) -> Ended:

@@ -1,8 +1,8 @@
-"""The part of a forge's REST API that is about the comments on a pull request.
+"""The part of a forge's REST API that is about pull requests and the comments on them.
 
-GitHub documents it under "REST API endpoints for issue comments"; Gitea and Forgejo have the same
-routes below `/api/v1`. Only reads are retried here. A request that changes something is sent once;
-the caller has to list the comments before it sends another one.
+GitHub documents it under "REST API endpoints for issue comments" and "… for pull requests"; Gitea
+and Forgejo have the same routes below `/api/v1`. Only reads are retried here. A request that
+changes something is sent once; the caller has to list the comments before it sends another one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError
+from deploy_action.github.event import mapping
 from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange, open_session
 from deploy_action.http.failures import is_hopeless, library_errors, unreachable
 from deploy_action.http.proxies import proxy_of
@@ -70,6 +71,22 @@ class ForgeComment:
     user: Mapping[str, object] | None
 
 
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """An open pull request, and the branch and commit that it wants to be merged.
+
+    `repository` is the number of the repository that has the branch, None if that was deleted.
+    """
+
+    number: int
+    branch: str
+    commit: str
+    repository: int | None
+
+
+_Numbered = TypeVar("_Numbered", ForgeComment, PullRequest)
+
+
 class PassingForgeError(RefusedError):
     """A failure that may pass; the forge asks to wait for `seconds`. It may have acted or not."""
 
@@ -116,29 +133,45 @@ class Forge:
     def list_comments(self, number: int) -> list[ForgeComment]:
         """Return all comments of a pull request, in the API's order."""
         url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
-        first, comments = url, dict[int, ForgeComment]()
+        return self._list(url, _parse_comment, "comments")
+
+    def list_pull_requests(self, owner: str, branch: str) -> list[PullRequest]:
+        """Return the open pull requests from branches of that name.
+
+        GitHub lists only those from the owner's branch; Gitea lists all that are open, and names
+        of branches that GitHub cannot take for one make it list all, too.
+        """
+        head = quote(f"{owner}:{branch}", safe="")
+        url = f"{self.api_url}/repos/{self.repository}/pulls?state=open&head={head}"
+        found = self._list(f"{url}&per_page={_PER_PAGE}", _parse_pull_request, "pull requests")
+        return [one for one in found if one.branch == branch]
+
+    def _list(
+        self, url: str, parse: Callable[[object], _Numbered | None], what: str
+    ) -> list[_Numbered]:
+        """Return what is on all pages, in the API's order."""
+        first, listed = url, dict[int, _Numbered]()
         for page in range(1, _MOST_PAGES + 1):
-            answer, known = self._read(url), len(comments)
+            answer, known = self._read(url), len(listed)
             if not isinstance(answer.json, list):
                 raise self._strange(answer)
-            found = filter(None, map(_parse_comment, answer.json))
-            comments |= {comment.number: comment for comment in found}
+            listed |= {one.number: one for one in map(parse, answer.json) if one is not None}
             try:
                 following = _next_page(answer, url)
             except ValueError as error:
                 raise self._strange(answer) from error
-            is_full = len(answer.json) >= _PER_PAGE and len(comments) > known
+            is_full = len(answer.json) >= _PER_PAGE and len(listed) > known
             if is_full and not answer.headers.get("Link"):
                 # Some forges do not link to the next page. Others, such as Gitea, return all
                 # comments at once.
                 following = f"{first}&page={page + 1}"
             if not following:
-                return list(comments.values())
+                return list(listed.values())
             if _origin(following) != _origin(self.api_url):
                 strange = "continues its list on another server, which must not get the token"
                 raise self._refused(strange, _ADDRESS_HINT)
             url = following
-        raise self._refused(f"lists more than {len(comments):,} comments")
+        raise self._refused(f"lists more than {len(listed):,} {what}")
 
     def create_comment(self, number: int, body: str) -> ForgeComment:
         """Create a comment."""
@@ -282,6 +315,16 @@ def _parse_comment(entry: object) -> ForgeComment | None:
         url=url if re.fullmatch(r"https?://[!-~]+", url) else "",
         user=user if isinstance(user, dict) else None,
     )
+
+
+def _parse_pull_request(entry: object) -> PullRequest | None:
+    entry = mapping(entry)
+    number, head = entry.get("number"), mapping(entry.get("head"))
+    branch, commit, repository = head.get("ref"), head.get("sha"), mapping(head.get("repo"))
+    if type(number) is not int or not isinstance(branch, str) or not isinstance(commit, str):
+        return None
+    of_head = repository.get("id")
+    return PullRequest(number, branch, commit, of_head if type(of_head) is int else None)
 
 
 def _message_of(answer: Answer) -> str:

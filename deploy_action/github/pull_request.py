@@ -36,15 +36,10 @@ def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Pla
 
     `environ` has the runner's variables, `payload` is the event's.
     """
-    api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
-    if not _is_url(api_url):
-        return _notice(
-            "GITHUB_API_URL names no server, and outside a workflow there is no pull request",
-            "Leave out `comment` on a terminal.",
-        )
-    repository = environ.get("GITHUB_REPOSITORY", "").strip()
-    if not _REPOSITORY.fullmatch(repository):
-        return _notice("GITHUB_REPOSITORY names no repository", "The runner sets it in a workflow.")
+    found = find_repository(environ)
+    if isinstance(found, Problem):
+        return found
+    api_url, repository = found
     number = _pull_request_number(environ.get("GITHUB_REF", ""), payload)
     if number is None:
         return _notice(
@@ -56,6 +51,20 @@ def find_place(environ: Mapping[str, str], payload: Mapping[str, object]) -> Pla
         _whole_number(environ.get("GITHUB_RUN_ATTEMPT", "")),
     )
     return Place(api_url=api_url, repository=repository, number=number, run=run)
+
+
+def find_repository(environ: Mapping[str, str]) -> tuple[str, str] | Problem:
+    """Return the URL of the forge's API and the repository, or a notice why there is none."""
+    api_url = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
+    if not _is_url(api_url):
+        return _notice(
+            "GITHUB_API_URL names no server, and outside a workflow there is no pull request",
+            "Leave out `comment` on a terminal.",
+        )
+    repository = environ.get("GITHUB_REPOSITORY", "").strip()
+    if not _REPOSITORY.fullmatch(repository):
+        return _notice("GITHUB_REPOSITORY names no repository", "The runner sets it in a workflow.")
+    return api_url, repository
 
 
 def _pull_request_number(ref: str, payload: Mapping[str, object]) -> int | None:

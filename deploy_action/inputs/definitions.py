@@ -19,6 +19,7 @@ class Mode(StrEnum):
     BACKTEST = "backtest"
     VALIDATE = "validate"
     DISCOVER = "discover"
+    COMMENT = "comment"
     START = "start"
     STOP = "stop"
     ROLLBACK = "rollback"
@@ -31,7 +32,7 @@ class Mode(StrEnum):
     @property
     def sends(self) -> bool:
         """Whether it speaks to a Deployment API."""
-        return self not in {Mode.VALIDATE, Mode.DISCOVER}
+        return self not in {Mode.VALIDATE, Mode.DISCOVER, Mode.COMMENT}
 
 
 class Comment(StrEnum):
@@ -72,7 +73,8 @@ INPUTS: Final = (
         "mode",
         "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model. "
         "`discover` lists the models of the repository, for the matrix of a next job. `stop`, "
-        "`start` and `rollback` are for the model that was deployed: they need no files of it.",
+        "`start` and `rollback` are for the model that was deployed: they need no files of it. "
+        "`comment` posts the report of an earlier run on its pull request, as those of forks need.",
         default="deploy",
     ),
     Input(
@@ -199,6 +201,11 @@ INPUTS: Final = (
         "comment-key",
         "Tells several comments for one model apart, as the legs of a matrix need. Without it, "
         "steps that differ in `backtest-args` have comments of their own.",
+    ),
+    Input(
+        "report-path",
+        "For `comment`: the report of an earlier run, a file or the directory of an artifact, "
+        "relative to the workspace.",
     ),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
     Input(

@@ -11,7 +11,7 @@ from deploy_action.bundle.including import Include
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.inputs import model_env, parsing
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL, HOSTED_GONE
-from deploy_action.inputs.definitions import INPUTS, LOCAL, Mode
+from deploy_action.inputs.definitions import INPUTS, LOCAL, Comment, Mode
 from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
 from deploy_action.text.harmless import tidy
 from deploy_action.text.redaction import redacted
@@ -70,6 +70,10 @@ class Settings:
     gates: tuple[AnyGate, ...]
     compare_with: str | None
     changed_since: str | None
+    comment: Comment
+    comment_key: str | None
+    report_path: str | None
+    github_token: str | None = field(repr=False)
     version_id: str | None
     # Whether a deploy that would change nothing is skipped.
     unchanged: bool
@@ -131,6 +135,7 @@ def parse_settings(
     reader.check_gates(settings)
     reader.check_token(settings)
     reader.check_control(settings)
+    reader.check_comment(settings)
     reader.check_secrets(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
@@ -141,7 +146,7 @@ def parse_settings(
 
 def _read_settings(reader: _Reader) -> Settings:
     read, line, text, boolean = reader.read, reader.line, reader.text, reader.boolean
-    settings = Settings(
+    return Settings(
         mode=read("mode", parsing.parse_mode, Mode.DEPLOY),
         token=read("token", parsing.parse_token, None),
         api_url=read("api-url", parsing.parse_api_url, ""),
@@ -167,6 +172,11 @@ def _read_settings(reader: _Reader) -> Settings:
         gates=read("gates", reader.parse_gates, ()),
         compare_with=line("compare-with"),
         changed_since=line("changed-since"),
+        # `comment_wanted` reads these, too, even when another input is wrong.
+        comment=read("comment", parsing.parse_comment, Comment.NEVER),
+        comment_key=line("comment-key"),
+        report_path=line("report-path"),
+        github_token=read("github-token", parsing.parse_token, None),
         version_id=read("version-id", parsing.parse_identifier, None),
         unchanged=read("unchanged", parsing.parse_unchanged, blank=False),
         allow_older=boolean("allow-older"),
@@ -177,11 +187,6 @@ def _read_settings(reader: _Reader) -> Settings:
         warnings=(),
         for_runner=True,
     )
-    # `comment_wanted` uses these, even when another input is wrong. Here they are only checked.
-    read("comment", parsing.parse_comment, None)
-    line("comment-key")
-    read("github-token", parsing.parse_token, None)
-    return settings
 
 
 class _Reader:
@@ -288,7 +293,7 @@ class _Reader:
             return
         if settings.is_local or settings.token is not None:
             return
-        if settings.mode is not Mode.VALIDATE and settings.dry_run:
+        if settings.mode.sends and settings.dry_run:
             self._note_unasked(settings)
         if not settings.sends:
             return
@@ -329,6 +334,25 @@ class _Reader:
                     "runs there after the job.",
                     hint="Set `api-url` to the server that runs the model, such as one of your own "
                     "(`blankly-deploy serve`).",
+                )
+            )
+
+    def check_comment(self, settings: Settings) -> None:
+        """Refuse to post a report that is not named, or without a token."""
+        if settings.mode is not Mode.COMMENT:
+            return
+        needed = {
+            "report-path": "the report of the earlier run, or the directory with its artifact",
+            "github-token": "a token that may write on pull requests",
+        }
+        for name, what in needed.items():
+            is_set = name in self._failed or (self._inputs.get(name) or "").strip()
+            if is_set or (name == "github-token" and settings.dry_run):
+                continue
+            self.problems.append(
+                Problem(
+                    message=f"Input `{name}` is missing: `mode: comment` needs it.",
+                    hint=f"Set it to {what}.",
                 )
             )
 

@@ -13,6 +13,7 @@ from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.discovery import Discovery
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.excerpt import Excerpt
+from deploy_action.outcome.forwarding import Forwarding
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
@@ -58,6 +59,7 @@ class RunOutcome:
     life: Life = field(default_factory=Life)
     backtests: Backtests = field(default_factory=Backtests)
     discovery: Discovery | None = None
+    forwarding: Forwarding | None = None
     ending: Ending = field(default_factory=Ending)
     report_path: str = ""
     excerpts: tuple[Excerpt, ...] = ()

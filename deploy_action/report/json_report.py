@@ -68,6 +68,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
+        "mode": outcome.request.mode,
         "status": outcome.ending.status.value,
         "model": {
             "name": outcome.model.name,
@@ -77,7 +78,12 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "commit": outcome.model.commit,
         "description": outcome.model.description,
         "bundle": packed
-        and {"sha256": packed.sha256, "bytes": packed.size, "files": packed.file_count},
+        and {
+            "sha256": packed.sha256,
+            "bytes": packed.size,
+            "unpacked_bytes": packed.unpacked_size,
+            "files": packed.file_count,
+        },
         "tested_sha256": outcome.tested_sha256,
         "server": outcome.request.server,
         "ids": {
@@ -105,8 +111,16 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
+        "base_result": _base_result(comparison),
         "result": result.raw,
     }
+
+
+def _base_result(comparison: Comparison | None) -> JsonText | None:
+    """Return the base's own result; None if there is none, or if it is the candidate's."""
+    if comparison is None or comparison.base.result is None or comparison.base.is_same_bundle:
+        return None
+    return comparison.base.result.raw
 
 
 def _figures(result: BacktestResult) -> dict[str, Any]:
@@ -170,14 +184,16 @@ def _prices(prices: Prices) -> dict[str, Any]:
 
 
 def _window(one: WindowBacktest) -> dict[str, Any]:
-    result = one.result
+    figures = one.figures
     return {
         "name": one.name,
         "start": one.start,
         "end": one.end,
         "reason": one.reason,
-        "metrics": None if result is None else result.analysis.metrics,
-        "trades_sha256": None if result is None else result.trades_sha256,
+        "metrics": None if figures is None else figures.metrics,
+        "trades_sha256": None if figures is None else figures.trades_sha256,
+        "is_exact": None if figures is None else figures.is_exact,
+        "covered": None if figures is None else figures.covered,
     }
 
 
@@ -234,6 +250,7 @@ def _base(base: Base) -> dict[str, Any]:
         "state": base.state.value,
         "reason": base.reason,
         "bundle_sha256": None if base.bundle is None else base.bundle.sha256,
+        "is_same_bundle": base.is_same_bundle,
         "backtest": base.backtest_id,
         "metrics": None if result is None else dict(result.analysis.metrics),
         "trades_sha256": None if result is None else result.trades_sha256,

@@ -22,7 +22,7 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
         "model-id": outcome.model_id,
         "version-id": outcome.target.version_id,
         "backtest-id": backtests.backtest_id,
-        "url": outcome.target.url,
+        "url": outcome.target.url or _comment_of(outcome),
         "description": outcome.model.description,
         "report": outcome.report_path,
     }
@@ -50,6 +50,12 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
+def _comment_of(outcome: RunOutcome) -> str:
+    """Return the page of the first comment that was posted for another run."""
+    reports = () if outcome.forwarding is None else outcome.forwarding.reports
+    return next((one.url for one in reports if one.url), "")
+
+
 def _windows(windows: Iterable[WindowBacktest]) -> str:
     """Return the windows as a JSON list; metrics and digest of a failed one are null."""
     from deploy_action.backtest.period.windows import iso
@@ -59,8 +65,8 @@ def _windows(windows: Iterable[WindowBacktest]) -> str:
             "name": one.name,
             "start": iso(one.start),
             "end": iso(one.end),
-            "metrics": one.result and dict(one.result.analysis.metrics),
-            "trades-sha256": one.result and one.result.trades_sha256,
+            "metrics": one.figures and dict(one.figures.metrics),
+            "trades-sha256": one.figures and one.figures.trades_sha256,
         }
         for one in windows
     ]

@@ -68,9 +68,20 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
         from deploy_action.report.discovery import discovery
 
         return [*discovery(outcome.discovery), *_remarks(outcome)]
+    if outcome.request.mode == "comment":
+        return _of_comment(outcome)
     if outcome.backtests.result is None:
         return _without_result(outcome)
     return _with_result(outcome, outcome.backtests.result)
+
+
+def _of_comment(outcome: RunOutcome) -> list[Block]:
+    title = {
+        Status.COMMENTED: "💬 Commented on a pull request",
+        Status.DRY_RUN: "🔎 Dry run: no comment was written",
+        Status.UNCHANGED: "No comment was written",
+    }.get(outcome.ending.status, "❌ No comment was written")
+    return [Heading([title]), *_errors(outcome), *_planned(outcome), *_remarks(outcome)]
 
 
 def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:

@@ -230,7 +230,7 @@ class CandidateBacktest:
                 holding=_of_holding(result),
                 no_holding=_why_no_holding(result, no_result, redact),
                 windows=_metrics_of(found.windows),
-                window_names=[redact(one.name) for one in found.windows if one.result is not None],
+                window_names=[redact(one.name) for one in found.windows if one.figures is not None],
                 no_windows=redact(self._why_no_windows(found.windows)),
                 base_windows=_metrics_of(base.windows) if base else (),
                 no_base_windows=redact(_failed_window(base.windows)) if base else "",
@@ -290,11 +290,11 @@ def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
 
 
 def _metrics_of(windows: Sequence[WindowBacktest]) -> Sequence[Mapping[str, float | None]]:
-    return [one.result.analysis.judged_metrics for one in windows if one.result is not None]
+    return [one.figures.judged_metrics for one in windows if one.figures is not None]
 
 
 def _failed_window(windows: Sequence[WindowBacktest]) -> str:
-    failed = next((one for one in windows if one.result is None), None)
+    failed = next((one for one in windows if one.figures is None), None)
     return "" if failed is None else f"window `{failed.name}` failed: {failed.reason}"
 
 

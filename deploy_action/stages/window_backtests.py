@@ -11,6 +11,7 @@ from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.period.windows import (
     Window,
     WindowBacktest,
+    WindowFigures,
     WrongWindowsError,
     equal_parts,
     iso,
@@ -95,9 +96,9 @@ class WindowBacktests:
         for window, pending in zip(self._windows, self._candidate, strict=True):
             one, backtested = self._wait(window, pending)
             found.append(one)
-            problems += _failure(one) if one.result is None else _new(one, backtested, told)
-            if one.result is not None:
-                coverage = one.result.analysis.coverage
+            problems += _failure(one) if one.figures is None else _new(one, backtested, told)
+            if backtested is not None and backtested.result is not None:
+                coverage = backtested.result.analysis.coverage
                 problems += coverage_warnings(coverage, f"Window `{one.name}`: ")
             self.on_done(len(found) / len(self._windows), "")
         ours, base = tuple(found), self.base
@@ -130,7 +131,7 @@ class WindowBacktests:
             backtested = self.beside.wait(pending)
             result = result_of(backtested)
             _refuse_other_period(window, result)
-            return replace(known, result=result), backtested
+            return replace(known, figures=WindowFigures.of(result)), backtested
         except NoResultError as missing:
             return replace(known, reason=str(missing)), None
 

@@ -11,9 +11,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.support.local_server import Listener, LocalHandler, LocalServer
 from tests.support.scripted_server import Cut, CutAfterBody, Hang, Reply
@@ -69,6 +69,17 @@ class Stored:
     issue: int
     author: Account | None
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """An open pull request, and where its branch is."""
+
+    number: int
+    branch: str
+    commit: str
+    owner: str = "mallory"
+    repository: int | None = 77
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,7 @@ class ForgeServer(LocalServer):
     is_archived: bool = False
     accounts: dict[str, Account] = field(default_factory=dict)
     comments: list[Stored] = field(default_factory=list)
+    pulls: list[Pull] = field(default_factory=list)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     # Numbers of comments that the next lists do not have yet, and of how many lists.
     lags: dict[int, int] = field(default_factory=dict)
@@ -200,6 +212,8 @@ class ForgeServer(LocalServer):
             if seen.method == "GET":
                 return self._list(issue, seen.query)
             return self._refusal(account) or self._create(issue, account, seen.body)
+        if re.fullmatch(rf"{owned}/pulls", seen.path) and seen.method == "GET":
+            return self._list_pulls(seen.query)
         if found := re.fullmatch(rf"{owned}/issues/comments/([0-9]+)", seen.path):
             stored = next((one for one in self.comments if one.number == int(found[1])), None)
             if stored is None:
@@ -219,12 +233,31 @@ class ForgeServer(LocalServer):
         listed = [one for one in listed if not self._is_late(one["id"])]
         if self.is_gitea:  # it knows no pages here
             return Reply(200, listed, {"X-Total-Count": str(len(listed))})
+        return self._page(f"issues/{issue}/comments?", listed, query)
+
+    def _list_pulls(self, query: Mapping[str, str]) -> Reply:
+        """List open pull requests; only GitHub has a filter for the branch."""
+        head = "" if self.is_gitea else query.get("head", "")
+        listed = [
+            {
+                "number": one.number,
+                "head": {
+                    "ref": one.branch,
+                    "sha": one.commit,
+                    "repo": one.repository and {"id": one.repository},
+                },
+            }
+            for one in self.pulls
+            if head in {"", f"{one.owner}:{one.branch}"}
+        ]
+        return self._page(f"pulls?state=open&head={quote(head, safe='')}&", listed, query)
+
+    def _page(self, path: str, listed: Sequence[object], query: Mapping[str, str]) -> Reply:
         size, page = min(int(query.get("per_page", "30")), 100), int(query.get("page", "1"))
         headers = {}
         if self.links and len(listed) > page * size:
             # GitHub names the repository by its number from here on.
-            path = f"/repositories/{REPOSITORY_NUMBER}/issues/{issue}/comments"
-            address = f"{self.url}{path}?per_page={size}&page="
+            address = f"{self.url}/repositories/{REPOSITORY_NUMBER}/{path}per_page={size}&page="
             last = -(-len(listed) // size)
             headers["Link"] = self.next_link or (
                 f'<{address}{page + 1}>; rel="next", <{address}{last}>; rel="last"'

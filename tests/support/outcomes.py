@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy_action.backtest.period.windows import WindowBacktest, iso
+from deploy_action.backtest.period.windows import WindowBacktest, WindowFigures, iso
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle
@@ -168,7 +168,8 @@ def _windows() -> tuple[WindowBacktest, ...]:
         result = read_result(raw_result(values, orders(2), market=market))
         start = START + number * 90 * DAY
         name = f"{iso(start)}..{iso(start + 90 * DAY)}" if number else "the first quarter"
-        found.append(WindowBacktest(name=name, start=start, end=start + 90 * DAY, result=result))
+        figures = WindowFigures.of(result)
+        found.append(WindowBacktest(name=name, start=start, end=start + 90 * DAY, figures=figures))
     last = START + 360 * DAY
     reason = "no prices cover it"
     failed = WindowBacktest(name="2024", start=last, end=last + 90 * DAY, reason=reason)

@@ -73,12 +73,17 @@ class Analysis:
     @property
     def unjudged(self) -> Mapping[str, str]:
         """Metrics that no gate may judge, although they have a value, and why."""
-        return {} if self.is_exact else dict.fromkeys(("value_at_risk", "cvar"), _WRONG_TAIL)
+        return unjudged(is_exact=self.is_exact)
 
     @property
     def judged_metrics(self) -> Mapping[str, float | None]:
         """What gates judge: the metrics without those that mean something else."""
         return {**self.metrics, **dict.fromkeys(self.unjudged)}
+
+
+def unjudged(*, is_exact: bool) -> Mapping[str, str]:
+    """Return the metrics that no gate may judge, although they have a value, and why."""
+    return {} if is_exact else dict.fromkeys(("value_at_risk", "cvar"), _WRONG_TAIL)
 
 
 def analyse(result: BacktestResult) -> Analysis:

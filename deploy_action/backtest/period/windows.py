@@ -46,13 +46,45 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindowFigures:
+    """What is kept of the result of a window's backtest.
+
+    `metrics` has every id of `METRICS`; they are the package's if not `is_exact`. `covered` is the
+    least share of the window, from 0 to 1, for which a symbol has prices; 1 if that is unknown.
+    """
+
+    metrics: Mapping[str, float | None]
+    trades_sha256: str
+    is_exact: bool = True
+    covered: float = 1.0
+
+    @classmethod
+    def of(cls, result: BacktestResult) -> WindowFigures:
+        """Return the figures of a result."""
+        analysis = result.analysis
+        return cls(
+            metrics=analysis.metrics,
+            trades_sha256=result.trades_sha256,
+            is_exact=analysis.is_exact,
+            covered=min((one.share for one in analysis.coverage), default=1.0),
+        )
+
+    @property
+    def judged_metrics(self) -> Mapping[str, float | None]:
+        """What gates judge: the metrics without those that mean something else."""
+        from deploy_action.backtest.figures.analysis import unjudged
+
+        return {**self.metrics, **dict.fromkeys(unjudged(is_exact=self.is_exact))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBacktest:
-    """The backtest of one window; without a result, `reason` says why, and can follow a colon."""
+    """The backtest of one window; without figures, `reason` says why, and can follow a colon."""
 
     name: str
     start: float
     end: float
-    result: BacktestResult | None = None
+    figures: WindowFigures | None = None
     reason: str = ""
 
 

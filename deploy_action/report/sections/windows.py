@@ -41,7 +41,7 @@ def windows(outcome: RunOutcome) -> list[Block]:
     found = outcome.backtests.windows
     if not found:
         return []
-    known = [one.result.analysis.metrics for one in found if one.result is not None]
+    known = [one.figures.metrics for one in found if one.figures is not None]
     of_base = outcome.backtests.base.windows if outcome.backtests.base is not None else ()
     before = {one.name: _return(one) for one in of_base}
     is_held = any(metrics["hold_return"] is not None for metrics in known)
@@ -67,7 +67,7 @@ def windows(outcome: RunOutcome) -> list[Block]:
             right=frozenset(range(1, len(kept))),
         ),
         Paragraph([meaning if _is_complete(found) else f"{meaning}{_LEFT_OUT}"]),
-        *_failed([one for one in found if one.result is None]),
+        *_failed([one for one in found if one.figures is None]),
         *_chart(found),
     ]
 
@@ -75,8 +75,7 @@ def windows(outcome: RunOutcome) -> list[Block]:
 def _is_complete(found: Sequence[WindowBacktest]) -> bool:
     """Whether every window has every figure that is summed up."""
     return all(
-        one.result is not None
-        and None not in (one.result.analysis.metrics[name] for name in _SUMMED_UP)
+        one.figures is not None and None not in (one.figures.metrics[name] for name in _SUMMED_UP)
         for one in found
     )
 
@@ -94,11 +93,11 @@ def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
     period = f"{iso(one.start)}..{iso(one.end)}"
     name: Line = [f"{number:,}. ", Code(short(one.name))]
     shown: Line = name if one.name == period else [*name, f" {iso(one.start)} to {iso(one.end)}"]
-    if (share := _covered(one)) < _WHOLE:
-        shown = [*shown, f" (prices for {share:.0%})"]
-    if one.result is None:
+    if one.figures is None:
         return [shown, ["❌ failed"], *([[NO_FIGURE]] * 4), [of_base]]
-    metrics = one.result.analysis.metrics
+    if one.figures.covered < _WHOLE:
+        shown = [*shown, f" (prices for {one.figures.covered:.0%})"]
+    metrics = one.figures.metrics
     return [
         shown,
         [f"{_square(metrics)}{NO_BREAK}{_signed(metrics['cum_returns'])}"],
@@ -110,14 +109,8 @@ def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
     ]
 
 
-def _covered(one: WindowBacktest) -> float:
-    """Return the least share of the window for which a symbol has prices; 1 if unknown."""
-    coverage = () if one.result is None else one.result.analysis.coverage
-    return min((each.share for each in coverage), default=1.0)
-
-
 def _return(one: WindowBacktest) -> str:
-    return "failed" if one.result is None else _signed(one.result.analysis.metrics["cum_returns"])
+    return "failed" if one.figures is None else _signed(one.figures.metrics["cum_returns"])
 
 
 def _over(over: Over, known: Sequence[_Metrics]) -> Sequence[Line]:
@@ -175,9 +168,9 @@ def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
     In a fold that is closed, Mermaid could not measure its labels.
     """
     known = {
-        number: one.result.analysis.metrics
+        number: one.figures.metrics
         for number, one in enumerate(found, 1)
-        if one.result is not None and one.result.analysis.metrics["cum_returns"] is not None
+        if one.figures is not None and one.figures.metrics["cum_returns"] is not None
     }
     if len(known) < 2:  # noqa: PLR2004  # a line needs two
         return []

@@ -49,7 +49,7 @@ def keys_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the keys as the table names them, `a.b` for those of our own objects."""
     whole = {"arguments", "argument_sources", "comparison", "holding", "market", "metrics"}
 
-    whole |= {"package_metrics", "pinned", "reasons", "result"}
+    whole |= {"base_result", "package_metrics", "pinned", "reasons", "result"}
     for key, value in report.items():
         if isinstance(value, dict) and key not in whole:
             yield from (f"{key}.{inner}" for inner in value)
@@ -165,6 +165,7 @@ def test_a_report_holds_everything() -> None:
     assert report["bundle"] == {
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "bytes": 48_213,
+        "unpacked_bytes": 183_402,
         "files": 14,
     }
     assert report["seconds"] == {"environment": 2.1, "model": 1.8, "total": 12.34}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deploy_action.backtest.period.windows import WindowFigures
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import Block, to_markdown
 from deploy_action.report.sections.windows import windows
@@ -58,7 +59,8 @@ def test_the_chart_has_a_line_for_each_and_numbers_for_windows() -> None:
 def test_without_prices_squares_are_about_gain_and_loss() -> None:
     outcome = backtests()["windows"]
     first, *rest = outcome.backtests.windows
-    alone = replace(first, result=read_result(raw_result([2.0, 1.0, 3.0])))
+    result = read_result(raw_result([2.0, 1.0, 3.0]))
+    alone = replace(first, figures=WindowFigures.of(result))
     body = seen(windows(with_parts(outcome, backtests={"windows": (alone, rest[-1])})))
     assert rows(body)[0] == ["Window", "Return", "Sharpe", "Max drawdown", "Trades"]
     assert rows(body)[1][1] == "🟩 +50.00%"

@@ -1,0 +1,197 @@
+"""The mode that posts the reports of another run on its pull request.
+
+It is for pull requests of forks, whose own runs may not write. Nothing of their code runs here, and
+nothing that they wrote decides where to post: the event and the forge say that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.errors import InvalidInputError, Problem, RefusedError, Severity
+from deploy_action.inputs.definitions import Comment
+from deploy_action.outcome.ending import Ending, Status
+from deploy_action.outcome.forwarding import EarlierReport, Forwarding, Origin
+
+if TYPE_CHECKING:
+    from deploy_action.console import Console
+    from deploy_action.github.comment import Message
+    from deploy_action.github.event import Event
+    from deploy_action.github.finished_run import FinishedRun
+    from deploy_action.github.pull_request import Place
+    from deploy_action.inputs.settings import Settings
+    from deploy_action.interruption import Deadline
+
+# Of one run; each is a comment of its own.
+_MOST_REPORTS: Final = 10
+_MOST_SECONDS: Final = 60.0
+_OF_JOB: Final = ("GITHUB_WORKFLOW", "GITHUB_JOB")
+_HOW: Final = (
+    "Use it in a workflow on `workflow_run`, as `examples/workflows/comment-on-fork.yml` does."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commenting:
+    """Posts the reports at `report-path`; `on_forwarding` gets what it found and posted."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    console: Console
+    deadline: Deadline
+    pause: Callable[[float], None]
+    on_forwarding: Callable[[Forwarding], None]
+
+    def run(self) -> Ending:
+        """Find the pull request, read the reports, and post them."""
+        from deploy_action.github.event import read_event
+        from deploy_action.github.finished_run import why_not
+
+        event = read_event(self.environ)
+        run = self._finished_run(event)
+        if (problem := why_not(run)) is not None:
+            return _nothing(problem)
+        forwarding = Forwarding(origin=_origin(event, run))
+        with self.console.group("Find the pull request and read the reports"):
+            place = self._find_place(run)
+            if isinstance(place, Problem):
+                self.on_forwarding(forwarding)
+                return _nothing(place)
+            reports, notices = self._read()
+            number = None if place is None else place.number
+            forwarding = replace(forwarding, reports=reports, pull_request=number)
+            self.on_forwarding(forwarding)
+        if place is None or self.settings.dry_run:
+            return self._would(forwarding)
+        with self.console.group(f"Comment on pull request #{place.number}"):
+            return self._post(place, forwarding, notices)
+
+    def _finished_run(self, event: Event) -> FinishedRun:
+        from deploy_action.github.finished_run import read_finished_run
+
+        if event.name != "workflow_run":
+            raise InvalidInputError.of(
+                message=f"`mode: comment` posts for the run of a `workflow_run` event, and this is "
+                f"{f'`{event.name}`' if event.name else 'no event'}.",
+                hint=_HOW,
+            )
+        run = read_finished_run(event.payload, event.repository_url)
+        if run is None:
+            raise RefusedError.of(
+                message="The event does not say which run it is about, or of which commit.",
+                hint="The repository of that run may have been deleted.",
+            )
+        return run
+
+    def _find_place(self, run: FinishedRun) -> Place | Problem | None:
+        """Return the pull request; None without a token, which only a dry run does without."""
+        from deploy_action.github.finished_run import find_pull_request
+        from deploy_action.github.pull_request import Place, find_repository
+
+        found = find_repository(self.environ)
+        if isinstance(found, Problem):
+            raise InvalidInputError(replace(found, severity=Severity.ERROR))
+        if self.settings.github_token is None:
+            return None
+        api_url, repository = found
+        place = Place(api_url=api_url, repository=repository, number=0, run=run.run)
+        return find_pull_request(
+            run, place, self.settings.github_token, self.deadline, pause=self.pause
+        )
+
+    def _read(self) -> tuple[tuple[EarlierReport, ...], tuple[Problem, ...]]:
+        from deploy_action.stages.reports.files import find_reports, read_reports, report_directory
+
+        path = report_directory(self.settings.report_path or "", self.environ)
+        names = find_reports(path)
+        reports = tuple(read_reports(path, names[:_MOST_REPORTS]))
+        for one in reports:
+            self.console.info(f"{one.name}: {one.problem or 'read'}")
+        left = len(names) - len(reports)
+        if left <= 0:
+            return reports, ()
+        message = f"{left:,} of {len(names):,} reports were left out: one run has {_MOST_REPORTS}."
+        return reports, (Problem(message=message, severity=Severity.NOTICE),)
+
+    def _would(self, forwarding: Forwarding) -> Ending:
+        where = forwarding.pull_request and f" on pull request #{forwarding.pull_request}"
+        steps = [
+            f"post {one.name}{where or ' on the pull request of the run'}"
+            for one in forwarding.reports
+            if one.run is not None
+        ]
+        return Ending(status=Status.DRY_RUN, would_do=tuple(steps))
+
+    def _post(self, place: Place, forwarding: Forwarding, notices: tuple[Problem, ...]) -> Ending:
+        from deploy_action.github.comment import keep_comment
+
+        problems, errors = [*notices], list[Problem]()
+        posted = list[EarlierReport]()
+        for number, one in enumerate(forwarding.reports or [None], 1):
+            message = self._message(forwarding.origin, one, number)
+            seconds = min(_MOST_SECONDS, self.deadline.remaining())
+            kept = keep_comment(
+                place,
+                self.settings.github_token or "",
+                message,
+                pause=self.pause,
+                seconds=seconds,
+            )
+            if kept.problem is not None:
+                (problems if kept.url else errors).append(kept.problem)
+            self.console.info(kept.url or "No comment was written.")
+            posted.append(replace(one or EarlierReport(name=""), url=kept.url))
+        if forwarding.reports:
+            self.on_forwarding(replace(forwarding, reports=tuple(posted)))
+        if errors:
+            raise RefusedError(*(replace(one, severity=Severity.ERROR) for one in errors))
+        is_posted = any(one.url for one in posted)
+        status = Status.COMMENTED if is_posted else Status.UNCHANGED
+        return Ending(status=status, problems=tuple(problems))
+
+    def _message(self, origin: Origin, report: EarlierReport | None, number: int) -> Message:
+        from deploy_action.github.comment import LARGEST_BODY, Message
+        from deploy_action.report.document import to_markdown
+        from deploy_action.report.forwarded import (
+            build_forwarded,
+            build_without_report,
+            is_wrong,
+        )
+
+        key = self.settings.comment_key or ""
+        name = f"comment-key: {key}" if key else ""
+        document = (
+            build_without_report(origin)
+            if report is None
+            else build_forwarded(origin, report, name)
+        )
+        is_failed = is_wrong(origin, report)
+        is_warned = report is not None and report.run is not None and report.run.is_problematic
+        is_quiet = report is None or self.settings.comment is Comment.ON_PROBLEM
+        of_job = (self.environ.get(one, "") for one in _OF_JOB)
+        return Message(
+            # Nothing of a report is in it: it could name another comment, or ever new ones.
+            key=json.dumps(["reports", key, number, *of_job]),
+            body=to_markdown(document, largest=LARGEST_BODY),
+            is_failed=is_failed,
+            is_update=is_quiet and not is_failed and not is_warned,
+            run_url=origin.run_url,
+        )
+
+
+def _origin(event: Event, run: FinishedRun) -> Origin:
+    return Origin(
+        repository=run.repository,
+        commit=run.commit,
+        commit_url=event.commit_url(run.commit),
+        conclusion=run.conclusion,
+        is_fork=run.is_fork,
+        run_url=run.url,
+    )
+
+
+def _nothing(problem: Problem) -> Ending:
+    return Ending(status=Status.UNCHANGED, problems=(problem,))

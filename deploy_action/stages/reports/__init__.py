@@ -1,0 +1,1 @@
+"""Reports of earlier jobs: which there are, and what is in them."""
