@@ -79,9 +79,14 @@ class IgnoreRules:
 
         `path` is POSIX and relative to the root, `name` its last part.
         """
+        rule = self.deciding(path, name, is_directory=is_directory)
+        return None if rule is None or rule.includes_again else rule
+
+    def deciding(self, path: str, name: str, *, is_directory: bool) -> IgnoreRule | None:
+        """Return the rule that ignores `path` or takes it back, None if none is about it."""
         for rule in self.rules:
             if rule.matches(path, name, is_directory=is_directory):
-                return None if rule.includes_again else rule
+                return rule
         return None
 
 

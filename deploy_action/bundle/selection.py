@@ -17,6 +17,7 @@ from unicodedata import normalize
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.bundle.including import Include, place_includes
 from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS, NEVER_PACKED, is_never_packed
+from deploy_action.bundle.secret_files import may_hold_secrets
 from deploy_action.errors import Problem, Severity
 from deploy_action.regular_files import SourceTree, Tree, is_within
 
@@ -74,14 +75,16 @@ class Selection:
     """The entries of a bundle, sorted by name, and the problems found while selecting.
 
     `files` says where they come from, and `tree` is the top of those, which is opened again to pack
-    them. `dead_links` are the names of links that have problems, with the paths to which they lead,
-    or would. `rules` say what is ignored.
+    them. `left_out` are the names of files that hold secrets, and that no pattern takes back.
+    `dead_links` are the names of links that have problems, with the paths to which they lead, or
+    would. `rules` say what is ignored.
     """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     files: SourceTree
     tree: Tree
+    left_out: tuple[str, ...]
     dead_links: Mapping[str, str]
     rules: IgnoreRules
 
@@ -116,7 +119,8 @@ def select_files(
     """Select the files of the model in `model_dir`; bad content is a Problem, never an exception.
 
     `patterns` are in `.gitignore` syntax; the last match wins. `excluded` are absolute paths that
-    are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments.
+    are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments;
+    files that hold secrets, such as `.env`, are left out unless a pattern takes them back.
     What is to `include` is in the `workspace`, which holds the model.
     """
     rules, invalid = compile_rules(patterns)
@@ -149,6 +153,7 @@ class _Walk:
     excluded: frozenset[str]
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     _folders: list[_Folder] = field(default_factory=list)
     _ignored_manifest: IgnoreRule | None = None
     _followed: int = 0
@@ -165,13 +170,19 @@ class _Walk:
         entries = sorted(self.entries, key=attrgetter("name"))
         problems = sorted(self.problems, key=lambda problem: (problem.path or "", problem.message))
         return Selection(
-            tuple(entries), tuple(problems), self.files, tree, self._dead_links, self.rules
+            tuple(entries),
+            tuple(problems),
+            self.files,
+            tree,
+            tuple(sorted(self.left_out)),
+            self._dead_links,
+            self.rules,
         )
 
     def _include(self, name: str, real: str) -> None:
         """Select an included file or directory, unless a link of the model did so already."""
         source = _escaped(real[len(self.files.top) :].lstrip("/"))
-        fault = self._fault_of_included(name, is_directory=Path(real).is_dir())
+        fault = self._fault_of_included(name, Path(real))
         if fault is None and os.path.realpath(f"{self.files.root}/{name}") == real:
             return
         if fault := fault or self._clash(name):
@@ -189,16 +200,19 @@ class _Walk:
         found = _colliding_names(prefix, [*others - {last}, last])
         self.problems.extend(one for one in found if one not in self.problems)
 
-    def _fault_of_included(self, name: str, *, is_directory: bool) -> tuple[str, str] | None:
+    def _fault_of_included(self, name: str, real: Path) -> tuple[str, str] | None:
         """Return why nothing can be included under a name, and the way out."""
+        is_directory = real.is_dir()
         if reason := _bad_name(name) or _too_long(name):
             return f"the name {reason}", _ANOTHER_NAME
         parts = name.split("/")
         for count, part in enumerate(parts, 1):
             path = "/".join(parts[:count])
             is_parent = count < len(parts)
-            rule = self.rules.ignoring(path, part, is_directory=is_parent or is_directory)
-            if rule is not None:
+            rule = self.rules.deciding(path, part, is_directory=is_parent or is_directory)
+            if rule is None and not (is_parent or is_directory) and may_hold_secrets(part, real):
+                return "files of that name hold secrets", f"Add !/{path} to ignore_files."
+            if rule is not None and not rule.includes_again:
                 why = f"the ignore pattern {_escaped(rule.text)!r} leaves out {path}"
                 return why, f"Make the pattern narrower, or add the pattern !/{path} after it."
         return None
@@ -246,8 +260,11 @@ class _Walk:
             is_directory = child.is_dir()
         except OSError:
             is_directory = False
-        rule = self.rules.ignoring(name, child.name, is_directory=is_directory)
-        if rule is not None:
+        rule = self.rules.deciding(name, child.name, is_directory=is_directory)
+        if rule is None and not is_directory and may_hold_secrets(child.name, Path(child.path)):
+            self.left_out.append(name)
+            return False
+        if rule is not None and not rule.includes_again:
             if name == _MANIFEST:
                 self._ignored_manifest = rule
             return False

@@ -6,116 +6,98 @@ import codecs
 import json
 import os
 import posixpath
-import re
 import stat
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from difflib import SequenceMatcher
-from pathlib import Path
+from unicodedata import normalize
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
 from deploy_action.model import pyproject
+from deploy_action.model.live.code import Code
 from deploy_action.model.manifest import MAX_FILE_BYTES, Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
-from deploy_action.model.requirements import UNKNOWN, Installer, check_requirements
+from deploy_action.model.requirements import (
+    UNKNOWN,
+    Installer,
+    check_requirements,
+    read_requirements,
+)
+from deploy_action.model.scripts import Scripts
+from deploy_action.model.syntax import Wanted
 from deploy_action.regular_files import SourceTree
-from deploy_action.text.harmless import is_placeholder
-from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
-from deploy_action.text.redaction import key_lines, redacted
+from deploy_action.text.located_json import Redact, parse_json
 
-KEYS_NAME = "keys.json"
 SETTINGS_NAME = "settings.json"
 BACKTEST_NAME = "backtest.json"
 
-_MAX_SCRIPT_BYTES = 8 * 1024 * 1024
-_MAX_CANDIDATES = 200
-_MAX_OTHERS = 5
-
 _IGNORED = "is ignored, so it is not in the bundle"
+_OTHER_FORM = "does not exist: a file of that name has it in another Unicode form"
+_SAME_FORM = (
+    "Letters with accents can be written as one character (NFC) or as two (NFD, as macOS does). "
+    "Name the file and write the name with plain letters, or copy the name from `ls`."
+)
 _UNIGNORE = (
     "A pattern in ignore_files or in the ignore input matches it, or it is in a directory that is "
     "never packed (.git, __pycache__, a virtual environment)."
 )
-_NOTEBOOK_HINT = (
-    "Lines that begin with `!` or `%` work in notebooks only: take them out, and write the "
-    "packages that they install into the requirements."
-)
-_STRING_VALUE = re.compile(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
-
 _ModeTest = Callable[[int], bool]
 
 
 def check_model_files(
     manifest: Manifest,
     selection: Selection,
-    *,
-    keys_injected: bool,
-    is_tracked: Callable[[Path], bool],
+    code: Code,
+    wanted: Wanted,
     installer: Installer = UNKNOWN,
     redact: Redact = str,
 ) -> tuple[Problem, ...]:
     """Check the files that `blankly.json` names and those the package reads.
 
-    `selection` is what goes into the bundle. `keys_injected` says that its `keys.json` does not
-    come from the repository, whose own is not used then. `is_tracked` says whether git has a file,
-    `installer` who installs the requirements.
-    Whatever messages quote from a file goes through `redact` before it is cut.
+    `selection` is what goes into the bundle, `code` what of its scripts runs, `wanted` the Python
+    that runs it, and `installer` who installs the requirements. Whatever messages quote from a file
+    goes through `redact` before it is cut.
     """
-    model = _Model(manifest, selection, installer, redact)
+    model = _Model(manifest, selection, Scripts(selection, wanted, redact), installer)
     return (
-        *model.main_script_problems(),
+        *model.main_script_problems(code),
         *model.requirements_problems(),
         *model.working_directory_problems(),
         *model.settings_problems(),
-        *model.keys_problems(is_tracked, keys_injected=keys_injected),
     )
-
-
-def find_leaked_keys(files: SourceTree) -> tuple[str, ...]:
-    """Return the values in a model's `keys.json` that look like keys, tracked by git or not.
-
-    They are to be masked. Other values are not: whoever writes the file, such as the author of a
-    pull request, could mask words of what is printed, and of later steps.
-    """
-    document = _read_json(files, KEYS_NAME)
-    if document is None:
-        return ()
-    found = [value for _, value in _real_values(document.value)]
-    if not document.readable:
-        found = _STRING_VALUE.findall(document.text)
-    return key_lines(found)
 
 
 class _Model:
     """Checks one model against its manifest and its selection."""
 
     def __init__(
-        self, manifest: Manifest, selection: Selection, installer: Installer, redact: Redact
+        self, manifest: Manifest, selection: Selection, scripts: Scripts, installer: Installer
     ) -> None:
         self._files = selection.files
         self._manifest = manifest
         self._selection = selection
+        self._scripts = scripts
         self._installer = installer
-        self._redact = redact
+        self._redact = scripts.redact
         self._working_directory = posixpath.normpath(manifest.working_directory)
 
     # What the manifest names
 
-    def main_script_problems(self) -> Iterator[Problem]:
+    def main_script_problems(self, code: Code) -> Iterator[Problem]:
         if not self._manifest.main_script:
             return  # blank, because its value was reported already
         name = posixpath.normpath(self._manifest.main_script)
         fault = self._fault_of(name, stat.S_ISREG)
         if fault is None:
-            yield from self._syntax_problems(name)
-        elif fault == _IGNORED:
-            yield self._at_key("main_script", f"The main script {name} {fault}.", _UNIGNORE)
-        else:
-            others = self._other_scripts(name)
-            yield self._at_key("main_script", f"The main script {name} {fault}.", others)
+            if kind := self._scripts.kind_fault(name):
+                yield self._at_key("main_script", f"The main script {name} {kind[0]}.", kind[1])
+                return
+            yield from self._scripts.problems(name, code)
+            required = read_requirements(self._files, self._manifest.requirements)
+            yield from self._scripts.hiding(name, required)
+            return
+        hint = self._hint_for(fault) or self._scripts.others(name)
+        yield self._at_key("main_script", f"The main script {name} {fault}.", hint)
 
     def requirements_problems(self) -> Iterator[Problem]:
         if not self._manifest.requirements:
@@ -136,7 +118,7 @@ class _Model:
             return
         hint = f"Add {name} with a line that says blankly, or correct the path."
         message = f"The requirements file {name} {fault}."
-        yield self._at_key("requirements", message, _UNIGNORE if fault == _IGNORED else hint)
+        yield self._at_key("requirements", message, self._hint_for(fault) or hint)
 
     def _made_requirements_problems(self, name: str) -> Iterator[Problem]:
         """Check requirements that were made of `pyproject.toml`, where their problems are."""
@@ -156,7 +138,7 @@ class _Model:
         if name == ".":
             return
         if fault := self._fault_of(name, stat.S_ISDIR):
-            hint = _UNIGNORE if fault == _IGNORED else 'Correct the path, or set it to ".".'
+            hint = self._hint_for(fault) or 'Correct the path, or set it to ".".'
             yield self._at_key("working_directory", f"The working directory {name} {fault}.", hint)
             return
         message = (
@@ -165,22 +147,6 @@ class _Model:
         )
         problem = self._at_key("working_directory", message, 'Set it to "." to be sure.')
         yield replace(problem, severity=Severity.WARNING)
-
-    def _syntax_problems(self, name: str) -> Iterator[Problem]:
-        data = _read_file(self._files, name, _MAX_SCRIPT_BYTES)
-        problem = None if data is None else _compile(data, name, self._redact)
-        if problem is None:
-            return
-        version, here = self._manifest.python_version or "", sys.version_info[:2]
-        wanted = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\b", version)
-        if wanted and (int(wanted[1]), int(wanted[2])) > here:
-            problem = replace(
-                problem,
-                message=f"{problem.message} It was checked as Python {here[0]}.{here[1]}.",
-                hint=f"Ignore this if it is valid in Python {version}; otherwise correct it.",
-                severity=Severity.WARNING,
-            )
-        yield problem
 
     def _at_key(self, key: str, message: str, hint: str) -> Problem:
         """Return a problem at a value of the manifest, at its start if it lacks the key."""
@@ -193,7 +159,7 @@ class _Model:
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
-            return "does not exist"
+            return _OTHER_FORM if self._other_form(name) else "does not exist"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
         if not self._files.holds(os.path.realpath(path)):
@@ -202,25 +168,17 @@ class _Model:
             return "is a directory" if stat.S_ISDIR(mode) else "is of the wrong kind"
         return None if self._selection.includes(name) else _IGNORED
 
-    def _other_scripts(self, wanted: str) -> str:
-        """Return a hint with the script that was most likely meant, and some others."""
-        names = [
-            entry.name
-            for entry in self._selection.entries
-            if entry.name.endswith(".py") and not entry.is_directory
-        ][:_MAX_CANDIDATES]
-        if not names:
-            return "Add the script; there is no other Python file in the model."
-        ranked = sorted(names, key=lambda name: self._likelihood(name, wanted), reverse=True)
-        others = ", ".join(ranked[1 : _MAX_OTHERS + 1])
-        hint = f'Did you mean "./{ranked[0]}"?'
-        return f"{hint} Other Python files: {others}." if others else hint
+    def _other_form(self, name: str) -> bool:
+        """Whether the model has a file whose name is the same in another Unicode form."""
+        wanted = normalize("NFC", name)
+        return not name.isascii() and any(
+            normalize("NFC", entry.name) == wanted for entry in self._selection.entries
+        )
 
-    def _likelihood(self, name: str, wanted: str) -> tuple[bool, float, int]:
-        """Rank a script: mentions blankly, then similarity of the name, then depth."""
-        uses_package = b"blankly" in (_read_file(self._files, name, _MAX_SCRIPT_BYTES) or b"")
-        names = (posixpath.basename(name).lower(), posixpath.basename(wanted)[:255].lower())
-        return uses_package, SequenceMatcher(None, *names).ratio(), -name.count("/")
+    @staticmethod
+    def _hint_for(fault: str) -> str:
+        """Return the way out of faults that any file may have; blank for others."""
+        return {_IGNORED: _UNIGNORE, _OTHER_FORM: _SAME_FORM}.get(fault, "")
 
     # What the package reads in the working directory
 
@@ -247,41 +205,6 @@ class _Model:
             return
         yield from _json_problems(self._files, name, self._redact)
 
-    # Keys of exchanges
-
-    def keys_problems(
-        self, is_tracked: Callable[[Path], bool], *, keys_injected: bool
-    ) -> Iterator[Problem]:
-        known = find_leaked_keys(self._files)
-        document = _read_json(
-            self._files, KEYS_NAME, lambda text: self._redact(redacted(text, known))
-        )
-        if document is None:
-            return
-        if document.problems and not keys_injected and self._selection.includes(KEYS_NAME):
-            malformed = replace(document.problems[0], severity=Severity.WARNING, path=KEYS_NAME)
-            yield malformed
-        first = next(_real_values(document.value), None)
-        if first is None or not is_tracked(self._files.path(KEYS_NAME)):
-            return
-        line, column = document.locate(*first[0]) or (None, None)
-        yield Problem(
-            message=f"{KEYS_NAME} is in the repository with real values: the keys are leaked to "
-            "everyone who can read it, now or later.",
-            hint="Revoke these keys at the exchange, remove the file from git and its history, and "
-            "pass its contents as the secret keys-json.",
-            severity=Severity.WARNING,
-            path=KEYS_NAME,
-            line=line,
-            column=column,
-        )
-
-
-def _read_json(files: SourceTree, name: str, redact: Redact = str) -> LocatedJson | None:
-    """Return a parsed JSON file of up to 1 MiB; None if there is none."""
-    data = _read_file(files, name, MAX_FILE_BYTES)
-    return None if data is None else parse_json(data, redact=redact)
-
 
 def _read_file(files: SourceTree, name: str, limit: int) -> bytes | None:
     """Return a regular file of the model of up to `limit` bytes; None for anything else."""
@@ -289,48 +212,6 @@ def _read_file(files: SourceTree, name: str, limit: int) -> bytes | None:
         return files.read(name, limit)
     except OSError:
         return None
-
-
-def _real_values(
-    value: JsonValue, path: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield path and text of the strings that are not placeholders, in the document's order."""
-    if isinstance(value, str) and not is_placeholder(value):
-        yield path, value
-    children = value.items() if isinstance(value, dict) else ()
-    for key, child in children:
-        yield from _real_values(child, (*path, key))
-    for index, child in enumerate(value if isinstance(value, list) else ()):
-        yield from _real_values(child, (*path, index))
-
-
-def _compile(data: bytes, name: str, redact: Redact) -> Problem | None:
-    from importlib.util import decode_source
-
-    try:
-        # Compiling bytes gives columns in bytes for some mistakes and in characters for others.
-        source = decode_source(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, name, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        problem = _no_python(name, redact(error.msg), error.lineno, error.offset)
-        is_notebooks = (error.text or "").lstrip().startswith(("!", "%"))
-        return replace(problem, hint=_NOTEBOOK_HINT) if is_notebooks else problem
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
-    except LookupError:  # Python has codecs that do not make text, such as hex
-        return _no_python(name, "it declares an encoding that is not for text", None, None)
-    except (ValueError, MemoryError, RecursionError) as error:
-        return _no_python(name, str(error) or "it is nested too deep", None, None)
-    return None
-
-
-def _no_python(name: str, reason: str, line: int | None, column: int | None) -> Problem:
-    message = f"{name} is not valid Python: {reason[:200]}."
-    hint = "Correct the script; a run would stop there."
-    return Problem(message=message, hint=hint, path=name, line=line or None, column=column or None)
 
 
 def _json_problems(files: SourceTree, name: str, redact: Redact) -> Iterator[Problem]:

@@ -13,13 +13,18 @@ from deploy_action.bundle.bundle import Bundle, ignore_progress, write_bundle
 from deploy_action.bundle.including import Include
 from deploy_action.bundle.selection import Selection, select_files
 from deploy_action.errors import Problem
+from deploy_action.inputs.defaults import DEFAULT_PYTHON
+from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
-from deploy_action.model.files import KEYS_NAME, check_model_files, find_leaked_keys
+from deploy_action.model.files import check_model_files
+from deploy_action.model.leaks import KEYS_NAME, find_leaked_keys, find_leaks, leak_problems
 from deploy_action.model.links import without_needless_links
+from deploy_action.model.live.code import Code, read_code
 from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import Manifest, load_manifest
 from deploy_action.model.pyproject import requirements_of_project
 from deploy_action.model.requirements import Installer
+from deploy_action.model.syntax import wanted_python
 from deploy_action.regular_files import SourceTree
 
 
@@ -51,8 +56,8 @@ class Inspection:
             self.on_secrets(manifest.secrets)
         return manifest, problems
 
-    def select(self, manifest: Manifest) -> tuple[Selection, tuple[Problem, ...]]:
-        """Return the files to pack, and the problems of the model's files."""
+    def select(self, manifest: Manifest) -> tuple[Selection, Code, tuple[Problem, ...]]:
+        """Return the files to pack, what of them runs, and the problems of the model's files."""
         patterns = [*manifest.ignore_files, *self.settings.ignore]
         if self.settings.keys_json is not None:
             patterns.append(f"/{KEYS_NAME}")
@@ -64,20 +69,28 @@ class Inspection:
             workspace=self.workspace,
             include=self.include,
         )
-        self.on_secrets(find_leaked_keys(selection.files))  # they may be included
+        leaks = find_leaks(selection)
+        self.on_secrets((*find_leaked_keys(selection.files), *leaks.values))
         selection = replace(selection, problems=tuple(without_needless_links(selection)))
         if lacking := self.lacks(selection):
             # What else is wrong with the files can be said once they are there.
             others = (one for one in selection.problems if one.path not in selection.dead_links)
-            return selection, (*others, *lacking)
+            return selection, Code(), (*others, *lacking)
         selection = self._with_requirements(selection, manifest)
-        found = check_model_files(
-            manifest,
-            selection,
-            keys_injected=self.settings.keys_json is not None,
-            is_tracked=self.is_tracked,
-            installer=_installer(self.settings),
-            redact=self.redact,
+        is_backtest = self.settings.mode is Mode.BACKTEST
+        code = read_code(manifest.main_script, selection, is_backtest=is_backtest)
+        version = self.settings.python_version or manifest.python_version
+        wanted = wanted_python(version, DEFAULT_PYTHON)
+        installer = _installer(self.settings)
+        found = (
+            *check_model_files(manifest, selection, code, wanted, installer, self.redact),
+            *leak_problems(
+                selection,
+                leaks,
+                self.is_tracked,
+                keys_injected=self.settings.keys_json is not None,
+                redact=self.redact,
+            ),
         )
         outside = Outside(
             Path(os.path.realpath(self.workspace)),
@@ -85,7 +98,7 @@ class Inspection:
             self.settings.for_runner,
         )
         found = (*found, *outside.warnings(manifest, selection))
-        return selection, (*selection.problems, *found)
+        return selection, code, (*selection.problems, *found)
 
     def _with_requirements(self, selection: Selection, manifest: Manifest) -> Selection:
         """Add the requirements that a model has in its `pyproject.toml` only."""

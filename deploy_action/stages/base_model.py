@@ -104,7 +104,7 @@ def _inspected(
         return replace(
             base, reason=_reason(problems).replace(str(inspection.directory), "the model")
         )
-    selection, found = inspection.select(manifest)
+    selection, _, found = inspection.select(manifest)
     base = replace(
         base,
         runs_on=runs_on(preparation.settings, manifest),

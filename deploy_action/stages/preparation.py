@@ -30,6 +30,7 @@ from deploy_action.text.harmless import tidy
 if TYPE_CHECKING:
     from deploy_action.bundle.including import Include
     from deploy_action.bundle.selection import Selection
+    from deploy_action.model.live.code import Code
     from deploy_action.text.located_json import JsonValue
 
 # The versions that the service that was taken down had; other servers tell when they are asked.
@@ -99,8 +100,8 @@ class Preparation:
             raise InvalidInputError(*((why,) if why is not None else problems))
         described = self._describe(directory, path, manifest)
         self.on_described(replace(described, problems=problems))
-        selection, found = inspection.select(manifest)
-        found = (*found, *self._check_live(manifest, selection))
+        selection, code, found = inspection.select(manifest)
+        found = (*found, *self._check_code(code, manifest, selection))
         problems = (*problems, *found, *self._check_run(described, manifest, problems))
         described = replace(described, problems=problems)
         self.on_described(described)
@@ -207,8 +208,11 @@ class Preparation:
         yield from (problem for problem in checks if problem is not None)
         yield from self._check_arguments(manifest, known)
 
-    def _check_live(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
-        """Check what the model will do when it is deployed. On the embedded platform none runs."""
+    def _check_code(
+        self, code: Code, manifest: Manifest, selection: Selection
+    ) -> Iterator[Problem]:
+        """Check what the model will do when it runs. On the embedded platform none is deployed."""
+        yield from self._check_variables(code, selection)
         settings = self.settings
         is_deploy = settings.mode is Mode.DEPLOY
         if not (is_deploy and not settings.is_local) and settings.mode is not Mode.VALIDATE:
@@ -216,7 +220,21 @@ class Preparation:
         from deploy_action.model.live.checks import Given, check_live
 
         given = Given(settings.keys_json is not None, settings.model_env or {}, is_deploy)
-        yield from check_live(manifest, selection, given)
+        yield from check_live(code, manifest, selection, given)
+
+    def _check_variables(self, code: Code, selection: Selection) -> Iterator[Problem]:
+        """Tell of variables that the model reads and does not get."""
+        from deploy_action.model.live.variables import Given, check_variables, names_in_files
+
+        settings = self.settings
+        is_deployed = settings.mode is Mode.DEPLOY and not settings.is_local
+        given = Given(
+            names=frozenset(settings.model_env or ()),
+            is_run=is_deployed or settings.mode is Mode.BACKTEST,
+            left_out=selection.left_out,
+            in_files=names_in_files(selection),
+        )
+        yield from check_variables(code, given)
 
     def _check_type(self, manifest: Manifest) -> Problem | None:
         if not self.settings.is_backtested or manifest.type != "screener":

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from deploy_action.bundle.selection import select_files
-from deploy_action.model.files import check_model_files
 from deploy_action.model.manifest import load_manifest
 from deploy_action.platform.processes.child_process import SideChannel, run_process
+from tests.support.model_checks import check
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "examples" / "models"
@@ -168,10 +168,7 @@ def test_an_example_validates_without_a_problem(name: str) -> None:
     assert manifest is not None
     selection = select_files(MODELS / name, manifest.ignore_files)
     assert selection.problems == ()
-    problems = check_model_files(
-        manifest, selection, keys_injected=False, is_tracked=lambda _: True
-    )
-    assert problems == ()
+    assert check(MODELS / name) == ()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,19 +5,17 @@ Nothing is said of code that may not run then: see `code`.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.live.code import SCREENER, STRATEGIES, LiveCode, Use, read_live_code
+from deploy_action.model.live.code import SCREENER, STRATEGIES, Code, Use
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import variables_named
 
-_MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
 _KEYS: Final = "keys.json"
 _KEYLESS: Final = "KeylessExchange"
 # Those of the package (1.18.25b0) that trade. Coinbase closed Coinbase Pro in 2023, and FTX was
@@ -45,10 +43,10 @@ class Given:
         return Severity.WARNING if self.is_deploy else Severity.NOTICE
 
 
-def check_live(manifest: Manifest, selection: Selection, given: Given) -> Iterator[Problem]:
-    """Yield what the model's scripts cannot do when it is deployed."""
-    script = posixpath.normpath(manifest.main_script or ".")
-    code = read_live_code(lambda name: _read(name, selection), script)
+def check_live(
+    code: Code, manifest: Manifest, selection: Selection, given: Given
+) -> Iterator[Problem]:
+    """Yield what the model's scripts, of which `code` runs, cannot do when it is deployed."""
     yield from _keyless(code)
     yield from _gone(code)
     if not given.keys and not selection.includes(_KEYS):
@@ -59,14 +57,7 @@ def check_live(manifest: Manifest, selection: Selection, given: Given) -> Iterat
         yield from _idle(code)
 
 
-def _read(name: str, selection: Selection) -> bytes | None:
-    try:
-        return selection.files.read(name, _MOST_BYTES) if selection.includes(name) else None
-    except OSError:
-        return None
-
-
-def _keyless(code: LiveCode) -> Iterator[Problem]:
+def _keyless(code: Code) -> Iterator[Problem]:
     """Warn of an exchange that knows recorded prices only, if the script opens no other."""
     if code.of({*_WITH_KEYS, *_GONE}):
         return
@@ -81,7 +72,7 @@ def _keyless(code: LiveCode) -> Iterator[Problem]:
         )
 
 
-def _gone(code: LiveCode) -> Iterator[Problem]:
+def _gone(code: Code) -> Iterator[Problem]:
     for use in _first_of_each(code.of(_GONE, certain=True)):
         yield _at(
             use,
@@ -91,7 +82,7 @@ def _gone(code: LiveCode) -> Iterator[Problem]:
         )
 
 
-def _without_keys(code: LiveCode, given: Given) -> Iterator[Problem]:
+def _without_keys(code: Code, given: Given) -> Iterator[Problem]:
     """Tell of exchanges that find no keys; a script that knows the file may write it itself."""
     if _KEYS in code.texts:
         return
@@ -128,7 +119,7 @@ def _unfilled(manifest: Manifest, selection: Selection, given: Given) -> Iterato
         )
 
 
-def _wrong_type(code: LiveCode, manifest: Manifest) -> Iterator[Problem]:
+def _wrong_type(code: Code, manifest: Manifest) -> Iterator[Problem]:
     makes = {"strategy": code.of(STRATEGIES), "screener": code.of({SCREENER})}
     (other,) = makes.keys() - {manifest.type}
     if makes[manifest.type] or not makes[other]:
@@ -147,7 +138,7 @@ def _wrong_type(code: LiveCode, manifest: Manifest) -> Iterator[Problem]:
     )
 
 
-def _idle(code: LiveCode) -> Iterator[Problem]:
+def _idle(code: Code) -> Iterator[Problem]:
     """Warn of a strategy that is never started, or has no event; others may do that."""
     strategies = code.of(STRATEGIES, certain=True)
     if code.passes_on or not strategies:

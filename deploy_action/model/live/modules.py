@@ -75,20 +75,24 @@ class Module:
 
 @dataclass(slots=True)
 class Modules:
-    """The files of a model by their path; `directory` is that of its script."""
+    """The files of a model by their path; `directory` is that of its script.
+
+    `is_backtest` says that they run in a backtest, and else they are deployed.
+    """
 
     read: Callable[[str], bytes | None]
     directory: str
+    is_backtest: bool = False
     _known: dict[str, Module | None] = field(default_factory=dict)
 
     def parsed(self, file: str) -> Module | None:
-        """Return a file, None if there is none, or it cannot be parsed."""
+        """Return a file, None if there is none. What cannot be parsed is empty."""
         if file not in self._known:
             data = self.read(file) if len(self._known) < _MOST_MODULES else None
             try:
                 tree = None if data is None else ast.parse(data)
             except (SyntaxError, ValueError, MemoryError, RecursionError):
-                tree = None
+                tree = ast.Module([], [])
             self._known[file] = None if tree is None else Module(file, tree)
         return self._known[file]
 

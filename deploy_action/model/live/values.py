@@ -1,7 +1,7 @@
-"""Works out expressions as they are for a deployed model, where they depend on that alone.
+"""Works out expressions as they are for a deployed model, or in a backtest.
 
-Platforms set the variable BACKTESTING for backtests, and no other variable that begins like it; and
-the package says `is_deployed` on a platform.
+They are known where they depend on that alone. Platforms set the variable BACKTESTING, and some
+that begin like it, for backtests only; and the package says `is_deployed` on a platform.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from deploy_action.model.live.modules import Module, Modules, is_text
 UNKNOWN: Final = object()
 _DEEPEST: Final = 50
 _READS_VARIABLE: Final = frozenset({"os.environ.get", "os.getenv"})
-_WHEN_DEPLOYED: Final[Mapping[str, object]] = {
-    "blankly.is_deployed": True,
-    "blankly._backtesting": False,
-}
+_BACKTESTING: Final = "BACKTESTING"
 _CONVERSIONS: Final[Mapping[str, Callable[[object], object]]] = {
     "bool": bool,
     "str": str,
@@ -29,7 +26,7 @@ _OF_TEXT: Final = frozenset({"lower", "upper", "strip", "casefold"})
 
 
 def value_of(node: ast.expr, module: Module, modules: Modules, depth: int = 0) -> object:
-    """Return what an expression of a module is when the model is deployed, or `UNKNOWN`."""
+    """Return what an expression of a module is when the model runs, or `UNKNOWN`."""
     if depth > _DEEPEST:  # or defined by itself
         return UNKNOWN
     return _Value(modules, module, depth).of(node)
@@ -77,8 +74,10 @@ class _Value:
             if node.id in self.module.stored:
                 return self._of_stored(self.module, node.id)
         dotted = self.module.dotted(node)
-        if dotted in _WHEN_DEPLOYED:
-            return _WHEN_DEPLOYED[dotted]
+        if dotted == "blankly.is_deployed":
+            return True
+        if dotted == "blankly._backtesting":
+            return self.modules.is_backtest
         module, name = self.modules.owner(dotted)
         return UNKNOWN if module is None else self._of_stored(module, name)
 
@@ -104,7 +103,7 @@ class _Value:
         first, second = self._inner(left), self._inner(right)
         if isinstance(sign, ast.In | ast.NotIn):
             if self.module.dotted(right) == "os.environ" and _is_of_backtests(first):
-                return isinstance(sign, ast.NotIn)
+                return isinstance(sign, ast.In) is self.modules.is_backtest
             return UNKNOWN
         if first is UNKNOWN or second is UNKNOWN:
             return UNKNOWN
@@ -117,7 +116,7 @@ class _Value:
         if dotted in _READS_VARIABLE:
             return self._of_variable(node.args)
         if dotted.endswith("utils.check_backtesting"):
-            return False
+            return self.modules.is_backtest
         if dotted in _CONVERSIONS and len(node.args) == 1:
             return self._converted(node.args[0], _CONVERSIONS[dotted])
         if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_TEXT and not node.args:
@@ -126,8 +125,11 @@ class _Value:
         return self._of_function(node.func)
 
     def _of_variable(self, arguments: Sequence[ast.expr]) -> object:
-        if not arguments or not _is_of_backtests(self._inner(arguments[0])):
+        name = self._inner(arguments[0]) if arguments else UNKNOWN
+        if not _is_of_backtests(name):
             return UNKNOWN
+        if self.modules.is_backtest:
+            return "1" if name == _BACKTESTING else UNKNOWN
         return self._inner(arguments[1]) if len(arguments) > 1 else None
 
     def _converted(self, node: ast.expr, convert: Callable[[object], object]) -> object:
@@ -156,4 +158,4 @@ class _Value:
 
 def _is_of_backtests(name: object) -> bool:
     """Whether a variable is one that only backtests have."""
-    return isinstance(name, str) and name.startswith("BACKTESTING")
+    return isinstance(name, str) and name.startswith(_BACKTESTING)

@@ -99,6 +99,20 @@ def test_a_pattern_against_an_include_is_an_error(workspace: Path, pattern: str)
     assert "!/common" in problem.hint
 
 
+def test_files_of_secrets_are_included_only_where_somebody_means_it(workspace: Path) -> None:
+    """Under a name of their own, or with a pattern that takes them back."""
+    (workspace / "libs/common/.env").write_text("A=1")
+    selection = select(workspace, COMMON)
+    assert selection.left_out == ("common/.env",)
+    assert "common/.env" not in names_of(selection)
+    env = Include("libs/common/.env", ".env")
+    problem = only(select(workspace, env))
+    assert "cannot be .env in the bundle: files of that name hold secrets" in problem.message
+    assert "!/.env" in problem.hint
+    assert ".env" in names_of(select(workspace, env, patterns=("!/.env",)))
+    assert "variables" in names_of(select(workspace, Include("libs/common/.env", "variables")))
+
+
 @pytest.mark.parametrize(
     ("name", "taken"), [("common", "common/own.py"), ("bot.py", "bot.py"), ("bot.py/x", "bot.py")]
 )

@@ -94,7 +94,7 @@ TREE = (
     "tab_",
     "star*",
     "q?mark",
-    ".env",
+    ".environ",
     "price_caches/x/y.csv",
 )
 

@@ -5,71 +5,25 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable
 from encodings.aliases import aliases
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.bundle.selection import select_files
-from deploy_action.errors import Problem, Severity
-from deploy_action.model.files import check_model_files, find_leaked_keys
-from deploy_action.model.manifest import load_manifest
-from deploy_action.model.requirements import UNKNOWN, Installer
-from deploy_action.regular_files import SourceTree
+from deploy_action.errors import Severity
+from deploy_action.model.requirements import Installer
+from tests.support.model_checks import check, only, place, sound_model
 
 NEWER_PYTHON = f"3.{sys.version_info.minor + 1}"
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    directory = tmp_path / "model"
-    directory.mkdir()
-    (directory / "blankly.json").write_text('{\n "main_script": "./bot.py",\n "type": "strategy"}')
-    (directory / "bot.py").write_text("import blankly\n")
-    (directory / "requirements.txt").write_text("blankly\n")
-    (directory / "settings.json").write_text('{"settings": {}}')
-    (directory / "backtest.json").write_text('{"settings": {}}')
-    return directory
-
-
-def check(
-    directory: Path,
-    *,
-    keys_injected: bool = False,
-    is_tracked: Callable[[Path], bool] = lambda _: True,
-    ignore: tuple[str, ...] = (),
-    installer: Installer = UNKNOWN,
-    **keys: Any,
-) -> tuple[Problem, ...]:
-    """Check a model; `keys` replace its blankly.json, one a line from line 2."""
-    if keys:
-        lines = ",\n ".join(f"{json.dumps(key)}: {json.dumps(keys[key])}" for key in keys)
-        (directory / "blankly.json").write_text(f"{{\n {lines}}}")
-    manifest, problems = load_manifest(directory)
-    assert manifest is not None, problems
-    selection = select_files(directory, (*manifest.ignore_files, *ignore))
-    return check_model_files(
-        manifest,
-        selection,
-        keys_injected=keys_injected,
-        is_tracked=is_tracked,
-        installer=installer,
-    )
-
-
-def only(problems: tuple[Problem, ...], severity: Severity = Severity.ERROR) -> Problem:
-    assert len(problems) == 1, problems
-    assert problems[0].severity is severity
-    assert problems[0].hint
-    return problems[0]
-
-
-def place(problem: Problem) -> tuple[str | None, int | None, int | None]:
-    return problem.path, problem.line, problem.column
+    return sound_model(tmp_path / "model")
 
 
 def test_a_sound_model_has_no_problems(model: Path) -> None:
@@ -203,7 +157,7 @@ def test_a_script_for_a_newer_python_may_be_right(model: Path) -> None:
 
 def test_a_script_of_many_megabytes_is_not_compiled(model: Path) -> None:
     (model / "bot.py").write_bytes(b"(" + b" " * 9 * 1024 * 1024)
-    assert check(model) == ()
+    assert "1 file" in only(check(model), Severity.NOTICE).message
 
 
 @pytest.mark.parametrize("encoding", sorted({*aliases.values(), "idna", "undefined", "punycode"}))
@@ -213,6 +167,188 @@ def test_no_encoding_makes_a_check_raise(model: Path, encoding: str) -> None:
     (model / "bot.py").write_bytes(text)
     (model / "requirements.txt").write_bytes(text)
     assert all(item.hint for item in check(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("bot.ipynb", '{"cells": [], "nbformat": 4}', "is a notebook"),
+        ("bot.IPYNB", "{}", "is a notebook"),
+        ("bot.py", ' {"nbformat": 4, "cells": []}', "is a notebook"),
+        ("run.sh", "echo 1", "is no Python script: its name ends in .sh"),
+        ("prices.csv", "1,2", "is no Python script: its name ends in .csv"),
+        ("settings.json", "{}", "is no Python script: its name ends in .json"),
+        ("start", "#!/bin/sh\nx = 1\n", "is for /bin/sh, by its first line"),
+        ("start", "#! /usr/bin/env -S node --x\nx\n", "is for /usr/bin/env -S node --x, by"),
+    ],
+)
+def test_what_is_no_python_is_refused(model: Path, name: str, content: str, words: str) -> None:
+    """Much of that is valid Python by chance: a CSV file, or a JSON object."""
+    (model / name).write_text(content)
+    problem = only(check(model, main_script=f"./{name}"))
+    assert f"The main script {name} {words}" in problem.message
+    assert place(problem) == ("blankly.json", 2, 17)
+    if "notebook" in words:
+        assert f"`jupyter nbconvert --to script {name}`" in problem.hint
+        assert 'main_script to "./bot.py"' in problem.hint
+    else:
+        assert 'Did you mean "./bot.py"?' in problem.hint
+
+
+@pytest.mark.parametrize("content", ["#!/usr/bin/env python3\nx = 1\n", "import blankly\n"])
+def test_a_script_may_have_no_ending(model: Path, content: str) -> None:
+    (model / "start").write_text(content)
+    assert check(model, main_script="start") == ()
+
+
+def test_a_notebook_is_named_where_there_is_no_script(model: Path) -> None:
+    (model / "bot.py").rename(model / "trade.ipynb")
+    assert "nbconvert --to script trade.ipynb" in only(check(model)).hint
+
+
+def test_the_script_that_makes_a_strategy_is_proposed(model: Path) -> None:
+    """Not the nearest spelling, and not one in a folder."""
+    (model / "bot.py").unlink()
+    (model / "old").mkdir()
+    for name in ("old/bott.py", "momentum.py"):
+        (model / name).write_text("import blankly\ns = blankly.Strategy (blankly.Alpaca())\n")
+    (model / "bots.py").write_text("import blankly\n")
+    problem = only(check(model))
+    assert problem.hint == (
+        'Did you mean "./momentum.py"? Other Python files: old/bott.py, bots.py.'
+    )
+
+
+@pytest.mark.parametrize(("here", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_in_another_unicode_form_is_named_as_such(
+    model: Path, here: Any, written: Any
+) -> None:
+    (model / "bot.py").rename(model / normalize(here, "münchen.py"))
+    problem = only(check(model, main_script=normalize(written, "münchen.py")))
+    assert "in another Unicode form" in problem.message
+    assert "plain letters" in problem.hint
+    assert "Did you mean" not in problem.hint
+
+
+SYNTAX = [
+    ("match 1:\n    case 1:\n        x = (y := 2)\n", "3.9", "pattern matching", 1, "3.10"),
+    ("if 1:\n    try:\n        pass\n    except* OSError:\n        pass\n", "3.10", "", 2, "3.11"),
+    ("with (open('a') as a, open('b')):\n    pass\n", "3.8", "context managers", 1, "3.9"),
+    ("def f(a, /): ...\n", "3.7", "positional-only", 1, "3.8"),
+    ("(x := 1)\n", "3.7", "assignment expressions", 1, "3.8"),
+    ("f'{1=}'\n", "3.7", "f-string", 1, "3.8"),
+    ("@x[0]\ndef f(): ...\n", "3.8", "decorator", 1, "3.9"),
+    ("import typing\nx[1, *y]\n", "3.10", "a `*` in an index", 2, "3.11"),
+    ("x = 1\ndef f(a: list[int]): ...\n", "3.8", "the type `list[…]`", 2, "3.9"),
+    ("class A:\n    def f(self) -> str | None: ...\n", "3.9", "a type with `|`", 2, "3.10"),
+]
+
+
+@pytest.mark.parametrize(("source", "python", "what", "line", "since"), SYNTAX)
+def test_what_is_newer_than_the_models_python_is_refused(
+    model: Path, source: str, python: str, what: str, line: int, since: str
+) -> None:
+    (model / "bot.py").write_text(source)
+    problem = only(check(model, main_script="bot.py", python_version=python))
+    assert problem.message.startswith("bot.py has ")
+    assert what in problem.message
+    assert f"new in Python {since}, and the model asks for Python {python}" in problem.message
+    assert (problem.path, problem.line) == ("bot.py", line)
+    assert f'"python_version": "{since}"' in problem.hint
+    assert check(model, main_script="bot.py", python_version=since) == ()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "with (open('a')):\n    pass\n",
+        "with (open('a')) as a, (open('b')):\n    pass\n",
+        "from __future__ import annotations\ndef f(a: list[int]) -> int | None: ...\n",
+        "import pandas as pd\ndef f(a: 'list[int]', b: pd.DataFrame[int]): ...\n",
+        "def f():\n    x: list[int] = []\n",
+        "if False:\n    def f(x: int | None): ...\n",
+        "@a.b(1)\n@c\ndef f(): ...\n",
+        "x = 1 | 2\ny = [1][0]\n",
+    ],
+)
+def test_what_old_pythons_know_is_taken(model: Path, source: str) -> None:
+    (model / "bot.py").write_text(source)
+    assert check(model, main_script="bot.py", python_version="3.7") == ()
+
+
+def test_what_the_script_imports_of_the_model_is_checked_too(model: Path) -> None:
+    """What may not be imported is a warning, and what nothing imports is nothing."""
+    (model / "lib").mkdir()
+    (model / "lib" / "__init__.py").write_text("from lib.signals import f\n")
+    for name in ("signals", "other", "unused"):
+        (model / "lib" / f"{name}.py").write_text("match 1:\n    case 1: pass\n")
+    (model / "broken.py").write_text("def f(:\n")
+    (model / "bot.py").write_text(
+        "import blankly, lib, broken\ntry:\n    pass\nexcept OSError:\n    import lib.other\n"
+    )
+    found = check(model, main_script="bot.py", python_version="3.9")
+    assert {(one.path, one.severity) for one in found} == {
+        ("lib/signals.py", Severity.ERROR),
+        ("broken.py", Severity.ERROR),
+        ("lib/other.py", Severity.WARNING),
+    }
+
+
+# Files that hide packages
+
+
+@pytest.mark.parametrize("file", ["blankly.py", "blankly/__init__.py", "src/blankly.py"])
+def test_a_file_that_hides_the_package_is_refused(model: Path, file: str) -> None:
+    (model / file).parent.mkdir(exist_ok=True)
+    (model / file).write_text("")
+    (model / "src").mkdir(exist_ok=True)
+    (model / "bot.py").rename(model / "src" / "bot.py")
+    problem = only(check(model, main_script="src/bot.py"))
+    assert problem.message.startswith(f"{file} hides the package blankly")
+    assert problem.path == file
+
+
+def test_a_main_script_named_blankly_imports_itself(model: Path) -> None:
+    (model / "bot.py").rename(model / "blankly.py")
+    problem = only(check(model, main_script="blankly.py"))
+    assert "main_script" in problem.hint
+
+
+def test_a_copy_of_the_package_is_a_warning(model: Path) -> None:
+    (model / "blankly" / "exchanges").mkdir(parents=True)
+    for name in ("__init__.py", "exchanges/__init__.py"):
+        (model / "blankly" / name).write_text("")
+    assert "a copy of the package" in only(check(model), Severity.WARNING).message
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("pandas.py", "the package `pandas`"),
+        ("requests/__init__.py", "the package `requests`"),
+        ("my_indicators.py", "the package `my_indicators`"),
+        ("signal.py", "the module of Python `signal`"),
+        ("types.py", "the module of Python `types`"),
+    ],
+)
+def test_a_file_that_hides_another_package_is_a_warning(model: Path, file: str, what: str) -> None:
+    (model / "requirements.txt").write_text("blankly\nMy-Indicators>=1\n")
+    (model / file).parent.mkdir(exist_ok=True)
+    (model / file).write_text("")
+    problem = only(check(model), Severity.WARNING)
+    assert problem.message.startswith(f"{file} hides {what}")
+
+
+@pytest.mark.parametrize(
+    "file", ["lib/pandas.py", "blankly/notes.py", "time.py", "sys.py", "strategy.py", "test.py"]
+)
+def test_files_that_python_does_not_import_in_place_of_others_are_fine(
+    model: Path, file: str
+) -> None:
+    """A folder without `__init__.py` comes after packages; some modules are there at the start."""
+    (model / file).parent.mkdir(exist_ok=True)
+    (model / file).write_text("")
+    assert check(model) == ()
 
 
 # The requirements file
@@ -527,95 +663,13 @@ def test_settings_are_judged_as_the_package_reads_them(
     assert problem.path == "settings.json"
 
 
-# Keys of exchanges
-
-
-def write_keys(model: Path, secret: str) -> None:
-    """Write a keys.json with placeholders, and one real value in line 3, column 14."""
-    (model / "keys.json").write_text(
-        '{"alpaca": {"one": {"API_KEY": "****", "sandbox": false}},\n'
-        ' "oanda": {"two": {"ACCOUNT_ID": "",\n'
-        f'   "API_KEY": "{secret}", "NOTES": ["{secret}", 1]}}}}}}'
-    )
-
-
-def test_real_keys_in_the_repository_are_a_leak(model: Path) -> None:
-    """The first one is located, and no value is shown."""
-    secret = secrets.token_hex(16)
-    write_keys(model, secret)
-
-    for problems in (
-        check(model),
-        check(model, keys_injected=True),
-        check(model, ignore_files=["keys.json"]),
-    ):
-        problem = only(problems, Severity.WARNING)
-        assert "leaked" in problem.message
-        assert place(problem) == ("keys.json", 3, 15)
-        assert "Revoke" in problem.hint
-        assert "keys-json" in problem.hint
-        assert secret not in repr(problems)
-    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
-
-
-def test_untracked_keys_are_no_leak(model: Path) -> None:
-    """A workflow step or a person put them there; they are masked too."""
-    secret = secrets.token_hex(16)
-    write_keys(model, secret)
-    assert check(model, is_tracked=lambda file: file != model / "keys.json") == ()
-    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
-
-
-def test_placeholders_are_no_leak(model: Path) -> None:
-    """The package generates a file full of them."""
-    write_keys(model, "*" * 32)
-    assert check(model) == ()
-    assert find_leaked_keys(SourceTree.at(model)) == ()
-
-
-def test_without_keys_there_is_nothing_to_leak(model: Path) -> None:
-    assert find_leaked_keys(SourceTree.at(model)) == ()
-    (model / "keys.json").mkdir()
-    (model / "keys.json" / "x").write_text("")
-    assert find_leaked_keys(SourceTree.at(model)) == ()
-    assert check(model) == ()
-
-
-def test_malformed_keys_are_a_warning_and_still_masked(model: Path) -> None:
-    """Not if keys from the input replace them."""
-    secret = secrets.token_hex(16)
-    (model / "keys.json").write_text(f'{{"a": {{"K": "****", "API_KEY": "{secret}", "x" "y"}}}}')
-    problem = only(check(model), Severity.WARNING)
-    assert problem.message == "Not valid JSON: missing colon after a key."
-    assert problem.path == "keys.json"
-    assert check(model, keys_injected=True) == ()
-    assert check(model, ignore_files=["keys.json"]) == ()
-    assert find_leaked_keys(SourceTree.at(model)) == (secret,)
-
-
-def test_keys_in_the_wrong_place_are_not_shown(model: Path) -> None:
-    secret = secrets.token_hex(64)
-    (model / "keys.json").write_text(f'{{"a": "{secret}", "b": 1 "{secret}": 2}}')
-    problem = check(model)[0]
-    assert "missing comma" in problem.message
-    assert secret[:8] not in problem.message
-
-
 def test_secrets_of_the_caller_are_redacted_before_the_cut(model: Path) -> None:
     secret = "x" + secrets.token_hex(120)
     (model / "bot.py").write_text(f"f({secret}=1, {secret}=1)\n")
     (model / "requirements.txt").write_text(f"blankly\n-r {secret}\n")
     (model / "settings.json").write_text(f'{{"a": 1 "{secret}": 2}}')
-    manifest, _ = load_manifest(model)
-    assert manifest is not None
 
-    problems = check_model_files(
-        manifest,
-        select_files(model, ()),
-        keys_injected=False,
-        is_tracked=lambda _: True,
-        redact=lambda text: text.replace(secret, "***"),
-    )
+    problems = check(model, redact=lambda text: text.replace(secret, "***"))
 
     assert secret[:8] not in repr(problems)
     shown = [problem.path for problem in problems if "***" in problem.message]
@@ -627,7 +681,7 @@ def test_every_problem_is_reported_at_once(model: Path) -> None:
     (model / "requirements.txt").write_text("no requirement\n")
     (model / "settings.json").write_text("{,}")
     (model / "backtest.json").write_text("")
-    write_keys(model, secrets.token_hex(16))
+    (model / "keys.json").write_text(json.dumps({"a": {"b": {"API_KEY": secrets.token_hex(16)}}}))
     assert [item.path for item in check(model)] == [
         "blankly.json",
         "requirements.txt",

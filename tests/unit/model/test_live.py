@@ -14,6 +14,7 @@ import pytest
 from deploy_action.bundle.selection import select_files
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.live.checks import Given, check_live
+from deploy_action.model.live.code import read_code
 from deploy_action.model.manifest import load_manifest
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "models"
@@ -43,7 +44,9 @@ def problems_in(
 def problems_of(directory: Path, given: Given = DEPLOY) -> list[Problem]:
     manifest, _ = load_manifest(directory)
     assert manifest is not None
-    return list(check_live(manifest, select_files(directory, []), given))
+    selection = select_files(directory, [])
+    code = read_code(manifest.main_script, selection)
+    return list(check_live(code, manifest, selection, given))
 
 
 def messages_in(

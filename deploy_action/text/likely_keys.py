@@ -1,0 +1,135 @@
+"""Finds what looks like a key or a password in source code, notebooks and settings.
+
+The forms are those that the services document, and of which `gitleaks` and `detect-secrets` keep
+lists. `detect-secrets` itself takes ten seconds for a megabyte, too long for each run. Any other
+text counts only if it looks like a key and is assigned to a name such as `api_key`: false alarms
+would teach people to overlook the right ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from deploy_action.text.harmless import is_placeholder
+from deploy_action.text.redaction import looks_like_key
+
+# What it is, a part of it that is looked for first because that is fast, and its form.
+_FORMS: Final = tuple(
+    (what, part, re.compile(form))
+    for what, part, form in (
+        ("a private key", b"PRIVATE KEY-", rb"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY-----"),
+        (
+            "a token of Telegram",
+            b":AA",
+            rb"(?<![0-9A-Za-z])[0-9]{8,10}:AA[0-9A-Za-z_-]{33}(?![\w-])",
+        ),
+        ("a webhook of Discord", b"/api/webhooks/", rb"/api/webhooks/[0-9]{17,20}/[\w-]{60,}"),
+        (
+            "a webhook of Slack",
+            b"hooks.slack.com/",
+            rb"hooks\.slack\.com/services/T\w+/B\w+/\w{20,}",
+        ),
+        ("a token of Slack", b"xox", rb"\bxox[abeoprs]-(?:[0-9A-Za-z]+-)+[0-9A-Za-z]{20,}"),
+        ("a key of AWS", b"AKIA", rb"\bAKIA[A-Z2-7]{16}\b"),
+        ("a key of Google", b"AIza", rb"\bAIza[\w-]{35}(?![\w-])"),
+        ("a token of GitHub", b"gh", rb"\bgh[pousr]_[0-9A-Za-z]{36,251}\b"),
+        ("a token of GitHub", b"github_pat_", rb"\bgithub_pat_\w{82}\b"),
+        ("a key of OpenAI", b"T3BlbkFJ", rb"\bsk-[\w-]{20,}T3BlbkFJ[\w-]{20,}"),
+        ("a key of Anthropic", b"sk-ant-", rb"\bsk-ant-[\w-]{80,}"),
+        ("a key of Stripe", b"k_live_", rb"\b[rs]k_live_[0-9A-Za-z]{24,}"),
+    )
+)
+# Forms that begin with nothing special, as whole words. Alpaca's key ids are PK (paper) or AK
+# (live) and 18 capitals and digits, since 2025 24; Binance's keys have 64 letters and digits.
+_WORD: Final = re.compile(rb"[0-9A-Za-z_-]{20,65}(?![0-9A-Za-z_-])")
+_WORDS: Final = (
+    ("a key of Alpaca", re.compile(rb"[AP]K(?=[A-Z]*[0-9])[0-9A-Z]{18}(?:[0-9A-Z]{6})?")),
+    ("a token of OANDA", re.compile(rb"[0-9a-f]{32}-[0-9a-f]{32}")),
+    (
+        "a key of an exchange",
+        re.compile(rb"(?=[0-9a-z]*[A-Z])(?=[0-9A-Z]*[a-z])(?=[A-Za-z]*[0-9])[0-9A-Za-z]{64}"),
+    ),
+)
+_QUOTED: Final = re.compile(rb"[\"']([0-9A-Za-z+/=_.:-]{8,200})\\?[\"']")
+_NAMED: Final = re.compile(
+    rb"(?P<name>\w{0,30}(?:secret|token|passw(?:or)?d|passphrase|(?:api|private|access)_?-?(?:key|pass))"
+    rb"\w{0,30})\\?[\"']?\]?\s{0,4}(?::\s{0,2}str\s{0,2})?[:=]\s{0,4}\\?$",
+    re.IGNORECASE,
+)
+_QUOTES: Final = (b'"', b"'")
+_LONGEST_BEFORE: Final = 80
+_IN_ADDRESS: Final = re.compile(rb"://[^\s/:@\"']{1,64}:(?P<value>[^\s/:@\"']{8,128})@")
+# Names of tokens that are traded, and of what is public.
+_PUBLIC_NAME: Final = re.compile(
+    rb"addr|mint|contract|program|symbol|ur[il]|name|type|path|file|pair|hash|public|_ids?$|_id_",
+    re.IGNORECASE,
+)
+_ADDRESS: Final = re.compile(rb"0x[0-9A-Fa-f]{40}")
+# Settings, and addresses without a password.
+_PLAIN: Final = re.compile(
+    r".{0,5}|[0-9.,:+-]{1,7}|true|false|development|production|https?://[^@?]*|<.*>|\$\{.*\}",
+    re.IGNORECASE,
+)
+_EXAMPLE: Final = re.compile(
+    rb"your|xxx|exampl|placehold|change_?me|dummy|insert|replace|sample|0000|1234567|abcdef|\.\.\.",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyKey:
+    """What looks like a key: the line, from 1, what it may be, and itself, to be masked."""
+
+    line: int
+    what: str
+    value: str = field(repr=False)
+
+
+def likely_keys(data: bytes) -> list[LikelyKey]:
+    """Return what looks like a key in a text, one a line, in the order of the lines."""
+    found: dict[int, LikelyKey] = {}
+    for start, what, value in _places(data):
+        line = data.count(b"\n", 0, start) + 1
+        found.setdefault(line, LikelyKey(line, what, value.decode("utf-8", "replace")))
+    return [found[line] for line in sorted(found)]
+
+
+def looks_real(value: str) -> bool:
+    """Whether a value in a file of secrets is one: not blank, no number or switch, no example."""
+    text = value.strip()
+    is_plain = is_placeholder(text) or _PLAIN.fullmatch(text) is not None
+    return not is_plain and not _EXAMPLE.search(text.encode("utf-8", "replace"))
+
+
+def _places(data: bytes) -> Iterator[tuple[int, str, bytes]]:
+    for what, part, form in _FORMS:
+        if part in data:
+            for match in form.finditer(data):
+                if not _EXAMPLE.search(match[0]):
+                    yield match.start(), what, match[0]
+    yield from _words(data)
+    for match in _QUOTED.finditer(data):
+        named = _NAMED.search(data, max(0, match.start() - _LONGEST_BEFORE), match.start())
+        if named and not _PUBLIC_NAME.search(named["name"]) and _is_key(match[1]):
+            yield match.start(1), "a key or a password", match[1]
+    for match in _IN_ADDRESS.finditer(data) if b"://" in data else ():
+        if _is_key(match["value"]):
+            yield match.start(), "a password in an address", match["value"]
+
+
+def _words(data: bytes) -> Iterator[tuple[int, str, bytes]]:
+    """Yield quoted words that have the form of a key by themselves."""
+    for match in _WORD.finditer(data):
+        before, after = data[match.start() - 1 : match.start()], data[match.end() : match.end() + 2]
+        if before in _QUOTES and after.lstrip(b"\\")[:1] in _QUOTES:
+            for what, form in _WORDS:
+                if form.fullmatch(match[0]) and not _EXAMPLE.search(match[0]):
+                    yield match.start(), what, match[0]
+
+
+def _is_key(value: bytes) -> bool:
+    is_public = _ADDRESS.fullmatch(value) or _EXAMPLE.search(value)
+    return not is_public and looks_like_key(value.decode("utf-8", "replace"))
