@@ -41,7 +41,7 @@ _MOST_FOLLOWED: Final = 1_000
 _BROKEN: Final = ("which does not exist", "Correct or remove the link, or add it to ignore_files.")
 _OUTSIDE: Final = (
     "which is outside the model",
-    "Add what it points to to the input `include`, or add the link to ignore_files.",
+    "Copy what it points to into the model, or add the link to ignore_files.",
 )
 _TO_EXCLUDED: Final = (
     "which is never packed",
@@ -126,7 +126,7 @@ def select_files(
     rules, invalid = compile_rules(patterns)
     left_out = frozenset(map(os.path.realpath, excluded))
     files, problems = place_includes(workspace or model_dir, model_dir, include, left_out)
-    walk = _Walk(files, rules, left_out)
+    walk = _Walk(files, os.path.realpath(workspace or model_dir), rules, left_out)
     walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
     walk.problems.extend(problems)
     tree = Tree.at(files.top)
@@ -149,6 +149,7 @@ class _Walk:
     """One pass over the model's directory, without recursion, because trees can be very deep."""
 
     files: SourceTree
+    workspace: str
     rules: IgnoreRules
     excluded: frozenset[str]
     entries: list[Entry] = field(default_factory=list)
@@ -314,7 +315,7 @@ class _Walk:
             self._report_link(name, written, _BROKEN, where)
             return
         if not self.files.holds(target):
-            self._report_link(name, written, _OUTSIDE, target)
+            self._report_link(name, written, self._outside(name, target), target)
         elif is_never_packed(self.files.root_of(target), target, self.excluded):
             self._report_link(name, written, _TO_EXCLUDED, target)
         elif not Path(target).is_dir():
@@ -323,6 +324,15 @@ class _Walk:
             self._report_link(name, written, _IN_A_CIRCLE, target)
         else:
             self._follow(folder, target, name)
+
+    def _outside(self, name: str, target: str) -> tuple[str, str]:
+        """Return what is wrong with a link that leads out, and what includes its target."""
+        if not is_within(self.workspace, target) or is_within(target, self.files.root):
+            return _OUTSIDE
+        place = target[len(self.workspace) :].lstrip("/")
+        entry = place if posixpath.basename(place) == name else f"{place} => {name}"
+        way = f"Add `{_escaped(entry)}` to the input `include`, or add the link to ignore_files."
+        return _OUTSIDE[0], way
 
     def _follow(self, folder: _Folder, target: str, name: str) -> None:
         self._followed += 1

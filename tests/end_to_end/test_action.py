@@ -604,6 +604,25 @@ def test_without_any_directory_a_missing_checkout_is_suggested(runner: Runner) -
     assert "actions/checkout" in runner.run(mode="validate", model_path="models/a").summary
 
 
+def test_a_problem_of_an_included_file_is_where_that_is_in_the_repository(runner: Runner) -> None:
+    """Also for `deploy`, which sends nothing then."""
+    write_model(runner.workspace / "bots/a")
+    shared = runner.workspace / "libs/common"
+    shared.mkdir(parents=True)
+    (shared / "prices.csv").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    )
+    for mode in ("validate", "deploy", "backtest"):
+        ended = runner.run(
+            mode=mode, api_url="local", model_path="bots/a", include="libs/common => shared"
+        )
+        assert ended.code == 2
+        (error,) = (one for one in ended.annotations if one.startswith("::error"))
+        assert "file=libs/common/prices.csv" in error
+        assert "shared/prices.csv is a pointer of Git LFS" in error
+        assert "`lfs: true`" in ended.summary
+
+
 def test_a_wrong_path_hides_no_other_problem(runner: Runner) -> None:
     write_model(runner.workspace, main_script="gone.py", requirements=3, ignore_files="a")
     ended = runner.run(mode="validate")

@@ -160,7 +160,29 @@ def test_links_to_other_places_are_not_followed(workspace: Path) -> None:
     first, second = select(workspace, COMMON).problems
     assert (first.path, second.path) == ("common/list", "list")
     assert "outside the model" in first.message
-    assert "`include`" in first.hint
+    way = "to the input `include`, or add the link to ignore_files."
+    assert first.hint == f"Add `requirements.txt => common/list` {way}"
+    assert second.hint == f"Add `requirements.txt => list` {way}"
+
+
+def test_a_link_that_leads_to_what_cannot_be_included_says_another_way(workspace: Path) -> None:
+    for name, target in (("all", "../.."), ("host", "/etc"), ("up", "..")):
+        (workspace / "bots/a" / name).symlink_to(target)
+    assert {one.hint for one in select(workspace).problems} == {
+        "Copy what it points to into the model, or add the link to ignore_files."
+    }
+
+
+def test_the_line_for_a_link_has_it_followed_and_packed_once(workspace: Path) -> None:
+    (workspace / "bots/a/lib").symlink_to("../../libs/common")
+    assert "`libs/common => lib`" in only(select(workspace)).hint
+    included = select(workspace, Include("libs/common", "lib"))
+    assert names_of(included) == [
+        "blankly.json",
+        "bot.py",
+        "lib/data/prices.csv",
+        "lib/util.py",
+    ]
 
 
 def test_a_circle_of_included_links_ends(workspace: Path) -> None:
