@@ -41,13 +41,14 @@ _ONE_COMMIT: Final = (
 class FoundCommit:
     """A commit by its full hexadecimal id, with the id of its tree and its whole message.
 
-    `committed_at` is the committer's time, in seconds since 1970-01-01 UTC.
+    `committed_at` is the committer's time, in seconds since 1970-01-01 UTC. `parents` are ids.
     """
 
     sha: str
     tree: ObjectID
     message: str
     committed_at: int
+    parents: tuple[str, ...]
 
 
 def find_commit(repository: Repository, ref: str, asked_by: str = "compare-with") -> FoundCommit:
@@ -61,7 +62,13 @@ def find_commit(repository: Repository, ref: str, asked_by: str = "compare-with"
     """
     with reading(repository.root):
         commit = _Lookup(repository, ref, asked_by).commit()
-        return FoundCommit(commit.id.decode(), commit.tree, _decoded(commit), commit.commit_time)
+        return FoundCommit(
+            sha=commit.id.decode(),
+            tree=commit.tree,
+            message=_decoded(commit),
+            committed_at=commit.commit_time,
+            parents=tuple(parent.decode() for parent in commit.parents),
+        )
 
 
 def read_checked_out_commit(directory: Path) -> FoundCommit | None:

@@ -11,6 +11,7 @@ from typing import Final
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.changes import Changes, find_changes, is_lost
 from deploy_action.git.lacking import Checkout
+from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.manifest import Manifest, peek_manifest
@@ -61,7 +62,7 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
         commit=compared.commit,
         commit_url=event.commit_url(compared.commit),
         gone=gone,
-        problems=(*_narrow(settings, event), *problems),
+        problems=(*_narrow(settings, event, root), *problems),
     )
 
 
@@ -107,16 +108,27 @@ def _compare(settings: Settings, event: Event, root: Path) -> Changes | tuple[Pr
     return (Problem(message=message, severity=Severity.NOTICE),)
 
 
-def _narrow(settings: Settings, event: Event) -> Iterator[Problem]:
+def _narrow(settings: Settings, event: Event, root: Path) -> Iterator[Problem]:
     """Warn of a comparison that misses what a pull request changed earlier."""
-    if event.name.startswith("pull_request") and settings.changed_since == event.before:
-        yield Problem(
-            message="On a pull request, `github.event.before` is what it was before the last push: "
-            "a model that it changed earlier is not listed.",
-            hint=f"Set `{_INPUT}: HEAD^`, which is what it is merged into, and `fetch-depth: 2` of "
-            "`actions/checkout`.",
-            severity=Severity.WARNING,
-        )
+    ref = settings.changed_since or ""
+    if not event.name.startswith("pull_request"):
+        return
+    head = read_checked_out_commit(root)
+    is_merge = head is not None and event.commit in head.parents[1:]
+    if ref == event.before:
+        what = "`github.event.before` is the pull request before its last push"
+    elif ref.startswith(("HEAD", "@")) and not is_merge:
+        what = f"the checkout is not the merge of the pull request, so that `{one_line(ref)}` is a "
+        what += "commit of its own branch"
+    else:
+        return
+    yield Problem(
+        message=f"Models that the pull request changed may not be listed: {what}.",
+        hint=f"Set `{_INPUT}: HEAD^`, without `ref` of `actions/checkout` and with `fetch-depth: 2`"
+        ". On a forge that makes no merge commits, set it to `github.event.pull_request.base.sha`, "
+        "with `fetch-depth: 0`.",
+        severity=Severity.WARNING,
+    )
 
 
 def _gone(changes: Changes, root: Path, workspace: Path) -> Iterator[str]:

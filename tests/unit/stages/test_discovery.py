@@ -112,11 +112,21 @@ def test_the_refs_are_compared_directly(repo: Monorepo) -> None:
 def test_the_merge_of_a_pull_request_has_its_changes_alone(repo: Monorepo) -> None:
     git(repo.root, "switch", "--quiet", "--create", "topic")
     repo.commit("models/a/bot.py")
-    repo.commit("README.md")
+    head = repo.commit("README.md")
     git(repo.root, "switch", "--quiet", "main")
     repo.commit("models/b/bot.py")
     git(repo.root, "merge", "--quiet", "--no-ff", "topic", "-m", "Merge")
-    assert repo.changed("HEAD^") == ["models/a"]
+    repo.runner.on("pull_request", {"pull_request": {"head": {"sha": head}}})
+    ended = repo.discover(changed_since="HEAD^")
+    assert paths(ended) == ["models/a"]
+    assert not ended.annotations
+    git(repo.root, "switch", "--quiet", "topic")
+    ended = repo.discover(changed_since="HEAD^")
+    assert paths(ended) == []
+    (warning,) = ended.annotations
+    assert warning.startswith("::warning")
+    assert "the checkout is not the merge of the pull request" in warning
+    assert not repo.discover(changed_since="main").annotations
 
 
 def test_a_new_branch_lists_all_and_says_why(repo: Monorepo) -> None:
