@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -108,13 +108,15 @@ def server_name(outcome: RunOutcome) -> list[Inline]:
 
 def facts_table(rows: Sequence[tuple[str, Line]]) -> Table:
     """Return a table of names and values; unknown values are left out."""
-    # The first row is the header: Markdown requires one, and an empty one would be visible.
-    header, *others = (
-        ([f"**{name}**"], line)
-        for name, line in rows
-        if any(part if isinstance(part, str) else part.text for part in line)
+    return Table(
+        # Markdown requires a header, and GitHub sets it in bold: no place for the first row.
+        header=[[""], [""]],
+        rows=[
+            ([f"**{name}**"], line)
+            for name, line in rows
+            if any(part if isinstance(part, str) else part.text for part in line)
+        ],
     )
-    return Table(header=header, rows=others)
 
 
 def linked(text: str, url: str) -> Line:
@@ -125,6 +127,11 @@ def linked(text: str, url: str) -> Line:
 def commit(outcome: RunOutcome) -> Line:
     """Return the short id of the commit, linked to its page if there is one."""
     return linked(outcome.model.commit[:_SHORT], outcome.model.commit_url or "")
+
+
+def created(outcome: RunOutcome) -> Line:
+    """Return what the run created on the server: `project, model`. Their ids stand beside it."""
+    return [Code(", ".join(one.partition(" ")[0] for one in outcome.target.created))]
 
 
 def bundle(outcome: RunOutcome) -> Line:
@@ -186,9 +193,14 @@ def largest_entries(outcome: RunOutcome) -> list[Block]:
     return [Details("Largest files of the bundle", [table])]
 
 
-def problems(outcome: RunOutcome, severity: Severity, title: str) -> list[Block]:
-    """Return the problems of one severity, with their places and hints."""
-    found = outcome.of(severity)
+def problems(
+    outcome: RunOutcome, severity: Severity, title: str, told: Collection[str] = ()
+) -> list[Block]:
+    """Return the problems of one severity, with their places and hints; not those `told` already.
+
+    `told` are messages of which the summary has all that they say.
+    """
+    found = [problem for problem in outcome.of(severity) if problem.message not in told]
     if not found:
         return []
     most = _MOST_PROBLEMS[severity]

@@ -79,7 +79,7 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; `right` names the columns that hold numbers."""
+    """A table; `right` names the columns that hold numbers. A header may have no words."""
 
     header: Sequence[Line]
     rows: Sequence[Sequence[Line]]
@@ -355,6 +355,8 @@ def _text_table(table: Table, width: int) -> Iterator[_Styled]:
         parts[-1].append(index)
     for part in parts:
         for number, row in enumerate(rows):
+            if not any(row):
+                continue  # a header without words
             cells = [(row[one], widths[one], one in table.right) for one in (0, *part)]
             yield Style.PLAIN if number else Style.TITLE, _aligned(cells)
 

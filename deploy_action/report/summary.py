@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Severity
@@ -126,7 +127,7 @@ def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
         Paragraph(_lead(outcome)),
         *gates,
         *_digests(outcome),
-        *_errors(outcome),
+        *_errors(outcome, gate_section.told(outcome.backtests.verdicts)),
         *live.log(outcome),
         Paragraph([made, *about]),
     ]
@@ -180,7 +181,7 @@ def _without_result(outcome: RunOutcome) -> list[Block]:
     shown += gate_section.gates(outcome.backtests.verdicts)
     shown += [*_errors(outcome), *live.log(outcome), *_planned(outcome)]
     if outcome.model.description:
-        shown.append(Quote(outcome.model.description))
+        shown += [Paragraph(["Description:"]), Quote(outcome.model.description)]
     shown.append(_facts(outcome))
     shown += blocks.bundle_digest(outcome)
     shown += _remarks(outcome)
@@ -194,8 +195,8 @@ def _without_result(outcome: RunOutcome) -> list[Block]:
     return shown
 
 
-def _errors(outcome: RunOutcome) -> list[Block]:
-    return blocks.problems(outcome, Severity.ERROR, "What went wrong")
+def _errors(outcome: RunOutcome, told: Collection[str] = ()) -> list[Block]:
+    return blocks.problems(outcome, Severity.ERROR, "What went wrong", told)
 
 
 def _remarks(outcome: RunOutcome) -> list[Block]:
@@ -212,6 +213,8 @@ def _title(outcome: RunOutcome) -> Line:
     beginning = live.title(outcome)
     if status is not Status.FAILED:
         beginning = beginning or _TITLES[status]
+        if status is Status.VALID and outcome.of(Severity.WARNING):
+            beginning = "⚠️ Valid, with warnings: "
         return [beginning, model_name(outcome), f": {words}" if words else ""]
     is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
     if words and result is not None and is_judged and not are_passed(verdicts):
@@ -238,7 +241,9 @@ def _lead(outcome: RunOutcome) -> Line:
             server = server_name(outcome)
             return ["Handed to ", *server, " to backtest; the results are ", *results, "."]
         case Status.VALID:
-            return [model_name(outcome), " can be packed and deployed. Nothing was sent."]
+            warnings = len(outcome.of(Severity.WARNING))
+            but = f", with {count(warnings, 'warning')}" if warnings else ""
+            return [model_name(outcome), f" can be packed and deployed{but}. Nothing was sent."]
         case Status.DRY_RUN:
             # A dry run works without a server.
             if outcome.request.mode in {"start", "stop", "rollback"}:
@@ -290,7 +295,7 @@ def _facts(outcome: RunOutcome) -> Block:
             ("Python", [Code(model.runs_on.python_version)]),
             ("Commit", blocks.commit(outcome)),
             ("Bundle", blocks.bundle(outcome)),
-            ("Created", [Code(", ".join(target.created))]),
+            ("Created", blocks.created(outcome)),
             ("Server", server_name(outcome) if outcome.life.version_id else []),
             ("Duration", [duration(outcome.ending.seconds)]),
         ]

@@ -72,7 +72,7 @@ def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
         ("Project", linked(outcome.project_id, outcome.target.project_url)),
         ("Server", blocks.server_name(outcome)),
         ("Plan", [Code(outcome.model.runs_on.plan)]),
-        ("Created", [Code(", ".join(outcome.target.created))]),
+        ("Created", blocks.created(outcome)),
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
 from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict
+from deploy_action.gates.messages import problem_of
 from deploy_action.report.blocks import NO_BREAK, distance, figures
 from deploy_action.report.document import Block, Code, Line, Paragraph, Table
 from deploy_action.text.harmless import cut
@@ -37,6 +38,13 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
     if (left := len(verdicts) - _MOST_GATES) > 0:
         blocks.append(Paragraph([f"And {left:,} more gates."]))
     return blocks
+
+
+def told(verdicts: Sequence[Verdict]) -> frozenset[str]:
+    """Return the messages of failed gates that say no more than the table does."""
+    failed = [one for one in verdicts[:_MOST_GATES] if one.state is State.FAILED]
+    problems = (problem_of(one) for one in failed if not isinstance(one.gate, IdenticalGate))
+    return frozenset(problem.message for problem in problems if problem is not None)
 
 
 def _row(verdict: Verdict) -> Sequence[Line]:

@@ -35,7 +35,7 @@ def seen(outcome: RunOutcome) -> Element:
 
 
 def facts(body: Element) -> dict[str, str]:
-    rows = body.all("table")[0].all("tr")
+    rows = body.all("table")[0].all("tr")[1:]
     cells = [[cell.text() for cell in row.all("th", "td")] for row in rows]
     return {name: value for name, value in cells}  # noqa: C416  # two cells a row, or it fails
 
@@ -64,7 +64,8 @@ def test_a_deployment_names_model_version_and_server() -> None:
         "https://app.example/Qk3v9",
         "https://forge.example/trader/models/commit/5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d",
     ]
-    assert body.all("p")[1].text().startswith("SHA-256 of the bundle: 9f86d081884c7d65")
+    assert body.all("p")[1].text() == "Description:"
+    assert body.all("p")[2].text().startswith("SHA-256 of the bundle: 9f86d081884c7d65")
     assert "wait for two closes" in body.all("pre")[0].text()
     files = body.all("details")[0].all("tr")[1:]
     assert [cell.text() for cell in files[0].all("td")] == ["model/prices/BTC-USD.csv", "121.0 kB"]
@@ -73,7 +74,7 @@ def test_a_deployment_names_model_version_and_server() -> None:
 
 def test_created_things_and_warnings_are_listed() -> None:
     body = seen(outcomes()["created"])
-    assert facts(body)["Created"] == "project Qk3v9, model bN7x2"
+    assert facts(body)["Created"] == "project, model"
     assert facts(body)["Schedule"] == "*/15 9-16 * * 1-5"
     warning, notice = (item.text() for item in body.all("li"))
     assert warning.startswith("bots/momentum/blankly.json:6:3: ignore_file is an unknown key")
@@ -119,6 +120,16 @@ def test_a_valid_model_says_that_nothing_was_sent() -> None:
     body = seen(outcomes()["valid"])
     assert body.all("h2")[0].text() == "✅ Valid: momentum"
     assert "Nothing was sent." in body.all("p")[0].text()
+
+
+def test_there_is_no_tick_over_a_model_with_warnings() -> None:
+    """Without a settings.json, a model is packed, and ends at its start."""
+    missing = Problem(message="settings.json does not exist.", severity=Severity.WARNING)
+    body = seen(with_parts(outcomes()["valid"], model={"problems": (missing,)}))
+    assert body.all("h2")[0].text() == "⚠️ Valid, with warnings: momentum"
+    assert body.all("p")[0].text() == (
+        "momentum can be packed and deployed, with 1 warning. Nothing was sent."
+    )
 
 
 def test_a_failure_shows_message_reason_and_hint() -> None:
@@ -298,11 +309,15 @@ def test_a_password_that_is_a_metric_breaks_nothing() -> None:
     ]
 
 
-def test_gates_with_the_same_failure_share_a_hint() -> None:
-    outcome = judged(decisions()["identical"], "sharpe >= 90\ncalmar >= 90\ntrades >= 1")
+def test_a_gate_is_told_once_unless_there_is_more_to_say_of_it() -> None:
+    """The table has the value and by how much it fails; why there is no base, it has not."""
+    outcome = judged(decisions()["absent"], "sharpe >= 90\ncalmar >= base\nsharpe >= base")
     outcome = with_problems(outcome, *errors_of(outcome.backtests.verdicts))
     markdown = to_markdown(build_summary(outcome))
-    assert markdown.count("Change the model, or the gate") == 1
+    assert markdown.count("sharpe &gt;= 90") + markdown.count("sharpe >= 90") == 1
+    below = markdown.partition("**What went wrong**")[2]
+    assert "Gate `calmar >= base` failed" in below
+    assert below.count("What to do") == 1, "the same hint is given once"
 
 
 @pytest.mark.parametrize(
@@ -380,7 +395,7 @@ def test_a_failed_gate_is_in_the_title() -> None:
     )
     assert texts[1] == "1 problem. The backtest itself ran to its end."
     assert "failed by 6.7 pp" in texts[2]
-    assert place(texts, "What went wrong") < place(texts, "Compared with main")
+    assert "What went wrong" not in texts, "the table says it"
 
 
 def test_passed_gates_are_not_the_title_of_a_failed_backtest() -> None:

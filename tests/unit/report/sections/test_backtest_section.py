@@ -26,7 +26,7 @@ def seen(outcome: RunOutcome) -> Element:
 
 def rows(table: Element) -> dict[str, str]:
     cells = [[cell.text() for cell in row.all("th", "td")] for row in table.all("tr")]
-    return {line[0]: line[1] for line in cells}
+    return {line[0]: line[1] for line in cells if any(line)}
 
 
 def folded(body: Element, title: str) -> Element:

@@ -10,7 +10,8 @@ from tests.support.rendered import Element, render
 
 def cells(body: Element, table: int = 0) -> list[list[str]]:
     rows = body.all("table")[table].all("tr")
-    return [[one.text().replace("\u00a0", " ") for one in row.all("th", "td")] for row in rows]
+    shown = [[one.text().replace("\u00a0", " ") for one in row.all("th", "td")] for row in rows]
+    return [row for row in shown if any(row)]
 
 
 def seen(blocks: Sequence[Block]) -> Element:
