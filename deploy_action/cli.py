@@ -126,6 +126,13 @@ class _Parser(argparse.ArgumentParser):
 class _HelpFormatter(argparse.HelpFormatter):
     """Wraps at the width of the terminal, and keeps names such as `create-new` whole."""
 
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        # argparse forgets that commands are indented, and breaks the line after the longest name.
+        for command in self._iter_indented_subactions(action):
+            length = len(command.metavar or "") + self._current_indent + self._indent_increment
+            self._action_max_length = max(self._action_max_length, length)
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         from textwrap import wrap
 

@@ -6,8 +6,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Final
 
-_DIRECTORIES: Final = frozenset({"MODEL_PATH", "DIR", "PATH"})
-_FILES: Final = frozenset({"FILE"})
+# By the name of the value in the help, or by the name of the input.
+_DIRECTORIES: Final = frozenset({"MODEL_PATH", "DIR", "PATH", "model-path", "platform-data"})
+_FILES: Final = frozenset({"FILE", "report-path", "include"})
 _BOOLEAN: Final = "[true|false]"
 
 
@@ -20,7 +21,7 @@ def completion_script(parser: ArgumentParser, shell: str) -> str:
 
 
 def _teach(parser: ArgumentParser) -> None:
-    """Note for each argument what may stand there, by the name of its value in the help.
+    """Note for each argument what may stand there.
 
     Of its description, a shell has room for the first sentence.
     """
@@ -34,7 +35,7 @@ def _teach(parser: ArgumentParser) -> None:
                 _teach(command)
         elif action.metavar == _BOOLEAN:
             action.choices = ("true", "false")
-        elif action.metavar in _DIRECTORIES:
+        elif {action.metavar, action.dest} & _DIRECTORIES:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab reads it
-        elif action.metavar in _FILES:
+        elif {action.metavar, action.dest} & _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # as above

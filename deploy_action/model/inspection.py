@@ -51,7 +51,9 @@ class Inspection:
     def read_manifest(self) -> tuple[Manifest | None, tuple[Problem, ...]]:
         """Return what `blankly.json` says, None if it cannot be read, and its problems."""
         self.on_secrets(find_leaked_keys(SourceTree.at(self.directory)))
-        manifest, problems = load_manifest(self.directory, redact=self.redact)
+        manifest, problems = load_manifest(
+            self.directory, redact=self.redact, for_runner=self.settings.for_runner
+        )
         if manifest is not None:
             self.on_secrets(manifest.secrets)
         return manifest, problems

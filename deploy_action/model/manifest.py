@@ -63,16 +63,17 @@ class Manifest:
 
 
 def load_manifest(
-    model_dir: Path, *, redact: Redact = str
+    model_dir: Path, *, redact: Redact = str, for_runner: bool = True
 ) -> tuple[Manifest | None, tuple[Problem, ...]]:
     """Read the `blankly.json` of a model; never raises, whatever the file holds.
 
     If the file holds an object, there is a manifest despite errors, so that the model's files can
     be checked in the same run; unusable paths are blank in it. A missing `python_version` is no
     problem here, because an input may supply it. Whatever messages quote from the file goes
-    through `redact` before it is cut, and holds none of the file's own secrets.
+    through `redact` before it is cut, and holds none of the file's own secrets. Hints are for a
+    workflow, or without `for_runner` for a terminal.
     """
-    data, problem = _read(model_dir)
+    data, problem = _read(model_dir, for_runner=for_runner)
     if problem:
         return None, (problem,)
     document = _parse(data, redact)
@@ -91,7 +92,7 @@ def peek_manifest(model_dir: Path) -> Manifest | None:
 
     It takes a hundredth of the time, for those who look at hundreds of models.
     """
-    data, problem = _read(model_dir)
+    data, problem = _read(model_dir, for_runner=True)
     document = parse_json(data)
     value = document.value if problem is None and document.readable else None
     if not isinstance(value, dict) or is_alien(value):
@@ -105,11 +106,11 @@ def _parse(data: bytes, redact: Redact) -> LocatedJson:
     return parse_json(data, redact=lambda text: redact(redacted(text, known)))
 
 
-def _read(model_dir: Path) -> tuple[bytes, Problem | None]:
+def _read(model_dir: Path, *, for_runner: bool) -> tuple[bytes, Problem | None]:
     try:
         return SourceTree.at(model_dir).read(MANIFEST_NAME, MAX_FILE_BYTES), None
     except (FileNotFoundError, NotADirectoryError):
-        return b"", missing_manifest(model_dir)
+        return b"", missing_manifest(model_dir, for_runner=for_runner)
     except OSError as error:
         hints = {
             errno.EXDEV: "Copy what the link points to into the model.",

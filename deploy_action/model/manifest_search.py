@@ -17,20 +17,27 @@ _MAX_FOUND = 5
 _NOT_SEARCHED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
-def missing_manifest(model_dir: Path) -> Problem:
-    """Return the problem for a directory without a manifest; the hint names one nearby."""
+def missing_manifest(model_dir: Path, *, for_runner: bool) -> Problem:
+    """Return the problem for a directory without a manifest; the hint names one nearby.
+
+    Hints are for a workflow, or without `for_runner` for a terminal.
+    """
     if not model_dir.is_dir():
         message = f"The model's directory {model_dir} does not exist, or is not a directory."
         return Problem(message=message, hint="Correct model-path, and check out the repository.")
     found = [_for_model_path(path, model_dir) for path in _find_nearby(model_dir)]
+    name_it = "set model-path: " if for_runner else "name "
     if len(found) > 1:
-        hint = f"Set model-path to one of these: {', '.join(found)}"
+        begin = "Set model-path to" if for_runner else "Name"
+        hint = f"{begin} one of these: {', '.join(found)}"
     elif found:
-        hint = f"There is one further down: set model-path: {found[0]}"
+        hint = f"There is one further down: {name_it}{found[0]}"
     elif misnamed := _misnamed(model_dir):
         hint = f"Rename {misnamed} to {MANIFEST_NAME}."
-    else:
+    elif for_runner:
         hint = "Set model-path to the directory of the model, and check out the repository first."
+    else:
+        hint = "Name the directory of the model; `blankly-deploy init` says how a model looks."
     return Problem(message=f"There is no {MANIFEST_NAME} in {model_dir}.", hint=hint)
 
 

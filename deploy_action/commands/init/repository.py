@@ -10,7 +10,7 @@ from deploy_action.commands.init.workflow import ModelInRepository
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.branches import Habits, find_ignored, read_habits
 from deploy_action.git.repository import find_root
-from deploy_action.model.manifest import Manifest, load_manifest
+from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
 
 WORKFLOW: Final = Path(".github", "workflows", "blankly.yml")
@@ -53,7 +53,7 @@ class Repository:
         found = find_models(searched).models
         ignored = find_ignored(root, [one / MANIFEST_NAME for one in found])
         models = tuple(
-            FoundModel(one.relative_to(root).as_posix(), load_manifest(one)[0])
+            FoundModel(one.relative_to(root).as_posix(), peek_manifest(one))
             for one in found
             if one / MANIFEST_NAME not in ignored
         )

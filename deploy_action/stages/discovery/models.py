@@ -46,13 +46,13 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
     compared = _compare(settings, event, root)
     if not isinstance(compared, Changes):
         if not models:
-            raise InvalidInputError(missing_manifest(root))
+            raise InvalidInputError(missing_manifest(root, for_runner=settings.for_runner))
         return Discovery(
             models=tuple(one.found() for one in models), problems=(*compared, *problems)
         )
     gone = tuple(_gone(compared, root, workspace))
     if not models and not gone:
-        raise InvalidInputError(missing_manifest(root))
+        raise InvalidInputError(missing_manifest(root, for_runner=settings.for_runner))
     reasons = Reasons.of(compared, settings, workspace)
     found = [one.found(reasons) for one in models]
     return Discovery(

@@ -19,6 +19,8 @@ CASES = [
     (["validate", "mo"], {"models/"}),
     (["validate", "--plan", "nano", "mo"], {"models/"}),
     (["backup", "--data", "mo"], {"models/"}),
+    (["deploy", "--platform-data", "mo"], {"models/"}),
+    (["comment", "--report-path", "mos"], {"most.txt"}),
     (["completion", ""], {"bash", "zsh", "fish"}),
 ]
 # What bash calls when somebody presses the tabulator.

@@ -28,6 +28,8 @@ def test_several_models_below_are_listed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     _, problems = load_manifest(tmp_path / "models")
     assert problems[0].hint == "Set model-path to one of these: models/a, models/b"
+    _, problems = load_manifest(tmp_path / "models", for_runner=False)
+    assert problems[0].hint == "Name one of these: models/a, models/b"
 
 
 def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
@@ -40,6 +42,8 @@ def test_a_misnamed_file_is_suggested(tmp_path: Path) -> None:
 def test_without_any_model_the_checkout_is_suggested(tmp_path: Path) -> None:
     """As without actions/checkout."""
     assert "check out the repository" in load_manifest(tmp_path)[1][0].hint
+    on_terminal = load_manifest(tmp_path, for_runner=False)[1][0].hint
+    assert on_terminal.startswith("Name the directory of the model; `blankly-deploy init`")
     (tmp_path / "file").write_text("")
     for directory in (tmp_path / "absent", tmp_path / "file"):
         _, problems = load_manifest(directory)
