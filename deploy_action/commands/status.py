@@ -126,7 +126,10 @@ class StatusText:
         amount = [exact(order.size)] if order.size is not None else []
         amount += [f"for {exact(order.funds)}"] if order.funds is not None else []
         price = f"at {exact(order.price)}" if order.price is not None else ""
-        words = (order.type, order.side, *amount, order.symbol, price, order.status)
+        status = order.status
+        if status and not order.is_updated:
+            status = f"({status} when sent)"
+        words = (order.type, order.side, *amount, order.symbol, price, status)
         return f"{_time(order.time)}  {self._said(' '.join(filter(None, words)))}"
 
     def _event(self, event: Event) -> str:

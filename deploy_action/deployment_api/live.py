@@ -99,6 +99,7 @@ def _order(order: Mapping[str, object]) -> Order:
         funds=_amount(order.get("funds")),
         price=_amount(order.get("price")),
         status=text_of(order, "status"),
+        is_updated=order.get("updated") is True,
     )
 
 

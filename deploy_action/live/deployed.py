@@ -75,7 +75,7 @@ class DeployedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order, as the model reported it."""
+    """An order, as the model reported it; `is_updated`: its status is not the one when sent."""
 
     time: float | None = None
     symbol: str = ""
@@ -85,6 +85,7 @@ class Order:
     funds: float | None = None
     price: float | None = None
     status: str = ""
+    is_updated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

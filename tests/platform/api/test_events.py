@@ -157,6 +157,8 @@ def test_a_key_is_no_token(bot: Bot) -> None:
 def test_orders_are_shown_with_their_latest_state(bot: Bot) -> None:
     answer = bot.send("live/spot-limit", at="1700000000.5", **ORDER, price=20)
     assert (answer.status_code, answer.content) == (200, b"")
+    (sent,) = bot.shown("orders")
+    assert not sent["updated"]
     bot.send("live/update-trade", id="1", status="filled", executed_time=1_700_000_060)
     assert bot.shown("orders") == [
         {
@@ -170,6 +172,7 @@ def test_orders_are_shown_with_their_latest_state(bot: Bot) -> None:
             "price": 20.0,
             "activate": None,
             "status": "filled",
+            "updated": True,
             "exchange": "alpaca",
             "annotation": None,
             "executedAt": "2023-11-14T22:14:20+00:00",

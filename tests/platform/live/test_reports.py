@@ -77,7 +77,7 @@ def test_an_order_is_kept_and_updated(kept: Kept) -> None:
     assert (order.name, order.time) == ("1", 1.0)
     assert order.document == {
         "symbol": "BTC-USD", "side": "buy", "exchange": "alpaca", "size": 0.5, "price": 7.0,
-        "type": "limit", "status": "done", "annotation": "dip",
+        "type": "limit", "status": "done", "updated": True, "annotation": "dip",
     }  # fmt: skip
 
 

@@ -40,7 +40,16 @@ def test_a_running_model_is_described() -> None:
     )
     orders = (
         Order(time=NOW, symbol="BTC-USD", side="buy", type="market", size=0.01, status="done"),
-        Order(time=NOW, symbol="BTC-USD", side="sell", type="limit", size=1, price=45_000.5),
+        Order(
+            time=NOW,
+            symbol="BTC-USD",
+            side="sell",
+            type="limit",
+            size=1,
+            price=45_000.5,
+            status="filled",
+            is_updated=True,
+        ),
     )
     events = (Event(time=NOW, source="platform", type="lifecycle", text="started\nagain"),)
     assert text_of(model_of(live, orders=orders, events=events)) == (
@@ -53,8 +62,8 @@ def test_a_running_model_is_described() -> None:
         "  rollback would run  v-1  First\n"
         "\n"
         "Last orders\n"
-        "  2023-11-14 22:13:20 UTC  market buy 0.01 BTC-USD done\n"
-        "  2023-11-14 22:13:20 UTC  limit sell 1 BTC-USD at 45,000.5\n"
+        "  2023-11-14 22:13:20 UTC  market buy 0.01 BTC-USD (done when sent)\n"
+        "  2023-11-14 22:13:20 UTC  limit sell 1 BTC-USD at 45,000.5 filled\n"
         "\n"
         "Last events\n"
         "  2023-11-14 22:13:20 UTC  platform: lifecycle started ⏎ again"

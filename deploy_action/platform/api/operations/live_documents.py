@@ -76,7 +76,10 @@ class LifecycleDocument(TypedDict):
 
 
 class OrderDocument(TypedDict):
-    """An order as the model reported it; what it did not report is null."""
+    """An order as the model reported it; what it did not report is null.
+
+    `updated` says whether `status` was told after the order was sent; else it is the first one.
+    """
 
     time: str
     id: str
@@ -88,6 +91,7 @@ class OrderDocument(TypedDict):
     price: float | None
     activate: float | None
     status: str | None
+    updated: bool
     exchange: str | None
     annotation: str | None
     executedAt: str | None
@@ -349,6 +353,7 @@ def _order(kept: Kept) -> OrderDocument:
         "price": get("price"),
         "activate": get("activate"),
         "status": get("status"),
+        "updated": get("updated", False),
         "exchange": get("exchange"),
         "annotation": get("annotation"),
         "executedAt": iso_or_none(get("executedAt")),

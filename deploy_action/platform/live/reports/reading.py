@@ -202,11 +202,12 @@ def _order(reader: _Reader, more: Mapping[str, object]) -> list[Change]:
     names = {name: reader.name(name) for name in ("symbol", "side", "exchange")}
     if not reader.has("size") and not reader.has("funds"):
         raise ReportError("Missing required body key: size")
-    document = {**_order_values(reader), **names, **more}
+    document = {**_order_values(reader, is_update=False), **names, **more}
     return [Change("order", reader.name("id"), document, merges=True)]
 
 
-def _order_values(reader: _Reader) -> dict[str, object]:
+def _order_values(reader: _Reader, *, is_update: bool) -> dict[str, object]:
+    """Return what is told of an order; its status when it was sent is hardly ever the last one."""
     executed_at, canceled_at = reader.moment("executed_time"), reader.moment("canceled_time")
     status = reader.text("status", _LONGEST_NAME)
     if executed_at is not None:
@@ -216,6 +217,7 @@ def _order_values(reader: _Reader) -> dict[str, object]:
     return _given(
         **{name: reader.number(name) for name in ("size", "funds", "price")},
         status=status,
+        updated=True if status and (is_update or executed_at or canceled_at) else None,
         annotation=reader.text("annotation"),
         executedAt=executed_at,
         canceledAt=canceled_at,
@@ -226,7 +228,7 @@ def _update(reader: _Reader) -> list[Change]:
     order_id = reader.name("id")
     names = ("symbol", "side", "exchange", "type")
     document = {
-        **_order_values(reader),
+        **_order_values(reader, is_update=True),
         **{name: reader.name(name) for name in names if reader.has(name)},
         **_given(activate=reader.number("activate")),
     }

@@ -187,6 +187,7 @@ def _watch_orders(reports: Reports) -> None:
             report,
             reports,
         )
+    _watch_statuses(importlib.import_module("blankly.exchanges.orders.order").Order, reports)
     logger: Any = importlib.import_module("blankly.exchanges.strategy_logger").StrategyLogger
     for name in ("stop_loss_order", "take_profit_order"):
         _watch_unplaced(logger, name, reports)
@@ -236,6 +237,19 @@ def _watch_order(kind: Any, report: str, reports: Reports) -> None:
         reports.order_object(report, self, interface)
 
     kind.__init__ = patched_init
+
+
+def _watch_statuses(kind: Any, reports: Reports) -> None:
+    """Report what an order's object is told of its status, past the strategy's interface."""
+    original = kind.get_status
+
+    @functools.wraps(original)
+    def get_status(self: Any, *positional: Any, **named: Any) -> Any:
+        told = original(self, *positional, **named)
+        reports.order_status(self, told)
+        return told
+
+    kind.get_status = get_status
 
 
 def _watch_unplaced(logger: Any, name: str, reports: Reports) -> None:

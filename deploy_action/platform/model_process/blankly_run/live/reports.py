@@ -43,6 +43,11 @@ def _harmless(report: Any) -> Any:
     return call
 
 
+def _is_of_backtest(interface: Any) -> bool:
+    is_replay = getattr(interface, "initial_time", None) is not None
+    return is_replay or getattr(interface, "backtesting", False) is True
+
+
 class Reports:
     """What the reporter in `hooks/blankly_external.py` calls in a live model."""
 
@@ -109,9 +114,7 @@ class Reports:
         So orders are reported, too, that the model places on the exchange's own interface, past
         the strategy's. What a backtest inside a live model does is no order.
         """
-        if getattr(interface, "initial_time", None) is not None:
-            return
-        if getattr(interface, "backtesting", False) is True:
+        if _is_of_backtest(interface):
             return
         fields: dict[str, Any] = {"exchange": interface.get_exchange_type()}
         for name in ("symbol", "id", "side", "size", "price"):
@@ -126,6 +129,13 @@ class Reports:
             self.order(
                 kind, fields, _SIMULATED if is_paper else ""
             )  # else the strategy's logger reports it, if there is one
+
+    @_harmless
+    def order_status(self, order: Any, told: Mapping[str, Any]) -> None:
+        """Report the status of an order, which its exchange has told its object."""
+        if not _is_of_backtest(order.interface):
+            fields = {"id": order.get_id(), "status": told["status"]}
+            self.order_update({"exchange": order.exchange, **fields})
 
     @_harmless
     def order_update(self, fields: Mapping[str, Any]) -> None:
