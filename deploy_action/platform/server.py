@@ -23,7 +23,6 @@ from deploy_action.platform.upkeep.full_disk import FullDiskAlarm
 
 if TYPE_CHECKING:
     from deploy_action.platform.api.http.server import HttpServer
-    from deploy_action.platform.live.reports import Reports
 
 
 def _discard(_: str) -> None:
@@ -63,7 +62,6 @@ class PlatformServer:
         self._live = live
         self._homes = homes
         self._server: HttpServer | None = None
-        self._reports: Reports | None = None
         self._parts = ExitStack()
 
     @property
@@ -135,7 +133,6 @@ class PlatformServer:
                 parts.callback(stop)
             if live is not None:
                 live.recover()
-            self._reports = reports
             self._parts = parts.pop_all()
 
     def _listen(self, server: HttpServer) -> None:

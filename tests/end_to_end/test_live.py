@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import Ended, Runner, let_all_pass
 from tests.support.live_fleet import chance_of
-from tests.support.serve_process import LiveServer
+from tests.support.serve_process import ServeProcess
 from tests.support.stand_in_exchange import (
     Fault,
     Market,
@@ -54,8 +54,8 @@ def live_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def server(live_data: Path) -> Iterator[LiveServer]:
-    server = LiveServer(live_data)
+def server(live_data: Path) -> Iterator[ServeProcess]:
+    server = ServeProcess(live_data)
     server.start()
     yield server
     server.end()
@@ -66,7 +66,7 @@ class Trader:
     """Somebody with a model in a repository, who deploys it to a server of her own."""
 
     runner: Runner
-    server: LiveServer
+    server: ServeProcess
     model: Path
     ids: dict[str, str]
     variables: dict[str, str]
@@ -94,7 +94,7 @@ class Trader:
         )
 
 
-def trader_with(runner: Runner, server: LiveServer, example: str, **variables: str) -> Trader:
+def trader_with(runner: Runner, server: ServeProcess, example: str, **variables: str) -> Trader:
     """Return somebody with a copy of an example model."""
     model = runner.workspace / "bot"
     shutil.copytree(EXAMPLES / example, model, ignore=shutil.ignore_patterns("__pycache__"))
@@ -127,7 +127,7 @@ def money(order: Order) -> float:
 
 
 def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
-    runner: Runner, server: LiveServer, stand_in: StandInServer
+    runner: Runner, server: ServeProcess, stand_in: StandInServer
 ) -> None:
     exchange = stand_in.exchange
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
@@ -192,7 +192,7 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(5))
 def test_real_models_stay_alone_whatever_is_killed(
-    runner: Runner, server: LiveServer, stand_in: StandInServer, seed: int
+    runner: Runner, server: ServeProcess, stand_in: StandInServer, seed: int
 ) -> None:
     """The server and the model are killed at any moment, between and during wishes."""
     exchange, chance = stand_in.exchange, chance_of(str(seed))
@@ -235,7 +235,7 @@ def test_real_models_stay_alone_whatever_is_killed(
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bot_outlives_power_failures_whatever_its_owner_does(
-    runner: Runner, server: LiveServer, stand_in: StandInServer, seed: int
+    runner: Runner, server: ServeProcess, stand_in: StandInServer, seed: int
 ) -> None:
     """The server is killed in the middle of pushes, stops, starts and rollbacks, or between them.
 
@@ -289,7 +289,7 @@ def _check_who_trades(trader: Trader, exchange: StandInExchange) -> None:
 
 
 def test_an_outage_is_counted_and_survived(
-    runner: Runner, server: LiveServer, stand_in: StandInServer
+    runner: Runner, server: ServeProcess, stand_in: StandInServer
 ) -> None:
     exchange = stand_in.exchange
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
@@ -311,7 +311,7 @@ def test_an_outage_is_counted_and_survived(
 
 
 def test_days_of_bars_pass_in_seconds_at_coinbase(
-    runner: Runner, server: LiveServer, tmp_path: Path
+    runner: Runner, server: ServeProcess, tmp_path: Path
 ) -> None:
     """Daily bars in order, with none missing; an order; and ticks of a web socket."""
     library = libfaketime()

@@ -19,7 +19,7 @@ from tests.support.live_server import (
     OLDER,
     OPENAPI,
     RUN,
-    LiveServer,
+    ScriptedLife,
     described,
     details,
     live,
@@ -62,7 +62,7 @@ def title(ended: Ended) -> str:
 
 
 def test_a_stop_is_done_when_nothing_runs_any_more(runner: Runner, scripted: StartScripted) -> None:
-    platform = LiveServer(before=RUNNING, after=[STOPPING, STOPPING, STOPPED])
+    platform = ScriptedLife(before=RUNNING, after=[STOPPING, STOPPING, STOPPED])
     server = scripted(platform.script())
     ended = control(runner, server, "stop")
 
@@ -80,7 +80,7 @@ def test_a_stop_is_done_when_nothing_runs_any_more(runner: Runner, scripted: Sta
 def test_the_order_to_stop_goes_out_before_anything_is_asked(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    server = scripted(LiveServer(after=[STOPPED]).script())
+    server = scripted(ScriptedLife(after=[STOPPED]).script())
     assert control(runner, server, "stop").code == 0
     assert server.routes()[:2] == ["POST /auth/token", KILL]
 
@@ -95,7 +95,7 @@ def test_a_kill_switch_works_on_a_broken_commit(
         (runner.workspace / "blankly.json").write_text("{ this is no JSON")
     else:
         shutil.rmtree(runner.workspace)
-    server = scripted(LiveServer(after=[STOPPED]).script())
+    server = scripted(ScriptedLife(after=[STOPPED]).script())
     ended = control(runner, server, "stop", plan="nonsense", model_path="models/none")
     assert ended.code == 0
     assert ended.outputs["status"] == "stopped"
@@ -106,12 +106,12 @@ def test_the_server_names_the_model(runner: Runner, scripted: StartScripted) -> 
     body = STOPPED.body
     assert isinstance(body, dict)
     named = Reply(body={**body, "name": "Golden cross"})
-    ended = control(runner, scripted(LiveServer(after=[named]).script()), "stop")
+    ended = control(runner, scripted(ScriptedLife(after=[named]).script()), "stop")
     assert title(ended) == "## ✅ Stopped: `Golden cross`"
     shutil.rmtree(runner.workspace)
-    ended = control(runner, scripted(LiveServer(after=[named]).script()), "stop")
+    ended = control(runner, scripted(ScriptedLife(after=[named]).script()), "stop")
     assert title(ended) == "## ✅ Stopped: `Golden cross`"
-    ended = control(runner, scripted(LiveServer(after=[STOPPED]).script()), "stop")
+    ended = control(runner, scripted(ScriptedLife(after=[STOPPED]).script()), "stop")
     assert title(ended) == "## ✅ Stopped: `m-1`"
 
 
@@ -120,7 +120,7 @@ def test_a_broken_commit_is_found_by_the_name_of_its_directory(
 ) -> None:
     (runner.workspace / "blankly.json").write_text("{")
     listed = [{"id": "other", "name": "other"}, {"id": "m-7", "name": "workspace"}]
-    server = scripted(LiveServer(after=[STOPPED]).script(**{MODELS: Reply(body=listed)}))
+    server = scripted(ScriptedLife(after=[STOPPED]).script(**{MODELS: Reply(body=listed)}))
     assert control(runner, server, "stop", model_id="").code == 0
     assert server.requests_to(KILL)[0].fields["modelId"] == "m-7"
 
@@ -128,7 +128,7 @@ def test_a_broken_commit_is_found_by_the_name_of_its_directory(
 def test_of_two_models_of_one_name_ours_is_stopped(runner: Runner, scripted: StartScripted) -> None:
     theirs = {"id": "m-1", "name": "workspace", "description": "somebody's"}
     ours = {"id": "m-2", "name": "workspace", "description": "trader/models"}
-    server = scripted(LiveServer(after=[STOPPED]).script(**{MODELS: Reply(body=[theirs, ours])}))
+    server = scripted(ScriptedLife(after=[STOPPED]).script(**{MODELS: Reply(body=[theirs, ours])}))
     assert control(runner, server, "stop", model_id="").code == 0
     assert server.requests_to(KILL)[0].fields["modelId"] == "m-2"
 
@@ -171,7 +171,7 @@ def test_an_order_to_stop_is_repeated_until_it_is_answered(
     runner: Runner, scripted: StartScripted
 ) -> None:
     lost: list[Step] = [CutAfterBody(), Reply(502, "bad gateway"), Reply(body="")]
-    platform = LiveServer(after=[STOPPED])
+    platform = ScriptedLife(after=[STOPPED])
     platform.ordered = True
     server = scripted(platform.script(**{KILL: lost}))
     assert control(runner, server, "stop").code == 0
@@ -192,7 +192,7 @@ def test_a_stop_that_is_refused_says_that_the_model_may_run(
 def test_a_stop_that_takes_too_long_is_no_stop(runner: Runner, scripted: StartScripted) -> None:
     ended = control(
         runner,
-        scripted(LiveServer(after=[STOPPING]).script()),
+        scripted(ScriptedLife(after=[STOPPING]).script()),
         "stop",
         timeout_minutes="0.02",
     )
@@ -206,7 +206,7 @@ def test_a_stop_whose_teardown_failed_gets_no_tick(runner: Runner, scripted: Sta
     problem = "Its teardown failed: KeyError: 'BTC'"
     stopped = details(live("stopped", problem=problem), version(NEW, "ran"))
     for fails in ("false", "true"):
-        server = scripted(LiveServer(after=[STOPPING, stopped]).script())
+        server = scripted(ScriptedLife(after=[STOPPING, stopped]).script())
         ended = control(runner, server, "stop", fail_on_warning=fails)
         assert ended.code == (1 if fails == "true" else 0)
         assert title(ended) == "## ⚠️ Stopped, but something went wrong: `workspace`"
@@ -219,7 +219,7 @@ def test_a_stop_whose_teardown_failed_gets_no_tick(runner: Runner, scripted: Sta
 def test_a_model_that_somebody_starts_meanwhile_is_not_stopped(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    ended = control(runner, scripted(LiveServer(after=[STOPPING, RUNNING]).script()), "stop")
+    ended = control(runner, scripted(ScriptedLife(after=[STOPPING, RUNNING]).script()), "stop")
     assert ended.code == 1
     assert title(ended) == "## ❌ Not stopped: `workspace`"
     assert "run again while it was being stopped" in ended.summary
@@ -229,7 +229,7 @@ def test_a_model_that_somebody_starts_meanwhile_is_not_stopped(
 def test_a_model_that_was_never_deployed_is_stopped(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    ended = control(runner, scripted(LiveServer(after=[details(None)]).script()), "stop")
+    ended = control(runner, scripted(ScriptedLife(after=[details(None)]).script()), "stop")
     assert ended.code == 0
     assert "Nothing of the model runs" in ended.summary
 
@@ -258,7 +258,7 @@ def test_a_start_runs_the_version_that_the_server_names(
     coming = details(live("preparing"), version(NEW, "preparing"))
     log = ["2026-11-28T23:48:44.002Z out Started"]
     earlier = ["2026-11-25T10:00:00.000Z out Started", "2026-11-25T10:00:01.000Z out Bought 1"]
-    platform = LiveServer(before=stopped, after=[coming, RUNNING], log=log, earlier=earlier)
+    platform = ScriptedLife(before=stopped, after=[coming, RUNNING], log=log, earlier=earlier)
     server = scripted(platform.script())
     ended = control(runner, server, "start")
 
@@ -281,7 +281,7 @@ def test_a_start_runs_the_version_that_the_server_names(
 
 
 def test_a_model_that_runs_is_not_started_again(runner: Runner, scripted: StartScripted) -> None:
-    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    server = scripted(ScriptedLife(before=RUNNING, after=[]).script())
     ended = control(runner, server, "start")
     assert ended.code == 0
     assert title(ended) == "## ✅ Runs already: `workspace`"
@@ -290,7 +290,7 @@ def test_a_model_that_runs_is_not_started_again(runner: Runner, scripted: StartS
 
 
 def test_a_model_that_runs_gets_new_variables(runner: Runner, scripted: StartScripted) -> None:
-    server = scripted(LiveServer(before=RUNNING, after=[RUNNING]).script())
+    server = scripted(ScriptedLife(before=RUNNING, after=[RUNNING]).script())
     assert control(runner, server, "start", model_env="MODE=paper").code == 0
     assert server.requests_to(RUN)[0].fields["environment"] == '{"MODE": "paper"}'
 
@@ -317,7 +317,7 @@ def test_a_screener_between_its_runs_runs_now_and_is_awaited(
     before = looks("scheduled", 43, problem="ValueError of the run before", exitCode=1)
     steps = [before, looks("running", 44), looks("scheduled", 45, problem=problem)]
     lines = [f"2026-11-28T23:48:4{second}.000Z out Screened {second}" for second in range(3)]
-    platform = LiveServer(before=before, after=steps, log=lines[1:], earlier=lines[:1])
+    platform = ScriptedLife(before=before, after=steps, log=lines[1:], earlier=lines[:1])
     server = scripted(platform.script())
     ended = control(runner, server, "start")
     assert server.requests_to(RUN)[0].fields["schedule"] == "0 6 * * *"
@@ -341,7 +341,7 @@ def test_variables_that_are_lost_are_named(
 ) -> None:
     of = version(NEW, "ran", environment=["ALPACA_KEY", "MODE"])
     stopped = details(live("stopped"), of)
-    platform = LiveServer(before=stopped, after=[details(live("running"), of)])
+    platform = ScriptedLife(before=stopped, after=[details(live("running"), of)])
     server = scripted(platform.script())
     ended = control(runner, server, "start", model_env="MOOD=paper", fail_on_warning=wanted)
     told = "replaced by 1 (new: `MOOD`; gone: `ALPACA_KEY` and `MODE`)"
@@ -359,7 +359,7 @@ def test_a_model_that_is_about_to_run_is_waited_for(
     runner: Runner, scripted: StartScripted
 ) -> None:
     coming = details(live("preparing"), version(NEW, "preparing"))
-    platform = LiveServer(before=coming, after=[RUNNING])
+    platform = ScriptedLife(before=coming, after=[RUNNING])
     platform.ordered = True
     platform.after = [coming, coming, RUNNING]
     server = scripted(platform.script())
@@ -370,7 +370,7 @@ def test_a_model_that_is_about_to_run_is_waited_for(
 def test_a_model_that_was_never_deployed_cannot_be_started(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    server = scripted(LiveServer(before=details(None), after=[]).script())
+    server = scripted(ScriptedLife(before=details(None), after=[]).script())
     ended = control(runner, server, "start")
     assert ended.code == 1
     assert title(ended) == "## ❌ Not started: `workspace`"
@@ -380,7 +380,7 @@ def test_a_model_that_was_never_deployed_cannot_be_started(
 
 def test_a_start_that_fails_says_why(runner: Runner, scripted: StartScripted) -> None:
     failed = details(live("failed", exitCode=1), version(NEW, "failed", problem="no keys"))
-    platform = LiveServer(before=STOPPED, after=[failed], log=["no time at all"])
+    platform = ScriptedLife(before=STOPPED, after=[failed], log=["no time at all"])
     ended = control(runner, scripted(platform.script()), "start")
     assert ended.code == 1
     assert title(ended) == "## ❌ Not running: `workspace`"
@@ -395,7 +395,7 @@ def test_a_lost_answer_is_settled_by_looking(
     stopped = details(
         live("stopped", NEW, previousVersionId=NEW, startVersionId=NEW), version(NEW, "ran")
     )
-    platform = LiveServer(before=stopped, after=[RUNNING])
+    platform = ScriptedLife(before=stopped, after=[RUNNING])
     order = platform.script()[RUN]
     assert callable(order)
 
@@ -409,7 +409,7 @@ def test_a_lost_answer_is_settled_by_looking(
 def test_an_order_to_run_that_was_not_taken_is_sent_again(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    platform = LiveServer(before=STOPPED, after=[RUNNING])
+    platform = ScriptedLife(before=STOPPED, after=[RUNNING])
     order = platform.script()[RUN]
     assert callable(order)
     steps = [CutAfterBody()]
@@ -431,7 +431,7 @@ def test_a_rollback_runs_the_version_that_ran_before(
         version(NEW, "ran"),
     )
     back = details(live("running", OLD), version(OLD, "ran"), version(NEW, "ran"))
-    server = scripted(LiveServer(before=RUNNING, after=[replacing, back]).script())
+    server = scripted(ScriptedLife(before=RUNNING, after=[replacing, back]).script())
     ended = control(runner, server, "rollback")
 
     assert ended.code == 0
@@ -444,7 +444,7 @@ def test_a_rollback_runs_the_version_that_ran_before(
 def test_a_rollback_may_name_its_version(runner: Runner, scripted: StartScripted) -> None:
     three = details(live("running"), *(version(each, "ran") for each in (OLDER, OLD, NEW)))
     back = details(live("running", OLDER), version(OLDER, "ran"))
-    server = scripted(LiveServer(before=three, after=[back]).script())
+    server = scripted(ScriptedLife(before=three, after=[back]).script())
     assert control(runner, server, "rollback", version_id=OLDER).code == 0
     assert server.requests_to(RUN)[0].fields["versionId"] == OLDER
 
@@ -452,7 +452,7 @@ def test_a_rollback_may_name_its_version(runner: Runner, scripted: StartScripted
 def test_an_unknown_version_is_refused_with_those_there_are(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    server = scripted(ScriptedLife(before=RUNNING, after=[]).script())
     ended = control(runner, server, "rollback", version_id="v-9")
     assert ended.code == 1
     assert "no version `v-9`" in ended.summary
@@ -464,7 +464,7 @@ def test_without_an_earlier_version_there_is_no_way_back(
     runner: Runner, scripted: StartScripted
 ) -> None:
     only = details(live("running"), version(NEW, "ran"))
-    server = scripted(LiveServer(before=only, after=[]).script())
+    server = scripted(ScriptedLife(before=only, after=[]).script())
     ended = control(runner, server, "rollback")
     assert ended.code == 1
     assert title(ended) == "## ❌ Not rolled back: `workspace`"
@@ -502,7 +502,7 @@ def test_the_original_server_rolls_back_to_a_named_version(
 def test_a_dry_run_changes_nothing(
     runner: Runner, scripted: StartScripted, mode: str, step: str
 ) -> None:
-    server = scripted(LiveServer(before=RUNNING, after=[]).script())
+    server = scripted(ScriptedLife(before=RUNNING, after=[]).script())
     ended = control(runner, server, mode, dry_run="true")
     assert ended.code == 0
     assert f"Would {step}" in ended.log

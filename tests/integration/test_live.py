@@ -19,7 +19,7 @@ from tests.support.live_server import (
     NEW,
     OLD,
     OPENAPI,
-    LiveServer,
+    ScriptedLife,
     described,
     details,
     live,
@@ -66,7 +66,7 @@ def title(ended: Ended) -> str:
 
 
 def test_a_deploy_ends_when_the_model_runs(runner: Runner, scripted: StartScripted) -> None:
-    platform = LiveServer(after=[COMING, REPLACING, UP], log=LOG)
+    platform = ScriptedLife(after=[COMING, REPLACING, UP], log=LOG)
     ended = deploy(runner, scripted(platform.script()))
 
     assert ended.code == 0
@@ -86,7 +86,7 @@ def test_a_deploy_ends_when_the_model_runs(runner: Runner, scripted: StartScript
 
 def test_a_screener_is_done_when_it_is_scheduled(runner: Runner, scripted: StartScripted) -> None:
     waiting = live("scheduled", nextRunAt="2026-11-29T06:00:00Z")
-    platform = LiveServer(after=[details(waiting, version(NEW, "ran"))])
+    platform = ScriptedLife(after=[details(waiting, version(NEW, "ran"))])
     ended = deploy(runner, scripted(platform.script()))
     assert ended.code == 0
     assert title(ended) == "## ✅ Deployed and scheduled: `workspace`"
@@ -153,7 +153,7 @@ def test_there_is_no_tick_over_a_dead_bot(
     runner: Runner, scripted: StartScripted, name: str
 ) -> None:
     last, heading, said, state = FAILURES[name]
-    platform = LiveServer(after=[COMING, last], log=LOG)
+    platform = ScriptedLife(after=[COMING, last], log=LOG)
     ended = deploy(runner, scripted(platform.script()))
 
     assert ended.code == 1
@@ -175,7 +175,7 @@ def test_a_bot_that_dies_soon_after_its_start_gets_no_tick(
     now = datetime.now(UTC).isoformat()
     begun = details(live("running", since=now), version(NEW, "ran"))
     died = details(live("restarting", problem="It ended."), version(NEW, "ran"))
-    ended = deploy(runner, scripted(LiveServer(after=[begun, begun, died]).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[begun, begun, died]).script()))
     assert ended.code == 1
     assert "❌ Not running: " in title(ended)
     assert ended.outputs["state"] == "restarting"
@@ -183,7 +183,7 @@ def test_a_bot_that_dies_soon_after_its_start_gets_no_tick(
 
 def test_a_deploy_to_a_stopped_model_is_stored(runner: Runner, scripted: StartScripted) -> None:
     stored = details(live("stopped", OLD), version(OLD, "ran"), version(NEW, "stored"))
-    ended = deploy(runner, scripted(LiveServer(after=[stored], log=LOG).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[stored], log=LOG).script()))
 
     assert ended.code == 0
     assert title(ended) == "## ⏸️ Stored, not running: `workspace`"
@@ -197,7 +197,7 @@ def test_a_deploy_to_a_stopped_model_is_stored(runner: Runner, scripted: StartSc
 
 def test_a_script_that_ran_to_its_end_gets_no_tick(runner: Runner, scripted: StartScripted) -> None:
     done = details(live("finished"), version(NEW, "ran"))
-    ended = deploy(runner, scripted(LiveServer(after=[done]).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[done]).script()))
     assert ended.code == 0
     assert title(ended) == "## 🏁 Ran to its end: `workspace`"
     assert "**Nothing runs now.**" in ended.summary
@@ -208,7 +208,7 @@ def test_a_script_that_ran_to_its_end_gets_no_tick(runner: Runner, scripted: Sta
 def test_out_of_time_it_says_that_the_server_goes_on(
     runner: Runner, scripted: StartScripted, coming: Reply
 ) -> None:
-    platform = LiveServer(after=[coming])
+    platform = ScriptedLife(after=[coming])
     ended = deploy(runner, scripted(platform.script()), timeout_minutes="0.02")
 
     assert ended.code == 1
@@ -220,7 +220,7 @@ def test_out_of_time_it_says_that_the_server_goes_on(
 
 
 def test_cancelled_it_says_that_the_server_goes_on(runner: Runner, scripted: StartScripted) -> None:
-    platform = LiveServer(after=[COMING])
+    platform = ScriptedLife(after=[COMING])
 
     def interrupt(request: Request) -> Step:
         script = platform.script()[DETAILS]
@@ -242,7 +242,7 @@ def test_a_server_that_is_away_for_a_while_is_asked_again(
 ) -> None:
     monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
     away = Reply(502, "bad gateway")
-    platform = LiveServer(after=[COMING, *[away] * 9, UP])
+    platform = ScriptedLife(after=[COMING, *[away] * 9, UP])
     ended = deploy(runner, scripted(platform.script()))
     assert ended.code == 0
     assert "may be restarting" in ended.log
@@ -254,7 +254,7 @@ def test_a_server_that_stays_away_leaves_it_open(
 ) -> None:
     monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
-    platform = LiveServer(after=[COMING, Reply(502, "bad gateway")])
+    platform = ScriptedLife(after=[COMING, Reply(502, "bad gateway")])
     ended = deploy(runner, scripted(platform.script()))
     assert ended.code == 1
     assert "What the model does is not known" in ended.summary
@@ -289,7 +289,7 @@ def test_what_is_wrong_with_a_model_that_runs_is_a_warning(
 ) -> None:
     changes, said = WRONG[name]
     ill = details({**live("running"), **changes}, version(NEW, "ran"))
-    server = scripted(LiveServer(after=[ill]).script())
+    server = scripted(ScriptedLife(after=[ill]).script())
     for fails in ("false", "true"):
         ended = deploy(runner, server, fail_on_warning=fails)
         assert ended.code == (1 if fails == "true" else 0)
@@ -304,7 +304,7 @@ def test_a_script_that_is_done_at_once_is_not_to_be_deployed_again_by_rote(
     runner: Runner, scripted: StartScripted
 ) -> None:
     done = details(live("failed", exitCode=0), version(NEW, "failed", problem="It ended."))
-    ended = deploy(runner, scripted(LiveServer(after=[done]).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[done]).script()))
     assert "It ended by itself" in ended.summary
     assert "Another deploy, or `mode: start`, runs it again" in ended.summary
     assert "and deploy again" not in ended.summary
@@ -313,14 +313,14 @@ def test_a_script_that_is_done_at_once_is_not_to_be_deployed_again_by_rote(
 def test_a_model_that_printed_nothing_yet_is_said_to(
     runner: Runner, scripted: StartScripted
 ) -> None:
-    ended = deploy(runner, scripted(LiveServer(after=[UP], log=LOG[:1]).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[UP], log=LOG[:1]).script()))
     assert "It has printed nothing yet." in ended.summary
     assert "Installing" not in ended.summary
 
 
 def test_of_a_long_log_the_end_is_shown_as_that(runner: Runner, scripted: StartScripted) -> None:
     log = [f"2026-11-28T23:48:44Z out line {number}" for number in range(700)]
-    ended = deploy(runner, scripted(LiveServer(after=[UP], log=log).script()))
+    ended = deploy(runner, scripted(ScriptedLife(after=[UP], log=log).script()))
     assert "**The end of its log**" in ended.summary
     assert "line 699" in ended.summary
     assert "line 200\n" not in ended.summary
@@ -328,7 +328,7 @@ def test_of_a_long_log_the_end_is_shown_as_that(runner: Runner, scripted: StartS
 
 def test_a_log_that_cannot_be_had_changes_nothing(runner: Runner, scripted: StartScripted) -> None:
     for answer in (NOT_FOUND, Reply(500), Reply(body="<!DOCTYPE html>Welcome")):
-        ended = deploy(runner, scripted(LiveServer(after=[UP]).script(**{LOGS: answer})))
+        ended = deploy(runner, scripted(ScriptedLife(after=[UP]).script(**{LOGS: answer})))
         assert ended.code == 0
         assert "Welcome" not in ended.summary
         assert "printed nothing" not in ended.summary
@@ -343,7 +343,7 @@ def test_a_run_that_never_got_to_a_model_names_none(
 
 
 def test_without_pages_there_are_no_links_to_them(runner: Runner, scripted: StartScripted) -> None:
-    server = scripted(LiveServer(after=[UP]).script())
+    server = scripted(ScriptedLife(after=[UP]).script())
     ended = deploy(runner, server)
     assert "blankly.finance" not in ended.summary
     assert "url" not in ended.outputs
@@ -356,7 +356,7 @@ SAME = Reply(body={"status": "unchanged", "versionId": OLD, "modelId": "m-1", "s
 
 def test_unchanged_bytes_leave_the_model_alone(runner: Runner, scripted: StartScripted) -> None:
     running = details(live("running", OLD), version(OLD, "ran"))
-    server = scripted(LiveServer(after=[running], answer=SAME).script())
+    server = scripted(ScriptedLife(after=[running], answer=SAME).script())
     ended = deploy(runner, server, unchanged="skip")
 
     assert ended.code == 0
@@ -381,7 +381,7 @@ def test_the_upload_says_of_which_commit_it_is(
     runner: Runner, scripted: StartScripted, commit: Callable[[], tuple[str, str]]
 ) -> None:
     sha, committed_at = commit()
-    server = scripted(LiveServer(after=[UP]).script())
+    server = scripted(ScriptedLife(after=[UP]).script())
     assert deploy(runner, server).code == 0
     fields = server.requests_to(DEPLOY)[0].fields
     assert fields["commit"] == sha
@@ -404,7 +404,7 @@ def test_an_older_commit_is_refused_with_the_way_back(
     runner: Runner, scripted: StartScripted
 ) -> None:
     older = Reply(400, {"error": "The commit is older than the one that runs.", "code": "older"})
-    platform = LiveServer(after=[UP], answer=older)
+    platform = ScriptedLife(after=[UP], answer=older)
     server = scripted(platform.script())
     ended = deploy(runner, server)
     assert ended.code == 1

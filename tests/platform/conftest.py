@@ -12,7 +12,7 @@ import pytest
 from deploy_action.platform.assembly import BacktestSettings, LiveSettings
 from deploy_action.platform.server import PlatformServer
 from tests.support.platform_client import Clock, Platform
-from tests.support.scripted_live_server import LivePlatform, LiveServer
+from tests.support.scripted_live_server import LivePlatform, ServerParts
 from tests.support.scripted_runner import ScriptedRunner
 
 StartPlatform = Callable[..., Platform]
@@ -74,7 +74,7 @@ def lenient(start_platform: StartPlatform) -> Iterator[Platform]:
 @pytest.fixture
 def live(tmp_path: Path, clock: Clock) -> Iterator[LivePlatform]:
     """Return a strict platform that runs models on a scripted host."""
-    with LiveServer(tmp_path / "data", secrets.token_hex(16), clock=clock) as server:
+    with ServerParts(tmp_path / "data", secrets.token_hex(16), clock=clock) as server:
         yield LivePlatform.of(server)
         assert server.errors == []
         assert server.host.twice == []

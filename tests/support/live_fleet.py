@@ -174,7 +174,7 @@ class Fleet:
 
     def wait_for(self, model: str, **expected: object) -> None:
         """Wait until the model's state has these members."""
-        wait_for(lambda: expected.items() <= self.live(model).items())
+        wait_for(lambda: expected.items() <= self.live(model).items(), pause=0.1)
 
 
 def read_marks(data: Path) -> dict[str, list[Mark]]:

@@ -74,7 +74,7 @@ def details(living: Mapping[str, object] | None, *versions: Mapping[str, object]
 
 
 @dataclass
-class LiveServer:
+class ScriptedLife:
     """The steps that a server's model goes through.
 
     Before the order (a deploy, a run, a kill) the details are `before`; after it, each look shows

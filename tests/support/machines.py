@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy_action.platform.environments import Environment, Environments
-from deploy_action.platform.live.host import Ended, Launch, Prepared
+from deploy_action.platform.live.host import Launch, Prepared
 from deploy_action.platform.machine.limits import Limiter
 from deploy_action.platform.machine.machine import Machine
 from deploy_action.platform.machine.places import Places
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
 from tests.support.isolated import allowed_by_this_machine, python_for_all
 from tests.support.waiting import wait_for

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deploy_action.errors import Problem
-from deploy_action.platform.live.host import Ended, Launch, Listener, Prepared
+from deploy_action.platform.live.host import Launch, Listener, Prepared
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import StopReason
 
 
@@ -18,7 +19,6 @@ class ScriptedPrepared:
     """A version that is prepared."""
 
     launch: Launch
-    facts: Mapping[str, object] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     is_closed: bool = False
 

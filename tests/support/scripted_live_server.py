@@ -33,7 +33,7 @@ class _Silence:
 
 
 @dataclass
-class LiveServer:
+class ServerParts:
     """The server's parts; as a context manager, open."""
 
     data: Path
@@ -93,7 +93,7 @@ class LivePlatform(Platform):
     """A client of such a server, with one strategy."""
 
     @classmethod
-    def of(cls, server: LiveServer) -> Self:
+    def of(cls, server: ServerParts) -> Self:
         """Return a client that is signed in."""
         found = cls(
             cast("PlatformServer", server), server.data, server.refresh_token, server.clock,
@@ -103,7 +103,7 @@ class LivePlatform(Platform):
         found.sign_in()
         return found
 
-    parts: LiveServer
+    parts: ServerParts
 
     @property
     def instance(self) -> ScriptedInstance:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass
-class LiveServer:
+class ServeProcess:
     """A server on one data directory; it is started, ended and killed as often as one likes.
 
     It keeps the address that it got at first.

@@ -11,12 +11,17 @@ from typing import Final
 PATIENCE: Final = 30.0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until the condition holds; fail when it takes longer than that."""
+def wait_for(
+    condition: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.02
+) -> None:
+    """Wait until the condition holds; fail when it takes longer than that.
+
+    Between two looks there is a `pause`: those that ask a server take time from it.
+    """
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"it did not happen within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def is_alive(pid: int) -> bool:

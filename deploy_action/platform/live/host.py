@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy_action.errors import Problem
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import StopReason
 
 
@@ -44,18 +45,6 @@ class StillRunningError(Exception):
     """Processes of a model are left and cannot be ended, so no other may be started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How an instance ended: the exit code, or the negated number of the signal that ended it.
-
-    `left` is how many of its processes could not be ended; None if nobody knows.
-    """
-
-    code: int
-    left: int | None = 0
-    out_of_memory: bool = False
-
-
 class Listener(Protocol):
     """Hears of an instance, on a thread of the host's, which must not be kept waiting."""
 
@@ -80,10 +69,6 @@ class Listener(Protocol):
 
 class Prepared(Protocol):
     """A version that is ready to be started, once."""
-
-    @property
-    def facts(self) -> Mapping[str, object]:
-        """What it will run with, such as `python` and `blankly`, for people to see."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -7,20 +7,15 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 
 from deploy_action.platform.live.host import StillRunningError
 from deploy_action.platform.live.keeping.keeper import Keeper
 from deploy_action.platform.live.status import LiveStatus, read_status
 from deploy_action.platform.live.surroundings import Surroundings
-from deploy_action.platform.live.wishes import wish_deploy, wish_run, wish_stop
-from deploy_action.platform.storage.records import Life, Model, State, Version
+from deploy_action.platform.live.wishes import wish_run, wish_stop
+from deploy_action.platform.storage.records import Life, Model, State
 from deploy_action.platform.storage.transaction import Transaction
 from deploy_action.text.variables import replaced
-
-
-class StillRunsError(Exception):
-    """A model that should be deleted still runs."""
 
 
 class NotKeptError(Exception):
@@ -55,10 +50,6 @@ class LiveModels:
             lives = snapshot.live.lives()
         for life in lives:
             self.wake(life.project_id, life.model_id)
-
-    def deploy_wish(self, transaction: Transaction, version: Version) -> bool:
-        """Wish that a new version runs; False if it is only stored, as the model is stopped."""
-        return wish_deploy(transaction, version)
 
     def run(
         self,
@@ -115,7 +106,7 @@ class LiveModels:
         Returns False, and deletes nothing, if it was started meanwhile.
 
         Raises:
-            StillRunsError: it could not be ended.
+            StillRunningError: it could not be ended.
         """
         store, key = self._around.store, (project_id, model_id)
         self.stop(project_id, model_id)
@@ -127,7 +118,7 @@ class LiveModels:
             with self._lock:
                 self._keepers.pop(key, None)
             if not is_gone:
-                raise StillRunsError(model_id)
+                raise StillRunningError(model_id)
         with store.transaction() as transaction:
             place = transaction.live.place(project_id, model_id)
         if not store.delete_model(project_id, model_id):
@@ -196,4 +187,4 @@ def _take_up(transaction: Transaction, life: Life, model: Model) -> None:
         transaction.live.enter(life, State.PREPARING)
     elif life.state != State.SCHEDULED:
         problem = "The server ended during its run, which is not made up for."
-        transaction.live.enter(replace(life, problem=problem), State.SCHEDULED)
+        transaction.live.enter(life, State.SCHEDULED, problem=problem)

@@ -12,12 +12,18 @@ from functools import partial
 from typing import Final
 
 from deploy_action.platform.environments.locks import FileLock
-from deploy_action.platform.live.host import Ended, Listener
+from deploy_action.platform.live.host import Listener
 from deploy_action.platform.machine.limits import Limits
 from deploy_action.platform.machine.preparation import PreparedCopy
 from deploy_action.platform.machine.reader import Pipe, Reader
 from deploy_action.platform.machine.streams import Events, Output
-from deploy_action.platform.processes.launching import Custody, Launched, left_of, read_report
+from deploy_action.platform.processes.launching import (
+    Custody,
+    Ended,
+    Launched,
+    left_of,
+    read_report,
+)
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.storage.records import StopReason
 

@@ -73,7 +73,6 @@ class PreparedCopy:
     environment: Environment
     user: int | None
     resources: ExitStack
-    facts: dict[str, object]
     problems: tuple[Problem, ...]
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -182,12 +181,11 @@ def _prepare(
             )
         )
     made = "made" if environment.was_made else "reused"
-    limits = workshop.limiter.describe(launch)
     on_line(
         f"Python {environment.python_version}, blankly {environment.blankly_version} "
         f"({made}, {time.monotonic() - started:.1f} s)"
     )
-    on_line(limits)
+    on_line(workshop.limiter.describe(launch))
     for name in ("home", "tmp"):
         (copy.private / name).mkdir()
     user, isolation_problems = workshop.isolation.choose_user(
@@ -202,13 +200,6 @@ def _prepare(
         environment=environment,
         user=user,
         resources=stack,
-        facts={
-            "python": environment.python_version,
-            "wantedPython": launch.python_version,
-            "blankly": environment.blankly_version,
-            "constraints": list(environment.constraints),
-            "limits": limits,
-        },
         problems=(*environment.problems, *isolation_problems, *workshop.places.problems),
     )
 

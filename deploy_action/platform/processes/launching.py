@@ -29,11 +29,12 @@ class Ended:
     """How a process ended: the exit code, or the negated number of the signal that ended it.
 
     `left` is how many processes of the command could not be ended; None if nobody knows, because
-    the command ended its launcher.
+    the command ended its launcher. `out_of_memory` says that its memory was limited, and used up.
     """
 
     code: int
     left: int | None = 0
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,23 +152,23 @@ class Life:
     project_id: str
     model_id: str
     wanted: str
-    generation: int
-    keep: bool
-    version_id: str | None
-    next_id: str | None
-    stored_id: str | None
     state: str
     since: float
-    restarts: int
-    exit_code: int | None
-    problem: str | None
-    callback_errors: int
-    last_output_at: float | None
-    launched: bool
-    had_strategy: bool
-    ordered: bool
-    was_running: bool
-    next_run_at: float | None
+    generation: int = 0
+    keep: bool = False
+    version_id: str | None = None
+    next_id: str | None = None
+    stored_id: str | None = None
+    restarts: int = 0
+    exit_code: int | None = None
+    problem: str | None = None
+    callback_errors: int = 0
+    last_output_at: float | None = None
+    launched: bool = False
+    had_strategy: bool = False
+    ordered: bool = False
+    was_running: bool = False
+    next_run_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import requests
 
 from deploy_action.platform.live.reports import KINDS
 from tests.support.platform_client import TIMEOUT, Platform
+from tests.support.scripted_live_server import LivePlatform
 
 ORDER = {"symbol": "BTC-USD", "id": "1", "side": "buy", "exchange": "alpaca", "size": "0.5"}
 
@@ -185,10 +186,11 @@ def test_orders_are_shown_with_their_latest_state(bot: Bot) -> None:
     assert bot.shown("pnl")["symbols"] is None
 
 
-def test_the_last_hundred_orders_are_shown(bot: Bot) -> None:
+def test_the_last_hundred_orders_are_shown(live: LivePlatform) -> None:
+    bot = Bot(live)
     for number in range(105):
-        bot.platform.server._reports.take(  # type: ignore[union-attr]  # noqa: SLF001  # a request each takes seconds
-            bot.platform.user_id,
+        live.parts.reports.take(
+            live.user_id,
             bot.model_id,
             "live/spot-market",
             {**ORDER, "id": str(number)},
@@ -237,11 +239,14 @@ def test_an_update_of_no_order_is_refused(bot: Bot) -> None:
     assert answer.json() == {"error": "There is no order with this id"}
 
 
-def test_a_flood_is_answered_with_429(bot: Bot) -> None:
-    reports = bot.platform.server._reports  # noqa: SLF001  # a thousand requests take too long
-    assert reports is not None
-    for _ in range(3_000):
-        reports.take(bot.platform.user_id, bot.model_id, "live/event", {"type": "x"}, 1.0)
+def test_a_flood_is_answered_with_429(live: LivePlatform) -> None:
+    bot = Bot(live)
+    model, take = (live.user_id, bot.model_id), live.parts.reports.take
+    for _ in range(900):
+        take(*model, "live/event", {"type": "x"}, 1.0)
+    take(*model, "live/screener-result", {"result": "x" * (500 << 10)}, 1.0)  # costs 12 seconds
+    for _ in range(200):
+        take(*model, "live/event", {"type": "x"}, 1.0)
     answer = bot.send("live/event", type="x")
     assert answer.status_code == 429
     assert "reports too much" in answer.json()["error"]

@@ -29,7 +29,7 @@ from deploy_action.platform.api.route import Route
 from deploy_action.platform.api.routes import OPENAPI_PATH
 from deploy_action.platform.storage.store import Store
 from tests.support.platform_client import TIMEOUT, Clock, Platform, make_bundle
-from tests.support.scripted_live_server import LiveServer
+from tests.support.scripted_live_server import ServerParts
 
 _CONTRACT_PATHS = {
     "/auth/token", "/project/create", "/project/list", "/model/deploy", "/model/backtest",
@@ -50,7 +50,7 @@ def _document(platform: Platform) -> dict[str, Any]:
 @pytest.fixture
 def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[tuple[Store, list[Route]]]:
     """Return the routes of a lenient platform that runs models on a scripted host."""
-    server = LiveServer(tmp_path / "data", "x", strict=False, clock=clock)
+    server = ServerParts(tmp_path / "data", "x", strict=False, clock=clock)
     with server:
         yield server.store, server.routes
     assert server.errors == []

@@ -13,6 +13,7 @@ from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.live.status import LiveStatus
 from deploy_action.platform.live.surroundings import Surroundings
+from deploy_action.platform.live.wishes import wish_deploy
 from deploy_action.platform.storage.logs import LogBook
 from deploy_action.platform.storage.records import Life, Progress, State, Version, VersionStatus
 from deploy_action.platform.storage.store import Store
@@ -131,7 +132,7 @@ class LivePlatform:
         )
         with self.store.transaction() as transaction:
             transaction.add_version(version, "")
-            self.models.deploy_wish(transaction, version)
+            wish_deploy(transaction, version)
         self.models.wake(PROJECT, MODEL)
         if wait:
             wait_for(lambda: self.instance.launch.version_id == version.id)

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from deploy_action.errors import Problem
-from deploy_action.platform.live.host import CannotPrepareError
+from deploy_action.platform.live.host import CannotPrepareError, StillRunningError
 from deploy_action.platform.live.keeping import keeper
 from deploy_action.platform.live.keeping.life_book import LifeBook
-from deploy_action.platform.live.models import NotKeptError, StillRunsError
+from deploy_action.platform.live.models import NotKeptError
 from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import Progress, State, StopReason
@@ -351,7 +351,7 @@ def test_a_refused_delete_leaves_a_model_that_can_be_started(live: LivePlatform)
     version_id = live.run_a_version()
     live.host.stops_at_once = False
     live.models._stop_seconds = -10  # noqa: SLF001  # it would wait for so long
-    with pytest.raises(StillRunsError):
+    with pytest.raises(StillRunningError):
         live.models.delete(PROJECT, MODEL)
     live.instance.end(0)
     assert live.host.forgotten == []

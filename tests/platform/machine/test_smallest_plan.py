@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy_action.platform.api.operations.plans import LIVE_PLANS
-from deploy_action.platform.live.host import Ended
 from deploy_action.platform.machine.control_groups import NoControlGroupsError
 from deploy_action.platform.machine.limits import Limiter
+from deploy_action.platform.processes.launching import Ended
 from tests.support.machines import Bench
 
 # As many threads as a strategy with 40 symbols has when all its bars come at once.

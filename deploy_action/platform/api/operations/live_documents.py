@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from deploy_action.platform.live.reports import Reported
 from deploy_action.platform.live.reports.profit import Profit
@@ -16,6 +16,7 @@ _PROFIT_NOTE: Final = (
     "Realised profit by the average price of what was bought, before fees, from the orders that"
     " were reported as filled, limit orders at their limit. What is still held is not valued."
 )
+_Document = TypeVar("_Document")
 _MOST_PROFITS: Final = 1_000  # clients refuse endless answers
 # The original's words, where it had some.
 _MESSAGES: Final = {
@@ -319,104 +320,50 @@ def reported_document(reported: Reported, backtest_id: str) -> ReportedDocument:
         "exchanges": reported.exchanges,
         "tickers": reported.symbols,
         "orders": [_order(each) for each in reported.orders],
-        "events": [_event(*each) for each in sorted(events, key=lambda pair: pair[0].time)],
-        "variables": [_variable(each) for each in reported.variables],
-        "customMetrics": [_metric(each) for each in reported.metrics],
+        "events": [
+            _document(EventDocument, each, source=source)
+            for each, source in sorted(events, key=lambda pair: pair[0].time)
+        ],
+        "variables": [
+            _document(VariableDocument, each, name=each.name or "") for each in reported.variables
+        ],
+        "customMetrics": [
+            _document(MetricDocument, each, name=each.name or "") for each in reported.metrics
+        ],
         "screenerResults": [
-            {"time": _at(each), "result": each.document["result"]}
-            for each in reported.screener_results
+            _document(ScreenerResultDocument, each) for each in reported.screener_results
         ],
         "pnl": _pnl(reported),
-        "log": [_line(each) for each in reported.log],
+        "log": [_document(LineDocument, each) for each in reported.log],
         "reportedBacktests": [
-            _backtest(each, reported.result if each.name == backtest_id else None)
+            _document(
+                ReportedBacktestDocument,
+                each,
+                backtestId=each.name or "",
+                result=reported.result if each.name == backtest_id else None,
+            )
             for each in reported.backtests
         ],
         "reportsLost": reported.lost,
     }
 
 
-def _at(kept: Kept) -> str:
-    return iso(kept.time, "milliseconds")
+def _document(shape: type[_Document], kept: Kept, **known: object) -> _Document:
+    """Return a report with all fields of its shape: those that are not `known` as it was kept."""
+    told = {name: kept.document.get(name) for name in shape.__annotations__}
+    return cast("_Document", {**told, "time": iso(kept.time, "milliseconds"), **known})
 
 
 def _order(kept: Kept) -> OrderDocument:
     get = kept.document.get
-    return {
-        "time": _at(kept),
-        "id": kept.name or "",
-        "symbol": get("symbol"),
-        "side": get("side"),
-        "type": get("type"),
-        "size": get("size"),
-        "funds": get("funds"),
-        "price": get("price"),
-        "activate": get("activate"),
-        "status": get("status"),
-        "updated": get("updated", False),
-        "exchange": get("exchange"),
-        "annotation": get("annotation"),
-        "executedAt": iso_or_none(get("executedAt")),
-        "canceledAt": iso_or_none(get("canceledAt")),
-    }
-
-
-def _event(kept: Kept, source: Literal["model", "platform"]) -> EventDocument:
-    get = kept.document.get
-    return {
-        "time": _at(kept),
-        "source": source,
-        "type": get("type", ""),
-        "text": get("text"),
-        "args": get("args"),
-        "response": get("response"),
-    }
-
-
-def _variable(kept: Kept) -> VariableDocument:
-    get = kept.document.get
-    return {
-        "time": _at(kept),
-        "name": kept.name or "",
-        "value": get("value"),
-        "description": get("description"),
-    }
-
-
-def _metric(kept: Kept) -> MetricDocument:
-    get = kept.document.get
-    return {
-        "time": _at(kept),
-        "name": kept.name or "",
-        "displayName": get("displayName"),
-        "value": get("value"),
-        "type": get("type"),
-    }
-
-
-def _line(kept: Kept) -> LineDocument:
-    get = kept.document.get
-    return {
-        "time": _at(kept),
-        "type": get("type", ""),
-        "line": get("line", ""),
-        "backtestId": get("backtestId"),
-    }
-
-
-def _backtest(kept: Kept, result: Any) -> ReportedBacktestDocument:
-    get = kept.document.get
-    return {
-        "time": _at(kept),
-        "backtestId": kept.name or "",
-        "successful": get("successful"),
-        "summary": get("summary"),
-        "details": get("details"),
-        "seconds": get("seconds"),
-        "description": get("description"),
-        "label": get("label"),
-        "result": result,
-    }
+    return _document(
+        OrderDocument,
+        kept,
+        id=kept.name or "",
+        updated=get("updated", False),
+        executedAt=iso_or_none(get("executedAt")),
+        canceledAt=iso_or_none(get("canceledAt")),
+    )
 
 
 def _pnl(reported: Reported) -> PnlDocument:

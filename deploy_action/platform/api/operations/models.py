@@ -35,7 +35,8 @@ from deploy_action.platform.api.operations.targets import (
     find_model,
 )
 from deploy_action.platform.api.request import ApiError, Request
-from deploy_action.platform.live.models import LiveModels, NotKeptError, StillRunsError
+from deploy_action.platform.live.host import StillRunningError
+from deploy_action.platform.live.models import LiveModels, NotKeptError
 from deploy_action.platform.live.reports import read_reports
 from deploy_action.platform.live.wishes import UnknownVersionError
 from deploy_action.platform.storage.records import (
@@ -242,7 +243,7 @@ def delete_model(store: Store, live: LiveModels | None, project_id: str, model_i
     try:
         delete = store.delete_model if live is None else live.delete
         is_deleted = delete(project_id, model_id)
-    except StillRunsError as error:
+    except StillRunningError as error:
         message = f"The model {model_id} still runs and cannot be ended, so it was not deleted."
         raise ApiError(message) from error
     if not is_deleted:

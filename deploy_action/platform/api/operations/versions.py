@@ -29,6 +29,7 @@ from deploy_action.platform.api.operations.targets import (
 )
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
 from deploy_action.platform.live.models import LiveModels
+from deploy_action.platform.live.wishes import wish_deploy
 from deploy_action.platform.runs.backtests import Backtests, Job
 from deploy_action.platform.runs.model_run import BacktestRequest
 from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
@@ -135,7 +136,7 @@ class Versions:
             return _deploy_document(version, "unchanged", state)
         try:
             with self._storing(target, upload, request.key) as (transaction, version):
-                runs = self.live is not None and self.live.deploy_wish(transaction, version)
+                runs = self.live is not None and wish_deploy(transaction, version)
         except _StoredBeforeError as before:
             version, runs = before.version, before.runs
             if not before.is_same(target, upload):

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from deploy_action.errors import Problem
-from deploy_action.platform.live.host import CannotPrepareError, Ended
+from deploy_action.platform.live.host import CannotPrepareError
 from deploy_action.platform.live.keeping.life_book import LifeBook
 from deploy_action.platform.live.keeping.preparation import Preparation
 from deploy_action.platform.live.keeping.running import (
@@ -20,6 +20,7 @@ from deploy_action.platform.live.keeping.running import (
 from deploy_action.platform.live.keeping.telling import Telling
 from deploy_action.platform.live.surroundings import NoticeKind, Surroundings
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import Life, Progress, State, StopReason
 
 _NOT_AGAIN = "It had no strategy, so it is not run again by itself."

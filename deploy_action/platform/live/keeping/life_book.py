@@ -34,8 +34,7 @@ class LifeBook:
         with self.store.transaction() as transaction:
             life = transaction.live.life(self.model.project_id, self.model.id)
             if life is not None:
-                changed = replace(life, state=state, since=transaction.now, **changes)
-                transaction.live.keep(changed)
+                transaction.live.enter(life, state, **changes)
 
     def version(self, version_id: str) -> tuple[Version, Mapping[str, str]] | None:
         """Return a version with its variables; None if it was removed."""
@@ -60,26 +59,16 @@ class LifeBook:
             life = transaction.live.life(self.model.project_id, self.model.id)
             if life is None or (life.next_id, life.generation) != (version_id, generation):
                 raise WishChangedError
-            transaction.live.keep(
-                replace(
-                    life,
-                    version_id=version_id,
-                    next_id=None,
-                    keep=True,
-                    state=State.PREPARING,
-                    since=transaction.now,
-                    restarts=0,
-                    exit_code=None,
-                    problem=None,
-                    callback_errors=0,
-                    last_output_at=None,
-                    launched=launched,
-                    had_strategy=False,
-                    ordered=False,
-                    was_running=False,
-                    next_run_at=None,
-                )
+            fresh = replace(
+                transaction.live.new_life(life.project_id, life.model_id),
+                wanted=life.wanted,
+                generation=life.generation,
+                keep=True,
+                version_id=version_id,
+                stored_id=life.stored_id,
+                launched=launched,
             )
+            transaction.live.enter(fresh, State.PREPARING)
             transaction.live.note_current(life.project_id, life.model_id, version_id)
             transaction.live.note_progress(version_id, Progress.STARTING, None)
         return life.version_id if life.keep and life.version_id != version_id else None
@@ -95,17 +84,17 @@ class LifeBook:
                 return None
             transaction.live.note_progress(version_id, Progress.FAILED, problem)
             left = replace(life, next_id=None)
-            if not life.keep:
-                left = replace(
+            if life.keep:
+                transaction.live.keep(left)
+            else:
+                transaction.live.enter(
                     left,
+                    State.FAILED,
                     version_id=version_id,
                     launched=False,
-                    state=State.FAILED,
-                    since=transaction.now,
                     problem=problem,
                     exit_code=None,
                 )
-            transaction.live.keep(left)
         return life.keep
 
     def note_ran(self, version_id: str, state: State, problem: str | None) -> None:
@@ -116,9 +105,7 @@ class LifeBook:
                 return
             transaction.live.note_progress(version_id, Progress.RAN, None)
             transaction.live.note_ran(life.project_id, life.model_id, version_id)
-            transaction.live.keep(
-                replace(life, state=state, since=transaction.now, was_running=True, problem=problem)
-            )
+            transaction.live.enter(life, state, was_running=True, problem=problem)
 
 
 class WishChangedError(Exception):

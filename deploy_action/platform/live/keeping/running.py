@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from deploy_action.errors import Problem
-from deploy_action.platform.live.host import Ended, Instance
+from deploy_action.platform.live.host import Instance
 from deploy_action.platform.live.keeping.hearing import Hearing
+from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import StopReason, Version
 from deploy_action.text.harmless import one_line
 

@@ -107,9 +107,9 @@ class LiveTables:
             astuple(life),
         )
 
-    def enter(self, life: Life, state: State) -> None:
-        """Change the state of a model."""
-        self.keep(replace(life, state=state, since=self._now))
+    def enter(self, life: Life, state: State, **changes: Any) -> None:
+        """Change the state of a model, and other fields with it."""
+        self.keep(replace(life, state=state, since=self._now, **changes))
 
     def new_life(self, project_id: str, model_id: str) -> Life:
         """Return the life of a model for which there was no wish yet; it is not kept."""
@@ -117,23 +117,8 @@ class LiveTables:
             project_id=project_id,
             model_id=model_id,
             wanted=Wanted.STOPPED,
-            generation=0,
-            keep=False,
-            version_id=None,
-            next_id=None,
-            stored_id=None,
             state=State.STOPPED,
             since=self._now,
-            restarts=0,
-            exit_code=None,
-            problem=None,
-            callback_errors=0,
-            last_output_at=None,
-            launched=False,
-            had_strategy=False,
-            ordered=False,
-            was_running=False,
-            next_run_at=None,
         )
 
     def place(self, project_id: str, model_id: str) -> str:
