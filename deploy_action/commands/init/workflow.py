@@ -34,12 +34,27 @@ on:
 
 permissions: {{}}
 
+{concurrency}
+jobs:
+"""
+_CONCURRENCY: Final = """\
 # A new push to a pull request ends its older run; a deploy is not cut off.
 concurrency:
-  group: blankly-${{{{ github.ref }}}}
-  cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
-
-jobs:
+  group: blankly-${{ github.ref }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
+"""
+# Of runs that wait, GitHub keeps the last one, and no later list has the changes of the others.
+_CONCURRENCY_OF_SEVERAL: Final = """\
+# A new push to a pull request ends its older run. Pushes to a branch do not wait for each other
+# here: of those that wait, GitHub would drop all but the last, and the models that they changed.
+concurrency:
+  group: blankly-${{ github.event_name == 'pull_request' && github.ref || github.run_id }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
+"""
+_ONE_AFTER_THE_OTHER: Final = """\
+    concurrency: # for each model, one deploy after the other
+      group: blankly-deploy-${{ github.ref }}-${{ matrix.model.path }}
+      cancel-in-progress: false
 """
 _FIND: Final = """\
   models:
@@ -70,6 +85,7 @@ _JOB: Final = """\
     runs-on: ubuntu-latest
     timeout-minutes: 35
 {matrix}\
+{concurrency}\
     permissions:
 {permissions}\
     steps:
@@ -157,6 +173,7 @@ def workflow_of(models: Sequence[ModelInRepository], branch: str, below: str = "
         it="those that it changes" if several else "it",
         branch=scalar(_GLOB.sub(r"\\\g<0>", branch)),
         branch_in_words=json.dumps(branch)[1:-1],
+        concurrency=_CONCURRENCY_OF_SEVERAL if several else _CONCURRENCY,
     )
     find = ""
     if several:
@@ -212,6 +229,7 @@ def _job(
         name=name,
         conditions=conditions,
         matrix=_MATRIX if several else "",
+        concurrency=_ONE_AFTER_THE_OTHER if several and job == "deploy" else "",
         permissions=permissions,
         checkout=CHECKOUT,
         depth=depth,

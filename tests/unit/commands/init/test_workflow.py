@@ -125,6 +125,14 @@ def test_several_models_are_a_matrix_of_those_that_changed() -> None:
         assert step_of(workflow, job)["model-path"] == "${{ matrix.model.path }}"
 
 
+def test_no_push_is_dropped_whose_changes_are_in_no_later_list() -> None:
+    """Of runs that wait in one group, GitHub keeps the last one."""
+    workflow = written("several")
+    assert workflow["concurrency"]["group"].endswith("|| github.run_id }}")
+    assert "matrix.model.path" in workflow["jobs"]["deploy"]["concurrency"]["group"]
+    assert workflow["jobs"]["deploy"]["concurrency"]["cancel-in-progress"] is False
+
+
 def test_a_screener_among_strategies_is_known_by_its_path() -> None:
     """The expression ends at the first closing braces, which no path may have then."""
     mode = step_of(written("mixed"), "backtest")["mode"]
