@@ -48,7 +48,8 @@ _ACTIONS_USER: Final = -2
 
 _PERMISSION_HINT: Final = (
     "Give the job `permissions: pull-requests: write`. On a pull request from a fork the token can "
-    "only read, whatever the workflow says."
+    "only read, whatever the workflow says: `mode: comment` comments on those, from another "
+    "workflow."
 )
 _TOKEN_HINT: Final = "Leave `github-token` at its default, or store a token that is still valid."  # noqa: S105  # no token, a text about one
 _ADDRESS_HINT: Final = (

@@ -30,7 +30,7 @@ _MOST_REPORTS: Final = 10
 _MOST_SECONDS: Final = 60.0
 _OF_JOB: Final = ("GITHUB_WORKFLOW", "GITHUB_JOB")
 _HOW: Final = (
-    "Use it in a workflow on `workflow_run`, as `examples/workflows/comment-on-fork.yml` does."
+    "Use it in a workflow on `workflow_run`, as `examples/workflows/fork-comment.yml` does."
 )
 
 

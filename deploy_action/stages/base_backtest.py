@@ -105,7 +105,7 @@ class BaseBacktest:
         bundle = self.base.bundle
         if bundle is None or bundle.sha256 == self.candidate_sha256:
             return None
-        return self.beside.start(bundle, of_base(submission, self.base))
+        return self.beside.start(bundle, of_base(submission, self.base), keeps_text=True)
 
 
 def of_base(submission: Submission, base: PreparedBase) -> Submission:

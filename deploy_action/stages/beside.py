@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -44,21 +45,21 @@ class Beside:
         self._open_api = open_api
         self._deadline = deadline
         self._parallel = parallel
-        self._queue: SimpleQueue[tuple[Pending, Bundle, Submission]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Pending, Callable[[], Backtested]]] = SimpleQueue()
         self._pending: list[Pending] = []
         self._threads = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def start(self, bundle: Bundle, submission: Submission) -> Pending:
-        """Queue a backtest of a bundle."""
+    def start(self, bundle: Bundle, submission: Submission, *, keeps_text: bool = False) -> Pending:
+        """Queue a backtest of a bundle. Only a result that is reported whole `keeps_text`."""
         pending: Pending = Future()
         with self._lock:
             if self._is_closed:
                 pending.cancel()
                 return pending
             self._pending.append(pending)
-            self._queue.put((pending, bundle, submission))
+            self._queue.put((pending, partial(self._run, bundle, submission, keeps_text)))
             if self._threads < self._parallel:
                 self._threads += 1
                 # A daemon thread: the process may exit while it still runs.
@@ -91,23 +92,23 @@ class Beside:
 
     def _work(self) -> None:
         while True:
-            pending, bundle, submission = self._queue.get()
+            pending, run = self._queue.get()
             if not pending.set_running_or_notify_cancel():
                 continue
             try:
-                pending.set_result(self._run(bundle, submission))
+                pending.set_result(run())
             except BaseException as error:  # noqa: BLE001  # `wait` raises it
                 pending.set_exception(error)
 
-    def _run(self, bundle: Bundle, submission: Submission) -> Backtested:
+    def _run(self, bundle: Bundle, submission: Submission, keeps_text: bool) -> Backtested:  # noqa: FBT001  # for `partial`
         api = self._open_api()
         try:
             found = api.backtest(submission, backtest_upload(bundle, lambda _done, _total: None))
         finally:
             api.transport.close()
-        if found.result is None:
+        if found.result is None or keeps_text:
             return found
-        # Only the candidate's text is reported, and each may have more than a hundred MiB.
+        # There may be a hundred windows, and each text may have more than a hundred MiB.
         return replace(found, result=replace(found.result, raw=JsonText(b"null")))
 
 

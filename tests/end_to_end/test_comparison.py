@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy_action.report.reading import read_report
 from tests.conftest import Ended, Runner
 from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  # a fixture
 from tests.support.isolated import allowed_by_this_machine
@@ -80,6 +81,10 @@ def test_a_change_that_worsens_the_drawdown_is_stopped_by_a_gate(repository: Rep
     report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
     assert [one["state"] for one in report["gates"]] == ["passed", "failed", "passed"]
     base = report["comparison"]["base"]
+    read = read_report(json.dumps(report).encode()).backtests
+    assert read.base is not None
+    assert read.base.result is not None
+    assert read.base.result.trades_sha256 == base["trades_sha256"]
     assert base["commit"] == repository.git("rev-parse", "main") != commit
     assert base["metrics"]["max_drawdown"] == pytest.approx(16.48, abs=0.01)
     assert report["comparison"]["identical"] is False

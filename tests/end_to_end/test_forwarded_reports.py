@@ -238,6 +238,7 @@ def test_another_event_is_an_error(base: Base) -> None:
     ended = base.post()
     assert ended.code == 2
     assert "posts for the run of a `workflow_run` event" in ended.log
+    assert "as `examples/workflows/fork-comment.yml` does" in ended.log
 
 
 def test_missing_inputs_are_errors(base: Base) -> None:

@@ -299,7 +299,10 @@ class Simulation:
         server: ForgeServer,
         runs: Sequence[tuple[RunNumber, Mapping[str, float]]],
         failing: int | None = None,
+        *,
+        are_legs: bool = False,
     ) -> None:
+        self.are_legs = are_legs
         self.server = server
         self.clock = Clock()
         self.runs = {f"token-{number}": run for number, (run, _) in enumerate(runs)}
@@ -329,6 +332,7 @@ class Simulation:
                 token,
                 run=self.runs[token],
                 is_failed=token == self.failing,
+                leg=token if self.are_legs else "",
                 step=sha256(token.encode()).hexdigest()[:8],
                 token=token,
                 pause=lambda seconds: self.clock.wait(token, seconds),
@@ -400,6 +404,29 @@ def test_no_failure_of_concurrent_steps_is_lost(
         (body,) = server.bodies()
         is_shown = body.endswith(f"\n{simulation.failing}")
         assert ("❌ **Another step or job" in body) is not is_shown
+
+
+@settings(max_examples=12)
+@given(
+    times=st.lists(
+        st.builds(times_of, hundredths.map(lambda seconds: seconds * 4), *[hundredths] * 3),
+        min_size=2,
+        max_size=4,
+    ),
+    before=st.lists(st.just("before"), max_size=2),
+)
+# All take over the only comment at once.
+@example(times=[times_of(0.1, 0.1, 0.1, 0.1), times_of(0.1, 0.1, 0.3, 0.3)], before=["before"])
+def test_legs_that_end_at_once_have_a_comment_each(
+    times: list[dict[str, float]], before: list[str]
+) -> None:
+    with ForgeServer() as server:
+        for number, body in enumerate(before):
+            server.add(WORKFLOW, text_of(body, RunNumber(1, 1), leg=f"gone-{number}"))
+        Simulation(server, [(RUN, taken) for taken in times], are_legs=True).run()
+        left = [] if len(before) == 1 else ["before"] * len(before)
+        said = sorted(body.splitlines()[-1] for body in server.bodies())
+        assert said == sorted([*left, *(f"token-{number}" for number in range(len(times)))])
 
 
 def test_a_list_that_lags_behind_makes_no_second_comment(forge: StartForge) -> None:
