@@ -87,8 +87,8 @@ class Inspection:
         found = (
             *check_model_files(manifest, selection, code, wanted, installer, self.redact),
             *leak_problems(
-                selection,
                 leaks,
+                code,
                 self.is_tracked,
                 keys_injected=self.settings.keys_json is not None,
                 redact=self.redact,

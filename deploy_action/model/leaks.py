@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from deploy_action.bundle.secret_files import may_hold_secrets
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.model.live.code import Code
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.likely_keys import LikelyKey, likely_keys, looks_real
@@ -43,11 +45,12 @@ _LAST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What looks like keys in the files of a model, each with its file.
+    """What looks like keys in the files that were selected, each with its file.
 
     `unread` counts the scripts and notebooks that are too large to be searched.
     """
 
+    selection: Selection
     found: tuple[tuple[str, LikelyKey], ...]
     unread: int
 
@@ -91,7 +94,7 @@ def find_leaks(selection: Selection) -> Leaks:
             continue
         left -= len(data)
         found += ((name, key) for key in likely_keys(data))
-    return Leaks(tuple(found), unread)
+    return Leaks(selection, tuple(found), unread)
 
 
 def _rank(name: str) -> int:
@@ -99,8 +102,8 @@ def _rank(name: str) -> int:
 
 
 def leak_problems(
-    selection: Selection,
     leaks: Leaks,
+    code: Code,
     is_tracked: Callable[[Path], bool],
     *,
     keys_injected: bool,
@@ -108,19 +111,22 @@ def leak_problems(
 ) -> Iterator[Problem]:
     """Yield where secrets are, and which files are left out because they may hold some.
 
-    `is_tracked` says whether git has a file. `keys_injected` says that the bundle's `keys.json`
-    does not come from the repository, whose own is not used then. Whatever messages quote from a
-    file goes through `redact` before it is cut.
+    `code` is what of the scripts runs, and `is_tracked` says whether git has a file.
+    `keys_injected` says that the bundle's `keys.json` does not come from the repository, whose own
+    is not used then. Whatever messages quote from a file goes through `redact` before it is cut.
     """
+    selection = leaks.selection
 
     def is_committed(name: str) -> bool:
         return is_tracked(selection.files.path(name))
 
     yield from _keys_problems(selection, is_committed, redact, keys_injected=keys_injected)
     yield from _notify_problems(selection, is_committed)
-    yield from _left_out(selection, is_committed)
+    yield from _left_out(selection, code, is_committed)
     for name, key in leaks.found[:_MOST_PLACES]:
-        yield _in_source(name, key, is_committed=is_committed(name))
+        is_meant = may_hold_secrets(posixpath.basename(name), selection.files.path(name))
+        if (is_leak := is_committed(name)) or not is_meant:  # a pattern took it back
+            yield _in_source(name, key, is_committed=is_leak)
     if len(leaks.found) > _MOST_PLACES:
         yield Problem(
             message=f"{count(len(leaks.found) - _MOST_PLACES, 'more line')} of the model may hold "
@@ -190,18 +196,25 @@ def _notify_problems(
     )
 
 
-def _left_out(selection: Selection, is_committed: Callable[[str], bool]) -> Iterator[Problem]:
+def _left_out(
+    selection: Selection, code: Code, is_committed: Callable[[str], bool]
+) -> Iterator[Problem]:
+    texts = {posixpath.normpath(text) for text in code.texts if text}
     for name in selection.left_out[:_MOST_PLACES]:
         line = _first_secret(selection.files, name)
         back = f"`!/{name}` in ignore_files packs it all the same"
-        if line is None or not is_committed(name):
+        # What is said of variables says the same of a `.env`.
+        is_read = not texts.isdisjoint({name, posixpath.basename(name)}) and ".env" not in name
+        if is_read or line is None or not is_committed(name):
+            reads = ", and the script names it" if is_read else ""
             yield Problem(
-                message=f"{name} is not packed, because files of that name hold secrets.",
+                message=f"{name} is not packed, because files of that name hold secrets{reads}.",
                 hint=f"A model gets variables from `model-env`, and keys of exchanges from "
                 f"`keys-json`. {back}.",
-                severity=Severity.NOTICE,
+                severity=Severity.WARNING if is_read else Severity.NOTICE,
                 path=name,
             )
+        if line is None or not is_committed(name):
             continue
         yield Problem(
             message=f"{name} is in the repository with what look like secrets: they are leaked to "

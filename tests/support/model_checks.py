@@ -50,8 +50,8 @@ def check(
     return (
         *check_model_files(manifest, selection, code, wanted, installer, redact),
         *leak_problems(
-            selection,
             find_leaks(selection),
+            code,
             is_tracked,
             keys_injected=keys_injected,
             redact=redact,

@@ -15,7 +15,7 @@ from typing import Final, TypeGuard
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.live.code import Code, Reach, VariableRead
+from deploy_action.model.live.code import Code, Reach, Use, VariableRead
 from deploy_action.model.live.modules import Module
 from deploy_action.text.variables import is_name, is_reserved
 
@@ -67,17 +67,8 @@ def check_variables(code: Code, given: Given) -> Iterator[Problem]:
     told = [read for read in missing.values() if read.raises or tested.needs(read)]
     for read in told[:_MOST]:
         yield _problem(read, given, from_file=bool(loads))
-    if loads and given.is_run and not told and not given.names and given.left_out:
-        use = loads[0]
-        yield Problem(
-            message=f"The script reads variables from a file with {use.name}, and "
-            f"{given.left_out[0]} is not packed: it may hold secrets.",
-            hint=_way_out("NAME", given.left_out),
-            severity=Severity.WARNING,
-            path=use.file,
-            line=use.line,
-            column=use.column,
-        )
+    if loads and given.is_run and not told and not given.names and not given.in_files:
+        yield _without_file(loads[0], given)
 
 
 def names_in_files(selection: Selection) -> AbstractSet[str]:
@@ -91,6 +82,21 @@ def names_in_files(selection: Selection) -> AbstractSet[str]:
                 continue
             names |= {found.decode() for found in _OF_ENV_FILE.findall(data)}
     return names
+
+
+def _without_file(use: Use, given: Given) -> Problem:
+    """Tell that a script reads variables from a file, and gets neither the file nor variables."""
+    why = "there is no such file in the bundle"
+    if given.left_out:
+        why = f"{given.left_out[0]} is not packed: it may hold secrets"
+    return Problem(
+        message=f"The script reads variables from a file with {use.name}, and {why}.",
+        hint=_way_out("NAME", given.left_out),
+        severity=Severity.WARNING if given.left_out else Severity.NOTICE,
+        path=use.file,
+        line=use.line,
+        column=use.column,
+    )
 
 
 def _weight(read: VariableRead) -> tuple[bool, Reach]:

@@ -144,6 +144,17 @@ def test_a_pattern_takes_a_file_of_secrets_back(model: Path) -> None:
     assert check(model, ignore_files=["!.env"]) == ()
 
 
+def test_a_script_that_names_a_file_that_is_left_out_is_a_warning(model: Path) -> None:
+    """With keys in another place than keys.json, the model cannot trade."""
+    (model / "keys.live.json").write_text(f'{{"API_KEY": "{secrets.token_hex(20)}"}}')
+    (model / "bot.py").write_text("import blankly\nblankly.Alpaca('x', './keys.live.json')\n")
+    (problem,) = check(model, is_tracked=lambda _: False)
+    assert problem.severity is Severity.WARNING
+    assert "hold secrets, and the script names it" in problem.message
+    assert len(check(model)) == 2
+    assert check(model, ignore_files=["!keys.live.json"], is_tracked=lambda _: False) == ()
+
+
 def test_a_pattern_may_ignore_a_file_of_secrets_without_a_notice(model: Path) -> None:
     (model / ".env").write_text("A=1\n")
     assert select_files(model, [".env"]).left_out == ()

@@ -157,7 +157,10 @@ def test_a_script_that_reads_a_file_that_is_left_out_is_told_so(model: Path) -> 
     assert "load_dotenv, and .env is not packed" in problem.message
     given = Given(names=frozenset({"A"}), is_run=True, left_out=(".env",))
     assert problems(model, f"{DOTENV}t = os.getenv(input())", given) == []
-    assert problems(model, DOTENV) == []
+    (problem,) = problems(model, DOTENV)
+    assert problem.severity is NOTICE
+    assert "there is no such file in the bundle" in problem.message
+    assert problems(model, DOTENV, Given(names=frozenset(), is_run=False)) == []
 
 
 def test_variables_of_a_packed_file_are_there_for_a_script_that_reads_it(model: Path) -> None:
