@@ -57,11 +57,6 @@ class Event:
         return self.name == "push" and self.payload.get("deleted") is True
 
     @property
-    def is_forced(self) -> bool:
-        """Whether the push rewrote history, so that the commit before it may be lost."""
-        return self.name == "push" and self.payload.get("forced") is True
-
-    @property
     def before(self) -> str:
         """The id of the commit before a push, or before the last push to a pull request."""
         return _text(self.payload.get("before"))

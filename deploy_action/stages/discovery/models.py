@@ -100,8 +100,8 @@ def _compare(settings: Settings, event: Event, root: Path) -> Changes | tuple[Pr
         return ()
     if _ZEROS.fullmatch(ref):
         why = "it is the id of no commit, which GitHub gives for a new branch"
-    elif event.is_forced and ref == event.before and is_lost(root, ref):
-        why = "the push was forced, and no branch has the commit before it any more"
+    elif event.name == "push" and ref == event.before and is_lost(root, ref):
+        why = "the push was forced: no branch has the commit before it any more"
     else:
         return find_changes(root, ref, _INPUT, for_runner=settings.for_runner)
     message = f"All models are listed, because `{_INPUT}` is `{ref}`: {why}."

@@ -42,8 +42,8 @@ class Monorepo:
         """Return the paths of the models that changed since a ref."""
         return paths(self.discover(changed_since=since, **inputs))
 
-    def pushed(self, before: str, *, forced: bool = False) -> None:
-        self.runner.on("push", {"before": before, "forced": forced})
+    def pushed(self, before: str) -> None:
+        self.runner.on("push", {"before": before})
 
 
 def paths(ended: Ended) -> list[str]:
@@ -139,7 +139,7 @@ def test_a_new_branch_lists_all_and_says_why(repo: Monorepo) -> None:
 
 def test_a_forced_push_whose_past_is_lost_lists_all_and_says_why(repo: Monorepo) -> None:
     lost = "c0ffee" * 6 + "c0ff"
-    repo.pushed(lost, forced=True)
+    repo.pushed(lost)
     ended = repo.discover(changed_since=lost)
     assert paths(ended) == ["models/a", "models/b"]
     assert "the push was forced" in ended.annotations[0]
@@ -151,13 +151,12 @@ def test_a_commit_that_the_checkout_lacks_is_an_error(repo: Monorepo, tmp_path: 
     repo.commit("models/a/bot.py")
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repo.root}", "shallow")
     repo.runner.environ["GITHUB_WORKSPACE"] = str(tmp_path / "shallow")
-    repo.pushed(before, forced=True)
+    repo.pushed(before)
     for ref, depth in ((before, "fetch-depth: 0"), ("HEAD^", "fetch-depth: 2")):
         (error,) = errors(repo.discover(changed_since=ref))
         assert "`changed-since`" in error
         assert depth in error
     repo.runner.environ["GITHUB_WORKSPACE"] = str(repo.root)
-    repo.pushed("c0ffee" * 6 + "c0ff")
     (error,) = errors(repo.discover(changed_since="c0ffee" * 6 + "c0ff"))
     assert "fetch-depth: 0" in error
 
