@@ -12,7 +12,7 @@ from deploy_action.bundle.never_packed import is_never_packed
 from deploy_action.errors import Problem
 from deploy_action.regular_files import SourceTree, is_within
 
-_CORRECT: Final = "Correct the path, which is relative to the workspace: the repository's root."
+_CORRECT: Final = "Correct the path: it starts at the repository, or on a terminal where you are."
 _NEVER: Final = (
     "is never packed: it is, or is in, .git, __pycache__, a virtual environment, or a directory "
     "of this run"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.errors import DeployActionError, Problem
+from deploy_action.errors import DeployActionError, InvalidInputError, Problem
 from deploy_action.git.pointer import parse_pointer
 from deploy_action.git.repository import Repository, find_root, open_repository
 from deploy_action.git.revision import find_commit
@@ -31,11 +31,14 @@ _PART_BYTES: Final = 1024 * 1024
 class PastModel:
     """A model as it was at `commit`, a full hexadecimal id.
 
-    `directory` holds its files; None if the model did not exist then.
+    `directory` holds its files; None if the model did not exist then. `lacking` says what the clone
+    does not have of it: for each file, which is a pointer then, or empty directory, by its path in
+    the destination, why, in a sentence.
     """
 
     commit: str
     directory: Path | None
+    lacking: Mapping[Path, str] = field(default_factory=dict)
 
 
 class UnusablePastError(DeployActionError):
@@ -62,9 +65,9 @@ def extract_model(
     A directory is a model if it has a file called `manifest`. `included` are other files and
     directories of the `workspace`; what is absent at `ref` is left out. All these are absolute,
     without links, and written to where they are in the workspace, which `destination` stands for.
-    Files keep their executable bit, links stay links, and files in Git LFS get their contents if
-    the clone has them. The checkout, its index and its refs do not change. Hints of errors are for
-    a workflow, or without `for_runner` for a terminal.
+    Files keep their executable bit, links stay links. Files in Git LFS and submodules get their
+    contents if the checkout has them. The checkout, its index and its refs do not change. Hints of
+    errors are for a workflow, or without `for_runner` for a terminal.
 
     Raises:
         InvalidInputError: there is no repository, or it lacks that commit or a part of it.
@@ -73,57 +76,69 @@ def extract_model(
     top = workspace or directory
     with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref)
-        extraction = _Extraction(repository, commit.sha)
-        if not extraction.is_model(extraction.find(commit.tree, directory), manifest.encode()):
+        extraction = _Extraction(repository, commit.sha, top, destination)
+        if not extraction.is_model(commit.tree, directory, manifest.encode()):
             return PastModel(commit.sha, None)
         written: list[Path] = []
         for path in (directory, *sorted(included, key=lambda one: len(one.parts))):
             if any(path.is_relative_to(one) for one in written):
                 continue  # it is there already
-            found = extraction.find(commit.tree, path)
+            found, place = extraction.find(commit.tree, path)
             if found is None:
                 continue
-            name = path.relative_to(top)
+            name = place.relative_to(top)
             (destination / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             extraction.write(found, destination / name, b"" if path == directory else bytes(name))
-            written.append(path)
-    return PastModel(commit.sha, destination / directory.relative_to(top))
+            written.append(place)
+    model = destination / directory.relative_to(top)
+    return PastModel(commit.sha, model, extraction.lacking)
 
 
 @dataclass(frozen=True, slots=True)
 class _Extraction:
-    """Reads the trees of one commit, and writes one of them into a new directory."""
+    """Reads trees of one commit, and writes them where they are in the workspace `top`."""
 
     repository: Repository
     commit: str
+    top: Path
+    destination: Path
+    lacking: dict[Path, str] = field(default_factory=dict)
 
-    def is_model(self, entry: Entry | None, manifest: bytes) -> bool:
-        """Whether an entry is a directory with a file, or a link, of that name."""
-        entries = self._entries(entry.sha, entry.name) if entry and entry.is_tree else ()
+    def is_model(self, root: ObjectID, directory: Path, manifest: bytes) -> bool:
+        """Whether the directory had a file, or a link, of that name."""
+        found, _ = self.find(root, directory)
+        if found is not None and found.mode == MODULE:
+            raise self._unusable(found.name, "was a submodule then")
+        entries = self._entries(found.sha, found.name) if found and found.is_tree else ()
         return any(one.name == manifest and not one.is_tree for one in entries)
 
-    def find(self, root: ObjectID, path: Path) -> Entry | None:
-        """Return what was at a path that has no links now, None if nothing was."""
-        top = self.repository.root
-        is_ours = path.is_relative_to(top)
-        found = self._found(root, bytes(path.relative_to(top)).split(b"/")) if is_ours else None
-        if not is_ours or (found is None and find_root(path) != top):
-            raise self._unusable(bytes(path), "is not in the repository of the model")
-        return found
+    def find(self, root: ObjectID, path: Path) -> tuple[Entry | None, Path]:
+        """Return what was at a path that has no links now, or the submodule on the way there.
 
-    def _found(self, root: ObjectID, path: list[bytes]) -> Entry | None:
+        It comes with its own path; None if nothing was there.
+        """
+        repository = self.repository.root
+        if path.is_relative_to(repository):
+            found = self._found(root, path.relative_to(repository).parts)
+            if found is not None or find_root(path) == repository:
+                entry, depth = found or (None, 0)
+                return entry, repository.joinpath(*path.relative_to(repository).parts[:depth])
+        raise self._unusable(bytes(path), "is not in the repository of the model")
+
+    def _found(self, root: ObjectID, path: Sequence[str]) -> tuple[Entry, int] | None:
+        """Return what is at a path, or the submodule on the way, and how deep that is."""
         found = Entry(b"", stat.S_IFDIR, root)
-        for part in [] if path == [b"."] else path:
+        for depth, part in enumerate(map(os.fsencode, path), 1):
             entries = self._entries(found.sha, found.name) if found.is_tree else ()
             entry = next((one for one in entries if one.name == part), None)
             if entry is None:
                 return None
-            if entry.mode == MODULE:
-                raise self._unusable(part, "was a submodule, and what is in those is not fetched")
             if stat.S_ISLNK(entry.mode):
                 raise self._unusable(part, "was a link then, and is none now")
+            if entry.mode == MODULE:
+                return entry, depth
             found = entry
-        return found
+        return found, len(path)
 
     def write(self, entry: Entry, destination: Path, name: bytes) -> None:
         """Write an entry and everything below it to a new place, links last.
@@ -131,7 +146,7 @@ class _Extraction:
         `name` is how errors call it: blank for the model itself.
         """
         if not entry.is_tree:
-            self._write_file(name, destination, entry)
+            self._write_leaf(name, destination, entry)
             return
         links: list[tuple[bytes, Path, str]] = []
         destination.mkdir(mode=0o700)
@@ -148,15 +163,52 @@ class _Extraction:
                 elif stat.S_ISLNK(one.mode):
                     links.append((path, place, self._target(one.sha, path)))
                 else:
-                    self._write_file(path, place, one)
+                    self._write_leaf(path, place, one)
         # Links come last, so that no file is written through one.
         for path, place, target in links:
             with self._placing(path):
                 place.symlink_to(target)
 
-    def _write_file(self, path: bytes, place: Path, entry: Entry) -> None:
+    def _write_leaf(self, path: bytes, place: Path, entry: Entry) -> None:
         if entry.mode == MODULE:
-            raise self._unusable(path, "is a submodule, and what is in those is not fetched")
+            self._write_module(path, place, entry)
+        else:
+            self._write_file(path, place, entry)
+
+    def _write_module(self, path: bytes, place: Path, entry: Entry) -> None:
+        """Write a submodule, from its own repository in the checkout."""
+        with ExitStack() as stack:
+            where = self.top / place.relative_to(self.destination)
+            if (found := self._open_module(stack, where, entry.sha)) is not None:
+                module, tree = found
+                root = Entry(b"", stat.S_IFDIR, tree)
+                with self._placing(path):
+                    replace(self, repository=module).write(root, place, path)
+                return
+        with self._placing(path):
+            place.mkdir(mode=0o700)
+        way = self.repository.hint(
+            "set `submodules: true` and `fetch-depth: 0` of `actions/checkout`",
+            "run `git submodule update --init`, and `git fetch` in it",
+        )
+        what = "is a submodule, and the checkout lacks the commit of it that was used then"
+        self._note(place, path, f"{what}: {way}")
+
+    def _open_module(
+        self, stack: ExitStack, where: Path, sha: ObjectID
+    ) -> tuple[Repository, ObjectID] | None:
+        """Return a submodule's repository and the tree of a commit; None if it is not fetched."""
+        from dulwich.objects import Commit
+
+        try:
+            opened = open_repository(where, for_runner=self.repository.for_runner)
+            module = stack.enter_context(opened)
+            commit = module.read(sha) if module.root == where else None
+        except InvalidInputError:  # damaged, which is as good as not fetched
+            return None
+        return (module, commit.tree) if isinstance(commit, Commit) else None
+
+    def _write_file(self, path: bytes, place: Path, entry: Entry) -> None:
         blob = self._blob(entry.sha, path)
         # Git has one mode with executable bits.
         permissions = 0o700 if entry.mode & stat.S_IXUSR else 0o600
@@ -164,8 +216,13 @@ class _Extraction:
         with self._placing(path):
             descriptor = os.open(place, flags, permissions)
         with os.fdopen(descriptor, "wb") as file:
-            for chunk in self._contents(blob, path):
+            for chunk in self._contents(blob, path, place):
                 file.write(chunk)
+
+    def _note(self, place: Path, path: bytes, what: str) -> None:
+        """Keep that something is lacking; whether it matters depends on what is packed."""
+        reason = self._unusable(path, what).reason
+        self.lacking[place.relative_to(self.destination)] = reason
 
     @contextmanager
     def _placing(self, path: bytes) -> Iterator[None]:
@@ -210,38 +267,37 @@ class _Extraction:
         what = f"`{shown(path)}`" if path else "The root of the repository"
         return self.repository.missing_object(f"{what}, as it was at commit {self.commit},")
 
-    def _contents(self, blob: bytes, path: bytes) -> Iterator[bytes]:
-        """Yield the contents of a file; for a pointer to Git LFS, what it points to."""
+    def _contents(self, blob: bytes, path: bytes, place: Path) -> Iterator[bytes]:
+        """Yield the contents of a file; for a pointer to Git LFS, what it points to if it can."""
         pointer = parse_pointer(blob)
         if pointer is None:
             yield blob
             return
         if pointer["extensions"]:
-            raise self._unusable(
-                path, "is in Git LFS with an extension, which is not supported here"
-            )
-        yield from self._large_contents(pointer["oid"].decode(), int(pointer["size"]), path)
-
-    def _large_contents(self, oid: str, size: int, path: bytes) -> Iterator[bytes]:
-        """Yield a file of Git LFS; after the last part, its digest and size are checked."""
-        place = self.repository.large_files / oid[:2] / oid[2:4] / oid
-        digest, left = sha256(), size
+            self._note(place, path, "is in Git LFS with an extension, which is not supported here")
+            yield blob
+            return
+        oid = pointer["oid"].decode()
+        stored = self.repository.large_files / oid[:2] / oid[2:4] / oid
+        digest, left = sha256(), int(pointer["size"])
         try:
-            with os.fdopen(open_regular(place)[0], "rb") as file:
+            with os.fdopen(open_regular(stored)[0], "rb") as file:
                 while chunk := file.read(_PART_BYTES):
                     digest.update(chunk)
                     left -= len(chunk)
                     yield chunk
-        except OSError as error:
+        except OSError:
             fetch = f"`git lfs fetch origin {self.commit}`"
             way = self.repository.hint(
                 f"set `lfs: true` of `actions/checkout`, and run {fetch} in a step before this one",
                 f"run {fetch}",
             )
             what = "is in Git LFS, and the checkout lacks the contents that it had then"
-            raise self._unusable(path, f"{what}: {way}") from error
+            self._note(place, path, f"{what}: {way}")
+            yield blob
+            return
         if left or digest.hexdigest() != oid:
-            raise self._unusable(path, "is in Git LFS, and its contents there are damaged")
+            self._note(place, path, "is in Git LFS, and its contents there are damaged")
 
     def _unusable(self, path: bytes, what: str) -> UnusablePastError:
         name = f"`{shown(path)}`" if path else "the repository's root"

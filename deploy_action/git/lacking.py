@@ -70,10 +70,12 @@ class Checkout:
         with suppress(OSError):
             if parse_pointer(read_regular(path, LARGEST)):
                 return next(self._pointers((path.name,)))
+        if path.exists():
+            return None
         if (module := self._module(path)) is not None:
             return module
         root = _root_of(path)
-        if root is None or not _is_sparse(root) or path.exists():
+        if root is None or not _is_sparse(root):
             return None
         place = path.relative_to(root).as_posix()
         for one in self._index(root):

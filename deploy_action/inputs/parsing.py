@@ -28,8 +28,8 @@ _LONGEST_ID: Final = 200
 _LONGEST_TOKEN: Final = 16_384
 _LONGEST_TIMEOUT_MINUTES: Final = 60 * 24 * 30
 _INCLUDE_HINT: Final = (
-    "A line takes a path relative to the repository's root, and may give it a name in the bundle: "
-    "`libs/common => common`."
+    "A line takes a path relative to the repository's root (on a terminal, to where you are), and "
+    "may give it a name in the bundle: `libs/common => common`."
 )
 
 

@@ -18,6 +18,7 @@ from deploy_action.text.harmless import one_line
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.bundle.bundle import Bundle
+    from deploy_action.bundle.selection import Selection
     from deploy_action.model.inspection import Inspection
     from deploy_action.model.manifest import Manifest
     from deploy_action.outcome.prepared_model import PreparedModel
@@ -73,6 +74,8 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
     base = PreparedBase(ref=ref, commit=past.commit, commit_url=commit_url(past.commit))
     if past.directory is None:
         return replace(base, is_absent=True, reason=f"the model did not exist at {one_line(ref)}")
+    if reason := past.lacking.get(past.directory.relative_to(place) / MANIFEST_NAME):
+        return replace(base, reason=reason)
     sources = {name: path.relative_to(workspace) for name, path in included.items()}
     include = tuple(
         Include(source.as_posix(), name)
@@ -81,9 +84,21 @@ def prepare_base(preparation: Preparation, candidate: PreparedModel, ref: str) -
     )
     excluded = preparation.places.excluded
     inspection = preparation.inspection_of(
-        place, past.directory, include, (*excluded, *_moved(excluded, workspace, place))
+        place,
+        past.directory,
+        include,
+        (*excluded, *_moved(excluded, workspace, place)),
+        lacks=lambda selection: tuple(_lacking(selection, place, past.lacking)),
     )
     return _inspected(base, inspection, preparation)
+
+
+def _lacking(selection: Selection, place: Path, known: Mapping[Path, str]) -> Iterator[Problem]:
+    """Yield why files that would be packed are not whole."""
+    top = Path(selection.tree.path).relative_to(place.resolve())
+    for one in selection.entries:
+        if reason := known.get(top / one.source):
+            yield Problem(message=reason)
 
 
 def _moved(paths: Sequence[Path], workspace: Path, base: Path) -> Iterator[Path]:

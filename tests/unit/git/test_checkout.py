@@ -47,6 +47,13 @@ def unusable(model: Path, ref: str, destination: Path) -> str:
     return caught.value.reason
 
 
+def lacking(model: Path, ref: str, destination: Path, *, for_runner: bool = True) -> dict[str, str]:
+    """Return what the clone lacks of a model, by name, and why."""
+    past = extract_model(model, ref, destination, manifest=MANIFEST_NAME, for_runner=for_runner)
+    assert past.directory == destination
+    return {str(path): reason for path, reason in past.lacking.items()}
+
+
 def plant(directory: Path, *entries: tuple[str, bytes, str]) -> None:
     """Commit a root tree that git would refuse, with the manifest of a model in it."""
     plant_tree(directory, ("100644", b"blankly.json", blob(directory, b"{}")), *entries)
@@ -234,13 +241,43 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path, target: bytes) -> None:
     assert "link to nothing" in unusable(directory, "main", tmp_path / "base")
 
 
-def test_a_submodule_in_the_model_cannot_be_restored(models: Path, tmp_path: Path) -> None:
+def test_a_submodule_is_restored_from_its_own_repository(models: Path, tmp_path: Path) -> None:
+    module = make_repository(tmp_path / "module")
+    (module / "deep").mkdir()
+    (module / "deep/util.py").write_text("FAST = 10\n")
+    commit_all(module)
+    (models / "a").mkdir(exist_ok=True)
+    allowed = ("-c", "protocol.file.allow=always")
+    git(models, *allowed, "submodule", "--quiet", "add", str(module), "a/shared")
+    before = commit_all(models)
+    (module / "deep/util.py").write_text("FAST = 20\n")
+    commit_all(module)
+    git(models, *allowed, "submodule", "--quiet", "update", "--remote")
+    commit_all(models)
+    assert lacking(models / "a", before, tmp_path / "base") == {}
+    assert (tmp_path / "base/shared/deep/util.py").read_text() == "FAST = 10\n"
+    assert not (tmp_path / "base/shared/.git").exists()
+
+
+def test_a_submodule_that_is_not_all_there_is_an_empty_directory(
+    models: Path, tmp_path: Path
+) -> None:
     allowed = ("-c", "protocol.file.allow=always")
     git(models, *allowed, "submodule", "--quiet", "add", f"file://{models}", "a/shared")
     commit_all(models)
-    assert "`shared` is a submodule" in unusable(models / "a", "HEAD", tmp_path / "base")
+    git(models, "update-index", "--cacheinfo", f"160000,{'c0ffee' * 6}c0ff,a/shared")
+    unknown = commit(models, b"A commit that nobody has")
+    git(models, "submodule", "--quiet", "deinit", "--force", "a/shared")
+    for number, ref in enumerate((unknown, f"{unknown}^")):
+        base = tmp_path / f"base{number}"
+        (reason,) = lacking(models / "a", ref, base).values()
+        assert reason.startswith("`shared` is a submodule, and the checkout lacks the commit")
+        assert "`submodules: true` and `fetch-depth: 0`" in reason
+        assert list((base / "shared").iterdir()) == []
+    (reason,) = lacking(models / "a", "HEAD", tmp_path / "c", for_runner=False).values()
+    assert reason.endswith(": run `git submodule update --init`, and `git fetch` in it.")
     # Of another model it is no matter.
-    extract(models / "models" / "b", "HEAD", tmp_path / "other")
+    assert lacking(models / "models" / "b", "HEAD", tmp_path / "other") == {}
 
 
 def test_a_model_that_was_a_submodule_or_link_is_refused(models: Path, tmp_path: Path) -> None:
@@ -291,15 +328,13 @@ def test_a_file_in_git_lfs_needs_its_contents(models: Path, tmp_path: Path) -> N
     """A backtest of the pointer would be wrong."""
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     sha = commit_all(models)
-    reason = unusable(models / "a", "HEAD", tmp_path / "base")
+    (reason,) = lacking(models / "a", "HEAD", tmp_path / "base").values()
     assert "`prices.csv` is in Git LFS" in reason
     assert "`lfs: true`" in reason
     assert f"git lfs fetch origin {sha}" in reason
-    with pytest.raises(UnusablePastError) as caught:
-        extract_model(
-            models / "a", "HEAD", tmp_path / "c", manifest=MANIFEST_NAME, for_runner=False
-        )
-    assert caught.value.reason.endswith(f"had then: run `git lfs fetch origin {sha}`.")
+    assert (tmp_path / "base/prices.csv").read_bytes() == pointer(PRICES)
+    terminal = lacking(models / "a", "HEAD", tmp_path / "c", for_runner=False)
+    assert terminal["prices.csv"].endswith(f"had then: run `git lfs fetch origin {sha}`.")
 
 
 @pytest.mark.parametrize("found", [PRICES[:-1], PRICES[:-1] + b"x", PRICES + b"x", b""])
@@ -307,7 +342,7 @@ def test_damaged_contents_in_lfs_are_not_used(models: Path, tmp_path: Path, foun
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES))
     commit_all(models)
     keep(models, PRICES, found)
-    assert "damaged" in unusable(models / "a", "HEAD", tmp_path / "base")
+    assert "damaged" in lacking(models / "a", "HEAD", tmp_path / "base")["prices.csv"]
 
 
 def test_an_extension_of_git_lfs_is_not_guessed(models: Path, tmp_path: Path) -> None:
@@ -316,7 +351,7 @@ def test_an_extension_of_git_lfs_is_not_guessed(models: Path, tmp_path: Path) ->
     (models / "a" / "prices.csv").write_bytes(pointer(PRICES, extension))
     commit_all(models)
     keep(models, PRICES)
-    assert "extension" in unusable(models / "a", "HEAD", tmp_path / "base")
+    assert "extension" in lacking(models / "a", "HEAD", tmp_path / "base")["prices.csv"]
 
 
 @pytest.mark.parametrize(

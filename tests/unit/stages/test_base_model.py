@@ -376,3 +376,43 @@ def test_an_include_of_another_repository_has_no_past(workspace: Workspace) -> N
     base = workspace.base("HEAD", include="other")
     assert base.bundle is None
     assert base.reason.endswith("other` is not in the repository of the model.")
+
+
+def test_what_the_base_lacks_matters_only_where_it_is_packed(workspace: Workspace) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    for name in ("weights.bin", "notebooks/large.bin"):
+        (workspace.model / name).parent.mkdir(exist_ok=True)
+        (workspace.model / name).write_text(pointer)
+    before = workspace.commit()
+    (workspace.model / "weights.bin").write_text("trained")
+    (workspace.model / "notebooks/large.bin").write_text("plotted")
+    workspace.commit()
+    assert "`weights.bin` is in Git LFS" in workspace.base(ignore="notebooks").reason
+    assert f"git lfs fetch origin {before}" in workspace.base(ignore="notebooks").reason
+    assert workspace.base(ignore="*.bin").reason == ""
+    (workspace.model / "blankly.json").write_text(pointer)
+    commit_all(workspace.repository)
+    workspace.commit()
+    assert "`blankly.json` is in Git LFS" in workspace.base(ignore="*.bin").reason
+
+
+def test_an_included_submodule_is_restored_as_it_was(workspace: Workspace) -> None:
+    shared = make_repository(workspace.root / "shared")
+    (shared / "pkg").mkdir()
+    (shared / "pkg/util.py").write_text("FAST = 10\n")
+    commit_all(shared)
+    allowed = ("-c", "protocol.file.allow=always")
+    add = ("submodule", "--quiet", "add", str(shared), "libs/shared")
+    git(workspace.repository, *allowed, *add)
+    workspace.commit()
+    (shared / "pkg/util.py").write_text("FAST = 20\n")
+    commit_all(shared)
+    git(workspace.repository, *allowed, "submodule", "--quiet", "update", "--remote")
+    workspace.commit()
+    for include, name in (
+        ("libs/shared", "shared/pkg/util.py"),
+        ("libs/shared/pkg", "pkg/util.py"),
+    ):
+        model, base = workspace.prepare(include=include)
+        assert packed(model.bundle)[name] == b"FAST = 20\n"
+        assert packed(base.bundle)[name] == b"FAST = 10\n"
