@@ -168,6 +168,14 @@ def test_a_link_into_the_repository_leads_somewhere(document: Path, target: str)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_line_of_code_is_cut(document: Path) -> None:
+    """GitHub shows about 110 characters of a line; an address cannot be broken."""
+    for block in blocks(document.read_text(encoding="utf-8")):
+        lines = [line for line in block.text.splitlines() if "https://" not in line]
+        assert max(map(len, lines), default=0) <= 110
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_blocks_of_yaml_and_json_parse(document: Path) -> None:
     for block in blocks(document.read_text(encoding="utf-8")):
         if block.language == "yaml":
