@@ -44,8 +44,9 @@ def _title(found: Discovery) -> Line:
     number = len(found.models)
     if not found.commit:
         return [f"🔎 {count(number, 'model')} found"]
+    since = found.commit[:_SHORT] if found.since == found.commit else short(found.since)
     every = count(number + len(found.unchanged), "model")
-    return [f"🔎 {number or 'None'} of {every} changed since ", Code(short(found.since))]
+    return [f"🔎 {number or 'None'} of {every} changed since ", Code(since)]
 
 
 def _basis(found: Discovery) -> Line:

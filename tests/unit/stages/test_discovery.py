@@ -106,7 +106,9 @@ def test_the_refs_are_compared_directly(repo: Monorepo) -> None:
     before = repo.commit("models/a/bot.py")
     git(repo.root, "reset", "--quiet", "--hard", start)
     repo.commit("models/b/bot.py")
-    assert repo.changed(before) == ["models/a", "models/b"]
+    ended = repo.discover(changed_since=before)
+    assert paths(ended) == ["models/a", "models/b"]
+    assert f"changed since `{before[:12]}`\n" in ended.summary
 
 
 def test_the_merge_of_a_pull_request_has_its_changes_alone(repo: Monorepo) -> None:
