@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,8 +61,23 @@ def _faults(top: str, root: str, real: str, excluded: Container[str]) -> Iterato
     if not is_within(top, real):
         yield "leads out of the workspace through a link", _IN_THE_WORKSPACE
     if not os.path.exists(real):  # noqa: PTH110  # a name with NUL is no file
-        yield "does not exist in the workspace", _CORRECT
+        yield "does not exist in the workspace", _near(top, real) or _CORRECT
     if is_within(real, root):
         yield "holds the model itself", "Include the directory in it that the model needs."
     if is_never_packed(top, real, excluded):
         yield _NEVER, _IN_THE_WORKSPACE
+
+
+def _near(top: str, missing: str) -> str:
+    """Suggest a file or directory in place of a missing one, if one beside it has such a name."""
+    from difflib import get_close_matches
+
+    directory, name = os.path.split(missing)
+    with suppress(OSError):
+        if found := get_close_matches(name, _names_in(directory), n=1):
+            return f"Did you mean `{os.path.relpath(f'{directory}/{found[0]}', top)}`?"
+    return ""
+
+
+def _names_in(directory: str) -> list[str]:
+    return [one.name for one in Path(directory).iterdir()]

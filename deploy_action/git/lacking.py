@@ -80,7 +80,7 @@ class Checkout:
         place = path.relative_to(root).as_posix()
         for one in self._index(root):
             if not one.is_module and (one.holds(place) or one.path.startswith(f"{place}/")):
-                return self._left_out((path.name,), place)
+                return self._left_out((place,), place)
         return None
 
     def left_out(self, directory: Path, name: str) -> Iterator[Problem]:

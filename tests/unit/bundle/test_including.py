@@ -219,6 +219,13 @@ def test_what_may_not_be_included(workspace: Path, tmp_path: Path, source: str, 
     assert problem.message.startswith(f"Input `include`: `{source}` {why}")
 
 
+def test_a_misspelt_path_has_a_suggestion(workspace: Path) -> None:
+    assert only(select(workspace, Include("libs/comon", "c"))).hint == (
+        "Did you mean `libs/common`?"
+    )
+    assert "Correct the path" in only(select(workspace, Include("nowhere/at/all", "c"))).hint
+
+
 def test_what_is_excluded_is_left_out_of_what_is_included(workspace: Path) -> None:
     names = names_of(select(workspace, COMMON, excluded="libs/common/data"))
     assert names == ["blankly.json", "bot.py", "common/util.py"]

@@ -250,7 +250,7 @@ def test_a_model_outside_a_sparse_checkout_is_named(sparse: Path, form: tuple[st
     git(sparse, "sparse-checkout", "set", *form, "bots/a")
     for path in ("bots/b", "bots/b/"):
         found = error(str(sparse), path)
-        assert "b is not in the checkout, which is a sparse one" in found.message
+        assert " bots/b is not in the checkout, which is a sparse one" in found.message
         assert "Add `bots/b`" in found.hint
     git(sparse, "sparse-checkout", "set", *form, "libs")
     assert "Add `bots/a`" in error(str(sparse)).hint
@@ -263,7 +263,7 @@ def test_a_directory_that_never_was_is_missing_in_a_sparse_checkout_too(sparse: 
 
 def test_included_paths_outside_a_sparse_checkout_are_an_error(sparse: Path) -> None:
     found = error(str(sparse), include="libs/common")
-    assert "common is not in the checkout, which is a sparse one" in found.message
+    assert "libs/common is not in the checkout, which is a sparse one" in found.message
     assert "Add `libs/common`" in found.hint
     git(sparse, "sparse-checkout", "add", "libs")
     assert prepare(sparse, include="libs/common") == []
