@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy_action.errors import InvalidInputError
+from deploy_action.errors import InvalidInputError, RefusedError
 from deploy_action.model.files import BACKTEST_NAME, SETTINGS_NAME
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
@@ -37,25 +37,26 @@ class Change:
     def write(self) -> None:
         """Write the file, without touching one that came into being meanwhile.
 
-        Raises `InvalidInputError` if it is not what it was when the change was planned.
+        Raises:
+            InvalidInputError: it is not what it was when the change was planned.
+            RefusedError: it cannot be written.
         """
-        if self.before is None:
+        if read_text(self.path) != self.before:
+            raise InvalidInputError.of(
+                message=f"{self.path} was changed meanwhile, so it was left alone.",
+                hint="Run the command again.",
+            )
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with self.path.open("x", encoding="utf-8", newline="") as file:
-                    file.write(self.after)
-            except FileExistsError as error:
-                raise self._was_changed() from error
-        elif read_text(self.path) == self.before:
-            self.path.write_text(self.after, encoding="utf-8", newline="")
-        else:
-            raise self._was_changed()
-
-    def _was_changed(self) -> InvalidInputError:
-        return InvalidInputError.of(
-            message=f"{self.path} was changed meanwhile, so it was left alone.",
-            hint="Run the command again.",
-        )
+            with self.path.open(
+                "x" if self.before is None else "w", encoding="utf-8", newline=""
+            ) as file:
+                file.write(self.after)
+        except OSError as error:
+            raise RefusedError.of(
+                message=f"{self.path} cannot be written: {error.strerror or error}.",
+                hint="Mend that, and run the command again: what is above was written.",
+            ) from error
 
 
 def template(name: str) -> str:

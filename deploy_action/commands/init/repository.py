@@ -10,9 +10,11 @@ from deploy_action.commands.init.workflow import ModelInRepository
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.branches import Habits, find_ignored, read_habits
 from deploy_action.git.repository import find_root
+from deploy_action.model.leaks import KEYS_NAME
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
 
+_KEYS: Final = (KEYS_NAME, ".env")
 WORKFLOW: Final = Path(".github", "workflows", "blankly.yml")
 
 
@@ -79,3 +81,11 @@ class Repository:
     def has_strategies(self) -> bool:
         """Whether there is a model that can be backtested."""
         return any(not one.in_workflow.is_screener for one in self.models)
+
+    @property
+    def keys_to_hide(self) -> tuple[str, ...]:
+        """Names of files with keys that a commit of the models would have."""
+        places = [self.root / one.path for one in self.models]
+        found = [place / name for name in _KEYS for place in places if (place / name).exists()]
+        ignored = find_ignored(self.root, found)
+        return tuple(dict.fromkeys(path.name for path in found if path not in ignored))

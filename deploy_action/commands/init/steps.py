@@ -50,21 +50,24 @@ def _commit_steps(
 ) -> Iterator[Step]:
     if not changes:
         return
-    names = " ".join(shlex.quote(repository.name_of(change.path)) for change in changes)
-    commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
     habits = repository.habits
+    new = [] if habits.has_commits else [repository.root / one.path for one in repository.models]
+    added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
+    names = " ".join(shlex.quote(repository.name_of(path)) for path in added)
+    commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
     if habits.has_commits and habits.has_origin:
         yield "Commit it on a branch:", "git switch --create backtests", *commit
         push = "git push --set-upstream origin backtests"
         yield f"Push it, and open a pull request.{its_checks}", push
         return
     begin = () if repository.is_git else (f"git init --initial-branch {habits.branch}",)
-    model = "" if habits.has_commits else ", and the model, but not its keys"
-    yield f"Commit it{model}:", *begin, *commit
+    hide = [f"echo {name} >> .gitignore" for name in repository.keys_to_hide if new]
+    what = "Commit it" if habits.has_commits else "Commit it, with the model"
+    yield f"{what}{', but without its keys' if hide else ''}:", *begin, *hide, *commit
     create = "gh repo create --private --source . --push"
     push = f"git push --set-upstream origin {shlex.quote(habits.branch)}"
     yield "Push it to GitHub:", push if habits.has_origin else create
-    yield (f"Then open a pull request with any change.{its_checks}",)
+    yield (f"Then open a pull request that changes a model.{its_checks}",)
 
 
 def server_steps(directory: Path) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.commands.init.changes import SCHEMA, Change, changes_of, template, with_schema
-from deploy_action.errors import InvalidInputError
+from deploy_action.errors import InvalidInputError, RefusedError
 from deploy_action.model.manifest import load_manifest
 from tests.conftest import write_model
 
@@ -132,3 +132,10 @@ def test_a_file_that_came_or_changed_meanwhile_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(InvalidInputError, match="was left alone"):
         Change(path, "theirs", "ours, again").write()
     assert path.read_text() == "ours"
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "settings.json"
+    with pytest.raises(RefusedError, match=f"{path} cannot be written: "):
+        Change(path, None, "ours").write()

@@ -213,6 +213,18 @@ def test_the_next_steps_are_those_of_this_repository(
     assert ("git switch --create backtests" in commands) == (has_commits and has_origin)
 
 
+def test_a_first_commit_has_the_model_and_not_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_model(make_repository(tmp_path / "desk") / "bot")
+    (model / "keys.json").write_text("{}")
+    printed = steps(run(tmp_path / "desk", monkeypatch))
+    commands = [line.strip() for line in printed.splitlines() if line.startswith("     ")]
+    assert commands[1:3] == ["echo keys.json >> .gitignore", f"git add bot {WORKFLOW}"]
+    (tmp_path / "desk" / ".gitignore").write_text("keys.json\n")
+    assert "echo" not in steps(run(tmp_path / "desk", monkeypatch))
+
+
 def test_the_default_branch_is_the_one_of_origin(tmp_path: Path) -> None:
     origin = make_repository(tmp_path / "origin")
     commit_all(origin)
