@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools.benchmarks import at_once, deploy, environment, fleet, overhead, reading, startup
+from tools.benchmarks import at_once, deploy, environment, fleet, image, overhead, reading, startup
 from tools.benchmarks.context import Context
 from tools.benchmarks.measure import BrokenError, Row
 
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[Context], Iterator[Row]]] = {
     "environment": environment.measure,
     "at-once": at_once.measure,
     "fleet": fleet.measure,
+    "image": image.measure,
 }
 
 

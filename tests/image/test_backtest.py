@@ -40,6 +40,30 @@ def options() -> list[str]:
     return given
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder for what one backtest made and later ones find, as from a cache."""
+    return tmp_path_factory.mktemp("kept")
+
+
+def keep(job: Runner, kept: Path) -> None:
+    """Keep the environment that a job made."""
+    _link(job.folder / "runner_temp" / "blankly-platform", kept)
+
+
+def restore(job: Runner, kept: Path) -> None:
+    """Give a job the environment that another one made, if there was one."""
+    if (kept / "environments").exists():
+        (job.folder / "runner_temp" / "blankly-platform").mkdir()
+        _link(kept, job.folder / "runner_temp" / "blankly-platform")
+
+
+def _link(source: Path, target: Path) -> None:
+    places = (source / "environments", target / "environments")
+    shutil.copytree(*places, symlinks=True, copy_function=os.link)
+    shutil.copystat(source, target)
+
+
 LOOKS_AROUND = """
 import glob
 import os
@@ -99,7 +123,7 @@ REFUSED = (
 )
 
 
-def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> None:
+def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str], kept: Path) -> None:
     """Metrics, chart and report; the second step of a job finds the environment made.
 
     The action is root, the model nobody in particular: it sees neither the action's memory nor its
@@ -120,6 +144,7 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
     report = job.folder / "runner_temp" / first.outputs["report"]
     assert json.loads(report.read_bytes())["trades_sha256"] == first.outputs["trades-sha256"]
     assert tree_digest(job.workspace) == before
+    keep(job, kept)
 
     copy_golden_cross(job, LOOKS_AROUND)
     second = job.run(inputs, *options)
@@ -135,8 +160,11 @@ def test_a_model_is_backtested_in_isolation(job: Runner, options: list[str]) -> 
     assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
 
 
-def test_without_a_user_of_its_own_the_model_is_not_run(job: Runner, options: list[str]) -> None:
+def test_without_a_user_of_its_own_the_model_is_not_run(
+    job: Runner, options: list[str], kept: Path
+) -> None:
     """Where root may not become another user, or where no place for the model's files is."""
+    restore(job, kept)
     copy_golden_cross(job, "print('STARTED')\n")
     inputs = {"mode": "backtest", "api-url": "local"}
 
@@ -158,9 +186,11 @@ def test_without_a_user_of_its_own_the_model_is_not_run(job: Runner, options: li
 
 @pytest.mark.parametrize("mode", [0o700, 0o750])
 def test_a_runner_that_lets_nobody_into_its_folders_does_not_end_the_isolation(
-    job: Runner, options: list[str], mode: int
+    job: Runner, options: list[str], kept: Path, mode: int
 ) -> None:
     """As self-hosted runners have them: the private copies and environments go elsewhere."""
+    (kept / "elsewhere").mkdir(exist_ok=True)
+    options.append(f"--volume={kept / 'elsewhere'}:/var/cache/blankly-deploy")
     copy_golden_cross(job, LOOKS_AROUND)
     for name in ("runner_temp", "home", "workspace", "file_commands"):
         os.chown(job.folder / name, 1001, 1001)
@@ -175,8 +205,11 @@ def test_a_runner_that_lets_nobody_into_its_folders_does_not_end_the_isolation(
     assert "may not enter /github/runner_temp" in ended.log
 
 
-def test_a_gated_deploy_compares_and_ships_what_was_tested(job: Runner, options: list[str]) -> None:
+def test_a_gated_deploy_compares_and_ships_what_was_tested(
+    job: Runner, options: list[str], kept: Path
+) -> None:
     """The checkout belongs to another user, and the image has no git."""
+    restore(job, kept)
     copy_golden_cross(job)
     git(job.workspace, "init", "--quiet", "--initial-branch=main")
     commit_all(job.workspace, "The model")

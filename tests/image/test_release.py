@@ -20,7 +20,7 @@ import yaml
 from tests.support.container_runner import ROOT
 from tests.support.repositories import commit_all, git, make_repository
 from tests.support.runner_protocol import read_entries
-from tools.benchmarks import registry
+from tools import registry
 from tools.lint_workflows import tool
 
 DIGEST = f"sha256:{'1f' * 32}"

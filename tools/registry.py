@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = "docker-registry"
+PROGRAM = "docker-registry"  # of the package of that name in Debian and Ubuntu
 _PATIENCE = 30.0  # seconds
 
 
@@ -22,11 +21,6 @@ class Registry:
 
     address: str
     environ: dict[str, str]
-
-
-def is_installed() -> bool:
-    """Return whether the registry's program is there; Debian and Ubuntu have it as a package."""
-    return shutil.which(PROGRAM) is not None
 
 
 @contextlib.contextmanager
@@ -47,6 +41,7 @@ def running(folder: Path) -> Iterator[Registry]:
     # Without TLS, which podman must be told; and logins go where nobody else's are.
     conf = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
     (folder / "registries.conf").write_text(conf)
+    (folder / "auth.json").write_text("{}")
     environ = {
         "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
         "REGISTRY_AUTH_FILE": str(folder / "auth.json"),
