@@ -91,8 +91,9 @@ def read_finished_run(payload: Mapping[str, object], url: str) -> FinishedRun | 
 
 def why_not(run: FinishedRun) -> Problem | None:
     """Return a notice if a run has nothing to tell a pull request."""
-    if not run.event.startswith("pull_request"):
-        return _notice(f"the run was started by `{run.event}`, and not by a pull request")
+    # The commit of a run on `pull_request_target` is the base's.
+    if run.event != "pull_request":
+        return _notice(f"the run was started by `{run.event}`, and not by `pull_request`")
     if run.conclusion in _NEVER_RAN:
         return _notice(f"the run did not run: it ended as `{run.conclusion}`")
     return None

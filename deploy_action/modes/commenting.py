@@ -144,12 +144,12 @@ class Commenting:
                 (problems if kept.url else errors).append(kept.problem)
             self.console.info(kept.url or "No comment was written.")
             posted.append(replace(one or EarlierReport(name=""), url=kept.url))
-        if forwarding.reports:
-            self.on_forwarding(replace(forwarding, reports=tuple(posted)))
+        reports = tuple(posted) if forwarding.reports else ()
+        url = next((one.url for one in posted if one.url), "")
+        self.on_forwarding(replace(forwarding, reports=reports, url=url))
         if errors:
             raise RefusedError(*(replace(one, severity=Severity.ERROR) for one in errors))
-        is_posted = any(one.url for one in posted)
-        status = Status.COMMENTED if is_posted else Status.UNCHANGED
+        status = Status.COMMENTED if url else Status.UNCHANGED
         return Ending(status=status, problems=tuple(problems))
 
     def _message(self, origin: Origin, report: EarlierReport | None, number: int) -> Message:

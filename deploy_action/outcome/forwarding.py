@@ -41,8 +41,12 @@ class EarlierReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarding:
-    """The reports of a run, and the pull request that they are for; None if there is none."""
+    """The reports of a run, and the pull request that they are for; None if there is none.
+
+    `url` is the page of the first comment, also of one that says that there is no report.
+    """
 
     origin: Origin
     reports: tuple[EarlierReport, ...] = ()
     pull_request: int | None = None
+    url: str = ""

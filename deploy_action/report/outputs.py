@@ -22,7 +22,7 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
         "model-id": outcome.model_id,
         "version-id": outcome.target.version_id,
         "backtest-id": backtests.backtest_id,
-        "url": outcome.target.url or _comment_of(outcome),
+        "url": outcome.target.url or (outcome.forwarding.url if outcome.forwarding else ""),
         "description": outcome.model.description,
         "report": outcome.report_path,
     }
@@ -48,12 +48,6 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
 
         known["gates"] = "passed" if are_passed(backtests.verdicts) else "failed"
     return {name: value for name, value in known.items() if value}
-
-
-def _comment_of(outcome: RunOutcome) -> str:
-    """Return the page of the first comment that was posted for another run."""
-    reports = () if outcome.forwarding is None else outcome.forwarding.reports
-    return next((one.url for one in reports if one.url), "")
 
 
 def _windows(windows: Iterable[WindowBacktest]) -> str:

@@ -126,6 +126,7 @@ def test_a_run_without_a_report_that_failed_is_told(base: Base) -> None:
     base.on(conclusion="failure")
     ended = base.post()
     assert (ended.code, ended.outputs["status"]) == (0, "commented")
+    assert ended.outputs["url"].endswith("/pull/7#issuecomment-1001")
     (body,) = base.forge.bodies()
     assert "## ❌ No report from `mallory/models`" in body
     assert "ended as `failure`" in body
@@ -214,6 +215,7 @@ def test_a_report_does_not_say_where_it_is_posted(base: Base) -> None:
     ("changes", "words"),
     [
         ({"event": "push"}, "was started by `push`"),
+        ({"event": "pull_request_target"}, "was started by `pull_request_target`"),
         ({"conclusion": "action_required"}, "ended as `action_required`"),
         ({"conclusion": "skipped"}, "ended as `skipped`"),
     ],
@@ -325,7 +327,7 @@ def test_no_text_of_a_report_becomes_markup(base: Base, name: str) -> None:
         {"severity": one, "message": NASTY, "hint": NASTY, "path": NASTY, "line": 1, "column": 1}
         for one in ("error", "warning", "notice")
     ]
-    base.leave(json.dumps(report).encode(), f"report/{'x' * 50}@octocat #1.json")
+    base.leave(json.dumps(report).encode(), f"report/::error::x {'x' * 50}@octocat #1.json")
     ended = base.post()
     assert ended.code == 0, ended.log
     for markdown in (*base.forge.bodies(), ended.summary):
@@ -338,7 +340,7 @@ def test_no_text_of_a_report_becomes_markup(base: Base, name: str) -> None:
         for word in ("octocat", "#1", "GH-1", "e.example", "5f2c9e81"):
             assert word not in body.text()
         assert "Deployed" not in body.all("h2")[-1].text()
-    assert "\n::error::x" not in ended.log
+    assert "\n::error::" not in ended.log
 
 
 def test_a_report_chooses_no_comment(base: Base) -> None:
