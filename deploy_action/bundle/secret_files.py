@@ -12,7 +12,7 @@ from typing import Final
 
 _NAMES: Final = re.compile(
     # Variables, private keys and stores of keys, the keys of other accounts, and tools' passwords.
-    r"\.env(\..+)?|.+\.env|.+\.(key|pem|p8|p12|pfx|ppk|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)"
+    r"\.env(rc|\..+)?|.+\.env|.+\.(key|pem|p8|p12|pfx|ppk|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)"
     r"|keys[._-].*\.json|.+[._-]keys\.json|\.netrc|\.pypirc|\.git-credentials",
     re.IGNORECASE,
 )

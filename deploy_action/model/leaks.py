@@ -29,6 +29,7 @@ _NOTIFY: Final = "notify.json"
 _SOURCES: Final = frozenset(
     {".py", ".ipynb", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".sh"}
 )
+_BARE_VALUES: Final = frozenset({".yaml", ".yml", ".ini", ".cfg", ".conf", ".sh"})
 _OWN_CHECKS: Final = frozenset({KEYS_NAME, _NOTIFY, "blankly.json"})
 _STRING_VALUE: Final = re.compile(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
 _ASSIGNMENT: Final = re.compile(rb"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", re.MULTILINE)
@@ -84,8 +85,8 @@ def find_leaks(selection: Selection) -> Leaks:
     left, unread = _MOST_BYTES, 0
     for entry in sorted(selection.entries, key=lambda one: (_rank(one.name), one.size)):
         name = entry.name
-        is_source = posixpath.splitext(name)[1].lower() in _SOURCES and not entry.is_directory
-        if not is_source or name in _OWN_CHECKS:
+        ending = posixpath.splitext(name)[1].lower()
+        if ending not in _SOURCES or entry.is_directory or name in _OWN_CHECKS:
             continue
         is_small = entry.size <= min(_MOST_BYTES_OF_ONE, left)
         data = _read(selection.files, name) if is_small else None
@@ -93,7 +94,7 @@ def find_leaks(selection: Selection) -> Leaks:
             unread += _rank(name) < _LAST
             continue
         left -= len(data)
-        found += ((name, key) for key in likely_keys(data))
+        found += ((name, key) for key in likely_keys(data, is_code=ending not in _BARE_VALUES))
     return Leaks(selection, tuple(found), unread)
 
 

@@ -233,6 +233,7 @@ class Preparation:
             is_run=is_deployed or settings.mode is Mode.BACKTEST,
             left_out=selection.left_out,
             in_files=names_in_files(selection),
+            for_runner=settings.for_runner,
         )
         yield from check_variables(code, given)
 

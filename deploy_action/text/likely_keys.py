@@ -60,6 +60,11 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 _QUOTES: Final = (b'"', b"'")
+_LINE: Final = re.compile(
+    rb"^[ \t-]*(?:export[ \t]+)?(?P<name>[\w.-]{3,80})[ \t]{0,4}[:=][ \t]{0,4}"
+    rb"(?P<value>[0-9A-Za-z+/=_.:-]{8,200})[ \t\r]*(?:#.*)?$",
+    re.MULTILINE,
+)
 _LONGEST_BEFORE: Final = 80
 _IN_ADDRESS: Final = re.compile(rb"://[^\s/:@\"']{1,64}:(?P<value>[^\s/:@\"']{8,128})@")
 # Names of tokens that are traded, and of what is public.
@@ -88,10 +93,13 @@ class LikelyKey:
     value: str = field(repr=False)
 
 
-def likely_keys(data: bytes) -> list[LikelyKey]:
-    """Return what looks like a key in a text, one a line, in the order of the lines."""
+def likely_keys(data: bytes, *, is_code: bool = True) -> list[LikelyKey]:
+    """Return what looks like a key in a text, one a line, in the order of the lines.
+
+    Without `is_code`, values need no quotes, as in YAML and INI files.
+    """
     found: dict[int, LikelyKey] = {}
-    for start, what, value in _places(data):
+    for start, what, value in (*_places(data), *(() if is_code else _bare(data))):
         line = data.count(b"\n", 0, start) + 1
         found.setdefault(line, LikelyKey(line, what, value.decode("utf-8", "replace")))
     return [found[line] for line in sorted(found)]
@@ -118,6 +126,14 @@ def _places(data: bytes) -> Iterator[tuple[int, str, bytes]]:
     for match in _IN_ADDRESS.finditer(data) if b"://" in data else ():
         if _is_key(match["value"]):
             yield match.start(), "a password in an address", match["value"]
+
+
+def _bare(data: bytes) -> Iterator[tuple[int, str, bytes]]:
+    """Yield values without quotes that are assigned on a line of their own."""
+    for match in _LINE.finditer(data):
+        named = _NAMED.search(data, match.start("name"), match.start("value"))
+        if named and not _PUBLIC_NAME.search(named["name"]) and _is_key(match["value"]):
+            yield match.start("value"), "a key or a password", match["value"]
 
 
 def _words(data: bytes) -> Iterator[tuple[int, str, bytes]]:

@@ -39,13 +39,14 @@ class Given:
 
     `is_run`: the run backtests or deploys the model now. `left_out` are files that are not in the
     bundle because they may hold secrets, by their paths, and `in_files` the variables of a `.env`
-    that is in the bundle.
+    that is in the bundle. Hints are for a workflow, or without `for_runner` for a terminal.
     """
 
     names: AbstractSet[str]
     is_run: bool
     left_out: tuple[str, ...] = ()
     in_files: AbstractSet[str] = frozenset()
+    for_runner: bool = True
 
 
 def check_variables(code: Code, given: Given) -> Iterator[Problem]:
@@ -91,7 +92,7 @@ def _without_file(use: Use, given: Given) -> Problem:
         why = f"{given.left_out[0]} is not packed: it may hold secrets"
     return Problem(
         message=f"The script reads variables from a file with {use.name}, and {why}.",
-        hint=_way_out("NAME", given.left_out),
+        hint=_way_out("NAME", given, given.left_out),
         severity=Severity.WARNING if given.left_out else Severity.NOTICE,
         path=use.file,
         line=use.line,
@@ -116,7 +117,7 @@ def _problem(read: VariableRead, given: Given, *, from_file: bool) -> Problem:
         severity = Severity.NOTICE if read.reach is Reach.MAYBE else severity
     return Problem(
         message=f"The script {what} the variable `{read.name}`{ends}, and {missing}.",
-        hint=_way_out(read.name, given.left_out if from_file else ()),
+        hint=_way_out(read.name, given, given.left_out if from_file else ()),
         severity=severity,
         path=read.module.file,
         line=read.node.lineno,
@@ -124,12 +125,14 @@ def _problem(read: VariableRead, given: Given, *, from_file: bool) -> Problem:
     )
 
 
-def _way_out(name: str, left_out: tuple[str, ...]) -> str:
+def _way_out(name: str, given: Given, left_out: tuple[str, ...]) -> str:
     """Say how a model gets a variable; the files are those that are not packed."""
     way = (
-        f"Models see no variables of the workflow or the terminal: give it as `{name}=VALUE`, a "
-        "line of the input `model-env`"
+        f"Models see no variables of the workflow: give it as `{name}=VALUE`, a line of the input "
+        "`model-env`"
     )
+    if not given.for_runner:
+        way = f"Models see no variables of the terminal: give it with `--model-env {name}=VALUE`"
     if not left_out:
         return f"{way}, or give it a default in the script."
     return (

@@ -256,6 +256,22 @@ def test_a_likely_key_in_a_notebook_is_reported(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("config.yml", "exchange:\n  - x\n  api_key: {0}\n"),
+        ("config.ini", "[a]\nb=1\nAPI_SECRET = {0}  # mine\n"),
+        ("start.sh", "#!/bin/sh\n\nexport TOKEN={0}\n"),
+        ("compose.yaml", "environment:\n\n  - API_KEY={0}\n"),
+        ("config.json", '{{\n\n"secretKey": "{0}"}}'),
+    ],
+)
+def test_a_likely_key_in_settings_needs_no_quotes(model: Path, name: str, form: str) -> None:
+    (model / name).write_text(form.format(mixed(32)))
+    problem = only(check(model), Severity.WARNING)
+    assert (problem.path, problem.line) == (name, 3)
+
+
+@pytest.mark.parametrize(
     "source",
     [
         'API_KEY = os.environ["ALPACA_API_KEY"]',
@@ -274,6 +290,7 @@ def test_a_likely_key_in_a_notebook_is_reported(model: Path) -> None:
         'api_key: str = ""',
         'url = "https://user:password@host.example/"',
         'model_hash = "{2}"',
+        "token = next_token_of_a1b2c3d4e5f6",
     ],
 )
 def test_what_only_looks_a_little_like_a_key_is_left_alone(model: Path, source: str) -> None:

@@ -136,6 +136,13 @@ def test_the_error_counts_where_a_variable_is_read_twice(model: Path) -> None:
     assert (problem.severity, problem.line) == (ERROR, 4)
 
 
+def test_on_a_terminal_the_hint_is_about_the_flag(model: Path) -> None:
+    given = Given(names=frozenset(), is_run=True, for_runner=False)
+    (problem,) = problems(model, "t = os.environ['TOKEN']", given)
+    assert "`--model-env TOKEN=VALUE`" in problem.hint
+    assert "workflow" not in problem.hint
+
+
 def test_at_most_ten_variables_are_named(model: Path) -> None:
     script = "".join(f"x = os.environ['V_{number}']\n" for number in range(20))
     assert len(problems(model, script)) == 10
