@@ -250,7 +250,9 @@ def test_a_flag_with_lines_may_be_given_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [60, 120])
 def test_a_summary_wraps_at_the_width_of_the_terminal(columns: int, tmp_path: Path) -> None:
-    write_model(tmp_path / "bot", python_version="2.7", requirements="nowhere/to/be/found.txt")
+    write_model(
+        tmp_path / "bot", python_version="3.1", requirements="not/to/be/found/anywhere/here.txt"
+    )
     done = blankly_deploy("validate", "bot", cwd=tmp_path, environ={"COLUMNS": str(columns)})
     widest = max(map(len, done.stdout.splitlines()))
     assert columns - 20 < widest <= columns
