@@ -74,6 +74,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
             "name": outcome.model.name,
             "type": outcome.model.type,
             "path": outcome.model_path,
+            "included": [asdict(one) for one in outcome.model.included],
         },
         "commit": outcome.model.commit,
         "description": outcome.model.description,

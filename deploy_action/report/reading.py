@@ -28,6 +28,7 @@ from deploy_action.backtest.result import BacktestResult, BacktestRun, Scheduled
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import WrongResultError, parse_result
 from deploy_action.bundle.bundle import Bundle
+from deploy_action.bundle.including import Include
 from deploy_action.errors import read_problems
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import State, Verdict
@@ -64,6 +65,7 @@ class _Model(msgspec.Struct):
     name: str
     type: str
     path: str
+    included: tuple[Include, ...] = ()
 
 
 class _Bundle(msgspec.Struct):
@@ -213,6 +215,7 @@ def _outcome(report: _Report, result: BacktestResult, base: BacktestResult | Non
             description=report.description,
             runs_on=RunsOn(python_version=python, arguments=report.arguments),
             argument_sources=report.argument_sources,
+            included=report.model.included,
         ),
         bundle=None if report.bundle is None else _bundle(report.bundle),
         target=Target(

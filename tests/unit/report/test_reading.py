@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from deploy_action.bundle.including import Include
+from deploy_action.errors import Problem
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import to_markdown
 from deploy_action.report.json_report import build_report
@@ -59,6 +61,18 @@ def test_a_report_that_is_read_has_the_same_report() -> None:
     again = json.loads("".join(build_report(read_report(REPORT))))
     first = json.loads(REPORT)
     assert {key for key in first if first[key] != again[key]} == set()
+
+
+def test_places_in_included_files_are_those_of_the_repository() -> None:
+    include = Include("libs/common", "shared")
+    outcome = with_parts(
+        RUNS["stopped"],
+        model={"path": "bots/a", "included": (include,)},
+        ending={"problems": (Problem(message="Wrong.", path="shared/util.py", line=3),)},
+    )
+    read = read_report("".join(build_report(outcome)).encode())
+    assert read.model.included == (include,)
+    assert "libs/common/util.py:3" in markdown_of(read)
 
 
 def changed(path: str, value: object) -> bytes:
