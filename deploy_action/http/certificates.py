@@ -36,10 +36,10 @@ def trusted_everywhere(environ: Mapping[str, str], workspace: Path) -> dict[str,
         return {}
     files = {workspace / path: name for name, path in reversed(named.items())}
     blocks = [_read(path, name) for path, name in files.items()]
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    from certifi import where
 
     with tempfile.NamedTemporaryFile(prefix="authorities-", suffix=".pem", delete=False) as file:
-        file.write(b"\n".join([Path(DEFAULT_CA_BUNDLE_PATH).read_bytes(), *blocks]))
+        file.write(b"\n".join([Path(where()).read_bytes(), *blocks]))
     place = Path(file.name)
     place.chmod(0o644)
     atexit.register(place.unlink, missing_ok=True)
