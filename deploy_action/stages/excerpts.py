@@ -11,6 +11,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.git.committed import CommittedFile, find_committed
 from deploy_action.outcome.excerpt import Excerpt, excerpt_of
 from deploy_action.regular_files import SourceTree
+from deploy_action.text.likely_keys import without_keys
 
 _MOST_EXCERPTS: Final = 10
 _LARGEST_SOURCE: Final = 1 << 20
@@ -24,9 +25,10 @@ def read_excerpts(
 ) -> tuple[Excerpt, ...]:
     """Return the lines around the first ten places in Python files of the model.
 
-    Other files may hold keys, and so may files that were not `packed`, once a server or the model
-    itself names the places; None while nothing was. `line_url` returns the page of a line in a
-    commit. What cannot be read, or has no such line, is left out.
+    Lines that look as if they held a key are hidden. Other files may hold keys, and so may files
+    that were not `packed`, once a server or the model itself names the places; None while nothing
+    was. `line_url` returns the page of a line in a commit. What cannot be read, or has no such
+    line, is left out.
     """
     places = dict.fromkeys(
         (one.path, one.line)
@@ -49,6 +51,6 @@ def _read(files: SourceTree, path: str) -> tuple[str, CommittedFile | None]:
     """Return a source, and where the checked-out commit has it; blank if it cannot be read."""
     try:
         data = files.read(path, _LARGEST_SOURCE)
-        return decode_source(data), find_committed(files.path(path), data)
+        return without_keys(decode_source(data)), find_committed(files.path(path), data)
     except (OSError, ValueError, LookupError, SyntaxError):
         return "", None

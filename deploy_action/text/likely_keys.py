@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deploy_action.text.harmless import is_placeholder
-from deploy_action.text.redaction import looks_like_key
+from deploy_action.text.redaction import HIDDEN, looks_like_key
 
 # What it is, a part of it that is looked for first because that is fast, and its form.
 _FORMS: Final = tuple(
@@ -65,6 +65,8 @@ _LINE: Final = re.compile(
     rb"(?P<value>[0-9A-Za-z+/=_.:-]{8,200})[ \t\r]*(?:#.*)?$",
     re.MULTILINE,
 )
+_PRIVATE: Final = re.compile("-----BEGIN .*PRIVATE KEY")
+_MOST_LINES_OF_KEY: Final = 100
 _LONGEST_BEFORE: Final = 80
 _IN_ADDRESS: Final = re.compile(rb"://[^\s/:@\"']{1,64}:(?P<value>[^\s/:@\"']{8,128})@")
 # Names of tokens that are traded, and of what is public.
@@ -103,6 +105,21 @@ def likely_keys(data: bytes, *, is_code: bool = True) -> list[LikelyKey]:
         line = data.count(b"\n", 0, start) + 1
         found.setdefault(line, LikelyKey(line, what, value.decode("utf-8", "replace")))
     return [found[line] for line in sorted(found)]
+
+
+def without_keys(source: str) -> str:
+    """Return a source in which each line with what looks like a key is `***`.
+
+    Of a private key, all lines up to its end are.
+    """
+    lines = source.split("\n")
+    for key in likely_keys(source.encode("utf-8", "replace")):
+        last = key.line
+        if _PRIVATE.search(key.value):
+            ends = (at for at in range(key.line, len(lines) + 1) if "-----END" in lines[at - 1])
+            last = next(ends, min(len(lines), key.line + _MOST_LINES_OF_KEY))
+        lines[key.line - 1 : last] = [HIDDEN] * (last - key.line + 1)
+    return "\n".join(lines)
 
 
 def looks_real(value: str) -> bool:

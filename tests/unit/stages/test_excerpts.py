@@ -117,3 +117,17 @@ def test_only_files_that_were_packed_are_shown(model: Path) -> None:
     """A server names the places: what is kept out of the bundle may hold keys."""
     assert read_excerpts(SourceTree.at(model), frozenset({"other.py"}), [crash()], url_of) == ()
     assert len(read_excerpts(SourceTree.at(model), frozenset({"bot.py"}), [crash()], url_of)) == 1
+
+
+def test_lines_of_likely_keys_are_hidden(tmp_path: Path) -> None:
+    """Of a private key all of them, and those beside the place of another problem, too."""
+    token, body = "AA" + "xY3" * 11, "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+    kind = "PRIVATE" + " KEY"
+    (tmp_path / "bot.py").write_text(
+        f'a = 1\nT = "987612340:{token}"\nPEM = """-----BEGIN {kind}-----\n{body}\n{body}\n'
+        f'-----END {kind}-----"""\nb = 2\n'
+    )
+    places = [crash(line=3), crash(line=6)]
+    first, second = read_excerpts(SourceTree.at(tmp_path), None, places, url_of)
+    assert first.lines == ("a = 1", "***", "***", "***", "***")
+    assert second.lines == ("***", "***", "***", "b = 2")
