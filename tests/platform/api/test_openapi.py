@@ -241,13 +241,14 @@ def test_the_server_keeps_to_its_document(lenient: Platform) -> None:
     reporter = {
         "model_id": lenient.create_model(), "api_key": key["apiKey"], "api_pass": key["apiPass"],
     }  # fmt: skip
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        _check_operation(found.ok(), {**lenient.headers, **reporter})
+    with requests.Session() as session:
+        for found in schema.get_all_operations():
+            assert isinstance(found, Ok)
+            _check_operation(found.ok(), {**lenient.headers, **reporter}, session)
     assert lenient.details(reporter["model_id"])["reportsLost"] == 0
 
 
-def _check_operation(operation: Any, headers: Mapping[str, str]) -> None:
+def _check_operation(operation: Any, headers: Mapping[str, str], session: requests.Session) -> None:
     excluded = list(_NOT_CHECKED)
     if operation.path == "/auth/token":
         excluded.append(not_a_server_error)  # as the original, where there is no refreshToken
@@ -262,6 +263,8 @@ def _check_operation(operation: Any, headers: Mapping[str, str]) -> None:
     )
     @given(case=operation.as_strategy())
     def check(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(headers=dict(headers), excluded_checks=excluded, timeout=TIMEOUT)
+        case.call_and_validate(
+            headers=dict(headers), excluded_checks=excluded, timeout=TIMEOUT, session=session
+        )
 
     check()
