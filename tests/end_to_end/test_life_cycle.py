@@ -39,6 +39,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield served
 
 
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for states only: the seconds for which a new version is watched have own tests."""
+    monkeypatch.setattr(following, "_PAUSES", (0.2,) * 1_000)
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 0.2)
+
+
 @dataclass
 class Trader:
     """Somebody with a repository, whose workflow runs the action."""
@@ -215,11 +222,8 @@ def _date_back(workspace: Path, commit: str) -> str:
     return git(workspace, "hash-object", "-t", "commit", "-w", "--stdin", message=text.encode())
 
 
-def test_a_run_that_is_out_of_time_leaves_the_server_to_go_on(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_out_of_time_leaves_the_server_to_go_on(trader: Trader) -> None:
     """A script without a strategy is `running` after ten seconds."""
-    monkeypatch.setattr(following, "_PAUSES", (0.2,) * 100)
     trader.write("import time\nprint('at work', flush=True)\ntime.sleep(3600)\n")
     ended = trader.run("deploy", version_description="slow", timeout_minutes="0.08")
     assert ended.code == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy_action.stages.live import following
 from tests.conftest import Ended, Runner, let_all_pass
 from tests.support.live_fleet import chance_of
 from tests.support.serve_process import ServeProcess
@@ -47,15 +48,17 @@ except OSError:
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 
 
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for states only: the seconds for which a new version is watched have own tests."""
+    monkeypatch.setattr(following, "_PAUSES", (0.2,) * 1_000)
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 0.2)
+
+
 @pytest.fixture(scope="module")
-def live_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data directory whose environments all tests here share."""
-    return let_all_pass(tmp_path_factory.mktemp("live")) / "data"
-
-
-@pytest.fixture
-def server(live_data: Path) -> Iterator[ServeProcess]:
-    server = ServeProcess(live_data)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    """Return a server that all tests here share, each with a model of its own."""
+    server = ServeProcess(let_all_pass(tmp_path_factory.mktemp("live")) / "data")
     server.start()
     yield server
     server.end()
@@ -138,6 +141,7 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
     assert pushed.code == 0, pushed.log
     assert pushed.outputs["state"] == "running"
     wait_for(lambda: len(exchange.orders("first")) >= 2)
+    wait_for(lambda: len(server.details(trader.ids)["orders"]) >= 2)  # they are written in batches
     details = server.wait_for(trader.ids, state="running", versionId=pushed.outputs["version-id"])
     reported = [(order["symbol"], order["side"], order["size"]) for order in details["orders"]]
     placed = [("YEW", order.side, order.size) for order in exchange.orders("first")]
