@@ -51,7 +51,7 @@ check: setup ## formatter, linters, type checker, import contracts, dead links
 	@$(MAKE) docs
 
 docs: setup ## the documentation as a site, in build/site; a dead link fails
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 picture: setup ## draw the picture of the front page from a real run: needs Chromium
 	@$(BIN)/python -m tools.picture

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sysconfig
 from pathlib import Path
 
 import markdown  # type: ignore[import-untyped]  # it has no stubs
@@ -70,3 +74,28 @@ def test_every_page_is_in_the_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = set(re.findall(r"^ +- (\S+\.md)$", text, re.MULTILINE))
     assert named == {"index.md", *(path.name for path in PAGES[1:])}
+
+
+def test_dead_links_fail_the_build(tmp_path: Path) -> None:
+    """With the command of `make docs`: `--quiet` would hide them, and pass."""
+    for name in ("docs", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("README.md", "mkdocs.yml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "docs" / "gates.md").write_text("[a](gone.md) [b](prices.md#gone) [c](../gone.yml)")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (options,) = re.findall(r"/mkdocs (build .*)$", makefile, re.MULTILINE)
+    command = [str(Path(sysconfig.get_path("scripts")) / "mkdocs"), *options.split()]
+
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    for link in ("gone.md", "#gone", "../gone.yml"):
+        assert f"'{link}'" in done.stderr
