@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import Repository, open_repository, reading
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, parse_tree, shown
@@ -106,6 +107,20 @@ def _entries(index: Index) -> Iterator[tuple[bytes, IndexEntry]]:
     for path, entry in index.iteritems():
         if isinstance(entry, IndexEntry):
             yield path, entry
+
+
+def is_committed(directory: Path, files: Iterable[Path]) -> bool:
+    """Whether these files around `directory` are as in the commit that is checked out.
+
+    True where that cannot be known: there is no repository, or it cannot be read.
+    """
+    try:
+        changes = find_changes(directory, "HEAD", "HEAD")
+    except InvalidInputError:
+        return True
+    root = os.path.realpath(changes.root)
+    names = {os.path.relpath(os.path.realpath(file), root) for file in files}
+    return names <= changes.past - changes.changed
 
 
 def is_lost(directory: Path, commit: str) -> bool:

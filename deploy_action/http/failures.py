@@ -53,7 +53,8 @@ def is_hopeless(error: BaseException) -> bool:
     from urllib3.exceptions import LocationParseError
 
     lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    kinds = (requests.exceptions.InvalidURL, LocationParseError, ssl.SSLError)
+    invalid = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
+    kinds = (*invalid, LocationParseError, ssl.SSLError)
     return any(
         isinstance(cause, kinds) and not isinstance(cause, lost) for cause in causes_of(error)
     )
@@ -107,17 +108,21 @@ def unreachable(error: BaseException, proxy: Proxy | None) -> Failure:
 
     The hint is blank if the reason does not tell what to do.
     """
+    from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
     from urllib3.exceptions import ProxyError
 
     causes = list(causes_of(error))
     fault = next((cause for cause in causes if isinstance(cause, ProxyError)), None)
     if proxy is None:
         return Failure(explain(error), _about_certificate(causes, ""))
+    hint = f"Correct {proxy.source}, or name the server in `NO_PROXY` if it needs no proxy."
+    # What requests raises for proxies that do not speak HTTP, such as `socks5://…`.
+    if any(isinstance(one, (InvalidSchema, InvalidProxyURL, InvalidURL)) for one in causes):
+        return Failure(f"{proxy.named} cannot be used: only HTTP proxies can be", hint)
     if fault is None:
         return Failure(
             f"{explain(error)}, through {proxy.named}", _about_certificate(causes, _OPENED)
         )
-    hint = f"Correct {proxy.source}, or name the server in `NO_PROXY` if it needs no proxy."
     refused = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if refused is None:
         return Failure(f"{proxy.named} cannot be used: {explain(error)}", hint)

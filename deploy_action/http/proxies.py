@@ -27,7 +27,9 @@ class Proxy:
     @property
     def source(self) -> str:
         """Where the proxy is set."""
-        return f"the variable `{self.variable}`" if self.variable else "the system's settings"
+        if not self.variable:
+            return "the system's settings"
+        return f"the variable `{self.variable}` or `{self.variable.lower()}`"
 
 
 def proxy_of(url: str) -> Proxy | None:

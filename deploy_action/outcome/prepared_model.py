@@ -23,7 +23,8 @@ class DescribedModel:
 
     `path` is the model's directory relative to the workspace. `origin` says where the model comes
     from: its repository and directory, else its name. `scope` is the pull request or branch of
-    which it is. `checked_out` is the commit of the checkout, which is not always that of the event,
+    which it is. `is_committed` says that no packed file is known to differ from `commit`.
+    `checked_out` is the commit of the checkout, which is not always that of the event,
     `committed_at` when it was committed, in ISO 8601, and `repository` the page of its repository.
     `included` are the files and directories of the workspace that are packed, too.
     `argument_sources` says for each argument of a backtest where it comes from:
@@ -39,6 +40,7 @@ class DescribedModel:
     model_id: str = ""
     runs_on: RunsOn = field(default_factory=RunsOn)
     commit: str = ""
+    is_committed: bool = True
     commit_url: str | None = None
     checked_out: str = ""
     committed_at: str = ""

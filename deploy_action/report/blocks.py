@@ -126,7 +126,8 @@ def linked(text: str, url: str) -> Line:
 
 def commit(outcome: RunOutcome) -> Line:
     """Return the short id of the commit, linked to its page if there is one."""
-    return linked(outcome.model.commit[:_SHORT], outcome.model.commit_url or "")
+    line = linked(outcome.model.commit[:_SHORT], outcome.model.commit_url or "")
+    return line if outcome.model.is_committed else [*line, ", with changes that are not committed"]
 
 
 def created(outcome: RunOutcome) -> Line:

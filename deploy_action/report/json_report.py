@@ -77,6 +77,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
             "included": [asdict(one) for one in outcome.model.included],
         },
         "commit": outcome.model.commit,
+        "is_committed": outcome.model.is_committed,
         "description": outcome.model.description,
         "bundle": packed
         and {

@@ -162,6 +162,7 @@ class _Report(msgspec.Struct):
     comparison: _Comparison | None
     problems: list[Any]
     result: msgspec.Raw
+    is_committed: bool = True
     mode: str = "backtest"
     base_result: msgspec.Raw = msgspec.Raw(_NULL)
 
@@ -212,6 +213,7 @@ def _outcome(report: _Report, result: BacktestResult, base: BacktestResult | Non
             name=report.model.name,
             type=report.model.type,
             commit=report.commit,
+            is_committed=report.is_committed,
             description=report.description,
             runs_on=RunsOn(python_version=python, arguments=report.arguments),
             argument_sources=report.argument_sources,

@@ -17,7 +17,7 @@ from deploy_action.git.lacking import Checkout
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON, HOSTED_API_URL
+from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
 # The versions that the service that was taken down had; other servers tell when they are asked.
-_SERVER_PYTHONS: Final = ("3.7", "3.8", "3.9", "3.10")
 # Where the runner mounts the checkout in a container: no name for a model.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
 
@@ -102,6 +101,7 @@ class Preparation:
         self.on_described(replace(described, problems=problems))
         selection, code, found = inspection.select(manifest)
         found = (*found, *self._check_code(code, manifest, selection))
+        described = replace(described, is_committed=self._is_committed(directory, selection))
         problems = (*problems, *found, *self._check_run(described, manifest, problems))
         described = replace(described, problems=problems)
         self.on_described(described)
@@ -113,6 +113,15 @@ class Preparation:
             bundle=inspection.pack(selection, self.places.scratch / "model.zip", self.on_packing),
             requirements=self.requirements_of(manifest, selection),
         )
+
+    def _is_committed(self, directory: Path, selection: Selection) -> bool:
+        """Whether the model is that of its commit. People edit; a workflow has checked out."""
+        if self.settings.for_runner or self.settings.mode is Mode.VALIDATE:
+            return True
+        from deploy_action.git.changes import is_committed
+
+        files = (selection.files.path(one.name) for one in selection.entries)
+        return is_committed(directory, (path for path in files if path.is_file()))
 
     def requirements_of(self, manifest: Manifest, selection: Selection) -> Mapping[str, str]:
         """Return the version specifier of each required package; empty without a comparison."""
@@ -284,28 +293,18 @@ class Preparation:
                 yield _at(manifest, ("backtest_args", one.argument), problem)
 
     def _check_python(self, version: str, manifest: Manifest) -> Problem | None:
-        if not self.settings.python_version and manifest.locate("python_version") is None:
-            return Problem(
-                message="Neither `python_version` of `blankly.json` nor the input "
-                f"`python-version` says which Python the model needs: {version}, the package's "
-                "old default, is assumed.",
-                hint='Add `"python_version": "3.10"`, or the version you use, to `blankly.json`.',
-                severity=Severity.WARNING,
-                path=MANIFEST_NAME,
-                line=1,
-                column=1,
-            )
-        # `validate` is for no server, and HOSTED_API_URL is what it has by default.
-        is_hosted = self.settings.api_url == HOSTED_API_URL
-        if not is_hosted or self.settings.mode is Mode.VALIDATE or version in _SERVER_PYTHONS:
+        if self.settings.python_version or manifest.locate("python_version") is not None:
             return None
-        problem = Problem(
-            message=f"The model asks for Python {version}, and that server runs only "
-            f"{', '.join(_SERVER_PYTHONS)}.",
-            hint="Choose one of these.",
+        return Problem(
+            message="Neither `python_version` of `blankly.json` nor the input "
+            f"`python-version` says which Python the model needs: {version}, the package's "
+            "old default, is assumed.",
+            hint='Add `"python_version": "3.10"`, or the version you use, to `blankly.json`.',
             severity=Severity.WARNING,
+            path=MANIFEST_NAME,
+            line=1,
+            column=1,
         )
-        return problem if self.settings.python_version else _at(manifest, "python_version", problem)
 
     def _check_encryption(self) -> Problem | None:
         from ipaddress import ip_address

@@ -21,6 +21,7 @@ import trustme
 
 from deploy_action.http.certificates import NAMES
 from tests.conftest import Ended, Runner, write_model
+from tests.support.repositories import commit_all, make_repository
 from tests.support.scripted_server import (
     DEPLOYED,
     SIGN_IN,
@@ -163,6 +164,28 @@ def test_a_module_of_the_model_is_not_imported(tmp_path: Path) -> None:
     done = blankly_deploy("validate", "--backtest-args", "{to: 1y}", cwd=tmp_path)
     assert "model code in the action" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_terminal_says_when_files_differ_from_the_commit(tmp_path: Path) -> None:
+    """The figures are not those of the commit then."""
+    repository = make_repository(tmp_path / "repository")
+    (write_model(repository / "bot") / ".gitignore").write_text("*.log\n")
+    head = commit_all(repository)
+    words = "with changes that are not committed"
+
+    def says() -> str:
+        arguments = ("deploy", "bot", "--dry-run", "--api-url", "local")
+        return blankly_deploy(*arguments, cwd=repository).stdout
+
+    assert head[:7] in (text := says())
+    assert words not in text
+    (repository / "README.md").write_text("outside the model")
+    assert words not in says()
+    (repository / "bot" / "prices.csv").write_text("time,close\n")
+    assert words in says()
+    (repository / "bot" / "prices.csv").unlink()
+    (repository / "bot" / "bot.py").write_text("import blankly\n\nprint(1, blankly)\n")
+    assert words in says()
 
 
 def test_a_terminal_shows_each_problem_once_with_its_place(tmp_path: Path) -> None:

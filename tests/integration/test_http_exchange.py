@@ -265,11 +265,23 @@ def test_an_unreachable_proxy_is_retried_and_named(
         send(make_transport("http://server.example", waits), "upload", tmp_path)
     assert len(waits.seconds) == 3
     (problem,) = caught.value.problems
-    place = f"the proxy http://127.0.0.1:{port} (from the variable `{variable.upper()}`)"
-    assert f"{place} cannot be used: nothing listens there" in problem.message
+    assert f"the proxy http://127.0.0.1:{port} (from the variable" in problem.message
+    assert "cannot be used: nothing listens there" in problem.message
     assert f"Correct the variable `{variable.upper()}`" in problem.hint
     assert "NO_PROXY" in problem.hint
     assert PASSWORD not in problem.text()
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "ftp"])
+def test_a_proxy_that_does_not_speak_http_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    waits = Waits()
+    monkeypatch.setenv("https_proxy", f"{scheme}://127.0.0.1:9")
+    with pytest.raises(NotConnectedError, match="only HTTP proxies") as caught:
+        send(make_transport("https://server.example", waits), "upload", tmp_path)
+    assert "Correct the variable `HTTPS_PROXY`" in caught.value.problems[0].hint
+    assert waits.seconds == []
 
 
 def test_a_proxy_without_an_address_is_named(
@@ -278,8 +290,9 @@ def test_a_proxy_without_an_address_is_named(
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     with pytest.raises(NotConnectedError) as caught:
         send(make_transport("https://server.example"), "upload", tmp_path)
-    assert "the proxy http://proxy.invalid:3128 (from the variable `HTTPS_PROXY`)" in str(
-        caught.value
+    assert (
+        "the proxy http://proxy.invalid:3128 (from the variable `HTTPS_PROXY` or `https_proxy`)"
+        in str(caught.value)
     )
     assert "there is no address for that host name" in str(caught.value)
 
@@ -296,7 +309,10 @@ def test_a_proxy_that_opens_no_tunnel_is_retried_and_named(
     with pytest.raises(NotConnectedError) as caught:
         send(make_transport("https://server.example", waits), "upload", tmp_path)
     (problem,) = caught.value.problems
-    assert f"{proxy.url} (from the variable `HTTPS_PROXY`) did not connect to it" in problem.message
+    assert (
+        f"{proxy.url} (from the variable `HTTPS_PROXY` or `https_proxy`) did not connect to it"
+        in problem.message
+    )
     assert f"it answered {status} as the test says" in problem.message
     assert problem.hint.startswith(hint)
     assert proxy.count("CONNECT server.example:443") == 4

@@ -452,7 +452,8 @@ def test_a_dry_run_only_reads_and_says_what_it_would_do(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "place"), [({}, 'the model named "workspace"'), ({"model_id": "m-1"}, "model m-1")]
+    ("inputs", "place"),
+    [({"create_new": "true"}, 'the model named "workspace"'), ({"model_id": "m-1"}, "model m-1")],
 )
 def test_a_dry_run_without_a_token_asks_nobody(
     runner: Runner, scripted: StartScripted, inputs: dict[str, str], place: str
