@@ -52,6 +52,7 @@ stand_in() {
     echo "making a stand-in for $base" >&2
     # The new root's packages are fetched with this machine's apt proxies and certificates.
     apt-config dump --format '%F "%v";%n' Acquire::http Acquire::https >"$scratch/apt.conf"
+    # shellcheck disable=SC2016  # mmdebstrap gives the hook its $1
     mmdebstrap --quiet --variant=minbase "--include=$libraries" "--aptopt=$scratch/apt.conf" \
         "${slim[@]}" --customize-hook='chroot "$1" apt-get purge --quiet=2 --auto-remove usrmerge "perl-modules*"' \
         bookworm "$root" "$sources" >"$scratch/mmdebstrap" 2>&1 || fail "mmdebstrap: $(tail "$scratch/mmdebstrap")"

@@ -83,7 +83,7 @@ release_commit() {
     tree=$(git write-tree)
     unset GIT_INDEX_FILE
     when=$(git log -1 --format=%cI)
-    who=github-actions[bot]
+    who="github-actions[bot]"
     export GIT_AUTHOR_NAME=$who GIT_COMMITTER_NAME=$who GIT_AUTHOR_DATE=$when GIT_COMMITTER_DATE=$when
     export GIT_AUTHOR_EMAIL=41898282+$who@users.noreply.github.com
     export GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
