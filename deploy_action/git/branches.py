@@ -84,3 +84,31 @@ def find_ignored(directory: Path, files: Iterable[Path]) -> frozenset[Path]:
             )
     except InvalidInputError:
         return frozenset()
+
+
+def find_untracked(directory: Path, files: Iterable[Path]) -> tuple[Path, ...]:
+    """Return what to add to git so that these files are in a commit, sorted; ignored ones are not.
+
+    A directory without any tracked file stands for its files. Outside a repository, these are all
+    there is.
+    """
+    files = tuple(files)
+    try:
+        with open_repository(directory) as repository, reading(repository.root):
+            root, names = repository.root, tuple(repository.repo.open_index())
+    except InvalidInputError:
+        root, names = directory, ()
+    tracked = {root / os.fsdecode(name) for name in names}
+    folders = {parent for file in tracked for parent in file.parents}
+    left = [file for file in files if file not in tracked]
+    ignored = find_ignored(directory, left)
+    return tuple(
+        sorted({_highest(file, directory, folders) for file in left if file not in ignored})
+    )
+
+
+def _highest(file: Path, directory: Path, folders: set[Path]) -> Path:
+    """Return the highest directory around a file, in another one, that holds no tracked file."""
+    around = (one for one in file.parents if one != directory and one.is_relative_to(directory))
+    inside = [one for one in around if one not in folders]
+    return inside[-1] if inside else file

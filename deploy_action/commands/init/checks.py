@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy_action.bundle.bundle import ignore_progress
+from deploy_action.commands.init.repository import FoundModel
 from deploy_action.console import Console
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.branches import find_ignored
@@ -29,15 +30,23 @@ class Checks:
     event: Event
     console: Console
 
-    def problems(self, path: str, manifest: Manifest | None) -> tuple[Problem, ...]:
-        """Return all problems of a model, by its path from the root."""
-        found = self._of_validate(path)
+    def problems(self, model: FoundModel) -> tuple[Problem, ...]:
+        """Return all problems that a model has with what it imports from outside of it."""
+        path, manifest = model.path, model.manifest
+        found = self._of_validate(path, "\n".join(model.include))
         if manifest is None:
             return tuple(found)
-        return (*found, *self._ignored(self.root / path, manifest), *_ids(manifest))
+        return (
+            *found,
+            *self._ignored(self.root / path, manifest),
+            *_ids(manifest),
+            *_root(path, manifest),
+        )
 
-    def _of_validate(self, path: str) -> Sequence[Problem]:
-        settings = parse_settings({"mode": "validate", "model-path": path}, for_runner=False)
+    def _of_validate(self, path: str, include: str) -> Sequence[Problem]:
+        inputs = {"mode": "validate", "model-path": path, "include": include}
+        given = {name: value for name, value in inputs.items() if value}
+        settings = parse_settings(given, for_runner=False)
         described = [DescribedModel()]
         with TemporaryDirectory(prefix="blankly-deploy-") as scratch:
             places = Places(workspace=self.root, scratch=Path(scratch), excluded=(Path(scratch),))
@@ -85,4 +94,16 @@ def _ids(manifest: Manifest) -> Iterator[Problem]:
         path=MANIFEST_NAME,
         line=line,
         column=column,
+    )
+
+
+def _root(path: str, manifest: Manifest) -> Iterator[Problem]:
+    """Tell of what is packed with a model that is a whole repository."""
+    if path != "." or any(".github" in pattern for pattern in manifest.ignore_files):
+        return
+    yield Problem(
+        message="The model is the whole repository, so `.github`, READMEs and tests are in its "
+        "bundle. A push that changes only these is a new version, too, and restarts a bot.",
+        hint='Name them in `ignore_files` of `blankly.json`, such as ".github" and "*.md".',
+        severity=Severity.NOTICE,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +120,11 @@ def _planned(repository: Repository, console: Console) -> list[Change]:
         )
         console.info(console.terminal.wrapped(said))
     else:
-        changes.append(Change(path, None, workflow_of(models, repository.habits.branch, below)))
+        changes.append(
+            Change(
+                path, None, workflow_of(models, repository.habits.branch, below, repository.needs)
+            )
+        )
     for model in repository.models:
         if model.manifest is not None:
             changes += changes_of(repository.root / model.path, model.manifest)
@@ -175,12 +178,12 @@ def _show_problems(
     checks = Checks(repository.root, read_event(environ), console)
     written = {change.path for change in changes if change.before is None}
     for model in repository.models:
-        found = checks.problems(model.path, model.manifest)
+        found = checks.problems(model)
         if dry_run:
             found = tuple(_not_mended(found, repository.root / model.path, written))
         if not found:
             continue
-        command = f"blankly-deploy validate {shlex.quote(repository.shown_path(model))}"
+        command = repository.command("validate", model)
         console.section(f"What `{command}` says:")
         directory = repository.root / model.path
         for problem in sorted(found, key=lambda one: list(Severity).index(one.severity)):

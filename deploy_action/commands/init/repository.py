@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from deploy_action.commands.init.workflow import ModelInRepository
+from deploy_action.bundle.selection import select_files
+from deploy_action.commands.init.changes import read_text
+from deploy_action.commands.init.workflow import ModelInRepository, Needs
 from deploy_action.errors import InvalidInputError
-from deploy_action.git.branches import Habits, find_ignored, read_habits
+from deploy_action.git.branches import Habits, find_ignored, find_untracked, read_habits
 from deploy_action.git.repository import find_root
 from deploy_action.model.leaks import KEYS_NAME
+from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
 
+_ATTRIBUTES: Final = ".gitattributes"
+_SUBMODULE: Final = re.compile(r"^\s*path\s*=\s*(.+?)\s*$", re.MULTILINE)
 _KEYS: Final = (KEYS_NAME, ".env")
 WORKFLOW: Final = Path(".github", "workflows", "blankly.yml")
 
@@ -24,6 +32,29 @@ class FoundModel:
 
     path: str
     manifest: Manifest | None = field(repr=False)
+    files: tuple[str, ...] = field(default=(), repr=False)
+    include: tuple[str, ...] = ()
+    has_large_files: bool = False
+
+    @classmethod
+    def at(cls, directory: Path, root: Path) -> FoundModel:
+        """Look at a model; `files` are those that are packed, by their paths in the model.
+
+        `include` is what its scripts import from elsewhere in the repository. It
+        `has_large_files` if one of its files is kept by Git LFS.
+        """
+        path, manifest = directory.relative_to(root).as_posix(), peek_manifest(directory)
+        if manifest is None:
+            return cls(path, None)
+        selection = select_files(directory, manifest.ignore_files)
+        outside = Outside(root, directory, for_runner=False)
+        return cls(
+            path,
+            manifest,
+            tuple(entry.name for entry in selection.entries),
+            tuple(entry for entry, _ in outside.missing(manifest, selection)),
+            any(map(_uses_lfs, _attributes(directory, root))),
+        )
 
     @property
     def in_workflow(self) -> ModelInRepository:
@@ -55,9 +86,7 @@ class Repository:
         found = find_models(searched).models
         ignored = find_ignored(root, [one / MANIFEST_NAME for one in found])
         models = tuple(
-            FoundModel(one.relative_to(root).as_posix(), peek_manifest(one))
-            for one in found
-            if one / MANIFEST_NAME not in ignored
+            FoundModel.at(one, root) for one in found if one / MANIFEST_NAME not in ignored
         )
         return cls(
             root=root,
@@ -77,15 +106,73 @@ class Repository:
         """Return the directory of a model as a person would write it."""
         return self.name_of(self.root / model.path)
 
+    def command(self, mode: str, model: FoundModel) -> str:
+        """Return the command that does for a model what its step of the workflow does."""
+        flags = (f"--include {shlex.quote(one)}" for one in model.include)
+        path = shlex.quote(self.shown_path(model))
+        return " ".join([f"blankly-deploy {mode} {path}", *flags])
+
+    @property
+    def needs(self) -> Needs:
+        """What the models need of a checkout, and from elsewhere in the repository."""
+        return Needs(
+            lfs=any(one.has_large_files for one in self.models),
+            submodules=any(map(self._is_in_model, _submodules(self.root))),
+            include=self.included,
+        )
+
+    def _is_in_model(self, place: Path) -> bool:
+        wanted = [self.root / one.path for one in self.models]
+        wanted += [self.root / entry.partition(" =>")[0] for entry in self.included]
+        return any(place.is_relative_to(one) or one.is_relative_to(place) for one in wanted)
+
+    @property
+    def included(self) -> tuple[str, ...]:
+        """What the models' scripts import from elsewhere in the repository."""
+        return tuple(dict.fromkeys(entry for one in self.models for entry in one.include))
+
     @property
     def has_strategies(self) -> bool:
         """Whether there is a model that can be backtested."""
         return any(not one.in_workflow.is_screener for one in self.models)
 
     @property
+    def untracked(self) -> tuple[Path, ...]:
+        """What of the models git does not have yet, without files of keys."""
+        files = [
+            self.root / one.path / file
+            for one in self.models
+            for file in (MANIFEST_NAME, *one.files)
+            if Path(file).name not in _KEYS
+        ]
+        places = [self.root / entry.partition(" =>")[0] for entry in self.included]
+        shared = [file for one in places for file in (one, *one.rglob("*.py")) if file.is_file()]
+        return find_untracked(self.root, [*files, *shared])
+
+    @property
     def keys_to_hide(self) -> tuple[str, ...]:
         """Names of files with keys that a commit of the models would have."""
         places = [self.root / one.path for one in self.models]
         found = [place / name for name in _KEYS for place in places if (place / name).exists()]
-        ignored = find_ignored(self.root, found)
-        return tuple(dict.fromkeys(path.name for path in found if path not in ignored))
+        return tuple(dict.fromkeys(path.name for path in found if self._would_be_added(path)))
+
+    def _would_be_added(self, path: Path) -> bool:
+        is_new = any(path.is_relative_to(one) for one in self.untracked)
+        return is_new and path not in find_ignored(self.root, [path])
+
+
+def _attributes(directory: Path, root: Path) -> Iterator[Path]:
+    """Yield the files that may say that files of a directory are kept by Git LFS."""
+    around = [directory, *directory.parents]
+    yield from (one / _ATTRIBUTES for one in around if one.is_relative_to(root))
+    yield from directory.glob(f"*/{_ATTRIBUTES}")
+
+
+def _uses_lfs(path: Path) -> bool:
+    return "filter=lfs" in (read_text(path) or "")
+
+
+def _submodules(root: Path) -> Iterator[Path]:
+    """Yield the directories of submodules."""
+    for found in _SUBMODULE.finditer(read_text(root / ".gitmodules") or ""):
+        yield root / found[1].strip('"')

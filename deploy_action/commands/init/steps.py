@@ -27,8 +27,7 @@ def next_steps(
         yield (f"Mend {what} above: the first run fails on {'it' if errors == 1 else 'them'}.",)
     strategies = [one for one in repository.models if not one.in_workflow.is_screener]
     if strategies:
-        path = shlex.quote(repository.shown_path(strategies[0]))
-        yield "Try it here first:", f"blankly-deploy backtest {path}"
+        yield "Try it here first:", repository.command("backtest", strategies[0])
     is_new = any(change.path == repository.root / WORKFLOW for change in changes)
     yield from _commit_steps(repository, changes, _checks_of(repository) if is_new else "")
     if is_new:
@@ -48,22 +47,23 @@ def _checks_of(repository: Repository) -> str:
 def _commit_steps(
     repository: Repository, changes: Sequence[Change], its_checks: str
 ) -> Iterator[Step]:
-    if not changes:
+    new = repository.untracked
+    if not changes and not new:
         return
     habits = repository.habits
-    new = [] if habits.has_commits else [repository.root / one.path for one in repository.models]
     added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
     names = " ".join(shlex.quote(repository.name_of(path)) for path in added)
     commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
+    hide = [f"echo {name} >> .gitignore" for name in repository.keys_to_hide]
+    model = ", with what git lacks of the models" if new else ""
+    model += ", but without keys" if hide else ""
     if habits.has_commits and habits.has_origin:
-        yield "Commit it on a branch:", "git switch --create backtests", *commit
+        yield f"Commit it on a branch{model}:", "git switch --create backtests", *hide, *commit
         push = "git push --set-upstream origin backtests"
         yield f"Push it, and open a pull request.{its_checks}", push
         return
     begin = () if repository.is_git else (f"git init --initial-branch {habits.branch}",)
-    hide = [f"echo {name} >> .gitignore" for name in repository.keys_to_hide if new]
-    what = "Commit it" if habits.has_commits else "Commit it, with the model"
-    yield f"{what}{', but without its keys' if hide else ''}:", *begin, *hide, *commit
+    yield f"Commit it{model}:", *begin, *hide, *commit
     create = "gh repo create --private --source . --push"
     push = f"git push --set-upstream origin {shlex.quote(habits.branch)}"
     yield "Push it to GitHub:", push if habits.has_origin else create

@@ -75,6 +75,7 @@ _FIND: Final = """\
         with:
           mode: discover{below}
           changed-since: {since}
+{include}\
 
 """
 _SINCE: Final = "${{ github.event_name == 'pull_request' && 'HEAD^' || github.event.before }}"
@@ -105,16 +106,17 @@ _CACHES: Final = """\
         with:
           path: ${{{{ runner.temp }}}}/blankly-platform/environments
           key: {key}
-          restore-keys: blankly-${{{{ runner.os }}}}-${{{{ runner.arch }}}}-
+          restore-keys: {start}-{leg}
       - uses: {cache}
         with: # only for models that download prices
           path: ${{{{ runner.temp }}}}/blankly-platform/prices
-          key: blankly-prices-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}{leg}
-          restore-keys: blankly-prices-
+          key: blankly-prices-{leg}${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
+          restore-keys: blankly-prices-{leg}
 """
+_START: Final = "blankly-${{ runner.os }}-${{ runner.arch }}"
 _KEY: Final = (
-    "blankly-${{ runner.os }}-${{ runner.arch }}-"
-    "${{ hashFiles('**/requirements*.txt', '**/blankly.json') }}"
+    "blankly-${{{{ runner.os }}}}-${{{{ runner.arch }}}}-{leg}"
+    "${{{{ hashFiles('**/requirements*.txt', '**/pyproject.toml', '**/blankly.json') }}}}"
 )
 _STEP: Final = """\
       - uses: {action}@v1
@@ -161,7 +163,38 @@ class ModelInRepository:
     is_screener: bool = False
 
 
-def workflow_of(models: Sequence[ModelInRepository], branch: str, below: str = ".") -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What models need of a checkout, and `include`: what they import from outside of them."""
+
+    lfs: bool = False
+    submodules: bool = False
+    include: tuple[str, ...] = ()
+
+    @property
+    def of_checkout(self) -> str:
+        """Inputs of `actions/checkout`."""
+        lfs = "          lfs: true # files that Git LFS keeps\n" if self.lfs else ""
+        return lfs + ("          submodules: true\n" if self.submodules else "")
+
+    @property
+    def of_action(self) -> str:
+        """The input `include` of this action."""
+        if not self.include:
+            return ""
+        lines = "".join(f"            {scalar_line(one)}\n" for one in self.include)
+        return f"          include: | # what the models import from outside of them\n{lines}"
+
+
+_NO_NEEDS: Final = Needs()
+
+
+def workflow_of(
+    models: Sequence[ModelInRepository],
+    branch: str,
+    below: str = ".",
+    needs: Needs = _NO_NEEDS,
+) -> str:
     """Return the workflow for a repository's models; several are found by the workflow itself.
 
     `branch` is the one whose pushes deploy, and `below` the directory that all models are in.
@@ -178,11 +211,17 @@ def workflow_of(models: Sequence[ModelInRepository], branch: str, below: str = "
     find = ""
     if several:
         found_below = "" if below == "." else f"\n          model-path: {scalar(below)}"
-        find = _FIND.format(checkout=CHECKOUT, action=ACTION, below=found_below, since=_SINCE)
-    return head + find + _test_job(models) + "\n" + _deploy_job(models)
+        find = _FIND.format(
+            checkout=CHECKOUT,
+            action=ACTION,
+            below=found_below,
+            since=_SINCE,
+            include=needs.of_action,
+        )
+    return head + find + _test_job(models, needs) + "\n" + _deploy_job(models, needs)
 
 
-def _test_job(models: Sequence[ModelInRepository]) -> str:
+def _test_job(models: Sequence[ModelInRepository], needs: Needs) -> str:
     several = len(models) > 1
     screeners = [model.path for model in models if model.is_screener]
     only_checked = len(screeners) == len(models)
@@ -192,7 +231,7 @@ def _test_job(models: Sequence[ModelInRepository]) -> str:
         _PULL_REQUEST,
         several=several,
         permissions=_READ + ("" if only_checked else _WRITE),
-        depth="" if only_checked else _DEPTH,
+        depth=("" if only_checked else _DEPTH) + needs.of_checkout,
     )
     mode = "validate" if only_checked else "backtest"
     if screeners and not only_checked:
@@ -203,16 +242,19 @@ def _test_job(models: Sequence[ModelInRepository]) -> str:
         mode += " # screeners cannot be backtested"
     step = _STEP.format(action=ACTION, mode=mode, path=_path_in(models))
     if only_checked:
-        return job + step
-    leg = "-${{ strategy.job-index }}" if several else ""
-    return job + _CACHES.format(cache=CACHE, key=_KEY, leg=leg) + step + _BACKTEST + _SECRETS
+        return job + step + needs.of_action
+    leg = "${{ matrix.model.path }}-" if several else ""
+    caches = _CACHES.format(cache=CACHE, key=_KEY.format(leg=leg), start=_START, leg=leg)
+    return job + caches + step + _BACKTEST + needs.of_action + _SECRETS
 
 
-def _deploy_job(models: Sequence[ModelInRepository]) -> str:
+def _deploy_job(models: Sequence[ModelInRepository], needs: Needs) -> str:
     several = len(models) > 1
-    job = _job("deploy", "Deploy", _PUSH, several=several, permissions=_READ, depth="")
+    job = _job(
+        "deploy", "Deploy", _PUSH, several=several, permissions=_READ, depth=needs.of_checkout
+    )
     step = _STEP.format(action=ACTION, mode="deploy", path=_path_in(models))
-    return job + step + _DEPLOY + _SECRETS + _UNCHANGED
+    return job + step + _DEPLOY + needs.of_action + _SECRETS + _UNCHANGED
 
 
 def _job(
@@ -243,11 +285,16 @@ def _path_in(models: Sequence[ModelInRepository]) -> str:
     return path if path == "." else scalar(path)
 
 
+def scalar_line(text: str) -> str:
+    """Return a line of a block of text in which GitHub finds no expression."""
+    return text.replace("${{", "${{ '${{' }}")
+
+
 def scalar(text: str) -> str:
     """Return a string in YAML in which GitHub finds no expression, quoted if it has to be."""
     if _PLAIN.fullmatch(text):
         return text
-    return json.dumps(text.replace("${{", "${{ '${{' }}"), ensure_ascii=False)
+    return json.dumps(scalar_line(text), ensure_ascii=False)
 
 
 def _expression_string(text: str) -> str:

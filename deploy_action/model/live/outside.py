@@ -7,7 +7,7 @@ import posixpath
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,12 @@ class Outside:
 
     def warnings(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
         """Yield a warning for each package or module of the repository that the bundle lacks."""
+        for entry, problem in self.missing(manifest, selection):
+            way = f"`include: {entry}`" if self.for_runner else f'`--include "{entry}"`'
+            yield replace(problem, hint=f"Put it into the bundle with {way}.")
+
+    def missing(self, manifest: Manifest, selection: Selection) -> Iterator[tuple[str, Problem]]:
+        """Yield what `include` has to name for each of them, and what is wrong without it."""
         if self.directory == self.workspace or not manifest.main_script:
             return  # everything is inside
         script = posixpath.normpath(manifest.main_script)
@@ -54,7 +60,7 @@ class Outside:
                 known.add(first.lower().replace("_", "-"))
                 yield self._warning(file, node, dotted, found)
 
-    def _warning(self, file: str, node: ast.stmt, dotted: str, root: Path) -> Problem:
+    def _warning(self, file: str, node: ast.stmt, dotted: str, root: Path) -> tuple[str, Problem]:
         path = root / dotted.partition(".")[0]
         if not path.is_dir() or self.directory.is_relative_to(path):
             # What holds the model cannot be included.
@@ -62,11 +68,9 @@ class Outside:
             path = path if path.is_dir() else path.with_name(f"{path.name}.py")
         place, name = path.relative_to(self.workspace).as_posix(), path.relative_to(root).as_posix()
         entry = place if path.name == name else f"{place} => {name}"
-        way = f"`include: {entry}`" if self.for_runner else f'`--include "{entry}"`'
-        return Problem(
+        return entry, Problem(
             message=f"`{dotted}` is outside the model, in {place}: only the bundle is there when "
             "the model runs.",
-            hint=f"Put it into the bundle with {way}.",
             severity=Severity.WARNING,
             path=file,
             line=node.lineno,

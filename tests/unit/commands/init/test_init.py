@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -223,6 +224,50 @@ def test_a_first_commit_has_the_model_and_not_its_keys(
     assert commands[1:3] == ["echo keys.json >> .gitignore", f"git add bot {WORKFLOW}"]
     (tmp_path / "desk" / ".gitignore").write_text("keys.json\n")
     assert "echo" not in steps(run(tmp_path / "desk", monkeypatch))
+
+
+def test_what_git_lacks_of_a_model_is_in_the_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that is new, and of a model beside what was committed; a key is never named."""
+    git(repository, "remote", "add", "origin", "https://forge.example/bot.git")
+    (repository / "prices").mkdir()
+    for name in ("prices/a.csv", "prices/b.csv", "extra.py", "keys.json"):
+        (repository / name).write_text("{}")
+    write_model(repository / "second")
+    printed = steps(run(repository, monkeypatch))
+    (added,) = re.findall("git add (.*)", printed)
+    assert set(added.split()) == {"extra.py", "prices", "second", WORKFLOW, "blankly.json"}
+    assert "Commit it on a branch, with what git lacks of the models:" in printed
+
+
+def test_what_the_checkout_and_the_bundle_need_is_in_the_workflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are there on this computer, and would be missing on the runner."""
+    root = make_repository(tmp_path / "desk")
+    model = write_model(root / "bots" / "a")
+    (root / "libs" / "common").mkdir(parents=True)
+    (root / "libs" / "common" / "__init__.py").touch()
+    (root / "libs" / "common" / "util.py").touch()
+    (model / "bot.py").write_text("import blankly\nfrom common.util import x\n")
+    (root / ".gitattributes").write_text("*.csv filter=lfs diff=lfs merge=lfs -text\n")
+    (root / ".gitmodules").write_text('[submodule "x"]\n\tpath = bots/a/x\n\turl = ../x\n')
+    printed = run(root, monkeypatch)
+    workflow = yaml.safe_load((root / WORKFLOW).read_text())
+    for job in ("backtest", "deploy"):
+        checkout, *_, action = workflow["jobs"][job]["steps"]
+        assert checkout["with"]["lfs"] is checkout["with"]["submodules"] is True
+        assert action["with"]["include"] == "libs/common\n"
+    assert "blankly-deploy backtest bots/a --include libs/common\n" in steps(printed)
+    assert "git add bots libs " in steps(printed)
+    assert "outside the model" not in printed, "the workflow includes it"
+
+
+def test_a_model_that_is_the_whole_repository_is_told_what_is_packed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "so `.github`, READMEs and tests are in its bundle" in run(repository, monkeypatch)
 
 
 def test_the_default_branch_is_the_one_of_origin(tmp_path: Path) -> None:

@@ -16,21 +16,24 @@ from deploy_action.commands.init.workflow import (
     CACHE,
     CHECKOUT,
     ModelInRepository,
+    Needs,
     scalar,
     workflow_of,
 )
 from tools.lint_workflows import ROOT, Workflow, commands, unknown_inputs
 
-REPOSITORIES: dict[str, tuple[Sequence[ModelInRepository], str, str]] = {
-    "one": ([ModelInRepository(".")], "main", "."),
-    "one below": ([ModelInRepository("bots/strategie für öl")], "next+1", "bots"),
-    "screener": ([ModelInRepository("scan", is_screener=True)], "master", "."),
-    "several": ([ModelInRepository("bots/a"), ModelInRepository("bots/b")], "main", "bots"),
-    "screeners": ([ModelInRepository(one, is_screener=True) for one in "ab"], "1.0", "."),
+NEEDS = Needs(lfs=True, submodules=True, include=("libs/common", "a b => c"))
+REPOSITORIES: dict[str, tuple[Sequence[ModelInRepository], str, str, Needs]] = {
+    "one": ([ModelInRepository(".")], "main", ".", Needs()),
+    "one below": ([ModelInRepository("bots/strategie für öl")], "next+1", "bots", Needs()),
+    "screener": ([ModelInRepository("scan", is_screener=True)], "master", ".", Needs()),
+    "several": ([ModelInRepository("bots/a"), ModelInRepository("bots/b")], "main", "bots", NEEDS),
+    "screeners": ([ModelInRepository(one, is_screener=True) for one in "ab"], "1.0", ".", Needs()),
     "mixed": (
         [ModelInRepository("a"), ModelInRepository("it's }} ${{ x", is_screener=True)],
         "true",
         ".",
+        Needs(),
     ),
 }
 
@@ -118,11 +121,19 @@ def test_several_models_are_a_matrix_of_those_that_changed() -> None:
         "changed-since": (
             "${{ github.event_name == 'pull_request' && 'HEAD^' || github.event.before }}"
         ),
+        "include": "libs/common\na b => c\n",
     }
     for job in ("backtest", "deploy"):
         matrix = workflow["jobs"][job]["strategy"]["matrix"]
         assert matrix == {"model": "${{ fromJSON(needs.models.outputs.models) }}"}
         assert step_of(workflow, job)["model-path"] == "${{ matrix.model.path }}"
+        assert step_of(workflow, job)["include"] == "libs/common\na b => c\n"
+        checkout = workflow["jobs"][job]["steps"][0]["with"]
+        assert checkout["lfs"] is checkout["submodules"] is True
+    caches = [
+        one["with"] for one in workflow["jobs"]["backtest"]["steps"] if "cache" in one["uses"]
+    ]
+    assert all("${{ matrix.model.path }}" in one["key"] + one["restore-keys"] for one in caches)
 
 
 def test_no_push_is_dropped_whose_changes_are_in_no_later_list() -> None:
