@@ -103,12 +103,11 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
             has_raised = True
             raise deadline.error()
 
+    first = deadline.remaining() % _TICK_SECONDS + _AT_ONCE
     previous = signal.signal(signal.SIGALRM, tick)
     # The system may give a signal to another thread, and this one, which alone acts on signals,
     # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
-    outer, _ = signal.setitimer(
-        signal.ITIMER_REAL, deadline.remaining() % _TICK_SECONDS + _AT_ONCE, _TICK_SECONDS
-    )
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, first, _TICK_SECONDS)
     try:
         yield
     finally:

@@ -368,7 +368,8 @@ class Run:
             Path(given).mkdir(parents=True, exist_ok=True)
             return Path(given)
         found = Path(tempfile.gettempdir())
-        if found == Path.cwd():  # what Python falls back to
+        named = {self.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")}
+        if found == Path.cwd() and str(found) not in {*named, "/tmp", "/var/tmp", "/usr/tmp"}:  # noqa: S108  # where Python looks before it takes the current directory
             raise RefusedError.of(
                 message="There is no directory for temporary files that can be written.",
                 hint="Name one in the variable RUNNER_TEMP, or mount one at /tmp.",

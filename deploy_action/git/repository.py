@@ -138,6 +138,11 @@ def open_repository(directory: Path, *, for_runner: bool = True) -> Iterator[Rep
             repo.close()
 
 
+def is_in_repository(directory: Path) -> bool:
+    """Whether there is a repository around a directory without links."""
+    return any((parent / ".git").exists() for parent in (directory, *directory.parents))
+
+
 def find_root(directory: Path, *, for_runner: bool = True) -> Path:
     """Return the directory with the `.git` that a file or directory without links is below.
 
@@ -178,10 +183,16 @@ def reading(place: Path) -> Iterator[None]:
         ) from error
 
 
-def may_be_tracked(file: Path) -> bool:
-    """Whether git tracks `file`; also true where no repository can be read to find out."""
+def may_be_tracked(file: Path, *, for_runner: bool = True) -> bool:
+    """Whether git tracks `file`; also true where no repository can be read to find out.
+
+    Without a repository, a workflow's files are still those of one: a checkout in a container that
+    has no git is made without `.git`. On a terminal, they are nobody's.
+    """
     directory = file.parent.resolve()
     try:
+        if not for_runner and not is_in_repository(directory):
+            return False
         with open_repository(directory) as repository, reading(repository.root):
             name = os.path.relpath(directory / file.name, repository.root)
             return os.fsencode(name) in repository.repo.open_index()

@@ -55,7 +55,7 @@ _TOKEN_HINT: Final = "Leave `github-token` at its default, or store a token that
 _ADDRESS_HINT: Final = (
     "Check GITHUB_API_URL, which the runner sets, and which server answers there."
 )
-_LATER_HINT: Final = "The next run will try again."
+_LATER_HINT: Final = "Run this job again; the next run tries again, too."
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,11 @@ def unreachable(error: BaseException, proxy: Proxy | None) -> Failure:
     hint = f"Correct {proxy.source}, or name the server in `NO_PROXY` if it needs no proxy."
     # What requests raises for proxies that do not speak HTTP, such as `socks5://…`.
     if any(isinstance(one, (InvalidSchema, InvalidProxyURL, InvalidURL)) for one in causes):
-        return Failure(f"{proxy.named} cannot be used: only HTTP proxies can be", hint)
+        form = "`http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`"
+        return Failure(
+            f"{proxy.named} cannot be used: it is no HTTP proxy, or its address cannot be read",
+            f"Write it as {form}, with `/`, `#` and `?` of a password as %2F, %23 and %3F. {hint}",
+        )
     if fault is None:
         return Failure(
             f"{explain(error)}, through {proxy.named}", _about_certificate(causes, _OPENED)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_CREDENTIALS: Final = re.compile(r"(?<=//)[^/]*@|^[^/]*@")
+# Up to the last one: a password may hold any character, although `/` and `@` should be escaped.
+_CREDENTIALS: Final = re.compile(r"^([a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +47,4 @@ def proxy_of(url: str) -> Proxy | None:
     schemes = (urlsplit(url).scheme, "all")
     scheme = next((one for one in schemes if named.get(one) == chosen), "")
     variable = f"{scheme}_proxy".upper() if scheme else ""
-    return Proxy(_CREDENTIALS.sub("", chosen), variable)
+    return Proxy(_CREDENTIALS.sub(r"\1", chosen), variable)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -147,7 +147,7 @@ class Preparation:
             directory=directory,
             include=include,
             excluded=excluded,
-            is_tracked=may_be_tracked,
+            is_tracked=partial(may_be_tracked, for_runner=self.settings.for_runner),
             lacks=lacks,
             on_secrets=self.on_secrets,
             redact=self.redact,

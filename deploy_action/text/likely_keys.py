@@ -11,40 +11,46 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.redaction import HIDDEN, looks_like_key
 
+# Every repetition has a bound: others write these texts, and must not make a search take minutes.
 # What it is, a part of it that is looked for first because that is fast, and its form.
 _FORMS: Final = tuple(
     (what, part, re.compile(form))
     for what, part, form in (
-        ("a private key", b"PRIVATE KEY-", rb"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY-----"),
+        ("a private key", b"PRIVATE KEY-", rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY-----"),
         (
             "a token of Telegram",
             b":AA",
             rb"(?<![0-9A-Za-z])[0-9]{8,10}:AA[0-9A-Za-z_-]{33}(?![\w-])",
         ),
-        ("a webhook of Discord", b"/api/webhooks/", rb"/api/webhooks/[0-9]{17,20}/[\w-]{60,}"),
+        ("a webhook of Discord", b"/api/webhooks/", rb"/api/webhooks/[0-9]{17,20}/[\w-]{60,100}"),
         (
             "a webhook of Slack",
             b"hooks.slack.com/",
-            rb"hooks\.slack\.com/services/T\w+/B\w+/\w{20,}",
+            rb"hooks\.slack\.com/services/T\w{1,30}/B\w{1,30}/\w{20,100}",
         ),
-        ("a token of Slack", b"xox", rb"\bxox[abeoprs]-(?:[0-9A-Za-z]+-)+[0-9A-Za-z]{20,}"),
+        (
+            "a token of Slack",
+            b"xox",
+            rb"\bxox[abeoprs]-(?:[0-9A-Za-z]{1,40}-){1,4}[0-9A-Za-z]{20,200}",
+        ),
         ("a key of AWS", b"AKIA", rb"\bAKIA[A-Z2-7]{16}\b"),
         ("a key of Google", b"AIza", rb"\bAIza[\w-]{35}(?![\w-])"),
         ("a token of GitHub", b"gh", rb"\bgh[pousr]_[0-9A-Za-z]{36,251}\b"),
         ("a token of GitHub", b"github_pat_", rb"\bgithub_pat_\w{82}\b"),
-        ("a key of OpenAI", b"T3BlbkFJ", rb"\bsk-[\w-]{20,}T3BlbkFJ[\w-]{20,}"),
-        ("a key of Anthropic", b"sk-ant-", rb"\bsk-ant-[\w-]{80,}"),
-        ("a key of Stripe", b"k_live_", rb"\b[rs]k_live_[0-9A-Za-z]{24,}"),
+        ("a key of OpenAI", b"T3BlbkFJ", rb"\bsk-[\w-]{20,100}T3BlbkFJ[\w-]{20,100}"),
+        ("a key of Anthropic", b"sk-ant-", rb"\bsk-ant-[\w-]{80,120}"),
+        ("a key of Stripe", b"k_live_", rb"\b[rs]k_live_[0-9A-Za-z]{24,250}"),
     )
 )
 # Forms that begin with nothing special, as whole words. Alpaca's key ids are PK (paper) or AK
 # (live) and 18 capitals and digits, since 2025 24; Binance's keys have 64 letters and digits.
-_WORD: Final = re.compile(rb"[0-9A-Za-z_-]{20,65}(?![0-9A-Za-z_-])")
+_WORD: Final = re.compile(rb"(?<=[\"'])[0-9A-Za-z_-]{20,65}(?![0-9A-Za-z_-])")
 _WORDS: Final = (
     ("a key of Alpaca", re.compile(rb"[AP]K(?=[A-Z]*[0-9])[0-9A-Z]{18}(?:[0-9A-Z]{6})?")),
     ("a token of OANDA", re.compile(rb"[0-9a-f]{32}-[0-9a-f]{32}")),
@@ -61,7 +67,7 @@ _NAMED: Final = re.compile(
 )
 _QUOTES: Final = (b'"', b"'")
 _LINE: Final = re.compile(
-    rb"^[ \t-]*(?:export[ \t]+)?(?P<name>[\w.-]{3,80})[ \t]{0,4}[:=][ \t]{0,4}"
+    rb"^[ \t-]{0,80}(?:export[ \t]{1,4})?(?P<name>[\w.-]{3,80})[ \t]{0,4}[:=][ \t]{0,4}"
     rb"(?P<value>[0-9A-Za-z+/=_.:-]{8,200})[ \t\r]*(?:#.*)?$",
     re.MULTILINE,
 )
@@ -101,10 +107,13 @@ def likely_keys(data: bytes, *, is_code: bool = True) -> list[LikelyKey]:
     Without `is_code`, values need no quotes, as in YAML and INI files.
     """
     found: dict[int, LikelyKey] = {}
-    for start, what, value in (*_places(data), *(() if is_code else _bare(data))):
-        line = data.count(b"\n", 0, start) + 1
+    places = [*_places(data), *(() if is_code else _bare(data))]
+    line, counted = 1, 0
+    for start, what, value in sorted(places, key=itemgetter(0)):
+        line += data.count(b"\n", counted, start)
+        counted = start
         found.setdefault(line, LikelyKey(line, what, value.decode("utf-8", "replace")))
-    return [found[line] for line in sorted(found)]
+    return list(found.values())
 
 
 def without_keys(source: str) -> str:
@@ -156,8 +165,8 @@ def _bare(data: bytes) -> Iterator[tuple[int, str, bytes]]:
 def _words(data: bytes) -> Iterator[tuple[int, str, bytes]]:
     """Yield quoted words that have the form of a key by themselves."""
     for match in _WORD.finditer(data):
-        before, after = data[match.start() - 1 : match.start()], data[match.end() : match.end() + 2]
-        if before in _QUOTES and after.lstrip(b"\\")[:1] in _QUOTES:
+        after = data[match.end() : match.end() + 2]
+        if after.lstrip(b"\\")[:1] in _QUOTES:
             for what, form in _WORDS:
                 if form.fullmatch(match[0]) and not _EXAMPLE.search(match[0]):
                     yield match.start(), what, match[0]

@@ -272,15 +272,17 @@ def test_an_unreachable_proxy_is_retried_and_named(
     assert PASSWORD not in problem.text()
 
 
-@pytest.mark.parametrize("scheme", ["socks5", "ftp"])
-def test_a_proxy_that_does_not_speak_http_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+@pytest.mark.parametrize("start", ["socks5://", "ftp://", "http://robot:a/b{}@", "http://x:{}#@"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
     waits = Waits()
-    monkeypatch.setenv("https_proxy", f"{scheme}://127.0.0.1:9")
-    with pytest.raises(NotConnectedError, match="only HTTP proxies") as caught:
+    monkeypatch.setenv("https_proxy", f"{start.format(PASSWORD)}127.0.0.1:9")
+    with pytest.raises(NotConnectedError, match="no HTTP proxy, or its address") as caught:
         send(make_transport("https://server.example", waits), "upload", tmp_path)
-    assert "Correct the variable `HTTPS_PROXY`" in caught.value.problems[0].hint
+    (problem,) = caught.value.problems
+    assert "Correct the variable `HTTPS_PROXY`" in problem.hint
+    assert PASSWORD not in problem.text()
     assert waits.seconds == []
 
 

@@ -51,3 +51,10 @@ def test_a_deadline_is_raised_once_and_then_leaves_time_to_tidy_up() -> None:
 
     with pytest.raises(DeadlineError):
         work()
+
+
+def test_a_deadline_that_has_passed_leaves_the_outer_one_in_force() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(DeadlineError), deadline_as_error(Deadline.after(-1)):
+        raise AssertionError("it had passed")
+    assert signal.getsignal(signal.SIGALRM) is before

@@ -299,7 +299,10 @@ class EnvironmentMaker:
         if any(said in reason for said in _NO_REQUIREMENT):
             return "Write one package a line, such as blankly, and # before a comment."
         if any(said in reason for said in _OUT_OF_REACH):
-            return "Check that this machine can reach the package index; the log has uv's output."
+            return (
+                "Check that this machine can reach the package index and, if there is a proxy, the "
+                "variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY; the log has uv's output."
+            )
         if not is_build and not _OTHER_PYTHON.search(reason):
             return "Correct the names and versions in it; the log has uv's output."
         wanted, runs_with = self.interpreter.wanted, self.interpreter.version

@@ -34,6 +34,13 @@ def test_without_a_repository_a_file_may_be_tracked(tmp_path: Path) -> None:
     assert may_be_tracked(tmp_path / "keys.json")
 
 
+def test_on_a_terminal_a_file_outside_a_repository_is_not_tracked(
+    tmp_path: Path, repository: Path
+) -> None:
+    assert not may_be_tracked(tmp_path / "keys.json", for_runner=False)
+    assert may_be_tracked(repository / "model" / "bot.py", for_runner=False)
+
+
 def test_in_a_damaged_repository_a_file_may_be_tracked(repository: Path) -> None:
     (repository / ".git" / "index").write_bytes(b"DIRC broken")
     assert may_be_tracked(repository / "model" / "keys.json")

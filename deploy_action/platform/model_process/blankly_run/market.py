@@ -156,7 +156,10 @@ class Market:
             has = self._own_period(symbol)
             there = f"; its prices cover {has}" if has else ""
             message = f"There are no prices of {describe(symbol)} from {period}{there}."
-            hint = "Ask for a period with prices: `to`, or `start_date` with `end_date`."
+            hint = (
+                "Ask for a period with prices, by `to` or `start_date` with `end_date`: in "
+                "`backtest_args` of `blankly.json`, in the input `backtest-args`, or in the script."
+            )
             return make_problem("error", message, hint)
         return None
 
