@@ -44,6 +44,11 @@ _UNIGNORE = (
 _ModeTest = Callable[[int], bool]
 
 
+def hint_to_add(name: str) -> str:
+    """Return the hint for a file that is missing, by its name in the bundle."""
+    return f"Add it: {name}."
+
+
 def check_model_files(
     manifest: Manifest,
     selection: Selection,
@@ -199,7 +204,7 @@ class _Model:
         name = posixpath.normpath(posixpath.join(self._working_directory, file))
         fault = self._fault_of(name, stat.S_ISREG)
         if fault:
-            hint = _UNIGNORE if fault == _IGNORED else f"Add it: {name}."
+            hint = _UNIGNORE if fault == _IGNORED else hint_to_add(name)
             message = f"{name} {fault}: {effect}."
             yield Problem(message=message, hint=hint, severity=severity)
             return

@@ -46,12 +46,11 @@ class Change:
                 message=f"{self.path} was changed meanwhile, so it was left alone.",
                 hint="Run the command again.",
             )
+        data = self.after.encode("utf-8")  # before a file is made
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open(
-                "x" if self.before is None else "w", encoding="utf-8", newline=""
-            ) as file:
-                file.write(self.after)
+            with self.path.open("xb" if self.before is None else "wb") as file:
+                file.write(data)
         except OSError as error:
             raise RefusedError.of(
                 message=f"{self.path} cannot be written: {error.strerror or error}.",

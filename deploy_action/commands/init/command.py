@@ -15,6 +15,7 @@ from deploy_action.commands.init.workflow import ACTION, workflow_of
 from deploy_action.console import Console
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.github.event import read_event
+from deploy_action.model.files import hint_to_add
 from deploy_action.text.quantities import count
 from deploy_action.text.terminal import Style
 
@@ -199,7 +200,9 @@ def _not_mended(
 ) -> Iterator[Problem]:
     """Leave out that a file is missing which would have been written."""
     mended = {
-        f"Add it: {one.relative_to(directory)}." for one in written if one.is_relative_to(directory)
+        hint_to_add(one.relative_to(directory).as_posix())
+        for one in written
+        if one.is_relative_to(directory)
     }
     return (problem for problem in problems if problem.hint not in mended)
 

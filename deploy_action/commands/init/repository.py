@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from deploy_action.bundle.secret_files import may_hold_secrets
 from deploy_action.bundle.selection import select_files
 from deploy_action.commands.init.changes import read_text
 from deploy_action.commands.init.workflow import ModelInRepository, Needs
@@ -22,7 +23,7 @@ from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
 
 _ATTRIBUTES: Final = ".gitattributes"
 _SUBMODULE: Final = re.compile(r"^\s*path\s*=\s*(.+?)\s*$", re.MULTILINE)
-_KEYS: Final = (KEYS_NAME, ".env")
+_KEYS: Final = (KEYS_NAME, "notify.json")
 WORKFLOW: Final = Path(".github", "workflows", "blankly.yml")
 
 
@@ -44,6 +45,12 @@ class FoundModel:
         `has_large_files` if one of its files is kept by Git LFS.
         """
         path, manifest = directory.relative_to(root).as_posix(), peek_manifest(directory)
+        if not path.isprintable():
+            raise InvalidInputError.of(
+                message=f"The directory {path!r} has a name that is not text in UTF-8, or has "
+                "control characters: a workflow cannot name it.",
+                hint="Rename the directory.",
+            )
         if manifest is None:
             return cls(path, None)
         selection = select_files(directory, manifest.ignore_files)
@@ -143,22 +150,22 @@ class Repository:
             self.root / one.path / file
             for one in self.models
             for file in (MANIFEST_NAME, *one.files)
-            if Path(file).name not in _KEYS
         ]
         places = [self.root / entry.partition(" =>")[0] for entry in self.included]
         shared = [file for one in places for file in (one, *one.rglob("*.py")) if file.is_file()]
-        return find_untracked(self.root, [*files, *shared])
+        return find_untracked(self.root, [one for one in (*files, *shared) if not _has_keys(one)])
 
     @property
     def keys_to_hide(self) -> tuple[str, ...]:
-        """Names of files with keys that a commit of the models would have."""
-        places = [self.root / one.path for one in self.models]
-        found = [place / name for name in _KEYS for place in places if (place / name).exists()]
-        return tuple(dict.fromkeys(path.name for path in found if self._would_be_added(path)))
+        """Names of files with keys that `git add` would take with the directories to add."""
+        added = [one for one in self.untracked if one.is_dir()]
+        found = [file for one in added for file in one.rglob("*") if _has_keys(file)]
+        ignored = find_ignored(self.root, found)
+        return tuple(sorted({file.name for file in found if file not in ignored}))
 
-    def _would_be_added(self, path: Path) -> bool:
-        is_new = any(path.is_relative_to(one) for one in self.untracked)
-        return is_new and path not in find_ignored(self.root, [path])
+
+def _has_keys(file: Path) -> bool:
+    return file.name in _KEYS or may_hold_secrets(file.name, file)
 
 
 def _attributes(directory: Path, root: Path) -> Iterator[Path]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from deploy_action.commands.init.changes import Change
 from deploy_action.commands.init.repository import WORKFLOW, Repository
 from deploy_action.commands.init.workflow import ACTION
 
 Step = tuple[str, ...]
+_SPECIAL: Final = re.compile(r"[*?\[\]#!\\]")  # in a line of `.gitignore`
 
 
 def next_steps(
@@ -52,18 +55,28 @@ def _commit_steps(
         return
     habits = repository.habits
     added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
-    names = " ".join(shlex.quote(repository.name_of(path)) for path in added)
+    names = " ".join(shlex.quote(path.relative_to(repository.root).as_posix()) for path in added)
     commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
-    hide = [f"echo {name} >> .gitignore" for name in repository.keys_to_hide]
+    is_here = repository.root == Path.cwd()
+    enter = () if is_here else (f"cd {shlex.quote(str(repository.root))}",)
+    keys = " ".join(shlex.quote(_SPECIAL.sub(r"\\\g<0>", one)) for one in repository.keys_to_hide)
+    # Its last line may have no end.
+    hide = (f"printf '\\n%s\\n' {keys} >> .gitignore",) if keys else ()
     model = ", with what git lacks of the models" if new else ""
     model += ", but without keys" if hide else ""
     if habits.has_commits and habits.has_origin:
-        yield f"Commit it on a branch{model}:", "git switch --create backtests", *hide, *commit
+        yield (
+            f"Commit it on a branch{model}:",
+            *enter,
+            "git switch --create backtests",
+            *hide,
+            *commit,
+        )
         push = "git push --set-upstream origin backtests"
         yield f"Push it, and open a pull request.{its_checks}", push
         return
     begin = () if repository.is_git else (f"git init --initial-branch {habits.branch}",)
-    yield f"Commit it{model}:", *begin, *hide, *commit
+    yield f"Commit it{model}:", *enter, *begin, *hide, *commit
     create = "gh repo create --private --source . --push"
     push = f"git push --set-upstream origin {shlex.quote(habits.branch)}"
     yield "Push it to GitHub:", push if habits.has_origin else create

@@ -237,7 +237,7 @@ def _test_job(models: Sequence[ModelInRepository], needs: Needs) -> str:
     if screeners and not only_checked:
         listed = _expression_string(json.dumps(screeners, ensure_ascii=False))
         chosen = f"contains(fromJSON({listed}), matrix.model.path) && 'validate' || 'backtest'"
-        mode = f"${{{{ {chosen} }}}}"
+        mode = json.dumps(f"${{{{ {chosen} }}}}", ensure_ascii=False)
     if screeners:
         mode += " # screeners cannot be backtested"
     step = _STEP.format(action=ACTION, mode=mode, path=_path_in(models))

@@ -217,13 +217,33 @@ def test_the_next_steps_are_those_of_this_repository(
 def test_a_first_commit_has_the_model_and_not_its_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = write_model(make_repository(tmp_path / "desk") / "bot")
-    (model / "keys.json").write_text("{}")
-    printed = steps(run(tmp_path / "desk", monkeypatch))
+    root = make_repository(tmp_path / "desk")
+    model = write_model(root / "bot")
+    hidden = ["keys.json", ".env.local", "keys.live.json", "sub/[x].key"]
+    (model / "sub").mkdir()
+    for name in hidden:
+        (model / name).write_text("{}")
+    (root / ".gitignore").write_text("*.log")  # without a line feed
+    printed = steps(run(tmp_path, monkeypatch, below="desk/bot"))
     commands = [line.strip() for line in printed.splitlines() if line.startswith("     ")]
-    assert commands[1:3] == ["echo keys.json >> .gitignore", f"git add bot {WORKFLOW}"]
-    (tmp_path / "desk" / ".gitignore").write_text("keys.json\n")
-    assert "echo" not in steps(run(tmp_path / "desk", monkeypatch))
+    first = next(index for index, one in enumerate(commands) if one.startswith("cd "))
+    assert commands[first] == f"cd {root}"
+    for command in commands[first + 1 : first + 3]:
+        subprocess.run(["bash", "-c", command], cwd=root, check=True)
+    staged = git(root, "diff", "--cached", "--name-only").splitlines()
+    assert {"bot/bot.py", "bot/blankly.json", WORKFLOW} <= set(staged)
+    assert not [name for name in hidden if f"bot/{name}" in staged]
+    assert "*.log" in (root / ".gitignore").read_text().splitlines()
+    assert "printf" not in steps(run(root, monkeypatch)), "they are hidden"
+
+
+def test_a_directory_that_a_workflow_cannot_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path / "a\udcff")
+    with pytest.raises(InvalidInputError, match="a workflow cannot name it"):
+        run(tmp_path, monkeypatch)
+    assert not (tmp_path / ".github").exists()
 
 
 def test_what_git_lacks_of_a_model_is_in_the_commit(

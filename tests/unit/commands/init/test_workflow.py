@@ -30,7 +30,7 @@ REPOSITORIES: dict[str, tuple[Sequence[ModelInRepository], str, str, Needs]] = {
     "several": ([ModelInRepository("bots/a"), ModelInRepository("bots/b")], "main", "bots", NEEDS),
     "screeners": ([ModelInRepository(one, is_screener=True) for one in "ab"], "1.0", ".", Needs()),
     "mixed": (
-        [ModelInRepository("a"), ModelInRepository("it's }} ${{ x", is_screener=True)],
+        [ModelInRepository("a"), ModelInRepository("it's }} ${{ x: #", is_screener=True)],
         "true",
         ".",
         Needs(),
@@ -149,7 +149,7 @@ def test_a_screener_among_strategies_is_known_by_its_path() -> None:
     mode = step_of(written("mixed"), "backtest")["mode"]
     listed, rest = re.fullmatch(r"\$\{\{ contains\(fromJSON\('(.*?)'\), (.*) \}\}", mode).groups()  # type: ignore[union-attr]
     assert "}}" not in mode[:-2]
-    assert json.loads(listed.replace("''", "'")) == ["it's }} ${{ x"]
+    assert json.loads(listed.replace("''", "'")) == ["it's }} ${{ x: #"]
     assert rest == "matrix.model.path) && 'validate' || 'backtest'"
 
 
