@@ -78,7 +78,7 @@ class Inspection:
             # What else is wrong with the files can be said once they are there.
             others = (one for one in selection.problems if one.path not in selection.dead_links)
             return selection, Code(), (*others, *lacking)
-        selection = self._with_requirements(selection, manifest)
+        selection = with_requirements(selection, manifest, self.workspace)
         is_backtest = self.settings.mode is Mode.BACKTEST
         code = read_code(manifest.main_script, selection, is_backtest=is_backtest)
         version = self.settings.python_version or manifest.python_version
@@ -102,18 +102,6 @@ class Inspection:
         found = (*found, *outside.warnings(manifest, selection))
         return selection, code, (*selection.problems, *found)
 
-    def _with_requirements(self, selection: Selection, manifest: Manifest) -> Selection:
-        """Add the requirements that a model has in its `pyproject.toml` only."""
-        name = posixpath.normpath(manifest.requirements)
-        if not manifest.requirements or os.path.lexists(selection.files.path(name)):
-            return selection
-        made = requirements_of_project(selection.files, self.workspace, name)
-        if made is None:
-            return selection
-        if isinstance(made, Problem):
-            return replace(selection, problems=(*selection.problems, made))
-        return replace(selection, files=replace(selection.files, made=((name, made),)))
-
     def pack(
         self,
         selection: Selection,
@@ -124,6 +112,19 @@ class Inspection:
         keys = self.settings.keys_json
         injected = {**dict(selection.files.made), **({} if keys is None else {KEYS_NAME: keys})}
         return write_bundle(selection, destination, injected=injected, on_progress=on_progress)
+
+
+def with_requirements(selection: Selection, manifest: Manifest, workspace: Path) -> Selection:
+    """Add the requirements that a model has in its `pyproject.toml` only."""
+    name = posixpath.normpath(manifest.requirements)
+    if not manifest.requirements or os.path.lexists(selection.files.path(name)):
+        return selection
+    made = requirements_of_project(selection.files, workspace, name)
+    if made is None:
+        return selection
+    if isinstance(made, Problem):
+        return replace(selection, problems=(*selection.problems, made))
+    return replace(selection, files=replace(selection.files, made=((name, made),)))
 
 
 def _installer(settings: Settings) -> Installer:

@@ -14,12 +14,14 @@ class FoundModel:
     """A directory with a `blankly.json`: its POSIX path in the workspace, and the model's name.
 
     `changed` are the files for which it is listed, `is_new` says that there was no model then.
+    `lacks` are lines for `include`, of what changed and it imports from outside of its bundle.
     """
 
     path: str
     name: str
     is_new: bool = False
     changed: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     @property
     def is_listed(self) -> bool:

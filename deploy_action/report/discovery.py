@@ -55,7 +55,8 @@ def _basis(found: Discovery) -> Line:
     commit = found.commit[:_SHORT]
     what = (
         ". A model changed if a file in its directory did, or one that `include` or its "
-        "requirements take in. Files that git does not track do not count."
+        "requirements take in, or that its scripts import. Files that git does not "
+        "track do not count."
     )
     linked = Link(commit, found.commit_url) if found.commit_url else Code(commit)
     return ["Compared with commit ", linked, what]

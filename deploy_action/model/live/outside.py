@@ -6,7 +6,7 @@ import ast
 import posixpath
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.live.modules import Module, Modules
 from deploy_action.model.manifest import Manifest
-from deploy_action.model.manifest_search import read_folder
+from deploy_action.model.manifest_search import Folder, read_folder
 from deploy_action.model.requirements import read_requirements
 
 _MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
@@ -29,12 +29,15 @@ class Outside:
     """Looks for what a model imports in the `workspace`, outside of the model in `directory`.
 
     Both are absolute, without links. Hints are for a workflow, or without `for_runner` for a
-    terminal.
+    terminal. With `names`, only imports that begin with one of them are looked at.
+    `read` reads a directory; for many models, it should remember them.
     """
 
     workspace: Path
     directory: Path
     for_runner: bool
+    names: frozenset[str] | None = None
+    read: Callable[[Path], Folder] = read_folder
 
     def warnings(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
         """Yield a warning for each package or module of the repository that the bundle lacks."""
@@ -51,6 +54,8 @@ class Outside:
         roots = cache(lambda: tuple(self._roots()))
         known: set[str] = set()
         for file, node, dotted in imports.of(script):
+            if self.names is not None and dotted.partition(".")[0] not in self.names:
+                continue
             found = next((one for one in roots() if _is_module(one, dotted)), None)
             if found is None:
                 continue
@@ -86,7 +91,7 @@ class Outside:
             if not waiting:
                 return
             directory = waiting.popleft()
-            folder = read_folder(directory)
+            folder = self.read(directory)
             if folder.is_environment or directory == self.directory:
                 continue
             if not folder.is_model and directory not in around:

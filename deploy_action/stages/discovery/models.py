@@ -17,11 +17,13 @@ from deploy_action.inputs.settings import Settings
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
 from deploy_action.outcome.discovery import Discovery, FoundModel
+from deploy_action.stages.discovery.imports import Imports
 from deploy_action.stages.discovery.reasons import Reasons
 from deploy_action.stages.preparation import directory_name, find_directory, refuse_deletion
 from deploy_action.text.harmless import one_line, tidy
 
 _INPUT: Final = "changed-since"
+_MOST_NAMED: Final = 20
 _ZEROS: Final = re.compile(r"0{40}|0{64}")
 
 
@@ -54,7 +56,8 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
     if not models and not gone:
         raise InvalidInputError(missing_manifest(root, for_runner=settings.for_runner))
     reasons = Reasons.of(compared, settings, workspace)
-    found = [one.found(reasons) for one in models]
+    imports = Imports(reasons, search.models)
+    found = [one.compared(reasons, imports) for one in models]
     return Discovery(
         models=tuple(one for one in found if one.is_listed),
         unchanged=tuple(one for one in found if not one.is_listed),
@@ -62,7 +65,7 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
         commit=compared.commit,
         commit_url=event.commit_url(compared.commit),
         gone=gone,
-        problems=(*_narrow(settings, event, root), *problems),
+        problems=(*_narrow(settings, event, root), *_lacking(found, settings), *problems),
     )
 
 
@@ -82,14 +85,18 @@ class _Model:
         name = tidy(written or directory_name(directory, event))
         return cls(directory, directory.relative_to(workspace).as_posix(), name, manifest)
 
-    def found(self, reasons: Reasons | None = None) -> FoundModel:
-        if reasons is None:
-            return FoundModel(path=self.path, name=self.name)
+    def found(self) -> FoundModel:
+        return FoundModel(path=self.path, name=self.name)
+
+    def compared(self, reasons: Reasons, imports: Imports) -> FoundModel:
+        lacking = list(imports.lacking(self.directory, self.manifest))
+        imported = dict.fromkeys(f"{name} (imported, not included)" for _, name in lacking)
         return FoundModel(
             path=self.path,
             name=self.name,
             is_new=reasons.is_new(self.directory),
-            changed=tuple(reasons.changed(self.directory, self.manifest)),
+            changed=(*reasons.changed(self.directory, self.manifest), *imported),
+            lacks=tuple(dict.fromkeys(entry for entry, _ in lacking)),
         )
 
 
@@ -129,6 +136,27 @@ def _narrow(settings: Settings, event: Event, root: Path) -> Iterator[Problem]:
         "with `fetch-depth: 0`.",
         severity=Severity.WARNING,
     )
+
+
+def _lacking(found: Iterable[FoundModel], settings: Settings) -> Iterator[Problem]:
+    """Warn of changed code that models import, and that is in none of their bundles."""
+    models: dict[str, list[str]] = {}
+    for one in found:
+        for entry in one.lacks:
+            models.setdefault(entry, []).append(one.path)
+    for entry, paths in models.items():
+        shown = [f"`{one_line(path)}`" for path in paths[:_MOST_NAMED]]
+        if (left := len(paths) - _MOST_NAMED) > 0:
+            shown.append(f"{left:,} more")
+        what, line = one_line(entry.partition(" => ")[0]), one_line(entry)
+        runner = f"Set `include: {line}` in this step and in those that run these models."
+        terminal = f'Name it with `--include "{line}"`, here and where these models run.'
+        yield Problem(
+            message=f"`{what}` changed, and is imported without being in the bundle by "
+            f"{', '.join(shown)}: listed as changed.",
+            hint=runner if settings.for_runner else terminal,
+            severity=Severity.WARNING,
+        )
 
 
 def _gone(changes: Changes, root: Path, workspace: Path) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Reasons:
 
     def is_new(self, directory: Path) -> bool:
         """Whether there was no model at this place then; of a submodule that is not known."""
-        name = self._name_of(directory / MANIFEST_NAME)
+        name = self.name_of(directory / MANIFEST_NAME)
         return not any(one in self.changes.past for one in (name, *_above(name)))
 
     def changed(self, directory: Path, manifest: Manifest | None) -> Iterator[str]:
@@ -43,7 +43,7 @@ class Reasons:
 
         Its own are relative to `directory`, which has no links, others to the repository.
         """
-        place = self._name_of(directory)
+        place = self.name_of(directory)
         ignored = () if manifest is None else manifest.ignore_files
         rules = compile_rules([*ignored, *self.settings.ignore])[0]
         yield from (own for _, own in self._packed(place, "", rules))
@@ -73,9 +73,15 @@ class Reasons:
 
     def _places(self, path: Path) -> list[str]:
         """Return the names of a path: as it is written, and of what it is a link to."""
-        return sorted({self._name_of(path), self._name_of(path.resolve())})
+        return sorted({self.name_of(path), self.name_of(path.resolve())})
 
-    def _name_of(self, path: Path) -> str:
+    def touched(self, path: Path) -> Iterator[str]:
+        """Yield the changed files at a path of the workspace and below it."""
+        for place in self._places(path):
+            yield from self._touched(place)
+
+    def name_of(self, path: Path) -> str:
+        """Return the name of a path as git has it: relative to the repository."""
         return Path(os.path.relpath(path, self.changes.root)).as_posix()
 
     def _touched(self, place: str) -> Iterator[str]:

@@ -287,6 +287,41 @@ def test_what_is_included_counts(repo: Monorepo) -> None:
     assert repo.changed(include="shared") == []
 
 
+def test_what_is_imported_counts_and_is_warned_of_until_it_is_included(repo: Monorepo) -> None:
+    for name in "abc":
+        write_model(repo.root / "models" / name)
+        repo.write(f"models/{name}/bot.py", "import helper\n")
+        repo.write(f"models/{name}/helper.py", "from common.util import x\n" * (name != "c"))
+    repo.write("libs/common/util.py", "x = 1\n")
+    repo.write("libs/other/util.py", "x = 1\n")
+    repo.commit()
+    repo.commit("libs/other/util.py", "x = 2\n")
+    ended = repo.discover(changed_since="HEAD^")
+    assert (paths(ended), ended.annotations) == ([], [])
+    repo.commit("libs/common/util.py", "x = 2\n")
+    ended = repo.discover(changed_since="HEAD^")
+    assert paths(ended) == ["models/a", "models/b"]
+    assert "`libs/common/util.py (imported, not included)`" in ended.summary
+    (warning,) = ended.annotations
+    assert warning.startswith("::warning")
+    assert "by `models/a`, `models/b`" in warning
+    assert "`include: libs/common`" in warning
+    assert repo.discover(changed_since="HEAD^", fail_on_warning="true").code == 2
+    ended = repo.discover(changed_since="HEAD^", include="libs/common", ignore="/common/*.md")
+    assert (len(paths(ended)), ended.annotations) == (3, [])
+    repo.commit("libs/common/more.py")
+    assert repo.changed() == ["models/a", "models/b"]
+
+
+def test_what_holds_a_model_and_is_imported_counts(repo: Monorepo) -> None:
+    write_model(repo.root / "models")
+    repo.write("models/a/bot.py", "import tools\n")
+    repo.write("models/tools.py", "x = 1\n")
+    repo.commit()
+    repo.commit("models/tools.py", "x = 2\n")
+    assert repo.changed() == ["models", "models/a"]
+
+
 def test_a_broken_manifest_is_a_model(repo: Monorepo) -> None:
     repo.commit("models/a/blankly.json", "{")
     ended = repo.discover(changed_since="HEAD^")
