@@ -54,14 +54,15 @@ def _commit_steps(
     if not changes and not new:
         return
     habits = repository.habits
-    added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
-    names = " ".join(shlex.quote(path.relative_to(repository.root).as_posix()) for path in added)
-    commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
-    is_here = repository.root == Path.cwd()
-    enter = () if is_here else (f"cd {shlex.quote(str(repository.root))}",)
     keys = " ".join(shlex.quote(_SPECIAL.sub(r"\\\g<0>", one)) for one in repository.keys_to_hide)
     # Its last line may have no end.
     hide = (f"printf '\\n%s\\n' {keys} >> .gitignore",) if keys else ()
+    added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
+    names = " ".join(shlex.quote(path.relative_to(repository.root).as_posix()) for path in added)
+    names += " .gitignore" if hide else ""
+    commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
+    is_here = repository.root == Path.cwd()
+    enter = () if is_here else (f"cd {shlex.quote(str(repository.root))}",)
     model = ", with what git lacks of the models" if new else ""
     model += ", but without keys" if hide else ""
     if habits.has_commits and habits.has_origin:

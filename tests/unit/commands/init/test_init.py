@@ -231,7 +231,7 @@ def test_a_first_commit_has_the_model_and_not_its_keys(
     for command in commands[first + 1 : first + 3]:
         subprocess.run(["bash", "-c", command], cwd=root, check=True)
     staged = git(root, "diff", "--cached", "--name-only").splitlines()
-    assert {"bot/bot.py", "bot/blankly.json", WORKFLOW} <= set(staged)
+    assert {"bot/bot.py", "bot/blankly.json", WORKFLOW, ".gitignore"} <= set(staged)
     assert not [name for name in hidden if f"bot/{name}" in staged]
     assert "*.log" in (root / ".gitignore").read_text().splitlines()
     assert "printf" not in steps(run(root, monkeypatch)), "they are hidden"
