@@ -152,18 +152,51 @@ def keep_comment(
             f"it has {len(message.body):,} characters, more than the {LARGEST_BODY:,} allowed",
         )
     draft = Draft(message, Said(place.run, step or token_hex(4), message.is_failed))
-    deadline = Deadline.after(seconds / 60)
-    retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
-    forge = Forge(place.api_url, place.repository, token, retries)
+    forge = _forge(place, token, pause, seconds)
     keeper = _Keeper(forge, place, draft)
     try:
-        with deadline_as_error(deadline), closing(forge):
+        with deadline_as_error(forge.retries.deadline), closing(forge):
             return keeper.keep()
     except DeadlineError:
         return keeper.written or _not_written(place, f"it took longer than {seconds:g} s")
     except RefusedError as error:
         reason = error.problems[0]
         return keeper.written or _not_written(place, reason.message, reason.hint)
+
+
+def find_written(
+    place: Place,
+    token: str,
+    keys: Iterable[str],
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    seconds: float = _MOST_SECONDS,
+) -> set[str] | Problem:
+    """Return those of the keys that have a comment on the pull request, whatever the leg.
+
+    A notice says why the forge does not tell. Ends within `seconds`.
+    """
+    forge = _forge(place, token, pause, seconds)
+    try:
+        with deadline_as_error(forge.retries.deadline), closing(forge):
+            user = forge.find_user()
+            comments = forge.list_comments(place.number)
+    except DeadlineError:
+        reason, hint = f"it took longer than {seconds:g} s", ""
+    except RefusedError as error:
+        reason, hint = error.problems[0].message, error.problems[0].hint
+    else:
+        return {key for key in keys if any(_notes_of(comments, key, user))}
+    message = (
+        f"Comments on pull request #{place.number} may still tell of an earlier run: {reason}."
+    )
+    return Problem(message=message, hint=hint, severity=Severity.NOTICE)
+
+
+def _forge(place: Place, token: str, pause: Callable[[float], None], seconds: float) -> Forge:
+    deadline = Deadline.after(seconds / 60)
+    retries = Retries(deadline, _ATTEMPTS, pause=pause, jitter=lambda: 0.0)
+    return Forge(place.api_url, place.repository, token, retries)
 
 
 def marker_of(key: str, leg: str, said: Sequence[Said]) -> str:

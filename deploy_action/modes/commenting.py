@@ -7,14 +7,14 @@ nothing that they wrote decides where to post: the event and the forge say that.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Problem, RefusedError, Severity
 from deploy_action.inputs.definitions import Comment
 from deploy_action.outcome.ending import Ending, Status
-from deploy_action.outcome.forwarding import EarlierReport, Forwarding, Origin
+from deploy_action.outcome.forwarding import Forwarding, Origin
 
 if TYPE_CHECKING:
     from deploy_action.console import Console
@@ -60,14 +60,13 @@ class Commenting:
             if isinstance(place, Problem):
                 self.on_forwarding(forwarding)
                 return _nothing(place)
-            reports, notices = self._read()
             number = None if place is None else place.number
-            forwarding = replace(forwarding, reports=reports, pull_request=number)
+            forwarding = self._read(replace(forwarding, pull_request=number))
             self.on_forwarding(forwarding)
         if place is None or self.settings.dry_run:
             return self._would(forwarding)
         with self.console.group(f"Comment on pull request #{place.number}"):
-            return self._post(place, forwarding, notices)
+            return self._post(place, forwarding)
 
     def _finished_run(self, event: Event) -> FinishedRun:
         from deploy_action.github.finished_run import read_finished_run
@@ -102,7 +101,7 @@ class Commenting:
             run, place, self.settings.github_token, self.deadline, pause=self.pause
         )
 
-    def _read(self) -> tuple[tuple[EarlierReport, ...], tuple[Problem, ...]]:
+    def _read(self, forwarding: Forwarding) -> Forwarding:
         from deploy_action.stages.reports.files import find_reports, read_reports, report_directory
 
         path = report_directory(self.settings.report_path or "", self.environ)
@@ -110,11 +109,7 @@ class Commenting:
         reports = tuple(read_reports(path, names[:_MOST_REPORTS]))
         for one in reports:
             self.console.info(f"{one.name}: {one.problem or 'read'}")
-        left = len(names) - len(reports)
-        if left <= 0:
-            return reports, ()
-        message = f"{left:,} of {len(names):,} reports were left out: one run has {_MOST_REPORTS}."
-        return reports, (Problem(message=message, severity=Severity.NOTICE),)
+        return replace(forwarding, reports=reports, left_out=len(names) - len(reports))
 
     def _would(self, forwarding: Forwarding) -> Ending:
         where = forwarding.pull_request and f" on pull request #{forwarding.pull_request}"
@@ -125,34 +120,62 @@ class Commenting:
         ]
         return Ending(status=Status.DRY_RUN, would_do=tuple(steps))
 
-    def _post(self, place: Place, forwarding: Forwarding, notices: tuple[Problem, ...]) -> Ending:
+    def _post(self, place: Place, forwarding: Forwarding) -> Ending:
         from deploy_action.github.comment import keep_comment
 
-        problems, errors = [*notices], list[Problem]()
-        posted = list[EarlierReport]()
-        for number, one in enumerate(forwarding.reports or [None], 1):
-            message = self._message(forwarding.origin, one, number)
-            seconds = min(_MOST_SECONDS, self.deadline.remaining())
+        messages = {
+            number: self._message(forwarding, number) for number in range(1, _MOST_REPORTS + 1)
+        }
+        numbers = range(1, (len(forwarding.reports) or 1) + 1)
+        surplus = self._find_surplus(place, messages, numbers.stop)
+        problems, errors = [*_left_out(forwarding)], list[Problem]()
+        if isinstance(surplus, Problem):
+            errors.append(surplus)
+            surplus = []
+        urls = dict[int, str]()
+        for number in (*numbers, *surplus):
             kept = keep_comment(
-                place,
-                self.settings.github_token or "",
-                message,
-                pause=self.pause,
-                seconds=seconds,
+                place, self._token, messages[number], pause=self.pause, seconds=self._seconds()
             )
             if kept.problem is not None:
                 (problems if kept.url else errors).append(kept.problem)
             self.console.info(kept.url or "No comment was written.")
-            posted.append(replace(one or EarlierReport(name=""), url=kept.url))
-        reports = tuple(posted) if forwarding.reports else ()
-        url = next((one.url for one in posted if one.url), "")
+            urls[number] = kept.url
+        reports = tuple(
+            replace(one, url=urls[number]) for number, one in enumerate(forwarding.reports, 1)
+        )
+        url = next(filter(None, urls.values()), "")
         self.on_forwarding(replace(forwarding, reports=reports, url=url))
         if errors:
             raise RefusedError(*(replace(one, severity=Severity.ERROR) for one in errors))
         status = Status.COMMENTED if url else Status.UNCHANGED
         return Ending(status=status, problems=tuple(problems))
 
-    def _message(self, origin: Origin, report: EarlierReport | None, number: int) -> Message:
+    def _find_surplus(
+        self, place: Place, messages: Mapping[int, Message], first: int
+    ) -> list[int] | Problem:
+        """Return the numbers from `first` that have a comment: an earlier run left more reports.
+
+        Their comments would go on telling how an older commit did.
+        """
+        from deploy_action.github.comment import find_written
+
+        keys = {number: one.key for number, one in messages.items() if number >= first}
+        written = find_written(
+            place, self._token, keys.values(), pause=self.pause, seconds=self._seconds()
+        )
+        if isinstance(written, Problem):
+            return written
+        return [number for number, key in keys.items() if key in written]
+
+    @property
+    def _token(self) -> str:
+        return self.settings.github_token or ""
+
+    def _seconds(self) -> float:
+        return min(_MOST_SECONDS, self.deadline.remaining())
+
+    def _message(self, forwarding: Forwarding, number: int) -> Message:
         from deploy_action.github.comment import LARGEST_BODY, Message
         from deploy_action.report.document import to_markdown
         from deploy_action.report.forwarded import (
@@ -161,25 +184,36 @@ class Commenting:
             is_wrong,
         )
 
-        key = self.settings.comment_key or ""
-        name = f"comment-key: {key}" if key else ""
+        origin, key = forwarding.origin, self.settings.comment_key or ""
+        report = next(iter(forwarding.reports[number - 1 : number]), None)
         document = (
-            build_without_report(origin)
+            build_without_report(forwarding, number)
             if report is None
-            else build_forwarded(origin, report, name)
+            else build_forwarded(forwarding, number, f"comment-key: {key}" if key else "")
         )
         is_failed = is_wrong(origin, report)
         is_warned = report is not None and report.run is not None and report.run.is_problematic
         is_quiet = report is None or self.settings.comment is Comment.ON_PROBLEM
+        is_surplus = report is None and number > 1
         of_job = (self.environ.get(one, "") for one in _OF_JOB)
         return Message(
-            # Nothing of a report is in it: it could name another comment, or ever new ones.
+            # Nothing of a report is in it: it could name another comment, or ever new ones. Names
+            # of files and artifacts are the fork's, too, which leaves the position.
             key=json.dumps(["reports", key, number, *of_job]),
             body=to_markdown(document, largest=LARGEST_BODY),
             is_failed=is_failed,
-            is_update=is_quiet and not is_failed and not is_warned,
+            is_update=is_surplus or (is_quiet and not is_failed and not is_warned),
             run_url=origin.run_url,
         )
+
+
+def _left_out(forwarding: Forwarding) -> Iterator[Problem]:
+    if forwarding.left_out:
+        message = (
+            f"{forwarding.left_out:,} of {forwarding.count:,} reports were left out: "
+            f"one run has {_MOST_REPORTS}."
+        )
+        yield Problem(message=message, severity=Severity.NOTICE)
 
 
 def _origin(event: Event, run: FinishedRun) -> Origin:

@@ -43,10 +43,17 @@ class EarlierReport:
 class Forwarding:
     """The reports of a run, and the pull request that they are for; None if there is none.
 
-    `url` is the page of the first comment, also of one that says that there is no report.
+    `left_out` is how many more reports the run left. `url` is the page of the first comment, also
+    of one that says that there is no report.
     """
 
     origin: Origin
     reports: tuple[EarlierReport, ...] = ()
+    left_out: int = 0
     pull_request: int | None = None
     url: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many reports the run left."""
+        return len(self.reports) + self.left_out

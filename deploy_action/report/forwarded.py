@@ -25,18 +25,30 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.report.summary import build_comment
+from deploy_action.text.quantities import count
 
 _SHORT: Final = 12
 _SUCCESS: Final = "success"
 _OF_FORK: Final = "**The figures and the verdict are the fork's own, and nobody checked them.**"
+_NUMBERED: Final = (
+    "Reports are numbered in the order of their names: "
+    "another run may have another one under this number."
+)
 _OF_RUN: Final = "**The figures and the verdict are that run's own, and nobody checked them.**"
 
 
-def build_forwarded(origin: Origin, report: EarlierReport, name: str = "") -> Document:
-    """Return the comment for a report; `name` says which of several comments it is."""
+def build_forwarded(forwarding: Forwarding, number: int, name: str = "") -> Document:
+    """Return the comment for the report with that number, from 1.
+
+    `name` says of which step that posts reports it is.
+    """
+    origin, report = forwarding.origin, forwarding.reports[number - 1]
+    is_one_of_several = forwarding.count > 1
+    which = f"Report {number} of {forwarding.count:,}" if is_one_of_several else ""
     if report.run is None:
+        head = f"❌ {which} from " if which else "❌ The report of "
         return [
-            Heading(["❌ The report of ", Code(origin.repository), " cannot be used"]),
+            Heading([head, Code(origin.repository), " cannot be used"]),
             Paragraph(["The file ", Code(report.name), " ", *prose(report.problem), "."]),
             _of_run(origin),
         ]
@@ -47,9 +59,10 @@ def build_forwarded(origin: Origin, report: EarlierReport, name: str = "") -> Do
         origin.conclusion != _SUCCESS and report.run.ending.status is not Status.FAILED
     )
     mark = "❌ " if is_contradicted else ""
+    source = f"{which} from " if which else "From "
     said = _OF_FORK if origin.is_fork else _OF_RUN
     shown: list[Block] = [
-        Heading([f"{mark}From ", Code(origin.repository), ": ", *title]),
+        Heading([f"{mark}{source}", Code(origin.repository), ": ", *title]),
         Paragraph(
             [
                 f"⚠️ {said} They come from a run of ",
@@ -60,17 +73,24 @@ def build_forwarded(origin: Origin, report: EarlierReport, name: str = "") -> Do
             ]
         ),
     ]
+    if is_one_of_several:
+        # A name is the fork's, so it may be shown, but cannot choose a comment.
+        shown.append(Paragraph(["This is ", Code(report.name), f". {_NUMBERED}"]))
     return [*shown, *others]
 
 
-def build_without_report(origin: Origin) -> list[Block]:
-    """Return the comment for a run that left no report."""
+def build_without_report(forwarding: Forwarding, number: int = 1) -> list[Block]:
+    """Return the comment for a report that the run did not leave, by its number, from 1."""
+    origin = forwarding.origin
     mark = "" if origin.conclusion == _SUCCESS else "❌ "
+    which = "" if number == 1 else f" {number}"
+    left = f"only {count(forwarding.count, 'report')}" if forwarding.count else "no report"
+    said: Line = ["A run of ", *_where(origin), f" left {left} of a backtest. ", *_ending(origin)]
+    if which:
+        said = [*said, f" This comment is for report{which}, which an earlier run had."]
     return [
-        Heading([f"{mark}No report from ", Code(origin.repository)]),
-        Paragraph(
-            ["A run of ", *_where(origin), " left no report of a backtest. ", *_ending(origin)]
-        ),
+        Heading([f"{mark}No report{which} from ", Code(origin.repository)]),
+        Paragraph(said),
         _of_run(origin),
     ]
 
@@ -78,11 +98,11 @@ def build_without_report(origin: Origin) -> list[Block]:
 def build_forwarding(forwarding: Forwarding) -> Document:
     """Return what the summary of the posting job shows: its comments, and what is in them."""
     shown: list[Block] = []
-    for one in forwarding.reports:
+    for number, one in enumerate(forwarding.reports, 1):
         if one.url:
             shown.append(Paragraph([Link("The comment", one.url), ":"]))
-        shown += build_forwarded(forwarding.origin, one)
-    return shown or build_without_report(forwarding.origin)
+        shown += build_forwarded(forwarding, number)
+    return shown or build_without_report(forwarding)
 
 
 def is_wrong(origin: Origin, report: EarlierReport | None) -> bool:

@@ -77,11 +77,13 @@ def _blocks(outcome: RunOutcome) -> list[Block]:
 
 
 def _of_comment(outcome: RunOutcome) -> list[Block]:
+    is_partial = outcome.forwarding is not None and bool(outcome.forwarding.url)
+    failed = "❌ Not all comments were written" if is_partial else "❌ No comment was written"
     title = {
         Status.COMMENTED: "💬 Commented on a pull request",
         Status.DRY_RUN: "🔎 Dry run: no comment was written",
         Status.UNCHANGED: "No comment was written",
-    }.get(outcome.ending.status, "❌ No comment was written")
+    }.get(outcome.ending.status, failed)
     return [Heading([title]), *_errors(outcome), *_planned(outcome), *_remarks(outcome)]
 
 

@@ -14,7 +14,7 @@ from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.json_report import build_report
 from tests.conftest import Ended, Runner
 from tests.support.decisions import decisions
-from tests.support.forge import WORKFLOW, Account, ForgeServer, Pull, rate_limited
+from tests.support.forge import WORKFLOW, Account, ForgeServer, Pull, Seen, rate_limited
 from tests.support.outcomes import backtests
 from tests.support.rendered import render
 from tests.support.scripted_server import Reply
@@ -120,6 +120,129 @@ def test_several_reports_are_several_comments(base: Base) -> None:
         base.leave(RUNS[name], f"report/{name}.json")
     base.post()
     assert len(base.forge.comments) == 2
+
+
+def titles(base: Base) -> list[str]:
+    """Return the headings of the comments, in the order in which they were created."""
+    return [render(body).all("h2")[0].text() for body in base.forge.bodies()]
+
+
+def leave(base: Base, *names: str) -> None:
+    """Let a run have left exactly these reports."""
+    for path in base.runner.workspace.glob("report/*.json"):
+        path.unlink()
+    base.leave(None)
+    for name in names:
+        base.leave(RUNS["gain"], f"report/{name}.json")
+
+
+def test_reports_say_which_of_how_many_they_are(base: Base) -> None:
+    """Their names are the fork's, so comments have only positions, which another file moves."""
+    leave(base, "b", "c")
+    base.post()
+    base.on()
+    leave(base, "a", "b", "c")
+    ended = base.post()
+    heads = [f"Report {number} of 3 from mallory/models:" for number in (1, 2, 3)]
+    for head, name, body in zip(heads, "abc", base.forge.bodies(), strict=True):
+        text = render(body).text()
+        assert head in text
+        assert f"This is {name}.json" in text
+        assert head in render(ended.summary).text()
+    base.leave(b"{}", "report/b.json")
+    base.on()
+    base.post()
+    assert titles(base)[1] == "❌ Report 2 of 3 from mallory/models cannot be used"
+
+
+@pytest.mark.parametrize("comment", ["true", "on-problem"])
+@pytest.mark.parametrize(
+    ("left", "conclusion", "mark", "words"),
+    [
+        (("a",), "failure", "❌ ", "left only 1 report"),
+        (("a",), "success", "", "left only 1 report"),
+        ((), "failure", "❌ ", "left no report"),
+        ((), "success", "", "left no report"),
+    ],
+)
+def test_comments_of_reports_that_are_no_longer_there_say_so(
+    base: Base, left: tuple[str, ...], conclusion: str, mark: str, words: str, comment: str
+) -> None:
+    """Else they would go on telling how an earlier commit did, as if it were this one."""
+    leave(base, "a", "b", "c")
+    base.post()
+    base.forge.pulls = [Pull(7, BRANCH, NEWER)]
+    base.on(conclusion=conclusion, head_sha=NEWER)
+    leave(base, *left)
+    ended = base.post(comment=comment)
+    assert (ended.code, ended.outputs["status"]) == (0, "commented"), ended.log
+    assert len(base.forge.bodies()) == 3
+    for number, body in enumerate(base.forge.bodies()[1:], 2):
+        shown = render(body)
+        assert shown.all("h2")[0].text() == f"{mark}No report {number} from mallory/models"
+        assert f"{words} of a backtest" in shown.text()
+        assert f"ended as {conclusion}" in shown.text()
+        assert NEWER[:12] in shown.text()
+        assert COMMIT[:12] not in body
+    base.on(head_sha=NEWER)
+    leave(base, "a", "b", "c")
+    base.post()
+    assert [one.partition(":")[0] for one in titles(base)] == [
+        f"Report {number} of 3 from mallory/models" for number in (1, 2, 3)
+    ]
+
+
+def test_only_comments_of_the_same_workflow_and_key_are_said_to_have_no_report(base: Base) -> None:
+    leave(base, "a", "b")
+    base.post(comment_key="BTC")
+    base.post()
+    mine, others = base.forge.bodies()[2:], base.forge.bodies()[:2]
+    forged = base.forge.add(Account("mallory", 66, "User"), mine[1])
+    base.on()
+    leave(base, "a")
+    base.post()
+    assert base.forge.bodies()[:2] == others
+    assert base.forge.bodies()[3] != mine[1]
+    assert next(one.body for one in base.forge.comments if one.number == forged) == mine[1]
+
+
+def test_a_comment_that_a_newer_run_wrote_is_left(base: Base) -> None:
+    leave(base, "a", "b")
+    base.post()
+    before = base.forge.bodies()
+    base.on(id=base.run_id - 1)
+    leave(base, "a")
+    base.post()
+    assert base.forge.bodies() == before
+
+
+@pytest.mark.parametrize(
+    ("after", "method", "words"),
+    [
+        ("/comments/1001", "PATCH", "was not written"),
+        ("/user", "GET", "may still tell of an earlier run"),
+    ],
+)
+def test_comments_that_cannot_be_brought_up_to_date_fail_the_job(
+    base: Base, after: str, method: str, words: str
+) -> None:
+    leave(base, "a", "b")
+    base.post()
+    base.on(conclusion="failure")
+    leave(base, "a")
+    faults = [Reply(403, {"message": "Resource not accessible by integration"})]
+
+    def refuse_next(seen: Seen) -> None:
+        if seen.path.endswith(after) and faults:
+            base.forge.faults[method] = [faults.pop()]
+
+    base.forge.before = refuse_next
+    ended = base.post()
+    assert (ended.code, ended.outputs["status"]) == (1, "failed")
+    assert "❌ Not all comments were written" in ended.summary
+    assert words in ended.log
+    assert "pull-requests: write" in ended.log
+    assert "ended as `failure`" in base.forge.bodies()[0]
 
 
 def test_a_run_without_a_report_that_failed_is_told(base: Base) -> None:
