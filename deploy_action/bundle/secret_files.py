@@ -6,18 +6,25 @@ the package reads it, so a model needs it.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
+from deploy_action.regular_files import open_regular
+
+_COPY: Final = r"(~|[._~-](bak|backup|copy|old|orig|save|swp|[0-9]+))"
 _NAMES: Final = re.compile(
     # Variables, private keys and stores of keys, the keys of other accounts, and tools' passwords.
-    r"\.env(rc|\..+)?|.+\.env|.+\.(key|pem|p8|p12|pfx|ppk|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)"
-    r"|keys[._-].*\.json|.+[._-]keys\.json|\.netrc|\.pypirc|\.git-credentials",
+    r"(\.env(rc|[._~-].*)?|.+\.env|.+\.(key|pem|p8|p12|pfx|ppk|jks|keystore)"
+    r"|id_(rsa|dsa|ecdsa|ed25519)|keys[._-].*\.json|.+[._-]keys\.json"
+    rf"|\.netrc|\.pgpass|\.pypirc|\.git-credentials){_COPY}?|keys\.json{_COPY}",
     re.IGNORECASE,
 )
-_EXAMPLES: Final = re.compile(r"[._-](example|sample|template|dist|schema)\b", re.IGNORECASE)
-_MAY_BE_CERTIFICATE: Final = (".pem",)
+_EXAMPLES: Final = re.compile(
+    r"[._-](example|sample|template|dist|schema)(\.(env|json|key|pem))?", re.IGNORECASE
+)
+_MAY_BE_CERTIFICATE: Final = re.compile(rf".+\.pem{_COPY}?", re.IGNORECASE)
 _PRIVATE: Final = b"PRIVATE KEY"
 _MOST_BYTES: Final = 1 << 20
 
@@ -25,15 +32,35 @@ _MOST_BYTES: Final = 1 << 20
 def may_hold_secrets(name: str, file: Path) -> bool:
     """Whether a file, by the last part of its name, is one that holds secrets.
 
-    Examples such as `.env.example` are not, nor is a `.pem` without a private key: certificates are
-    public.
+    The name of the file itself counts as well, and that of the one to which a link leads. Examples
+    such as `.env.example` are not, nor is a `.pem`, unless there is a private key in them:
+    certificates are public.
     """
-    if not _NAMES.fullmatch(name) or _EXAMPLES.search(f".{name}"):
+    names = {name, file.name, _name_of_target(file)}
+    secret = [one for one in names if _NAMES.fullmatch(one)]
+    if not secret:
         return False
-    if not name.lower().endswith(_MAY_BE_CERTIFICATE):
-        return True
+    return any(not _may_be_public(one) for one in secret) or _has_private_key(file)
+
+
+def _name_of_target(file: Path) -> str:
+    if not file.is_symlink():
+        return file.name
     try:
-        with file.open("rb") as stream:
+        file.stat()  # which refuses a chain of links that is too long for the next line
+        return Path(os.path.realpath(file)).name
+    except OSError:
+        return file.name
+
+
+def _may_be_public(name: str) -> bool:
+    is_example = any(found.end() == len(name) + 1 for found in _EXAMPLES.finditer(f".{name}"))
+    return is_example or _MAY_BE_CERTIFICATE.fullmatch(name) is not None
+
+
+def _has_private_key(file: Path) -> bool:
+    try:
+        with os.fdopen(open_regular(file)[0], "rb") as stream:
             return _PRIVATE in stream.read(_MOST_BYTES)
     except OSError:
         return True

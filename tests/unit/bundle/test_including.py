@@ -110,7 +110,9 @@ def test_files_of_secrets_are_included_only_where_somebody_means_it(workspace: P
     assert "cannot be .env in the bundle: files of that name hold secrets" in problem.message
     assert "!/.env" in problem.hint
     assert ".env" in names_of(select(workspace, env, patterns=("!/.env",)))
-    assert "variables" in names_of(select(workspace, Include("libs/common/.env", "variables")))
+    renamed = Include("libs/common/.env", "variables")
+    assert "!/variables" in only(select(workspace, renamed)).hint
+    assert "variables" in names_of(select(workspace, renamed, patterns=("!/variables",)))
 
 
 @pytest.mark.parametrize(
