@@ -40,7 +40,12 @@ def may_hold_secrets(name: str, file: Path) -> bool:
     secret = [one for one in names if _NAMES.fullmatch(one)]
     if not secret:
         return False
-    return any(not _may_be_public(one) for one in secret) or _has_private_key(file)
+    return any(map(names_secrets, secret)) or _has_private_key(file)
+
+
+def names_secrets(name: str) -> bool:
+    """Whether a file of that name holds secrets, whatever is in it."""
+    return _NAMES.fullmatch(name) is not None and not _may_be_public(name)
 
 
 def _name_of_target(file: Path) -> str:

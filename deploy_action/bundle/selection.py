@@ -17,7 +17,7 @@ from unicodedata import normalize
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.bundle.including import Include, place_includes
 from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS, NEVER_PACKED, is_never_packed
-from deploy_action.bundle.secret_files import may_hold_secrets
+from deploy_action.bundle.secret_files import may_hold_secrets, names_secrets
 from deploy_action.errors import Problem, Severity
 from deploy_action.regular_files import SourceTree, Tree, is_within
 
@@ -94,7 +94,10 @@ class Selection:
         for count, part in enumerate(parts, 1):
             is_directory = count < len(parts) or name.endswith("/")
             path = "/".join(parts[:count])
-            if part in NEVER_PACKED or self.rules.ignoring(path, part, is_directory=is_directory):
+            rule = self.rules.deciding(path, part, is_directory=is_directory)
+            if part in NEVER_PACKED or (rule is not None and not rule.includes_again):
+                return True
+            if rule is None and not is_directory and names_secrets(part):
                 return True
         return False
 
@@ -209,6 +212,8 @@ class _Walk:
         parts = name.split("/")
         for count, part in enumerate(parts, 1):
             path = "/".join(parts[:count])
+            if part in NEVER_PACKED:
+                return f"{path} is never packed", _ANOTHER_NAME
             is_parent = count < len(parts)
             rule = self.rules.deciding(path, part, is_directory=is_parent or is_directory)
             if rule is None and not (is_parent or is_directory) and may_hold_secrets(part, real):
@@ -403,10 +408,6 @@ def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
         if folded in seen:
             yield _collision(prefix + name, prefix + seen[folded])
         seen.setdefault(folded, name)
-
-
-def _of_include(message: str, hint: str) -> Problem:
-    return Problem(message=f"Input `include`: {message}.", hint=hint)
 
 
 _ROOT_IS_ENVIRONMENT: Final = Problem(

@@ -78,3 +78,22 @@ def test_links_and_includes_are_judged_by_what_they_lead_to_as_well(tmp_path: Pa
     assert "`prod.env` cannot be conf in the bundle: files of that name hold" in problem.message
     taken = select_files(model, ["!settings.txt", "!conf"], workspace=tmp_path, include=include)
     assert [entry.name for entry in taken.entries] == ["conf", "sub/settings.txt"]
+
+
+def test_what_is_not_there_is_left_out_by_its_name_unless_it_may_be_a_certificate(
+    tmp_path: Path,
+) -> None:
+    selection = select_files(tmp_path, ["!kept.key"])
+    assert selection.leaves_out("a/k.key")
+    assert not any(map(selection.leaves_out, ("kept.key", "ca.pem", ".env.example", "k.key/")))
+
+
+@pytest.mark.parametrize("name", ["x/__pycache__/c", ".git"])
+def test_no_include_has_a_name_that_is_never_packed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "c").touch()
+    include = [Include("c", name)]
+    selection = select_files(tmp_path / "model", [f"!{name}"], workspace=tmp_path, include=include)
+    assert selection.entries == ()
+    [problem] = selection.problems
+    assert "is never packed" in problem.message
