@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,11 +100,13 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
 
     def tick(_number: int, _frame: FrameType | None) -> None:
         nonlocal has_raised
-        if deadline.has_passed and not has_raised:
+        # What sees by itself that the time is over raises the same, and tidies up.
+        is_told = isinstance(sys.exception(), DeadlineError)
+        if deadline.has_passed and not has_raised and not is_told:
             has_raised = True
             raise deadline.error()
 
-    first = deadline.remaining() % _TICK_SECONDS + _AT_ONCE
+    first = deadline.remaining() % _TICK_SECONDS or _TICK_SECONDS
     previous = signal.signal(signal.SIGALRM, tick)
     # The system may give a signal to another thread, and this one, which alone acts on signals,
     # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
@@ -112,6 +115,8 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        # A tick that is on its way to a thread would end the process; to ignore it drops it.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, previous)
         if outer:  # the deadline around this one looks at the clock itself
             signal.setitimer(signal.ITIMER_REAL, _AT_ONCE, _TICK_SECONDS)
