@@ -9,7 +9,6 @@
 #   tools/release.sh tag VERSION REFERENCE  commits that, and pushes vX.Y.Z and vX, or neither
 #   tools/release.sh notes VERSION          prints the changelog's entry
 set -euo pipefail
-shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 fail() {
@@ -92,7 +91,7 @@ release_commit() {
 
 tag() {
     local version=v$1 major=v${1%%.*} commit there newest refs
-    commit=$(release_commit "$1" "$2")
+    commit=$(set -e; release_commit "$1" "$2") # a substitution does not inherit it
     git ls-remote --refs --tags origin >"$scratch/tags"
     there=$(awk -v ref="refs/tags/$version" '$2 == ref { print $1 }' "$scratch/tags")
     [[ -z $there || $there == "$commit" ]] ||

@@ -23,6 +23,8 @@ from tests.support.runner_protocol import read_entries
 from tools import registry
 from tools.lint_workflows import tool
 
+pytestmark = pytest.mark.xdist_group("image")  # one store of images
+
 DIGEST = f"sha256:{'1f' * 32}"
 REFERENCE = f"ghcr.io/somebody/deploy-action@{DIGEST}"
 OTHER = f"ghcr.io/somebody/deploy-action@sha256:{'2e' * 32}"

@@ -31,13 +31,17 @@ def wait_for_ever() -> None:
     threading.Event().wait()
 
 
+def kill_and_wait(thread: int, number: signal.Signals) -> None:
+    signal.pthread_kill(thread, number)
+    wait_for_ever()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_another_thread_takes_ends_the_run(number: signal.Signals) -> None:
     """The main thread alone acts on signals, and is not woken by this one."""
     with idle_thread() as other, signals_as_errors(), deadline_as_error(Deadline.after(10)):
-        signal.pthread_kill(other, number)
         with pytest.raises(InterruptedRunError) as caught:
-            wait_for_ever()
+            kill_and_wait(other, number)
     assert caught.value.signal_number == number
 
 
