@@ -217,7 +217,8 @@ class _Walk:
             is_parent = count < len(parts)
             rule = self.rules.deciding(path, part, is_directory=is_parent or is_directory)
             if rule is None and not (is_parent or is_directory) and may_hold_secrets(part, real):
-                return "files of that name hold secrets", f"Add !/{path} to ignore_files."
+                like = "of that name" if names_secrets(part) else f"like {_escaped(real.name)}"
+                return f"files {like} hold secrets", f"Add !/{path} to ignore_files."
             if rule is not None and not rule.includes_again:
                 why = f"the ignore pattern {_escaped(rule.text)!r} leaves out {path}"
                 return why, f"Make the pattern narrower, or add the pattern !/{path} after it."

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from deploy_action.bundle.secret_files import may_hold_secrets
+from deploy_action.bundle.secret_files import may_hold_secrets, names_secrets
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.live.code import Code
@@ -208,8 +208,13 @@ def _left_out(
         is_read = not texts.isdisjoint({name, posixpath.basename(name)}) and ".env" not in name
         if is_read or line is None or not is_committed(name):
             reads = ", and the script names it" if is_read else ""
+            why = "files of that name hold secrets"
+            if selection.files.path(name).is_symlink() and not names_secrets(
+                posixpath.basename(name)
+            ):
+                why = "it is a link to a file that holds secrets"
             yield Problem(
-                message=f"{name} is not packed, because files of that name hold secrets{reads}.",
+                message=f"{name} is not packed, because {why}{reads}.",
                 hint=f"A model gets variables from `model-env`, and keys of exchanges from "
                 f"`keys-json`. {back}.",
                 severity=Severity.WARNING if is_read else Severity.NOTICE,

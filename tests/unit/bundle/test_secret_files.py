@@ -75,7 +75,7 @@ def test_links_and_includes_are_judged_by_what_they_lead_to_as_well(tmp_path: Pa
     assert selection.left_out == (".env", "sub/settings.txt")
     assert all(entry.is_directory for entry in selection.entries)
     [problem] = selection.problems
-    assert "`prod.env` cannot be conf in the bundle: files of that name hold" in problem.message
+    assert "`prod.env` cannot be conf in the bundle: files like prod.env hold" in problem.message
     taken = select_files(model, ["!settings.txt", "!conf"], workspace=tmp_path, include=include)
     assert [entry.name for entry in taken.entries] == ["conf", "sub/settings.txt"]
 

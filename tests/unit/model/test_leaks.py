@@ -133,6 +133,16 @@ def test_a_file_of_secrets_is_left_out_and_reported(
     assert not selection.includes(name)
 
 
+def test_a_link_to_a_file_of_secrets_is_called_a_link(model: Path) -> None:
+    (model / ".env").touch()
+    (model / "settings.txt").symlink_to(".env")
+    found = [one.message for one in check(model, is_tracked=lambda _: False)]
+    assert found == [
+        ".env is not packed, because files of that name hold secrets.",
+        "settings.txt is not packed, because it is a link to a file that holds secrets.",
+    ]
+
+
 def test_a_pattern_takes_a_file_of_secrets_back(model: Path) -> None:
     (model / ".env").write_text("A=1\n")
     (model / "sub").mkdir()
