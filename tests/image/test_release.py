@@ -296,7 +296,10 @@ def test_a_release_from_the_check_to_the_tag(
         revision = labels["org.opencontainers.image.revision"]
         assert revision == git(checkout.origin, "rev-parse", "v1.2.3^")
     finally:
-        ids = ask_podman({}, "images", "--quiet", "--no-trunc", "--filter", f"reference={image}")
-        subprocess.run(["podman", "rmi", "--force", *set(ids.split())], check=False)
-        remove = ["podman", "manifest", "rm", f"{image}:1.2.3"]
-        subprocess.run(remove, capture_output=True, check=False)
+        # The list first: without its images it would be damaged, and podman list no image any more.
+        for remove in (
+            ("manifest", "rm", f"{image}:1.2.3"),
+            ("rmi", "--force", f"{image}:1.2.3-amd64", f"{image}:1.2.3-arm64"),
+            ("rmi", "--force", checkout.outputs.get("reference", f"{image}:none")),
+        ):
+            subprocess.run(["podman", *remove], capture_output=True, check=False)

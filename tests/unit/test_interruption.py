@@ -39,9 +39,13 @@ def kill_and_wait(thread: int, number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_another_thread_takes_ends_the_run(number: signal.Signals) -> None:
     """The main thread alone acts on signals, and is not woken by this one."""
-    with idle_thread() as other, signals_as_errors(), deadline_as_error(Deadline.after(10)):
-        with pytest.raises(InterruptedRunError) as caught:
-            kill_and_wait(other, number)
+    with (
+        idle_thread() as other,
+        signals_as_errors(),
+        deadline_as_error(Deadline.after(10)),
+        pytest.raises(InterruptedRunError) as caught,
+    ):
+        kill_and_wait(other, number)
     assert caught.value.signal_number == number
 
 

@@ -367,9 +367,11 @@ def test_an_interrupt_from_the_keyboard_ends_packing(tmp_path: Path) -> None:
     with (root / "huge").open("wb") as stream:
         stream.truncate(200_000 * MIB)
     code = (
-        "import pathlib, sys; from deploy_action.bundle.bundle import write_bundle; "
-        "from deploy_action.bundle.selection import select_files; "
-        "write_bundle(select_files(pathlib.Path(sys.argv[1]), []), pathlib.Path(sys.argv[2]), "
+        "import pathlib, sys; from deploy_action.bundle.bundle import write_bundle\n"
+        "from deploy_action.bundle.selection import select_files\n"
+        "from deploy_action.interruption import Deadline, deadline_as_error\n"
+        "with deadline_as_error(Deadline.after(10)):  # as in a run\n"
+        "    write_bundle(select_files(pathlib.Path(sys.argv[1]), []), pathlib.Path(sys.argv[2]), "
         "on_progress=lambda *_: print('.', flush=True))"
     )
     command = [sys.executable, "-c", code, str(root), str(tmp_path / "x.zip")]
