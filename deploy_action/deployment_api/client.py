@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -226,15 +226,9 @@ class DeploymentApi:
 
     def teams(self) -> tuple[Project, ...]:
         """Return the user's teams: each takes models as a project does; none if it has no teams."""
-        reply = self.read("GET", "/project/teams", {})
-        try:
-            reply.require_route()
-            listed = reply.json_list()
-        except RouteMissingError:
-            return ()
         return tuple(
             Project(id=identifier, name=text_of(one, "name"))
-            for one in listed
+            for one in _listed(self.read("GET", "/project/teams", {}))
             if (identifier := id_of(one, "id", "projectId"))
         )
 
@@ -256,12 +250,6 @@ class DeploymentApi:
 
     def models(self, project_id: str) -> tuple[Model, ...]:
         """Return the models of a project; empty if the server cannot list them."""
-        reply = self.read("POST", "/model/list", {"projectId": project_id})
-        try:
-            reply.require_route()
-            listed = reply.json_list()
-        except RouteMissingError:
-            return ()
         return tuple(
             Model(
                 id=identifier,
@@ -269,7 +257,7 @@ class DeploymentApi:
                 type=text_of(one, "type"),
                 description=text_of(one, "description"),
             )
-            for one in listed
+            for one in _listed(self.read("POST", "/model/list", {"projectId": project_id}))
             if (identifier := id_of(one, "id", "modelId"))
         )
 
@@ -433,6 +421,15 @@ def _ids(
     """Return the fields of `Accepted`."""
     model_id = id_of(body, "modelId") or fields.get("modelId")
     return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
+
+
+def _listed(reply: Reply) -> Sequence[object]:
+    """Return the list of a route that only some servers have; empty without the route."""
+    try:
+        reply.require_route()
+        return reply.json_list()
+    except RouteMissingError:
+        return ()
 
 
 def _success(reply: Reply, *also: str) -> Mapping[str, object]:
