@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from deploy_action.backtest.comparison import Base, Comparison
     from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.backtest.result import BacktestResult, BacktestRun
+    from deploy_action.backtest.sweep.combinations import Swept
+    from deploy_action.backtest.sweep.shards import Part
     from deploy_action.errors import Problem
     from deploy_action.gates.judgement import Verdict
 
@@ -19,7 +21,8 @@ class Backtests:
 
     None where the server tells no result. `verdicts` are in the order of the gates; `problems` are
     warnings of the server and of our own. `windows` are the candidate's, in the order that was
-    asked for; those of the base are in it.
+    asked for; those of the base are in it. `part` says which part of a whole run this is, if it is
+    one: then not all windows and combinations have their backtests here.
     """
 
     backtest_id: str = ""
@@ -27,6 +30,8 @@ class Backtests:
     run: BacktestRun | None = None
     comparison: Comparison | None = None
     windows: tuple[WindowBacktest, ...] = ()
+    sweep: Swept | None = None
+    part: Part | None = None
     verdicts: tuple[Verdict, ...] = ()
     problems: tuple[Problem, ...] = ()
 

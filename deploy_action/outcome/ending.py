@@ -21,6 +21,7 @@ class Status(StrEnum):
     DISCOVERED = "discovered"
     STARTED = "started"
     STOPPED = "stopped"
+    MERGED = "merged"
     COMMENTED = "commented"
     FAILED = "failed"
 

@@ -21,9 +21,10 @@ from deploy_action.backtest.comparison import (
     compare_metrics,
     first_difference,
 )
+from deploy_action.backtest.figures.kept import KeptFigures
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import ModelChanges
-from deploy_action.backtest.period.windows import MOST_WINDOWS, WindowBacktest, WindowFigures
+from deploy_action.backtest.period.windows import MOST_WINDOWS, WindowBacktest
 from deploy_action.backtest.result import BacktestResult, BacktestRun, ScheduledCall
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import WrongResultError, parse_result
@@ -293,8 +294,8 @@ def _windows(found: tuple[_Window, ...]) -> tuple[WindowBacktest, ...]:
     )
 
 
-def _figures(one: _Window, metrics: Mapping[str, _Number]) -> WindowFigures:
-    return WindowFigures(
+def _figures(one: _Window, metrics: Mapping[str, _Number]) -> KeptFigures:
+    return KeptFigures(
         metrics={name: metrics.get(name) for name in METRICS},
         trades_sha256=_digest(one.trades_sha256 or ""),
         is_exact=one.is_exact is not False,

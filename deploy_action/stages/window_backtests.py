@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.figures.kept import KeptFigures
 from deploy_action.backtest.period.asked import without_period
 from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.period.windows import (
     Window,
     WindowBacktest,
-    WindowFigures,
     WrongWindowsError,
     equal_parts,
     iso,
@@ -131,7 +131,7 @@ class WindowBacktests:
             backtested = self.beside.wait(pending)
             result = result_of(backtested)
             _refuse_other_period(window, result)
-            return replace(known, figures=WindowFigures.of(result)), backtested
+            return replace(known, figures=KeptFigures.of(result)), backtested
         except NoResultError as missing:
             return replace(known, reason=str(missing)), None
 

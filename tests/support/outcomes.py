@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy_action.backtest.period.windows import WindowBacktest, WindowFigures, iso
+from deploy_action.backtest.figures.kept import KeptFigures
+from deploy_action.backtest.period.windows import WindowBacktest, iso
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle
@@ -168,7 +169,7 @@ def _windows() -> tuple[WindowBacktest, ...]:
         result = read_result(raw_result(values, orders(2), market=market))
         start = START + number * 90 * DAY
         name = f"{iso(start)}..{iso(start + 90 * DAY)}" if number else "the first quarter"
-        figures = WindowFigures.of(result)
+        figures = KeptFigures.of(result)
         found.append(WindowBacktest(name=name, start=start, end=start + 90 * DAY, figures=figures))
     last = START + 360 * DAY
     reason = "no prices cover it"

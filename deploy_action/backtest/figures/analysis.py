@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.figures.drawdowns import Drawdown, Month, monthly
 from deploy_action.backtest.figures.holding import Holding, NoHoldingError, hold
+from deploy_action.backtest.figures.moments import Moments
 from deploy_action.backtest.figures.performance import (
     DAY,
     NO_VALUES,
@@ -57,7 +58,8 @@ class Analysis:
 
     `metrics` has every id of `METRICS` in its order, and `reasons` why one has no value. `is_exact`
     is False where the server sent no account values: then the metrics are the package's. `values`
-    are the known account values, without the stretch before the first price.
+    are the known account values, without the stretch before the first price. `moments` are those of
+    the returns, None if there are too few.
     """
 
     metrics: Mapping[str, float | None]
@@ -69,6 +71,7 @@ class Analysis:
     round_trips: RoundTrips
     holding: Holding | None
     coverage: tuple[Coverage, ...]
+    moments: Moments | None = None
 
     @property
     def unjudged(self) -> Mapping[str, str]:
@@ -110,6 +113,7 @@ def analyse(result: BacktestResult) -> Analysis:
         round_trips=trips,
         holding=holding,
         coverage=_coverage(result.market),
+        moments=figures.moments,
     )
 
 

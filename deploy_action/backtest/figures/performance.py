@@ -16,6 +16,7 @@ from typing import Final
 
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.figures.drawdowns import Drawdown, find_drawdowns
+from deploy_action.backtest.figures.moments import Moments, moments_of
 from deploy_action.text.quantities import interval as interval_in_words
 
 NO_VALUES: Final = "the server sends no account values"
@@ -32,11 +33,15 @@ _NOISE: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Metrics by id, the reason of each that has no value, and the deepest drawdowns."""
+    """Metrics by id, the reason of each that has no value, and the deepest drawdowns.
+
+    `moments` are those of the returns; None if there are too few.
+    """
 
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
     drawdowns: tuple[Drawdown, ...] = ()
+    moments: Moments | None = None
 
 
 class _NoValueError(ValueError):
@@ -103,7 +108,7 @@ def perform(
             metrics[name], reasons[name] = None, TOO_LARGE
         else:
             metrics[name] = value + 0.0  # turns -0.0 into 0.0
-    return Figures(metrics, reasons, sample.drawdowns)
+    return Figures(metrics, reasons, sample.drawdowns, _moments(sample))
 
 
 def _sample(values: AccountValues, interval: float, risk_free_rate: float) -> _Sample:
@@ -126,6 +131,13 @@ def _sample(values: AccountValues, interval: float, risk_free_rate: float) -> _S
         longest_drawdown=longest,
         lost_all=lost_all,
     )
+
+
+def _moments(sample: _Sample) -> Moments | None:
+    try:
+        return moments_of(sample.returns, sample.risk_free_rate / sample.periods)
+    except (ArithmeticError, ValueError):  # the numbers are too large
+        return None
 
 
 def resample(values: AccountValues, interval: float) -> array[float]:

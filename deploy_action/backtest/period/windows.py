@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
-    from deploy_action.backtest.result import BacktestResult
+    from deploy_action.backtest.figures.kept import KeptFigures
+    from deploy_action.errors import Problem
     from deploy_action.text.located_json import JsonValue
 
 MOST_WINDOWS: Final = 100
@@ -46,46 +47,20 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowFigures:
-    """What is kept of the result of a window's backtest.
-
-    `metrics` has every id of `METRICS`; they are the package's if not `is_exact`. `covered` is the
-    least share of the window, from 0 to 1, for which a symbol has prices; 1 if that is unknown.
-    """
-
-    metrics: Mapping[str, float | None]
-    trades_sha256: str
-    is_exact: bool = True
-    covered: float = 1.0
-
-    @classmethod
-    def of(cls, result: BacktestResult) -> WindowFigures:
-        """Return the figures of a result."""
-        analysis = result.analysis
-        return cls(
-            metrics=analysis.metrics,
-            trades_sha256=result.trades_sha256,
-            is_exact=analysis.is_exact,
-            covered=min((one.share for one in analysis.coverage), default=1.0),
-        )
-
-    @property
-    def judged_metrics(self) -> Mapping[str, float | None]:
-        """What gates judge: the metrics without those that mean something else."""
-        from deploy_action.backtest.figures.analysis import unjudged
-
-        return {**self.metrics, **dict.fromkeys(unjudged(is_exact=self.is_exact))}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBacktest:
-    """The backtest of one window; without figures, `reason` says why, and can follow a colon."""
+    """The backtest of one window.
+
+    Without figures, `reason` says why, and can follow a colon; blank if another part of the run has
+    them. `problems` are warnings about it, and `seconds` how long its process ran.
+    """
 
     name: str
     start: float
     end: float
-    figures: WindowFigures | None = None
+    figures: KeptFigures | None = None
     reason: str = ""
+    problems: tuple[Problem, ...] = ()
+    seconds: float | None = None
 
 
 class WrongWindowsError(ValueError):

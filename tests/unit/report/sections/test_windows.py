@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploy_action.backtest.period.windows import WindowFigures
+from deploy_action.backtest.figures.kept import KeptFigures
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import Block, to_markdown
 from deploy_action.report.sections.windows import windows
@@ -60,7 +60,7 @@ def test_without_prices_squares_are_about_gain_and_loss() -> None:
     outcome = backtests()["windows"]
     first, *rest = outcome.backtests.windows
     result = read_result(raw_result([2.0, 1.0, 3.0]))
-    alone = replace(first, figures=WindowFigures.of(result))
+    alone = replace(first, figures=KeptFigures.of(result))
     body = seen(windows(with_parts(outcome, backtests={"windows": (alone, rest[-1])})))
     assert rows(body)[0] == ["Window", "Return", "Sharpe", "Max drawdown", "Trades"]
     assert rows(body)[1][1] == "🟩 +50.00%"

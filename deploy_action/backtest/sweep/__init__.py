@@ -1,0 +1,1 @@
+"""Sweeps: many backtests of one bundle, with other arguments or variables."""
