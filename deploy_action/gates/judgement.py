@@ -25,7 +25,7 @@ from deploy_action.backtest.metrics import (
 )
 
 NO_REF: Final = "`compare-with` is not set"
-NO_WINDOWS: Final = "`windows` is not set"
+NO_WINDOWS: Final = "neither `windows` nor `sweep` is set"
 NOT_REPORTED: Final = "not reported"
 _NO_VALUE_IN_BASE: Final = "the base's backtest did not compute it"
 _NO_VALUE_IN_HOLDING: Final = "it cannot be computed for holding"

@@ -14,7 +14,7 @@ from deploy_action.inputs.definitions import Comment, Mode
 _Parsed = TypeVar("_Parsed")
 _Otherwise = TypeVar("_Otherwise")
 # What differs between legs of a matrix, or steps, that are not told apart by `comment-key`.
-_OF_LEG: Final = ("mode", "backtest-args", "python-version", "windows", "compare-with")
+_OF_LEG: Final = ("mode", "backtest-args", "python-version", "windows", "sweep", "compare-with")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,9 @@ def comment_wanted(inputs: Mapping[str, str]) -> CommentWanted | None:
     if when is Comment.NEVER or is_dry:
         return None
     mode = given.get("mode")
-    if mode in set(Mode) and (Mode(mode).is_control or not Mode(mode).sends):
+    if mode in set(Mode) and not Mode(mode).tells_result:
+        return None
+    if given.get("shard") and mode != Mode.MERGE:  # `merge` comments on all of them
         return None
     arguments = _arguments(given.get("backtest-args", ""))
     key = given.get("comment-key", "")

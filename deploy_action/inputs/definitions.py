@@ -19,6 +19,7 @@ class Mode(StrEnum):
     BACKTEST = "backtest"
     VALIDATE = "validate"
     DISCOVER = "discover"
+    MERGE = "merge"
     COMMENT = "comment"
     START = "start"
     STOP = "stop"
@@ -32,7 +33,17 @@ class Mode(StrEnum):
     @property
     def sends(self) -> bool:
         """Whether it speaks to a Deployment API."""
-        return self not in {Mode.VALIDATE, Mode.DISCOVER, Mode.COMMENT}
+        return self not in {Mode.VALIDATE, Mode.DISCOVER, Mode.MERGE, Mode.COMMENT}
+
+    @property
+    def tells_result(self) -> bool:
+        """Whether a comment on a pull request is kept up to date about what it did."""
+        return self is Mode.MERGE or (self.sends and not self.is_control)
+
+    @property
+    def reads_reports(self) -> bool:
+        """Whether it does nothing but to read the reports of earlier runs."""
+        return self in {Mode.MERGE, Mode.COMMENT}
 
 
 class Comment(StrEnum):
@@ -74,6 +85,7 @@ INPUTS: Final = (
         "What to do: `deploy` a new version, run a `backtest`, or only `validate` the model. "
         "`discover` lists the models of the repository, for the matrix of a next job. `stop`, "
         "`start` and `rollback` are for the model that was deployed: they need no files of it. "
+        "`merge` puts the reports of runs with `shard` together. "
         "`comment` posts the report of an earlier run on its pull request, as those of forks need.",
         default="deploy",
     ),
@@ -145,6 +157,19 @@ INPUTS: Final = (
         lines=True,
     ),
     Input(
+        "sweep",
+        "Values to try: a YAML or JSON mapping of lists, such as `{env.FAST: [5, 10, 20], "
+        "use_price: [open, close]}`. Names are those of arguments of `Strategy.backtest()`, and "
+        "`env.NAME` is a variable of the model's process. Every combination is a backtest of the "
+        "same bundle, with `windows` in each window, too.",
+    ),
+    Input(
+        "shard",
+        "`I/N`, such as `3/10`: run only that share of `windows` and `sweep`, on one of N runners. "
+        "No gate is judged and no comment is written; `mode: merge` does that with the reports of "
+        "all.",
+    ),
+    Input(
         "model-env",
         "Variables for the model's process (a secret), `NAME=VALUE` one a line as in a `.env` "
         "file. Backtests get them, and a deployed model, on servers that take them. Each value of "
@@ -204,8 +229,9 @@ INPUTS: Final = (
     ),
     Input(
         "report-path",
-        "For `comment`: the report of an earlier run, a file or the directory of an artifact, "
-        "relative to the workspace.",
+        "The reports of earlier runs, a file or a directory, relative to the workspace: for "
+        "`comment` the one to post, for `merge` those of all shards. With `shard` it may be an "
+        "earlier report of the same sweep, which tells how long each backtest takes.",
     ),
     Input("github-token", "Token for the comment. It is used for nothing else.", secret=True),
     Input(

@@ -13,6 +13,7 @@ from deploy_action.inputs.definitions import LOCAL, Comment, Mode
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, excerpt, tidy
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.sweep.shards import Shard
     from deploy_action.text.located_json import JsonValue
 
 # Whether known-good constraints may be added to a model's requirements.
@@ -242,6 +243,19 @@ def parse_keys(text: str) -> bytes:
     if not isinstance(document.value, dict):
         raise BadValueError("it must be a JSON object: exchange, then portfolio, then keys.")
     return text.removeprefix("\ufeff").strip().encode()
+
+
+def parse_shard(text: str) -> Shard:
+    """Accept `I/N`."""
+    from deploy_action.backtest.sweep.shards import MOST_SHARDS, parse_shard
+
+    shard = parse_shard(text)
+    if shard is None:
+        raise BadValueError(
+            f"it is not `I/N`, from `1/N` to `N/N`, with an N of {MOST_SHARDS:,} at most.",
+            hint="For example, in a matrix: `${{ matrix.shard }}/10`.",
+        )
+    return shard
 
 
 def parse_arguments(text: str) -> Mapping[str, JsonValue]:

@@ -18,6 +18,8 @@ from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import Window
+    from deploy_action.backtest.sweep.grid import Sweep
+    from deploy_action.backtest.sweep.shards import Shard
     from deploy_action.gates.judgement import AnyGate
     from deploy_action.text.located_json import JsonValue
 
@@ -62,6 +64,8 @@ class Settings:
     backtest_args: Mapping[str, JsonValue]
     # A number of equal parts of the whole period, or the windows themselves.
     windows: int | tuple[Window, ...]
+    sweep: Sweep | None
+    shard: Shard | None
     include: tuple[Include, ...]
     ignore: tuple[str, ...]
     keys_json: bytes | None = field(repr=False)
@@ -135,7 +139,8 @@ def parse_settings(
     reader.check_gates(settings)
     reader.check_token(settings)
     reader.check_control(settings)
-    reader.check_comment(settings)
+    reader.check_shard(settings)
+    reader.check_reports(settings)
     reader.check_secrets(settings)
     if reader.problems:
         raise InvalidInputError(*reader.problems, *reader.warnings)
@@ -165,6 +170,8 @@ def _read_settings(reader: _Reader) -> Settings:
         python_version=read("python-version", parsing.parse_python_version, None),
         backtest_args=read("backtest-args", parsing.parse_arguments, {}),
         windows=read("windows", reader.parse_windows, ()),
+        sweep=read("sweep", reader.parse_sweep, None),
+        shard=read("shard", parsing.parse_shard, None),
         include=read("include", parsing.parse_include, ()),
         ignore=read("ignore", parsing.parse_patterns, ()),
         keys_json=read("keys-json", parsing.parse_keys, None),
@@ -245,33 +252,45 @@ class _Reader:
         return variables
 
     def parse_windows(self, text: str) -> int | tuple[Window, ...]:
-        from deploy_action.backtest.period.windows import WrongWindowsError, parse_windows
+        from deploy_action.backtest.period.windows import parse_windows
 
         now = self._now()
+        hint = "For example: `4`, or one window a line, `2022: 2022-01-01..2023-01-01`."
+        return self._parse_quoting(text, lambda text: parse_windows(text, now), hint)
+
+    def parse_sweep(self, text: str) -> Sweep:
+        from deploy_action.backtest.sweep.grid import parse_sweep
+
+        hint = "For example: `{env.FAST: [5, 10, 20], env.SLOW: [40, 80]}`."
+        return self._parse_quoting(text, parse_sweep, hint)
+
+    def _parse_quoting(self, text: str, parse: Callable[[str], Parsed], hint: str) -> Parsed:
+        """Return what a text is parsed as by a function whose errors quote parts of it."""
         try:
-            return parse_windows(text, now)
-        except WrongWindowsError as wrong:
+            return parse(text)
+        except ValueError as wrong:
             fault = str(wrong)
         try:
             # Redact a pasted secret before its line is cut for a quotation.
-            parse_windows(self._redacted(text), now)
-        except WrongWindowsError as wrong:
+            parse(self._redacted(text))
+        except ValueError as wrong:
             fault = str(wrong)
-        hint = "For example: `4`, or one window a line, `2022: 2022-01-01..2023-01-01`."
         raise parsing.BadValueError(fault, hint=hint)
 
     def check_gates(self, settings: Settings) -> None:
         """Refuse gates that cannot pass, before they cost a backtest."""
+        if settings.mode is Mode.MERGE:  # the reports tell what there is
+            return
         if not settings.compare_with and "compare-with" not in self._failed:
             self._refuse_gate(
                 next((gate for gate in settings.gates if gate.needs_base), None),
                 "it needs a base, and input `compare-with`, which names one, is not set.",
                 "Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
             )
-        if not settings.windows and "windows" not in self._failed:
+        if not (settings.windows or settings.sweep or self._failed & {"windows", "sweep"}):
             self._refuse_gate(
                 next((gate for gate in settings.gates if gate.needs_windows), None),
-                "it is about windows, and input `windows` is not set.",
+                "it is about several backtests, and neither `windows` nor `sweep` is set.",
                 "Set `windows`, for example to `4`, or write the metric alone: the whole period.",
             )
 
@@ -337,21 +356,41 @@ class _Reader:
                 )
             )
 
-    def check_comment(self, settings: Settings) -> None:
-        """Refuse to post a report that is not named, or without a token."""
-        if settings.mode is not Mode.COMMENT:
+    def check_shard(self, settings: Settings) -> None:
+        """Refuse a share of nothing, and of what goes on after its backtests."""
+        if settings.shard is None or settings.mode is Mode.MERGE:
             return
-        needed = {
-            "report-path": "the report of the earlier run, or the directory with its artifact",
-            "github-token": "a token that may write on pull requests",
-        }
+        if settings.mode is Mode.DEPLOY:
+            self.problems.append(
+                Problem(
+                    message="Input `shard` is set, and `mode: deploy` deploys only what was tested "
+                    "as a whole.",
+                    hint="Use `mode: backtest` for the shards, `mode: merge` for their gates, and "
+                    "deploy in a job that needs that one.",
+                )
+            )
+        elif not (settings.windows or settings.sweep or self._failed & {"windows", "sweep"}):
+            self.problems.append(
+                Problem(
+                    message="Input `shard` is set, and there is nothing to share out.",
+                    hint="Set `sweep` or `windows`, or leave `shard` away.",
+                )
+            )
+
+    def check_reports(self, settings: Settings) -> None:
+        """Refuse to read reports that are not named, or to post one without a token."""
+        if not settings.mode.reads_reports:
+            return
+        needed = {"report-path": "the report of the earlier run, or the directory with it"}
+        if settings.mode is Mode.COMMENT:
+            needed["github-token"] = "a token that may write on pull requests"  # words
         for name, what in needed.items():
             is_set = name in self._failed or (self._inputs.get(name) or "").strip()
             if is_set or (name == "github-token" and settings.dry_run):
                 continue
             self.problems.append(
                 Problem(
-                    message=f"Input `{name}` is missing: `mode: comment` needs it.",
+                    message=f"Input `{name}` is missing: `mode: {settings.mode}` needs it.",
                     hint=f"Set it to {what}.",
                 )
             )

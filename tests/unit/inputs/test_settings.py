@@ -214,7 +214,7 @@ def test_a_gate_that_needs_a_base_is_refused_without_one(gate: str) -> None:
 
 def test_a_gate_over_windows_is_refused_without_windows() -> None:
     (problem,) = problems(gates="trades >= 1\nworst sharpe > 0")
-    assert "Gate `worst sharpe > 0` cannot pass: it is about windows" in problem.message
+    assert "Gate `worst sharpe > 0` cannot pass: it is about several backtests" in problem.message
 
 
 def test_warnings_are_reported_beside_errors() -> None:
