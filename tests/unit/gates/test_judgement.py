@@ -249,7 +249,10 @@ def test_windows_that_cannot_be_judged_fail_their_gates_alone() -> None:
         "not computed",
         "3 of 3 windows did not compute it",
     )
-    assert states(text, Evidence(metrics=VALUES))[0] == ("no windows", "`windows` is not set")
+    assert states(text, Evidence(metrics=VALUES))[0] == (
+        "no windows",
+        "neither `windows` nor `sweep` is set",
+    )
 
 
 def test_the_worst_window_is_compared_with_the_worst_of_the_base() -> None:
