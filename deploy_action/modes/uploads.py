@@ -147,7 +147,7 @@ class Uploads:
 
     def _run_backtests(self, task: Task, submitter: Submitter, server: Server) -> None:
         """Backtest the model, beside its base if there is one, and judge it."""
-        from deploy_action.stages.backtest import CandidateBacktest
+        from deploy_action.stages.backtests.candidate import CandidateBacktest
 
         progress = server.progress
         backtest = CandidateBacktest(

@@ -27,9 +27,9 @@ from deploy_action.gates.judgement import Evidence, State, Verdict, judge, not_j
 from deploy_action.gates.messages import problem_of, warning_of
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.outcome.backtests import Backtests
-from deploy_action.stages.base_backtest import BaseBacktest
-from deploy_action.stages.beside import NO_RESULT, Beside
-from deploy_action.stages.window_backtests import WindowBacktests, WindowsFound
+from deploy_action.stages.backtests.base import BaseBacktest
+from deploy_action.stages.backtests.beside import NO_RESULT, Beside
+from deploy_action.stages.backtests.windows import WindowBacktests, WindowsFound
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import WindowBacktest

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
-from deploy_action.stages.beside import NoResultError, result_of
+from deploy_action.stages.backtests.beside import NoResultError, result_of
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
     from deploy_action.deployment_api.client import Backtested, Submission
+    from deploy_action.stages.backtests.beside import Beside, Pending
     from deploy_action.stages.base_model import PreparedBase
-    from deploy_action.stages.beside import Beside, Pending
     from deploy_action.text.located_json import JsonValue
 
 NO_MODEL: Final = "the server does not say which model the first upload created"

@@ -17,16 +17,16 @@ from deploy_action.backtest.period.windows import (
     iso,
 )
 from deploy_action.errors import Problem, RefusedError, Severity
-from deploy_action.stages.base_backtest import NO_MODEL, of_base, with_arguments, with_model
-from deploy_action.stages.beside import NoResultError, result_of
+from deploy_action.stages.backtests.base import NO_MODEL, of_base, with_arguments, with_model
+from deploy_action.stages.backtests.beside import NoResultError, result_of
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.deployment_api.client import Backtested, Submission
+    from deploy_action.stages.backtests.beside import Beside, Pending
     from deploy_action.stages.base_model import PreparedBase
-    from deploy_action.stages.beside import Beside, Pending
     from deploy_action.text.located_json import JsonValue
 
 # Of an asked period, this many bars may have no prices before it counts as covered in part only.

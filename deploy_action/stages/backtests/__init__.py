@@ -1,0 +1,1 @@
+"""The backtests of a run, side by side, and the verdict on them."""
