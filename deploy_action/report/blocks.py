@@ -24,7 +24,16 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import count, days, decimal, exact, per_cent, size, whole
+from deploy_action.text.quantities import (
+    count,
+    days,
+    decimal,
+    exact,
+    per_cent,
+    shown_of,
+    size,
+    whole,
+)
 
 # Even in a script of four bytes a character, the longest of these fit into a summary (1 MiB).
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
@@ -48,6 +57,7 @@ def short(name: str) -> str:
 def some(names: Sequence[str], most: int) -> Line:
     """Return the first names, and how many more there are."""
     line: list[Inline] = []
+    most = shown_of(len(names), most)
     for name in names[:most]:
         line += [", " if line else "", Code(name)]
     left = len(names) - most
@@ -167,10 +177,10 @@ def arguments(outcome: RunOutcome) -> list[Block]:
             [Code(json.dumps(value, ensure_ascii=False))],
             *([[Code(sources.get(name, ""))]] if sources else []),
         ]
-        for name, value in islice(used.items(), _MOST_ARGUMENTS)
+        for name, value in islice(used.items(), shown_of(len(used), _MOST_ARGUMENTS))
     ]
     blocks: list[Block] = [Table(header, rows)]
-    if (left := len(used) - _MOST_ARGUMENTS) > 0:
+    if (left := len(used) - len(rows)) > 0:
         blocks.append(Paragraph([f"And {left:,} more."]))
     return blocks
 
@@ -204,7 +214,7 @@ def problems(
     found = [problem for problem in outcome.of(severity) if problem.message not in told]
     if not found:
         return []
-    most = _MOST_PROBLEMS[severity]
+    most = shown_of(len(found), _MOST_PROBLEMS[severity])
     blocks: list[Block] = [
         Paragraph([f"**{title}**"]),
         Bullets(_problem_lines(found[:most], outcome)),

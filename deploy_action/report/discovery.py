@@ -15,7 +15,7 @@ from deploy_action.report.document import (
     Paragraph,
     Table,
 )
-from deploy_action.text.quantities import count
+from deploy_action.text.quantities import count, shown_of
 
 _MOST_MODELS: Final = 500
 _MOST_UNCHANGED: Final = 20
@@ -28,7 +28,7 @@ def discovery(found: Discovery) -> list[Block]:
     shown: list[Block] = [Heading(_title(found)), Paragraph(_basis(found))]
     if found.models:
         shown.append(_table(found))
-        if (left := len(found.models) - _MOST_MODELS) > 0:
+        if (left := len(found.models) - shown_of(len(found.models), _MOST_MODELS)) > 0:
             shown.append(Paragraph([f"And {left:,} more, in the output `models`."]))
     if found.gone:
         what = ". If it was deployed, it still runs: `mode: stop` with its `model-id` stops it."
@@ -63,7 +63,7 @@ def _basis(found: Discovery) -> Line:
 
 
 def _table(found: Discovery) -> Table:
-    rows = found.models[:_MOST_MODELS]
+    rows = found.models[: shown_of(len(found.models), _MOST_MODELS)]
     header: list[Line] = [["Model"], ["Directory"], *([["Changed"]] if found.commit else [])]
     return Table(
         header,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,6 +24,11 @@ _MANY_DAYS: Final = 10
 def count(number: int, noun: str) -> str:
     """Return a number of things: `1 file`, `1,200 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown_of(number: int, most: int) -> int:
+    """Return how many rows to show: one more than `most` where only that one would be hidden."""
+    return number if number <= most + 1 else most
 
 
 def size(number: int) -> str:
@@ -93,14 +99,25 @@ def per_cent(value: float, *, with_sign: bool = False) -> str:
     return f"{plus}{shown}%"
 
 
-def percentage(value: float, decimals: int = 2, *, with_sign: bool = False) -> str:
+def decimals_of(values: Iterable[float | None], least: int) -> int:
+    """Return how many decimals the percentages of a table have: `least`, more if all are small."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    decimals = least
+    while _TINY <= largest < 10.0 ** (1 - decimals):
+        decimals += 1
+    return decimals
+
+
+def percentage(
+    value: float, decimals: int = 2, *, with_sign: bool = False, in_table: bool = False
+) -> str:
     """Return a percentage with all its decimals, so that columns line up: `+37.90%`.
 
-    What these decimals would round to zero has more: `0.0042%`.
+    What these decimals would round to zero has more, but not `in_table`: `0.0042%`.
     """
     if abs(value) >= _HUGE:
         digits = f"{value:.4g}"
-    elif _TINY <= abs(value) < 10.0**-decimals / 2:
+    elif _TINY <= abs(value) < 10.0**-decimals / 2 and not in_table:
         digits = _short(f"{value:.6f}")
     else:
         digits = f"{value:,.{decimals}f}"

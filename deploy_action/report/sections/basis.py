@@ -9,7 +9,7 @@ from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.report.blocks import short, some
 from deploy_action.report.document import Block, Code, Inline, Line, Paragraph, prose
-from deploy_action.text.quantities import exact, moment, percentage
+from deploy_action.text.quantities import exact, moment, percentage, shown_of
 
 _MOST_SYMBOLS: Final = 5
 _MOST_ASSETS: Final = 3
@@ -68,9 +68,10 @@ def _start(market: Market) -> Line:
     if not held:
         return ["The account starts with nothing."]
     line: list[Inline] = ["The account starts with "]
-    for number, (asset, size) in enumerate(held[:_MOST_ASSETS]):
+    most = shown_of(len(held), _MOST_ASSETS)
+    for number, (asset, size) in enumerate(held[:most]):
         line += [", " if number else "", f"{exact(size)} ", *prose(short(asset))]
-    left = len(held) - _MOST_ASSETS
+    left = len(held) - most
     return [*line, f" and {left:,} more assets." if left > 0 else "."]
 
 

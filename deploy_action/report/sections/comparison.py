@@ -30,7 +30,7 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import count, exact, moment
+from deploy_action.text.quantities import count, exact, moment, shown_of
 
 _SHORT_COMMIT: Final = 12
 _MOST_CHANGES: Final = 30
@@ -215,8 +215,9 @@ def _names(files: FileChanges) -> Sequence[Sequence[str]]:
 
 
 def _bounded(items: list[Line], noun: str) -> list[Line]:
-    left = len(items) - _MOST_CHANGES
-    return [*items[:_MOST_CHANGES], [f"… and {left:,} more {noun}"]] if left > 0 else items
+    most = shown_of(len(items), _MOST_CHANGES)
+    left = len(items) - most
+    return [*items[:most], [f"… and {left:,} more {noun}"]] if left > 0 else items
 
 
 def _fact(change: Changed) -> Line:

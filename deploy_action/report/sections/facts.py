@@ -20,7 +20,7 @@ from deploy_action.report.document import (
 )
 from deploy_action.report.sections.verdict import symbols_of
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import count, duration, moment
+from deploy_action.text.quantities import count, duration, moment, shown_of
 
 _MOST_SYMBOLS: Final = 5
 _MOST_CALLS: Final = 10
@@ -80,9 +80,10 @@ def _calls(run: BacktestRun) -> Line:
     line: list[Inline] = []
     if run.callback_calls is not None:
         line.append(count(run.callback_calls, "time"))
-    for one in run.schedule[:_MOST_CALLS]:
+    most = shown_of(len(run.schedule), _MOST_CALLS)
+    for one in run.schedule[:most]:
         line += ["; " if line else "", Code(cut(one.in_words(), _LONGEST_CALL))]
-    left = len(run.schedule) - _MOST_CALLS
+    left = len(run.schedule) - most
     return [*line, f" and {left:,} more"] if left > 0 else line
 
 

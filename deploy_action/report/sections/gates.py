@@ -11,6 +11,7 @@ from deploy_action.gates.messages import problem_of
 from deploy_action.report.blocks import NO_BREAK, distance, figures
 from deploy_action.report.document import Block, Code, Line, Paragraph, Table
 from deploy_action.text.harmless import cut
+from deploy_action.text.quantities import shown_of
 
 _MOST_GATES: Final = 100
 _LONGEST_GATE: Final = 60
@@ -31,18 +32,17 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
     if not verdicts:
         return []
     # Three columns with the result first: four would not fit on a telephone.
-    table = Table(
-        [["Result"], ["Gate"], ["Value"]], [_row(verdict) for verdict in verdicts[:_MOST_GATES]]
-    )
+    rows = [_row(verdict) for verdict in _shown(verdicts)]
+    table = Table([["Result"], ["Gate"], ["Value"]], rows)
     blocks: list[Block] = [table]
-    if (left := len(verdicts) - _MOST_GATES) > 0:
+    if (left := len(verdicts) - len(rows)) > 0:
         blocks.append(Paragraph([f"And {left:,} more gates."]))
     return blocks
 
 
 def told(verdicts: Sequence[Verdict]) -> frozenset[str]:
     """Return the messages of failed gates that say no more than the table does."""
-    failed = [one for one in verdicts[:_MOST_GATES] if one.state is State.FAILED]
+    failed = [one for one in _shown(verdicts) if one.state is State.FAILED]
     problems = (problem_of(one) for one in failed if not isinstance(one.gate, IdenticalGate))
     return frozenset(problem.message for problem in problems if problem is not None)
 
@@ -58,6 +58,10 @@ def _row(verdict: Verdict) -> Sequence[Line]:
     is_computed = verdict.bound is not None and (bound.reference or bound.is_per_cent)
     both = f"{value}, bound {limit}" if is_computed else value
     return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]
+
+
+def _shown(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+    return verdicts[: shown_of(len(verdicts), _MOST_GATES)]
 
 
 def _result(verdict: Verdict) -> str:

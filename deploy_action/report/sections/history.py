@@ -10,7 +10,7 @@ from deploy_action.backtest.figures.drawdowns import Drawdown, Month
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.report.blocks import NO_BREAK, NO_FIGURE
 from deploy_action.report.document import Block, Details, Line, Paragraph, Table
-from deploy_action.text.quantities import days, moment, percentage
+from deploy_action.text.quantities import days, decimals_of, moment, percentage, shown_of
 
 _MONTHS: Final = (
     "Jan",
@@ -40,15 +40,16 @@ def months(result: BacktestResult) -> list[Block]:
         return []
     years = sorted({one.year for one in found})
     gains = {(one.year, one.month): one.gain for one in found}
+    decimals = decimals_of(gains.values(), 1)
     rows: list[Sequence[Line]] = [
         [
             [str(year)],
-            *([_gain(gains.get((year, month)))] for month in range(1, 13)),
-            [f"**{_gain(_total([one for one in found if one.year == year]))}**"],
+            *([_gain(gains.get((year, month)), decimals)] for month in range(1, 13)),
+            [f"**{_gain(_total([one for one in found if one.year == year]), decimals)}**"],
         ]
-        for year in years[-_MOST_YEARS:]
+        for year in years[-shown_of(len(years), _MOST_YEARS) :]
     ]
-    left = len(years) - _MOST_YEARS
+    left = len(years) - len(rows)
     cut: list[Block] = [Paragraph([f"The first {left:,} years are left out."])] if left > 0 else []
     up = sum(1 for one in found if one.gain is not None and one.gain >= _LEAST_GAIN)
     table = Table([["Year"], *([name] for name in _MONTHS), ["Year's total"]], rows)
@@ -65,13 +66,13 @@ def _total(found: Sequence[Month]) -> float | None:
     return (math.prod(1 + gain / 100 for gain in known) - 1) * 100
 
 
-def _gain(value: float | None) -> str:
+def _gain(value: float | None, decimals: int) -> str:
     if value is None:
         return ""
     if abs(value) < _LEAST_GAIN:
-        return f"⬜{NO_BREAK}0.0%"
+        return f"⬜{NO_BREAK}{percentage(0.0, decimals)}"
     square = "🟩" if value > 0 else "🟥"
-    return f"{square}{NO_BREAK}{percentage(value, 1, with_sign=True)}"
+    return f"{square}{NO_BREAK}{percentage(value, decimals, with_sign=True, in_table=True)}"
 
 
 def drawdowns(result: BacktestResult) -> list[Block]:
@@ -81,9 +82,10 @@ def drawdowns(result: BacktestResult) -> list[Block]:
         return []
     times = result.analysis.values.times
     form = "%Y-%m-%d" if times[-1] - times[0] >= 5 * _DAY else "%Y-%m-%d %H:%M"
+    decimals = decimals_of([one.depth for one in found], 2)
     table = Table(
         [["Depth"], ["From"], ["Lowest"], ["Recovered"], ["Under water"]],
-        [_row(one, form) for one in found],
+        [_row(one, form, decimals) for one in found],
         right=frozenset({0}),
     )
     under = NO_FIGURE if longest is None else days(longest)
@@ -93,10 +95,10 @@ def drawdowns(result: BacktestResult) -> list[Block]:
     return [Details(title, [table, Paragraph([note])])]
 
 
-def _row(one: Drawdown, form: str) -> Sequence[Line]:
+def _row(one: Drawdown, form: str, decimals: int) -> Sequence[Line]:
     recovered = "not yet" if one.recovered is None else moment(one.recovered, form)
     return [
-        [percentage(one.depth)],
+        [percentage(one.depth, decimals, in_table=True)],
         [moment(one.start, form)],
         [moment(one.lowest, form)],
         [recovered],

@@ -21,7 +21,17 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import count, days, decimal, exact, moment, money, percentage
+from deploy_action.text.quantities import (
+    count,
+    days,
+    decimal,
+    decimals_of,
+    exact,
+    moment,
+    money,
+    percentage,
+    shown_of,
+)
 
 # At the start of the list, and again at its end.
 _MOST_TRADES: Final = 10
@@ -40,8 +50,9 @@ def round_trips(result: BacktestResult) -> list[Block]:
     unit = prose(short(result.quote_asset)) if trips.is_in_quote else []
     shown: list[Block] = [_facts(result, unit)] if trips.closed else []
     if trips.open:
-        opened = [_open(one) for one in trips.open[:_MOST_OPEN]]
-        if (left := len(trips.open) - _MOST_OPEN) > 0:
+        most = shown_of(len(trips.open), _MOST_OPEN)
+        opened = [_open(one) for one in trips.open[:most]]
+        if (left := len(trips.open) - most) > 0:
             opened.append([f"… and {left:,} more."])
         shown += [Paragraph(["**Still open at the end**, not counted above:"]), Bullets(opened)]
     shown += _by_symbol(trips)
@@ -112,7 +123,7 @@ def _by_symbol(trips: RoundTrips) -> list[Block]:
             [decimal(one.gained / one.lost) if one.lost else NO_FIGURE],
             [f"{len(one.open):,}" if one.open else ""],
         ]
-        for symbol, one in ordered[:_MOST_SYMBOLS]
+        for symbol, one in ordered[: shown_of(len(ordered), _MOST_SYMBOLS)]
     ]
     header: list[Line] = [
         ["Symbol"],
@@ -124,31 +135,37 @@ def _by_symbol(trips: RoundTrips) -> list[Block]:
         ["Open"],
     ]
     table = Table(header, rows, right=frozenset(range(1, len(header))))
-    left = len(ordered) - _MOST_SYMBOLS
+    left = len(ordered) - len(rows)
     rest: list[Block] = [Paragraph([f"And {left:,} more symbols."])] if left > 0 else []
     return [Paragraph(["**By symbol**"]), table, *rest]
 
 
 def _list(trips: RoundTrips) -> list[Block]:
     ordered = sorted(trips.closed, key=lambda one: -one.gain)
-    if len(ordered) > 2 * _MOST_TRIPS:
+    if len(ordered) > 2 * _MOST_TRIPS + 1:
         title = f"**The {_MOST_TRIPS} best and the {_MOST_TRIPS} worst**"
         ordered = [*ordered[:_MOST_TRIPS], *ordered[-_MOST_TRIPS:]]
     else:
         title = "**From best to worst**"
+    decimals = decimals_of(map(_share, ordered), 2)
     table = Table(
         [["Gain"], ["Share"], ["Symbol"], ["Side"], ["Opened (UTC)"], ["Closed"], ["Held"]],
-        [_trip_row(one) for one in ordered],
+        [_trip_row(one, decimals) for one in ordered],
         right=frozenset({0, 1}),
     )
     return [Paragraph([title]), table]
 
 
-def _trip_row(one: RoundTrip) -> Sequence[Line]:
-    share = percentage(one.gain / one.cost * 100, with_sign=True) if one.cost else NO_FIGURE
+def _share(one: RoundTrip) -> float | None:
+    return one.gain / one.cost * 100 if one.cost else None
+
+
+def _trip_row(one: RoundTrip, decimals: int) -> Sequence[Line]:
+    share = _share(one)
+    shown = share is not None and percentage(share, decimals, with_sign=True, in_table=True)
     return [
         [money(one.gain, with_sign=True)],
-        [share],
+        [shown or NO_FIGURE],
         [Code(short(one.symbol))],
         ["short" if one.is_short else "long"],
         [moment(one.opened_at)],
@@ -176,7 +193,7 @@ def orders(result: BacktestResult) -> list[Block]:
 
 def _order_rows(trades: Sequence[Trade]) -> list[Sequence[Line]]:
     left = len(trades) - 2 * _MOST_TRADES
-    if left <= 0:
+    if left <= 1:  # the row that says so takes as much room
         return [_order_row(trade) for trade in trades]
     gap: Sequence[Line] = [[f"… {left:,} more"], *([["…"]] * 5)]
     first = [_order_row(trade) for trade in trades[:_MOST_TRADES]]

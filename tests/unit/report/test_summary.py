@@ -167,6 +167,9 @@ def test_a_run_that_failed_at_once_has_a_summary(mode: str, title: str, left: st
 
 def test_many_problems_are_counted() -> None:
     problems = (Problem(message="Wrong."),) * 1_234
+    all_shown = RunOutcome(request=Request(mode="deploy"), ending=Ending(problems=problems[:51]))
+    assert len(seen(all_shown).all("li")) == 51
+    assert "more, in the log" not in seen(all_shown).text()
     outcome = RunOutcome(request=Request(mode="deploy"), ending=Ending(problems=problems))
     body = seen(outcome)
     assert len(body.all("li")) == 50

@@ -77,8 +77,10 @@ def test_holding_is_named_and_says_when_parts_are_cash() -> None:
 
 def test_what_the_start_was_is_listed() -> None:
     held = {"USD": 5.5, "OAK": 100.0, "ELM": 0.0, "ASH": 1.0, "FIR": 2.0}
-    text = said(a_market(OAK, initial_values=held))
-    assert text.startswith("The account starts with 5.5 USD, 100 OAK, 1 ASH and 1 more assets.")
+    text = said(a_market(OAK, initial_values={**held, "YEW": 3.0}))
+    assert text.startswith("The account starts with 5.5 USD, 100 OAK, 1 ASH and 2 more assets.")
+    # A single one is named instead of counted.
+    assert " 100 OAK, 1 ASH, 2 FIR. " in said(a_market(OAK, initial_values=held))
     assert said(a_market(OAK, initial_values={})).startswith("The account starts with nothing.")
 
 

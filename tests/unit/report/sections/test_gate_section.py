@@ -90,5 +90,8 @@ def test_the_gates_in_a_few_words(lines: str, words: str) -> None:
 def test_the_table_of_gates_is_absent_without_gates_and_cut_with_very_many() -> None:
     many = verdicts("\n".join(["sharpe > 1"] * 1_234))
     assert gates([]) == []
+    # The line about a single one would take as much room as the row itself.
+    assert len(table(gates(many[:101]))) == 102
+    assert "more gates" not in to_markdown(gates(many[:101]))
     assert len(table(gates(many))) == 101
     assert "And 1,134 more gates." in to_markdown(gates(many))

@@ -34,6 +34,20 @@ def test_months_have_squares_numbers_and_the_years_total() -> None:
     assert body.all("summary")[0].text() == "Months: 1 of 3 gained"
 
 
+def test_the_months_of_a_table_have_one_precision() -> None:
+    """March: +9.5%, April: +0.04%, each year's total with as many decimals."""
+    values = [100.0 + 9.5 * day / 31 for day in range(32)]
+    values += [109.5 * (1 + 0.000472 * day / 30) for day in range(1, 31)]
+    assert cells(seen(history.months(a_result(values))))[1][3:5] == ["🟩 +9.5%", "🟩 0.0%"]
+
+
+def test_a_table_of_small_months_has_more_decimals() -> None:
+    values = [100.0 + 0.05 * day / 31 for day in range(32)]
+    values += [100.05 - 0.004 * day / 30 for day in range(1, 31)] + [100.046] * 3
+    row = cells(seen(history.months(a_result(values))))[1]
+    assert row[3:6] == ["🟩 +0.050%", "🟥 \u22120.004%", "⬜ 0.000%"]
+
+
 def test_a_single_month_or_an_account_that_never_moved_has_no_table() -> None:
     assert history.months(a_result([1.0, 2.0])) == []
     assert history.months(a_result([5.0] * 100)) == []
@@ -89,6 +103,15 @@ def test_round_trips_show_money_time_and_what_is_open() -> None:
     without = seen(trades.round_trips(a_result(values, orders)))
     assert "its gain is before fees, which are not known." in without.text()
     assert trades.round_trips(a_result(values)) == []
+
+
+def test_a_list_does_not_hide_a_single_order() -> None:
+    placed = [an_order("buy", 1, 100.0, time=float(START + 60 * number)) for number in range(22)]
+    rows = cells(seen(trades.orders(a_result([1.0, 2.0], placed[:21]))))
+    assert len(rows) == 22
+    assert "more" not in str(rows)
+    rows = cells(seen(trades.orders(a_result([1.0, 2.0], placed))))
+    assert [row[0] for row in rows if "more" in row[0]] == ["… 2 more"]
 
 
 def test_several_symbols_have_a_table_of_their_own_and_many_trips_both_ends() -> None:
