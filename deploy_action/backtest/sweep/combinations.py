@@ -30,17 +30,41 @@ class Combination:
     seconds: float | None = None
 
 
+def index_of(sweep: Sweep, own: tuple[int | None, ...] | None) -> int | None:
+    """Return the index of the combination with these values; None unless all are known."""
+    index = 0
+    for axis, value in zip(sweep.axes, own or [None], strict=own is not None):
+        if value is None:
+            return None
+        index = index * len(axis.values) + value
+    return index
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
     """What a sweep found: all combinations, in the order of `Sweep.combinations`.
 
-    `current` is the index of the one that is the model's own setting; None if none is, or if that
-    is not known.
+    `own` are the values of the model's own setting: for each parameter the index of its value, None
+    where that is not known. It is None if one of them is not among those that are tried. `current`
+    is the index of the combination that is this setting, None if none is known to be.
     """
 
     sweep: Sweep
     combinations: tuple[Combination, ...]
+    own: tuple[int | None, ...] | None = None
     current: int | None = None
+
+    def index_of_own(self) -> int | None:
+        """Return the index of the model's own setting; None unless all its values are known."""
+        return index_of(self.sweep, self.own)
+
+    def may_be_own(self, index: int) -> bool:
+        """Whether a combination has all that is known of the model's own setting."""
+        if self.own is None:
+            return False
+        tried = self.combinations[index].values
+        pairs = zip(self.sweep.axes, self.own, tried, strict=True)
+        return all(own is None or axis.values[own] == value for axis, own, value in pairs)
 
     def name(self, index: int) -> str:
         """Return a combination for people."""

@@ -115,12 +115,11 @@ def sweep_of(mapping: Mapping[str, JsonValue]) -> Sweep:
             faults.append(str(wrong))
     if faults:
         raise WrongSweepError(*faults)
-    sweep = Sweep(tuple(axes))
-    if len(sweep) > MOST_BACKTESTS:
-        raise WrongSweepError(
-            f"it has {len(sweep):,} combinations; at most {MOST_BACKTESTS:,} are run."
-        )
-    return sweep
+    number = math.prod(len(axis.values) for axis in axes)
+    if number > MOST_BACKTESTS:
+        many = f"{number:,}" if number < 10**12 else "over 10^12"
+        raise WrongSweepError(f"it has {many} combinations; at most {MOST_BACKTESTS:,} are run.")
+    return Sweep(tuple(axes))
 
 
 def _axis(name: str, values: JsonValue) -> Axis:
