@@ -6,34 +6,26 @@ Both get the same arguments and run side by side. A run goes on only if no gate 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
 from deploy_action.backtest.comparison import (
     Base,
-    BaseState,
     Comparison,
     compare_metrics,
     first_difference,
 )
-from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import LiveModel, compare_models
-from deploy_action.backtest.period.coverage import coverage_warnings
-from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
-from deploy_action.gates.judgement import Evidence, State, Verdict, judge, not_judged
-from deploy_action.gates.messages import problem_of, warning_of
-from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.stages.backtests.base import BaseBacktest
-from deploy_action.stages.backtests.beside import NO_RESULT, Beside
+from deploy_action.stages.backtests.beside import Beside
+from deploy_action.stages.backtests.judging import Judging
 from deploy_action.stages.backtests.windows import WindowBacktests, WindowsFound
 
 if TYPE_CHECKING:
-    from deploy_action.backtest.period.windows import WindowBacktest
-    from deploy_action.backtest.result import BacktestResult
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.deployment_api.client import Backtested, DeploymentApi
@@ -42,16 +34,6 @@ if TYPE_CHECKING:
     from deploy_action.outcome.target import Target
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.stages.submission import Submitter
-
-_NO_RESULT_HINT: Final = (
-    "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
-    "gates does so by itself."
-)
-_NEW_MODEL_HINT: Final = (
-    "A model that is new, or was moved or renamed, has no base yet: give it gates with numbers, "
-    "and add those with `base` when it is merged; or merge it anyway."
-)
-
 
 _WITHOUT_WINDOWS: Final = Problem(
     message="The windows were not backtested: the server gives no result of a backtest.",
@@ -89,7 +71,7 @@ class CandidateBacktest:
             RefusedError: the backtest failed, a gate did not pass, or there are warnings where
                 none are wanted.
         """
-        found = Backtests()
+        found, judging = Backtests(), self._judging
         beside = Beside(self.open_api, self.deadline, _cores())
         try:
             target = self.submitter.create_missing(self.submitter.look_up())
@@ -102,17 +84,15 @@ class CandidateBacktest:
             if failures := [one for one in candidate.problems if one.severity is Severity.ERROR]:
                 # The failures say it all: the gates need no reasons of their own.
                 why = "the script failed after its backtest"
-                found = self._kept(self._unjudged(found, "the backtest failed", why))
+                found = self._kept(judging.unjudged(found, "the backtest failed", why))
                 raise RefusedError(*failures)
             found = self._finish_others(found, candidate, base, windows)
-            found = self._judged(self._with_warning_signs(found), NO_RESULT)
-            warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
-            found = self._kept(replace(found, problems=(*found.problems, *warnings)))
-            self._refuse(found)
+            found = self._kept(judging.conclude(found))
+            judging.refuse(found)
         except DeployActionError:
             if not found.verdicts:  # whatever ends the run, no gate passes
                 self._kept(
-                    self._unjudged(found, "the backtest has no result", "the run ended before")
+                    judging.unjudged(found, "the backtest has no result", "the run ended before")
                 )
             raise
         finally:
@@ -193,68 +173,16 @@ class CandidateBacktest:
             found, candidate, replace(before, run=found.run), replace(now, run=candidate.run)
         )
 
-    def _with_warning_signs(self, found: Backtests) -> Backtests:
-        result, base = found.result, found.base
-        warnings = []
-        if base is not None and base.state is BaseState.FAILED:
-            warnings.append(_without_base(base))
-        if result is not None:
-            warnings += find_warning_signs(result, base.result if base else None)
-            warnings += coverage_warnings(result.analysis.coverage)
-        return replace(found, problems=(*found.problems, *warnings))
-
-    def _refuse(self, found: Backtests) -> None:
-        """Raise if a gate did not pass, or if there are warnings where none are wanted."""
-        refusals = [
-            _with_way_on(found, verdict, problem)
-            for verdict in found.verdicts
-            if (problem := problem_of(verdict)) is not None
-        ]
-        severities = {one.severity for one in found.problems}
-        if self.submitter.settings.fail_on_warning and Severity.WARNING in severities:
-            refusals.append(UNWANTED_WARNINGS)
-        if refusals:
-            raise RefusedError(*refusals)
-
-    def _judged(self, found: Backtests, no_result: str) -> Backtests:
-        result, base = found.result, found.base
-        redact = self.submitter.api.redact  # messages cut reasons
-        verdicts = judge(
-            self.submitter.settings.gates,
-            Evidence(
-                metrics={} if result is None else result.analysis.judged_metrics,
-                reasons=_reasons(result, redact) if result else dict.fromkeys(METRICS, no_result),
-                base=base.result.analysis.judged_metrics if base and base.result else None,
-                no_base=redact(base.reason if base else self._why_no_base),
-                is_identical=_is_identical(found),
-                holding=_of_holding(result),
-                no_holding=_why_no_holding(result, no_result, redact),
-                windows=_metrics_of(found.windows),
-                window_names=[redact(one.name) for one in found.windows if one.figures is not None],
-                no_windows=redact(self._why_no_windows(found.windows)),
-                base_windows=_metrics_of(base.windows) if base else (),
-                no_base_windows=redact(_failed_window(base.windows)) if base else "",
-            ),
-        )
-        return replace(found, verdicts=verdicts)
-
-    def _unjudged(self, found: Backtests, no_result: str, why: str) -> Backtests:
-        """Return it with verdicts of which none passes; with a result, they say `why`."""
-        found = self._judged(found, no_result)
-        if found.result is None:
-            return found
-        return replace(found, verdicts=not_judged(found.verdicts, why))
-
-    def _why_no_windows(self, windows: Sequence[WindowBacktest]) -> str:
-        """Say why the windows cannot be judged; blank if they can, or none were asked for."""
-        if self.submitter.settings.windows and not windows:
-            return "they were not backtested"
-        return _failed_window(windows)
-
     @property
-    def _why_no_base(self) -> str:
-        """Why there is no base yet; blank if none was asked for."""
-        return "" if self.base is None else self.base.reason or "its backtest was not over"
+    def _judging(self) -> Judging:
+        base, settings = self.base, self.submitter.settings
+        return Judging(
+            gates=settings.gates,
+            fail_on_warning=settings.fail_on_warning,
+            redact=self.submitter.api.redact,
+            why_no_base="" if base is None else base.reason or "its backtest was not over",
+            wants_windows=bool(settings.windows),
+        )
 
 
 def _found_by(candidate: Backtested) -> Backtests:
@@ -289,25 +217,6 @@ def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
     )
 
 
-def _metrics_of(windows: Sequence[WindowBacktest]) -> Sequence[Mapping[str, float | None]]:
-    return [one.figures.judged_metrics for one in windows if one.figures is not None]
-
-
-def _failed_window(windows: Sequence[WindowBacktest]) -> str:
-    failed = next((one for one in windows if one.figures is None), None)
-    return "" if failed is None else f"window `{failed.name}` failed: {failed.reason}"
-
-
-def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Problem:
-    """Return the problem with a better hint where the gate itself cannot know one."""
-    if found.result is None:
-        return replace(problem, hint=_NO_RESULT_HINT)
-    is_new = found.base is not None and found.base.state is BaseState.ABSENT
-    if is_new and verdict.state is State.NO_BASE:
-        return replace(problem, hint=_NEW_MODEL_HINT)
-    return problem
-
-
 def _live(bundle: Bundle | None, runs_on: RunsOn, requirements: Mapping[str, str]) -> LiveModel:
     path = bundle.path if bundle else None
     return LiveModel(runs_on=runs_on, requirements=requirements, bundle_path=path)
@@ -337,36 +246,3 @@ def _compare(
         first_difference=first_difference(base.result, candidate.result),
         changes=changes,
     )
-
-
-def _without_base(base: Base) -> Problem:
-    return Problem(
-        message=f"There is nothing to compare with: {base.reason.removesuffix('.')}.",
-        hint="The candidate's own results hold; gates with `base` do not pass.",
-        severity=Severity.WARNING,
-    )
-
-
-def _is_identical(found: Backtests) -> bool | None:
-    """Whether the trades are those of the base; None without a result of the base."""
-    comparison = found.comparison
-    if comparison is None or comparison.base.result is None:
-        return None
-    return comparison.is_identical
-
-
-def _of_holding(result: BacktestResult | None) -> Mapping[str, float | None] | None:
-    holding = None if result is None else result.analysis.holding
-    return None if holding is None else holding.metrics
-
-
-def _why_no_holding(
-    result: BacktestResult | None, no_result: str, redact: Callable[[str], str]
-) -> str:
-    return no_result if result is None else redact(result.analysis.reasons.get("hold_return", ""))
-
-
-def _reasons(result: BacktestResult, redact: Callable[[str], str]) -> Mapping[str, str]:
-    """Return the reasons for missing values, by metric."""
-    reasons = {**result.analysis.reasons, **result.analysis.unjudged}
-    return {name: redact(reason) for name, reason in reasons.items()}
