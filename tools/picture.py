@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "models" / "golden-cross"
 PICTURES = {theme: ROOT / "docs" / "images" / f"summary-{theme}.png" for theme in ("light", "dark")}
 
-CHANGE = ("FAST, SLOW = 10, 40", "FAST, SLOW = 5, 20")
+AVERAGES = 'FAST = int(os.environ.get("FAST", "{}"))\nSLOW = int(os.environ.get("SLOW", "{}"))\n'
+CHANGE = (AVERAGES.format(10, 40), AVERAGES.format(5, 20))
 TITLE = "Follow the trend faster"
 GATES = "max_drawdown <= 20%\nsharpe >= base\ntrades >= 10"
 

@@ -164,7 +164,7 @@ def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
     first = trader.run()
     trader.replace("fast", "quick")
     renamed = trader.run()
-    trader.replace("FAST, SLOW = 10, 40", "FAST, SLOW = 12, 40")
+    trader.replace('"FAST", "10"', '"FAST", "12"')
     changed = trader.run()
     assert first.outputs["trades-sha256"] == renamed.outputs["trades-sha256"]
     assert first.outputs["bundle-sha256"] != renamed.outputs["bundle-sha256"]

@@ -22,13 +22,14 @@ from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  
 from tests.support.isolated import allowed_by_this_machine
 from tests.support.repositories import commit_all, git, make_repository
 from tests.support.scripted_server import DEPLOYED, Reply, ScriptedServer
+from tools.picture import AVERAGES
 
 Scripted = Callable[..., ScriptedServer]
 
 pytestmark = pytest.mark.xdist_group("backtest")
 
 # Averages so short that the example trades on noise, and falls deeper.
-WORSE = ("FAST, SLOW = 10, 40", "FAST, SLOW = 2, 5")
+WORSE = (AVERAGES.format(10, 40), AVERAGES.format(2, 5))
 NOTHING: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
 PLANS = Reply(body={"nano": {}, "huge": {}})
 

@@ -7,15 +7,19 @@ tells on Tuesday morning, when nobody can know it.
 """
 
 import json
+import os
 from pathlib import Path
 
 import blankly
 from blankly.data import PriceReader
 
 SYMBOL = "OAK-USD"  # an invented asset, see generate_prices.py beside this model
-FAST, SLOW = 10, 40  # bars
 FEE = 0.001  # share of every trade
 DECIMALS = 6  # of an order's size
+
+# Bars of the averages. Variables of these names change them, as a sweep does.
+FAST = int(os.environ.get("FAST", "10"))
+SLOW = int(os.environ.get("SLOW", "40"))
 
 
 def init(symbol, state):
