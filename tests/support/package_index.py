@@ -8,7 +8,7 @@ import resource
 import secrets
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,7 @@ class Tenant:
     is_live: bool = False
     machine: tuple[str, str] | None = None
     variables: dict[str, str] = field(default_factory=dict)
+    check: Callable[[Path], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.model.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,7 @@ class Tenant:
             stop=self.stop,
             is_live=self.is_live,
             variables=self.variables,
+            check=self.check,
         ) as environment:
             yield environment
 

@@ -94,7 +94,7 @@ class Environments:
         self._machine = machine or (os.uname().sysname, os.uname().machine)
 
     @contextmanager
-    def acquire(
+    def acquire(  # noqa: PLR0913  # most are facts of one model, by name
         self,
         model: Path,
         *,
@@ -104,6 +104,7 @@ class Environments:
         stop: threading.Event,
         is_live: bool = False,
         variables: Mapping[str, str] | None = None,
+        check: Callable[[Path], None] = lambda _: None,
     ) -> Iterator[Environment]:
         """Find or make the environment of a model, and hold it for the duration of the block.
 
@@ -111,7 +112,8 @@ class Environments:
         may be rewritten while packages are installed. `python_version` is like 3.10. `on_line`
         gets the installer's output. `is_live`: the model will trade, and not be backtested, which
         needs an older pandas. `variables` are those that the text of the requirements may name;
-        nothing that is kept, said or raised has a value of them.
+        nothing that is kept, said or raised has a value of them. `check` gets the Python, without
+        links, before anything is installed, and may raise.
 
         Raises:
             EnvironmentFailedError: the environment cannot be made.
@@ -126,6 +128,7 @@ class Environments:
         interpreter = Interpreters(self._directory, self._uv).choose(
             python_version, on_line=on_line, stop=stop
         )
+        check(interpreter.executable.resolve())
         place = self._place(wanted, interpreter, is_live=is_live)
         uv = replace(self._uv, hidden=tuple(wanted.filled.values()))
         work = _Work(place, uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop)

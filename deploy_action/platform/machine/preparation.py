@@ -136,7 +136,7 @@ def prepare(
 ) -> PreparedCopy:
     """Prepare a version; see `Host.prepare`."""
     try:
-        workshop.isolation.check([workshop.places.directory, *workshop.needed])
+        workshop.isolation.check(workshop.places.directory, workshop.needed)
         with ExitStack() as stack:
             prepared = _prepare(workshop, launch, on_line, stop, stack)
             if check:
@@ -178,6 +178,7 @@ def _prepare(
                 stop=stop,
                 is_live=True,
                 variables=launch.environment,
+                check=lambda python: workshop.isolation.check(workshop.places.directory, [python]),
             )
         )
     made = "made" if environment.was_made else "reused"

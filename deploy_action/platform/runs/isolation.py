@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
@@ -62,15 +63,19 @@ class Isolation:
         )
         return replace(self, problems=(*self.problems, notice))
 
-    def check(self, needed: Iterable[Path]) -> None:
+    def check(self, workplace: Path, needed: Iterable[Path]) -> None:
         """Refuse early what `choose_user` would refuse: before an environment is made.
+
+        `workplace` is where private copies are made.
 
         Raises:
             NotIsolatedError: we are root, may not run models as root, and cannot help it.
         """
         if self.as_root is AsRoot.REFUSED and is_root():
             try:
-                draw_user(needed)
+                user = draw_user([workplace, *needed])
+                with TemporaryDirectory(dir=workplace, prefix="check-") as trial:
+                    hand_over(Path(trial), user)
             except NotIsolatedError as error:
                 raise _refused(error) from error
 

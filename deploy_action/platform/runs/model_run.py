@@ -164,7 +164,7 @@ class ModelRunner:
         """
         self.observer.began(request)
         try:
-            self.isolation.check([self.workplace, *self.needed])
+            self.isolation.check(self.workplace, self.needed)
             with self._private_copy(request) as private:
                 model = unpack(request.bundle, private)
                 return self._run_model(request, private, model, read_layout(model), stop)
@@ -220,6 +220,7 @@ class ModelRunner:
                         variables=request.environment,
                         on_line=log.add,
                         stop=stop,
+                        check=lambda python: self.isolation.check(self.workplace, [python]),
                     )
                 )
             ready = self.clock()

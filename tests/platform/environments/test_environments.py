@@ -103,6 +103,21 @@ def test_an_environment_is_made_once(tenant: Tenant) -> None:
     subprocess.run([first.python, "-I", "-c", code], check=True, capture_output=True)
 
 
+def test_the_python_can_be_refused_before_anything_is_installed(tenant: Tenant) -> None:
+    class RefusedError(Exception):
+        pass
+
+    def refuse(python: Path) -> None:
+        assert python == Path(sys.executable).resolve()
+        raise RefusedError
+
+    tenant.check = refuse
+    tenant.requires("blankly")
+    with pytest.raises(RefusedError):
+        tenant.visit()
+    assert tenant.made == []
+
+
 def test_a_changed_included_file_needs_another_environment(tenant: Tenant) -> None:
     tenant.requires("-r lists/more.txt", "blankly")
     tenant.requires("oaks", "-c least.txt", name="lists/more.txt")

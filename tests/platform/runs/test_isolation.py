@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,24 @@ def test_root_refuses_what_it_cannot_isolate(private: Path, hidden: Path) -> Non
         Isolation().choose_user(private, [hidden])
     assert f"may not enter {hidden.parent}" in raised.value.reason
     assert f"chmod o+x {hidden.parent}" in raised.value.hint
+    assert "BLANKLY_DEPLOY_ISOLATION=off" in raised.value.hint
+
+
+@as_root
+def test_what_cannot_be_isolated_is_refused_before_an_environment_is_made(
+    private: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Isolation().check(private.parent, [Path("/bin/sh")])
+    with pytest.raises(NotIsolatedError, match=f"may not enter {hidden.parent}"):
+        Isolation().check(private.parent, [hidden])
+    # Where root may not change owners, the program chown fails.
+    program = private.parent / "chown"
+    program.write_text("#!/bin/sh\necho 'chown: x: Operation not permitted' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{private.parent}:{os.environ['PATH']}")
+    with pytest.raises(NotIsolatedError) as raised:
+        Isolation().check(private.parent, [])
+    assert "files of its own here (Operation not permitted)" in raised.value.reason
     assert "BLANKLY_DEPLOY_ISOLATION=off" in raised.value.hint
 
 

@@ -14,7 +14,7 @@ import threading
 import tracemalloc
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,17 +55,23 @@ FINISH = f"write({json.dumps(json.dumps(RESULT))}); say(event='finished', proble
 class StandInEnvironments(Environments):
     """Environments that give the test's own Python, or fail."""
 
-    def __init__(self, directory: Path, failure: EnvironmentFailedError | None = None) -> None:
+    def __init__(
+        self, directory: Path, failure: EnvironmentFailedError | None, python: Path
+    ) -> None:
         super().__init__(directory, environ={})
         self._failure = failure
+        self._python = python
 
     @contextmanager
-    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
+    def acquire(
+        self, *_: Any, check: Callable[[Path], None] = lambda _: None, **__: Any
+    ) -> Iterator[Environment]:
+        check(self._python)
         if self._failure is not None:
             raise self._failure
         warning = Problem(message="Another Python.", severity=Severity.WARNING)
         yield Environment(
-            python=python_for_all(),
+            python=self._python,
             python_version="3.11.7",
             blankly_version="1.18",
             constraints=("numpy<2",),
@@ -114,6 +120,7 @@ class Bench:
     root: Path
     spectator: Spectator = field(default_factory=Spectator)
     failure: EnvironmentFailedError | None = None
+    python: Path | None = None
     environ: dict[str, str] = field(default_factory=dict)
     largest_result: int = 1 << 20
     isolation: Isolation = ISOLATION
@@ -138,7 +145,9 @@ class Bench:
         workplace.mkdir(exist_ok=True)
         runner = ModelRunner(
             workplace=workplace,
-            environments=StandInEnvironments(self.root / "environments", self.failure),
+            environments=StandInEnvironments(
+                self.root / "environments", self.failure, self.python or python_for_all()
+            ),
             environ={"PATH": os.environ["PATH"], **self.environ},
             observer=self.spectator,
             isolation=self.isolation,
@@ -422,6 +431,20 @@ def test_without_isolation_root_runs_no_model(bench: Bench) -> None:
         assert bench.spectator.sections == []  # nor was an environment made for it
     else:
         assert "the rights of the user" in outcome.problems[-1].message
+
+
+@as_root
+def test_a_python_that_only_root_reaches_is_refused_before_anything_is_installed(
+    bench: Bench,
+) -> None:
+    bench.isolation = ISOLATED
+    hidden = bench.root / "only ours"
+    hidden.mkdir(mode=0o700)
+    bench.python = hidden / "python"
+    bench.python.touch(mode=0o755)
+    error = error_of(bench.run(FINISH))
+    assert f"a model's own user may not enter {hidden}" in error.message
+    assert bench.spectator.lines == []  # such as that an environment was made
 
 
 def test_an_unreadable_directory_of_a_model_is_removed(bench: Bench) -> None:
