@@ -25,7 +25,7 @@ class ScriptedRunner:
     gate: threading.Event = field(default_factory=threading.Event)
     requests: list[BacktestRequest] = field(default_factory=list)
     most_at_once: int = 0
-    _running: int = 0
+    running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -36,15 +36,15 @@ class ScriptedRunner:
         """Record the request, wait for the gate, then return or raise the outcome."""
         with self._lock:
             self.requests.append(request)
-            self._running += 1
-            self.most_at_once = max(self.most_at_once, self._running)
+            self.running += 1
+            self.most_at_once = max(self.most_at_once, self.running)
         try:
             while not self.gate.wait(0.01):
                 if stop.is_set():
                     raise StoppedError
         finally:
             with self._lock:
-                self._running -= 1
+                self.running -= 1
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome

@@ -85,7 +85,7 @@ class PatientAnswer(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._job.cancel("the client that asked for it is gone")
+            self._job.leave()
 
 
 async def _wait_for(pending: Pending) -> AsyncIterator[bytes]:

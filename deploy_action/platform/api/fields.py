@@ -64,6 +64,16 @@ PROJECT = Field(
 )
 MODEL = Field("modelId", "A model's id, unique within its project.", kind=Kind.IDENTIFIER)
 VERSION = Field("versionId", "The id of a version of the model.", kind=Kind.IDENTIFIER)
+TESTED_VERSION = replace(
+    VERSION,
+    description="A version of the model to backtest, in place of the file: one of the two has to be"
+    " given. `pythonVersion` has to be the version's. It has its own variables, unless"
+    " `environment` is given.",
+).optional()
+EPHEMERAL = Field(
+    "ephemeral",
+    "`true`: the backtest is not kept, nor listed. Its result is in the answer alone.",
+).optional()
 BACKTEST = Field("backtestId", "The backtest whose result is wanted, however large.").optional()
 NAME = Field("name", "A name for people.")
 DESCRIPTION = Field("description", "A description for people.")

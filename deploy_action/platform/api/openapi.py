@@ -20,6 +20,7 @@ from deploy_action.platform.api.fields import (
     NOW_HEADER,
     PASS_HEADER,
     PYTHON_PATTERN,
+    TESTED_VERSION,
     TIME_HEADER,
     Field,
     Kind,
@@ -37,6 +38,8 @@ from deploy_action.platform.api.request import FILE_FIELD
 from deploy_action.platform.api.route import Route
 from deploy_action.platform.storage.records import SCREENER, STRATEGY
 
+_FORMS = ("application/x-www-form-urlencoded", "application/json")
+_MULTIPART = "multipart/form-data"
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _PLAIN = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSED = {
@@ -238,16 +241,24 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
 
 def _request_content(route: Route) -> dict[str, object]:
     schema = _schema_of_fields(route.fields)
+    kinds = {form: {"schema": schema} for form in _FORMS}
     if not route.takes_file:
-        kinds = ["application/x-www-form-urlencoded", "application/json"]
-        if route.is_event:
-            kinds.append("multipart/form-data")
-        return {kind: {"schema": schema} for kind in kinds}
+        return kinds | ({_MULTIPART: {"schema": schema}} if route.is_event else {})
     bundle = {"type": "string", "format": "binary", "description": "The model, as a zip."}
-    schema["properties"] = {**schema["properties"], FILE_FIELD: bundle}
-    schema["required"] = [*schema["required"], FILE_FIELD]
-    encoding = {FILE_FIELD: {"contentType": "application/zip"}}
-    return {"multipart/form-data": {"schema": schema, "encoding": encoding}}
+    with_file = {**schema, "properties": {**schema["properties"], FILE_FIELD: bundle}}
+    content = {
+        "schema": with_file,
+        "encoding": {FILE_FIELD: {"contentType": "application/zip"}},
+    }
+    if TESTED_VERSION not in route.fields:
+        with_file["required"] = [*schema["required"], FILE_FIELD]
+        return {_MULTIPART: content}
+    names = (FILE_FIELD, TESTED_VERSION.name)
+    one = {"oneOf": [{"required": [each]} for each in names]}
+    with_file["allOf"] = [*schema.get("allOf", ()), one]
+    of_model = [field.name for field in route.fields if field.needed is Needed.UNLESS_CREATED]
+    schema["required"] = [*schema["required"], *of_model, TESTED_VERSION.name]
+    return {_MULTIPART: content, **kinds}
 
 
 def _schema_of_fields(fields: Sequence[Field]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from deploy_action.platform.api.fields import MAX_ID_LENGTH, NOW_HEADER, Field, Needed
+from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
 from deploy_action.text import variables as variable_rules
 
 FILE_FIELD = "model"
@@ -150,6 +151,8 @@ class Request:
         if not isinstance(value, dict):
             raise ApiError("backtestArgs is not a JSON object")
         _refuse_unless_json("backtestArgs", value)
+        if len(json.dumps(value)) > MAX_ARGUMENTS_BYTES:
+            raise ApiError(f"backtestArgs is larger than {MAX_ARGUMENTS_BYTES >> 10} KiB")
         return value
 
 

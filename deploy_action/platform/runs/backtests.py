@@ -15,10 +15,12 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.endings import ModelStoppedError, stopped_problem
 from deploy_action.platform.runs.model_run import Outcome
-from deploy_action.platform.storage.data_directory import is_disk_full
+from deploy_action.platform.storage.data_directory import is_disk_full, write_private
 from deploy_action.platform.storage.records import BacktestStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deploy_action.platform.runs.model_run import BacktestRequest
     from deploy_action.platform.storage.store import Store
 
@@ -73,9 +75,13 @@ def _without_result(request: BacktestRequest, status: BacktestStatus, problem: P
 
 @dataclass(slots=True)
 class Job:
-    """A backtest that is queued or runs; `ending` is set when it is over."""
+    """A backtest that is queued or runs; `ending` is set when it is over.
+
+    `result` is the path of its result, if it has one then.
+    """
 
     request: BacktestRequest
+    result: Path
     stop: threading.Event = field(default_factory=threading.Event)
     ending: Future[Ending] = field(default_factory=Future)
     reason: str = ""
@@ -87,6 +93,12 @@ class Job:
         """Stop it for a reason; does nothing when it is over."""
         self.reason = self.reason or reason
         self.stop.set()
+
+    def leave(self) -> None:
+        """Forget it: its answer was sent, or the client that waits for it is gone."""
+        self.cancel("the client that asked for it is gone")
+        if self.request.is_ephemeral:
+            self.ending.add_done_callback(lambda _: self.result.unlink(missing_ok=True))
 
 
 class Backtests:
@@ -112,8 +124,11 @@ class Backtests:
         self._is_closed = False
 
     def start(self, request: BacktestRequest) -> Job:
-        """Queue a backtest that is in the store; it runs on a thread of its own."""
-        job = Job(request)
+        """Queue a backtest that is in the store or ephemeral; it runs on a thread of its own."""
+        path_of = self._store.result_path
+        if request.is_ephemeral:
+            path_of = self._store.passing_result_path
+        job = Job(request, path_of(request.backtest_id))
         thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
         with self._lock:
             if self._is_closed:
@@ -134,7 +149,7 @@ class Backtests:
 
     def _work(self, job: Job) -> None:
         try:
-            ending = self._note(job.request.backtest_id, self._ending(job))
+            ending = self._note(job, self._ending(job))
         except Exception as error:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
             why = "The platform's disk is full." if is_disk_full(error) else _FAILED
@@ -163,8 +178,9 @@ class Backtests:
             if job.stop.is_set():
                 raise StoppedError
         try:
-            with self._store.transaction() as transaction:
-                transaction.begin_backtest(job.request.backtest_id)
+            if not job.request.is_ephemeral:
+                with self._store.transaction() as transaction:
+                    transaction.begin_backtest(job.request.backtest_id)
             with self._time_limit(job):
                 return self._runner.run(job.request, job.stop)
         finally:
@@ -184,13 +200,18 @@ class Backtests:
         finally:
             timer.cancel()
 
-    def _note(self, backtest_id: str, ending: Ending) -> Ending:
+    def _note(self, job: Job, ending: Ending) -> Ending:
         """Store the ending: first the result, then the row that says that there is one.
 
         Returns the ending without the result, which may be large.
         """
-        if ending.outcome.result is not None:
-            self._store.write_result(backtest_id, ending.outcome.result)
-        with self._store.transaction() as transaction:
-            transaction.end_backtest(backtest_id, ending.status, ending.run_document())
+        backtest_id, result = job.request.backtest_id, ending.outcome.result
+        if job.request.is_ephemeral:
+            if result is not None:
+                write_private(job.result, result, is_safe=False)
+        else:
+            if result is not None:
+                self._store.write_result(backtest_id, result)
+            with self._store.transaction() as transaction:
+                transaction.end_backtest(backtest_id, ending.status, ending.run_document())
         return replace(ending, outcome=replace(ending.outcome, result=None))

@@ -63,7 +63,8 @@ class BacktestRequest:
     `bundle_sha256` is the bundle's digest in lower-case hex. `now` is the time from which an
     argument such as `to: 1y` counts back, in seconds since 1970. `prices` are the names of the
     stores of downloaded prices (`store_keys`), blank for a backtest that keeps none. `environment`
-    are variables for the model's process, which may be secrets.
+    are variables for the model's process, which may be secrets. `model` are the ids of the project
+    and the model. `is_ephemeral` says that nothing of it is kept once its answer was sent.
     """
 
     backtest_id: str
@@ -74,6 +75,8 @@ class BacktestRequest:
     now: float
     prices: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    model: tuple[str, str] = ("", "")
+    is_ephemeral: bool = False
 
     def without_secrets(self, text: str) -> str:
         """Return a text without the values of the variables that are secret."""

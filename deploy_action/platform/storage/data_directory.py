@@ -230,6 +230,20 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in full
 
 
+def write_private(path: Path, content: bytes, *, is_safe: bool) -> None:
+    """Write a new file that only its owner reads, or none; `is_safe` from a power cut, too."""
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            if is_safe:
+                os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def sync_directory(directory: Path) -> None:
     """Write the directory's entries to disk, so that new files survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -116,18 +116,14 @@ class Store:
         """
         return self.data / data_directory.RESULTS / f"{backtest_id}.json"
 
+    def passing_result_path(self, backtest_id: str) -> Path:
+        """Return the path of a result that is only sent, which the end of this process removes."""
+        return self.workplace.path / f"{backtest_id}.json"
+
     def write_result(self, backtest_id: str, content: bytes) -> None:
         """Write the result of a backtest; a crash leaves all of it or nothing."""
         path = self.data / data_directory.INCOMING / f"{backtest_id}.json"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        data_directory.write_private(path, content, is_safe=True)
         path.rename(self.result_path(backtest_id))
         data_directory.sync_directory(self.data / data_directory.RESULTS)
 

@@ -154,35 +154,30 @@ class Transaction:
         ]  # fmt: skip
 
     def add_backtest(
-        self, version_id: str, *, args: Mapping[str, object], description: str, workplace: str
-    ) -> Backtest:
-        """Add a backtest of a version that exists."""
-        backtest = Backtest(
-            id=str(uuid.uuid4()),
-            version_id=version_id,
-            args=args,
-            description=description,
-            status=BacktestStatus.QUEUED,
-            created_at=self.now,
-            workplace=workplace,
-            run={"problems": []},
-            ended_at=None,
-        )
+        self,
+        version_id: str,
+        *,
+        args: Mapping[str, object],
+        description: str,
+        workplace: str,
+    ) -> str:
+        """Add a backtest of a version that exists, and return its id."""
+        backtest_id = str(uuid.uuid4())
         self._connection.execute(
             "INSERT INTO backtests (id, version_id, args, description, status, created_at,"
             " workplace, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                backtest.id,
+                backtest_id,
                 version_id,
                 json.dumps(args, allow_nan=False),
                 description,
-                backtest.status,
+                BacktestStatus.QUEUED,
                 self.now,
                 workplace,
-                json.dumps(backtest.run),
+                json.dumps({"problems": []}),
             ),
         )
-        return backtest
+        return backtest_id
 
     def begin_backtest(self, backtest_id: str) -> None:
         """Set a backtest's status to running."""

@@ -112,7 +112,7 @@ def test_a_bundle_that_is_backtested_is_kept_for_as_long_as_it_takes(
     assert bundles(store) == {tested}
     assert other not in bundles(store)
     with store.transaction() as transaction:
-        transaction.end_backtest(backtest.id, BacktestStatus.FINISHED, {"problems": []})
+        transaction.end_backtest(backtest, BacktestStatus.FINISHED, {"problems": []})
     cleaned(store, clock)
     assert bundles(store) == set()
 
@@ -123,9 +123,9 @@ def test_results_reports_and_prices_are_kept_for_so_many_days(store: Store, cloc
         backtest = transaction.add_backtest(
             tested, args={}, description="", workplace=store.workplace.id
         )
-    store.write_result(backtest.id, b"{}")
+    store.write_result(backtest, b"{}")
     with store.transaction() as transaction:
-        transaction.end_backtest(backtest.id, BacktestStatus.FINISHED, {"problems": []})
+        transaction.end_backtest(backtest, BacktestStatus.FINISHED, {"problems": []})
     report = store.data / "reports" / "r.json"
     report.parent.mkdir()
     report.write_text("{}")
@@ -137,12 +137,12 @@ def test_results_reports_and_prices_are_kept_for_so_many_days(store: Store, cloc
         os.utime(each, (clock.now, clock.now))
     clock.now += 89 * DAY
     cleaned(store, clock)
-    assert store.result_path(backtest.id).exists()
+    assert store.result_path(backtest).exists()
     assert report.exists()
     assert price.exists()
     clock.now += 2 * DAY
     shares = cleaned(store, clock)
-    assert not store.result_path(backtest.id).exists()
+    assert not store.result_path(backtest).exists()
     assert not report.exists()
     assert not price.exists()
     assert [shares[kind].unneeded for kind in ("results", "reports", "prices")] == [1, 1, 1]

@@ -315,14 +315,10 @@ Part = bytes | Path
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A `BacktestAnswerDocument` that is complete when its job is done.
-
-    `result` is the path of the result, if the backtest has one then.
-    """
+    """A `BacktestAnswerDocument` that is complete when its job is done."""
 
     job: Job
     document: Mapping[str, object]
-    result: Path
 
     def parts(self) -> Iterator[Part]:
         """Yield the document as JSON, once the job is done."""
@@ -331,7 +327,7 @@ class Pending:
         if ending.status is not BacktestStatus.FINISHED:
             answer |= {"status": ending.status, "error": ending.error}
         if ending.has_result:
-            yield from _with_file({**answer, "result": None}, self.result)
+            yield from _with_file({**answer, "result": None}, self.job.result)
         else:
             yield encode(answer)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, PYTHON_PATTERN
 from deploy_action.platform.api.operations.documents import (
@@ -30,9 +29,8 @@ from deploy_action.platform.api.operations.targets import (
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
 from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.live.wishes import wish_deploy
-from deploy_action.platform.runs.backtests import Backtests, Job
+from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.runs.model_run import BacktestRequest
-from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
 from deploy_action.platform.storage.archives import (
     ArchiveFacts,
     check_archive,
@@ -42,7 +40,6 @@ from deploy_action.platform.storage.kept_prices import store_keys
 from deploy_action.platform.storage.records import (
     SCREENER,
     STRATEGY,
-    Backtest,
     Life,
     Model,
     State,
@@ -90,6 +87,33 @@ class _Upload:
             version.plan,
             version.schedule,
         ) and self.environment == environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a request says about a backtest, whatever is backtested.
+
+    `now` is in seconds since 1970, and `environment` are variables of the model's process; None is
+    what the request does not say.
+    """
+
+    args: Mapping[str, object]
+    description: str
+    price_scope: str
+    now: float | None
+    environment: Mapping[str, str] | None = field(repr=False)
+    is_ephemeral: bool
+
+    @classmethod
+    def read(cls, request: Request, *, is_ephemeral: bool = False) -> Self:
+        return cls(
+            args=request.backtest_args(),
+            now=request.backtest_now(),
+            environment=request.environment(),
+            description=request.text("backtestDescription"),
+            price_scope=request.text("priceScope"),
+            is_ephemeral=is_ephemeral,
+        )
 
 
 class _StoredBeforeError(Exception):
@@ -187,90 +211,101 @@ class Versions:
             return version, life.state
 
     def backtest(self, request: Request) -> Pending:
-        """Backtest a bundle, and answer when the backtest has ended."""
-        args, now = _read_args(request), request.backtest_now()
-        environment = request.environment() or {}
-        file = _require_file(request)
-        target = _read_target(request)
-        self._rehearse(target)
-        _refuse_screener(target.model_type)
-        upload = _Upload(
-            file=file,
-            archive=_check_archive(file),
-            status=VersionStatus.BACKTEST,
-            description=request.text("backtestDescription"),
-            python_version=request.text("pythonVersion"),
-            plan=BACKTEST_PLAN,
-        )
-        with self._storing(target, upload) as (transaction, version):
-            backtest = self._add_backtest(transaction, version, args, version.description)
-        job = self._run(request, backtest, version, now, environment)
-        document = {**upload_document(version), "backtestId": backtest.id}
-        return Pending(job, document, self.store.result_path(backtest.id))
+        """Backtest a bundle or a stored version, and answer when the backtest has ended."""
+        asked = _Asked.read(request, is_ephemeral=request.flag("ephemeral"))
+        version_id = request.text("versionId")
+        if version_id and request.file is not None:
+            raise ApiError(f"Both {FILE_FIELD} and versionId were given: pass one of them.")
+        if version_id:
+            # An ephemeral one writes nothing, so it waits for no writer.
+            stored = self.store.snapshot if asked.is_ephemeral else self.store.transaction
+            with stored() as transaction:
+                version = self._find_version(transaction, request)
+                _refuse_other_python(version, request)
+                backtest = self._request(transaction, version, asked)
+        else:
+            file = _require_file(request)
+            target = _read_target(request)
+            self._rehearse(target)
+            _refuse_screener(target.model_type)
+            upload = _Upload(
+                file=file,
+                archive=_check_archive(file),
+                status=VersionStatus.BACKTEST,
+                description=asked.description,
+                python_version=request.text("pythonVersion"),
+                plan=BACKTEST_PLAN,
+            )
+            with self._storing(target, upload) as (transaction, version):
+                backtest = self._request(transaction, version, asked)
+        job = self.backtests.start(backtest)
+        return Pending(job, {**upload_document(version), "backtestId": backtest.backtest_id})
 
     def backtest_uploaded_model(self, request: Request) -> Empty:
         """Backtest an uploaded version, and do not wait for the result."""
-        args, now = _read_args(request), request.backtest_now()
-        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
-        version_id, environment = request.identifier("versionId"), request.environment()
+        asked = _Asked.read(request)
         with self.store.transaction() as transaction:
-            self.access.check_readable(transaction, project_id)
-            model = find_model(transaction, project_id, model_id)
-            check_type(model, request.text("type", model.type))
-            _refuse_screener(model.type)
-            versions = {each.id: each for each in transaction.versions(project_id, model_id)}
-            if version_id not in versions:
-                raise ApiError("This versionId was not found under this model.")
-            check_bundle(self.store.bundle_path(version_id))
-            backtest = self._add_backtest(
-                transaction, versions[version_id], args, request.text("backtestDescription")
-            )
-            if environment is None:  # a version that was deployed has its own
-                environment = transaction.live.environment(version_id)
-        self._run(request, backtest, versions[version_id], now, environment)
+            version = self._find_version(transaction, request)
+            backtest = self._request(transaction, version, asked)
+        self.backtests.start(backtest)
         return {}
 
-    def _add_backtest(
-        self,
-        transaction: Transaction,
-        version: Version,
-        args: Mapping[str, object],
-        description: str,
-    ) -> Backtest:
-        return transaction.add_backtest(
-            version.id, args=args, description=description, workplace=self.store.workplace.id
-        )
+    def _find_version(self, transaction: Transaction, request: Request) -> Version:
+        """Return the version of a strategy that a request names, whose bundle is here."""
+        project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
+        version_id = request.identifier("versionId")
+        self.access.check_readable(transaction, project_id)
+        model = find_model(transaction, project_id, model_id)
+        check_type(model, request.text("type", model.type))
+        _refuse_screener(model.type)
+        version = transaction.live.version(project_id, model_id, version_id)
+        if version is None:
+            raise ApiError("This versionId was not found under this model.")
+        check_bundle(self.store.bundle_path(version_id))
+        return version
 
-    def _run(
-        self,
-        request: Request,
-        backtest: Backtest,
-        version: Version,
-        now: float | None,
-        environment: Mapping[str, str],
-    ) -> Job:
-        """Start a backtest whose dates count back from `now`, by default when it was asked for."""
-        wanted = BacktestRequest(
-            backtest_id=backtest.id,
+    def _request(
+        self, transaction: Transaction, version: Version, asked: _Asked
+    ) -> BacktestRequest:
+        """Return what is to be run, after adding it to the store unless it is ephemeral.
+
+        A version that was deployed has variables of its own.
+        """
+        if asked.is_ephemeral:
+            backtest_id = str(uuid.uuid4())
+        else:
+            backtest_id = transaction.add_backtest(
+                version.id,
+                args=asked.args,
+                description=asked.description,
+                workplace=self.store.workplace.id,
+            )
+        environment = asked.environment
+        if environment is None:
+            environment = transaction.live.environment(version.id)
+        return BacktestRequest(
+            backtest_id=backtest_id,
             bundle=self.store.bundle_path(version.id),
             bundle_sha256=version.sha256,
             python_version=version.python_version,
-            args=backtest.args,
-            prices=self._price_stores(version, request.text("priceScope")),
-            now=backtest.created_at if now is None else now,
+            args=asked.args,
+            prices=self._price_stores(transaction, version, asked.price_scope),
+            now=transaction.now if asked.now is None else asked.now,
             environment=environment,
+            model=(version.project_id, version.model_id),
+            is_ephemeral=asked.is_ephemeral,
         )
-        return self.backtests.start(wanted)
 
-    def _price_stores(self, version: Version, scope: str) -> tuple[str, ...]:
+    def _price_stores(
+        self, transaction: Transaction, version: Version, scope: str
+    ) -> tuple[str, ...]:
         """Return where a version's model keeps prices.
 
         The id of a model that is created on use is another one in each job.
         """
         if self.access.is_strict:
             return store_keys(version.project_id, version.model_id, scope=scope)
-        with self.store.snapshot() as snapshot:
-            model = find_model(snapshot, version.project_id, version.model_id)
+        model = find_model(transaction, version.project_id, version.model_id)
         return store_keys(model.name, model.description, scope=scope)
 
     def _rehearse(self, target: Target) -> None:
@@ -418,11 +453,13 @@ def _read_schedule(request: Request, target: Target) -> str | None:
     return schedule
 
 
-def _read_args(request: Request) -> Mapping[str, object]:
-    args = request.backtest_args()
-    if len(json.dumps(args)) > MAX_ARGUMENTS_BYTES:
-        raise ApiError(f"backtestArgs is larger than {MAX_ARGUMENTS_BYTES >> 10} KiB")
-    return args
+def _refuse_other_python(version: Version, request: Request) -> None:
+    python = request.text("pythonVersion").strip()
+    if python != version.python_version.strip():
+        raise ApiError(
+            f"The pythonVersion of this version is {cut(version.python_version, _LONGEST_SHOWN)}."
+            " Upload it again to backtest it with another one."
+        )
 
 
 def _refuse_screener(model_type: str) -> None:
