@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -227,6 +228,7 @@ class Run:
                 deadline=deadline,
                 stack=stack,
                 on_stopped=self._keep_place,
+                now=_now(settings),
             )
             tools = Tools(
                 servers=servers,
@@ -384,6 +386,17 @@ class Run:
         from deploy_action.platform.storage.data_directory import of_user
 
         return of_user()
+
+
+def _now(settings: Settings) -> datetime:
+    """Return the time from which dates of backtests count back.
+
+    The parts of a sweep run at different times, and all have to mean the same day.
+    """
+    now = datetime.now(UTC)
+    if settings.sweep is None and settings.shard is None:
+        return now
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def exit_code_of(error: DeployActionError) -> int:

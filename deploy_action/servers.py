@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy_action.inputs.definitions import LOCAL
@@ -87,7 +87,7 @@ class Servers:
     deadline: Deadline
     stack: ExitStack
     on_stopped: Callable[[Problem], None]
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime
 
     def named(self, settings: Settings) -> Server:
         """Return the server that the inputs name."""

@@ -119,6 +119,11 @@ class Settings:
         return self.mode is Mode.DEPLOY and bool(self.gates or self.compare_with)
 
     @property
+    def wants_several(self) -> bool:
+        """Whether windows or combinations are backtested, too."""
+        return bool(self.windows) or self.sweep is not None
+
+    @property
     def sends(self) -> bool:
         """Whether the run changes anything on a platform."""
         return self.mode.sends and not self.dry_run
@@ -139,6 +144,7 @@ def parse_settings(
     reader.check_gates(settings)
     reader.check_token(settings)
     reader.check_control(settings)
+    reader.check_sweep(settings)
     reader.check_shard(settings)
     reader.check_reports(settings)
     reader.check_secrets(settings)
@@ -287,7 +293,7 @@ class _Reader:
                 "it needs a base, and input `compare-with`, which names one, is not set.",
                 "Set `compare-with` to a git ref, such as `HEAD^` or `main`.",
             )
-        if not (settings.windows or settings.sweep or self._failed & {"windows", "sweep"}):
+        if not (settings.wants_several or self._failed & {"windows", "sweep"}):
             self._refuse_gate(
                 next((gate for gate in settings.gates if gate.needs_windows), None),
                 "it is about several backtests, and neither `windows` nor `sweep` is set.",
@@ -296,8 +302,10 @@ class _Reader:
 
     def _refuse_gate(self, gate: AnyGate | None, why: str, hint: str) -> None:
         if gate is not None:
-            message = f"Gate `{gate.text}` cannot pass: {why}"
-            self.problems.append(Problem(message=message, hint=hint))
+            self._refuse(f"Gate `{gate.text}` cannot pass: {why}", hint)
+
+    def _refuse(self, message: str, hint: str) -> None:
+        self.problems.append(Problem(message=message, hint=hint))
 
     def check_secrets(self, settings: Settings) -> None:
         """Add notices of values that are too short to be masked, or blank."""
@@ -356,25 +364,50 @@ class _Reader:
                 )
             )
 
+    def check_sweep(self, settings: Settings) -> None:
+        """Refuse a sweep over periods in windows, and more backtests than a run has."""
+        from deploy_action.backtest.period.asked import PERIOD
+        from deploy_action.backtest.sweep.grid import MOST_BACKTESTS
+
+        sweep, windows = settings.sweep, settings.windows
+        if sweep is None:
+            return
+        number = windows if isinstance(windows, int) else len(windows)
+        total = len(sweep) * (1 + number) + number
+        if total > MOST_BACKTESTS:
+            self._refuse(
+                f"Input `sweep` has {len(sweep):,} combinations, with `windows` {total:,} "
+                f"backtests; at most {MOST_BACKTESTS:,} are run.",
+                "Try fewer values, or fewer windows.",
+            )
+        named = [axis.name for axis in sweep.axes if axis.name in PERIOD]
+        if number and named:
+            self._refuse(
+                f"Input `sweep` changes the period, with `{named[0]}`, and `windows` are periods.",
+                "Set only one of the two.",
+            )
+        gate = next((one for one in settings.gates if one.needs_windows and one.needs_base), None)
+        self._refuse_gate(
+            gate,
+            "it compares the whole sweep with the base, which is backtested with its own setting "
+            "only.",
+            "Compare the metric alone with `base`, or the sweep with a number.",
+        )
+
     def check_shard(self, settings: Settings) -> None:
         """Refuse a share of nothing, and of what goes on after its backtests."""
         if settings.shard is None or settings.mode is Mode.MERGE:
             return
         if settings.mode is Mode.DEPLOY:
-            self.problems.append(
-                Problem(
-                    message="Input `shard` is set, and `mode: deploy` deploys only what was tested "
-                    "as a whole.",
-                    hint="Use `mode: backtest` for the shards, `mode: merge` for their gates, and "
-                    "deploy in a job that needs that one.",
-                )
+            self._refuse(
+                "Input `shard` is set, and `mode: deploy` deploys only what was tested as a whole.",
+                "Use `mode: backtest` for the shards, `mode: merge` for their gates, and deploy in "
+                "a job that needs that one.",
             )
-        elif not (settings.windows or settings.sweep or self._failed & {"windows", "sweep"}):
-            self.problems.append(
-                Problem(
-                    message="Input `shard` is set, and there is nothing to share out.",
-                    hint="Set `sweep` or `windows`, or leave `shard` away.",
-                )
+        elif not (settings.wants_several or self._failed & {"windows", "sweep"}):
+            self._refuse(
+                "Input `shard` is set, and there is nothing to share out.",
+                "Set `sweep` or `windows`, or leave `shard` away.",
             )
 
     def check_reports(self, settings: Settings) -> None:

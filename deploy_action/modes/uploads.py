@@ -159,7 +159,8 @@ class Uploads:
             on_found=self.tools.on_backtests,
             on_began=progress.call_when_began if progress else None,
             on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
-            on_window=self.tools.console.share_progress("Backtesting the windows"),
+            on_several=self.tools.console.share_progress(_several_in_words(task.settings)),
+            earlier={},
         )
         self.tools.on_backtests(backtest.run(self.tools.console.progress("Uploading")))
 
@@ -185,6 +186,11 @@ class Uploads:
 
     def _start_platform(self, task: Task) -> Server:
         return self.tools.servers.start_platform(task.model.bundle.sha256)
+
+
+def _several_in_words(settings: Settings) -> str:
+    """Return the title of the progress of windows and combinations."""
+    return "Backtesting the windows" if settings.sweep is None else "Backtesting the sweep"
 
 
 def _do_nothing() -> None:

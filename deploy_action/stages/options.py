@@ -31,12 +31,11 @@ def check_options(api: DeploymentApi, settings: Settings) -> None:
     # An upload has none unless they are sent; a version that is run has some, which none replace.
     is_sent = settings.model_env is not None if settings.mode.is_control else settings.model_env
     if is_sent and ENVIRONMENT not in api.fields_of(path):
-        raise RefusedError.of(
-            message=f"Input `model-env` is set, and {settings.api_url} does not take variables: "
-            f"its `/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",
-            hint="Use a server that takes them, such as `blankly-deploy serve`, or remove "
-            "`model-env`. Keys of exchanges can go into `keys-json`.",
-        )
+        raise _without_variables(settings, path, "`model-env` is set", "`model-env`")
+    if settings.sweep is not None and settings.mode is Mode.BACKTEST:
+        swept = next((one for one in settings.sweep.axes if one.variable is not None), None)
+        if swept is not None and ENVIRONMENT not in api.fields_of(path):
+            raise _without_variables(settings, path, f"`sweep` has `{swept.name}`", "it")
     if settings.mode is not Mode.DEPLOY:
         return
     # Also where nothing is asked for: the server is read before anything is made there.
@@ -47,6 +46,15 @@ def check_options(api: DeploymentApi, settings: Settings) -> None:
             f"`POST {path}`.",
             hint="Use a server that can, such as `blankly-deploy serve`, or remove `unchanged`.",
         )
+
+
+def _without_variables(settings: Settings, path: str, what: str, which: str) -> RefusedError:
+    return RefusedError.of(
+        message=f"Input {what}, and {settings.api_url} does not take variables: its "
+        f"`/openapi.json` lists no field `{ENVIRONMENT}` of `POST {path}`.",
+        hint="Use a server that takes them, such as `blankly-deploy serve`, or remove "
+        f"{which}. Keys of exchanges can go into `keys-json`.",
+    )
 
 
 def deploy_options(

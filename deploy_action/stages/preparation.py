@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.period.asked import period_of
+from deploy_action.backtest.period.asked import merge_arguments
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.lacking import Checkout
@@ -232,11 +232,12 @@ class Preparation:
         yield from check_live(code, manifest, selection, given)
 
     def _check_variables(self, code: Code, selection: Selection) -> Iterator[Problem]:
-        """Tell of variables that the model reads and does not get."""
+        """Tell of variables that the model reads and does not get, or gets and does not read."""
         from deploy_action.model.live.variables import Given, check_variables, names_in_files
 
         settings = self.settings
         is_deployed = settings.mode is Mode.DEPLOY and not settings.is_local
+        swept = _swept_variables(settings)
         given = Given(
             names=frozenset(settings.model_env or ()),
             is_run=is_deployed or settings.mode is Mode.BACKTEST,
@@ -245,6 +246,10 @@ class Preparation:
             for_runner=settings.for_runner,
         )
         yield from check_variables(code, given)
+        if settings.sweep is not None and swept:
+            from deploy_action.stages.sweep_checks import check_variables as check_swept
+
+            yield from check_swept(settings.sweep, selection)
 
     def _check_type(self, manifest: Manifest) -> Problem | None:
         if not self.settings.is_backtested or manifest.type != "screener":
@@ -264,10 +269,14 @@ class Preparation:
     def _check_arguments(self, manifest: Manifest, known: Iterable[Problem]) -> Iterator[Problem]:
         """Check the merged arguments: their form if an input changed it, and what they mean."""
         yield from self._check_meaning(manifest)
+        arguments = backtest_args_of(self.settings, manifest)
+        if self.settings.sweep is not None and self.settings.is_backtested:
+            from deploy_action.stages.sweep_checks import check_arguments
+
+            yield from check_arguments(self.settings.sweep, arguments, self.now, self.redact)
         if not self.settings.backtest_args:
             return
         said = {problem.message for problem in known}
-        arguments = backtest_args_of(self.settings, manifest)
         way_out = (
             "A null in `backtest-args` removes an argument of `blankly.json`, as in `to: null`."
         )
@@ -410,20 +419,19 @@ def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
 def backtest_args_of(settings: Settings, manifest: Manifest) -> Mapping[str, JsonValue]:
     """Return the arguments of a backtest: the input's win over the manifest's; nulls remove.
 
-    `to` excludes `start_date` with `end_date`: one of them in the input removes the other side. The
-    embedded platform has the default period itself, for scripts that name none.
+    The embedded platform has the default period itself, for scripts that name none.
     """
-    given = settings.backtest_args
-    removed = {name for name, value in given.items() if value is None}
-    if given.get("to") is not None:
-        removed |= {"start_date", "end_date"} - set(period_of(given))
-    elif period_of(given):
-        removed.add("to")
     own = manifest.backtest_args
     if manifest.locate("backtest_args") is None and (settings.is_local or settings.tests_first):
         own = {}
-    merged = {**own, **given}
-    return {name: value for name, value in merged.items() if name not in removed}
+    return merge_arguments(own, settings.backtest_args)
+
+
+def _swept_variables(settings: Settings) -> frozenset[str]:
+    """Return the variables that every backtest of a sweep gets, but for the model's own setting."""
+    if settings.sweep is None or not settings.is_backtested:
+        return frozenset()
+    return frozenset(axis.variable for axis in settings.sweep.axes if axis.variable is not None)
 
 
 def _sources(settings: Settings, manifest: Manifest) -> Mapping[str, str]:

@@ -193,6 +193,11 @@ class Submitter:
         if windows := settings.windows:
             number = windows if isinstance(windows, int) else len(windows)
             steps.append(f"backtest {count(number, 'window')}, too")
+        if sweep := settings.sweep:
+            steps.append(f"backtest {count(len(sweep), 'combination')} of values, too")
+        if settings.shard is not None:
+            steps.append(f"run only part {settings.shard} of these, and judge nothing")
+            return steps
         if settings.gates:
             steps.append(f"check {count(len(settings.gates), 'gate')}, and stop if one fails")
         return steps

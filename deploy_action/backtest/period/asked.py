@@ -34,6 +34,21 @@ def period_of(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {name: arguments[name] for name in PERIOD if arguments.get(name) is not None}
 
 
+def merge_arguments(
+    own: Mapping[str, JsonValue], given: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Return arguments with those that are given over them, key by key; a null removes one.
+
+    `to` excludes `start_date` with `end_date`: to give one of them removes the other side.
+    """
+    removed = {name for name, value in given.items() if value is None}
+    if given.get("to") is not None:
+        removed |= {"start_date", "end_date"} - set(period_of(given))
+    elif period_of(given):
+        removed.add("to")
+    return {name: value for name, value in {**own, **given}.items() if name not in removed}
+
+
 def without_period(arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Return the arguments that say nothing of the period."""
     return {name: value for name, value in arguments.items() if name not in PERIOD}

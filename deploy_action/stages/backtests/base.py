@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.stages.backtests.beside import NoResultError, result_of
+from deploy_action.stages.submission import backtest_upload
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
-    from deploy_action.deployment_api.client import Backtested, Submission
-    from deploy_action.stages.backtests.beside import Beside, Pending
+    from concurrent.futures import Future
+
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
+    from deploy_action.stages.backtests.beside import Beside
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.text.located_json import JsonValue
 
@@ -28,7 +33,7 @@ class BaseBacktest:
     candidate_sha256: str
     submission: Submission
     beside: Beside
-    _pending: Pending | None = field(default=None, init=False)
+    _pending: Future[Backtested] | None = field(default=None, init=False)
 
     def begin(self) -> None:
         """Start beside the candidate, which was sent first: on a single core it also runs first.
@@ -100,12 +105,17 @@ class BaseBacktest:
             run=backtested.run,
         )
 
-    def _start(self, submission: Submission) -> Pending | None:
+    def _start(self, submission: Submission) -> Future[Backtested] | None:
         """Start the base's backtest; None if its bundle is the candidate's, or there is none."""
         bundle = self.base.bundle
         if bundle is None or bundle.sha256 == self.candidate_sha256:
             return None
-        return self.beside.start(bundle, of_base(submission, self.base), keeps_text=True)
+        return self.beside.start(partial(upload, bundle, of_base(submission, self.base)))
+
+
+def upload(bundle: Bundle, submission: Submission, api: DeploymentApi) -> Backtested:
+    """Upload a bundle to be backtested, without telling its progress."""
+    return api.backtest(submission, backtest_upload(bundle, lambda _done, _total: None))
 
 
 def of_base(submission: Submission, base: PreparedBase) -> Submission:

@@ -1,23 +1,18 @@
-"""Backtests beside the candidate's: of its base, and of the windows of both."""
+"""Backtests beside the candidate's: of its base, of windows, and of combinations."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
-from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, Severity
-from deploy_action.stages.submission import backtest_upload
-from deploy_action.text.strict_json import JsonText
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
-    from deploy_action.bundle.bundle import Bundle
-    from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
+    from deploy_action.deployment_api.client import Backtested, DeploymentApi
     from deploy_action.interruption import Deadline
 
 NO_RESULT: Final = "the server gave no result"
@@ -25,7 +20,8 @@ NO_RESULT: Final = "the server gave no result"
 _RESERVED: Final = 0.1
 _LONGEST_RESERVE: Final = 60.0
 
-Pending: TypeAlias = "Future[Backtested]"
+Found = TypeVar("Found")
+Task: TypeAlias = "Callable[[DeploymentApi], Found]"
 
 
 class NoResultError(Exception):
@@ -33,7 +29,7 @@ class NoResultError(Exception):
 
 
 class Beside:
-    """Runs backtests on threads, at most `parallel` at once, each on a connection of its own.
+    """Runs tasks on threads, at most `parallel` at once, each thread on a connection of its own.
 
     They begin in the order in which they were started. `close` keeps those that have not begun
     from beginning; it does not wait for the others, whose server ends with the run or goes on.
@@ -45,21 +41,25 @@ class Beside:
         self._open_api = open_api
         self._deadline = deadline
         self._parallel = parallel
-        self._queue: SimpleQueue[tuple[Pending, Callable[[], Backtested]]] = SimpleQueue()
-        self._pending: list[Pending] = []
+        self._queue: SimpleQueue[tuple[Future[Any], Task[Any]] | None] = SimpleQueue()
+        self._pending: list[Future[Any]] = []
         self._threads = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def start(self, bundle: Bundle, submission: Submission, *, keeps_text: bool = False) -> Pending:
-        """Queue a backtest of a bundle. Only a result that is reported whole `keeps_text`."""
-        pending: Pending = Future()
+    def widen(self, parallel: int) -> None:
+        """Run so many of the tasks that are started from now on at once."""
+        self._parallel = parallel
+
+    def start(self, task: Task[Found]) -> Future[Found]:
+        """Queue a task."""
+        pending: Future[Found] = Future()
         with self._lock:
             if self._is_closed:
                 pending.cancel()
                 return pending
             self._pending.append(pending)
-            self._queue.put((pending, partial(self._run, bundle, submission, keeps_text)))
+            self._queue.put((pending, task))
             if self._threads < self._parallel:
                 self._threads += 1
                 # A daemon thread: the process may exit while it still runs.
@@ -72,9 +72,11 @@ class Beside:
             self._is_closed = True
             for pending in self._pending:
                 pending.cancel()  # does nothing to one that runs or is over
+            for _ in range(self._threads):
+                self._queue.put(None)
 
-    def wait(self, pending: Pending) -> Backtested:
-        """Return the server's answer, but leave enough time to judge and deploy the candidate.
+    def wait(self, pending: Future[Found]) -> Found:
+        """Return what a task found, but leave enough time to judge and deploy the candidate.
 
         Raises:
             NoResultError: there is none, or not in time.
@@ -91,25 +93,24 @@ class Beside:
         raise NoResultError(reason)
 
     def _work(self) -> None:
-        while True:
-            pending, run = self._queue.get()
+        api: DeploymentApi | None = None
+        while (queued := self._queue.get()) is not None:
+            pending, task = queued
             if not pending.set_running_or_notify_cancel():
                 continue
             try:
-                pending.set_result(run())
+                api = api or self._open_api()
+                pending.set_result(task(api))
+            except NoResultError as missing:
+                pending.set_exception(missing)
             except BaseException as error:  # noqa: BLE001  # `wait` raises it
                 pending.set_exception(error)
-
-    def _run(self, bundle: Bundle, submission: Submission, keeps_text: bool) -> Backtested:  # noqa: FBT001  # for `partial`
-        api = self._open_api()
-        try:
-            found = api.backtest(submission, backtest_upload(bundle, lambda _done, _total: None))
-        finally:
+                # What the connection's state is then, nobody knows.
+                if api is not None:
+                    api.transport.close()
+                    api = None
+        if api is not None:
             api.transport.close()
-        if found.result is None or keeps_text:
-            return found
-        # There may be a hundred windows, and each text may have more than a hundred MiB.
-        return replace(found, result=replace(found.result, raw=JsonText(b"null")))
 
 
 def result_of(backtested: Backtested) -> BacktestResult:

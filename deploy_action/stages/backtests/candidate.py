@@ -23,7 +23,7 @@ from deploy_action.outcome.backtests import Backtests
 from deploy_action.stages.backtests.base import BaseBacktest
 from deploy_action.stages.backtests.beside import Beside
 from deploy_action.stages.backtests.judging import Judging
-from deploy_action.stages.backtests.windows import WindowBacktests, WindowsFound
+from deploy_action.stages.backtests.several import Several, SeveralBacktests
 
 if TYPE_CHECKING:
     from deploy_action.backtest.runs_on import RunsOn
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.stages.submission import Submitter
 
-_WITHOUT_WINDOWS: Final = Problem(
-    message="The windows were not backtested: the server gives no result of a backtest.",
+_WITHOUT_OTHERS: Final = Problem(
+    message="Windows and combinations were not backtested: the server gives no result.",
     hint="Use `api-url: local`, which backtests on the runner and tells the results.",
     severity=Severity.WARNING,
 )
@@ -50,8 +50,9 @@ class CandidateBacktest:
     connection to that server. `model` is the candidate as it would run in production. `on_found`
     gets what is known whenever it grows, so that a run that fails half-way can report it.
     `on_began` takes a function to call once the candidate's backtest has begun; it is None where
-    the server does not tell. `on_candidate_done` is called when only base and windows are
-    left, and `on_window` with the share of the windows that is done.
+    the server does not tell. `on_candidate_done` is called when only the others are left: base,
+    windows and combinations. `on_several` gets the share of the last two that is done, and
+    `earlier` has their durations in earlier runs.
     """
 
     submitter: Submitter
@@ -62,7 +63,8 @@ class CandidateBacktest:
     on_found: Callable[[Backtests], None]
     on_began: Callable[[Callable[[], None]], None] | None
     on_candidate_done: Callable[[], None]
-    on_window: Callable[[float, str], None]
+    on_several: Callable[[float, str], None]
+    earlier: Mapping[str, float]
 
     def run(self, on_progress: Callable[[int, int], None]) -> Backtests:
         """Backtest, compare, judge, and return what was found.
@@ -76,7 +78,7 @@ class CandidateBacktest:
         try:
             target = self.submitter.create_missing(self.submitter.look_up())
             base = self._base_backtest(target, beside)
-            windows = self._window_backtests(target, beside)
+            several = self._several_backtests(target, beside)
             if base is not None:
                 on_progress = self._beginning(base, on_progress)
             candidate = self.submitter.backtest(target, on_progress)
@@ -86,9 +88,10 @@ class CandidateBacktest:
                 why = "the script failed after its backtest"
                 found = self._kept(judging.unjudged(found, "the backtest failed", why))
                 raise RefusedError(*failures)
-            found = self._finish_others(found, candidate, base, windows)
-            found = self._kept(judging.conclude(found))
-            judging.refuse(found)
+            found = self._finish_others(found, candidate, base, several)
+            if found.part is None:
+                found = self._kept(judging.conclude(found))
+                judging.refuse(found)
         except DeployActionError:
             if not found.verdicts:  # whatever ends the run, no gate passes
                 self._kept(
@@ -104,19 +107,36 @@ class CandidateBacktest:
         found: Backtests,
         candidate: Backtested,
         base: BaseBacktest | None,
-        windows: WindowBacktests | None,
+        several: SeveralBacktests | None,
     ) -> Backtests:
-        """Wait for base and windows, which may have to begin now that the candidate is done."""
+        """Wait for the others, most of which begin now that the candidate is done."""
         if base is not None:
             base.go_on(candidate)
-        if windows is not None:
-            windows.begin(candidate)
+        if several is not None:
+            several.begin(candidate)
         self.on_candidate_done()
         if base is not None:
             found = self._kept(replace(found, comparison=self._compare(base, candidate)))
-        if windows is not None:
-            found = self._kept(_with_windows(found, windows.finish(candidate)))
+        if several is not None:
+            found = self._kept(self._with_several(found, several.finish(candidate)))
         return found
+
+    def _with_several(self, found: Backtests, several: Several) -> Backtests:
+        if found.result is None:
+            if self.submitter.settings.shard is not None:
+                raise RefusedError(replace(_WITHOUT_OTHERS, severity=Severity.ERROR))
+            return replace(found, problems=(*found.problems, _WITHOUT_OTHERS))
+        comparison = found.comparison
+        if comparison is not None:
+            base = replace(comparison.base, windows=several.base_windows)
+            comparison = replace(comparison, base=base)
+        return replace(
+            found,
+            windows=several.windows,
+            sweep=several.sweep,
+            part=several.part,
+            comparison=comparison,
+        )
 
     def _kept(self, found: Backtests) -> Backtests:
         self.on_found(found)
@@ -132,16 +152,17 @@ class CandidateBacktest:
             beside=beside,
         )
 
-    def _window_backtests(self, target: Target, beside: Beside) -> WindowBacktests | None:
-        if not self.submitter.settings.windows:
+    def _several_backtests(self, target: Target, beside: Beside) -> SeveralBacktests | None:
+        if not self.submitter.settings.wants_several:
             return None
-        return WindowBacktests(
-            windows=self.submitter.settings.windows,
+        return SeveralBacktests(
+            settings=self.submitter.settings,
             bundle=self.model.bundle,
             submission=self.submitter.submission(target),
             base=self.base,
             beside=beside,
-            on_done=self.on_window,
+            earlier=self.earlier,
+            on_done=self.on_several,
         )
 
     def _beginning(
@@ -177,11 +198,11 @@ class CandidateBacktest:
     def _judging(self) -> Judging:
         base, settings = self.base, self.submitter.settings
         return Judging(
-            gates=settings.gates,
+            gates=settings.gates if settings.shard is None else (),
             fail_on_warning=settings.fail_on_warning,
             redact=self.submitter.api.redact,
             why_no_base="" if base is None else base.reason or "its backtest was not over",
-            wants_windows=bool(settings.windows),
+            wants_several=settings.wants_several,
         )
 
 
@@ -198,23 +219,6 @@ def _found_by(candidate: Backtested) -> Backtests:
 def _cores() -> int:
     """Return how many backtests run beside the candidate's at once."""
     return max(1, len(os.sched_getaffinity(0)))
-
-
-def _with_windows(found: Backtests, windows: WindowsFound) -> Backtests:
-    comparison = found.comparison
-    if comparison is not None:
-        base = replace(comparison.base, windows=windows.base)
-        comparison = replace(comparison, base=base)
-    return replace(
-        found,
-        windows=windows.candidate,
-        comparison=comparison,
-        problems=(
-            *found.problems,
-            *windows.problems,
-            *(() if found.result is not None else (_WITHOUT_WINDOWS,)),
-        ),
-    )
 
 
 def _live(bundle: Bundle | None, runs_on: RunsOn, requirements: Mapping[str, str]) -> LiveModel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.backtest.metrics import METRICS
@@ -15,12 +15,15 @@ from deploy_action.gates.judgement import AnyGate, Evidence, State, Verdict, jud
 from deploy_action.gates.messages import problem_of, warning_of
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.stages.backtests.beside import NO_RESULT
+from deploy_action.stages.backtests.several import name_of, problems_of
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.backtest.result import BacktestResult
+    from deploy_action.backtest.sweep.combinations import Combination
     from deploy_action.outcome.backtests import Backtests
 
+_Named: TypeAlias = "tuple[str, WindowBacktest | Combination]"
 _NO_RESULT_HINT: Final = (
     "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
     "gates does so by itself."
@@ -36,17 +39,19 @@ class Judging:
     """Judges backtests by the gates of a run; whatever ran them.
 
     `redact` hides secrets in reasons, which messages cut. `why_no_base` says why there is no base
-    yet; it is blank if none was asked for. `wants_windows` says that windows were asked for.
+    yet; it is blank if none was asked for. `wants_several` says that windows or combinations were
+    asked for.
     """
 
     gates: Sequence[AnyGate]
     fail_on_warning: bool
     redact: Callable[[str], str]
     why_no_base: str = ""
-    wants_windows: bool = False
+    wants_several: bool = False
 
     def conclude(self, found: Backtests) -> Backtests:
-        """Return it with its warning signs, its verdicts and their warnings."""
+        """Return it with its warnings about all backtests, its verdicts and their warnings."""
+        found = replace(found, problems=(*found.problems, *problems_of(found.windows, found.sweep)))
         found = self._judged(_with_warning_signs(found), NO_RESULT)
         warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
         return replace(found, problems=(*found.problems, *warnings))
@@ -77,6 +82,7 @@ class Judging:
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
         result, base, redact = found.result, found.base, self.redact
+        several = list(_several(found))
         verdicts = judge(
             self.gates,
             Evidence(
@@ -87,20 +93,43 @@ class Judging:
                 is_identical=_is_identical(found),
                 holding=_of_holding(result),
                 no_holding=_why_no_holding(result, no_result, redact),
-                windows=_metrics_of(found.windows),
-                window_names=[redact(one.name) for one in found.windows if one.figures is not None],
-                no_windows=redact(self._why_no_windows(found.windows)),
-                base_windows=_metrics_of(base.windows) if base else (),
-                no_base_windows=redact(_failed_window(base.windows)) if base else "",
+                windows=_metrics_of(several),
+                window_names=[redact(name) for name, one in several if one.figures is not None],
+                no_windows=redact(self._why_no_several(several)),
+                base_windows=_metrics_of(_of_windows(base.windows)) if base else (),
+                no_base_windows=redact(_why_no_base_windows(found, base)) if base else "",
             ),
         )
         return replace(found, verdicts=verdicts)
 
-    def _why_no_windows(self, windows: Sequence[WindowBacktest]) -> str:
-        """Say why the windows cannot be judged; blank if they can, or none were asked for."""
-        if self.wants_windows and not windows:
+    def _why_no_several(self, several: Sequence[_Named]) -> str:
+        """Say why they cannot be judged; blank if they can, or none were asked for."""
+        if self.wants_several and not several:
             return "they were not backtested"
-        return _failed_window(windows)
+        return _failed(several)
+
+
+def _several(found: Backtests) -> Iterator[_Named]:
+    """Yield windows and combinations with their names; none of them twice."""
+    yield from _of_windows(found.windows)
+    swept = found.sweep
+    for index, one in enumerate(() if swept is None else swept.combinations):
+        if swept is None:
+            break
+        yield name_of(None, swept.sweep, one.values), one
+        if index != swept.current:  # that has the windows above
+            for window in one.windows:
+                yield name_of(window.name, swept.sweep, one.values), window
+
+
+def _of_windows(windows: Sequence[WindowBacktest]) -> Iterator[_Named]:
+    return ((name_of(one.name, None, None), one) for one in windows)
+
+
+def _why_no_base_windows(found: Backtests, base: Base) -> str:
+    if found.sweep is not None:
+        return "the base is not backtested with the values of the sweep"
+    return _failed(list(_of_windows(base.windows)))
 
 
 def _with_warning_signs(found: Backtests) -> Backtests:
@@ -132,13 +161,16 @@ def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Proble
     return problem
 
 
-def _metrics_of(windows: Sequence[WindowBacktest]) -> Sequence[Mapping[str, float | None]]:
-    return [one.figures.judged_metrics for one in windows if one.figures is not None]
+def _metrics_of(several: Iterable[_Named]) -> Sequence[Mapping[str, float | None]]:
+    return [one.figures.judged_metrics for _, one in several if one.figures is not None]
 
 
-def _failed_window(windows: Sequence[WindowBacktest]) -> str:
-    failed = next((one for one in windows if one.figures is None), None)
-    return "" if failed is None else f"window `{failed.name}` failed: {failed.reason}"
+def _failed(several: Iterable[_Named]) -> str:
+    failed = next(((name, one) for name, one in several if one.figures is None), None)
+    if failed is None:
+        return ""
+    name, one = failed
+    return f"{name[:1].lower()}{name[1:]} failed: {one.reason}"
 
 
 def _is_identical(found: Backtests) -> bool | None:

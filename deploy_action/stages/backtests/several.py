@@ -1,0 +1,432 @@
+"""The backtests beside that of the whole period: of windows, and of the combinations of a sweep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from deploy_action.backtest.figures.kept import KeptFigures
+from deploy_action.backtest.period.asked import merge_arguments, without_period
+from deploy_action.backtest.period.coverage import coverage_warnings
+from deploy_action.backtest.period.windows import (
+    Window,
+    WindowBacktest,
+    WrongWindowsError,
+    equal_parts,
+    iso,
+)
+from deploy_action.backtest.sweep.cells import Cell, cells_of, expected_seconds, with_current
+from deploy_action.backtest.sweep.combinations import Combination, Swept, index_of
+from deploy_action.backtest.sweep.shards import Part, Shard, share_out
+from deploy_action.errors import Problem, RefusedError, Severity
+from deploy_action.stages.backtests.base import (
+    NO_MODEL,
+    of_base,
+    upload,
+    with_arguments,
+    with_model,
+)
+from deploy_action.stages.backtests.beside import NoResultError, result_of
+from deploy_action.text.harmless import tidy
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult
+    from deploy_action.backtest.sweep.grid import Sweep
+    from deploy_action.bundle.bundle import Bundle
+    from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
+    from deploy_action.inputs.settings import Settings
+    from deploy_action.stages.backtests.beside import Beside
+    from deploy_action.stages.base_model import PreparedBase
+    from deploy_action.text.located_json import JsonValue
+
+# Of an asked period, this many bars may have no prices before it counts as covered in part only.
+_FEW_BARS: Final = 2
+_DAY: Final = 86_400.0
+_MOST_WARNINGS: Final = 10
+_One = TypeVar("_One", WindowBacktest, Combination)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """What came of the backtests of windows and combinations; in a part, only of its share."""
+
+    windows: tuple[WindowBacktest, ...] = ()
+    base_windows: tuple[WindowBacktest, ...] = ()
+    sweep: Swept | None = None
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What is kept of one backtest."""
+
+    figures: KeptFigures | None = None
+    reason: str = ""
+    problems: tuple[Problem, ...] = ()
+    seconds: float | None = None
+
+
+_NOT_HERE: Final = _Outcome()
+
+
+@dataclass(slots=True, kw_only=True)
+class SeveralBacktests:
+    """Backtests windows of candidate and base, and combinations, once the whole period is done.
+
+    `earlier` are durations of the same backtests in earlier runs. `on_done` gets the share that is
+    done, and what to say of it.
+    """
+
+    settings: Settings
+    bundle: Bundle
+    submission: Submission
+    base: PreparedBase | None
+    beside: Beside
+    earlier: Mapping[str, float]
+    on_done: Callable[[float, str], None]
+    _windows: tuple[Window, ...] = field(default=(), init=False)
+    _own: tuple[int | None, ...] | None = field(default=None, init=False)
+    _pending: dict[Cell, Future[_Outcome]] = field(default_factory=dict, init=False)
+    _base: dict[int, Future[_Outcome]] = field(default_factory=dict, init=False)
+    _done: int = field(default=0, init=False)
+
+    def begin(self, candidate: Backtested) -> None:
+        """Start all, with the arguments of the whole period's backtest for what they do not say.
+
+        Raises:
+            RefusedError: the period is too short for so many windows.
+        """
+        if candidate.result is None:
+            return
+        self._windows = self._cut(candidate.result)
+        submission = with_model(self.submission, candidate)
+        if submission.model_id is None:  # each upload would create a model
+            return
+        known = None if candidate.run is None else candidate.run.arguments
+        submission = with_arguments(submission, known or submission.runs_on.arguments or {})
+        if self._sweep is not None:
+            self._own = own_values(self._sweep, submission)
+        told = frozenset(problem.message for problem in candidate.problems)
+        for cell in self._share(self._cells):
+            wanted = self._wanted(cell, submission, told)
+            self._pending[cell] = self.beside.start(partial(_backtest, self.bundle, wanted))
+            if cell.combination is None and self.base is not None and self._base_bundle is not None:
+                of_window = replace(wanted, submission=of_base(wanted.submission, self.base))
+                task = partial(_backtest, self._base_bundle, of_window)
+                self._base[cell.window or 0] = self.beside.start(task)
+        for pending in self._all:
+            pending.add_done_callback(self._count)
+
+    def finish(self, candidate: Backtested) -> Several:
+        """Wait for all, and return what came of them, in their order."""
+        if candidate.result is None:
+            return Several()
+        missing = _NOT_HERE if self._pending else _Outcome(reason=NO_MODEL)
+        windows = [
+            self._window(index, window, self._pending.get(Cell(None, index)), missing)
+            for index, window in enumerate(self._windows)
+        ]
+        shard, swept = self.settings.shard, self._swept(missing)
+        if shard is None and swept is not None:
+            figures = KeptFigures.of(candidate.result)
+            swept = with_current(swept, figures, tuple(windows))
+        return Several(
+            windows=tuple(windows),
+            base_windows=tuple(self._base_windows(windows)),
+            sweep=swept,
+            part=None
+            if shard is None
+            else Part(shard=shard, windows=self._windows, balanced_by=digest_of(self.earlier)),
+        )
+
+    @property
+    def _sweep(self) -> Sweep | None:
+        return self.settings.sweep
+
+    @property
+    def _cells(self) -> list[Cell]:
+        current = None if self._sweep is None else index_of(self._sweep, self._own)
+        return cells_of(len(self._windows), self._sweep, current)
+
+    def _share(self, cells: list[Cell]) -> list[Cell]:
+        """Return the cells of this shard."""
+        shard = self.settings.shard or Shard(1, 1)
+        weights = expected_seconds(cells, self._windows, self._sweep, self.earlier)
+        shares = share_out(weights, shard.of)
+        return [cell for cell, of in zip(cells, shares, strict=True) if of == shard.number]
+
+    @property
+    def _all(self) -> list[Future[_Outcome]]:
+        return [*self._pending.values(), *self._base.values()]
+
+    def _count(self, _pending: Future[_Outcome]) -> None:
+        self._done += 1  # a bar that is one short for a moment does no harm
+
+    @property
+    def _base_bundle(self) -> Bundle | None:
+        """The base's bundle; None if there is none, or if it is the candidate's."""
+        bundle = None if self.base is None else self.base.bundle
+        return None if bundle is None or bundle.sha256 == self.bundle.sha256 else bundle
+
+    def _cut(self, result: BacktestResult) -> tuple[Window, ...]:
+        windows = self.settings.windows
+        if not isinstance(windows, int):
+            return windows
+        try:
+            return equal_parts(*_whole_period(result), windows)
+        except WrongWindowsError as error:
+            message = f"Input `windows` is {windows}: {error}"
+            hint = "Ask for fewer windows, or for a longer period."
+            raise RefusedError.of(message=message, hint=hint) from error
+
+    def _wanted(self, cell: Cell, submission: Submission, told: frozenset[str]) -> _Wanted:
+        window = None if cell.window is None else self._windows[cell.window]
+        arguments: Mapping[str, JsonValue] = submission.runs_on.arguments or {}
+        given: dict[str, JsonValue] = {}
+        values = None
+        if self._sweep is not None and cell.combination is not None:
+            values = self._values[cell.combination]
+            given = self._sweep.arguments(values)
+            arguments = merge_arguments(arguments, given)
+            variables = self._sweep.variables(values)
+            submission = replace(submission, environment={**submission.environment, **variables})
+        if window is not None:
+            arguments = {**without_period(arguments), **window.arguments()}
+        name = name_of(None if window is None else window.name, self._sweep, values)
+        description = tidy(f"{name.replace('`', '')} of: {submission.description}")
+        return _Wanted(
+            name=name,
+            window=window,
+            given=given,
+            submission=with_arguments(replace(submission, description=description), arguments),
+            told=told,
+        )
+
+    @property
+    def _values(self) -> list[tuple[JsonValue, ...]]:
+        return [] if self._sweep is None else list(self._sweep.combinations())
+
+    def _swept(self, missing: _Outcome) -> Swept | None:
+        if self._sweep is None:
+            return None
+        combinations = [
+            self._combination(index, values, missing)
+            for index, values in enumerate(self._sweep.combinations())
+        ]
+        return Swept(sweep=self._sweep, combinations=tuple(combinations), own=self._own)
+
+    def _combination(
+        self, index: int, values: tuple[JsonValue, ...], missing: _Outcome
+    ) -> Combination:
+        windows = [
+            self._window(number, window, self._pending.get(Cell(index, number)), missing)
+            for number, window in enumerate(self._windows)
+        ]
+        whole = self._pending.get(Cell(index, None))
+        return _with(Combination(values=values, windows=tuple(windows)), self._wait(whole, missing))
+
+    def _window(
+        self, _index: int, window: Window, pending: Future[_Outcome] | None, missing: _Outcome
+    ) -> WindowBacktest:
+        known = WindowBacktest(name=window.name, start=window.start, end=window.end)
+        return _with(known, self._wait(pending, missing))
+
+    def _base_windows(self, ours: Sequence[WindowBacktest]) -> Iterator[WindowBacktest]:
+        base = self.base
+        if base is not None and base.bundle is not None and self._base_bundle is None:
+            yield from ours
+            return
+        for index, pending in self._base.items():
+            yield self._window(index, self._windows[index], pending, _NOT_HERE)
+
+    def _wait(self, pending: Future[_Outcome] | None, missing: _Outcome) -> _Outcome:
+        if pending is None:
+            return missing
+        try:
+            outcome = self.beside.wait(pending)
+        except NoResultError as error:
+            outcome = _Outcome(reason=str(error) or "no reason is known")
+        total = len(self._pending) + len(self._base)
+        self.on_done(self._done / total, f" of {total:,}")
+        return outcome
+
+
+def own_values(sweep: Sweep, submission: Submission) -> tuple[int | None, ...] | None:
+    """Return the model's own value of each parameter, as `Swept.own` has it."""
+    arguments = submission.runs_on.arguments or {}
+    own: list[int | None] = []
+    for axis in sweep.axes:
+        variable = axis.variable
+        known = arguments if variable is None else submission.environment
+        name = axis.name if variable is None else variable
+        if name not in known:
+            own.append(None)  # the default of the code, or of backtest.json
+            continue
+        written = [json.dumps(value, sort_keys=True) for value in axis.values]
+        value = json.dumps(known[name], sort_keys=True)
+        if value not in written:
+            return None
+        own.append(written.index(value))
+    return tuple(own)
+
+
+def digest_of(earlier: Mapping[str, float]) -> str:
+    """Return what tells apart the durations by which shares were balanced; blank without any."""
+    from hashlib import sha256
+
+    if not earlier:
+        return ""
+    return sha256(json.dumps(dict(earlier), sort_keys=True).encode()).hexdigest()
+
+
+def name_of(window: str | None, sweep: Sweep | None, values: tuple[JsonValue, ...] | None) -> str:
+    """Return the name of a backtest, with which a sentence can begin."""
+    if sweep is None or values is None:
+        return f"Window `{window}`"
+    combination = f"Combination `{sweep.name(values)}`"
+    return combination if window is None else f"{combination} in window `{window}`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A backtest to run.
+
+    `window` is None for the whole period. `given` are the arguments that have to be used. `told`
+    are messages that are known from the candidate's own backtest.
+    """
+
+    name: str
+    window: Window | None
+    given: Mapping[str, JsonValue]
+    submission: Submission
+    told: frozenset[str]
+
+
+def _backtest(bundle: Bundle, wanted: _Wanted, api: DeploymentApi) -> _Outcome:
+    """Backtest a bundle, and keep the figures: ten thousand results would fill the memory.
+
+    Raises:
+        NoResultError: there is no result, or it is about something else.
+    """
+    backtested = upload(bundle, wanted.submission, api)
+    result, run = result_of(backtested), backtested.run
+    if wanted.window is not None:
+        _refuse_other_period(wanted.window, result)
+    if run is not None and run.arguments is not None:
+        _refuse_other_arguments(wanted.given, run.arguments)
+    return _Outcome(
+        figures=KeptFigures.of(result),
+        problems=(
+            *_new(wanted, backtested),
+            *coverage_warnings(result.analysis.coverage, f"{wanted.name}: "),
+        ),
+        seconds=None if run is None else run.model_seconds,
+    )
+
+
+def _refuse_other_period(window: Window, result: BacktestResult) -> None:
+    """Raise if a model sets its own period, and backtested that instead of the window.
+
+    Raises:
+        NoResultError: the account has values outside the window.
+    """
+    values = result.account_values
+    if not values:
+        return
+    coverage = result.analysis.coverage
+    tolerance = _FEW_BARS * max((one.resolution for one in coverage), default=_DAY)
+    first, last = values.times[0], values.times[-1]
+    if first < window.start - tolerance or last > window.end + tolerance:
+        raise NoResultError(
+            f"the backtest was from {iso(first)} to {iso(last)}: the model's script sets a period "
+            "of its own"
+        )
+
+
+def _refuse_other_arguments(given: Mapping[str, JsonValue], used: Mapping[str, JsonValue]) -> None:
+    """Raise if a model backtested with an argument of its own instead of one of the sweep.
+
+    Raises:
+        NoResultError: an argument has another value, or is not used.
+    """
+    for name, value in given.items():
+        if value is not None and used.get(name) != value:
+            raise NoResultError(f"the model's script calls `backtest()` with a `{name}` of its own")
+
+
+def _new(wanted: _Wanted, backtested: Backtested) -> Iterator[Problem]:
+    """Yield the warnings that only this backtest has."""
+    for problem in backtested.problems:
+        if problem.severity is Severity.WARNING and problem.message not in wanted.told:
+            yield replace(problem, message=f"{wanted.name}: {problem.message}")
+
+
+def _with(one: _One, outcome: _Outcome) -> _One:
+    return replace(
+        one,
+        figures=outcome.figures,
+        reason=outcome.reason,
+        problems=outcome.problems,
+        seconds=outcome.seconds,
+    )
+
+
+def _whole_period(result: BacktestResult) -> tuple[float, float]:
+    """Return the period that was backtested: as it was asked for, where prices cover it."""
+    start, end = result.start_time, result.stop_time
+    coverage = [one for one in result.analysis.coverage if one.covered is not None]
+    if not coverage:
+        return start, end
+    tolerance = _FEW_BARS * max(one.resolution for one in coverage)
+    asked = min(one.asked[0] for one in coverage), max(one.asked[1] for one in coverage)
+    first = min(one.covered[0] for one in coverage if one.covered)
+    last = max(one.covered[1] for one in coverage if one.covered)
+    start = asked[0] if first - asked[0] <= tolerance else first
+    end = asked[1] if asked[1] - last <= tolerance else last
+    return start, end
+
+
+def problems_of(windows: Sequence[WindowBacktest], swept: Swept | None) -> tuple[Problem, ...]:
+    """Return the warnings about windows and combinations of a whole run, in their order."""
+    found: list[Problem] = []
+    for window in windows:
+        found += _problems(window, name_of(window.name, None, None))
+    for index, one in enumerate(() if swept is None else swept.combinations):
+        if swept is None or index == swept.index_of_own():
+            continue  # the model's own windows are told above
+        found += _problems(one, name_of(None, swept.sweep, one.values))
+        for window in one.windows:
+            found += _problems(window, name_of(window.name, swept.sweep, one.values))
+    return _cut_short(found)
+
+
+def _problems(one: WindowBacktest | Combination, name: str) -> Iterator[Problem]:
+    if one.figures is None and one.reason:
+        yield _failure(name, one.reason, is_window=isinstance(one, WindowBacktest))
+    yield from one.problems
+
+
+def _failure(name: str, reason: str, *, is_window: bool) -> Problem:
+    where = "its `start_date` and `end_date`" if is_window else "its values"
+    return Problem(
+        message=f"{name} failed: {reason.removesuffix('.')}.",
+        hint="All the others hold; gates over all of them do not pass. To see its output, "
+        f"backtest it alone: {where} in `backtest-args`, variables in `model-env`.",
+        severity=Severity.WARNING,
+    )
+
+
+def _cut_short(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    left = len(problems) - _MOST_WARNINGS
+    if left <= 0:
+        return tuple(problems)
+    rest = Problem(
+        message=f"There are {left:,} more warnings about windows and combinations; the tables name "
+        "those that failed.",
+        severity=Severity.WARNING,
+    )
+    return (*problems[:_MOST_WARNINGS], rest)
