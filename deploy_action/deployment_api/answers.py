@@ -76,6 +76,7 @@ class Reply:
 
     `is_change` says that the request must not be done twice: an answer that leaves open whether the
     server acted then raises an error with `may_have_acted`. `redact` hides the secrets in a text.
+    `proxy_hint` says what to do about an answer that may be a proxy's own, if there is one.
     """
 
     server: str
@@ -83,6 +84,7 @@ class Reply:
     answer: Answer
     is_change: bool
     redact: Callable[[str], str] = field(repr=False)
+    proxy_hint: Callable[[], str] = lambda: ""
 
     def require_route(self) -> None:
         """Check for a route that only some servers have.
@@ -164,7 +166,7 @@ class Reply:
             message = f"{self.server} failed at `{self.route}` ({self.answer.status})"
             message += f": {reason}" if reason else ", and does not say why."
             hint = "Look at the server's log for the reason."
-        problem = Problem(message=message, hint=hint)
+        problem = self._problem(message, hint)
         how = how_it_broke(self.answer)
         return BrokenExchangeError(problem, how, may_have_acted=self._leaves_doubt)
 
@@ -193,6 +195,11 @@ class Reply:
             hint=_SIGN_IN_AGAIN if is_hosted else _LOOK_AT_SERVER,
         )
 
+    def _problem(self, message: str, hint: str) -> Problem:
+        """Return a problem, with the proxy if the answer is not the API's and may be its own."""
+        foreign = self.proxy_hint() if not isinstance(self.answer.json, dict | list) else ""
+        return Problem(message=message, hint=" ".join(filter(None, (hint, foreign))))
+
     def _refused(self) -> RefusedError:
         reason, status = self.reason, self.answer.status
         body = self.answer.json
@@ -200,12 +207,12 @@ class Reply:
         if text_of(body, "code") == "older":
             hint = _OLDER_HINT
         if status == _FROM_PROXY:
-            return RefusedError.of(
-                message=f"A proxy on the way to {self.server} refused `{self.route}` ({status}): "
-                f"{reason or 'no reason given'}",
-                hint="Put a name and a password into the variable that names the proxy, from a "
-                "secret: `http://NAME:PASSWORD@HOST:PORT`.",
+            message = f"A proxy on the way to {self.server} refused `{self.route}` ({status}): "
+            hint = (
+                "Put a name and a password into the variable that names the proxy, from a secret: "
+                "`http://NAME:PASSWORD@HOST:PORT`."
             )
+            return RefusedError(self._problem(message + (reason or "no reason given"), hint))
         if self.route == SIGN_IN:
             hint = _NO_VERDICT
         if status == _TOO_LARGE:
@@ -213,20 +220,19 @@ class Reply:
         elif has_not_acted(self.answer):
             hint = "The server is overloaded or under maintenance: run the workflow again later."
         message = f"{self.server} refused `{self.route}` ({status}): {reason or 'no reason given'}"
-        return RefusedError.of(message=message, hint=hint)
+        return RefusedError(self._problem(message, hint))
 
     def _no_such_route(self) -> Problem:
         what = f"has no `{self.route}` ({self.answer.status})"
         if self.answer.is_good:
             what = f"answers `{self.route}` with a web page, as if it had no such route"
-        return Problem(message=f"{self.server} {what}.", hint=self._no_api_hint)
+        return self._problem(f"{self.server} {what}.", self._no_api_hint)
 
     def _moved(self) -> Problem:
         place = _clip(self.redact(self.answer.headers.get("Location", ""))) or "an unnamed place"
-        return Problem(
-            message=f"{self.server} redirects `{self.route}` to {place}, and the token is not sent "
-            "on.",
-            hint="Put the server's own address in `api-url`.",
+        return self._problem(
+            f"{self.server} redirects `{self.route}` to {place}, and the token is not sent on.",
+            "Put the server's own address in `api-url`.",
         )
 
     @property

@@ -409,6 +409,7 @@ class DeploymentApi:
             answer=answer,
             is_change=is_change,
             redact=self._redact_all,
+            proxy_hint=self.transport.proxy_hint,
         )
 
     def _redact_all(self, text: str) -> str:

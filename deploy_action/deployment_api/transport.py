@@ -37,7 +37,7 @@ from deploy_action.http.failures import (
     unreachable,
     was_cut,
 )
-from deploy_action.http.proxies import proxy_of
+from deploy_action.http.proxies import instead_of, proxy_of
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
 
@@ -248,6 +248,10 @@ class Transport:
             _how(error, _waited(call) or 0.0),
             may_have_acted=may_have_acted,
         )
+
+    def proxy_hint(self) -> str:
+        """Return what to do about an answer that may be a proxy's own; blank without a proxy."""
+        return instead_of(self.base_url) if self.use_environment else ""
 
     def _unreachable(self, error: Exception, url: str) -> Problem:
         failure = unreachable(error, proxy_of(url) if self.use_environment else None)

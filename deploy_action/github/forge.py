@@ -19,7 +19,7 @@ from deploy_action.errors import DeadlineError, Problem, RefusedError
 from deploy_action.github.event import mapping
 from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange, open_session
 from deploy_action.http.failures import is_hopeless, library_errors, unreachable
-from deploy_action.http.proxies import proxy_of
+from deploy_action.http.proxies import instead_of, proxy_of
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.redaction import redacted
 
@@ -258,17 +258,22 @@ class Forge:
         if answer.status in expected:
             return
         if answer.status in _PASSING:
-            raise self._failed(f"failed ({said})", answer.retry_after or 0.0)
+            raise self._failed(f"failed ({said})", answer.retry_after or 0.0, self._proxy(answer))
         reason, hint = _why_refused(answer.status, _message_of(answer).lower())
-        raise self._refused(f"{reason} ({said})", hint)
+        raise self._refused(f"{reason} ({said})", f"{hint} {self._proxy(answer)}".strip())
 
-    def _failed(self, what: str, seconds: float = 0.0) -> PassingForgeError:
-        problem = Problem(message=f"{self._name} {what}", hint=_LATER_HINT)
+    def _proxy(self, answer: Answer) -> str:
+        """Return a hint on the proxy, if the answer may be its own."""
+        return "" if isinstance(answer.json, dict | list) else instead_of(self.api_url)
+
+    def _failed(self, what: str, seconds: float = 0.0, more: str = "") -> PassingForgeError:
+        problem = Problem(message=f"{self._name} {what}", hint=f"{_LATER_HINT} {more}".strip())
         return PassingForgeError(problem, seconds)
 
     def _strange(self, answer: Answer) -> RefusedError:
         return self._refused(
-            f"does not answer like a forge's API ({self._said(answer)})", _ADDRESS_HINT
+            f"does not answer like a forge's API ({self._said(answer)})",
+            f"{_ADDRESS_HINT} {self._proxy(answer)}".strip(),
         )
 
     def _refused(self, reason: str, hint: str = "") -> RefusedError:

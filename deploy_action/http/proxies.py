@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,40 @@ def proxy_of(url: str) -> Proxy | None:
         return None
     named = getproxies_environment()
     schemes = (urlsplit(url).scheme, "all")
-    scheme = next((one for one in schemes if named.get(one) == chosen), "")
+    return _named(chosen, next((one for one in schemes if named.get(one) == chosen), ""))
+
+
+def proxy_in(environ: Mapping[str, str], url: str) -> Proxy | None:
+    """Return the proxy of another program, which reads the variables in `environ` alone."""
+    from urllib.parse import urlsplit
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # undocumented
+
+    named = {
+        name.lower().removesuffix("_proxy"): value
+        for name, value in sorted(environ.items())  # upper case first: lower case wins
+        if name.lower().endswith("_proxy") and value
+    }
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.netloc.rpartition("@")[2], named):
+        return None
+    scheme = next((one for one in (parts.scheme, "all") if one in named), "")
+    return _named(named[scheme], scheme) if scheme else None
+
+
+def instead_of(url: str) -> str:
+    """Return what to do about an answer that may be a proxy's own; blank if none can answer so.
+
+    With TLS a proxy cannot: requests refuse its certificate, or say that it opened no tunnel.
+    """
+    proxy = proxy_of(url) if url.lower().startswith("http:") else None
+    if proxy is None:
+        return ""
+    return (
+        f"It may be the answer of {proxy.named}: correct that, or name the server in `NO_PROXY` if "
+        "it needs no proxy."
+    )
+
+
+def _named(chosen: str, scheme: str) -> Proxy:
     variable = f"{scheme}_proxy".upper() if scheme else ""
     return Proxy(_CREDENTIALS.sub(r"\1", chosen), variable)

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.errors import DeployActionError
 from deploy_action.github import comment
 from deploy_action.github.forge import Forge
@@ -176,6 +177,34 @@ def test_a_proxy_may_answer_anything(
         monkeypatch.setenv("https_proxy", anything(answer))
         with pytest.raises(DeployActionError):
             use_forge("https://server.example")
+
+
+def sign_in(url: str) -> None:
+    DeploymentApi(make_transport(url), "token", lambda _secret: None).sign_in()
+
+
+PAGES = (
+    head(b"Content-Type: text/html", b"Content-Length: 8") + b"<html>Hi",
+    head(status=b"403 Forbidden"),
+    head(status=b"502 Bad Gateway"),
+)
+
+
+@pytest.mark.parametrize("client", [sign_in, use_forge])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_proxy_that_answers_itself_is_named(
+    anything: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch, client: Client, page: bytes
+) -> None:
+    proxy = anything(page)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(DeployActionError) as caught:
+        client("http://server.example")
+    hint = caught.value.problems[0].hint
+    assert f"It may be the answer of the proxy {proxy} (from the variable `HTTP_PROXY`" in hint
+    anything(head(b"Content-Length: 15", status=b"403 Forbidden") + b'{"error": "no"}')
+    with pytest.raises(DeployActionError) as caught:
+        client("http://server.example")
+    assert "proxy" not in caught.value.problems[0].hint
 
 
 GOOD: dict[str, object] = {

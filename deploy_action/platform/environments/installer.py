@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from deploy_action.errors import Problem
+from deploy_action.http.proxies import proxy_in
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
 from deploy_action.platform.processes.confinement import Confinement
@@ -58,6 +59,10 @@ _DECISIVE: Final = re.compile(
 )
 _INDEXES: Final = re.compile(r"UV_(?:(?:DEFAULT_|EXTRA_)?INDEX(?:_URL)?|FIND_LINKS|CONFIG_FILE)")
 _USER_IN_URL: Final = re.compile(r"(?<=//)[^\s/]+@")
+_URL: Final = re.compile(r"https?://[^\s/()`,]+")
+_EXCHANGE: Final = re.compile(
+    r"error sending request|client error|Failed to fetch|returned an? \d{3}"
+)
 _ERROR: Final = "error:"
 _CAUSE: Final = "cause:"
 # uv always ends a failed build with this hint, which says nothing about the reason.
@@ -179,8 +184,18 @@ class Uv:
             confinement=Confinement(umask=0o022),  # files are readable by others
         )
         if ended.code != 0:
-            raise UvFailedError(*_causes(lines), *_by_signal(ended.code))
+            causes = [*_causes(lines), *_by_signal(ended.code)]
+            causes[-1] += self._through(causes)
+            raise UvFailedError(*causes)
         return lines
+
+    def _through(self, causes: Iterable[str]) -> str:
+        """Return the proxy of an exchange that failed: uv does not name it."""
+        text = ": ".join(causes)
+        if not _EXCHANGE.search(text) or not (found := _URL.search(text)):
+            return ""
+        proxy = proxy_in(self.environ, found[0])
+        return f", through {proxy.named}" if proxy else ""
 
     def _secrets(self) -> tuple[str, ...]:
         """Return what is hidden, and the passwords for indexes: a build script might print them."""
