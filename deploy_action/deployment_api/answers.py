@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from deploy_action.deployment_api.retry_rules import (
     how_it_broke,
     is_refusal,
 )
-from deploy_action.errors import Problem, RefusedError
+from deploy_action.errors import Problem, RefusedError, read_problems
 from deploy_action.http.exchange import Answer
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 
@@ -278,6 +279,12 @@ def id_of(value: object, *names: str) -> str | None:
     return None
 
 
+def problems_of(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
+    """Return the problems that the server found when it ran the model."""
+    run = body.get("run")
+    return read_problems(run.get("problems") if isinstance(run, dict) else None, reply.redact)
+
+
 def fields_of(described: Mapping[str, object], path: str) -> frozenset[str]:
     """Return the fields that a POST to `path` takes, by an OpenAPI document without references."""
     found: object = described
@@ -287,6 +294,21 @@ def fields_of(described: Mapping[str, object], path: str) -> frozenset[str]:
     schemas = [kind.get("schema") for kind in kinds if isinstance(kind, dict)]
     listed = [schema.get("properties") for schema in schemas if isinstance(schema, dict)]
     return frozenset(name for one in listed if isinstance(one, dict) for name in one)
+
+
+def claims_of(token: str) -> object:
+    """Return the claims of a JWT, or None. Nothing relies on them: the signature is not checked.
+
+    The documented answer has only the idToken, a Google secure token, whose claims name the user.
+    """
+    import base64
+    import binascii
+
+    part = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004  # RFC 7519
+    try:
+        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
 
 
 def time_of(value: object, *names: str) -> float | None:

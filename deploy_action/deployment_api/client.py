@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,16 @@ from deploy_action.deployment_api.answers import (
     SIGN_IN,
     Reply,
     RouteMissingError,
+    claims_of,
     fields_of,
     id_of,
     is_bad_token,
+    problems_of,
     text_of,
 )
 from deploy_action.deployment_api.history import History, parse_history
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError
-from deploy_action.errors import Problem, RefusedError, Severity, read_problems
+from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.http.exchange import LARGEST_ANSWER, Answer
 from deploy_action.text.redaction import redacted
 
@@ -48,6 +51,8 @@ _SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
 _DEPLOY: Final = "/model/deploy"
 _UNCHANGED: Final = "unchanged"
+_BACKTEST: Final = "/model/backtest"
+_VERSION, _EPHEMERAL = "versionId", "ephemeral"
 
 
 class TokenRefusedError(RefusedError):
@@ -174,6 +179,7 @@ class DeploymentApi:
     redact: Callable[[str], str] = str
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _id_token: str = field(default="", init=False, repr=False)
+    _signing_in: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _user_id: str | None = field(default=None, init=False)
     _email: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
@@ -194,7 +200,7 @@ class DeploymentApi:
             self.on_secret(token)
             self._secrets.append(token)
         self._id_token = token
-        data, claims = body.get("data"), _claims(token)
+        data, claims = body.get("data"), claims_of(token)
         self._user_id = id_of(data, "user_id") or id_of(claims, "user_id", "sub")
         self._email = id_of(data, "email") or id_of(claims, "email")
 
@@ -309,6 +315,34 @@ class DeploymentApi:
 
     def backtest(self, submission: Submission, upload: Upload) -> Backtested:
         """Upload a bundle to be backtested; if the server runs it at once, wait for the end."""
+        fields = submission.backtest_fields()
+        reply = self._upload(_BACKTEST, fields, replace(upload, now=self._now))
+        return self._backtested(reply, fields)
+
+    @property
+    def can_backtest_versions(self) -> bool:
+        """Whether the server takes `backtest_version`, as it says at `/openapi.json`."""
+        return {_VERSION, _EPHEMERAL} <= self.fields_of(_BACKTEST)
+
+    def backtest_version(self, submission: Submission, version_id: str) -> Backtested:
+        """Backtest a version that the server has, which keeps nothing of it, and wait for the end.
+
+        `run.bundle_sha256` says what was run. Several threads may call this at the same time.
+        """
+        fields = submission.backtest_fields() | {_VERSION: version_id, _EPHEMERAL: "true"}
+        reply = self._authorized(
+            lambda token: self.transport.ask(
+                _BACKTEST, fields, token, now=self._now, largest_answer=LARGEST_RESULT
+            ),
+            f"POST {_BACKTEST}",
+        )
+        return self._backtested(reply, fields)
+
+    @property
+    def _now(self) -> str:
+        return f"{self.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    def _backtested(self, reply: Reply, fields: Mapping[str, str]) -> Backtested:
         from deploy_action.backtest.wire import (
             WrongResultError,
             parse_result,
@@ -316,9 +350,6 @@ class DeploymentApi:
             split_result,
         )
 
-        fields = submission.backtest_fields()
-        now = f"{self.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        reply = self._upload("/model/backtest", fields, replace(upload, now=now))
         rest, result_text = split_result(reply.answer.body)
         reply = _with_small_body(reply, rest)
         body = reply.answer.json
@@ -327,7 +358,7 @@ class DeploymentApi:
             problems = _failed_problems(body, reply)
         else:
             body = _success(reply)
-            problems = _problems_of(body, reply)
+            problems = problems_of(body, reply)
         try:
             result = None if result_text is None else parse_result(result_text)
         except WrongResultError as error:
@@ -388,12 +419,10 @@ class DeploymentApi:
         self, send: Callable[[str], Answer], route: str, *, is_change: bool = False
     ) -> Reply:
         """Send with the idToken; if it is refused, exchange the refresh token again, once."""
-        if not self._id_token:
-            self.sign_in()
-        answer = send(self._id_token)
+        token = self._id_token or self._new_token("")
+        answer = send(token)
         if answer.status == _UNAUTHORIZED:
-            self.sign_in()
-            answer = send(self._id_token)
+            answer = send(self._new_token(token))
         if answer.status == _UNAUTHORIZED:
             raise RefusedError.of(
                 message=f"{self._server} refuses `{route}` for this user (401), although the "
@@ -401,6 +430,13 @@ class DeploymentApi:
                 hint="Check that the token belongs to a user of the project.",
             )
         return self._reply(answer, route, is_change=is_change)
+
+    def _new_token(self, refused: str) -> str:
+        """Return another idToken than the refused one; threads that need one share it."""
+        with self._signing_in:
+            if self._id_token == refused:
+                self.sign_in()
+            return self._id_token
 
     def _reply(self, answer: Answer, route: str, *, is_change: bool = False) -> Reply:
         return Reply(
@@ -454,28 +490,7 @@ def _with_small_body(reply: Reply, body: bytes) -> Reply:
 
 def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
     """Return the problems of a failed backtest, at least one of which is an error."""
-    problems = _problems_of(body, reply)
+    problems = problems_of(body, reply)
     if any(problem.severity is Severity.ERROR for problem in problems):
         return problems
     return (Problem(message=f"The backtest failed: {reply.reason}"), *problems)
-
-
-def _problems_of(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
-    """Return the problems that the server found when it ran the model."""
-    run = body.get("run")
-    return read_problems(run.get("problems") if isinstance(run, dict) else None, reply.redact)
-
-
-def _claims(token: str) -> object:
-    """Return the claims of a JWT, or None. Nothing relies on them: the signature is not checked.
-
-    The documented answer has only the idToken, a Google secure token, whose claims name the user.
-    """
-    import base64
-    import binascii
-
-    part = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004  # RFC 7519
-    try:
-        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return None

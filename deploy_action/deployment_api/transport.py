@@ -130,6 +130,23 @@ class Transport:
         """
         return self._change(path, token, lambda: FormBody(fields))
 
+    def ask(
+        self, path: str, fields: Mapping[str, str], token: str, *, now: str, largest_answer: int
+    ) -> Answer:
+        """Post a form that may be acted on twice, and wait as for the answer to an upload.
+
+        `now` and `largest_answer` are as in `Upload`. It retries and raises as `read` does. Several
+        threads may ask at the same time.
+        """
+
+        def attempt() -> Answer:
+            with closing(self._new_session()) as session, FormBody(fields) as body:
+                call = self._call("POST", path, token, body)
+                call = self._with_limits(call, now=now, largest_answer=largest_answer)
+                return self._send(session, call, is_change=False)
+
+        return self._repeat(attempt, may_repeat_read)
+
     def upload(self, path: str, fields: Mapping[str, str], token: str, upload: Upload) -> Answer:
         """Stream a file in a multipart form; retries and raises as `change` does.
 
@@ -156,7 +173,13 @@ class Transport:
             with closing(self._new_session()) as session, new_body() as body:
                 call = self._call("POST", path, token, body)
                 if upload is not None:
-                    call = self._with_limits(call, upload)
+                    call = self._with_limits(
+                        call,
+                        now=upload.now,
+                        largest_answer=upload.largest_answer,
+                        reserve=upload.reserve,
+                        key=upload.key,
+                    )
                 return self._send(session, call, is_change=True)
 
         self.may_have_acted = False
@@ -195,16 +218,18 @@ class Transport:
             read_timeout=READ_TIMEOUT,
         )
 
-    def _with_limits(self, call: Call, upload: Upload) -> Call:
+    def _with_limits(
+        self, call: Call, *, now: str, largest_answer: int, reserve: float = 0.0, key: str = ""
+    ) -> Call:
         left = self._deadline.remaining()
-        left -= min(upload.reserve, left / 2)
-        key = {"Idempotency-Key": f'"{upload.key}"'} if upload.key else {}
-        now = {"Backtest-Now": upload.now} if upload.now else {}
+        left -= min(reserve, left / 2)
+        once = {"Idempotency-Key": f'"{key}"'} if key else {}
+        since = {"Backtest-Now": now} if now else {}
         return replace(
             call,
-            headers={**call.headers, **key, **now},
+            headers={**call.headers, **once, **since},
             read_timeout=min(UPLOAD_ANSWER_TIMEOUT, left),
-            largest_answer=upload.largest_answer,
+            largest_answer=largest_answer,
         )
 
     def _send(self, session: requests.Session, call: Call, *, is_change: bool) -> Answer:
