@@ -12,23 +12,31 @@ from deploy_action.backtest.comparison import Base, Comparison
 from deploy_action.backtest.figures.holding import Holding
 from deploy_action.backtest.figures.round_trips import RoundTrips
 from deploy_action.backtest.market import Market, Prices
-from deploy_action.backtest.metrics import known
-from deploy_action.backtest.period.windows import WindowBacktest
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.blocks import argument_sources
+from deploy_action.report.json_cells import (
+    cell_seconds,
+    dumped,
+    part_document,
+    sweep_blocks,
+    window_document,
+)
 from deploy_action.text.strict_json import JsonText
 
 FORMAT: Final = "blankly-deploy/backtest-report"
-VERSION: Final = 1
+VERSION: Final = 2
+NOW: Final = "now"
+"""In what is pinned, the time of all backtests of the run, in ISO 8601."""
 
 
 def build_report(outcome: RunOutcome) -> Iterator[str]:
     """Yield the report of a run as strict JSON in ASCII, each top-level key on a line of its own.
 
-    What is not known is null, or blank where it is a text. A result of a million account values
-    has 50 MB: it is passed on as text, in blocks.
+    What is not known is null, or blank where it is a text. All that differs from run to run is in
+    `run`. A result of a million account values has 50 MB: it is passed on as text, in blocks; and
+    ten thousand combinations one by one.
 
     Raises:
         ValueError: the run has no result.
@@ -38,38 +46,22 @@ def build_report(outcome: RunOutcome) -> Iterator[str]:
     separator = "{\n"
     for key, value in _document(outcome, outcome.backtests.result).items():
         yield f"{separator}{json.dumps(key)}: "
-        if isinstance(value, JsonText):
-            yield from value.blocks()
+        if isinstance(value, Iterator):
+            yield from value
         else:
-            yield _dumped(value)
+            yield dumped(value)
         separator = ",\n"
     yield "\n}\n"
 
 
-def _dumped(value: Any) -> str:
-    """Return a value as JSON; infinite where a server's numbers overflowed, it is null."""
-    try:
-        return json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return known(value)
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
-    run, comparison = outcome.backtests.run, outcome.backtests.comparison
-    packed = outcome.bundle
+    """Return what is in the report; what is large are iterators over the blocks of its text."""
+    found, packed = outcome.backtests, outcome.bundle
+    run, comparison, base_result = found.run, found.comparison, _base_result(found.comparison)
     return {
         "format": FORMAT,
         "version": VERSION,
-        "mode": outcome.request.mode,
-        "status": outcome.ending.status.value,
+        "run": _run(outcome),
         "model": {
             "name": outcome.model.name,
             "type": outcome.model.type,
@@ -88,34 +80,53 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         },
         "tested_sha256": outcome.tested_sha256,
         "server": outcome.request.server,
-        "ids": {
-            "project": outcome.project_id,
-            "model": outcome.model_id,
-            "version": outcome.target.version_id,
-            "backtest": outcome.backtests.backtest_id,
-        },
         "arguments": outcome.model.runs_on.arguments,
         "argument_sources": argument_sources(outcome),
         "environment": None if run is None else _environment(run),
-        "pinned": None if run is None else run.pinned,
+        "pinned": None if run is None else _without_now(run.pinned),
         "calls": None if run is None else _calls(run),
-        "seconds": {
-            "environment": None if run is None else run.environment_seconds,
-            "model": None if run is None else run.model_seconds,
-            "total": round(outcome.ending.seconds, 3),
-        },
         "metrics": dict(result.analysis.metrics),
         "metrics_detail": [asdict(one) for one in result.metrics],
         "package_metrics": {one.display_name: one.value for one in result.metrics},
         **_figures(result),
         "trades_sha256": result.trades_sha256,
-        "windows": [_window(one) for one in outcome.backtests.windows],
-        "gates": [_gate(verdict) for verdict in outcome.backtests.verdicts],
+        "windows": [window_document(one) for one in found.windows],
+        "sweep": None if found.sweep is None else sweep_blocks(found.sweep),
+        "part": None if found.part is None else part_document(found.part),
+        "gates": [_gate(verdict) for verdict in found.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),
         "problems": [problem.document() for problem in outcome.problems],
-        "base_result": _base_result(comparison),
-        "result": result.raw,
+        "base_result": None if base_result is None else base_result.blocks(),
+        "result": result.raw.blocks(),
     }
+
+
+def _run(outcome: RunOutcome) -> dict[str, Any]:
+    """Return what differs between two runs of the same bytes with the same prices."""
+    found, ending = outcome.backtests, outcome.ending
+    run, base = found.run, found.base
+    return {
+        "mode": outcome.request.mode,
+        "status": ending.status.value,
+        "now": None if run is None else run.pinned.get(NOW),
+        "ids": {
+            "project": outcome.project_id,
+            "model": outcome.model_id,
+            "version": outcome.target.version_id,
+            "backtest": found.backtest_id,
+            "base_backtest": "" if base is None else base.backtest_id,
+        },
+        "seconds": {
+            "environment": None if run is None else run.environment_seconds,
+            "model": None if run is None else run.model_seconds,
+            "total": round(ending.seconds, 3),
+            "backtests": cell_seconds(found.windows, found.sweep),
+        },
+    }
+
+
+def _without_now(pinned: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in pinned.items() if name != NOW}
 
 
 def _base_result(comparison: Comparison | None) -> JsonText | None:
@@ -185,20 +196,6 @@ def _prices(prices: Prices) -> dict[str, Any]:
     }
 
 
-def _window(one: WindowBacktest) -> dict[str, Any]:
-    figures = one.figures
-    return {
-        "name": one.name,
-        "start": one.start,
-        "end": one.end,
-        "reason": one.reason,
-        "metrics": None if figures is None else figures.metrics,
-        "trades_sha256": None if figures is None else figures.trades_sha256,
-        "is_exact": None if figures is None else figures.is_exact,
-        "covered": None if figures is None else figures.covered,
-    }
-
-
 def _environment(run: BacktestRun) -> dict[str, Any]:
     return {
         "python": run.python,
@@ -253,8 +250,7 @@ def _base(base: Base) -> dict[str, Any]:
         "reason": base.reason,
         "bundle_sha256": None if base.bundle is None else base.bundle.sha256,
         "is_same_bundle": base.is_same_bundle,
-        "backtest": base.backtest_id,
         "metrics": None if result is None else dict(result.analysis.metrics),
         "trades_sha256": None if result is None else result.trades_sha256,
-        "windows": [_window(one) for one in base.windows],
+        "windows": [window_document(one) for one in base.windows],
     }

@@ -7,10 +7,10 @@ values, trades and prices again, and its texts are other people's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -22,150 +22,35 @@ from deploy_action.backtest.comparison import (
     first_difference,
 )
 from deploy_action.backtest.figures.kept import KeptFigures
+from deploy_action.backtest.figures.moments import Moments
 from deploy_action.backtest.metrics import METRICS
-from deploy_action.backtest.model_changes import ModelChanges
-from deploy_action.backtest.period.windows import MOST_WINDOWS, WindowBacktest
-from deploy_action.backtest.result import BacktestResult, BacktestRun, ScheduledCall
+from deploy_action.backtest.period.windows import Window, WindowBacktest
+from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.backtest.runs_on import RunsOn
+from deploy_action.backtest.sweep.combinations import Combination, Swept
+from deploy_action.backtest.sweep.grid import Sweep, WrongSweepError, sweep_of
+from deploy_action.backtest.sweep.shards import Part, Shard
 from deploy_action.backtest.wire import WrongResultError, parse_result
 from deploy_action.bundle.bundle import Bundle
-from deploy_action.bundle.including import Include
 from deploy_action.errors import read_problems
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import State, Verdict
+from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.outcome.target import Target
-from deploy_action.report.json_report import FORMAT, VERSION
+from deploy_action.report import wire
+from deploy_action.report.json_report import FORMAT, NOW, VERSION
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.strict_json import strict_text
 
-_NULL: Final = b"null"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_Number = float | None
-_Metrics = dict[str, _Number]
-# From the year 1 to the year 9999, as seconds since 1970.
-_Date = Annotated[float, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-_Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 class WrongReportError(ValueError):
-    """A file that is no report, or one of a later version; the message follows the file's name."""
-
-
-class _Head(msgspec.Struct):
-    format: str = ""
-    version: int = 0
-
-
-class _Model(msgspec.Struct):
-    name: str
-    type: str
-    path: str
-    included: tuple[Include, ...] = ()
-
-
-class _Bundle(msgspec.Struct):
-    sha256: str
-    bytes: _Size
-    files: _Size
-    unpacked_bytes: _Size = 0
-
-
-class _Ids(msgspec.Struct):
-    project: str
-    model: str
-    version: str
-    backtest: str
-
-
-class _Environment(msgspec.Struct):
-    python: str
-    wanted_python: str
-    blankly: str
-    constraints: tuple[str, ...]
-
-
-class _Calls(msgspec.Struct):
-    count: int | None
-    schedule: tuple[ScheduledCall, ...]
-    exchanges: tuple[str, ...]
-    symbols: tuple[str, ...]
-    arguments: dict[str, Any] | None
-
-
-class _Durations(msgspec.Struct):
-    environment: _Seconds | None
-    model: _Seconds | None
-    total: _Seconds
-
-
-class _Window(msgspec.Struct):
-    name: str
-    start: _Date
-    end: _Date
-    reason: str
-    metrics: _Metrics | None
-    trades_sha256: str | None
-    is_exact: bool | None = True
-    covered: float | None = 1.0
-
-
-_Windows = Annotated[tuple[_Window, ...], msgspec.Meta(max_length=MOST_WINDOWS)]
-
-
-class _Gate(msgspec.Struct):
-    text: str
-    state: State
-    value: _Number
-    reference: _Number
-    bound: _Number
-    reason: str
-
-
-class _Base(msgspec.Struct):
-    ref: str
-    commit: str
-    state: BaseState
-    reason: str
-    bundle_sha256: str | None
-    backtest: str
-    windows: _Windows
-    is_same_bundle: bool = False
-
-
-class _Comparison(msgspec.Struct):
-    base: _Base
-    changes: ModelChanges | None
-
-
-class _Report(msgspec.Struct):
-    status: Status
-    model: _Model
-    commit: str
-    description: str
-    bundle: _Bundle | None
-    tested_sha256: str
-    server: str
-    ids: _Ids
-    arguments: dict[str, Any] | None
-    argument_sources: dict[str, str]
-    environment: _Environment | None
-    pinned: dict[str, Any] | None
-    calls: _Calls | None
-    seconds: _Durations
-    windows: _Windows
-    gates: tuple[_Gate, ...]
-    comparison: _Comparison | None
-    problems: list[Any]
-    result: msgspec.Raw
-    is_committed: bool = True
-    mode: str = "backtest"
-    base_result: msgspec.Raw = msgspec.Raw(_NULL)
+    """A file that is no report, or one of another version; the message follows the file's name."""
 
 
 def read_report(data: bytes) -> RunOutcome:
@@ -177,35 +62,60 @@ def read_report(data: bytes) -> RunOutcome:
     Raises:
         WrongReportError: it is no report, not of this version, or something in it is wrong.
     """
+    return outcome_of(parse_report(data))
+
+
+def parse_report(data: bytes) -> wire.Report:
+    """Return what is in a report; the results in it are checked to be JSON, and not decoded.
+
+    Raises:
+        WrongReportError: it is no report, not of this version, or a type in it is wrong.
+    """
     try:
         text = strict_text(data)
-        _check_head(msgspec.json.decode(text, type=_Head))
-        report = msgspec.json.decode(text, type=_Report)
-        result = parse_result(report.result)
-        base = None if bytes(report.base_result) == _NULL else parse_result(report.base_result)
-        return _outcome(report, result, base)
+        _check_head(msgspec.json.decode(text, type=wire.Head))
+        return msgspec.json.decode(text, type=wire.Report)
     except WrongReportError:
         raise
-    except WrongResultError as error:
-        raise WrongReportError(f"has a wrong result: {error}") from error
     except ValueError as error:
         raise WrongReportError(f"cannot be read: {excerpt(str(error))}") from error
 
 
-def _check_head(head: _Head) -> None:
+def outcome_of(report: wire.Report) -> RunOutcome:
+    """Return the run that a report is about, with its results.
+
+    Raises:
+        WrongReportError: a result is wrong, or something else in it.
+    """
+    try:
+        result = parse_result(report.result)
+        is_alone = bytes(report.base_result) == wire.NULL
+        base = None if is_alone else parse_result(report.base_result)
+    except WrongResultError as error:
+        raise WrongReportError(f"has a wrong result: {error}") from error
+    except ValueError as error:
+        raise WrongReportError(f"cannot be read: {excerpt(str(error))}") from error
+    return _outcome(report, result, base)
+
+
+def _check_head(head: wire.Head) -> None:
     if head.format != FORMAT:
         raise WrongReportError("is no report of a backtest")
     if head.version != VERSION:
         raise WrongReportError(
-            f"is a report of version {head.version}, and this release reads version {VERSION}"
+            f"is a report of version {head.version}, and this release reads version {VERSION}: "
+            "let all jobs use the same release"
         )
 
 
-def _outcome(report: _Report, result: BacktestResult, base: BacktestResult | None) -> RunOutcome:
+def _outcome(
+    report: wire.Report, result: BacktestResult, base: BacktestResult | None
+) -> RunOutcome:
     python = "" if report.environment is None else report.environment.wanted_python
+    run = report.run
     return RunOutcome(
         request=Request(
-            mode="deploy" if report.mode == "deploy" else "backtest",
+            mode="deploy" if run.mode == "deploy" else "backtest",
             server=report.server,
             is_local=report.server == "local",
         ),
@@ -222,28 +132,30 @@ def _outcome(report: _Report, result: BacktestResult, base: BacktestResult | Non
         ),
         bundle=None if report.bundle is None else _bundle(report.bundle),
         target=Target(
-            project_id=report.ids.project,
-            model_id=report.ids.model,
-            version_id=report.ids.version,
-            is_deployed=report.status is Status.DEPLOYED,
+            project_id=run.ids.project,
+            model_id=run.ids.model,
+            version_id=run.ids.version,
+            is_deployed=run.status is Status.DEPLOYED,
         ),
         backtests=Backtests(
-            backtest_id=report.ids.backtest,
+            backtest_id=run.ids.backtest,
             result=result,
             run=_run(report),
             comparison=_comparison(report, result, base),
-            windows=_windows(report.windows),
+            windows=windows_of(report),
+            sweep=swept_of(report),
+            part=part_of(report),
             verdicts=tuple(_verdict(number, one) for number, one in enumerate(report.gates, 1)),
         ),
         ending=Ending(
-            status=report.status,
-            seconds=report.seconds.total,
+            status=run.status,
+            seconds=run.seconds.total,
             problems=read_problems(report.problems),
         ),
     )
 
 
-def _bundle(found: _Bundle) -> Bundle:
+def _bundle(found: wire.Bundle) -> Bundle:
     return Bundle(
         path=Path(),
         sha256=_digest(found.sha256),
@@ -260,50 +172,171 @@ def _digest(text: str) -> str:
     return text
 
 
-def _run(report: _Report) -> BacktestRun | None:
+def _run(report: wire.Report) -> BacktestRun | None:
     environment, calls = report.environment, report.calls
     if environment is None or calls is None:
         return None
+    now = {} if report.run.now is None else {NOW: report.run.now}
     return BacktestRun(
         python=environment.python,
         wanted_python=environment.wanted_python,
         blankly=environment.blankly,
         constraints=environment.constraints,
-        environment_seconds=report.seconds.environment or 0.0,
-        model_seconds=report.seconds.model or 0.0,
+        environment_seconds=report.run.seconds.environment or 0.0,
+        model_seconds=report.run.seconds.model or 0.0,
         schedule=calls.schedule,
         exchanges=calls.exchanges,
         symbols=calls.symbols,
         callback_calls=calls.count,
         bundle_sha256=_digest(report.tested_sha256),
         arguments=calls.arguments,
-        pinned=report.pinned or {},
+        pinned={**(report.pinned or {}), **now},
     )
 
 
-def _windows(found: tuple[_Window, ...]) -> tuple[WindowBacktest, ...]:
+def windows_of(report: wire.Report) -> tuple[WindowBacktest, ...]:
+    """Return the windows of the candidate."""
+    return _windows(report.windows, _seconds(report), None)
+
+
+def base_windows_of(report: wire.Report) -> tuple[WindowBacktest, ...]:
+    """Return the windows of the base."""
+    found = report.comparison
+    return () if found is None else _windows(found.base.windows, {}, None)
+
+
+def part_of(report: wire.Report) -> Part | None:
+    """Return which part of what it is; None if it is a whole.
+
+    Raises:
+        WrongReportError: there is no such part.
+    """
+    found = report.part
+    if found is None:
+        return None
+    if found.number > found.of:
+        raise WrongReportError(f"is part {found.number} of {found.of}, which there cannot be")
+    return Part(
+        shard=Shard(found.number, found.of),
+        windows=tuple(Window(one.name, one.start, one.end) for one in found.windows),
+        balanced_by=found.balanced_by,
+    )
+
+
+def swept_of(report: wire.Report) -> Swept | None:
+    """Return the sweep; None if there was none.
+
+    Raises:
+        WrongReportError: its combinations are not those of its parameters, or not in their order.
+    """
+    found = report.sweep
+    if found is None:
+        return None
+    sweep, seconds = _sweep(found), _seconds(report)
+    if len(found.combinations) != len(sweep):
+        raise WrongReportError(
+            f"has {len(found.combinations):,} combinations where its parameters have {len(sweep):,}"
+        )
+    names = [one.name for one in report.windows]
+    combinations = []
+    for one, values in zip(found.combinations, sweep.combinations(), strict=True):
+        key = _key(values)
+        if _key(one.values) != key:
+            raise WrongReportError("has combinations that are not those of its parameters")
+        if one.windows and [window.name for window in one.windows] != names:
+            raise WrongReportError("has a combination with other windows than the model's own")
+        windows = _windows(one.windows, seconds, key)
+        combinations.append(
+            Combination(
+                values=values, windows=windows, seconds=seconds.get((key, None)), **_cell(one)
+            )
+        )
+    return Swept(
+        sweep=sweep,
+        combinations=tuple(combinations),
+        own=_own(found, sweep),
+        current=_within(found.current, len(sweep)),
+    )
+
+
+def _sweep(found: wire.Sweep) -> Sweep:
+    try:
+        sweep = sweep_of({axis.name: list(axis.values) for axis in found.axes})
+    except WrongSweepError as error:
+        raise WrongReportError(f"has a sweep that is none: {excerpt(str(error))}") from error
+    if len(sweep.axes) != len(found.axes):
+        raise WrongReportError("has a sweep with the same parameter twice")
+    return sweep
+
+
+def _own(found: wire.Sweep, sweep: Sweep) -> tuple[int | None, ...] | None:
+    if found.own is None:
+        return None
+    if len(found.own) != len(sweep.axes):
+        raise WrongReportError("has a setting of the model with other parameters than the sweep's")
+    pairs = zip(found.own, sweep.axes, strict=True)
+    return tuple(_within(index, len(axis.values)) for index, axis in pairs)
+
+
+def _within(index: int | None, count: int) -> int | None:
+    if index is not None and index >= count:
+        raise WrongReportError(f"has an index of {index} among {count:,}")
+    return index
+
+
+def _key(values: Sequence[Any]) -> bytes:
+    """Return what tells values apart: 1, 1.0 and true are equal in Python."""
+    return msgspec.json.encode(values)
+
+
+def _seconds(report: wire.Report) -> Mapping[tuple[bytes | None, str | None], float]:
+    """Return how long the processes of windows and combinations ran."""
+    return {
+        (None if values is None else _key(values), window): seconds
+        for values, window, seconds in report.run.seconds.backtests
+    }
+
+
+def _windows(
+    found: Sequence[wire.Window],
+    seconds: Mapping[tuple[bytes | None, str | None], float],
+    key: bytes | None,
+) -> tuple[WindowBacktest, ...]:
     return tuple(
         WindowBacktest(
             name=one.name,
             start=one.start,
             end=one.end,
-            reason=one.reason,
-            figures=None if one.metrics is None else _figures(one, one.metrics),
+            seconds=seconds.get((key, one.name)),
+            **_cell(one),
         )
         for one in found
     )
 
 
-def _figures(one: _Window, metrics: Mapping[str, _Number]) -> KeptFigures:
+def _cell(one: wire.Cell) -> dict[str, Any]:
+    """Return what a window and a combination have in common."""
+    return {
+        "figures": None if one.metrics is None else _figures(one, one.metrics),
+        "reason": one.reason,
+        "problems": read_problems(one.problems),
+    }
+
+
+def _figures(one: wire.Cell, metrics: wire.Metrics) -> KeptFigures:
+    found = one.moments
     return KeptFigures(
         metrics={name: metrics.get(name) for name in METRICS},
         trades_sha256=_digest(one.trades_sha256 or ""),
         is_exact=one.is_exact is not False,
         covered=1.0 if one.covered is None else min(1.0, max(0.0, one.covered)),
+        moments=None
+        if found is None
+        else Moments(found.count, found.sharpe, found.skewness, found.kurtosis),
     )
 
 
-def _verdict(number: int, found: _Gate) -> Verdict:
+def _verdict(number: int, found: wire.Gate) -> Verdict:
     gates, _ = parse_gates(found.text)
     if len(gates) != 1:
         raise WrongReportError(f"has a gate that is none: `{excerpt(found.text)}`")
@@ -318,7 +351,7 @@ def _verdict(number: int, found: _Gate) -> Verdict:
 
 
 def _comparison(
-    report: _Report, result: BacktestResult, base_result: BacktestResult | None
+    report: wire.Report, result: BacktestResult, base_result: BacktestResult | None
 ) -> Comparison | None:
     found = report.comparison
     if found is None:
@@ -333,11 +366,13 @@ def _comparison(
         commit=told.commit,
         state=told.state,
         reason=told.reason,
-        bundle=None if told.bundle_sha256 is None else _bundle(_Bundle(told.bundle_sha256, 0, 0)),
+        bundle=None
+        if told.bundle_sha256 is None
+        else _bundle(wire.Bundle(told.bundle_sha256, 0, 0)),
         is_same_bundle=told.is_same_bundle,
-        backtest_id=told.backtest,
+        backtest_id=report.run.ids.base_backtest,
         result=base_result,
-        windows=_windows(told.windows),
+        windows=base_windows_of(report),
     )
     if base_result is None:
         return Comparison(base=base, changes=found.changes)

@@ -224,7 +224,7 @@ def test_only_the_bytes_that_pass_are_deployed(repository: Repository, scripted:
     sent = [one for one in server.requests if one.route == "POST /model/deploy"]
     assert sent[0].fields["plan"] == "huge"
     report = json.loads((repository.runner.root / "temp" / ended.outputs["report"]).read_bytes())
-    assert report["ids"]["backtest"] == ended.outputs["backtest-id"] != ""
+    assert report["run"]["ids"]["backtest"] == ended.outputs["backtest-id"] != ""
     assert report["comparison"]["changes"] == {"facts": [], "requirements": [], "files": NOTHING}
 
 

@@ -38,7 +38,7 @@ def test_any_server_may_send_a_result(runner: Runner, scripted: StartScripted) -
     assert len(json.loads(ended.outputs["metrics"])) == 20
     assert len(ended.outputs["trades-sha256"]) == 64
     report = runner.root / "temp" / ended.outputs["report"]
-    assert json.loads(report.read_bytes())["ids"]["backtest"] == "backtest-1"
+    assert json.loads(report.read_bytes())["run"]["ids"]["backtest"] == "backtest-1"
     assert [line for line in ended.annotations if "Another Python. Name this one." in line]
     assert "xychart-beta" in ended.summary
 

@@ -58,7 +58,7 @@ class _Comparison:
             f"overhead {overhead:+.2f} s; within 15% + 1 s: {'yes' if overhead <= most else 'no'}",
         )
         before, after = median_cpu_seconds(by_hand), median_cpu_seconds(ours)
-        seconds = report["seconds"]
+        seconds = report["run"]["seconds"]
         yield Row(
             "- its CPU time",
             in_seconds(after),

@@ -94,7 +94,7 @@ def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> 
 def test_a_report_holds_what_gates_and_comparison_found() -> None:
     report = report_of(decisions()["stopped"])
 
-    assert report["status"] == "failed"
+    assert report["run"]["status"] == "failed"
     deepest, of_base = (
         one["metrics"]["max_drawdown"] for one in (report, report["comparison"]["base"])
     )
@@ -158,8 +158,8 @@ def test_a_report_holds_everything() -> None:
     report = report_of(a_backtest(raw))
 
     assert report["format"] == "blankly-deploy/backtest-report"
-    assert report["version"] == 1
-    assert report["status"] == "backtested"
+    assert report["version"] == 2
+    assert report["run"]["status"] == "backtested"
     assert report["result"] == raw
     assert report["metrics"]["trades"] == 1
     assert report["bundle"] == {
@@ -168,7 +168,9 @@ def test_a_report_holds_everything() -> None:
         "unpacked_bytes": 183_402,
         "files": 14,
     }
-    assert report["seconds"] == {"environment": 2.1, "model": 1.8, "total": 12.34}
+    assert report["run"]["now"] == "2026-01-02T03:04:05Z"
+    seconds = {"environment": 2.1, "model": 1.8, "total": 12.34, "backtests": []}
+    assert report["run"]["seconds"] == seconds
     assert report["environment"]["constraints"] == ["numpy<2", "pandas<2.2"]
     assert report["calls"]["schedule"][0]["resolution"] == 86_400
     assert report["round_trips"]["wins"] == 0
