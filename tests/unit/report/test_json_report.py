@@ -11,6 +11,8 @@ import pytest
 
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.model_changes import Changed, FileChanges, ModelChanges
+from deploy_action.backtest.period.windows import Window
+from deploy_action.backtest.sweep.shards import Part, Shard
 from deploy_action.backtest.wire import parse_result
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
@@ -21,6 +23,7 @@ from deploy_action.report.summary import build_summary
 from tests.support.backtests import an_order, raw_result, read_result, with_metrics
 from tests.support.decisions import decisions
 from tests.support.outcomes import a_backtest, backtests, with_parts
+from tests.support.sweeps import swept
 
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
 
@@ -69,6 +72,21 @@ def test_the_documented_keys_are_those_of_a_report() -> None:
         assert re.findall(r"`([a-z0-9_]+)`", documented[1]) == list(report[key][0])
     ids = re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.partition("## Metrics")[2], re.MULTILINE)
     assert ids == list(report["metrics"])
+
+
+def test_the_documented_keys_of_sweeps_and_parts_are_those_of_a_report() -> None:
+    window = Window("one", 0.0, 86_400.0)
+    found = swept({"env.FAST": [5]}, lambda fast: fast, windows=[window])
+    part = Part(shard=Shard(1, 2), windows=(window,))
+    report = report_of(with_parts(backtests()["gain"], backtests={"sweep": found, "part": part}))
+    for key in ("sweep", "part"):
+        documented = re.findall(rf"^\| `{key}\.(\w+)` \|", DOCUMENTATION, re.MULTILINE)
+        assert documented == list(report[key])
+    (combination,) = report["sweep"]["combinations"]
+    assert next(iter(combination)) == "values"
+    assert list(combination)[-1] == "windows"
+    assert list(combination)[1:-1] == list(combination["windows"][0])[3:]
+    assert set(combination["moments"]) == {"count", "sharpe", "skewness", "kurtosis"}
 
 
 def test_the_documented_keys_of_gates_and_comparison_are_those_of_a_report() -> None:

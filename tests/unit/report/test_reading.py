@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from deploy_action.backtest.period.windows import Window
+from deploy_action.backtest.sweep.shards import Part, Shard
 from deploy_action.bundle.including import Include
-from deploy_action.errors import Problem
+from deploy_action.errors import Problem, Severity
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import to_markdown
 from deploy_action.report.json_report import build_report
@@ -17,12 +19,28 @@ from deploy_action.report.summary import build_comment
 from tests.support.backtests import raw_result
 from tests.support.decisions import compared, decisions
 from tests.support.outcomes import backtests, with_parts, with_runs_on
+from tests.support.sweeps import swept
 
 RUNS = {**backtests(), **decisions()}
 RUNS["windows of a base"] = compared(
     RUNS["windows"], raw_result(), windows=RUNS["windows"].backtests.windows
 )
 REPORT = "".join(build_report(RUNS["stopped"])).encode()
+QUARTERS = (Window("one", 0.0, 86_400.0), Window("two", 86_400.0, 172_800.0))
+SWEPT = replace(
+    swept(
+        {"env.FAST": [5, 10], "use_price": ["close", "open", None]},
+        lambda fast, price: None if (fast, price) == (5, "open") else fast * len(price or ""),
+        current=2,
+        windows=QUARTERS,
+    ),
+    own=(0, None),
+)
+PART = Part(shard=Shard(2, 3), windows=QUARTERS, balanced_by="ab12")
+OF_SWEEP = with_parts(
+    RUNS["stopped"],
+    backtests={"windows": SWEPT.combinations[0].windows, "sweep": SWEPT, "part": PART},
+)
 
 
 WINDOW = {"name": "", "start": 0, "end": 1, "reason": "", "metrics": {}, "trades_sha256": ""}
@@ -63,6 +81,16 @@ def test_a_report_that_is_read_has_the_same_report() -> None:
     assert {key for key in first if first[key] != again[key]} == set()
 
 
+def test_a_sweep_is_read_as_it_was() -> None:
+    seconds = (replace(one, seconds=1.5 + index) for index, one in enumerate(SWEPT.combinations))
+    warned = replace(next(seconds), problems=(Problem(message="Odd.", severity=Severity.WARNING),))
+    timed = replace(SWEPT, combinations=(warned, *seconds))
+    outcome = with_parts(OF_SWEEP, backtests={"sweep": timed})
+    read = read_report("".join(build_report(outcome)).encode())
+    assert (read.backtests.sweep, read.backtests.part) == (timed, PART)
+    assert read.backtests.windows == outcome.backtests.windows
+
+
 def test_places_in_included_files_are_those_of_the_repository() -> None:
     include = Include("libs/common", "shared")
     outcome = with_parts(
@@ -75,8 +103,8 @@ def test_places_in_included_files_are_those_of_the_repository() -> None:
     assert "libs/common/util.py:3" in markdown_of(read)
 
 
-def changed(path: str, value: object) -> bytes:
-    report = json.loads(REPORT)
+def changed(path: str, value: object, of: RunOutcome = RUNS["stopped"]) -> bytes:
+    report = json.loads("".join(build_report(of)))
     *steps, last = path.split(".")
     place = report
     for step in steps:
@@ -108,6 +136,39 @@ def changed(path: str, value: object) -> bytes:
 def test_what_is_wrong_in_a_report_is_said(path: str, value: object, words: str) -> None:
     with pytest.raises(WrongReportError) as caught:
         read_report(changed(path, value))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("part.number", 0, "Expected `int` >= 1"),
+        ("part.number", 4, "is part 4 of 3, which there cannot be"),
+        ("part.of", 10**30, "cannot be read"),
+        ("part.windows", [{"name": "", "start": 0, "end": 1e300}], "Expected `float` <= "),
+        ("sweep.axes", [], "Expected `array` of length >= 1"),
+        ("sweep.axes.0.values", [], "Expected `array` of length >= 1"),
+        ("sweep.axes.0.values", ["5", "5"], "`env.FAST` has the value 5 twice"),
+        ("sweep.axes.0.name", "env.PYTHONPATH", "not yours to set"),
+        ("sweep.axes.0.name", "use_price", "has a sweep with the same parameter twice"),
+        ("sweep.axes.0.values", ["5"], "has 6 combinations where its parameters have 3"),
+        ("sweep.axes.0.values", ["5", "11"], "combinations that are not those of its parameters"),
+        ("sweep.combinations", [], "has 0 combinations where its parameters have 6"),
+        ("sweep.combinations.0.values", [5, "close"], "combinations that are not those of its"),
+        ("sweep.combinations.0.metrics", {"sharpe": "high"}, "Expected `float | null`, got `str`"),
+        ("sweep.combinations.0.trades_sha256", "x", "has a digest that is none: `x`"),
+        ("sweep.combinations.0.moments.count", -1, "Expected `int` >= 2"),
+        ("sweep.combinations.0.windows.0.name", "three", "other windows than the model's own"),
+        ("sweep.own", [0], "has a setting of the model with other parameters"),
+        ("sweep.own", [2, None], "has an index of 2 among 2"),
+        ("sweep.current", 6, "has an index of 6 among 6"),
+        ("sweep.current", -1, "Expected `int` >= 0"),
+        ("run.seconds.backtests", [[None, None, -1]], "Expected `float` >= 0"),
+    ],
+)
+def test_what_is_wrong_in_a_sweep_is_said(path: str, value: object, words: str) -> None:
+    with pytest.raises(WrongReportError) as caught:
+        read_report(changed(path, value, OF_SWEEP))
     assert words in str(caught.value)
 
 
