@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.git.index import open_index
 from deploy_action.git.repository import open_repository, reading
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def find_ignored(directory: Path, files: Iterable[Path]) -> frozenset[Path]:
 
     try:
         with open_repository(directory) as repository, reading(repository.root):
-            tracked = repository.repo.open_index()
+            tracked = open_index(repository.repo)
             rules = IgnoreFilterManager.from_repo(repository.repo)
             return frozenset(
                 file
@@ -95,7 +96,7 @@ def find_untracked(directory: Path, files: Iterable[Path]) -> tuple[Path, ...]:
     files = tuple(files)
     try:
         with open_repository(directory) as repository, reading(repository.root):
-            root, names = repository.root, tuple(repository.repo.open_index())
+            root, names = repository.root, tuple(open_index(repository.repo))
     except InvalidInputError:
         root, names = directory, ()
     tracked = {root / os.fsdecode(name) for name in names}

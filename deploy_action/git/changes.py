@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.git.index import open_index
 from deploy_action.git.repository import Repository, open_repository, reading
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, parse_tree, shown
@@ -55,7 +56,7 @@ def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool =
     with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref, asked_by)
         with reading(repository.root):
-            past, index = dict(_files(repository, commit)), repository.repo.open_index()
+            past, index = dict(_files(repository, commit)), open_index(repository.repo)
             differing = _differing(index, past, repository.root)
             left_out = (path for path, entry in _entries(index) if entry.skip_worktree)
             return Changes(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Problem, Severity
+from deploy_action.git.index import read_entries
 from deploy_action.git.pointer import LARGEST, SMALLEST, parse_pointer
 from deploy_action.git.repository import Repository, find_root, open_repository, reading
 from deploy_action.git.trees import MODULE
@@ -217,15 +218,11 @@ def _is_sparse(root: Path) -> bool:
 
 
 def _read_index(repository: Repository) -> Iterator[_Indexed]:
-    """Yield entries one by one, which is four times as fast as having the library keep them all."""
-    from dulwich.file import GitFile
-    from dulwich.index import EXTENDED_FLAG_SKIP_WORKTREE, read_index
+    from dulwich.index import EXTENDED_FLAG_SKIP_WORKTREE
 
-    repo = repository.repo
-    with GitFile(repo.index_path(), "rb") as file:
-        for one in read_index(file, repo.object_format):
-            if one.mode == MODULE or one.extended_flags & EXTENDED_FLAG_SKIP_WORKTREE:
-                yield _Indexed(os.fsdecode(one.name), one.mode == MODULE)
+    for one in read_entries(repository.repo):
+        if one.mode == MODULE or one.extended_flags & EXTENDED_FLAG_SKIP_WORKTREE:
+            yield _Indexed(os.fsdecode(one.name), one.mode == MODULE)
 
 
 def _is_empty(directory: Path) -> bool:

@@ -16,6 +16,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, InvalidInputError
+from deploy_action.git.index import open_index
 from deploy_action.git.library import repo_class
 from deploy_action.text.harmless import excerpt
 
@@ -195,6 +196,6 @@ def may_be_tracked(file: Path, *, for_runner: bool = True) -> bool:
             return False
         with open_repository(directory) as repository, reading(repository.root):
             name = os.path.relpath(directory / file.name, repository.root)
-            return os.fsencode(name) in repository.repo.open_index()
+            return os.fsencode(name) in open_index(repository.repo)
     except InvalidInputError:
         return True

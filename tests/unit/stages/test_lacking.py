@@ -232,7 +232,10 @@ def test_an_empty_directory_is_no_submodule(with_module: Path) -> None:
 # Sparse checkouts
 
 
-def test_files_outside_a_sparse_checkout_are_an_error(sparse: Path) -> None:
+@pytest.mark.parametrize("is_split", ["false", "true"])
+def test_files_outside_a_sparse_checkout_are_an_error(sparse: Path, is_split: str) -> None:
+    git(sparse, "config", "core.splitIndex", is_split)
+    git(sparse, "update-index", "--force-write-index")
     assert prepare(sparse) == []
     git(sparse, "sparse-checkout", "set", "--no-cone", "/bots/a/*", "!/bots/a/requirements.txt")
     found = error(str(sparse))
