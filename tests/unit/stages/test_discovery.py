@@ -85,11 +85,12 @@ def test_all_models_are_listed_with_path_and_name(repo: Monorepo) -> None:
 def test_only_changed_models_are_listed_with_the_reason(repo: Monorepo) -> None:
     repo.write("models/b/helper.py")
     repo.write("models/b/third.py")
+    repo.write("models/b/z.py")
     repo.commit("models/b/bot.py")
     ended = repo.discover(changed_since="HEAD^")
     assert json.loads(ended.outputs["models"]) == [{"path": "models/b", "name": "Bees"}]
     assert "1 of 2 models changed since `HEAD^`" in ended.summary
-    assert "`bot.py`, `helper.py` and 1 more" in ended.summary
+    assert "`bot.py`, `helper.py` and 2 more" in ended.summary
     assert "Not changed: `models/a`." in ended.summary
 
 
