@@ -25,6 +25,7 @@ from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_checks import check_backtest_args
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
+from deploy_action.stages.narrow import narrow
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 # The versions that the service that was taken down had; other servers tell when they are asked.
 # Where the runner mounts the checkout in a container: no name for a model.
 _RUNNER_WORKSPACE: Final = Path("/github/workspace")
+_MISSED: Final = "The comparison may miss what the pull request changed earlier"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,12 @@ class Preparation:
         selection, code, found = inspection.select(manifest)
         found = (*found, *self._check_code(code, manifest, selection))
         described = replace(described, is_committed=self._is_committed(directory, selection))
-        problems = (*problems, *found, *self._check_run(described, manifest, problems))
+        problems = (
+            *problems,
+            *found,
+            *self._check_run(described, manifest, problems),
+            *narrow(self.event, directory, "compare-with", self.settings.compare_with, _MISSED),
+        )
         described = replace(described, problems=problems)
         self.on_described(described)
         self._stop_on(problems)

@@ -11,7 +11,6 @@ from typing import Final
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.git.changes import Changes, find_changes, is_lost
 from deploy_action.git.lacking import Checkout
-from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event
 from deploy_action.inputs.settings import Settings
 from deploy_action.model.manifest import Manifest, peek_manifest
@@ -19,6 +18,7 @@ from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, miss
 from deploy_action.outcome.discovery import Discovery, FoundModel
 from deploy_action.stages.discovery.imports import Imports
 from deploy_action.stages.discovery.reasons import Reasons
+from deploy_action.stages.narrow import narrow
 from deploy_action.stages.preparation import directory_name, find_directory, refuse_deletion
 from deploy_action.text.harmless import one_line, tidy
 
@@ -58,6 +58,8 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
     reasons = Reasons.of(compared, settings, workspace)
     imports = Imports(reasons, search.models)
     found = [one.compared(reasons, imports) for one in models]
+    consequence = "Models that the pull request changed may not be listed"
+    missed = narrow(event, root, _INPUT, settings.changed_since, consequence)
     return Discovery(
         models=tuple(one for one in found if one.is_listed),
         unchanged=tuple(one for one in found if not one.is_listed),
@@ -65,7 +67,7 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
         commit=compared.commit,
         commit_url=event.commit_url(compared.commit),
         gone=gone,
-        problems=(*_narrow(settings, event, root), *_lacking(found, settings), *problems),
+        problems=(*missed, *_lacking(found, settings), *problems),
     )
 
 
@@ -113,29 +115,6 @@ def _compare(settings: Settings, event: Event, root: Path) -> Changes | tuple[Pr
         return find_changes(root, ref, _INPUT, for_runner=settings.for_runner)
     message = f"All models are listed, because `{_INPUT}` is `{ref}`: {why}."
     return (Problem(message=message, severity=Severity.NOTICE),)
-
-
-def _narrow(settings: Settings, event: Event, root: Path) -> Iterator[Problem]:
-    """Warn of a comparison that misses what a pull request changed earlier."""
-    ref = settings.changed_since or ""
-    if not event.name.startswith("pull_request"):
-        return
-    head = read_checked_out_commit(root)
-    is_merge = head is not None and event.commit in head.parents[1:]
-    if ref == event.before:
-        what = "`github.event.before` is the pull request before its last push"
-    elif ref.startswith(("HEAD", "@")) and not is_merge:
-        what = f"the checkout is not the merge of the pull request, so that `{one_line(ref)}` is a "
-        what += "commit of its own branch"
-    else:
-        return
-    yield Problem(
-        message=f"Models that the pull request changed may not be listed: {what}.",
-        hint=f"Set `{_INPUT}: HEAD^`, without `ref` of `actions/checkout` and with `fetch-depth: 2`"
-        ". On a forge that makes no merge commits, set it to `github.event.pull_request.base.sha`, "
-        "with `fetch-depth: 0`.",
-        severity=Severity.WARNING,
-    )
 
 
 def _lacking(found: Iterable[FoundModel], settings: Settings) -> Iterator[Problem]:

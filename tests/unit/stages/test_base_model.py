@@ -29,6 +29,7 @@ class Workspace:
     secrets: list[str] = field(default_factory=list)
     described: list[DescribedModel] = field(default_factory=list)
     runs: int = 0
+    event: dict[str, str] = field(default_factory=dict)
 
     @property
     def repository(self) -> Path:
@@ -50,6 +51,7 @@ class Workspace:
         given = {"mode": "backtest", "api-url": "local", "model-path": "models/trend"}
         given |= {name.replace("_", "-"): value for name, value in inputs.items()}
         environ = {"GITHUB_SERVER_URL": "https://forge.example", "GITHUB_REPOSITORY": "me/models"}
+        environ |= self.event
         return Preparation(
             settings=parse_settings(given),
             event=read_event(environ),
@@ -177,6 +179,38 @@ def test_requirements_are_read_for_a_comparison(workspace: Workspace) -> None:
     assert candidate.requirements == {"blankly": "", "numpy": ">=1"}
     assert candidate.directory == workspace.model.resolve()
     assert workspace.preparation().run().requirements == {}
+
+
+def test_a_base_within_the_pull_request_is_warned_of(workspace: Workspace) -> None:
+    """On the head itself, `HEAD^` is without the last commit only, and not the base branch."""
+
+    def warnings(ref: str) -> list[str]:
+        candidate, _ = workspace.prepare(ref, compare_with=ref)
+        return [
+            one.message for one in candidate.described.problems if one.severity is Severity.WARNING
+        ]
+
+    def on_pull_request(**payload: object) -> None:
+        path = workspace.root / "event.json"
+        path.write_text(json.dumps(payload))
+        workspace.event = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(path)}
+
+    git(workspace.repository, "switch", "--quiet", "--create", "topic")
+    before = workspace.commit(plan="medium")
+    head = workspace.commit(plan="nano")
+    assert warnings("HEAD^") == []  # of a push
+    on_pull_request(before=before, pull_request={"head": {"sha": head}})
+    (warning,) = warnings("HEAD^")
+    assert warning == (
+        "The comparison may miss what the pull request changed earlier: the checkout is not the "
+        "merge of the pull request, so that `HEAD^` is a commit of its own branch."
+    )
+    (warning,) = warnings(before)
+    assert "is the pull request before its last push" in warning
+    assert warnings("main") == []
+    git(workspace.repository, "switch", "--quiet", "main")
+    git(workspace.repository, "merge", "--quiet", "--no-ff", "topic", "-m", "Merge")
+    assert warnings("HEAD^") == []
 
 
 def test_a_model_that_is_new_has_no_base(workspace: Workspace) -> None:
