@@ -64,7 +64,7 @@ class Commenting:
             forwarding = self._read(replace(forwarding, pull_request=number))
             self.on_forwarding(forwarding)
         if place is None or self.settings.dry_run:
-            return self._would(forwarding)
+            return self._would(place, forwarding)
         with self.console.group(f"Comment on pull request #{place.number}"):
             return self._post(place, forwarding)
 
@@ -111,23 +111,32 @@ class Commenting:
             self.console.info(f"{one.name}: {one.problem or 'read'}")
         return replace(forwarding, reports=reports, left_out=len(names) - len(reports))
 
-    def _would(self, forwarding: Forwarding) -> Ending:
+    def _would(self, place: Place | None, forwarding: Forwarding) -> Ending:
+        from deploy_action.report.forwarded import is_wrong
+
         where = forwarding.pull_request and f" on pull request #{forwarding.pull_request}"
         steps = [
             f"post {one.name}{where or ' on the pull request of the run'}"
             for one in forwarding.reports
             if one.run is not None
         ]
+        surplus = [] if place is None else self._find_surplus(place, len(forwarding.reports) + 1)
+        if isinstance(surplus, Problem):
+            raise RefusedError(replace(surplus, severity=Severity.ERROR))
+        if not forwarding.reports and is_wrong(forwarding.origin, None):
+            steps.append(f"say{where or ' on the pull request of the run'} that it left no report")
+            surplus = [number for number in surplus if number > 1]
+        steps += [
+            f"say in comment {number} of an earlier run{where} that it has no report any more"
+            for number in surplus
+        ]
         return Ending(status=Status.DRY_RUN, would_do=tuple(steps))
 
     def _post(self, place: Place, forwarding: Forwarding) -> Ending:
         from deploy_action.github.comment import keep_comment
 
-        messages = {
-            number: self._message(forwarding, number) for number in range(1, _MOST_REPORTS + 1)
-        }
         numbers = range(1, (len(forwarding.reports) or 1) + 1)
-        surplus = self._find_surplus(place, messages, numbers.stop)
+        surplus = self._find_surplus(place, numbers.stop)
         problems, errors = [*_left_out(forwarding)], list[Problem]()
         if isinstance(surplus, Problem):
             errors.append(surplus)
@@ -135,7 +144,11 @@ class Commenting:
         urls = dict[int, str]()
         for number in (*numbers, *surplus):
             kept = keep_comment(
-                place, self._token, messages[number], pause=self.pause, seconds=self._seconds()
+                place,
+                self._token,
+                self._message(forwarding, number),
+                pause=self.pause,
+                seconds=self._seconds(),
             )
             if kept.problem is not None:
                 (problems if kept.url else errors).append(kept.problem)
@@ -151,16 +164,14 @@ class Commenting:
         status = Status.COMMENTED if url else Status.UNCHANGED
         return Ending(status=status, problems=tuple(problems))
 
-    def _find_surplus(
-        self, place: Place, messages: Mapping[int, Message], first: int
-    ) -> list[int] | Problem:
+    def _find_surplus(self, place: Place, first: int) -> list[int] | Problem:
         """Return the numbers from `first` that have a comment: an earlier run left more reports.
 
         Their comments would go on telling how an older commit did.
         """
         from deploy_action.github.comment import find_written
 
-        keys = {number: one.key for number, one in messages.items() if number >= first}
+        keys = {number: self._key(number) for number in range(first, _MOST_REPORTS + 1)}
         written = find_written(
             place, self._token, keys.values(), pause=self.pause, seconds=self._seconds()
         )
@@ -174,6 +185,15 @@ class Commenting:
 
     def _seconds(self) -> float:
         return min(_MOST_SECONDS, self.deadline.remaining())
+
+    def _key(self, number: int) -> str:
+        """Return what tells a comment from others.
+
+        Nothing of a report is in it: it could name another comment, or ever new ones. Names of
+        files and artifacts are the fork's, too, which leaves the position.
+        """
+        of_job = (self.environ.get(one, "") for one in _OF_JOB)
+        return json.dumps(["reports", self.settings.comment_key or "", number, *of_job])
 
     def _message(self, forwarding: Forwarding, number: int) -> Message:
         from deploy_action.github.comment import LARGEST_BODY, Message
@@ -195,11 +215,8 @@ class Commenting:
         is_warned = report is not None and report.run is not None and report.run.is_problematic
         is_quiet = report is None or self.settings.comment is Comment.ON_PROBLEM
         is_surplus = report is None and number > 1
-        of_job = (self.environ.get(one, "") for one in _OF_JOB)
         return Message(
-            # Nothing of a report is in it: it could name another comment, or ever new ones. Names
-            # of files and artifacts are the fork's, too, which leaves the position.
-            key=json.dumps(["reports", key, number, *of_job]),
+            key=self._key(number),
             body=to_markdown(document, largest=LARGEST_BODY),
             is_failed=is_failed,
             is_update=is_surplus or (is_quiet and not is_failed and not is_warned),

@@ -373,6 +373,27 @@ def test_missing_inputs_are_errors(base: Base) -> None:
         assert f"Input `{name}` is missing" in ended.log
 
 
+def test_a_dry_run_lists_comments_that_have_no_report_any_more(base: Base) -> None:
+    leave(base, "a", "b", "c")
+    base.post()
+    before = base.forge.bodies()
+    base.on()
+    leave(base, "a")
+    ended = base.post(dry_run="true")
+    assert (ended.code, base.forge.bodies()) == (0, before)
+    for number in (2, 3):
+        said = f"comment {number} of an earlier run on pull request `#7` that it has no report"
+        assert said in ended.summary
+    assert "comment 1 of" not in ended.summary
+    leave(base)
+    base.on(conclusion="failure")
+    ended = base.post(dry_run="true")
+    assert "say on pull request `#7` that it left no report" in ended.summary
+    assert "comment 3 of" in ended.summary
+    assert "comment 1 of" not in ended.summary
+    assert base.forge.bodies() == before
+
+
 def test_a_dry_run_posts_nothing(base: Base) -> None:
     base.leave(DECISIONS["identical"])
     ended = base.post(dry_run="true")
