@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy_action.platform.processes.confinement import UNCONFINED, Confinement
-from deploy_action.platform.processes.launching import Ended, Launched, read_report
+from deploy_action.platform.processes.launching import Custody, Ended, Launched, read_report
 from deploy_action.platform.processes.lines import Lines
 
 # The proxy settings; programs disagree on upper or lower case.
@@ -94,6 +94,7 @@ def run_process(
         cwd=cwd,
         environ=environ,
         confinement=confinement,
+        custody=Custody(measures=True),
         inherited=(side.writer,) if side else (),
         output=subprocess.PIPE,
         errors=subprocess.STDOUT,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
@@ -30,32 +27,6 @@ class Confinement:
 
 
 UNCONFINED: Final = Confinement()
-
-
-def memory_limit() -> int | None:
-    """Return how many bytes a process of a model may allocate: four fifths of the memory.
-
-    A model that allocates more gets a MemoryError at that line; otherwise the system would kill
-    some process, usually the largest. None where the system does not tell.
-    """
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
-    limits = [total, *_control_group_limits()]
-    return min(limits) * 4 // 5
-
-
-def _control_group_limits() -> Iterator[int]:
-    """Yield the memory limits of our container, if any (control groups version 2 and 1)."""
-    for path in (
-        Path("/sys/fs/cgroup/memory.max"),
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-    ):
-        try:
-            yield int(path.read_text("ascii"))
-        except (OSError, ValueError):
-            continue
 
 
 def harden_process() -> None:

@@ -12,8 +12,9 @@ gets SIGTERM, and a while later everything gets SIGKILL.
 OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. Another one is read from the
 standard input: the variables of the command, which are not ours. The report has lines of JSON: an
 object with `errno` and `path` if the command could not be started, and at the end one with `code`
-(as in `subprocess`) and `left`, the number of processes that could not be ended. This file is a
-script of its own, so it imports nothing of ours.
+(as in `subprocess`), `left`, the number of processes that could not be ended, and, if it measured,
+`peak_bytes`, the most memory that all processes had. This file is a script of its own, so it
+imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _KILL_SECONDS = 2.0  # a server that stops waits for 4 s
 _PAUSE_SECONDS = 0.001
 _LONG_PAUSE_SECONDS = 1.0  # between attempts to end what withstood SIGKILL
+_LOOK_SECONDS = 0.25  # from one look at the memory to the next
 _BLOCK_BYTES = 1 << 16
 # For a user of its own: no machine needs more for one backtest, and it bounds a fork bomb.
 _MOST_PROCESSES = 4_096
@@ -72,6 +74,9 @@ class Launcher:
         self.umask = options["umask"]
         self.user = options["user"]
         self.code: int | None = None
+        self.peak = 0
+        self.measures = options["measures"]
+        self.next_look = 0.0
 
     def start(self, report: int) -> None:
         """Start the command as its user, in a session of its own, without a way to more rights."""
@@ -122,7 +127,7 @@ class Launcher:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 return
-            for descriptor, _ in poll.poll(None if left is None else left * 1_000):
+            for descriptor, _ in poll.poll(self.look(left)):
                 data = read(descriptor)
                 is_open = data != b""
                 # A service manager may tell all processes of a unit before the platform tells us.
@@ -138,6 +143,30 @@ class Launcher:
                     # The platform may be dead. A command that prints must not wait or fail then.
                     for drained in self.drained:
                         poll.register(drained, select.POLLIN)
+
+    def look(self, left: float | None) -> float | None:
+        """Look at the memory if it is time; return the milliseconds until there is more to do.
+
+        That takes a twentieth of the time at most, however many processes there are. Of the
+        seconds that are `left`, None is as many as it takes.
+        """
+        if self.measures:
+            now = time.monotonic()
+            if now >= self.next_look:
+                self.peak = max(self.peak, memory_of(children()))
+                took = time.monotonic() - now
+                self.next_look = now + max(_LOOK_SECONDS, 20 * took)
+            until = max(0.0, self.next_look - now)
+            left = until if left is None else min(left, until)
+        return None if left is None else left * 1_000
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that was seen, or that the largest process had."""
+        if not self.measures:
+            return None
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        unit = 1 if sys.platform == "darwin" else 1 << 10
+        return max(self.peak, largest * unit)
 
     def reap(self) -> bool:
         """Take note of the processes that have ended; return whether any are left."""
@@ -288,6 +317,24 @@ def children() -> list[int]:
         return [int(name) for name in processes() if parent(name) == own]
 
 
+def memory_of(waiting: list[int]) -> int:
+    """Return how many bytes processes have in memory, with all that descend from them.
+
+    What they share counts for each of them.
+    """
+    pages = 0
+    for seen, process in enumerate(waiting):  # it grows meanwhile
+        if seen >= _MOST_PROCESSES:
+            break
+        with suppress(OSError, ValueError, IndexError):  # it has ended
+            with open(f"/proc/{process}/statm", "rb") as file:  # noqa: PTH123  # as above
+                pages += int(file.read().split()[1])
+            for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208  # as above
+                with open(f"/proc/{process}/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
+                    waiting += map(int, file.read().split())
+    return pages * resource.getpagesize()
+
+
 def processes() -> list[str]:
     """Return the ids of all processes, as text; none outside Linux."""
     try:
@@ -327,7 +374,7 @@ def main() -> None:
     launcher.wait(control)
     left = launcher.end_all()
     launcher.tidy_up()
-    say(report, code=launcher.code, left=left)
+    say(report, code=launcher.code, left=left, peak_bytes=launcher.peak_bytes())
     if left and options["held"]:
         launcher.outlast()
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,11 +30,13 @@ class Ended:
 
     `left` is how many processes of the command could not be ended; None if nobody knows, because
     the command ended its launcher. `out_of_memory` says that its memory was limited, and used up.
+    `peak_bytes` is the most memory that its processes had at once, as far as that was measured.
     """
 
     code: int
     left: int | None = 0
     out_of_memory: bool = False
+    peak_bytes: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class Custody:
 
     The command has `grace_seconds` from SIGTERM to SIGKILL. `held` are descriptors, of locks, that
     the launcher keeps open as long as a process of the command lives. `drained` are the reading
-    ends of pipes that it empties if this process dies.
+    ends of pipes that it empties if this process dies. If it `measures`, it looks a few times a
+    second how much memory the command has.
     """
 
     grace_seconds: float = 1.0
     held: tuple[int, ...] = ()
     drained: tuple[int, ...] = ()
+    measures: bool = False
 
 
 class Launched:
@@ -154,4 +158,5 @@ def read_report(report: bytes, launcher_code: int) -> Ended:
     if "code" not in facts:
         return Ended(launcher_code, left=None)
     code = facts["code"]
-    return Ended(-signal.SIGKILL if code is None else code, facts["left"])
+    code = -signal.SIGKILL if code is None else code
+    return Ended(code, facts["left"], peak_bytes=facts.get("peak_bytes"))

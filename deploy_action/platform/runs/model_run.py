@@ -26,9 +26,10 @@ from deploy_action.platform.processes.child_process import (
     StoppedError,
     run_process,
 )
-from deploy_action.platform.processes.confinement import Confinement, memory_limit
+from deploy_action.platform.processes.confinement import Confinement
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.launching import Ended
+from deploy_action.platform.processes.memory import MEMORY
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
 from deploy_action.platform.runs.endings import (
@@ -127,12 +128,14 @@ class Outcome:
 
     `result` is what the `blankly` package reported, as strict JSON, or None when the backtest
     failed: then a problem says why. A script may also fail after its backtest: then there are both
-    a result and an error. `facts` describe the run (`run` in the API's answer).
+    a result and an error. `facts` describe the run (`run` in the API's answer). `peak_bytes` is the
+    most memory that all processes of the model had at once, None if that is unknown.
     """
 
     result: bytes | None
     problems: tuple[Problem, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
+    peak_bytes: int | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -243,7 +246,7 @@ class ModelRunner:
             **outcome.facts,
         }
         problems = (*environment.problems, *outcome.problems)
-        return Outcome(result=outcome.result, problems=problems, facts=facts)
+        return replace(outcome, problems=problems, facts=facts)
 
 
 def _describe(environment: Environment, seconds: float) -> str:
@@ -300,7 +303,7 @@ class _ModelProcess:
     def _run_as_user(self, watch: _Watch, stop: threading.Event) -> Outcome:
         needed = [*self.runner.needed, self.environment.python]
         user, problems = self.runner.isolation.choose_user(self.private, needed)
-        confinement = Confinement(memory_limit(), user)
+        confinement = Confinement(MEMORY.limit(), user)
         try:
             ended = self._run(watch, stop, confinement)
         except StoppedError as stopped:
@@ -313,7 +316,7 @@ class _ModelProcess:
         except OSError as error:
             outcome = _failed(not_started(error))
         else:
-            outcome = self._outcome(ended, confinement)
+            outcome = replace(self._outcome(ended, confinement), peak_bytes=ended.peak_bytes)
             if not outcome.has_failed:
                 watch.progress(1.0)  # the model tells it a few times a second only
         return replace(outcome, problems=(*problems, *outcome.problems))

@@ -25,7 +25,7 @@ import pytest
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
 from deploy_action.platform.processes.child_process import StoppedError
-from deploy_action.platform.processes.confinement import memory_limit
+from deploy_action.platform.processes.memory import MEMORY
 from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, hand_over
 from deploy_action.platform.runs.endings import ModelStoppedError
 from deploy_action.platform.runs.isolation import ISOLATED, AsRoot, Isolation
@@ -509,7 +509,7 @@ def test_a_second_last_event_is_ignored(bench: Bench) -> None:
 def test_running_out_of_memory_names_the_limit(bench: Bench) -> None:
     problem = {"severity": "error", "message": "MemoryError"}
     error = error_of(bench.run(f"say(event='failed', problems=[{problem}])"))
-    limit = memory_limit()
+    limit = MEMORY.limit()
     assert limit is not None
     assert f"{limit >> 20} MiB" in error.hint
 
