@@ -97,7 +97,8 @@ class BacktestRun:
     `bundle_sha256` is the digest of the bundle that ran, blank if unknown. `arguments` are those of
     `Strategy.backtest()`, without what JSON cannot represent; None if unknown. `argument_sources`
     says for each whether it was `given` to the server or is the `script`'s. `pinned` is what is
-    the same in every run: `hashSeed`, `threads`, `now` (ISO 8601), `randomSeed`.
+    the same in every run: `hashSeed`, `threads`, `now` (ISO 8601), `randomSeed`. `parallel` is how
+    many such backtests the server would run at once; None if it does not say.
     """
 
     python: str
@@ -114,3 +115,4 @@ class BacktestRun:
     arguments: Mapping[str, JsonValue] | None = None
     argument_sources: Mapping[str, str] = field(default_factory=dict)
     pinned: Mapping[str, JsonValue] = field(default_factory=dict)
+    parallel: int | None = None

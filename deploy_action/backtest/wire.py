@@ -26,6 +26,7 @@ _Value = TypeVar("_Value")
 _Otherwise = TypeVar("_Otherwise")
 # Up to the year 31 million; exact in milliseconds.
 _Moment = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+_Parallel = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _MARKET: Final = frozenset({"market", "spot-market"})
 _LONGEST_SHOWN: Final = 80
@@ -351,6 +352,7 @@ def parse_run(raw: object) -> BacktestRun | None:
         arguments=_fitting(raw.get("arguments"), dict, None),
         argument_sources=_fitting(raw.get("argumentSources"), dict[str, str], {}),
         pinned=_fitting(raw.get("pinned"), dict, {}),
+        parallel=_fitting(raw.get("parallel"), _Parallel, None),
     )
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.processes.memory import MEMORY, Memory
 from deploy_action.platform.runs.endings import ModelStoppedError, stopped_problem
+from deploy_action.platform.runs.fair_queue import FairQueue
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.storage.data_directory import is_disk_full, write_private
 from deploy_action.platform.storage.records import BacktestStatus
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from deploy_action.platform.runs.model_run import BacktestRequest
     from deploy_action.platform.storage.store import Store
 
-_POLL_SECONDS = 0.1
 # A killed process is gone at once; removing its files takes a moment.
 _CLOSE_SECONDS = 4.0
 _FAILED = "The platform failed; its log says why."
@@ -48,12 +49,14 @@ def default_parallel() -> int:
 class Ending:
     """How a backtest ended; its result is in the store, if it has one.
 
-    A finished one has a result. So has one that failed after its result was complete.
+    A finished one has a result. So has one that failed after its result was complete. `parallel` is
+    how many such backtests would run at once.
     """
 
     request: BacktestRequest
     status: BacktestStatus
     outcome: Outcome
+    parallel: int
     has_result: bool = False
 
     @property
@@ -69,19 +72,17 @@ class Ending:
         return {**facts, "problems": problems}
 
 
-def _without_result(request: BacktestRequest, status: BacktestStatus, problem: Problem) -> Ending:
-    return Ending(request, status, Outcome(result=None, problems=(problem,)))
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A backtest that is queued or runs; `ending` is set when it is over.
 
-    `result` is the path of its result, if it has one then.
+    `result` is the path of its result, if it has one then. `on_cancel` is called when it is to
+    stop.
     """
 
     request: BacktestRequest
     result: Path
+    on_cancel: Callable[[Job], None]
     stop: threading.Event = field(default_factory=threading.Event)
     ending: Future[Ending] = field(default_factory=Future)
     reason: str = ""
@@ -90,9 +91,10 @@ class Job:
         self.ending.set_running_or_notify_cancel()  # a waiter cannot cancel it then
 
     def cancel(self, reason: str) -> None:
-        """Stop it for a reason; does nothing when it is over."""
+        """Stop it for a reason, or keep it from beginning; does nothing when it is over."""
         self.reason = self.reason or reason
         self.stop.set()
+        self.on_cancel(self)
 
     def leave(self) -> None:
         """Forget it: its answer was sent, or the client that waits for it is gone."""
@@ -102,7 +104,7 @@ class Job:
 
 
 class Backtests:
-    """Runs backtests on threads, at most `parallel` of them at once."""
+    """Runs backtests on threads, at most `parallel` of them at once; models take turns."""
 
     def __init__(
         self,
@@ -112,15 +114,19 @@ class Backtests:
         parallel: int,
         most_seconds: float | None,
         on_error: Callable[[str], None],
+        memory: Memory = MEMORY,
     ) -> None:
         """Prepare. Each may run for `most_seconds`; `on_error` gets tracebacks of our own bugs."""
         self._store = store
         self._runner = runner
-        self._slots = threading.BoundedSemaphore(parallel)
+        self._parallel = parallel
         self._most_seconds = most_seconds
         self._on_error = on_error
-        self._jobs: dict[threading.Thread, Job] = {}
-        self._lock = threading.Lock()
+        self._memory = memory
+        self._queue = FairQueue[Job]()
+        self._running: set[Job] = set()  # each has one of the slots
+        self._threads: dict[threading.Thread, Job] = {}
+        self._lock = threading.RLock()
         self._is_closed = False
 
     def start(self, request: BacktestRequest) -> Job:
@@ -128,37 +134,61 @@ class Backtests:
         path_of = self._store.result_path
         if request.is_ephemeral:
             path_of = self._store.passing_result_path
-        job = Job(request, path_of(request.backtest_id))
-        thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
+        job = Job(request, path_of(request.backtest_id), self._drop)
         with self._lock:
+            self._queue.put(request.model, job)
             if self._is_closed:
                 job.cancel("the platform was stopped")
-            self._jobs[thread] = job
-        thread.start()
+            self._fill_slots()
         return job
 
     def close(self) -> None:
         """Stop all backtests, and wait until they are gone."""
         with self._lock:
             self._is_closed = True
-            jobs = dict(self._jobs)
-        for job in jobs.values():
-            job.cancel("the platform was stopped")
-        for thread in jobs:
+            for job in (*self._queue, *self._threads.values()):
+                job.cancel("the platform was stopped")
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(_CLOSE_SECONDS)
+
+    def _fill_slots(self) -> None:
+        """Begin what is waiting, as far as there are slots; the lock is held."""
+        while len(self._running) < self._parallel and (job := self._queue.take()):
+            self._running.add(job)
+            self._begin(job)
+
+    def _drop(self, job: Job) -> None:
+        """End a job that is to stop, and has not begun; it needs no slot for that."""
+        with self._lock:
+            if self._queue.remove(job.request.model, job):
+                self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
+        self._threads[thread] = job
+        thread.start()
 
     def _work(self, job: Job) -> None:
         try:
-            ending = self._note(job, self._ending(job))
+            try:
+                ending = self._ending(job)
+            finally:
+                self._free_slot(job)
+            ending = self._note(job, ending)
         except Exception as error:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
             why = "The platform's disk is full." if is_disk_full(error) else _FAILED
-            problem = Problem(message=why)
-            ending = _without_result(job.request, BacktestStatus.FAILED, problem)
+            ending = self._without_result(job, BacktestStatus.FAILED, Problem(message=why))
         finally:
             with self._lock:
-                self._jobs.pop(threading.current_thread(), None)
+                del self._threads[threading.current_thread()]
         job.ending.set_result(ending)
+
+    def _free_slot(self, job: Job) -> None:
+        with self._lock:
+            self._running.discard(job)
+            self._fill_slots()
 
     def _ending(self, job: Job) -> Ending:
         try:
@@ -169,22 +199,36 @@ class Backtests:
                 message += f" At least {stopped.left} of its processes could not be ended."
             place = stopped.place if isinstance(stopped, ModelStoppedError) else None
             problem = stopped_problem(message, place)
-            return _without_result(job.request, BacktestStatus.STOPPED, problem)
+            return self._without_result(job, BacktestStatus.STOPPED, problem)
         status = BacktestStatus.FAILED if outcome.has_failed else BacktestStatus.FINISHED
-        return Ending(job.request, status, outcome, has_result=outcome.result is not None)
+        parallel = self._side_by_side(outcome.peak_bytes)
+        return Ending(job.request, status, outcome, parallel, outcome.result is not None)
+
+    def _without_result(self, job: Job, status: BacktestStatus, problem: Problem) -> Ending:
+        return Ending(
+            job.request, status, Outcome(result=None, problems=(problem,)), self._parallel
+        )
+
+    def _side_by_side(self, peak_bytes: int | None) -> int:
+        """Return how many backtests like one that has just ended would run at once.
+
+        There is room for those that run now, and for as many as the memory that is left allows.
+        """
+        available = self._memory.available()
+        if not peak_bytes or available is None:
+            return self._parallel
+        with self._lock:
+            others = len(self._running) - 1
+        return max(1, min(self._parallel, others + available // peak_bytes))
 
     def _run(self, job: Job) -> Outcome:
-        while not self._slots.acquire(timeout=_POLL_SECONDS):
-            if job.stop.is_set():
-                raise StoppedError
-        try:
-            if not job.request.is_ephemeral:
-                with self._store.transaction() as transaction:
-                    transaction.begin_backtest(job.request.backtest_id)
-            with self._time_limit(job):
-                return self._runner.run(job.request, job.stop)
-        finally:
-            self._slots.release()
+        if job.stop.is_set():
+            raise StoppedError
+        if not job.request.is_ephemeral:
+            with self._store.transaction() as transaction:
+                transaction.begin_backtest(job.request.backtest_id)
+        with self._time_limit(job):
+            return self._runner.run(job.request, job.stop)
 
     @contextmanager
     def _time_limit(self, job: Job) -> Iterator[None]:

@@ -89,6 +89,7 @@ def test_the_facts_of_a_run_are_optional() -> None:
         "symbols": ["OAK-USD"],
         "bundleSha256": "0a" * 32,
         "arguments": {"to": "1y", "initial_values": {"USD": 10_000}},
+        "parallel": 3,
         "problems": [],
     }
     assert parse_run(json.loads(json.dumps(said))) == BacktestRun(
@@ -104,6 +105,7 @@ def test_the_facts_of_a_run_are_optional() -> None:
         callback_calls=541,
         bundle_sha256="0a" * 32,
         arguments={"to": "1y", "initial_values": {"USD": 10_000}},
+        parallel=3,
     )
     odd = parse_run(
         {
@@ -130,6 +132,13 @@ def test_the_facts_of_a_run_are_optional() -> None:
         arguments=None,
     )
     assert parse_run(None) is None
+
+
+@pytest.mark.parametrize("parallel", [0, -1, 1_025, 2.5, "2", True, None, [2], 10**30])
+def test_how_many_run_at_once_is_a_small_number_or_unknown(parallel: object) -> None:
+    run = parse_run({"parallel": parallel})
+    assert run is not None
+    assert run.parallel is None
 
 
 _SIZE = 4 << 20

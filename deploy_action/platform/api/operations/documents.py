@@ -167,7 +167,8 @@ class RunDocument(TypedDict):
     """How a backtest was run. Which facts there are depends on how far it came.
 
     `argumentSources` says of each of the `arguments` whether it was `given` in the request or is
-    the `script`'s.
+    the `script`'s. In the answer to a backtest `parallel` is how many such ones this platform would
+    run at once, as far as it has cores and memory now.
     """
 
     problems: list[ProblemDocument]
@@ -185,6 +186,7 @@ class RunDocument(TypedDict):
     arguments: NotRequired[dict[str, Any]]
     argumentSources: NotRequired[dict[str, str]]
     pinned: NotRequired[PinnedDocument]
+    parallel: NotRequired[int]
 
 
 class BacktestDocument(TypedDict):
@@ -323,7 +325,8 @@ class Pending:
     def parts(self) -> Iterator[Part]:
         """Yield the document as JSON, once the job is done."""
         ending = self.job.ending.result(0)
-        answer = {**self.document, "run": ending.run_document()}
+        run = {**ending.run_document(), "parallel": ending.parallel}
+        answer = {**self.document, "run": run}
         if ending.status is not BacktestStatus.FINISHED:
             answer |= {"status": ending.status, "error": ending.error}
         if ending.has_result:
