@@ -216,7 +216,8 @@ class _Walk:
                 return f"{path} is never packed", _ANOTHER_NAME
             is_parent = count < len(parts)
             rule = self.rules.deciding(path, part, is_directory=is_parent or is_directory)
-            if rule is None and not (is_parent or is_directory) and may_hold_secrets(part, real):
+            is_file = not is_parent and real.is_file()
+            if rule is None and is_file and may_hold_secrets(part, real):
                 like = "of that name" if names_secrets(part) else f"like {_escaped(real.name)}"
                 return f"files {like} hold secrets", f"Add !/{path} to ignore_files."
             if rule is not None and not rule.includes_again:

@@ -203,7 +203,8 @@ def _left_out(
     texts = {posixpath.normpath(text) for text in code.texts if text}
     for name in selection.left_out[:_MOST_PLACES]:
         line = _first_secret(selection.files, name)
-        back = f"`!/{name}` in ignore_files packs it all the same"
+        is_file = selection.files.path(name).is_file()  # a pipe, say, cannot be packed
+        back = f" `!/{name}` in ignore_files packs it all the same." if is_file else ""
         # What is said of variables says the same of a `.env`.
         is_read = not texts.isdisjoint({name, posixpath.basename(name)}) and ".env" not in name
         if is_read or line is None or not is_committed(name):
@@ -216,7 +217,7 @@ def _left_out(
             yield Problem(
                 message=f"{name} is not packed, because {why}{reads}.",
                 hint=f"A model gets variables from `model-env`, and keys of exchanges from "
-                f"`keys-json`. {back}.",
+                f"`keys-json`.{back}",
                 severity=Severity.WARNING if is_read else Severity.NOTICE,
                 path=name,
             )
@@ -226,7 +227,7 @@ def _left_out(
             message=f"{name} is in the repository with what look like secrets: they are leaked to "
             f"{_EVERYONE}. It is not packed.",
             hint="Revoke them where they came from, remove the file from git and its history, and "
-            f"pass what the model needs as `model-env` or `keys-json`. {back}.",
+            f"pass what the model needs as `model-env` or `keys-json`.{back}",
             severity=Severity.WARNING,
             path=name,
             line=line,

@@ -261,3 +261,6 @@ def test_files_are_read_by_their_names_in_the_bundle(workspace: Path, tmp_path: 
 def test_an_unreadable_include_is_a_problem(workspace: Path) -> None:
     os.mkfifo(workspace / "pipe")
     assert "named pipe" in only(select(workspace, Include("pipe", "pipe"))).message
+    # Also by a name of secrets: no pattern makes it a file.
+    os.mkfifo(workspace / ".env")
+    assert "named pipe" in only(select(workspace, Include(".env", ".env"))).message

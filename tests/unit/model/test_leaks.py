@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from pathlib import Path
 
@@ -131,6 +132,15 @@ def test_a_file_of_secrets_is_left_out_and_reported(
     selection = select_files(model, [])
     assert selection.left_out == (name,)
     assert not selection.includes(name)
+
+
+def test_no_pattern_packs_a_pipe_by_a_name_of_secrets(model: Path) -> None:
+    """Some keepers of passwords serve a `.env` through a pipe."""
+    os.mkfifo(model / ".env")
+    problem = only(check(model, is_tracked=lambda _: False), Severity.NOTICE)
+    assert problem.message == ".env is not packed, because files of that name hold secrets."
+    assert "ignore_files" not in problem.hint
+    assert "`model-env`" in problem.hint
 
 
 def test_a_link_to_a_file_of_secrets_is_called_a_link(model: Path) -> None:
