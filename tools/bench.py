@@ -18,7 +18,17 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools.benchmarks import at_once, deploy, environment, fleet, image, overhead, reading, startup
+from tools.benchmarks import (
+    at_once,
+    deploy,
+    environment,
+    fleet,
+    image,
+    overhead,
+    reading,
+    startup,
+    sweep,
+)
 from tools.benchmarks.context import Context
 from tools.benchmarks.measure import BrokenError, Row
 
@@ -30,6 +40,7 @@ SECTIONS: dict[str, Callable[[Context], Iterator[Row]]] = {
     "overhead": overhead.measure,
     "environment": environment.measure,
     "at-once": at_once.measure,
+    "sweep": sweep.measure,
     "fleet": fleet.measure,
     "image": image.measure,
 }

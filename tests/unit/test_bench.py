@@ -34,7 +34,7 @@ def test_quick_benchmarks_print_ratios_and_leave_nothing_behind(tmp_path: Path) 
     assert any(row.startswith("Process start to first connection") for row in rows)
     assert any(row.startswith("Deploy ") for row in rows)
     assert any(row.startswith("Result: 10,000 values, 2,000 trades") for row in rows)
-    assert "Not asked for: overhead, environment, at-once, fleet, image." in footer
+    assert "Not asked for: overhead, environment, at-once, sweep, fleet, image." in footer
     assert list(tmp_path.iterdir()) == []
 
 

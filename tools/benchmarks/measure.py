@@ -17,7 +17,7 @@ from typing import IO
 
 Command = Sequence[str | Path]
 
-_MOST_SECONDS = 240.0  # of one command: far above all of them, so that the whole ends by itself
+_MOST_SECONDS = 240.0  # of most commands: far above them, so that the whole ends by itself
 _GRACE_SECONDS = 5.0
 _LONGEST_QUOTE = 2_000
 
@@ -58,6 +58,7 @@ def run_command(
     cwd: Path,
     environ: Mapping[str, str],
     given: str = "",
+    most_seconds: float = _MOST_SECONDS,
 ) -> Took:
     """Run a command to its end; `given` is its standard input.
 
@@ -69,7 +70,7 @@ def run_command(
         standard_input.seek(0)
         started = time.monotonic()
         with _started(command, cwd, environ, standard_input, out) as process:
-            timer = threading.Timer(_MOST_SECONDS, _end, [process])
+            timer = threading.Timer(most_seconds, _end, [process])
             timer.start()
             try:
                 # It is not reaped, so that its id is not reused, until the timer is off.
@@ -82,8 +83,8 @@ def run_command(
             process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         output = out.read().decode(errors="replace")
-    if seconds >= _MOST_SECONDS:
-        raise BrokenError(f"{_shown(command)} did not end within {_MOST_SECONDS:.0f} s")
+    if seconds >= most_seconds:
+        raise BrokenError(f"{_shown(command)} did not end within {most_seconds:.0f} s")
     if process.returncode != 0:
         quoted = output[-_LONGEST_QUOTE:]
         raise BrokenError(f"{_shown(command)} ended with {process.returncode}:\n{quoted}")
