@@ -30,6 +30,7 @@ from deploy_action.text.quantities import count, duration
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
+    from deploy_action.backtest.sweep.shards import Part
 
 _TITLES: Final = {
     # Nothing is known of its result, and a tick would be taken for that.
@@ -95,11 +96,14 @@ def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
         comparison,
         key_figures,
         verdict,
-        windows,
     )
+    from deploy_action.report.sections.backtests import windows
 
+    if outcome.backtests.part is not None:
+        return _of_part(outcome, outcome.backtests.part)
     compared = outcome.backtests.comparison
-    shown = _verdict(outcome, result)
+    first, below, told = _of_sweep(outcome)
+    shown = [*_verdict(outcome, result), *first]
     if not result.filled_trades:
         shown.append(Paragraph(verdict.no_trades(result, outcome.backtests.run)))
     if compared is not None:
@@ -107,12 +111,39 @@ def _with_result(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     # The figures of a base that did the same are the same.
     is_same = compared is not None and compared.is_identical
     shown.append(key_figures.key_figures(result, None if is_same else outcome.backtests.base))
+    shown += below
     shown += chart.charts(outcome, result)
     shown += key_figures.not_computed(result)
     shown += basis.basis(result)
     shown += windows.windows(outcome)
-    shown += blocks.problems(outcome, Severity.WARNING, "Warnings")
+    shown += blocks.problems(outcome, Severity.WARNING, "Warnings", told)
     return [*shown, *_folded(outcome, result)]
+
+
+def _of_sweep(outcome: RunOutcome) -> tuple[list[Block], list[Block], Collection[str]]:
+    """Return what a sweep says first, all of it, and the warnings that it has told."""
+    swept = outcome.backtests.sweep
+    if swept is None:
+        return [], [], ()
+    from deploy_action.backtest.sweep.robustness import robustness_of
+    from deploy_action.report.sections.backtests import robustness, sweep
+
+    found = robustness_of(swept)
+    return robustness.in_brief(swept, found), sweep.sweep(swept, found), sweep.told(swept)
+
+
+def _of_part(outcome: RunOutcome, part: Part) -> list[Block]:
+    """Return what a part of a run says: nothing of its results, which are judged together."""
+    from deploy_action.report.sections.backtests.part import heading, statement
+
+    is_failed = outcome.ending.status is Status.FAILED
+    return [
+        Heading(_title(outcome)) if is_failed else heading(outcome, part),
+        statement(outcome.backtests, part),
+        *_errors(outcome),
+        *live.log(outcome),
+        *_remarks(outcome),
+    ]
 
 
 def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:

@@ -22,6 +22,7 @@ ONE_CURVE = {"identical", "nothing changes", "same bundle", "absent", "base fail
 ONE_CURVE |= {"no more trades", "other asset"}
 ORANGE, GREY, BLUE = "rgb(209, 122, 34)", "rgb(139, 148, 158)", "rgb(47, 129, 247)"
 CHARTS = {"no fills": 1, "not computed": 1, "no values": 0, "package only": 0, "windows": 3}
+CHARTS |= {"sweep with failures": 3, "sweep of one": 3}
 # Heights in pixels that people see without scrolling: of a telephone, and of a window. The font of
 # these pages is wider than GitHub's, so that more lines are broken than there.
 FIRST_SCREENS = {TELEPHONE: 950, DESK: 1_000}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from deploy_action.backtest.figures.kept import KeptFigures
-from deploy_action.backtest.period.windows import WindowBacktest, iso
+from deploy_action.backtest.period.windows import Window, WindowBacktest, iso
 from deploy_action.backtest.runs_on import RunsOn
+from deploy_action.backtest.sweep.cells import with_current
+from deploy_action.backtest.sweep.combinations import Swept
 from deploy_action.backtest.wire import parse_run
 from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import Problem, Severity
@@ -28,7 +31,9 @@ from tests.support.backtests import (
     read_result,
     with_metrics,
 )
+from tests.support.sweeps import swept
 
+GRID = {"env.FAST": [*range(5, 55, 5)], "env.SLOW": [*range(20, 220, 20)]}
 _COMMIT = "5f2c9e81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d"
 _DESCRIPTION = "Buy the dip later\n\n- wait for two closes below the band\n- half the size"
 _PAGE = "https://app.example/Qk3v9/bN7x2"
@@ -177,6 +182,72 @@ def _windows() -> tuple[WindowBacktest, ...]:
     return (*found, failed)
 
 
+def _current(fast: int, slow: int) -> int:
+    return GRID["env.FAST"].index(fast) * len(GRID["env.SLOW"]) + GRID["env.SLOW"].index(slow)
+
+
+def hill(fast: int, slow: int) -> float:
+    """Return a return with a broad top about 25 and 100."""
+    return 85 * math.exp(-(((fast - 26) / 15) ** 2) - ((slow - 99) / 60) ** 2) - 12
+
+
+def spike(fast: int, slow: int) -> float:
+    """Return a return that is high at 20 and 80 alone."""
+    return 60.0 if (fast, slow) == (20, 80) else (fast * 7 + slow * 3) % 29 - 12.0
+
+
+@cache
+def sweeps() -> Mapping[str, Swept]:
+    """Return what sweeps found, by name."""
+    windows = [
+        Window(f"quarter {number}", START + number * 90 * DAY, START + (number + 1) * 90 * DAY)
+        for number in range(3)
+    ]
+    three = {"env.FAST": GRID["env.FAST"], "env.SLOW": GRID["env.SLOW"], "env.STOP": [1, 2, 5]}
+    large = {"env.FAST": range(1, 51), "env.SLOW": range(50, 100)}
+    return {
+        "sweep": swept(GRID, hill, current=_current(20, 80)),
+        "sweep with a peak": swept(GRID, spike, current=_current(20, 80)),
+        "sweep with failures": swept(
+            GRID,
+            lambda fast, slow: None if fast > slow / 2 else hill(fast, slow),
+            current=_current(30, 100),
+            windows=windows,
+        ),
+        "sweep of one": swept(
+            {"env.FAST": [5, 10, 20, 40]}, lambda fast: fast * 3.0 - 10, current=1, windows=windows
+        ),
+        "sweep of three": swept(three, lambda fast, slow, stop: hill(fast, slow) / stop, current=7),
+        "large sweep": swept(large, lambda fast, slow: hill(fast, slow + 20), current=1_234),
+        "sweep of periods": swept(
+            {"to": ["1y", "2y", "3y"]}, lambda to: {"1y": 9.0, "2y": 30.0}.get(to, 40.0)
+        ),
+    }
+
+
+@cache
+def swept_backtests() -> Mapping[str, RunOutcome]:
+    """Return the backtests that have a sweep, by name."""
+    return {name: a_sweep(found) for name, found in sweeps().items()}
+
+
+def a_sweep(found: Swept) -> RunOutcome:
+    """Return a backtest with a sweep, of which the model's own setting did the same."""
+    raw = raw_result(wave(541), orders(17), market=a_market({"OAK-USD": prices(541, gain=0.2)}))
+    figures = KeptFigures.of(read_result(raw))
+    own = replace(found, own=None if found.current is None else _places(found, found.current))
+    windows = () if found.current is None else found.combinations[found.current].windows
+    return a_backtest(
+        raw, backtests={"windows": windows, "sweep": with_current(own, figures, windows)}
+    )
+
+
+def _places(found: Swept, index: int) -> tuple[int, ...]:
+    values = found.combinations[index].values
+    pairs = zip(found.sweep.axes, values, strict=True)
+    return tuple(axis.values.index(value) for axis, value in pairs)
+
+
 def backtests() -> Mapping[str, RunOutcome]:
     """Return the backtests that have a result, by name."""
     wide = "均值回归" * 30
@@ -220,6 +291,7 @@ def backtests() -> Mapping[str, RunOutcome]:
             raw_result(wave(541), orders(17), market=a_market(oak)),
             backtests={"windows": _windows()},
         ),
+        **swept_backtests(),
         "package only": a_backtest(
             with_metrics(raw_result(trades=orders(9)), max_drawdown="failed: x", sortino=None)
         ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_FIGURES = "no prices cover it"
 HELD = 20.0
 RETURNS = 500
+A_SHARPE = 7.25  # a return in per cent that has a Sharpe ratio of 1
 
 
 def figures(
@@ -27,10 +28,10 @@ def figures(
 ) -> KeptFigures:
     """Return figures with this return in per cent; other trades for another return.
 
-    The Sharpe ratio is a tenth of the return a year, from daily returns that are normal.
+    The Sharpe ratio belongs to daily returns that are normal.
     """
     found: dict[str, float | None] = dict.fromkeys(METRICS, 1.0)
-    sharpe = None if made is None else made / 10
+    sharpe = None if made is None else made / A_SHARPE
     beyond = None if made is None or held is None else made - held
     found |= {"cum_returns": made, "hold_return": held, "excess_return": beyond, "sharpe": sharpe}
     digest = hashlib.sha256(repr(made).encode() if trades is None else trades.encode())

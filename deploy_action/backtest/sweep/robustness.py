@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from statistics import median, quantiles
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.metrics import known
@@ -112,18 +112,15 @@ class Neighbourhood:
 class Robustness:
     """What a sweep says of a setting, and of the model.
 
-    `objective` is the metric that is compared. `best` and `worst` are indices of combinations; of
-    those that are equally good, the current setting comes first. `quartiles` are the worst result,
-    the quartiles, and the best; blank without a result. `beat` of the `held` combinations of which
-    it is known made more than holding. `idle` are the names of parameters of which no value ever
-    changed the trades.
+    `objective` is the metric that is compared. `ranking` has the indices of all combinations with a
+    result, the best first; of equals, the current setting is the first. `beat` of the `held`
+    combinations of which it is known made more than holding. `idle` are the names of parameters of
+    which no value ever changed the trades.
     """
 
     objective: str
     neighbourhood: Neighbourhood | None
-    best: int | None
-    worst: int | None
-    quartiles: tuple[float, ...]
+    ranking: tuple[int, ...]
     gained: int
     beat: int
     held: int
@@ -134,24 +131,20 @@ def robustness_of(swept: Swept) -> Robustness:
     """Return what a sweep says of its current setting, and of all combinations."""
     objective = objective_of(swept.sweep)
     results = [result_of(one, objective) for one in swept.combinations]
-    made = {index: one for index, one in enumerate(results) if one is not None}
-    # `max` takes the first of equals.
-    order = sorted(made, key=lambda index: index != swept.current)
-    best = max(order, key=made.__getitem__, default=None)
+    ranked = ranking(swept, objective)
+    best = ranked[0] if ranked else None
     setting = best if swept.current is None else swept.current
-    idle = tuple(_idle(swept))
+    without_effect = tuple(idle(swept))
     beyond = [result_of(one, "excess_return") for one in swept.combinations]
     gains = [result_of(one, "cum_returns") for one in swept.combinations]
     return Robustness(
         objective=objective,
-        neighbourhood=None if setting is None else _around(swept, setting, results, idle),
-        best=best,
-        worst=min(order, key=made.__getitem__, default=None),
-        quartiles=_quartiles([*made.values()]),
+        neighbourhood=None if setting is None else _around(swept, setting, results, without_effect),
+        ranking=ranked,
         gained=sum(one > 0 for one in gains if one is not None),
         beat=sum(one > 0 for one in beyond if one is not None),
         held=sum(one is not None for one in beyond),
-        idle=tuple(label_of(axis) for axis in idle),
+        idle=tuple(label_of(axis) for axis in without_effect),
     )
 
 
@@ -166,16 +159,21 @@ def result_of(combination: Combination, metric: str) -> float | None:
     return None if combination.figures is None else known(combination.figures.metrics[metric])
 
 
-def _quartiles(results: Sequence[float]) -> tuple[float, ...]:
-    if not results:
-        return ()
-    if len(results) == 1:
-        return (results[0],) * 5
-    return (min(results), *quantiles(results, n=4, method="inclusive"), max(results))
+def ranking(swept: Swept, metric: str) -> tuple[int, ...]:
+    """Return the indices of all combinations with a value, the best first.
+
+    Of equals, the current setting is the first. More of the metric is better.
+    """
+    made = {
+        index: value
+        for index, one in swept.known()
+        if (value := result_of(one, metric)) is not None
+    }
+    return tuple(sorted(made, key=lambda index: (-made[index], index != swept.current, index)))
 
 
 def _around(
-    swept: Swept, setting: int, results: Sequence[float | None], idle: Sequence[Axis]
+    swept: Swept, setting: int, results: Sequence[float | None], without_effect: Sequence[Axis]
 ) -> Neighbourhood:
     """Return a setting with its neighbours; those along an idle parameter would say nothing."""
     found, edges = [], []
@@ -183,7 +181,7 @@ def _around(
     for axis, stride in _strides(swept.sweep):
         order = ordered(axis)
         place = setting // stride % len(axis.values)
-        if axis in idle or place not in order:
+        if axis in without_effect or place not in order:
             continue
         rank = order.index(place)
         for beside in (rank - 1, rank + 1):
@@ -263,7 +261,7 @@ def _length(value: JsonValue) -> float | None:
     return seconds_back(value) if isinstance(value, str) else None
 
 
-def _idle(swept: Swept) -> Iterator[Axis]:
+def idle(swept: Swept) -> Iterator[Axis]:
     """Yield the parameters of which no value ever changed the trades, if two were compared."""
     for axis, stride in _strides(swept.sweep):
         first: dict[int, str] = {}  # of the combinations that differ in this parameter alone

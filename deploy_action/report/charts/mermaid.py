@@ -131,7 +131,8 @@ def windows_picture(
         for point in range(points)
     ]
     steps = [[value for value in line for _ in range(points)] for line in lines]
-    limits = _limits(min(0.0, *map(min, lines)), max(0.0, *map(max, lines)))
+    low, high = _limits(min(0.0, *map(min, lines)), max(0.0, *map(max, lines)))
+    limits = (low, low + _with_few_ticks(high - low))
     picture = _Picture(title, labels, steps, limits, _DRAWDOWN_HEIGHT, colours)
     return _source(picture, round(picture.least_padding))
 

@@ -22,6 +22,7 @@ from deploy_action.backtest.period.windows import (
 from deploy_action.backtest.sweep.cells import Cell, cells_of, expected_seconds, with_current
 from deploy_action.backtest.sweep.combinations import Combination, Swept, index_of
 from deploy_action.backtest.sweep.shards import Part, Shard, share_out
+from deploy_action.backtest.sweep.warning_signs import sweep_warnings
 from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.stages.backtests.base import (
     NO_MODEL,
@@ -401,7 +402,8 @@ def problems_of(windows: Sequence[WindowBacktest], swept: Swept | None) -> tuple
         found += _problems(one, name_of(None, swept.sweep, one.values))
         for window in one.windows:
             found += _problems(window, name_of(window.name, swept.sweep, one.values))
-    return _cut_short(found)
+    of_all = () if swept is None else sweep_warnings(swept)
+    return (*of_all, *_cut_short(found))
 
 
 def _problems(one: WindowBacktest | Combination, name: str) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from deploy_action.backtest.sweep.deflated_sharpe import (
     expected_maximum,
     probabilistic_sharpe,
 )
-from tests.support.sweeps import figures, swept
+from tests.support.sweeps import A_SHARPE, figures, swept
 
 FOUND = 2.5 / math.sqrt(250)
 
@@ -46,8 +46,8 @@ def test_it_is_what_luck_gives() -> None:
 def test_a_sweep_has_a_trial_for_all_that_trade_the_same() -> None:
     found = deflate(swept({"env.X": [1, 2, 3]}, lambda x: min(x, 2) * 10.0), 1)
     assert found.trials == 2
-    ratios = [1 / math.sqrt(252), 2 / math.sqrt(252)]
-    assert found.sharpe == ratios[1]
+    ratios = [made / A_SHARPE / math.sqrt(252) for made in (10, 20)]
+    assert found.sharpe == pytest.approx(ratios[1])
     assert found.threshold == pytest.approx(expected_maximum(2, stdev(ratios)))
     apart = (found.sharpe - found.threshold) * math.sqrt(499)
     odds = NormalDist().cdf(apart / math.sqrt(1 + found.sharpe**2 / 2))

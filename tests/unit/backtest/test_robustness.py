@@ -75,9 +75,8 @@ def test_without_a_current_setting_the_best_one_is_looked_at() -> None:
 
 
 def test_of_equals_the_current_setting_is_the_best() -> None:
-    found = robustness_of(swept(GRID, lambda *_: 5.0, current=4))
-    assert (found.best, found.worst) == (4, 4)
-    assert robustness_of(swept(GRID, lambda *_: 5.0)).best == 0
+    assert robustness_of(swept(GRID, lambda *_: 5.0, current=4)).ranking[:3] == (4, 0, 1)
+    assert robustness_of(swept(GRID, lambda *_: 5.0)).ranking[:3] == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_returns_of_other_periods_are_not_compared() -> None:
         return figures({"1y": 30.0, "2y": 50.0}[to], sharpe={"1y": 2.0, "2y": 1.0}[to])
 
     found = robustness_of(swept({"to": ["1y", "2y"]}, sharpe_of, current=0))  # type: ignore[arg-type]  # figures
-    assert (found.objective, found.best) == ("sharpe", 0)
+    assert (found.objective, found.ranking) == ("sharpe", (0, 1))
     assert found.neighbourhood is not None
     assert found.neighbourhood.shares == (0.5,)
     assert robustness_of(swept({"to": ["1y"]}, lambda _: 1.0)).objective == "cum_returns"
@@ -147,8 +146,7 @@ def test_returns_of_other_periods_are_not_compared() -> None:
 def test_all_combinations_are_summed_up() -> None:
     made = iter([-10.0, 0.0, None, 10.0, 20.0, 30.0, 40.0])
     found = robustness_of(swept({"env.X": range(7)}, lambda _: next(made), current=3))
-    assert found.quartiles == (-10.0, 2.5, 15.0, 27.5, 40.0)
-    assert (found.best, found.worst) == (6, 0)
+    assert found.ranking == (6, 5, 4, 3, 1, 0)
     assert (found.gained, found.beat, found.held) == (4, 2, 6)
 
 
@@ -159,4 +157,4 @@ def test_what_holding_made_may_be_unknown() -> None:
 
 def test_nothing_is_said_of_a_sweep_in_which_all_failed() -> None:
     found = robustness_of(swept(GRID, lambda *_: None))
-    assert (found.neighbourhood, found.best, found.worst, found.quartiles) == (None, None, None, ())
+    assert (found.neighbourhood, found.ranking, found.idle) == (None, (), ())

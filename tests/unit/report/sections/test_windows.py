@@ -5,7 +5,7 @@ from dataclasses import replace
 from deploy_action.backtest.figures.kept import KeptFigures
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.document import Block, to_markdown
-from deploy_action.report.sections.windows import windows
+from deploy_action.report.sections.backtests.windows import windows
 from tests.support.backtests import raw_result, read_result
 from tests.support.decisions import a_base, compared
 from tests.support.outcomes import backtests, with_parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from deploy_action.backtest.period.windows import WindowBacktest, iso
@@ -21,19 +21,21 @@ from deploy_action.report.document import (
     Table,
     prose,
 )
+from deploy_action.report.sections.backtests.cells import (
+    MEANING,
+    MEANING_ALONE,
+    Metrics,
+    figure,
+    signed,
+    square,
+)
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, decimal, percentage
 
 _LONGEST_REASON: Final = 200
-_MEANING: Final = (
-    "🟩 gained, and no less than holding · 🟨 gained less than holding, or lost less than it · "
-    "🟥 lost, and holding made more."
-)
-_ALONE: Final = "🟩 gained · 🟥 lost; what holding made is not known."
 _LEFT_OUT: Final = " Worst, median and best are those of the windows that have a value."
 _SUMMED_UP: Final = ("cum_returns", "sharpe", "max_drawdown")
 _WHOLE: Final = 0.9
-_Metrics = Mapping[str, float | None]
 
 
 def windows(outcome: RunOutcome) -> list[Block]:
@@ -57,7 +59,7 @@ def windows(outcome: RunOutcome) -> list[Block]:
         "Return of the base",
     ]
     left_out = {*([] if is_held else [2]), *([] if before else [6])}
-    meaning = _MEANING if is_held else _ALONE
+    meaning = MEANING if is_held else MEANING_ALONE
     kept = [index for index in range(len(names)) if index not in left_out]
     return [
         Paragraph([_in_brief(found, known)]),
@@ -80,7 +82,7 @@ def _is_complete(found: Sequence[WindowBacktest]) -> bool:
     )
 
 
-def _in_brief(found: Sequence[WindowBacktest], known: Sequence[_Metrics]) -> str:
+def _in_brief(found: Sequence[WindowBacktest], known: Sequence[Metrics]) -> str:
     gained = sum((metrics["cum_returns"] or 0) > 0 for metrics in known)
     beat = [one for metrics in known if (one := metrics["excess_return"]) is not None]
     held = f", {sum(one > 0 for one in beat):,} made more than holding" if beat else ""
@@ -100,20 +102,20 @@ def _row(number: int, one: WindowBacktest, of_base: str) -> Sequence[Line]:
     metrics = one.figures.metrics
     return [
         shown,
-        [f"{_square(metrics)}{NO_BREAK}{_signed(metrics['cum_returns'])}"],
-        [_signed(metrics["hold_return"])],
-        [_figure(metrics["sharpe"], decimal)],
-        [_figure(metrics["max_drawdown"], percentage)],
-        [_figure(metrics["trades"], lambda value: f"{value:,.0f}")],
+        [f"{square(metrics)}{NO_BREAK}{signed(metrics['cum_returns'])}"],
+        [signed(metrics["hold_return"])],
+        [figure(metrics["sharpe"], decimal)],
+        [figure(metrics["max_drawdown"], percentage)],
+        [figure(metrics["trades"], lambda value: f"{value:,.0f}")],
         [of_base],
     ]
 
 
 def _return(one: WindowBacktest) -> str:
-    return "failed" if one.figures is None else _signed(one.figures.metrics["cum_returns"])
+    return "failed" if one.figures is None else signed(one.figures.metrics["cum_returns"])
 
 
-def _over(over: Over, known: Sequence[_Metrics]) -> Sequence[Line]:
+def _over(over: Over, known: Sequence[Metrics]) -> Sequence[Line]:
     """Return the worst, median or best of each column, over the windows that have a value."""
 
     def cell(metric: str, shown: Callable[[float], str]) -> Line:
@@ -122,32 +124,13 @@ def _over(over: Over, known: Sequence[_Metrics]) -> Sequence[Line]:
 
     return [
         [f"**{over.value.capitalize()}**"],
-        cell("cum_returns", _signed),
+        cell("cum_returns", signed),
         [""],
         cell("sharpe", decimal),
         cell("max_drawdown", percentage),
         [""],
         [""],
     ]
-
-
-def _figure(value: float | None, shown: Callable[[float], str]) -> str:
-    return NO_FIGURE if value is None else shown(value)
-
-
-def _signed(value: float | None) -> str:
-    return NO_FIGURE if value is None else percentage(value, with_sign=True)
-
-
-def _square(metrics: _Metrics) -> str:
-    made, held = metrics["cum_returns"], metrics["hold_return"]
-    if made is None:
-        return ""
-    if held is None:
-        return "🟩" if made > 0 else "🟥" if made < 0 else "🟨"
-    if made >= held:
-        return "🟩" if made > 0 else "🟨"
-    return "🟨" if made > 0 else "🟥"
 
 
 def _failed(failed: Sequence[WindowBacktest]) -> list[Block]:
@@ -181,7 +164,7 @@ def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
     picture = windows_picture(
         "Return in % by window", [*known], lines, [one.colour for one in curves]
     )
-    squares = " ".join(f"{number} {_square(one)}" for number, one in known.items())
+    squares = " ".join(f"{number} {square(one)}" for number, one in known.items())
     names = {Curve.MODEL: "strategy", Curve.HOLDING: "holding"}
     legend = " · ".join(f"{one.mark}{NO_BREAK}{names[one]}" for one in curves)
     return [Chart([picture], squares, [legend])]

@@ -1,0 +1,143 @@
+"""The plain sentences on a sweep: is the setting robust, how many did well, is it luck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from deploy_action.backtest.sweep.robustness import Neighbourhood, Robustness, Standing
+from deploy_action.backtest.sweep.warning_signs import luck_warning
+from deploy_action.report.blocks import some
+from deploy_action.report.document import Block, Code, Line, Paragraph, prose
+from deploy_action.report.sections.backtests.cells import signed
+from deploy_action.text.harmless import cut
+from deploy_action.text.quantities import count, decimal
+
+if TYPE_CHECKING:
+    from deploy_action.backtest.sweep.combinations import Swept
+
+_LONGEST_NAME: Final = 120
+_MOST_PARAMETERS: Final = 5
+RESULTS: Final[Mapping[str, str]] = {"cum_returns": "return", "sharpe": "Sharpe ratio"}
+"""The metrics by which combinations are compared."""
+
+
+def name_of(swept: Swept, index: int) -> Code:
+    """Return the name of a combination."""
+    return Code(cut(swept.name(index), _LONGEST_NAME))
+
+
+def result(objective: str, value: float) -> str:
+    """Return a result: `+12.30%`, or `Sharpe 1.23`."""
+    return signed(value) if objective == "cum_returns" else f"Sharpe {decimal(value)}"
+
+
+def in_brief(swept: Swept, found: Robustness) -> list[Block]:
+    """Return what a trader wants to know first."""
+    lines = [_standing(swept, found), _counts(swept, found)]
+    if (luck := luck_warning(swept)) is not None:
+        lines.append(["⚠️ ", *prose(luck.message), " **What to do:** ", *prose(luck.hint)])
+    return [Paragraph(line) for line in lines if line]
+
+
+def _standing(swept: Swept, found: Robustness) -> Line:
+    around = found.neighbourhood
+    if around is None:
+        return []
+    which = "The current setting" if around.is_current else "The best combination"
+    name, kind = name_of(swept, around.setting), RESULTS[found.objective]
+    if around.result is None or around.standing is Standing.UNKNOWN:
+        start: Line = [f"**Whether {which[0].lower()}{which[1:]} (", name, ") stands on a plateau "]
+        said: Line = ["cannot be told**: ", *_why_unknown(swept, found, around), "."]
+    elif around.standing is Standing.PLATEAU:
+        start = [f"**{which} (", name, ") stands on a plateau**: "]
+        middle, worst = (f"{share:,.0%}" for share in (around.median_share, around.shares[0]))
+        number = len(around.known)
+        said = [f"its {number} neighbours make {middle} of its {kind} in the median, "]
+        said = [*said, f"the worst {worst}."]
+    elif around.standing is Standing.NO_GAIN:
+        start = [f"**{which} (", name, ") is on no plateau**: "]
+        said = [
+            f"it made no gain ({result(found.objective, around.result)})",
+            *_better(swept, found, around),
+            ".",
+        ]
+    else:
+        start = [f"**{which} (", name, f") stands on a {around.standing}**: "]
+        said = [*_uneven(swept, found.objective, around, around.result)]
+    return [*start, *said, *_remarks(found, around)]
+
+
+def _uneven(swept: Swept, objective: str, around: Neighbourhood, made: float) -> Line:
+    number, (worst, index) = len(around.known), around.known[0]
+    middle = median(one for one, _ in around.known)
+    begins = f"it makes {result(objective, made)}, its {number} neighbours "
+    begins += f"{result(objective, middle)} in the median, the worst ("
+    line: Line = [begins, name_of(swept, index), f") {result(objective, worst)}"]
+    if around.better is not None:
+        best = result(objective, around.known[-1][0])
+        line = [*line, ", the best (", name_of(swept, around.better), f") {best}"]
+    kept = {0: "None of them makes", 1: "1 of them makes"}
+    who = kept.get(around.kept, f"{around.kept} of them make")
+    return [*line, f". {who} half of its {RESULTS[objective]} or more."]
+
+
+def _better(swept: Swept, found: Robustness, around: Neighbourhood) -> Line:
+    if not around.known:
+        return []
+    if around.better is None:
+        return [f", and none of its {count(len(around.known), 'neighbour')} made more"]
+    best = result(found.objective, around.known[-1][0])
+    return ["; its best neighbour (", name_of(swept, around.better), f") made {best}"]
+
+
+def _why_unknown(swept: Swept, found: Robustness, around: Neighbourhood) -> Line:
+    kind, number = RESULTS[found.objective], len(around.neighbours)
+    if around.result is None:
+        return [f"it has no {kind}"]
+    if not number and len(found.idle) == sum(len(one.values) > 1 for one in swept.sweep.axes):
+        return ["no parameter ever changed a trade"]
+    if not number:
+        return [
+            "none of the parameters that matter has an order, as numbers, dates and lengths have"
+        ]
+    if number == 1 and around.known:
+        made, index = around.known[0]
+        return [
+            "it has one neighbour only (",
+            name_of(swept, index),
+            f"), with {result(found.objective, made)}",
+        ]
+    known = f"{len(around.known)} of its {count(number, 'neighbour')}"
+    return [f"only {known} {'has' if len(around.known) == 1 else 'have'} a result"]
+
+
+def _remarks(found: Robustness, around: Neighbourhood) -> Line:
+    """Say what limits the sentence: no results, equal trades, ends of parameters, idle ones."""
+    line: Line = []
+    missing = len(around.neighbours) - len(around.known)
+    if missing and around.standing is not Standing.UNKNOWN:
+        line = [f" {count(missing, 'more neighbour')} failed."]
+    if same := sum(one.is_same for one in around.neighbours):
+        line = [*line, f" {count(same, 'neighbour')} traded exactly as it did."]
+    if around.edges:
+        names = some(around.edges, _MOST_PARAMETERS)
+        line = [*line, " It is at the edge of what was tried for ", *names, "."]
+    if found.idle and around.neighbours:
+        names = some(found.idle, _MOST_PARAMETERS)
+        line = [*line, " No value of ", *names, " ever changed a trade."]
+    return line
+
+
+def _counts(swept: Swept, found: Robustness) -> Line:
+    number, made = len(swept.combinations), sum(1 for _ in swept.known())
+    held = "" if found.held == made else f" of {found.held:,}"
+    beat = f", {found.beat:,}{held} made more than holding" if found.held else ""
+    failed = f"; **{number - made:,} failed**" if made < number else ""
+    line: Line = [f"**{count(number, 'combination')}**: {found.gained:,} gained{beat}{failed}."]
+    if swept.current is not None and swept.current in found.ranking:
+        rank, of = found.ranking.index(swept.current) + 1, len(found.ranking)
+        by = RESULTS[found.objective]
+        line = [*line, f" By {by}, the current setting is number {rank:,} of {of:,}."]
+    return line
