@@ -20,23 +20,16 @@ PERIOD = {"start_date": "2023-01-01", "end_date": "2024-01-01"}
 SWEEP = "env.FAST: [5, 10]\nuse_price: [open, close]"
 SCRIPT = "import os\n\nimport blankly\n\nFAST = int(os.environ.get('FAST', '10'))\n"
 FAILED = Reply(body={"error": "No prices", "run": {"problems": []}, "modelId": "model-1"})
-TAKES_VARIABLES = Reply(
-    body={
-        "paths": {
-            "/model/backtest": {
-                "post": {
-                    "requestBody": {
-                        "content": {
-                            "multipart/form-data": {
-                                "schema": {"properties": {"environment": {"type": "string"}}}
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-)
+
+
+def described(*fields: str) -> Reply:
+    """Return the OpenAPI document of a server whose backtests take these fields."""
+    schema = {"properties": {name: {"type": "string"} for name in fields}}
+    body = {"content": {"multipart/form-data": {"schema": schema}}}
+    return Reply(body={"paths": {"/model/backtest": {"post": {"requestBody": body}}}})
+
+
+TAKES_VARIABLES = described("environment")
 Serve = Callable[[Callable[[Request], Step]], ScriptedServer]
 
 
@@ -104,6 +97,40 @@ def test_every_combination_is_a_backtest_of_the_same_bundle(
     assert sent(server)[0] == "- -"
     assert sorted(sent(server)[1:]) == ["10 close", "10 open", "5 close", "5 open"]
     assert len({one.file for one in server.requests_to(BACKTEST)}) == 1
+
+
+def test_a_server_that_has_the_version_gets_the_bundle_once(workspace: Runner) -> None:
+    openapi = described("environment", "versionId", "ephemeral")
+    with ScriptedServer({BACKTEST: result, OPENAPI: openapi}) as server:
+        ended = backtest(workspace, server)
+    assert ended.code == 0, ended.log
+    first, *others = server.requests_to(BACKTEST)
+    assert first.file
+    assert "versionId" not in first.fields
+    assert len(others) == 4
+    assert not any(one.file for one in others)
+    assert {(one.fields["versionId"], one.fields["ephemeral"]) for one in others} == {("v", "true")}
+
+
+def test_other_bytes_than_those_of_the_bundle_are_no_result(workspace: Runner) -> None:
+    openapi = described("environment", "versionId", "ephemeral")
+
+    def answer(request: Request) -> Step:
+        other = {"bundleSha256": "0" * 64} if "versionId" in request.fields else {}
+        return result(request, other)
+
+    with ScriptedServer({BACKTEST: answer, OPENAPI: openapi}) as server:
+        ended = backtest(workspace, server, gates="worst trades > 0")
+    assert ended.code == 1
+    assert "the server backtested other bytes" in ended.log
+
+
+def test_more_shards_than_backtests_leave_some_without_any(workspace: Runner, serve: Serve) -> None:
+    server = serve(result)
+    ended = backtest(workspace, server, shard="9/9")
+    assert ended.code == 0, ended.log
+    assert sent(server) == ["- -"]
+    assert "failed" not in "".join(ended.annotations)
 
 
 def test_gates_reach_over_combinations(workspace: Runner, serve: Serve) -> None:

@@ -51,6 +51,14 @@ class BaseBacktest:
             return
         self._pending = self._pending or self._start(self.submission)
 
+    @property
+    def version_id(self) -> str | None:
+        """The base's version on the server; None if it is not known by now."""
+        pending = self._pending
+        if pending is None or not pending.done() or pending.exception() is not None:
+            return None
+        return pending.result().version_id
+
     def finish(self, candidate: Backtested) -> tuple[Base, Arguments]:
         """Wait for the base's backtest, run with the candidate's arguments; return its result.
 

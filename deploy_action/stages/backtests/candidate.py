@@ -78,7 +78,7 @@ class CandidateBacktest:
         try:
             target = self.submitter.create_missing(self.submitter.look_up())
             base = self._base_backtest(target, beside)
-            several = self._several_backtests(target, beside)
+            several = self._several_backtests(target, beside, base)
             if base is not None:
                 on_progress = self._beginning(base, on_progress)
             candidate = self.submitter.backtest(target, on_progress)
@@ -152,14 +152,16 @@ class CandidateBacktest:
             beside=beside,
         )
 
-    def _several_backtests(self, target: Target, beside: Beside) -> SeveralBacktests | None:
+    def _several_backtests(
+        self, target: Target, beside: Beside, base: BaseBacktest | None
+    ) -> SeveralBacktests | None:
         if not self.submitter.settings.wants_several:
             return None
         return SeveralBacktests(
             settings=self.submitter.settings,
             bundle=self.model.bundle,
             submission=self.submitter.submission(target),
-            base=self.base,
+            base=base,
             beside=beside,
             earlier=self.earlier,
             on_done=self.on_several,

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
     from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
     from deploy_action.inputs.settings import Settings
+    from deploy_action.stages.backtests.base import BaseBacktest
     from deploy_action.stages.backtests.beside import Beside
-    from deploy_action.stages.base_model import PreparedBase
     from deploy_action.text.located_json import JsonValue
 
 # Of an asked period, this many bars may have no prices before it counts as covered in part only.
@@ -85,15 +85,17 @@ class SeveralBacktests:
     settings: Settings
     bundle: Bundle
     submission: Submission
-    base: PreparedBase | None
+    base: BaseBacktest | None
     beside: Beside
     earlier: Mapping[str, float]
     on_done: Callable[[float, str], None]
     _windows: tuple[Window, ...] = field(default=(), init=False)
+    _values: list[tuple[JsonValue, ...]] = field(default_factory=list, init=False)
     _own: tuple[int | None, ...] | None = field(default=None, init=False)
     _pending: dict[Cell, Future[_Outcome]] = field(default_factory=dict, init=False)
     _base: dict[int, Future[_Outcome]] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
+    _missing: _Outcome = field(default=_NOT_HERE, init=False)
 
     def begin(self, candidate: Backtested) -> None:
         """Start all, with the arguments of the whole period's backtest for what they do not say.
@@ -106,18 +108,24 @@ class SeveralBacktests:
         self._windows = self._cut(candidate.result)
         submission = with_model(self.submission, candidate)
         if submission.model_id is None:  # each upload would create a model
+            self._missing = _Outcome(reason=NO_MODEL)
             return
         known = None if candidate.run is None else candidate.run.arguments
         submission = with_arguments(submission, known or submission.runs_on.arguments or {})
         if self._sweep is not None:
+            self._values = list(self._sweep.combinations())
             self._own = own_values(self._sweep, submission)
         told = frozenset(problem.message for problem in candidate.problems)
+        stored = _Stored(self.bundle, lambda: candidate.version_id)
+        if candidate.run is not None and candidate.run.parallel is not None:
+            self.beside.widen(candidate.run.parallel)
         for cell in self._share(self._cells):
             wanted = self._wanted(cell, submission, told)
-            self._pending[cell] = self.beside.start(partial(_backtest, self.bundle, wanted))
+            self._pending[cell] = self.beside.start(partial(_backtest, stored, wanted))
             if cell.combination is None and self.base is not None and self._base_bundle is not None:
-                of_window = replace(wanted, submission=of_base(wanted.submission, self.base))
-                task = partial(_backtest, self._base_bundle, of_window)
+                of_window = replace(wanted, submission=of_base(wanted.submission, self.base.base))
+                base_stored = _Stored(self._base_bundle, partial(_version_of, self.base))
+                task = partial(_backtest, base_stored, of_window)
                 self._base[cell.window or 0] = self.beside.start(task)
         for pending in self._all:
             pending.add_done_callback(self._count)
@@ -126,12 +134,11 @@ class SeveralBacktests:
         """Wait for all, and return what came of them, in their order."""
         if candidate.result is None:
             return Several()
-        missing = _NOT_HERE if self._pending else _Outcome(reason=NO_MODEL)
         windows = [
-            self._window(index, window, self._pending.get(Cell(None, index)), missing)
+            self._window(window, self._pending.get(Cell(None, index)))
             for index, window in enumerate(self._windows)
         ]
-        shard, swept = self.settings.shard, self._swept(missing)
+        shard, swept = self.settings.shard, self._swept()
         if shard is None and swept is not None:
             figures = KeptFigures.of(candidate.result)
             swept = with_current(swept, figures, tuple(windows))
@@ -170,7 +177,7 @@ class SeveralBacktests:
     @property
     def _base_bundle(self) -> Bundle | None:
         """The base's bundle; None if there is none, or if it is the candidate's."""
-        bundle = None if self.base is None else self.base.bundle
+        bundle = None if self.base is None else self.base.base.bundle
         return None if bundle is None or bundle.sha256 == self.bundle.sha256 else bundle
 
     def _cut(self, result: BacktestResult) -> tuple[Window, ...]:
@@ -207,46 +214,38 @@ class SeveralBacktests:
             told=told,
         )
 
-    @property
-    def _values(self) -> list[tuple[JsonValue, ...]]:
-        return [] if self._sweep is None else list(self._sweep.combinations())
-
-    def _swept(self, missing: _Outcome) -> Swept | None:
+    def _swept(self) -> Swept | None:
         if self._sweep is None:
             return None
         combinations = [
-            self._combination(index, values, missing)
+            self._combination(index, values)
             for index, values in enumerate(self._sweep.combinations())
         ]
         return Swept(sweep=self._sweep, combinations=tuple(combinations), own=self._own)
 
-    def _combination(
-        self, index: int, values: tuple[JsonValue, ...], missing: _Outcome
-    ) -> Combination:
+    def _combination(self, index: int, values: tuple[JsonValue, ...]) -> Combination:
         windows = [
-            self._window(number, window, self._pending.get(Cell(index, number)), missing)
+            self._window(window, self._pending.get(Cell(index, number)))
             for number, window in enumerate(self._windows)
         ]
         whole = self._pending.get(Cell(index, None))
-        return _with(Combination(values=values, windows=tuple(windows)), self._wait(whole, missing))
+        return _with(Combination(values=values, windows=tuple(windows)), self._wait(whole))
 
-    def _window(
-        self, _index: int, window: Window, pending: Future[_Outcome] | None, missing: _Outcome
-    ) -> WindowBacktest:
+    def _window(self, window: Window, pending: Future[_Outcome] | None) -> WindowBacktest:
         known = WindowBacktest(name=window.name, start=window.start, end=window.end)
-        return _with(known, self._wait(pending, missing))
+        return _with(known, self._wait(pending))
 
     def _base_windows(self, ours: Sequence[WindowBacktest]) -> Iterator[WindowBacktest]:
         base = self.base
-        if base is not None and base.bundle is not None and self._base_bundle is None:
+        if base is not None and base.base.bundle is not None and self._base_bundle is None:
             yield from ours
             return
         for index, pending in self._base.items():
-            yield self._window(index, self._windows[index], pending, _NOT_HERE)
+            yield self._window(self._windows[index], pending)
 
-    def _wait(self, pending: Future[_Outcome] | None, missing: _Outcome) -> _Outcome:
+    def _wait(self, pending: Future[_Outcome] | None) -> _Outcome:
         if pending is None:
-            return missing
+            return self._missing
         try:
             outcome = self.beside.wait(pending)
         except NoResultError as error:
@@ -307,14 +306,34 @@ class _Wanted:
     told: frozenset[str]
 
 
-def _backtest(bundle: Bundle, wanted: _Wanted, api: DeploymentApi) -> _Outcome:
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A bundle, and what tells the version that the server made of it, if that is known."""
+
+    bundle: Bundle
+    version_id: Callable[[], str | None]
+
+
+def _version_of(base: BaseBacktest) -> str | None:
+    return base.version_id
+
+
+def _backtest(stored: _Stored, wanted: _Wanted, api: DeploymentApi) -> _Outcome:
     """Backtest a bundle, and keep the figures: ten thousand results would fill the memory.
+
+    Where the server can, it backtests the version that it has, and keeps nothing.
 
     Raises:
         NoResultError: there is no result, or it is about something else.
     """
-    backtested = upload(bundle, wanted.submission, api)
+    version_id = stored.version_id()
+    if version_id is not None and api.can_backtest_versions:
+        backtested = api.backtest_version(wanted.submission, version_id)
+    else:
+        backtested = upload(stored.bundle, wanted.submission, api)
     result, run = result_of(backtested), backtested.run
+    if run is not None and run.bundle_sha256 not in {"", stored.bundle.sha256}:
+        raise NoResultError(f"the server backtested other bytes, SHA-256 `{run.bundle_sha256}`")
     if wanted.window is not None:
         _refuse_other_period(wanted.window, result)
     if run is not None and run.arguments is not None:
