@@ -19,6 +19,7 @@ import pytest
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE
 from tests.conftest import Ended, Runner, let_all_pass
 from tests.support.network import DIRECTORIES, NETWORK
+from tests.support.serve_process import ServeProcess
 from tests.support.waiting import PATIENCE, is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -346,6 +347,43 @@ def test_killing_the_action_ends_the_model(trader: Trader) -> None:
     assert len(trader.private_copies()) == 1
     trader.runner.run(**trader.inputs | {"mode": "deploy"})
     assert trader.private_copies() == []
+
+
+def test_a_backtest_that_waits_on_a_server_is_cancelled_with_its_client(trader: Trader) -> None:
+    """It never runs, and is listed as stopped while another one still has the only slot."""
+    place = trader.open_to_all
+    trader.put_first(
+        "import os, time\nos.umask(0)\n"
+        f"open({str(place)!r} + '/' + os.environ['NAME'], 'w').close()\n"
+        f"while not os.path.exists({str(place / 'gate')!r}):\n    time.sleep(0.05)"
+    )
+    server = ServeProcess(trader.data, ("--parallel-backtests", "1"))
+    server.start()
+    try:
+        given = {"type": "strategy", "name": "Golden cross", "description": ""}
+        ids = {"projectId": server.user_id}
+        ids["modelId"] = server.post("/model/create-model", **ids, **given).json()["modelId"]
+        inputs = {"api_url": server.url, "token": server.token, "model_id": ids["modelId"]}
+
+        def states() -> list[str]:
+            return [each["status"] for each in server.details(ids)["backtests"]]
+
+        first = trader.start(**inputs, model_env="NAME=first")
+        wait_for((place / "first").exists, STARTED)
+        second = trader.start(**inputs, model_env="NAME=second")
+        wait_for(lambda: states() == ["running", "queued"], pause=0.2)
+        second.kill()
+        second.communicate(timeout=PATIENCE)
+        wait_for(lambda: states() == ["running", "stopped"], pause=0.2)
+        (place / "gate").touch()
+        log, _ = first.communicate(timeout=PATIENCE)
+        assert first.returncode == 0, log
+        assert states() == ["finished", "stopped"]
+        stopped = server.details(ids)["backtests"][1]
+        assert "the client that asked for it is gone" in stopped["run"]["problems"][0]["message"]
+        assert not (place / "second").exists()
+    finally:
+        server.end()
 
 
 def test_the_installers_message_is_shown_if_requirements_are_not_found(trader: Trader) -> None:

@@ -76,11 +76,21 @@ class ServeProcess:
 
     def post(self, path: str, **fields: str) -> requests.Response:
         """Post to a route, signed in."""
-        signed_in = requests.post(
-            f"{self.url}/auth/token", data={"refreshToken": self.token}, timeout=TIMEOUT
-        )
-        headers = {"token": signed_in.json()["idToken"]}
+        headers = {"token": self._sign_in()["idToken"]}
         return requests.post(f"{self.url}{path}", headers=headers, data=fields, timeout=TIMEOUT)
+
+    @property
+    def user_id(self) -> str:
+        """The id of its user, and so of the personal project."""
+        user_id: str = self._sign_in()["data"]["user_id"]
+        return user_id
+
+    def _sign_in(self) -> dict[str, Any]:
+        form = {"refreshToken": self.token}
+        answer: dict[str, Any] = requests.post(
+            f"{self.url}/auth/token", data=form, timeout=TIMEOUT
+        ).json()
+        return answer
 
     def details(self, model: Mapping[str, str]) -> dict[str, Any]:
         """Return what it says of a model; `model` has its `projectId` and `modelId`."""
