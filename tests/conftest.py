@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,15 @@ from tests.support.scripted_server import ScriptedServer
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Under root, models run as other users, and pytest's usual directory lets nobody else in."""
+    """Set up what tests need of this process.
+
+    Under root, models run as other users, and pytest's usual directory lets nobody else in. A shell
+    lets what it starts in the background ignore the keyboard's signals, and so do its children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if os.geteuid() == 0 and config.option.basetemp is None:
         directory = Path(tempfile.mkdtemp(prefix="blankly-tests-"))
         config.option.basetemp = directory / "all"
