@@ -38,7 +38,7 @@ class Reporting:
         Returns the outcome without secrets, as it was shown.
         """
         from deploy_action.github import commands
-        from deploy_action.report.outputs import outputs_of
+        from deploy_action.report.outputs import left_out, outputs_of
 
         shown = outcome.redacted(self.console.redact)
         self.console.path_in_workspace = shown.path_in_workspace
@@ -54,8 +54,17 @@ class Reporting:
             if output_path := self.environ.get("GITHUB_OUTPUT"):
                 outputs = outputs_of(shown)
                 self._write(output_path, lambda path: commands.write_outputs(path, outputs))
+                shown = self._noting(shown, left_out(shown, outputs))
         self._show_summary(shown, summary_path)
         return shown
+
+    def _noting(self, outcome: RunOutcome, notice: Problem | None) -> RunOutcome:
+        """Show a notice that comes up while reporting, and return the outcome with it."""
+        if notice is None:
+            return outcome
+        self.console.problem(notice)
+        ending = replace(outcome.ending, problems=(*outcome.ending.problems, notice))
+        return replace(outcome, ending=ending)
 
     def _show_summary(self, outcome: RunOutcome, summary_path: str | None) -> None:
         from deploy_action.github import commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,24 @@ def test_the_first_screen_has_the_verdict_the_table_and_the_value(
     assert drawdown["bottom"] <= FIRST_SCREENS[width] + 300
     assert seen["scrolled"] == [0]
     assert seen["page"] == width
+
+
+@pytest.mark.parametrize("width", [TELEPHONE, DESK])
+def test_the_first_screen_says_on_what_the_setting_stands(width: int, tmp_path: Path) -> None:
+    """And how many did well, above all tables and charts."""
+    names = ["sweep", "sweep with a peak", "sweep of three"]
+    markdowns = [to_markdown(build_summary(RUNS[name])) for name in names]
+
+    all_seen = measure_all(markdowns, tmp_path, width=width, theme="dark")
+
+    for name, seen in zip(names, all_seen, strict=True):
+        _, standing, counts, *_ = seen["sentences"]
+        assert re.search(r"stands on a (plateau|peak)", standing[0]), name
+        assert "made more than holding" in counts[0], name
+        _, key_figures, sweep, *_ = seen["bottoms"]
+        assert counts[1] < FIRST_SCREENS[width] / 2, name
+        assert counts[1] < key_figures < sweep, name
+        assert sweep < seen["charts"][0]["top"], name
 
 
 def test_gates_and_changes_need_no_scrolling_on_a_telephone(tmp_path: Path) -> None:

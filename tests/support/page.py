@@ -119,6 +119,8 @@ const measured = {
   tables: [...main.querySelectorAll(':scope > table')].map(height),
   bottoms: [...main.querySelectorAll(':scope > h2, :scope > table')].map(
     one => one.getBoundingClientRect().bottom + scrollY),
+  sentences: [...main.querySelectorAll(':scope > p')].map(
+    one => [one.textContent, one.getBoundingClientRect().bottom + scrollY]),
   rows: main.querySelector('table')?.rows.length,
   closed, opened,
 };

@@ -31,6 +31,7 @@ OUTPUTS = [
     "gates",
     "trades-sha256",
     "windows",
+    "sweep",
     "report",
 ]
 ALLOWED_RUNS = {"using", "image", "entrypoint", "args", "env"}
