@@ -228,7 +228,7 @@ class Run:
                 deadline=deadline,
                 stack=stack,
                 on_stopped=self._keep_place,
-                now=_now(settings),
+                now=_midnight(),
             )
             tools = Tools(
                 servers=servers,
@@ -388,15 +388,13 @@ class Run:
         return of_user()
 
 
-def _now(settings: Settings) -> datetime:
-    """Return the time from which dates of backtests count back.
+def _midnight() -> datetime:
+    """Return the time from which dates of backtests count back: 00:00 UTC today.
 
-    The parts of a sweep run at different times, and all have to mean the same day.
+    Counted from a time of day, a model is called between bars, where the package's next price is a
+    later one; and the parts of a sweep, which run at different times, all have to mean the same.
     """
-    now = datetime.now(UTC)
-    if settings.sweep is None and settings.shard is None:
-        return now
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def exit_code_of(error: DeployActionError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -72,7 +73,8 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     assert candidate.fields["backtestArgs"] == base.fields["backtestArgs"] == '{"to":"2y"}'
     assert (candidate.fields["pythonVersion"], base.fields["pythonVersion"]) == ("3.9", "3.10")
     assert candidate.fields["modelId"] == base.fields["modelId"] == "model-1"
-    assert candidate.headers["Backtest-Now"] == base.headers["Backtest-Now"] != ""
+    midnight = f"{datetime.now(UTC):%Y-%m-%d}T00:00:00Z"
+    assert candidate.headers["Backtest-Now"] == base.headers["Backtest-Now"] == midnight
     assert candidate.file != base.file
     assert "Argument to" in ended.summary
 

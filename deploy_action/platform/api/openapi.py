@@ -120,8 +120,8 @@ _KEY = {
 _NOW = {
     "name": NOW_HEADER,
     "in": "header",
-    "description": "The time from which arguments such as `to` count back, instead of that of the "
-    "request: backtests with the same one have the same period.",
+    "description": "The time from which arguments such as `to` count back, instead of 00:00 UTC of "
+    "the day: backtests with the same one have the same period.",
     "schema": {"type": "string", "format": "date-time"},
 }
 _EVENT_HEADERS = [

@@ -9,14 +9,14 @@ from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.report.blocks import short, some
 from deploy_action.report.document import Block, Code, Inline, Line, Paragraph, prose
-from deploy_action.text.quantities import exact, moment, percentage, shown_of
+from deploy_action.text.quantities import days, exact, moment, percentage, shown_of
 
 _MOST_SYMBOLS: Final = 5
 _MOST_ASSETS: Final = 3
 _MARKET_ORDERS: Final = frozenset({"market", "spot-market"})
 _OPEN: Final = (
-    "Market orders are filled at the `open` of the bar that begins when the model is called: the "
-    "first price after the bars that it has seen."
+    "Market orders are filled at the `open` of the bar that begins when the model is called, or of "
+    "the next one if none does."
 )
 # Seen in the package: at the time of a call, the engine already has the bar that begins then, and
 # both `get_price` and the fills read this column of it.
@@ -26,6 +26,11 @@ _LATER: Final = (
     "events tell the model this price already, when in real trading nobody knows it yet. With "
     "`use_price: open` it gets the price of that moment."
 )
+_LATE: Final = (
+    " **{count} market orders were placed when no bar began**, and filled at that price of the "
+    "next bar, up to {wait} later."
+)
+_DAY: Final = 86_400
 _OTHERS: Final = (
     " Limit and stop orders are filled at the price that they ask for, once this price has passed "
     "it."
@@ -112,8 +117,24 @@ def _fills(result: BacktestResult, market: Market) -> Line:
         said = [_LATER.format(column=column)]
     else:
         said = ["Market orders are filled at the column ", Code(short(column)), " of the prices."]
+    if late := _late_fills(result, market):
+        said = [*said, late]
     is_other = any(trade.type not in _MARKET_ORDERS for trade in result.filled_trades)
     return [*said, _OTHERS] if is_other else said
+
+
+def _late_fills(result: BacktestResult, market: Market) -> str:
+    """Say how many market orders were placed when no bar began; blank if none was."""
+    prices = {one.symbol: one for one in market.prices if one.times and one.bars == len(one.times)}
+    waits = [
+        prices[trade.symbol].times[prices[trade.symbol].index_at(trade.time)] - trade.time
+        for trade in result.filled_trades
+        if trade.type in _MARKET_ORDERS and trade.symbol in prices
+    ]
+    late = [wait for wait in waits if wait > 0]
+    if not late:
+        return ""
+    return _LATE.format(count=f"{len(late):,} of {len(waits):,}", wait=days(max(late) / _DAY))
 
 
 def _holding(result: BacktestResult, market: Market) -> Line:

@@ -6,13 +6,24 @@ import pytest
 import requests
 
 from deploy_action.platform.api.request import ApiError, Request
+from deploy_action.platform.assembly import BacktestSettings
+from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import Platform
+from tests.support.scripted_runner import ScriptedRunner
 
 
 def test_it_is_a_time_with_a_zone() -> None:
     assert Request({}, now="2024-05-31T12:00:00Z").backtest_now() == 1_717_156_800
     assert Request({}, now="2024-05-31T14:00:00+02:00").backtest_now() == 1_717_156_800
     assert Request({}).backtest_now() is None
+
+
+def test_without_it_the_day_of_the_request_begins_it(start_platform: StartPlatform) -> None:
+    runner = ScriptedRunner()
+    platform = start_platform(running=BacktestSettings(runner=runner))
+    platform.backtest(platform.create_model())
+    # The clock of the platform is at 22:13:20.
+    assert [one.now for one in runner.requests] == [1_699_920_000]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ from deploy_action.platform.storage.zip_reader import ArchiveError
 from deploy_action.text.cron import cron_fault
 from deploy_action.text.harmless import cut
 
+_DAY: Final = 86_400
 _SHORT: Final = 7  # of a commit
 _LONGEST_SHOWN: Final = 100
 _LONGEST_REPOSITORY: Final = 1_000
@@ -290,7 +291,7 @@ class Versions:
             python_version=version.python_version,
             args=asked.args,
             prices=self._price_stores(transaction, version, asked.price_scope),
-            now=transaction.now if asked.now is None else asked.now,
+            now=transaction.now // _DAY * _DAY if asked.now is None else asked.now,
             environment=environment,
             model=(version.project_id, version.model_id),
             is_ephemeral=asked.is_ephemeral,

@@ -235,7 +235,7 @@ class Market:
             "symbol": symbol,
             "base": base,
             "quote": quote or "USD",  # as the package has it
-            "resolution": self._resolution(symbol),
+            "resolution": self.resolution(symbol),
             "asked_start": None if asked is None else asked[0],
             "asked_end": None if asked is None else asked[1],
             "maker_fee": fees.get("maker_fee_rate"),
@@ -245,7 +245,8 @@ class Market:
             "values": [value for _, value in pairs],
         }
 
-    def _resolution(self, symbol: str) -> float:
+    def resolution(self, symbol: str) -> float:
+        """Return the length of a symbol's bars in seconds, 0 if unknown."""
         with suppress(Exception):  # another version of the package
             return float(min(self._interface.full_prices[symbol]))
         return float(self._controller.min_resolution or 0)

@@ -120,6 +120,7 @@ def _watch_callbacks(structure: Any, recorder: Recorder) -> None:
         run = recorder.run
         if run is not None:
             run.calls += 1
+            event["callback"] = run.spacing.watch(self.backtester, event, run.market.resolution)
         return original(self, **event)
 
     structure.rest_event = rest_event
@@ -137,6 +138,7 @@ class _StrategyWarnings:
             return  # start() has no effect in a backtest
         if text.startswith("No bar found") and self._recorder.run is not None:
             self._recorder.run.calls -= 1  # the callback is not called
+            self._recorder.run.spacing.leave_out()
         named.setdefault("stacklevel", 2)
         warnings.warn(message, *positional, **named)
 

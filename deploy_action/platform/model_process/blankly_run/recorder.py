@@ -21,6 +21,7 @@ from .arguments import (
 from .events import Events
 from .faults import Fault, ModelFiles, Problem, make_problem
 from .market import Market, RefusedRunError
+from .prices.calls import Calls
 from .strict_json import describe, plain_arguments, write_json
 
 _MOST_WARNINGS = 10
@@ -37,6 +38,7 @@ class Run:
         self.is_strategy = is_strategy
         self.calls = 0  # of the strategy's callbacks
         self.raised = 0
+        self.spacing = Calls()
         self.broke_off: Fault | None = None
         self.result_file: str | None = None
         self.write_error: str | None = None

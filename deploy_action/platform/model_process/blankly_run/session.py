@@ -275,6 +275,7 @@ class Session:
             self._look_around_model(recorder)
             return
         self.problems.extend(run.fault_problems("warning"))
+        self.problems.extend(run.spacing.problems())
         strategy = recorder.reporter.strategy
         count = recorder.reporter.strategy_count
         if count > 1:

@@ -28,9 +28,8 @@ def with_fees(*fees: tuple[float | None, float | None]) -> dict[str, Any]:
 def test_start_fees_prices_and_holding_are_said_once() -> None:
     assert said(a_market(OAK)) == (
         "The account starts with 10,000 USD. Each order pays 0.10% in fees. Market orders are "
-        "filled at the open of the bar that begins when the model is called: the first price after "
-        "the bars that it has seen. Holding means all of it in OAK-USD from 2023-03-01 to "
-        "2023-03-03, without fees."
+        "filled at the open of the bar that begins when the model is called, or of the next one if "
+        "none does. Holding means all of it in OAK-USD from 2023-03-01 to 2023-03-03, without fees."
     )
 
 
@@ -57,6 +56,17 @@ def test_a_price_that_is_known_too_early_is_called_that() -> None:
     assert "nobody knows it yet" in text
     assert "ahead of their time" not in said(a_market(OAK))
     assert "at the column a b of the prices" in said(a_market(OAK, use_price="a b"))
+
+
+def test_orders_that_got_the_price_of_a_later_bar_are_counted() -> None:
+    early = [{**order, "time": order["time"] - 64_800} for order in ORDERS]
+    sentence = "of 2 market orders were placed when no bar began, and filled at that price of the"
+    assert f"2 {sentence} next bar, up to 18 hours later." in said(a_market(OAK), early)
+    mixed = said(a_market(OAK, use_price="close"), [ORDERS[0], early[1]])
+    assert f"1 {sentence} next bar" in mixed
+    assert sentence not in said(a_market(OAK))
+    # After the last bar, there is no other price than its own.
+    assert sentence not in said(a_market(OAK), [{**ORDERS[0], "time": float(START + 9 * DAY)}])
 
 
 def test_orders_with_a_price_of_their_own_are_explained_where_there_are_any() -> None:
