@@ -28,6 +28,7 @@ from deploy_action.interruption import Deadline, deadline_as_error, signals_as_e
 from deploy_action.modes.commands import control
 from deploy_action.modes.commenting import Commenting
 from deploy_action.modes.discovering import discover
+from deploy_action.modes.merging import Merging
 from deploy_action.modes.tools import Tools
 from deploy_action.modes.uploads import Task, Uploads
 from deploy_action.outcome.ending import Ending, Status
@@ -127,7 +128,8 @@ class Run:
 
     def _add_excerpts(self) -> None:
         """Read the lines of the model at which problems are."""
-        if not any(problem.line for problem in self.outcome.problems):
+        is_elsewhere = self.outcome.request.mode == Mode.MERGE  # what is checked out may be another
+        if is_elsewhere or not any(problem.line for problem in self.outcome.problems):
             return
         from deploy_action.bundle.including import place_includes
         from deploy_action.github.event import read_event
@@ -269,6 +271,13 @@ class Run:
                 pause=self.pause,
                 on_forwarding=self._keep_forwarding,
             ).run()
+        if settings.mode is Mode.MERGE:
+            return Merging(
+                settings=settings,
+                environ=self.environ,
+                console=self.console,
+                on_merged=self._keep_merged,
+            ).run()
         if settings.mode.is_control:
             return control(tools, settings, self._identify(settings))
         model, base = self._prepare(settings, stack)
@@ -331,6 +340,12 @@ class Run:
 
     def _keep_discovery(self, discovery: Discovery) -> None:
         self.outcome = replace(self.outcome, discovery=discovery)
+
+    def _keep_merged(self, merged: RunOutcome) -> None:
+        request = replace(
+            self.outcome.request, server=merged.request.server, is_local=merged.request.is_local
+        )
+        self.outcome = replace(merged, request=request, warnings=self.outcome.warnings)
 
     def _keep_target(self, target: Target) -> None:
         self.outcome = replace(self.outcome, target=target)

@@ -22,7 +22,8 @@ class Backtests:
     None where the server tells no result. `verdicts` are in the order of the gates; `problems` are
     warnings of the server and of our own. `windows` are the candidate's, in the order that was
     asked for; those of the base are in it. `part` says which part of a whole run this is, if it is
-    one: then not all windows and combinations have their backtests here.
+    one: then not all windows and combinations have their backtests here. `parts` is the number of
+    parts that it was put together from, 0 if one runner did it all.
     """
 
     backtest_id: str = ""
@@ -32,6 +33,7 @@ class Backtests:
     windows: tuple[WindowBacktest, ...] = ()
     sweep: Swept | None = None
     part: Part | None = None
+    parts: int = 0
     verdicts: tuple[Verdict, ...] = ()
     problems: tuple[Problem, ...] = ()
 

@@ -108,6 +108,7 @@ def _run(outcome: RunOutcome) -> dict[str, Any]:
     return {
         "mode": outcome.request.mode,
         "status": ending.status.value,
+        "parts": found.parts,
         "now": None if run is None else run.pinned.get(NOW),
         "ids": {
             "project": outcome.project_id,

@@ -28,7 +28,7 @@ from deploy_action.backtest.period.windows import Window, WindowBacktest
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.backtest.runs_on import RunsOn
 from deploy_action.backtest.sweep.combinations import Combination, Swept
-from deploy_action.backtest.sweep.grid import Sweep, WrongSweepError, sweep_of
+from deploy_action.backtest.sweep.grid import MOST_BACKTESTS, Sweep, WrongSweepError, sweep_of
 from deploy_action.backtest.sweep.shards import Part, Shard
 from deploy_action.backtest.wire import WrongResultError, parse_result
 from deploy_action.bundle.bundle import Bundle
@@ -145,6 +145,7 @@ def _outcome(
             windows=windows_of(report),
             sweep=swept_of(report),
             part=part_of(report),
+            parts=run.parts,
             verdicts=tuple(_verdict(number, one) for number, one in enumerate(report.gates, 1)),
         ),
         ending=Ending(
@@ -233,6 +234,9 @@ def swept_of(report: wire.Report) -> Swept | None:
     if found is None:
         return None
     sweep, seconds = _sweep(found), _seconds(report)
+    total = len(sweep) * (1 + len(report.windows)) + len(report.windows)
+    if total > MOST_BACKTESTS:
+        raise WrongReportError(f"has {total:,} backtests, and a run has at most {MOST_BACKTESTS:,}")
     if len(found.combinations) != len(sweep):
         raise WrongReportError(
             f"has {len(found.combinations):,} combinations where its parameters have {len(sweep):,}"

@@ -42,6 +42,7 @@ _FAILED_TITLES: Final = {
     "backtest": "❌ Backtest failed: ",
     "validate": "❌ Not valid: ",
     "discover": "❌ No list of models: ",
+    "merge": "❌ Not merged: ",
 }
 
 
@@ -152,7 +153,7 @@ def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
 
     gates = gate_section.gates(outcome.backtests.verdicts)
     about = verdict.about(outcome, result)
-    if outcome.ending.status is Status.BACKTESTED:
+    if outcome.ending.status in {Status.BACKTESTED, Status.MERGED}:
         return [Heading(verdict.headline(outcome, result)), *gates, Paragraph(about)]
     made = f"**The backtest: {verdict.numbers(result)}.** "
     return [
@@ -295,12 +296,12 @@ def _left_behind(outcome: RunOutcome) -> Line:
         return ["**What the server made of it is not known.**"]
     if outcome.request.mode in {"deploy", "start", "stop", "rollback"}:
         return _left_by_command(outcome)
-    if mode == "backtest" and backtests.result is not None:
+    if mode in {"backtest", "merge"} and backtests.result is not None:
         return ["The backtest itself ran to its end."]
     if mode == "backtest" and backtests.backtest_id:
         return ["The backtest has no result."]
     if outcome.ending.is_unsent or mode != "backtest":
-        return ["Nothing was sent."]
+        return ["Nothing was put together." if mode == "merge" else "Nothing was sent."]
     return ["No backtest was made."]
 
 

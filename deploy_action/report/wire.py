@@ -21,7 +21,7 @@ from deploy_action.outcome.ending import Status
 
 NULL: Final = b"null"
 
-Number = float | None
+Number = int | float | None
 Metrics = dict[str, Number]
 # From the year 1 to the year 9999, as seconds since 1970.
 Date = Annotated[float, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
@@ -73,7 +73,7 @@ class Durations(msgspec.Struct):
     total: Seconds
     backtests: Annotated[
         tuple[tuple[tuple[Any, ...] | None, str | None, Seconds], ...],
-        msgspec.Meta(max_length=MOST_BACKTESTS),
+        msgspec.Meta(max_length=2 * MOST_BACKTESTS),
     ] = ()
 
 
@@ -85,6 +85,7 @@ class Run(msgspec.Struct):
     seconds: Durations
     mode: str = "backtest"
     now: str | None = None
+    parts: Annotated[int, msgspec.Meta(ge=0, le=MOST_SHARDS)] = 0
 
 
 class Environment(msgspec.Struct):
@@ -227,6 +228,8 @@ class Report(msgspec.Struct):
     gates: tuple[Gate, ...]
     comparison: Comparison | None
     problems: list[Any]
+    metrics: Metrics
+    trades_sha256: str
     result: msgspec.Raw
     is_committed: bool = True
     sweep: Sweep | None = None

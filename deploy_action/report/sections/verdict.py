@@ -82,7 +82,9 @@ def about(outcome: RunOutcome, result: BacktestResult) -> Line:
     length = days((end - start) / _DAY)
     tested = f"{moment(start, form)} to {moment(end, form)} ({length}) on "
     exchange: Line = [Code(short(result.exchange)), *of]
-    return [tested, *exchange, *_start(result), ".", *_asked(result, start, end)]
+    parts = outcome.backtests.parts
+    merged = f" Put together from {count(parts, 'part')}." if parts else ""
+    return [tested, *exchange, *_start(result), ".", *_asked(result, start, end), merged]
 
 
 def _start(result: BacktestResult) -> Line:

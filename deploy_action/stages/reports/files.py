@@ -15,9 +15,11 @@ from deploy_action.outcome.forwarding import EarlierReport
 from deploy_action.regular_files import read_regular
 
 MOST_BYTES: Final = 64 << 20
-"""Of all reports together; one of a million account values has 50 MB."""
+"""Of all reports together that are shown; one of a million account values has 50 MB."""
 
-_MOST_ENTRIES: Final = 10_000
+MOST_ENTRIES: Final = 10_000
+"""Of files and directories that are looked at."""
+
 _DEEPEST: Final = 4  # an artifact may have folders, and be in one
 
 
@@ -35,15 +37,20 @@ def report_directory(text: str, environ: Mapping[str, str]) -> Path:
 
 def find_reports(path: Path) -> list[str]:
     """Return the names of all `.json` files below a directory, sorted; of a file, its own name."""
+    return find_all_reports(path)[0]
+
+
+def find_all_reports(path: Path) -> tuple[list[str], bool]:
+    """Return the names as `find_reports` does, and whether there was nothing more to look at."""
     if path.is_file():
-        return [path.name]
-    return sorted(_names(path))
-
-
-def _names(path: Path) -> Iterator[str]:
-    for name, entry in islice(_entries(path), _MOST_ENTRIES):
-        if name.endswith(".json") and entry.is_file(follow_symlinks=False):
-            yield name
+        return [path.name], True
+    entries = list(islice(_entries(path), MOST_ENTRIES + 1))
+    names = (
+        name
+        for name, entry in entries[:MOST_ENTRIES]
+        if name.endswith(".json") and entry.is_file(follow_symlinks=False)
+    )
+    return sorted(names), len(entries) <= MOST_ENTRIES
 
 
 def _entries(

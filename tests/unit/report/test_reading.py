@@ -155,7 +155,11 @@ def test_what_is_wrong_in_a_report_is_said(path: str, value: object, words: str)
         ("sweep.axes.0.values", ["5", "11"], "combinations that are not those of its parameters"),
         ("sweep.combinations", [], "has 0 combinations where its parameters have 6"),
         ("sweep.combinations.0.values", [5, "close"], "combinations that are not those of its"),
-        ("sweep.combinations.0.metrics", {"sharpe": "high"}, "Expected `float | null`, got `str`"),
+        (
+            "sweep.combinations.0.metrics",
+            {"sharpe": "high"},
+            "Expected `int | float | null`, got `str`",
+        ),
         ("sweep.combinations.0.trades_sha256", "x", "has a digest that is none: `x`"),
         ("sweep.combinations.0.moments.count", -1, "Expected `int` >= 2"),
         ("sweep.combinations.0.windows.0.name", "three", "other windows than the model's own"),
