@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from .conftest import HEAD, TAIL, Model
+from .conftest import ARGUMENTS, HEAD, START, TAIL, Model
 
 KEYLESS = """
 import blankly
@@ -56,8 +56,14 @@ def test_an_exception_out_of_a_compiled_module_is_at_the_line_of_the_model(
     ("content", "words"),
     [
         (COLUMNS + "2023-01-01,1,1,1,1,1\n" * 5, "as seconds since 1970"),
-        (COLUMNS.upper() + "1672531200,1,1,1,1,1\n" * 5, "needs the columns time, open,"),
-        (COLUMNS + "1672531200,1,1,1,1,1\n" * 2, "at least three rows"),
+        (COLUMNS + "01/02/2023,1,1,1,1,1\n" * 5, "since 1970, in UTC. Its lines have to look like"),
+        (COLUMNS.upper() + "1672531200,1,1,1,1,1\n" * 5, "rename the columns `TIME` to `time`, "),
+        (COLUMNS + "1672531200,1,1,1,1,1\n" * 2, "give at least 3 rows"),
+        (
+            "Date;Price\n" + "2.1.2023;17.000\n" * 5,
+            "add the columns `open`, `high`, `low`, `close`",
+        ),
+        ("Date;Price\n" + "2.1.2023;17.000\n" * 5, "commas instead of `;`"),
     ],
 )
 def test_a_file_of_prices_that_the_package_cannot_read(
@@ -66,6 +72,42 @@ def test_a_file_of_prices_that_the_package_cannot_read(
     bot.write("own.csv", content)
     line = 'blankly.data.PriceReader("./own.csv", "ASH-USD")'
     assert words in hint_at(bot, f"import blankly\n{line}\n", line)
+
+
+USUAL = "Date,Open,High,Low,Close,Adj Close,Volume\n" + "".join(
+    f"2023-01-{day:02},1.5,2,1,1.75,1.75,9000\n" for day in range(1, 31)
+)
+
+
+def test_all_that_is_wrong_with_a_usual_file_of_prices_is_said_at_once(bot: Model) -> None:
+    """What the hint asks for is enough: names, seconds, and the period."""
+    bot.write("own.csv", USUAL)
+    script = HEAD.replace(
+        '[f"./{symbol}.csv" for symbol in SYMBOLS], SYMBOLS', '"own.csv", "A-USD"'
+    )
+    script += 'strategy.add_price_event(lambda *_: None, "A-USD", resolution="1d")\n' + TAIL
+    assert hint_at(bot, script, "prices = ") == (
+        "own.csv: rename the columns `Date` to `time`, `Open` to `open`, `High` to `high`, `Low` "
+        "to `low`, `Close` to `close`, `Volume` to `volume`; write the times as seconds since "
+        "1970, in UTC: `2023-01-01` is 1672531200. Its lines have to look like "
+        "`time,open,high,low,close,volume` and `1672531200,1.5,2,1,1.75,9000`. Its prices are from "
+        "2023-01-01 to 2023-01-30, so ask for a period of these in backtest_args: "
+        '"start_date": "2023-01-01", "end_date": "2023-01-30".'
+    )
+    rows = "".join(f"{START + day * 86_400},1.5,2,1,1.75,9000\n" for day in range(30))
+    bot.write("own.csv", COLUMNS + rows)
+    period = {"start_date": "2023-01-01", "end_date": "2023-01-30"}
+    ran = bot.run(arguments={**ARGUMENTS, **period})
+    assert not [one for one in ran.problems if one["severity"] == "error"]
+    assert ran.result
+
+
+def test_a_data_frame_of_prices_is_looked_at_too(bot: Model) -> None:
+    bot.write("own.csv", USUAL)
+    script = 'import blankly\nimport pandas\nframe = pandas.read_csv("own.csv")\n'
+    script += 'blankly.data.PriceReader(frame, "A-USD")\n'
+    hint = hint_at(bot, script, "blankly.data")
+    assert hint.startswith("The data frame: rename the columns `Date` to `time`, `Open` to `open`")
 
 
 def write_keys(bot: Model, keys: object) -> None:

@@ -11,6 +11,7 @@ import re
 import socket
 from typing import Any, Callable, Iterator
 
+from .prices.files import about_price_files
 from .strict_json import describe
 
 _MOST_NAMES = 10
@@ -235,6 +236,10 @@ def _of_prices(error: BaseException, text: str) -> str:
         )
     if text.startswith(("No prices added", "'No prices added")):
         return _NO_EVENTS
+    if isinstance(error, (TypeError, ValueError, LookupError, AssertionError)) and (
+        in_files := about_price_files(error)
+    ):
+        return in_files
     if "Cannot use a keyless exchange in live trading" in text:
         return _KEYLESS_LIVE
     frame = _innermost(error)
