@@ -1,4 +1,4 @@
-"""Pins what would make two runs of the same bytes differ: the order of directories, chance, "now".
+"""Pins what would make two runs of the same bytes differ: directories, chance, "now", ids.
 
 The hash seed and the number of threads are pinned by variables of the process, which has to be
 started with them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import itertools
 import os
 import sys
 import types
@@ -23,6 +24,9 @@ _CLOCKS = (
     (f"{_INTERFACES}.okx.okx_interface", "time"),
     (f"{_INTERFACES}.abc_base_exchange_interface", "dt"),
 )
+# Where it makes ids by chance: of a backtest's result, and of its orders.
+_RESULTS = f"{_INTERFACES}.paper_trade.backtest.format_platform_result"
+_ORDERS = (f"{_INTERFACES}.paper_trade.utils", "generate_coinbase_pro_id")
 
 
 def pin_directories() -> None:
@@ -58,15 +62,37 @@ def pin_now(now: float) -> None:
             continue
         original = getattr(module, attribute, None)
         if original is not None:
-            pinned = _pinned_time(original, now) if attribute == "time" else _pinned_date(now)
+            is_time = attribute == "time"
+            pinned = _replaced(original, "time", lambda: now) if is_time else _pinned_date(now)
             setattr(module, attribute, pinned)
 
 
-def _pinned_time(original: Any, now: float) -> Any:
-    """Return what looks like the module `time` and always has the same time."""
-    pinned = types.ModuleType("time")
-    pinned.__dict__.update(vars(original))
-    pinned.__dict__["time"] = lambda: now
+def pin_ids() -> None:
+    """Let the package give its results and orders ids in order, the same ones in each run.
+
+    They look like those that it makes by chance. A model that makes ids of its own is not affected.
+    """
+    try:
+        results: Any = importlib.import_module(_RESULTS)
+        orders: Any = importlib.import_module(_ORDERS[0])
+        uuid, _ = results.uuid, getattr(orders, _ORDERS[1])
+    except (ImportError, AttributeError):  # another version of the package
+        return
+    numbers = itertools.count(1)
+
+    def next_id() -> Any:
+        mixed = uuid.uuid5(uuid.NAMESPACE_OID, str(next(numbers)))
+        return uuid.UUID(bytes=mixed.bytes, version=4)
+
+    results.uuid = _replaced(uuid, "uuid4", next_id)
+    setattr(orders, _ORDERS[1], lambda: str(next_id()))
+
+
+def _replaced(module: Any, name: str, function: Callable[[], Any]) -> Any:
+    """Return what looks like a module, with another function."""
+    pinned = types.ModuleType(module.__name__)
+    pinned.__dict__.update(vars(module))
+    pinned.__dict__[name] = function
     return pinned
 
 

@@ -16,7 +16,7 @@ from .arguments import written
 from .events import Events
 from .faults import ModelFiles, Problem, in_words, make_problem
 from .market import RefusedRunError
-from .pinning import pin_chance, pin_directories, pin_now
+from .pinning import pin_chance, pin_directories, pin_ids, pin_now
 from .recorder import Attempt, Recorder, Run
 from .script import (
     UnusablePackageError,
@@ -170,6 +170,7 @@ class Session:
         self._watch(recorder, version)
         pin_now(self._now)
         pin_chance()
+        pin_ids()
         reporter.on_backtest_result = recorder.note_result
         return recorder
 
