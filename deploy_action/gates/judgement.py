@@ -25,7 +25,7 @@ from deploy_action.backtest.metrics import (
 )
 
 NO_REF: Final = "`compare-with` is not set"
-NO_WINDOWS: Final = "neither `windows` nor `sweep` is set"
+NO_SEVERAL: Final = "neither `windows` nor `sweep` is set"
 NOT_REPORTED: Final = "not reported"
 _NO_VALUE_IN_BASE: Final = "the base's backtest did not compute it"
 _NO_VALUE_IN_HOLDING: Final = "it cannot be computed for holding"
@@ -53,7 +53,7 @@ class State(StrEnum):
     NO_BASE = "no base"
     NOT_JUDGED = "not judged"
     NO_HOLDING = "no holding"
-    NO_WINDOWS = "no windows"
+    INCOMPLETE = "incomplete"
 
 
 class Reference(StrEnum):
@@ -68,7 +68,7 @@ class Reference(StrEnum):
 
 
 class Over(StrEnum):
-    """Which backtests a gate is about: that of the whole period, or all windows."""
+    """Which backtests a gate is about: the one of the whole period, or windows and combinations."""
 
     WHOLE = ""
     WORST = "worst"
@@ -112,8 +112,8 @@ class Gate:
         return self.bound.reference is Reference.BASE
 
     @property
-    def needs_windows(self) -> bool:
-        """Whether it cannot pass without windows."""
+    def needs_several(self) -> bool:
+        """Whether it cannot pass without windows or a sweep."""
         return self.over is not Over.WHOLE
 
     def limit(self, reference: float | None) -> Decimal | None:
@@ -135,7 +135,7 @@ class IdenticalGate:
     text: str = "identical"
     metric: str = "identical"
     needs_base: bool = True
-    needs_windows: bool = False
+    needs_several: bool = False
 
 
 AnyGate: TypeAlias = Gate | IdenticalGate
@@ -147,8 +147,9 @@ class Evidence:
 
     `reasons` say why a metric of the candidate has no value. `base` and `holding` are None if there
     is none, and `no_base` and `no_holding` say why. `is_identical` is None without a result of the
-    base. `windows` are the candidate's, in order, with their names; where they cannot be judged,
-    `no_windows` says why, and `no_base_windows` for the base's.
+    base. `several` are the metrics of the windows and combinations, with names that can begin a
+    sentence; where they cannot be judged, `no_several` says why. `base_several` are those of the
+    base's windows.
     """
 
     metrics: Metrics
@@ -158,11 +159,11 @@ class Evidence:
     is_identical: bool | None = None
     holding: Metrics | None = None
     no_holding: str = ""
-    windows: Sequence[Metrics] = ()
-    window_names: Sequence[str] = ()
-    no_windows: str = ""
-    base_windows: Sequence[Metrics] = ()
-    no_base_windows: str = ""
+    several: Sequence[Metrics] = ()
+    several_names: Sequence[str] = ()
+    no_several: str = ""
+    base_several: Sequence[Metrics] = ()
+    no_base_several: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +171,9 @@ class Verdict:
     """The verdict on a gate.
 
     `value`, `reference` and `bound` are in the metric's unit, None if unknown; `reference` is the
-    base's value, or that of holding. `reason` says why there is no value or no bound, and is
-    otherwise blank.
+    base's value, or that of holding. `where` names the window or the combination that has the worst
+    or the best value, and can begin a sentence. `reason` says why there is no value or no bound.
+    Both are blank otherwise.
     """
 
     gate: AnyGate
@@ -180,6 +182,7 @@ class Verdict:
     reference: float | None = None
     bound: float | None = None
     reason: str = ""
+    where: str = ""
 
     @property
     def is_passed(self) -> bool:
@@ -223,9 +226,9 @@ def _judge_trades(gate: IdenticalGate, evidence: Evidence) -> Verdict:
 
 def _judge(gate: Gate, evidence: Evidence) -> Verdict:
     value = reference = None
-    limit = gate.limit(None)
+    where, limit = "", gate.limit(None)
     try:
-        value = _value(gate, evidence)
+        value, where = _value(gate, evidence)
         reference = _reference(gate, evidence)
         limit = gate.limit(reference)
         if limit is None:
@@ -237,6 +240,7 @@ def _judge(gate: Gate, evidence: Evidence) -> Verdict:
             value=value,
             bound=None if limit is None else nearest_float(limit),
             reason=missing.reason,
+            where=where,
         )
     is_passed = _COMPARE[gate.operator](in_decimals(value), limit)
     return Verdict(
@@ -245,24 +249,34 @@ def _judge(gate: Gate, evidence: Evidence) -> Verdict:
         value=value,
         reference=reference,
         bound=nearest_float(limit),
+        where=where,
     )
 
 
-def _value(gate: Gate, evidence: Evidence) -> float:
-    """Return the candidate's value.
+def _value(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    """Return the candidate's value, and which window or combination has it.
 
     Raises:
         _NoValueError: there is none.
     """
     if gate.over is not Over.WHOLE:
-        if evidence.no_windows or not evidence.windows:
-            raise _NoValueError(State.NO_WINDOWS, evidence.no_windows or NO_WINDOWS)
-        return _over_windows(gate, evidence.windows, evidence.window_names)
+        if evidence.no_several or not evidence.several:
+            raise _NoValueError(State.INCOMPLETE, evidence.no_several or NO_SEVERAL)
+        over = _over_several(gate, evidence.several, evidence.several_names)
+        return over, _where(gate, over, evidence)
     value = known(evidence.metrics.get(gate.metric))
     if value is None:
         reason = evidence.reasons.get(gate.metric) or NOT_REPORTED
         raise _NoValueError(State.NOT_COMPUTED, reason)
-    return value
+    return value, ""
+
+
+def _where(gate: Gate, value: float, evidence: Evidence) -> str:
+    """Return the name of the first window or combination that has the worst or the best value."""
+    if gate.over is Over.MEDIAN:
+        return ""
+    pairs = zip(evidence.several_names, evidence.several, strict=False)
+    return next((name for name, metrics in pairs if metrics.get(gate.metric) == value), "")
 
 
 def _reference(gate: Gate, evidence: Evidence) -> float | None:
@@ -289,10 +303,10 @@ def _of_base(gate: Gate, evidence: Evidence) -> float:
     if evidence.base is None:
         raise _NoValueError(State.NO_BASE, evidence.no_base or NO_REF)
     if gate.over is not Over.WHOLE:
-        if evidence.no_base_windows or not evidence.base_windows:
-            raise _NoValueError(State.NO_BASE, evidence.no_base_windows or NOT_REPORTED)
+        if evidence.no_base_several or not evidence.base_several:
+            raise _NoValueError(State.NO_BASE, evidence.no_base_several or NOT_REPORTED)
         try:
-            return _over_windows(gate, evidence.base_windows)
+            return _over_several(gate, evidence.base_several)
         except _NoValueError as missing:
             raise _NoValueError(State.NO_BASE, missing.reason) from None
     value = known(evidence.base.get(gate.metric))
@@ -301,19 +315,24 @@ def _of_base(gate: Gate, evidence: Evidence) -> float:
     return value
 
 
-def _over_windows(gate: Gate, windows: Sequence[Metrics], names: Sequence[str] = ()) -> float:
-    values = [known(metrics.get(gate.metric)) for metrics in windows]
+def _over_several(gate: Gate, several: Sequence[Metrics], names: Sequence[str] = ()) -> float:
+    values = [known(metrics.get(gate.metric)) for metrics in several]
     found = [value for value in values if value is not None]
     if missing := len(values) - len(found):
         pairs = zip(names, values, strict=False)
         name = next((name for name, value in pairs if value is None), "")
-        without = f", such as `{name}`" if name else ""
-        reason = f"{missing} of {len(values)} windows did not compute it{without}"
+        without = f", such as {inside(name)}" if name else ""
+        reason = f"{missing:,} of {len(values):,} backtests did not compute it{without}"
         raise _NoValueError(State.NOT_COMPUTED, reason)
-    return over_windows(gate.metric, gate.over, found)
+    return over_several(gate.metric, gate.over, found)
 
 
-def over_windows(metric: str, over: Over, values: Sequence[float]) -> float:
+def inside(name: str) -> str:
+    """Return a name that can begin a sentence as it stands within one: `window X`."""
+    return f"{name[:1].lower()}{name[1:]}"
+
+
+def over_several(metric: str, over: Over, values: Sequence[float]) -> float:
     """Return the worst, median or best of a metric's values, of which there is at least one.
 
     The smallest is the worst of a metric that is neither better higher nor lower.

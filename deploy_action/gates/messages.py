@@ -10,20 +10,23 @@ from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, 
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.judgement import (
     NO_REF,
-    NO_WINDOWS,
+    NO_SEVERAL,
     Bound,
     Gate,
     IdenticalGate,
     Operator,
+    Over,
     Reference,
     State,
     Verdict,
+    inside,
 )
 from deploy_action.gates.sense import write_number
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import exact, rounded
 
 _LONGEST_REASON: Final = 200
+_LONGEST_NAME: Final = 160
 # Numbers are shown with the fewest of these decimals that tell the value from the bound, and show
 # the difference with about two digits. From `_LARGEST_SHORT` on, decimals mean nothing.
 _DECIMALS: Final = (2, 4, 6)
@@ -42,10 +45,11 @@ _NO_REF_FOR_TRADES_HINT: Final = (
     "Set `compare-with` to a git ref where the model can be backtested, such as `origin/main`."
 )
 _NO_HOLDING_HINT: Final = "Write a number instead of `hold`."
-_NO_WINDOWS_HINT: Final = (
-    "Set `windows`, for example to `4`, or judge the whole period: the metric's name alone."
+_NO_SEVERAL_HINT: Final = (
+    "Set `windows`, for example to `4`, or `sweep`, or judge the whole period: the metric's name "
+    "alone."
 )
-_FAILED_WINDOWS_HINT: Final = "Mend what failed, or choose windows in which there are prices."
+_INCOMPLETE_HINT: Final = "Mend what failed, or leave it out of `windows` and `sweep`."
 _DIFFERENT_HINT: Final = (
     "The comparison names the first trade that differs. Remove the gate `identical` if the model "
     "is meant to trade differently."
@@ -81,11 +85,25 @@ def warning_of(verdict: Verdict) -> Problem | None:
     return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
+def warning_of_best(verdict: Verdict, tried: int) -> Problem | None:
+    """Return the warning for a gate that passed because one of many combinations is good."""
+    gate = verdict.gate
+    if isinstance(gate, IdenticalGate) or gate.over is not Over.BEST or not verdict.is_passed:
+        return None
+    others = (gate.text.replace(Over.BEST, over, 1) for over in (Over.MEDIAN, Over.WORST))
+    return Problem(
+        message=f"Gate `{gate.text}` passed by the best of {tried:,} combinations. Of so many, "
+        "some are good by luck, and which one will be good next is not known.",
+        hint=f"Write {' or '.join(f'`{one}`' for one in others)}.",
+        severity=Severity.WARNING,
+    )
+
+
 def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
     gate, reason = verdict.gate, _reason(verdict)
     match verdict.state:
         case State.NOT_COMPUTED:
-            hint = _NOT_COMPUTED_HINT if not gate.needs_windows else _FAILED_WINDOWS_HINT
+            hint = _NOT_COMPUTED_HINT if not gate.needs_several else _INCOMPLETE_HINT
             found = f"`{gate.metric}` was not computed: {reason}", hint
         case State.NO_BASE:
             hint = _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT
@@ -94,9 +112,9 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
             found = f"there is no base to compare with: {reason}", hint
         case State.NO_HOLDING:
             found = f"what holding made is not known: {reason}", _NO_HOLDING_HINT
-        case State.NO_WINDOWS:
-            hint = _NO_WINDOWS_HINT if verdict.reason == NO_WINDOWS else _FAILED_WINDOWS_HINT
-            found = f"the windows cannot be judged: {reason}", hint
+        case State.INCOMPLETE:
+            hint = _NO_SEVERAL_HINT if verdict.reason == NO_SEVERAL else _INCOMPLETE_HINT
+            found = f"not all backtests can be judged: {reason}", hint
         case State.NOT_JUDGED:
             found = f"it was not judged: {reason}", ""
         case _:
@@ -134,7 +152,8 @@ def _failure(verdict: Verdict, gate: Gate) -> str:
         if gate.bound.number:
             target = f"the bound of {form(bound)}{sign} ({owner} has {form(base)}{sign})"
     over = f"the {gate.over} " if gate.over else ""
-    start = f"{over}`{gate.metric}` is {form(value)}{sign}, "
+    where = f" ({inside(excerpt(verdict.where, _LONGEST_NAME))})" if verdict.where else ""
+    start = f"{over}`{gate.metric}` is {form(value)}{sign}{where}, "
     if not difference:
         return f"{start}exactly {target}, and has to be {_WANTED[gate.operator]} it"
     apart = form(abs(difference))

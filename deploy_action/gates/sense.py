@@ -64,8 +64,8 @@ def _odd_references(gate: Gate) -> Iterator[Finding]:
         return
     if gate.over is not Over.WHOLE:
         yield Finding(
-            f"`{gate.text}` compares windows with holding over the whole period.",
-            f"Write `{gate.over} excess_return > 0`: it is what a window made beyond holding.",
+            f"`{gate.text}` compares several backtests with holding over the whole period.",
+            f"Write `{gate.over} excess_return > 0`: it is what each made beyond holding.",
         )
     elif gate.metric in {"excess_return", "hold_return"}:
         yield Finding(

@@ -295,7 +295,7 @@ class _Reader:
             )
         if not (settings.wants_several or self._failed & {"windows", "sweep"}):
             self._refuse_gate(
-                next((gate for gate in settings.gates if gate.needs_windows), None),
+                next((gate for gate in settings.gates if gate.needs_several), None),
                 "it is about several backtests, and neither `windows` nor `sweep` is set.",
                 "Set `windows`, for example to `4`, or write the metric alone: the whole period.",
             )
@@ -386,7 +386,7 @@ class _Reader:
                 f"Input `sweep` changes the period, with `{named[0]}`, and `windows` are periods.",
                 "Set only one of the two.",
             )
-        gate = next((one for one in settings.gates if one.needs_windows and one.needs_base), None)
+        gate = next((one for one in settings.gates if one.needs_several and one.needs_base), None)
         self._refuse_gate(
             gate,
             "it compares the whole sweep with the base, which is backtested with its own setting "

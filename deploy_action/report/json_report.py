@@ -226,6 +226,7 @@ def _gate(verdict: Verdict) -> dict[str, Any]:
         "base": verdict.reference if verdict.gate.needs_base else None,
         "bound": verdict.bound,
         "reason": verdict.reason,
+        "where": verdict.where,
     }
 
 

@@ -351,6 +351,7 @@ def _verdict(number: int, found: wire.Gate) -> Verdict:
         reference=found.reference,
         bound=found.bound,
         reason=found.reason,
+        where=found.where,
     )
 
 

@@ -188,6 +188,7 @@ class Gate(msgspec.Struct):
     reference: Number
     bound: Number
     reason: str
+    where: str
 
 
 class Base(msgspec.Struct):

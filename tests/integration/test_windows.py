@@ -136,7 +136,7 @@ def test_a_window_that_fails_is_named_and_fails_gates_over_windows_only(
     ended = backtest(workspace, server, gates="trades >= 1\nworst sharpe > -9")
     assert ended.code == 1
     (error,) = [one for one in ended.annotations if one.startswith("::error")]
-    assert "`worst sharpe > -9` failed: the windows cannot be judged" in error
+    assert "`worst sharpe > -9` failed: not all backtests can be judged" in error
     assert "window `second` failed: The backtest failed: No prices" in error
     (warning,) = [one for one in ended.annotations if one.startswith("::warning")]
     assert "Window `second` failed: The backtest failed: No prices" in warning

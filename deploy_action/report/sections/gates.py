@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
-from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict
+from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict, inside
 from deploy_action.gates.messages import problem_of
 from deploy_action.report.blocks import NO_BREAK, distance, figures
-from deploy_action.report.document import Block, Code, Line, Paragraph, Table
+from deploy_action.report.document import Block, Code, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import shown_of
 
 _MOST_GATES: Final = 100
 _LONGEST_GATE: Final = 60
+_LONGEST_NAME: Final = 120
 _EXACT: Final = frozenset({Operator.EQUAL, Operator.UNEQUAL})
 
 
@@ -57,7 +58,10 @@ def _row(verdict: Verdict) -> Sequence[Line]:
     # Any other bound is visible in the text of the gate.
     is_computed = verdict.bound is not None and (bound.reference or bound.is_per_cent)
     both = f"{value}, bound {limit}" if is_computed else value
-    return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both]]
+    where: Line = []
+    if verdict.where:
+        where = [f"{NO_BREAK}· ", *prose(inside(cut(verdict.where, _LONGEST_NAME)))]
+    return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both, *where]]
 
 
 def _shown(verdicts: Sequence[Verdict]) -> Sequence[Verdict]:

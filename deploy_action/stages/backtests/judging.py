@@ -11,8 +11,16 @@ from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.warning_signs import find_warning_signs
 from deploy_action.errors import Problem, RefusedError, Severity
-from deploy_action.gates.judgement import AnyGate, Evidence, State, Verdict, judge, not_judged
-from deploy_action.gates.messages import problem_of, warning_of
+from deploy_action.gates.judgement import (
+    AnyGate,
+    Evidence,
+    State,
+    Verdict,
+    inside,
+    judge,
+    not_judged,
+)
+from deploy_action.gates.messages import problem_of, warning_of, warning_of_best
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.stages.backtests.beside import NO_RESULT
 from deploy_action.stages.backtests.several import name_of, problems_of
@@ -54,6 +62,10 @@ class Judging:
         found = replace(found, problems=(*found.problems, *problems_of(found.windows, found.sweep)))
         found = self._judged(_with_warning_signs(found), NO_RESULT)
         warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
+        if found.sweep is not None:
+            tried = len(found.sweep.combinations)
+            of_best = (warning_of_best(verdict, tried) for verdict in found.verdicts)
+            warnings += [one for one in of_best if one is not None]
         return replace(found, problems=(*found.problems, *warnings))
 
     def unjudged(self, found: Backtests, no_result: str, why: str) -> Backtests:
@@ -93,11 +105,11 @@ class Judging:
                 is_identical=_is_identical(found),
                 holding=_of_holding(result),
                 no_holding=_why_no_holding(result, no_result, redact),
-                windows=_metrics_of(several),
-                window_names=[redact(name) for name, one in several if one.figures is not None],
-                no_windows=redact(self._why_no_several(several)),
-                base_windows=_metrics_of(_of_windows(base.windows)) if base else (),
-                no_base_windows=redact(_why_no_base_windows(found, base)) if base else "",
+                several=_metrics_of(several),
+                several_names=[redact(name) for name, one in several if one.figures is not None],
+                no_several=redact(self._why_no_several(several)),
+                base_several=_metrics_of(_of_windows(base.windows)) if base else (),
+                no_base_several=redact(_why_no_base_windows(found, base)) if base else "",
             ),
         )
         return replace(found, verdicts=verdicts)
@@ -170,7 +182,7 @@ def _failed(several: Iterable[_Named]) -> str:
     if failed is None:
         return ""
     name, one = failed
-    return f"{name[:1].lower()}{name[1:]} failed: {one.reason}"
+    return f"{inside(name)} failed: {one.reason}"
 
 
 def _is_identical(found: Backtests) -> bool | None:

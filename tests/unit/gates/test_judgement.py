@@ -226,31 +226,31 @@ WINDOWS = [
 )
 def test_windows_are_judged_by_the_metrics_own_direction(text: str, value: float) -> None:
     """A metric without a direction is worst where it is smallest."""
-    (verdict,) = judge(parse_gates(text)[0], Evidence(metrics={}, windows=WINDOWS))
+    (verdict,) = judge(parse_gates(text)[0], Evidence(metrics={}, several=WINDOWS))
     assert verdict.value == value
     assert verdict.is_passed is (value > 0)
 
 
 def test_the_median_of_huge_values_is_finite() -> None:
     windows = [{"sharpe": sys.float_info.max}] * 2
-    (verdict,) = judge(parse_gates("median sharpe > 0")[0], Evidence(metrics={}, windows=windows))
+    (verdict,) = judge(parse_gates("median sharpe > 0")[0], Evidence(metrics={}, several=windows))
     assert verdict.value == sys.float_info.max
 
 
 def test_windows_that_cannot_be_judged_fail_their_gates_alone() -> None:
     text = "worst sharpe > -9\nsharpe > 0\nmedian sortino > 0"
-    failed = Evidence(metrics=VALUES, windows=WINDOWS, no_windows="window `2022` failed: no data")
+    failed = Evidence(metrics=VALUES, several=WINDOWS, no_several="window `2022` failed: no data")
     assert states(text, failed) == [
-        ("no windows", "window `2022` failed: no data"),
+        ("incomplete", "window `2022` failed: no data"),
         ("passed", ""),
-        ("no windows", "window `2022` failed: no data"),
+        ("incomplete", "window `2022` failed: no data"),
     ]
-    assert states(text, Evidence(metrics=VALUES, windows=WINDOWS))[2] == (
+    assert states(text, Evidence(metrics=VALUES, several=WINDOWS))[2] == (
         "not computed",
-        "3 of 3 windows did not compute it",
+        "3 of 3 backtests did not compute it",
     )
     assert states(text, Evidence(metrics=VALUES))[0] == (
-        "no windows",
+        "incomplete",
         "neither `windows` nor `sweep` is set",
     )
 
@@ -258,7 +258,37 @@ def test_windows_that_cannot_be_judged_fail_their_gates_alone() -> None:
 def test_the_worst_window_is_compared_with_the_worst_of_the_base() -> None:
     text = "worst sharpe >= base\nmedian sharpe >= base + 1"
     base_windows = [{"sharpe": -1.5}, {"sharpe": 0.5}, {"sharpe": 3.0}]
-    known = Evidence(metrics={}, base={}, windows=WINDOWS, base_windows=base_windows)
+    known = Evidence(metrics={}, base={}, several=WINDOWS, base_several=base_windows)
     assert states(text, known) == [("passed", ""), ("failed", "")]
-    unknown = Evidence(metrics={}, base={}, windows=WINDOWS, no_base_windows="window `a` failed")
+    unknown = Evidence(metrics={}, base={}, several=WINDOWS, no_base_several="window `a` failed")
     assert states(text, unknown)[0] == ("no base", "window `a` failed")
+
+
+NAMES = ["Window `a`", "Combination `FAST=5` in window `b`", "Combination `FAST=9`"]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("worst sharpe > 0", NAMES[1]),
+        ("best sharpe > 0", NAMES[2]),
+        ("worst max_drawdown < 9", NAMES[0]),
+        ("median sharpe > 0", ""),
+        ("sharpe > 0", ""),
+    ],
+)
+def test_the_worst_and_the_best_are_named(text: str, where: str) -> None:
+    evidence = Evidence(metrics=VALUES, several=WINDOWS, several_names=NAMES)
+    (verdict,) = judge(parse_gates(text)[0], evidence)
+    assert verdict.where == where
+
+
+def test_the_first_without_a_value_is_named() -> None:
+    several: list[dict[str, float | None]] = [{"sharpe": 1.0}, {"sharpe": None}, {"sharpe": None}]
+    evidence = Evidence(metrics={}, several=several, several_names=NAMES)
+    assert states("worst sharpe > 0", evidence) == [
+        (
+            "not computed",
+            "2 of 3 backtests did not compute it, such as combination `FAST=5` in window `b`",
+        )
+    ]

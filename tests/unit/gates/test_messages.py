@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Bound, Evidence, Gate, Operator, State, judge
-from deploy_action.gates.messages import problem_of, warning_of
+from deploy_action.gates.judgement import Bound, Evidence, Gate, Operator, State, Verdict, judge
+from deploy_action.gates.messages import problem_of, warning_of, warning_of_best
 from tests.support.gate_cases import (
     BASE,
     VALUES,
@@ -178,3 +180,58 @@ def test_a_percentage_of_a_negative_base_that_demands_less_is_a_warning(
 def test_extreme_bounds_are_shown() -> None:
     assert "1e+27" in failure("final_account_value >= 1e27").message
     assert failure(f"calmar >= 123456789.{'123456789' * 3}").message
+
+
+NAMES = ["Window `a`", "Combination `FAST=5`"]
+
+
+def over_several(text: str, **changes: Any) -> Verdict:
+    several = [{"sharpe": 1.0, "max_drawdown": 45.0}, {"sharpe": -0.5, "max_drawdown": 20.0}]
+    known = Evidence(metrics={}, several=several, several_names=NAMES)
+    return judge(parse_gates(text)[0], replace(known, **changes))[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            "worst max_drawdown <= 40",
+            (
+                "the worst `max_drawdown` is 45% (window `a`), 5 percentage points above the bound "
+                "of 40%"
+            ),
+        ),
+        (
+            "worst sharpe >= 0",
+            "the worst `sharpe` is \u22120.5 (combination `FAST=5`), 0.5 below the bound of 0",
+        ),
+        ("median sharpe >= 1", "the median `sharpe` is 0.25, 0.75 below the bound of 1"),
+    ],
+)
+def test_a_gate_over_several_says_where_it_failed(text: str, what: str) -> None:
+    problem = problem_of(over_several(text))
+    assert problem is not None
+    assert problem.message == f"Gate `{text}` failed: {what}."
+
+
+def test_backtests_that_failed_are_told_in_words_that_are_true_of_sweeps() -> None:
+    why = "combination `FAST=5, SLOW=20` failed: out of memory"
+    problem = problem_of(over_several("worst sharpe > 0", no_several=why))
+    assert problem is not None
+    assert problem.text() == (
+        f"Gate `worst sharpe > 0` failed: not all backtests can be judged: {why}. "
+        "Mend what failed, or leave it out of `windows` and `sweep`."
+    )
+
+
+def test_the_best_of_many_is_warned_of_where_it_lets_a_gate_pass() -> None:
+    warning = warning_of_best(over_several("best sharpe >= 1"), 40)
+    assert warning is not None
+    assert warning.severity is Severity.WARNING
+    assert warning.message == (
+        "Gate `best sharpe >= 1` passed by the best of 40 combinations. Of so many, some are good "
+        "by luck, and which one will be good next is not known."
+    )
+    assert warning.hint == "Write `median sharpe >= 1` or `worst sharpe >= 1`."
+    for text in ("best sharpe >= 2", "worst sharpe >= -1", "median sharpe >= 0", "identical"):
+        assert warning_of_best(over_several(text), 40) is None

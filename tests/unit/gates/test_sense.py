@@ -60,7 +60,11 @@ RUINED = {
         ("cagr >= -100", "no backtest can fail", "Write a bound that some"),
         ("trades > hold", "Holding has no `trades`.", "Write a number instead of `hold`."),
         ("excess_return > hold", "already is about holding", "Write `excess_return > 0`"),
-        ("worst cum_returns > hold", "compares windows with", "Write `worst excess_return > 0`"),
+        (
+            "worst cum_returns > hold",
+            "compares several backtests with",
+            "Write `worst excess_return > 0`",
+        ),
     ],
 )
 def test_a_gate_that_decides_nothing_is_an_error(text: str, message: str, hint: str) -> None:

@@ -126,6 +126,7 @@ def test_a_report_holds_what_gates_and_comparison_found() -> None:
         "reference": of_base,
         "bound": of_base,
         "reason": "",
+        "where": "",
     }
     comparison = report["comparison"]
     assert comparison["base"]["state"] == "backtested"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from deploy_action.backtest.period.windows import WindowBacktest, iso
-from deploy_action.gates.judgement import Over, over_windows
+from deploy_action.gates.judgement import Over, over_several
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.blocks import NO_BREAK, NO_FIGURE, short
 from deploy_action.report.charts.chart import Curve
@@ -120,7 +120,7 @@ def _over(over: Over, known: Sequence[Metrics]) -> Sequence[Line]:
 
     def cell(metric: str, shown: Callable[[float], str]) -> Line:
         values = [value for one in known if (value := one[metric]) is not None]
-        return [shown(over_windows(metric, over, values)) if values else NO_FIGURE]
+        return [shown(over_several(metric, over, values)) if values else NO_FIGURE]
 
     return [
         [f"**{over.value.capitalize()}**"],

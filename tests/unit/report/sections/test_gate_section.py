@@ -95,3 +95,20 @@ def test_the_table_of_gates_is_absent_without_gates_and_cut_with_very_many() -> 
     assert "more gates" not in to_markdown(gates(many[:101]))
     assert len(table(gates(many))) == 101
     assert "And 1,134 more gates." in to_markdown(gates(many))
+
+
+def test_a_gate_over_several_names_the_worst() -> None:
+    parsed, _ = parse_gates("worst sharpe >= 1\nbest sharpe >= 1")
+    evidence = Evidence(
+        metrics={},
+        several=[{"sharpe": 0.5}, {"sharpe": 2.0}],
+        several_names=["Window `2022`", "Combination `FAST=5, SLOW=20` in window `a|b`"],
+    )
+    assert table(gates(judge(parsed, evidence)))[1:] == [
+        ["❌ failed by 0.50", "worst sharpe >= 1", "0.50 · window 2022"],
+        [
+            "✅ passed by 1.00",
+            "best sharpe >= 1",
+            "2.00 · combination FAST=5, SLOW=20 in window a|b",
+        ],
+    ]
