@@ -99,7 +99,7 @@ class Inspection:
             Path(os.path.realpath(self.directory)),
             self.settings.for_runner,
         )
-        found = (*found, *outside.warnings(manifest, selection))
+        found = (*found, *outside.warnings(manifest, selection, code))
         return selection, code, (*selection.problems, *found)
 
     def pack(

@@ -17,6 +17,7 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.git.branches import Habits, find_ignored, find_untracked, read_habits
 from deploy_action.git.repository import find_root
 from deploy_action.model.leaks import KEYS_NAME
+from deploy_action.model.live.code import read_code
 from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
@@ -55,11 +56,12 @@ class FoundModel:
             return cls(path, None)
         selection = select_files(directory, manifest.ignore_files)
         outside = Outside(root, directory, for_runner=False)
+        code = read_code(manifest.main_script, selection)
         return cls(
             path,
             manifest,
             tuple(entry.name for entry in selection.entries),
-            tuple(entry for entry, _ in outside.missing(manifest, selection)),
+            tuple(entry for entry, _ in outside.missing(manifest, selection, code)),
             any(map(_uses_lfs, _attributes(directory, root))),
         )
 

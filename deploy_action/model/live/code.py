@@ -8,7 +8,6 @@ is left out. What depends on anything else may run or not: it is not certain.
 from __future__ import annotations
 
 import ast
-import builtins
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from enum import IntEnum
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
-from deploy_action.model.live.modules import Module, Modules
+from deploy_action.model.live.modules import Module, Modules, catches
 from deploy_action.model.live.values import UNKNOWN, value_of
 
 STRATEGIES: Final = frozenset({"Strategy", "FuturesStrategy"})
@@ -236,7 +235,7 @@ class _Walk:
 
     def _attempt(self, node: ast.Try) -> bool | None:
         body = self._copy()
-        body.is_guarded |= any(map(_catches_key_error, node.handlers))
+        body.is_guarded |= any(catches(one, KeyError) for one in node.handlers)
         ends = [body.block(node.body)]
         ends += [self._branch(one.body, is_certain=False) for one in node.handlers]
         ends += [self._branch(part, is_certain=True) for part in (node.orelse, node.finalbody)]
@@ -392,13 +391,3 @@ def _inside(node: ast.expr) -> Iterator[ast.expr]:
             yield child.value
         elif isinstance(child, ast.comprehension):
             yield from (child.iter, *child.ifs)
-
-
-def _catches_key_error(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler catches the exception of a missing variable, or may do so."""
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    for kind in kinds:
-        caught = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
-        if not isinstance(caught, type) or issubclass(KeyError, caught):
-            return True
-    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,3 +115,13 @@ class Modules:
 def is_text(node: ast.expr) -> bool:
     """Whether an expression is a string."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def catches(handler: ast.ExceptHandler, error: type[Exception]) -> bool:
+    """Whether a handler catches a built-in exception, or may do so."""
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    for kind in kinds:
+        caught = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
+        if not isinstance(caught, type) or issubclass(error, caught):
+            return True
+    return False

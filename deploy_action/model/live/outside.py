@@ -14,7 +14,8 @@ from typing import Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.live.modules import Module, Modules
+from deploy_action.model.live.code import Code
+from deploy_action.model.live.modules import Module, Modules, catches
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import Folder, read_folder
 from deploy_action.model.requirements import read_requirements
@@ -39,21 +40,26 @@ class Outside:
     names: frozenset[str] | None = None
     read: Callable[[Path], Folder] = read_folder
 
-    def warnings(self, manifest: Manifest, selection: Selection) -> Iterator[Problem]:
+    def warnings(self, manifest: Manifest, selection: Selection, code: Code) -> Iterator[Problem]:
         """Yield a warning for each package or module of the repository that the bundle lacks."""
-        for entry, problem in self.missing(manifest, selection):
+        for entry, problem in self.missing(manifest, selection, code):
             way = f"`include: {entry}`" if self.for_runner else f'`--include "{entry}"`'
             yield replace(problem, hint=f"Put it into the bundle with {way}.")
 
-    def missing(self, manifest: Manifest, selection: Selection) -> Iterator[tuple[str, Problem]]:
-        """Yield what `include` has to name for each of them, and what is wrong without it."""
+    def missing(
+        self, manifest: Manifest, selection: Selection, code: Code
+    ) -> Iterator[tuple[str, Problem]]:
+        """Yield what `include` has to name for each of them, and what is wrong without it.
+
+        `code` is that of the model's script (`read_code`).
+        """
         if self.directory == self.workspace or not manifest.main_script:
             return  # everything is inside
         script = posixpath.normpath(manifest.main_script)
         imports = _Imports(selection, posixpath.dirname(script))
         roots = cache(lambda: tuple(self._roots()))
         known: set[str] = set()
-        for file, node, dotted in imports.of(script):
+        for file, node, dotted in imports.of(code):
             if self.names is not None and dotted.partition(".")[0] not in self.names:
                 continue
             found = next((one for one in roots() if _is_module(one, dotted)), None)
@@ -111,23 +117,15 @@ class _Imports:
         names = (one.name.removesuffix(".py") for one in self.selection.entries)
         self._inside = frozenset(part for name in names for part in name.split("/"))
 
-    def of(self, script: str) -> Iterator[tuple[str, ast.stmt, str]]:
+    def of(self, code: Code) -> Iterator[tuple[str, ast.stmt, str]]:
         """Yield file, statement and dotted name; the main script's come first."""
         modules = Modules(self._read, self.directory)
-        waiting, seen = [modules.parsed(script)], {script}
-        while waiting:
-            module = waiting.pop(0)
-            if module is None:
-                continue
+        known = self._inside | sys.stdlib_module_names
+        for module in filter(None, map(modules.parsed, code.modules)):
             for node in _statements(module.tree):
                 for dotted in _names(module, node):
-                    first = dotted.partition(".")[0]
-                    if first not in self._inside:
-                        if first not in sys.stdlib_module_names:
-                            yield module.file, node, dotted
-                    elif (found := modules.imported(dotted)) and found.file not in seen:
-                        seen.add(found.file)
-                        waiting.append(found)
+                    if dotted.partition(".")[0] not in known:
+                        yield module.file, node, dotted
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -138,12 +136,25 @@ class _Imports:
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the imports that are not tried only, and depend on no condition."""
+    """Yield the imports that the model may need: not for checkers of types, nor tried only."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
-        elif not isinstance(node, ast.If | ast.Try | ast.TryStar | ast.expr):
+        elif isinstance(node, ast.If) and _is_for_checkers(node.test):
+            for part in node.orelse:
+                yield from _statements(ast.Module([part], []))
+        elif not isinstance(node, ast.expr) and not _tries_imports(node):
             yield from _statements(node)
+
+
+def _is_for_checkers(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    return name == "TYPE_CHECKING"
+
+
+def _tries_imports(node: ast.AST) -> bool:
+    handlers = node.handlers if isinstance(node, ast.Try | ast.TryStar) else []
+    return any(catches(one, ModuleNotFoundError) for one in handlers)
 
 
 def _names(module: Module, node: ast.Import | ast.ImportFrom) -> list[str]:

@@ -51,13 +51,15 @@ class Imports:
             return
         from deploy_action.bundle.selection import select_files
         from deploy_action.model.inspection import with_requirements
+        from deploy_action.model.live.code import read_code
         from deploy_action.model.live.outside import Outside
 
         settings, workspace = self.reasons.settings, self.reasons.workspace
         patterns = [*manifest.ignore_files, *settings.ignore]
         selection = select_files(directory, patterns, workspace=workspace, include=settings.include)
         selection = with_requirements(selection, manifest, workspace)
+        code = read_code(manifest.main_script, selection)
         outside = Outside(workspace, directory, settings.for_runner, self.names, self._read)
-        for entry, _ in outside.missing(manifest, selection):
+        for entry, _ in outside.missing(manifest, selection, code):
             for name in self.reasons.touched(workspace / entry.partition(" => ")[0]):
                 yield entry, name

@@ -11,6 +11,7 @@ import pytest
 from deploy_action.bundle.including import Include
 from deploy_action.bundle.selection import select_files
 from deploy_action.errors import Problem, Severity
+from deploy_action.model.live.code import read_code
 from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import load_manifest
 
@@ -40,7 +41,11 @@ def warnings(
     manifest, _ = load_manifest(model)
     assert manifest is not None
     selection = select_files(model, [], workspace=workspace, include=include)
-    return list(Outside(workspace, model, for_runner).warnings(manifest, selection))
+    return list(
+        Outside(workspace, model, for_runner).warnings(
+            manifest, selection, read_code("bot.py", selection)
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,39 @@ def test_scripts_that_the_model_imports_are_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script",
     [
+        """
+        import os
+        if os.environ.get("FAST"):
+            from common.util import x
+        """,
+        """
+        try:
+            from common.util import x
+        finally:
+            print("tried")
+        """,
+        """
+        try:
+            from common.util import x
+        except ValueError:
+            x = None
+        """,
+        """
+        if TYPE_CHECKING:
+            x = None
+        else:
+            from common.util import x
+        """,
+    ],
+)
+def test_imports_under_conditions_are_counted(tmp_path: Path, script: str) -> None:
+    (found,) = warnings(tmp_path, script)
+    assert "`common.util` is outside the model" in found.message
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
         "import numpy, json, blankly",
         "import elsewhere",
         "import charts.more",
@@ -110,7 +148,14 @@ def test_what_requirements_install_is_not_outside(tmp_path: Path) -> None:
     manifest, _ = load_manifest(model)
     assert manifest is not None
     selection = select_files(model, [], workspace=tmp_path)
-    assert list(Outside(tmp_path, model, for_runner=True).warnings(manifest, selection)) == []
+    assert (
+        list(
+            Outside(tmp_path, model, for_runner=True).warnings(
+                manifest, selection, read_code("bot.py", selection)
+            )
+        )
+        == []
+    )
 
 
 def test_the_code_of_other_models_and_environments_is_not_meant(tmp_path: Path) -> None:
@@ -130,4 +175,11 @@ def test_a_model_that_is_the_workspace_has_no_outside(tmp_path: Path) -> None:
     manifest, _ = load_manifest(model)
     assert manifest is not None
     selection = select_files(model, [])
-    assert list(Outside(model, model, for_runner=True).warnings(manifest, selection)) == []
+    assert (
+        list(
+            Outside(model, model, for_runner=True).warnings(
+                manifest, selection, read_code("bot.py", selection)
+            )
+        )
+        == []
+    )
