@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -160,9 +160,25 @@ class Uploads:
             on_began=progress.call_when_began if progress else None,
             on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
             on_several=self.tools.console.share_progress(_several_in_words(task.settings)),
-            earlier={},
+            earlier=self._earlier(task.settings),
         )
         self.tools.on_backtests(backtest.run(self.tools.console.progress("Uploading")))
+
+    def _earlier(self, settings: Settings) -> Mapping[str, float]:
+        """Return how long the backtests took in earlier runs, by which shares are balanced."""
+        if settings.shard is None or settings.report_path is None:
+            return {}
+        from deploy_action.stages.reports.durations import read_durations
+        from deploy_action.stages.reports.files import report_directory
+
+        path = report_directory(settings.report_path, self.tools.servers.environ)
+        earlier = read_durations(path)
+        if not earlier:
+            self.tools.console.info(
+                f"{settings.report_path} holds no earlier report of a sweep: the shares are "
+                "balanced by the length of the periods."
+            )
+        return earlier
 
     def _submitter(
         self, task: Task, server: Server, on_target: Callable[[Target], None] | None = None

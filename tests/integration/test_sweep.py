@@ -267,3 +267,25 @@ def test_a_dry_run_says_how_many_there_would_be(workspace: Runner, serve: Serve)
     assert not sent(server)
     assert "Would backtest 4 combinations of values, too" in ended.log
     assert "Would run only part 1/2 of these" in ended.log
+
+
+def test_earlier_reports_balance_the_shares(workspace: Runner, serve: Serve) -> None:
+    def slow(request: Request) -> Step:
+        return result(request, {"modelSeconds": 9.0 if setting(request) == "5 open" else 1.0})
+
+    ended = backtest(workspace, serve(slow), shard="1/1")
+    path = workspace.workspace.parent / "earlier.json"
+    path.write_text(json.dumps(report(ended, workspace)))
+    for number, expected in ((1, ["5 open"]), (2, ["10 close", "10 open", "5 close"])):
+        server = serve(slow)
+        ended = backtest(workspace, server, shard=f"{number}/2", report_path=str(path))
+        assert ended.code == 0, ended.log
+        assert sorted(sent(server)[1:]) == expected
+
+
+def test_without_an_earlier_report_the_shares_are_even(workspace: Runner, serve: Serve) -> None:
+    server = serve(result)
+    ended = backtest(workspace, server, shard="1/2", report_path="not-there")
+    assert ended.code == 0, ended.log
+    assert len(sent(server)) == 3
+    assert "not-there holds no earlier report of a sweep" in ended.log

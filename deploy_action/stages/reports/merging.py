@@ -33,7 +33,7 @@ MOST_BYTES: Final = 256 << 20
 _MOST_PROBLEMS: Final = 20
 _HOW: Final = (
     "Each run with `shard` leaves a part, at its output `report`: upload it, and download all of "
-    "them into one directory, as `examples/workflows/sweep-matrix.yml` does."
+    "them into one directory, as `examples/workflows/sweep-on-many-runners.yml` does."
 )
 _ONLY_PARTS: Final = (
     "Leave only the reports of runs with `shard` in that directory, all of one run."
