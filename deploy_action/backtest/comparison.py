@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges
     from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.bundle.bundle import Bundle
+    from deploy_action.errors import Problem
 
 # Metrics are sums of many floats: such a share, or amount, is the order in which they were added.
 _SAME: Final = 1e-9
@@ -51,8 +52,9 @@ class BaseState(StrEnum):
 class Base:
     """The model as it was at the git ref `ref`, which is `commit` (40 hexadecimal digits).
 
-    `reason` says why there is no result. `is_same_bundle`: its bundle has the candidate's digest,
-    so one backtest serves both. `windows` are those of the run, of the base.
+    `reason` says why there is no result, and `problems` are warnings about it. `is_same_bundle`:
+    its bundle has the candidate's digest, so one backtest serves both. `windows` are those of the
+    run, of the base.
     """
 
     ref: str
@@ -66,6 +68,7 @@ class Base:
     result: BacktestResult | None = None
     run: BacktestRun | None = None
     windows: tuple[WindowBacktest, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

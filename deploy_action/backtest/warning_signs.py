@@ -56,6 +56,19 @@ def find_warning_signs(
     )
 
 
+def without_trades(result: BacktestResult) -> Iterator[Problem]:
+    """Yield a warning where nothing was traded: no risk is low because the model is good."""
+    if result.filled_trades:
+        return
+    orders = len(result.trades)
+    what = f"None of {count(orders, 'order')} was filled" if orders else "The model made no trades"
+    yield _warning(
+        f"{what}: without trades there is no risk, and gates such as `max_drawdown <= 25%` pass.",
+        "Check what keeps the model from trading in this period. The gate `trades >= 1` refuses "
+        "such a model.",
+    )
+
+
 def _warning(message: str, *hints: str) -> Problem:
     return Problem(message=message, hint=" ".join(hints), severity=Severity.WARNING)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ended, Runner, write_model
-from tests.support.backtests import an_order, raw_result, with_metrics
+from tests.support.backtests import a_market, an_order, raw_result, with_metrics
 from tests.support.repositories import commit_all, make_repository
 from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Step
 
@@ -28,9 +28,12 @@ def repository(runner: Runner) -> Runner:
 
 
 def result(run: dict[str, Any] | None = None, **metrics: float | str | None) -> Reply:
-    raw = with_metrics(raw_result(trades=TRADED), **metrics)
-    answer = {"status": "success", "modelId": "model-1", "versionId": "v", "backtestId": "b"}
-    return Reply(body={**answer, "result": raw, "run": run or {}})
+    return answer(with_metrics(raw_result(trades=TRADED), **metrics), run)
+
+
+def answer(raw: dict[str, Any], run: dict[str, Any] | None = None) -> Reply:
+    ids = {"status": "success", "modelId": "model-1", "versionId": "v", "backtestId": "b"}
+    return Reply(body={**ids, "result": raw, "run": run or {}})
 
 
 def is_base(request: Request) -> bool:
@@ -43,10 +46,10 @@ def backtests() -> Iterator[Callable[..., ScriptedServer]]:
     started: list[ScriptedServer] = []
 
     def start(candidate: Step, base: Step, **script: Step) -> ScriptedServer:
-        def answer(request: Request) -> Step:
+        def backtested(request: Request) -> Step:
             return base if is_base(request) else candidate
 
-        server = ScriptedServer({BACKTEST: answer, **script})
+        server = ScriptedServer({BACKTEST: backtested, **script})
         started.append(server.__enter__())
         return server
 
@@ -166,3 +169,39 @@ def test_the_servers_refusal_of_a_base_is_a_warning(
     assert ended.code == 0
     (warning,) = ended.annotations
     assert "Too many backtests." in warning
+
+
+def test_a_base_under_other_conditions_is_warned_of(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """With the base's own troubles, which are not this model's."""
+    trouble = {
+        "problems": [
+            {"severity": "warning", "message": "ValueError: raised", "path": "bot.py", "line": 3},
+            {"severity": "notice", "message": "Not said."},
+        ]
+    }
+    market = a_market({"OAK-USD": [4.0, 5.0]})
+    free = a_market({"OAK-USD": [4.0, 5.0]}, of_symbol={"maker_fee": 0.0, "taker_fee": 0.0})
+    now = raw_result(trades=TRADED, market=free)
+    base = raw_result(trades=TRADED, market=market)
+    ended = backtest(
+        repository,
+        backtests(answer(now), answer(base, trouble)),
+        gates="cum_returns >= base",
+    )
+    assert ended.code == 0, ended.log
+    text = "\n".join(ended.annotations)
+    assert "Base: bot.py:3: ValueError: raised" in text
+    assert "The base pays 0.10%25 in fees for market orders, this model 0.00%25" in text
+    assert "Not said." not in text
+
+
+def test_a_model_that_stopped_trading_is_warned_of(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    """It passes each gate on risk."""
+    server = backtests(answer(raw_result()), answer(raw_result(trades=TRADED)))
+    ended = backtest(repository, server, gates="max_drawdown <= 25%", fail_on_warning="true")
+    assert ended.code == 1
+    assert any("The model made no trades" in one for one in ended.annotations)

@@ -13,6 +13,7 @@ from deploy_action.backtest.comparison import (
     MetricChange,
     TradeDifference,
 )
+from deploy_action.backtest.likeness import unlike
 from deploy_action.backtest.metrics import METRICS, Unit
 from deploy_action.backtest.model_changes import Changed, FileChanges
 from deploy_action.backtest.result import BacktestResult
@@ -82,7 +83,9 @@ def in_brief(comparison: Comparison, result: BacktestResult) -> list[Block]:
     if comparison.is_identical:
         return trades(comparison, result)
     lead: Line = ["**Compared with** ", *base_name(comparison.base), ": "]
-    return [Paragraph([*lead, f"{_balance(comparison.metrics)}."])]
+    is_unlike = bool(unlike(comparison.base.result, result))
+    apart = " **Not like with like**: see the warnings." if is_unlike else ""
+    return [Paragraph([*lead, f"{_balance(comparison.metrics)}.{apart}"])]
 
 
 def _metrics(comparison: Comparison, result: BacktestResult) -> list[Block]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
+from deploy_action.errors import Problem, Severity
 from deploy_action.stages.backtests.beside import NoResultError, result_of
 from deploy_action.stages.submission import backtest_upload
 from deploy_action.text.harmless import tidy
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from deploy_action.stages.base_model import PreparedBase
     from deploy_action.text.located_json import JsonValue
 
+_BASE_HINT: Final = (
+    "What is better or worse than the base, and gates with `base`, rest on its backtest."
+)
 NO_MODEL: Final = "the server does not say which model the first upload created"
 Arguments: TypeAlias = "Mapping[str, JsonValue] | None"
 
@@ -111,6 +115,7 @@ class BaseBacktest:
             backtest_id=backtested.backtest_id or "",
             result=result,
             run=backtested.run,
+            problems=tuple(_of_base(backtested.problems)),
         )
 
     def _start(self, submission: Submission) -> Future[Backtested] | None:
@@ -119,6 +124,15 @@ class BaseBacktest:
         if bundle is None or bundle.sha256 == self.candidate_sha256:
             return None
         return self.beside.start(partial(upload, bundle, of_base(submission, self.base)))
+
+
+def _of_base(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the base's problems as warnings; their places are in files of another commit."""
+    for one in problems:
+        if one.severity is not Severity.NOTICE:
+            yield Problem(
+                message=f"Base: {one.sentence}", hint=_BASE_HINT, severity=Severity.WARNING
+            )
 
 
 def upload(bundle: Bundle, submission: Submission, api: DeploymentApi) -> Backtested:

@@ -116,7 +116,11 @@ class CandidateBacktest:
             several.begin(candidate)
         self.on_candidate_done()
         if base is not None:
-            found = self._kept(replace(found, comparison=self._compare(base, candidate)))
+            comparison = self._compare(base, candidate)
+            known = {f"Base: {one.sentence}" for one in found.problems}
+            others = (one for one in comparison.base.problems if one.message not in known)
+            problems = (*found.problems, *others)
+            found = self._kept(replace(found, comparison=comparison, problems=problems))
         if several is not None:
             found = self._kept(self._with_several(found, several.finish(candidate)))
         return found

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
+from deploy_action.backtest.likeness import unlike
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.period.coverage import coverage_warnings
-from deploy_action.backtest.warning_signs import find_warning_signs
+from deploy_action.backtest.warning_signs import find_warning_signs, without_trades
 from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.gates.judgement import (
     AnyGate,
@@ -60,7 +61,8 @@ class Judging:
     def conclude(self, found: Backtests) -> Backtests:
         """Return it with its warnings about all backtests, its verdicts and their warnings."""
         found = replace(found, problems=(*found.problems, *problems_of(found.windows, found.sweep)))
-        found = self._judged(_with_warning_signs(found), NO_RESULT)
+        found = _with_warning_signs(found, has_gates=bool(self.gates))
+        found = self._judged(found, NO_RESULT)
         warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
         if found.sweep is not None:
             tried = len(found.sweep.combinations)
@@ -144,14 +146,22 @@ def _why_no_base_windows(found: Backtests, base: Base) -> str:
     return _failed(list(_of_windows(base.windows)))
 
 
-def _with_warning_signs(found: Backtests) -> Backtests:
+def _with_warning_signs(found: Backtests, *, has_gates: bool) -> Backtests:
     result, base = found.result, found.base
     warnings = []
     if base is not None and base.state is BaseState.FAILED:
         warnings.append(_without_base(base))
     if result is not None:
-        warnings += find_warning_signs(result, base.result if base else None)
-        warnings += coverage_warnings(result.analysis.coverage)
+        of_base = base.result if base else None
+        if has_gates or (of_base is not None and of_base.filled_trades):
+            warnings += without_trades(result)
+        warnings += find_warning_signs(result, of_base)
+        coverage = result.analysis.coverage
+        warnings += coverage_warnings(coverage)
+        if of_base is not None:
+            warnings += unlike(of_base, result)
+            others = [one for one in of_base.analysis.coverage if one not in coverage]
+            warnings += coverage_warnings(others, "Base: ")
     return replace(found, problems=(*found.problems, *warnings))
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.result import BacktestResult
-from deploy_action.backtest.warning_signs import find_warning_signs
+from deploy_action.backtest.warning_signs import find_warning_signs, without_trades
 from deploy_action.errors import Severity
-from tests.support.backtests import an_order, raw_result, read_result, with_metrics
+from tests.support.backtests import a_result, an_order, raw_result, read_result, with_metrics
 
 UP_AND_DOWN = [100.0, 90.0, *(float(value) for value in range(101, 130))]
 NEVER_DOWN = [100.0, *(float(value) for value in range(100, 130))]
@@ -187,3 +187,20 @@ def test_a_base_removes_all_warnings_except_the_one_on_its_sharpe_ratio(
     assert messages(candidate, candidate) == []
     beside = [one for one in messages(candidate, base) if "Sharpe" not in one]
     assert set(beside) <= set(messages(candidate))
+
+
+@pytest.mark.parametrize(
+    ("orders", "words"),
+    [
+        ([], "The model made no trades: without trades there is no risk"),
+        ([an_order("buy", 1, 5.0, type="limit", status="open")], "None of 1 order was filled: "),
+    ],
+)
+def test_a_model_that_traded_nothing_is_told(orders: list[dict[str, Any]], words: str) -> None:
+    (problem,) = without_trades(a_result(trades=orders))
+    assert problem.message.startswith(words)
+    assert problem.severity is Severity.WARNING
+
+
+def test_a_model_that_traded_is_not() -> None:
+    assert not list(without_trades(a_result(trades=[an_order("buy", 1, 5.0)])))

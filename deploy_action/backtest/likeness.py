@@ -1,0 +1,128 @@
+"""Whether two backtests can be compared: by the prices that they saw, and by what an order costs.
+
+Both get the same arguments, but a model brings prices and fees of its own, and its commit may
+change them. Then what is better or worse says little about the models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from deploy_action.backtest.market import Market, Prices
+from deploy_action.backtest.result import BacktestResult
+from deploy_action.errors import Problem, Severity
+from deploy_action.text.harmless import excerpt
+from deploy_action.text.quantities import exact, moment, percentage
+
+_LONGEST_NAME: Final = 40
+_MOST_ASSETS: Final = 3
+_MOST_SYMBOLS: Final = 3
+_DAY: Final = 86_400
+_SAME: Final = 1e-9  # a share of a price: the last digits of a file
+_MEANS: Final = "The comparison, and gates with `base`, show more than what the models changed."
+_PRICES_HINT: Final = (
+    "Merge changed prices by themselves, so that both models are tested on the same ones. For "
+    "prices that were only added, ask for a period that both have: `start_date` and `end_date` in "
+    "`backtest-args`."
+)
+_RULES_HINT: Final = (
+    "Merge that change by itself, so that both models are tested by the same rules."
+)
+
+
+def unlike(base: BacktestResult, now: BacktestResult) -> tuple[Problem, ...]:
+    """Return a warning for each thing that makes a comparison with the base unfair.
+
+    Empty where a server does not tell of the market.
+    """
+    before, after = base.market, now.market
+    if before is None or after is None or before is after:
+        return ()
+    found = [*_prices(before, after)][:_MOST_SYMBOLS]
+    return (
+        *(_warning(f"The base saw other prices of {one}", _PRICES_HINT) for one in found),
+        *(_warning(one, _RULES_HINT) for one in _rules(before, after)),
+    )
+
+
+def _warning(what: str, hint: str) -> Problem:
+    return Problem(message=f"{what}. {_MEANS}", hint=hint, severity=Severity.WARNING)
+
+
+def _pairs(before: Market, after: Market) -> Iterator[tuple[str, Prices, Prices]]:
+    """Yield the symbols of which both saw prices."""
+    of_base = {one.symbol: one for one in before.prices if one.times}
+    for one in after.prices:
+        if one.times and one.symbol in of_base:
+            yield excerpt(one.symbol, _LONGEST_NAME), of_base[one.symbol], one
+
+
+def _prices(before: Market, after: Market) -> Iterator[str]:
+    for symbol, base, now in _pairs(before, after):
+        is_same_kind = base.resolution == now.resolution and before.use_price == after.use_price
+        apart = 0.0 if base.resolution == now.resolution else max(base.resolution, now.resolution)
+        ends = abs(base.times[0] - now.times[0]), abs(base.times[-1] - now.times[-1])
+        if max(ends) > apart:
+            yield f"{symbol}: {_period(base)}, this model {_period(now)}"
+        elif is_same_kind and (times := _differing(base, now)):
+            yield (
+                f"{symbol}: {len(times):,} of {max(base.bars, now.bars):,} bars differ, the first "
+                f"of {_moment(times[0])}"
+            )
+
+
+def _differing(base: Prices, now: Prices) -> list[float]:
+    """Return the times at which prices differ, or at which one has none, in order."""
+    if base.times == now.times and base.values == now.values:
+        return []
+    before, after = (dict(zip(one.times, one.values, strict=True)) for one in (base, now))
+    return sorted(
+        time
+        for time in before.keys() | after.keys()
+        if time not in before
+        or time not in after
+        or not math.isclose(before[time], after[time], rel_tol=_SAME)
+    )
+
+
+def _period(prices: Prices) -> str:
+    return f"from {_moment(prices.times[0])} to {_moment(prices.times[-1])}"
+
+
+def _moment(time: float) -> str:
+    return moment(time, "%Y-%m-%d" if time % _DAY == 0 else "%Y-%m-%d %H:%M")
+
+
+def _rules(before: Market, after: Market) -> Iterator[str]:
+    if before.use_price != after.use_price:
+        columns = (excerpt(one.use_price, _LONGEST_NAME) for one in (before, after))
+        yield "The base's orders are filled at the `{}` of a bar, this model's at `{}`".format(
+            *columns
+        )
+    yield from dict.fromkeys(_fees(before, after))
+    if before.initial_values != after.initial_values:
+        yield (
+            f"The base starts with {_assets(before.initial_values)}, this model with "
+            f"{_assets(after.initial_values)}"
+        )
+
+
+def _fees(before: Market, after: Market) -> Iterator[str]:
+    for _, base, now in _pairs(before, after):
+        for whose, old, new in (
+            ("market orders", base.taker_fee, now.taker_fee),
+            ("limit orders", base.maker_fee, now.maker_fee),
+        ):
+            if old is not None and new is not None and old != new:
+                yield (
+                    f"The base pays {percentage(old * 100)} in fees for {whose}, this model "
+                    f"{percentage(new * 100)}"
+                )
+
+
+def _assets(values: Mapping[str, float]) -> str:
+    held = [f"{exact(size)} {excerpt(asset, _LONGEST_NAME)}" for asset, size in values.items()]
+    more = ", …" if len(held) > _MOST_ASSETS else ""
+    return ", ".join(held[:_MOST_ASSETS]) + more if held else "nothing"
