@@ -52,7 +52,7 @@ class PlatformServer:
         see. Without `live`, deployed versions are stored and nothing runs. `homes` are directories
         of a runner, whose owners may own the data, too. Nothing is opened before `start`.
         """
-        self._data = data
+        self._data = data.absolute()  # models run in directories of their own
         self._refresh_token = refresh_token
         self._strict = strict
         self._address = address

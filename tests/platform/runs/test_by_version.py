@@ -75,6 +75,18 @@ def test_a_stored_version_is_backtested_as_if_it_were_uploaded(
     assert (listed[1]["description"], listed[1]["result"]) == ("Again", RESULT)
 
 
+def test_a_directory_may_be_named_from_where_the_server_starts(
+    start_platform: StartPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models run in directories of their own, where such a name would mean another place."""
+    monkeypatch.chdir(tmp_path)
+    runner = ScriptedRunner()
+    platform = start_platform(running=BacktestSettings(runner=runner), data=Path("here"))
+    platform.backtest(platform.create_model())
+    (request,) = runner.requests
+    assert request.bundle.is_relative_to(tmp_path / "here")
+
+
 def test_one_of_file_and_version_has_to_be_given(start_platform: StartPlatform) -> None:
     runner = ScriptedRunner()
     platform, fields = start(start_platform, runner)
