@@ -45,11 +45,22 @@ def parse_mapping(text: str) -> Mapping[str, JsonValue]:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise NotAMappingError(f"it is not valid YAML or JSON: {error.problem}{where}.") from error
+    except NotAMappingError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NotAMappingError(f"it is not valid YAML or JSON: {_first_line(error)}.") from error
     if not isinstance(document, dict):
         raise NotAMappingError("it must be a mapping of argument names to values.")
     return cast("Mapping[str, JsonValue]", document)
+
+
+def _without_blank(key: str) -> str:
+    """Say what YAML makes of `{to:2y}`: a key without a value."""
+    meant = ": ".join(key.split(":", 1))
+    return (
+        f"{cut(key, _LONGEST_SHOWN)!r} is a key without a value. Write "
+        f"{cut(meant, _LONGEST_SHOWN)!r}, with a blank after the colon."
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -92,6 +103,8 @@ class _CoreLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(
                     problem="a key is not text", problem_mark=key_node.start_mark
                 )
+            if ":" in key and value_node.start_mark.index == value_node.end_mark.index:
+                raise NotAMappingError(_without_blank(key))
             if key in mapping:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {cut(key, _LONGEST_SHOWN)!r} is there twice",

@@ -43,6 +43,8 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
         ("a: 1\na: 2", "twice"),
         ("1: 2", "not text"),
         ("? [a]\n: b", "not text"),
+        ("{to:2y}", "'to:2y' is a key without a value. Write 'to: 2y', with a blank after"),
+        ("to: 1y\ninitial_values: {USD:5}", "Write 'USD: 5', with a blank"),
         ("a: &x 1\nb: *x", "aliases"),
         ("a: .inf", "number that JSON cannot hold"),
         ("a: .NaN", "number that JSON cannot hold"),
