@@ -154,3 +154,14 @@ def test_bars_outside_the_period_do_not_matter(bot: Model, when: str) -> None:
     assert ARGUMENTS["start_date"] == "2023-01-02"
     edit(bot.root / "ASH-USD.csv", zero={1} if when == "before" else {60})
     assert warnings(bot) == []
+
+
+def test_bars_that_two_events_load_are_no_doubles_of_the_file(bot: Model) -> None:
+    event = QUIET.strip().splitlines()[-1]
+    ran = bot.run(f"{QUIET}\n{event}".replace("RES", "1d"))
+    (problem,) = ran.problems
+    assert problem["message"] == (
+        "The prices of ASH-USD are loaded once for each event of this resolution, so `history` "
+        "gives each bar as often: 2023-01-02, 2023-01-03, 2023-01-04, …."
+    )
+    assert "one event" in problem["hint"]

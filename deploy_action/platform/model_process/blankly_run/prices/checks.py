@@ -28,6 +28,9 @@ _GAP_HINT = (
 )
 _ZERO_HINT = "Orders are filled at these prices, too. Correct or remove the bars."
 _DOUBLE_HINT = "Which of the bars counts is chance. Remove the doubles."
+_EVENTS_HINT = (
+    "Add one event for a symbol and a resolution, and do the work of all in its callback."
+)
 _ORDER_HINT = "blankly sorts them. Check that no bars are missing or from another source."
 
 
@@ -61,7 +64,10 @@ def _check(
     times = frame["time"].astype(float)
     steps = times.diff()
     doubled = times[steps == 0].tolist()
-    if doubled:
+    if doubled and read is not None and not read["time"].duplicated().any():
+        what = "are loaded once for each event of this resolution, so `history` gives each bar as"
+        yield f"{what} often: {_some(doubled)}", _EVENTS_HINT
+    elif doubled:
         yield f"have {_count(doubled, 'time')} twice: {_some(doubled)}", _DOUBLE_HINT
     values = frame[column].astype(float)
     worthless = times[~(values > 0)].tolist()
