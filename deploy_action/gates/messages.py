@@ -50,6 +50,10 @@ _NO_SEVERAL_HINT: Final = (
     "alone."
 )
 _INCOMPLETE_HINT: Final = "Mend what failed, or leave it out of `windows` and `sweep`."
+_NO_VALUE_IN_SOME_HINT: Final = (
+    "Without trades there is no ratio, for example. Leave out of `windows` and `sweep` what has no "
+    "value, or use a metric that all have, such as `cum_returns`."
+)
 _DIFFERENT_HINT: Final = (
     "The comparison names the first trade that differs. Remove the gate `identical` if the model "
     "is meant to trade differently."
@@ -103,7 +107,7 @@ def _what_and_hint(verdict: Verdict) -> tuple[str, str]:
     gate, reason = verdict.gate, _reason(verdict)
     match verdict.state:
         case State.NOT_COMPUTED:
-            hint = _NOT_COMPUTED_HINT if not gate.needs_several else _INCOMPLETE_HINT
+            hint = _NO_VALUE_IN_SOME_HINT if gate.needs_several else _NOT_COMPUTED_HINT
             found = f"`{gate.metric}` was not computed: {reason}", hint
         case State.NO_BASE:
             hint = _NO_REF_HINT if verdict.reason == NO_REF else _NO_BASE_HINT

@@ -60,7 +60,9 @@ def _row(verdict: Verdict) -> Sequence[Line]:
     both = f"{value}, bound {limit}" if is_computed else value
     where: Line = []
     if verdict.where:
-        where = [f"{NO_BREAK}· ", *prose(inside(cut(verdict.where, _LONGEST_NAME)))]
+        # What has a value, and stands in code, is a combination.
+        name = inside(verdict.where.removeprefix("Combination "))
+        where = [f"{NO_BREAK}· ", *prose(cut(name, _LONGEST_NAME))]
     return [[_result(verdict)], [Code(cut(verdict.gate.text, _LONGEST_GATE))], [both, *where]]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deploy_action.backtest.sweep.grid import Axis
 from deploy_action.backtest.sweep.robustness import (
@@ -158,3 +161,41 @@ def test_what_holding_made_may_be_unknown() -> None:
 def test_nothing_is_said_of_a_sweep_in_which_all_failed() -> None:
     found = robustness_of(swept(GRID, lambda *_: None))
     assert (found.neighbourhood, found.ranking, found.idle) == (None, (), ())
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_neighbours_are_all_that_differ_in_one_parameter_by_one_step(data: st.DataObject) -> None:
+    """Whatever the number of parameters and the order in which values were given."""
+    number = data.draw(st.integers(1, 3))
+    values = st.lists(st.integers(-9, 9), min_size=1, max_size=4, unique=True)
+    axes: dict[str, Sequence[JsonValue]] = {f"p{n}": data.draw(values) for n in range(number)}
+    made = {
+        one: data.draw(st.one_of(st.none(), st.floats(-50, 50))) for one in product(*axes.values())
+    }
+    combinations = [*made]
+    current = data.draw(st.integers(0, len(combinations) - 1))
+    # Trades that differ everywhere: no parameter is without effect.
+    found = robustness_of(
+        swept(
+            axes,
+            lambda *one: None if made[one] is None else figures(made[one], trades=repr(one)),
+            current=current,
+        )
+    ).neighbourhood
+    assert found is not None
+
+    def is_beside(other: tuple[JsonValue, ...]) -> bool:
+        own = combinations[current]
+        differing = [n for n in range(number) if other[n] != own[n]]
+        if len(differing) != 1:
+            return False
+        (n,) = differing
+        order = sorted(axes[f"p{n}"])  # type: ignore[type-var]  # integers
+        return abs(order.index(other[n]) - order.index(own[n])) == 1
+
+    beside = [index for index, one in enumerate(combinations) if is_beside(one)]
+    assert sorted(one.index for one in found.neighbours) == beside
+    for one in found.neighbours:
+        assert one.result == made[combinations[one.index]]
+        assert not one.is_same

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from deploy_action.report.blocks import NO_FIGURE
+from deploy_action.report.blocks import NO_BREAK, NO_FIGURE
 from deploy_action.text.quantities import percentage
 
 Metrics = Mapping[str, float | None]
 
-MEANING: Final = (
+_MEANING: Final = (
     "🟩 gained, and no less than holding · 🟨 gained less than holding, or lost less than it · "
     "🟥 lost, and holding made more."
 )
-MEANING_ALONE: Final = "🟩 gained · 🟥 lost; what holding made is not known."
+_MEANING_ALONE: Final = "🟩 gained · 🟥 lost; what holding made is not known."
+NOTHING: Final = "⬜"
 CURRENT: Final = "📍"
 FAILED: Final = "❌"
 
@@ -24,11 +25,21 @@ def square(metrics: Metrics) -> str:
     made, held = metrics["cum_returns"], metrics["hold_return"]
     if made is None:
         return ""
+    if not made:
+        return NOTHING
     if held is None:
-        return "🟩" if made > 0 else "🟥" if made < 0 else "🟨"
+        return "🟩" if made > 0 else "🟥"
     if made >= held:
         return "🟩" if made > 0 else "🟨"
     return "🟨" if made > 0 else "🟥"
+
+
+def legend(several: Iterable[Metrics]) -> str:
+    """Return what the colours of the squares mean, as far as they occur."""
+    known = [one for one in several if one["cum_returns"] is not None]
+    is_held = any(one["hold_return"] is not None for one in known)
+    words = _MEANING if is_held else _MEANING_ALONE
+    return f"{words} {NOTHING}{NO_BREAK}made nothing." if NOTHING in map(square, known) else words
 
 
 def figure(value: float | None, shown: Callable[[float], str]) -> str:

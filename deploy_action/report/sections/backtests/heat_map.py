@@ -124,7 +124,7 @@ def _squares(plane: Plane, figures: Figures, current: int | None) -> list[str]:
         for column in plane.columns:
             index = plane.index(row, column)
             metrics = figures[index]
-            known = FAILED if metrics is None else square(metrics) or "⬜"
+            known = FAILED if metrics is None else square(metrics) or "⬛"
             squares.append(CURRENT if index == current else known)
         lines.append(f"{label:>{width}} {''.join(squares)}")
     return lines

@@ -131,13 +131,20 @@ def _remarks(found: Robustness, around: Neighbourhood) -> Line:
 
 
 def _counts(swept: Swept, found: Robustness) -> Line:
-    number, made = len(swept.combinations), sum(1 for _ in swept.known())
-    held = "" if found.held == made else f" of {found.held:,}"
-    beat = f", {found.beat:,}{held} made more than holding" if found.held else ""
-    failed = f"; **{number - made:,} failed**" if made < number else ""
-    line: Line = [f"**{count(number, 'combination')}**: {found.gained:,} gained{beat}{failed}."]
-    if swept.current is not None and swept.current in found.ranking:
-        rank, of = found.ranking.index(swept.current) + 1, len(found.ranking)
-        by = RESULTS[found.objective]
-        line = [*line, f" By {by}, the current setting is number {rank:,} of {of:,}."]
-    return line
+    number = len(swept.combinations)
+    known = [one.figures.metrics for _, one in swept.known() if one.figures is not None]
+    held = "" if found.held == len(known) else f" of {found.held:,}"
+    idle = sum(one["trades"] == 0 for one in known)
+    parts = [f"{found.gained:,} gained"]
+    parts += [f"{found.beat:,}{held} made more than holding"] if found.held else []
+    parts += [f"{idle:,} made no trades"] if idle else []
+    parts += [f"**{number - len(known):,} failed**"] if len(known) < number else []
+    counts = f"**{count(number, 'combination')}**: {', '.join(parts)}."
+    if swept.current is None:
+        return [f"{counts} The model's own setting is not among them, as far as is known."]
+    if swept.current not in found.ranking:
+        return [counts]
+    rank, of = found.ranking.index(swept.current) + 1, len(found.ranking)
+    return [
+        f"{counts} By {RESULTS[found.objective]}, the current setting is number {rank:,} of {of:,}."
+    ]

@@ -13,8 +13,7 @@ from deploy_action.report.sections.backtests import sweep_tables
 from deploy_action.report.sections.backtests.cells import (
     CURRENT,
     FAILED,
-    MEANING,
-    MEANING_ALONE,
+    legend,
 )
 from deploy_action.report.sections.backtests.heat_map import heat_map, plane_of
 from deploy_action.report.sections.backtests.robustness import RESULTS, name_of, result
@@ -74,8 +73,7 @@ def _worst_windows(swept: Swept) -> list[Block]:
 
 def _legend(swept: Swept) -> str:
     known = [one.figures.metrics for _, one in swept.known() if one.figures is not None]
-    is_held = any(one["hold_return"] is not None for one in known)
-    marks = [MEANING if is_held else MEANING_ALONE]
+    marks = [legend(known)]
     marks += [f"{CURRENT}{NO_BREAK}the current setting."] if swept.current is not None else []
     marks += [f"{FAILED}{NO_BREAK}failed."] if len(known) < len(swept.combinations) else []
     return " ".join(marks)

@@ -22,10 +22,9 @@ from deploy_action.report.document import (
     prose,
 )
 from deploy_action.report.sections.backtests.cells import (
-    MEANING,
-    MEANING_ALONE,
     Metrics,
     figure,
+    legend,
     signed,
     square,
 )
@@ -59,7 +58,7 @@ def windows(outcome: RunOutcome) -> list[Block]:
         "Return of the base",
     ]
     left_out = {*([] if is_held else [2]), *([] if before else [6])}
-    meaning = MEANING if is_held else MEANING_ALONE
+    meaning = legend(known)
     kept = [index for index in range(len(names)) if index not in left_out]
     return [
         Paragraph([_in_brief(found, known)]),

@@ -109,6 +109,6 @@ def test_a_gate_over_several_names_the_worst() -> None:
         [
             "✅ passed by 1.00",
             "best sharpe >= 1",
-            "2.00 · combination FAST=5, SLOW=20 in window a|b",
+            "2.00 · FAST=5, SLOW=20 in window a|b",
         ],
     ]

@@ -137,7 +137,10 @@ def test_what_cannot_be_told_has_a_reason(found: Swept, why: str) -> None:
 def test_without_a_current_setting_the_best_is_looked_at() -> None:
     first, second, *_ = brief(grid([1.0, 2.0, 3.0, 4.0, 9.0, 8.0, 7.0, 6.0, 5.0], current=None))
     assert first.startswith("The best combination (FAST=10, SLOW=30) stands on a slope")
-    assert second == "9 combinations: 9 gained, 0 made more than holding."
+    assert second == (
+        "9 combinations: 9 gained, 0 made more than holding. The model's own setting is not among "
+        "them, as far as is known."
+    )
 
 
 def test_the_best_of_many_is_doubted_on_the_first_screen() -> None:
@@ -146,6 +149,16 @@ def test_the_best_of_many_is_doubted_on_the_first_screen() -> None:
     assert luck.startswith("⚠️ The current setting (FAST=47) has the best return and Sharpe ratio")
     assert " of 60 that were tried, which may be luck. Of 60 settings without any merit" in luck
     assert "What to do: Backtest it over a period that was not used to choose it" in luck
+
+
+def test_settings_that_do_nothing_are_counted_and_are_neither_red_nor_green() -> None:
+    nothing = figures(0.0, trades="")
+    nothing = replace(nothing, metrics={**nothing.metrics, "trades": 0.0})
+    found = swept(GRID, lambda fast, slow: nothing if fast == 5 else slow * 1.0)
+    assert "6 gained, 4 made more than holding, 3 made no trades." in brief(found)[1]
+    body = shown(found)
+    assert rows(body.all("table")[0])[1] == ["5", "⬜ 0", "⬜ 0", "⬜ 0"]
+    assert "holding made more. ⬜ made nothing." in plain(body.text())
 
 
 def test_the_map_has_rows_and_columns_in_order_and_marks_the_current_setting() -> None:
@@ -257,7 +270,7 @@ def test_a_sweep_of_which_all_failed_is_shown() -> None:
     found = grid([None] * 9)
     first, second = brief(found)
     assert first.startswith("Whether the current setting (FAST=10, SLOW=30) stands on a plateau")
-    assert second == "9 combinations: 0 gained; 9 failed."
+    assert second == "9 combinations: 0 gained, 9 failed."
     assert shown(found).text().count("❌") >= 9
 
 
