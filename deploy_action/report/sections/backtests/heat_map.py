@@ -110,7 +110,9 @@ def _form(figures: Figures, objective: str) -> Callable[[float], str]:
     decimals = 0 if largest >= _LARGE else 1 if largest >= _MIDDLE else 2
 
     def form(value: float) -> str:
-        return percentage(round(value, decimals), decimals, with_sign=True).removesuffix("%")
+        # A loss that is rounded to zero would be a red zero.
+        digits = next((one for one in range(decimals, 3) if round(value, one)), decimals)
+        return percentage(round(value, digits), digits, with_sign=True).removesuffix("%")
 
     return form
 

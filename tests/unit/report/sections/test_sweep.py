@@ -185,6 +185,11 @@ def test_the_map_has_rows_and_columns_in_order_and_marks_the_current_setting() -
     ]
 
 
+def test_a_small_loss_is_no_red_zero() -> None:
+    found = swept(GRID, lambda fast, slow: -0.31 if (fast, slow) == (5, 20) else fast * 9.0)
+    assert rows(shown(found).all("table")[0])[1] == ["5", "🟥 -0.3", "🟩 +45", "🟩 +45"]
+
+
 def test_the_parameter_with_fewer_values_is_across() -> None:
     axes: dict[str, Sequence[JsonValue]] = {"env.FAST": [1, 2], "env.SLOW": [10, 20, 30]}
     table = rows(shown(swept(axes, lambda fast, slow: fast + slow / 10)).all("table")[0])
