@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import pytest
@@ -199,3 +200,18 @@ def test_neighbours_are_all_that_differ_in_one_parameter_by_one_step(data: st.Da
     for one in found.neighbours:
         assert one.result == made[combinations[one.index]]
         assert not one.is_same
+
+
+def test_two_of_six_neighbours_say_too_little() -> None:
+    axes: dict[str, Sequence[JsonValue]] = {name: [1, 2, 3] for name in ("a", "b", "c")}
+
+    def made(*values: int, known: int) -> float | None:
+        beside = [(1, 2, 2), (3, 2, 2), (2, 1, 2), (2, 3, 2), (2, 2, 1), (2, 2, 3)]
+        return None if values in beside[known:] else 90.0 + sum(values)
+
+    standings = []
+    for known in (2, 3):
+        found = robustness_of(swept(axes, partial(made, known=known), current=13)).neighbourhood
+        assert found is not None
+        standings.append(found.standing)
+    assert standings == [Standing.UNKNOWN, Standing.PLATEAU]

@@ -211,6 +211,15 @@ def test_the_worst_window_of_each_has_a_map_of_its_own() -> None:
     assert (whole[5][4], worst[5][4]) == ("🟩 +65", "🟩 +22"), "a third of it in the third window"
 
 
+def test_a_window_that_failed_may_have_been_the_worst() -> None:
+    found = sweeps()["sweep with failures"]
+    first, second, *others = found.combinations[0].windows
+    partly = replace(found.combinations[0], windows=(first, replace(second, figures=None), *others))
+    body = shown(replace(found, combinations=(partly, *found.combinations[1:])))
+    whole, worst = (rows(table) for table in body.all("table")[:2])
+    assert (whole[1][1], worst[1][1]) == ("🟥 -10", "❌")
+
+
 def test_one_parameter_has_a_row_for_each_value() -> None:
     table = rows(shown(sweeps()["sweep of one"]).all("table")[0])
     assert table[0] == [
