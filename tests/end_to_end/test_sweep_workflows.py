@@ -129,15 +129,19 @@ def test_a_part_that_is_missing_is_named_and_fails_the_merge(jobs: Jobs) -> None
     assert not (jobs.storage / "sweep").exists()
 
 
-def test_each_night_adds_its_line(jobs: Jobs) -> None:
+def test_each_night_adds_its_line_and_shares_out_by_the_night_before(jobs: Jobs) -> None:
     found = workflow("nightly-sweep.yml")
+    balanced_by = []
     for night in ("1", "2"):
         jobs.known = {"github.run_id": night, "github.run_attempt": "1"}
         assert jobs.run(found["prepare"], {}), jobs.ended
         earlier = jobs.known.get("steps.earlier.outputs.cache-matched-key", "")
         needs = {"needs.prepare.outputs.earlier": earlier, "needs.part.result": "success"}
         assert all(run_parts(jobs, found["part"], **needs)), jobs.ended["sweep"].log
+        (part,) = (jobs.storage / "sweep-part-1").iterdir()
+        balanced_by.append(json.loads(part.read_bytes())["part"]["balanced_by"])
         assert jobs.run(found["merge"], needs), jobs.ended["merge"].log
+    assert [bool(one) for one in balanced_by] == [False, True]
     lines = (jobs.storage / "sweep" / "nights.md").read_text().splitlines()
     assert len(lines) == 2
     assert all(line.endswith(" of 25 |") for line in lines)
