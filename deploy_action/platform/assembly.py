@@ -77,16 +77,19 @@ def _make_runner(store: Store, settings: BacktestSettings) -> Runner:
     """Return the runner of models, which must not read the secrets of this process."""
     from deploy_action.platform.processes.confinement import harden_process
     from deploy_action.platform.runs.model_run import ModelRunner
+    from deploy_action.platform.runs.unpacked import UnpackedBundles
     from deploy_action.platform.storage.kept_prices import KeptPrices
 
     harden_process()
+    isolation = _isolation(store, settings)
     return ModelRunner(
         workplace=store.workplace.path,
         environments=_environments(store, settings),
         environ=settings.environ,
         observer=settings.observer,
-        isolation=_isolation(store, settings),
+        isolation=isolation,
         prices=KeptPrices(store.models_place.path / data_directory.PRICES),
+        bundles=UnpackedBundles(store.workplace.path) if isolation.is_certain else None,
     )
 
 

@@ -52,6 +52,11 @@ class Isolation:
     guarded: tuple[Path, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether a model runs as a user of its own, or not at all."""
+        return is_root() and self.as_root is AsRoot.REFUSED
+
     def elsewhere(self, place: Path, obstacle: NotIsolatedError) -> Isolation:
         """Return it with the notice that models are not below the platform's data, and why."""
         notice = Problem(

@@ -51,6 +51,7 @@ from deploy_action.text.variables import without_values
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
+    from deploy_action.platform.runs.unpacked import UnpackedBundles
     from deploy_action.platform.storage.kept_prices import KeptPrices, Outbox
 
 _MODEL_PROCESS = Path(__file__).parents[1] / "model_process"
@@ -148,8 +149,9 @@ class ModelRunner:
     """Runs backtests; `workplace` holds the private copies of their models.
 
     `environ` is the environment of this process, of which models get little. `isolation` says what
-    they must not reach. `prices` are those that models downloaded before. `program` is the script
-    that the model's Python runs.
+    they must not reach. `prices` are those that models downloaded before. `bundles` fills private
+    copies faster, where models cannot reach what it keeps. `program` is the script that the model's
+    Python runs.
     """
 
     workplace: Path
@@ -158,6 +160,7 @@ class ModelRunner:
     observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
     isolation: Isolation = ISOLATED
     prices: KeptPrices | None = None
+    bundles: UnpackedBundles | None = None
     program: Path = _MODEL_PROCESS / "run_model.py"
     largest_result: int = 128 << 20
     clock: Callable[[], float] = time.monotonic
@@ -172,7 +175,8 @@ class ModelRunner:
         try:
             self.isolation.check(self.workplace, self.needed)
             with self._private_copy(request) as private:
-                model = unpack(request.bundle, private)
+                fill = unpack if self.bundles is None else self.bundles.fill
+                model = fill(request.bundle, private)
                 return self._run_model(request, private, model, read_layout(model), stop)
         except NotIsolatedError as error:
             message = f"The model was not run. As root it would not be isolated: {error.reason}."
