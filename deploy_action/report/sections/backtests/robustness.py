@@ -141,7 +141,9 @@ def _counts(swept: Swept, found: Robustness) -> Line:
     parts += [f"**{number - len(known):,} failed**"] if len(known) < number else []
     counts = f"**{count(number, 'combination')}**: {', '.join(parts)}."
     if swept.current is None:
-        return [f"{counts} The model's own setting is not among them, as far as is known."]
+        is_absent = "The model's own setting is not among them."
+        is_unknown = "Which of them is the model's own setting, if any, is not known."
+        return [f"{counts} {is_absent if swept.own is None else is_unknown}"]
     if swept.current not in found.ranking:
         return [counts]
     rank, of = found.ranking.index(swept.current) + 1, len(found.ranking)

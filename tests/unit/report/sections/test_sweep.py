@@ -139,7 +139,11 @@ def test_without_a_current_setting_the_best_is_looked_at() -> None:
     assert first.startswith("The best combination (FAST=10, SLOW=30) stands on a slope")
     assert second == (
         "9 combinations: 9 gained, 0 made more than holding. The model's own setting is not among "
-        "them, as far as is known."
+        "them."
+    )
+    unknown = replace(grid([5.0] * 9, current=None), own=(None, 1))
+    assert brief(unknown)[1].endswith(
+        "Which of them is the model's own setting, if any, is not known."
     )
 
 
