@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from deploy_action.backtest.period.windows import Window
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report.json_report import build_report
 from tests.conftest import Ended, Runner
 from tests.support.decisions import decisions
 from tests.support.forge import WORKFLOW, Account, ForgeServer, Pull, Seen, rate_limited
-from tests.support.outcomes import backtests
+from tests.support.outcomes import backtests, with_parts
 from tests.support.rendered import render
 from tests.support.scripted_server import Reply
+from tests.support.sweeps import swept
 
 COMMIT = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
 NEWER = "0" * 40
@@ -464,9 +466,25 @@ def with_nasty_texts(value: Any, key: str = "") -> Any:
     return f"{value} {NASTY}" if is_text else value
 
 
-@pytest.mark.parametrize("name", ["stopped", "deployed after gates"])
-def test_no_text_of_a_report_becomes_markup(base: Base, name: str) -> None:
-    report = with_nasty_texts(json.loads("".join(build_report(DECISIONS[name]))))
+SWEPT = swept(
+    {"use_price": ["open", "close", "low"], "quote_account_value_metrics": ["a", "b"]},
+    lambda price, _other: None if price == "low" else 3.0 * len(price),
+    windows=[Window("bull", 0.0, 86_400.0)],
+    current=0,
+)
+OF_SWEEP = with_parts(
+    DECISIONS["stopped"],
+    backtests={"sweep": SWEPT, "windows": SWEPT.combinations[0].windows, "parts": 3},
+)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [DECISIONS["stopped"], DECISIONS["deployed after gates"], OF_SWEEP],
+    ids=["stopped", "deployed", "sweep"],
+)
+def test_no_text_of_a_report_becomes_markup(base: Base, outcome: RunOutcome) -> None:
+    report = with_nasty_texts(json.loads("".join(build_report(outcome))))
     report["problems"] += [
         {"severity": one, "message": NASTY, "hint": NASTY, "path": NASTY, "line": 1, "column": 1}
         for one in ("error", "warning", "notice")
@@ -484,6 +502,7 @@ def test_no_text_of_a_report_becomes_markup(base: Base, name: str) -> None:
         for word in ("octocat", "#1", "GH-1", "e.example", "5f2c9e81"):
             assert word not in body.text()
         assert "Deployed" not in body.all("h2")[-1].text()
+        assert "cannot be used" not in body.text()
     assert "\n::error::" not in ended.log
 
 
