@@ -5,7 +5,6 @@ Unpacking 200 MB of prices takes two seconds of a core, and copying them a tenth
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections import deque
@@ -19,7 +18,9 @@ from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.runs.unpacking import unpack
 from deploy_action.platform.storage.archives import ROOT, read_entries
 
-_LEAST_PACKED: Final = 8 << 20  # bytes; smaller ones are unpacked as fast as they are copied
+# In bytes. Smaller bundles are unpacked in no time, and small files are made as slowly as unpacked.
+_LEAST_PACKED: Final = 8 << 20
+_LEAST_FILE: Final = 64 << 10  # on average
 _MOST_UNPACKED: Final = 2 << 30
 _MOST_KEPT: Final = 2  # bundles, each once more than in the copies of models
 _IDLE_SECONDS: Final = 60.0
@@ -37,9 +38,10 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large bundles are that are kept, in bytes."""
+    """How large bundles are that are kept, in bytes, and their files on average."""
 
     least_packed: int = _LEAST_PACKED
+    least_file: int = _LEAST_FILE
     most_unpacked: int = _MOST_UNPACKED
 
 
@@ -103,7 +105,7 @@ class UnpackedBundles:
             if kept is None:
                 is_new = bundle not in self._seen
                 self._seen.append(bundle)
-                if is_new or len(self._kept) >= _MOST_KEPT or not self._is_small_enough(bundle):
+                if is_new or len(self._kept) >= _MOST_KEPT or not self._is_worth_it(bundle):
                     return None
                 kept = self._kept[bundle] = _Kept(self._place / f".{bundle.stem}")
             elif not kept.is_ready:
@@ -113,8 +115,9 @@ class UnpackedBundles:
             kept.users += 1
             return kept
 
-    def _is_small_enough(self, bundle: Path) -> bool:
-        return sum(entry.unpacked for entry, _ in read_entries(bundle)) <= self._sizes.most_unpacked
+    def _is_worth_it(self, bundle: Path) -> bool:
+        sizes = [entry.unpacked for entry, _ in read_entries(bundle)]
+        return len(sizes) * self._sizes.least_file <= sum(sizes) <= self._sizes.most_unpacked
 
     def _give_back(self, bundle: Path, kept: _Kept) -> None:
         with self._lock:
@@ -135,9 +138,14 @@ class UnpackedBundles:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """Copy a tree, not link it: what a model writes into its files, nobody else sees."""
-    for directory, _, names in os.walk(source):
-        place = destination / Path(directory).relative_to(source)
-        place.mkdir()
-        for name in names:
-            shutil.copy(Path(directory, name), place / name)
+    """Copy a tree, not link it: what a model writes into its files, nobody else sees.
+
+    Raises `OSError` at the first failure; `shutil.copytree` goes on, and names all files at last.
+    """
+    destination.mkdir()
+    for path in source.iterdir():
+        target = destination / path.name
+        if path.is_dir():
+            _copy(path, target)
+        else:
+            shutil.copy(path, target)

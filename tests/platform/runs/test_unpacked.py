@@ -20,7 +20,7 @@ from tests.support.isolated import as_root
 from tests.support.platform_client import Clock, make_bundle
 from tests.support.waiting import wait_for
 
-ALL = Sizes(least_packed=0)
+ALL = Sizes(least_packed=0, least_file=0)
 
 
 @pytest.fixture
@@ -110,11 +110,12 @@ def test_a_models_user_cannot_enter_what_is_kept(place: Path, bundle: Path) -> N
 def test_small_and_huge_bundles_are_not_kept(
     place: Path, bundle: Path, unpackings: list[Path]
 ) -> None:
-    small = UnpackedBundles(place)
-    huge = UnpackedBundles(place, sizes=Sizes(least_packed=0, most_unpacked=10))
-    for number, bundles in enumerate([small, huge] * 3):
+    small = UnpackedBundles(place, sizes=Sizes(least_file=0))
+    of_small_files = UnpackedBundles(place, sizes=Sizes(least_packed=0))
+    huge = UnpackedBundles(place, sizes=Sizes(least_packed=0, least_file=0, most_unpacked=10))
+    for number, bundles in enumerate([small, of_small_files, huge] * 3):
         fill(bundles, bundle, place / str(number))
-    assert unpackings == [place / str(number) for number in range(6)]
+    assert unpackings == [place / str(number) for number in range(9)]
 
 
 def test_two_are_kept_at_once(place: Path, bundle: Path, tmp_path: Path) -> None:
