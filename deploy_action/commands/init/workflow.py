@@ -43,22 +43,9 @@ concurrency:
   group: blankly-${{ github.ref }}
   cancel-in-progress: ${{ github.event_name == 'pull_request' }}
 """
-# Of runs that wait, GitHub keeps the last one, and no later list has the changes of the others.
-_CONCURRENCY_OF_SEVERAL: Final = """\
-# A new push to a pull request ends its older run. Pushes to a branch do not wait for each other
-# here: of those that wait, GitHub would drop all but the last, and the models that they changed.
-concurrency:
-  group: blankly-${{ github.event_name == 'pull_request' && github.ref || github.run_id }}
-  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
-"""
-_ONE_AFTER_THE_OTHER: Final = """\
-    concurrency: # for each model, one deploy after the other
-      group: blankly-deploy-${{ github.ref }}-${{ matrix.model.path }}
-      cancel-in-progress: false
-"""
 _FIND: Final = """\
   models:
-    name: Find the models that changed
+    name: Find the models
     runs-on: ubuntu-latest
     timeout-minutes: 5
     permissions:
@@ -68,17 +55,19 @@ _FIND: Final = """\
     steps:
       - uses: {checkout}
         with:
-          fetch-depth: 0 # the commit to compare with
+          fetch-depth: 2 # the pull request's merge commit and its base, HEAD^
           persist-credentials: false
       - id: find
         uses: {action}@v1
         with:
           mode: discover{below}
-          changed-since: {since}
+          changed-since: {since} # a push lists all models
 {include}\
 
 """
-_SINCE: Final = "${{ github.event_name == 'pull_request' && 'HEAD^' || github.event.before }}"
+# Blank for a push, which lists all models: what an earlier push did not deploy is made up for, as
+# when its deploy failed, or there was no server yet.
+_SINCE: Final = "${{ github.event_name == 'pull_request' && 'HEAD^' || '' }}"
 _JOB: Final = """\
   {job}:
     name: {name}
@@ -86,7 +75,6 @@ _JOB: Final = """\
     runs-on: ubuntu-latest
     timeout-minutes: 35
 {matrix}\
-{concurrency}\
     permissions:
 {permissions}\
     steps:
@@ -148,6 +136,12 @@ _UNCHANGED: Final = """\
           # models can tell: remove this line for others.
           unchanged: skip
 """
+_UNCHANGED_OF_SEVERAL: Final = """\
+          # Each push lists all models, and this leaves alone those that run the same already. Only
+          # servers that run models can tell. For others remove this line, and give the job `models`
+          # `changed-since: ${{ github.event.before }}` with `fetch-depth: 0`.
+          unchanged: skip
+"""
 _DEPTH: Final = "          fetch-depth: 2 # the pull request's merge commit and its base, HEAD^\n"
 _READ: Final = "      contents: read # to check the repository out\n"
 _WRITE: Final = "      pull-requests: write # to write the comment; forks cannot\n"
@@ -203,10 +197,10 @@ def workflow_of(
     head = _HEAD.format(
         action=ACTION,
         what="the models that it changes" if several else "the model",
-        it="those that it changes" if several else "it",
+        it="those that differ from what runs" if several else "it",
         branch=scalar(_GLOB.sub(r"\\\g<0>", branch)),
         branch_in_words=json.dumps(branch)[1:-1],
-        concurrency=_CONCURRENCY_OF_SEVERAL if several else _CONCURRENCY,
+        concurrency=_CONCURRENCY,
     )
     find = ""
     if several:
@@ -254,7 +248,8 @@ def _deploy_job(models: Sequence[ModelInRepository], needs: Needs) -> str:
         "deploy", "Deploy", _PUSH, several=several, permissions=_READ, depth=needs.of_checkout
     )
     step = _STEP.format(action=ACTION, mode="deploy", path=_path_in(models))
-    return job + step + _DEPLOY + needs.of_action + _SECRETS + _UNCHANGED
+    unchanged = _UNCHANGED_OF_SEVERAL if several else _UNCHANGED
+    return job + step + _DEPLOY + needs.of_action + _SECRETS + unchanged
 
 
 def _job(
@@ -271,7 +266,6 @@ def _job(
         name=name,
         conditions=conditions,
         matrix=_MATRIX if several else "",
-        concurrency=_ONE_AFTER_THE_OTHER if several and job == "deploy" else "",
         permissions=permissions,
         checkout=CHECKOUT,
         depth=depth,
