@@ -17,7 +17,7 @@ from deploy_action.git.lacking import Checkout
 from deploy_action.git.repository import may_be_tracked
 from deploy_action.git.revision import read_checked_out_commit
 from deploy_action.github.event import Event, describe
-from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON
+from deploy_action.inputs.defaults import DEFAULT_PLAN, DEFAULT_PYTHON, HOSTED_API_URL
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.model.inspection import Inspection
@@ -349,6 +349,14 @@ class Preparation:
         settings = self.settings
         if model_id or settings.may_create or settings.mode is Mode.VALIDATE:
             return None
+        if settings.api_url == HOSTED_API_URL:
+            local = "`api-url: local`" if settings.for_runner else "`--api-url local`"
+            return Problem(
+                message="A token is set, and `api-url` names no other server, so Blankly's hosted "
+                "service is meant, and it was taken down.",
+                hint=f"For a backtest on this machine, add {local}. For a server of your own, name "
+                "it in `api-url`.",
+            )
         return Problem(
             message="The model to deploy to is unknown: neither the input `model-id` nor "
             "`model_id` of `blankly.json` is set.",

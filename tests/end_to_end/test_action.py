@@ -275,6 +275,17 @@ def test_warnings_fail_the_run_on_request(runner: Runner, scripted: Scripted) ->
     assert ended.outputs["status"] == "failed"
 
 
+def test_a_backtest_with_a_token_and_no_server_says_that_the_old_service_is_meant(
+    runner: Runner,
+) -> None:
+    ended = runner.run(mode="backtest", token="refresh")
+    assert ended.code == 2
+    (problem,) = ended.annotations
+    assert "A token is set, and `api-url` names no other server" in problem
+    assert "it was taken down" in problem
+    assert "add `api-url: local`" in problem
+
+
 def test_a_dry_run_works_before_anything_exists(runner: Runner, tmp_path: Path) -> None:
     ended = runner.run(dry_run="true", create_new="true")
     assert ended.code == 0, ended.log
