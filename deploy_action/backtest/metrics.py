@@ -14,6 +14,8 @@ from decimal import Context, Decimal
 from enum import Enum, auto
 from typing import Final
 
+_ALIKE: Final = 1e-9  # of a number, or of its size
+
 # Enough digits for any sum or product of two floats (1e-324 to 1e308).
 EXACTLY: Final = Context(prec=2_000)
 
@@ -100,6 +102,19 @@ NOT_A_NUMBER: Final = "not a number"
 def known(value: float | None) -> float | None:
     """Return None for NaN and infinity: they cannot be compared."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def are_alike(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
+    """Whether two backtests have the same metrics, but for the last bits, as processors differ."""
+    return one.keys() == other.keys() and all(
+        value == other[name] or _are_close(value, other[name]) for name, value in one.items()
+    )
+
+
+def _are_close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return False
+    return math.isclose(one, other, rel_tol=_ALIKE, abs_tol=_ALIKE)
 
 
 def in_decimals(value: float) -> Decimal:

@@ -179,6 +179,29 @@ def test_a_combination_that_fails_is_named_and_the_others_hold(
     assert "combination `FAST=5, use_price=close` failed" in ended.log
 
 
+def test_windows_of_a_setting_that_is_only_guessed_are_judged_too(
+    workspace: Runner, serve: Serve
+) -> None:
+    """Its values are not known, so that its windows were run once more, and one failed."""
+
+    def answer(request: Request) -> Step:
+        name = setting(request)
+        if name == "10 - second":
+            return FAILED
+        return result(request, sharpe=1.0 if name.startswith(("-", "10")) else 2.0)
+
+    windows = "first: 2023-01-01..2023-07-01\nsecond: 2023-07-01..2024-01-01"
+    ended = backtest(
+        workspace,
+        serve(answer),
+        windows=windows,
+        sweep="env.FAST: [5, 10]",
+        gates="worst sharpe > -9",
+    )
+    assert ended.code == 1, ended.log
+    assert "combination `FAST=10` in window `second` failed" in ended.log
+
+
 def test_a_model_that_ignores_an_argument_has_no_result_for_it(
     workspace: Runner, serve: Serve
 ) -> None:

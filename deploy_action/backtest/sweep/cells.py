@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from deploy_action.backtest.metrics import are_alike
+
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures
     from deploy_action.backtest.period.windows import Window, WindowBacktest
@@ -107,4 +109,4 @@ def with_current(swept: Swept, figures: KeptFigures, windows: tuple[WindowBackte
 
 
 def _is_same(one: KeptFigures, other: KeptFigures) -> bool:
-    return one.trades_sha256 == other.trades_sha256 and dict(one.metrics) == dict(other.metrics)
+    return one.trades_sha256 == other.trades_sha256 and are_alike(one.metrics, other.metrics)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploy_action.backtest.sweep.grid import is_same_value
+
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures
     from deploy_action.backtest.period.windows import WindowBacktest
@@ -64,7 +66,9 @@ class Swept:
             return False
         tried = self.combinations[index].values
         pairs = zip(self.sweep.axes, self.own, tried, strict=True)
-        return all(own is None or axis.values[own] == value for axis, own, value in pairs)
+        return all(
+            own is None or is_same_value(axis.values[own], value) for axis, own, value in pairs
+        )
 
     def name(self, index: int) -> str:
         """Return a combination for people."""

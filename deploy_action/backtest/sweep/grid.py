@@ -91,6 +91,11 @@ def shown(value: JsonValue) -> str:
     return excerpt(text, _LONGEST_SHOWN)
 
 
+def is_same_value(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two values are the same in JSON: 1, 1.0 and true are three."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def parse_sweep(text: str) -> Sweep:
     """Return the sweep of a YAML or JSON mapping of lists.
 

@@ -84,7 +84,7 @@ class BaseBacktest:
                 wanted = candidate.run.arguments
                 # Without arguments in files and input, each has run with those of its script.
                 if wanted and found.run.arguments != wanted:
-                    again = self._start(with_arguments(self.submission, wanted))
+                    again = self._start(with_arguments(self.submission, wanted), is_urgent=True)
                     found = self.beside.wait(again) if again else found
         except NoResultError as missing:
             return replace(known, reason=str(missing)), own
@@ -118,12 +118,15 @@ class BaseBacktest:
             problems=tuple(_of_base(backtested.problems)),
         )
 
-    def _start(self, submission: Submission) -> Future[Backtested] | None:
+    def _start(
+        self, submission: Submission, *, is_urgent: bool = False
+    ) -> Future[Backtested] | None:
         """Start the base's backtest; None if its bundle is the candidate's, or there is none."""
         bundle = self.base.bundle
         if bundle is None or bundle.sha256 == self.candidate_sha256:
             return None
-        return self.beside.start(partial(upload, bundle, of_base(submission, self.base)))
+        task = partial(upload, bundle, of_base(submission, self.base))
+        return self.beside.start(task, is_urgent=is_urgent)
 
 
 def _of_base(problems: Iterable[Problem]) -> Iterator[Problem]:

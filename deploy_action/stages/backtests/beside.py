@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from queue import SimpleQueue
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from queue import PriorityQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, Severity
@@ -31,8 +34,9 @@ class NoResultError(Exception):
 class Beside:
     """Runs tasks on threads, at most `parallel` at once, each thread on a connection of its own.
 
-    They begin in the order in which they were started. `close` keeps those that have not begun
-    from beginning; it does not wait for the others, whose server ends with the run or goes on.
+    They begin in the order in which they were started, urgent ones before others. `close` keeps
+    those that have not begun from beginning; it does not wait for the others, whose server ends
+    with the run or goes on.
     """
 
     def __init__(
@@ -41,7 +45,8 @@ class Beside:
         self._open_api = open_api
         self._deadline = deadline
         self._parallel = parallel
-        self._queue: SimpleQueue[tuple[Future[Any], Task[Any]] | None] = SimpleQueue()
+        self._queue: PriorityQueue[_Queued] = PriorityQueue()
+        self._numbers = count()
         self._pending: list[Future[Any]] = []
         self._threads = 0
         self._lock = threading.Lock()
@@ -51,7 +56,7 @@ class Beside:
         """Run so many of the tasks that are started from now on at once."""
         self._parallel = parallel
 
-    def start(self, task: Task[Found]) -> Future[Found]:
+    def start(self, task: Task[Found], *, is_urgent: bool = False) -> Future[Found]:
         """Queue a task."""
         pending: Future[Found] = Future()
         with self._lock:
@@ -59,11 +64,11 @@ class Beside:
                 pending.cancel()
                 return pending
             self._pending.append(pending)
-            self._queue.put((pending, task))
+            self._queue.put(_Queued(not is_urgent, next(self._numbers), pending, task))
             if self._threads < self._parallel:
-                self._threads += 1
                 # A daemon thread: the process may exit while it still runs.
                 threading.Thread(target=self._work, name="beside", daemon=True).start()
+                self._threads += 1
         return pending
 
     def close(self) -> None:
@@ -73,7 +78,7 @@ class Beside:
             for pending in self._pending:
                 pending.cancel()  # does nothing to one that runs or is over
             for _ in range(self._threads):
-                self._queue.put(None)
+                self._queue.put(_Queued(True, next(self._numbers), None, _nothing))  # noqa: FBT003
 
     def wait(self, pending: Future[Found]) -> Found:
         """Return what a task found, but leave enough time to judge and deploy the candidate.
@@ -86,6 +91,8 @@ class Beside:
             return pending.result(max(0.0, self._deadline.remaining() - reserve))
         except TimeoutError:
             reason = "its backtest took too long for the deadline of this run"
+        except CancelledError:
+            reason = "the run ended before its backtest began"
         except (DeadlineError, InterruptedRunError):
             raise
         except DeployActionError as error:
@@ -94,22 +101,39 @@ class Beside:
 
     def _work(self) -> None:
         api: DeploymentApi | None = None
-        while (queued := self._queue.get()) is not None:
-            pending, task = queued
+        while (pending := (queued := self._queue.get()).pending) is not None:
             if not pending.set_running_or_notify_cancel():
                 continue
             try:
                 api = api or self._open_api()
-                pending.set_result(task(api))
+                pending.set_result(queued.task(api))
             except NoResultError as missing:
                 pending.set_exception(missing)
             except BaseException as error:  # noqa: BLE001  # `wait` raises it
                 pending.set_exception(error)
                 # What the connection's state is then, nobody knows.
-                if api is not None:
-                    api.transport.close()
-                    api = None
-        if api is not None:
+                _close(api)
+                api = None
+        _close(api)
+
+
+@dataclass(frozen=True, order=True)
+class _Queued:
+    """A task that waits for a thread; without `pending`, the thread ends."""
+
+    is_late: bool
+    number: int
+    pending: Future[Any] | None = field(compare=False)
+    task: Task[Any] = field(compare=False)
+
+
+def _nothing(_api: DeploymentApi) -> None:
+    pass
+
+
+def _close(api: DeploymentApi | None) -> None:
+    if api is not None:
+        with suppress(Exception):  # the thread has other tasks to do
             api.transport.close()
 
 

@@ -131,7 +131,7 @@ def _several(found: Backtests) -> Iterator[_Named]:
         if swept is None:
             break
         yield name_of(None, swept.sweep, one.values), one
-        if index != swept.current:  # that has the windows above
+        if index != swept.index_of_own():  # that has the windows above
             for window in one.windows:
                 yield name_of(window.name, swept.sweep, one.values), window
 

@@ -21,6 +21,7 @@ from deploy_action.backtest.period.windows import (
 )
 from deploy_action.backtest.sweep.cells import Cell, cells_of, expected_seconds, with_current
 from deploy_action.backtest.sweep.combinations import Combination, Swept, index_of
+from deploy_action.backtest.sweep.grid import is_same_value
 from deploy_action.backtest.sweep.shards import Part, Shard, share_out
 from deploy_action.backtest.sweep.warning_signs import sweep_warnings
 from deploy_action.errors import Problem, RefusedError, Severity
@@ -108,6 +109,9 @@ class SeveralBacktests:
         self._windows = self._cut(candidate.result)
         submission = with_model(self.submission, candidate)
         if submission.model_id is None:  # each upload would create a model
+            if self.settings.shard is not None:
+                hint = "Set `model-id`, or use `api-url: local`."
+                raise RefusedError.of(message=f"No share can be backtested: {NO_MODEL}.", hint=hint)
             self._missing = _Outcome(reason=NO_MODEL)
             return
         known = None if candidate.run is None else candidate.run.arguments
@@ -374,7 +378,7 @@ def _refuse_other_arguments(given: Mapping[str, JsonValue], used: Mapping[str, J
         NoResultError: an argument has another value, or is not used.
     """
     for name, value in given.items():
-        if value is not None and used.get(name) != value:
+        if value is not None and not is_same_value(used.get(name), value):
             raise NoResultError(f"the model's script calls `backtest()` with a `{name}` of its own")
 
 

@@ -6,13 +6,13 @@ them refuses all. Every problem names the file, and the part.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from deploy_action.backtest.metrics import are_alike
 from deploy_action.backtest.sweep.cells import Cell, cells_of
 from deploy_action.backtest.sweep.combinations import Combination, index_of
 from deploy_action.errors import Problem
@@ -28,8 +28,6 @@ Result: TypeAlias = "WindowBacktest | Combination"
 
 _MOST_NAMED: Final = 5
 _LONGEST_VALUE: Final = 60
-# Processors differ in the last bits of a number.
-_ALIKE: Final = 1e-9
 _DIFFERENCES: Final = (
     "All parts have to be of one run: the same commit, inputs and release in every job, and only "
     "their artifacts in the directory."
@@ -186,7 +184,7 @@ def _foreign(parts: Sequence[PartReport]) -> Iterator[Problem]:
     trades = _usual([one.trades_sha256 for one in parts])
     model = next(one for one in parts if one.trades_sha256 == trades)
     for one in parts:
-        if one.trades_sha256 != trades or not _are_alike(one.metrics, model.metrics):
+        if one.trades_sha256 != trades or not are_alike(one.metrics, model.metrics):
             yield Problem(
                 message=f"{one} has other results of the model's own setting than {model}: the two "
                 "saw other prices, or the model does not do the same each time.",
@@ -208,21 +206,6 @@ def _usual(values: Sequence[Any]) -> Any:
 
 def _shown(value: bytes) -> str:
     return f"`{excerpt(value.decode(), _LONGEST_VALUE)}`"
-
-
-def _are_alike(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
-    if one.keys() != other.keys():
-        return False
-    pairs = ((value, other[name]) for name, value in one.items())
-    return all(
-        first == second
-        or (
-            first is not None
-            and second is not None
-            and math.isclose(first, second, rel_tol=_ALIKE, abs_tol=_ALIKE)
-        )
-        for first, second in pairs
-    )
 
 
 def _doubled(parts: Sequence[PartReport]) -> Iterator[Problem]:

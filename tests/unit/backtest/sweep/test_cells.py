@@ -81,6 +81,20 @@ def test_unknown_values_leave_the_results_to_say() -> None:
     assert with_current(swept(None, 1), figures(2), ()).current is None  # it did what SLOW=40 did
 
 
+def test_the_last_bits_of_a_number_make_no_other_setting() -> None:
+    one = figures(2)
+    nearly = replace(one, metrics={"cum_returns": 2.0 * (1 + 3e-16)})
+    assert nearly.metrics != one.metrics
+    assert with_current(swept(None, 0), nearly, ()).current == 2
+
+
+def test_a_number_is_not_the_same_value_as_true() -> None:
+    sweep = parse_sweep("smooth_prices: [1, true]")
+    found = [Combination(values=values, figures=figures(7)) for values in sweep.combinations()]
+    one = Swept(sweep=sweep, combinations=tuple(found), own=(1,))
+    assert [one.may_be_own(index) for index in (0, 1)] == [False, True]
+
+
 def test_of_several_that_did_the_same_none_is_named() -> None:
     one = swept(None, 0)
     same = [replace(combination, figures=figures(1)) for combination in one.combinations]
