@@ -68,6 +68,11 @@ def check_backtest_args(
     return tuple(problems)
 
 
+def is_argument(name: str) -> bool:
+    """Whether `Strategy.backtest()` has an argument of this name."""
+    return name in _known_keys("backtest_args")
+
+
 def is_alien(value: Mapping[str, JsonValue]) -> bool:
     """Whether an object comes from an unrelated file: it has keys, and none is a model's."""
     keys = set(value) - {"$schema"}

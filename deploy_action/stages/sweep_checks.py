@@ -11,7 +11,8 @@ from deploy_action.backtest.period.asked import PERIOD, merge_arguments
 from deploy_action.backtest.period.checks import check_meaning
 from deploy_action.backtest.sweep.grid import Axis, Sweep, shown
 from deploy_action.errors import Problem, Severity
-from deploy_action.model.manifest_checks import check_backtest_args
+from deploy_action.model.manifest_checks import check_backtest_args, is_argument
+from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
     from deploy_action.bundle.selection import Selection
@@ -31,7 +32,12 @@ def check_arguments(
     Values of the period are checked in all their combinations, others one by one, and at most a
     thousand of each: a backtest of a wrong one fails, and says why.
     """
-    arguments = [axis for axis in sweep.axes if axis.variable is None]
+    arguments = []
+    for axis in sweep.axes:
+        if axis.variable is None and not is_argument(axis.name):
+            yield _no_argument(axis, redact)
+        elif axis.variable is None:
+            arguments.append(axis)
     period = [axis for axis in arguments if axis.name in PERIOD]
     told = {one.message for one in _problems(own, now, redact)}
     for given in _given(arguments, period):
@@ -41,6 +47,15 @@ def check_arguments(
             if problem.message not in told:
                 told.add(problem.message)
                 yield replace(problem, message=f"Input `sweep`, `{name}`: {problem.message}")
+
+
+def _no_argument(axis: Axis, redact: Callable[[str], str]) -> Problem:
+    name = excerpt(redact(axis.name))
+    return Problem(
+        message=f"Input `sweep`: `{name}` is no argument of `Strategy.backtest()`, so its values "
+        "would change nothing.",
+        hint=f"Write `env.{name}` if it is a variable that the model reads.",
+    )
 
 
 def _given(arguments: list[Axis], period: list[Axis]) -> Iterator[dict[str, JsonValue]]:

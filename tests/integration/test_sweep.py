@@ -258,6 +258,7 @@ def test_a_server_that_takes_no_variables_gets_nothing(workspace: Runner) -> Non
     ("inputs", "message"),
     [
         ({"sweep": "env.FAST: 5"}, "Input `sweep`"),
+        ({"sweep": "FAST: [5, 10]"}, "Write `env.FAST` if it is a variable"),
         ({"sweep": "smooth_prices: [7]"}, "`smooth_prices=7`"),
         ({"sweep": "start_date: [2023-06-01, 2025-01-01]"}, "not after `start_date`"),
         ({"sweep": "to: [1y, 2y]", "windows": "2"}, "changes the period"),

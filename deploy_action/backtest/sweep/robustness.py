@@ -115,7 +115,8 @@ class Robustness:
     `objective` is the metric that is compared. `ranking` has the indices of all combinations with a
     result, the best first; of equals, the current setting is the first. `beat` of the `held`
     combinations of which it is known made more than holding. `idle` are the names of parameters of
-    which no value ever changed the trades.
+    which no value ever changed the trades, `unordered` those of others whose values have no order,
+    so that there are no neighbours along them.
     """
 
     objective: str
@@ -125,6 +126,7 @@ class Robustness:
     beat: int
     held: int
     idle: tuple[str, ...]
+    unordered: tuple[str, ...] = ()
 
 
 def robustness_of(swept: Swept) -> Robustness:
@@ -145,6 +147,11 @@ def robustness_of(swept: Swept) -> Robustness:
         beat=sum(one > 0 for one in beyond if one is not None),
         held=sum(one is not None for one in beyond),
         idle=tuple(label_of(axis) for axis in without_effect),
+        unordered=tuple(
+            label_of(axis)
+            for axis in swept.sweep.axes
+            if len(axis.values) > 1 and axis not in without_effect and not ordered(axis)
+        ),
     )
 
 

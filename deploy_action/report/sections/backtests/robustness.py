@@ -124,6 +124,9 @@ def _remarks(found: Robustness, around: Neighbourhood) -> Line:
     if around.edges:
         names = some(around.edges, _MOST_PARAMETERS)
         line = [*line, " It is at the edge of what was tried for ", *names, "."]
+    if found.unordered and around.neighbours:
+        names = some(found.unordered, _MOST_PARAMETERS)
+        line = [*line, " The values of ", *names, " have no order, and so no neighbours."]
     if found.idle and around.neighbours:
         names = some(found.idle, _MOST_PARAMETERS)
         line = [*line, " No value of ", *names, " ever changed a trade."]

@@ -116,6 +116,14 @@ def test_an_edge_failures_and_equal_trades_are_told() -> None:
             "neighbour only (FAST=2), with +2.00%. It is at the edge of what was tried for FAST.",
         ),
         (
+            swept(
+                {"env.FAST": ["x", 10], "env.SLOW": [40, 50]},
+                lambda fast, slow: float(slow) + len(str(fast)),
+                current=2,
+            ),
+            "was tried for SLOW. The values of FAST have no order, and so no neighbours.",
+        ),
+        (
             swept({"env.FAST": [1, 2, 3]}, lambda _: 5.0, current=1),
             "(FAST=2) stands on a plateau cannot be told: no parameter ever changed a trade.",
         ),
