@@ -422,10 +422,14 @@ def origin_of(event: Event, name: str, path: str) -> str:
 
 
 def runs_on(settings: Settings, manifest: Manifest) -> RunsOn:
-    """Return what a model runs on: each value from the input, the manifest, or the default."""
+    """Return what a model runs on: each value from the input, the manifest, or the default.
+
+    A version of Python that cannot be read is blank.
+    """
+    python = "" if manifest.locate("python_version") else DEFAULT_PYTHON
     return RunsOn(
         plan=settings.plan or manifest.plan or DEFAULT_PLAN,
-        python_version=settings.python_version or manifest.python_version or DEFAULT_PYTHON,
+        python_version=settings.python_version or manifest.python_version or python,
         schedule=(manifest.schedule or "") if manifest.type == "screener" else "",
         arguments=backtest_args_of(settings, manifest) if settings.is_backtested else None,
     )

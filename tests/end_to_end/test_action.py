@@ -142,6 +142,13 @@ def test_validate_sends_nothing(runner: Runner) -> None:
     assert "Nothing was sent" in ended.summary
 
 
+def test_a_python_that_cannot_be_read_is_not_shown_as_the_default(runner: Runner) -> None:
+    write_model(runner.workspace, python_version=3.10)
+    ended = runner.run(mode="validate")
+    assert ended.code == 2
+    assert "3.7" not in ended.summary
+
+
 def test_every_problem_of_a_model_is_an_annotation_at_its_place(runner: Runner) -> None:
     model = write_model(runner.workspace / "bots" / "a", main_script="gone.py", plan=5)
     lines = (model / "blankly.json").read_text().splitlines()

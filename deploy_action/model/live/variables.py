@@ -132,7 +132,10 @@ def _way_out(name: str, given: Given, left_out: tuple[str, ...]) -> str:
         "`model-env`"
     )
     if not given.for_runner:
-        way = f"Models see no variables of the terminal: give it with `--model-env {name}=VALUE`"
+        way = (
+            "Models see no variables of the terminal: give it with "
+            f'`env "INPUT_MODEL-ENV={name}=VALUE" blankly-deploy …`'
+        )
     if not left_out:
         return f"{way}, or give it a default in the script."
     return (

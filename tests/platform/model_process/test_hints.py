@@ -240,3 +240,25 @@ def test_code_outside_the_model(bot: Model) -> None:
 def test_a_price_of_a_keyless_exchange_outside_the_backtest(bot: Model) -> None:
     script = HEAD + 'print(exchange.interface.get_price("ASH-USD"))\n'
     assert "ask for them in callbacks" in hint_at(bot, script, "print")
+
+
+@pytest.mark.parametrize(
+    ("step", "times", "resolution", "words"),
+    [
+        (86_400_000, 1, "1d", "divide the column `time` by 1000"),
+        (86_400, 2, "1d", "leave each bar there once"),
+        (86_400, 1, "1h", "no bars of 3,600 seconds: ask for the resolution that they have"),
+    ],
+    ids=["milliseconds", "doubles", "other resolution"],
+)
+def test_prices_that_do_not_fit_say_how_to_mend_them(
+    bot: Model, step: int, times: int, resolution: str, words: str
+) -> None:
+    start = START * (1000 if step > 86_400 else 1)
+    bars = [f"{start + day * step},1,1,1,1,1\n" * times for day in range(60)]
+    bot.write("ASH-USD.csv", COLUMNS + "".join(bars))
+    bot.write(
+        "bot.py", KEYLESS.replace("SYMBOL", '"ASH-USD"').replace('"1d"', f'"{resolution}"') + TAIL
+    )
+    ran = bot.run()
+    assert words in str(ran.problems[0]["hint"]), ran.problems

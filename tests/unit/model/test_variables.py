@@ -136,10 +136,10 @@ def test_the_error_counts_where_a_variable_is_read_twice(model: Path) -> None:
     assert (problem.severity, problem.line) == (ERROR, 4)
 
 
-def test_on_a_terminal_the_hint_is_about_the_flag(model: Path) -> None:
+def test_on_a_terminal_the_hint_shows_no_secret_to_other_users(model: Path) -> None:
     given = Given(names=frozenset(), is_run=True, for_runner=False)
     (problem,) = problems(model, "t = os.environ['TOKEN']", given)
-    assert "`--model-env TOKEN=VALUE`" in problem.hint
+    assert '`env "INPUT_MODEL-ENV=TOKEN=VALUE" blankly-deploy …`' in problem.hint
     assert "workflow" not in problem.hint
 
 

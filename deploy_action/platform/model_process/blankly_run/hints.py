@@ -17,8 +17,9 @@ from .strict_json import describe
 _MOST_NAMES = 10
 _LONGEST_NAME = 40
 _KEYS = (
-    "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal "
-    "`--keys-json`), or read prices from a file with blankly.KeylessExchange, which needs none."
+    "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal, in "
+    "the variable `INPUT_KEYS-JSON`), or read prices from a file with blankly.KeylessExchange, "
+    "which needs none."
 )
 _SANDBOX = (
     'Add "sandbox" to the portfolio in keys.json, beside "API_KEY": true for keys of a paper '
@@ -74,7 +75,8 @@ _KEYLESS_LIVE = (
 )
 _VARIABLES = (
     "A model has the variables of the input `model-env` and no others of the workflow or of the "
-    "terminal: give it as `{name}=VALUE`, a line of that input (on a terminal, of `--model-env`). "
+    "terminal: give it as `{name}=VALUE`, a line of that input (on a terminal, of "
+    "the variable `INPUT_MODEL-ENV`). "
     "Keys of an exchange can also go into keys.json, which `keys-json` passes on. Pull requests "
     'from forks get no secrets: a backtest can do without, where os.environ.get("BACKTESTING") == '
     '"1".'
@@ -82,8 +84,8 @@ _VARIABLES = (
 # What to say instead while the model trades.
 _LIVE = {
     _KEYS: (
-        "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal "
-        "`--keys-json`) when you deploy the model."
+        "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal, "
+        "in the variable `INPUT_KEYS-JSON`) when you deploy the model."
     ),
     _NETWORK: (
         "The exchange could not be reached. blankly tries again with the next event; if it lasts, "
@@ -114,6 +116,7 @@ _GONE_FROM_NUMPY_2 = re.compile(
 )
 _ELSEWHERE = re.compile(r"[/~]|[A-Za-z]:[\\/]")
 _UNQUOTED = re.compile(r"Failed to quote (\S+)-(\S+) because no downloaded data")
+_NO_RESOLUTION = re.compile(r"The resolution (\d{1,12}) not found or downloaded")
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]{2,}\b")
 _MISSING_KEY = re.compile(r"Please add the \"(\w+)\" key to the keys\.json file")
 
@@ -148,7 +151,8 @@ def _of_keys_file(error: BaseException, text: str) -> str:
         has = _names(local.get("auth_object"), "keys for", "no keys")
         return (
             f"The keys file has {has}, but the script asks for `{exchange}`. Add them to what "
-            "`keys-json` passes on (on a terminal `--keys-json`), or use an exchange that it has."
+            "`keys-json` passes on (on a terminal, the variable `INPUT_KEYS-JSON`), or use an "
+            "exchange that it has."
         )
     if "name" in local:
         has = _names(local.get("exchange_keys"), "the portfolios", "no portfolio")
@@ -223,6 +227,18 @@ def _of_imports(error: BaseException, _: str) -> str:
         "is there when the model runs. The input `include` puts code that several models share "
         "into the bundle, as in `include: libs/common`."
     )
+
+
+def _of_bars(_: BaseException, text: str) -> str:
+    if found := _NO_RESOLUTION.search(text):
+        return (
+            f"The prices that the script gives have no bars of {int(found[1]):,} seconds: ask for "
+            "the resolution that they have where the script adds its event, or give PriceReader a "
+            "file with such bars."
+        )
+    if "Resolution is 0 for " in text:
+        return "Two rows of the file of prices have the same time: leave each bar there once."
+    return ""
 
 
 def _of_prices(error: BaseException, text: str) -> str:
@@ -328,6 +344,7 @@ _FINDERS: tuple[Callable[[BaseException, str], str], ...] = (
     _of_variables,
     _of_versions,
     _of_imports,
+    _of_bars,
     _of_prices,
     _of_network,
     _of_missing_keys,

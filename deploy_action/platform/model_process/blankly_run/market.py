@@ -10,6 +10,7 @@ from .faults import make_problem
 from .prices.checks import check_prices, moment
 from .strict_json import describe
 
+_YEAR_5000 = 95_617_584_000  # in seconds since 1970
 _MOST_BARS = 1_000_000  # of all symbols together; more are thinned evenly
 _MOST_NAMED = 5
 _DEEPEST_WRAPPING = 4
@@ -160,8 +161,19 @@ class Market:
                 "Ask for a period with prices, by `to` or `start_date` with `end_date`: in "
                 "`backtest_args` of `blankly.json`, in the input `backtest-args`, or in the script."
             )
+            if self._counts_milliseconds(symbol):
+                message = f"The times of the prices of {describe(symbol)} are milliseconds."
+                hint = "PriceReader takes seconds since 1970: divide the column `time` by 1000."
             return make_problem("error", message, hint)
         return None
+
+    def _counts_milliseconds(self, symbol: str) -> bool:
+        """Return whether prices that the script gave have times beyond the year 5000."""
+        try:
+            frames = own_prices(self._interface)[symbol].values()
+            return any(frame["time"].min() > _YEAR_5000 for frame in frames)
+        except Exception:  # noqa: BLE001  # no prices of this symbol, or odd ones
+            return False
 
     def _own_period(self, symbol: str) -> str | None:
         """Return what the prices that the script gave to a keyless exchange cover."""
