@@ -278,8 +278,9 @@ class Preparation:
         yield from self._check_meaning(manifest)
         arguments = backtest_args_of(self.settings, manifest)
         if self.settings.sweep is not None and self.settings.is_backtested:
-            from deploy_action.stages.sweep_checks import check_arguments
+            from deploy_action.stages.sweep_checks import check_arguments, check_secrets
 
+            yield from check_secrets(self.settings.sweep, self.redact)
             yield from check_arguments(self.settings.sweep, arguments, self.now, self.redact)
         if not self.settings.backtest_args:
             return

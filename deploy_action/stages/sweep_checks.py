@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice, product
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.period.asked import PERIOD, merge_arguments
 from deploy_action.backtest.period.checks import check_meaning
-from deploy_action.backtest.sweep.grid import Axis, Sweep, shown
+from deploy_action.backtest.sweep.grid import Axis, Sweep, label_of, shown
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest_checks import check_backtest_args, is_argument
 from deploy_action.text.harmless import excerpt
@@ -42,7 +43,7 @@ def check_arguments(
     told = {one.message for one in _problems(own, now, redact)}
     for given in _given(arguments, period):
         merged = merge_arguments(own, given)
-        name = ", ".join(f"{key}={redact(shown(value))}" for key, value in given.items())
+        name = ", ".join(f"{key}={shown(value, redact)}" for key, value in given.items())
         for problem in _problems(merged, now, redact):
             if problem.message not in told:
                 told.add(problem.message)
@@ -77,6 +78,21 @@ def _problems(
     }
     for one in check_meaning(shown_arguments, now):
         yield Problem(message=one.message, hint=one.hint, severity=one.severity)
+
+
+def check_secrets(sweep: Sweep, redact: Callable[[str], str]) -> Iterator[Problem]:
+    """Yield an error for each parameter of which two values look the same once secrets are hidden.
+
+    In no report they could be told apart, so it could not be read again, nor parts be merged.
+    """
+    for axis in sweep.axes:
+        if len({redact(json.dumps(value)) for value in axis.values}) < len(axis.values):
+            yield Problem(
+                message=f"Input `sweep` has several values of `{label_of(axis)}` that are secrets: "
+                "they are hidden, so nothing could tell which of them did what.",
+                hint="Try values that are no secrets. Those in `model-env` and such that look like "
+                "keys are hidden everywhere.",
+            )
 
 
 def check_variables(sweep: Sweep, selection: Selection) -> Iterator[Problem]:

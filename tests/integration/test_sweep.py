@@ -179,6 +179,56 @@ def test_a_combination_that_fails_is_named_and_the_others_hold(
     assert "combination `FAST=5, use_price=close` failed" in ended.log
 
 
+def test_a_long_secret_among_the_values_is_hidden_before_it_is_cut(
+    workspace: Runner, serve: Serve
+) -> None:
+    secret = "kXq9" + "Zr7Tb2Lw" * 10
+    warning = {"severity": "warning", "message": "It is slow."}
+
+    def answer(request: Request) -> Step:
+        if setting(request) == f"{secret} close":
+            return FAILED
+        return result(request, {"problems": [warning]} if secret in setting(request) else {})
+
+    ended = backtest(
+        workspace,
+        serve(answer),
+        sweep=f"env.FAST: [{secret}, b]\nuse_price: [open, close]",
+        model_env=f"OTHER={secret}",
+        gates="median sharpe > 0",
+    )
+    assert "Combination `FAST=***, use_price=close` failed" in ended.log
+    assert "Combination `FAST=***, use_price=open`: It is slow." in ended.log
+    shown = [one for one in ended.log.splitlines() if not one.startswith("::add-mask::")]
+    texts = [
+        "\n".join(shown),
+        *ended.annotations,
+        ended.summary,
+        json.dumps(report(ended, workspace)),
+    ]
+    assert not any(secret[:20] in one for one in texts)
+
+
+@pytest.mark.parametrize("shard", ["", "1/2"])
+def test_values_that_look_the_same_when_hidden_send_nothing(
+    workspace: Runner, serve: Serve, shard: str
+) -> None:
+    secrets = ["kXq9Zr7Tb2Lw", "another-Secret9Value"]
+    server = serve(result)
+    ended = backtest(
+        workspace,
+        server,
+        sweep=f"env.FAST: {json.dumps(secrets)}",
+        model_env=f"A={secrets[0]}\nB={secrets[1]}",
+        shard=shard,
+    )
+    assert ended.code == 2, ended.log
+    assert not sent(server)
+    (told,) = (one for one in ended.annotations if "::error" in one or one.startswith("error"))
+    assert "several values of `FAST` that are secrets" in told
+    assert not any(one in told for one in secrets)
+
+
 def test_windows_of_a_setting_that_is_only_guessed_are_judged_too(
     workspace: Runner, serve: Serve
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,9 +70,9 @@ class Swept:
             own is None or is_same_value(axis.values[own], value) for axis, own, value in pairs
         )
 
-    def name(self, index: int) -> str:
-        """Return a combination for people."""
-        return self.sweep.name(self.combinations[index].values)
+    def name(self, index: int, redact: Callable[[str], str] = str) -> str:
+        """Return a combination for people; `redact` as in `grid.shown`."""
+        return self.sweep.name(self.combinations[index].values, redact)
 
     def known(self) -> Iterator[tuple[int, Combination]]:
         """Yield the combinations that have figures, with their indices."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Final
@@ -74,10 +74,10 @@ class Sweep:
         pairs = zip(self.axes, values, strict=True)
         return {axis.variable: str(value) for axis, value in pairs if axis.variable is not None}
 
-    def name(self, values: tuple[JsonValue, ...]) -> str:
-        """Return a combination for people: `resolution=1d, FAST=10`."""
+    def name(self, values: tuple[JsonValue, ...], redact: Callable[[str], str] = str) -> str:
+        """Return a combination for people: `resolution=1d, FAST=10`; `redact` as in `shown`."""
         pairs = zip(self.axes, values, strict=True)
-        return ", ".join(f"{label_of(axis)}={shown(value)}" for axis, value in pairs)
+        return ", ".join(f"{label_of(axis)}={shown(value, redact)}" for axis, value in pairs)
 
 
 def label_of(axis: Axis) -> str:
@@ -85,10 +85,17 @@ def label_of(axis: Axis) -> str:
     return axis.variable or axis.name
 
 
-def shown(value: JsonValue) -> str:
-    """Return a value for people: a text as it is, all else as JSON."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return excerpt(text, _LONGEST_SHOWN)
+def written(value: JsonValue) -> str:
+    """Return the whole of a value: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def shown(value: JsonValue, redact: Callable[[str], str] = str) -> str:
+    """Return a value for people, cut short.
+
+    `redact` hides secrets in what was not redacted yet: one that was cut is not found any more.
+    """
+    return excerpt(redact(written(value)), _LONGEST_SHOWN)
 
 
 def is_same_value(one: JsonValue, other: JsonValue) -> bool:
@@ -141,10 +148,10 @@ def _axis(name: str, values: JsonValue) -> Axis:
         raise WrongSweepError(f"{label} has {len(axis.values):,} values.")
     seen: set[str] = set()
     for value in axis.values:
-        written = json.dumps(value, sort_keys=True)
-        if written in seen:
+        key = json.dumps(value, sort_keys=True)
+        if key in seen:
             raise WrongSweepError(f"{label} has the value {shown(value)} twice.")
-        seen.add(written)
+        seen.add(key)
     return axis
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.sweep.deflated_sharpe import Deflated, NoOddsError, deflate
@@ -26,9 +26,12 @@ _CALLED: Final = {"cum_returns": "return", "sharpe": "Sharpe ratio"}
 _CERTAIN: Final = 0.995
 
 
-def sweep_warnings(swept: Swept) -> tuple[Problem, ...]:
-    """Return the warnings about a sweep as a whole; those about single backtests are not in it."""
-    luck = luck_warning(swept)
+def sweep_warnings(swept: Swept, redact: Callable[[str], str] = str) -> tuple[Problem, ...]:
+    """Return the warnings about a sweep as a whole; those about single backtests are not in it.
+
+    `redact` is as in `grid.shown`.
+    """
+    luck = luck_warning(swept, redact)
     return (*_idle_warnings(swept), *([] if luck is None else [luck]))
 
 
@@ -44,7 +47,7 @@ def _idle_warnings(swept: Swept) -> Iterator[Problem]:
             )
 
 
-def luck_warning(swept: Swept) -> Problem | None:
+def luck_warning(swept: Swept, redact: Callable[[str], str] = str) -> Problem | None:
     """Return the warning that the current setting may only be the luckiest; None if it is not."""
     best = best_in(swept, swept.current)
     if swept.current is None or not best:
@@ -62,7 +65,7 @@ def luck_warning(swept: Swept) -> Problem | None:
         "" if is_safe else ", or choose a setting on a plateau, with neighbours that do as well"
     )
     return Problem(
-        message=f"The current setting (`{swept.name(swept.current)}`) has the best "
+        message=f"The current setting (`{swept.name(swept.current, redact)}`) has the best "
         f"{' and '.join(best)} of {tried:,} that were tried, which may be luck. "
         f"{odds_in_words(swept, swept.current, odds)}",
         hint=f"Backtest it over a period that was not used to choose it{others}.",

@@ -168,6 +168,7 @@ class CandidateBacktest:
             base=base,
             beside=beside,
             earlier=self.earlier,
+            redact=self.submitter.api.redact,
             on_done=self.on_several,
         )
 

@@ -60,7 +60,8 @@ class Judging:
 
     def conclude(self, found: Backtests) -> Backtests:
         """Return it with its warnings about all backtests, its verdicts and their warnings."""
-        found = replace(found, problems=(*found.problems, *problems_of(found.windows, found.sweep)))
+        several = problems_of(found.windows, found.sweep, redact=self.redact)
+        found = replace(found, problems=(*found.problems, *several))
         found = _with_warning_signs(found, has_gates=bool(self.gates))
         found = self._judged(found, NO_RESULT)
         warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
@@ -96,7 +97,7 @@ class Judging:
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
         result, base, redact = found.result, found.base, self.redact
-        several = list(_several(found))
+        several = list(_several(found, redact))
         verdicts = judge(
             self.gates,
             Evidence(
@@ -123,21 +124,21 @@ class Judging:
         return _failed(several)
 
 
-def _several(found: Backtests) -> Iterator[_Named]:
+def _several(found: Backtests, redact: Callable[[str], str]) -> Iterator[_Named]:
     """Yield windows and combinations with their names; none of them twice."""
     yield from _of_windows(found.windows)
     swept = found.sweep
     for index, one in enumerate(() if swept is None else swept.combinations):
         if swept is None:
             break
-        yield name_of(None, swept.sweep, one.values), one
+        yield name_of(None, swept.sweep, one.values, redact), one
         if index != swept.index_of_own():  # that has the windows above
             for window in one.windows:
-                yield name_of(window.name, swept.sweep, one.values), window
+                yield name_of(window.name, swept.sweep, one.values, redact), window
 
 
 def _of_windows(windows: Sequence[WindowBacktest]) -> Iterator[_Named]:
-    return ((name_of(one.name, None, None), one) for one in windows)
+    return ((name_of(one.name, None, None, redact=str), one) for one in windows)
 
 
 def _why_no_base_windows(found: Backtests, base: Base) -> str:

@@ -79,8 +79,8 @@ _NOT_HERE: Final = _Outcome()
 class SeveralBacktests:
     """Backtests windows of candidate and base, and combinations, once the whole period is done.
 
-    `earlier` are durations of the same backtests in earlier runs. `on_done` gets the share that is
-    done, and what to say of it.
+    `earlier` are durations of the same backtests in earlier runs. `redact` hides secrets in values,
+    which are cut. `on_done` gets the share that is done, and what to say of it.
     """
 
     settings: Settings
@@ -89,6 +89,7 @@ class SeveralBacktests:
     base: BaseBacktest | None
     beside: Beside
     earlier: Mapping[str, float]
+    redact: Callable[[str], str]
     on_done: Callable[[float, str], None]
     _windows: tuple[Window, ...] = field(default=(), init=False)
     _values: list[tuple[JsonValue, ...]] = field(default_factory=list, init=False)
@@ -208,7 +209,7 @@ class SeveralBacktests:
             submission = replace(submission, environment={**submission.environment, **variables})
         if window is not None:
             arguments = {**without_period(arguments), **window.arguments()}
-        name = name_of(None if window is None else window.name, self._sweep, values)
+        name = name_of(None if window is None else window.name, self._sweep, values, self.redact)
         description = tidy(f"{name.replace('`', '')} of: {submission.description}")
         return _Wanted(
             name=name,
@@ -287,11 +288,16 @@ def digest_of(earlier: Mapping[str, float]) -> str:
     return sha256(json.dumps(dict(earlier), sort_keys=True).encode()).hexdigest()
 
 
-def name_of(window: str | None, sweep: Sweep | None, values: tuple[JsonValue, ...] | None) -> str:
-    """Return the name of a backtest, with which a sentence can begin."""
+def name_of(
+    window: str | None,
+    sweep: Sweep | None,
+    values: tuple[JsonValue, ...] | None,
+    redact: Callable[[str], str],
+) -> str:
+    """Return the name of a backtest, with which a sentence can begin; `redact` hides secrets."""
     if sweep is None or values is None:
         return f"Window `{window}`"
-    combination = f"Combination `{sweep.name(values)}`"
+    combination = f"Combination `{sweep.name(values, redact)}`"
     return combination if window is None else f"{combination} in window `{window}`"
 
 
@@ -414,18 +420,23 @@ def _whole_period(result: BacktestResult) -> tuple[float, float]:
     return start, end
 
 
-def problems_of(windows: Sequence[WindowBacktest], swept: Swept | None) -> tuple[Problem, ...]:
-    """Return the warnings about windows and combinations of a whole run, in their order."""
+def problems_of(
+    windows: Sequence[WindowBacktest], swept: Swept | None, *, redact: Callable[[str], str]
+) -> tuple[Problem, ...]:
+    """Return the warnings about windows and combinations of a whole run, in their order.
+
+    `redact` hides secrets in values, which are cut.
+    """
     found: list[Problem] = []
     for window in windows:
-        found += _problems(window, name_of(window.name, None, None))
+        found += _problems(window, name_of(window.name, None, None, redact))
     for index, one in enumerate(() if swept is None else swept.combinations):
         if swept is None or index == swept.index_of_own():
             continue  # the model's own windows are told above
-        found += _problems(one, name_of(None, swept.sweep, one.values))
+        found += _problems(one, name_of(None, swept.sweep, one.values, redact))
         for window in one.windows:
-            found += _problems(window, name_of(window.name, swept.sweep, one.values))
-    of_all = () if swept is None else sweep_warnings(swept)
+            found += _problems(window, name_of(window.name, swept.sweep, one.values, redact))
+    of_all = () if swept is None else sweep_warnings(swept, redact)
     return (*of_all, *_cut_short(found))
 
 
