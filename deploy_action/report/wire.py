@@ -26,6 +26,8 @@ Metrics = dict[str, Number]
 # From the year 1 to the year 9999, as seconds since 1970.
 Date = Annotated[float, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+# Its powers have to be finite, too.
+Moment = Annotated[float, msgspec.Meta(ge=-1e100, le=1e100)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_BACKTESTS)]
 
@@ -108,12 +110,12 @@ class Calls(msgspec.Struct):
 
 
 class Moments(msgspec.Struct):
-    """The moments of returns."""
+    """The moments of returns; those of real ones are far below the bounds."""
 
     count: Annotated[int, msgspec.Meta(ge=2, le=1 << 53)]
-    sharpe: float
-    skewness: float
-    kurtosis: float
+    sharpe: Moment
+    skewness: Moment
+    kurtosis: Moment
 
 
 class Cell(msgspec.Struct, kw_only=True):

@@ -63,12 +63,16 @@ def deflate(swept: Swept, index: int) -> Deflated:
     }
     if len(trials) < _FEWEST:
         raise NoOddsError("fewer than two combinations have different trades")
-    threshold = expected_maximum(len(trials), math.sqrt(variance(trials.values())))
+    try:
+        threshold = expected_maximum(len(trials), math.sqrt(variance(trials.values())))
+        probability = probabilistic_sharpe(chosen.moments, threshold)
+    except OverflowError as error:
+        raise NoOddsError("its returns, or those of others, are beyond all measure") from error
     return Deflated(
         trials=len(trials),
         sharpe=chosen.moments.sharpe,
         threshold=threshold,
-        probability=probabilistic_sharpe(chosen.moments, threshold),
+        probability=probability,
     )
 
 

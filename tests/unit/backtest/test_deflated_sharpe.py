@@ -85,6 +85,15 @@ def test_without_returns_there_are_no_odds() -> None:
     assert deflate(found, 1).trials == 2
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_ratios_beyond_all_measure_give_no_odds(index: int) -> None:
+    usual = figures(1.0)
+    huge = replace(usual, trades_sha256="", moments=Moments(500, 1e308, 0.0, 3.0))
+    found = swept({"env.FAST": [0, 1]}, lambda fast: huge if fast else usual)
+    with pytest.raises(NoOddsError, match="beyond all measure"):
+        deflate(found, index)
+
+
 def test_moments_that_no_returns_can_have_give_no_odds() -> None:
     with pytest.raises(NoOddsError, match="spread"):
         probabilistic_sharpe(Moments(100, 2.0, 9.0, 1.0), 0.0)

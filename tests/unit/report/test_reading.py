@@ -162,6 +162,8 @@ def test_what_is_wrong_in_a_report_is_said(path: str, value: object, words: str)
         ),
         ("sweep.combinations.0.trades_sha256", "x", "has a digest that is none: `x`"),
         ("sweep.combinations.0.moments.count", -1, "Expected `int` >= 2"),
+        ("sweep.combinations.0.moments.sharpe", 1e155, "Expected `float` <= "),
+        ("sweep.combinations.0.moments.kurtosis", -1e155, "Expected `float` >= "),
         ("sweep.combinations.0.windows.0.name", "three", "other windows than the model's own"),
         ("sweep.own", [0], "has a setting of the model with other parameters"),
         ("sweep.own", [2, None], "has an index of 2 among 2"),

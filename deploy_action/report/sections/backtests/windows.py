@@ -31,6 +31,8 @@ from deploy_action.report.sections.backtests.cells import (
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, decimal, percentage
 
+# A return in per cent: the digits of higher ones would fill the page.
+_HIGHEST: Final = 1e15
 _LONGEST_REASON: Final = 200
 _LEFT_OUT: Final = " Worst, median and best are those of the windows that have a value."
 _SUMMED_UP: Final = ("cum_returns", "sharpe", "max_drawdown")
@@ -145,7 +147,7 @@ def _failed(failed: Sequence[WindowBacktest]) -> list[Block]:
 
 
 def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
-    """Return the returns by window; nothing unless at least two have one.
+    """Return the returns by window; nothing unless at least two have one, and fit on an axis.
 
     In a fold that is closed, Mermaid could not measure its labels.
     """
@@ -160,6 +162,8 @@ def _chart(found: Sequence[WindowBacktest]) -> list[Block]:
     if all(one["hold_return"] is not None for one in known.values()):
         lines.append([one["hold_return"] or 0.0 for one in known.values()])
         curves.append(Curve.HOLDING)
+    if any(abs(value) > _HIGHEST for line in lines for value in line):
+        return []
     picture = windows_picture(
         "Return in % by window", [*known], lines, [one.colour for one in curves]
     )

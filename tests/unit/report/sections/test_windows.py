@@ -81,3 +81,15 @@ def test_the_base_has_a_column_of_returns() -> None:
 
 def test_a_run_without_windows_shows_none() -> None:
     assert windows(RunOutcome()) == []
+
+
+def test_returns_beyond_every_axis_have_no_chart() -> None:
+    outcome = backtests()["windows"]
+    found = []
+    for one, value in zip(outcome.backtests.windows, (1.7e308, -1.7e308), strict=False):
+        assert one.figures is not None
+        metrics = {**one.figures.metrics, "cum_returns": value}
+        found.append(replace(one, figures=replace(one.figures, metrics=metrics)))
+    huge = with_parts(outcome, backtests={"windows": tuple(found)})
+    assert "xychart" in to_markdown(windows(outcome))
+    assert "xychart" not in to_markdown(windows(huge))
