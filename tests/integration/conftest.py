@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.support.comments import TOKEN, StartForge
 from tests.support.forge import WORKFLOW, Account, ForgeServer
+from tests.support.scripted_server import Request, ScriptedServer, Serve, Step, described
 from tests.support.wire_server import Handler, StartWire, WireServer
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -34,6 +36,19 @@ def wire() -> Iterator[StartWire]:
     yield start
     for server in started:
         server.__exit__()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Return a function that starts servers that answer backtests."""
+    with ExitStack() as stack:
+
+        def start(answer: Callable[[Request], Step]) -> ScriptedServer:
+            openapi = described("environment")
+            server = ScriptedServer({"POST /model/backtest": answer, "GET /openapi.json": openapi})
+            return stack.enter_context(server)
+
+        yield start
 
 
 @pytest.fixture

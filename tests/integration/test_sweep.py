@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Ended, Runner, write_model
 from tests.support.backtests import an_order, raw_result, with_metrics
-from tests.support.scripted_server import Reply, Request, ScriptedServer, Step
+from tests.support.scripted_server import Reply, Request, ScriptedServer, Serve, Step, described
 
 BACKTEST = "POST /model/backtest"
 OPENAPI = "GET /openapi.json"
@@ -20,17 +20,6 @@ PERIOD = {"start_date": "2023-01-01", "end_date": "2024-01-01"}
 SWEEP = "env.FAST: [5, 10]\nuse_price: [open, close]"
 SCRIPT = "import os\n\nimport blankly\n\nFAST = int(os.environ.get('FAST', '10'))\n"
 FAILED = Reply(body={"error": "No prices", "run": {"problems": []}, "modelId": "model-1"})
-
-
-def described(*fields: str) -> Reply:
-    """Return the OpenAPI document of a server whose backtests take these fields."""
-    schema = {"properties": {name: {"type": "string"} for name in fields}}
-    body = {"content": {"multipart/form-data": {"schema": schema}}}
-    return Reply(body={"paths": {"/model/backtest": {"post": {"requestBody": body}}}})
-
-
-TAKES_VARIABLES = described("environment")
-Serve = Callable[[Callable[[Request], Step]], ScriptedServer]
 
 
 def result(
@@ -48,20 +37,6 @@ def workspace(runner: Runner) -> Runner:
     write_model(runner.workspace, backtest_args=PERIOD)
     (runner.workspace / "bot.py").write_text(SCRIPT)
     return runner
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    started: list[ScriptedServer] = []
-
-    def start(answer: Callable[[Request], Step]) -> ScriptedServer:
-        server = ScriptedServer({BACKTEST: answer, OPENAPI: TAKES_VARIABLES})
-        started.append(server.__enter__())
-        return server
-
-    yield start
-    for server in started:
-        server.__exit__()
 
 
 def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from tests.conftest import Ended, Runner, write_model
 from tests.support.backtests import an_order, raw_result, with_metrics
 from tests.support.repositories import commit_all, make_repository
-from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Step
+from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Serve, Step
 
 BACKTEST = "POST /model/backtest"
 WINDOWS = "first: 2023-01-01..2023-07-01\nsecond: 2023-07-01..2024-01-01"
@@ -35,23 +34,6 @@ def workspace(runner: Runner) -> Runner:
     (runner.workspace / "bot.py").write_text("import blankly\n\nprint('faster')\n")
     commit_all(runner.workspace, "Faster")
     return runner
-
-
-Serve = Callable[[Callable[[Request], Step]], ScriptedServer]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    started: list[ScriptedServer] = []
-
-    def start(answer: Callable[[Request], Step]) -> ScriptedServer:
-        server = ScriptedServer({BACKTEST: answer})
-        started.append(server.__enter__())
-        return server
-
-    yield start
-    for server in started:
-        server.__exit__()
 
 
 def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:

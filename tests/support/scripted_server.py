@@ -69,6 +69,13 @@ DEPLOYED = Reply(
 NOT_FOUND = Reply(404, "<!DOCTYPE html><pre>Cannot POST</pre>")
 
 
+def described(*fields: str) -> Reply:
+    """Return the OpenAPI document of a server whose backtests take these fields."""
+    schema = {"properties": {name: {"type": "string"} for name in fields}}
+    body = {"content": {"multipart/form-data": {"schema": schema}}}
+    return Reply(body={"paths": {"/model/backtest": {"post": {"requestBody": body}}}})
+
+
 class _Handler(LocalHandler):
     server: Listener[ScriptedServer]
 
@@ -160,3 +167,7 @@ def _parts(kind: str, body: bytes) -> tuple[dict[str, str], bytes]:
 
 
 StartScripted = Callable[..., ScriptedServer]
+
+
+Serve = Callable[[Callable[[Request], Step]], ScriptedServer]
+"""Starts a server that answers backtests, and takes variables for them."""
