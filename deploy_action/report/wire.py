@@ -203,6 +203,8 @@ class Base(msgspec.Struct):
     bundle_sha256: str | None
     windows: Windows
     is_same_bundle: bool = False
+    metrics: Metrics | None = None
+    trades_sha256: str | None = None
 
 
 class Comparison(msgspec.Struct):

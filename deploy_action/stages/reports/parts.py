@@ -43,26 +43,36 @@ _CLOCKS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The results of a backtest that every part runs; empty if it has none."""
+
+    metrics: Mapping[str, float | None]
+    trades_sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
     """What is kept of the report of one part.
 
     `common` is what all parts of a run have in common, in JSON, by its name for people; `now` the
-    time from which its period counts back, blank if it does not. `cells` are the backtests that it
+    time from which its period counts back, blank if it does not. `results` are those over the
+    whole period that every part has, by their names for people. `cells` are the backtests that it
     has, without what the combination of the model's own setting takes from there. `base_windows`
-    are those of the base, by name. `failure` says why its run failed, and is blank if it did not.
+    are those of the base, by name; `is_base_beside` says that they are the same as the model's own,
+    if it has to have any. `failure` says why its run failed, and is blank if it did not.
     """
 
     file: str
     part: Part
     common: Mapping[str, bytes]
     now: str
-    metrics: Mapping[str, float | None]
-    trades_sha256: str
+    results: Mapping[str, Measured]
     sweep: Sweep | None
     own: tuple[int | None, ...] | None
     cells: Mapping[Cell, Result]
     base_windows: Mapping[str, WindowBacktest]
+    is_base_beside: bool
     failure: str = ""
 
     def __str__(self) -> str:
@@ -90,6 +100,7 @@ def read_part(file: str, data: bytes) -> PartReport:
         raise WrongReportError("is the report of a whole run, and no part of one")
     if [one.name for one in windows] != [one.name for one in part.windows]:
         raise WrongReportError("has other windows than it says that the run has")
+    of_base = base_windows_of(report)
     cells: dict[Cell, Result] = {Cell(None, at): one for at, one in enumerate(windows)}
     for number, one in enumerate(() if swept is None else swept.combinations):
         cells[Cell(number, None)] = one
@@ -99,12 +110,17 @@ def read_part(file: str, data: bytes) -> PartReport:
         part=part,
         common=_common(report),
         now=_now(report),
-        metrics=report.metrics,
-        trades_sha256=report.trades_sha256,
+        results={
+            "the model's own setting": Measured(report.metrics, report.trades_sha256),
+            "the base": _of_base(report),
+        },
         sweep=None if swept is None else swept.sweep,
         own=None if swept is None else swept.own,
-        cells={cell: one for cell, one in cells.items() if one.figures is not None or one.reason},
-        base_windows={one.name: one for one in base_windows_of(report)},
+        cells={cell: one for cell, one in cells.items() if _is_known(one)},
+        base_windows={one.name: one for one in of_base},
+        is_base_beside=not _has_base(report)
+        or [one.name for one in windows if _is_known(one)]
+        == [one.name for one in of_base if _is_known(one)],
         failure=_failure(report),
     )
 
@@ -138,6 +154,23 @@ def _now(report: Report) -> str:
     axes = () if report.sweep is None else report.sweep.axes
     counts_back = (known or {}).get("to") is not None or any(axis.name == "to" for axis in axes)
     return (report.run.now or "") if counts_back else ""
+
+
+def _of_base(report: Report) -> Measured:
+    base = report.comparison and report.comparison.base
+    if not base:
+        return Measured({}, "")
+    return Measured(base.metrics or {}, base.trades_sha256 or "")
+
+
+def _has_base(report: Report) -> bool:
+    """Whether there is a base with another bundle, of which windows are backtested, too."""
+    base = report.comparison and report.comparison.base
+    return bool(base and base.bundle_sha256 and not base.is_same_bundle)
+
+
+def _is_known(one: Result) -> bool:
+    return one.figures is not None or bool(one.reason)
 
 
 def _failure(report: Report) -> str:
@@ -181,15 +214,9 @@ def _foreign(parts: Sequence[PartReport]) -> Iterator[Problem]:
                 message=f"{one} does not belong to the other parts: it has {told}.",
                 hint=_DIFFERENCES,
             )
-    trades = _usual([one.trades_sha256 for one in parts])
-    model = next(one for one in parts if one.trades_sha256 == trades)
-    for one in parts:
-        if one.trades_sha256 != trades or not are_alike(one.metrics, model.metrics):
-            yield Problem(
-                message=f"{one} has other results of the model's own setting than {model}: the two "
-                "saw other prices, or the model does not do the same each time.",
-                hint=_OTHER_PRICES,
-            )
+    yield from _unlike(parts, "the model's own setting")
+    if len({one.common["base"] for one in parts}) == 1:
+        yield from _unlike(parts, "the base")
     now = _usual([one.now for one in parts])
     if others := [str(one) for one in parts if one.now != now]:
         yield Problem(
@@ -197,6 +224,22 @@ def _foreign(parts: Sequence[PartReport]) -> Iterator[Problem]:
             f"{_listed(others)} did not count from {excerpt(now) or 'a time that is told'}.",
             hint=_CLOCKS,
         )
+
+
+def _unlike(parts: Sequence[PartReport], name: str) -> Iterator[Problem]:
+    """Tell the parts that have other results of what each of them backtests."""
+    trades = _usual([one.results[name].trades_sha256 for one in parts])
+    model = next(one for one in parts if one.results[name].trades_sha256 == trades)
+    for one in parts:
+        found = one.results[name]
+        if found.trades_sha256 != trades or not are_alike(
+            found.metrics, model.results[name].metrics
+        ):
+            yield Problem(
+                message=f"{one} has other results of {name} than {model}: the two "
+                "saw other prices, or the model does not do the same each time.",
+                hint=_OTHER_PRICES,
+            )
 
 
 def _usual(values: Sequence[Any]) -> Any:
@@ -245,6 +288,13 @@ def _of_cells(parts: Sequence[PartReport]) -> Iterator[Problem]:
     doubled = [cell for cell, names in found.items() if len(names) > 1]
     odd = found.keys() - set(wanted)
     hint = "Run all parts again: they were shared out differently."
+    for one in parts:
+        if not one.is_base_beside:
+            yield Problem(
+                message=f"{one} has not the same windows of the base as of the model, so that "
+                "they cannot be compared.",
+                hint="Run all parts again.",
+            )
     if lost:
         yield Problem(message=f"No part has {_listed(lost)}.", hint=hint)
     if doubled:

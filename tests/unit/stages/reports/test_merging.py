@@ -293,6 +293,41 @@ def test_parts_that_saw_other_prices_are_refused(
     assert "the two saw other prices" in message
 
 
+def compared_parts(directory: Path) -> list[Path]:
+    comparison = ITS_BASE.backtests.comparison
+    assert comparison is not None
+    bundle = CANDIDATE.bundle and replace(CANDIDATE.bundle, sha256=OTHER)
+    of_base = replace(comparison.base, bundle=bundle, windows=a_run().backtests.windows)
+    run = a_run(comparison=replace(comparison, base=of_base))
+    return write_parts(directory, [*shared_out(run, 4)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("trades_sha256", OTHER), ("metrics.sharpe", 64.9), ("metrics", None)]
+)
+def test_parts_whose_base_did_something_else_are_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    a_part(compared_parts(tmp_path)[1], put(f"comparison.base.{key}", value))
+    (message,) = problems_of(tmp_path)
+    assert message.startswith(f"{SECOND} has other results of the base than ")
+
+
+@pytest.mark.parametrize("how", ["lost", "blank", "doubled"])
+def test_a_window_has_that_of_the_base_beside_it(tmp_path: Path, how: str) -> None:
+    paths = compared_parts(tmp_path)
+    base = [json.loads(one.read_bytes())["comparison"]["base"]["windows"] for one in paths]
+    at = next(at for at, windows in enumerate(base) if windows)
+    blank = {**base[at][0], "metrics": None}
+    changed = {"lost": base[at][1:], "blank": [blank, *base[at][1:]], "doubled": base[at] * 2}
+    assert merged(tmp_path)
+    a_part(paths[at], put("comparison.base.windows", changed[how]))
+    (message,) = problems_of(tmp_path)
+    assert message.startswith(
+        f"`part-{at + 1}/bt_881.json` (part {at + 1} of 4) has not the same windows of the base"
+    )
+
+
 def test_the_last_bits_of_a_number_are_those_of_a_processor(parts: list[Path]) -> None:
     sharpe = json.loads(parts[1].read_bytes())["metrics"]["sharpe"]
     a_part(parts[1], put("metrics.sharpe", sharpe * (1 + 1e-15)))
