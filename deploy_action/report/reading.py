@@ -46,6 +46,8 @@ from deploy_action.report.json_report import FORMAT, NOW, VERSION
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.strict_json import strict_text
 
+# Of ten thousand backtests with warnings each; that is the most of one run.
+_MOST_VALUES: Final = 4_000_000
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,7 +75,9 @@ def parse_report(data: bytes) -> wire.Report:
     """
     try:
         text = strict_text(data)
-        _check_head(msgspec.json.decode(text, type=wire.Head))
+        head = msgspec.json.decode(text, type=wire.Head)
+        _check_head(head)
+        _check_size(text, head)
         return msgspec.json.decode(text, type=wire.Report)
     except WrongReportError:
         raise
@@ -106,6 +110,21 @@ def _check_head(head: wire.Head) -> None:
             f"is a report of version {head.version}, and this release reads version {VERSION}: "
             "let all jobs use the same release"
         )
+
+
+def _check_size(text: bytes | bytearray, head: wire.Head) -> None:
+    """Refuse what would fill the memory: each value takes some hundred bytes of it."""
+    long = (head.result, head.base_result, head.round_trips, head.drawdowns, head.months)
+    values = _count_values(text) - sum(_count_values(bytes(one)) for one in long)
+    if values > _MOST_VALUES:
+        raise WrongReportError(
+            f"has more than {_MOST_VALUES:,} values beside its results, and no run has so many"
+        )
+
+
+def _count_values(text: bytes | bytearray) -> int:
+    """Return how many values JSON has at most, but for the first."""
+    return sum(map(text.count, (b",", b"[", b"{")))
 
 
 def _outcome(

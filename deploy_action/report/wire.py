@@ -33,10 +33,15 @@ Index = Annotated[int, msgspec.Meta(ge=0, lt=MOST_BACKTESTS)]
 
 
 class Head(msgspec.Struct):
-    """What tells a report from other files."""
+    """What tells a report from other files, and what is long in it and is decoded elsewhere."""
 
     format: str = ""
     version: int = 0
+    result: msgspec.Raw = msgspec.Raw(NULL)
+    base_result: msgspec.Raw = msgspec.Raw(NULL)
+    round_trips: msgspec.Raw = msgspec.Raw(NULL)
+    drawdowns: msgspec.Raw = msgspec.Raw(NULL)
+    months: msgspec.Raw = msgspec.Raw(NULL)
 
 
 class Model(msgspec.Struct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -186,6 +187,26 @@ def test_what_is_wrong_in_a_sweep_is_said(path: str, value: object, words: str) 
 def test_what_is_no_report_is_refused(data: bytes) -> None:
     with pytest.raises(WrongReportError):
         read_report(data)
+
+
+def test_a_report_that_would_fill_the_memory_is_refused() -> None:
+    """Of 8 MB of empty lists, 300 MB would be made."""
+    text = REPORT.replace(b'"problems": [', b'"problems": [' + b"[]," * 2_000_001, 1)
+    assert text != REPORT
+    tracemalloc.start()
+    try:
+        with pytest.raises(WrongReportError, match="more than 4,000,000 values beside its results"):
+            read_report(text)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_result_is_not_counted() -> None:
+    outcome = read_report(REPORT)
+    report = json.loads(REPORT)
+    report["result"]["later"] = report["round_trips"]["closed"] = [[]] * 1_500_000
+    assert read_report(json.dumps(report).encode()).problems == outcome.problems
 
 
 def test_later_keys_are_ignored() -> None:
