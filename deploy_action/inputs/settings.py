@@ -370,6 +370,17 @@ class _Reader:
         from deploy_action.backtest.sweep.grid import MOST_BACKTESTS
 
         sweep, windows = settings.sweep, settings.windows
+        if settings.mode is Mode.DEPLOY and settings.wants_several and not settings.tests_first:
+            name = "windows" if sweep is None else "sweep"
+            self.warnings.append(
+                Problem(
+                    message=f"Input `{name}` tests nothing: a deploy without `gates` and "
+                    "`compare-with` is not backtested.",
+                    hint=f"Set `gates`, such as `worst max_drawdown <= 40%`, or leave `{name}` "
+                    "away.",
+                    severity=Severity.WARNING,
+                )
+            )
         if sweep is None:
             return
         number = windows if isinstance(windows, int) else len(windows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Severity
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
@@ -13,6 +13,9 @@ from deploy_action.outcome.ending import Ending, Status
 if TYPE_CHECKING:
     from deploy_action.console import Console
     from deploy_action.outcome.run_outcome import RunOutcome
+
+
+_NO_BASE: Final = "the parts have none, since their jobs ran without `compare-with`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class Merging:
             gates=settings.gates,
             fail_on_warning=settings.fail_on_warning,
             redact=self.console.redact,
+            why_no_base="" if found.base else _NO_BASE,
             wants_several=True,
         )
         merged = replace(merged, backtests=judging.conclude(merged.backtests))

@@ -190,6 +190,8 @@ class Submitter:
         steps = ["backtest it on the embedded platform"] if settings.tests_first else []
         if settings.compare_with:
             steps.append(f"backtest the model of `{settings.compare_with}`, too, and compare")
+        if not settings.is_backtested:
+            return steps
         if windows := settings.windows:
             number = windows if isinstance(windows, int) else len(windows)
             steps.append(f"backtest {count(number, 'window')}, too")

@@ -338,3 +338,24 @@ def test_without_an_earlier_report_the_shares_are_even(workspace: Runner, serve:
     assert ended.code == 0, ended.log
     assert len(sent(server)) == 3
     assert "not-there holds no earlier report of a sweep" in ended.log
+
+
+def test_a_deploy_that_is_not_backtested_says_that_the_sweep_tests_nothing(
+    workspace: Runner,
+) -> None:
+    given = {"mode": "deploy", "api_url": "local", "sweep": SWEEP, "dry_run": "true"}
+    ended = workspace.run(**given)
+    assert ended.code == 0, ended.log
+    assert any("Input `sweep` tests nothing" in one for one in ended.annotations)
+    assert "combinations of values" not in ended.log
+    ended = workspace.run(**given, gates="worst trades >= 1")
+    assert not any("tests nothing" in one for one in ended.annotations)
+    assert "Would backtest 4 combinations of values, too" in ended.log
+
+
+def test_a_sweep_without_any_result_is_not_green(workspace: Runner, serve: Serve) -> None:
+    server = serve(lambda one: result(one) if setting(one) == "- -" else FAILED)
+    ended = backtest(workspace, server)
+    assert ended.code == 1
+    assert any("No combination of the sweep has a result" in one for one in ended.annotations)
+    assert ended.summary.startswith("## ❌")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deploy_action.interruption import Deadline
 
 NO_RESULT: Final = "the server gave no result"
+TOO_LATE: Final = "its backtest took too long for the deadline of this run"
+NOT_REACHED: Final = "the deadline of this run came before its backtest began"
 # The time kept for what follows these backtests: a share of the deadline, at most a minute.
 _RESERVED: Final = 0.1
 _LONGEST_RESERVE: Final = 60.0
@@ -90,7 +92,7 @@ class Beside:
         try:
             return pending.result(max(0.0, self._deadline.remaining() - reserve))
         except TimeoutError:
-            reason = "its backtest took too long for the deadline of this run"
+            reason = NOT_REACHED if pending.cancel() else TOO_LATE
         except CancelledError:
             reason = "the run ended before its backtest began"
         except (DeadlineError, InterruptedRunError):

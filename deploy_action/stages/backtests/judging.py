@@ -24,7 +24,7 @@ from deploy_action.gates.judgement import (
 from deploy_action.gates.messages import problem_of, warning_of, warning_of_best
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.stages.backtests.beside import NO_RESULT
-from deploy_action.stages.backtests.several import name_of, problems_of
+from deploy_action.stages.backtests.remarks import name_of, problems_of
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import WindowBacktest
@@ -36,6 +36,10 @@ _Named: TypeAlias = "tuple[str, WindowBacktest | Combination]"
 _NO_RESULT_HINT: Final = (
     "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
     "gates does so by itself."
+)
+_NOTHING: Final = Problem(
+    message="No combination of the sweep has a result.",
+    hint="The warnings say why.",
 )
 _NEW_MODEL_HINT: Final = (
     "A model that is new, or was moved or renamed, has no base yet: give it gates with numbers, "
@@ -82,13 +86,16 @@ class Judging:
         """Return if the run may go on.
 
         Raises:
-            RefusedError: a gate did not pass, or there are warnings where none are wanted.
+            RefusedError: a gate did not pass, a sweep has no result, or there are warnings where
+                none are wanted.
         """
         refusals = [
             _with_way_on(found, verdict, problem)
             for verdict in found.verdicts
             if (problem := problem_of(verdict)) is not None
         ]
+        if found.sweep is not None and not any(found.sweep.known()):
+            refusals.append(_NOTHING)
         severities = {one.severity for one in found.problems}
         if self.fail_on_warning and Severity.WARNING in severities:
             refusals.append(UNWANTED_WARNINGS)

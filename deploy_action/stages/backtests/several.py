@@ -23,7 +23,6 @@ from deploy_action.backtest.sweep.cells import Cell, cells_of, expected_seconds,
 from deploy_action.backtest.sweep.combinations import Combination, Swept, index_of
 from deploy_action.backtest.sweep.grid import is_same_value
 from deploy_action.backtest.sweep.shards import Part, Shard, share_out
-from deploy_action.backtest.sweep.warning_signs import sweep_warnings
 from deploy_action.errors import Problem, RefusedError, Severity
 from deploy_action.stages.backtests.base import (
     NO_MODEL,
@@ -33,6 +32,7 @@ from deploy_action.stages.backtests.base import (
     with_model,
 )
 from deploy_action.stages.backtests.beside import NoResultError, result_of
+from deploy_action.stages.backtests.remarks import name_of
 from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 # Of an asked period, this many bars may have no prices before it counts as covered in part only.
 _FEW_BARS: Final = 2
 _DAY: Final = 86_400.0
-_MOST_WARNINGS: Final = 10
 _One = TypeVar("_One", WindowBacktest, Combination)
 
 
@@ -288,19 +287,6 @@ def digest_of(earlier: Mapping[str, float]) -> str:
     return sha256(json.dumps(dict(earlier), sort_keys=True).encode()).hexdigest()
 
 
-def name_of(
-    window: str | None,
-    sweep: Sweep | None,
-    values: tuple[JsonValue, ...] | None,
-    redact: Callable[[str], str],
-) -> str:
-    """Return the name of a backtest, with which a sentence can begin; `redact` hides secrets."""
-    if sweep is None or values is None:
-        return f"Window `{window}`"
-    combination = f"Combination `{sweep.name(values, redact)}`"
-    return combination if window is None else f"{combination} in window `{window}`"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """A backtest to run.
@@ -418,51 +404,3 @@ def _whole_period(result: BacktestResult) -> tuple[float, float]:
     start = asked[0] if first - asked[0] <= tolerance else first
     end = asked[1] if asked[1] - last <= tolerance else last
     return start, end
-
-
-def problems_of(
-    windows: Sequence[WindowBacktest], swept: Swept | None, *, redact: Callable[[str], str]
-) -> tuple[Problem, ...]:
-    """Return the warnings about windows and combinations of a whole run, in their order.
-
-    `redact` hides secrets in values, which are cut.
-    """
-    found: list[Problem] = []
-    for window in windows:
-        found += _problems(window, name_of(window.name, None, None, redact))
-    for index, one in enumerate(() if swept is None else swept.combinations):
-        if swept is None or index == swept.index_of_own():
-            continue  # the model's own windows are told above
-        found += _problems(one, name_of(None, swept.sweep, one.values, redact))
-        for window in one.windows:
-            found += _problems(window, name_of(window.name, swept.sweep, one.values, redact))
-    of_all = () if swept is None else sweep_warnings(swept, redact)
-    return (*of_all, *_cut_short(found))
-
-
-def _problems(one: WindowBacktest | Combination, name: str) -> Iterator[Problem]:
-    if one.figures is None and one.reason:
-        yield _failure(name, one.reason, is_window=isinstance(one, WindowBacktest))
-    yield from one.problems
-
-
-def _failure(name: str, reason: str, *, is_window: bool) -> Problem:
-    where = "its `start_date` and `end_date`" if is_window else "its values"
-    return Problem(
-        message=f"{name} failed: {reason.removesuffix('.')}.",
-        hint="All the others hold; gates over all of them do not pass. To see its output, "
-        f"backtest it alone: {where} in `backtest-args`, variables in `model-env`.",
-        severity=Severity.WARNING,
-    )
-
-
-def _cut_short(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    left = len(problems) - _MOST_WARNINGS
-    if left <= 0:
-        return tuple(problems)
-    rest = Problem(
-        message=f"There are {left:,} more warnings about windows and combinations; the tables name "
-        "those that failed.",
-        severity=Severity.WARNING,
-    )
-    return (*problems[:_MOST_WARNINGS], rest)

@@ -36,7 +36,8 @@ _HOW: Final = (
     "them into one directory, as `examples/workflows/sweep-on-many-runners.yml` does."
 )
 _ONLY_PARTS: Final = (
-    "Leave only the reports of runs with `shard` in that directory, all of one run."
+    "Leave only the reports of runs with `shard` in that directory, all of one run. If this was "
+    "one of them, download its artifact again."
 )
 
 

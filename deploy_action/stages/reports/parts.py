@@ -132,7 +132,8 @@ def _common(report: Report) -> Mapping[str, bytes]:
     sweep, part, base = report.sweep, report.part, report.comparison and report.comparison.base
     values: dict[str, Any] = {
         "number of parts": part and part.of,
-        "commit": (report.commit, report.is_committed),
+        "commit": report.commit or None,
+        "state of the checkout": report.is_committed,
         "model": report.model,
         "bundle": report.bundle and report.bundle.sha256,
         "server": report.server,

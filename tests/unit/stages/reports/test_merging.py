@@ -248,8 +248,8 @@ OTHER = "c" * 64
     ("key", "value", "words"),
     [
         ("bundle.sha256", OTHER, f'bundle, `"{OTHER[:50]}'),
-        ("commit", "0" * 40, 'commit, `["0000'),
-        ("is_committed", False, 'commit, `["5f2c'),
+        ("commit", "0" * 40, 'commit, `"0000'),
+        ("is_committed", False, "state of the checkout, `false`"),
         ("model.path", "bots/other", "model, "),
         ("server", "https://other.example", 'server, `"https://other.example"` and not `"local"`'),
         ("environment.python", "3.12.1", "environment, "),
