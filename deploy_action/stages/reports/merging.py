@@ -57,7 +57,7 @@ def merge_reports(path: Path, given: str, say: Callable[[str], None]) -> RunOutc
         if isinstance(one, Problem):
             problems.append(one)
         else:
-            say(f"{one.file}: part {one.part.shard}")
+            say(str(one))
             parts.append(one)
     if not parts:
         problems.insert(0, _nothing(given, is_there=path.exists()))

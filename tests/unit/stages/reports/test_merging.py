@@ -187,6 +187,14 @@ def test_a_single_part_is_the_whole(tmp_path: Path) -> None:
     assert run.backtests.sweep.current == 3
 
 
+def test_each_part_is_told_in_one_line(tmp_path: Path) -> None:
+    paths = write_parts(tmp_path, [*shared_out(a_run(), 2)])
+    paths[0].rename(tmp_path / "a\nb.json")
+    lines: list[str] = []
+    merge_reports(tmp_path, "parts", lines.append)
+    assert lines == ["`a ⏎ b.json` (part 1 of 2)", "`part-2/bt_881.json` (part 2 of 2)"]
+
+
 def test_more_parts_than_backtests_leave_some_empty(tmp_path: Path) -> None:
     write_parts(tmp_path, [*shared_out(a_run(), 25)])
     assert without_run(merged(tmp_path)) == without_run("".join(build_report(whole(a_run()))))
