@@ -37,13 +37,15 @@ def window_document(one: WindowBacktest) -> dict[str, Any]:
     return {"name": one.name, "start": one.start, "end": one.end, **_cell(one)}
 
 
-def sweep_blocks(swept: Swept) -> Iterator[str]:
-    """Yield the JSON object of a sweep, combination by combination."""
+def sweep_blocks(swept: Swept, *, is_part: bool) -> Iterator[str]:
+    """Yield the JSON object of a sweep, combination by combination; a part has only its own."""
     axes = [{"name": axis.name, "values": axis.values} for axis in swept.sweep.axes]
     head = dumped({"axes": axes, "own": swept.own, "current": swept.current})
     yield f'{head[:-1]}, "combinations": ['
     separator = ""
     for one in swept.combinations:
+        if is_part and not (one.is_known or any(window.is_known for window in one.windows)):
+            continue
         yield f"{separator}{dumped(_combination(one))}"
         separator = ", "
     yield "]}"

@@ -91,7 +91,7 @@ def _document(outcome: RunOutcome, result: BacktestResult) -> dict[str, Any]:
         **_figures(result),
         "trades_sha256": result.trades_sha256,
         "windows": [window_document(one) for one in found.windows],
-        "sweep": None if found.sweep is None else sweep_blocks(found.sweep),
+        "sweep": found.sweep and sweep_blocks(found.sweep, is_part=found.part is not None),
         "part": None if found.part is None else part_document(found.part),
         "gates": [_gate(verdict) for verdict in found.verdicts],
         "comparison": None if comparison is None else _comparison(comparison),

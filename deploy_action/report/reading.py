@@ -256,16 +256,21 @@ def swept_of(report: wire.Report) -> Swept | None:
     total = len(sweep) * (1 + len(report.windows)) + len(report.windows)
     if total > MOST_BACKTESTS:
         raise WrongReportError(f"has {total:,} backtests, and a run has at most {MOST_BACKTESTS:,}")
-    if len(found.combinations) != len(sweep):
+    if report.part is None and len(found.combinations) != len(sweep):
         raise WrongReportError(
             f"has {len(found.combinations):,} combinations where its parameters have {len(sweep):,}"
         )
     names = [one.name for one in report.windows]
-    combinations = []
-    for one, values in zip(found.combinations, sweep.combinations(), strict=True):
+    elsewhere = tuple(
+        WindowBacktest(name=one.name, start=one.start, end=one.end) for one in report.windows
+    )
+    combinations, listed = [], iter(found.combinations)
+    one = next(listed, None)
+    for values in sweep.combinations():
         key = _key(values)
-        if _key(one.values) != key:
-            raise WrongReportError("has combinations that are not those of its parameters")
+        if one is None or _key(one.values) != key:  # in a part, which lists only its own
+            combinations.append(Combination(values=values, windows=elsewhere))
+            continue
         if one.windows and [window.name for window in one.windows] != names:
             raise WrongReportError("has a combination with other windows than the model's own")
         windows = _windows(one.windows, seconds, key)
@@ -274,6 +279,9 @@ def swept_of(report: wire.Report) -> Swept | None:
                 values=values, windows=windows, seconds=seconds.get((key, None)), **_cell(one)
             )
         )
+        one = next(listed, None)
+    if one is not None:
+        raise WrongReportError("has combinations that are not those of its parameters")
     return Swept(
         sweep=sweep,
         combinations=tuple(combinations),

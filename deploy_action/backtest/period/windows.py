@@ -62,6 +62,11 @@ class WindowBacktest:
     problems: tuple[Problem, ...] = ()
     seconds: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was run: another part of the run may have it."""
+        return self.figures is not None or bool(self.reason)
+
 
 class WrongWindowsError(ValueError):
     """Windows that cannot be meant; the argument has a sentence for each fault."""

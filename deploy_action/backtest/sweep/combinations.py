@@ -31,6 +31,11 @@ class Combination:
     windows: tuple[WindowBacktest, ...] = ()
     seconds: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was run: another part of the run may have it."""
+        return self.figures is not None or bool(self.reason)
+
 
 def index_of(sweep: Sweep, own: tuple[int | None, ...] | None) -> int | None:
     """Return the index of the combination with these values; None unless all are known."""

@@ -116,11 +116,11 @@ def read_part(file: str, data: bytes) -> PartReport:
         },
         sweep=None if swept is None else swept.sweep,
         own=None if swept is None else swept.own,
-        cells={cell: one for cell, one in cells.items() if _is_known(one)},
+        cells={cell: one for cell, one in cells.items() if one.is_known},
         base_windows={one.name: one for one in of_base},
         is_base_beside=not _has_base(report)
-        or [one.name for one in windows if _is_known(one)]
-        == [one.name for one in of_base if _is_known(one)],
+        or [one.name for one in windows if one.is_known]
+        == [one.name for one in of_base if one.is_known],
         failure=_failure(report),
     )
 
@@ -168,10 +168,6 @@ def _has_base(report: Report) -> bool:
     """Whether there is a base with another bundle, of which windows are backtested, too."""
     base = report.comparison and report.comparison.base
     return bool(base and base.bundle_sha256 and not base.is_same_bundle)
-
-
-def _is_known(one: Result) -> bool:
-    return one.figures is not None or bool(one.reason)
 
 
 def _failure(report: Report) -> str:

@@ -152,9 +152,8 @@ def test_what_is_wrong_in_a_report_is_said(path: str, value: object, words: str)
         ("sweep.axes.0.values", ["5", "5"], "`env.FAST` has the value 5 twice"),
         ("sweep.axes.0.name", "env.PYTHONPATH", "not yours to set"),
         ("sweep.axes.0.name", "use_price", "has a sweep with the same parameter twice"),
-        ("sweep.axes.0.values", ["5"], "has 6 combinations where its parameters have 3"),
+        ("sweep.axes.0.values", ["5"], "combinations that are not those of its parameters"),
         ("sweep.axes.0.values", ["5", "11"], "combinations that are not those of its parameters"),
-        ("sweep.combinations", [], "has 0 combinations where its parameters have 6"),
         ("sweep.combinations.0.values", [5, "close"], "combinations that are not those of its"),
         (
             "sweep.combinations.0.metrics",
@@ -187,6 +186,20 @@ def test_what_is_wrong_in_a_sweep_is_said(path: str, value: object, words: str) 
 def test_what_is_no_report_is_refused(data: bytes) -> None:
     with pytest.raises(WrongReportError):
         read_report(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("sweep.axes.0.values", ["5"], "has 6 combinations where its parameters have 3"),
+        ("sweep.axes.0.values", ["5", "11"], "combinations that are not those of its parameters"),
+        ("sweep.combinations", [], "has 0 combinations where its parameters have 6"),
+    ],
+)
+def test_a_whole_run_has_all_combinations(path: str, value: object, words: str) -> None:
+    whole = with_parts(OF_SWEEP, backtests={"part": None})
+    with pytest.raises(WrongReportError, match=words):
+        read_report(changed(path, value, whole))
 
 
 def test_a_report_that_would_fill_the_memory_is_refused() -> None:

@@ -187,6 +187,16 @@ def test_a_single_part_is_the_whole(tmp_path: Path) -> None:
     assert run.backtests.sweep.current == 3
 
 
+def test_a_part_lists_only_the_combinations_that_it_has(tmp_path: Path) -> None:
+    paths = write_parts(tmp_path, [*shared_out(a_run(), 20)])
+    listed = [json.loads(one.read_bytes())["sweep"]["combinations"] for one in paths]
+    assert max(map(len, listed)) == 1
+    assert {tuple(one["values"]) for found in listed for one in found} == {
+        (fast, slow) for fast in ("5", "10") for slow in ("40", "80", "120")
+    } - {("10", "40")}
+    assert without_run(merged(tmp_path)) == without_run("".join(build_report(whole(a_run()))))
+
+
 def test_each_part_is_told_in_one_line(tmp_path: Path) -> None:
     paths = write_parts(tmp_path, [*shared_out(a_run(), 2)])
     paths[0].rename(tmp_path / "a\nb.json")
@@ -403,7 +413,12 @@ def test_cells_in_no_part_and_in_two_are_named(parts: list[Path]) -> None:
 
 
 def test_results_of_what_takes_those_of_the_models_setting_are_refused(parts: list[Path]) -> None:
-    a_part(parts[0], put("sweep.combinations.3.reason", "made up"))
+    found = json.loads(parts[0].read_bytes())["sweep"]["combinations"]
+    made_up = {**found[0], "values": ["10", "40"], "metrics": None, "reason": "made up"}
+    made_up["windows"] = []
+    in_order = [[str(fast), str(slow)] for fast in (5, 10) for slow in (40, 80, 120)]
+    all_listed = sorted([*found, made_up], key=lambda one: in_order.index(one["values"]))
+    a_part(parts[0], put("sweep.combinations", all_listed))
     (message,) = problems_of(parts[0].parents[1])
     assert message.startswith("A part has what no part is to backtest, combination `FAST=10, SLOW=")
 
