@@ -156,20 +156,44 @@ class Backtests:
         """Begin what is waiting, as far as there are slots; the lock is held."""
         while len(self._running) < self._parallel and (job := self._queue.take()):
             self._running.add(job)
-            self._begin(job)
+            if self._begin(job):
+                continue
+            self._running.discard(job)
+            if self._running:  # the end of one of them tries again
+                self._queue.put(job.request.model, job)
+                return
+            job.reason = job.reason or "the system of the platform starts no more threads"
+            job.stop.set()
+            self._finish(job)
 
     def _drop(self, job: Job) -> None:
         """End a job that is to stop, and has not begun; it needs no slot for that."""
         with self._lock:
-            if self._queue.remove(job.request.model, job):
-                self._begin(job)
+            if not self._queue.remove(job.request.model, job):
+                return
+            # A thread is only for what the disk has to be told.
+            if job.request.is_ephemeral or not self._begin(job):
+                self._finish(job)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
+        """Run a job on a thread of its own; return False if the system gives none."""
         thread = threading.Thread(target=self._work, args=(job,), name="backtest", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
         self._threads[thread] = job
-        thread.start()
+        return True
 
     def _work(self, job: Job) -> None:
+        try:
+            self._finish(job)
+        finally:
+            with self._lock:
+                self._threads.pop(threading.current_thread(), None)
+
+    def _finish(self, job: Job) -> None:
+        """Run a job, unless it is to stop, and set its ending."""
         try:
             try:
                 ending = self._ending(job)
@@ -180,9 +204,6 @@ class Backtests:
             self._on_error(traceback.format_exc())
             why = "The platform's disk is full." if is_disk_full(error) else _FAILED
             ending = self._without_result(job, BacktestStatus.FAILED, Problem(message=why))
-        finally:
-            with self._lock:
-                del self._threads[threading.current_thread()]
         job.ending.set_result(ending)
 
     def _free_slot(self, job: Job) -> None:

@@ -253,3 +253,61 @@ def test_where_memory_is_not_told_it_limits_nothing(make_bench: MakeBench) -> No
     bench.runner.outcome = Outcome(result=None, problems=(), peak_bytes=1 << 60)
     bench.runner.turns.release()
     assert bench.ask("a").ending.result(PATIENCE).parallel == 4
+
+
+class Scarcity:
+    """The system's threads: `left` more of them can be started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 1_000
+        start = threading.Thread.start
+
+        def scarce(thread: threading.Thread) -> None:
+            if thread.name == "backtest":
+                if not self.left:
+                    raise RuntimeError("can't start new thread")
+                self.left -= 1
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", scarce)
+
+
+def test_what_finds_no_thread_begins_when_another_ends(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, threads = make_bench(2), Scarcity(monkeypatch)
+    threads.left = 1
+    first, second = bench.ask("a"), bench.ask("b")
+    wait_for(lambda: bench.runner.began == ["a"])
+    threads.left = 1
+    bench.runner.turns.release()
+    assert first.ending.result(PATIENCE).status is BacktestStatus.FINISHED
+    wait_for(lambda: bench.runner.began == ["a", "b"])
+    bench.runner.turns.release()
+    assert second.ending.result(PATIENCE).status is BacktestStatus.FINISHED
+
+
+def test_without_any_thread_the_client_is_told_and_the_slot_is_free_again(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, threads = make_bench(1), Scarcity(monkeypatch)
+    threads.left = 0
+    ending = bench.ask("a").ending.result(PATIENCE)
+    assert ending.status is BacktestStatus.STOPPED
+    assert "starts no more threads" in ending.error
+    threads.left = 1
+    job = bench.ask("b")
+    bench.runner.turns.release()
+    assert job.ending.result(PATIENCE).status is BacktestStatus.FINISHED
+
+
+def test_what_waits_is_stopped_without_threads(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, threads = make_bench(1), Scarcity(monkeypatch)
+    jobs = [bench.ask("a") for _ in range(50)]
+    wait_for(lambda: bench.runner.began == ["a"])
+    threads.left = 0
+    bench.backtests.close()
+    assert {job.ending.result(PATIENCE).status for job in jobs} == {BacktestStatus.STOPPED}
+    assert bench.runner.began == ["a"]
