@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.metrics import are_alike
+from deploy_action.backtest.sweep.robustness import idle
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures
@@ -92,7 +93,8 @@ def with_current(swept: Swept, figures: KeptFigures, windows: tuple[WindowBackte
     """Return a whole sweep with the combination that is the model's own setting.
 
     If its values are known, it takes that setting's `figures` and `windows`. If not all of them
-    are, it is the only one that may be it and did the same, figure for figure.
+    are, it is the one that may be it and did the same, figure for figure: the first of several that
+    differ only in parameters without effect, and none where others did the same, too.
     """
     if swept.own is None:
         return swept
@@ -105,7 +107,13 @@ def with_current(swept: Swept, figures: KeptFigures, windows: tuple[WindowBackte
         for index, one in enumerate(swept.combinations)
         if swept.may_be_own(index) and one.figures is not None and _is_same(one.figures, figures)
     ]
-    return replace(swept, current=alike[0] if len(alike) == 1 else None)
+    without_effect = {axis.name for axis in idle(swept)}
+    acting = [
+        index for index, axis in enumerate(swept.sweep.axes) if axis.name not in without_effect
+    ]
+    values = (swept.combinations[index].values for index in alike)
+    different = {json.dumps([one[index] for index in acting]) for one in values}
+    return replace(swept, current=alike[0] if len(different) == 1 else None)
 
 
 def _is_same(one: KeptFigures, other: KeptFigures) -> bool:

@@ -80,19 +80,20 @@ def best_in(swept: Swept, index: int | None) -> list[str]:
 
 
 def odds_in_words(swept: Swept, index: int, odds: Deflated) -> str:
-    """Say what luck alone would have reached, and how likely more than luck is."""
+    """Say what luck alone would have reached, and how far above that a setting is."""
     figures = swept.combinations[index].figures
     annual = None if figures is None else figures.metrics["sharpe"]
-    reached = ""
+    reached, than_what = "", "what the best of as many without any merit reaches"
     if annual is not None and odds.sharpe:
         lucky = odds.threshold * annual / odds.sharpe  # in a year, as it is shown everywhere
         reached = (
             f"Of {count(odds.trials, 'setting')} without any merit, the best can be expected "
             f"to reach a Sharpe ratio of about {decimal(lucky)}; this one has {decimal(annual)}. "
         )
+        than_what = "that"
     return (
-        f"{reached}The odds that it is more than luck are {likelihood(odds.probability)} (deflated "
-        "Sharpe ratio; the usual bar is 95%)."
+        f"{reached}If its true ratio were {than_what}, it would come out lower than it did in "
+        f"{likelihood(odds.probability)} of cases (deflated Sharpe ratio; the usual bar is 95%)."
     )
 
 

@@ -24,8 +24,9 @@ def test_the_best_of_many_may_be_luck() -> None:
     assert warning.message == (
         "The current setting (`FAST=47`) has the best return and Sharpe ratio of 60 that were "
         "tried, which may be luck. Of 60 settings without any merit, the best can be expected to "
-        "reach a Sharpe ratio of about 5.65; this one has 4.00. The odds that it is more than luck "
-        "are 1% (deflated Sharpe ratio; the usual bar is 95%)."
+        "reach a Sharpe ratio of about 5.65; this one has 4.00. If its true ratio were "
+        "that, it would come out lower than it did in 1% of cases (deflated Sharpe ratio; the "
+        "usual bar is 95%)."
     )
     assert warning.hint == (
         "Backtest it over a period that was not used to choose it, or choose a setting on a "

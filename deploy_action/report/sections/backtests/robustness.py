@@ -45,10 +45,16 @@ def _standing(swept: Swept, found: Robustness) -> Line:
     around = found.neighbourhood
     if around is None:
         return []
+    start: Line
+    lost = len(swept.combinations) - sum(1 for _ in swept.known())
+    if lost and swept.current is None and swept.own is not None:
+        of_all = f"{lost:,} of {count(len(swept.combinations), 'combination')} have no result"
+        start = ["**Whether the current setting stands on a plateau cannot be told**: "]
+        return [*start, f"{of_all}, and it may be one of these."]
     which = "The current setting" if around.is_current else "The best combination"
     name, kind = name_of(swept, around.setting), RESULTS[found.objective]
     if around.result is None or around.standing is Standing.UNKNOWN:
-        start: Line = [f"**Whether {which[0].lower()}{which[1:]} (", name, ") stands on a plateau "]
+        start = [f"**Whether {which[0].lower()}{which[1:]} (", name, ") stands on a plateau "]
         said: Line = ["cannot be told**: ", *_why_unknown(swept, found, around), "."]
     elif around.standing is Standing.PLATEAU:
         start = [f"**{which} (", name, ") stands on a plateau**: "]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.sweep.deflated_sharpe import NoOddsError, deflate
-from deploy_action.backtest.sweep.robustness import Robustness
+from deploy_action.backtest.sweep.robustness import Robustness, result_of
 from deploy_action.backtest.sweep.warning_signs import best_in, luck_warning, odds_in_words
 from deploy_action.report.blocks import NO_BREAK
 from deploy_action.report.document import Block, Code, Details, Paragraph, prose
@@ -83,6 +83,12 @@ def _ends(swept: Swept, found: Robustness) -> list[Block]:
     """Name the best and the worst combination."""
     if len(found.ranking) < 2:  # noqa: PLR2004  # the only one is both
         return []
+    made_most, made_least = (
+        result_of(swept.combinations[index], found.objective)
+        for index in (found.ranking[0], found.ranking[-1])
+    )
+    if made_most is not None and made_most == made_least:
+        return [Paragraph([f"All made the same: {result(found.objective, made_most)}."])]
     line: list[str | Code] = []
     by = f" by {RESULTS[found.objective]}: "
     for title, index in (("Best" + by, found.ranking[0]), ("worst: ", found.ranking[-1])):

@@ -95,10 +95,20 @@ def test_a_number_is_not_the_same_value_as_true() -> None:
     assert [one.may_be_own(index) for index in (0, 1)] == [False, True]
 
 
+def doing(*numbers: int) -> Swept:
+    one = swept(None, None)
+    pairs = zip(one.combinations, numbers, strict=True)
+    combinations = [replace(found, figures=figures(number)) for found, number in pairs]
+    return replace(one, combinations=tuple(combinations))
+
+
 def test_of_several_that_did_the_same_none_is_named() -> None:
-    one = swept(None, 0)
-    same = [replace(combination, figures=figures(1)) for combination in one.combinations]
-    assert with_current(replace(one, combinations=tuple(same)), figures(1), ()).current is None
+    assert with_current(doing(1, 1, 2, 3), figures(1), ()).current is None
+
+
+def test_a_parameter_without_effect_hides_no_setting() -> None:
+    assert with_current(doing(1, 1, 2, 2), figures(2), ()).current == 2
+    assert with_current(doing(1, 1, 1, 1), figures(1), ()).current == 0
 
 
 def test_a_setting_that_is_not_tried_is_no_combination() -> None:

@@ -104,6 +104,22 @@ def test_an_edge_failures_and_equal_trades_are_told() -> None:
     assert found[0].endswith("the worst 80%. 1 more neighbour failed.")
 
 
+def test_of_a_few_results_none_stands_for_a_setting_that_may_be_missing() -> None:
+    few = grid([None, None, None, None, 50.0, 50.0, None, 45.0, 50.0], current=None)
+    (standing, _counts) = brief(replace(few, own=(None, None)))
+    assert standing == (
+        "Whether the current setting stands on a plateau cannot be told: 5 of 9 combinations have "
+        "no result, and it may be one of these."
+    )
+    assert brief(few)[0].startswith("The best combination (FAST=10, SLOW=30)")
+
+
+def test_of_equals_none_is_the_best() -> None:
+    found = plain(shown(grid([5.0] * 9)).text())
+    assert "All made the same: +5.00%." in found
+    assert "Best by return" not in found
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
