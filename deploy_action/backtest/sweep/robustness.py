@@ -59,7 +59,8 @@ class Neighbourhood:
     """A setting, the combinations beside it, and what these say of it.
 
     `setting` is the current one, else the best: see `is_current`. `edges` are the names of ordered
-    parameters in which it is at an end of what was tried.
+    parameters in which it is at an end of what was tried. `worst_other` is the index of the worst
+    combination that differs from it in one parameter without order; None if none has a result.
     """
 
     setting: int
@@ -67,6 +68,7 @@ class Neighbourhood:
     result: float | None
     neighbours: tuple[Neighbour, ...] = ()
     edges: tuple[str, ...] = ()
+    worst_other: int | None = None
     standing: Standing = Standing.UNKNOWN
 
     @property
@@ -184,11 +186,18 @@ def _around(
 ) -> Neighbourhood:
     """Return a setting with its neighbours; those along an idle parameter would say nothing."""
     found, edges = [], []
+    others: dict[int, float] = {}
     digests = [one.figures and one.figures.trades_sha256 for one in swept.combinations]
     for axis, stride in _strides(swept.sweep):
         order = ordered(axis)
         place = setting // stride % len(axis.values)
-        if axis in without_effect or place not in order:
+        if axis in without_effect:
+            continue
+        if not order:
+            beside_it = (setting + (one - place) * stride for one in range(len(axis.values)))
+            others |= {one: made for one in beside_it if (made := results[one]) is not None}
+            others.pop(setting, None)
+        if place not in order:
             continue
         rank = order.index(place)
         for beside in (rank - 1, rank + 1):
@@ -204,6 +213,7 @@ def _around(
         result=results[setting],
         neighbours=tuple(found),
         edges=tuple(dict.fromkeys(edges)),
+        worst_other=min(others, key=others.__getitem__, default=None),
     )
     return replace(around, standing=_standing(around))
 

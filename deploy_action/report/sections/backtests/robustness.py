@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.sweep.robustness import Neighbourhood, Robustness, Standing
+from deploy_action.backtest.sweep.robustness import Neighbourhood, Robustness, Standing, result_of
 from deploy_action.backtest.sweep.warning_signs import luck_warning
 from deploy_action.report.blocks import some
 from deploy_action.report.document import Block, Code, Line, Paragraph, prose
@@ -72,7 +72,7 @@ def _standing(swept: Swept, found: Robustness) -> Line:
     else:
         start = [f"**{which} (", name, f") stands on a {around.standing}**: "]
         said = [*_uneven(swept, found.objective, around, around.result)]
-    return [*start, *said, *_remarks(found, around)]
+    return [*start, *said, *_remarks(swept, found, around)]
 
 
 def _uneven(swept: Swept, objective: str, around: Neighbourhood, made: float) -> Line:
@@ -119,7 +119,7 @@ def _why_unknown(swept: Swept, found: Robustness, around: Neighbourhood) -> Line
     return [f"only {known} {'has' if len(around.known) == 1 else 'have'} a result"]
 
 
-def _remarks(found: Robustness, around: Neighbourhood) -> Line:
+def _remarks(swept: Swept, found: Robustness, around: Neighbourhood) -> Line:
     """Say what limits the sentence: no results, equal trades, ends of parameters, idle ones."""
     line: Line = []
     missing = len(around.neighbours) - len(around.known)
@@ -132,11 +132,25 @@ def _remarks(found: Robustness, around: Neighbourhood) -> Line:
         line = [*line, " It is at the edge of what was tried for ", *names, "."]
     if found.unordered and around.neighbours:
         names = some(found.unordered, _MOST_PARAMETERS)
-        line = [*line, " The values of ", *names, " have no order, and so no neighbours."]
+        line = [*line, " The values of ", *names, " have no order, and so no neighbours"]
+        line = [*line, *_worst_other(swept, found, around), "."]
     if found.idle and around.neighbours:
         names = some(found.idle, _MOST_PARAMETERS)
         line = [*line, " No value of ", *names, " ever changed a trade."]
     return line
+
+
+def _worst_other(swept: Swept, found: Robustness, around: Neighbourhood) -> Line:
+    """Say how little is made with another value of a parameter that has no order."""
+    worst = around.worst_other
+    made = None if worst is None else result_of(swept.combinations[worst], found.objective)
+    if worst is None or made is None:
+        return []
+    return [
+        "; the worst with another one (",
+        name_of(swept, worst),
+        f") makes {result(found.objective, made)}",
+    ]
 
 
 def _counts(swept: Swept, found: Robustness) -> Line:

@@ -114,6 +114,18 @@ def test_of_a_few_results_none_stands_for_a_setting_that_may_be_missing() -> Non
     assert brief(few)[0].startswith("The best combination (FAST=10, SLOW=30)")
 
 
+def test_a_plateau_says_what_a_value_without_order_would_lose() -> None:
+    axes: dict[str, Sequence[JsonValue]] = {"env.SIDE": ["trend", "against"], "env.FAST": [1, 2, 3]}
+    found = swept(
+        axes, lambda side, fast: 50.0 + fast if side == "trend" else 9.0 - fast, current=1
+    )
+    assert brief(found)[0] == (
+        "The current setting (SIDE=trend, FAST=2) stands on a plateau: its 2 neighbours make 100% "
+        "of its return in the median, the worst 98%. The values of SIDE have no order, and so no "
+        "neighbours; the worst with another one (SIDE=against, FAST=2) makes +7.00%."
+    )
+
+
 def test_of_equals_none_is_the_best() -> None:
     found = plain(shown(grid([5.0] * 9)).text())
     assert "All made the same: +5.00%." in found
@@ -137,7 +149,7 @@ def test_of_equals_none_is_the_best() -> None:
                 lambda fast, slow: float(slow) + len(str(fast)),
                 current=2,
             ),
-            "was tried for SLOW. The values of FAST have no order, and so no neighbours.",
+            " no neighbours; the worst with another one (FAST=x, SLOW=40) makes +41.00%.",
         ),
         (
             swept({"env.FAST": [1, 2, 3]}, lambda _: 5.0, current=1),
