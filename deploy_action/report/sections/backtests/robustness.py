@@ -53,26 +53,35 @@ def _standing(swept: Swept, found: Robustness) -> Line:
         return [*start, f"{of_all}, and it may be one of these."]
     which = "The current setting" if around.is_current else "The best combination"
     name, kind = name_of(swept, around.setting), RESULTS[found.objective]
+    has_windows = any(one.windows for one in swept.combinations)
+    when = " over the whole period" if has_windows else ""
     if around.result is None or around.standing is Standing.UNKNOWN:
         start = [f"**Whether {which[0].lower()}{which[1:]} (", name, ") stands on a plateau "]
         said: Line = ["cannot be told**: ", *_why_unknown(swept, found, around), "."]
     elif around.standing is Standing.PLATEAU:
-        start = [f"**{which} (", name, ") stands on a plateau**: "]
+        start = [f"**{which} (", name, f") stands on a plateau{when}**: "]
         middle, worst = (f"{share:,.0%}" for share in (around.median_share, around.shares[0]))
         number = len(around.known)
         said = [f"its {number} neighbours make {middle} of its {kind} in the median, "]
-        said = [*said, f"the worst {worst}."]
+        said = [*said, f"the worst {worst}.", *_of_all(around)]
     elif around.standing is Standing.NO_GAIN:
-        start = [f"**{which} (", name, ") is on no plateau**: "]
+        start = [f"**{which} (", name, f") is on no plateau{when}**: "]
         said = [
             f"it made no gain ({result(found.objective, around.result)})",
             *_better(swept, found, around),
             ".",
         ]
     else:
-        start = [f"**{which} (", name, f") stands on a {around.standing}**: "]
+        start = [f"**{which} (", name, f") stands on a {around.standing}{when}**: "]
         said = [*_uneven(swept, found.objective, around, around.result)]
     return [*start, *said, *_remarks(swept, found, around)]
+
+
+def _of_all(around: Neighbourhood) -> Line:
+    """Say whether a setting on a plateau made more, or less, than each of its neighbours."""
+    if around.shares[0] > 1:
+        return [" Each of them makes more than it does."]
+    return [" None of them makes as much as it does."] if around.shares[-1] < 1 else []
 
 
 def _uneven(swept: Swept, objective: str, around: Neighbourhood, made: float) -> Line:
@@ -124,7 +133,8 @@ def _remarks(swept: Swept, found: Robustness, around: Neighbourhood) -> Line:
     line: Line = []
     missing = len(around.neighbours) - len(around.known)
     if missing and around.standing is not Standing.UNKNOWN:
-        line = [f" {count(missing, 'more neighbour')} failed."]
+        has = "has" if missing == 1 else "have"
+        line = [f" {count(missing, 'more neighbour')} {has} no result."]
     if same := sum(one.is_same for one in around.neighbours):
         line = [*line, f" {count(same, 'neighbour')} traded exactly as it did."]
     if around.edges:
@@ -161,7 +171,7 @@ def _counts(swept: Swept, found: Robustness) -> Line:
     parts = [f"{found.gained:,} gained"]
     parts += [f"{found.beat:,}{held} made more than holding"] if found.held else []
     parts += [f"{idle:,} made no trades"] if idle else []
-    parts += [f"**{number - len(known):,} failed**"] if len(known) < number else []
+    parts += [f"**{number - len(known):,} without a result**"] if len(known) < number else []
     counts = f"**{count(number, 'combination')}**: {', '.join(parts)}."
     if swept.current is None:
         is_absent = "The model's own setting is not among them."
@@ -169,7 +179,14 @@ def _counts(swept: Swept, found: Robustness) -> Line:
         return [f"{counts} {is_absent if swept.own is None else is_unknown}"]
     if swept.current not in found.ranking:
         return [counts]
-    rank, of = found.ranking.index(swept.current) + 1, len(found.ranking)
-    return [
-        f"{counts} By {RESULTS[found.objective]}, the current setting is number {rank:,} of {of:,}."
-    ]
+    return [f"{counts} By {RESULTS[found.objective]}, the current setting {_place(swept, found)}."]
+
+
+def _place(swept: Swept, found: Robustness) -> str:
+    """Say which of all the current setting is; of equals, it is the first in the ranking."""
+    made = [result_of(swept.combinations[index], found.objective) for index in found.ranking]
+    place, of = found.ranking.index(swept.current or 0), len(found.ranking)
+    equal = made.count(made[place])
+    if equal == 1:
+        return f"is number {place + 1:,} of {of:,}"
+    return f"is one of {equal:,} that share place {place + 1:,} of {of:,}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from deploy_action.backtest.period.windows import Window
 from deploy_action.backtest.sweep.combinations import Swept
 from deploy_action.backtest.sweep.robustness import robustness_of
 from deploy_action.report.document import to_markdown, to_text
@@ -54,7 +55,7 @@ def test_a_plateau_is_said_with_what_its_neighbours_make() -> None:
     found = brief(grid([9.0, 80.0, 9.0, 70.0, 99.0, 90.0, 9.0, 60.0, 120.0]))
     assert found[0] == (
         "The current setting (FAST=10, SLOW=30) stands on a plateau: its 4 neighbours make 76% of "
-        "its return in the median, the worst 61%."
+        "its return in the median, the worst 61%. None of them makes as much as it does."
     )
     assert found[1] == (
         "9 combinations: 9 gained, 6 made more than holding. By return, the current setting is "
@@ -99,9 +100,10 @@ def test_an_edge_failures_and_equal_trades_are_told() -> None:
         "half of its return or more. 1 neighbour traded exactly as it did. It is at the edge of "
         "what was tried for FAST."
     )
-    assert "2 failed" in found[1]
+    assert "2 without a result. By return, the current setting is one of 2 that share" in found[1]
+    assert found[1].endswith("share place 1 of 7.")
     found = brief(grid([9.0, 45.0, 9.0, None, 50.0, 40.0, 9.0, 45.0, 9.0]))
-    assert found[0].endswith("the worst 80%. 1 more neighbour failed.")
+    assert found[0].endswith("1 more neighbour has no result.")
 
 
 def test_of_a_few_results_none_stands_for_a_setting_that_may_be_missing() -> None:
@@ -123,6 +125,20 @@ def test_a_plateau_says_what_a_value_without_order_would_lose() -> None:
         "The current setting (SIDE=trend, FAST=2) stands on a plateau: its 2 neighbours make 100% "
         "of its return in the median, the worst 98%. The values of SIDE have no order, and so no "
         "neighbours; the worst with another one (SIDE=against, FAST=2) makes +7.00%."
+    )
+
+
+def test_a_plateau_says_of_what_period_it_is_and_who_made_more() -> None:
+    window = Window("first", 0, 100)
+    more = swept({"env.X": [1, 2, 3]}, lambda x: 50.0 if x == 2 else 60.0, current=1)
+    assert brief(more)[0].endswith("the worst 120%. Each of them makes more than it does.")
+    less = swept(
+        {"env.X": [1, 2, 3]}, lambda x: 50.0 if x == 2 else 40.0, current=1, windows=[window]
+    )
+    assert brief(less)[0] == (
+        "The current setting (X=2) stands on a plateau over the whole period: its 2 neighbours "
+        "make 80% of its return in the median, the worst 80%. None of them makes as much as it "
+        "does."
     )
 
 
@@ -324,7 +340,7 @@ def test_a_sweep_of_which_all_failed_is_shown() -> None:
     found = grid([None] * 9)
     first, second = brief(found)
     assert first.startswith("Whether the current setting (FAST=10, SLOW=30) stands on a plateau")
-    assert second == "9 combinations: 0 gained, 9 failed."
+    assert second == "9 combinations: 0 gained, 9 without a result."
     assert shown(found).text().count("❌") >= 9
 
 
