@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
@@ -108,6 +109,22 @@ class Store:
     def bundle_path(self, version_id: str) -> Path:
         """Return the path of a version's bundle."""
         return self.data / data_directory.BUNDLES / f"{version_id}.zip"
+
+    def hold_bundle(self, version_id: str) -> BinaryIO | None:
+        """Open a version's bundle, which cleaning does not remove before the file is closed.
+
+        Returns None if it was removed.
+        """
+        import fcntl
+
+        path = self.bundle_path(version_id)
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            file = opened.enter_context(path.open("rb"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+            path.stat()  # it may have been removed before it was locked
+            opened.pop_all()
+            return file
+        return None
 
     def result_path(self, backtest_id: str) -> Path:
         """Return the path of a backtest's result.

@@ -6,6 +6,7 @@ rows of the database: the history of versions and backtests stays.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -62,8 +63,12 @@ def clean(store: Store, rules: Rules, now: float, *, removes: bool) -> list[Shar
     with store.transaction() as transaction:
         versions = transaction.upkeep.unneeded_versions(newest=rules.versions, before=before)
         backtests = transaction.upkeep.old_backtests(before)
+        # A backtest of which nothing is stored holds its bundle, and may come at any time.
+        versions = [each for each in versions if _if_free(store.bundle_path(each))]
         shares = [
-            remove.share("bundles", store.data, map(store.bundle_path, versions)),
+            _Remover(removes, lambda path: _if_free(path, _remove)).share(
+                "bundles", store.data, map(store.bundle_path, versions)
+            ),
             remove.share("logs", store.data, (logs / version for version in versions)),
             remove.share("results", store.data, map(store.result_path, backtests)),
         ]
@@ -95,6 +100,21 @@ def _remove(path: Path) -> bool:
     else:
         path.unlink(missing_ok=True)
     return True
+
+
+def _if_free(path: Path, do: Callable[[Path], bool] = lambda _: True) -> bool:
+    """Do something to a bundle that nobody holds (see `Store.hold_bundle`), and return the result.
+
+    Returns False if it is held; one that is gone is free.
+    """
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return do(path)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ import json
 import os
 import secrets
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -18,6 +21,8 @@ import requests
 from deploy_action.errors import Problem
 from deploy_action.platform.assembly import BacktestSettings
 from deploy_action.platform.runs.model_run import Outcome
+from deploy_action.platform.storage.store import Store
+from deploy_action.platform.upkeep.cleaning import Rules, clean
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 from tests.support.scripted_runner import RESULT, ScriptedRunner, finished
@@ -55,6 +60,16 @@ def stored(platform: Platform) -> list[str]:
     return sorted(path.name for path in found if path.name != ".lock")
 
 
+def holds(platform: Platform, number: int) -> bool:
+    """Whether this process has so many bundles open."""
+    bundles = platform.data / "bundles"
+    opened = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened += each.readlink().parent == bundles
+    return opened == number
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_stored_version_is_backtested_as_if_it_were_uploaded(
     start_platform: StartPlatform, *, strict: bool
@@ -64,7 +79,7 @@ def test_a_stored_version_is_backtested_as_if_it_were_uploaded(
     answer = platform.post("/model/backtest", **fields).json()
     first, second = runner.requests
     assert first.bundle == second.bundle
-    assert second.bundle_sha256 == hashlib.sha256(make_bundle()).hexdigest()
+    assert second.bundle_sha256 == hashlib.sha256(first.bundle.read_bytes()).hexdigest()
     assert (second.args, second.prices) == ({"to": "2y"}, first.prices)
     assert (answer["status"], answer["result"]) == ("success", RESULT)
     assert answer["run"]["bundleSha256"] == second.bundle_sha256
@@ -196,6 +211,37 @@ def test_an_ephemeral_backtest_ends_with_its_client(start_platform: StartPlatfor
     wait_for(lambda: runner.running == 0)
     assert stored(platform) == before
     assert len(platform.backtests(fields["modelId"])) == 1
+
+
+def test_cleaning_keeps_the_bundle_of_an_ephemeral_backtest_that_runs_or_waits(
+    start_platform: StartPlatform,
+) -> None:
+    runner = ScriptedRunner()
+    platform = start_platform(running=BacktestSettings(runner=runner, parallel=1))
+    ids = [platform.backtest(platform.create_model()).json() for _ in range(3)]
+    running, waiting, idle = (fields_of(each) for each in ids)
+    runner.gate.clear()
+
+    def cleaned() -> list[str]:
+        with closing(Store(platform.data, platform.clock)) as store:  # of another process
+            clean(store, Rules(days=1), platform.clock.now, removes=True)
+        return sorted(path.stem for path in (platform.data / "bundles").iterdir())
+
+    with ThreadPoolExecutor(2) as clients:
+        answers = []
+        for number, fields in enumerate((running, waiting)):
+            ask = partial(platform.post, "/model/backtest", **fields, ephemeral="true")
+            answers.append(clients.submit(ask))
+            wait_for(lambda: len(runner.requests) == 4)
+            wait_for(partial(holds, platform, number + 1))
+        platform.clock.now += 3 * 86_400
+        kept = cleaned()
+        runner.gate.set()
+        assert [each.result().json()["status"] for each in answers] == ["success"] * 2
+    assert kept == sorted([running["versionId"], waiting["versionId"]])
+    assert idle["versionId"] not in kept
+    wait_for(partial(holds, platform, 0))
+    assert cleaned() == []
 
 
 def test_an_ephemeral_backtest_is_forgotten_by_a_platform_that_was_killed(

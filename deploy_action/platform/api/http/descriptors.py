@@ -15,9 +15,9 @@ _FEWEST_FILES = 512
 def connections_that_fit(most: int) -> int:
     """Return for how many connections, at most `most`, there are enough file descriptors.
 
-    Each may need one more for the file of an upload, and refused ones take an eighth of them.
-    Raises the limit of this process as far as needed and possible, and raises `RefusedError` if
-    that is too little.
+    Each may need one more for a file, that of an upload or of a bundle, and refused ones take an
+    eighth of them. Raises the limit of this process as far as needed and possible, and raises
+    `RefusedError` if that is too little.
     """
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES_BESIDES + most * 9 // 4

@@ -239,7 +239,11 @@ class Versions:
             )
             with self._storing(target, upload) as (transaction, version):
                 backtest = self._request(transaction, version, asked)
+        held = self.store.hold_bundle(version.id) if asked.is_ephemeral else None
+        check_bundle(backtest.bundle)  # a held one stays, although no row says that it is needed
         job = self.backtests.start(backtest)
+        if held is not None:
+            job.ending.add_done_callback(lambda _: held.close())
         return Pending(job, {**upload_document(version), "backtestId": backtest.backtest_id})
 
     def backtest_uploaded_model(self, request: Request) -> Empty:
