@@ -151,7 +151,9 @@ def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     """Return the heading, the gates, what went wrong, and what was tested."""
     from deploy_action.report.sections import verdict
 
-    gates = gate_section.gates(outcome.backtests.verdicts)
+    verdicts = outcome.backtests.verdicts
+    gates = gate_section.gates(verdicts)
+    gates += gate_section.over_what(verdicts, outcome.backtests)
     about = verdict.about(outcome, result)
     if outcome.ending.status in {Status.BACKTESTED, Status.MERGED}:
         return [Heading(verdict.headline(outcome, result)), *gates, Paragraph(about)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
 from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict, inside
@@ -11,7 +11,10 @@ from deploy_action.gates.messages import problem_of
 from deploy_action.report.blocks import NO_BREAK, distance, figures
 from deploy_action.report.document import Block, Code, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
-from deploy_action.text.quantities import shown_of
+from deploy_action.text.quantities import count, shown_of
+
+if TYPE_CHECKING:
+    from deploy_action.outcome.backtests import Backtests
 
 _MOST_GATES: Final = 100
 _LONGEST_GATE: Final = 60
@@ -39,6 +42,23 @@ def gates(verdicts: Sequence[Verdict]) -> list[Block]:
     if (left := len(verdicts) - len(rows)) > 0:
         blocks.append(Paragraph([f"And {left:,} more gates."]))
     return blocks
+
+
+def over_what(verdicts: Sequence[Verdict], found: Backtests) -> list[Block]:
+    """Say over which backtests of a sweep gates with `worst`, `median` and `best` were judged."""
+    judged = {State.PASSED, State.FAILED}
+    swept = found.sweep
+    if swept is None or not any(one.gate.needs_several and one.state in judged for one in verdicts):
+        return []
+    windows, combinations = len(found.windows), len(swept.combinations)
+    # Where its values are known, the own setting is one of the combinations.
+    is_apart = windows > 0 and swept.index_of_own() is None
+    number = combinations * (1 + windows) + (windows if is_apart else 0)
+    inside_each = f" and in {count(windows, 'window')}" if windows else ""
+    own = ", and the model's own setting in these windows" if is_apart else ""
+    what = f"{count(combinations, 'combination')}, each over the whole period{inside_each}{own}"
+    over = f" are over {count(number, 'backtest')}: {what}."
+    return [Paragraph([Code("worst"), ", ", Code("median"), " and ", Code("best"), over])]
 
 
 def told(verdicts: Sequence[Verdict]) -> frozenset[str]:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.backtest.metrics import METRICS
+from deploy_action.backtest.period.windows import Window
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Evidence, Verdict, judge
+from deploy_action.outcome.backtests import Backtests
 from deploy_action.report.document import Block, to_markdown
-from deploy_action.report.sections.gates import gates, in_words
+from deploy_action.report.sections.gates import gates, in_words, over_what
 from tests.support.rendered import Element, render
+from tests.support.sweeps import swept
 
 VALUES = dict.fromkeys(METRICS, 16.0)
 BASE = dict.fromkeys(METRICS, 10.0)
@@ -112,3 +117,30 @@ def test_a_gate_over_several_names_the_worst() -> None:
             "2.00 · FAST=5, SLOW=20 in window a|b",
         ],
     ]
+
+
+def test_a_gate_over_several_says_over_how_many_and_what() -> None:
+    parsed, _ = parse_gates("median sharpe >= 1\nsharpe >= 1")
+    two = [Window("first", 0, 50), Window("second", 50, 100)]
+    found = swept({"env.FAST": [1, 2, 3], "env.SLOW": [4, 5]}, lambda *_: 9.0, windows=two)
+    alone = found.combinations[0].windows
+    judged = [*judge(parsed, Evidence(metrics={"sharpe": 2.0}, several=[{"sharpe": 2.0}]))]
+
+    def said(verdicts: list[Verdict], found: Backtests) -> str:
+        return render(to_markdown(over_what(verdicts, found))).text().strip()
+
+    own = replace(found, own=(0, 0), current=0)
+    assert said(judged, Backtests(windows=alone, sweep=own)) == (
+        "worst, median and best are over 18 backtests: 6 combinations, each over the whole period "
+        "and in 2 windows."
+    )
+    assert said(judged, Backtests(windows=alone, sweep=found)) == (
+        "worst, median and best are over 20 backtests: 6 combinations, each over the whole period "
+        "and in 2 windows, and the model's own setting in these windows."
+    )
+    no_windows = swept({"env.FAST": [1, 2, 3]}, float)
+    assert said(judged, Backtests(sweep=no_windows)) == (
+        "worst, median and best are over 3 backtests: 3 combinations, each over the whole period."
+    )
+    assert said(judged[1:], Backtests(windows=alone, sweep=own)) == ""
+    assert said(judged, Backtests(windows=alone)) == ""
