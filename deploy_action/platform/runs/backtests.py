@@ -208,8 +208,9 @@ class Backtests:
 
     def _free_slot(self, job: Job) -> None:
         with self._lock:
-            self._running.discard(job)
-            self._fill_slots()
+            if job in self._running:  # what never began has none
+                self._running.remove(job)
+                self._fill_slots()
 
     def _ending(self, job: Job) -> Ending:
         try:

@@ -301,6 +301,21 @@ def test_without_any_thread_the_client_is_told_and_the_slot_is_free_again(
     assert job.ending.result(PATIENCE).status is BacktestStatus.FINISHED
 
 
+def test_all_of_a_long_queue_are_told_when_there_are_no_threads(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, threads = make_bench(1), Scarcity(monkeypatch)
+    first, *others = (bench.ask("a") for _ in range(600))
+    wait_for(lambda: bench.runner.began == ["a"])
+    threads.left = 0
+    bench.runner.turns.release()
+    assert first.ending.result(PATIENCE).status is BacktestStatus.FINISHED
+    endings = [job.ending.result(PATIENCE) for job in others]
+    assert {each.error for each in endings} == {
+        "The backtest was stopped: the system of the platform starts no more threads."
+    }
+
+
 def test_what_waits_is_stopped_without_threads(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
