@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,6 +20,7 @@ import requests
 
 from deploy_action.errors import Problem
 from deploy_action.platform.assembly import BacktestSettings
+from deploy_action.platform.runs.backtests import default_parallel
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.upkeep.cleaning import Rules, clean
@@ -60,11 +61,11 @@ def stored(platform: Platform) -> list[str]:
     return sorted(path.name for path in found if path.name != ".lock")
 
 
-def holds(platform: Platform, number: int) -> bool:
-    """Whether this process has so many bundles open."""
-    bundles = platform.data / "bundles"
+def holds(data: Path, number: int, process: int | str = "self") -> bool:
+    """Whether a process has so many bundles open: one for each backtest that runs or waits."""
+    bundles = data / "bundles"
     opened = 0
-    for each in Path("/proc/self/fd").iterdir():
+    for each in Path(f"/proc/{process}/fd").iterdir():
         with suppress(FileNotFoundError):
             opened += each.readlink().parent == bundles
     return opened == number
@@ -233,15 +234,51 @@ def test_cleaning_keeps_the_bundle_of_an_ephemeral_backtest_that_runs_or_waits(
             ask = partial(platform.post, "/model/backtest", **fields, ephemeral="true")
             answers.append(clients.submit(ask))
             wait_for(lambda: len(runner.requests) == 4)
-            wait_for(partial(holds, platform, number + 1))
+            wait_for(partial(holds, platform.data, number + 1))
         platform.clock.now += 3 * 86_400
         kept = cleaned()
         runner.gate.set()
         assert [each.result().json()["status"] for each in answers] == ["success"] * 2
     assert kept == sorted([running["versionId"], waiting["versionId"]])
     assert idle["versionId"] not in kept
-    wait_for(partial(holds, platform, 0))
+    wait_for(partial(holds, platform.data, 0))
     assert cleaned() == []
+
+
+def upload_to(url: str, refresh_token: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Upload a version to a platform of another process; return it, and what signs requests in."""
+    token = requests.post(
+        f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=TIMEOUT
+    ).json()
+    headers = {"token": token["idToken"]}
+    fields = {
+        "pythonVersion": "3.10", "versionDescription": "", "modelId": "m", "name": "m",
+        "type": "strategy", "projectId": token["data"]["user_id"],
+    }  # fmt: skip
+    answer = requests.post(
+        f"{url}/model/upload",
+        headers=headers,
+        data=fields,
+        files={"model": ("m.zip", make_bundle())},
+        timeout=TIMEOUT,
+    )
+    return answer.json(), headers
+
+
+def test_what_waits_in_the_queue_of_a_server_is_dropped_with_its_client(tmp_path: Path) -> None:
+    data, refresh_token = tmp_path / "data", secrets.token_hex(16)
+    with serving(data, refresh_token) as (url, pid), ExitStack() as clients:
+        version, headers = upload_to(url, refresh_token)
+        fields = {**fields_of(version), "ephemeral": "true"}
+        answers = []
+        for number in range(default_parallel() + 1):  # the last one waits
+            answer = requests.post(
+                f"{url}/model/backtest", fields, headers=headers, stream=True, timeout=TIMEOUT
+            )
+            answers.append(clients.enter_context(answer))
+            wait_for(partial(holds, data, number + 1, pid))
+        answers[-1].close()
+        wait_for(partial(holds, data, len(answers) - 1, pid))
 
 
 def test_an_ephemeral_backtest_is_forgotten_by_a_platform_that_was_killed(
@@ -249,21 +286,7 @@ def test_an_ephemeral_backtest_is_forgotten_by_a_platform_that_was_killed(
 ) -> None:
     data, refresh_token = tmp_path / "killed", secrets.token_hex(16)
     with serving(data, refresh_token) as (url, pid):
-        token = requests.post(
-            f"{url}/auth/token", data={"refreshToken": refresh_token}, timeout=TIMEOUT
-        ).json()
-        headers = {"token": token["idToken"]}
-        fields = {
-            "pythonVersion": "3.10", "versionDescription": "", "modelId": "m", "name": "m",
-            "type": "strategy", "projectId": token["data"]["user_id"],
-        }  # fmt: skip
-        version = requests.post(
-            f"{url}/model/upload",
-            headers=headers,
-            data=fields,
-            files={"model": ("m.zip", make_bundle())},
-            timeout=TIMEOUT,
-        ).json()
+        version, headers = upload_to(url, refresh_token)
         with requests.post(
             f"{url}/model/backtest",
             headers=headers,
@@ -276,6 +299,6 @@ def test_an_ephemeral_backtest_is_forgotten_by_a_platform_that_was_killed(
             (workplace / "b.json").write_text("{}")  # as if it was just being sent
             os.kill(pid, signal.SIGKILL)
     platform = start_platform(data=data)
-    found = platform.post("/model/details", projectId=fields["projectId"], modelId="m").json()
+    found = platform.post("/model/details", projectId=version["projectId"], modelId="m").json()
     assert found["backtests"] == []
     assert not workplace.exists()
