@@ -366,9 +366,6 @@ class _Reader:
 
     def check_sweep(self, settings: Settings) -> None:
         """Refuse a sweep over periods in windows, and more backtests than a run has."""
-        from deploy_action.backtest.period.asked import PERIOD
-        from deploy_action.backtest.sweep.grid import MOST_BACKTESTS
-
         sweep, windows = settings.sweep, settings.windows
         if settings.mode is Mode.DEPLOY and settings.wants_several and not settings.tests_first:
             name = "windows" if sweep is None else "sweep"
@@ -383,6 +380,10 @@ class _Reader:
             )
         if sweep is None:
             return
+        # These load PyYAML, which most runs do not need.
+        from deploy_action.backtest.period.asked import PERIOD
+        from deploy_action.backtest.sweep.grid import MOST_BACKTESTS
+
         number = windows if isinstance(windows, int) else len(windows)
         total = len(sweep) * (1 + number) + number
         if total > MOST_BACKTESTS:

@@ -774,7 +774,7 @@ def test_a_signal_before_the_gates_are_judged_passes_none(
         os.kill(os.getpid(), signal.SIGINT)
         return []
 
-    monkeypatch.setattr("deploy_action.stages.backtests.candidate.find_warning_signs", interrupt)
+    monkeypatch.setattr("deploy_action.stages.backtests.judging.find_warning_signs", interrupt)
     ended = runner.run(
         mode="backtest", api_url=server.url, token="refresh", model_id="m", gates="sharpe >= 0"
     )
