@@ -14,7 +14,8 @@ RUN cp -a /usr/local/lib /python/ \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /python -p /usr/local -x '/lib2to3/' /python/lib/python3.11
 
-# Our requirements; only uv is needed as a command.
+# Our requirements; only uv is needed as a command. PyYAML's C library (2.4 MB) serves loaders that
+# the action does not use: its own is made from the one in Python.
 COPY requirements.lock /build/
 RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
         --root-user-action=ignore --require-hashes --only-binary=:all: \
@@ -22,6 +23,7 @@ RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check 
     && mkdir -p /uv/bin \
     && mv /packages/lib/python3.11/site-packages/bin/uv /uv/bin/uv \
     && rm -r /packages/lib/python3.11/site-packages/bin \
+    && rm /packages/lib/python3.11/site-packages/yaml/_yaml.*.so \
     && find /packages -type d '(' -name tests -o -name benchmarks ')' -prune -exec rm -r {} + \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /packages -p /usr/local /packages/lib/python3.11/site-packages
