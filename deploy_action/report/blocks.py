@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final
@@ -34,6 +35,7 @@ from deploy_action.text.quantities import (
     size,
     whole,
 )
+from deploy_action.text.redaction import HIDDEN
 
 # Even in a script of four bytes a character, the longest of these fit into a summary (1 MiB).
 _MOST_PROBLEMS: Final = {Severity.ERROR: 50, Severity.WARNING: 20, Severity.NOTICE: 20}
@@ -211,7 +213,7 @@ def problems(
 
     `told` are messages of which the summary has all that they say.
     """
-    found = [problem for problem in outcome.of(severity) if problem.message not in told]
+    found = [one for one in outcome.of(severity) if not _is_told(one.message, told)]
     if not found:
         return []
     most = shown_of(len(found), _MOST_PROBLEMS[severity])
@@ -222,6 +224,14 @@ def problems(
     if (left := len(found) - most) > 0:
         blocks.append(Paragraph([f"And {left:,} more, in the log."]))
     return [*blocks, *_sources(found[:most], outcome)]
+
+
+def _is_told(message: str, told: Collection[str]) -> bool:
+    """Whether a message is one of these, even if secrets were hidden in it alone."""
+    if message in told or HIDDEN not in message:
+        return message in told
+    pattern = ".*".join(map(re.escape, message.split(HIDDEN)))
+    return any(re.fullmatch(pattern, one, re.DOTALL) for one in told)
 
 
 def _sources(found: Sequence[Problem], outcome: RunOutcome) -> list[Block]:

@@ -284,6 +284,14 @@ def test_secrets_are_hidden_before_a_text_is_cut_or_escaped() -> None:
     assert outcome.model.runs_on.plan == hidden[0]
 
 
+def test_a_failed_gate_in_which_a_number_is_hidden_is_told_once() -> None:
+    outcome = decisions()["long"]
+    whole = to_markdown(build_summary(outcome))
+    hidden = [whole[6:11]]
+    shown = to_markdown(build_summary(outcome.redacted(lambda text: redacted(text, hidden))))
+    assert without_code(render(shown)) == without_code(render(whole))
+
+
 @given(st.data())
 @settings(max_examples=50, deadline=None)
 def test_no_secret_changes_the_structure(data: st.DataObject) -> None:
