@@ -63,8 +63,8 @@ def _given(arguments: list[Axis], period: list[Axis]) -> Iterator[dict[str, Json
     for axis in arguments:
         if axis not in period:
             yield from ({axis.name: value} for value in axis.values[:_MOST_CHECKED])
-    for values in islice(product(*(axis.values for axis in period)), _MOST_CHECKED):
-        if period:
+    if period:
+        for values in islice(product(*(axis.values for axis in period)), _MOST_CHECKED):
             yield {axis.name: value for axis, value in zip(period, values, strict=True)}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.backtest.likeness import unlike
@@ -24,15 +24,12 @@ from deploy_action.gates.judgement import (
 from deploy_action.gates.messages import problem_of, warning_of, warning_of_best
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
 from deploy_action.stages.backtests.beside import NO_RESULT
-from deploy_action.stages.backtests.remarks import name_of, problems_of
+from deploy_action.stages.backtests.remarks import Named, named, problems_of
 
 if TYPE_CHECKING:
-    from deploy_action.backtest.period.windows import WindowBacktest
     from deploy_action.backtest.result import BacktestResult
-    from deploy_action.backtest.sweep.combinations import Combination
     from deploy_action.outcome.backtests import Backtests
 
-_Named: TypeAlias = "tuple[str, WindowBacktest | Combination]"
 _NO_RESULT_HINT: Final = (
     "Use `api-url: local`, which backtests on the runner and tells the result; mode `deploy` with "
     "gates does so by itself."
@@ -104,7 +101,7 @@ class Judging:
 
     def _judged(self, found: Backtests, no_result: str) -> Backtests:
         result, base, redact = found.result, found.base, self.redact
-        several = list(_several(found, redact))
+        several = list(named(found.windows, found.sweep, redact))
         verdicts = judge(
             self.gates,
             Evidence(
@@ -118,40 +115,23 @@ class Judging:
                 several=_metrics_of(several),
                 several_names=[redact(name) for name, one in several if one.figures is not None],
                 no_several=redact(self._why_no_several(several)),
-                base_several=_metrics_of(_of_windows(base.windows)) if base else (),
+                base_several=_metrics_of(named(base.windows, None, redact)) if base else (),
                 no_base_several=redact(_why_no_base_windows(found, base)) if base else "",
             ),
         )
         return replace(found, verdicts=verdicts)
 
-    def _why_no_several(self, several: Sequence[_Named]) -> str:
+    def _why_no_several(self, several: Sequence[Named]) -> str:
         """Say why they cannot be judged; blank if they can, or none were asked for."""
         if self.wants_several and not several:
             return "they were not backtested"
         return _failed(several)
 
 
-def _several(found: Backtests, redact: Callable[[str], str]) -> Iterator[_Named]:
-    """Yield windows and combinations with their names; none of them twice."""
-    yield from _of_windows(found.windows)
-    swept = found.sweep
-    for index, one in enumerate(() if swept is None else swept.combinations):
-        if swept is None:
-            break
-        yield name_of(None, swept.sweep, one.values, redact), one
-        if index != swept.index_of_own():  # that has the windows above
-            for window in one.windows:
-                yield name_of(window.name, swept.sweep, one.values, redact), window
-
-
-def _of_windows(windows: Sequence[WindowBacktest]) -> Iterator[_Named]:
-    return ((name_of(one.name, None, None, redact=str), one) for one in windows)
-
-
 def _why_no_base_windows(found: Backtests, base: Base) -> str:
     if found.sweep is not None:
         return "the base is not backtested with the values of the sweep"
-    return _failed(list(_of_windows(base.windows)))
+    return _failed(named(base.windows, None, str))
 
 
 def _with_warning_signs(found: Backtests, *, has_gates: bool) -> Backtests:
@@ -191,11 +171,11 @@ def _with_way_on(found: Backtests, verdict: Verdict, problem: Problem) -> Proble
     return problem
 
 
-def _metrics_of(several: Iterable[_Named]) -> Sequence[Mapping[str, float | None]]:
+def _metrics_of(several: Iterable[Named]) -> Sequence[Mapping[str, float | None]]:
     return [one.figures.judged_metrics for _, one in several if one.figures is not None]
 
 
-def _failed(several: Iterable[_Named]) -> str:
+def _failed(several: Iterable[Named]) -> str:
     failed = next(((name, one) for name, one in several if one.figures is None), None)
     if failed is None:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.period.windows import WindowBacktest
 from deploy_action.backtest.sweep.warning_signs import sweep_warnings
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deploy_action.backtest.sweep.grid import Sweep
     from deploy_action.text.located_json import JsonValue
 
+Named: TypeAlias = "tuple[str, WindowBacktest | Combination]"
 _MOST_WARNINGS: Final = 10
 
 
@@ -40,7 +41,7 @@ def problems_of(
     """
     found: list[Problem] = []
     late: list[str] = []
-    for name, one in _named(windows, swept, redact):
+    for name, one in named(windows, swept, redact):
         if one.reason in {TOO_LATE, NOT_REACHED}:
             late.append(name)
         elif one.figures is None and one.reason:
@@ -50,18 +51,20 @@ def problems_of(
     return (*of_all, *_of_late(late), *_cut_short(found))
 
 
-def _named(
+def named(
     windows: Sequence[WindowBacktest], swept: Swept | None, redact: Callable[[str], str]
-) -> Iterator[tuple[str, WindowBacktest | Combination]]:
-    """Yield every backtest that was run, with its name."""
+) -> Iterator[Named]:
+    """Yield windows and combinations with their names; none of them twice."""
     for window in windows:
         yield name_of(window.name, None, None, redact), window
-    for index, one in enumerate(() if swept is None else swept.combinations):
-        if swept is None or index == swept.index_of_own():
-            continue  # the model's own windows are above
+    if swept is None:
+        return
+    own = swept.index_of_own()
+    for index, one in enumerate(swept.combinations):
         yield name_of(None, swept.sweep, one.values, redact), one
-        for window in one.windows:
-            yield name_of(window.name, swept.sweep, one.values, redact), window
+        if index != own:  # that has the windows above
+            for window in one.windows:
+                yield name_of(window.name, swept.sweep, one.values, redact), window
 
 
 def _of_late(names: Sequence[str]) -> Iterator[Problem]:

@@ -270,11 +270,10 @@ def own_values(sweep: Sweep, submission: Submission) -> tuple[int | None, ...] |
         if name not in known:
             own.append(None)  # the default of the code, or of backtest.json
             continue
-        written = [json.dumps(value, sort_keys=True) for value in axis.values]
-        value = json.dumps(known[name], sort_keys=True)
-        if value not in written:
+        same = (at for at, value in enumerate(axis.values) if is_same_value(value, known[name]))
+        if (index := next(same, None)) is None:
             return None
-        own.append(written.index(value))
+        own.append(index)
     return tuple(own)
 
 
