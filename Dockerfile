@@ -9,13 +9,16 @@ FROM docker.io/library/python:3.11-slim-bookworm AS build
 WORKDIR /python/lib/python3.11
 RUN cp -a /usr/local/lib /python/ \
     && rm -rf site-packages/* ensurepip idlelib tkinter turtle.py turtledemo \
+        lib-dynload/_test*.so lib-dynload/_ctypes_test*.so lib-dynload/xxlimited*.so \
+        lib-dynload/_tkinter*.so \
     && mkdir /python/bin \
     && cp -a /usr/local/bin/python* /python/bin/ \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /python -p /usr/local -x '/lib2to3/' /python/lib/python3.11
 
 # Our requirements; only uv is needed as a command. PyYAML's C library (2.4 MB) serves loaders that
-# the action does not use: its own is made from the one in Python.
+# the action does not use: its own is made from the one in Python. Of dulwich, its commands and
+# the C library that finds differences of trees (2.2 MB) are not used.
 COPY requirements.lock /build/
 RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check \
         --root-user-action=ignore --require-hashes --only-binary=:all: \
@@ -24,6 +27,9 @@ RUN pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check 
     && mv /packages/lib/python3.11/site-packages/bin/uv /uv/bin/uv \
     && rm -r /packages/lib/python3.11/site-packages/bin \
     && rm /packages/lib/python3.11/site-packages/yaml/_yaml.*.so \
+    && rm -r /packages/lib/python3.11/site-packages/dulwich/cli.py \
+        /packages/lib/python3.11/site-packages/dulwich/porcelain \
+        /packages/lib/python3.11/site-packages/dulwich/_diff_tree.*.so \
     && find /packages -type d '(' -name tests -o -name benchmarks ')' -prune -exec rm -r {} + \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -s /packages -p /usr/local /packages/lib/python3.11/site-packages
@@ -92,7 +98,7 @@ CMD ["serve", "--host", "0.0.0.0", "--data", "/var/lib/blankly/data"]
 
 # Debian without what installs packages, changes users or mounts disks: a third of its bytes, all of
 # its setuid programs, and nothing that Python or a model's wheels load. The list of the packages that
-# are left, for scanners, stays. Three steps: what is removed runs scripts of what is removed later.
+# are left, for scanners, stays, without what only dpkg reads (3 MB). Three steps: what is removed runs scripts of what is removed later.
 FROM docker.io/library/python:3.11-slim-bookworm AS small-debian
 
 RUN purge() { dpkg --purge --force-all "$@" > /tmp/purged 2>&1 || { cat /tmp/purged; exit 1; }; } \
@@ -105,7 +111,7 @@ RUN purge() { dpkg --purge --force-all "$@" > /tmp/purged 2>&1 || { cat /tmp/pur
         libudev1 libunistring2 libxxhash0 sysvinit-utils usr-is-merged \
     && purge debconf perl-base \
     && purge dpkg \
-    && rm -rf /tmp/purged /usr/local/bin /usr/local/lib
+    && rm -rf /tmp/purged /var/lib/dpkg/info /var/lib/dpkg/status-old /usr/local/bin /usr/local/lib
 
 # The last one, which is built where none is named.
 FROM scratch

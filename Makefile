@@ -1,4 +1,4 @@
-# `make setup demo test test-quick torture check docs picture bench image lock`: `make help` says what each does.
+# `make setup demo test test-quick torture check docs picture bench image lock audit`: `make help` says what each does.
 
 PYTHON ?= python3
 BLANKLY_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup setup-blankly demo test test-quick torture check docs picture bench image lock
+.PHONY: help setup setup-blankly demo test test-quick torture check docs picture bench image lock audit
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ test: setup-blankly ## all tests that can run on this machine, with coverage
 test-quick: setup ## unit tests in under a minute, without the slow ones and those that need blankly
 	@$(BIN)/python -m pytest --numprocesses=logical -m "not slow" tests/unit
 
-torture: setup-blankly ## servers killed a hundred times while models trade: takes half an hour
-	@$(BIN)/python -m pytest -m torture
+# MINUTES=60 takes an hour; TORTURE_ARGS="--torture-seed 7" repeats a run.
+MINUTES ?= 10
+torture: setup-blankly ## faults, kills and hostile input at random, for ten minutes
+	@$(BIN)/python -m pytest -m torture --torture-minutes=$(MINUTES) --numprocesses=logical \
+		--dist=loadgroup -o faulthandler_timeout=1800 $(TORTURE_ARGS)
 
 check: setup ## formatter, linters, type checker, import contracts, dead links
 	$(BIN)/ruff format --check .
@@ -53,8 +56,9 @@ check: setup ## formatter, linters, type checker, import contracts, dead links
 docs: setup ## the documentation as a site, in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-picture: setup ## draw the picture of the front page from a real run: needs Chromium
+picture: setup ## draw the pictures of the documentation from real runs and pages: needs Chromium
 	@$(BIN)/python -m tools.picture
+	@$(BIN)/python -m tools.picture_of_pages
 
 # BENCH_ARGS, such as "--only overhead,deploy": see tools/bench.py.
 bench: setup setup-blankly ## run the benchmarks and compare with other ways of doing the same
@@ -74,3 +78,11 @@ lock: setup ## update the lock files from pyproject.toml and package.json
 	$(UV_LOCK) $(LOCK_ARGS) --constraint requirements-server.lock pyproject.toml --extra server --group dev --group docs --output-file requirements-dev.lock
 	$(UV_LOCK) $(LOCK_ARGS) --group blankly --group slate --group yardsticks --output-file requirements-blankly.lock
 	if command -v npm >/dev/null; then npm install --silent --package-lock-only; fi
+
+# --strict: what cannot be looked up counts as a fault, and not as harmless.
+audit: setup ## look for known vulnerabilities of every locked package, on the internet
+	@for lock in requirements-server.lock requirements-dev.lock; do \
+		$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off \
+			--requirement "$$lock"; \
+	done
+	@npm audit

@@ -87,12 +87,13 @@ _WHERE_VALUES_COME_FROM: Final = (
 
 def parse_command(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line; end the process with code 2 and the usage if it is wrong."""
-    parser, commands = build_parsers()
+    known = _commands()
+    parser, commands = build_parsers(*[name for name in arguments[:1] if name in known])
     if not arguments:
         parser.exit(2, parser.format_help())
     name = arguments[0]
-    if name not in commands and not name.startswith("-"):
-        parser.error(f"unknown command `{name}`{_meant(name, commands)}")
+    if name not in known and not name.startswith("-"):
+        parser.error(f"unknown command `{name}`{_meant(name, known)}")
     command, unknown = parser.parse_known_args(_spell_out_booleans(arguments))
     if unknown:
         commands[command.command].refuse(unknown)
@@ -167,8 +168,13 @@ def _meant(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
-def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, _Parser]]:
-    """Return the parser of the whole command line and those of its commands, by name."""
+def build_parsers(
+    *names: str,
+) -> tuple[argparse.ArgumentParser, Mapping[str, _Parser]]:
+    """Return the parser of the command line, and those of its commands by name.
+
+    With `names`, it knows only these commands: most of the time goes into the flags of all others.
+    """
     parser = _Parser(
         prog="blankly-deploy",
         description="Check, backtest and deploy Blankly trading models.",
@@ -176,26 +182,37 @@ def build_parsers() -> tuple[argparse.ArgumentParser, Mapping[str, _Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", title="commands"
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+        title="commands",
+        prog=parser.prog,  # or argparse formats the whole usage to find it
     )
-    _add_init_flags(commands.add_parser("init", help="write the workflow for your models"))
-    for mode, summary in _MODES.items():
-        _add_inputs(commands.add_parser(mode, help=summary), mode)
-    log = commands.add_parser("logs", help="print the log of the deployed model")
-    _add_inputs(log, Mode.START)
-    _add_log_flags(log)
-    _add_inputs(commands.add_parser("status", help="say what the deployed model does"), Mode.START)
-    _add_serve_flags(commands.add_parser("serve", help="serve the Deployment API"))
-    _add_login_flags(commands.add_parser("login", help="sign in and print the token"))
-    _add_clean_flags(commands.add_parser("clean", help="remove old data of the platform"))
-    for name, text in (
-        ("backup", "write a server's data to a file"),
-        ("restore", "make a server's data from a backup"),
-    ):
-        _add_backup_flags(commands.add_parser(name, help=text))
-    commands.add_parser("schema", help="print the JSON schema of blankly.json")
-    _add_completion_flags(commands.add_parser("completion", help="print a shell's completion"))
+    known = _commands()
+    for name in names or known:
+        text, add_flags = known[name]
+        add_flags(commands.add_parser(name, help=text))
     return parser, commands.choices
+
+
+def _commands() -> Mapping[str, tuple[str, Callable[[_Parser], None]]]:
+    """Return what each command does, and the function that adds its flags."""
+    modes = {
+        str(mode): (summary, partial(_add_inputs, mode=mode)) for mode, summary in _MODES.items()
+    }
+    return {
+        "init": ("write the workflow for your models", _add_init_flags),
+        **modes,
+        "logs": ("print the log of the deployed model", _add_log_flags),
+        "status": ("say what the deployed model does", partial(_add_inputs, mode=Mode.START)),
+        "serve": ("serve the Deployment API", _add_serve_flags),
+        "login": ("sign in and print the token", _add_login_flags),
+        "clean": ("remove old data of the platform", _add_clean_flags),
+        "backup": ("write a server's data to a file", _add_backup_flags),
+        "restore": ("make a server's data from a backup", _add_backup_flags),
+        "schema": ("print the JSON schema of blankly.json", lambda _parser: None),
+        "completion": ("print a shell's completion", _add_completion_flags),
+    }
 
 
 def _add_inputs(parser: _Parser, mode: Mode) -> None:
@@ -274,6 +291,14 @@ def _add_serve_flags(parser: _Parser) -> None:
         default=5,
         metavar="N",
     )
+    add(
+        "--account-minutes",
+        "how often, at most, it is read what the accounts of running models are worth, 0 for never "
+        "(default: %(default)s)",
+        type=_number(0, 1_440),
+        default=15,
+        metavar="MINUTES",
+    )
     _add_keep_flags(parser)
     add("--name", "what messages call this server (default: the machine's name)", metavar="NAME")
     parser.add_argument(
@@ -349,6 +374,7 @@ def _add_completion_flags(parser: _Parser) -> None:
 
 
 def _add_log_flags(parser: _Parser) -> None:
+    _add_inputs(parser, Mode.START)
     parser.add_argument(
         "--follow", action="store_true", help="go on with each new line, until Ctrl-C"
     )

@@ -6,14 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.github import commands
+from deploy_action.github.runners import Runner
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import defused
 from deploy_action.text.quantities import size
-from deploy_action.text.redaction import SHORTEST_KEY, redacted
+from deploy_action.text.redaction import lines_of, redacted
 from deploy_action.text.terminal import Style, Terminal
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
@@ -37,8 +38,9 @@ class Console:
 
     stream: TextIO
     for_runner: bool
-    terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
+    terminal: Terminal = Terminal()  # frozen
     verbose: bool = False
+    runner: Runner = Runner.GITHUB
     path_in_workspace: Callable[[str], str] = str
     clock: Callable[[], float] = time.monotonic
     _secrets: dict[str, None] = field(default_factory=dict, repr=False)
@@ -53,14 +55,13 @@ class Console:
         for secret in secrets:
             if secret in self._secrets:
                 continue
-            lines = [line.strip() for line in secret.splitlines()]
-            if len(lines) > 1:  # the last line of a private key may have one character
-                lines = [line for line in lines if len(line) >= SHORTEST_KEY]
+            lines = lines_of(secret)
             with self._lock:
                 self._secrets |= dict.fromkeys((secret, *lines))
             if self.for_runner:
                 # The runner masks it in base64, JSON, URLs and XML, too.
-                for line in commands.mask_commands("\n".join(lines)):
+                taken = filter(self.runner.takes_mask, lines)
+                for line in commands.mask_commands("\n".join(taken)):
                     self._print(line)
 
     def redact(self, text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final, Self
+
+from deploy_action.records import dataclass, fields
 
 _MOST_PROBLEMS: Final = 100
 _LONGEST_TEXT: Final = 4_000
@@ -49,7 +50,10 @@ class Problem:
 
     def document(self) -> dict[str, str | int | None]:
         """Return the JSON object for reports and the platform: the severity, then every field."""
-        return {"severity": self.severity, **asdict(self)}
+        return {
+            "severity": self.severity,
+            **{one.name: getattr(self, one.name) for one in fields(self)},
+        }
 
 
 def read_problems(documents: object, redact: Callable[[str], str] = str) -> tuple[Problem, ...]:

@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from deploy_action.errors import DeadlineError, InterruptedRunError, Problem
+from deploy_action.records import dataclass
 
 _WATCHED: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -92,14 +92,30 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     Inside another one, this suspends the outer deadline, which is raised when it is due or, if it
     passed meanwhile, at the end. Off the main thread, or without POSIX timers, only the request
     time-outs apply.
+
+    Python only prints what is raised while it tidies an object up. Of this deadline's error, and of
+    `InterruptedRunError`, nothing is lost so: it is raised again at the next tick.
+
+    An error of it or of `signals_as_errors` that comes while Python tidies an object up is lost
+    there: Python only prints it. Then it is raised again within a second.
     """
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
     has_raised = False
+    lost: list[BaseException] = []
+    tell_lost = sys.unraisablehook
+
+    def keep_lost(told: sys.UnraisableHookArgs) -> None:
+        if isinstance(told.exc_value, (DeadlineError, InterruptedRunError)):
+            lost.append(told.exc_value)
+        else:
+            tell_lost(told)
 
     def tick(_number: int, _frame: FrameType | None) -> None:
         nonlocal has_raised
+        if lost:
+            raise lost.pop()
         # What sees by itself that the time is over raises the same, and tidies up.
         is_told = isinstance(sys.exception(), DeadlineError)
         if deadline.has_passed and not has_raised and not is_told:
@@ -107,6 +123,7 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
             raise deadline.error()
 
     first = deadline.remaining() % _TICK_SECONDS or _TICK_SECONDS
+    sys.unraisablehook = keep_lost
     previous = signal.signal(signal.SIGALRM, tick)
     # The system may give a signal to another thread, and this one, which alone acts on signals,
     # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
@@ -115,6 +132,7 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = tell_lost
         # A tick that is on its way to a thread would end the process; to ignore it drops it.
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, previous)

@@ -6,6 +6,7 @@ or pick an exit code.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
 _DONE: Final = 0
 _REFUSED: Final = 1
+# Python looks for objects that only hold each other whenever it has so many new ones: 700 by
+# default. What we import and read stays to the end, and was looked through again and again.
+_NEW_OBJECTS: Final = 50_000
 
 
 def action() -> int:
     """Run as the runner starts the container; return the exit code."""
+    gc.set_threshold(_NEW_OBJECTS)
     _defuse_stderr()
     fault = _trust_authorities(Path(os.environ.get("GITHUB_WORKSPACE") or "."))
     run = Run(environ=os.environ, stream=_utf8(sys.stdout), for_runner=True, fault=fault)
@@ -42,6 +47,7 @@ def console() -> int:
     """Run as `blankly-deploy` on a terminal; return the exit code."""
     from deploy_action.cli import parse_command
 
+    gc.set_threshold(_NEW_OBJECTS)
     errors = _defuse_stderr()
     stream = _utf8(sys.stdout)
     command = parse_command(sys.argv[1:])
@@ -80,7 +86,7 @@ def console() -> int:
 def _trust_authorities(workspace: Path) -> DeployActionError | None:
     """Make this process and its children trust the authorities that a variable names.
 
-    Returns what is wrong with them. The variables of this process are changed: requests reads them.
+    Returns what is wrong with them. The variables of this process are changed, for its children.
     """
     from deploy_action.http.certificates import trusted_everywhere
 
@@ -96,6 +102,7 @@ def _finished(run: Run) -> int:
     exit_code = run.main()
     if run.console.is_cut_off:
         _abandon_stdout()
+    gc.freeze()  # or Python looks through everything once more at its end
     return exit_code
 
 
@@ -259,10 +266,11 @@ def _login(command: Namespace, stream: TextIO) -> int:
     )
     stream.write(f"{token}\n")
     stream.flush()
+    where = "" if api_url == HOSTED_API_URL else f", with `api-url: {api_url}`"
     announce(
         "This is the refresh token; it was not stored. Keep it as a secret of the repository, for "
         "example with `gh secret set BLANKLY_TOKEN`, and pass it to the action as "
-        "`token: ${{ secrets.BLANKLY_TOKEN }}`."
+        f"`token: ${{{{ secrets.BLANKLY_TOKEN }}}}`{where}."
     )
     return _DONE
 

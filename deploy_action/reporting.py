@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from deploy_action.errors import Problem, Severity
 from deploy_action.inputs.comment import comment_wanted
 from deploy_action.interruption import signals_as_errors
 from deploy_action.outcome.ending import Status
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     from deploy_action.console import Console
@@ -50,12 +51,13 @@ class Reporting:
         try:
             if shown.backtests.result is not None:
                 shown = self._write_report(shown)
+                shown = self._write_page(shown)
         finally:
             if output_path := self.environ.get("GITHUB_OUTPUT"):
                 outputs = outputs_of(shown)
                 self._write(output_path, lambda path: commands.write_outputs(path, outputs))
                 shown = self._noting(shown, left_out(shown, outputs))
-        self._show_summary(shown, summary_path)
+            self._show_summary(shown, summary_path)
         return shown
 
     def _noting(self, outcome: RunOutcome, notice: Problem | None) -> RunOutcome:
@@ -68,6 +70,7 @@ class Reporting:
 
     def _show_summary(self, outcome: RunOutcome, summary_path: str | None) -> None:
         from deploy_action.github import commands
+        from deploy_action.github.runners import runner_of
         from deploy_action.report.document import to_markdown, to_text
         from deploy_action.report.summary import build_summary
 
@@ -78,13 +81,18 @@ class Reporting:
             document = [*document, *build_forwarding(outcome.forwarding)]
         if summary_path:
             markdown = to_markdown(document)
-            self._write(summary_path, lambda path: commands.write_summary(path, markdown))
-            return
+            is_kept = self._write(summary_path, lambda path: commands.write_summary(path, markdown))
+            if is_kept and runner_of(self.environ).shows_summaries:
+                return
         terminal = self.console.terminal
         text = to_text(document, width=terminal.width, paint=terminal.painted)
         self.console.page(text.rstrip())
+        if self.console.for_runner:  # the outputs name them
+            return
         if outcome.report_path:
             self.console.info(f"\nThe whole result: {outcome.report_path}")
+        if outcome.page_path:
+            self.console.info(f"As a page to keep and send: {outcome.page_path}")
 
     def comment(
         self, outcome: RunOutcome, inputs: Mapping[str, str], deadline: Deadline | None
@@ -116,7 +124,7 @@ class Reporting:
             leg=wanted.leg,
             is_failed=outcome.ending.status is Status.FAILED,
             is_update=wanted.is_on_problem and not outcome.is_problematic,
-            run_url=event.run_url,
+            run_url=event.run_url if event.runner.has_pages_of_attempts else "",
         )
         with self.console.group("Comment on the pull request"):
             with signals_as_errors():
@@ -132,13 +140,31 @@ class Reporting:
         import re
         from secrets import token_hex
 
-        from deploy_action.platform.storage.data_directory import REPORTS
         from deploy_action.report.json_report import build_report
 
         # Another server may call a backtest anything.
         backtest_id = outcome.backtests.backtest_id
         is_harmless = re.fullmatch(r"[A-Za-z0-9-]{1,64}", backtest_id)
-        name = f"{backtest_id if is_harmless else token_hex(16)}.json"
+        name = backtest_id if is_harmless else token_hex(16)
+        return replace(outcome, report_path=self._keep(f"{name}.json", build_report(outcome)))
+
+    def _write_page(self, outcome: RunOutcome) -> RunOutcome:
+        """Write the page of a backtest beside its report, and return the outcome with its path."""
+        from secrets import token_hex
+
+        from deploy_action.report.html_page import Written, build_page
+
+        if outcome.backtests.part is not None:  # it says nothing of the results
+            return outcome
+        report = Path(outcome.report_path)
+        page = build_page(outcome, Written(time.time(), report.name))
+        name = f"{report.stem or token_hex(16)}.html"
+        return replace(outcome, page_path=self._keep(name, [page]))
+
+    def _keep(self, name: str, blocks: Iterable[str]) -> str:
+        """Write a report, and return its path as an output names it; blank if that fails."""
+        from deploy_action.platform.storage.data_directory import REPORTS
+
         temporary = self.environ.get("RUNNER_TEMP") if self.console.for_runner else None
         root = Path(temporary) if temporary else self.platform_data
         path = root / REPORTS / name
@@ -147,12 +173,17 @@ class Reporting:
 
         def write(path: Path) -> None:
             path.parent.mkdir(mode, parents=True, exist_ok=True)
-            with path.open("w", encoding="ascii") as file:
-                file.writelines(build_report(outcome))
+            partial = path.with_name(f"{path.name}.partial")
+            try:
+                with partial.open("w", encoding="utf-8", errors="replace") as file:
+                    file.writelines(blocks)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
 
         if not self._write(str(path), write):
-            return outcome
-        return replace(outcome, report_path=str(path.relative_to(root) if temporary else path))
+            return ""
+        return str(path.relative_to(root) if temporary else path)
 
     def _write(self, path: str, write: Callable[[Path], None]) -> bool:
         """Write a file; print a warning and return False if that fails."""
@@ -168,6 +199,13 @@ class Reporting:
             )
             return False
         return True
+
+
+def load_ahead() -> None:
+    """Load what reports on a backtest: a run has time for that while the model is at work."""
+    from deploy_action.report import html_page, json_report, outputs  # noqa: F401
+
+    html_page.load_templates()
 
 
 def _seconds_for_comment(deadline: Deadline | None) -> float:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -21,19 +20,17 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
+from deploy_action.github.runners import runner_of
+from deploy_action.http.proxies import passwords_in
 from deploy_action.inputs.definitions import Mode, read_inputs
 from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
-from deploy_action.modes.commands import control
-from deploy_action.modes.commenting import Commenting
-from deploy_action.modes.discovering import discover
-from deploy_action.modes.merging import Merging
 from deploy_action.modes.tools import Tools
-from deploy_action.modes.uploads import Task, Uploads
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.records import dataclass, field, replace
 from deploy_action.reporting import Reporting
 from deploy_action.servers import Servers
 from deploy_action.text.terminal import Terminal
@@ -67,7 +64,7 @@ class Run:
     stream: TextIO
     for_runner: bool
     inputs: Mapping[str, str] | None = None
-    terminal: Terminal = Terminal()  # noqa: RUF009  # frozen
+    terminal: Terminal = Terminal()  # frozen
     fault: DeployActionError | None = None  # what is wrong with the environment
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep  # between requests about a comment, in seconds
@@ -87,6 +84,7 @@ class Run:
             for_runner=self.for_runner,
             terminal=self.terminal,
             verbose=self.environ.get("RUNNER_DEBUG") == "1",
+            runner=runner_of(self.environ),
         )
 
     def main(self) -> int:
@@ -94,7 +92,7 @@ class Run:
         if self.inputs is None:
             self.inputs = read_inputs(self.environ)
         # Secrets are hidden before anything is printed.
-        self.console.mask(secrets_of(self.inputs))
+        self.console.mask([*secrets_of(self.inputs), *passwords_in(self.environ)])
         with signals_as_errors() as ignore_signals:
             exit_code = self._guarded(self.inputs, ignore_signals)
             ignore_signals()
@@ -261,8 +259,12 @@ class Run:
 
     def _do(self, tools: Tools, settings: Settings, stack: ExitStack) -> Ending:
         if settings.mode is Mode.DISCOVER:
+            from deploy_action.modes.discovering import discover
+
             return discover(settings, self.environ, self._keep_discovery)
         if settings.mode is Mode.COMMENT:
+            from deploy_action.modes.commenting import Commenting
+
             return Commenting(
                 settings=settings,
                 environ=self.environ,
@@ -272,6 +274,8 @@ class Run:
                 on_forwarding=self._keep_forwarding,
             ).run()
         if settings.mode is Mode.MERGE:
+            from deploy_action.modes.merging import Merging
+
             return Merging(
                 settings=settings,
                 environ=self.environ,
@@ -279,7 +283,11 @@ class Run:
                 on_merged=self._keep_merged,
             ).run()
         if settings.mode.is_control:
+            from deploy_action.modes.commands import control
+
             return control(tools, settings, self._identify(settings))
+        from deploy_action.modes.uploads import Task, Uploads
+
         model, base = self._prepare(settings, stack)
         return Uploads(tools).run(Task(settings=settings, model=model, base=base))
 
@@ -398,7 +406,7 @@ class Run:
             return Path(os.path.expanduser(settings.platform_data)).absolute()  # noqa: PTH111  # Path's raises for a user who does not exist
         if temporary := self.environ.get("RUNNER_TEMP"):
             return Path(temporary) / "blankly-platform"
-        from deploy_action.platform.storage.data_directory import of_user
+        from deploy_action.platform.storage.users_place import of_user
 
         return of_user()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy_action.inputs.definitions import LOCAL
-from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_disk, parse_switch
+from deploy_action.records import dataclass, field
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,12 +53,24 @@ class BacktestProgress:
         self._spectator = spectator
         self.go_on_to_base = spectator.go_on_to_base
         self.section, self.line = spectator.section, spectator.line
-        self.progress = spectator.progress
         self._on_began: Callable[[], None] | None = None
+        self._on_work: Callable[[], None] | None = None
+        self._on_candidate: Callable[[str, str], None] | None = None
 
     def call_when_began(self, do: Callable[[], None]) -> None:
         """Call `do` once when the candidate's backtest begins."""
         self._on_began = do
+
+    def call_at_work(self, do: Callable[[], None]) -> None:
+        """Call `do` once when a model is at work: this process has little to do then."""
+        self._on_work = do
+
+    def call_when_at_work(self, do: Callable[[str, str], None]) -> None:
+        """Call `do` once when the candidate is called with prices, with its version and backtest.
+
+        The environment was made then, and the prices were downloaded.
+        """
+        self._on_candidate = do
 
     def began(self, backtest: BacktestRequest) -> None:
         """Make the call if it is the candidate that began."""
@@ -66,6 +78,16 @@ class BacktestProgress:
         if self._on_began is not None and self._spectator.is_candidate(backtest):
             do, self._on_began = self._on_began, None
             do()
+
+    def progress(self, backtest: BacktestRequest, share: float) -> None:
+        """Make the calls if it is the first progress, and print it."""
+        do, self._on_work = self._on_work, None
+        if do is not None:
+            do()
+        if self._on_candidate is not None and self._spectator.is_candidate(backtest):
+            begin, self._on_candidate = self._on_candidate, None
+            begin(backtest.version_id, backtest.backtest_id)
+        self._spectator.progress(backtest, share)
 
     def stopped(self, backtest: BacktestRequest, place: Problem) -> None:
         """Pass on where the candidate's script stood."""
@@ -98,6 +120,7 @@ class Servers:
         from secrets import token_urlsafe
 
         from deploy_action.platform.assembly import BacktestSettings
+        from deploy_action.platform.processes.confinement import DISK_VARIABLE, MOST_DISK_BYTES
         from deploy_action.platform.runs.isolation import Isolation
         from deploy_action.platform.server import PlatformServer
         from deploy_action.spectator import Spectator
@@ -115,6 +138,7 @@ class Servers:
                 observer=progress,
                 use_constraints=parse_switch(self.environ, CONSTRAINTS_VARIABLE),
                 isolation=Isolation(self._models_as_root(), _runners_files(self.environ)),
+                disk_bytes=parse_disk(self.environ, DISK_VARIABLE, MOST_DISK_BYTES),
             ),
             homes=_runners_directories(self.environ) if self.console.for_runner else (),
         )
@@ -135,12 +159,13 @@ class Servers:
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
         from deploy_action.http.exchange import Retries
+        from deploy_action.http.proxies import may_be_set
 
         transport = Transport(
             base_url=server.url,
             retries=Retries(self.deadline, on_retry=self.console.info),
             # The embedded platform is on this machine: no proxy may be used.
-            use_environment=server.progress is None,
+            use_environment=server.progress is None and may_be_set(self.environ),
         )
         return DeploymentApi(
             transport,

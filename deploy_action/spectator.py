@@ -15,7 +15,7 @@ class Spectator:
     """Prints what the embedded platform does for the candidate of a run, then for its base.
 
     Both run side by side, and their lines would mix: those of the base are held back until the
-    candidate is done. Windows run later, with the same two bundles, and print nothing.
+    candidate is done. Windows begin later, with the same two bundles, and print nothing.
     """
 
     def __init__(self, console: Console, candidate_sha256: str) -> None:

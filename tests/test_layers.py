@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,28 +20,33 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deploy_action"
 
-# What each of these costs at import is a good part of the half second in which the first request
-# should have been sent; each is loaded by the function that needs it.
+# What a command loads from others, until it is done or connects to a server. Each library takes a
+# good part of the time to start, so each has to be needed there.
+LIBRARIES: dict[str, set[str]] = {
+    "--version": set(),
+    "validate": {"isal", "platformdirs"},
+    "deploy": {"isal", "platformdirs", "urllib3"},
+}
+# How many modules these are in all: those of Python, of the libraries, and our own.
+MOST_MODULES = {"--version": 95, "validate": 195, "deploy": 285}
+# How many regular expressions are compiled: each takes about as long as loading a small module.
+MOST_PATTERNS = {"--version": 15, "validate": 72, "deploy": 102}
+# Modules of Python that take as long as many others, and that none of these commands needs.
 HEAVY = frozenset(
     {
-        "anyio",
-        "apprise",
+        "_decimal",
         "asyncio",
-        "cronsim",
+        "dataclasses",
         "difflib",
-        "dulwich",
-        "h11",
-        "isal",
-        "jsonschema",
-        "msgspec",
-        "multipart",
-        "packaging",
-        "requests",
+        "inspect",
+        "multiprocessing",
+        "secrets",
         "sqlite3",
-        "starlette",
-        "urllib3",
-        "uvicorn",
-        "yaml",
+        "statistics",
+        "subprocess",
+        "unittest",
+        "uuid",
+        "xml",
     }
 )
 
@@ -67,6 +73,8 @@ WRONG_IMPORTS = {
         ("backtest", "gates"),
         ("backtest", "report"),
         ("gates", "inputs"),
+        ("gates", "pages"),
+        ("pages", "gates"),
         ("gates", "report"),
         ("inputs", "github"),
         ("outcome", "report"),
@@ -92,6 +100,7 @@ WRONG_IMPORTS = {
         ("deployment_api", "report"),
         ("http", "inputs"),
         ("interruption", "text"),
+        ("records", "errors"),
     ],
     "In the platform, imports point one way, too": [("platform.processes", "platform.runs")],
     "In the platform's API, imports point one way, too": [
@@ -102,6 +111,7 @@ WRONG_IMPORTS = {
     "The platform knows nothing of the action: it could be anybody's server": [
         ("platform.storage", "inputs")
     ],
+    "Pages know what was found, and neither runs nor servers": [("pages", "live")],
     "The entry knows neither payloads nor Markdown": [("cli", "report")],
     "The bundle knows files and bytes, and nothing of the run": [("bundle", "text")],
     "What a model is does not depend on where it comes from or goes to": [("model", "outcome")],
@@ -115,7 +125,7 @@ WRONG_IMPORTS = {
     "Only `git` reads repositories": [("model", "dulwich")],
     "Texts are read and written without knowing what they are about": [("text", "interruption")],
     "Only the two clients, the sign-in and the platform speak HTTP": [
-        ("gates", "requests"),
+        ("gates", "urllib3"),
         ("inputs", "http.exchange"),
     ],
 }
@@ -237,13 +247,100 @@ def test_the_search_for_effects_finds_each_form(source: str, name: str) -> None:
     assert name in [found for _, found in effects(source)]
 
 
-def test_starting_up_loads_nothing_heavy() -> None:
-    code = "import json, sys, deploy_action.main; print(json.dumps(sorted(sys.modules)))"
-    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
-    # Measuring coverage would load a library of its own.
-    environ = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
+LOADED = """
+import json, os, re, socket, sys
+
+before = set(sys.modules)
+root, found = sys.argv[1:3]
+del sys.argv[1:3]
+sys.path.insert(0, root)
+compile_pattern, compiled = re._compiler.compile, []
+
+
+def note_and_compile(*arguments):
+    frame = sys._getframe(1)
+    while frame.f_globals["__name__"].partition(".")[0] == "re":
+        frame = frame.f_back
+    compiled.append((frame.f_globals["__name__"], frame.f_code.co_name))
+    return compile_pattern(*arguments)
+
+
+def report(*_arguments):
+    with open(found, "w") as file:
+        json.dump({"modules": sorted(set(sys.modules) - before), "compiled": compiled}, file)
+    os._exit(0)
+
+
+re._compiler.compile = note_and_compile
+socket.socket.connect = report
+from deploy_action.main import console
+
+try:
+    console()
+except SystemExit:
+    pass
+report()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a command does until it connects to a server, or is done.
+
+    `compiled` has the module and the function that compiled each regular expression.
+    """
+
+    modules: set[str]
+    compiled: list[tuple[str, str]]
+
+
+def start_of(arguments: list[str], directory: Path) -> Start:
+    # Neither measures coverage, nor reads inputs or certificates from the environment of the tests.
+    unwanted = re.compile("COVERAGE|INPUT_|GITHUB_|CA_BUNDLE|CERT")
+    environ = {name: value for name, value in os.environ.items() if not unwanted.search(name)}
+    found = directory.parent / "start.json"
     done = subprocess.run(
-        command, env=environ, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-c", LOADED, str(ROOT), str(found), *arguments],
+        cwd=directory,
+        env={**environ, "INPUT_TOKEN": "not-one"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
-    assert loaded & HEAVY == set()
+    assert found.exists(), done.stderr
+    told = json.loads(found.read_text())
+    return Start(set(told["modules"]), [(module, name) for module, name in told["compiled"]])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["validate"],
+        ["deploy", "--api-url", "http://127.0.0.1:9", "--model-id", "any"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_loads_what_it_needs_and_nothing_else(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    model = shutil.copytree(ROOT / "examples" / "models" / "golden-cross", tmp_path / "model")
+    start = start_of(arguments, model)
+    packages = {name.partition(".")[0] for name in start.modules}
+    assert packages - sys.stdlib_module_names - {"deploy_action"} == LIBRARIES[arguments[0]]
+    assert packages & HEAVY == set()
+    assert len(start.modules) <= MOST_MODULES[arguments[0]]
+    assert len(start.compiled) <= MOST_PATTERNS[arguments[0]]
+    at_import = [module for module, name in start.compiled if name == "<module>"]
+    assert [module for module in at_import if module.startswith("deploy_action")] == []
+
+
+def test_the_embedded_platform_of_a_run_loads_no_pages(tmp_path: Path) -> None:
+    model = shutil.copytree(ROOT / "examples" / "models" / "golden-cross", tmp_path / "model")
+    loaded = start_of(
+        ["backtest", "--api-url", "local", "--platform-data", str(tmp_path / "data")], model
+    ).modules
+    assert "deploy_action.platform.server" in loaded
+    assert not [name for name in loaded if name.startswith("deploy_action.platform.web")]
+    assert loaded & {"jinja2", "markupsafe"} == set()

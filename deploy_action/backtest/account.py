@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import sub, truediv
 from typing import Final
+
+from deploy_action.records import dataclass
 
 # Keeps the drawdown of an account that is deep in debt from overflowing.
 _DEEPEST_DRAWDOWN: Final = -1e11

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from deploy_action.backtest.metrics import (
 )
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.backtest.trades import Trade, canonical_trade
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.model_changes import ModelChanges

@@ -13,6 +13,7 @@ from typing import Final
 from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.errors import Problem, Severity
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.quantities import exact, moment, percentage
 
@@ -21,18 +22,36 @@ _MOST_ASSETS: Final = 3
 _MOST_SYMBOLS: Final = 3
 _DAY: Final = 86_400
 _SAME: Final = 1e-9  # a share of a price: the last digits of a file
-_MEANS: Final = "The comparison, and gates with `base`, show more than what the models changed."
-_PRICES_HINT: Final = (
-    "Merge changed prices by themselves, so that both models are tested on the same ones. For "
-    "prices that were only added, ask for a period that both have: `start_date` and `end_date` in "
-    "`backtest-args`."
-)
-_RULES_HINT: Final = (
-    "Merge that change by itself, so that both models are tested by the same rules."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """How the two are called, what a difference means, and what to do about it.
+
+    `base` begins a sentence, and `now` stands within one.
+    """
+
+    base: str
+    now: str
+    means: str = ""
+    prices_hint: str = ""
+    rules_hint: str = ""
+
+
+IN_A_RUN: Final = Sides(
+    base="The base",
+    now="this model",
+    means="The comparison, and gates with `base`, show more than what the models changed.",
+    prices_hint="Merge changed prices by themselves, so that both models are tested on the same "
+    "ones. For prices that were only added, ask for a period that both have: `start_date` and "
+    "`end_date` in `backtest-args`.",
+    rules_hint="Merge that change by itself, so that both models are tested by the same rules.",
 )
 
 
-def unlike(base: BacktestResult, now: BacktestResult) -> tuple[Problem, ...]:
+def unlike(
+    base: BacktestResult, now: BacktestResult, sides: Sides = IN_A_RUN
+) -> tuple[Problem, ...]:
     """Return a warning for each thing that makes a comparison with the base unfair.
 
     Empty where a server does not tell of the market.
@@ -40,15 +59,19 @@ def unlike(base: BacktestResult, now: BacktestResult) -> tuple[Problem, ...]:
     before, after = base.market, now.market
     if before is None or after is None or before is after:
         return ()
-    found = [*_prices(before, after)][:_MOST_SYMBOLS]
+    found = [*_prices(before, after, sides)][:_MOST_SYMBOLS]
     return (
-        *(_warning(f"The base saw other prices of {one}", _PRICES_HINT) for one in found),
-        *(_warning(one, _RULES_HINT) for one in _rules(before, after)),
+        *(
+            _warning(f"{sides.base} saw other prices of {one}", sides.prices_hint, sides)
+            for one in found
+        ),
+        *(_warning(one, sides.rules_hint, sides) for one in _rules(before, after, sides)),
     )
 
 
-def _warning(what: str, hint: str) -> Problem:
-    return Problem(message=f"{what}. {_MEANS}", hint=hint, severity=Severity.WARNING)
+def _warning(what: str, hint: str, sides: Sides) -> Problem:
+    message = f"{what}. {sides.means}".rstrip()
+    return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
 def _pairs(before: Market, after: Market) -> Iterator[tuple[str, Prices, Prices]]:
@@ -59,13 +82,13 @@ def _pairs(before: Market, after: Market) -> Iterator[tuple[str, Prices, Prices]
             yield excerpt(one.symbol, _LONGEST_NAME), of_base[one.symbol], one
 
 
-def _prices(before: Market, after: Market) -> Iterator[str]:
+def _prices(before: Market, after: Market, sides: Sides) -> Iterator[str]:
     for symbol, base, now in _pairs(before, after):
         is_same_kind = base.resolution == now.resolution and before.use_price == after.use_price
         apart = 0.0 if base.resolution == now.resolution else max(base.resolution, now.resolution)
         ends = abs(base.times[0] - now.times[0]), abs(base.times[-1] - now.times[-1])
         if max(ends) > apart:
-            yield f"{symbol}: {_period(base)}, this model {_period(now)}"
+            yield f"{symbol}: {_period(base)}, {sides.now} {_period(now)}"
         elif is_same_kind and (times := _differing(base, now)):
             yield (
                 f"{symbol}: {len(times):,} of {max(base.bars, now.bars):,} bars differ, the first "
@@ -95,21 +118,21 @@ def _moment(time: float) -> str:
     return moment(time, "%Y-%m-%d" if time % _DAY == 0 else "%Y-%m-%d %H:%M")
 
 
-def _rules(before: Market, after: Market) -> Iterator[str]:
+def _rules(before: Market, after: Market, sides: Sides) -> Iterator[str]:
     if before.use_price != after.use_price:
-        columns = (excerpt(one.use_price, _LONGEST_NAME) for one in (before, after))
-        yield "The base's orders are filled at the `{}` of a bar, this model's at `{}`".format(
-            *columns
+        old, new = (excerpt(one.use_price, _LONGEST_NAME) for one in (before, after))
+        yield (
+            f"{sides.base}'s orders are filled at the `{old}` of a bar, {sides.now}'s at `{new}`"
         )
-    yield from dict.fromkeys(_fees(before, after))
+    yield from dict.fromkeys(_fees(before, after, sides))
     if before.initial_values != after.initial_values:
         yield (
-            f"The base starts with {_assets(before.initial_values)}, this model with "
+            f"{sides.base} starts with {_assets(before.initial_values)}, {sides.now} with "
             f"{_assets(after.initial_values)}"
         )
 
 
-def _fees(before: Market, after: Market) -> Iterator[str]:
+def _fees(before: Market, after: Market, sides: Sides) -> Iterator[str]:
     for _, base, now in _pairs(before, after):
         for whose, old, new in (
             ("market orders", base.taker_fee, now.taker_fee),
@@ -117,7 +140,7 @@ def _fees(before: Market, after: Market) -> Iterator[str]:
         ):
             if old is not None and new is not None and old != new:
                 yield (
-                    f"The base pays {percentage(old * 100)} in fees for {whose}, this model "
+                    f"{sides.base} pays {percentage(old * 100)} in fees for {whose}, {sides.now} "
                     f"{percentage(new * 100)}"
                 )
 

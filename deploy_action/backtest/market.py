@@ -9,8 +9,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from deploy_action.records import dataclass
 
 BLOCK = 1_000  # prices whose lowest is kept
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
+from statistics import median_high, median_low
 from typing import Final
+
+from deploy_action.records import dataclass
 
 _ALIKE: Final = 1e-9  # of a number, or of its size
 
@@ -125,3 +127,23 @@ def in_decimals(value: float) -> Decimal:
 def nearest_float(number: Decimal) -> float:
     """Return the nearest finite float; the number may be beyond all of them."""
     return max(-sys.float_info.max, min(sys.float_info.max, float(number)))
+
+
+class Over(StrEnum):
+    """Which backtests a figure is of: the one of the whole period, or windows and combinations."""
+
+    WHOLE = ""
+    WORST = "worst"
+    MEDIAN = "median"
+    BEST = "best"
+
+
+def over_several(metric: str, over: Over, values: Sequence[float]) -> float:
+    """Return the worst, median or best of a metric's values, of which there is at least one.
+
+    The smallest is the worst of a metric that is neither better higher nor lower.
+    """
+    if over is Over.MEDIAN:
+        return median_low(values) / 2 + median_high(values) / 2  # their sum may be too large
+    is_low = METRICS[metric].better is Better.LOWER
+    return max(values) if is_low is (over is Over.WORST) else min(values)

@@ -6,11 +6,11 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle.bundle import ROOT
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestRun

@@ -8,13 +8,13 @@ since 1970-01-01 UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.market import Market
 from deploy_action.backtest.metrics import PACKAGE_IDS
+from deploy_action.records import dataclass, field
 from deploy_action.text.quantities import interval
 from deploy_action.text.strict_json import JsonText
 

@@ -25,6 +25,7 @@ _HIGH_WIN_PER_CENT: Final = 95
 _FEWEST_FOR_WIN_RATE: Final = 20
 _FEWEST_FOR_NO_LOSS: Final = 5
 _FEWEST_VALUES: Final = 20
+_FEWEST_RETURNS: Final = 20
 # Falls of up to this many per cent are fees, if the gain is this many times as large.
 _LEAST_FALL: Final = 0.1
 _TIMES_THE_FALL: Final = 20
@@ -66,6 +67,19 @@ def without_trades(result: BacktestResult) -> Iterator[Problem]:
         f"{what}: without trades there is no risk, and gates such as `max_drawdown <= 25%` pass.",
         "Check what keeps the model from trading in this period. The gate `trades >= 1` refuses "
         "such a model.",
+    )
+
+
+def few_returns(result: BacktestResult) -> Iterator[Problem]:
+    """Yield a warning where figures are annualised from few returns."""
+    moments = result.analysis.moments
+    if moments is None or moments.count >= _FEWEST_RETURNS:
+        return
+    yield _warning(
+        f"Sharpe, Sortino, Calmar, annual growth, volatility and value at risk are from "
+        f"{count(moments.count, 'return')} only, and most of them are scaled to a year: of such a "
+        "short time they say next to nothing.",
+        "Test a longer period.",
     )
 
 

@@ -19,6 +19,7 @@ from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.metrics import NOT_A_NUMBER
 from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric, ScheduledCall
 from deploy_action.backtest.trades import Trade, fingerprint
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.text.harmless import cut
 from deploy_action.text.strict_json import JsonText, strict_text
 
@@ -27,11 +28,13 @@ _Otherwise = TypeVar("_Otherwise")
 # Up to the year 31 million; exact in milliseconds.
 _Moment = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 _Parallel = Annotated[int, msgspec.Meta(ge=1, le=1024)]
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST: Final = lazy_regex(r"[0-9a-f]{64}")
 _MARKET: Final = frozenset({"market", "spot-market"})
 _LONGEST_SHOWN: Final = 80
+# The second one is for a text with half a character in place of another kind.
+_NO_SUCH_VALUE: Final = (msgspec.ValidationError, UnicodeEncodeError)
 # The message with which msgspec refuses a value, and the path to that value.
-_REFUSAL: Final = re.compile(
+_REFUSAL: Final = lazy_regex(
     r"(?:Expected `(?P<kind>\w+)[^`]*`, got|Object missing required field `(?P<missing>\w+)`|)"
     r".*?(?: - at `\$(?P<path>.*)`)?"
 )
@@ -364,7 +367,7 @@ def _fitting(value: object, kind: type[_Value], otherwise: _Otherwise) -> _Value
     """Return the value if it is of that kind."""
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except _NO_SUCH_VALUE:
         return otherwise
 
 
@@ -381,7 +384,7 @@ def _decode(data: Any, kind: Any, place: str) -> Any:
 def _convert(value: object, kind: type[_Value], place: str = "") -> _Value:
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except _NO_SUCH_VALUE as error:
         raise _fault(str(error), value, place) from error
 
 

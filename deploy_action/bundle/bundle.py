@@ -11,8 +11,8 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from hashlib import file_digest
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -20,24 +20,27 @@ from typing import BinaryIO, Final
 
 from isal import isal_zlib
 
+from deploy_action.bundle.digest import GrowingDigest
 from deploy_action.bundle.packing import (
     PART_BYTES,
-    Member,
     Outgrown,
     Packed,
     pack_outgrown,
     packed_in_order,
 )
-from deploy_action.bundle.selection import Selection
+from deploy_action.bundle.selection import Entry, Selection
 from deploy_action.bundle.zip_writer import Zip64Limits, ZipWriter
 from deploy_action.errors import InvalidInputError, Problem, RefusedError
-from deploy_action.regular_files import Tree
+from deploy_action.records import dataclass, field
 
 ROOT: Final = "model/"
 # Incompressible data grows by less than this share, which decides on zip64 fields beforehand.
 _EXPANSION: Final = 64
-_MOST_WORKERS: Final = 4
+# More would compress faster than one thread writes, and take more memory.
+_MOST_WORKERS: Final = 6
 _LARGEST_SHOWN: Final = 10
+# Of so many files at once, the largest are picked: all would take much memory, single ones time.
+_MOST_NOTED: Final = 1_000
 _NOTHING_INJECTED: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
@@ -80,8 +83,9 @@ def write_bundle(
     """Pack the selection into the zip `destination`, readable by its owner only.
 
     `injected` are files by name at the top of the model, which replace selected ones. `on_progress`
-    gets the bytes packed and the bytes to pack, about every MiB. `workers` (default: one per
-    processor, at most four) has no influence on the bytes. On errors `destination` stays as it was.
+    gets the bytes packed and the bytes to pack, about every MiB. The number of `workers` (default:
+    as many as make it fastest) has no influence on the bytes. On errors `destination` stays as it
+    was.
 
     Raises:
         InvalidInputError: a file changed since it was selected, or cannot be read.
@@ -89,36 +93,47 @@ def write_bundle(
     """
     members = _members(selection, injected)
     total = sum(member.size for member in members)
-    with _replacing(destination) as (stream, temporary):
-        appender = _Appender(ZipWriter(stream, limits), total, on_progress)
-        _pack(members, selection.tree, appender, workers or _processors())
-        stream.flush()
-        size = stream.tell()
-        with temporary.open("rb") as finished:
-            digest = file_digest(finished, "sha256").hexdigest()
+    with _replacing(destination) as stream, GrowingDigest(stream) as digest:
+        appender = _Appender(ZipWriter(stream, limits), digest, total, on_progress)
+        workers = workers or _workers(total)
+        with closing(packed_in_order(members, selection.tree, injected, workers)) as results:
+            for item in chain.from_iterable(results):
+                if isinstance(item, Outgrown):
+                    for part in pack_outgrown(item.member, selection.tree):
+                        appender.append(part)
+                else:
+                    appender.append(item)
+        size = appender.archive.finish()
+        sha256 = digest.finish(size)
     on_progress(total, total)
     return Bundle(
         path=destination,
-        sha256=digest,
+        sha256=sha256,
         size=size,
-        file_count=len(appender.files),
+        file_count=appender.count,
         unpacked_size=appender.done,
-        largest=tuple(
-            heapq.nsmallest(_LARGEST_SHOWN, appender.files, key=lambda file: (-file[1], file[0]))
-        ),
-        scripts=frozenset(name for name, _ in appender.files if name.endswith(".py")),
+        largest=appender.largest(),
+        scripts=frozenset(appender.scripts),
     )
 
 
-def _processors() -> int:
-    """Return the processors this process may use, at most four; a container may have fewer."""
+def _workers(total: int) -> int:
+    """Return how many threads pack so many bytes: at most one for each processor, and six.
+
+    One part is packed before the modules for threads are loaded. A container may have fewer
+    processors than the machine.
+    """
+    if total <= PART_BYTES:
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
-def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member]:
+def _members(selection: Selection, injected: Mapping[str, bytes]) -> Sequence[Entry]:
     """Return selected and injected files, sorted by name."""
+    if not injected:
+        return selection.entries
     selected = [entry for entry in selection.entries if entry.name not in injected]
     for name in injected:
         if any(entry.name.startswith(f"{name}/") for entry in selected):
@@ -126,20 +141,22 @@ def _members(selection: Selection, injected: Mapping[str, bytes]) -> list[Member
             message = f"{clash}, because {name} is added to it."
             hint = f"Rename {name} in the model."
             raise InvalidInputError(Problem(message=message, hint=hint, path=name))
-    members = [Member(entry.name, entry.size, entry) for entry in selected]
-    members += [Member(name, len(data), None, data) for name, data in injected.items()]
-    return sorted(members, key=attrgetter("name"))
+    added = (
+        Entry(name, "", len(data), executable=False, is_directory=False)
+        for name, data in injected.items()
+    )
+    return sorted((*selected, *added), key=attrgetter("name"))
 
 
 @contextmanager
-def _replacing(destination: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def _replacing(destination: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file that becomes `destination`, or is deleted on any failure."""
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
         temporary = Path(name)
         with os.fdopen(handle, "w+b", buffering=PART_BYTES) as stream:
-            yield stream, temporary
+            yield stream
         temporary.replace(destination)
     except OSError as error:
         raise RefusedError(_unwritable(destination, error)) from error
@@ -159,37 +176,41 @@ def _unwritable(destination: Path, error: OSError) -> Problem:
     )
 
 
-def _pack(members: Sequence[Member], tree: Tree, appender: _Appender, workers: int) -> None:
-    with closing(packed_in_order(members, tree, workers)) as results:
-        for result in results:
-            for item in result:
-                parts = pack_outgrown(item.member, tree) if isinstance(item, Outgrown) else (item,)
-                for part in parts:
-                    appender.append(part)
-    appender.archive.finish()
-
-
 @dataclass(slots=True)
 class _Appender:
-    """Adds packed parts to the archive, and reports progress about every MiB.
+    """Adds packed parts to the archive; about every MiB it reports progress and goes on hashing.
 
-    It counts the unpacked bytes that are `done` of the `total`, and lists the names and sizes of
-    `files`. `crc` and `size` are sums over the parts of a large file.
+    It counts the files, and the unpacked bytes that are `done` of the `total`, and lists the names
+    of `scripts`. `crc` and `size` are sums over the parts of a large file.
     """
 
     archive: ZipWriter
+    digest: GrowingDigest
     total: int
     on_progress: Callable[[int, int], None]
     done: int = 0
-    files: list[tuple[str, int]] = field(default_factory=list)
+    count: int = 0
+    scripts: list[str] = field(default_factory=list)
     crc: int = 0
     size: int = 0
     _reported: int = 0
+    _large: list[tuple[str, int]] = field(default_factory=list)
+
+    def largest(self) -> tuple[tuple[str, int], ...]:
+        """Return names and sizes of the ten largest files, the largest first."""
+        found = heapq.nsmallest(_LARGEST_SHOWN, self._large, key=lambda file: (-file[1], file[0]))
+        return tuple(found)
+
+    def _note(self, name: str, size: int) -> None:
+        """Note a file that is in the archive."""
+        self.count += 1
+        if name.endswith(".py"):
+            self.scripts.append(name)
+        self._large.append((name, size))
+        if len(self._large) > _MOST_NOTED:
+            self._large[:] = self.largest()
 
     def append(self, part: Packed) -> None:
-        if part.member.is_directory:
-            self.archive.add_directory(ROOT + part.member.name)
-            return
         if part.is_first and part.is_last:
             self._append_whole(part)
         else:
@@ -197,18 +218,19 @@ class _Appender:
         self.done += part.size
         if self.done - self._reported >= PART_BYTES:
             self._reported = self.done
+            self.digest.follow(self.archive.final_bytes)
             self.on_progress(min(self.done, self.total), self.total)
 
     def _append_whole(self, part: Packed) -> None:
+        member, size = part.member, part.size
+        name = ROOT + member.name
+        if member.is_directory:
+            self.archive.add_directory(name)
+            return
         self.archive.add_file(
-            ROOT + part.member.name,
-            b"".join(part.data),
-            part.method,
-            crc=part.crc,
-            size=part.size,
-            executable=part.member.executable,
+            name, part.data, part.method, crc=part.crc, size=size, executable=member.executable
         )
-        self.files.append((part.member.name, part.size))
+        self._note(member.name, size)
 
     def _append_part(self, part: Packed) -> None:
         name, file = part.member.name, part.file
@@ -224,6 +246,6 @@ class _Appender:
         self.size += part.size
         if part.is_last:
             self.archive.end_file(crc=self.crc, size=self.size)
-            self.files.append((name, self.size))
+            self._note(name, self.size)
             if file is not None:
                 file.finish()

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
 _POSIX_CLASSES: Final = {
     "alnum": "0-9A-Za-z",
@@ -44,7 +46,7 @@ _SOME_FOLDERS: Final = "**\\/"
 _CROSSING: Final = (_FOLDERS, _SOME_FOLDERS, _REST)
 _ONE_CHARACTER: Final = "[^/]"
 _ONE_FOLDER: Final = "[^/]*/"  # blank where a `**` starts inside a name, as in `a**/b`
-_SPECIAL: Final = re.compile(r"[*?\[\\]")
+_SPECIAL: Final = lazy_regex(r"[*?\[\\]")
 
 
 class InvalidPatternError(ValueError):
@@ -60,12 +62,6 @@ class IgnoreRule:
     directories_only: bool
     name_only: bool
     regex: re.Pattern[str]
-
-    def matches(self, path: str, name: str, *, is_directory: bool) -> bool:
-        """Whether the pattern matches this path itself, not a parent of it."""
-        if self.directories_only and not is_directory:
-            return False
-        return self.regex.fullmatch(name if self.name_only else path) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,9 @@ class IgnoreRules:
     def deciding(self, path: str, name: str, *, is_directory: bool) -> IgnoreRule | None:
         """Return the rule that ignores `path` or takes it back, None if none is about it."""
         for rule in self.rules:
-            if rule.matches(path, name, is_directory=is_directory):
+            if rule.directories_only and not is_directory:
+                continue
+            if rule.regex.fullmatch(name if rule.name_only else path):
                 return rule
         return None
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.bundle.never_packed import is_never_packed
 from deploy_action.errors import Problem
+from deploy_action.records import dataclass
 from deploy_action.regular_files import SourceTree, is_within
 
 _CORRECT: Final = "Correct the path: it starts at the repository, or on a terminal where you are."

@@ -11,20 +11,21 @@ import re
 from pathlib import Path
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.regular_files import open_regular
 
 _COPY: Final = r"(~|[._~-](bak|backup|copy|old|orig|save|swp|[0-9]+))"
-_NAMES: Final = re.compile(
+_NAMES: Final = lazy_regex(
     # Variables, private keys and stores of keys, the keys of other accounts, and tools' passwords.
     r"(\.env(rc|[._~-].*)?|.+\.env|.+\.(key|pem|p8|p12|pfx|ppk|jks|keystore)"
     r"|id_(rsa|dsa|ecdsa|ed25519)|keys[._-].*\.json|.+[._-]keys\.json"
     rf"|\.netrc|\.pgpass|\.pypirc|\.git-credentials){_COPY}?|keys\.json{_COPY}",
     re.IGNORECASE,
 )
-_EXAMPLES: Final = re.compile(
+_EXAMPLES: Final = lazy_regex(
     r"[._-](example|sample|template|dist|schema)(\.(env|json|key|pem))?", re.IGNORECASE
 )
-_MAY_BE_CERTIFICATE: Final = re.compile(rf".+\.pem{_COPY}?", re.IGNORECASE)
+_MAY_BE_CERTIFICATE: Final = lazy_regex(rf".+\.pem{_COPY}?", re.IGNORECASE)
 _PRIVATE: Final = b"PRIVATE KEY"
 _MOST_BYTES: Final = 1 << 20
 
@@ -37,15 +38,20 @@ def may_hold_secrets(name: str, file: Path) -> bool:
     certificates are public.
     """
     names = {name, file.name, _name_of_target(file)}
-    secret = [one for one in names if _NAMES.fullmatch(one)]
+    secret = [one for one in names if looks_secret(one)]
     if not secret:
         return False
     return any(map(names_secrets, secret)) or _has_private_key(file)
 
 
+def looks_secret(name: str) -> bool:
+    """Whether a file of that name may hold secrets; what is in it decides on some."""
+    return _NAMES.fullmatch(name) is not None
+
+
 def names_secrets(name: str) -> bool:
     """Whether a file of that name holds secrets, whatever is in it."""
-    return _NAMES.fullmatch(name) is not None and not _may_be_public(name)
+    return looks_secret(name) and not _may_be_public(name)
 
 
 def _name_of_target(file: Path) -> str:

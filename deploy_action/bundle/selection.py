@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
 from deploy_action.bundle.including import Include, place_includes
 from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS, NEVER_PACKED, is_never_packed
-from deploy_action.bundle.secret_files import may_hold_secrets, names_secrets
+from deploy_action.bundle.secret_files import looks_secret, may_hold_secrets, names_secrets
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 from deploy_action.regular_files import SourceTree, Tree, is_within
 
 # In bytes, and in components. The embedded platform refuses longer and deeper names, too, and they
@@ -26,8 +26,8 @@ from deploy_action.regular_files import SourceTree, Tree, is_within
 LONGEST_NAME: Final = 1_000
 DEEPEST: Final = 100
 _LONGEST_SHOWN: Final = 80
-_UNDECODED: Final = re.compile("[\ud800-\udfff]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNDECODED: Final = lazy_regex("[\ud800-\udfff]")
+_CONTROL: Final = lazy_regex(r"[\x00-\x1f\x7f-\x9f]")
 _MANIFEST: Final = "blankly.json"
 _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -54,8 +54,7 @@ _IN_A_CIRCLE: Final = (
 _ANOTHER_NAME: Final = "Write another name for it, as in `libs/common => shared`."
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file, or an empty directory, of the bundle.
 
     `name` is POSIX and relative to the model's root. `source` is the path without links, relative
@@ -100,6 +99,11 @@ class Selection:
             if rule is None and not is_directory and names_secrets(part):
                 return True
         return False
+
+    def places(self) -> Iterator[str]:
+        """Yield where the files are: absolute paths without links."""
+        top = self.tree.path.rstrip("/")
+        return (f"{top}/{one.source}" for one in self.entries if not one.is_directory)
 
     def includes(self, name: str) -> bool:
         """Whether the file `name`, or anything in the directory `name`, is selected."""
@@ -261,7 +265,7 @@ class _Walk:
 
     def _take(self, folder: _Folder, child: os.DirEntry[str]) -> bool:
         """Select `child`, or put it on the list of folders; return False if it is left out."""
-        if child.name in NEVER_PACKED or f"{folder.real}/{child.name}" in self.excluded:
+        if child.name in NEVER_PACKED or child.path in self.excluded:
             return False
         name = folder.prefix + child.name
         try:
@@ -269,7 +273,7 @@ class _Walk:
         except OSError:
             is_directory = False
         rule = self.rules.deciding(name, child.name, is_directory=is_directory)
-        if rule is None and not is_directory and may_hold_secrets(child.name, Path(child.path)):
+        if rule is None and not is_directory and _holds_secrets(child):
             self.left_out.append(name)
             return False
         if rule is not None and not rule.includes_again:
@@ -288,13 +292,12 @@ class _Walk:
         return True
 
     def _add(self, folder: _Folder, child: os.DirEntry[str], name: str) -> None:
-        real = f"{folder.real}/{child.name}"
         if child.is_symlink():
-            self._add_link(folder, real, name)
+            self._add_link(folder, child.path, name)
         elif child.is_dir(follow_symlinks=False):
-            self._folders.append(_Folder(real, name + "/", folder.trail))
+            self._folders.append(_Folder(child.path, name + "/", folder.trail))
         else:
-            self._add_file(real, name, child.stat(follow_symlinks=False))
+            self._add_file(child.path, name, child.stat(follow_symlinks=False))
 
     def _add_file(self, real: str, name: str, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -307,6 +310,8 @@ class _Walk:
             return
         executable = bool(status.st_mode & stat.S_IXUSR)
         source = self._source(real)
+        if source == name:
+            source = name  # one text in memory for most of many files
         self.entries.append(Entry(name, source, status.st_size, executable, is_directory=False))
 
     def _source(self, real: str) -> str:
@@ -374,8 +379,17 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def _holds_secrets(child: os.DirEntry[str]) -> bool:
+    """Whether a file of the model holds secrets; only a link has more than one name."""
+    if not child.is_symlink() and not looks_secret(child.name):
+        return False
+    return may_hold_secrets(child.name, Path(child.path))
+
+
 def _bad_name(name: str) -> str:
     """Return why a name does not survive packing and unpacking on every system, "" if it does."""
+    if name.isprintable() and "\\" not in name:
+        return ""
     if _UNDECODED.search(name):
         return "is not valid UTF-8"
     if _CONTROL.search(name):
@@ -387,8 +401,8 @@ def _too_long(name: str) -> str:
     """Return why a name is too long or too deep for a bundle, "" if it is not."""
     if name.count("/") >= DEEPEST:
         return f"is more than {DEEPEST} levels deep"
-    is_too_long = len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME
-    return f"has more than {LONGEST_NAME:,} bytes" if is_too_long else ""
+    size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    return f"has more than {LONGEST_NAME:,} bytes" if size > LONGEST_NAME else ""
 
 
 def _shortened(name: str) -> str:
@@ -406,7 +420,9 @@ def _colliding_names(prefix: str, names: Sequence[str]) -> Iterator[Problem]:
     """Yield a problem for siblings whose names are equal on some file systems."""
     seen: dict[str, str] = {}
     for name in sorted(names):
-        folded = normalize("NFC", normalize("NFD", name).casefold())
+        folded = name.lower()
+        if not name.isascii():
+            folded = normalize("NFC", normalize("NFD", name).casefold())
         if folded in seen:
             yield _collision(prefix + name, prefix + seen[folded])
         seen.setdefault(folded, name)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.http.proxies import passwords_in
 from deploy_action.inputs.definitions import LOCAL, Mode
 from deploy_action.inputs.secrets import secrets_of
 from deploy_action.inputs.settings import Settings, parse_settings
 from deploy_action.interruption import Deadline, deadline_as_error
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # A mode that finds the model as these commands do, and whose inputs are checked as theirs.
 _LIKE = Mode.START
+_ENDLESS = Deadline(minutes=math.inf, at=math.inf)
 
 
 @dataclass(slots=True)
@@ -39,14 +41,16 @@ class DeployedModel:
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
 
     @contextmanager
-    def found(self) -> Iterator[tuple[LiveApi, Settings]]:
-        """Find it on its server, within `timeout-minutes`; what is read then has no deadline.
+    def found(self, *, is_endless: bool = False) -> Iterator[tuple[LiveApi, Settings]]:
+        """Find it on its server, within `timeout-minutes`, which is also for what is read then.
+
+        With `is_endless`, that has no deadline.
 
         Raises:
             InvalidInputError: an input is wrong, or nothing says which model it is.
             RefusedError: the server does not have it.
         """
-        self._secrets += secrets_of(self.inputs)
+        self._secrets += [*secrets_of(self.inputs), *passwords_in(self.environ)]
         try:
             settings, described = self._read_inputs()
         except InvalidInputError as error:
@@ -57,14 +61,18 @@ class DeployedModel:
         from deploy_action.deployment_api.live import LiveApi
         from deploy_action.stages.finding import Finder
 
-        api = self._connect(settings)
+        deadline = Deadline.after(settings.timeout_minutes)
+        api = self._connect(settings, _ENDLESS if is_endless else deadline)
         try:
-            with deadline_as_error(Deadline.after(settings.timeout_minutes)):
+            with deadline_as_error(deadline):
                 api.sign_in()
                 finder = Finder(api, settings, described)
                 project_id = finder.project()
-                model_id = finder.deployed_model(project_id)
-            yield LiveApi(api, project_id, model_id), settings
+                live = LiveApi(api, project_id, finder.deployed_model(project_id))
+                if not is_endless:
+                    yield live, settings
+                    return
+            yield live, settings
         finally:
             api.transport.close()
 
@@ -92,14 +100,13 @@ class DeployedModel:
         message = message.replace(f"mode `{_LIKE}`", f"`{self.command}`")
         return message.replace(f"which model to {_LIKE}", "which model is meant")
 
-    def _connect(self, settings: Settings) -> DeploymentApi:
+    def _connect(self, settings: Settings, deadline: Deadline) -> DeploymentApi:
         from deploy_action.deployment_api.client import DeploymentApi
         from deploy_action.deployment_api.transport import Transport
         from deploy_action.http.exchange import Retries
 
-        endless = Deadline(minutes=math.inf, at=math.inf)
         return DeploymentApi(
-            Transport(settings.api_url, Retries(endless, on_retry=self.log)),
+            Transport(settings.api_url, Retries(deadline, on_retry=self.log)),
             settings.token or "",
             on_secret=self._secrets.append,
             redact=self.redact,

@@ -8,14 +8,14 @@ import stat
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from deploy_action.errors import InterruptedRunError, InvalidInputError
-from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_disk, parse_switch
 from deploy_action.interruption import signals_as_errors
+from deploy_action.records import dataclass
 from deploy_action.text.quantities import count
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def serve(command: Namespace, around: Surroundings) -> int:
                 raise full from error
             raise
         try:
-            number = _serve_until_signal(server, around)
+            number = _serve_until_signal(server, around, command.host)
         except BaseException:
             server.close()
             raise
@@ -110,6 +110,7 @@ def _make_server(command: Namespace, around: Surroundings, data: Path) -> Platfo
     import platform
 
     from deploy_action.platform.assembly import BacktestSettings, LiveSettings
+    from deploy_action.platform.processes.confinement import DISK_VARIABLE, MOST_DISK_BYTES
     from deploy_action.platform.runs.isolation import ISOLATION_VARIABLE, AsRoot, Isolation
     from deploy_action.platform.server import PlatformServer
     from deploy_action.platform.upkeep.cleaning import Rules
@@ -128,13 +129,16 @@ def _make_server(command: Namespace, around: Surroundings, data: Path) -> Platfo
             parallel=command.parallel_backtests,
             most_seconds=command.backtest_minutes * 60,
             isolation=Isolation(AsRoot.REFUSED if must_isolate else AsRoot.ALLOWED),
+            disk_bytes=parse_disk(around.environ, DISK_VARIABLE, MOST_DISK_BYTES),
         ),
         live=LiveSettings(
             stop_seconds=command.stop_seconds,
             restarts=command.restarts,
+            account_seconds=command.account_minutes * 60,
             name=command.name or platform.node(),
             notify=(*(command.notify or ()), *around.secret(_NOTIFY).split()),
             rules=Rules(versions=command.keep_versions, days=command.keep_days),
+            has_pages=True,
         ),
     )
 
@@ -157,8 +161,15 @@ def _refresh_token(around: Surroundings, data: Path) -> str:
     return token
 
 
-def _serve_until_signal(server: PlatformServer, around: Surroundings) -> int:
+def _serve_until_signal(server: PlatformServer, around: Surroundings, host: str) -> int:
     """Return the number of the signal that asks the server to stop."""
+    from deploy_action.http.loopback import is_loopback
+
+    if not is_loopback(host):
+        around.log(
+            f"It listens on {host}, on plain HTTP: tokens and keys of exchanges can be read where "
+            "they pass. Let only a proxy with TLS reach it."
+        )
     if (most := server.most_connections) is not None:
         around.log(f"at most {most} connections at once, by the limit of open files (`ulimit -n`)")
     never = threading.Event()

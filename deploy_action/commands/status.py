@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, TextIO
 
 from deploy_action.commands.deployed import DeployedModel as Named
 from deploy_action.commands.printing import until_cut_off
-from deploy_action.live.deployed import DeployedModel, Event, Live, Order
+from deploy_action.live.deployed import Account, DeployedModel, Event, Live, Order
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import defused, excerpt
-from deploy_action.text.quantities import days, duration, exact, moment
+from deploy_action.text.quantities import days, duration, exact, moment, money
 
 _DONE: Final = 0
 _NOT_AS_WANTED: Final = 1
@@ -75,8 +75,7 @@ class StatusText:
             yield f"{name}: the server does not tell what the model does"
         else:
             since = f" since {_time(live.since)}" if live.since is not None else ""
-            but = ", but its callbacks fail" if live.callbacks_fail else ""
-            yield f"{name}: {self._said(live.state)}{since}{self._for(live.since)}{but}"
+            yield f"{name}: {self._said(live.state)}{since}{self._for(live.since)}{self._but(live)}"
             yield from (f"  {title:<20}{text}" for title, text in self._facts(live) if text)
         if live is None:
             return
@@ -98,6 +97,7 @@ class StatusText:
         none = ", and none has succeeded since" if live.callbacks_fail else ""
         yield "callback errors", f"{live.callback_errors}{none}"
         yield "last output", self._last_output(live)
+        yield from (("account", self._account(account)) for account in self.model.accounts)
         if live.next_run_at is not None:
             yield "next run", _time(live.next_run_at)
         if live.next_id:
@@ -113,6 +113,18 @@ class StatusText:
         ago = f" ({_long(seconds)} ago)" if seconds >= 0 else ""
         return f"{_time(live.last_output_at)}{ago}"
 
+    def _account(self, account: Account) -> str:
+        """Say what an account is worth, and what of it may have nothing to do with the model."""
+        portfolio = f" ({account.portfolio})" if account.portfolio else ""
+        where = f"{account.exchange}{portfolio}{', simulated' if account.is_simulated else ''}"
+        if account.value is None:
+            return self._said(f"unknown, at {where}: {account.problem}".rstrip(": "))
+        missing = f", without {', '.join(account.missing)}" if account.missing else ""
+        seconds = -1.0 if account.time is None else self.now - account.time
+        ago = f", {_long(seconds)} ago" if seconds >= 0 else ""
+        of = "" if account.is_simulated else "; all of it, with deposits and other bots"
+        return self._said(f"{money(account.value)} {account.quote} at {where}{missing}{ago}{of}")
+
     def _version(self, version_id: str) -> str:
         version = self.model.versions.get(version_id)
         description = "" if version is None else self._said(version.description.partition("\n")[0])
@@ -121,6 +133,12 @@ class StatusText:
     def _for(self, since: float | None) -> str:
         seconds = -1.0 if since is None else self.now - since
         return f" ({_long(seconds)})" if seconds >= 0 else ""
+
+    def _but(self, live: Live) -> str:
+        if not live.callbacks_fail or live.state not in _UP:
+            return ""
+        since = live.callbacks_fail_since
+        return f", but its callbacks fail{'' if since is None else f' since {_time(since)}'}"
 
     def _order(self, order: Order) -> str:
         amount = [exact(order.size)] if order.size is not None else []

@@ -15,10 +15,11 @@ def clean(command: Namespace, stream: TextIO) -> None:
     """Remove what the rules do not keep, and print the size of everything."""
     from deploy_action.platform.storage import data_directory
     from deploy_action.platform.storage.store import Store
+    from deploy_action.platform.storage.users_place import of_user
     from deploy_action.platform.upkeep.cleaning import Rules
     from deploy_action.platform.upkeep.cleaning import clean as clean_store
 
-    data = Path(command.data) if command.data else data_directory.of_user()
+    data = Path(command.data) if command.data else of_user()
     if not (data / data_directory.DATABASE).is_file():
         stream.write(f"{data}: nothing is kept there\n")
         return

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from deploy_action.deployment_api.retry_rules import (
     Break,
     BrokenExchangeError,
+    BusyError,
     has_not_acted,
     how_it_broke,
     is_refusal,
 )
-from deploy_action.errors import Problem, RefusedError, read_problems
+from deploy_action.errors import Problem, RefusedError, Severity, read_problems
 from deploy_action.http.exchange import Answer
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
+from deploy_action.records import dataclass, field
+from deploy_action.text.redaction import beginning
 
 SIGN_IN: Final = "POST /auth/token"
 
@@ -25,6 +28,7 @@ _UNAUTHORIZED: Final = 401
 _BAD_REQUEST: Final = 400
 _FROM_PROXY: Final = 407  # RFC 9110, section 15.5.8: only proxies send it
 _TOO_LARGE: Final = 413
+_TOO_MANY_REQUESTS: Final = 429
 # What Google's secure-token API, which the original server passes on, says of a refresh token:
 # "Common error codes" of the Firebase Auth REST API.
 _BAD_TOKENS: Final = frozenset(
@@ -35,7 +39,8 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LONGEST_QUOTE: Final = 300
 _LONGEST_ID: Final = 200
 _MILLISECONDS: Final = 1e11  # in seconds, this would be the year 5138
-# This may cut a secret in two, but only far behind the part that is quoted.
+# As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
+_BEARER: Final = r"[A-Za-z0-9._~+/=-]{16,}"
 _LONGEST_PAGE: Final = 64 * 1024
 
 NO_PERMISSION: Final = "Invalid permission."
@@ -56,6 +61,10 @@ _SIGN_IN_AGAIN: Final = (
 _LOOK_AT_SERVER: Final = (
     "The `token` of a server of your own is its PLATFORM_TOKEN, or the one that `blankly-deploy "
     "serve` printed at its first start."
+)
+_TOO_MANY_TOKENS: Final = (
+    "That does not say that this token is wrong: look for other workflows and programs at this "
+    "address that send a wrong one, and run the workflow again later."
 )
 _NO_VERDICT: Final = (
     "That does not say that the token is wrong. Something in front of the server, such as a "
@@ -111,6 +120,18 @@ class Reply:
         if not isinstance(body, list):
             raise self.unexpected("it is not a list")
         return body
+
+    def entries(self, *names: str) -> Sequence[tuple[str, object]]:
+        """Return the entries of the list of a good answer that have an id under one of the names.
+
+        If none of them has one, it is no such list. To take it for an empty one would create a
+        second model beside the one that it does not name. Raises as `json` does.
+        """
+        listed = self.json_list()
+        found = [(identifier, one) for one in listed if (identifier := id_of(one, *names))]
+        if listed and not found:
+            raise self.unexpected("no entry of its list has an id")
+        return found
 
     def json(self) -> object:
         """Return the body of a good answer, which is not null.
@@ -218,10 +239,13 @@ class Reply:
             hint = _NO_VERDICT
         if status == _TOO_LARGE:
             hint = "Leave files out of the bundle with `ignore_files` or the input `ignore`."
+        elif self.route == SIGN_IN and status == _TOO_MANY_REQUESTS:
+            hint = _TOO_MANY_TOKENS
         elif has_not_acted(self.answer):
             hint = "The server is overloaded or under maintenance: run the workflow again later."
         message = f"{self.server} refused `{self.route}` ({status}): {reason or 'no reason given'}"
-        return RefusedError(self._problem(message, hint))
+        kind = BusyError if has_not_acted(self.answer) else RefusedError
+        return kind(self._problem(message, hint))
 
     def _no_such_route(self) -> Problem:
         what = f"has no `{self.route}` ({self.answer.status})"
@@ -247,6 +271,17 @@ def text_of(value: object, *names: str) -> str:
     """Return the first of the named members that is text, else blank."""
     members = value if isinstance(value, dict) else {}
     return next((members[name] for name in names if isinstance(members.get(name), str)), "")
+
+
+def tokens_in(body: Mapping[str, object]) -> list[str]:
+    """Return the tokens that a sign-in bought: Google's answer has more than the one we use."""
+    data = body.get("data")
+    found = (
+        text_of(body, "idToken"),
+        text_of(data, "access_token"),
+        text_of(data, "refresh_token"),
+    )
+    return [one for one in found if re.fullmatch(_BEARER, one)]
 
 
 def is_bad_token(answer: Answer) -> bool:
@@ -285,15 +320,12 @@ def problems_of(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]
     return read_problems(run.get("problems") if isinstance(run, dict) else None, reply.redact)
 
 
-def fields_of(described: Mapping[str, object], path: str) -> frozenset[str]:
-    """Return the fields that a POST to `path` takes, by an OpenAPI document without references."""
-    found: object = described
-    for name in ("paths", path, "post", "requestBody", "content"):
-        found = found.get(name) if isinstance(found, dict) else None
-    kinds = found.values() if isinstance(found, dict) else ()
-    schemas = [kind.get("schema") for kind in kinds if isinstance(kind, dict)]
-    listed = [schema.get("properties") for schema in schemas if isinstance(schema, dict)]
-    return frozenset(name for one in listed if isinstance(one, dict) for name in one)
+def failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
+    """Return the problems of a failed backtest, at least one of which is an error."""
+    problems = problems_of(body, reply)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        return problems
+    return (Problem(message=f"The backtest failed: {reply.reason}"), *problems)
 
 
 def claims_of(token: str) -> object:
@@ -339,9 +371,8 @@ def _is_html(answer: Answer) -> bool:
 
 def _text(answer: Answer, redact: Callable[[str], str] = str) -> str:
     """Return a body as text, redacted, without the tags, scripts and styles of a web page."""
-    import re
-
-    text = redact(answer.body[:_LONGEST_PAGE].decode("utf-8", "replace"))
+    page = answer.body[: 4 * _LONGEST_PAGE].decode("utf-8", "replace")
+    text = beginning(page, redact, _LONGEST_PAGE)
     return re.sub(r"(?s)<(style|script)\b.*?(</\1>|$)|<[^<>]*>", " ", text)
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
-import secrets
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from deploy_action.errors import RefusedError
-from deploy_action.http.exchange import BLOCK_SIZE, LARGEST_ANSWER
+from deploy_action.http.exchange import LARGEST_ANSWER
+from deploy_action.records import dataclass
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+# Blocks that are hashed together on another thread; a job for each would take longer than hashing.
+_HASHED_TOGETHER: Final = 8
 
 
 class AlteredFileError(RefusedError):
@@ -70,7 +76,7 @@ class FormBody(io.BytesIO):
 class MultipartBody:
     """A multipart form, streamed: `read` returns the fields, then the file block by block.
 
-    requests sends the body's length as `Content-Length`, and holds one block of it at a time.
+    The body's length is sent as `Content-Length`, and one block of it is held at a time.
     `is_started` tells whether anything was read, that is, sent. `sent_at` is when the last of it
     was, by the monotonic clock; None while the server cannot have all of it.
 
@@ -84,14 +90,14 @@ class MultipartBody:
         Raises:
             OSError: the file cannot be read.
         """
-        boundary = secrets.token_hex(16)
+        boundary = os.urandom(16).hex()
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self.is_started = False
         self.sent_at: float | None = None
         self._upload = upload
         self._file_size = upload.path.stat().st_size
         self._sent = 0
-        self._digest = sha256()
+        self._digest = _BlocksDigest()
         head, tail = _encode_head(fields, boundary), f"\r\n--{boundary}--\r\n".encode()
         self._length = len(head) + self._file_size + len(tail)
         self._streams = (io.BytesIO(head), upload.path.open("rb", buffering=0), io.BytesIO(tail))
@@ -100,15 +106,12 @@ class MultipartBody:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self._digest.close()
         for stream in self._streams:
             stream.close()
 
     def __len__(self) -> int:
         return self._length
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the blocks; requests streams a body only if it is iterable."""
-        return iter(lambda: self.read(BLOCK_SIZE), b"")
 
     def read(self, size: int) -> bytes:
         """Return the next block of at most `size` bytes, empty at the end."""
@@ -140,6 +143,44 @@ class MultipartBody:
             hint="Find out what writes into the directory for temporary files; it may be the "
             "model itself.",
         )
+
+
+class _BlocksDigest:
+    """The SHA-256 of blocks, hashed on a thread while the next ones are sent."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+        self._blocks: list[bytes] = []
+        self._job: Future[None] | None = None
+        self._executor: ThreadPoolExecutor | None = None
+
+    def update(self, block: bytes) -> None:
+        self._blocks.append(block)
+        if len(self._blocks) < _HASHED_TOGETHER:
+            return
+        if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="digest")
+        if self._job is not None:
+            self._job.result()  # so that no more blocks wait in memory
+        blocks, self._blocks = self._blocks, []
+        self._job = self._executor.submit(self._hash, blocks)
+
+    def hexdigest(self) -> str:
+        if self._job is not None:
+            self._job.result()
+        self._hash(self._blocks)
+        self._blocks = []
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _hash(self, blocks: Sequence[bytes]) -> None:
+        for block in blocks:
+            self._digest.update(block)
 
 
 def _encode_head(fields: Mapping[str, str], boundary: str) -> bytes:

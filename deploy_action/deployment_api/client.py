@@ -11,29 +11,31 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.deployment_api.answers import (
     SIGN_IN,
     Reply,
     RouteMissingError,
     claims_of,
-    fields_of,
+    failed_problems,
     id_of,
     is_bad_token,
     problems_of,
     text_of,
+    tokens_in,
 )
+from deploy_action.deployment_api.description import Description
 from deploy_action.deployment_api.history import History, parse_history
-from deploy_action.deployment_api.retry_rules import BrokenExchangeError
-from deploy_action.errors import Problem, RefusedError, Severity
+from deploy_action.deployment_api.windows import WINDOW_FIELDS, KeptWindow
+from deploy_action.errors import Problem, RefusedError
 from deploy_action.http.exchange import LARGEST_ANSWER, Answer
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.redaction import redacted
 
 if TYPE_CHECKING:
+    from deploy_action.backtest.result import BacktestResult, BacktestRun
     from deploy_action.backtest.runs_on import RunsOn
     from deploy_action.deployment_api.bodies import Upload
     from deploy_action.deployment_api.transport import Transport
@@ -46,8 +48,6 @@ ENVIRONMENT: Final = "environment"
 """The field for the variables of a model's process, a JSON object."""
 
 _UNAUTHORIZED: Final = 401
-# As in RFC 6750, section 2.1, and no word: it is hidden wherever it is shown.
-_SECRET_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _QUOTED: Final = 64 * 1024
 _DEPLOY: Final = "/model/deploy"
 _UNCHANGED: Final = "unchanged"
@@ -83,7 +83,7 @@ class Submission:
 
     `model_id` is None if the upload itself is to create the model. `price_scope` keeps apart the
     prices that backtests of a pull request or branch download; blank for others. `environment` are
-    variables for the model's process, and `options` fields of a deploy by name: only some servers
+    variables for the model's process, and `options` other fields by name: only some servers
     take them (`DeploymentApi.fields_of`).
     """
 
@@ -131,6 +131,7 @@ class Submission:
             "backtestArgs": arguments,
             "backtestingArgs": arguments,
             **({"priceScope": self.price_scope} if self.price_scope else {}),
+            **self.options,
         }
 
 
@@ -183,7 +184,7 @@ class DeploymentApi:
     _user_id: str | None = field(default=None, init=False)
     _email: str | None = field(default=None, init=False)
     _secrets: list[str] = field(default_factory=list, init=False, repr=False)
-    _described: Any = field(default=None, init=False, repr=False)
+    _described: Description | None = field(default=None, init=False, repr=False)
 
     def sign_in(self) -> None:
         """Exchange the refresh token for an idToken, which is valid for one hour."""
@@ -196,11 +197,11 @@ class DeploymentApi:
         # One word: if a token does not fit into a header, the library's error would quote it.
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
             raise reply.unexpected("it has no idToken")
-        if _SECRET_TOKEN.fullmatch(token):
-            self.on_secret(token)
-            self._secrets.append(token)
-        self._id_token = token
         data, claims = body.get("data"), claims_of(token)
+        for secret in tokens_in(body):
+            self.on_secret(secret)
+            self._secrets.append(secret)
+        self._id_token = token
         self._user_id = id_of(data, "user_id") or id_of(claims, "user_id", "sub")
         self._email = id_of(data, "email") or id_of(claims, "email")
 
@@ -224,19 +225,13 @@ class DeploymentApi:
 
     def projects(self) -> tuple[Project, ...]:
         """Return the user's projects."""
-        return tuple(
-            Project(id=identifier, name=text_of(one, "name"))
-            for one in self.read("GET", "/project/list", {}).json_list()
-            if (identifier := id_of(one, "projectId", "id"))
-        )
+        listed = self.read("GET", "/project/list", {}).entries("projectId", "id")
+        return tuple(Project(id=found, name=text_of(one, "name")) for found, one in listed)
 
     def teams(self) -> tuple[Project, ...]:
         """Return the user's teams: each takes models as a project does; none if it has no teams."""
-        return tuple(
-            Project(id=identifier, name=text_of(one, "name"))
-            for one in _listed(self.read("GET", "/project/teams", {}))
-            if (identifier := id_of(one, "id", "projectId"))
-        )
+        listed = _listed(self.read("GET", "/project/teams", {}), "id", "projectId")
+        return tuple(Project(id=found, name=text_of(one, "name")) for found, one in listed)
 
     def create_project(self, name: str, description: str) -> Project:
         """Create a project."""
@@ -256,6 +251,7 @@ class DeploymentApi:
 
     def models(self, project_id: str) -> tuple[Model, ...]:
         """Return the models of a project; empty if the server cannot list them."""
+        fields = {"projectId": project_id}
         return tuple(
             Model(
                 id=identifier,
@@ -263,23 +259,32 @@ class DeploymentApi:
                 type=text_of(one, "type"),
                 description=text_of(one, "description"),
             )
-            for one in _listed(self.read("POST", "/model/list", {"projectId": project_id}))
-            if (identifier := id_of(one, "id", "modelId"))
+            for identifier, one in _listed(
+                self.read("POST", "/model/list", fields), "id", "modelId"
+            )
         )
 
     def fields_of(self, path: str) -> frozenset[str]:
-        """Return the fields that a route takes, as the server says at `/openapi.json`.
+        """Return the fields that a route takes, as the server says; empty if it does not."""
+        return self._description().fields_of(path)
 
-        Empty if it does not describe itself.
+    @property
+    def has_pages(self) -> bool:
+        """Whether the server has pages for people, as it says."""
+        return self._description().has_pages
+
+    def _description(self) -> Description:
+        """Return what the server says of itself, empty if it does not.
+
+        One that fails is not taken for one that does not: it would be told no commit, for example,
+        and could not refuse one that is older than what runs.
         """
         if self._described is None:
-            try:
-                answer = self.read("GET", "/openapi.json", {}).answer
-            except BrokenExchangeError:  # a server that knows no such route may do anything
-                answer = Answer(404, b"")
-            is_described = answer.is_good and isinstance(answer.json, dict)
-            self._described = answer.json if is_described else {}
-        return fields_of(self._described, path)
+            reply = self.read("GET", "/openapi.json", {})
+            if reply.answer.may_pass:
+                reply.check()  # which raises
+            self._described = Description.of(reply.answer)
+        return self._described
 
     def history(self, project_id: str, model_id: str) -> History:
         """Return what was uploaded for a model, as far as the server tells within seconds."""
@@ -324,12 +329,18 @@ class DeploymentApi:
         """Whether the server takes `backtest_version`, as it says at `/openapi.json`."""
         return {_VERSION, _EPHEMERAL} <= self.fields_of(_BACKTEST)
 
-    def backtest_version(self, submission: Submission, version_id: str) -> Backtested:
-        """Backtest a version that the server has, which keeps nothing of it, and wait for the end.
+    def backtest_version(
+        self, submission: Submission, version_id: str, window: KeptWindow | None = None
+    ) -> Backtested:
+        """Backtest a version that the server has, and wait for the end.
 
-        `run.bundle_sha256` says what was run. Several threads may call this at the same time.
+        The server keeps nothing of it, but a `window` if it can: one that is sent twice is kept
+        once. `run.bundle_sha256` says what was run. Several threads may call this at once.
         """
-        fields = submission.backtest_fields() | {_VERSION: version_id, _EPHEMERAL: "true"}
+        kept: Mapping[str, str] = {_EPHEMERAL: "true"}
+        if window is not None and self.fields_of(_BACKTEST) >= WINDOW_FIELDS:
+            kept = window.fields()
+        fields = {**submission.backtest_fields(), _VERSION: version_id, **kept}
         reply = self._authorized(
             lambda token: self.transport.ask(
                 _BACKTEST, fields, token, now=self._now, largest_answer=LARGEST_RESULT
@@ -355,7 +366,7 @@ class DeploymentApi:
         body = reply.answer.json
         if reply.answer.is_good and isinstance(body, dict) and body.get("error") and "run" in body:
             # The bundle was accepted, and its backtest failed.
-            problems = _failed_problems(body, reply)
+            problems = failed_problems(body, reply)
         else:
             body = _success(reply)
             problems = problems_of(body, reply)
@@ -449,7 +460,7 @@ class DeploymentApi:
         )
 
     def _redact_all(self, text: str) -> str:
-        return self.redact(redacted(text, [self.refresh_token, *self._secrets]))
+        return redacted(self.redact(text), [self.refresh_token, *self._secrets])
 
 
 def _ids(
@@ -460,11 +471,11 @@ def _ids(
     return model_id, id_of(body, "versionId"), id_of(body, "backtestId")
 
 
-def _listed(reply: Reply) -> Sequence[object]:
-    """Return the list of a route that only some servers have; empty without the route."""
+def _listed(reply: Reply, *names: str) -> Sequence[tuple[str, object]]:
+    """Return `Reply.entries` of a route that only some servers have; empty without the route."""
     try:
         reply.require_route()
-        return reply.json_list()
+        return reply.entries(*names)
     except RouteMissingError:
         return ()
 
@@ -486,11 +497,3 @@ def _with_small_body(reply: Reply, body: bytes) -> Reply:
     raise reply.unexpected(
         f"without the backtest's result it is larger than {LARGEST_ANSWER >> 20} MiB"
     )
-
-
-def _failed_problems(body: Mapping[str, object], reply: Reply) -> tuple[Problem, ...]:
-    """Return the problems of a failed backtest, at least one of which is an error."""
-    problems = problems_of(body, reply)
-    if any(problem.severity is Severity.ERROR for problem in problems):
-        return problems
-    return (Problem(message=f"The backtest failed: {reply.reason}"), *problems)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from deploy_action.deployment_api.answers import id_of, text_of, time_of
+from deploy_action.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class History:
     """What a server says was uploaded for a model; what it does not tell is None.
 
     `versions` and `backtests` are the deployed versions and the backtests by id, the oldest first.
+    A server may leave out the older ones, and does so the same way each time.
     `running` is the id of the version that was deployed last, blank if none was, at `deployed_at`,
     in seconds since 1970-01-01 UTC.
     """

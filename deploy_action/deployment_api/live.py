@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Final
 
 from deploy_action.deployment_api.answers import id_of, text_of, time_of
 from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
 from deploy_action.errors import RefusedError
-from deploy_action.live.deployed import DeployedModel, DeployedVersion, Event, Live, Order
+from deploy_action.live.deployed import Account, DeployedModel, DeployedVersion, Event, Live, Order
+from deploy_action.records import dataclass, replace
 
+MOST_LISTED: Final = 10  # versions, beside those that matter now
 _HUGE = 1e300  # `float` fails on integers a little above
 
 
@@ -22,11 +24,22 @@ class LiveApi:
     project_id: str
     model_id: str
 
-    def describe(self) -> DeployedModel:
-        """Return what the server tells of the model and its versions."""
-        # With an id that no backtest has, the embedded platform sends no results.
-        fields = {**self._fields, "backtestId": "none"}
-        return parse_model(self.api.read("POST", "/model/details", fields).json_object())
+    def describe(self, version_id: str = "") -> DeployedModel:
+        """Return what the server tells of the model and its versions, also of the one named here.
+
+        A server may leave out older ones that it does not name itself.
+        """
+        # The original, and platforms of before, know none of these fields, and list all there is.
+        # With an id that no backtest has, those send no results.
+        fields = {
+            **self._fields,
+            "backtests": "0",
+            "backtestId": "none",
+            "versions": str(MOST_LISTED),
+            **({"versionId": version_id} if version_id else {}),
+        }
+        reply = self.api.read("POST", "/model/details", fields)
+        return replace(parse_model(reply.json_object()), told_at=reply.answer.server_time)
 
     def run(
         self, version: DeployedVersion, model_type: str, environment: Mapping[str, str] | None
@@ -80,6 +93,7 @@ def parse_model(body: Mapping[str, object]) -> DeployedModel:
         live=_live(live) if isinstance(live, dict) else None,
         current_id=id_of(body, "deployedVersion") or "",
         versions={one.id: one for one in listed if one.id},
+        accounts=tuple(_account(one) for one in _objects(body.get("account"))),
         orders=tuple(_order(one) for one in _objects(body.get("orders"))),
         events=tuple(_event(one) for one in _objects(body.get("events"))),
     )
@@ -100,6 +114,20 @@ def _order(order: Mapping[str, object]) -> Order:
         price=_amount(order.get("price")),
         status=text_of(order, "status"),
         is_updated=order.get("updated") is True,
+    )
+
+
+def _account(account: Mapping[str, object]) -> Account:
+    missing = account.get("missing")
+    return Account(
+        exchange=text_of(account, "exchange"),
+        portfolio=text_of(account, "portfolio"),
+        quote=text_of(account, "quote"),
+        is_simulated=account.get("simulated") is True,
+        time=time_of(account, "time"),
+        value=_amount(account.get("value")),
+        missing=tuple(map(str, missing)) if isinstance(missing, list) else (),
+        problem=text_of(account, "problem"),
     )
 
 
@@ -128,6 +156,7 @@ def _live(live: Mapping[str, object]) -> Live:
         problem=text_of(live, "problem"),
         callback_errors=_number(live.get("callbackErrors")),
         callbacks_fail=live.get("callbacksFail") is True,
+        callbacks_fail_since=time_of(live, "callbacksFailSince"),
         last_output_at=time_of(live, "lastOutputAt"),
         next_run_at=time_of(live, "nextRunAt"),
         next_id=id_of(live.get("next"), "versionId") or "",

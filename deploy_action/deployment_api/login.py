@@ -67,6 +67,8 @@ def wait_for_token(
         if app_url.rstrip("/") == HOSTED_APP_URL:
             announce("Blankly's hosted service was taken down: that page may never answer.")
             announce("Your own server prints its token itself; see `blankly-deploy serve`.")
+        else:
+            announce("If it is a server of your own, sign in there with the token that it printed.")
         announce("Waiting for you to sign in there …")
         ends_at = time.monotonic() + timeout
         try:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Final
 
 from deploy_action.deployment_api.client import DeploymentApi
-from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
+from deploy_action.deployment_api.retry_rules import (
+    BrokenExchangeError,
+    BusyError,
+    NotConnectedError,
+)
 from deploy_action.errors import DeadlineError, RefusedError
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 
 # In seconds. A log that is followed is asked for until the server is back.
 _PAUSES: Final = (1.0, 2.0, 5.0, 10.0)
 _LAST_PAUSE: Final = 30.0
 _LONGEST_LINE: Final = 1 << 20
-_POSITIONED: Final = re.compile(rb"(\S{1,220}/[0-9]+-[0-9]+) (.*)", re.DOTALL)
+_POSITIONED: Final = lazy_regex(rb"(\S{1,220}/[0-9]+-[0-9]+) (.*)", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -59,7 +64,7 @@ class ModelLog:
                     return
             except DeadlineError:
                 raise
-            except (BrokenExchangeError, NotConnectedError) as error:
+            except (BrokenExchangeError, BusyError, NotConnectedError) as error:
                 seconds = next(pauses, None)
                 if seconds is None or getattr(error, "is_hopeless", False):
                     raise

@@ -33,6 +33,10 @@ class NotConnectedError(RefusedError):
         self.is_hopeless = is_hopeless
 
 
+class BusyError(RefusedError):
+    """The server says that it did nothing, and may do it later."""
+
+
 class Break(Enum):
     """How an exchange broke off."""
 
@@ -60,7 +64,7 @@ class BrokenExchangeError(RefusedError):
 def may_repeat_read(outcome: Answer | RefusedError) -> bool:
     """Tell whether to repeat a request that changes nothing: after any failure that may pass."""
     if isinstance(outcome, Answer):
-        return outcome.status in {429, 500, 502, 503, 504}
+        return outcome.may_pass
     return isinstance(outcome, BrokenExchangeError) or _may_connect(outcome)
 
 

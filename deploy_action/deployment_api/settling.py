@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from deploy_action.deployment_api.retry_rules import Break, BrokenExchangeError
@@ -15,6 +14,7 @@ from deploy_action.errors import (
     Severity,
 )
 from deploy_action.http.exchange import Retries
+from deploy_action.records import dataclass
 from deploy_action.text.quantities import duration
 
 # Seconds before each look at what the server lists. A server that keeps a list adds to it as soon
@@ -67,7 +67,11 @@ class Settling(Generic[T]):
                     raise
                 how = error.how if isinstance(error, BrokenExchangeError) else Break.ANSWER
                 is_slow = self.is_slow and how is not Break.ANSWER
-                found, is_absent = self._look(self.find, error, is_slow=is_slow)
+                try:
+                    found, is_absent = self._look(self.find, error, is_slow=is_slow)
+                except (DeadlineError, InterruptedRunError) as end:
+                    end.may_have_acted = True
+                    raise
                 if found is not None:
                     result, words = found
                     return result, _notice(error, words)

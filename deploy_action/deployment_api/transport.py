@@ -6,8 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deploy_action.deployment_api.bodies import AlteredFileError, FormBody, MultipartBody, Upload
 from deploy_action.deployment_api.retry_rules import (
@@ -25,7 +24,6 @@ from deploy_action.http.exchange import (
     Call,
     Retries,
     exchange,
-    open_session,
     streamed,
 )
 from deploy_action.http.failures import (
@@ -38,11 +36,10 @@ from deploy_action.http.failures import (
     was_cut,
 )
 from deploy_action.http.proxies import instead_of, proxy_of
+from deploy_action.http.sessions import Session
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_GONE
 from deploy_action.interruption import Deadline
-
-if TYPE_CHECKING:
-    import requests
+from deploy_action.records import dataclass, field, replace
 
 CONNECT_TIMEOUT: Final = 15.0
 READ_TIMEOUT: Final = 60.0
@@ -57,7 +54,7 @@ _GLANCE_TIMEOUT: Final = 10.0
 class Transport:
     """Sends requests to one server.
 
-    `use_environment` says whether proxies and a CA bundle are taken from the environment.
+    `use_environment` says whether proxies are taken from the environment.
     """
 
     base_url: str
@@ -65,7 +62,7 @@ class Transport:
     use_environment: bool = True
     # Whether the server may have acted on the latest request that changes something.
     may_have_acted: bool = field(default=False, init=False)
-    _kept: requests.Session | None = field(default=None, init=False)
+    _kept: Session | None = field(default=None, init=False)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -203,8 +200,8 @@ class Transport:
     def _deadline(self) -> Deadline:
         return self.retries.deadline
 
-    def _new_session(self) -> requests.Session:
-        return open_session(use_environment=self.use_environment)
+    def _new_session(self) -> Session:
+        return Session(use_environment=self.use_environment)
 
     def _call(self, method: str, path: str, token: str, body: FormBody | MultipartBody) -> Call:
         headers = {"token": token} if token else {}
@@ -212,7 +209,7 @@ class Transport:
             method=method,
             url=f"{self.base_url}{path}",
             headers={**headers, "Content-Type": body.content_type} if body else headers,
-            # requests would send an empty stream in chunks, without a length.
+            # An empty stream would be sent in chunks, without a length.
             body=body or None,
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
@@ -232,7 +229,7 @@ class Transport:
             largest_answer=largest_answer,
         )
 
-    def _send(self, session: requests.Session, call: Call, *, is_change: bool) -> Answer:
+    def _send(self, session: Session, call: Call, *, is_change: bool) -> Answer:
         self._deadline.remaining()
         try:
             answer = exchange(session, call, self._deadline)

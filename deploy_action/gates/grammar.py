@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import METRICS
+from deploy_action.backtest.metrics import METRICS, Over
 from deploy_action.errors import Problem
 from deploy_action.gates.judgement import (
     AnyGate,
@@ -16,13 +15,14 @@ from deploy_action.gates.judgement import (
     Gate,
     IdenticalGate,
     Operator,
-    Over,
     Reference,
 )
 from deploy_action.gates.sense import Finding, find_nonsense
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import replace
 from deploy_action.text.harmless import excerpt
 
-_LINE_END: Final = re.compile(r"\r\n?|\n")
+_LINE_END: Final = lazy_regex(r"\r\n?|\n")
 # All characters with which people write comparisons; `= >` is one operator with a blank in it.
 _ALIKE: Final = str.maketrans(
     {**dict.fromkeys("≤⩽≦", "<="), **dict.fromkeys("≥⩾≧", ">="), "≠": "!="}
@@ -30,7 +30,7 @@ _ALIKE: Final = str.maketrans(
     | {"\uff1c": "<", "\uff1e": ">", "\uff1d": "="}
 )
 _COMPARING: Final = f"[<>=!~{''.join(map(chr, _ALIKE))}]"
-_OPERATOR: Final = re.compile(rf"{_COMPARING}(?:\s*+{_COMPARING})*+")
+_OPERATOR: Final = lazy_regex(rf"{_COMPARING}(?:\s*+{_COMPARING})*+")
 _MEANT: Final = {
     **dict.fromkeys(("=", "==="), "=="),
     **dict.fromkeys(("=>", ">=="), ">="),
@@ -39,17 +39,17 @@ _MEANT: Final = {
     ">>": ">",
     "<<": "<",
 }
-_REFERENCE: Final = re.compile(r"(base|hold)(?!\w)")
-_VALUE_FIRST: Final = re.compile(r"(?:base|hold)(?:\s*[-+]\s*[0-9.].*)?", re.DOTALL)
-_OVER: Final = re.compile(r"(worst|median|best)\s+(?=\S)")
+_REFERENCE: Final = lazy_regex(r"(base|hold)(?!\w)")
+_VALUE_FIRST: Final = lazy_regex(r"(?:base|hold)(?:\s*[-+]\s*[0-9.].*)?", re.DOTALL)
+_OVER: Final = lazy_regex(r"(worst|median|best)\s+(?=\S)")
 _IDENTICAL: Final = "identical"
-_NUMBER: Final = re.compile(
+_NUMBER: Final = lazy_regex(
     r"(?P<sign>[-+]?)\s*+(?P<digits>(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?)"
     r"\s*+(?P<per_cent>%?)"
 )
-_NOT_FINITE: Final = re.compile(r"[-+]?\s*(?:inf(?:inity)?|nan)(?!\w)", re.IGNORECASE)
-_SEPARATED: Final = re.compile(r"[,_'\u2019]?[0-9]")
-_CONNECTED: Final = re.compile(r"(?:and|or)(?!\w)|[&|;,<>=!]", re.IGNORECASE)
+_NOT_FINITE: Final = lazy_regex(r"[-+]?\s*(?:inf(?:inity)?|nan)(?!\w)", re.IGNORECASE)
+_SEPARATED: Final = lazy_regex(r"[,_'\u2019]?[0-9]")
+_CONNECTED: Final = lazy_regex(r"(?:and|or)(?!\w)|[&|;,<>=!]", re.IGNORECASE)
 _LONGEST_SHOWN: Final = 60
 _LONGEST_NUMBER: Final = 40
 # Other names of metrics that are not similar enough to ours.

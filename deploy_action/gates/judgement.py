@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import operator as operators
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
-from statistics import median_high, median_low
 from typing import Final, TypeAlias
 
 from deploy_action.backtest.metrics import (
     EXACTLY,
     METRICS,
-    Better,
+    Over,
     Unit,
     in_decimals,
     known,
     nearest_float,
+    over_several,
 )
+from deploy_action.records import dataclass, field, replace
 
 NO_REF: Final = "`compare-with` is not set"
 NO_SEVERAL: Final = "neither `windows` nor `sweep` is set"
@@ -65,15 +65,6 @@ class Reference(StrEnum):
     """The metric of the base that `compare-with` names."""
     HOLD = "hold"
     """The same metric of holding."""
-
-
-class Over(StrEnum):
-    """Which backtests a gate is about: the one of the whole period, or windows and combinations."""
-
-    WHOLE = ""
-    WORST = "worst"
-    MEDIAN = "median"
-    BEST = "best"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,17 +321,6 @@ def _over_several(gate: Gate, several: Sequence[Metrics], names: Sequence[str] =
 def inside(name: str) -> str:
     """Return a name that can begin a sentence as it stands within one: `window X`."""
     return f"{name[:1].lower()}{name[1:]}"
-
-
-def over_several(metric: str, over: Over, values: Sequence[float]) -> float:
-    """Return the worst, median or best of a metric's values, of which there is at least one.
-
-    The smallest is the worst of a metric that is neither better higher nor lower.
-    """
-    if over is Over.MEDIAN:
-        return median_low(values) / 2 + median_high(values) / 2  # their sum may be too large
-    is_low = METRICS[metric].better is Better.LOWER
-    return max(values) if is_low is (over is Over.WORST) else min(values)
 
 
 def not_judged(verdicts: Iterable[Verdict], reason: str) -> tuple[Verdict, ...]:

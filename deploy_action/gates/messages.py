@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import EXACTLY, METRICS, Unit, in_decimals, nearest_float
+from deploy_action.backtest.metrics import EXACTLY, METRICS, Over, Unit, in_decimals, nearest_float
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.judgement import (
     NO_REF,
@@ -15,7 +15,6 @@ from deploy_action.gates.judgement import (
     Gate,
     IdenticalGate,
     Operator,
-    Over,
     Reference,
     State,
     Verdict,

@@ -6,13 +6,13 @@ And gates whose number was probably meant in another unit, which are only warned
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from deploy_action.backtest.metrics import EXACTLY, HOLDABLE, METRICS, Better, Unit
+from deploy_action.backtest.metrics import EXACTLY, HOLDABLE, METRICS, Better, Over, Unit
 from deploy_action.errors import Severity
-from deploy_action.gates.judgement import Gate, Operator, Over, Reference
+from deploy_action.gates.judgement import Gate, Operator, Reference
+from deploy_action.records import dataclass
 
 # The values that a metric can have at all, where they have an end. A drawdown may exceed 100%: an
 # account that sold short may end in debt.

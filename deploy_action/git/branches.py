@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.index import open_index
+from deploy_action.git.library import ignore_rules
 from deploy_action.git.repository import open_repository, reading
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from dulwich.refs import Ref
@@ -70,12 +71,10 @@ def find_ignored(directory: Path, files: Iterable[Path]) -> frozenset[Path]:
 
     A file that is tracked all the same is not among them.
     """
-    from dulwich.ignore import IgnoreFilterManager
-
     try:
         with open_repository(directory) as repository, reading(repository.root):
             tracked = open_index(repository.repo)
-            rules = IgnoreFilterManager.from_repo(repository.repo)
+            rules = ignore_rules(repository.repo)
             return frozenset(
                 file
                 for file in files

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from deploy_action.git.index import open_index
 from deploy_action.git.repository import Repository, open_repository, reading
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, parse_tree, shown
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from dulwich.index import Index, IndexEntry
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 # The kind of a file, and its owner's executable bit; old commits have other permissions, too.
 _KIND: Final = 0o170100
 _State = tuple[int, bytes]
+# A few small trees that hold each other many times are more files than fit into memory.
+_MOST_FILES: Final = 2_000_000
+_LONGEST_PATH: Final = 4096
+# A file that is larger than this, and may have changed, has: it is read as a whole.
+_LARGEST_READ: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,8 @@ def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool =
     """
     with open_repository(directory, for_runner=for_runner) as repository:
         commit = find_commit(repository, ref, asked_by)
+        past, index = _sides(repository, commit)
         with reading(repository.root):
-            past, index = dict(_files(repository, commit)), open_index(repository.repo)
             differing = _differing(index, past, repository.root)
             left_out = (path for path, entry in _entries(index) if entry.skip_worktree)
             return Changes(
@@ -68,11 +75,24 @@ def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool =
             )
 
 
-def _files(repository: Repository, commit: FoundCommit) -> Iterator[tuple[bytes, _State]]:
+def _sides(
+    repository: Repository, commit: FoundCommit, only: AbstractSet[bytes] | None = None
+) -> tuple[dict[bytes, _State], Index]:
+    """Return the files of a commit and those of the index; with `only`, no others than these."""
+    with reading(repository.root):
+        past = dict(_files(repository, commit, only))
+        return past, open_index(repository.repo, only)
+
+
+def _files(
+    repository: Repository, commit: FoundCommit, only: AbstractSet[bytes] | None
+) -> Iterator[tuple[bytes, _State]]:
     """Yield the path of each file of a commit, with what would differ if it was changed."""
+    folders = None if only is None else _folders_of(only)
     from dulwich.objects import Tree
 
     pending: list[tuple[ObjectID, bytes]] = [(commit.tree, b"")]
+    left = _MOST_FILES
     while pending:
         sha, prefix = pending.pop()
         raw = repository.read_raw(sha, Tree)
@@ -81,24 +101,95 @@ def _files(repository: Repository, commit: FoundCommit) -> Iterator[tuple[bytes,
             raise repository.missing_object(what)
         for entry in parse_tree(raw, len(sha) // 2):
             path = prefix + entry.name
+            left -= 1
+            if left < 0 or len(path) > _LONGEST_PATH:
+                raise _too_many(commit)
             if entry.is_tree:
-                pending.append((entry.sha, path + b"/"))
-            else:
+                if folders is None or path in folders:
+                    pending.append((entry.sha, path + b"/"))
+            elif only is None or path in only:
                 yield path, (entry.mode & _KIND, entry.sha)
+
+
+def _folders_of(files: Iterable[bytes]) -> AbstractSet[bytes]:
+    """Return the directories that hold files, and those that hold these."""
+    found: set[bytes] = set()
+    for file in files:
+        folder = file.rpartition(b"/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return found
+
+
+def _too_many(commit: FoundCommit) -> InvalidInputError:
+    return InvalidInputError.of(
+        message=f"Commit {commit.sha} has more than {_MOST_FILES:,} files, or names of more than "
+        f"{_LONGEST_PATH:,} bytes.",
+        hint="Name a commit of this repository that is like what is checked out.",
+    )
 
 
 def _differing(index: Index, past: Mapping[bytes, _State], root: Path) -> Iterator[bytes]:
     """Yield the files that differ: in the index, or from it. Files may be yielded twice."""
-    from dulwich.index import get_unstaged_changes
+    from dulwich.index import Index, get_unstaged_changes
 
     present = {path: (entry.mode & _KIND, entry.sha) for path, entry in _entries(index)}
     yield from (path for path, state in present.items() if past.get(path) != state)
     yield from past.keys() - present.keys()
+    unread = set(_unread(index, root))
+    yield from unread
+    # The library follows links of directories, and reads what it finds as a whole.
+    readable = index
+    if unread:
+        readable = Index(index.path, read=False, object_format=index.object_format)
+        for path, entry in index.iteritems():
+            if path not in unread:
+                readable[path] = entry
     # The time of a change of the inode depends on where a container mounts the checkout.
-    for path in get_unstaged_changes(index, str(root), trust_ctime=False):
+    for path in get_unstaged_changes(readable, str(root), trust_ctime=False):
         # The library looks for submodules in the current directory.
         if path not in present or present[path][0] != MODULE:
             yield path
+
+
+def _unread(index: Index, root: Path) -> Iterator[bytes]:
+    """Yield tracked files that are not looked into: they count as changed.
+
+    A link is in place of a directory on the way, something else in place of the file, or it is
+    large and has another size.
+    """
+    top, real = os.fsencode(root), {b"": True}
+
+    def is_real(folder: bytes) -> bool:
+        unknown = []  # a path may have more folders than Python calls functions within each other
+        while folder not in real:
+            unknown.append(folder)
+            folder = folder.rpartition(b"/")[0]
+        is_known = real[folder]
+        for one in reversed(unknown):
+            is_known = is_known and not os.path.islink(top + b"/" + one)  # noqa: PTH114  # bytes
+            real[one] = is_known
+        return is_known
+
+    for path, entry in _entries(index):
+        if not entry.skip_worktree and (
+            not is_real(path.rpartition(b"/")[0]) or _is_odd(top + b"/" + path, entry)
+        ):
+            yield path
+
+
+def _is_odd(place: bytes, entry: IndexEntry) -> bool:
+    """Whether a file's place has something else, or a large file that git has not seen so."""
+    try:
+        status = os.lstat(place)
+    except FileNotFoundError:
+        return False
+    except OSError:  # such as a file in place of a directory
+        return True
+    if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR}:
+        return True
+    return status.st_size > _LARGEST_READ and status.st_size & 0xFFFF_FFFF != entry.size
 
 
 def _entries(index: Index) -> Iterator[tuple[bytes, IndexEntry]]:
@@ -110,18 +201,25 @@ def _entries(index: Index) -> Iterator[tuple[bytes, IndexEntry]]:
             yield path, entry
 
 
-def is_committed(directory: Path, files: Iterable[Path]) -> bool:
-    """Whether these files around `directory` are as in the commit that is checked out.
+def is_committed(directory: Path, files: Iterable[str]) -> bool:
+    """Whether these files are as in the commit that is checked out around `directory`.
 
-    True where that cannot be known: there is no repository, or it cannot be read.
+    They are absolute, without links. True where that cannot be known: there is no repository, or it
+    cannot be read.
     """
+    names = frozenset(map(os.fsencode, files))
     try:
-        changes = find_changes(directory, "HEAD", "HEAD")
+        with open_repository(directory) as repository:
+            top = os.fsencode(os.path.realpath(repository.root)).rstrip(b"/") + b"/"
+            if not all(name.startswith(top) for name in names):
+                return False
+            names = frozenset(name[len(top) :] for name in names)
+            past, index = _sides(repository, find_commit(repository, "HEAD", "HEAD"), names)
+            with reading(repository.root):
+                differing = _differing(index, past, repository.root)
+                return names == past.keys() and next(differing, None) is None
     except InvalidInputError:
         return True
-    root = os.path.realpath(changes.root)
-    names = {os.path.relpath(os.path.realpath(file), root) for file in files}
-    return names <= changes.past - changes.changed
 
 
 def is_lost(directory: Path, commit: str) -> bool:

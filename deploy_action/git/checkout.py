@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from deploy_action.git.pointer import parse_pointer
 from deploy_action.git.repository import Repository, find_root, open_repository
 from deploy_action.git.revision import find_commit
 from deploy_action.git.trees import MODULE, Entry, parse_tree, shown
+from deploy_action.records import dataclass, field, replace
 from deploy_action.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # Errors for names that are valid on another file system.
 _NAME_FAULTS: Final = frozenset({errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
 _PART_BYTES: Final = 1024 * 1024
+# A few small trees that hold each other many times are more files than any disk has.
+_MOST_ENTRIES: Final = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class _Extraction:
     top: Path
     destination: Path
     lacking: dict[Path, str] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
 
     def is_model(self, root: ObjectID, directory: Path, manifest: bytes) -> bool:
         """Whether the directory had a file, or a link, of that name."""
@@ -154,6 +158,7 @@ class _Extraction:
         while pending:
             tree, directory, parent = pending.pop()
             for one in self._entries(tree.sha, parent):
+                self._count(name)
                 path = parent + b"/" + one.name if parent else one.name
                 place = directory / os.fsdecode(one.name)
                 if one.is_tree:
@@ -168,6 +173,11 @@ class _Extraction:
         for path, place, target in links:
             with self._placing(path):
                 place.symlink_to(target)
+
+    def _count(self, name: bytes) -> None:
+        self._counts["entries"] += 1
+        if self._counts["entries"] > _MOST_ENTRIES:
+            raise self._unusable(name, f"has more than {_MOST_ENTRIES:,} files and directories")
 
     def _write_leaf(self, path: bytes, place: Path, entry: Entry) -> None:
         if entry.mode == MODULE:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import open_repository, reading
 from deploy_action.git.revision import find_commit
+from deploy_action.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

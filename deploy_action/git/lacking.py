@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from deploy_action.git.index import read_entries
 from deploy_action.git.pointer import LARGEST, SMALLEST, parse_pointer
 from deploy_action.git.repository import Repository, find_root, open_repository, reading
 from deploy_action.git.trees import MODULE
+from deploy_action.records import dataclass, field, replace
 from deploy_action.regular_files import read_regular
 from deploy_action.text.harmless import excerpt
 
@@ -194,8 +194,8 @@ def _pointers(selection: Selection) -> Iterator[str]:
             if one.is_directory or not SMALLEST <= one.size <= LARGEST:
                 continue
             # What cannot be read is a problem of the packer.
-            with suppress(OSError), os.fdopen(tree.open(one.source)[0], "rb") as file:
-                if parse_pointer(file.read(LARGEST + 1)):
+            with suppress(OSError):
+                if parse_pointer(tree.read(one.source, LARGEST)):
                     yield one.name
 
 

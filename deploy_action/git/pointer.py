@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
+
 SMALLEST: Final = 120  # bytes: the three lines with an id and one digit of a size
 LARGEST: Final = 1_023  # bytes
-_POINTER: Final = re.compile(
+_POINTER: Final = lazy_regex(
     rb"version https://git-lfs\.github\.com/spec/v1\n"
     rb"(?P<extensions>(?:ext-.+\n)*)"
     rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"

@@ -10,14 +10,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from traceback import clear_frames
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import DeployActionError, InvalidInputError
 from deploy_action.git.index import open_index
 from deploy_action.git.library import repo_class
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
@@ -176,6 +175,8 @@ def reading(place: Path) -> Iterator[None]:
     except DeployActionError:
         raise  # one of ours, or the deadline or a signal
     except Exception as error:  # a damaged repository makes dulwich raise anything
+        from traceback import clear_frames
+
         clear_frames(error.__traceback__)  # they look into files, which then could not be closed
         why = excerpt(f"{type(error).__name__}: {error}")
         raise InvalidInputError.of(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import Repository, open_repository, reading
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt, one_line
 
 if TYPE_CHECKING:
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 _LONGEST_COMPARED: Final = 120
 _MOST_NAMED: Final = 5
 # A name and the steps after it (gitrevisions(7)): `^`, `^2`, `~3`, `^{}`, `^{commit}`.
-_REVISION: Final = re.compile(
+_REVISION: Final = lazy_regex(
     r"(?P<name>[^\^~]*)(?P<steps>(?:\^\{(?:commit)?\}|\^[0-9]{0,9}|~[0-9]{0,9})*)"
 )
-_STEP: Final = re.compile(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
+_STEP: Final = lazy_regex(r"(?P<sign>[\^~])(?P<number>[0-9]*)(?P<peel>\{(?:commit)?\})?")
 # An abbreviated id, alone or in the output of git-describe(1): `v1.0-3-gc0ffee1`.
-_ABBREVIATION: Final = re.compile(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
-_ID: Final = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ABBREVIATION: Final = lazy_regex(r"(?:.+-g)?(?P<id>[0-9a-fA-F]{4,64})", re.DOTALL)
+_ID: Final = lazy_regex(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _HEAD: Final = "HEAD"
 # Unlike `HEAD`, this is never the name of a branch or of a remote's HEAD.
 _CHECKED_OUT: Final = "@"
 _HEAD_NAMES: Final = frozenset({_HEAD, _CHECKED_OUT})
 # The library does not see these as refs, such as FETCH_HEAD after a step with `git fetch`.
-_ROOT_REF: Final = re.compile(r"[A-Z_]+_HEAD")
+_ROOT_REF: Final = lazy_regex(r"[A-Z_]+_HEAD")
 _ONE_COMMIT: Final = (
     "Name one commit: a branch, a tag, an id, or one of these with `^` or `~` after it, as in "
     "`origin/main` or `HEAD^`."

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID
 
 MODULE: Final = 0o160000  # git's mode of a submodule
+_MOST_DIGITS: Final = 7  # one more than git writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def parse_tree(raw: bytes, id_length: int) -> Iterator[Entry]:
     while at < len(raw):
         blank = raw.index(b" ", at)
         end = raw.index(b"\0", blank)
-        mode, name = int(raw[at:blank], 8), raw[blank + 1 : end]
+        mode, name = _mode(raw[at:blank]), raw[blank + 1 : end]
         at = end + 1 + id_length
         if at > len(raw):
             raise ValueError("it ends too early")
@@ -50,6 +51,13 @@ def parse_tree(raw: bytes, id_length: int) -> Iterator[Entry]:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode) or mode == MODULE):
             raise ValueError(f"{shown(name)!r} has the mode {mode:o}")
         yield Entry(name, mode, ObjectID(raw[end + 1 : at].hex().encode()))
+
+
+def _mode(digits: bytes) -> int:
+    """Return git's mode; Python would read signs and any number of digits, too."""
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        raise ValueError("an entry has a mode that is none")
+    return int(digits, 8)
 
 
 def shown(path: bytes) -> str:

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_hex
 from typing import Final
@@ -16,6 +15,8 @@ from deploy_action.github.forge import Forge, ForgeComment, PassingForgeError, i
 from deploy_action.github.pull_request import Place, RunNumber
 from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline, deadline_as_error
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 
 # GitHub's limit, in characters; it answers 422 to more ("body is too long").
 _LARGEST_COMMENT: Final = 65_536
@@ -33,8 +34,8 @@ _KEY_LENGTH: Final = 32
 _LEG_LENGTH: Final = 16
 _MOST_SAID: Final = 20
 _MOST_NAMED: Final = 3
-_SAID: Final = re.compile(r"([0-9]{1,9})\.([0-9a-f]{8})\.(ok|failed)")
-_MARK: Final = re.compile(
+_SAID: Final = lazy_regex(r"([0-9]{1,9})\.([0-9a-f]{8})\.(ok|failed)")
+_MARK: Final = lazy_regex(
     rf"leg=([0-9a-f]{{16}}) run=([0-9]{{1,19}}) said=({_SAID.pattern}(?:,{_SAID.pattern})*) -->"
 )
 _SUMMARY_HINT: Final = "The job's summary says the same as the comment would."
@@ -54,7 +55,8 @@ class Message:
 
     `key` says which comment it is for, such as the model's path and the job. Legs of a matrix with
     the same key differ in `leg`, and have comments of their own. `is_update` is for a message that
-    is not worth a comment, but edits one that is there. `run_url` is the run's page, or blank.
+    is not worth a comment, but edits one that is there. `run_url` is the run's page, below which
+    its attempts have theirs, or blank.
     """
 
     key: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from deploy_action.github.runners import Runner, runner_of
+from deploy_action.records import dataclass
 from deploy_action.regular_files import read_regular
 from deploy_action.text.harmless import LONGEST_DESCRIPTION, cut, tidy
 
@@ -25,6 +26,7 @@ _HEAD_COMMIT_HOLDERS: Final = {"merge_group": "merge_group", "workflow_run": "wo
 class Event:
     """The event that started the workflow run; on a terminal, everything is blank.
 
+    `actor` is the account that started the run, or started it again.
     `payload` is the webhook's JSON, whose shape GitHub documents for each event.
     """
 
@@ -37,6 +39,8 @@ class Event:
     repository: str = ""
     run_id: str = ""
     git_ref: str = ""
+    actor: str = ""
+    runner: Runner = Runner.GITHUB
 
     @property
     def scope(self) -> str:
@@ -75,9 +79,7 @@ class Event:
     @property
     def run_url(self) -> str:
         """The page of the workflow run; blank if the forge is unknown."""
-        if not self.repository_url or not self.run_id:
-            return ""
-        return f"{self.repository_url}/actions/runs/{quote(self.run_id, safe='')}"
+        return self.runner.run_url(self.repository_url, self.run_id, self.run_number)
 
     def commit_url(self, commit: str) -> str | None:
         """Return the page of `commit` on the forge, or None if the forge is unknown."""
@@ -89,7 +91,7 @@ class Event:
         """Return the page of a line of a file in `commit`; blank if the forge is unknown."""
         if not self.repository_url or not commit:
             return ""
-        return f"{self.repository_url}/blob/{quote(commit, safe='')}/{quote(path)}#L{line}"
+        return self.runner.line_url(self.repository_url, commit, path, line)
 
 
 def read_event(environ: Mapping[str, str]) -> Event:
@@ -105,6 +107,9 @@ def read_event(environ: Mapping[str, str]) -> Event:
         repository=repository,
         run_id=environ.get("GITHUB_RUN_ID", ""),
         git_ref=environ.get("GITHUB_REF", ""),
+        # Of a run that was started again, the second is who started it first.
+        actor=environ.get("GITHUB_TRIGGERING_ACTOR") or environ.get("GITHUB_ACTOR", ""),
+        runner=runner_of(environ),
     )
 
 
@@ -114,10 +119,22 @@ def _read_payload(path: str) -> Mapping[str, object]:
     if not path:
         return {}
     try:
-        payload = json.loads(read_regular(path, _LARGEST_PAYLOAD))
+        data = read_regular(path, _LARGEST_PAYLOAD)
+        payload = json.loads(data)
+        if b"\\ud" in data.lower():
+            payload = _whole(payload)
     except (OSError, ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}
+
+
+def _whole(payload: object) -> object:
+    """Return a payload with U+FFFD for half characters: JSON can escape them, UTF-8 has none."""
+    import json
+
+    text = json.dumps(payload, ensure_ascii=False)
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return payload if whole == text else json.loads(whole)
 
 
 def describe(
@@ -131,29 +148,29 @@ def describe(
     `redact` before it is cut.
     """
     return (
-        tidy(redact(_event_message(event)))
+        tidy(_event_message(event, redact))
         or tidy(redact(read_checked_out_message() or ""))
         or tidy(_run_name(event))
     )
 
 
-def _event_message(event: Event) -> str:
+def _event_message(event: Event, redact: Callable[[str], str]) -> str:
     payload = event.payload
-    if event.name == "push":
-        return _head_message(payload)
     if event.name.startswith("pull_request"):
-        return _pull_request_title(payload)
+        return _pull_request_title(payload, redact)
+    if event.name == "push":
+        return redact(_head_message(payload))
     if event.name == "release":
         release = mapping(payload.get("release"))
-        return _text(release.get("name")).strip() or _text(release.get("tag_name"))
+        return redact(_text(release.get("name")).strip() or _text(release.get("tag_name")))
     if holder := _HEAD_COMMIT_HOLDERS.get(event.name):
-        return _head_message(mapping(payload.get(holder)))
+        return redact(_head_message(mapping(payload.get(holder))))
     return ""
 
 
-def _pull_request_title(payload: Mapping[str, object]) -> str:
+def _pull_request_title(payload: Mapping[str, object], redact: Callable[[str], str]) -> str:
     request = mapping(payload.get("pull_request"))
-    title, number = _text(request.get("title")).strip(), request.get("number")
+    title, number = redact(_text(request.get("title"))).strip(), request.get("number")
     if not title or not isinstance(number, int):
         return title
     # Shorten the title, not the number.

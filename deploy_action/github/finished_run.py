@@ -6,11 +6,9 @@ forks in it, so these are looked up on the forge.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
@@ -19,9 +17,11 @@ from deploy_action.github.forge import Forge, PullRequest
 from deploy_action.github.pull_request import Place, RunNumber
 from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, replace
 
 _ATTEMPTS: Final = 3
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_COMMIT: Final = lazy_regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 # They never ran: a newer push came, a filter did not match, or somebody still has to allow it.
 _NEVER_RAN: Final = frozenset({"action_required", "skipped", "stale"})
 

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from deploy_action.errors import DeadlineError, Problem, RefusedError
 from deploy_action.github.event import mapping
-from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange, open_session
+from deploy_action.http.exchange import Again, Answer, Call, Retries, exchange
 from deploy_action.http.failures import is_hopeless, library_errors, unreachable
 from deploy_action.http.proxies import instead_of, proxy_of
+from deploy_action.http.sessions import Session
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.redaction import redacted
-
-if TYPE_CHECKING:
-    import requests
-
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 10.0
 
-_PASSING: Final = frozenset({500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
 _NO_USER: Final = frozenset({403, 404, 405, 501})
 # The wait for a limit without a time: at least a minute ("Rate limits for the REST API").
@@ -42,6 +38,9 @@ _MOST_PAGES: Final = 30
 # A hundred comments of 65,536 characters, each character written as `\uXXXX`.
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
 _LONGEST_QUOTE: Final = 200
+# One of the links of a header `Link`, and what it is (RFC 8288).
+_LINK: Final = lazy_regex(r"<([^<>]*)>([^<]*)")
+_RELATIONS: Final = lazy_regex(r';\s*rel="?([^";,]+)', re.IGNORECASE)
 # The user as which Gitea and Forgejo run workflows (`ActionsUserID` in their
 # models/user/user_system.go). The only other negative number is -1, for deleted accounts.
 _ACTIONS_USER: Final = -2
@@ -113,7 +112,7 @@ class Forge:
     repository: str
     token: str = field(repr=False)
     retries: Retries
-    _session: requests.Session | None = field(default=None, init=False)
+    _session: Session | None = field(default=None, init=False)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -217,7 +216,7 @@ class Forge:
     ) -> Answer:
         """Send a request once; return an answer that is good or whose status is `expected`."""
         if self._session is None:
-            self._session = open_session(use_environment=True)
+            self._session = Session(use_environment=True)
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {self.token}",
@@ -257,7 +256,7 @@ class Forge:
             raise self._failed(message, limit)
         if answer.status in expected:
             return
-        if answer.status in _PASSING:
+        if answer.may_pass:
             raise self._failed(f"failed ({said})", answer.retry_after or 0.0, self._proxy(answer))
         reason, hint = _why_refused(answer.status, _message_of(answer).lower())
         raise self._refused(f"{reason} ({said})", f"{hint} {self._proxy(answer)}".strip())
@@ -376,7 +375,7 @@ def _limit_of(answer: Answer) -> float | None:
         return answer.retry_after
     reset = answer.headers.get("X-RateLimit-Reset", "")
     if is_used_up and re.fullmatch(r"[0-9]{1,12}", reset):
-        return max(0.0, int(reset) - time.time())
+        return max(0.0, int(reset) - answer.server_time)
     return _UNKNOWN_LIMIT if is_used_up or is_said or answer.status == 429 else None  # noqa: PLR2004  # RFC 6585
 
 
@@ -386,11 +385,10 @@ def _next_page(answer: Answer, url: str) -> str:
     Raises:
         ValueError: the link is not a URL.
     """
-    from requests.utils import parse_header_links
-
-    for link in parse_header_links(answer.headers.get("Link", "")):
-        if "next" in link.get("rel", "").split():
-            return urljoin(url, link.get("url", ""))
+    for target, parameters in _LINK.findall(answer.headers.get("Link", "")):
+        relations = _RELATIONS.search(parameters)
+        if relations and "next" in relations[1].lower().split():
+            return urljoin(url, str(target))
     return ""
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.github.event import mapping
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
-_REPOSITORY: Final = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
+_REPOSITORY: Final = lazy_regex(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 
 
 class RunNumber(NamedTuple):

@@ -1,17 +1,17 @@
-"""Why an exchange failed: what the HTTP libraries raise, in words."""
+"""Why an exchange failed: what the HTTP library raises, in words."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.http.proxies import Proxy
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
 _LONGEST_REASON: Final = 200
 # http.client words a refused CONNECT so.
-_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}[^'\")]*)")
+_TUNNEL: Final = lazy_regex(r"Tunnel connection failed: (\d{3}[^'\")]*)")
 _WANTS_NAME: Final = "407"
 # The codes of X.509 verification: OpenSSL, openssl-verification-options(1) and x509_vfy.h.
 _UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
@@ -24,8 +24,8 @@ _OPENED: Final = " A proxy that opens TLS connections has such an authority."
 _CERTIFICATE_HINTS: Final = {
     9: "The certificate is not valid yet: check the clocks of this machine and of the server.",
     10: "The certificate has expired: renew it on the server, or check the clock of this machine.",
-    62: "Use a name that is in the certificate as the server's address.",
-    64: "Use an address that is in the certificate as the server's address.",
+    62: "Reach it by a name that is in the certificate.",
+    64: "Reach it by an address that is in the certificate.",
 }
 
 
@@ -37,24 +37,25 @@ class StillAtWorkError(OSError):
     """The server sends interim answers, and no other."""
 
 
+class InvalidRequestError(OSError):
+    """A request cannot be sent to any server as it is."""
+
+
 def library_errors() -> tuple[type[Exception], ...]:
-    """Return what the HTTP libraries raise when an exchange fails."""
-    import requests
+    """Return what the HTTP library raises when an exchange fails."""
     from urllib3.exceptions import HTTPError
 
-    return (requests.RequestException, HTTPError, OSError)
+    return (HTTPError, OSError)
 
 
 def is_hopeless(error: BaseException) -> bool:
     """Tell whether every further try would fail: the address is invalid, or TLS does not work."""
     import ssl
 
-    import requests
-    from urllib3.exceptions import LocationParseError
+    from urllib3.exceptions import LocationValueError
 
     lost = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    invalid = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
-    kinds = (*invalid, LocationParseError, ssl.SSLError)
+    kinds = (InvalidRequestError, LocationValueError, ssl.SSLError)
     return any(
         isinstance(cause, kinds) and not isinstance(cause, lost) for cause in causes_of(error)
     )
@@ -83,7 +84,7 @@ def timed_out(error: BaseException) -> bool:
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and those it wraps: urllib3 keeps them as `reason`, requests as arguments."""
+    """Yield the error and those it wraps: urllib3 keeps them as `reason` or arguments."""
     pending, seen = [error], set[int]()
     while pending:
         cause = pending.pop()
@@ -108,16 +109,15 @@ def unreachable(error: BaseException, proxy: Proxy | None) -> Failure:
 
     The hint is blank if the reason does not tell what to do.
     """
-    from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
-    from urllib3.exceptions import ProxyError
+    from urllib3.exceptions import LocationValueError, ProxyError
 
     causes = list(causes_of(error))
     fault = next((cause for cause in causes if isinstance(cause, ProxyError)), None)
     if proxy is None:
         return Failure(explain(error), _about_certificate(causes, ""))
     hint = f"Correct {proxy.source}, or name the server in `NO_PROXY` if it needs no proxy."
-    # What requests raises for proxies that do not speak HTTP, such as `socks5://…`.
-    if any(isinstance(one, (InvalidSchema, InvalidProxyURL, InvalidURL)) for one in causes):
+    # Also for proxies that do not speak HTTP, such as `socks5://…`.
+    if any(isinstance(one, LocationValueError) for one in causes):
         form = "`http://HOST:PORT` or `http://NAME:PASSWORD@HOST:PORT`"
         return Failure(
             f"{proxy.named} cannot be used: it is no HTTP proxy, or its address cannot be read",
@@ -129,6 +129,7 @@ def unreachable(error: BaseException, proxy: Proxy | None) -> Failure:
         )
     refused = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if refused is None:
+        hint = f"{_about_certificate(causes, '')} {hint}".lstrip()
         return Failure(f"{proxy.named} cannot be used: {explain(error)}", hint)
     if refused[1].startswith(_WANTS_NAME):
         hint = (

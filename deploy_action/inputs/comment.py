@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from posixpath import normpath
 from typing import Final, TypeVar
 
 from deploy_action.inputs import parsing
 from deploy_action.inputs.definitions import Comment, Mode
+from deploy_action.records import dataclass, field
 
 _Parsed = TypeVar("_Parsed")
 _Otherwise = TypeVar("_Otherwise")

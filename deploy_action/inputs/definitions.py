@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from deploy_action.inputs.defaults import HOSTED_API_URL
+from deploy_action.records import dataclass
 
 LOCAL: Final = "local"
 
@@ -102,8 +102,8 @@ INPUTS: Final = (
     ),
     Input(
         "app-url",
-        "Base URL of the web pages that result links lead to, if your server has some. By default, "
-        "there are links only for the service that was taken down.",
+        "Base URL of the web pages that result links lead to. By default, links lead to the pages "
+        "of the server at `api-url`, if it has some, as `blankly-deploy serve` has.",
     ),
     Input(
         "model-path",

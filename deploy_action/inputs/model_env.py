@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.records import dataclass
 from deploy_action.text.quantities import count
 from deploy_action.text.redaction import SHORTEST_KEY, looks_like_key
 from deploy_action.text.variables import (

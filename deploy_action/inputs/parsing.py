@@ -66,6 +66,22 @@ def parse_switch(environ: Mapping[str, str], name: str) -> bool:
         raise InvalidInputError.of(message=message, hint=hint) from None
 
 
+def parse_disk(environ: Mapping[str, str], name: str, default: int) -> int | None:
+    """Return the bytes that a variable says in GB; None for 0, which is no limit.
+
+    Raises:
+        InvalidInputError: it is neither blank nor a number.
+    """
+    given = environ.get(name, "").strip()
+    if not given:
+        return default
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", given):
+        message = f"The variable {name} is {shown(given)}."
+        hint = "It takes what the files of a model may have, in GB, such as `20`; `0` is no limit."
+        raise InvalidInputError.of(message=message, hint=hint)
+    return int(float(given) * 1_000_000_000) or None
+
+
 def parse_mode(text: str) -> Mode:
     """Accept the modes that are built."""
     try:
@@ -126,7 +142,7 @@ def parse_token(text: str) -> str:
             "it is in quotes, which no token has.",
             hint="Store the secret again, with the token alone.",
         )
-    if re.search(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]", text) or len(text) > _LONGEST_TOKEN:
+    if " " in text or not text.isprintable() or len(text) > _LONGEST_TOKEN:
         raise BadValueError(
             "a token is one word.", hint="Store the secret again, with nothing but the token."
         )
@@ -232,7 +248,7 @@ def parse_keys(text: str) -> bytes:
     """Return `keys.json` as the bundle will hold it, without a byte order mark."""
     from deploy_action.text.located_json import parse_json
 
-    document = parse_json(text.encode("utf-8", "replace"))
+    document = parse_json(text.encode("utf-8", "surrogatepass"))
     if document.problems:
         # Do not quote the problems: they may quote the secret.
         raise BadValueError(

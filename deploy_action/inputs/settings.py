@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from deploy_action.bundle.including import Include
@@ -13,6 +12,7 @@ from deploy_action.inputs import model_env, parsing
 from deploy_action.inputs.defaults import HOSTED_API_URL, HOSTED_APP_URL, HOSTED_GONE
 from deploy_action.inputs.definitions import INPUTS, LOCAL, Comment, Mode
 from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.harmless import tidy
 from deploy_action.text.redaction import redacted
 

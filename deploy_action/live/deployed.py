@@ -6,9 +6,10 @@ Times are in seconds since 1970-01-01 UTC. What the server does not tell is blan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
+
+from deploy_action.records import dataclass, field
 
 _UP: Final = frozenset({"running", "scheduled"})
 _STOPPED: Final = "stopped"
@@ -22,7 +23,8 @@ class Live:
     `failed` and `scheduled`, and that of the version `version_id`. `wanted` is `running` or
     `stopped`. `next_id` is the version that is being prepared while another one runs, `start_id`
     and `previous_id` are those that a start and a rollback would run. `callbacks_fail` says that
-    no callback has succeeded since the latest one that raised.
+    no callback has succeeded since the latest one that raised, and `callbacks_fail_since` when the
+    first of those failed, None if the server does not tell.
     """
 
     state: str
@@ -34,6 +36,7 @@ class Live:
     problem: str = ""
     callback_errors: int = 0
     callbacks_fail: bool = False
+    callbacks_fail_since: float | None = None
     last_output_at: float | None = None
     next_run_at: float | None = None
     next_id: str = ""
@@ -89,6 +92,23 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What an account is worth, all of it, in `quote`; None where `problem` says why not.
+
+    `missing` are assets that have no price and are left out; `is_simulated`: no real money.
+    """
+
+    exchange: str
+    portfolio: str = ""
+    quote: str = ""
+    is_simulated: bool = False
+    time: float | None = None
+    value: float | None = None
+    missing: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened; `source` is who says so, `model` or `platform`."""
 
@@ -105,7 +125,7 @@ class DeployedModel:
     `tells_life` says that the server runs models and tells what they do; `live` is None, too, for
     a model that was never deployed. `current_id` is the version that was deployed last, by the
     server's own word. `versions` are by their ids, `orders` and `events` the latest ones; in all
-    three the oldest come first.
+    three the oldest come first. `told_at` is when the server told this, by its own clock.
     """
 
     name: str = ""
@@ -114,8 +134,10 @@ class DeployedModel:
     live: Live | None = None
     current_id: str = ""
     versions: Mapping[str, DeployedVersion] = field(default_factory=dict)
+    accounts: tuple[Account, ...] = ()
     orders: tuple[Order, ...] = ()
     events: tuple[Event, ...] = ()
+    told_at: float | None = None
 
     def standing(self, version_id: str) -> Standing:
         """Return what became of a version that is to run."""

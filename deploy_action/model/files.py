@@ -8,7 +8,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from unicodedata import normalize
 
 from deploy_action.bundle.selection import Selection
@@ -25,6 +24,7 @@ from deploy_action.model.requirements import (
 )
 from deploy_action.model.scripts import Scripts
 from deploy_action.model.syntax import Wanted
+from deploy_action.records import replace
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.located_json import Redact, parse_json
 

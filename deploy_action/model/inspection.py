@@ -6,7 +6,6 @@ import os
 import posixpath
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy_action.bundle.bundle import Bundle, ignore_progress, write_bundle
@@ -25,6 +24,7 @@ from deploy_action.model.manifest import Manifest, load_manifest
 from deploy_action.model.pyproject import requirements_of_project
 from deploy_action.model.requirements import Installer
 from deploy_action.model.syntax import wanted_python
+from deploy_action.records import dataclass, replace
 from deploy_action.regular_files import SourceTree
 
 

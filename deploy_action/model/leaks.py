@@ -9,15 +9,17 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from deploy_action.bundle.secret_files import may_hold_secrets, names_secrets
-from deploy_action.bundle.selection import Selection
+from deploy_action.bundle.selection import Entry, Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.live.code import Code
-from deploy_action.regular_files import SourceTree
+from deploy_action.records import dataclass, replace
+from deploy_action.regular_files import OpenTree, SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.likely_keys import LikelyKey, likely_keys, looks_real
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json
@@ -31,14 +33,14 @@ _SOURCES: Final = frozenset(
 )
 _BARE_VALUES: Final = frozenset({".yaml", ".yml", ".ini", ".cfg", ".conf", ".sh"})
 _OWN_CHECKS: Final = frozenset({KEYS_NAME, _NOTIFY, "blankly.json"})
-_STRING_VALUE: Final = re.compile(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
-_ASSIGNMENT: Final = re.compile(rb"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", re.MULTILINE)
+_STRING_VALUE: Final = lazy_regex(r':\s*+"((?:[^"\\\r\n]|\\.)*+)"')
+_ASSIGNMENT: Final = lazy_regex(rb"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=[ \t]*(.*)$", re.MULTILINE)
 _PRIVATE: Final = b"PRIVATE KEY"
 _EVERYONE: Final = "everyone who can read it, now or later"
 # What the package writes into a new notify.json (1.18.25b0, default_notify_settings).
 _OF_TEMPLATE: Final = "my_password"
 _MOST_BYTES_OF_ONE: Final = 1 << 20
-# Ten megabytes take a second; a model has a few hundred kilobytes.
+# Twenty megabytes take half a second; a model has a few hundred kilobytes.
 _MOST_BYTES: Final = 4 << 20
 _MOST_PLACES: Final = 10
 _LAST: Final = 2
@@ -83,19 +85,46 @@ def find_leaks(selection: Selection) -> Leaks:
     """
     found: list[tuple[str, LikelyKey]] = []
     left, unread = _MOST_BYTES, 0
-    for entry in sorted(selection.entries, key=lambda one: (_rank(one.name), one.size)):
-        name = entry.name
-        ending = posixpath.splitext(name)[1].lower()
-        if ending not in _SOURCES or entry.is_directory or name in _OWN_CHECKS:
-            continue
-        is_small = entry.size <= min(_MOST_BYTES_OF_ONE, left)
-        data = _read(selection.files, name) if is_small else None
-        if data is None:
-            unread += _rank(name) < _LAST
-            continue
-        left -= len(data)
-        found += ((name, key) for key in likely_keys(data, is_code=ending not in _BARE_VALUES))
+    with _opened(selection) as tree:
+        for entry in sorted(_searchable(selection), key=lambda one: (_rank(one.name), one.size)):
+            name = entry.name
+            is_small = entry.size <= min(_MOST_BYTES_OF_ONE, left)
+            data = _read_entry(tree, entry) if is_small else None
+            if data is None:
+                unread += _rank(name) < _LAST
+                continue
+            left -= len(data)
+            is_code = _ending(name) not in _BARE_VALUES
+            found += ((name, key) for key in likely_keys(data, is_code=is_code))
     return Leaks(selection, tuple(found), unread)
+
+
+def _searchable(selection: Selection) -> Iterator[Entry]:
+    """Yield the files that people write, but those that have checks of their own."""
+    for entry in selection.entries:
+        is_source = _ending(entry.name) in _SOURCES and not entry.is_directory
+        if is_source and entry.name not in _OWN_CHECKS:
+            yield entry
+
+
+def _ending(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+@contextmanager
+def _opened(selection: Selection) -> Iterator[OpenTree | None]:
+    """Open the files of a selection, all at once for speed; None if they are gone."""
+    with ExitStack() as stack:
+        tree = None
+        with suppress(OSError):
+            tree = stack.enter_context(selection.tree.opened())
+        yield tree
+
+
+def _read_entry(tree: OpenTree | None, entry: Entry) -> bytes | None:
+    with suppress(OSError):
+        return None if tree is None else tree.read(entry.source, _MOST_BYTES_OF_ONE)
+    return None
 
 
 def _rank(name: str) -> int:

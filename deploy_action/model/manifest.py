@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,6 +17,7 @@ from deploy_action.model.manifest_checks import (
     path_fault,
 )
 from deploy_action.model.manifest_search import MANIFEST_NAME, missing_manifest
+from deploy_action.records import dataclass, field, replace
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.located_json import JsonValue, LocatedJson, Redact, parse_json

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.model.json_schema import fits
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.text.cron import cron_fault
 from deploy_action.text.harmless import cut, is_placeholder
@@ -120,6 +121,8 @@ def _known_keys(*parent: str) -> Collection[str]:
 
 
 def _schema_problems(document: LocatedJson) -> Iterator[Problem]:
+    if fits(document.value, _schema()):
+        return
     from jsonschema import Draft202012Validator
 
     errors = Draft202012Validator(_schema()).iter_errors(document.value)

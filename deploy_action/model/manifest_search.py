@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS
 from deploy_action.errors import Problem
+from deploy_action.records import dataclass
 
 MANIFEST_NAME = "blankly.json"
 _SEARCH_DEPTH = 3

@@ -8,13 +8,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.manifest_checks import LEADS_OUT, path_fault
+from deploy_action.records import dataclass, field
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.located_json import Redact
 from deploy_action.text.requirements import (
@@ -36,19 +37,25 @@ _MAX_PROBLEMS = 5
 _LONGEST_REQUIREMENT = 1000
 _COMPARISON = r"(?:===|==|~=|!=|<=|>=|<|>)\s*[^\s=<>!~,;]+"
 # Versions that pip accepted before 24.1: `name>=1.*`, `name==1.0-final-2`.
-_LEGACY = re.compile(
-    rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?\s*{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$"
+_LEGACY = lazy_regex(
+    rf"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\]\s*)?{_COMPARISON}(?:\s*,\s*{_COMPARISON})*\s*(?:;.*)?$"
 )
-_OTHER_OPTION = re.compile(
+_OTHER_OPTION = lazy_regex(
     r"-[fi]|--(?:extra-index-url|find-links|index-url|no-binary|no-index|only-binary|pre"
     r"|prefer-binary|pypi-url|require-hashes|trusted-host|use-feature)"
 )
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
-_EGG = re.compile(rf"[#&]egg=({_NAME.pattern})")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:]*)(?::\d*)?")
-_ADDRESS = re.compile(r"://([^/?#\s]*)([^?#\s]*)(?:\?[^#\s]*)?(#\S*)?")
-_NO_NAME = re.compile(r"[\s=<>!~;@\[]")
+_NAME = lazy_regex(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
+_EGG = lazy_regex(rf"[#&]egg=({_NAME.pattern})")
+_HOST = lazy_regex(r"(?:\[[0-9A-Fa-f:.]+\]|[^:]*)(?::\d*)?")
+_ADDRESS = lazy_regex(r"://([^/?#\s]*)([^?#\s]*)(?:\?[^#\s]*)?(#\S*)?")
+# `name`, `name==1.2.3` and the like.
+_PLAIN_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
+_PLAIN = lazy_regex(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)(?P<version>(?:(?:[=!<>]=|[<>])"
+    rf"{_PLAIN_NUMBER}(?:\.{_PLAIN_NUMBER}){{0,4}}(?:(?:a|b|rc){_PLAIN_NUMBER})?)?)"
+)
+_NO_NAME = lazy_regex(r"[\s=<>!~;@\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +282,9 @@ class _Checker:
         self._report(line, message, _hint_for(line.value))
 
     def _check_package(self, line: Line) -> None:
+        if plain := plain_requirement(line.value):
+            self.may_install_blankly |= _PACKAGE in plain[0]
+            return
         from packaging.requirements import InvalidRequirement, Requirement
 
         try:
@@ -293,6 +303,15 @@ class _Checker:
             return
         message = "pip cannot read this line: it is not a requirement."
         self._report(line, message, _hint_for(line.value))
+
+
+def plain_requirement(text: str) -> tuple[str, str] | None:
+    """Return the canonical name and the version of the plainest requirements, None for others.
+
+    Most models have no others, and then no library has to be loaded to read them.
+    """
+    plain = _PLAIN.fullmatch(text)
+    return plain and (re.sub(r"[-_.]+", "-", plain["name"]).lower(), plain["version"])
 
 
 def _exists(path: Path) -> bool:
@@ -314,12 +333,14 @@ def _hint_for(requirement: str) -> str:
 
 def _what_is_asked(option: str, text: str) -> tuple[str, str]:
     """Return the canonical name of what a line asks for, and the rest of the requirement."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
     public = _without_credentials(text)
     if option or is_url(text) or looks_like_path(text):
         return _name_in_address(public), f"{option} {public}".lstrip()
+    if plain := plain_requirement(text):
+        return plain
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
     try:
         requirement = Requirement(text[:_LONGEST_REQUIREMENT])
     except (InvalidRequirement, RecursionError):  # a version in a legacy form, or a variable

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.live.code import Code, Reach
 from deploy_action.model.syntax import Wanted, syntax_problem
+from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.located_json import Redact
 
@@ -23,8 +22,8 @@ _MAX_OTHERS: Final = 5
 _NOTEBOOK: Final = ".ipynb"
 # Python runs a script whatever its name, but one of another ending is another thing.
 _ENDINGS: Final = frozenset({"", ".py", ".pyw", ".pyc", ".pyz"})
-_SHEBANG: Final = re.compile(rb"#!(?!.*python)([^\r\n]+)")
-_MAKES_STRATEGY: Final = re.compile(rb"\b(?:Strategy|FuturesStrategy|Screener)\s*\(")
+_SHEBANG: Final = lazy_regex(rb"#!(?!.*python)([^\r\n]+)")
+_MAKES_STRATEGY: Final = lazy_regex(rb"\b(?:Strategy|FuturesStrategy|Screener)\s*\(")
 # What the package (1.18.25b0) imports, and what that imports first.
 _OF_PACKAGE_TEXT: Final = (
     "aiohttp alpaca_trade_api binance bokeh dateparser dateutil numpy pandas pytz questionary "
@@ -157,6 +156,8 @@ class Scripts:
 
     def _likelihood(self, name: str, wanted: str) -> tuple[bool, bool, bool, float, int]:
         """Rank a script: makes a strategy, at the root, uses blankly, similar name, not deep."""
+        from difflib import SequenceMatcher
+
         source = self._read(name) or b""
         uses_package = b"blankly" in source
         makes_strategy = uses_package and _MAKES_STRATEGY.search(source) is not None

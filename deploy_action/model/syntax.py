@@ -8,21 +8,22 @@ what fails only when the code runs, of which types in annotations are the most f
 from __future__ import annotations
 
 import ast
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.model.live.modules import readable
+from deploy_action.records import dataclass, replace
 from deploy_action.text.python_version import OLDEST, minor_version
 
 _NOTEBOOK_HINT = (
     "Lines that begin with `!` or `%` work in notebooks only: take them out, and write the "
     "packages that they install into the requirements."
 )
-_SINCE: Final = re.compile(
+_SINCE: Final = lazy_regex(
     r"(.*?) (?:is|are) only supported in Python ([0-9]+)\.([0-9]+) and greater"
 )
 _KINDS: Final[Mapping[str, tuple[type[ast.expr | ast.stmt], ...]]] = {
@@ -88,7 +89,7 @@ def _compile(data: bytes, name: str, redact: Callable[[str], str]) -> Problem | 
 
     try:
         # Compiling bytes gives columns in bytes for some mistakes and in characters for others.
-        source = decode_source(data)
+        source = decode_source(readable(data))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(source, name, "exec", dont_inherit=True)
@@ -99,7 +100,7 @@ def _compile(data: bytes, name: str, redact: Callable[[str], str]) -> Problem | 
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return _no_python(name, f"it is not encoded as {error.encoding}", line, None)
-    except LookupError:  # Python has codecs that do not make text, such as hex
+    except LookupError:  # Python has codecs that make no text, such as hex
         return _no_python(name, "it declares an encoding that is not for text", None, None)
     except (ValueError, MemoryError, RecursionError) as error:
         return _no_python(name, str(error) or "it is nested too deep", None, None)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Problem, RefusedError, Severity
 from deploy_action.inputs.definitions import Comment
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.forwarding import Forwarding, Origin
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     from deploy_action.console import Console
@@ -54,7 +54,7 @@ class Commenting:
         run = self._finished_run(event)
         if (problem := why_not(run)) is not None:
             return _nothing(problem)
-        forwarding = Forwarding(origin=_origin(event, run))
+        forwarding = Forwarding(origin=_origin(event, run, self.console.redact))
         with self.console.group("Find the pull request and read the reports"):
             place = self._find_place(run)
             if isinstance(place, Problem):
@@ -106,7 +106,16 @@ class Commenting:
 
         path = report_directory(self.settings.report_path or "", self.environ)
         names = find_reports(path)
-        reports = tuple(read_reports(path, names[:_MOST_REPORTS]))
+        redact = self.console.redact
+        reports = tuple(
+            replace(
+                one,
+                name=redact(one.name),
+                run=None if one.run is None else one.run.redacted(redact),
+                problem=redact(one.problem),
+            )
+            for one in read_reports(path, names[:_MOST_REPORTS])
+        )
         for one in reports:
             self.console.info(f"{one.name}: {one.problem or 'read'}")
         return replace(forwarding, reports=reports, left_out=len(names) - len(reports))
@@ -197,6 +206,7 @@ class Commenting:
 
     def _message(self, forwarding: Forwarding, number: int) -> Message:
         from deploy_action.github.comment import LARGEST_BODY, Message
+        from deploy_action.github.runners import runner_of
         from deploy_action.report.document import to_markdown
         from deploy_action.report.forwarded import (
             build_forwarded,
@@ -220,7 +230,7 @@ class Commenting:
             body=to_markdown(document, largest=LARGEST_BODY),
             is_failed=is_failed,
             is_update=is_surplus or (is_quiet and not is_failed and not is_warned),
-            run_url=origin.run_url,
+            run_url=origin.run_url if runner_of(self.environ).has_pages_of_attempts else "",
         )
 
 
@@ -233,12 +243,12 @@ def _left_out(forwarding: Forwarding) -> Iterator[Problem]:
         yield Problem(message=message, severity=Severity.NOTICE)
 
 
-def _origin(event: Event, run: FinishedRun) -> Origin:
+def _origin(event: Event, run: FinishedRun, redact: Callable[[str], str]) -> Origin:
     return Origin(
-        repository=run.repository,
+        repository=redact(run.repository),
         commit=run.commit,
         commit_url=event.commit_url(run.commit),
-        conclusion=run.conclusion,
+        conclusion=redact(run.conclusion),
         is_fork=run.is_fork,
         run_url=run.url,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Severity
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.outcome.ending import Ending, Status
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     from deploy_action.console import Console

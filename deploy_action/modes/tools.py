@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy_action.console import Console
 from deploy_action.outcome.ending import Ending, Status
+from deploy_action.records import dataclass
 from deploy_action.servers import Server, Servers
 
 if TYPE_CHECKING:

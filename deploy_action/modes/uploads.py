@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import DeadlineError, RefusedError
@@ -12,6 +11,7 @@ from deploy_action.inputs.definitions import LOCAL, Mode
 from deploy_action.inputs.settings import UNWANTED_WARNINGS, Settings
 from deploy_action.modes.tools import Tools
 from deploy_action.outcome.ending import Ending, Status
+from deploy_action.records import dataclass, replace
 from deploy_action.servers import Server, server_name
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Uploads:
 
     def _deploy(self, task: Task) -> Ending:
         """Deploy the model, after a backtest if it has to be tested first."""
+        from deploy_action.stages.tested import figures_to_tell
+
         settings = task.settings
         server, target = self._open(task), None
         submitter = self._submitter(task, server)
@@ -91,6 +93,8 @@ class Uploads:
                 target = submitter.look_up()
         if settings.tests_first:
             self._test_first(task, server)
+            tested = figures_to_tell(self.tools.backtests(), submitter.api.redact)
+            submitter = replace(submitter, tested=tested)
         with self.tools.console.group(f"Deploy to {server_name(settings)}"):
             target = submitter.create_missing(target or submitter.look_up())
             target = submitter.deploy(target, self.tools.console.progress("Uploading"))
@@ -147,9 +151,15 @@ class Uploads:
 
     def _run_backtests(self, task: Task, submitter: Submitter, server: Server) -> None:
         """Backtest the model, beside its base if there is one, and judge it."""
+        from threading import Thread
+
+        from deploy_action.reporting import load_ahead
         from deploy_action.stages.backtests.candidate import CandidateBacktest
 
         progress = server.progress
+        if progress is not None:
+            ahead = Thread(target=load_ahead, name="ahead", daemon=True)
+            progress.call_at_work(ahead.start)
         backtest = CandidateBacktest(
             submitter=submitter,
             model=task.model,
@@ -158,6 +168,7 @@ class Uploads:
             open_api=lambda: self.tools.servers.connect(server),
             on_found=self.tools.on_backtests,
             on_began=progress.call_when_began if progress else None,
+            on_work=progress.call_when_at_work if progress else None,
             on_candidate_done=progress.go_on_to_base if progress else _do_nothing,
             on_several=self.tools.console.share_progress(_several_in_words(task.settings)),
             earlier=self._earlier(task.settings),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.comparison import Base, Comparison

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
+from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import cut, plain
+from deploy_action.text.redaction import HIDDEN
 
 _AROUND: Final = 2
 # Longer lines were not written by hand. Cut where it is shown, so that secrets are still found.
@@ -26,6 +28,13 @@ class Excerpt:
     first: int
     lines: tuple[str, ...]
     url: str = ""
+
+    def rewritten(self, redact: Callable[[str], str]) -> Excerpt:
+        """Return it with its lines redacted; all of them are hidden if a secret goes over two."""
+        lines = tuple(map(redact, self.lines))
+        if redact("\n".join(lines)) != "\n".join(lines):
+            lines = (HIDDEN,) * len(lines)
+        return replace(self, path=redact(self.path), lines=lines, url=redact(self.url))
 
     def text(self) -> str:
         """Return the lines with their numbers, and a mark before the one at fault."""

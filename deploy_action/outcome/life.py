@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from deploy_action.errors import Problem
 from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live, Standing
+from deploy_action.records import dataclass, field
 
 _DONE = frozenset({Standing.UP, Standing.ENDED, Standing.STORED})
 

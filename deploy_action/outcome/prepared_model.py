@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.runs_on import RunsOn
+from deploy_action.records import dataclass, field
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ class DescribedModel:
     which it is. `is_committed` says that no packed file is known to differ from `commit`.
     `checked_out` is the commit of the checkout, which is not always that of the event,
     `committed_at` when it was committed, in ISO 8601, and `repository` the page of its repository.
+    `deployed_by` is the account that started the workflow's run, and `run_url` the page of that.
     `included` are the files and directories of the workspace that are packed, too.
     `argument_sources` says for each argument of a backtest where it comes from:
     `backtest-args`, `blankly.json`, or `default`. `problems` were found while it was read and
@@ -45,6 +46,8 @@ class DescribedModel:
     checked_out: str = ""
     committed_at: str = ""
     repository: str = ""
+    deployed_by: str = ""
+    run_url: str = ""
     description: str = ""
     scope: str = ""
     argument_sources: Mapping[str, str] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.target import Target
+from deploy_action.records import dataclass, field, fields, is_record, replace
 from deploy_action.regular_files import is_within
 from deploy_action.text.strict_json import JsonText
 
@@ -48,7 +48,8 @@ class RunOutcome:
     """The values that the stages of a run returned, as far as the run came.
 
     `warnings` are those of the inputs. `report_path` is where the report of a backtest was written,
-    as the output names it. `excerpts` are lines of the model's Python files at which problems are.
+    as the output names it, and `page_path` the same of the page. `excerpts` are lines of the
+    model's Python files at which problems are.
     """
 
     request: Request = field(default_factory=Request)
@@ -62,6 +63,7 @@ class RunOutcome:
     forwarding: Forwarding | None = None
     ending: Ending = field(default_factory=Ending)
     report_path: str = ""
+    page_path: str = ""
     excerpts: tuple[Excerpt, ...] = ()
 
     def excerpt_at(self, problem: Problem) -> Excerpt | None:
@@ -151,13 +153,13 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
             pass
         case str() if not isinstance(value, Enum):
             shown = redact(value)
-        case JsonText():
+        case JsonText() | Excerpt():
             shown = value.rewritten(redact)
         case Mapping():
             shown = {redact(key): _redacted(one, redact) for key, one in value.items()}
         case list() | tuple():
             shown = type(value)(_redacted(one, redact) for one in value)
-        case _ if is_dataclass(value) and not isinstance(value, type):
+        case _ if is_record(value):
             names = [one.name for one in fields(value) if one.name not in _OWN_FIELDS]
             texts = {name: _redacted(getattr(value, name), redact) for name in names}
             shown = replace(value, **texts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.errors import Problem
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 class Target:
     """The project and the model on the server; a blank id is not known, or still to be created.
 
-    `url` is the model's page, `project_url` the project's; blank where the server has no pages.
+    `url` is the page of the model, or of its backtest; `project_url` and `version_url` are the
+    project's and the version's. They are blank where the server has no such pages.
     `created` names what the run created, `is_deployed` says that the server took the bundle as a
     new version, `is_unchanged` that it left the one that runs alone, and `is_in_doubt` that nobody
     knows what it did. `problems` are notices.
@@ -24,6 +26,7 @@ class Target:
     version_id: str = ""
     project_url: str = ""
     url: str = ""
+    version_url: str = ""
     created: tuple[str, ...] = ()
     is_deployed: bool = False
     is_unchanged: bool = False

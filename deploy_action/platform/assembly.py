@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deploy_action.platform.processes.confinement import MOST_DISK_BYTES
 from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.model_run import Observer, Unobserved
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.upkeep.cleaning import Rules
+from deploy_action.records import dataclass, field
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environments
@@ -29,16 +30,18 @@ class BacktestSettings:
 
     `environ`: installers and models get a part of it. `observer`: gets the progress. `parallel`:
     how many run at once (0: one per core). `most_seconds`: how long each may take (None: as long as
-    its client waits). `isolation`: of the models. `runner`: replaces the one that starts a process
+    its client waits). `isolation`: of the models. `disk_bytes`: what the files of a model may take
+    beside those of its bundle, deployed ones too. `runner`: replaces the one that starts a process
     with the `blankly` package.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
-    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    observer: Observer = Unobserved()  # it has no state
     use_constraints: bool = True
     parallel: int = 0
     most_seconds: float | None = None
     isolation: Isolation = ISOLATED
+    disk_bytes: int | None = MOST_DISK_BYTES
     runner: Runner | None = None
 
 
@@ -47,16 +50,20 @@ class LiveSettings:
     """How a platform runs deployed models.
 
     `stop_seconds`: how long each may take for its teardown. `restarts`: how often in a row one that
-    ended unexpectedly is started again. `notify`: the Apprise URLs that get messages; they may
-    contain secrets. `name`: what the messages call this server. `rules`: what of the data is kept.
-    `make_host`: replaces this machine as what runs them.
+    ended unexpectedly is started again. `account_seconds`: the time between two looks at what a
+    model's account is worth, 0 for none. `notify`: the Apprise URLs that get messages; they may
+    contain secrets. `name`: what messages and pages call this server. `rules`: what of the data is
+    kept. `has_pages`: people can look at the models in a browser. `make_host`: replaces this
+    machine as what runs them.
     """
 
     stop_seconds: float = 30
     restarts: int = 5
+    account_seconds: float = 0
     notify: Sequence[str] = field(default=(), repr=False)
     name: str = ""
-    rules: Rules = Rules()  # noqa: RUF009  # frozen
+    rules: Rules = Rules()  # frozen
+    has_pages: bool = False
     make_host: Callable[[Store], Host] | None = None
 
 
@@ -88,6 +95,7 @@ def _make_runner(store: Store, settings: BacktestSettings) -> Runner:
         environ=settings.environ,
         observer=settings.observer,
         isolation=isolation,
+        disk_bytes=settings.disk_bytes,
         prices=KeptPrices(store.models_place.path / data_directory.PRICES),
         bundles=UnpackedBundles(store.workplace.path) if isolation.is_certain else None,
     )
@@ -102,6 +110,7 @@ def make_live(
     on_error: OnError,
 ) -> LiveModels:
     """Return what keeps deployed models running; `recover` has to be called."""
+    from deploy_action.http.proxies import passwords_in
     from deploy_action.platform.api.operations.plans import LIVE_PLANS
     from deploy_action.platform.live.models import LiveModels
     from deploy_action.platform.live.restarts import RestartPolicy
@@ -116,6 +125,7 @@ def make_live(
         notices=notices,
         plans={name: (plan["cpu"], plan["ram"]) for name, plan in LIVE_PLANS.items()},
         restarts=RestartPolicy(most=live.restarts),
+        passwords=passwords_in(running.environ),
         on_error=on_error,
     )
     return LiveModels(around, live.stop_seconds)
@@ -134,7 +144,9 @@ def _make_machine(
         _environments(store, running),
         environ=running.environ,
         isolation=_isolation(store, running),
+        disk_bytes=running.disk_bytes,
         grace_seconds=live.stop_seconds,
+        account_seconds=live.account_seconds,
         on_error=on_error,
     )
 

@@ -16,16 +16,17 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.live.surroundings import NoticeKind
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import cut, excerpt, plain
 from deploy_action.text.quantities import count
-from deploy_action.text.redaction import SHORTEST, redacted
+from deploy_action.text.redaction import SHORTEST, beginning, redacted
 
 if TYPE_CHECKING:
     import apprise
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _LONGEST_TITLE: Final = 150
 _LONGEST_NAME: Final = 40  # of the server
 _LONGEST_TEXT: Final = 1_500  # some services refuse more than 2,000 characters
-# Before it is redacted: half a secret at the end would not be found.
+# Before it is redacted.
 _LONGEST_READ: Final = 16_000
 _LONGEST_REASON: Final = 300
 _MOST_TITLES: Final = 1_000
@@ -105,7 +106,7 @@ class Notifier:
         log: Callable[[str], None],
         name: str = "",
         secrets: Callable[[], Iterable[str]] = tuple,
-        pace: Pace = Pace(),
+        pace: Pace = Pace(),  # noqa: B008  # frozen
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to send to `urls`; `log` gets every message, and what could not be sent.
@@ -129,7 +130,8 @@ class Notifier:
 
     def send(self, title: str, text: str, kind: NoticeKind) -> None:
         """Send a message some time soon, or count it where there were too many of its title."""
-        title, text = f"{self._name}{title}"[:_LONGEST_READ], text[:_LONGEST_READ]
+        # One more than is read, which says that it was cut.
+        title, text = f"{self._name}{title}"[: _LONGEST_READ + 1], text[: _LONGEST_READ + 1]
         with self._changed:
             if self._is_closing.is_set():
                 return
@@ -213,9 +215,9 @@ class Notifier:
         return max(0.01, min(due)) if due else None
 
     def _send_to_all(self, message: _Message) -> None:
-        secrets = tuple(self._secrets())
-        title = excerpt(redacted(message.title, secrets), _LONGEST_TITLE)
-        text = cut(plain(redacted(message.text, secrets)).strip(), _LONGEST_TEXT)
+        redact = partial(redacted, secrets=tuple(self._secrets()))
+        title = excerpt(beginning(message.title, redact, _LONGEST_READ), _LONGEST_TITLE)
+        text = cut(plain(beginning(message.text, redact, _LONGEST_READ)).strip(), _LONGEST_TEXT)
         self._log(f"notice: {title}: {excerpt(text, _LONGEST_TEXT)}")
         for target in self._targets:
             self._deliver(_Delivery(0, 0, 0, target, _Message(title, text, message.kind)))

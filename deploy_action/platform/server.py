@@ -22,11 +22,23 @@ from deploy_action.platform.upkeep.daily import DailyCleaning
 from deploy_action.platform.upkeep.full_disk import FullDiskAlarm
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from deploy_action.platform.api.http.server import HttpServer
+    from deploy_action.platform.live.models import LiveModels
+    from deploy_action.platform.live.reports import Reports
+    from deploy_action.platform.notifications import Notifier
+    from deploy_action.platform.runs.backtests import Backtests
 
 
 def _discard(_: str) -> None:
     """Ignore an error."""
+
+
+def _tell_damage(notices: Notifier, what: str) -> None:
+    from deploy_action.platform.storage.damage.database import DAMAGED
+
+    notices.send("The server's database is damaged", f"{DAMAGED} ({what})", "failure")
 
 
 class PlatformServer:
@@ -85,10 +97,7 @@ class PlatformServer:
         Raises `InvalidInputError` when the data directory cannot be used, `RefusedError` when
         the address cannot be listened on, or too few files may be open.
         """
-        from deploy_action.platform.api.app import PlatformApp
-        from deploy_action.platform.api.credentials import Credentials
         from deploy_action.platform.api.http.server import HttpServer
-        from deploy_action.platform.api.routes import make_routes
         from deploy_action.platform.live.reports import Reports
         from deploy_action.platform.notifications import Notifier
 
@@ -102,6 +111,7 @@ class PlatformServer:
             parts.callback(notices.close)  # at last: how the models stopped is sent, too
             store = Store(self._data, self._clock, self._homes)
             parts.callback(store.close)
+            store.database.on_damage = partial(_tell_damage, notices)
             alarm = FullDiskAlarm(store.lack_of_room, partial(notices.send, kind="warning"))
             reports = Reports(store, self._on_error)
             parts.callback(reports.close)
@@ -117,16 +127,12 @@ class PlatformServer:
                 parts.callback(alarm.close)
                 live = make_live(store, self._running, self._live, reports, notices, self._on_error)
                 stops.append(live.close)
+                if self._live.has_pages:
+                    self._keep_figures(store, backtests, parts)
             for stop in stops:  # if this server cannot listen
                 parts.callback(stop)
-            credentials = Credentials(self._refresh_token, self._clock)
-            routes = make_routes(
-                store, credentials, backtests, reports, strict=self._strict, live=live
-            )
-            app = PlatformApp(
-                store, credentials, routes, on_error=self._on_error, on_full=alarm.tell
-            )
-            server = self._server = HttpServer(self._address, app.asgi(), self._on_error, Limits())
+            app = self._application(store, backtests, reports, live, alarm)
+            server = self._server = HttpServer(self._address, app, self._on_error, Limits())
             self._listen(server)
             parts.callback(server.close)
             for stop in stops:  # before the server closes the connections that wait for them
@@ -134,6 +140,50 @@ class PlatformServer:
             if live is not None:
                 live.recover()
             self._parts = parts.pop_all()
+
+    def _keep_figures(self, store: Store, backtests: Backtests, parts: ExitStack) -> None:
+        """Compute the figures that the pages show, from now on until `parts` are closed."""
+        from deploy_action.platform.web.backtests.keeper import FigureKeeper
+
+        keeper = FigureKeeper(store, self._on_error)
+        backtests.tell(keeper.wake)
+        keeper.start()
+        parts.callback(keeper.close)
+
+    def _application(
+        self,
+        store: Store,
+        backtests: Backtests,
+        reports: Reports,
+        live: LiveModels | None,
+        alarm: FullDiskAlarm,
+    ) -> ASGIApp:
+        """Return what answers requests: the API, and beside it the pages if there are some."""
+        from deploy_action.platform.api.app import PlatformApp
+        from deploy_action.platform.api.credentials import Credentials
+        from deploy_action.platform.api.routes import make_routes
+
+        credentials = Credentials(self._refresh_token, self._clock)
+        has_pages = self._live is not None and self._live.has_pages
+        routes = make_routes(
+            *(store, credentials, backtests, reports),
+            strict=self._strict,
+            live=live,
+            has_pages=has_pages,
+        )
+        app = PlatformApp(
+            store, credentials, routes.all, on_error=self._on_error, on_full=alarm.tell
+        )
+        if live is None or self._live is None or not has_pages:
+            return app.asgi()
+        from deploy_action.platform.web.website import with_pages
+
+        return with_pages(
+            app.asgi(),
+            *(store, credentials, backtests, live, routes),
+            name=self._live.name,
+            on_error=self._on_error,
+        )
 
     def _listen(self, server: HttpServer) -> None:
         try:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 from unicodedata import east_asian_width
 
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import cut, excerpt, one_line, plain
 from deploy_action.text.terminal import WIDTH_WITHOUT_TERMINAL, Style, wrapped
 
 # Of a summary over 1 MiB, the runner shows nothing.
 LARGEST_MARKDOWN: Final = 1_000_000
 _CUT: Final = "_The rest is left out: it is too long for this place._\n\n"
-_LONGEST_SPAN: Final = 300
+LONGEST_SPAN: Final = 300
 _LONGEST_SENTENCE: Final = 1_000
 _NARROWEST_TEXT: Final = 40
 _LONGEST_CELL: Final = 64
 # A dash, because a hyphen could start a list.
-_NOTHING: Final = "\u2013"
-_BOLD: Final = re.compile(r"\*\*[^*]+\*\*")
+NOTHING: Final = "\u2013"
+_BOLD: Final = lazy_regex(r"\*\*[^*]+\*\*")
 _STYLES_BY_MARK: Final = {"✅": Style.GOOD, "❌": Style.BAD, "⚠": Style.DOUBTFUL}
 
 
@@ -79,11 +80,15 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; `right` names the columns that hold numbers. A header may have no words."""
+    """A table; `right` names the columns that hold numbers. A header may have no words.
+
+    `is_sortable` lets the reader of a page sort it.
+    """
 
     header: Sequence[Line]
     rows: Sequence[Sequence[Line]]
     right: frozenset[int] = frozenset()
+    is_sortable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +112,39 @@ class Chart:
     legend: Line = ()
 
 
-Block = Heading | Paragraph | Quote | Bullets | Table | Details | Chart
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Blocks for which a page in HTML may have something better, by this name: a live chart."""
+
+    name: str
+    blocks: Sequence[Block]
+
+
+Block = Heading | Paragraph | Quote | Bullets | Table | Details | Chart | Place
 Document = Sequence[Block]
 
 
-_NOT_IN_ADDRESSES: Final = re.compile(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
+def _without_places(document: Document) -> Iterator[Block]:
+    for block in document:
+        yield from block.blocks if isinstance(block, Place) else [block]
+
+
+_NOT_IN_ADDRESSES: Final = lazy_regex(r"[^A-Za-z0-9:/?#@!$*+,;=%~._-]+")
 # Characters without blanks. A code span counts as one character.
-_TOKENS: Final = re.compile(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
-_CODE_SPANS: Final = re.compile(r"(`\s*[^`\s][^`]*`)")
+_TOKENS: Final = lazy_regex(r"\s+|(?:`\s*[^`\s][^`]*`|[^\s`]|`)+")
+_CODE_SPANS: Final = lazy_regex(r"(`\s*[^`\s][^`]*`)")
 _PUNCTUATION: Final = ".,;:!?)"
 # Words of only these characters are shown as they are; no character beyond ASCII is markup. Every
 # other word becomes code: what GitHub links (addresses, mentions, commits, vulnerabilities, issues,
 # such as `GH-1`, and what repositories make links of, such as `JIRA-1`), emoji by name, and
 # everything that contains Markdown or HTML markup.
-_PLAIN_WORD: Final = re.compile(
+_PLAIN_WORD: Final = lazy_regex(
     r"(?!.*(?:www\.|ghsa-|(?<![a-z0-9])(?!sha-|utf-)[a-z][a-z0-9]+[./+=-]+[0-9]|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])))"
     r"(?:[^\x00-\x7f]|[A-Za-z0-9.,;!?()'\"%/+=-])*",
     re.IGNORECASE,
 )
 # At the start of a line, these make a list, a rule or a heading.
-_BLOCK_MARK: Final = re.compile(r"[-+=]+|\d+[.)]")
+_BLOCK_MARK: Final = lazy_regex(r"[-+=]+|\d+[.)]")
 
 
 def prose(text: str) -> Line:
@@ -168,6 +186,7 @@ def to_markdown(document: Document, *, largest: int = LARGEST_MARKDOWN) -> str:
     A longer document is cut between blocks, and says so. A paragraph at its end stays: it may say
     where the rest is.
     """
+    document = list(_without_places(document))
     parts = [_markdown(block) + "\n\n" for block in document]
     if sum(map(_bytes, parts)) <= largest:
         return "".join(parts)
@@ -195,13 +214,14 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"- {_markdown_line(item)}" for item in items)
         case Table():
             return _markdown_table(block)
-        case Details() | Chart():
-            return _markdown_with_fold(block)
+        case Details() | Chart() | Place():
+            return _markdown_of_several(block)
 
 
-def _markdown_with_fold(block: Details | Chart) -> str:
-    if isinstance(block, Details):
-        return _folded(block.title, "\n\n".join(_markdown(one) for one in block.blocks))
+def _markdown_of_several(block: Details | Chart | Place) -> str:
+    if not isinstance(block, Chart):
+        inner = "\n\n".join(map(_markdown, block.blocks))
+        return _folded(block.title, inner) if isinstance(block, Details) else inner
     shown = [f"```mermaid\n{picture}\n```" for picture in block.pictures]
     legend = [_markdown_line(block.legend)] if block.legend else []
     return "\n\n".join([*legend, *shown, _folded("The same in characters", _fenced(block.text))])
@@ -229,7 +249,7 @@ def _markdown_inline(part: Inline, *, in_table: bool) -> str:
             return _code_span(text, in_table=in_table)
         case Link(text, url):
             shown = _markdown_line(prose(text), in_table=in_table)
-            return f"[{shown or _NOTHING}]({_address(url)})"
+            return f"[{shown or NOTHING}]({_address(url)})"
 
 
 def _address(url: str) -> str:
@@ -243,8 +263,8 @@ def _code_span(text: str, *, in_table: bool) -> str:
     """Return a code span whose fence is longer than any run of backticks in the text."""
     line = one_line(text)
     if not line:
-        return _NOTHING
-    line = cut(line, _LONGEST_SPAN)
+        return NOTHING
+    line = cut(line, LONGEST_SPAN)
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     # In a table a bar ends the cell, even in code. GitHub removes only this one backslash.
@@ -287,7 +307,7 @@ def to_text(
     in a style; whatever others wrote has no escape sequences by then.
     """
     width = max(width, _NARROWEST_TEXT)
-    blocks = sorted(document, key=lambda block: not isinstance(block, Details))
+    blocks = sorted(_without_places(document), key=lambda one: not isinstance(one, Details))
     return "\n\n".join(_painted(_text(block, width), paint) for block in blocks) + "\n"
 
 
@@ -300,40 +320,47 @@ def _painted(parts: Iterable[_Styled], paint: Paint) -> str:
 def _text(block: Block, width: int) -> Iterator[_Styled]:
     match block:
         case Heading(line):
-            title = wrapped(_text_line(line), width)
+            title = wrapped(text_of(line), width)
             yield _STYLES_BY_MARK.get(title[:1], Style.TITLE), title
             yield Style.ASIDE, "─" * min(max(map(_width, title.split("\n"))), width)
         case Paragraph(line):
-            yield _style_of(line), wrapped(_text_line(line), width)
+            yield _style_of(line), wrapped(text_of(line), width)
         case Quote(text):
             lines = plain(text).strip("\n").split("\n")
             yield Style.PLAIN, "\n".join(f"  │ {line}" for line in lines)
         case Bullets(items):
             for item in items:
-                yield Style.PLAIN, wrapped(f"  • {_text_line(item)}", width, indent=4)
+                yield Style.PLAIN, wrapped(f"  • {text_of(item)}", width, indent=4)
         case Table():
             yield from _text_table(block, width)
-        case Details(title, blocks):
-            yield Style.TITLE, _unmarked(title)
-            for one in blocks:
-                yield from _text(one, width)
+        case Details() | Place():
+            yield from _text_of_several(block, width)
         case Chart():
             lines = plain(block.text).split("\n")
             yield Style.PLAIN, "\n".join(f"  {line}".rstrip() for line in lines)
 
 
+def _text_of_several(block: Details | Place, width: int) -> Iterator[_Styled]:
+    if isinstance(block, Details):
+        yield Style.TITLE, _unmarked(block.title)
+    for one in block.blocks:
+        yield from _text(one, width)
+
+
 def _style_of(line: Line) -> Style:
-    """Return the style of a paragraph: one in bold is a title."""
-    match line:
-        case [str(text)] if _BOLD.fullmatch(text):
-            return Style.TITLE
-    return Style.PLAIN
+    return Style.TITLE if is_title(line) else Style.PLAIN
 
 
-def _text_line(line: Line) -> str:
+def is_title(line: Line) -> bool:
+    """Whether a paragraph is in bold, and so the title of what follows it."""
+    return len(line) == 1 and isinstance(line[0], str) and _BOLD.fullmatch(line[0]) is not None
+
+
+def text_of(line: Line) -> str:
+    """Return a line as text, without our own marks."""
     shown: dict[type, Callable[..., str]] = {
         str: _unmarked,
-        Code: lambda code: one_line(code.text) or _NOTHING,
+        Code: lambda code: one_line(code.text) or NOTHING,
         Link: lambda link: f"{one_line(link.text)} <{link.url}>",
     }
     return "".join(shown[type(part)](part) for part in line)
@@ -363,7 +390,7 @@ def _text_table(table: Table, width: int) -> Iterator[_Styled]:
 
 def _text_cell(line: Line) -> str:
     """Return a cell. Long texts of others are cut, to keep the columns on the screen."""
-    return _text_line(
+    return text_of(
         [Code(cut(part.text, _LONGEST_CELL)) if isinstance(part, Code) else part for part in line]
     )
 

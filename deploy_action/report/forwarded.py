@@ -6,13 +6,13 @@ would have shown it, without links, for anybody may have written it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.forwarding import EarlierReport, Forwarding, Origin
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.outcome.target import Target
+from deploy_action.records import replace
 from deploy_action.report.blocks import linked
 from deploy_action.report.document import (
     Block,

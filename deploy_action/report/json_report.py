@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from statistics import fmean, median
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.result import BacktestResult, BacktestRun
 from deploy_action.gates.judgement import Verdict
 from deploy_action.outcome.run_outcome import RunOutcome
+from deploy_action.records import fields
 from deploy_action.report.blocks import argument_sources
 from deploy_action.report.json_cells import (
     cell_seconds,

@@ -32,6 +32,7 @@ def outputs_of(outcome: RunOutcome) -> dict[str, str]:
         "url": outcome.target.url or (outcome.forwarding.url if outcome.forwarding else ""),
         "description": outcome.model.description,
         "report": outcome.report_path,
+        "report-html": outcome.page_path,
     }
     if bundle is not None:
         known |= {

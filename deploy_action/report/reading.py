@@ -6,9 +6,7 @@ values, trades and prices again, and its texts are other people's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,12 +33,14 @@ from deploy_action.bundle.bundle import Bundle
 from deploy_action.errors import read_problems
 from deploy_action.gates.grammar import parse_gates
 from deploy_action.gates.judgement import Verdict
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.outcome.backtests import Backtests
 from deploy_action.outcome.ending import Ending, Status
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.request import Request
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.outcome.target import Target
+from deploy_action.records import replace
 from deploy_action.report import wire
 from deploy_action.report.json_report import FORMAT, NOW, VERSION
 from deploy_action.text.harmless import excerpt
@@ -48,7 +48,7 @@ from deploy_action.text.strict_json import strict_text
 
 # Of ten thousand backtests with warnings each; that is the most of one run.
 _MOST_VALUES: Final = 4_000_000
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_DIGEST: Final = lazy_regex(r"[0-9a-f]{64}")
 
 
 class WrongReportError(ValueError):

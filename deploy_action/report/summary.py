@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import Severity
-from deploy_action.gates.judgement import State, are_passed
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.run_outcome import RunOutcome
 from deploy_action.report import blocks
@@ -24,13 +23,13 @@ from deploy_action.report.document import (
     Quote,
     prose,
 )
-from deploy_action.report.sections import gates as gate_section
 from deploy_action.report.sections import live
 from deploy_action.text.quantities import count, duration
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
     from deploy_action.backtest.sweep.shards import Part
+    from deploy_action.gates.judgement import Verdict
 
 _TITLES: Final = {
     # Nothing is known of its result, and a tick would be taken for that.
@@ -149,6 +148,8 @@ def _of_part(outcome: RunOutcome, part: Part) -> list[Block]:
 
 def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     """Return the heading, the gates, what went wrong, and what was tested."""
+    from deploy_action.backtest.figures.headline import made_in_words
+    from deploy_action.report.sections import gates as gate_section
     from deploy_action.report.sections import verdict
 
     verdicts = outcome.backtests.verdicts
@@ -157,7 +158,7 @@ def _verdict(outcome: RunOutcome, result: BacktestResult) -> list[Block]:
     about = verdict.about(outcome, result)
     if outcome.ending.status in {Status.BACKTESTED, Status.MERGED}:
         return [Heading(verdict.headline(outcome, result)), *gates, Paragraph(about)]
-    made = f"**The backtest: {verdict.numbers(result)}.** "
+    made = f"**The backtest: {made_in_words(result)}.** "
     return [
         Heading(_title(outcome)),
         Paragraph(_lead(outcome)),
@@ -214,7 +215,10 @@ def _digests(outcome: RunOutcome) -> list[Block]:
 
 def _without_result(outcome: RunOutcome) -> list[Block]:
     shown: list[Block] = [Heading(_title(outcome)), Paragraph(_lead(outcome))]
-    shown += gate_section.gates(outcome.backtests.verdicts)
+    if verdicts := outcome.backtests.verdicts:
+        from deploy_action.report.sections.gates import gates
+
+        shown += gates(verdicts)
     shown += [*_errors(outcome), *live.log(outcome), *_planned(outcome)]
     if outcome.model.description:
         shown += [Paragraph(["Description:"]), Quote(outcome.model.description)]
@@ -242,18 +246,29 @@ def _remarks(outcome: RunOutcome) -> list[Block]:
     ]
 
 
+def _is_refused(verdicts: Sequence[Verdict]) -> bool:
+    """Whether all gates were judged, and not all passed."""
+    from deploy_action.gates.judgement import State, are_passed
+
+    is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
+    return is_judged and not are_passed(verdicts)
+
+
 def _title(outcome: RunOutcome) -> Line:
     result, verdicts = outcome.backtests.result, outcome.backtests.verdicts
     mode, status = outcome.request.mode, outcome.ending.status
-    words = gate_section.in_words(verdicts) if verdicts else ""
+    words = ""
+    if verdicts:
+        from deploy_action.report.sections.gates import in_words
+
+        words = in_words(verdicts)
     beginning = live.title(outcome)
     if status is not Status.FAILED:
         beginning = beginning or _TITLES[status]
         if status is Status.VALID and outcome.of(Severity.WARNING):
             beginning = "⚠️ Valid, with warnings: "
         return [beginning, model_name(outcome), f": {words}" if words else ""]
-    is_judged = not any(verdict.state is State.NOT_JUDGED for verdict in verdicts)
-    if words and result is not None and is_judged and not are_passed(verdicts):
+    if words and result is not None and _is_refused(verdicts):
         if mode != "deploy":
             from deploy_action.report.sections.verdict import headline
 

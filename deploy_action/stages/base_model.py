@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from deploy_action.bundle.including import Include
 from deploy_action.errors import Problem, Severity
 from deploy_action.git.checkout import UnusablePastError, extract_model
 from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.records import dataclass, replace
 from deploy_action.stages.preparation import runs_on
 from deploy_action.text.harmless import one_line
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
@@ -13,6 +12,8 @@ from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.target import Target
+from deploy_action.pages.addresses import model_path, path_part
+from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import excerpt
 
 _MOST_NAMED: Final = 10
@@ -107,11 +108,34 @@ class Finder:
         return excerpt(self.api.redact(text), _LONGEST_NAME)
 
 
-def with_pages(target: Target, settings: Settings) -> Target:
-    """Return the target with its URLs, if the server has pages."""
-    if settings.is_local or not settings.app_url or not target.project_id:
+def with_pages(
+    target: Target, settings: Settings, api: DeploymentApi, backtest_id: str = ""
+) -> Target:
+    """Return the target with its URLs: at `app-url`, else on the server if that has pages.
+
+    `backtest_id` is that of a backtest that was made; only the server itself has a page of one.
+    """
+    if settings.is_local or not target.project_id:
         return target
-    project = f"{settings.app_url}/{quote(target.project_id, safe='')}"
-    page = "backtests" if settings.mode is Mode.BACKTEST else "overview"
-    url = f"{project}/{quote(target.model_id, safe='')}/{page}" if target.model_id else ""
-    return replace(target, project_url=project, url=url)
+    is_backtest = settings.mode is Mode.BACKTEST
+    if settings.app_url:
+        project = f"{settings.app_url}/{quote(target.project_id, safe='')}"
+        page = "backtests" if is_backtest else "overview"
+        url = f"{project}/{quote(target.model_id, safe='')}/{page}" if target.model_id else ""
+        return replace(target, project_url=project, url=url)
+    # A stop is in a hurry: it asks for nothing that it does not need.
+    if not target.model_id or settings.mode is Mode.STOP or not _has_pages(api):
+        return target
+    model = f"{settings.api_url}{model_path(target.project_id, target.model_id)}"
+    version = f"{model}/versions/{path_part(target.version_id)}" if target.version_id else ""
+    if not is_backtest:
+        return replace(target, url=f"{model}/overview", version_url=version)
+    backtest = f"/{path_part(backtest_id)}" if backtest_id else ""
+    return replace(target, url=f"{model}/backtests{backtest}", version_url=version)
+
+
+def _has_pages(api: DeploymentApi) -> bool:
+    try:
+        return api.has_pages
+    except RefusedError:
+        return False  # nothing depends on it but links

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy_action.deployment_api.client import Accepted, Backtested
 from deploy_action.deployment_api.history import History, Listed
 from deploy_action.deployment_api.settling import UntoldError
 from deploy_action.errors import DeadlineError, Problem, RefusedError
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.deployment_api.client import DeploymentApi

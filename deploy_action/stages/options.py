@@ -16,7 +16,13 @@ _ROUTES: Final = {
     Mode.START: "/model/run",
     Mode.ROLLBACK: "/model/run",
 }
+COMBINATIONS: Final = "combinations"
+"""The field for how many combinations are backtested beside the whole period."""
+
 _UNCHANGED: Final = "unchanged"
+# In characters; the server refuses longer ones.
+_LONGEST_DEPLOYER: Final = 100
+_LONGEST_RUN_URL: Final = 500
 
 
 def check_options(api: DeploymentApi, settings: Settings) -> None:
@@ -57,18 +63,41 @@ def _without_variables(settings: Settings, path: str, what: str, which: str) -> 
     )
 
 
-def deploy_options(
-    api: DeploymentApi, settings: Settings, described: DescribedModel
+def upload_options(
+    api: DeploymentApi, settings: Settings, described: DescribedModel, tested: str
 ) -> dict[str, str]:
-    """Return the fields of a deploy that this server knows, and others do not."""
-    if settings.mode is not Mode.DEPLOY:
-        return {}
+    """Return the fields of a deploy or a backtest that this server knows, and others do not.
+
+    `tested` are the figures of the backtest before a deploy, as JSON, blank if there was none.
+    """
     options = {
         "commit": described.checked_out,
         "committedAt": described.committed_at,
         "commitRepository": described.repository,
-        "allowOlder": "true" if settings.allow_older else "",
-        _UNCHANGED: "skip" if settings.unchanged else "",
+        "runUrl": described.run_url if len(described.run_url) <= _LONGEST_RUN_URL else "",
     }
-    known = api.fields_of(_ROUTES[Mode.DEPLOY])
-    return {name: text for name, text in options.items() if text and name in known}
+    if settings.mode is Mode.DEPLOY:
+        options |= {
+            "deployedBy": described.deployed_by[:_LONGEST_DEPLOYER],
+            "tested": tested,
+            "allowOlder": "true" if settings.allow_older else "",
+            _UNCHANGED: "skip" if settings.unchanged else "",
+        }
+    elif settings.is_local:  # it ends with the run
+        return {}
+    wanted = {name: text for name, text in options.items() if text}
+    if not wanted and settings.mode is not Mode.DEPLOY and not settings.wants_several:
+        return {}
+    if settings.mode is Mode.BACKTEST:
+        wanted |= _beside(settings)
+    known = api.fields_of(_ROUTES[settings.mode])
+    return {name: text for name, text in wanted.items() if name in known}
+
+
+def _beside(settings: Settings) -> dict[str, str]:
+    """Return the fields that say what is backtested beside the whole period."""
+    windows, sweep = settings.windows, settings.sweep
+    return {
+        "windows": str(windows if isinstance(windows, int) else len(windows)),
+        COMBINATIONS: "0" if sweep is None else str(len(sweep)),
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -25,8 +24,9 @@ from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_checks import check_backtest_args
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
+from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.narrow import narrow
-from deploy_action.text.harmless import tidy
+from deploy_action.text.harmless import LONGEST_DESCRIPTION, tidy
 
 if TYPE_CHECKING:
     from deploy_action.bundle.including import Include
@@ -127,8 +127,7 @@ class Preparation:
             return True
         from deploy_action.git.changes import is_committed
 
-        files = (selection.files.path(one.name) for one in selection.entries)
-        return is_committed(directory, (path for path in files if path.is_file()))
+        return is_committed(directory, selection.places())
 
     def requirements_of(self, manifest: Manifest, selection: Selection) -> Mapping[str, str]:
         """Return the version specifier of each required package; empty without a comparison."""
@@ -180,7 +179,8 @@ class Preparation:
         """Return what inputs, manifest, event and commit say about the model."""
         settings, event = self.settings, self.event
         read_commit = cache(lambda: read_checked_out_commit(directory))
-        name = tidy(settings.model_name or manifest.model_name or directory_name(directory, event))
+        name = settings.model_name or manifest.model_name or directory_name(directory, event)
+        name = tidy(name if len(name) <= LONGEST_DESCRIPTION else self.redact(name))
         # The input `project-name` wins over the project id in the manifest.
         manifest_project = None if settings.project_name else manifest.project_id
         commit = event.commit or (found.sha if (found := read_commit()) else "")
@@ -197,12 +197,15 @@ class Preparation:
             commit=commit,
             commit_url=event.commit_url(commit),
             scope=event.scope,
+            deployed_by=event.actor if event.run_url else "",
+            run_url=event.run_url,
             description=settings.description
             or describe(
                 event, lambda: found.message if (found := read_commit()) else None, self.redact
             ),
         )
-        if settings.mode is not Mode.DEPLOY or (found := read_commit()) is None:
+        is_sent = settings.mode is Mode.DEPLOY or not settings.is_local
+        if not is_sent or (found := read_commit()) is None:
             return described
         return replace(
             described,
@@ -324,19 +327,15 @@ class Preparation:
         )
 
     def _check_encryption(self) -> Problem | None:
-        from ipaddress import ip_address
         from urllib.parse import urlsplit
+
+        from deploy_action.http.loopback import is_loopback
 
         settings = self.settings
         parts = urlsplit(settings.api_url)
         if parts.scheme != "http" or settings.mode is Mode.VALIDATE:
             return None
-        host = parts.hostname or ""
-        try:
-            is_here = ip_address(host).is_loopback
-        except ValueError:
-            is_here = host == "localhost"
-        if is_here:
+        if is_loopback(parts.hostname or ""):
             return None
         return Problem(
             message=f"`api-url` is `{settings.api_url}`: the token, the variables of "

@@ -6,10 +6,8 @@ created: a run that fails here has changed nothing.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.deployment_api.answers import NO_PERMISSION
@@ -35,9 +33,10 @@ from deploy_action.errors import (
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.target import Target
+from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.finding import Finder, with_pages
 from deploy_action.stages.listed_uploads import ListedUploads, list_uploads
-from deploy_action.stages.options import check_options, deploy_options
+from deploy_action.stages.options import check_options, upload_options
 from deploy_action.text.quantities import count
 from deploy_action.text.variables import named
 
@@ -54,7 +53,8 @@ class Submitter:
     """Sends one prepared model.
 
     `on_target` gets the target whenever more of it is known, so that a run that fails half-way can
-    report it. `on_doubt` is called when nobody knows what the server did.
+    report it. `on_doubt` is called when nobody knows what the server did. `tested` are the figures
+    of the backtest before a deploy, as JSON, blank if there was none.
     """
 
     api: DeploymentApi
@@ -62,6 +62,7 @@ class Submitter:
     model: PreparedModel
     on_target: Callable[[Target], None]
     on_doubt: Callable[[], None]
+    tested: str = field(default="", repr=False)
 
     @property
     def _finder(self) -> Finder:
@@ -86,13 +87,15 @@ class Submitter:
 
     def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
         """Upload the bundle as a new version, once."""
+        from uuid import uuid4
+
         bundle, listed = self.model.bundle, self._listed(target)
         upload = Upload(
             bundle.path,
             bundle.sha256,
             on_progress,
             reserve=_RESERVE if listed.tells_versions else 0.0,
-            key=str(uuid.uuid4()),
+            key=str(uuid4()),
         )
         settling = Settling(
             retries=self.api.transport.retries,
@@ -146,12 +149,12 @@ class Submitter:
             runs_on=described.runs_on,
             price_scope=described.scope,
             environment=self.settings.model_env or {},
-            options=deploy_options(self.api, self.settings, described),
+            options=upload_options(self.api, self.settings, described, self.tested),
         )
 
-    def _noted(self, target: Target) -> Target:
+    def _noted(self, target: Target, backtest_id: str = "") -> Target:
         """Report the target as it is known by now, with its URLs."""
-        target = with_pages(target, self.settings)
+        target = with_pages(target, self.settings, self.api, backtest_id)
         self.on_target(target)
         return target
 
@@ -159,7 +162,8 @@ class Submitter:
         model_id = accepted.model_id or ""
         if model_id and not target.model_id:
             target = self._with_created(target, "model", model_id)
-        return self._noted(replace(target, model_id=model_id, version_id=accepted.version_id or ""))
+        target = replace(target, model_id=model_id, version_id=accepted.version_id or "")
+        return self._noted(target, accepted.backtest_id or "")
 
     def plan_ahead(self, target: Target | None) -> tuple[str, ...]:
         """Return the steps of a real run; `target` is None if nothing was looked up."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice, product
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from deploy_action.backtest.period.checks import check_meaning
 from deploy_action.backtest.sweep.grid import Axis, Sweep, label_of, shown
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.manifest_checks import check_backtest_args, is_argument
+from deploy_action.records import replace
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:

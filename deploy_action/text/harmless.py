@@ -6,14 +6,16 @@ import re
 import unicodedata
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
+
 # Terminal escape sequences (ECMA-48): control sequences, strings such as hyperlinks, and others.
-ESCAPES: Final = re.compile(
+ESCAPES: Final = lazy_regex(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?"
 )
-_LINE_BREAKS: Final = re.compile(r"\r\n?|\n")
+_LINE_BREAKS: Final = lazy_regex(r"\r\n?|\n")
 # The runner obeys `::name::` at the start of a line, and `##[name]` anywhere in it.
-_COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
-_OLD_COMMAND: Final = re.compile(r"##(?=\[)")
+_COMMAND: Final = lazy_regex(r"^([^\S\n]*):(?=:)", re.MULTILINE)
+_OLD_COMMAND: Final = lazy_regex(r"##(?=\[)")
 _LAST_OF_FOUR_DIGITS: Final = 0xFFFF
 LONGEST_DESCRIPTION: Final = 2_000
 _LONGEST_EXCERPT: Final = 120
@@ -26,9 +28,9 @@ def plain(text: str) -> str:
     Cf, such as right-to-left overrides) are written as escapes; the joiners that emoji and several
     scripts need are kept.
     """
-    text = _LINE_BREAKS.sub("\n", ESCAPES.sub("", text))
-    if text.isprintable():
+    if text.isprintable():  # as nearly every text is
         return text
+    text = _LINE_BREAKS.sub("\n", ESCAPES.sub("", text))
     return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
 
 

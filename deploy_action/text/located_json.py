@@ -13,10 +13,11 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from deploy_action.errors import Problem
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import cut
 
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
@@ -29,16 +30,16 @@ MAX_PROBLEMS = 20
 _LONGEST_QUOTED = 60
 
 # Possessive quantifiers: no input makes them backtrack.
-_SPACE = re.compile(r"[ \t\r\n]*+")
-_LINE_END = re.compile(r"\r\n?|\n")
-_COMMENT = re.compile(r"(?://|\#)[^\r\n]*+|/\*[\s\S]*?(?:\*/|\Z)")
-_STRING_BODY = re.compile(r"""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+""")
-_SINGLE_QUOTED = re.compile(r"'([^'\\\r\n]*+)'")
-_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*+))((?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)")
-_NUMBER_LIKE = re.compile(r"[-+.0-9][-+.0-9A-Za-z_]*+")
-_WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_KEY_AHEAD = re.compile(_STRING_BODY.pattern + r'"[ \t\r\n]*+:')
+_SPACE = lazy_regex(r"[ \t\r\n]*+")
+_LINE_END = lazy_regex(r"\r\n?|\n")
+_COMMENT = lazy_regex(r"(?://|\#)[^\r\n]*+|/\*[\s\S]*?(?:\*/|\Z)")
+_STRING_BODY = lazy_regex(r"""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+""")
+_SINGLE_QUOTED = lazy_regex(r"'([^'\\\r\n]*+)'")
+_NUMBER = lazy_regex(r"(-?(?:0|[1-9][0-9]*+))((?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)")
+_NUMBER_LIKE = lazy_regex(r"[-+.0-9][-+.0-9A-Za-z_]*+")
+_WORD = lazy_regex(r"[A-Za-z_$][A-Za-z0-9_$]*+")
+_SURROGATE = lazy_regex("[\ud800-\udfff]")
+_KEY_AHEAD = lazy_regex(_STRING_BODY.pattern + r'"[ \t\r\n]*+:')
 
 _WORDS: dict[str, JsonValue] = {"true": True, "false": False, "null": None}
 _PYTHON_WORDS: dict[str, tuple[JsonValue, str]] = {

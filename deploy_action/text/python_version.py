@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from deploy_action.lazy.patterns import lazy_regex
 
 # The package's own oldest is 3.7, its default. Python 3.15.0 came out in October 2026 (PEP 790).
 OLDEST: Final = (3, 7)
 NEWEST: Final = (3, 15)
-_FORM: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]{1,3})?")
+_FORM: Final = lazy_regex(r"([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]{1,3})?")
 
 
 def minor_version(text: str) -> tuple[int, int] | None:

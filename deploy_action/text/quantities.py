@@ -140,8 +140,13 @@ def days(number: float) -> str:
         return count(round(number), "day")
     for length, noun in ((number, "day"), (number * 24, "hour")):
         if length >= 1 or not number:
-            return f"{rounded(length, 1)} {noun}{'' if length == 1 else 's'}"
-    return f"{rounded(number * 24 * 60, 1)} minutes"
+            return _rounded_count(length, noun)
+    return _rounded_count(number * 24 * 60, "minute")
+
+
+def _rounded_count(number: float, noun: str) -> str:
+    shown = rounded(number, 1)
+    return f"{shown} {noun}{'' if shown == '1' else 's'}"
 
 
 def moment(time: float, form: str = "%Y-%m-%d %H:%M") -> str:

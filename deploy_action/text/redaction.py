@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import ESCAPES
 
 HIDDEN: Final = "***"
@@ -21,19 +22,29 @@ SHORTEST_KEY: Final = 8
 # How often a text may be escaped: as JSON in a page of HTML, for example.
 _MOST_READINGS: Final = 3
 # What may stand within a secret: tags and escape sequences of a terminal, which may also hold one,
-_MARKUP: Final = re.compile(f"</?[A-Za-z!][^<>]{{0,300}}>|{ESCAPES.pattern}")
+_MARKUP: Final = lazy_regex(f"</?[A-Za-z!][^<>]{{0,300}}>|{ESCAPES.pattern}")
 # a line break with the indentation after it, also as `one_line` shows it, and what has no width.
 _GAP: Final = (
-    r"[=\\]?(?:\r\n?|\n)[ \t]*+| ?⏎ ?|[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]"
+    r"(?:\r\n?|\n)[ \t]*+| ?⏎[ \t]*+|[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]"
 )
-# A character as URLs, HTML, JSON, JavaScript and Python's `repr` write it.
+# A character as shells (a quote, in a text in quotes), URLs, HTML, JSON, JavaScript and Python's
+# `repr` write it.
 _ESCAPED: Final = (
-    r"%[0-7][0-9A-Fa-f]|(?:%[89A-Fa-f][0-9A-Fa-f])+"
+    # a line break, and the indentation after it
+    r"(?:\\(?:[nr]|x0[aAdD]|u000[aAdD])|%0[aAdD]|&#(?:0*1[03]|[xX]0*[aAdD]);)[ \t]++"
+    r"|'\\''|'\"'\"'|%[0-7][0-9A-Fa-f]|(?:%[89A-Fa-f][0-9A-Fa-f])+"
     r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][0-9A-Za-z]{1,31});"
     r"|\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
+    r"|(?:\\x[89a-fA-F][0-9a-fA-F]){2,}"
     r"|\\(?:u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrt]|[^\w\s])"
 )
-_UNIT: Final = re.compile(f"{_GAP}|(?P<escaped>{_ESCAPED})")
+_READ: Final = f"{_GAP}|(?P<escaped>{_ESCAPED})"
+_UNIT: Final = lazy_regex(_READ)
+# The mark before a line break that goes on with the same line: in mails, and in shells. It may also
+# be the end of a secret.
+_SOFT_BREAK: Final = r"[=\\](?:\r\n?|\n)"
+_SOFT: Final = lazy_regex(_SOFT_BREAK)
+_SOFT_UNIT: Final = lazy_regex(f"{_SOFT_BREAK}[ \t]*+|{_READ}")
 _NO_WIDTH: Final = dict.fromkeys(
     [*b"\r\n", 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2065), 0xFEFF]
 )
@@ -41,8 +52,10 @@ _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _IN_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
-_LIKE_A_KEY: Final = re.compile(r"[A-Za-z0-9+/=_.:-]{8,}")
-_WORDS: Final = re.compile(r"[A-Za-z0-9]{8,}")
+_PADDING: Final = frozenset("=")
+
+_LIKE_A_KEY: Final = lazy_regex(r"[A-Za-z0-9+/=_.:-]{8,}")
+_WORDS: Final = lazy_regex(r"[A-Za-z0-9]{8,}")
 _LONG: Final = 16
 _CHANGES: Final = 3
 _MOST_KEYS: Final = 200
@@ -67,6 +80,26 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
             parts += [text[end:start], HIDDEN]
         end = max(end, stop)
     return "".join([*parts, text[end:]])
+
+
+def beginning(text: str, redact: Callable[[str], str], most: int) -> str:
+    """Return the redacted beginning of a text of which at most so many characters are read.
+
+    Half a secret at the end of what was read is not found, so a quarter of that is not shown.
+    """
+    if len(text) <= most:
+        return redact(text)
+    shown = redact(text[:most])
+    return shown[: max(0, len(shown) - most // 4)]
+
+
+def lines_of(secret: str) -> list[str]:
+    """Return the lines of a secret, which programs print one by one, without blanks at their ends.
+
+    Of several, those of eight characters or more: the last line of a private key may have one.
+    """
+    lines = [line.strip() for line in secret.splitlines()]
+    return lines if len(lines) == 1 else [line for line in lines if len(line) >= SHORTEST_KEY]
 
 
 def looks_like_key(text: str) -> bool:
@@ -116,10 +149,22 @@ class _Needles:
 
 @lru_cache(1024)
 def _needles(secret: str) -> _Needles:
-    squeezed = _read(secret, _UNIT).text
-    plain = {secret, squeezed if len(squeezed) >= SHORTEST else secret}
+    import json
+    from urllib.parse import quote_plus
+
+    read = {secret, _read(secret, _UNIT).text, _read(secret, _MARKUP).text}
+    plain = {one for one in read if len(one) >= SHORTEST}
     plain |= {one.replace(" ", "+") for one in plain}  # as a form of HTML writes blanks
-    base64 = tuple(_base64_needles(secret.encode("utf-8", "replace")))
+    plain = {one.replace("\t", " ") for one in plain}
+    # Gateways repeat the body of a request in base64, in which a form or JSON has escaped it; a
+    # model may print what it knows so, in which JSON or Python's `repr` has escaped JSON again.
+    forms = {secret, quote_plus(secret, errors="replace")}
+    for one in (secret, json.dumps(secret)[1:-1]):
+        # With a quote of the other kind around, `repr` escapes those in the text.
+        forms |= {json.dumps(one)[1:-1], repr(one)[1:-1], repr(f'{one}"')[1:-2]}
+    base64 = tuple(
+        needle for form in forms for needle in _base64_needles(form.encode("utf-8", "replace"))
+    )
     shortest = min(map(len, (*plain, *(needle for needle, _ in base64))))
     return _Needles(tuple(plain), base64, shortest)
 
@@ -153,18 +198,31 @@ class _View:
 
     def places(self, needles: Iterable[_Needles]) -> Iterator[tuple[int, int]]:
         """Yield where the secrets are, as places in the text that was not read at all."""
+        text = self.text.replace("\t", " ")  # as `one_line` shows it
         encoded = self.text.translate(_URL_SAFE)
         for one in needles:
             for needle in one.plain:
-                for start in _find_all(self.text, needle):
+                for start in _find_all(text, needle):
                     yield self._origin(start, start + len(needle))
             for needle, before in one.base64:
                 for start in _find_all(encoded, needle):
-                    stop = start + len(needle)
-                    stop += encoded[stop : stop + 1] in _IN_BASE64
-                    while encoded.startswith("=", stop):
-                        stop += 1
-                    yield self._origin(max(0, start - before), stop)
+                    yield self._with_neighbours(encoded, start, start + len(needle), before)
+
+    def _with_neighbours(self, encoded: str, start: int, stop: int, before: int) -> tuple[int, int]:
+        """Return the place of base64 with the characters around it that it shares with others.
+
+        Not those of another line: a secret may begin there.
+        """
+        begin, end = self._origin(start, stop)
+        if start >= before > 0 and self._origin(start - before, start)[1] == begin:
+            begin = self._origin(start - before, start)[0]
+        is_shared = True
+        while encoded[stop : stop + 1] in (_IN_BASE64 if is_shared else _PADDING):
+            following = self._origin(stop, stop + 1)
+            if following[0] != end:
+                break
+            stop, end, is_shared = stop + 1, following[1], False
+        return begin, end
 
     def _origin(self, start: int, stop: int) -> tuple[int, int]:
         if self.inner is None:
@@ -190,6 +248,8 @@ def _views(text: str) -> Iterator[_View]:
         yield view
         if without_markup := _following(view, _MARKUP):
             yield without_markup
+        if _SOFT.search(view.text) and (joined := _following(view, _SOFT_UNIT)):
+            yield joined
         view = _following(view, _UNIT)
 
 
@@ -224,16 +284,25 @@ def _read(text: str, units: re.Pattern[str]) -> _View:
 
 
 def _unescaped(escaped: str) -> str:
-    if escaped[0] == "%":
-        return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "replace")
+    escaped = escaped.rstrip(" \t")
     if escaped[0] == "&":
         from html import unescape
 
         return unescape(escaped)
+    if escaped[0] == "%" or escaped.count("\\x") > 1:  # bytes
+        return _decoded(bytes.fromhex(re.sub(r"%|\\x", "", escaped)))
     if escaped[1] in "uUx":
         units = (chr(int(unit[1:], 16)) for unit in escaped.split("\\")[1:])
         return "".join(units).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-    return _LETTERS.get(escaped[1], escaped[1])
+    # A quote of a shell, or what a backslash stands before.
+    return "'" if escaped[0] == "'" else _LETTERS.get(escaped[1], escaped[1])
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _find_all(text: str, needle: str) -> Iterator[int]:

@@ -11,10 +11,11 @@ import errno
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from deploy_action.errors import InvalidInputError, Problem
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, field
 from deploy_action.regular_files import SourceTree
 
 _MAX_BYTES: Final = 1024 * 1024
@@ -25,23 +26,25 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_DECLARED_ENCODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
-_COMMENT: Final = re.compile(r"(?:^|\s+)#.*$")
-_VARIABLE: Final = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_OPTION: Final = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
-_URL: Final = re.compile(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
-_ARCHIVE: Final = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
-_GIT: Final = re.compile(r"(?:^|@\s*)(git\+(?:https?|ssh|git)://\S+)", re.IGNORECASE)
+_FOR_HOSTS: Final = frozenset({"idna", "punycode"})
+_DECLARED_ENCODING: Final = lazy_regex(rb"coding[:=]\s*([-\w.]+)")
+# As pip has it, but for the blanks before it: to look for those takes the square of their number.
+_COMMENT: Final = lazy_regex(r"(?:^|(?<=\s))#.*$")
+_VARIABLE: Final = lazy_regex(r"\$\{([A-Z0-9_]+)\}")
+_OPTION: Final = lazy_regex(r"(--[a-z][a-z-]*|-[a-zA-Z])\s*=?\s*(.*)$")
+_URL: Final = lazy_regex(r"(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):\S+$", re.IGNORECASE)
+_ARCHIVE: Final = lazy_regex(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
+_GIT: Final = lazy_regex(r"(?:^|@\s*)(git\+(?:https?|ssh|git)://\S+)", re.IGNORECASE)
 # Scheme, user, host, port, path, ref, fragment. `@` comes before a branch, tag or commit. A host
 # has a dot: a password with a slash would make its user look like one.
-_REPOSITORY: Final = re.compile(
+_REPOSITORY: Final = lazy_regex(
     r"git\+\w+://(?:(?P<user>[^/@]*)@)?(?P<host>[\w-]+(?:\.[\w-]+)+)(?P<port>:\d+)?"
     r"/(?P<path>[^@#?:]+?)/?"
     r"(?:\.git)?(?:@(?P<ref>[^#]+))?(?:#(?P<fragment>.*))?",
     re.IGNORECASE,
 )
-_ONLY_VARIABLES: Final = re.compile(r"\$\{[A-Z0-9_]+\}(?::\$\{[A-Z0-9_]+\})?")
-_IN_FRAGMENT: Final = re.compile(r"(?:^|&)(egg|subdirectory)=([^&]+)")
+_ONLY_VARIABLES: Final = lazy_regex(r"\$\{[A-Z0-9_]+\}(?::\$\{[A-Z0-9_]+\})?")
+_IN_FRAGMENT: Final = lazy_regex(r"(?:^|&)(egg|subdirectory)=([^&]+)")
 
 # Options that include another file, and whether its packages are installed or only constrained.
 _INCLUDING: Final = {"-r": True, "--requirement": True, "-c": False, "--constraint": False}
@@ -196,6 +199,16 @@ class Walk:
             self._left.append((name, installs))
 
 
+def check_encoding(encoding: str) -> None:
+    """Refuse the encodings of host names: to read a long text takes the square of its length.
+
+    Raises:
+        LookupError: it is one of those, or Python does not know it.
+    """
+    if codecs.lookup(encoding).name in _FOR_HOSTS:
+        raise LookupError(encoding)
+
+
 def is_inside(name: str) -> bool:
     """Whether a normalised path is relative, and does not start above its root."""
     return not posixpath.isabs(name) and name != ".." and not name.startswith("../")
@@ -222,9 +235,12 @@ def _read_text(files: SourceTree, name: str) -> tuple[str, str]:
 def _decode(name: str, data: bytes) -> tuple[str, str]:
     mark, encoding = _encoding(data)
     try:
+        check_encoding(encoding)
         text = data[len(mark) :].decode(encoding)
+        text.encode()  # some encodings have half a character, which no UTF-8 can hold
     except LookupError as error:
-        message = f"{name} declares an encoding that Python does not know."
+        message = f"{name} declares an encoding that Python does not know, or that is not "
+        message += "for texts."
         raise _unreadable(name, message, "Save it as UTF-8, without a declaration.") from error
     except UnicodeError as error:
         line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
@@ -266,7 +282,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     first = 0
     for number, line in enumerate(text.splitlines(), 1):
         first = first if parts else number
-        is_comment = _COMMENT.match(line) is not None
+        is_comment = line.lstrip().startswith("#")
         parts.append(f" {line}" if is_comment else line.rstrip("\\"))
         if line.endswith("\\") and not is_comment:
             continue

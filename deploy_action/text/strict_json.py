@@ -10,8 +10,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     import msgspec
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
 LONGEST_TOKEN: Final = 1 << 20  # bytes of a text or a number
 
 # One escape in a string: half a surrogate pair is in the group, a whole pair is not.
-_ESCAPE: Final = re.compile(
+_ESCAPE: Final = lazy_regex(
     rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL
 )
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = lazy_regex(rb"\\u[dD][89a-fA-F]")
 _REPLACEMENT: Final = rb"\ufffd"
-_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_TOKENS: Final = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-_NUMBER: Final = re.compile(rb"-?\d[\d.eE+-]*+")
+_STRING: Final = lazy_regex(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TOKENS: Final = lazy_regex(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_NUMBER: Final = lazy_regex(rb"-?\d[\d.eE+-]*+")
 _IN_NUMBERS: Final = b"0123456789.eE+-"
 # Only a number with one of these can be too large, all digits written as 0, without plus signs.
-_LARGE_EXPONENT: Final = re.compile(rb"e000")  # a third of the time that `in` takes
+_LARGE_EXPONENT: Final = lazy_regex(rb"e000")  # a third of the time that `in` takes
 _LONG: Final = b"0" * 200
 _BEFORE_NUMBER: Final = b" \t\r\n,:["
 _ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")

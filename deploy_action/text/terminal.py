@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self, TextIO
+
+from deploy_action.records import dataclass
 
 WIDTH_WITHOUT_TERMINAL: Final = 96
 _HEIGHT_WITHOUT_TERMINAL: Final = 24

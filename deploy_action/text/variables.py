@@ -9,18 +9,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.text.harmless import is_placeholder
 from deploy_action.text.quantities import count
-from deploy_action.text.redaction import SHORTEST_KEY, redacted
+from deploy_action.text.redaction import SHORTEST_KEY, lines_of
 
 MOST_BYTES: Final = 64 << 10
 """All names and values together: a secret of the workflow has 48 KiB at most."""
 NAME_RULE: Final = "a name has letters, digits and underscores, and starts with no digit"
 RESERVED: Final = "names such as BACKTESTING…, BLANKLY_…, PYTHONPATH, INPUT_… and GITHUB_…"
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
 # The platform tells the model by the first two what it is to do, and by the third where its code
 # is; the others are what the runner gives the action.
-_RESERVED: Final = re.compile(r"BACKTESTING.*|BLANKLY_.*|PYTHONPATH|INPUT_.*|GITHUB_.*")
+_RESERVED: Final = lazy_regex(r"BACKTESTING.*|BLANKLY_.*|PYTHONPATH|INPUT_.*|GITHUB_.*")
 
 
 def is_name(text: str) -> bool:
@@ -48,9 +49,10 @@ def is_secret(value: str) -> bool:
     return len(value.strip()) >= SHORTEST_KEY and not is_placeholder(value)
 
 
-def without_values(text: str, variables: Mapping[str, str]) -> str:
-    """Return a text in which the values of variables that are secret are replaced by `***`."""
-    return redacted(text, filter(is_secret, variables.values()))
+def hidden_in(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is hidden of variables: the values that are secret, and the lines of those."""
+    values = filter(is_secret, variables.values())
+    return tuple(dict.fromkeys(one for value in values for one in (value, *lines_of(value))))
 
 
 def replaced(before: Iterable[str], after: Iterable[str]) -> str:

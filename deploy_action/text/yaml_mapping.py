@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.text.harmless import cut
 from deploy_action.text.located_json import parse_json
 
@@ -146,8 +147,8 @@ _RESOLVERS = (
     ),
 )
 _TAG_PREFIX = "tag:yaml.org,2002:"
-_ANYTHING = re.compile(r"(?s:.*)")
-_PATTERNS = {name: re.compile(pattern) for name, pattern, _ in _RESOLVERS}
+_ANYTHING = lazy_regex(r"(?s:.*)")
+_PATTERNS = {name: lazy_regex(pattern) for name, pattern, _ in _RESOLVERS}
 # Without the constructors of binary data, sets and dates: JSON cannot hold them.
 _CoreLoader.yaml_constructors = {
     tag: constructor
@@ -158,7 +159,7 @@ _CoreLoader.yaml_implicit_resolvers = {}
 for _name, _pattern, _starts in _RESOLVERS:
     _CoreLoader.add_implicit_resolver(
         f"{_TAG_PREFIX}{_name}",
-        re.compile(rf"^(?:{_pattern})$"),
+        lazy_regex(rf"^(?:{_pattern})$"),
         [start if start != "\0" else "" for start in _starts],
     )
 _CoreLoader.add_constructor(f"{_TAG_PREFIX}map", _CoreLoader.construct_core_mapping)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -372,7 +373,8 @@ def test_a_deep_base_changes_nothing_and_is_removed(
 def test_temporary_files_that_stay_are_said(
     runner: Runner, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")  # so that nothing can be removed
+    monkeypatch.setattr(shutil, "rmtree", lambda *_arguments, **_options: None)
+    monkeypatch.setenv("PATH", "/nowhere")  # so that there is no `rm` either
     ended = runner.run(api_url=scripted().url, token="refresh", model_id="m")
     assert ended.code == 0
     assert ended.outputs["status"] == "deployed"

@@ -12,14 +12,31 @@ import shutil
 import signal
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
+from random import Random
+from urllib.parse import quote
 
 import pytest
 
+from deploy_action.backtest.wire import parse_result
 from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE
 from tests.conftest import Ended, Runner, let_all_pass
+from tests.support.hostile import hostile_text
+from tests.support.judges import judge_log, judge_markdown, judge_page
 from tests.support.network import DIRECTORIES, NETWORK
+from tests.support.process_watch import ProcessWatch
+from tests.support.secret_hunter import (
+    LINES,
+    TEXTS,
+    SecretHunter,
+    a_secret,
+    files_below,
+    without_masks,
+)
 from tests.support.serve_process import ServeProcess
+from tests.support.torture import Rounds
+from tests.support.visitor import Visitor, text_of
 from tests.support.waiting import PATIENCE, is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +47,25 @@ METRICS = [
     "excess_return", "round_trips", "win_rate", "profit_factor", "expectancy", "exposure",
     "longest_drawdown_days",
 ]  # fmt: skip
+# Lines of a model's callback: at its tenth bar, the whole period waits for the first window.
+MEETING = """
+    import base64, socket, time
+    asked = json.loads(base64.b64decode(os.environ["BACKTESTING_ARGS"]))
+    place = "\\0" + os.environ.get("MEET", "")
+    bars = state.variables["bars"] = state.variables.get("bars", 0) + 1
+    if len(place) > 1 and bars == 10 and asked["start_date"] == "2023-03-01":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+            door.settimeout(30)
+            if asked["end_date"] == "2024-08-23":
+                door.bind(place)
+                door.recv(1)
+            while asked["end_date"] != "2024-08-23":
+                try:
+                    door.sendto(b"!", place)
+                    break
+                except ConnectionRefusedError:  # it is not there yet
+                    time.sleep(0.01)
+"""
 STARTED = 60  # seconds until a model runs: its environment may have to be made first
 
 pytestmark = pytest.mark.xdist_group("backtest")
@@ -133,6 +169,45 @@ def test_a_pull_request_gets_its_metrics_and_chart(trader: Trader) -> None:
     assert trader.private_copies() == []
 
 
+@pytest.mark.torture(quick=1)
+def test_a_model_that_tells_all_it_knows_tells_no_secret(trader: Trader, rounds: Rounds) -> None:
+    """Not even by crashing; and it knows its own secrets only."""
+    for chance in rounds:
+        _tell_all(trader, chance)
+
+
+def _tell_all(trader: Trader, chance: Random) -> None:
+    hunter, runner = SecretHunter(), trader.runner
+    password = hunter.add("password of the proxy", a_secret(chance))
+    runner.environ["HTTP_PROXY"] = f"http://me:{quote(password, safe='')}@127.0.0.1:9"
+    values = [hunter.add(f"value {number}", a_secret(chance, LINES)) for number in range(2)]
+    key = hunter.add("a key", a_secret(chance, TEXTS))
+    trader.put_first(
+        "import base64, os, sys\n"
+        "known = dict(os.environ, keys=open('keys.json').read())\n"
+        "for text in [*known.values(), str(known)]:\n"
+        "    print(text, repr(text), base64.b64encode(text.encode()).decode(), file=sys.stderr)\n"
+        "raise RuntimeError(known)"
+    )
+    process = trader.start(
+        token=hunter.add("token", a_secret(chance)),
+        keys_json=json.dumps({"alpaca": {"main": {"API_SECRET": key}}}),
+        model_env="\n".join(f"VALUE_{number}={value}" for number, value in enumerate(values)),
+        github_token=hunter.add("github-token", a_secret(chance)),
+    )
+    with ProcessWatch(process.pid) as watch:
+        log, _ = process.communicate(timeout=PATIENCE + STARTED)
+    ended = runner.ended(process.returncode, log)
+    assert ended.code == 1
+    assert "RuntimeError" in ended.summary
+    places = {"log": without_masks(log), "summary": ended.summary, "outputs": str(ended.outputs)}
+    assert hunter.find_all({**places, **files_below(runner.root / "temp")}) == []
+    assert hunter.find("\n".join(watch.commands)) == []
+    theirs = "\n".join(watch.environments_of("run_model.py"))
+    own = {"value 0", "value 1", "password of the proxy"}
+    assert {one.partition(" in ")[0] for one in hunter.find(theirs)} == own
+
+
 def test_windows_are_backtested_beside_the_whole_period(trader: Trader) -> None:
     """Each starts with the same account, and together they cover the period."""
     ended = trader.run(windows="3", gates="trades > 0\nbest sharpe > 0")
@@ -148,6 +223,21 @@ def test_windows_are_backtested_beside_the_whole_period(trader: Trader) -> None:
     assert ended.log.count("Backtesting...") == 1  # the package's own line, of the whole period
 
 
+def test_windows_with_dates_begin_while_the_whole_period_is_at_work(trader: Trader) -> None:
+    """In the second run, it waits for the first window. They find what they find after it."""
+    script = trader.model / "bot.py"
+    script.write_text(
+        script.read_text().replace("    closes.append", f"{MEETING}\n    closes.append")
+    )
+    equal_parts = trader.run(windows="2")
+    assert equal_parts.code == 0, equal_parts.log
+    names = [one["name"] for one in json.loads(equal_parts.outputs["windows"])]
+    dated = trader.run(windows="\n".join(names), model_env=f"MEET={secrets.token_hex(16)}")
+    assert dated.code == 0, dated.log
+    assert dated.outputs["windows"] == equal_parts.outputs["windows"]
+    assert dated.outputs["trades-sha256"] == equal_parts.outputs["trades-sha256"]
+
+
 def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trader) -> None:
     """A later step, which may be another user, can read it."""
     ended = trader.run()
@@ -159,6 +249,29 @@ def test_the_report_is_a_file_below_the_runners_temporary_directory(trader: Trad
     assert report["bundle"]["sha256"] == ended.outputs["bundle-sha256"]
     assert len(report["result"]["account_values"]) > 500
     assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_a_page_beside_the_report_has_the_same_figures_and_no_secret(trader: Trader) -> None:
+    """The model gives its secret away in a problem and in its output."""
+    secret = secrets.token_hex(16)
+    script = trader.model / "bot.py"
+    end = "strategy.backtest()\nprint(os.environ['KEY'])\nraise ValueError(os.environ['KEY'])\n"
+    script.write_text(f"import os\n{script.read_text()}\n{end}")
+
+    ended = trader.run(model_env=f"KEY={secret}", windows="2")
+
+    assert ended.code == 1
+    path = trader.runner.root / "temp" / ended.outputs["report-html"]
+    assert path.with_suffix(".json") == trader.runner.root / "temp" / ended.outputs["report"]
+    assert path.stat().st_mode & 0o444 == 0o444
+    page = path.read_text(encoding="utf-8")
+    title = page.partition("<title>")[2].partition("</title>")[0]
+    assert ended.summary.startswith("## ❌ Backtest failed: ")
+    assert title == "❌ Backtest failed: golden-cross"
+    assert "+37.90%" in page
+    assert "ValueError: <code>***</code>" in page
+    assert secret not in page
+    assert len(page.encode()) < 400_000
 
 
 def test_the_same_model_and_prices_give_the_same_trades(trader: Trader) -> None:
@@ -282,6 +395,32 @@ def test_the_output_of_a_model_is_shown_and_issues_no_command(trader: Trader) ->
     assert not any(line.startswith(("::stop-commands", "::warning")) for line in log)
 
 
+@pytest.mark.torture(quick=0)
+def test_whatever_a_model_prints_or_raises_is_text(rounds: Rounds, trader: Trader) -> None:
+    script = trader.model / "bot.py"
+    sound = script.read_text()
+    for chance in rounds:
+        said = [hostile_text(chance).encode("utf-8", "surrogatepass") for _ in range(9)]
+        fault = (
+            f"raise type({hostile_text(chance)!r}, (Exception,), {{}})({hostile_text(chance)!r})"
+        )
+        begin, end = chance.choice([("", ""), ("", fault), (fault, ""), ("", f"({fault!r}")])
+        stream = chance.choice(["stdout", "stderr"])
+        prints = f"for one in {said!r}:\n    sys.{stream}.buffer.write(one)"
+        text = f"import sys\n{prints}\n{begin}\n{sound}\n{end}\n"
+        script.write_text(text.replace("\0", ""), encoding="utf-8", errors="replace")
+        ended = trader.run()
+        rounds.count(f"runs that ended with {ended.code}")
+        assert ended.code in {0, 1, 2}, ended.log
+        assert "bug in the action" not in ended.log, ended.log
+        judge_log(ended.log)
+        judge_markdown(ended.summary, ("https://forge.example/",))
+        if page := ended.outputs.get("report-html"):
+            path = trader.runner.root / "temp" / page
+            links = ("https://forge.example/", "https://github.com/blankly-community/")
+            judge_page(path.read_text(encoding="utf-8"), links)
+
+
 def test_a_flood_of_output_is_cut(trader: Trader) -> None:
     trader.put_first("for number in range(200_000):\n    print('bar', number)")
     ended = trader.run()
@@ -386,6 +525,41 @@ def test_a_backtest_that_waits_on_a_server_is_cancelled_with_its_client(trader: 
         server.end()
 
 
+def test_a_server_keeps_the_windows_of_a_run(trader: Trader) -> None:
+    """The models run for real; each window's result is in the store, and its figures agree."""
+    server = ServeProcess(trader.data)
+    server.start()
+    try:
+        given = {"type": "strategy", "name": "Golden cross", "description": ""}
+        ids = {"projectId": server.user_id}
+        ids["modelId"] = server.post("/model/create-model", **ids, **given).json()["modelId"]
+        inputs = {"api_url": server.url, "token": server.token, "model_id": ids["modelId"]}
+        ended = trader.run(**inputs, windows="2")
+        assert ended.code == 0, ended.log
+        (whole,) = server.details(ids)["backtests"]
+        listed = server.details({**ids, "windowOf": whole["backtestId"]})["backtests"]
+        windows = sorted(listed, key=itemgetter("windowNumber"))  # they run side by side
+        assert [one["windowOf"] for one in windows] == [whole["backtestId"]] * 2
+        told = json.loads(ended.outputs["windows"])
+        assert [one["window"] for one in windows] == [one["name"] for one in told]
+        for one, expected in zip(windows, told, strict=True):
+            ids["backtestId"] = one["backtestId"]
+            found = next(
+                each for each in server.details(ids)["backtests"] if each["result"] is not None
+            )
+            assert found["args"]["start_date"] == expected["start"]
+            result = parse_result(json.dumps(found["result"]).encode())
+            assert result.trades_sha256 == expected["trades-sha256"]
+        visitor = Visitor(server.url)
+        visitor.sign_in(server.token)
+        page = f"/{server.user_id}/{ids['modelId']}"
+        shown = text_of(visitor.get(f"{page}/backtests/{whole['backtestId']}").text)
+        assert "2 windows" in shown
+        assert all(f"{number}. {one['name']}" in shown for number, one in enumerate(told, 1))
+    finally:
+        server.end()
+
+
 def test_the_installers_message_is_shown_if_requirements_are_not_found(trader: Trader) -> None:
     (trader.model / "requirements.txt").write_text("blankly\nno-such-package-of-anybody==1\n")
     trader.put_first("print('STARTED')")
@@ -426,5 +600,7 @@ def test_a_backtest_on_a_terminal_needs_only_the_path(trader: Trader) -> None:
     assert "mermaid" not in done.stdout
     assert "█" in done.stdout
     assert "38" in done.stdout
-    (report,) = (trader.data / "reports").iterdir()
+    page, report = sorted((trader.data / "reports").iterdir())
+    assert (page.suffix, report.suffix) == (".html", ".json")
+    assert str(page) in done.stdout
     assert str(report) in done.stdout

@@ -20,6 +20,7 @@ from deploy_action.report.reading import read_report
 from tests.conftest import Ended, Runner
 from tests.end_to_end.test_backtest import Trader, platform_data  # noqa: F401  # a fixture
 from tests.support.isolated import allowed_by_this_machine
+from tests.support.live_server import described
 from tests.support.repositories import commit_all, git, make_repository
 from tests.support.scripted_server import DEPLOYED, Reply, ScriptedServer
 from tools.picture import AVERAGES
@@ -249,6 +250,26 @@ def test_a_model_that_does_not_pass_is_not_deployed(
     assert deploys(server) == []
     assert not [one.route for one in server.requests if "create" in one.route]
     assert "No new version was made." in ended.summary
+
+
+def test_the_server_is_told_what_the_backtest_before_a_deploy_found(
+    repository: Repository, scripted: Scripted
+) -> None:
+    listed = {"POST /model/deploy": DEPLOYED, "GET /openapi.json": described("tested")}
+    inputs = {"mode": "deploy", "token": "refresh", "model_id": "m-1", "gates": "trades >= 1 # all"}
+    telling, silent = scripted(listed), scripted({"POST /model/deploy": DEPLOYED})
+
+    ended = repository.run(api_url=telling.url, **inputs)
+    other = repository.run(api_url=silent.url, **inputs)
+
+    assert (ended.code, other.code) == (0, 0), ended.log
+    told = json.loads(telling.requests_to("POST /model/deploy")[0].fields["tested"])
+    assert told["metrics"] == json.loads(ended.outputs["metrics"])
+    assert told["tradesSha256"] == ended.outputs["trades-sha256"]
+    assert told["gates"] == ["trades >= 1"]
+    assert told["symbols"] == ["OAK-USD"]
+    assert told["arguments"]["start_date"] == "2023-03-01"
+    assert "tested" not in silent.requests_to("POST /model/deploy")[0].fields
 
 
 def test_a_model_that_changes_its_own_bundle_is_not_deployed(

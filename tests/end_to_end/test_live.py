@@ -5,6 +5,7 @@ All on one worker, because they share an environment that takes some seconds to 
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 import time
@@ -16,7 +17,6 @@ import pytest
 
 from deploy_action.stages.live import following
 from tests.conftest import Ended, Runner, let_all_pass
-from tests.support.live_fleet import chance_of
 from tests.support.serve_process import ServeProcess
 from tests.support.stand_in_exchange import (
     Fault,
@@ -28,6 +28,7 @@ from tests.support.stand_in_exchange import (
 )
 from tests.support.stand_in_exchange.account import Order
 from tests.support.stand_in_exchange.server import StandInServer
+from tests.support.torture import Rounds
 from tests.support.waiting import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
@@ -57,8 +58,12 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
-    """Return a server that all tests here share, each with a model of its own."""
-    server = ServeProcess(let_all_pass(tmp_path_factory.mktemp("live")) / "data")
+    """Return a server that all tests here share, each with a model of its own.
+
+    It looks at accounts when models start, and then once a day, which is a second in time-lapse.
+    """
+    data = let_all_pass(tmp_path_factory.mktemp("live")) / "data"
+    server = ServeProcess(data, flags=("--account-minutes", "1440"))
     server.start()
     yield server
     server.end()
@@ -129,6 +134,14 @@ def money(order: Order) -> float:
     return order.size * (order.filled_price or 0.0)
 
 
+def assert_is_worth(trader: Trader, dollars: float) -> None:
+    """Wait for the value of its account at Alpaca, which comes once it runs."""
+    wait_for(lambda: trader.server.details(trader.ids)["account"])
+    (account,) = trader.server.details(trader.ids)["account"]
+    assert (account["exchange"], account["quote"], account["missing"]) == ("alpaca", "USD", [])
+    assert account["value"] == pytest.approx(dollars, rel=MOVES)
+
+
 def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
     runner: Runner, server: ServeProcess, stand_in: StandInServer
 ) -> None:
@@ -147,6 +160,7 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
     placed = [("YEW", order.side, order.size) for order in exchange.orders("first")]
     assert reported[:2] == placed[:2], details["orders"]
     assert money(exchange.orders("first")[0]) == pytest.approx(5_000, rel=MOVES)
+    assert_is_worth(trader, exchange.cash)
 
     # A power failure: the server that comes up again has it running again, once.
     server.kill()
@@ -193,21 +207,31 @@ def test_a_bot_is_pushed_replaced_stopped_and_rolled_back(
     server.wait_for(trader.ids, state="stopped")
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.torture(quick=0, weight=2)
 def test_real_models_stay_alone_whatever_is_killed(
-    runner: Runner, server: ServeProcess, stand_in: StandInServer, seed: int
+    runner: Runner, server: ServeProcess, stand_in: StandInServer, rounds: Rounds
 ) -> None:
-    """The server and the model are killed at any moment, between and during wishes."""
-    exchange, chance = stand_in.exchange, chance_of(str(seed))
+    for chance in rounds:
+        _kill_at_any_moment(runner, server, stand_in, chance, rounds)
+
+
+def _kill_at_any_moment(
+    runner: Runner,
+    server: ServeProcess,
+    stand_in: StandInServer,
+    chance: random.Random,
+    rounds: Rounds,
+) -> None:
+    """Kill the server and the model, between and during wishes, and see that one runs alone."""
+    exchange, name = stand_in.exchange, f"tortured-{rounds.figures['rounds']}"
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
     marked(trader)
     versions = {}
     for key in ("first", "second"):
-        trader.variables |= {**exchange.variables, "ALPACA_KEY": f"{key}-{seed}"}
-        pushed = trader.push(model_name=f"tortured {seed}")
+        trader.variables |= {**exchange.variables, "ALPACA_KEY": f"{key}-{name}"}
+        pushed = trader.push(model_name=name)
         assert pushed.code == 0, pushed.log
-        versions[pushed.outputs["version-id"]] = f"{key}-{seed}"
+        versions[pushed.outputs["version-id"]] = f"{key}-{name}"
 
     for _ in range(20):
         wish = chance.choice(("run", "run", "kill", "nothing", "crash"))
@@ -221,6 +245,7 @@ def test_real_models_stay_alone_whatever_is_killed(
         if chance.random() < 3 / 4:
             server.kill()
             server.start()
+            rounds.count("kills")
 
     for wanted, key in versions.items():
         server.run(trader.ids, wanted)
@@ -236,26 +261,36 @@ def test_real_models_stay_alone_whatever_is_killed(
     assert len(exchange.requests) == seen
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.torture(quick=0, weight=2)
 def test_a_bot_outlives_power_failures_whatever_its_owner_does(
-    runner: Runner, server: ServeProcess, stand_in: StandInServer, seed: int
+    runner: Runner, server: ServeProcess, stand_in: StandInServer, rounds: Rounds
 ) -> None:
     """The server is killed in the middle of pushes, stops, starts and rollbacks, or between them.
 
     Afterwards one version runs, or none; it never bought a second stake; and no two met.
     """
-    chance = chance_of(f"owner {seed}")
+    for chance in rounds:
+        _kill_while_the_owner_acts(runner, server, stand_in, chance, rounds)
+
+
+def _kill_while_the_owner_acts(
+    runner: Runner,
+    server: ServeProcess,
+    stand_in: StandInServer,
+    chance: random.Random,
+    rounds: Rounds,
+) -> None:
     exchange = stand_in.exchange
     trader = trader_with(runner, server, "constant-value", EVERY="1s", ALPACA_SECRET="secret")
     marked(trader)
     trader.variables |= exchange.variables
-    inputs = {"model_name": f"outliving {seed}", "timeout_minutes": "1"}
+    name = f"outliving-{rounds.figures['rounds']}"
+    inputs = {"model_name": name, "timeout_minutes": "1"}
 
     def act(number: int) -> None:
         match "push" if number == 0 else chance.choice(("push", "stop", "start", "rollback")):
             case "push":
-                trader.variables["ALPACA_KEY"] = f"version-{number}"
+                trader.variables["ALPACA_KEY"] = f"{name}-{number}"
                 trader.push(**inputs)
             case mode:
                 trader.run(mode, **inputs)
@@ -266,6 +301,7 @@ def test_a_bot_outlives_power_failures_whatever_its_owner_does(
         acting.join(None if number == 0 else chance.uniform(0, 6))
         server.kill()
         server.start()
+        rounds.count("kills")
         acting.join()
         _check_who_trades(trader, exchange)
     trader.run("stop", **inputs)

@@ -35,6 +35,7 @@ from deploy_action.platform.storage.records import Wanted
 from deploy_action.platform.storage.store import Store
 from tests.support.platform_client import Clock, Platform
 from tests.support.scripted_runner import ScriptedRunner
+from tests.support.scripted_server import Reply, StartScripted
 from tests.support.waiting import PATIENCE
 
 
@@ -217,6 +218,16 @@ def test_a_terminal_shows_streams_in_colours(
     assert terminal.getvalue() == expected
 
 
+def test_no_more_lines_are_kept_than_were_asked_for(tmp_path: Path) -> None:
+    """A server that goes on and on must not fill the memory until the deadline."""
+    printed = io.StringIO()
+    with cut_server(b"".join(b"T out %d\n" % number for number in range(1_000))) as (url, _):
+        inputs = {"api-url": url, "token": secrets.token_hex(16), "model-id": "m"}
+        model = DeployedModel("logs", inputs, {"GITHUB_WORKSPACE": str(tmp_path)}, print)
+        assert show_log(model, Namespace(lines=2, follow=False), printed, {}) == 0
+    assert printed.getvalue() == "T out 998\nT out 999\n"
+
+
 class Cut(BaseHTTPRequestHandler):
     """A server whose answers break off: the first in the middle of a line."""
 
@@ -276,6 +287,13 @@ def test_a_line_that_broke_off_is_asked_for_again() -> None:
     assert server.asked[0]["lines"] == ["7"]
     assert server.asked[1]["after"] == ["v/1-20"]
     assert "lines" not in server.asked[1]
+
+
+@pytest.mark.parametrize("busy", [Reply(503, "busy", {"Retry-After": "1"}), Reply(429), Reply(502)])
+def test_a_busy_server_is_asked_again(scripted: StartScripted, busy: Reply) -> None:
+    text = Reply(body="T out one\n", headers={"Content-Type": "text/plain"})
+    server = scripted({"POST /model/logs": [busy, busy, text]})
+    assert list(model_log(server.url).lines(7, follows=False)) == ["T out one"]
 
 
 def test_a_server_that_is_not_there_is_an_error_soon() -> None:

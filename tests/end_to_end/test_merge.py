@@ -58,6 +58,9 @@ def test_parts_are_judged_as_one_run(runner: Runner) -> None:
     assert title.startswith("✅ All 2 gates passed: momentum, +")
     assert "Put together from 3 parts." in ended.summary
     assert read_report(report.encode()).backtests.parts == 3
+    page = (runner.root / "temp" / ended.outputs["report-html"]).read_text(encoding="utf-8")
+    assert "<title>✅ All 2 gates passed: momentum, +" in page
+    assert "All 6 combinations" in page
 
 
 def test_a_gate_of_the_merging_job_fails_it(runner: Runner) -> None:

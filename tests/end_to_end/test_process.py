@@ -103,7 +103,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
         "import sys, deploy_action.main as main\n"
         "code = main.action()\n"
         "print('LOADED', *sorted(set(sys.modules) & {'requests', 'uvicorn', 'sqlite3', 'yaml',"
-        "'multipart', 'cronsim', 'argparse', 'hypothesis'}))\n"
+        "'multipart', 'cronsim', 'argparse', 'hypothesis', 'jinja2', 'markupsafe'}))\n"
         "sys.exit(code)"
     )
     # Measuring coverage would load a library of its own.
@@ -118,6 +118,33 @@ def test_nothing_heavy_is_imported_before_it_is_needed(runner: Runner) -> None:
         timeout=PATIENCE,
     )
     assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_python_collects_no_garbage_while_it_starts_and_ends(runner: Runner) -> None:
+    """It would look through all that was imported, and find nothing."""
+    code = (
+        "import gc, sys, deploy_action.main as main\n"
+        "looked_at = []\n"
+        "note = lambda phase, _: phase == 'start' and looked_at.append(len(gc.get_objects()))\n"
+        "gc.callbacks.append(note)\n"
+        "code = main.action()\n"
+        "gc.collect()\n"  # as Python does at its end
+        "print('COLLECTIONS', len(looked_at), looked_at[-1])\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **runner.variables({"mode": "validate"})},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    name, collections, last = done.stdout.splitlines()[-1].split()
+    assert name == "COLLECTIONS"
+    assert int(collections) <= 4  # with Python's own threshold, 18
+    assert int(last) < 1_000  # of 24,000 objects
 
 
 def blankly_deploy(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import Runner
 from tests.support.serve_command import serve_command
@@ -120,6 +121,22 @@ def test_at_a_second_signal_it_leaves_at_once(tmp_path: Path) -> None:
             (line,) = served.rest()
         assert line.startswith("Left at once.")
         assert served.process.returncode == 143
+
+
+@pytest.mark.parametrize(("host", "is_far"), [("0.0.0.0", True), ("127.0.0.1", False)])  # noqa: S104  # what is tested
+def test_beyond_this_machine_it_says_what_plain_http_shows(
+    tmp_path: Path, host: str, *, is_far: bool
+) -> None:
+    """It asks for a token there as everywhere: one is made where none is set."""
+    environ = {"PLATFORM_TOKEN": ""}
+    with serve_command(tmp_path / "data", "--host", host, environ=environ) as served:
+        url = served.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104  # as above
+        for method, path in (("POST", "/model/list"), ("GET", "/project/list")):
+            answer = requests.request(method, f"{url}{path}", timeout=30)
+            assert answer.status_code in {401, 403}
+        said = "\n".join([*served.lines, *served.stop()])
+    assert ("plain HTTP" in said) == is_far
+    assert "refresh token, shown this once: " in said
 
 
 def test_secrets_may_come_in_files(tmp_path: Path) -> None:

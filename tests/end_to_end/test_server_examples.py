@@ -74,6 +74,18 @@ def test_the_command_of_each_example_is_right() -> None:
         assert given + 20 <= most  # backtests, connections and the last processes take theirs
 
 
+def has_certificate(port: int, context: ssl.SSLContext) -> bool:
+    """Whether Caddy has made the certificate of the site: until then it refuses to shake hands."""
+    try:
+        with (
+            socket.create_connection(("localhost", port), PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname="localhost"),
+        ):
+            return True
+    except ssl.SSLError:
+        return False
+
+
 @contextmanager
 def caddy(tmp_path: Path, server: str) -> Iterator[tuple[str, ssl.SSLContext]]:
     """Run Caddy on the example, with a certificate of its own making."""
@@ -95,6 +107,7 @@ def caddy(tmp_path: Path, server: str) -> Iterator[tuple[str, ssl.SSLContext]]:
     try:
         wait_for(lambda: root.exists() and b"serving initial" in (tmp_path / "log").read_bytes())
         context = ssl.create_default_context(cafile=str(root))
+        wait_for(lambda: has_certificate(port, context))
         yield f"https://localhost:{port}", context
     finally:
         process.terminate()

@@ -117,6 +117,8 @@ def test_a_hundred_combinations_over_ten_shards_give_the_bytes_of_one_runner(
 
     assert without_run(merged) == without_run(alone(machine(), jobs, found))
     assert len(json.loads(merged.read_bytes())["sweep"]["combinations"]) == 100
+    (page,) = (jobs.storage / "sweep-page").iterdir()
+    assert "All 100 combinations" in page.read_text(encoding="utf-8")
 
 
 def test_a_part_that_is_missing_is_named_and_fails_the_merge(jobs: Jobs) -> None:

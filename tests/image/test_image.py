@@ -225,7 +225,7 @@ def test_the_installer_of_environments_is_found(image: Image) -> None:
 def test_nothing_is_compiled_when_it_starts(image: Image) -> None:
     """Every module, also of the standard library, has valid byte code."""
     code = (
-        "import sys, json, requests, jsonschema, yaml, dulwich.repo, deploy_action.main;"
+        "import sys, json, urllib3, jsonschema, yaml, dulwich.repo, deploy_action.main;"
         "from pathlib import Path;"
         "files = [getattr(m, '__cached__', None) for m in list(sys.modules.values())];"
         "print(json.dumps([f for f in files if f and not Path(f).exists()]))"

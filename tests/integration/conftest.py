@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Runner, let_all_pass
 from tests.support.comments import TOKEN, StartForge
+from tests.support.faults.stage import Stage
 from tests.support.forge import WORKFLOW, Account, ForgeServer
 from tests.support.scripted_server import Request, ScriptedServer, Serve, Step, described
 from tests.support.wire_server import Handler, StartWire, WireServer
@@ -64,3 +66,11 @@ def forge() -> Iterator[StartForge]:
     yield start
     for server in started:
         server.__exit__()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Return a platform and a forge, and what runs the action through faults on the way there."""
+    root = let_all_pass(tmp_path_factory.mktemp("stage"))
+    with Stage(Runner(root), root / "data") as opened:
+        yield opened

@@ -215,6 +215,18 @@ def test_projects_are_read_with_either_name_of_the_id(scripted: StartScripted) -
     assert make_api(server.url).projects() == (Project("p-1", "Fund"), Project("7", ""))
 
 
+@pytest.mark.parametrize("listed", [[{}], [{"status": "success"}], ["m-1"], [[]], [{"id": ""}]])
+def test_a_list_of_something_else_is_not_taken_for_an_empty_one(
+    scripted: StartScripted, listed: list[object]
+) -> None:
+    """Another model would be made, and run beside the one that the list does not name."""
+    routes = ("POST /model/list", "GET /project/list", "GET /project/teams")
+    api = make_api(scripted({route: Reply(body=listed) for route in routes}).url)
+    for read in (lambda: api.models("p-1"), api.projects, api.teams):
+        with pytest.raises(BrokenExchangeError, match="no entry of its list has an id"):
+            read()
+
+
 def test_models_are_read(scripted: StartScripted) -> None:
     listed = [{"id": "m-1", "name": "Trend", "type": "strategy"}, {"modelId": "m-2"}, {}]
     server = scripted({"POST /model/list": Reply(body=listed)})

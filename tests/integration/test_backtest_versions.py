@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 
 from deploy_action.backtest.runs_on import RunsOn
-from deploy_action.deployment_api.client import LARGEST_RESULT, DeploymentApi, Submission
+from deploy_action.deployment_api.client import (
+    LARGEST_RESULT,
+    DeploymentApi,
+    Submission,
+)
+from deploy_action.deployment_api.windows import KeptWindow
 from deploy_action.errors import RefusedError
 from deploy_action.platform.assembly import BacktestSettings
 from deploy_action.platform.runs.model_run import Outcome
@@ -134,6 +139,25 @@ def test_only_a_server_that_lists_both_fields_is_asked(scripted: StartScripted) 
         server = scripted({"GET /openapi.json": Reply(body=described)})
         assert make_api(server.url).can_backtest_versions is expected
     assert not make_api(scripted({}).url).can_backtest_versions
+
+
+WINDOW_FIELDS = {"windowOf": "backtest-1", "window": "2022", "windowNumber": "3"}
+
+
+@pytest.mark.parametrize("lacks", ["", *WINDOW_FIELDS])
+def test_a_window_is_kept_by_a_server_that_lists_all_fields_of_it(
+    scripted: StartScripted, lacks: str
+) -> None:
+    properties = {name: {"type": "string"} for name in WINDOW_FIELDS if name != lacks}
+    content = {"multipart/form-data": {"schema": {"properties": properties}}}
+    described = {"paths": {"/model/backtest": {"post": {"requestBody": {"content": content}}}}}
+    server = scripted({BACKTEST: Reply(body=ANSWER), "GET /openapi.json": Reply(body=described)})
+    window = KeptWindow("backtest-1", 3, "2022")
+    make_api(server.url).backtest_version(SUBMISSION, "version-1", window)
+    sent = server.requests_to(BACKTEST)[0].fields
+    kept = {name: sent[name] for name in (*WINDOW_FIELDS, "ephemeral") if name in sent}
+    assert kept == ({"ephemeral": "true"} if lacks else WINDOW_FIELDS)
+    assert sent["versionId"] == "version-1"
 
 
 def test_threads_share_the_sign_in_that_an_expired_token_needs(scripted: StartScripted) -> None:

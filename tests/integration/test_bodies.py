@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.deployment_api.bodies import AlteredFileError, MultipartBody
+from deploy_action.http.sessions import BLOCK_SIZE
 from tests.support.scripted_server import ID_TOKEN, Reply, StartScripted
 from tests.support.transports import UPLOAD, bundle, make_transport, upload_of
 from tests.support.wire_server import StartWire, answering
@@ -22,7 +23,7 @@ def test_an_upload_is_a_multipart_form_with_a_zip(scripted: StartScripted, tmp_p
     fields = {"versionDescription": "Größer: 中文 🚀\n\n- zweite Zeile", "plan": "nano"}
     body = MultipartBody(fields, upload_of(file))
     with body:
-        sent = b"".join(body)
+        sent = b"".join(iter(lambda: body.read(BLOCK_SIZE), b""))
     make_transport(server.url).upload("/upload", fields, ID_TOKEN, upload_of(file))
     request = server.requests_to(UPLOAD)[0]
     assert request.fields == fields

@@ -85,6 +85,19 @@ def test_the_order_to_stop_goes_out_before_anything_is_asked(
     assert server.routes()[:2] == ["POST /auth/token", KILL]
 
 
+def test_a_server_that_fails_after_the_order_is_not_believed_to_have_stopped(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it does not describe itself now does not say that it never tells what its models do."""
+    monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
+    away = Reply(502, "bad gateway")
+    server = scripted(ScriptedLife(after=[away]).script(**{OPENAPI: away}))
+    ended = control(runner, server, "stop")
+    assert ended.code == 1
+    assert "What the model does is not known" in ended.summary
+    assert ended.outputs["status"] == "failed"
+
+
 @pytest.mark.parametrize("has_checkout", [True, False])
 def test_a_kill_switch_works_on_a_broken_commit(
     runner: Runner,

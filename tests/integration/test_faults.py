@@ -1,9 +1,12 @@
-"""Every fault at every step, through the whole action: never a second version, never a secret."""
+"""Every fault at every step, through the whole action: never a second version, never a secret.
+
+Most runs go to the real platform, and what it has afterwards is counted. The rules by which they
+end are in `tests/support/faults/rules.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -12,18 +15,20 @@ from typing import Final
 
 import pytest
 
-from deploy_action.deployment_api import settling, transport
-from deploy_action.http import exchange as http_exchange
+from deploy_action.deployment_api import transport
 from tests.conftest import Ended, Runner
 from tests.support import wire_server
+from tests.support.faults import rules
+from tests.support.faults.cases import Case, Sense
+from tests.support.faults.damages import ALL
+from tests.support.faults.plans import play
+from tests.support.faults.relay import Fault, Passing
+from tests.support.faults.stage import Stage, assert_sound, make_impatient
 from tests.support.wire_server import (
     Connection,
     Handler,
     StartWire,
     answering,
-    early,
-    in_turn,
-    not_found,
 )
 
 SIGN_IN = "POST /auth/token"
@@ -31,8 +36,7 @@ DEPLOY = "POST /model/deploy"
 BACKTEST = "POST /model/backtest"
 CREATE_MODEL = "POST /model/create-model"
 CREATE_PROJECT = "POST /project/create"
-CHANGES = (DEPLOY, BACKTEST, CREATE_MODEL, CREATE_PROJECT)
-READS = (SIGN_IN, "GET /project/list", "POST /project/plans", "POST /model/list")
+
 
 MADE: Final = {
     DEPLOY: {"modelId": "model-1", "versionId": "version-1", "status": "success"},
@@ -68,16 +72,6 @@ class Secrets:
         return (self.refresh_token, self.id_token, self.api_key, self.api_secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A step that goes wrong: how often the request may be seen, and what the run must say."""
-
-    handler: Handler
-    words: str
-    doubt: bool = False
-    requests: int = 1
-
-
 def telling(status: int, headers: Mapping[str, str] | None = None) -> Handler:
     """Answer with a page that repeats the request, at lengths where quotes are cut."""
 
@@ -92,80 +86,10 @@ def telling(status: int, headers: Mapping[str, str] | None = None) -> Handler:
     return handle
 
 
-def telling_json(status: int) -> Handler:
-    """Answer with an error that ends in the token, at a length where quotes are cut."""
-
-    def handle(connection: Connection) -> None:
-        connection.read_body()
-        token = connection.headers.get("token", "")
-        connection.reply(status, {"error": f"Nope. {'x' * 270} {token}"})
-
-    return handle
-
-
-FAULTS: Final[Mapping[str, Fault]] = {
-    "400": Fault(telling_json(400), r"refused `ROUTE` \(400\): Nope"),
-    "403": Fault(telling(403), r"refused `ROUTE` \(403\)"),
-    "413": Fault(answering(413), r"refused `ROUTE` \(413\).*`ignore_files`"),
-    "413 early": Fault(early(413), r"refused `ROUTE` \(413\).*`ignore_files`"),
-    "422": Fault(telling(422), r"refused `ROUTE` \(422\)"),
-    "401 twice": Fault(telling(401), r"refuses `ROUTE` for this user \(401\)", requests=2),
-    "429 for ever": Fault(telling(429), r"refused `ROUTE` \(429\).*later", requests=4),
-    "503 for ever": Fault(
-        telling(503, {"Retry-After": "0"}), r"refused `ROUTE` \(503\).*later", requests=4
-    ),
-    "503 of a gateway": Fault(telling(503), r"failed at `ROUTE` \(503\)", doubt=True),
-    "408": Fault(telling(408), r"failed at `ROUTE` \(408\)", doubt=True),
-    "503, long": Fault(
-        telling(503, {"Retry-After": "7200"}), r"answered 503.*after the deadline of 30 minutes"
-    ),
-    "500": Fault(telling(500), r"failed at `ROUTE` \(500\): Oops", doubt=True),
-    "500 JSON": Fault(telling_json(500), r"failed at `ROUTE` \(500\): Nope", doubt=True),
-    "502": Fault(telling(502), r"failed at `ROUTE` \(502\)", doubt=True),
-    "504": Fault(answering(504), r"\(504\), and does not say why", doubt=True),
-    "520": Fault(telling(520), r"failed at `ROUTE` \(520\)", doubt=True),
-    "200 error": Fault(telling_json(200), r"refused `ROUTE` \(200\): Nope"),
-    "200 broken JSON": Fault(answering(200, '{"status": "succ'), "is not JSON", doubt=True),
-    "200 list": Fault(answering(200, [{"status": "success"}]), "not a JSON object", doubt=True),
-    "200 null": Fault(answering(200, "null"), "is not JSON", doubt=True),
-    "200 nothing": Fault(answering(200), "is not JSON", doubt=True),
-    "200 without a status": Fault(answering(200, {"fine": 1}), "cannot be used", doubt=True),
-    "200 without success": Fault(answering(200, {"status": "no"}), "cannot be used", doubt=True),
-    "204": Fault(answering(204), "is not JSON", doubt=True),
-    "301": Fault(
-        answering(301, headers={"Location": "http://127.0.0.2/elsewhere"}),
-        "redirects `ROUTE` to http://127.0.0.2/elsewhere, and the token is not sent on",
-        doubt=True,
-    ),
-    "303": Fault(answering(303), "redirects `ROUTE` to an unnamed place", doubt=True),
-    "reset after the body": Fault(wire_server.reset_after_body, "was cut", doubt=True),
-    "closed after the body": Fault(
-        wire_server.close_after_body, "closed without an answer", doubt=True
-    ),
-    "hangs": Fault(wire_server.hang, "no data was transferred for too long", doubt=True),
-    "too large": Fault(wire_server.too_large, "answer is larger than 16 MiB", doubt=True),
-    "truncated": Fault(wire_server.truncated, "answer ends too early", doubt=True),
-    "half a chunk": Fault(wire_server.half_chunked, "answer ends too early", doubt=True),
-    "garbage": Fault(wire_server.garbage, "the answer is not HTTP", doubt=True),
-    "badly compressed": Fault(wire_server.badly_compressed, "not compressed", doubt=True),
-}
-# On an upload, where there is no other way to do what it does.
-ROUTE_FAULTS: Final[Mapping[str, Fault]] = {
-    "404": Fault(not_found, r"has no `ROUTE` \(404\)"),
-    "405": Fault(answering(405), r"has no `ROUTE` \(405\)"),
-    "200 HTML": Fault(
-        telling(200), "answers `ROUTE` with a web page, as if it had no such", doubt=True
-    ),
-}
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses and time-outs: the action builds its transport itself."""
-    monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(settling, "_SOON", (0.0, 0.001))
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.4)
-    monkeypatch.setattr(transport, "UPLOAD_ANSWER_TIMEOUT", 0.4)
+    make_impatient(monkeypatch)
 
 
 def good_server(known: Secrets) -> dict[str, Handler]:
@@ -230,97 +154,6 @@ def test_without_a_fault_the_version_is_deployed(runner: Runner, wire: StartWire
         assert ended.outputs["model-id"] == "model-1"
         assert server.count(CREATE_MODEL) == 1
         assert_nothing_leaked(ended, known)
-
-
-CASES = [
-    (route, name)
-    for route in CHANGES
-    for name in FAULTS
-    # The result of a backtest may be twenty times as large as any other answer.
-    if (route, name) != (BACKTEST, "too large")
-] + [(route, name) for route in (DEPLOY, BACKTEST) for name in ROUTE_FAULTS]
-
-
-@pytest.mark.parametrize(("route", "name"), CASES)
-def test_nothing_is_done_twice(runner: Runner, wire: StartWire, route: str, name: str) -> None:
-    fault, known = {**FAULTS, **ROUTE_FAULTS}[name], Secrets.new()
-    server = wire({**good_server(known), route: fault.handler})
-    ended = run(runner, server.url, known, route)
-    error = assert_failed(ended, known)
-    assert server.count(route) == fault.requests
-    assert re.search(fault.words.replace("ROUTE", route), error)
-    assert (MAY_EXIST[route] in error) == fault.doubt
-    assert ("before you run this again" in error) == fault.doubt
-    assert server.url in error
-    if route in {CREATE_MODEL, CREATE_PROJECT}:
-        assert server.count(DEPLOY) == 0, "what comes after a failure is not tried"
-
-
-@pytest.mark.parametrize("route", CHANGES)
-def test_an_expired_token_is_renewed_once(runner: Runner, wire: StartWire, route: str) -> None:
-    """The request is sent again with the new token, and succeeds."""
-    known, second = Secrets.new(), Secrets.new()
-    handlers = good_server(known)
-    renewed = answering(200, {"idToken": second.id_token, "data": {"user_id": "user-1"}})
-    handlers[SIGN_IN] = in_turn(handlers[SIGN_IN], renewed)
-    handlers[route] = in_turn(answering(401, "<html>"), handlers[route])
-    server = wire(handlers)
-    ended = run(runner, server.url, known, route)
-    assert ended.code == 0
-    tokens = [one.headers["token"] for one in server.seen if one.route == route]
-    assert tokens == [known.id_token, second.id_token]
-    assert server.count(SIGN_IN) == 2
-    assert_nothing_leaked(ended, known)
-    assert_nothing_leaked(ended, second)
-
-
-@pytest.mark.parametrize("route", CHANGES)
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_change_is_sent_again_to_a_busy_server(
-    runner: Runner, wire: StartWire, route: str, status: int
-) -> None:
-    """With these answers the server says that it did nothing."""
-    known = Secrets.new()
-    handlers = good_server(known)
-    handlers[route] = in_turn(telling(status, {"Retry-After": "0"}), handlers[route])
-    server = wire(handlers)
-    ended = run(runner, server.url, known, route)
-    assert ended.code == 0
-    assert server.count(route) == 2
-    assert f"{server.url} answered {status}. Trying again in" in ended.log
-
-
-@pytest.mark.parametrize("route", READS)
-@pytest.mark.parametrize(
-    "name", ["500", "503 for ever", "reset after the body", "hangs", "garbage"]
-)
-def test_a_read_that_keeps_failing_stops_the_run(
-    runner: Runner, wire: StartWire, route: str, name: str
-) -> None:
-    known = Secrets.new()
-    server = wire({**good_server(known), route: FAULTS[name].handler})
-    ended = run(runner, server.url, known, route)
-    error = assert_failed(ended, known)
-    assert server.count(route) == 4
-    assert [server.count(change) for change in CHANGES] == [0, 0, 0, 0]
-    assert "may or may not exist" not in error
-
-
-@pytest.mark.parametrize("route", READS)
-@pytest.mark.parametrize(
-    "name", ["500", "502", "503 for ever", "truncated", "closed after the body"]
-)
-def test_a_read_that_fails_once_goes_unnoticed(
-    runner: Runner, wire: StartWire, route: str, name: str
-) -> None:
-    known = Secrets.new()
-    handlers = good_server(known)
-    handlers[route] = in_turn(FAULTS[name].handler, handlers[route])
-    server = wire(handlers)
-    ended = run(runner, server.url, known, route)
-    assert ended.code == 0
-    assert server.count(route) == 2
-    assert server.count(DEPLOY) == 1
 
 
 @pytest.mark.parametrize("answer", [{"idToken": 1}, [], "{", {"idToken": ""}, {"idToken": "a\nb"}])
@@ -411,17 +244,6 @@ def test_a_host_name_without_an_address_is_reported(runner: Runner) -> None:
     assert "there is no address for that host name" in error
 
 
-def test_a_redirect_gets_no_token(runner: Runner, wire: StartWire) -> None:
-    """The server at the new place is not the one that was named."""
-    known, elsewhere = Secrets.new(), wire({})
-    moved = answering(307, headers={"Location": elsewhere.url + "/model/deploy"})
-    for route in (SIGN_IN, "POST /project/plans", CREATE_MODEL, DEPLOY):
-        server = wire({**good_server(known), route: moved})
-        error = assert_failed(run(runner, server.url, known, route), known)
-        assert f"redirects `{route}` to {elsewhere.url}/model/deploy" in error
-    assert elsewhere.seen == []
-
-
 @pytest.mark.parametrize("name", ["\ud800", "a\n::error::b", "<b>`x`</b>", "x" * 100_000])
 def test_hostile_project_names_do_no_harm(runner: Runner, wire: StartWire, name: str) -> None:
     known = Secrets.new()
@@ -435,3 +257,74 @@ def test_hostile_project_names_do_no_harm(runner: Runner, wire: StartWire, name:
     assert "and 2 more" in error
     assert len(error) < 4_000
     assert "\n::error::b" not in ended.log
+
+
+# Of the statuses that mean the same, a usual run tries some.
+SOME: Final = {"101", "204", "299", "302", "304", "400", "404", "408", "409", "501", "502", "504"}
+NAMED = {case.name: case for case in ALL}
+FOR_DEPLOYS = [
+    case
+    for number, case in enumerate(ALL)
+    if case.name.split(",")[0] in SOME or not case.name[:3].isdecimal() or number % 4 == 0
+]
+FOR_CHANGES = [
+    *("400", "401", "404", "500", "504", "200 with a page", "303 to another host", "429, 0"),
+    *("503, two hours", "reset after the body", "closed after the body, and acted"),
+    *("500, and acted", "200 with half of JSON, and acted", "slow"),
+]
+LOOK_UPS = [rules.SIGN_IN, rules.PROJECTS, rules.PLANS, rules.MODELS, rules.DESCRIPTION]
+FOR_LOOK_UPS = [
+    *("400", "401", "500", "200 with nothing", "303 to another host", "429, two hours"),
+    *("closed after the body", "announced shorter"),
+]
+PASSING = [
+    case
+    for case in ALL
+    if (case.passes and case.sense in {Sense.CUT, Sense.SILENCE, Sense.ANSWER, Sense.BUSY})
+    or case.sense is Sense.FINE
+]
+
+
+def name_of(case: object) -> str:
+    return case.name if isinstance(case, Case) else str(case)
+
+
+@pytest.mark.parametrize("case", FOR_DEPLOYS, ids=name_of)
+def test_nothing_is_done_twice(stage: Stage, case: Case) -> None:
+    """Every third one is to a server that does not tell what it has."""
+    number = FOR_DEPLOYS.index(case)
+    play(stage, rules.DEPLOY, case, hides=number % 3 == 0, debug=number % 2 == 0)
+
+
+@pytest.mark.parametrize("name", FOR_CHANGES)
+@pytest.mark.parametrize("route", [rules.CREATE_MODEL, rules.CREATE_PROJECT, rules.BACKTEST])
+def test_a_change_with_a_fault(stage: Stage, route: str, name: str) -> None:
+    play(stage, route, NAMED[name])
+
+
+@pytest.mark.parametrize("name", FOR_LOOK_UPS)
+@pytest.mark.parametrize("route", LOOK_UPS)
+def test_a_look_up_that_keeps_failing(stage: Stage, route: str, name: str) -> None:
+    play(stage, route, NAMED[name], always=True)
+
+
+@pytest.mark.parametrize("route", [rules.SIGN_IN, rules.PLANS, rules.CREATE_MODEL, rules.DEPLOY])
+def test_a_redirect_gets_no_token(stage: Stage, route: str) -> None:
+    """The server at the new place is not the one that was named."""
+    play(stage, route, NAMED["307 to another host"], always=True)
+    assert stage.trap.seen == []
+
+
+@pytest.mark.parametrize("number", range(0, len(PASSING), 3))
+def test_each_look_up_may_fail_once(stage: Stage, number: int) -> None:
+    """In each run, each of them has another fault."""
+
+    def plan(passing: Passing) -> tuple[str, Fault] | None:
+        if passing.nth or passing.route not in LOOK_UPS:
+            return None
+        case = PASSING[(number + 17 * LOOK_UPS.index(passing.route)) % len(PASSING)]
+        return case.name, case.do
+
+    told = stage.run(plan, {"project_name": f"Fund {stage.number}"})
+    assert_sound(stage, told)
+    assert told.ended.code == 0, told.ended.log

@@ -18,6 +18,7 @@ from deploy_action.http.exchange import Retries
 from deploy_action.interruption import Deadline
 from tests.conftest import Runner
 from tests.support.backtests import raw_result
+from tests.support.hostile_world import OTHER_ANSWERS
 from tests.support.scripted_server import DEPLOYED, SIGN_IN
 from tests.support.transports import make_transport
 from tests.support.wire_server import Connection, Handler, WireServer, answering
@@ -209,15 +210,7 @@ def test_a_proxy_that_answers_itself_is_named(
 
 GOOD: dict[str, object] = {
     "POST /auth/token": SIGN_IN.body,
-    "POST /project/plans": {"nano": {}},
-    "POST /model/list": [{"id": "m", "name": "workspace", "type": "strategy", "description": ""}],
-    "POST /model/details": {
-        "versions": [{"versionId": "v", "bundle": {"sha256": "0"}}],
-        "backtests": [{"backtestId": "b", "bundle": {"sha256": "0"}}],
-        "deployedVersion": "v",
-        "deployedAt": 1,
-    },
-    "POST /model/deploy": DEPLOYED.body,
+    **OTHER_ANSWERS,
     "POST /model/backtest": {
         "modelId": "m",
         "backtestId": "b",

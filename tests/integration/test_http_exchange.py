@@ -6,23 +6,19 @@ import gzip
 import json
 import secrets
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
-from deploy_action.http.exchange import Answer, _seconds
+from deploy_action.http.exchange import Answer, _retry_after
 from tests.support.scripted_server import ID_TOKEN, Reply, StartScripted
 from tests.support.transports import (
     PING,
@@ -34,27 +30,33 @@ from tests.support.transports import (
     unused_port,
     upload_of,
 )
-from tests.support.wire_server import Connection, StartWire, WireServer, answering, early
+from tests.support.wire_server import Connection, StartWire, answering, early
 
 PASSWORD = secrets.token_hex(8)
 
 
-@given(st.text())
-def test_any_retry_after_gives_a_number_of_seconds_or_none(text: str) -> None:
-    seconds = _seconds(text)
+@given(st.text(), st.text())
+def test_any_retry_after_gives_a_number_of_seconds_or_none(text: str, date: str) -> None:
+    seconds = _retry_after({"Retry-After": text, "Date": date})
     assert seconds is None or 0 <= seconds < float("inf")
 
 
-@given(st.integers(min_value=0, max_value=10**30), st.sampled_from(["", " ", "\t" * 12]))
-def test_retry_after_in_seconds_is_read(seconds: int, blanks: str) -> None:
-    assert _seconds(f"{blanks}{seconds}{blanks}") == min(seconds, float(str(seconds)[:9]))
+@given(
+    st.integers(min_value=0, max_value=10**30), st.sampled_from(["", " ", "\t" * 12, "0", "000"])
+)
+def test_retry_after_in_seconds_is_read(seconds: int, before: str) -> None:
+    said = _retry_after({"Retry-After": f"{before}{seconds} "})
+    assert said == min(seconds, float(str(seconds)[:9]))
 
 
-@given(st.integers(0, 7_000_000_000))
-def test_retry_after_as_a_date_is_read(moment: int) -> None:
-    """A date in the past means now."""
-    date = format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
-    assert _seconds(date) == pytest.approx(max(0.0, moment - time.time()), abs=2)
+@given(st.integers(0, 7_000_000_000), st.integers(0, 7_000_000_000))
+def test_retry_after_as_a_date_is_read(moment: int, now: int) -> None:
+    """It is by the server's clock, and a date in the past means now."""
+    date, said = (datetime.fromtimestamp(one, UTC) for one in (moment, now))
+    headers = {"Retry-After": format_datetime(date, usegmt=True)}
+    assert _retry_after(headers) == pytest.approx(max(0.0, moment - time.time()), abs=2)
+    for form in (format_datetime(said, usegmt=True), f"{said:%a %b %d %H:%M:%S %Y}"):
+        assert _retry_after({**headers, "Date": form}) == max(0.0, moment - now)
 
 
 @pytest.mark.parametrize("status", [401, 413])
@@ -226,7 +228,7 @@ def test_cookies_are_neither_kept_nor_sent_back(wire: StartWire) -> None:
     server = wire({PING: answering(200, {}, cookies)})
     transport = make_transport(server.url)
     for _ in range(2):
-        assert "Set-Cookie" not in transport.read("POST", "/ping", {"a": "b"}).headers
+        assert transport.read("POST", "/ping", {"a": "b"}).is_good
     transport.close()
     assert [connection.headers.get("cookie") for connection in server.seen] == [None, None]
 
@@ -239,6 +241,33 @@ def test_a_proxy_of_the_environment_is_used(
     answer = send(make_transport("http://server.example"), "upload", tmp_path)
     assert answer.json == {"by": "proxy"}
     assert proxy.seen[0].target == "http://server.example/ping"
+
+
+def test_a_proxy_gets_its_name_and_password_and_no_server_does(
+    wire: StartWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Special characters are escaped in the variable, and not in what is sent."""
+    proxy = wire({PING: answering(200), "CONNECT server.example:443": answering(403)})
+    address = proxy.url.replace("http://", f"http://robot:{PASSWORD}%2F%3A@")
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, address)
+    expected = "Basic " + b64encode(f"robot:{PASSWORD}/:".encode()).decode()
+    assert send(make_transport("http://server.example"), "upload", tmp_path).is_good
+    with pytest.raises(NotConnectedError):
+        send(make_transport("https://server.example"), "upload", tmp_path)
+    assert {one.headers.get("proxy-authorization") for one in proxy.seen} == {expected}
+    assert all("authorization" not in one.headers for one in proxy.seen)
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "💚", "a\r\nX-Other: 1", "a\r\n b", "a\0b"])
+def test_what_is_no_header_is_not_sent(wire: StartWire, token: str) -> None:
+    """It is not shown, since it may be a secret, and not tried again."""
+    server, waits = wire({PING: answering(200)}), Waits()
+    with pytest.raises(NotConnectedError, match="characters that HTTP does not allow") as caught:
+        make_transport(server.url, waits).change("/ping", {"a": "b"}, token)
+    assert server.seen == []
+    assert waits.seconds == []
+    assert token not in str(caught.value)
 
 
 def test_no_proxy_is_used_without_the_environment(
@@ -332,127 +361,6 @@ def test_no_netrc_is_used(wire: StartWire, tmp_path: Path, monkeypatch: pytest.M
         send(make_transport(server.url), way, tmp_path)
     assert len(server.seen) == 3
     assert all("authorization" not in connection.headers for connection in server.seen)
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A server's certificate, and the file with the authority that signed it."""
-
-    leaf: trustme.LeafCert
-    authority: Path
-
-
-def make_certificate(
-    directory: Path, name: str = "127.0.0.1", until: datetime | None = None
-) -> Certificate:
-    authority = trustme.CA()
-    file = directory / "authority.pem"
-    authority.cert_pem.write_to_path(file)
-    return Certificate(authority.issue_cert(name, not_after=until), file)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-@contextmanager
-def tls_server(certificate: Certificate) -> Iterator[WireServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.leaf.configure_cert(context)
-    with WireServer({PING: answering(200, {"over": "tls"})}, tls=context) as server:
-        yield server
-
-
-@pytest.mark.parametrize("way", ["read", "change", "upload"])
-def test_an_untrusted_certificate_is_refused(
-    certificate: Certificate, tmp_path: Path, way: str
-) -> None:
-    waits = Waits()
-    with tls_server(certificate) as server:
-        with pytest.raises(NotConnectedError) as caught:
-            send(make_transport(server.url, waits), way, tmp_path)
-        assert server.seen == []
-    assert waits.seconds == []
-    assert not caught.value.may_have_acted
-    (problem,) = caught.value.problems
-    assert (
-        "its certificate is not trusted (unable to get local issuer certificate)" in problem.message
-    )
-    assert "in the variable `REQUESTS_CA_BUNDLE`" in problem.hint
-
-
-@pytest.mark.parametrize(
-    ("name", "until", "hint"),
-    [
-        ("127.0.0.1", datetime(2020, 1, 1, tzinfo=UTC), "has expired"),
-        ("127.0.0.2", None, "address that is in the certificate"),
-    ],
-)
-def test_a_certificate_that_is_trusted_and_wrong_is_explained(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    until: datetime | None,
-    hint: str,
-) -> None:
-    """To name its authority once more would not help."""
-    certificate = make_certificate(tmp_path, name, until)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
-    with tls_server(certificate) as server, pytest.raises(NotConnectedError) as caught:
-        send(make_transport(server.url), "read", tmp_path)
-    assert hint in caught.value.problems[0].hint
-
-
-def test_a_certificate_authority_of_the_environment_is_trusted(
-    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Companies with their own authority name it in a variable."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
-    with tls_server(certificate) as server:
-        answer = send(make_transport(server.url), "upload", tmp_path)
-    assert answer.json == {"over": "tls"}
-
-
-@contextmanager
-def plain_listener() -> Iterator[int]:
-    """Answer with an error in plain HTTP, as servers answer a TLS handshake."""
-
-    def serve() -> None:
-        while True:
-            try:
-                accepted, _ = listener.accept()
-            except OSError:
-                return
-            with accepted, suppress(ConnectionError):
-                accepted.recv(1 << 16)
-                accepted.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-                accepted.recv(1 << 16)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield int(listener.getsockname()[1])
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-@pytest.mark.parametrize("way", ["read", "upload"])
-def test_https_to_a_server_without_tls_is_explained(tmp_path: Path, way: str) -> None:
-    """The scheme in `api-url` is wrong, so another try would not help."""
-    waits = Waits()
-    with plain_listener() as port, pytest.raises(NotConnectedError) as caught:
-        send(make_transport(f"https://127.0.0.1:{port}", waits), way, tmp_path)
-    assert "TLS failed, perhaps because nothing there speaks TLS" in str(caught.value)
-    assert waits.seconds == []
-
-
-def test_a_read_over_http_from_a_tls_server_leaves_no_doubt(certificate: Certificate) -> None:
-    with tls_server(certificate) as server:
-        url = server.url.replace("https://", "http://")
-        with pytest.raises(BrokenExchangeError) as caught:
-            make_transport(url).read("POST", "/ping", {"a": "b"})
-    assert not caught.value.may_have_acted
 
 
 @pytest.mark.parametrize("has_proxy", [False, True])

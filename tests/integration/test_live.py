@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -181,6 +184,23 @@ def test_a_bot_that_dies_soon_after_its_start_gets_no_tick(
     assert ended.outputs["state"] == "restarting"
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_how_long_it_runs_is_told_by_the_clock_of_the_server(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """By that of this machine it may have started an hour ago, and need no more watching."""
+    now = datetime.now(UTC)
+    date = format_datetime(now, usegmt=True)
+    begun = details(live("running", since=now.isoformat()), version(NEW, "ran"))
+    begun = replace(begun, headers={"Date": date})
+    died = details(live("restarting", problem="It ended."), version(NEW, "ran"))
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + hours * 3_600)
+    ended = deploy(runner, scripted(ScriptedLife(after=[begun, begun, died]).script()))
+    assert ended.code == 1
+    assert ended.outputs["state"] == "restarting"
+
+
 def test_a_deploy_to_a_stopped_model_is_stored(runner: Runner, scripted: StartScripted) -> None:
     stored = details(live("stopped", OLD), version(OLD, "ran"), version(NEW, "stored"))
     ended = deploy(runner, scripted(ScriptedLife(after=[stored], log=LOG).script()))
@@ -237,11 +257,15 @@ def test_cancelled_it_says_that_the_server_goes_on(runner: Runner, scripted: Sta
     assert ended.outputs["state"] == "preparing"
 
 
+@pytest.mark.parametrize(
+    "away",
+    [Reply(502, "bad gateway"), Reply(503, "upgrading", {"Retry-After": "0"}), Reply(429)],
+    ids=["502", "503", "429"],
+)
 def test_a_server_that_is_away_for_a_while_is_asked_again(
-    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, away: Reply
 ) -> None:
     monkeypatch.setattr(http_exchange, "_FIRST_PAUSE", 0.001)
-    away = Reply(502, "bad gateway")
     platform = ScriptedLife(after=[COMING, *[away] * 9, UP])
     ended = deploy(runner, scripted(platform.script()))
     assert ended.code == 0
@@ -390,6 +414,37 @@ def test_the_upload_says_of_which_commit_it_is(
     assert "allowOlder" not in fields
 
 
+def test_the_upload_says_who_sends_it_and_by_which_run(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """Who started a run again counts, not who started it first."""
+    server = scripted(ScriptedLife(after=[UP]).script())
+    runner.environ |= {"GITHUB_RUN_ID": "17", "GITHUB_ACTOR": "ada"}
+    assert deploy(runner, server).code == 0
+    runner.environ["GITHUB_TRIGGERING_ACTOR"] = "grace"
+    assert deploy(runner, server).code == 0
+    del runner.environ["GITHUB_RUN_ID"]
+    assert deploy(runner, server).code == 0
+
+    first, again, unknown = (one.fields for one in server.requests_to(DEPLOY))
+    page = "https://forge.example/trader/models/actions/runs/17"
+    assert (first["deployedBy"], first["runUrl"]) == ("ada", page)
+    assert (again["deployedBy"], again["runUrl"]) == ("grace", page)
+    assert not unknown.keys() & {"deployedBy", "runUrl"}
+
+
+def test_an_address_that_the_server_would_refuse_stops_no_deploy(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted(ScriptedLife(after=[UP]).script())
+    runner.environ |= {"GITHUB_RUN_ID": "1" * 500, "GITHUB_ACTOR": "a" * 200}
+    assert deploy(runner, server).code == 0
+
+    fields = server.requests_to(DEPLOY)[0].fields
+    assert "runUrl" not in fields
+    assert fields["deployedBy"] == "a" * 100
+
+
 def test_a_server_gets_no_field_that_it_does_not_list(
     runner: Runner, scripted: StartScripted, commit: Callable[[], tuple[str, str]]
 ) -> None:
@@ -397,7 +452,9 @@ def test_a_server_gets_no_field_that_it_does_not_list(
     server = scripted()
     assert deploy(runner, server, allow_older="true").code == 0
     fields = server.requests_to(DEPLOY)[0].fields
-    assert not fields.keys() & {"commit", "committedAt", "commitRepository", "allowOlder"}
+    assert not fields.keys() & {
+        *("commit", "committedAt", "commitRepository", "allowOlder", "deployedBy", "runUrl"),
+    }
 
 
 def test_an_older_commit_is_refused_with_the_way_back(

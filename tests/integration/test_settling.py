@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -161,8 +162,11 @@ def notices_of(ended: Ended) -> str:
     return "\n".join(line for line in ended.annotations if line.startswith("::notice"))
 
 
-@pytest.mark.parametrize("details", [LISTED, RUNNING, FIRST])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "details"),
+    # The real platform lists: `test_faults.py` has each loss of its answers.
+    [("502", LISTED), *itertools.product(LOSSES, (RUNNING, FIRST))],
+)
 def test_a_version_whose_answer_is_lost_is_found(
     runner: Runner, scripted: StartScripted, loss: str, details: Details
 ) -> None:
@@ -265,6 +269,25 @@ def test_a_second_upload_that_is_refused_keeps_the_doubt_about_the_first(
     assert state.uploads == 2
     assert "may or may not exist" in error_of(ended)
     assert "No new version was made" not in ended.summary
+
+
+def test_a_deadline_after_a_refused_second_upload_keeps_the_doubt_about_the_first(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    state = Server(Reply(502), losses=1, acts_on=(), late=99)
+
+    def deploy(request: Request) -> Step:
+        step = state.take(request)
+        return step if state.uploads == 1 else Reply(409, {"error": "A deploy is in progress"})
+
+    def details(request: Request) -> Step:
+        return Hang() if state.uploads == 2 else state.listing(request)
+
+    server = scripted({DEPLOY: deploy, DETAILS: details})
+    error = error_of(run(runner, server, timeout_minutes="0.1"))
+    assert state.uploads == 2
+    assert "deadline of 0.1 minutes" in error
+    assert "may or may not exist" in error
 
 
 UNTOLD: Mapping[str, Callable[[Server], Reply]] = {

@@ -237,7 +237,8 @@ strategy.start()
                 second = bot.wait_for("bar", 2)
 
     times = [float(str(bar[0])) for bar in (*first, *second)]
-    assert times == sorted(set(times))
+    assert len(set(times)) >= len(times) - 1  # the second may start in the day of the last bar
+    assert times == sorted(times)
     assert times[0] >= begins - DAY
     assert [(bar[0], bar[1]) for bar in (*first, *second)] == [
         (moment, known[moment]) for moment in times

@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import Ended, Runner, write_model
 from tests.support.backtests import a_market, an_order, raw_result, with_metrics
-from tests.support.repositories import commit_all, make_repository
-from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Step
+from tests.support.repositories import commit_all, git, make_repository
+from tests.support.scripted_server import Hang, Reply, Request, ScriptedServer, Step, described
 
 BACKTEST = "POST /model/backtest"
 TRADED = [an_order("buy", 1.0, 10.0)]
@@ -61,6 +61,25 @@ def backtests() -> Iterator[Callable[..., ScriptedServer]]:
 def backtest(runner: Runner, server: ScriptedServer, **inputs: str) -> Ended:
     given = {"mode": "backtest", "api_url": server.url, "token": "refresh", "model_id": "model-1"}
     return runner.run(**given | {"compare_with": "HEAD^"} | inputs)
+
+
+def test_each_backtest_says_of_which_commit_it_is(
+    repository: Runner, backtests: Callable[..., ScriptedServer]
+) -> None:
+    commits = [git(repository.workspace, "rev-parse", ref).strip() for ref in ("HEAD", "HEAD^")]
+    listed = described("commit", "committedAt", "commitRepository")
+    server = backtests(result(), result(), **{"GET /openapi.json": listed})
+    silent = backtests(result(), result())
+
+    assert backtest(repository, server).code == 0
+    assert backtest(repository, silent).code == 0
+
+    candidate, base = server.requests_to(BACKTEST)
+    assert [candidate.fields["commit"], base.fields["commit"]] == commits
+    assert candidate.fields["commitRepository"] == base.fields["commitRepository"]
+    assert "committedAt" in candidate.fields
+    assert "committedAt" not in base.fields
+    assert not silent.requests_to(BACKTEST)[0].fields.keys() & {"commit", "committedAt"}
 
 
 def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -52,6 +53,17 @@ def sent(server: ScriptedServer) -> dict[str, Any]:
     return {
         name_of(one): json.loads(one.fields["backtestArgs"]) for one in server.requests_to(BACKTEST)
     }
+
+
+def test_a_system_that_gives_processes_no_processors_of_their_own_backtests_windows(
+    workspace: Runner, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as macOS: the server does not say how many backtests run at once, nor can that."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    server = serve(lambda _: result(sharpe=1.0))
+    ended = backtest(workspace, server)
+    assert ended.code == 0, ended.log
+    assert len(sent(server)) == 3
 
 
 def test_each_window_is_a_backtest_of_the_same_bundle(workspace: Runner, serve: Serve) -> None:

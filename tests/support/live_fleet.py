@@ -84,6 +84,14 @@ class Fleet:
 
     def start(self) -> None:
         """Start the server, and wait until it accepts."""
+        self.launch()
+        assert self.process is not None
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().startswith("http"), "the server did not start"
+        self.sign_in()
+
+    def launch(self) -> None:
+        """Start the server, and do not wait."""
         command = [sys.executable, "-m", "tests.support.live_serving"]
         self.process = subprocess.Popen(
             [*command, str(self.data), self.refresh_token, str(self.port)],
@@ -92,9 +100,6 @@ class Fleet:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().startswith("http"), "the server did not start"
-        self.sign_in()
 
     def sign_in(self) -> None:
         """Buy an idToken."""
@@ -186,11 +191,6 @@ def read_marks(data: Path) -> dict[str, list[Mark]]:
             Mark(float(at), what, version, int(pid)) for at, what, version, pid in lines
         ]
     return found
-
-
-def chance_of(seed: str) -> random.Random:
-    """Return numbers that are the same in each run of a test."""
-    return random.Random(seed)  # noqa: S311  # nothing secret
 
 
 def free_port() -> int:

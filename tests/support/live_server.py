@@ -20,7 +20,10 @@ NEW = "11111111-2222-3333-4444-555555555555"
 OLD = "0ld00000-2222-3333-4444-555555555555"
 OLDER = "0lder000-2222-3333-4444-555555555555"
 SINCE = "2026-11-28T23:48:43+00:00"
-OPTIONS = ("commit", "committedAt", "commitRepository", "allowOlder", "unchanged", "environment")
+OPTIONS = (
+    *("commit", "committedAt", "commitRepository", "allowOlder", "unchanged", "environment"),
+    *("deployedBy", "runUrl"),
+)
 
 
 def described(*options: str) -> Reply:

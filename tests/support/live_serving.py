@@ -22,8 +22,10 @@ from deploy_action.platform.environments import Environment, Environments
 from deploy_action.platform.machine.machine import Machine
 from deploy_action.platform.machine.places import Places
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
+from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.server import PlatformServer
-from tests.support.scripted_runner import ScriptedRunner
+from deploy_action.platform.storage.models_place import find_models_place
+from deploy_action.platform.upkeep.cleaning import Rules
 
 if TYPE_CHECKING:
     from deploy_action.platform.storage.store import Store
@@ -61,6 +63,25 @@ def make_machine(store: Store) -> Machine:
     )
 
 
+class ScriptRunner:
+    """Backtests scripts with what the product backtests models with."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
+        """Backtest in the workplace of this process: those of dead ones are gone."""
+        (workplace,) = (find_models_place(self._data).path / "runs").iterdir()
+        runner = ModelRunner(
+            workplace=workplace,
+            environments=cast("Environments", OwnEnvironment()),
+            environ=os.environ,
+            isolation=Isolation(AsRoot.ALLOWED),
+            program=PROGRAM,
+        )
+        return runner.run(request, stop)
+
+
 def report(error: str) -> None:
     """Write to the test's own stderr."""
     sys.stderr.write(f"{error}\n")
@@ -82,8 +103,14 @@ def main() -> None:
         strict=False,
         address=("127.0.0.1", int(port[0]) if port else 0),
         on_error=report,
-        running=BacktestSettings(runner=ScriptedRunner()),
-        live=LiveSettings(stop_seconds=STOP_SECONDS, restarts=100, make_host=make_machine),
+        running=BacktestSettings(runner=ScriptRunner(Path(data))),
+        live=LiveSettings(
+            stop_seconds=STOP_SECONDS,
+            restarts=100,
+            rules=Rules(versions=1_000_000),
+            make_host=make_machine,
+            has_pages=True,
+        ),
     )
     with server:
         print(server.url, flush=True)  # noqa: T201  # for whoever started us

@@ -79,9 +79,10 @@ class LocalHandler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """Answer; `headers` may override the length."""
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        """Answer; `headers` may override the length and the date."""
+        self.send_response_only(status)
+        own = {"Content-Length": str(len(body)), "Date": self.date_time_string()}
+        for name, value in {**own, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

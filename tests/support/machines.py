@@ -139,6 +139,7 @@ class Bench:
     machine: Machine = field(init=False)
     grace_seconds: float = 10.0
     limiter: Callable[[], Limiter] = Limiter
+    disk_bytes: int | None = None
 
     def open(self) -> Machine:
         """Start a machine."""
@@ -155,6 +156,7 @@ class Bench:
             program=program,
             hooks=self.hooks or self.root,
             limiter=self.limiter(),
+            disk_bytes=self.disk_bytes,
             on_error=self.errors.append,
         )
         return self.machine

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import requests
@@ -16,17 +17,19 @@ TIMEOUT = 30
 
 
 def make_bundle(**files: str | bytes) -> bytes:
-    """Return a bundle with `files`, named below the model's directory, and a manifest."""
+    """Return a bundle with `files`, named below the model's directory, and a manifest.
+
+    The same files are the same bytes, whenever it is made.
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        if "blankly.json" not in files:
-            archive.writestr("model/blankly.json", '{"type": "strategy"}')
-        for name, content in files.items():
-            archive.writestr(f"model/{name}", content)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {"blankly.json": '{"type": "strategy"}', **files}.items():
+            entry = zipfile.ZipInfo(f"model/{name}")
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # one is itself only, and can be a key
 class Clock:
     """A clock that the test sets."""
 
@@ -135,13 +138,19 @@ class Platform:
         found: list[dict[str, object]] = document["versions"]  # type: ignore[assignment]  # JSON
         return found
 
-    def backtests(self, model_id: str) -> list[dict[str, object]]:
-        document = self.details(model_id)
+    def backtests(self, model_id: str, **asked: str) -> list[dict[str, object]]:
+        document = self.details(model_id, **asked)
         found: list[dict[str, object]] = document["backtests"]  # type: ignore[assignment]  # JSON
         return found
 
-    def details(self, model_id: str) -> dict[str, object]:
-        answer = self.post("/model/details", projectId=self.user_id, modelId=model_id)
+    def with_windows(self, model_id: str) -> list[dict[str, object]]:
+        """Return the backtests of a model, and then the windows of each."""
+        wholes = self.backtests(model_id)
+        windows = [self.backtests(model_id, windowOf=str(whole["backtestId"])) for whole in wholes]
+        return [*wholes, *chain.from_iterable(windows)]
+
+    def details(self, model_id: str, **asked: str) -> dict[str, object]:
+        answer = self.post("/model/details", projectId=self.user_id, modelId=model_id, **asked)
         assert answer.status_code == 200, answer.text
         document: dict[str, object] = answer.json()
         return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -9,6 +10,12 @@ from html.parser import HTMLParser
 import cmarkgfm  # type: ignore[import-untyped]  # it has no stubs
 from cmarkgfm.cmark import Options  # type: ignore[import-untyped]  # as above
 
+# What GitHub makes a link or a picture of, outside code.
+LIVE = re.compile(
+    r"@|#\d|\b(?!sha-|utf-)(?:[a-z]{2,}-\d|ghsa-)|://|www\.|:[\w+-]+:|\$"
+    r"|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])",
+    re.IGNORECASE,
+)
 _VOID = frozenset({"br", "hr", "img", "input", "source"})
 
 

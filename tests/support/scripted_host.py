@@ -42,11 +42,11 @@ class ScriptedInstance:
             self.report("teardown", state="ended")
             self.end(0)
 
-    def end(self, code: int = 0, *, out_of_memory: bool = False) -> None:
+    def end(self, code: int = 0, **how: bool) -> None:
         """End the instance."""
         if not self.is_over:
             self.is_over = True
-            self.listener.ended(Ended(code, out_of_memory=out_of_memory))
+            self.listener.ended(Ended(code, **how))
 
     def report(self, event: str, **fields: object) -> None:
         document = {"event": event, **fields}
@@ -58,7 +58,8 @@ class ScriptedHost:
     """Prepares and starts nothing, and notes what it was asked for.
 
     A preparation ends when `may_prepare` is set; `faults` are raised by the preparations of
-    versions. `twice` notes each moment at which a model had two instances.
+    versions. `left` is of which models something is kept. `twice` notes each moment at
+    which a model had two instances.
     """
 
     instances: list[ScriptedInstance] = field(default_factory=list)
@@ -66,6 +67,7 @@ class ScriptedHost:
     asked: list[str] = field(default_factory=list)
     cleared: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
     faults: dict[str, Exception] = field(default_factory=dict)
     start_fault: Exception | None = None
     may_prepare: threading.Event = field(default_factory=threading.Event)
@@ -109,6 +111,9 @@ class ScriptedHost:
     def clear(self, place: str, stop: threading.Event) -> None:
         assert not stop.is_set()
         self.cleared.append(place)
+
+    def kept(self) -> set[str]:
+        return self.left
 
     def forget(self, place: str) -> None:
         self.forgotten.append(place)

@@ -12,15 +12,17 @@ from deploy_action.platform.api.credentials import Credentials
 from deploy_action.platform.api.http.limits import Limits
 from deploy_action.platform.api.http.server import HttpServer
 from deploy_action.platform.api.operations.plans import LIVE_PLANS
-from deploy_action.platform.api.route import Route
 from deploy_action.platform.api.routes import make_routes
 from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.live.reports import Reports
+from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.server import PlatformServer
 from deploy_action.platform.storage.records import State
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.web.backtests.keeper import FigureKeeper
+from deploy_action.platform.web.website import with_pages
 from tests.support.platform_client import Clock, Platform
 from tests.support.scripted_host import ScriptedHost, ScriptedInstance
 from tests.support.scripted_runner import ScriptedRunner
@@ -42,6 +44,8 @@ class ServerParts:
     clock: Clock = field(default_factory=Clock)
     errors: list[str] = field(default_factory=list)
     host: ScriptedHost = field(default_factory=ScriptedHost)
+    runner: ScriptedRunner = field(default_factory=ScriptedRunner)
+    restarts: RestartPolicy = field(default_factory=RestartPolicy)
 
     def __enter__(self) -> Self:
         self.host.may_prepare.set()
@@ -59,23 +63,39 @@ class ServerParts:
             plans={name: (plan["cpu"], plan["ram"]) for name, plan in LIVE_PLANS.items()},
             on_error=self.errors.append,
             clock=self.clock,
+            restarts=self.restarts,
         )
         self.live = LiveModels(around, stop_seconds=5)
         stack.callback(self.live.close)
         credentials = Credentials(self.refresh_token, self.clock)
         backtests = Backtests(
             self.store,
-            ScriptedRunner(),
+            self.runner,
             parallel=1,
             most_seconds=None,
             on_error=self.errors.append,
         )
         stack.callback(backtests.close)
-        self.routes: list[Route] = make_routes(
-            self.store, credentials, backtests, self.reports, strict=self.strict, live=self.live
+        keeper = FigureKeeper(self.store, self.errors.append)
+        backtests.tell(keeper.wake)
+        keeper.start()
+        stack.callback(keeper.close)
+        self.routes = make_routes(
+            *(self.store, credentials, backtests, self.reports),
+            strict=self.strict,
+            live=self.live,
+            has_pages=True,
         )
-        app = PlatformApp(self.store, credentials, self.routes, on_error=self.errors.append).asgi()
-        self.http = HttpServer(("127.0.0.1", 0), app, self.errors.append, Limits())
+        app = PlatformApp(
+            self.store, credentials, self.routes.all, on_error=self.errors.append
+        ).asgi()
+        website = with_pages(
+            app,
+            *(self.store, credentials, backtests, self.live, self.routes),
+            name="stand-in",
+            on_error=self.errors.append,
+        )
+        self.http = HttpServer(("127.0.0.1", 0), website, self.errors.append, Limits())
         self.http.start()
         stack.callback(self.http.close)
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -66,3 +66,33 @@ def test_a_deadline_that_has_passed_leaves_the_outer_one_in_force() -> None:
     with pytest.raises(DeadlineError), deadline_as_error(Deadline.after(-1)):
         raise AssertionError("it had passed")
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+class Tidied:
+    """Something whose end takes long: Python only prints what is raised meanwhile."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+
+    def __del__(self) -> None:
+        self.work()
+
+
+def tidy_up_and_wait(work: Callable[[], None]) -> None:
+    Tidied(work)
+    threading.Event().wait(5)
+
+
+def test_a_deadline_that_passes_while_something_is_tidied_up_is_raised_after_it() -> None:
+    with deadline_as_error(Deadline.after(0.01 / 60)), pytest.raises(DeadlineError):
+        tidy_up_and_wait(wait_for_ever)
+
+
+def test_a_signal_that_comes_while_something_is_tidied_up_ends_the_run_after_it() -> None:
+    with (
+        signals_as_errors(),
+        deadline_as_error(Deadline.after(10)),
+        pytest.raises(InterruptedRunError) as caught,
+    ):
+        tidy_up_and_wait(lambda: signal.raise_signal(signal.SIGTERM))
+    assert caught.value.signal_number == signal.SIGTERM

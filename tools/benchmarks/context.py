@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.isolated import allowed_by_this_machine
+from tools.benchmarks.installed import install
 from tools.benchmarks.measure import BrokenError
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +26,12 @@ def tool(name: str) -> Path:
 
 
 def clean_environ() -> dict[str, str]:
-    """Return our environment without the variables of a runner or a platform."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    """Return our environment without the variables of a runner or a platform.
+
+    Root runs the models as users of their own, as in the image, where those can reach Python.
+    """
+    found = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return found | allowed_by_this_machine()
 
 
 @dataclass(slots=True)
@@ -39,6 +45,7 @@ class Context:
     is_quick: bool
     environ: Mapping[str, str] = field(default_factory=clean_environ)
     _model_python: Path | None = None
+    _programs: Path | None = None
 
     @property
     def platform_data(self) -> Path:
@@ -48,6 +55,13 @@ class Context:
     def rounds(self, number: int) -> int:
         """Return how often to measure: `number` times, or once if everything is to be quick."""
         return 1 if self.is_quick else number
+
+    @property
+    def programs(self) -> Path:
+        """The folder of `blankly-deploy` and `python` of a fresh environment with our wheel."""
+        if self._programs is None:
+            self._programs = install(tool("uv"), self.scratch, self.environ)
+        return self._programs
 
     def model_python(self) -> Path:
         """Return the Python that the platform runs models with; the first call installs it.

@@ -1,13 +1,12 @@
-"""Runs commands and measures their time and memory; rows of the result table."""
+"""Runs commands and measures their time and memory."""
 
 from __future__ import annotations
 
 import os
 import signal
-import statistics
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tools.benchmarks.rows import Values
+
 Command = Sequence[str | Path]
 
 _MOST_SECONDS = 240.0  # of most commands: far above them, so that the whole ends by itself
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_SECONDS = 5.0
 _LONGEST_QUOTE = 2_000
 
@@ -30,8 +32,7 @@ class BrokenError(Exception):
 class Took:
     """The time and memory of a command, including all processes that it waited for.
 
-    `peak_bytes` is that of its largest single process. Linux counts for a process what its parent
-    had when it was started, so nothing below our own size can be told: see `own_peak_bytes`.
+    `peak_bytes` is that of its largest single process.
     """
 
     seconds: float
@@ -39,17 +40,6 @@ class Took:
     peak_bytes: int
     started: float  # by time.monotonic
     output: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the table. `ratio` is our value divided by the peer's, or None."""
-
-    what: str
-    ours: str
-    peer: str = ""
-    ratio: float | None = None
-    remark: str = ""
 
 
 def run_command(
@@ -65,36 +55,44 @@ def run_command(
     Raises:
         BrokenError: it failed or did not end in time; all its processes were stopped.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as standard_input:
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as standard_input,
+        tempfile.TemporaryFile() as told,
+    ):
         standard_input.write(given.encode())
         standard_input.seek(0)
-        started = time.monotonic()
-        with _started(command, cwd, environ, standard_input, out) as process:
-            timer = threading.Timer(most_seconds, _end, [process])
-            timer.start()
-            try:
-                # It is not reaped, so that its id is not reused, until the timer is off.
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-                seconds = time.monotonic() - started
-            finally:
-                timer.cancel()
-                timer.join()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        output = out.read().decode(errors="replace")
-    if seconds >= most_seconds:
-        raise BrokenError(f"{_shown(command)} did not end within {most_seconds:.0f} s")
-    if process.returncode != 0:
-        quoted = output[-_LONGEST_QUOTE:]
-        raise BrokenError(f"{_shown(command)} ended with {process.returncode}:\n{quoted}")
-    return Took(
-        seconds=seconds,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * _MAXRSS_UNIT,
-        started=started,
-        output=output,
-    )
+        launch: Command = [sys.executable, "-I", "-S", _LAUNCHER, str(told.fileno()), *command]
+        process = subprocess.Popen(
+            launch,
+            cwd=cwd,
+            env=dict(environ),
+            stdin=standard_input,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[told.fileno()],
+        )
+        try:
+            process.wait(most_seconds)
+        except subprocess.TimeoutExpired as error:
+            said = f"{_shown(command)} did not end within {most_seconds:.0f} s"
+            raise BrokenError(said) from error
+        finally:
+            if process.returncode is None:
+                _end(process)
+                process.wait()
+        output, numbers = (_written(file).decode(errors="replace") for file in (out, told))
+    if not numbers or numbers.split()[-1] != "0":
+        code = numbers.split()[-1] if numbers else "no code"
+        raise BrokenError(f"{_shown(command)} ended with {code}:\n{output[-_LONGEST_QUOTE:]}")
+    started, seconds, cpu_seconds, peak, _ = map(float, numbers.split())
+    return Took(seconds, cpu_seconds, int(peak) * _MAXRSS_UNIT, started, output)
+
+
+def _written(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 @contextmanager
@@ -122,71 +120,35 @@ def serving(command: Command, environ: Mapping[str, str], log: Path) -> Iterator
 
 
 def alternate(rounds: int, *contenders: Callable[[], Took]) -> tuple[list[Took], ...]:
-    """Run each contender once per round (A B A B), so that other load affects all of them."""
+    """Run each contender once a round, so that other load affects all of them.
+
+    Every second round goes backwards (A B, B A): none of them always runs after the same one.
+    """
     took: tuple[list[Took], ...] = tuple([] for _ in contenders)
-    for _ in range(rounds):
-        for contender, runs in zip(contenders, took, strict=True):
+    for number in range(rounds):
+        pairs = list(zip(contenders, took, strict=True))
+        for contender, runs in reversed(pairs) if number % 2 else pairs:
             runs.append(contender())
     return took
 
 
-def median_seconds(runs: Sequence[Took]) -> float:
-    """Return the median of the wall-clock times."""
-    return statistics.median(run.seconds for run in runs)
+def seconds_of(runs: Sequence[Took]) -> Values:
+    """Return the wall-clock times."""
+    return tuple(run.seconds for run in runs)
 
 
-def median_cpu_seconds(runs: Sequence[Took]) -> float:
-    """Return the median of the processor times, which other load affects less."""
-    return statistics.median(run.cpu_seconds for run in runs)
+def cpu_seconds_of(runs: Sequence[Took]) -> Values:
+    """Return the processor times, which other load affects less."""
+    return tuple(run.cpu_seconds for run in runs)
 
 
-def median_peak_bytes(runs: Sequence[Took]) -> float:
-    """Return the median of the peak memory."""
-    return statistics.median(run.peak_bytes for run in runs)
-
-
-def own_peak_bytes() -> int:
-    """Return the peak memory of this process, the least that is reported for a child."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
-
-
-def in_seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def in_megabytes(size: float) -> str:
-    return f"{size / 1e6:.0f} MB"
+def peak_bytes_of(runs: Sequence[Took]) -> Values:
+    """Return the peaks of memory."""
+    return tuple(run.peak_bytes for run in runs)
 
 
 # KiB on Linux, bytes on macOS: getrusage(2) of each.
 _MAXRSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
-
-
-@contextmanager
-def _started(
-    command: Command,
-    cwd: Path,
-    environ: Mapping[str, str],
-    standard_input: IO[bytes],
-    out: IO[bytes],
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command in its own process group, and stop the whole group at the end."""
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=dict(environ),
-        stdin=standard_input,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,10 +1,9 @@
-"""The models to measure: the example, and two that are too large to keep in git."""
+"""The models to backtest: the example, and two that are too large to keep in git."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parents[2] / "examples" / "models" / "golden-cross"
 _FIRST = 1_577_836_800  # 2020-01-01, midnight UTC, in epoch seconds
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-_BLOCK_BYTES = 1 << 16
 
 # As in the example: run by hand, the scripts backtest themselves.
 _END = """
@@ -64,7 +62,7 @@ strategy.add_bar_event(on_bar, SYMBOL, resolution="4h", init=init)
 """
     + _END
 )
-_MANY_TRADES = (
+MANY_TRADES = (
     """
 import json
 from pathlib import Path
@@ -114,7 +112,7 @@ def with_many_rows(scratch: Path, rows: int) -> BenchModel:
     directory = scratch / "many-rows"
     first, last = _FIRST + 2 * _DAY, _FIRST + rows * _MINUTE - _DAY
     arguments = {"start_date": _date(first), "end_date": _date(last)}
-    _write_model(directory, _MILLION_ROWS, arguments)
+    write_model(directory, _MILLION_ROWS, arguments)
     _write_prices(directory, rows, _MINUTE)
     return BenchModel(f"{rows:,} rows of prices", directory, least_trades=1)
 
@@ -125,34 +123,17 @@ def with_many_trades(scratch: Path, trades: int) -> BenchModel:
     bars = trades // 2 + 1  # the first bar only buys
     first = _FIRST + _DAY
     arguments: dict[str, object] = {"start_date": first, "end_date": first + bars * _HOUR}
-    _write_model(directory, _MANY_TRADES, arguments)
+    write_model(directory, MANY_TRADES, arguments)
     _write_prices(directory, bars + 48, _HOUR)
     return BenchModel(f"{trades:,} trades", directory, least_trades=trades)
-
-
-def with_large_files(scratch: Path, size: int) -> Path:
-    """Return the directory of a model of `size` bytes: half prices, half noise."""
-    directory = scratch / "large-files"
-    _write_model(directory, _MANY_TRADES, {"to": "1y"})
-    blocks = max(1, size // 20 // _BLOCK_BYTES)
-    # Longer than the window of deflate, so that repeating it does not make it compress better.
-    source = random.Random("large")  # noqa: S311  # prices, and no secrets
-    prices = _price_rows(source, _BLOCK_BYTES // 44, _MINUTE).encode()
-    for number in range(10):
-        with (directory / "prices" / f"{number}.csv").open("wb") as file:
-            for _ in range(blocks):
-                file.write(prices)
-        with (directory / "prices" / f"{number}.bin").open("wb") as file:
-            for _ in range(blocks):
-                file.write(os.urandom(_BLOCK_BYTES))
-    return directory
 
 
 def _date(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d")
 
 
-def _write_model(directory: Path, script: str, arguments: Mapping[str, object]) -> None:
+def write_model(directory: Path, script: str, arguments: Mapping[str, object]) -> None:
+    """Write a model without prices: its script, its manifest, and what the example has beside."""
     (directory / "prices").mkdir(parents=True)
     for name in ("settings.json", "backtest.json", "requirements.txt"):
         shutil.copy(EXAMPLE / name, directory / name)
@@ -165,12 +146,12 @@ def _write_model(directory: Path, script: str, arguments: Mapping[str, object]) 
 def _write_prices(directory: Path, rows: int, step: int) -> None:
     # The number is the seed: the same prices in every run.
     source = random.Random(rows)  # noqa: S311  # prices, and no secrets
-    text = _price_rows(source, rows, step)
+    text = price_rows(source, rows, step)
     header = "time,open,high,low,close,volume\n"
     (directory / "prices" / "OAK-USD.csv").write_text(header + text, encoding="ascii")
 
 
-def _price_rows(source: random.Random, rows: int, step: int) -> str:
+def price_rows(source: random.Random, rows: int, step: int) -> str:
     """Return a random walk as CSV, without a header."""
     lines = []
     close = 100.0

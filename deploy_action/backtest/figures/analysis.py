@@ -6,7 +6,6 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.account import AccountValues
@@ -22,6 +21,7 @@ from deploy_action.backtest.figures.performance import (
 )
 from deploy_action.backtest.figures.round_trips import RoundTrips, find_round_trips
 from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, PACKAGE_IDS, Unit, known
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.market import Market

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
+from deploy_action.records import dataclass
 
 _MOST: Final = 5
 _DAY: Final = 86_400.0
@@ -45,6 +47,18 @@ class Month:
 
     year: int
     month: int
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """A calendar year: the gain of each month in per cent, by its number, and of all of them.
+
+    `gain` is None where that of a month is not known.
+    """
+
+    year: int
+    months: Mapping[int, float | None]
     gain: float | None
 
 
@@ -105,3 +119,19 @@ def monthly(values: AccountValues) -> tuple[Month, ...]:
             break
         (year, month), before = following, last
     return tuple(months)
+
+
+def yearly(months: Sequence[Month]) -> tuple[Year, ...]:
+    """Return months by their years, in order."""
+    years: dict[int, dict[int, float | None]] = {}
+    for one in months:
+        years.setdefault(one.year, {})[one.month] = one.gain
+    return tuple(Year(year, gains, _total(gains.values())) for year, gains in years.items())
+
+
+def _total(gains: Collection[float | None]) -> float | None:
+    """Return the gain of months in a row."""
+    known = [gain for gain in gains if gain is not None]
+    if len(known) < len(gains):
+        return None
+    return (math.prod(1 + gain / 100 for gain in known) - 1) * 100

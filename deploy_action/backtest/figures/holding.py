@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.figures.performance import NO_VALUES, NOTHING_AT_START, perform
 from deploy_action.backtest.market import Market, Prices
+from deploy_action.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

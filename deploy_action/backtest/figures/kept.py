@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.figures.analysis import unjudged
 from deploy_action.backtest.figures.moments import Moments
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult

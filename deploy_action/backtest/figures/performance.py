@@ -10,13 +10,13 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.figures.drawdowns import Drawdown, find_drawdowns
 from deploy_action.backtest.figures.moments import Moments, moments_of
+from deploy_action.records import dataclass
 from deploy_action.text.quantities import interval as interval_in_words
 
 NO_VALUES: Final = "the server sends no account values"

@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -15,6 +14,7 @@ import msgspec
 from deploy_action.backtest.figures.performance import TOO_LARGE
 from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.trades import Trade
+from deploy_action.records import dataclass
 
 # Sizes are cut to the exchange's decimals, and where fees are not known they are missing from what
 # was bought: a position of which no more than this share is left counts as closed.

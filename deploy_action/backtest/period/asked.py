@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+
+from deploy_action.lazy.patterns import lazy_regex
 
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
 
 PERIOD: Final = ("to", "start_date", "end_date")
 """The arguments that say it: `to` excludes the other two."""
-_LENGTH: Final = re.compile(r"([0-9]{1,9})(mo|[smhdwMyDcl])")
+_LENGTH: Final = lazy_regex(r"([0-9]{1,9})(mo|[smhdwMyDcl])")
 _DAY: Final = 86_400
 # As in the package (blankly 1.18, utils/time_builder.py).
 _SECONDS: Final = {

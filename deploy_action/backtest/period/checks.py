@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.period.asked import seconds_back
 from deploy_action.backtest.period.dates import NoDateError, ReadDate, parse_date
 from deploy_action.backtest.period.windows import iso
 from deploy_action.errors import Severity
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.text.located_json import JsonValue
@@ -16,11 +18,11 @@ _TIME: Final = (
     r"(?:[T ](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?)?"
     r"(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
 )
-_ISO: Final = re.compile(
+_ISO: Final = lazy_regex(
     r"(?P<year>\d{4})(?:[-/.](?P<month>\d{1,2})(?:[-/.](?P<day>\d{1,2}))?)?" + _TIME
 )
-_COMPACT: Final = re.compile(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})" + _TIME)
-_NUMBERS: Final = re.compile(
+_COMPACT: Final = lazy_regex(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})" + _TIME)
+_NUMBERS: Final = lazy_regex(
     r"(?P<one>\d{1,2})[-/.](?P<two>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + _TIME
 )
 _LAST_MONTH: Final = 12

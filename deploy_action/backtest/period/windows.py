@@ -7,30 +7,34 @@ the package takes a period.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from deploy_action.backtest.period.dates import NoDateError, parse_date
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures
+    from deploy_action.backtest.result import BacktestResult
     from deploy_action.errors import Problem
     from deploy_action.text.located_json import JsonValue
 
 MOST_WINDOWS: Final = 100
 _DAY: Final = 86_400
+# Of an asked period, this many bars may have no prices before it counts as covered in part only.
+FEW_BARS: Final = 2
 _LONGEST_NAME: Final = 60
 _LONGEST_SHOWN: Final = 80
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
-_LINE: Final = re.compile(
+_NUMBER: Final = lazy_regex(r"[+-]?[0-9]+")
+_LINE: Final = lazy_regex(
     r"(?:(?P<name>.*?\S)\s*:\s+)?(?P<start>[^\s.:]\S*?)\s*\.\.\s*(?P<end>[^\s.]\S*)"
 )
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?")
+_DATE: Final = lazy_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,26 @@ class Window:
         """Return the arguments of `Strategy.backtest()` for it, as ISO dates in UTC."""
         return {"start_date": iso(self.start), "end_date": iso(self.end)}
 
+    @classmethod
+    def of_arguments(cls, name: str, arguments: Mapping[str, Any]) -> Window | None:
+        """Return the window of such arguments; None if they have no start and end."""
+        try:
+            start, end = (parse_date(arguments.get(key)) for key in ("start_date", "end_date"))
+            if start is None or end is None:
+                return None
+            iso(start.time), iso(end.time)  # they may be beyond all calendar dates
+        except (NoDateError, OverflowError):
+            return None
+        return cls(name, start.time, end.time)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBacktest:
     """The backtest of one window.
 
     Without figures, `reason` says why, and can follow a colon; blank if another part of the run has
-    them. `problems` are warnings about it, and `seconds` how long its process ran.
+    them. `is_coming` says that they are still to come. `problems` are warnings about it, and
+    `seconds` how long its process ran.
     """
 
     name: str
@@ -59,6 +76,7 @@ class WindowBacktest:
     end: float
     figures: KeptFigures | None = None
     reason: str = ""
+    is_coming: bool = False
     problems: tuple[Problem, ...] = ()
     seconds: float | None = None
 
@@ -79,6 +97,25 @@ def iso(time: float) -> str:
     """Return a time as `2023-03-01`, or `2023-03-01 12:00:00` where it is no midnight in UTC."""
     moment = _EPOCH + timedelta(seconds=time)
     return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else str(moment.replace(tzinfo=None))
+
+
+def why_not_of(window: Window, result: BacktestResult) -> str:
+    """Return why a result is not that of a window, blank if it is; it can follow a colon.
+
+    A model may set a period of its own, and have backtested that.
+    """
+    values = result.account_values
+    if not values:
+        return ""
+    coverage = result.analysis.coverage
+    tolerance = FEW_BARS * max((one.resolution for one in coverage), default=float(_DAY))
+    first, last = values.times[0], values.times[-1]
+    if first >= window.start - tolerance and last <= window.end + tolerance:
+        return ""
+    return (
+        f"the backtest was from {iso(first)} to {iso(last)}: the model's script sets a period "
+        "of its own"
+    )
 
 
 def parse_windows(text: str, now: float) -> int | tuple[Window, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.metrics import are_alike
 from deploy_action.backtest.sweep.robustness import idle
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures

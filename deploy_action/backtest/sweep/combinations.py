@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy_action.backtest.sweep.grid import is_same_value
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures

@@ -13,9 +13,10 @@ skewness -3 and kurtosis 10, the best of 100 whose annual ratios have the varian
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist, variance
 from typing import TYPE_CHECKING, Final
+
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.moments import Moments

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.variables import NAME_RULE, RESERVED, is_name, is_reserved, is_text
 from deploy_action.text.yaml_mapping import NotAMappingError, parse_mapping

@@ -7,7 +7,6 @@ because the returns of those cannot be compared. `docs/sweeps.md` has the defini
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from statistics import median
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from deploy_action.backtest.metrics import known
 from deploy_action.backtest.period.asked import PERIOD, seconds_back
 from deploy_action.backtest.sweep.grid import Axis, Sweep, label_of
+from deploy_action.records import dataclass, replace
 
 if TYPE_CHECKING:
     from deploy_action.backtest.sweep.combinations import Combination, Swept

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import Window
 
 MOST_SHARDS: Final = 1_000
-_FORM: Final = re.compile(r"([0-9]{1,6})\s*/\s*([0-9]{1,6})")
+_FORM: Final = lazy_regex(r"([0-9]{1,6})\s*/\s*([0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import InvalidInputError, RefusedError
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.files import BACKTEST_NAME, SETTINGS_NAME
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
+from deploy_action.records import dataclass
 from deploy_action.text.located_json import parse_json
 
 SCHEMA: Final = (
     "https://raw.githubusercontent.com/blankly-community/deploy-action/main/deploy_action/"
     "blankly.schema.json"
 )
-_OPENING: Final = re.compile(r"(\ufeff?\s*\{)(\s*)")
+_OPENING: Final = lazy_regex(r"(\ufeff?\s*\{)(\s*)")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 # Quote currencies of symbols such as BTC-USDT.
-_QUOTES: Final = re.compile(r"""[A-Z0-9]-(USDT|USDC|BUSD|EUR|GBP|USD)["']""")
+_QUOTES: Final = lazy_regex(r"""[A-Z0-9]-(USDT|USDC|BUSD|EUR|GBP|USD)["']""")
 _OTHER_SETTINGS: Final = "settings_path"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +18,7 @@ from deploy_action.model.files import BACKTEST_NAME, SETTINGS_NAME
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.outcome.prepared_model import DescribedModel
+from deploy_action.records import dataclass
 from deploy_action.stages.preparation import Places, Preparation
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from deploy_action.console import Console
 from deploy_action.errors import InvalidInputError, Problem, Severity
 from deploy_action.github.event import read_event
 from deploy_action.model.files import hint_to_add
+from deploy_action.records import replace
 from deploy_action.text.quantities import count
 from deploy_action.text.terminal import Style
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +19,9 @@ from deploy_action.model.live.code import read_code
 from deploy_action.model.live.outside import Outside
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models
+from deploy_action.records import dataclass, field
 
 _ATTRIBUTES: Final = ".gitattributes"
-_SUBMODULE: Final = re.compile(r"^\s*path\s*=\s*(.+?)\s*$", re.MULTILINE)
 _KEYS: Final = (KEYS_NAME, "notify.json")
 WORKFLOW: Final = Path(".github", "workflows", "blankly.yml")
 
@@ -183,5 +181,7 @@ def _uses_lfs(path: Path) -> bool:
 
 def _submodules(root: Path) -> Iterator[Path]:
     """Yield the directories of submodules."""
-    for found in _SUBMODULE.finditer(read_text(root / ".gitmodules") or ""):
-        yield root / found[1].strip('"')
+    for line in (read_text(root / ".gitmodules") or "").splitlines():
+        key, _, value = map(str.strip, line.partition("="))
+        if key == "path" and value:
+            yield root / value.strip('"')

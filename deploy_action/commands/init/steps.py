@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Final
 from deploy_action.commands.init.changes import Change
 from deploy_action.commands.init.repository import WORKFLOW, Repository
 from deploy_action.commands.init.workflow import ACTION
+from deploy_action.lazy.patterns import lazy_regex
 
 Step = tuple[str, ...]
-_SPECIAL: Final = re.compile(r"[*?\[\]#!\\]")  # in a line of `.gitignore`
+_SPECIAL: Final = lazy_regex(r"[*?\[\]#!\\]")  # in a line of `.gitignore`
 
 
 def next_steps(

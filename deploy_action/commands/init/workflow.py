@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 
 ACTION: Final = "blankly-community/deploy-action"
 # As in examples/workflows, which are kept up to date; a test compares them.
@@ -14,10 +16,10 @@ CHECKOUT: Final = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v
 CACHE: Final = "actions/cache@0057852bfaa89a56745cba8c7296529d2fc39830 # v4.3.0"
 
 # Words that YAML takes for strings without quotes.
-_PLAIN: Final = re.compile(
+_PLAIN: Final = lazy_regex(
     r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[A-Za-z][A-Za-z0-9_/-]*", re.IGNORECASE
 )
-_GLOB: Final = re.compile(r"[+!]")  # git takes no other special characters
+_GLOB: Final = lazy_regex(r"[+!]")  # git takes no other special characters
 
 _HEAD: Final = """\
 # Made by `blankly-deploy init`, and yours to change. All inputs: https://github.com/{action}

@@ -6,7 +6,6 @@ Nothing is said of code that may not run then: see `code`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
@@ -15,6 +14,7 @@ from deploy_action.model.live.code import SCREENER, STRATEGIES, Code, Use
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import variables_named
+from deploy_action.records import dataclass
 
 _KEYS: Final = "keys.json"
 _KEYLESS: Final = "KeylessExchange"

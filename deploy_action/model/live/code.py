@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.model.live.modules import Module, Modules, catches
 from deploy_action.model.live.values import UNKNOWN, value_of
+from deploy_action.records import dataclass, field
 
 STRATEGIES: Final = frozenset({"Strategy", "FuturesStrategy"})
 SCREENER: Final = "Screener"
@@ -71,14 +71,16 @@ class VariableRead:
 class Code:
     """What was found in the code that runs.
 
-    `modules` has the files of the model that are imported, and how certainly they are. `attributes`
-    are the names after a dot, and `texts` the strings. `sets` are the variables that the code sets
-    or looks for, None among them if it may set any. `passes_on`: a strategy or a screener is an
-    argument of something else than the package, which may do anything with it.
+    `modules` has the files of the model that are imported, and how certainly they are; `parsed` has
+    what is in them. `attributes` are the names after a dot, and `texts` the strings. `sets` are the
+    variables that the code sets or looks for, None among them if it may set any. `passes_on`: a
+    strategy or a screener is an argument of something else than the package, which may do anything
+    with it.
     """
 
     uses: list[Use] = field(default_factory=list)
     modules: dict[str, Reach] = field(default_factory=dict)
+    parsed: dict[str, Module] = field(default_factory=dict)
     reads: list[VariableRead] = field(default_factory=list)
     sets: set[str | None] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
@@ -127,6 +129,7 @@ class _Reader:
     def run(self, module: Module, reach: Reach) -> None:
         known = self.found.modules
         known[module.file] = max(reach, known.get(module.file, reach))
+        self.found.parsed[module.file] = module
         if self._is_new(module.tree, reach):
             _Walk(self, module, reach).block(module.tree.body)
 

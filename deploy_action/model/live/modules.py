@@ -6,8 +6,11 @@ import ast
 import builtins
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Final
+
+from deploy_action.records import dataclass, field
+from deploy_action.text.requirements import check_encoding
 
 _MOST_MODULES: Final = 50
 
@@ -31,20 +34,22 @@ class Module:
 
     def __post_init__(self) -> None:
         assigned: dict[int, ast.expr | None] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Assign):
-                assigned |= {id(target): node.value for target in node.targets}
-            elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
-                assigned[id(node.target)] = node.value
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                self.parts.setdefault(node.name, []).append(node)
-            elif isinstance(node, ast.arg):
-                self.stored.setdefault(node.arg, []).append(None)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                self._note_imports(node)
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self.stored.setdefault(node.id, []).append(assigned.get(id(node)))
+        for node in ast.walk(self.tree):  # an assignment comes before the names in it
+            match node:
+                case ast.Name(ctx=ast.Store()):
+                    self.stored.setdefault(node.id, []).append(assigned.get(id(node)))
+                case ast.Assign():
+                    assigned |= {id(target): node.value for target in node.targets}
+                case ast.AnnAssign() | ast.NamedExpr():
+                    assigned[id(node.target)] = node.value
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                    self.parts.setdefault(node.name, []).append(node)
+                case ast.arg():
+                    self.stored.setdefault(node.arg, []).append(None)
+                case ast.Import() | ast.ImportFrom():
+                    self._note_imports(node)
+                case _:
+                    pass
 
     def source_of(self, node: ast.ImportFrom) -> str:
         """Return the dotted name of what is imported from, from the model's root if relative."""
@@ -91,8 +96,8 @@ class Modules:
         if file not in self._known:
             data = self.read(file) if len(self._known) < _MOST_MODULES else None
             try:
-                tree = None if data is None else ast.parse(data)
-            except (SyntaxError, ValueError, MemoryError, RecursionError):
+                tree = None if data is None else ast.parse(readable(data))
+            except (SyntaxError, ValueError, LookupError, MemoryError, RecursionError):
                 tree = ast.Module([], [])
             self._known[file] = None if tree is None else Module(file, tree)
         return self._known[file]
@@ -110,6 +115,19 @@ class Modules:
         """Return the module in which something is, and its name there."""
         place, _, name = dotted.rpartition(".")
         return (self.imported(place) if place else None), name
+
+
+def readable(data: bytes) -> bytes:
+    """Return the bytes of a script.
+
+    Raises:
+        SyntaxError, LookupError: Python cannot decode them, or takes the square of their length.
+    """
+    from tokenize import detect_encoding
+
+    encoding, _ = detect_encoding(BytesIO(data).readline)
+    check_encoding(encoding)
+    return data
 
 
 def is_text(node: ast.expr) -> bool:

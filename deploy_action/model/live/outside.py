@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import posixpath
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,12 +13,12 @@ from typing import Final
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
 from deploy_action.model.live.code import Code
-from deploy_action.model.live.modules import Module, Modules, catches
+from deploy_action.model.live.modules import Module, catches
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import Folder, read_folder
 from deploy_action.model.requirements import read_requirements
+from deploy_action.records import dataclass, replace
 
-_MOST_BYTES: Final = 1 << 20  # larger scripts take seconds to parse, and are left out
 _MOST_DIRECTORIES: Final = 300
 _PACKAGE: Final = "blankly"
 
@@ -55,11 +53,9 @@ class Outside:
         """
         if self.directory == self.workspace or not manifest.main_script:
             return  # everything is inside
-        script = posixpath.normpath(manifest.main_script)
-        imports = _Imports(selection, posixpath.dirname(script))
         roots = cache(lambda: tuple(self._roots()))
         known: set[str] = set()
-        for file, node, dotted in imports.of(code):
+        for file, node, dotted in _imports(code, selection):
             if self.names is not None and dotted.partition(".")[0] not in self.names:
                 continue
             found = next((one for one in roots() if _is_module(one, dotted)), None)
@@ -105,46 +101,35 @@ class Outside:
             waiting.extend(folder.children)
 
 
-@dataclass(slots=True)
-class _Imports:
-    """The imports of a model's scripts that nothing in the bundle answers."""
+def _imports(code: Code, selection: Selection) -> Iterator[tuple[str, ast.stmt, str]]:
+    """Yield what the scripts import and nothing in the bundle answers, the main script's first.
 
-    selection: Selection
-    directory: str
-    _inside: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        names = (one.name.removesuffix(".py") for one in self.selection.entries)
-        self._inside = frozenset(part for name in names for part in name.split("/"))
-
-    def of(self, code: Code) -> Iterator[tuple[str, ast.stmt, str]]:
-        """Yield file, statement and dotted name; the main script's come first."""
-        modules = Modules(self._read, self.directory)
-        known = self._inside | sys.stdlib_module_names
-        for module in filter(None, map(modules.parsed, code.modules)):
-            for node in _statements(module.tree):
-                for dotted in _names(module, node):
-                    if dotted.partition(".")[0] not in known:
-                        yield module.file, node, dotted
-
-    def _read(self, name: str) -> bytes | None:
-        try:
-            files = self.selection.files
-            return files.read(name, _MOST_BYTES) if self.selection.includes(name) else None
-        except OSError:
-            return None
+    Each with its file, its statement and its dotted name.
+    """
+    names = (one.name.removesuffix(".py") for one in selection.entries)
+    known = {part for name in names for part in name.split("/")} | sys.stdlib_module_names
+    for module in code.parsed.values():
+        for node in _statements(module.tree):
+            for dotted in _names(module, node):
+                if dotted.partition(".")[0] not in known:
+                    yield module.file, node, dotted
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """Yield the imports that the model may need: not for checkers of types, nor tried only."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif isinstance(node, ast.If) and _is_for_checkers(node.test):
-            for part in node.orelse:
-                yield from _statements(ast.Module([part], []))
-        elif not isinstance(node, ast.expr) and not _tries_imports(node):
-            yield from _statements(node)
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                yield node
+            case ast.If() if _is_for_checkers(node.test):
+                for part in node.orelse:
+                    yield from _statements(ast.Module([part], []))
+            case ast.expr():
+                pass
+            case _ if not _tries_imports(node):
+                yield from _statements(node)
+            case _:
+                pass
 
 
 def _is_for_checkers(test: ast.expr) -> bool:

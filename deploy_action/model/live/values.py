@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.model.live.modules import Module, Modules, is_text
+from deploy_action.records import dataclass
 
 UNKNOWN: Final = object()
 _DEEPEST: Final = 50

@@ -10,23 +10,24 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Final, TypeGuard
 
 from deploy_action.bundle.selection import Selection
 from deploy_action.errors import Problem, Severity
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.live.code import Code, Reach, Use, VariableRead
 from deploy_action.model.live.modules import Module
+from deploy_action.records import dataclass, field
 from deploy_action.text.variables import is_name, is_reserved
 
 _MOST: Final = 10
 _LOADS_FILE: Final = frozenset({"load_dotenv", "dotenv_values"})
 # What processes have on most machines, whoever starts them.
-_OF_SYSTEMS: Final = re.compile(
+_OF_SYSTEMS: Final = lazy_regex(
     r"(?i:PATH|HOME|USER|LOGNAME|USERNAME|USERPROFILE|APPDATA|LOCALAPPDATA|SHELL|TERM|LANG|LC_.*|TZ"
     r"|TMPDIR|TEMP|TMP|PWD|HOSTNAME|CI|.*_PROXY|PYTHON.*|SSL_CERT_.*|.*_CA_BUNDLE|.*_NUM_THREADS)"
 )
-_OF_ENV_FILE: Final = re.compile(rb"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=", re.MULTILINE)
+_OF_ENV_FILE: Final = lazy_regex(rb"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=", re.MULTILINE)
 _MOST_BYTES: Final = 1 << 20
 
 

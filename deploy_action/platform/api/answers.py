@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -37,11 +39,14 @@ _SECONDS_OF_SILENCE: Final = 20.0
 _BLOCK_BYTES: Final = 1 << 18
 
 
-def json_answer(value: object, status: int = HTTPStatus.OK) -> Response:
-    """Return an answer in JSON."""
+def json_answer(
+    value: object, status: int = HTTPStatus.OK, *, retry_after: float | None = None
+) -> Response:
+    """Return an answer in JSON; `retry_after` is when to come again, in seconds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # JSON can escape a lone surrogate, which UTF-8 cannot hold.
-    return Response(text.encode(errors="backslashreplace"), status, _HEADERS, _JSON)
+    later = {} if retry_after is None else {"Retry-After": str(math.ceil(retry_after))}
+    return Response(text.encode(errors="backslashreplace"), status, {**_HEADERS, **later}, _JSON)
 
 
 def text_answer(text: str, status: int = HTTPStatus.OK) -> Response:
@@ -110,15 +115,21 @@ class LogAnswer(StreamingResponse):
         self._connection = connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer, until there is no more or the client leaves."""
+        """Send the answer, until there is no more or the client leaves; at once without a body."""
+        if scope["method"] == "HEAD":
+            self.body_iterator = iterate_in_threadpool(())
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._log.close()
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        log, looked, silent = self._log, 0.0, 0.0
+        log, silent = self._log, 0.0
+        looked_at = time.monotonic()
         while True:
+            if log.follows and time.monotonic() - looked_at >= _SECONDS_BETWEEN_TURNS:
+                await run_in_threadpool(log.look_for_turn)
+                looked_at = time.monotonic()
             if block := log.read():
                 yield block
                 silent = 0.0
@@ -127,10 +138,7 @@ class LogAnswer(StreamingResponse):
                 return
             pause = min(_FIRST_PAUSE + silent / 8, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
-            looked, silent = looked + pause, silent + pause
-            if looked >= _SECONDS_BETWEEN_TURNS:
-                await run_in_threadpool(log.look_for_turn)
-                looked = 0.0
+            silent += pause
             if silent >= _SECONDS_OF_SILENCE:
                 yield b"\n"
                 silent = 0.0

@@ -41,7 +41,9 @@ from deploy_action.platform.api.operations.documents import Details, Pending, Te
 from deploy_action.platform.api.operations.logs import LogText
 from deploy_action.platform.api.request import FILE_FIELD, ApiError, Reporter, Request
 from deploy_action.platform.api.route import Route
+from deploy_action.platform.api.sign_in_limits import client_address
 from deploy_action.platform.live.reports import ReportError, check_time
+from deploy_action.platform.storage.damage.database import DAMAGED, is_damage
 from deploy_action.platform.storage.data_directory import is_disk_full
 from deploy_action.platform.storage.store import Store
 
@@ -131,7 +133,8 @@ class PlatformApp:
             response = page(HTTPStatus.UNAUTHORIZED, "Unauthorized")
         except ApiError as error:
             code = {"code": error.code} if error.code else {}
-            response = json_answer({"error": str(error), **code}, error.status)
+            refused = {"error": str(error), **code}
+            response = json_answer(refused, error.status, retry_after=error.retry_after)
         except Exception as error:  # noqa: BLE001  # any bug: the client gets a page, we get the traceback
             response = self._failed(error)
         await body.drain()
@@ -142,6 +145,9 @@ class PlatformApp:
             self._on_error(f"the disk is full: {error}")
             self._on_full()
             return json_answer({"error": _FULL}, HTTPStatus.INSUFFICIENT_STORAGE)
+        if is_damage(error):
+            self._on_error(f"the database is damaged: {error}")
+            return json_answer({"error": DAMAGED}, HTTPStatus.INTERNAL_SERVER_ERROR)
         self._on_error(traceback.format_exc())
         return page(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
@@ -160,7 +166,7 @@ class PlatformApp:
         key, now = _idempotency_key(request), request.headers.get(NOW_HEADER, "").strip()
         if not route.takes_file:
             form = await read_form(body, content_type)
-            asked = Request(form.fields, now=now)
+            asked = Request(form.fields, now=now, address=_address(request))
             return await run_in_threadpool(_respond, route, asked, request.state.connection)
         with self._store.incoming() as path:
             form = await read_form(body, content_type, FileSlot(FILE_FIELD, path))
@@ -183,6 +189,11 @@ def _read_time(text: str) -> float | None:
         return check_time(float(text)) if text else None
     except (ValueError, ReportError):
         raise ApiError(f"The header {TIME_HEADER} must be in seconds since 1970") from None
+
+
+def _address(request: HttpRequest) -> str:
+    peer = request.client.host if request.client else ""
+    return client_address(peer, request.headers.getlist("x-forwarded-for"))
 
 
 def _idempotency_key(request: HttpRequest) -> str:

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import math
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.platform.api.sign_in_limits import SignInLimits
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.store import Store
 
 TOKEN_LIFE_SECONDS = 3600
+_ID_TOKEN = "idToken"  # noqa: S105  # a kind of token
+
+
+class GivenVariables(TypedDict):
+    """What may be told of variables: their names, and a digest of what they are.
+
+    Only this server can make the digest, so nobody can guess values by it. It is blank for none.
+    """
+
+    names: list[str]
+    digest: str
 
 
 class Credentials:
-    """Exchanges the refresh token for idTokens, which are valid for an hour.
+    """Issues what is signed with the refresh token: idTokens for an hour, sessions, and others.
 
-    An idToken says when it expires, and is signed with the refresh token: nothing is stored, so
-    that people can sign in while the disk is full, and another refresh token voids all idTokens.
+    Each says when it expires. Nothing is stored, so that people can sign in while the disk is full,
+    and another refresh token voids all of them.
     """
 
     def __init__(self, refresh_token: str, clock: Callable[[], float]) -> None:
@@ -31,28 +45,57 @@ class Credentials:
                 message="The platform's refresh token is blank.",
                 hint="Leave it unset to have one generated, or set it to a long random text.",
             )
-        self._refresh_token = _encode(refresh_token)
+        self.refresh_token = refresh_token
+        self._key = _encode(refresh_token)
         self._clock = clock
+        self._limits = SignInLimits()
 
-    def exchange(self, refresh_token: str) -> str | None:
-        """Return a new idToken, or None for a wrong refresh token."""
-        if not secrets.compare_digest(self._refresh_token, _encode(refresh_token)):
+    def is_refresh_token(self, text: str) -> bool:
+        """Return whether a text is the refresh token, in a time that does not depend on it."""
+        return secrets.compare_digest(self._key, _encode(text))
+
+    def recognises(self, refresh_token: str, address: str) -> bool:
+        """Return whether a text from an address is the refresh token.
+
+        Raises `TooManyTokensError` if too many wrong ones came from there.
+        """
+        return self._limits.admits(address, refresh_token, self.is_refresh_token)
+
+    def exchange(self, refresh_token: str, address: str = "") -> str | None:
+        """Return a new idToken, or None for a wrong refresh token; raises as `recognises`."""
+        if not self.recognises(refresh_token, address):
             return None
-        expires_at = math.ceil(self._clock() + TOKEN_LIFE_SECONDS)
-        content = f"{secrets.token_urlsafe(16)}.{expires_at}"
-        return f"{content}.{self._signature(content)}"
+        return self.issue(_ID_TOKEN, TOKEN_LIFE_SECONDS)
 
     def admits(self, id_token: str) -> bool:
         """Return whether the idToken was issued for this refresh token within the last hour."""
-        content, _, signature = id_token.rpartition(".")
-        if not secrets.compare_digest(_encode(signature), self._signature(content).encode()):
-            return False
-        return self._clock() < int(content.rpartition(".")[2])
+        return self.expiry(_ID_TOKEN, id_token) is not None
 
-    def _signature(self, content: str) -> str:
-        # Earlier servers signed other texts with the same key.
-        signed = _encode(f"idToken {content}")
-        return hmac.new(self._refresh_token, signed, hashlib.sha256).hexdigest()
+    def issue(self, kind: str, seconds: float) -> str:
+        """Return a new token of a kind that is valid for so long."""
+        content = f"{secrets.token_urlsafe(16)}.{math.ceil(self._clock() + seconds)}"
+        return f"{content}.{self.signature(kind, content)}"
+
+    def expiry(self, kind: str, token: str) -> float | None:
+        """Return when a token of a kind expires; None if it has expired, or was not issued here."""
+        content, _, signature = token.rpartition(".")
+        if not secrets.compare_digest(_encode(signature), self.signature(kind, content).encode()):
+            return None
+        expires_at = float(content.rpartition(".")[2])
+        return expires_at if self._clock() < expires_at else None
+
+    def signature(self, kind: str, content: str) -> str:
+        """Return what only this server can make of a text for a purpose, in lower-case hex."""
+        signed = _encode(f"{kind} {content}")
+        return hmac.new(self._key, signed, hashlib.sha256).hexdigest()
+
+    def given_variables(self, variables: Mapping[str, str]) -> GivenVariables:
+        """Return what may be told of variables, whose values may be secrets."""
+        names = sorted(variables)
+        if not names:
+            return {"names": [], "digest": ""}
+        text = json.dumps(dict(variables), sort_keys=True)
+        return {"names": names, "digest": self.signature("variables", text)}
 
 
 class ProjectKeys:

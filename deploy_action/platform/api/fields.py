@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Self
+
+from deploy_action.records import dataclass, replace
 
 KEY_HEADER: Final = "Idempotency-Key"  # draft-ietf-httpapi-idempotency-key-header
 NOW_HEADER: Final = "Backtest-Now"
@@ -17,6 +18,14 @@ TIME_HEADER: Final = "time"
 MAX_ID_LENGTH: Final = 200  # longer ids come from broken clients
 # The package needs 3.7; 3.1 is how 3.10 arrives that was written as a number.
 PYTHON_PATTERN: Final = r"3\.([7-9]|[1-9][0-9])(\.[0-9]{1,2})?"
+LONGEST_DEPLOYER: Final = 100  # in characters
+LONGEST_RUN_URL: Final = 500
+LARGEST_TESTED: Final = 16_384  # in bytes of JSON
+USUALLY_LISTED: Final = 100  # of the backtests and of the versions of a model
+MOST_WINDOWS: Final = 100  # of a backtest
+NUMBER_PATTERN: Final = r"[0-9]{0,5}"
+# Blank, or printable ASCII: a scheme that browsers open as a page, a host, no user's name.
+RUN_URL_PATTERN: Final = r"(https?://[0-9A-Za-z._:\[\]-]+(/[!-~]*)?)?"
 
 
 class Needed(Enum):
@@ -37,6 +46,10 @@ class Kind(Enum):
     ENVIRONMENT = auto()
     PYTHON = auto()
     MOMENT = auto()
+    DEPLOYER = auto()
+    RUN_URL = auto()
+    TESTED = auto()
+    NUMBER = auto()  # or blank
     ANY = auto()
 
 
@@ -74,7 +87,53 @@ EPHEMERAL = Field(
     "ephemeral",
     "`true`: the backtest is not kept, nor listed. Its result is in the answer alone.",
 ).optional()
-BACKTEST = Field("backtestId", "The backtest whose result is wanted, however large.").optional()
+WINDOW_FIELDS: Final = (
+    Field(
+        "windowOf",
+        "The id of a backtest of the whole period, of the same `versionId`: this one is of a window"
+        " of it. It is kept as a part of that one, and a window that is asked for again replaces"
+        " what there was of it.",
+    ).optional(),
+    Field("window", "The name of the window; needed with `windowOf`.").optional(),
+    Field(
+        "windowNumber",
+        f"Which window it is, from 1 to {MOST_WINDOWS}; needed with `windowOf`.",
+        Needed.NEVER,
+        Kind.NUMBER,
+    ),
+    Field(
+        "windows",
+        "Of a backtest of the whole period: how many windows its run is going to ask for.",
+        Needed.NEVER,
+        Kind.NUMBER,
+    ),
+    Field(
+        "combinations",
+        "How many combinations of values the run tests beside it, which are not kept here.",
+        Needed.NEVER,
+        Kind.NUMBER,
+    ),
+)
+BACKTEST = Field(
+    "backtestId",
+    "The backtest whose result is wanted, however large. It is listed, however old.",
+).optional()
+LISTED_WINDOWS = Field(
+    "windowOf", "A backtest: its windows are listed in place of backtests of whole periods."
+).optional()
+MOST_BACKTESTS = Field(
+    "backtests",
+    f"How many backtests are listed, the newest, {USUALLY_LISTED} if it is absent.",
+    Needed.NEVER,
+    Kind.NUMBER,
+)
+MOST_VERSIONS = Field(
+    "versions",
+    f"How many versions are listed, the newest, {USUALLY_LISTED} if it is absent.",
+    Needed.NEVER,
+    Kind.NUMBER,
+)
+LISTED_VERSION = Field("versionId", "A version that is listed, however old.").optional()
 NAME = Field("name", "A name for people.")
 DESCRIPTION = Field("description", "A description for people.")
 PLAN_TYPE = Field("type", "Which plans: `live` or `backtesting`.")
@@ -128,6 +187,7 @@ ORDER_FIELDS = (
     Field("funds", "How much of the quote asset.").optional(),
     Field("status", "Such as `open`, `filled` or `canceled`.").optional(),
     Field("annotation", "A note for people.").optional(),
+    Field("test_account", "`true` at an account for tests, in which no real money is.").optional(),
     Field("executed_time", "When it was filled.").optional(),
     Field("canceled_time", "When it was canceled.").optional(),
 )
@@ -204,6 +264,25 @@ COMMIT_REPOSITORY = Field(
     "The repository of the commit. Of the same one, a commit that is older than that of the current"
     " version is refused.",
 ).optional()
+DEPLOYED_BY = Field(
+    "deployedBy",
+    "Who deploys this, such as an account at a forge. It is shown, and not checked.",
+    Needed.NEVER,
+    Kind.DEPLOYER,
+)
+RUN_URL = Field(
+    "runUrl",
+    "The page of the workflow's run that deploys this. It is shown, and not checked.",
+    Needed.NEVER,
+    Kind.RUN_URL,
+)
+TESTED = Field(
+    "tested",
+    "Figures of a backtest that was run elsewhere before this deploy: a JSON object, or its text."
+    " They are shown as what the client says, and not checked.",
+    Needed.NEVER,
+    Kind.TESTED,
+)
 ALLOW_OLDER = Field("allowOlder", "`true` deploys an older commit all the same.").optional()
 UNCHANGED = Field(
     "unchanged",

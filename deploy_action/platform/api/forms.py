@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from deploy_action.platform.api.request import ApiError, StoredFile
+from deploy_action.records import dataclass, field
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest

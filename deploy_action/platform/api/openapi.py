@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -14,12 +15,18 @@ from deploy_action.platform.api.fields import (
     CREATE_NEW,
     KEY_HEADER,
     KEY_ID_HEADER,
+    LARGEST_TESTED,
+    LONGEST_DEPLOYER,
+    LONGEST_RUN_URL,
     MAX_ID_LENGTH,
     MODEL,
     MODEL_HEADER,
     NOW_HEADER,
+    NUMBER_PATTERN,
     PASS_HEADER,
     PYTHON_PATTERN,
+    REFRESH_TOKEN,
+    RUN_URL_PATTERN,
     TESTED_VERSION,
     TIME_HEADER,
     Field,
@@ -38,6 +45,8 @@ from deploy_action.platform.api.request import FILE_FIELD
 from deploy_action.platform.api.route import Route
 from deploy_action.platform.storage.records import SCREENER, STRATEGY
 
+# Whether `/PROJECT/MODEL/overview` and the like are pages of this server.
+PAGES = "x-pages"
 _FORMS = ("application/x-www-form-urlencoded", "application/json")
 _MULTIPART = "multipart/form-data"
 _HTML = {"text/html": {"schema": {"type": "string"}}}
@@ -66,6 +75,14 @@ _RESPONSES = {
         "description": "The model reports too much; the report was not kept.",
         "content": {"application/json": {"schema": _REFUSED}},
     },
+    "TooManyTokens": {
+        "description": "Too many wrong tokens came from the client's address; this one was not"
+        " looked at.",
+        "headers": {
+            "Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}},
+        },
+        "content": {"application/json": {"schema": _REFUSED}},
+    },
     "TooLarge": {
         "description": "The request is too large; `error` says what is allowed.",
         "content": {"application/json": {"schema": _REFUSED}, **_PLAIN},
@@ -78,7 +95,11 @@ _RESPONSES = {
             "Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}},
         },
     },
-    "Failed": {"description": "The server failed; its log says why.", "content": _HTML},
+    "Failed": {
+        "description": "The server failed; its log says why. In JSON: its database is damaged, as"
+        " `error` says.",
+        "content": {"application/json": {"schema": _REFUSED}, **_HTML},
+    },
     "Full": {
         "description": "The server's disk is full; nothing was stored.",
         "content": {"application/json": {"schema": _REFUSED}},
@@ -98,8 +119,25 @@ _SCHEMAS: Mapping[Kind, Mapping[str, object]] = {
         ],
         "writeOnly": True,
     },
+    Kind.TESTED: {
+        "anyOf": [
+            {"type": "object"},
+            {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "maxLength": LARGEST_TESTED,
+            },
+        ],
+    },
     Kind.PYTHON: {"type": "string", "pattern": f"^{PYTHON_PATTERN}$"},
     Kind.MOMENT: {"type": "string", "format": "date-time"},
+    Kind.DEPLOYER: {"type": "string", "maxLength": LONGEST_DEPLOYER},
+    Kind.RUN_URL: {
+        "type": "string",
+        "maxLength": LONGEST_RUN_URL,
+        "pattern": f"^{RUN_URL_PATTERN}$",
+    },
+    Kind.NUMBER: {"type": "string", "pattern": f"^{NUMBER_PATTERN}$"},
     Kind.ANY: {},
 }
 _ERRORS = {
@@ -159,8 +197,11 @@ _CREATED = {
 }
 
 
-def describe(routes: Sequence[Route]) -> dict[str, object]:
-    """Return the OpenAPI 3.1 document of these routes."""
+def describe(routes: Sequence[Route], *, has_pages: bool = False) -> dict[str, object]:
+    """Return the OpenAPI 3.1 document of these routes.
+
+    `has_pages` says that the server has pages for people beside them; the document tells programs.
+    """
     types = {route.path: _document_type(route) for route in routes}
     schemas, components = msgspec.json.schema_components(
         [each for each in types.values() if each is not str],
@@ -173,7 +214,12 @@ def describe(routes: Sequence[Route]) -> dict[str, object]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Deployment API", "version": __version__, "description": _DESCRIPTION},
+        "info": {
+            "title": "Deployment API",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            **({PAGES: True} if has_pages else {}),
+        },
         "paths": paths,
         "components": {
             "schemas": components,
@@ -209,7 +255,7 @@ def _content(route: Route, schema: dict[str, Any] | None) -> dict[str, Any]:
 
 def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]:
     name = typing.cast("Any", route.operation).__name__
-    summary, _, description = (route.operation.__doc__ or "").strip().partition("\n\n")
+    summary, _, description = cleandoc(route.operation.__doc__ or "").partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": f"{name}_{route.path.rpartition('/')[2]}".replace("-", "_"),
         "summary": summary.removesuffix("."),
@@ -234,6 +280,8 @@ def _operation(route: Route, schema: dict[str, Any] | None) -> dict[str, object]
         operation["security"] = [{name: [] for name in _PROJECT_KEY}]
         operation["responses"]["429"] = {"$ref": "#/components/responses/TooMany"}
         operation["responses"]["401"] = {"$ref": "#/components/responses/NotAuthenticated"}
+    if REFRESH_TOKEN.name in {field.name for field in route.fields}:
+        operation["responses"]["429"] = {"$ref": "#/components/responses/TooManyTokens"}
     if route.fields:
         operation["requestBody"] = {"required": True, "content": _request_content(route)}
     return operation | ({"security": []} if route.is_open else {})

@@ -6,14 +6,20 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeGuard
 
-from deploy_action.platform.api.fields import MAX_ID_LENGTH, NOW_HEADER, Field, Needed
+from deploy_action.platform.api.fields import (
+    MAX_ID_LENGTH,
+    NOW_HEADER,
+    NUMBER_PATTERN,
+    Field,
+    Needed,
+)
 from deploy_action.platform.runs.reported import MAX_ARGUMENTS_BYTES
+from deploy_action.records import dataclass
 from deploy_action.text import variables as variable_rules
 
 FILE_FIELD = "model"
@@ -26,12 +32,21 @@ class ApiError(Exception):
     """The request is refused; the message is for the client."""
 
     def __init__(
-        self, message: str, status: int = HTTPStatus.BAD_REQUEST, *, code: str = ""
+        self,
+        message: str,
+        status: int = HTTPStatus.BAD_REQUEST,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
     ) -> None:
-        """Refuse with a message; `code` tells programs the reason, where one may want to know."""
+        """Refuse with a message; `code` tells programs the reason, where one may want to know.
+
+        `retry_after` is when it may be tried again, in seconds.
+        """
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class Request:
 
     `key` is the header `Idempotency-Key`: of the uploads that have the same one, one is stored.
     `now` is the header `Backtest-Now`, from which the dates of a backtest count back. `reporter` is
-    who sends an event.
+    who sends an event. `address` is the client's.
     """
 
     fields: Mapping[str, object]
@@ -66,6 +81,7 @@ class Request:
     key: str = ""
     now: str = ""
     reporter: Reporter | None = None
+    address: str = ""
 
     def has(self, name: str) -> bool:
         """Return whether a field was given; it may be empty."""
@@ -107,6 +123,13 @@ class Request:
     def flag(self, name: str) -> bool:
         """Return whether a field says `true`."""
         return self.text(name).strip().lower() == "true"
+
+    def number(self, name: str) -> int | None:
+        """Return a field that is a whole number of up to five digits; None if it is blank."""
+        text = self.text(name).strip()
+        if not re.fullmatch(NUMBER_PATTERN, text, re.ASCII):
+            raise ApiError(f"{name} must be a whole number")
+        return int(text) if text else None
 
     def backtest_now(self) -> float | None:
         """Return the header `Backtest-Now` in seconds since 1970, None without it."""

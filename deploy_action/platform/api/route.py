@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from deploy_action.platform.api.fields import Field
 from deploy_action.platform.api.request import Request
+from deploy_action.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from deploy_action.platform.api.credentials import Credentials
@@ -19,6 +18,7 @@ from deploy_action.platform.api.fields import (
     COMMIT_REPOSITORY,
     COMMITTED_AT,
     CREATE_NEW,
+    DEPLOYED_BY,
     DESCRIPTION,
     ENVIRONMENT,
     EPHEMERAL,
@@ -26,8 +26,12 @@ from deploy_action.platform.api.fields import (
     FOLLOW,
     GENERAL_DESCRIPTION,
     LINES,
+    LISTED_VERSION,
+    LISTED_WINDOWS,
     LIVE_PYTHON,
     MODEL,
+    MOST_BACKTESTS,
+    MOST_VERSIONS,
     NAME,
     PLAN,
     PLAN_TYPE,
@@ -36,13 +40,16 @@ from deploy_action.platform.api.fields import (
     PROJECT,
     PYTHON,
     REFRESH_TOKEN,
+    RUN_URL,
     SCHEDULE,
+    TESTED,
     TESTED_VERSION,
     TOKEN,
     TYPE,
     UNCHANGED,
     VERSION,
     VERSION_DESCRIPTION,
+    WINDOW_FIELDS,
 )
 from deploy_action.platform.api.operations.events import Events
 from deploy_action.platform.api.operations.health import Health
@@ -58,8 +65,18 @@ from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.live.reports import KINDS, Reports
 from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass
 
 OPENAPI_PATH = "/openapi.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """All routes, and those of their operations that the pages work with, too."""
+
+    all: tuple[Route, ...]
+    models: Models
+    logs: Logs
 
 
 def make_routes(  # what all operations together work with
@@ -70,13 +87,15 @@ def make_routes(  # what all operations together work with
     *,
     strict: bool,
     live: LiveModels | None = None,
-) -> list[Route]:
+    has_pages: bool = False,
+) -> Routes:
     """Return the routes over a store.
 
     Unless `strict`, projects and models that are named and do not exist are created on use. Without
-    `live`, what is deployed is only stored.
+    `live`, what is deployed is only stored. `has_pages`: the server has pages beside these routes.
     """
     access = Access(strict)
+    models, logs = Models(store, access, live), Logs(store, access)
     routes = [
         Route(
             "POST",
@@ -92,17 +111,22 @@ def make_routes(  # what all operations together work with
             is_open=True,
         ),
         *_project_routes(Projects(store, access, live)),
-        *_model_routes(Models(store, access, live)),
-        *_version_routes(Versions(store, access, backtests, live)),
+        *_model_routes(models),
+        *_version_routes(
+            Versions(store, access, backtests, live, credentials.given_variables),
+            has_pages=has_pages,
+        ),
         *_event_routes(Events(reports, store.clock)),
         Route(
             "POST",
             "/model/logs",
-            Logs(store, access).read_log,
+            logs.read_log,
             [PROJECT, MODEL, VERSION.optional(), LINES, FOLLOW, AFTER, POSITIONS],
         ),
     ]
-    return [*routes, Route("GET", OPENAPI_PATH, _Description(routes).describe_api, is_open=True)]
+    description = _Description(routes, has_pages)
+    described = Route("GET", OPENAPI_PATH, description.describe_api, is_open=True)
+    return Routes((*routes, described), models, logs)
 
 
 def _project_routes(projects: Projects) -> list[Route]:
@@ -135,7 +159,15 @@ def _model_routes(models: Models) -> list[Route]:
             [PROJECT, TYPE, NAME, DESCRIPTION],
         ),
         Route("POST", "/model/list", models.list_models, [PROJECT]),
-        Route("POST", "/model/details", models.describe_model, [PROJECT, MODEL, BACKTEST]),
+        Route(
+            "POST",
+            "/model/details",
+            models.describe_model,
+            [
+                *(PROJECT, MODEL, MOST_BACKTESTS, BACKTEST, LISTED_WINDOWS),
+                *(MOST_VERSIONS, LISTED_VERSION),
+            ],
+        ),
         Route(
             "POST",
             "/model/run",
@@ -151,21 +183,24 @@ def _model_routes(models: Models) -> list[Route]:
     ]
 
 
-def _version_routes(versions: Versions) -> list[Route]:
+def _version_routes(versions: Versions, *, has_pages: bool) -> list[Route]:
     named = [MODEL.unless_created(), TYPE.unless_created()]
     created = [*named, PLAN]
-    from_commit = [SCHEDULE, ENVIRONMENT, COMMIT, COMMITTED_AT, COMMIT_REPOSITORY]
+    of_commit = [COMMIT, COMMITTED_AT, COMMIT_REPOSITORY, DEPLOYED_BY, RUN_URL]
+    described = [SCHEDULE, ENVIRONMENT, *of_commit]
     creating = [CREATE_NEW, NAME.optional(), GENERAL_DESCRIPTION]
     given = [BACKTEST_DESCRIPTION, ARGUMENTS, ARGUMENTS_TOO, PRICE_SCOPE, ENVIRONMENT]
     uploaded = [PROJECT, MODEL, VERSION, *given]
+    # Without pages, nobody would see what is kept of windows.
+    kept = WINDOW_FIELDS if has_pages else ()
     return [
         Route(
             "POST",
             "/model/deploy",
             versions.deploy,
             [
-                *(LIVE_PYTHON, VERSION_DESCRIPTION, PROJECT, *created, *from_commit),
-                *(ALLOW_OLDER, UNCHANGED, *creating),
+                *(LIVE_PYTHON, VERSION_DESCRIPTION, PROJECT, *created, *described),
+                *(ALLOW_OLDER, UNCHANGED, TESTED, *creating),
             ],
             takes_file=True,
             is_once=True,
@@ -174,14 +209,17 @@ def _version_routes(versions: Versions) -> list[Route]:
             "POST",
             "/model/upload",
             versions.upload,
-            [LIVE_PYTHON, VERSION_DESCRIPTION, PROJECT, *named, *from_commit, *creating],
+            [LIVE_PYTHON, VERSION_DESCRIPTION, PROJECT, *named, *described, *creating],
             takes_file=True,
         ),
         Route(
             "POST",
             "/model/backtest",
             versions.backtest,
-            [PYTHON, PROJECT, *created, *given, *creating, TESTED_VERSION, EPHEMERAL],
+            [
+                *(PYTHON, PROJECT, *created, *given, *creating, TESTED_VERSION, EPHEMERAL, *kept),
+                *(COMMIT, COMMITTED_AT, COMMIT_REPOSITORY, RUN_URL),
+            ],
             takes_file=True,
         ),
         *(
@@ -209,6 +247,7 @@ class _Description:
     """The operation that describes the others."""
 
     routes: Sequence[Route]
+    has_pages: bool
 
     def describe_api(self, _: Request) -> dict[str, object]:
         """Describe this API as an OpenAPI document."""
@@ -218,4 +257,4 @@ class _Description:
     def _document(self) -> dict[str, object]:  # anybody may ask for it, as often as he likes
         from deploy_action.platform.api.openapi import describe
 
-        return describe(self.routes)
+        return describe(self.routes, has_pages=self.has_pages)

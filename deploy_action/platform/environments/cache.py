@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -41,6 +40,7 @@ from deploy_action.platform.environments.maker import (
     Made,
 )
 from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
+from deploy_action.records import dataclass, replace
 from deploy_action.text.redaction import redacted
 
 # Part of the key: a new number invalidates all existing environments.

@@ -8,16 +8,16 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from deploy_action.errors import Problem
-from deploy_action.http.proxies import proxy_in
+from deploy_action.http.proxies import VARIABLES, proxy_in
 from deploy_action.platform.environments.failure import EnvironmentFailedError
-from deploy_action.platform.processes.child_process import PROXY_VARIABLES, run_process
+from deploy_action.platform.processes.child_process import run_process
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import cut_middle, plain
 from deploy_action.text.redaction import redacted
 
@@ -34,7 +34,7 @@ _PASSED: Final = frozenset(
         "NETRC",
         "SSL_CERT_DIR",
         "SSL_CERT_FILE",
-        *PROXY_VARIABLES,
+        *VARIABLES,
     }
 )
 _PASSED_PREFIXES: Final = ("XDG_", "UV_")
@@ -59,6 +59,8 @@ _DECISIVE: Final = re.compile(
 )
 _INDEXES: Final = re.compile(r"UV_(?:(?:DEFAULT_|EXTRA_)?INDEX(?:_URL)?|FIND_LINKS|CONFIG_FILE)")
 _USER_IN_URL: Final = re.compile(r"(?<=//)[^\s/]+@")
+# With a `/` that should be escaped: uv reads another address then, and quotes it.
+_WRONG_PASSWORD: Final = re.compile(r"//[^\s/@:]+:(\S*/\S*)@")
 _URL: Final = re.compile(r"https?://[^\s/()`,]+")
 _EXCHANGE: Final = re.compile(
     r"error sending request|client error|Failed to fetch|returned an? \d{3}"
@@ -202,9 +204,10 @@ class Uv:
         found = [value for name, value in self.environ.items() if name.endswith("_PASSWORD")]
         found += self.hidden
         for value in self.environ.values():
-            for user in _USER_IN_URL.findall(value):
-                written = user.rstrip("@").partition(":")[2] or user.rstrip("@")
-                found += [written, unquote(written)]
+            users = [user.rstrip("@") for user in _USER_IN_URL.findall(value)]
+            written = [user.partition(":")[2] or user for user in users]
+            written += _WRONG_PASSWORD.findall(value)
+            found += [*written, *map(unquote, written)]
         return tuple(dict.fromkeys(found))
 
 

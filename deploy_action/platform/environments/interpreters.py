@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import cut
 
 # newnewtulipy 0.4.6.5, a compiled dependency of blankly, has wheels for these versions only.

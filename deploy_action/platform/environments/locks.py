@@ -7,11 +7,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.records import dataclass
 
 _POLL_SECONDS: Final = 0.1
 _MODE: Final = 0o644

@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedEr
 from deploy_action.platform.environments.interpreters import WITH_WHEELS, Interpreter, release_of
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.child_process import run_process
+from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import cut, cut_middle, plain
 from deploy_action.text.redaction import redacted
 

@@ -7,12 +7,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
+from deploy_action.records import dataclass, field
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.requirements import (
@@ -33,7 +33,7 @@ _LOCAL_URL: Final = re.compile(r"(?:^|@\s*|\+)file:", re.IGNORECASE)
 _FIND_LINKS: Final = frozenset({"-f", "--find-links"})
 _INDEXES: Final = _FIND_LINKS | {"-i", "--index-url", "--extra-index-url"}
 _USER_OF_INDEX: Final = re.compile(
-    r"^(\s*(?:-i|--index-url|--extra-index-url)[\s=]+[a-z]+://)[^\s/@]+@", re.MULTILINE
+    r"^([^\S\n]*(?:-i|--index-url|--extra-index-url)(?:[^\S\n]|=)+[a-z]+://)[^\s/@]+@", re.MULTILINE
 )
 # Those that uv reads as pip does; seen with uv 0.13: it takes UTF-32 and declared ones for UTF-8.
 _READ_BY_UV: Final = frozenset({"utf-8", "utf-16-le", "utf-16-be"})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from deploy_action.errors import Problem
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import StopReason
+from deploy_action.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,13 @@ class Host(Protocol):
         Raises:
             StillRunningError: something cannot be ended.
             StoppedError: `stop` was set.
+            OSError: the host is at fault, such as by its disk.
+        """
+
+    def kept(self) -> set[str]:
+        """Return the names of the models of which something is kept, and maybe other names.
+
+        Raises:
             OSError: the host is at fault, such as by its disk.
         """
 

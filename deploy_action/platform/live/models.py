@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 from deploy_action.platform.live.host import StillRunningError
 from deploy_action.platform.live.keeping.keeper import Keeper
-from deploy_action.platform.live.status import LiveStatus, read_status
+from deploy_action.platform.live.status import LiveStatus, read_status, read_statuses
 from deploy_action.platform.live.surroundings import Surroundings
 from deploy_action.platform.live.wishes import wish_run, wish_stop
 from deploy_action.platform.storage.records import Life, Model, State
@@ -34,7 +34,7 @@ class LiveModels:
         What ran when an earlier server ended is noted as being prepared.
         """
         self._around = around
-        self._stop_seconds = stop_seconds
+        self.stop_seconds = stop_seconds
         self._keepers: dict[tuple[str, str], Keeper] = {}
         self._lock = threading.Lock()
         self._is_closed = False
@@ -46,6 +46,7 @@ class LiveModels:
 
     def recover(self) -> None:
         """Take up what an earlier server left: end what still runs, start what should run."""
+        self._forget_deleted()
         with self._around.store.snapshot() as snapshot:
             lives = snapshot.live.lives()
         for life in lives:
@@ -57,22 +58,24 @@ class LiveModels:
         model_id: str,
         version_id: str,
         environment: Mapping[str, str] | None = None,
+        seen: str | None = None,
     ) -> None:
         """Wish that a version runs, with new variables if there are some.
 
-        For the current version of a screener, run it now.
+        For the current version of a screener, run it now. `seen` is as in `wish_run`.
 
         Raises:
             UnknownVersionError: there is no such version to run.
+            ChangedMeanwhileError: the model's standing is another one.
         """
         with self._around.store.transaction() as transaction:
             before = transaction.live.environment(version_id)
-            is_new = wish_run(transaction, project_id, model_id, version_id, environment)
+            is_new = wish_run(transaction, project_id, model_id, version_id, environment, seen)
             model = transaction.model(project_id, model_id)
         if environment is not None and environment != before:
             text = f"Of version {version_id}, {replaced(before, environment)}."
             self._around.logs.open(version_id).write("platform", text)
-            self._around.reports.note(project_id, model_id, text, self._around.clock())
+            self.tell(project_id, model_id, text, version_id)
         keeper = self._keeper(project_id, model_id)
         if keeper is None:
             return
@@ -100,6 +103,11 @@ class LiveModels:
         if keeper is not None:
             keeper.wake()
 
+    def tell(self, project_id: str, model_id: str, text: str, version_id: str = "") -> None:
+        """Note an event of a model."""
+        now = self._around.clock()
+        self._around.reports.note(project_id, model_id, text, now, version_id)
+
     def delete(self, project_id: str, model_id: str) -> bool:
         """Stop a model, and delete it with all that is kept of it.
 
@@ -114,7 +122,7 @@ class LiveModels:
             keeper = self._keepers.get(key)
         if keeper is not None:
             keeper.close()
-            is_gone = keeper.join(self._stop_seconds + 10)
+            is_gone = keeper.join(self.stop_seconds + 10)
             with self._lock:
                 self._keepers.pop(key, None)
             if not is_gone:
@@ -124,11 +132,26 @@ class LiveModels:
         if not store.delete_model(project_id, model_id):
             self.wake(project_id, model_id)
             return False
+        self._forget(place)
+        return True
+
+    def _forget(self, place: str) -> None:
         try:
             self._around.host.forget(place)
         except (StillRunningError, OSError) as error:
             self._around.on_error(f"The state of a deleted model is left in place {place}: {error}")
-        return True
+
+    def _forget_deleted(self) -> None:
+        """Remove what is left of models of which an earlier server deleted only the rows."""
+        try:
+            kept = self._around.host.kept()
+        except OSError as error:
+            self._around.on_error(f"What deleted models left cannot be looked for: {error}")
+            return
+        with self._around.store.snapshot() as snapshot:
+            deleted = snapshot.live.were_deleted(kept)
+        for place in deleted:
+            self._forget(place)
 
     def status(self, snapshot: Transaction, project_id: str, model_id: str) -> LiveStatus | None:
         """Return what a model does; None if nothing was ever to run."""
@@ -139,11 +162,23 @@ class LiveModels:
             keeper = self._keepers.get((project_id, model_id))
         return read_status(snapshot, life, None if keeper is None else keeper.pulse)
 
+    def statuses(self, snapshot: Transaction) -> dict[tuple[str, str], LiveStatus]:
+        """Return what `status` does of each model that has one, by project and model."""
+        with self._lock:
+            keepers = dict(self._keepers)
+        return read_statuses(snapshot, {key: keeper.pulse for key, keeper in keepers.items()})
+
     def fault(self) -> str | None:
         """Return what is wrong with the reconciler; None if it works."""
         with self._lock:
             dead = sum(not keeper.is_alive for keeper in self._keepers.values())
         return f"{dead} models are not watched over any more" if dead else None
+
+    def watches(self, project_id: str, model_id: str) -> bool:
+        """Whether nothing keeps the reconciler from a model; else its state may be an old one."""
+        with self._lock:
+            keeper = self._keepers.get((project_id, model_id))
+        return keeper is None or keeper.is_alive
 
     def wake(self, project_id: str, model_id: str) -> None:
         """Have a new wish taken up."""
@@ -160,7 +195,7 @@ class LiveModels:
             keepers = list(self._keepers.values())
         for keeper in keepers:
             keeper.close()
-        until = time.monotonic() + self._stop_seconds + 10
+        until = time.monotonic() + self.stop_seconds + 10
         for keeper in keepers:
             keeper.join(max(0.0, until - time.monotonic()))
         self._around.host.close()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
 from deploy_action.platform.storage.records import Life, State, Version, Wanted
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Pulse:
 
     last_output_at: float | None
     callback_errors: int
-    callbacks_fail: bool
+    callbacks_fail_since: float | None
     problem: str | None
 
 
@@ -27,7 +27,8 @@ class LiveStatus:
 
     `version` is the version that `state` is about. `start_id` is the one that a start would run and
     `previous_id` the one that a rollback would, None if there is none. `next_id` is prepared
-    while another one runs. `callbacks_fail` says that none has succeeded since the latest error.
+    while another one runs. `callbacks_fail_since` is when the first of the latest callbacks failed,
+    None if one has succeeded since the latest error.
     """
 
     state: State
@@ -38,7 +39,7 @@ class LiveStatus:
     exit_code: int | None
     problem: str | None
     callback_errors: int
-    callbacks_fail: bool
+    callbacks_fail_since: float | None
     last_output_at: float | None
     strategy_started: bool
     start_id: str | None
@@ -46,15 +47,42 @@ class LiveStatus:
     next_id: str | None
     next_run_at: float | None
 
+    @property
+    def callbacks_fail(self) -> bool:
+        """Whether no callback has succeeded since the latest error of one."""
+        return self.callbacks_fail_since is not None
+
 
 def read_status(snapshot: Transaction, life: Life, pulse: Pulse | None) -> LiveStatus:
     """Return the status of a model, from its life and what is known since."""
     tables = snapshot.live
     history = tables.history(life.project_id, life.model_id)
+    shown = _shown(life)[1]
+    version = tables.version(life.project_id, life.model_id, shown) if shown else None
+    return _status(life, history, version, pulse)
+
+
+def read_statuses(
+    snapshot: Transaction, pulses: Mapping[tuple[str, str], Pulse | None]
+) -> dict[tuple[str, str], LiveStatus]:
+    """Return the status of each model for which there ever was a wish, by project and model."""
+    lives, histories = snapshot.live.lives(), snapshot.live.histories()
+    shown = {(life.project_id, life.model_id): _shown(life)[1] for life in lives}
+    versions = snapshot.live.versions({each for each in shown.values() if each is not None})
+    found = {}
+    for life in lives:
+        key = life.project_id, life.model_id
+        version = versions.get(shown[key] or "")
+        found[key] = _status(life, histories.get(key, ()), version, pulses.get(key))
+    return found
+
+
+def _status(
+    life: Life, history: Sequence[str], version: Version | None, pulse: Pulse | None
+) -> LiveStatus:
     state, shown, next_id = _shown(life)
     if shown != life.version_id:  # nothing is known of it yet
         life = replace(life, problem=None, exit_code=None, restarts=0, callback_errors=0)
-    version = tables.version(life.project_id, life.model_id, shown) if shown else None
     return LiveStatus(
         state=state,
         wanted=Wanted(life.wanted),
@@ -64,7 +92,7 @@ def read_status(snapshot: Transaction, life: Life, pulse: Pulse | None) -> LiveS
         exit_code=life.exit_code,
         problem=life.problem if pulse is None else pulse.problem or life.problem,
         callback_errors=life.callback_errors if pulse is None else pulse.callback_errors,
-        callbacks_fail=pulse is not None and pulse.callbacks_fail,
+        callbacks_fail_since=None if pulse is None else pulse.callbacks_fail_since,
         last_output_at=life.last_output_at if pulse is None else pulse.last_output_at,
         strategy_started=life.had_strategy,
         start_id=_start_id(life, history),

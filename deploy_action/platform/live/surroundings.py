@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from deploy_action.platform.live.host import Host
 from deploy_action.platform.live.restarts import RestartPolicy
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass, field
 
 
 class VersionLog(Protocol):
@@ -50,12 +50,25 @@ class Reports(Protocol):
     """Keeps what models report."""
 
     def take(
-        self, project_id: str, model_id: str, kind: str, fields: Mapping[str, object], time: float
+        self,
+        project_id: str,
+        model_id: str,
+        kind: str,
+        fields: Mapping[str, object],
+        time: float,
+        version_id: str = "",
+        torn_down_for: str = "",
     ) -> None:
-        """Keep a report, if it can be understood; `kind` is its path in the events API."""
+        """Keep a report of a version, if it can be understood.
 
-    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
-        """Add an event of the platform's own."""
+        `kind` is its path in the events API. `torn_down_for` is why the teardown of the version
+        runs, "" if it does not.
+        """
+
+    def note(
+        self, project_id: str, model_id: str, text: str, time: float, version_id: str = ""
+    ) -> None:
+        """Add an event of the platform's own, about a version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +77,8 @@ class Surroundings:
 
     `clock` returns seconds since 1970, `monotonic` those of a clock that is never set. A model is
     `running` after `settling_seconds` without a strategy. `plans` are the thousandths of a core
-    and the MiB of each plan.
+    and the MiB of each plan. `passwords` are hidden in all that models print: those of proxies,
+    which they get.
     """
 
     store: Store
@@ -75,6 +89,7 @@ class Surroundings:
     plans: Mapping[str, tuple[int, int]]
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
     settling_seconds: float = 10.0
+    passwords: tuple[str, ...] = field(default=(), repr=False)
     on_error: Callable[[str], None] = lambda _: None
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from deploy_action.platform.storage.records import (
     Life,
@@ -14,10 +13,23 @@ from deploy_action.platform.storage.records import (
     Wanted,
 )
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import replace
 
 
 class UnknownVersionError(Exception):
     """The model has no such version, or one that was only backtested."""
+
+
+class ChangedMeanwhileError(Exception):
+    """What a model does, or should do, is not what it was."""
+
+
+def standing(life: Life | None) -> str:
+    """Return a text that changes whenever something else of a model runs, or should."""
+    if life is None:
+        return "0"
+    parts = (life.generation, int(life.keep), life.version_id, life.next_id)
+    return ".".join("" if part is None else str(part) for part in parts)
 
 
 def wish_deploy(transaction: Transaction, version: Version) -> bool:
@@ -40,15 +52,20 @@ def wish_run(
     model_id: str,
     version_id: str,
     environment: Mapping[str, str] | None = None,
+    seen: str | None = None,
 ) -> bool:
     """Wish that a version runs; return False if it is the one that does.
 
-    `environment` replaces the variables of the version.
+    `environment` replaces the variables of the version. `seen` is the `standing` at which somebody
+    wished that; None is any.
 
     Raises:
         UnknownVersionError: there is no such version to run.
+        ChangedMeanwhileError: the standing is another one.
     """
     tables = transaction.live
+    if seen is not None and seen != standing(tables.life(project_id, model_id)):
+        raise ChangedMeanwhileError
     version = tables.version(project_id, model_id, version_id)
     if version is None or version.status == VersionStatus.BACKTEST:
         raise UnknownVersionError(version_id)
@@ -77,10 +94,12 @@ def _take_over(transaction: Transaction, life: Life | None, version: Version) ->
     if life.next_id not in {None, version.id}:
         tables.note_progress(str(life.next_id), Progress.SUPERSEDED, None)
     tables.note_progress(version.id, Progress.PREPARING, None)
+    goes_on = life.keep or life.state == State.STOPPING  # else it is being prepared from now on
     tables.keep(
         replace(
             life,
             wanted=Wanted.RUNNING,
+            since=life.since if goes_on else transaction.now,
             generation=life.generation + 1,
             next_id=version.id,
             stored_id=None,
@@ -89,7 +108,10 @@ def _take_over(transaction: Transaction, life: Life | None, version: Version) ->
 
 
 def wish_stop(transaction: Transaction, project_id: str, model_id: str) -> None:
-    """Wish that nothing of a model runs, and that nothing is started any more."""
+    """Wish that nothing of a model runs, and that nothing is started any more.
+
+    That holds whatever runs: who wants a stop must not be told to look again first.
+    """
     tables = transaction.live
     life = tables.life(project_id, model_id) or tables.new_life(project_id, model_id)
     stored_id = life.stored_id
@@ -101,6 +123,7 @@ def wish_stop(transaction: Transaction, project_id: str, model_id: str) -> None:
         replace(
             life,
             wanted=Wanted.STOPPED,
+            since=life.since if life.wanted == Wanted.STOPPED else transaction.now,
             generation=life.generation + 1,
             keep=False,
             next_id=None,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -26,6 +25,7 @@ from deploy_action.platform.processes.launching import (
 )
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.storage.records import StopReason
+from deploy_action.records import dataclass
 
 PURPOSE: Final = "model"
 # What a pipe can hold at most, unless its owner has more rights than a model.
@@ -90,8 +90,10 @@ class RunningModel:
         self._has_ended = False  # under the lock: its files may be gone
         self.is_gone = threading.Event()
 
-    def launch(self, lock: FileLock, grace_seconds: float) -> None:
+    def launch(self, lock: FileLock, grace_seconds: float, options: Sequence[str]) -> None:
         """Start the launcher, which takes over the lock, and read what comes.
+
+        The program gets the `options`.
 
         Raises:
             OSError: it cannot be started.
@@ -99,13 +101,13 @@ class RunningModel:
         prepared, pipes = self._prepared, Pipes.open()
         out, err, events = pipes.writers
         held = [lock.descriptor, prepared.environment.lock]
-        options = ("--stop-reason", str(prepared.copy.stop_reason))
+        options = ("--stop-reason", str(prepared.copy.stop_reason), *options)
         try:
             self._launched = Launched(
                 prepared.command(events, *options),
                 cwd=prepared.working_directory,
                 environ=prepared.variables(),
-                confinement=self._limits.confinement,
+                confinement=prepared.bounded(self._limits.confinement),
                 custody=Custody(
                     grace_seconds=grace_seconds,
                     held=tuple(descriptor for descriptor in held if descriptor >= 0),
@@ -226,14 +228,14 @@ class RunningModel:
 
     def _ending(self) -> Ended:
         launched, prepared = self._launched, self._prepared
-        code, left = _COULD_NOT_START, None
+        code, left, no_disk = _COULD_NOT_START, None, False
         if left_of(self._report):
             launched.leave()  # it stays, and holds the lock
         else:
             launched.end()
         try:
             ended = read_report(self._report, launched.process.returncode or 0)
-            code, left = ended.code, ended.left
+            code, left, no_disk = ended.code, ended.left, ended.out_of_disk
         except OSError as error:
             self._say(f"It cannot be started: {error}.")
             left = 0
@@ -247,4 +249,4 @@ class RunningModel:
             no_memory = self._errors.tells_of_no_memory
         if group is not None:
             group.remove()
-        return Ended(code, left, out_of_memory=no_memory)
+        return Ended(code, left, out_of_memory=no_memory, out_of_disk=no_disk)

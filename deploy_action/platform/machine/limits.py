@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.platform.live.host import Launch
@@ -13,6 +12,7 @@ from deploy_action.platform.machine.control_groups import (
     NoControlGroupsError,
 )
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.records import dataclass
 
 # Of each thread, where the limit counts what is reserved and not what is used: with the usual 8 MiB
 # a strategy on 20 symbols would use up the smallest plan. Python's own recursion needs less than

@@ -53,19 +53,25 @@ class Machine:
         environ: Mapping[str, str],
         isolation: Isolation = ISOLATED,
         grace_seconds: float = 30.0,
+        account_seconds: float = 0.0,
         program: Path = PROGRAM,
         hooks: Path = HOOKS,
         limiter: Limiter | None = None,
+        disk_bytes: int | None = None,
         on_error: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare. `grace_seconds` is the time for a teardown.
 
+        A model's accounts are looked at every `account_seconds`, 0 for never.
+
         `environ` are the variables of this process, of which models get few. `program` and `hooks`
-        are what runs in the model's process. `on_error` gets tracebacks of bugs of ours.
+        are what runs in the model's process. `disk_bytes` is what a model's files may take beside
+        those of its bundle. `on_error` gets tracebacks of bugs of ours.
         """
         places.make()
         self._places = places
         self._grace_seconds = grace_seconds
+        self._options = ("--account-seconds", str(account_seconds))
         self._limiter = limiter or Limiter()
         self._workshop = Workshop(
             places=places,
@@ -75,6 +81,7 @@ class Machine:
             environ=environ,
             program=program,
             hooks=hooks,
+            disk_bytes=disk_bytes,
         )
         self._reader = Reader(on_error)
         self._on_error = on_error
@@ -106,7 +113,7 @@ class Machine:
             )
             self._instances.add(instance)
             try:
-                instance.launch(lock, self._grace_seconds)
+                instance.launch(lock, self._grace_seconds, self._options)
             except BaseException:
                 self._instances.discard(instance)
                 self._limiter.clear(launch.place, PURPOSE)
@@ -145,6 +152,10 @@ class Machine:
         for copy in copies:
             copy.remove()
         places.park_state(place)
+
+    def kept(self) -> set[str]:
+        """Return the names of the models of which something is kept; see `Host`."""
+        return self._places.names()
 
     def forget(self, place: str) -> None:
         """Remove the state of a model that was deleted; see `Host`."""

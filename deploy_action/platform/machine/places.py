@@ -8,7 +8,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ from deploy_action.platform.processes.unprivileged import (
     is_transient,
 )
 from deploy_action.platform.storage.data_directory import LIVE, STATE, make_passable
+from deploy_action.records import dataclass, field
 
 PRIVATE: Final = "private"  # in a copy: what belongs to the model's user
 _STOP_REASON: Final = "stop-reason"
@@ -179,6 +179,11 @@ class Places:
         state = self.state(place)
         if is_root() and state.is_dir():
             _give(state, NOBODYS_ID)
+
+    def names(self) -> set[str]:
+        """Return the names of all models of which there is something."""
+        folders = (self.directory / LIVE / "copies", self.directory / STATE, self._locks)
+        return {path.name for folder in folders for path in folder.iterdir()}
 
     def forget(self, place: str) -> None:
         """Remove all of a model; the caller holds its lock."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +22,8 @@ from deploy_action.platform.processes.child_process import (
     StoppedError,
     run_process,
 )
+from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.directory_trees import size_of
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import NotIsolatedError
@@ -31,7 +31,9 @@ from deploy_action.platform.runs.endings import errors, explained, not_started
 from deploy_action.platform.runs.isolation import Isolation
 from deploy_action.platform.runs.pins import THREAD_VARIABLES
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
+from deploy_action.platform.storage.damage.bundles import check_bytes
 from deploy_action.platform.storage.zip_reader import ArchiveError
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.strict_json import strict_loads
 
 _SHOWN_LINES: Final = 5
@@ -45,6 +47,7 @@ class Workshop:
 
     `environ` are the variables of this process, of which models get few. `program` is the script
     that the model's Python runs, and `hooks` a directory in which it finds modules of ours.
+    `disk_bytes` is what a model's files may take beside those of its bundle.
     """
 
     places: Places
@@ -54,6 +57,7 @@ class Workshop:
     environ: Mapping[str, str]
     program: Path
     hooks: Path
+    disk_bytes: int | None = None
 
     @property
     def needed(self) -> tuple[Path, ...]:
@@ -91,6 +95,14 @@ class PreparedCopy:
             *("--events-fd", str(events)),
             *options,
         ]
+
+    def bounded(self, confinement: Confinement) -> Confinement:
+        """Return a confinement with the limit of the files that are in its copy and its state."""
+        most, private = self.workshop.disk_bytes, self.copy.private
+        if most is None:
+            return confinement
+        places = (str(private), str(self.workshop.places.state(self.launch.place)))
+        return replace(confinement, disk_bytes=most + size_of(private), places=places)
 
     @property
     def working_directory(self) -> Path:
@@ -164,7 +176,7 @@ def _prepare(
     stack: ExitStack,
 ) -> PreparedCopy:
     copy = stack.enter_context(workshop.places.new_copy(launch.place))
-    _check_digest(launch)
+    check_bytes(launch.bundle, launch.bundle_sha256)
     model = unpack(launch.bundle, copy.private)
     layout = read_layout(model)
     started = time.monotonic()
@@ -188,7 +200,7 @@ def _prepare(
     )
     on_line(workshop.limiter.describe(launch))
     for name in ("home", "tmp"):
-        (copy.private / name).mkdir()
+        (copy.private / name).mkdir(mode=0o700)
     user, isolation_problems = workshop.isolation.choose_user(
         copy.private, [*workshop.needed, environment.python]
     )
@@ -203,17 +215,6 @@ def _prepare(
         resources=stack,
         problems=(*environment.problems, *isolation_problems, *workshop.places.problems),
     )
-
-
-def _check_digest(launch: Launch) -> None:
-    with launch.bundle.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != launch.bundle_sha256:
-        problem = Problem(
-            message="The stored bundle of this version is damaged: it is not what was uploaded.",
-            hint="Deploy it again, and check the server's disk.",
-        )
-        raise CannotPrepareError(problem)
 
 
 def _check(
@@ -248,7 +249,7 @@ def _check(
                 on_line=keep,
                 stop=stop,
                 side=side,
-                confinement=limits.confinement,
+                confinement=prepared.bounded(limits.confinement),
             )
         no_memory = limits.group is not None and limits.group.ran_out_of_memory
     except OSError as error:

@@ -11,8 +11,9 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from deploy_action.records import dataclass
 
 _BLOCK_BYTES: Final = 1 << 16
 _WAKE: Final = b"."

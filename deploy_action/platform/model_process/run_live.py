@@ -1,6 +1,7 @@
 """Run a model live, under the model's own Python (3.8 or newer), or check that it can be run.
 
     python -u run_live.py --script PATH --root PATH --events-fd NUMBER --stop-reason PATH
+        [--account-seconds SECONDS]
     python -u run_live.py --script PATH --root PATH --events-fd NUMBER --check
 
 The script runs as `__main__`, as under `python SCRIPT`, with the platform's reporter in the
@@ -18,7 +19,8 @@ to the file descriptor as JSON lines; a `problem` has severity, message, hint, p
     warning         problem
     teardown        state (began, ended, failed, none), and a problem if it failed
     message         kind (text, email, chat), text: to be sent to people
-    report          kind, fields: orders, variables and the like, as the events API takes them
+    report          kind, fields: orders, variables and the like, as the events API takes them; and
+                    the values of accounts, one every so many seconds (0: none)
 
 SIGTERM stops the model: the reason is read from the file of `--stop-reason` (`shutdown` without
 one) into `BLANKLY_STOP_REASON`, the teardown of each started strategy is called, and the process

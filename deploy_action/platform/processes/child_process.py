@@ -9,25 +9,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from deploy_action.http import proxies
 from deploy_action.platform.processes.confinement import UNCONFINED, Confinement
 from deploy_action.platform.processes.launching import Custody, Ended, Launched, read_report
 from deploy_action.platform.processes.lines import Lines
+from deploy_action.records import dataclass, field
 
-# The proxy settings; programs disagree on upper or lower case.
-PROXY_VARIABLES = (
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-)
 # What a model gets of this process's variables: it needs them for the network and the time zone.
 PASSED_ON = (
     "LANG",
     "LC_ALL",
     "TZ",
-    *PROXY_VARIABLES,
+    *proxies.VARIABLES,
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",

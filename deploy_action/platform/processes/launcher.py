@@ -6,19 +6,21 @@ A process between the platform and a command. Orphans of the command become its 
 (PR_SET_CHILD_SUBREAPER), whatever session, name and environment they have. So no process of the
 command is left when it has no children any more, and their ids cannot be reused before it reaps
 them. It ends them all when the command has ended, when CONTROL_FD says so (by a byte from the
-platform, or by its end, also if the platform was killed), or when it gets SIGTERM. Then the command
-gets SIGTERM, and a while later everything gets SIGKILL.
+platform, or by its end, also if the platform was killed), when it gets SIGTERM, or when the files
+of the command are too large. Then the command gets SIGTERM, and a while later everything gets
+SIGKILL.
 
 OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. Another one is read from the
 standard input: the variables of the command, which are not ours. The report has lines of JSON: an
 object with `errno` and `path` if the command could not be started, and at the end one with `code`
 (as in `subprocess`), `left`, the number of processes that could not be ended, and, if it measured,
-`peak_bytes`, the most memory that all processes had. This file is a script of its own, so it
-imports nothing of ours.
+`peak_bytes`, the most memory that all processes had; `out_of_disk` says that its files were too
+large. This file is a script of its own, so it imports nothing of ours.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -27,7 +29,7 @@ import signal
 import sys
 import time
 import warnings  # noqa: F401  # os.execvpe does, when another user may not read it any more
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -42,6 +44,11 @@ _KILL_SECONDS = 2.0  # a server that stops waits for 4 s
 _PAUSE_SECONDS = 0.001
 _LONG_PAUSE_SECONDS = 1.0  # between attempts to end what withstood SIGKILL
 _LOOK_SECONDS = 0.25  # from one look at the memory to the next
+_LONG_LOOK_SECONDS = 10.0  # from one look at the files to the next, while there is room
+_FASTEST_DISK = 1 << 30  # bytes that a command may write in a second
+_FILES_AT_ONCE = 1_000  # that are looked at, before it is seen whether something else is to be done
+_LEAST_FILE = 1 << 10  # what a file counts, if it takes less
+_SECTOR = 512  # bytes: the unit of `st_blocks`
 _BLOCK_BYTES = 1 << 16
 # For a user of its own: no machine needs more for one backtest, and it bounds a fork bomb.
 _MOST_PROCESSES = 4_096
@@ -77,6 +84,12 @@ class Launcher:
         self.peak = 0
         self.measures = options["measures"]
         self.next_look = 0.0
+        self.end: float | None = None  # when it is killed, by the monotonic clock
+        self.disk: int | None = options["disk_bytes"]
+        self.places = options["places"]
+        self.sizes: Iterator[int] | None = None
+        self.next_walk = 0.0
+        self.is_full = False
 
     def start(self, report: int) -> None:
         """Start the command as its user, in a session of its own, without a way to more rights."""
@@ -93,6 +106,8 @@ class Launcher:
         os.setsid()
         os.umask(self.umask or 0)
         limit(resource.RLIMIT_CORE, 0)
+        if self.disk is not None:
+            limit(resource.RLIMIT_FSIZE, self.disk)
         if self.control_group is not None:
             with open(f"{self.control_group}/cgroup.procs", "w", encoding="ascii") as file:  # noqa: PTH123  # starts sooner
                 file.write("0")  # the process that writes
@@ -119,37 +134,49 @@ class Launcher:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        end: float | None = None
         poll = select.poll()  # numbers of descriptors may be too large for select(2)
         for descriptor in (reader, control):
             poll.register(descriptor, select.POLLIN)
         while self.reap() and self.code is None:
-            left = None if end is None else end - time.monotonic()
+            left = None if self.end is None else self.end - time.monotonic()
             if left is not None and left <= 0:
                 return
-            for descriptor, _ in poll.poll(self.look(left)):
-                data = read(descriptor)
-                is_open = data != b""
-                # A service manager may tell all processes of a unit before the platform tells us.
-                # Then the command has been told, too: now, and not a second time in a while.
-                is_told = descriptor == control or signal.SIGTERM in (data or b"")
-                if is_told and end is None:
-                    end = time.monotonic() + self.grace
-                    # Only itself: its teardown may need the processes that it started.
-                    self.as_user(lambda: os.kill(self.process, signal.SIGTERM))
-                if not is_open:
-                    poll.unregister(descriptor)
-                if descriptor == control and not is_open:
-                    # The platform may be dead. A command that prints must not wait or fail then.
-                    for drained in self.drained:
-                        poll.register(drained, select.POLLIN)
+            ready = poll.poll(self.look(left))
+            if self.is_full:
+                self.ask_to_end()
+            for descriptor, _ in ready:
+                self.take(descriptor, control, poll)
+
+    def take(self, descriptor: int, control: int, poll: select.poll) -> None:
+        """Read what is there: of the platform, of signals, or of a pipe that nobody else reads."""
+        data = read(descriptor)
+        # A service manager may tell all processes of a unit before the platform tells us. Then the
+        # command has been told, too: now, and not a second time in a while.
+        if descriptor == control or signal.SIGTERM in (data or b""):
+            self.ask_to_end()
+        if data == b"":
+            poll.unregister(descriptor)
+            if descriptor == control:
+                # The platform may be dead. A command that prints must not wait or fail then.
+                for drained in self.drained:
+                    poll.register(drained, select.POLLIN)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to the command, once; it is killed after a while."""
+        if self.end is None:
+            self.end = time.monotonic() + self.grace
+            # Only itself: its teardown may need the processes that it started.
+            self.as_user(lambda: os.kill(self.process, signal.SIGTERM))
 
     def look(self, left: float | None) -> float | None:
-        """Look at the memory if it is time; return the milliseconds until there is more to do.
+        """Look at memory and files if it is time; return the milliseconds until more is to be done.
 
-        That takes a twentieth of the time at most, however many processes there are. Of the
+        The memory takes a twentieth of the time at most, however many processes there are. Of the
         seconds that are `left`, None is as many as it takes.
         """
+        if self.disk is not None and not self.is_full:
+            until = self.look_at_files()
+            left = until if left is None else min(left, until)
         if self.measures:
             now = time.monotonic()
             if now >= self.next_look:
@@ -159,6 +186,29 @@ class Launcher:
             until = max(0.0, self.next_look - now)
             left = until if left is None else min(left, until)
         return None if left is None else left * 1_000
+
+    def look_at_files(self) -> float:
+        """Go on with adding up the files; return the seconds until that is to be done again.
+
+        It takes a fifth of the time at most. When all are added up, the next look is before they
+        can have become too many.
+        """
+        now = time.monotonic()
+        if now < self.next_walk or self.disk is None:
+            return self.next_walk - now
+        if self.sizes is None:
+            self.sizes, self.used = sizes_of(self.places, self.user), 0
+        size = next(self.sizes, None)
+        if size is None:
+            self.sizes = None
+            room = (self.disk - self.used) / _FASTEST_DISK
+            wait = min(_LONG_LOOK_SECONDS, max(_LOOK_SECONDS, room))
+        else:
+            self.used = size
+            self.is_full = size > self.disk
+            wait = 0.0 if self.is_full else 4 * (time.monotonic() - now)
+        self.next_walk = time.monotonic() + wait
+        return wait
 
     def peak_bytes(self) -> int | None:
         """Return the most memory that was seen, or that the largest process had."""
@@ -288,6 +338,36 @@ def of_user(kind: str, user: int) -> list[str]:
     return [word for one in ids for word in (_IPC[kind], one)]
 
 
+def sizes_of(places: list[str], user: int | None) -> Iterator[int]:
+    """Yield how many bytes files take so far, now and then while they are added up, and at the end.
+
+    Those in directories of everybody's count if they are the user's. Files that were deleted, and
+    are still open, are not seen. A directory that is too deep for a path is infinitely large.
+    """
+    total = seen = 0
+    waiting = [*places, *_LEFT_BEHIND_IN] if user is not None else list(places)
+    shared = set(waiting) - set(places)
+    for place in waiting:  # it grows meanwhile
+        try:
+            for one in os.scandir(place):
+                try:
+                    status = one.stat(follow_symlinks=False)
+                except FileNotFoundError:  # removed meanwhile; the others still count
+                    continue
+                if place in shared and status.st_uid != user:
+                    continue
+                total += max(status.st_blocks * _SECTOR, _LEAST_FILE)
+                seen += 1
+                if one.is_dir(follow_symlinks=False):
+                    waiting.append(one.path)
+                if seen % _FILES_AT_ONCE == 0:
+                    yield total
+        except OSError as error:  # removed meanwhile, or closed to us
+            if error.errno == errno.ENAMETOOLONG:
+                yield 1 << 62
+    yield total
+
+
 def limit(what: int, most: int) -> None:
     """Lower a limit, unless a lower one holds."""
     hard = resource.getrlimit(what)[1]
@@ -374,7 +454,8 @@ def main() -> None:
     launcher.wait(control)
     left = launcher.end_all()
     launcher.tidy_up()
-    say(report, code=launcher.code, left=left, peak_bytes=launcher.peak_bytes())
+    facts = {"peak_bytes": launcher.peak_bytes(), "out_of_disk": launcher.is_full}
+    say(report, code=launcher.code, left=left, **facts)
     if left and options["held"]:
         launcher.outlast()
 

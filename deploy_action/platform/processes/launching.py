@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.records import dataclass, field
 
 _LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")))
 # From the end of the grace on, the launcher ends a command within 2 s, or later on a busy machine.
@@ -29,7 +30,8 @@ class Ended:
     """How a process ended: the exit code, or the negated number of the signal that ended it.
 
     `left` is how many processes of the command could not be ended; None if nobody knows, because
-    the command ended its launcher. `out_of_memory` says that its memory was limited, and used up.
+    the command ended its launcher. `out_of_memory` says that its memory was limited, and used up;
+    `out_of_disk` that it was ended because its files took more than they may.
     `peak_bytes` is the most memory that its processes had at once, as far as that was measured.
     """
 
@@ -37,6 +39,7 @@ class Ended:
     left: int | None = 0
     out_of_memory: bool = False
     peak_bytes: int | None = field(default=None, compare=False)
+    out_of_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Launched:
         cwd: Path,
         environ: Mapping[str, str],
         confinement: Confinement,
-        custody: Custody = Custody(),
+        custody: Custody = Custody(),  # noqa: B008  # frozen
         inherited: Sequence[int] = (),
         output: int,
         errors: int,
@@ -159,4 +162,9 @@ def read_report(report: bytes, launcher_code: int) -> Ended:
         return Ended(launcher_code, left=None)
     code = facts["code"]
     code = -signal.SIGKILL if code is None else code
-    return Ended(code, facts["left"], peak_bytes=facts.get("peak_bytes"))
+    return Ended(
+        code,
+        facts["left"],
+        peak_bytes=facts.get("peak_bytes"),
+        out_of_disk=facts.get("out_of_disk", False),
+    )

@@ -9,9 +9,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from deploy_action.records import dataclass
 
 # A process that forks while a round runs may be missed, so the search ends only after several
 # rounds in a row that found nothing.

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.memory import MEMORY, Memory
 from deploy_action.platform.runs.endings import ModelStoppedError, stopped_problem
 from deploy_action.platform.runs.fair_queue import FairQueue
 from deploy_action.platform.runs.model_run import Outcome
 from deploy_action.platform.storage.data_directory import is_disk_full, write_private
 from deploy_action.platform.storage.records import BacktestStatus
+from deploy_action.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 # A killed process is gone at once; removing its files takes a moment.
 _CLOSE_SECONDS = 4.0
 _FAILED = "The platform failed; its log says why."
+_GONE = "The backtest was deleted, or asked for again, before it ended."
 
 
 class Runner(Protocol):
@@ -69,6 +73,8 @@ class Ending:
         """Return the facts of the run, as the API shows them."""
         problems = [problem.document() for problem in self.outcome.problems]
         facts = {**self.outcome.facts, "bundleSha256": self.request.bundle_sha256}
+        if self.request.variables is not None:
+            facts["variables"] = self.request.variables
         return {**facts, "problems": problems}
 
 
@@ -128,6 +134,11 @@ class Backtests:
         self._threads: dict[threading.Thread, Job] = {}
         self._lock = threading.RLock()
         self._is_closed = False
+        self._on_stored: Callable[[], None] = lambda: None
+
+    def tell(self, on_stored: Callable[[], None]) -> None:
+        """Call a function whenever the ending of a backtest is in the store."""
+        self._on_stored = on_stored
 
     def start(self, request: BacktestRequest) -> Job:
         """Queue a backtest that is in the store or ephemeral; it runs on a thread of its own."""
@@ -141,6 +152,35 @@ class Backtests:
                 job.cancel("the platform was stopped")
             self._fill_slots()
         return job
+
+    @contextmanager
+    def unpacking(self) -> Iterator[Path | None]:
+        """Yield a path to unpack a bundle to, whose backtest is started inside the block.
+
+        None if that backtest would have to wait: what waits takes no room on the disk.
+        """
+        with self._lock:
+            has_room = len(self._running) < self._parallel and not self._is_closed
+        path = self._store.workplace.path / str(uuid.uuid4()) if has_room else None
+        try:
+            yield path
+        except BaseException:
+            if path is not None:
+                remove_tree(path)
+            raise
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many backtests wait, and how many run."""
+        with self._lock:
+            return sum(1 for _ in self._queue), len(self._running)
+
+    def forget(self, backtest_id: str) -> None:
+        """Remove what is left of a backtest whose row is gone: its job, and its result."""
+        with self._lock:
+            for job in (*self._queue, *self._threads.values()):
+                if job.request.backtest_id == backtest_id:
+                    job.cancel("it was asked for again")
+        self._store.result_path(backtest_id).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop all backtests, and wait until they are gone."""
@@ -199,11 +239,14 @@ class Backtests:
                 ending = self._ending(job)
             finally:
                 self._free_slot(job)
+                if job.request.unpacked is not None:  # one that never ran has not taken it
+                    remove_tree(job.request.unpacked)
             ending = self._note(job, ending)
         except Exception as error:  # noqa: BLE001  # a bug of ours, or a full disk: the client must be told
             self._on_error(traceback.format_exc())
             why = "The platform's disk is full." if is_disk_full(error) else _FAILED
             ending = self._without_result(job, BacktestStatus.FAILED, Problem(message=why))
+            self._note_failure(job, ending)
         job.ending.set_result(ending)
 
     def _free_slot(self, job: Job) -> None:
@@ -266,6 +309,18 @@ class Backtests:
         finally:
             timer.cancel()
 
+    def _note_failure(self, job: Job, ending: Ending) -> None:
+        """Store that a backtest is over, or it would be shown as running until this server ends."""
+        if job.request.is_ephemeral:
+            return
+        try:
+            with self._store.transaction() as transaction:
+                transaction.end_backtest(
+                    job.request.backtest_id, ending.status, ending.run_document()
+                )
+        except (OSError, sqlite3.Error) as error:
+            self._on_error(f"The end of a backtest cannot be stored: {error}")
+
     def _note(self, job: Job, ending: Ending) -> Ending:
         """Store the ending: first the result, then the row that says that there is one.
 
@@ -279,5 +334,11 @@ class Backtests:
             if result is not None:
                 self._store.write_result(backtest_id, result)
             with self._store.transaction() as transaction:
-                transaction.end_backtest(backtest_id, ending.status, ending.run_document())
+                is_there = transaction.end_backtest(
+                    backtest_id, ending.status, ending.run_document()
+                )
+            if not is_there:
+                self._store.result_path(backtest_id).unlink(missing_ok=True)
+                return self._without_result(job, BacktestStatus.STOPPED, Problem(message=_GONE))
+            self._on_stored()
         return replace(ending, outcome=replace(ending.outcome, result=None))

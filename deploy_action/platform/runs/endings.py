@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from dataclasses import replace
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.processes.child_process import StoppedError
+from deploy_action.platform.processes.confinement import DISK_VARIABLE
+from deploy_action.records import replace
+from deploy_action.text.quantities import size
 
 
 class ModelStoppedError(StoppedError):
@@ -55,6 +57,15 @@ def unwatched(left: int) -> Problem:
         message="The process that watches over the model was killed, by it or by the system.",
         hint="The result is not used, and processes of the model may still run: look for them with "
         "`ps`. If the machine ran out of memory, shorten the period.",
+    )
+
+
+def out_of_disk(most: int | None) -> Problem:
+    """Describe the end of a run that wrote too much."""
+    return Problem(
+        message=f"The model was ended: its files took more than {size(most or 0)}, the most that "
+        "it may have beside its bundle.",
+        hint=f"Write less, or give models more with the variable {DISK_VARIABLE}, in GB.",
     )
 
 

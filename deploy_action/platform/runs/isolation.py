@@ -6,7 +6,6 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from deploy_action.platform.processes.unprivileged import (
     is_root,
     writable_by,
 )
+from deploy_action.records import dataclass, replace
 
 # Set to `off` by those who allow models that cannot be isolated to run as root.
 ISOLATION_VARIABLE: Final = "BLANKLY_DEPLOY_ISOLATION"

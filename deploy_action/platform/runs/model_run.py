@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deploy_action.errors import Problem, read_problems
+from deploy_action.http.proxies import passwords_in
 from deploy_action.platform.environments import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import (
     PASSED_ON,
@@ -27,7 +27,7 @@ from deploy_action.platform.processes.child_process import (
     run_process,
 )
 from deploy_action.platform.processes.confinement import Confinement
-from deploy_action.platform.processes.directory_trees import remove_tree
+from deploy_action.platform.processes.directory_trees import remove_tree, size_of
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.processes.memory import MEMORY
 from deploy_action.platform.processes.stragglers import end_stragglers
@@ -38,6 +38,7 @@ from deploy_action.platform.runs.endings import (
     explained,
     left_running,
     not_started,
+    out_of_disk,
     unwatched,
     vanished,
 )
@@ -45,9 +46,13 @@ from deploy_action.platform.runs.isolation import ISOLATED, Isolation
 from deploy_action.platform.runs.pins import PINNED_VARIABLES, pinned_facts
 from deploy_action.platform.runs.reported import read_facts, read_result
 from deploy_action.platform.runs.unpacking import Layout, UnusableModelError, read_layout, unpack
+from deploy_action.platform.storage.archives import ROOT
+from deploy_action.platform.storage.damage.bundles import check_bytes
 from deploy_action.platform.storage.zip_reader import ArchiveError
+from deploy_action.records import dataclass, field, replace
+from deploy_action.text.redaction import redacted
 from deploy_action.text.strict_json import strict_loads
-from deploy_action.text.variables import without_values
+from deploy_action.text.variables import hidden_in
 
 if TYPE_CHECKING:
     from deploy_action.platform.environments import Environment, Environments
@@ -62,11 +67,15 @@ _HOOKS = _MODEL_PROCESS / "hooks"
 class BacktestRequest:
     """A backtest to run: the bundle, and the arguments of `Strategy.backtest()`.
 
-    `bundle_sha256` is the bundle's digest in lower-case hex. `now` is the time from which an
+    `bundle_sha256` is the bundle's digest in lower-case hex. `version_id` is that of the version
+    which it is the bundle of. `now` is the time from which an
     argument such as `to: 1y` counts back, in seconds since 1970. `prices` are the names of the
     stores of downloaded prices (`store_keys`), blank for a backtest that keeps none. `environment`
-    are variables for the model's process, which may be secrets. `model` are the ids of the project
-    and the model. `is_ephemeral` says that nothing of it is kept once its answer was sent.
+    are variables for the model's process, which may be secrets, and `variables` is what may be told
+    of them, None if that is nothing. `model` are the ids of the project and the model.
+    `passwords` are others that the model gets, those of proxies. `is_ephemeral` says that nothing
+    of it is kept once its answer was sent. `unpacked` is a directory in the workplace with what is
+    in the bundle, which the run takes for its private copy.
     """
 
     backtest_id: str
@@ -77,12 +86,16 @@ class BacktestRequest:
     now: float
     prices: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+    variables: Mapping[str, object] | None = None
     model: tuple[str, str] = ("", "")
+    version_id: str = ""
     is_ephemeral: bool = False
+    unpacked: Path | None = None
 
     def without_secrets(self, text: str) -> str:
-        """Return a text without the values of the variables that are secret."""
-        return without_values(text, self.environment)
+        """Return a text without the secrets that the model gets."""
+        return redacted(text, (*hidden_in(self.environment), *self.passwords))
 
 
 class Observer(Protocol):
@@ -151,18 +164,19 @@ class ModelRunner:
     `environ` is the environment of this process, of which models get little. `isolation` says what
     they must not reach. `prices` are those that models downloaded before. `bundles` fills private
     copies faster, where models cannot reach what it keeps. `program` is the script that the model's
-    Python runs.
+    Python runs. `disk_bytes` is what a model's files may take beside those of its bundle.
     """
 
     workplace: Path
     environments: Environments
     environ: Mapping[str, str]
-    observer: Observer = Unobserved()  # noqa: RUF009  # it has no state
+    observer: Observer = Unobserved()  # it has no state
     isolation: Isolation = ISOLATED
     prices: KeptPrices | None = None
     bundles: UnpackedBundles | None = None
     program: Path = _MODEL_PROCESS / "run_model.py"
     largest_result: int = 128 << 20
+    disk_bytes: int | None = None
     clock: Callable[[], float] = time.monotonic
 
     def run(self, request: BacktestRequest, stop: threading.Event) -> Outcome:
@@ -171,12 +185,12 @@ class ModelRunner:
         Raises:
             StoppedError: `stop` was set; the run has left nothing behind.
         """
+        request = replace(request, passwords=passwords_in(self.environ))
         self.observer.began(request)
         try:
             self.isolation.check(self.workplace, self.needed)
             with self._private_copy(request) as private:
-                fill = unpack if self.bundles is None else self.bundles.fill
-                model = fill(request.bundle, private)
+                model = self._unpack(request, private)
                 return self._run_model(request, private, model, read_layout(model), stop)
         except NotIsolatedError as error:
             message = f"The model was not run. As root it would not be isolated: {error.reason}."
@@ -198,11 +212,26 @@ class ModelRunner:
         """What a model has to read, beside its own copy and its Python."""
         return self.program, _HOOKS
 
+    def _unpack(self, request: BacktestRequest, private: Path) -> Path:
+        """Put the model into its private copy, unless it is there; return its root."""
+        if request.unpacked is not None:
+            if self.bundles is not None:
+                self.bundles.note(request.bundle)
+            return private / ROOT
+        if self.bundles is not None:
+            return self.bundles.fill(request.bundle, request.bundle_sha256, private)
+        check_bytes(request.bundle, request.bundle_sha256)
+        return unpack(request.bundle, private)
+
     @contextmanager
     def _private_copy(self, request: BacktestRequest) -> Iterator[Path]:
         """Yield a directory for one run, and remove it after: it may hold exchange keys."""
         private = self.workplace / request.backtest_id
-        private.mkdir(mode=0o700)  # the model's user becomes its owner, if that is another one
+        # The model's user becomes its owner, if that is another one.
+        if request.unpacked is None:
+            private.mkdir(mode=0o700)
+        else:
+            request.unpacked.rename(private)
         try:
             yield private
         finally:
@@ -298,7 +327,7 @@ class _ModelProcess:
 
     def run(self, watch: _Watch, stop: threading.Event) -> Outcome:
         for name in ("home", "tmp"):
-            (self.private / name).mkdir()
+            (self.private / name).mkdir(mode=0o700)
         if self.runner.prices is None or not self.request.prices:
             return self._run_as_user(watch, stop)
         with self.runner.prices.outbox(self.private / "prices", self.request.prices) as self.outbox:
@@ -307,7 +336,12 @@ class _ModelProcess:
     def _run_as_user(self, watch: _Watch, stop: threading.Event) -> Outcome:
         needed = [*self.runner.needed, self.environment.python]
         user, problems = self.runner.isolation.choose_user(self.private, needed)
-        confinement = Confinement(MEMORY.limit(), user)
+        confinement = Confinement(
+            MEMORY.limit(),
+            user,
+            disk_bytes=self._disk_bytes,
+            places=(str(self.private),),
+        )
         try:
             ended = self._run(watch, stop, confinement)
         except StoppedError as stopped:
@@ -339,6 +373,12 @@ class _ModelProcess:
                 side=side,
                 confinement=confinement,
             )
+
+    @property
+    def _disk_bytes(self) -> int | None:
+        """What all files of the run may take, with those of the bundle."""
+        most = self.runner.disk_bytes
+        return None if most is None else most + size_of(self.private)
 
     @property
     def _result(self) -> Path:
@@ -408,6 +448,8 @@ class _ModelProcess:
             return _failed(unwatched(end_stragglers(self.private, confinement.user)))
         if ended.left:
             return _failed(left_running(ended.left))
+        if ended.out_of_disk:
+            return _failed(out_of_disk(self.runner.disk_bytes))
         event = self.last_event
         if event is None:
             return self._without_ending(ended.code, confinement)

@@ -10,13 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.runs.unpacking import unpack
 from deploy_action.platform.storage.archives import ROOT, read_entries
+from deploy_action.platform.storage.damage.bundles import check_bytes
+from deploy_action.records import dataclass
 
 # In bytes. Smaller bundles are unpacked in no time, and small files are made as slowly as unpacked.
 _LEAST_PACKED: Final = 8 << 20
@@ -65,13 +66,21 @@ class UnpackedBundles:
         self._kept: dict[Path, _Kept] = {}
         self._lock = threading.Lock()
 
-    def fill(self, bundle: Path, destination: Path) -> Path:
-        """Unpack a bundle, or copy what is in it; otherwise as `unpack`."""
+    def fill(self, bundle: Path, sha256: str, destination: Path) -> Path:
+        """Unpack a bundle with this digest, or copy what is in it; otherwise as `unpack`."""
         with self._borrowed(bundle) as kept:
+            if kept is None or not kept.is_ready:
+                check_bytes(bundle, sha256)
             if kept is None or not (kept.is_ready or self._make(bundle, kept)):
                 return unpack(bundle, destination)
             _copy(kept.path / ROOT, destination / ROOT)
             return destination / ROOT
+
+    def note(self, bundle: Path) -> None:
+        """Note that a bundle was unpacked elsewhere: from the next time on, it is worth keeping."""
+        with self._lock:
+            if bundle not in self._seen:
+                self._seen.append(bundle)
 
     def _make(self, bundle: Path, kept: _Kept) -> bool:
         """Unpack a bundle to keep it; return whether there was room."""
@@ -142,7 +151,7 @@ def _copy(source: Path, destination: Path) -> None:
 
     Raises `OSError` at the first failure; `shutil.copytree` goes on, and names all files at last.
     """
-    destination.mkdir()
+    destination.mkdir(mode=0o700)
     for path in source.iterdir():
         target = destination / path.name
         if path.is_dir():

@@ -6,14 +6,15 @@ import json
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.errors import Problem
 from deploy_action.platform.storage.archives import MANIFEST, ROOT, read_entries
 from deploy_action.platform.storage.zip_reader import Entry
+from deploy_action.records import dataclass
 
 _EXECUTABLE = 0o111
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What the `blankly` package writes into a new `blankly.json`.
 _DEFAULTS = {
     "main_script": "./bot.py",
@@ -55,13 +56,19 @@ def unpack(bundle: Path, destination: Path) -> Path:
 
 def _unpack_entry(entry: Entry, content: Iterator[bytes], path: Path) -> None:
     if entry.is_directory:
-        path.mkdir(parents=True, exist_ok=True)
+        _make_directories(path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as target:
+    _make_directories(path.parent)
+    mode = 0o700 if entry.mode & _EXECUTABLE else 0o600
+    with os.fdopen(os.open(path, _NEW, mode), "wb") as target:
         target.writelines(content)
-        if entry.mode & _EXECUTABLE:
-            os.fchmod(target.fileno(), 0o755)
+
+
+def _make_directories(path: Path) -> None:
+    """Make a directory and those above it that are missing, for their owner alone."""
+    if not path.is_dir():
+        _make_directories(path.parent)
+        path.mkdir(mode=0o700)
 
 
 def read_layout(model: Path) -> Layout:

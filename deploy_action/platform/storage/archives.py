@@ -6,7 +6,6 @@ import json
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -28,6 +27,7 @@ from deploy_action.platform.storage.zip_reader import (
     too_long,
     unsound,
 )
+from deploy_action.records import dataclass
 
 ROOT: Final = "model"
 MANIFEST: Final = f"{ROOT}/blankly.json"

@@ -35,17 +35,21 @@ _SERVER = ".server"  # locked by the one `blankly-deploy serve` of the directory
 _HARMLESS = frozenset({"lost+found"})
 _OURS = frozenset(
     {
-        *(DATABASE, INCOMING, BUNDLES, RESULTS, RUNS, ENVIRONMENTS, PRICES, REPORTS),
+        *(
+            DATABASE,
+            f"{DATABASE}-wal",
+            f"{DATABASE}-shm",
+            INCOMING,
+            BUNDLES,
+            RESULTS,
+            RUNS,
+            ENVIRONMENTS,
+            PRICES,
+            REPORTS,
+        ),
         *(LIVE, STATE, LOGS, REFRESH_TOKEN, _LOCK, _SERVER),
     }
 )
-
-
-def of_user() -> Path:
-    """Return the directory of a platform that a user's runs on a terminal share."""
-    from platformdirs import user_data_path
-
-    return user_data_path("blankly-deploy", appauthor=False) / "platform"
 
 
 def prepare(data: Path, homes: Iterable[Path] = ()) -> None:

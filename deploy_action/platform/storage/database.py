@@ -12,10 +12,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy_action.errors import InvalidInputError
-from deploy_action.platform.storage.tables import live, reports
+from deploy_action.platform.storage.damage.database import (
+    check_file,
+    check_new,
+    check_rows,
+    is_damage,
+)
+from deploy_action.platform.storage.tables import (
+    backtests,
+    figures,
+    live,
+    reports,
+    sessions,
+    versions,
+)
 from deploy_action.platform.storage.transaction import Transaction
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 7
 _BUSY_SECONDS = 30.0
 
 _SCHEMA_4 = """
@@ -117,6 +130,8 @@ CREATE UNIQUE INDEX versions_by_key ON versions (idempotency_key);
 """,
     ),
     4: (5, f"{live.SCHEMA};{reports.SCHEMA};{_SHARED_KEYS};{_SIGNED_TOKENS}"),
+    5: (6, f"{figures.SCHEMA};{sessions.SCHEMA};{live.DEPLOYERS}"),
+    6: (7, f"{backtests.WINDOWS};{versions.INDEX}"),
 }
 
 
@@ -127,13 +142,19 @@ class Database:
         """Open the database at `path`, and set it up if it is new.
 
         Call it while no other process does the same. Raises `InvalidInputError` for the database
-        of another release, `OSError` or `sqlite3.Error` when it cannot be opened.
+        of another release, and for one that is damaged or was lost; `OSError` or `sqlite3.Error`
+        when it cannot be opened.
         """
+        self.damage: str | None = None
+        """What was said of the file once it was found damaged while it was used."""
+        self.on_damage: Callable[[str], None] = lambda _: None
+        """Called with that, once."""
         self._path = path
         self._clock = clock
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._is_closed = False
+        check_file(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         _close_to_others(path)
         try:
@@ -184,6 +205,20 @@ class Database:
             finally:
                 connection.execute("ROLLBACK")
 
+    def look_for_damage(self) -> None:
+        """Read all of it: what is used every day may not meet what is damaged."""
+        try:
+            with self._connection() as connection:
+                check_rows(connection, self._path.parent)
+        except InvalidInputError as error:
+            self._note_damage(str(error))
+
+    def _note_damage(self, what: str) -> None:
+        with self._lock:
+            is_new, self.damage = self.damage is None, self.damage or what
+        if is_new:
+            self.on_damage(what)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Lend an idle connection, or a new one; the caller is its only user."""
@@ -193,6 +228,10 @@ class Database:
             connection = self._connect()
         try:
             yield connection
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._note_damage(str(error))
+            raise
         finally:
             with self._lock:
                 is_useful = not self._is_closed and not connection.in_transaction
@@ -223,6 +262,8 @@ class Database:
                 f" release (its schema is {version}, this release knows {SCHEMA_VERSION}).",
                 hint="Use that release, or another directory.",
             )
+        if version == 0:
+            check_new(self._path.parent, f"{self._path.name} has no tables")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         with connection:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -21,12 +20,14 @@ from weakref import WeakValueDictionary
 
 from deploy_action.platform.allowance import Allowance
 from deploy_action.platform.processes.directory_trees import remove_tree
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import plain
 from deploy_action.text.quantities import count, size
+from deploy_action.text.redaction import beginning
 
 PLATFORM: Final = "platform"
 LONGEST_LINE: Final = 4_000  # in characters, before those that are written as escapes
-# A line before it is redacted: half a secret at the end would not be found.
+# A line before it is redacted.
 _LONGEST_READ: Final = 4 * LONGEST_LINE
 _TIME_BYTES: Final = len("2023-11-14T22:13:20.000")
 _BLOCK_BYTES: Final = 1 << 16  # more than any line
@@ -111,6 +112,15 @@ class LogReader:
             yield found
             place = found[0]
 
+    def blocks_before(self, place: Place) -> Iterator[tuple[Place, bytes]]:
+        """Yield what there is before a place, the newest first: whole lines, and their place."""
+        for number in reversed(self._numbers()):
+            if number <= place.file:
+                end = place.offset if number == place.file else None
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    for start, block in _blocks_before(self._path(number), end):
+                        yield Place(number, start), block
+
     def read(self, place: Place) -> tuple[Place, bytes]:
         """Return some of the lines from a place on, and the place after them.
 
@@ -159,6 +169,23 @@ def _read_lines(path: Path, offset: int) -> bytes:
         file.seek(offset)
         data = file.read(_BLOCK_BYTES)
     return data[: data.rfind(b"\n") + 1]
+
+
+def _blocks_before(path: Path, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks of whole lines before an offset, or the end, and the offset of each."""
+    with path.open("rb", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size if end is None else min(end, size)
+        while end > 0:
+            start = max(0, end - _BLOCK_BYTES)
+            file.seek(start)
+            block = file.read(end - start)
+            first = block.find(b"\n") + 1 if start else 0
+            block = block[first : block.rfind(b"\n") + 1]
+            end = start + first
+            if not block:
+                return
+            yield end, block
 
 
 def _offset_before(path: Path, lines: int) -> tuple[int, int]:
@@ -364,7 +391,7 @@ def _shown(text: str, redact: Callable[[str], str]) -> list[str]:
 
     A carriage return begins a line, too, so that no text overwrites what is before it.
     """
-    shown = redact(text[:_LONGEST_READ])
+    shown = beginning(text, redact, _LONGEST_READ)
     if len(shown) > LONGEST_LINE or len(text) > _LONGEST_READ:
         shown = f"{shown[:LONGEST_LINE]}… (cut: it has {count(len(text), 'character')})"
     return plain(shown).rstrip("\n").split("\n")
@@ -382,7 +409,7 @@ class LogBook:
     def __init__(
         self,
         directory: Path,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, is_root
 from deploy_action.platform.storage.data_directory import PASSABLE
 from deploy_action.platform.storage.ownership import check_ownership
+from deploy_action.records import dataclass
 
 # The first survives a restart. A read-only container has one of the others.
 _ELSEWHERE: Final = ("/var/cache", "/var/tmp", "/tmp")  # noqa: S108  # checked below

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import InvalidInputError
+from deploy_action.records import dataclass
 
 _HINT: Final = (
     "Use a directory that only this user can write to, or one that does not exist yet, or run this "

@@ -5,13 +5,19 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
+from deploy_action.records import dataclass
+
 STRATEGY: Final = "strategy"
 SCREENER: Final = "screener"
+COMMIT: Final = re.compile(r"[0-9A-Fa-f]{7,64}")
+"""The id of a commit, whole or its start."""
+SHORT_COMMIT: Final = 7  # characters, as git and the forges show it
+_SHORT_ID: Final = 8
 
 
 class VersionStatus(StrEnum):
@@ -115,7 +121,8 @@ class Version:
     """One uploaded bundle: its lower-case hex SHA-256, its size in bytes, its number of files.
 
     `commit` is what it was made from, blank if that is unknown, of the repository
-    `commit_repository`; `committed_at` is None then.
+    `commit_repository`; `committed_at` is None then. `deployed_by` is who says to have deployed it,
+    by the workflow's run at `run_url`; both are blank where nobody said.
     """
 
     id: str
@@ -135,6 +142,23 @@ class Version:
     commit_repository: str = ""
     progress: str = Progress.STORED
     problem: str | None = None
+    deployed_by: str = ""
+    run_url: str = ""
+
+    @property
+    def label(self) -> str:
+        """How people call it: the start of its commit, or of its id if no commit was named."""
+        is_known = COMMIT.fullmatch(self.commit)
+        return self.commit[:SHORT_COMMIT] if is_known else f"id {self.id[:_SHORT_ID]}"
+
+    def label_among(self, others: Iterable[Version]) -> str:
+        """Return the label, with the start of the id if one of the others has the same label.
+
+        A commit is deployed again with other variables, for example.
+        """
+        if any(one.label == self.label and one.id != self.id for one in others):
+            return f"{self.label} (id {self.id[:_SHORT_ID]})"
+        return self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +196,31 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowPlace:
+    """Which window a backtest is of: the `number`th, from 1, of those of a run, and its name.
+
+    `whole` is the id of the backtest of the whole period, which belongs to the same version.
+    """
+
+    whole: str
+    number: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How many backtests a run was going to ask for beside that of the whole period."""
+
+    windows: int
+    combinations: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backtest:
     """A backtest of a version, with its JSON arguments and its state.
 
-    `workplace` is the id of the process that runs it, `run` the facts that the API shows.
+    `workplace` is the id of the process that runs it, `run` the facts that the API shows. `window`
+    is None unless it is of a window, and `beside` is None if nobody said what is beside it.
     """
 
     id: str
@@ -187,3 +232,5 @@ class Backtest:
     workplace: str
     run: Mapping[str, object]
     ended_at: float | None
+    window: WindowPlace | None = None
+    beside: Beside | None = None

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from deploy_action.errors import InvalidInputError
 from deploy_action.platform.storage import data_directory
+from deploy_action.platform.storage.damage.database import damaged, is_damage
 from deploy_action.platform.storage.database import Database
 from deploy_action.platform.storage.logs import LogBook
 from deploy_action.platform.storage.models_place import find_models_place
@@ -52,14 +53,19 @@ class Store:
                 self._make_folders()
                 self.database = Database(data / data_directory.DATABASE, clock)
                 resources.callback(self.database.close)
-                self._remove_orphans()
+                self._end_abandoned()
+                self.remove_orphans()
                 self.workplace = data_directory.Workplace(place)  # for private copies of models
                 resources.callback(self.workplace.close)
                 with self.snapshot() as snapshot:
                     self.user_id = snapshot.user_id()
                 self._resources = resources.pop_all()
         except (OSError, sqlite3.Error) as error:
-            raise data_directory.lack_of_room(data, error) or InvalidInputError.of(
+            if (full := data_directory.lack_of_room(data, error)) is not None:
+                raise full from error
+            if is_damage(error):
+                raise damaged(data, str(error)) from error
+            raise InvalidInputError.of(
                 message=f"The platform's data in {data} cannot be opened: {error}.",
                 hint="Use another directory, or repair this one.",
             ) from error
@@ -88,6 +94,8 @@ class Store:
             lack = self.lack_of_room()
         except (OSError, sqlite3.Error) as error:
             return f"the store cannot be read: {getattr(error, 'strerror', None) or error}"
+        if self.database.damage is not None:
+            return f"the database is damaged: {self.database.damage}"
         return None if lack is None else f"the disk is full: {lack}"
 
     def lack_of_room(self) -> str | None:
@@ -187,15 +195,19 @@ class Store:
         for place in (self.data, self.models_place.path):
             data_directory.make_passable(place / data_directory.RUNS)
 
-    def _remove_orphans(self) -> None:
-        """Remove what dead processes left: private copies of models, and files without a row.
-
-        Recent files stay: they may belong to a request in progress in another process.
-        """
+    def _end_abandoned(self) -> None:
+        """Remove the private copies of models that dead processes left, and end their backtests."""
         with self.transaction() as transaction:
             transaction.end_abandoned_backtests(
                 data_directory.remove_abandoned_workplaces(self.data, self.models_place.path)
             )
+
+    def remove_orphans(self) -> None:
+        """Remove the files without a row that dead processes left.
+
+        Recent files stay: they may belong to a request in progress, also in another process.
+        """
+        with self.snapshot() as transaction:
             versions = transaction.version_ids()
             kept = {*versions, *(self.bundle_path(each).name for each in versions)}
             kept |= {self.result_path(each).name for each in transaction.ids_with_result()}

@@ -11,15 +11,26 @@ from dataclasses import astuple
 from deploy_action.platform.storage.records import (
     Backtest,
     BacktestStatus,
+    Beside,
     Model,
     Project,
     ProjectKey,
     Version,
     VersionStatus,
+    WindowPlace,
 )
+from deploy_action.platform.storage.tables.backtests import (
+    BACKTEST_COLUMNS,
+    WindowTables,
+    backtest_of,
+)
+from deploy_action.platform.storage.tables.figures import FiguresTables
 from deploy_action.platform.storage.tables.live import VERSION_COLUMNS, LiveTables
 from deploy_action.platform.storage.tables.reports import ReportTables
+from deploy_action.platform.storage.tables.sessions import SessionTables
 from deploy_action.platform.storage.tables.upkeep import UpkeepTables
+from deploy_action.platform.storage.tables.versions import VersionTables
+from deploy_action.records import fields
 
 
 class Transaction:
@@ -32,6 +43,10 @@ class Transaction:
         self.live = LiveTables(connection, now)
         self.reports = ReportTables(connection)
         self.upkeep = UpkeepTables(connection)
+        self.figures = FiguresTables(connection)
+        self.sessions = SessionTables(connection, now)
+        self.uploaded = VersionTables(connection)
+        self.windows = WindowTables(connection)
 
     def user_id(self) -> str:
         """Return the id of the platform's one user."""
@@ -48,6 +63,13 @@ class Transaction:
             "SELECT id, name, description, created_at FROM projects ORDER BY number"
         )
         return [Project(*row) for row in rows]
+
+    def project(self, project_id: str) -> Project | None:
+        """Return a project, or None."""
+        row = self._connection.execute(
+            "SELECT id, name, description, created_at FROM projects WHERE id = ?", (project_id,)
+        ).fetchone()
+        return None if row is None else Project(*row)
 
     def has_project(self, project_id: str) -> bool:
         """Return whether the project exists."""
@@ -69,6 +91,13 @@ class Transaction:
             "SELECT project_id, id, type, name, description, created_at FROM models"
             " WHERE project_id = ? ORDER BY number",
             (project_id,),
+        )
+        return [Model(*row) for row in rows]
+
+    def all_models(self) -> list[Model]:
+        """Return the models of all projects, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT project_id, id, type, name, description, created_at FROM models ORDER BY number"
         )
         return [Model(*row) for row in rows]
 
@@ -133,25 +162,43 @@ class Transaction:
             )
         self._connection.execute(
             f"INSERT INTO versions ({VERSION_COLUMNS}, idempotency_key)"  # noqa: S608  # a constant
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f" VALUES ({', '.join('?' * (len(fields(Version)) + 1))})",
             (*astuple(version), key or None),
         )
 
     def backtests(self, project_id: str, model_id: str) -> list[Backtest]:
         """Return the backtests of a model, the oldest first."""
+        return self._backtests("", (project_id, model_id))
+
+    def backtest(self, project_id: str, model_id: str, backtest_id: str) -> Backtest | None:
+        """Return a backtest of a model, None if it has none of this id."""
+        found = self._backtests("AND backtests.id = ?", (project_id, model_id, backtest_id))
+        return found[0] if found else None
+
+    def newest_backtests(self, project_id: str, model_id: str, most: int) -> list[Backtest]:
+        """Return the newest backtests of a model, the oldest first; windows are left out."""
         rows = self._connection.execute(
-            "SELECT backtests.id, version_id, args, backtests.description, backtests.status,"
-            " backtests.created_at, workplace, run, ended_at"
-            " FROM backtests JOIN versions ON versions.id = version_id"
-            " WHERE project_id = ? AND model_id = ? ORDER BY backtests.number",
-            (project_id, model_id),
+            # Of those that are not asked for, only the index is read.
+            f"SELECT {BACKTEST_COLUMNS} FROM backtests WHERE number IN"  # noqa: S608  # a constant
+            " (SELECT backtests.number FROM versions CROSS JOIN backtests"
+            " ON version_id = versions.id WHERE project_id = ? AND model_id = ?"
+            " AND window_of IS NULL ORDER BY backtests.number DESC LIMIT ?) ORDER BY number",
+            (project_id, model_id, most),
         )
-        return [
-            Backtest(identifier, version_id, json.loads(args), description, status, created_at,
-                     workplace, json.loads(run), ended_at)
-            for identifier, version_id, args, description, status, created_at, workplace, run,
-                ended_at in rows
-        ]  # fmt: skip
+        return [backtest_of(row) for row in rows]
+
+    def windows_of(self, project_id: str, model_id: str, backtest_id: str) -> list[Backtest]:
+        """Return the windows of a backtest of a model, the one that was asked for first, first."""
+        return self._backtests("AND window_of = ?", (project_id, model_id, backtest_id))
+
+    def _backtests(self, condition: str, values: tuple[str, ...]) -> list[Backtest]:
+        rows = self._connection.execute(
+            f"SELECT {BACKTEST_COLUMNS}"  # noqa: S608  # constants
+            " FROM backtests JOIN versions ON versions.id = version_id"
+            f" WHERE project_id = ? AND model_id = ? {condition} ORDER BY backtests.number",
+            values,
+        )
+        return [backtest_of(row) for row in rows]
 
     def add_backtest(
         self,
@@ -160,12 +207,21 @@ class Transaction:
         args: Mapping[str, object],
         description: str,
         workplace: str,
+        variables: Mapping[str, object] | None = None,
+        window: WindowPlace | None = None,
+        beside: Beside | None = None,
     ) -> str:
-        """Add a backtest of a version that exists, and return its id."""
+        """Add a backtest of a version that exists, and return its id.
+
+        `variables` is what may be told of its variables, None if that is unknown. `window` is one
+        of which there is none.
+        """
+        facts = {} if variables is None else {"variables": variables}
         backtest_id = str(uuid.uuid4())
         self._connection.execute(
             "INSERT INTO backtests (id, version_id, args, description, status, created_at,"
-            " workplace, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " workplace, run, window_of, window_number, window_name, windows_beside,"
+            " combinations_beside) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 backtest_id,
                 version_id,
@@ -174,7 +230,9 @@ class Transaction:
                 BacktestStatus.QUEUED,
                 self.now,
                 workplace,
-                json.dumps({"problems": []}),
+                json.dumps({**facts, "problems": []}),
+                *((None,) * 3 if window is None else astuple(window)),
+                *((None,) * 2 if beside is None else astuple(beside)),
             ),
         )
         return backtest_id
@@ -187,12 +245,13 @@ class Transaction:
 
     def end_backtest(
         self, backtest_id: str, status: BacktestStatus, run: Mapping[str, object]
-    ) -> None:
-        """Set the final status of a backtest and the facts of its run."""
-        self._connection.execute(
+    ) -> bool:
+        """Set the final status of a backtest and the facts of its run; False if it is gone."""
+        found = self._connection.execute(
             "UPDATE backtests SET status = ?, run = ?, ended_at = ? WHERE id = ?",
             (status, json.dumps(run, allow_nan=False), self.now, backtest_id),
         )
+        return found.rowcount > 0
 
     def end_abandoned_backtests(self, workplaces: Sequence[str]) -> None:
         """Mark the unfinished backtests of all workplaces but these as stopped."""
@@ -270,6 +329,7 @@ class Transaction:
         of_model = "project_id = ? AND model_id = ?"
         self.live.delete(project_id, model_id)
         self.reports.delete(project_id, model_id)
+        self.figures.delete(project_id, model_id)
         self._connection.execute(
             f"DELETE FROM backtests WHERE version_id IN (SELECT id FROM versions WHERE {of_model})",  # noqa: S608  # a constant
             key,

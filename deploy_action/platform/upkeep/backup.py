@@ -15,14 +15,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy_action.errors import InvalidInputError, RefusedError
 from deploy_action.platform.storage import data_directory
+from deploy_action.platform.storage.damage.database import check_rows, damaged, is_damage
 from deploy_action.platform.storage.database import SCHEMA_VERSION
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass
 
 _DATABASE: Final = data_directory.DATABASE
 _NOT_KEPT: Final = frozenset(
@@ -51,7 +52,8 @@ def back_up(data: Path, file: Path) -> Backup:
     A server may use the directory meanwhile. A failure leaves no file.
 
     Raises:
-        InvalidInputError: `data` is no data directory, or the file exists.
+        InvalidInputError: `data` is no data directory, or its database is damaged; or the file
+            exists.
         RefusedError: the backup cannot be written.
     """
     data, file = data.absolute(), file.absolute()
@@ -77,6 +79,8 @@ def back_up(data: Path, file: Path) -> Backup:
             part.rename(file)
             data_directory.sync_directory(file.parent)
     except (OSError, sqlite3.Error) as error:
+        if is_damage(error):
+            raise damaged(data, str(error)) from error
         raise RefusedError.of(message=f"{file} cannot be written: {error}.") from error
     return Backup(file.stat().st_size, notes)
 
@@ -137,6 +141,7 @@ def _copy_database(source: Path, target: Path) -> None:
         closing(sqlite3.connect(target)) as copy,
     ):
         original.backup(copy)
+        check_rows(copy, source.parent)
 
 
 def _check(database: Path, file: Path) -> None:
@@ -144,16 +149,24 @@ def _check(database: Path, file: Path) -> None:
     if not database.is_file():
         raise InvalidInputError.of(message=f"{file} is not a backup of this platform.")
     with closing(sqlite3.connect(database)) as connection:
-        (result,) = connection.execute("PRAGMA integrity_check").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if result != "ok":
-        raise InvalidInputError.of(message=f"The database in {file} is damaged: {result}.")
+        if version <= SCHEMA_VERSION:
+            _check_rows(connection, file)
     if version > SCHEMA_VERSION:
         raise InvalidInputError.of(
             message=f"{file} was written by a later release (its schema is {version}, this release"
             f" knows {SCHEMA_VERSION}).",
             hint="Restore it with that release.",
         )
+
+
+def _check_rows(connection: sqlite3.Connection, file: Path) -> None:
+    try:
+        check_rows(connection, file)
+    except InvalidInputError as error:
+        (damage,) = error.problems
+        message = damage.message
+        raise InvalidInputError.of(message=message, hint="Restore an earlier backup.") from error
 
 
 def _tar(*arguments: str | Path) -> str:

@@ -7,11 +7,8 @@ rows of the database: the history of versions and backtests stays.
 from __future__ import annotations
 
 import fcntl
-import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +16,13 @@ from deploy_action.platform.environments.cache import (
     remove_unused_environment,
     unused_environments,
 )
-from deploy_action.platform.processes.directory_trees import remove_tree
+from deploy_action.platform.processes.directory_trees import remove_tree, size_of
 from deploy_action.platform.storage import data_directory
 from deploy_action.platform.storage.kept_prices import KeptPrices
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass
 
 _SECONDS_A_DAY: Final = 86_400.0
-_BLOCK_BYTES: Final = 512  # of `st_blocks`, on Linux and macOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +128,3 @@ class _Remover:
         if self.removes:
             found = [(path, size) for path, size in found if self.remove(path)]
         return Share(kind, total, len(found), sum(size for _, size in found))
-
-
-def size_of(path: Path) -> int:
-    """Return how many bytes a file takes on the disk, or all files in a directory; 0 for none."""
-    total = 0
-    pending = [str(path)]
-    while pending:
-        with suppress(OSError):  # removed meanwhile
-            name = pending.pop()
-            status = os.lstat(name)
-            if stat.S_ISDIR(status.st_mode):
-                pending += [entry.path for entry in os.scandir(name)]
-            else:
-                total += status.st_blocks * _BLOCK_BYTES
-    return total

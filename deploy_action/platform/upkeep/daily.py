@@ -1,4 +1,4 @@
-"""Cleans the data directory of a server when it starts, and once a day."""
+"""Cleans the data directory of a server when it starts, and once a day, and looks for damage."""
 
 from __future__ import annotations
 
@@ -37,8 +37,12 @@ class DailyCleaning:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                self._store.database.look_for_damage()
+                if self._store.database.damage is not None:
+                    return  # it may not name all that is needed
                 if text := removed(clean(self._store, self._rules, time.time(), removes=True)):
                     self._log(f"cleaned: {text}")
+                self._store.remove_orphans()
             except Exception:  # noqa: BLE001  # the server goes on without it
                 self._log(f"not cleaned: {traceback.format_exc()}")
             self._stop.wait(_SECONDS_A_DAY)

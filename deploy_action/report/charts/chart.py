@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
+from deploy_action.records import dataclass
 from deploy_action.report.charts.curves import NOISE, Axis, Grid
 from deploy_action.report.charts.mermaid import (
     FEWEST_POINTS,

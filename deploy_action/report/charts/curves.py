@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from deploy_action.backtest.account import AccountValues
+from deploy_action.records import dataclass
 
 # Values closer together than this share of their size are equal; only rounding sets them apart.
 NOISE: Final = 1e-9

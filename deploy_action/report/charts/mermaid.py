@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from deploy_action.lazy.patterns import lazy_regex
+from deploy_action.records import dataclass
 from deploy_action.report.charts.curves import NOISE, Grid
 from deploy_action.text.quantities import moment
 
@@ -24,7 +24,7 @@ MOST_POINTS_OF_THREE: Final = 72
 FEWEST_POINTS: Final = 20
 # Characters of no width, for invisible labels that differ. Mermaid would trim blanks.
 _INVISIBLE: Final = str.maketrans("01", "\u200b\u200c")
-_ALLOWED: Final = re.compile(r"[\w .,%()^-]+")
+_ALLOWED: Final = lazy_regex(r"[\w .,%()^-]+")
 _WIDTH, _HEIGHT, _DRAWDOWN_HEIGHT = 640, 360, 280
 _MOST_TICKS: Final = 11
 _TICK_STEPS: Final = ((2**0.5, 1), (10**0.5, 2), (50**0.5, 5), (10, 10))

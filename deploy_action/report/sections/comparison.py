@@ -13,12 +13,13 @@ from deploy_action.backtest.comparison import (
     MetricChange,
     TradeDifference,
 )
+from deploy_action.backtest.figures.words import difference, figures
 from deploy_action.backtest.likeness import unlike
 from deploy_action.backtest.metrics import METRICS, Unit
 from deploy_action.backtest.model_changes import Changed, FileChanges
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.backtest.trades import Trade, canonical_fields
-from deploy_action.report.blocks import NO_BREAK, difference, figures, short, some
+from deploy_action.report.blocks import NO_BREAK, short, some
 from deploy_action.report.document import (
     Block,
     Bullets,

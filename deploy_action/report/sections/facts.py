@@ -68,7 +68,7 @@ def _on_the_server(outcome: RunOutcome) -> list[tuple[str, Line]]:
         return ids
     return [
         *ids,
-        ("Version", [Code(outcome.target.version_id)]),
+        ("Version", linked(outcome.target.version_id, outcome.target.version_url)),
         ("Project", linked(outcome.project_id, outcome.target.project_url)),
         ("Server", blocks.server_name(outcome)),
         ("Plan", [Code(outcome.model.runs_on.plan)]),

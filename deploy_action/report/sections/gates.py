@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.figures.words import distance, figures
 from deploy_action.backtest.metrics import EXACTLY, METRICS, in_decimals, nearest_float
 from deploy_action.gates.judgement import IdenticalGate, Operator, State, Verdict, inside
 from deploy_action.gates.messages import problem_of
-from deploy_action.report.blocks import NO_BREAK, distance, figures
+from deploy_action.report.blocks import NO_BREAK
 from deploy_action.report.document import Block, Code, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, shown_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
-from deploy_action.backtest.figures.drawdowns import Drawdown, Month
+from deploy_action.backtest.figures.drawdowns import Drawdown, yearly
+from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.result import BacktestResult
-from deploy_action.report.blocks import NO_BREAK, NO_FIGURE
+from deploy_action.report.blocks import NO_BREAK
 from deploy_action.report.document import Block, Details, Line, Paragraph, Table
 from deploy_action.text.quantities import days, decimals_of, moment, percentage, shown_of
 
@@ -38,14 +38,13 @@ def months(result: BacktestResult) -> list[Block]:
     moved = any(one.gain is not None and abs(one.gain) >= _LEAST_GAIN for one in found)
     if len(found) < 2 or not moved:  # noqa: PLR2004  # the gain of one is the return
         return []
-    years = sorted({one.year for one in found})
-    gains = {(one.year, one.month): one.gain for one in found}
-    decimals = decimals_of(gains.values(), 1)
+    years = yearly(found)
+    decimals = decimals_of([one.gain for one in found], 1)
     rows: list[Sequence[Line]] = [
         [
-            [str(year)],
-            *([_gain(gains.get((year, month)), decimals)] for month in range(1, 13)),
-            [f"**{_gain(_total([one for one in found if one.year == year]), decimals)}**"],
+            [str(year.year)],
+            *([_gain(year.months.get(month), decimals)] for month in range(1, 13)),
+            [f"**{_gain(year.gain, decimals)}**"],
         ]
         for year in years[-shown_of(len(years), _MOST_YEARS) :]
     ]
@@ -56,14 +55,6 @@ def months(result: BacktestResult) -> list[Block]:
     note = "Gain of each calendar month (UTC) in per cent; the first and the last may be parts."
     title = f"Months: {up:,} of {len(found):,} gained"
     return [Details(title, [table, *cut, Paragraph([note])])]
-
-
-def _total(found: Sequence[Month]) -> float | None:
-    """Return the gain of months in a row."""
-    known = [one.gain for one in found if one.gain is not None]
-    if len(known) < len(found):
-        return None
-    return (math.prod(1 + gain / 100 for gain in known) - 1) * 100
 
 
 def _gain(value: float | None, decimals: int) -> str:

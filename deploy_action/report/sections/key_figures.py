@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.backtest.comparison import Base
 from deploy_action.backtest.figures.drawdowns import find_drawdowns
 from deploy_action.backtest.figures.holding import Holding
 from deploy_action.backtest.figures.round_trips import RoundTrips
+from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.result import BacktestResult
-from deploy_action.report.blocks import NO_BREAK, NO_FIGURE, short
+from deploy_action.records import dataclass
+from deploy_action.report.blocks import NO_BREAK, short
 from deploy_action.report.document import Block, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import days, decimal, money, percentage

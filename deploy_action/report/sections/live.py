@@ -9,7 +9,7 @@ from deploy_action.live.deployed import Live, Standing
 from deploy_action.outcome.ending import Status
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.run_outcome import RunOutcome
-from deploy_action.report.blocks import server_name
+from deploy_action.report.blocks import linked, server_name
 from deploy_action.report.document import Block, Code, Line, Paragraph, Quote
 from deploy_action.text.harmless import cut, one_line
 from deploy_action.text.quantities import moment
@@ -170,7 +170,8 @@ def facts(outcome: RunOutcome) -> list[tuple[str, Line]]:
     state: Line = [Code(outcome.life.state)]
     if live is not None and live.version_id != version_id and live.is_up:
         state = [Code(live.state), ", version ", Code(live.version_id)]
-    rows: list[tuple[str, Line]] = [("State", state), ("Version", [Code(version_id)])]
+    url = outcome.target.version_url if version_id == outcome.target.version_id else ""
+    rows: list[tuple[str, Line]] = [("State", state), ("Version", linked(version_id, url))]
     if live is None:
         return rows
     rows.append(("Ran before", [Code(live.previous_id)]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from deploy_action.backtest.figures.words import NO_FIGURE, figures
 from deploy_action.backtest.metrics import METRICS, NOT_A_NUMBER, Unit
 from deploy_action.backtest.result import BacktestResult, Metric
-from deploy_action.report.blocks import NO_FIGURE, figures, short
+from deploy_action.report.blocks import short
 from deploy_action.report.document import Block, Code, Details, Line, Paragraph, Table, prose
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import exact

@@ -7,9 +7,10 @@ from statistics import fmean, median
 from typing import Final
 
 from deploy_action.backtest.figures.round_trips import OpenPosition, RoundTrip, RoundTrips
+from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.result import BacktestResult
 from deploy_action.backtest.trades import Trade
-from deploy_action.report.blocks import NO_FIGURE, facts_table, short
+from deploy_action.report.blocks import facts_table, short
 from deploy_action.report.document import (
     Block,
     Bullets,
@@ -17,6 +18,7 @@ from deploy_action.report.document import (
     Details,
     Line,
     Paragraph,
+    Place,
     Table,
     prose,
 )
@@ -40,6 +42,11 @@ _MOST_SYMBOLS: Final = 20
 _MOST_OPEN: Final = 10
 _LONGEST_NAME: Final = 40
 _DAY: Final = 86_400
+MOST_ORDERS: Final = 3_000
+"""Rows of a page that lists all orders."""
+ROUND_TRIPS: Final = "round trips"
+ORDERS: Final = "orders"
+"""Places: the list of all round trips, and that of all orders."""
 
 
 def round_trips(result: BacktestResult) -> list[Block]:
@@ -153,7 +160,7 @@ def _list(trips: RoundTrips) -> list[Block]:
         [_trip_row(one, decimals) for one in ordered],
         right=frozenset({0, 1}),
     )
-    return [Paragraph([title]), table]
+    return [Place(ROUND_TRIPS, [Paragraph([title]), table])]
 
 
 def _share(one: RoundTrip) -> float | None:
@@ -180,15 +187,26 @@ def orders(result: BacktestResult) -> list[Block]:
         return []
     filled = len(result.filled_trades)
     shown: list[Block] = [
-        Table(
-            [["Placed (UTC)"], ["Side"], ["Size"], ["Price"], ["Symbol"], ["Type"]],
-            _order_rows(result.trades),
-            right=frozenset({2, 3}),
-        ),
+        Place(ORDERS, [_orders_table(_order_rows(result.trades))]),
         Paragraph(["Orders that the model cancelled are not in the package's list."]),
         Paragraph(["SHA-256 of what the model did: ", Code(result.trades_sha256)]),
     ]
     return [Details(f"{count(len(result.trades), 'order')}, {filled:,} filled", shown)]
+
+
+def all_orders(result: BacktestResult, whole: Line) -> list[Block]:
+    """Return a row for each order, the last ones if they are very many; `whole` has all."""
+    shown = result.trades[-MOST_ORDERS:]
+    table = _orders_table([_order_row(trade) for trade in shown], is_sortable=True)
+    if len(shown) == len(result.trades):
+        return [table]
+    since = f"These were placed from {moment(shown[0].time)} on. All are in "
+    return [Paragraph([since, *whole, "."]), table]
+
+
+def _orders_table(rows: Sequence[Sequence[Line]], *, is_sortable: bool = False) -> Table:
+    header: list[Line] = [["Placed (UTC)"], ["Side"], ["Size"], ["Price"], ["Symbol"], ["Type"]]
+    return Table(header, rows, right=frozenset({2, 3}), is_sortable=is_sortable)
 
 
 def _order_rows(trades: Sequence[Trade]) -> list[Sequence[Line]]:

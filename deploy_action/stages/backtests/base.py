@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deploy_action.backtest.comparison import Base, BaseState
 from deploy_action.errors import Problem, Severity
+from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.backtests.beside import NoResultError, result_of
+from deploy_action.stages.options import COMBINATIONS
 from deploy_action.stages.submission import backtest_upload
 from deploy_action.text.harmless import tidy
 
@@ -56,12 +57,12 @@ class BaseBacktest:
         self._pending = self._pending or self._start(self.submission)
 
     @property
-    def version_id(self) -> str | None:
-        """The base's version on the server; None if it is not known by now."""
+    def known(self) -> Backtested | None:
+        """The base's backtest with the first arguments; None if it has no answer by now."""
         pending = self._pending
         if pending is None or not pending.done() or pending.exception() is not None:
             return None
-        return pending.result().version_id
+        return pending.result()
 
     def finish(self, candidate: Backtested) -> tuple[Base, Arguments]:
         """Wait for the base's backtest, run with the candidate's arguments; return its result.
@@ -146,10 +147,16 @@ def upload(bundle: Bundle, submission: Submission, api: DeploymentApi) -> Backte
 def of_base(submission: Submission, base: PreparedBase) -> Submission:
     """Return what goes with the base's bundle where this goes with the candidate's."""
     own = base.runs_on or submission.runs_on
+    options = {name: text for name, text in submission.options.items() if name != "committedAt"}
+    if "commit" in options:
+        options["commit"] = base.commit
+    if COMBINATIONS in options:  # they are the candidate's alone
+        options[COMBINATIONS] = "0"
     return replace(
         submission,
         description=tidy(f"Base {base.ref} of: {submission.description}"),
         runs_on=replace(submission.runs_on, python_version=own.python_version),
+        options=options,
     )
 
 

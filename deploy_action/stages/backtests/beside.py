@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from queue import PriorityQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from deploy_action.errors import DeadlineError, DeployActionError, InterruptedRunError, Severity
+from deploy_action.records import dataclass, field
 
 if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
@@ -55,8 +55,12 @@ class Beside:
         self._is_closed = False
 
     def widen(self, parallel: int) -> None:
-        """Run so many of the tasks that are started from now on at once."""
-        self._parallel = parallel
+        """Run so many of the tasks at once that wait, or are started from now on."""
+        with self._lock:
+            self._parallel = parallel
+            if not self._is_closed:
+                for _ in range(self._queue.qsize()):
+                    self._add_thread()
 
     def start(self, task: Task[Found], *, is_urgent: bool = False) -> Future[Found]:
         """Queue a task."""
@@ -67,11 +71,15 @@ class Beside:
                 return pending
             self._pending.append(pending)
             self._queue.put(_Queued(not is_urgent, next(self._numbers), pending, task))
-            if self._threads < self._parallel:
-                # A daemon thread: the process may exit while it still runs.
-                threading.Thread(target=self._work, name="beside", daemon=True).start()
-                self._threads += 1
+            self._add_thread()
         return pending
+
+    def _add_thread(self) -> None:
+        """Start a thread, unless there are as many as may be; the lock is held."""
+        if self._threads < self._parallel:
+            # A daemon thread: the process may exit while it still runs.
+            threading.Thread(target=self._work, name="beside", daemon=True).start()
+            self._threads += 1
 
     def close(self) -> None:
         """Let nothing more begin."""

@@ -5,9 +5,7 @@ Both get the same arguments and run side by side. A run goes on only if no gate 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zipfile import BadZipFile
 
@@ -20,6 +18,7 @@ from deploy_action.backtest.comparison import (
 from deploy_action.backtest.model_changes import LiveModel, compare_models
 from deploy_action.errors import DeployActionError, Problem, RefusedError, Severity
 from deploy_action.outcome.backtests import Backtests
+from deploy_action.records import dataclass, replace
 from deploy_action.stages.backtests.base import BaseBacktest
 from deploy_action.stages.backtests.beside import Beside
 from deploy_action.stages.backtests.judging import Judging
@@ -49,9 +48,10 @@ class CandidateBacktest:
     `submitter` sends the candidate to the server that runs the backtest; `open_api` returns another
     connection to that server. `model` is the candidate as it would run in production. `on_found`
     gets what is known whenever it grows, so that a run that fails half-way can report it.
-    `on_began` takes a function to call once the candidate's backtest has begun; it is None where
-    the server does not tell. `on_candidate_done` is called when only the others are left: base,
-    windows and combinations. `on_several` gets the share of the last two that is done, and
+    `on_began` takes a function to call once the candidate's backtest has begun, and `on_work` one
+    to call with the ids of its version and its backtest once its model is at work; they are None
+    where the server does not tell. `on_candidate_done` is called when only the others are left:
+    base, windows and combinations. `on_several` gets the share of the last two that is done, and
     `earlier` has their durations in earlier runs.
     """
 
@@ -62,6 +62,7 @@ class CandidateBacktest:
     open_api: Callable[[], DeploymentApi]
     on_found: Callable[[Backtests], None]
     on_began: Callable[[Callable[[], None]], None] | None
+    on_work: Callable[[Callable[[str, str], None]], None] | None
     on_candidate_done: Callable[[], None]
     on_several: Callable[[float, str], None]
     earlier: Mapping[str, float]
@@ -74,11 +75,14 @@ class CandidateBacktest:
                 none are wanted.
         """
         found, judging = Backtests(), self._judging
-        beside = Beside(self.open_api, self.deadline, _cores())
+        # One at a time: how much memory they need, the end of the candidate's backtest will tell.
+        beside = Beside(self.open_api, self.deadline, 1)
         try:
             target = self.submitter.create_missing(self.submitter.look_up())
             base = self._base_backtest(target, beside)
             several = self._several_backtests(target, beside, base)
+            if several is not None and self.on_work is not None:
+                self.on_work(several.begin_early)
             if base is not None:
                 on_progress = self._beginning(base, on_progress)
             candidate = self.submitter.backtest(target, on_progress)
@@ -109,7 +113,7 @@ class CandidateBacktest:
         base: BaseBacktest | None,
         several: SeveralBacktests | None,
     ) -> Backtests:
-        """Wait for the others, most of which begin now that the candidate is done."""
+        """Wait for the others, of which most begin now that the candidate is done."""
         if base is not None:
             base.go_on(candidate)
         if several is not None:
@@ -221,11 +225,6 @@ def _found_by(candidate: Backtested) -> Backtests:
         run=candidate.run,
         problems=tuple(one for one in candidate.problems if one.severity is not Severity.ERROR),
     )
-
-
-def _cores() -> int:
-    """Return how many backtests run beside the candidate's at once."""
-    return max(1, len(os.sched_getaffinity(0)))
 
 
 def _live(bundle: Bundle | None, runs_on: RunsOn, requirements: Mapping[str, str]) -> LiveModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.comparison import Base, BaseState
@@ -23,6 +22,7 @@ from deploy_action.gates.judgement import (
 )
 from deploy_action.gates.messages import problem_of, warning_of, warning_of_best
 from deploy_action.inputs.settings import UNWANTED_WARNINGS
+from deploy_action.records import dataclass, replace
 from deploy_action.stages.backtests.beside import NO_RESULT
 from deploy_action.stages.backtests.remarks import Named, named, problems_of
 

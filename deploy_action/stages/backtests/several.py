@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -13,17 +13,21 @@ from deploy_action.backtest.figures.kept import KeptFigures
 from deploy_action.backtest.period.asked import merge_arguments, without_period
 from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.period.windows import (
+    FEW_BARS,
     Window,
     WindowBacktest,
     WrongWindowsError,
     equal_parts,
-    iso,
+    why_not_of,
 )
 from deploy_action.backtest.sweep.cells import Cell, cells_of, expected_seconds, with_current
 from deploy_action.backtest.sweep.combinations import Combination, Swept, index_of
 from deploy_action.backtest.sweep.grid import is_same_value
 from deploy_action.backtest.sweep.shards import Part, Shard, share_out
+from deploy_action.deployment_api.client import Backtested
+from deploy_action.deployment_api.windows import KeptWindow
 from deploy_action.errors import Problem, RefusedError, Severity
+from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.backtests.base import (
     NO_MODEL,
     of_base,
@@ -39,15 +43,12 @@ if TYPE_CHECKING:
     from deploy_action.backtest.result import BacktestResult
     from deploy_action.backtest.sweep.grid import Sweep
     from deploy_action.bundle.bundle import Bundle
-    from deploy_action.deployment_api.client import Backtested, DeploymentApi, Submission
+    from deploy_action.deployment_api.client import DeploymentApi, Submission
     from deploy_action.inputs.settings import Settings
     from deploy_action.stages.backtests.base import BaseBacktest
     from deploy_action.stages.backtests.beside import Beside
     from deploy_action.text.located_json import JsonValue
 
-# Of an asked period, this many bars may have no prices before it counts as covered in part only.
-_FEW_BARS: Final = 2
-_DAY: Final = 86_400.0
 _One = TypeVar("_One", WindowBacktest, Combination)
 
 
@@ -63,11 +64,13 @@ class Several:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What is kept of one backtest."""
+    """What is kept of one backtest: its `name`, the `warnings` of the server, and others."""
 
     figures: KeptFigures | None = None
     reason: str = ""
-    problems: tuple[Problem, ...] = ()
+    name: str = ""
+    warnings: tuple[Problem, ...] = ()
+    others: tuple[Problem, ...] = ()
     seconds: float | None = None
 
 
@@ -76,7 +79,7 @@ _NOT_HERE: Final = _Outcome()
 
 @dataclass(slots=True, kw_only=True)
 class SeveralBacktests:
-    """Backtests windows of candidate and base, and combinations, once the whole period is done.
+    """Backtests windows of candidate and base, and combinations, beside and after the whole period.
 
     `earlier` are durations of the same backtests in earlier runs. `redact` hides secrets in values,
     which are cut. `on_done` gets the share that is done, and what to say of it.
@@ -97,16 +100,41 @@ class SeveralBacktests:
     _base: dict[int, Future[_Outcome]] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
     _missing: _Outcome = field(default=_NOT_HERE, init=False)
+    _told: frozenset[str] = field(default=frozenset(), init=False)
+    _is_begun: bool = field(default=False, init=False)
+
+    def begin_early(self, version_id: str, backtest_id: str) -> None:
+        """Start the windows beside the whole period, which is at work, if it need not be over.
+
+        Equal parts are cut of what its prices cover, and combinations left out that are its own.
+        """
+        submission, windows = self.submission, self.settings.windows
+        if isinstance(windows, int) or self._sweep is not None or submission.model_id is None:
+            return
+        self._windows = windows
+        whole = Backtested(submission.model_id, version_id, backtest_id)
+        # The platform itself puts the arguments of the script beside these.
+        self._start(with_arguments(submission, submission.runs_on.arguments or {}), whole)
 
     def begin(self, candidate: Backtested) -> None:
-        """Start all, with the arguments of the whole period's backtest for what they do not say.
+        """Start all that has not begun, now that the backtest of the whole period is over.
 
         Raises:
             RefusedError: the period is too short for so many windows.
         """
         if candidate.result is None:
             return
-        self._windows = self._cut(candidate.result)
+        parallel = None if candidate.run is None else candidate.run.parallel
+        self.beside.widen(parallel or _cores())
+        self._told = frozenset(problem.message for problem in candidate.problems)
+        if not self._is_begun:
+            self._begin_late(candidate, candidate.result)
+        for pending in self._all:
+            pending.add_done_callback(self._count)
+
+    def _begin_late(self, candidate: Backtested, result: BacktestResult) -> None:
+        """Start all, with the arguments of the whole period's backtest for what they do not say."""
+        self._windows = self._cut(result)
         submission = with_model(self.submission, candidate)
         if submission.model_id is None:  # each upload would create a model
             if self.settings.shard is not None:
@@ -119,20 +147,19 @@ class SeveralBacktests:
         if self._sweep is not None:
             self._values = list(self._sweep.combinations())
             self._own = own_values(self._sweep, submission)
-        told = frozenset(problem.message for problem in candidate.problems)
-        stored = _Stored(self.bundle, lambda: candidate.version_id)
-        if candidate.run is not None and candidate.run.parallel is not None:
-            self.beside.widen(candidate.run.parallel)
+        self._start(submission, candidate)
+
+    def _start(self, submission: Submission, whole: Backtested) -> None:
+        self._is_begun = True
+        stored = _Stored(self.bundle, lambda: whole)
         for cell in self._share(self._cells):
-            wanted = self._wanted(cell, submission, told)
+            wanted = self._wanted(cell, submission)
             self._pending[cell] = self.beside.start(partial(_backtest, stored, wanted))
             if cell.combination is None and self.base is not None and self._base_bundle is not None:
                 of_window = replace(wanted, submission=of_base(wanted.submission, self.base.base))
-                base_stored = _Stored(self._base_bundle, partial(_version_of, self.base))
+                base_stored = _Stored(self._base_bundle, partial(_known_of, self.base))
                 task = partial(_backtest, base_stored, of_window)
                 self._base[cell.window or 0] = self.beside.start(task)
-        for pending in self._all:
-            pending.add_done_callback(self._count)
 
     def finish(self, candidate: Backtested) -> Several:
         """Wait for all, and return what came of them, in their order."""
@@ -195,9 +222,9 @@ class SeveralBacktests:
             hint = "Ask for fewer windows, or for a longer period."
             raise RefusedError.of(message=message, hint=hint) from error
 
-    def _wanted(self, cell: Cell, submission: Submission, told: frozenset[str]) -> _Wanted:
+    def _wanted(self, cell: Cell, submission: Submission) -> _Wanted:
         window = None if cell.window is None else self._windows[cell.window]
-        arguments: Mapping[str, JsonValue] = submission.runs_on.arguments or {}
+        arguments = whole_arguments = submission.runs_on.arguments or {}
         given: dict[str, JsonValue] = {}
         values = None
         if self._sweep is not None and cell.combination is not None:
@@ -215,7 +242,8 @@ class SeveralBacktests:
             window=window,
             given=given,
             submission=with_arguments(replace(submission, description=description), arguments),
-            told=told,
+            whole_arguments=whole_arguments,
+            number=None if cell.combination is not None else cell.window,
         )
 
     def _swept(self) -> Swept | None:
@@ -233,11 +261,26 @@ class SeveralBacktests:
             for number, window in enumerate(self._windows)
         ]
         whole = self._pending.get(Cell(index, None))
-        return _with(Combination(values=values, windows=tuple(windows)), self._wait(whole))
+        return self._with(Combination(values=values, windows=tuple(windows)), self._wait(whole))
 
     def _window(self, window: Window, pending: Future[_Outcome] | None) -> WindowBacktest:
         known = WindowBacktest(name=window.name, start=window.start, end=window.end)
-        return _with(known, self._wait(pending))
+        return self._with(known, self._wait(pending))
+
+    def _with(self, one: _One, outcome: _Outcome) -> _One:
+        """Return it with what came of it, and with the warnings that only this backtest has."""
+        new: Iterator[Problem] = (
+            replace(warning, message=f"{outcome.name}: {warning.message}")
+            for warning in outcome.warnings
+            if warning.message not in self._told
+        )
+        return replace(
+            one,
+            figures=outcome.figures,
+            reason=outcome.reason,
+            problems=(*new, *outcome.others),
+            seconds=outcome.seconds,
+        )
 
     def _base_windows(self, ours: Sequence[WindowBacktest]) -> Iterator[WindowBacktest]:
         base = self.base
@@ -290,76 +333,70 @@ def digest_of(earlier: Mapping[str, float]) -> str:
 class _Wanted:
     """A backtest to run.
 
-    `window` is None for the whole period. `given` are the arguments that have to be used. `told`
-    are messages that are known from the candidate's own backtest.
+    `window` is None for the whole period. `given` are the arguments that have to be used. `number`
+    is that of a window of the model's own setting, from 0, and `whole_arguments` are those of the
+    whole period.
     """
 
     name: str
     window: Window | None
     given: Mapping[str, JsonValue]
     submission: Submission
-    told: frozenset[str]
+    whole_arguments: Mapping[str, JsonValue]
+    number: int | None
+
+    def kept_as(self, whole: Backtested) -> KeptWindow | None:
+        """Return which window it is of a backtest; None if it is none, or of another setting."""
+        if self.window is None or self.number is None or whole.backtest_id is None:
+            return None
+        used = None if whole.run is None else whole.run.arguments
+        if used is not None and used != self.whole_arguments:
+            return None
+        return KeptWindow(whole.backtest_id, self.number + 1, self.window.name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A bundle, and what tells the version that the server made of it, if that is known."""
+    """A bundle, and what tells its backtest of the whole period, if that has an answer."""
 
     bundle: Bundle
-    version_id: Callable[[], str | None]
+    whole: Callable[[], Backtested | None]
 
 
-def _version_of(base: BaseBacktest) -> str | None:
-    return base.version_id
+def _known_of(base: BaseBacktest) -> Backtested | None:
+    return base.known
 
 
 def _backtest(stored: _Stored, wanted: _Wanted, api: DeploymentApi) -> _Outcome:
     """Backtest a bundle, and keep the figures: ten thousand results would fill the memory.
 
-    Where the server can, it backtests the version that it has, and keeps nothing.
+    Where the server can, it backtests the version that it has, and keeps windows at most.
 
     Raises:
         NoResultError: there is no result, or it is about something else.
     """
-    version_id = stored.version_id()
-    if version_id is not None and api.can_backtest_versions:
-        backtested = api.backtest_version(wanted.submission, version_id)
+    whole = stored.whole()
+    if whole is not None and whole.version_id is not None and api.can_backtest_versions:
+        window = wanted.kept_as(whole)
+        backtested = api.backtest_version(wanted.submission, whole.version_id, window)
     else:
         backtested = upload(stored.bundle, wanted.submission, api)
     result, run = result_of(backtested), backtested.run
     if run is not None and run.bundle_sha256 not in {"", stored.bundle.sha256}:
         raise NoResultError(f"the server backtested other bytes, SHA-256 `{run.bundle_sha256}`")
-    if wanted.window is not None:
-        _refuse_other_period(wanted.window, result)
+    if wanted.window is not None and (reason := why_not_of(wanted.window, result)):
+        raise NoResultError(reason)
     if run is not None and run.arguments is not None:
         _refuse_other_arguments(wanted.given, run.arguments)
     return _Outcome(
         figures=KeptFigures.of(result),
-        problems=(
-            *_new(wanted, backtested),
-            *coverage_warnings(result.analysis.coverage, f"{wanted.name}: "),
+        name=wanted.name,
+        warnings=tuple(
+            problem for problem in backtested.problems if problem.severity is Severity.WARNING
         ),
+        others=tuple(coverage_warnings(result.analysis.coverage, f"{wanted.name}: ")),
         seconds=None if run is None else run.model_seconds,
     )
-
-
-def _refuse_other_period(window: Window, result: BacktestResult) -> None:
-    """Raise if a model sets its own period, and backtested that instead of the window.
-
-    Raises:
-        NoResultError: the account has values outside the window.
-    """
-    values = result.account_values
-    if not values:
-        return
-    coverage = result.analysis.coverage
-    tolerance = _FEW_BARS * max((one.resolution for one in coverage), default=_DAY)
-    first, last = values.times[0], values.times[-1]
-    if first < window.start - tolerance or last > window.end + tolerance:
-        raise NoResultError(
-            f"the backtest was from {iso(first)} to {iso(last)}: the model's script sets a period "
-            "of its own"
-        )
 
 
 def _refuse_other_arguments(given: Mapping[str, JsonValue], used: Mapping[str, JsonValue]) -> None:
@@ -373,21 +410,11 @@ def _refuse_other_arguments(given: Mapping[str, JsonValue], used: Mapping[str, J
             raise NoResultError(f"the model's script calls `backtest()` with a `{name}` of its own")
 
 
-def _new(wanted: _Wanted, backtested: Backtested) -> Iterator[Problem]:
-    """Yield the warnings that only this backtest has."""
-    for problem in backtested.problems:
-        if problem.severity is Severity.WARNING and problem.message not in wanted.told:
-            yield replace(problem, message=f"{wanted.name}: {problem.message}")
-
-
-def _with(one: _One, outcome: _Outcome) -> _One:
-    return replace(
-        one,
-        figures=outcome.figures,
-        reason=outcome.reason,
-        problems=outcome.problems,
-        seconds=outcome.seconds,
-    )
+def _cores() -> int:
+    """Return how many backtests run at once where the server does not say how many can."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _whole_period(result: BacktestResult) -> tuple[float, float]:
@@ -396,7 +423,7 @@ def _whole_period(result: BacktestResult) -> tuple[float, float]:
     coverage = [one for one in result.analysis.coverage if one.covered is not None]
     if not coverage:
         return start, end
-    tolerance = _FEW_BARS * max(one.resolution for one in coverage)
+    tolerance = FEW_BARS * max(one.resolution for one in coverage)
     asked = min(one.asked[0] for one in coverage), max(one.asked[1] for one in coverage)
     first = min(one.covered[0] for one in coverage if one.covered)
     last = max(one.covered[1] for one in coverage if one.covered)

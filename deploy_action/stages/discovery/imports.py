@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import Folder, read_folder
+from deploy_action.records import dataclass
 from deploy_action.stages.discovery.reasons import Reasons
 
 

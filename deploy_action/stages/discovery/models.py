@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +11,11 @@ from deploy_action.git.changes import Changes, find_changes, is_lost
 from deploy_action.git.lacking import Checkout
 from deploy_action.github.event import Event
 from deploy_action.inputs.settings import Settings
+from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
 from deploy_action.outcome.discovery import Discovery, FoundModel
+from deploy_action.records import dataclass, field
 from deploy_action.stages.discovery.imports import Imports
 from deploy_action.stages.discovery.reasons import Reasons
 from deploy_action.stages.narrow import narrow
@@ -24,7 +24,7 @@ from deploy_action.text.harmless import one_line, tidy
 
 _INPUT: Final = "changed-since"
 _MOST_NAMED: Final = 20
-_ZEROS: Final = re.compile(r"0{40}|0{64}")
+_ZEROS: Final = lazy_regex(r"0{40}|0{64}")
 
 
 def discover_models(settings: Settings, event: Event, workspace: Path) -> Discovery:

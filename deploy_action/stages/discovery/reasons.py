@@ -6,7 +6,6 @@ import os
 import posixpath
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.bundle.ignore_rules import IgnoreRules, compile_rules
@@ -16,6 +15,7 @@ from deploy_action.inputs.settings import Settings
 from deploy_action.model.manifest import Manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.model.requirements import files_read
+from deploy_action.records import dataclass
 from deploy_action.regular_files import SourceTree
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from deploy_action.deployment_api.client import DeploymentApi
-from deploy_action.deployment_api.live import LiveApi
+from deploy_action.deployment_api.live import MOST_LISTED, LiveApi
 from deploy_action.deployment_api.settling import Settling, UntoldError
 from deploy_action.errors import (
     DeadlineError,
@@ -23,13 +22,12 @@ from deploy_action.live.deployed import DeployedModel, DeployedVersion, Live
 from deploy_action.outcome.life import Life
 from deploy_action.outcome.prepared_model import DescribedModel
 from deploy_action.outcome.target import Target
+from deploy_action.records import dataclass, replace
 from deploy_action.stages.finding import Finder, with_pages
 from deploy_action.stages.live.following import Follower, short, warnings_of
 from deploy_action.stages.options import check_options
 from deploy_action.text.quantities import moment
 from deploy_action.text.variables import replaced
-
-_MOST_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,7 @@ class Control:
         target = Target(project_id=finder.project())
         self.on_target(target)
         target = replace(target, model_id=finder.deployed_model(target.project_id))
-        target = with_pages(target, self.settings)
+        target = with_pages(target, self.settings, self.api)
         self.on_target(target)
         if self.settings.mode is not Mode.STOP:
             check_options(self.api, self.settings)
@@ -74,12 +72,17 @@ class Control:
         if target is None:
             name = self.described.model_id or f'named "{self.described.name}"'
             return (f"{mode} the model {name}",)
-        model = self.follower(target).look().model
+        model = self.follower(target).look(listed=self._given).model
         state = "" if model.live is None else f", which is {model.live.state}"
         if mode is Mode.STOP:
             return (f"stop the model {target.model_id}{state}",)
         version_id = self._wanted(model)
         return (f"run version {version_id} of the model {target.model_id}{state}",)
+
+    @property
+    def _given(self) -> str:
+        """The version to go back to, if the inputs name one."""
+        return (self.settings.version_id or "") if self.settings.mode is Mode.ROLLBACK else ""
 
     def _stop(self, target: Target) -> Life:
         # The order goes out before anything else is asked: nothing may keep it from working.
@@ -97,7 +100,7 @@ class Control:
 
     def _run_version(self, target: Target) -> Life:
         follower = self.follower(target)
-        model = follower.look().model
+        model = follower.look(listed=self._given).model
         version_id = self._wanted(model)
         target = replace(target, version_id=version_id)
         self.on_target(target)
@@ -146,7 +149,7 @@ class Control:
         version = replace(version, plan=plan)
 
         def find() -> tuple[None, str] | None:
-            now = live.describe()
+            now = live.describe(version_id)
             if now.live is None or self.settings.model_env is not None:  # names of variables alone
                 raise UntoldError.of(message="The server does not tell.")
             is_taken = version_id in {now.live.version_id, now.live.next_id}
@@ -186,7 +189,7 @@ class Control:
                 "server does not tell.",
                 hint="Deploy a version first, with `mode: deploy`.",
             )
-        if given := self.settings.version_id:
+        if given := self._given:
             if model.versions and given not in model.versions:
                 raise _unknown(given, model)
             return given
@@ -231,7 +234,7 @@ def _unknown(version_id: str, model: DeployedModel) -> RefusedError:
 
 def _ids(model: DeployedModel) -> str:
     """Name the latest versions, the newest first."""
-    latest = list(model.versions.values())[-_MOST_LISTED:][::-1]
+    latest = list(model.versions.values())[-MOST_LISTED:][::-1]
     if not latest:
         return "The output `version-id` of earlier runs has the ids."
     named = (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Final
 
 from deploy_action.deployment_api.live import LiveApi
-from deploy_action.deployment_api.retry_rules import BrokenExchangeError, NotConnectedError
+from deploy_action.deployment_api.retry_rules import (
+    BrokenExchangeError,
+    BusyError,
+    NotConnectedError,
+)
 from deploy_action.errors import (
     DeadlineError,
     InterruptedRunError,
@@ -20,6 +22,7 @@ from deploy_action.errors import (
 )
 from deploy_action.live.deployed import DeployedModel, Live, Standing
 from deploy_action.outcome.life import Life
+from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import one_line, plain
 from deploy_action.text.quantities import count
 
@@ -132,9 +135,12 @@ class Follower:
             )
         return life
 
-    def look(self, version_id: str = "") -> Life:
-        """Return what the server tells now, without waiting."""
-        life = Life(model=self.live.describe(), version_id=version_id)
+    def look(self, version_id: str = "", *, listed: str = "") -> Life:
+        """Return what the server tells now, without waiting.
+
+        The version `listed` is there to be looked up, however old, if there is one.
+        """
+        life = Life(model=self.live.describe(listed or version_id), version_id=version_id)
         self.on_life(life)
         return life
 
@@ -146,7 +152,7 @@ class Follower:
         seen_at, has_told = clock(), self._should_tell
         for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
             try:
-                model = self.live.describe()
+                model = self.live.describe(version_id)
             except DeadlineError:
                 raise
             except RefusedError as error:
@@ -195,7 +201,9 @@ class Follower:
         """Whether the server describes a deploy as those do that run models."""
         try:
             return "unchanged" in self.live.api.fields_of("/model/deploy")
-        except NotConnectedError:  # it has just taken an order: it will be back
+        except DeadlineError:
+            raise
+        except RefusedError:  # it has just taken an order: it will be back
             return True
 
     @contextmanager
@@ -229,11 +237,13 @@ class _Watch:
         live = model.live
         if standing is not Standing.UP or live is None or live.state != "running":
             return True
-        if live.since is None or time.time() - live.since >= _WATCHED_SECONDS:
+        # By the server's clock alone: that of this machine may be set while the run goes on.
+        told_at = model.told_at
+        if live.since is None or (told_at is not None and told_at - live.since >= _WATCHED_SECONDS):
             return True
         if self.up_at is None:
             self.up_at = self.clock()
-        return self.clock() - self.up_at >= _WATCHED_SECONDS  # the server's clock may be wrong
+        return self.clock() - self.up_at >= _WATCHED_SECONDS
 
 
 def short(version_id: str) -> str:
@@ -244,7 +254,7 @@ def short(version_id: str) -> str:
 def _may_pass(error: RefusedError) -> bool:
     if isinstance(error, NotConnectedError):
         return not error.is_hopeless
-    return isinstance(error, BrokenExchangeError)
+    return isinstance(error, BrokenExchangeError | BusyError)
 
 
 def _lost(error: RefusedError) -> RefusedError:

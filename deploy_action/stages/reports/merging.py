@@ -7,7 +7,6 @@ those of the first part are decoded, which are the same in all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.figures.kept import KeptFigures
@@ -16,6 +15,7 @@ from deploy_action.backtest.sweep.cells import Cell, with_current
 from deploy_action.backtest.sweep.combinations import Combination, Swept
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.outcome.ending import Ending
+from deploy_action.records import replace
 from deploy_action.regular_files import read_regular
 from deploy_action.stages.reports.files import MOST_ENTRIES, find_all_reports
 from deploy_action.stages.reports.parts import PartReport, Result, find_problems, read_part

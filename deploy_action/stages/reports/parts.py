@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -16,6 +15,7 @@ from deploy_action.backtest.metrics import are_alike
 from deploy_action.backtest.sweep.cells import Cell, cells_of
 from deploy_action.backtest.sweep.combinations import Combination, index_of
 from deploy_action.errors import Problem
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:

@@ -175,9 +175,12 @@ def test_orders_are_shown_with_their_latest_state(bot: Bot) -> None:
             "status": "filled",
             "updated": True,
             "exchange": "alpaca",
+            "testAccount": None,
             "annotation": None,
             "executedAt": "2023-11-14T22:14:20+00:00",
             "canceledAt": None,
+            "versionId": None,
+            "tornDownFor": None,
         }
     ]
     (profit,) = bot.shown("pnl")["symbols"]

@@ -84,6 +84,7 @@ def test_a_deploy_runs_and_is_described(live: LivePlatform) -> None:
         "nextRunAt": None,
         "strategyStarted": True,
         "callbacksFail": False,
+        "callbacksFailSince": None,
     }
     assert document["deployedVersion"] == answer["versionId"]
     assert document["deployedBy"] == live.user_id

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import jsonschema
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
@@ -29,7 +34,8 @@ from deploy_action.platform.api.route import Route
 from deploy_action.platform.api.routes import OPENAPI_PATH
 from deploy_action.platform.storage.store import Store
 from tests.support.platform_client import TIMEOUT, Clock, Platform, make_bundle
-from tests.support.scripted_live_server import ServerParts
+from tests.support.scripted_live_server import LivePlatform, ServerParts
+from tests.support.torture import Rounds
 
 _CONTRACT_PATHS = {
     "/auth/token", "/project/create", "/project/list", "/model/deploy", "/model/backtest",
@@ -47,16 +53,19 @@ def _document(platform: Platform) -> dict[str, Any]:
     return document
 
 
+StoreAndRoutes = tuple[Store, tuple[Route, ...]]
+
+
 @pytest.fixture
-def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[tuple[Store, list[Route]]]:
+def lenient_routes(tmp_path: Path, clock: Clock) -> Iterator[StoreAndRoutes]:
     """Return the routes of a lenient platform that runs models on a scripted host."""
     server = ServerParts(tmp_path / "data", "x", strict=False, clock=clock)
     with server:
-        yield server.store, server.routes
+        yield server.store, server.routes.all
     assert server.errors == []
 
 
-def test_every_route_is_described(lenient_routes: tuple[Store, list[Route]]) -> None:
+def test_every_route_is_described(lenient_routes: StoreAndRoutes) -> None:
     store, routes = lenient_routes
     credentials = Credentials("x", Clock())
     app = PlatformApp(store, credentials, routes, on_error=pytest.fail).asgi()
@@ -104,7 +113,7 @@ _NUMBERS = (
     *("size", "funds", "price", "activate", "executed_time", "canceled_time", "start_at", "end_at"),
     "time_elapsed",
 )
-_SWITCHES = ("enabled", "running", "successful")
+_SWITCHES = ("enabled", "running", "successful", "test_account")
 
 
 def _token_id(store: Store) -> str:
@@ -120,6 +129,10 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
         "type": "strategy", "plan": "nano", "createNew": "true", "backtestArgs": "{}",
         "environment": "{}", "pythonVersion": "3.10", "schedule": "", "unchanged": "deploy",
         "committedAt": "2024-05-31T12:00:00Z", "tokenId": _token_id(store),
+        "runUrl": "https://forge.example/trader/models/actions/runs/1",
+        "tested": '{"metrics": {}}',
+        "windowOf": "", "window": "", "windowNumber": "", "windows": "2", "combinations": "",
+        "backtests": "1", "versions": "1",
         "lines": "1", "after": f"{version_id}/1-0",
         **dict.fromkeys(_NUMBERS, "1"), **dict.fromkeys(_SWITCHES, "true"),
         "metrics": '{"a": {}}', "values": "[]",
@@ -138,7 +151,9 @@ def _complete_request(store: Store, route: Route, version_id: str) -> tuple[Requ
     return Request(fields, StoredFile(path, len(content), "0" * 64)), fields
 
 
-def test_a_route_reads_the_fields_it_declares(lenient_routes: tuple[Store, list[Route]]) -> None:
+def test_a_route_reads_the_fields_it_declares(
+    lenient_routes: StoreAndRoutes,
+) -> None:
     store, routes = lenient_routes
     version_id = str(uuid.uuid4())
     last = "/model/delete", "/project/delete"
@@ -240,23 +255,107 @@ _NOT_CHECKED = [
 
 def test_the_server_keeps_to_its_document(lenient: Platform) -> None:
     """Requests that schemathesis generates from the document get the documented answers."""
-    schema = schemathesis.openapi.from_url(f"{lenient.server.url}{OPENAPI_PATH}")
-    key = lenient.post("/project/generate-project-token", projectId=lenient.user_id).json()
-    reporter = {
-        "model_id": lenient.create_model(), "api_key": key["apiKey"], "api_pass": key["apiPass"],
-    }  # fmt: skip
+    reporter = _reporter(lenient)
     with requests.Session() as session:
-        for found in schema.get_all_operations():
-            assert isinstance(found, Ok)
-            _check_operation(found.ok(), {**lenient.headers, **reporter}, session)
+        for operation in _operations(lenient.server.url):
+            _check_operation(operation, {**lenient.headers, **reporter}, session)
     assert lenient.details(reporter["model_id"])["reportsLost"] == 0
 
 
-def _check_operation(operation: Any, headers: Mapping[str, str], session: requests.Session) -> None:
-    excluded = list(_NOT_CHECKED)
-    if operation.path == "/auth/token":
-        excluded.append(not_a_server_error)  # as the original, where there is no refreshToken
+@pytest.mark.torture(quick=0)
+def test_the_server_keeps_to_its_document_for_long(tmp_path: Path, rounds: Rounds) -> None:
+    """With other requests each time, valid and invalid ones, many about models that are there."""
+    clock = Clock()
+    clock.now = time.time()
+    with ServerParts(tmp_path / "data", "x", strict=False, clock=clock) as server:
+        platform = LivePlatform.of(server)
+        for chance in rounds:
+            known = _known(platform)
+            headers = {**platform.headers, **_reporter(platform)}
+            with requests.Session() as session:
+                for operation in _operations(server.url):
+                    mode = chance.choice(list(schemathesis.GenerationMode))
+                    count = _check_at_random(operation, headers, session, known, chance, mode)
+                    rounds.count("requests", count)
+            assert server.errors == []
+            assert platform.get("/healthz").status_code == 200
 
+
+def _reporter(platform: Platform) -> dict[str, str]:
+    """Return the headers with which a model reports."""
+    key = platform.post("/project/generate-project-token", projectId=platform.user_id).json()
+    model_id = platform.create_model()
+    return {"model_id": model_id, "api_key": key["apiKey"], "api_pass": key["apiPass"]}
+
+
+def _known(platform: Platform) -> dict[str, str]:
+    """Return ids of what is there: a model with a version and a backtest of it."""
+    model_id = platform.create_model()
+    version_id = platform.deploy(model_id).json()["versionId"]
+    backtest_id = platform.backtest(model_id).json()["backtestId"]
+    return {
+        "projectId": platform.user_id,
+        "modelId": model_id,
+        "versionId": version_id,
+        "backtestId": backtest_id,
+        "windowOf": backtest_id,
+        "plan": "nano",
+        "type": "strategy",
+        "pythonVersion": "3.10",
+    }
+
+
+def _operations(url: str) -> Iterator[Any]:
+    for found in schemathesis.openapi.from_url(f"{url}{OPENAPI_PATH}").get_all_operations():
+        assert isinstance(found, Ok)
+        yield found.ok()
+
+
+def _check_at_random(  # all that a request is made of
+    operation: Any,
+    headers: Mapping[str, str],
+    session: requests.Session,
+    known: Mapping[str, str],
+    chance: random.Random,
+    mode: schemathesis.GenerationMode,
+) -> int:
+    """Send some requests, and check the answers; return how many."""
+    sent = 0
+    names = st.lists(st.sampled_from(sorted(known)), unique=True)
+
+    @seed(chance.getrandbits(64))
+    @settings(
+        max_examples=6,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), given_names=names)
+    def check(case: schemathesis.Case[Any], given_names: list[str]) -> None:
+        nonlocal sent
+        sent += 1
+        if isinstance(case.body, dict):
+            case.body |= {name: known[name] for name in given_names if name in case.body}
+        case.call_and_validate(
+            headers=dict(headers),
+            excluded_checks=_excluded(operation),
+            timeout=TIMEOUT,
+            session=session,
+        )
+
+    with suppress(Unsatisfiable):  # of some requests, nothing can be invalid
+        check()
+    return sent
+
+
+def _excluded(operation: Any) -> list[Any]:
+    # As the original, where there is no refreshToken:
+    failing = [not_a_server_error] if operation.path == "/auth/token" else []
+    return [*_NOT_CHECKED, *failing]
+
+
+def _check_operation(operation: Any, headers: Mapping[str, str], session: requests.Session) -> None:
     @settings(
         max_examples=3 if operation.path.startswith("/v1/") else 8,  # each waits for the disk
         derandomize=True,
@@ -268,7 +367,10 @@ def _check_operation(operation: Any, headers: Mapping[str, str], session: reques
     @given(case=operation.as_strategy())
     def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(
-            headers=dict(headers), excluded_checks=excluded, timeout=TIMEOUT, session=session
+            headers=dict(headers),
+            excluded_checks=_excluded(operation),
+            timeout=TIMEOUT,
+            session=session,
         )
 
     check()

@@ -13,6 +13,7 @@ from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 from tests.support.scripted_runner import RESULT
 
 _NOW = "2023-11-14T22:13:20+00:00"  # of the platform's clock
+_NO_VARIABLES = {"names": [], "digest": ""}
 
 
 def _settings_digest(*settings: str | None) -> str:
@@ -156,6 +157,8 @@ def test_a_deployed_bundle_is_kept_to_the_byte(platform: Platform) -> None:
             "commit": None,
             "committedAt": None,
             "commitRepository": None,
+            "deployedBy": None,
+            "runUrl": None,
             "settingsSha256": _settings_digest("nano", "3.10", None, "strategy"),
             "environment": [],
             "bundle": {
@@ -207,7 +210,7 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
         "projectId": platform.user_id,
         "timestamp": _NOW,
         "backtestId": backtest_id,
-        "run": {"bundleSha256": digest, "problems": []},
+        "run": {"bundleSha256": digest, "problems": [], "variables": _NO_VARIABLES},
         "result": RESULT,
     }
     assert platform.versions(model_id) == []
@@ -220,10 +223,15 @@ def test_a_backtest_is_stored_with_its_bundle(platform: Platform) -> None:
             "createdAt": _NOW,
             "endedAt": _NOW,
             "args": {"to": "1y"},
+            "windowOf": None,
+            "window": None,
+            "windowNumber": None,
+            "windows": None,
+            "combinations": None,
             "pythonVersion": "3.10",
             "plan": "slow",
             "bundle": {"sha256": digest, "bytes": len(bundle), "files": 1},
-            "run": {"bundleSha256": digest, "problems": []},
+            "run": {"bundleSha256": digest, "problems": [], "variables": _NO_VARIABLES},
             "result": RESULT,
         }
     ]
@@ -333,6 +341,7 @@ def test_details_carry_the_models_facts(platform: Platform) -> None:
         "exchanges": [],
         "tickers": [],
         "orders": [],
+        "account": [],
         "events": [],
         "variables": [],
         "customMetrics": [],

@@ -40,6 +40,7 @@ class Ears:
     notices: list[tuple[str, str]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     reports: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    torn_down_for: list[str] = field(default_factory=list)  # of each report
     events: list[str] = field(default_factory=list)
 
     def send(self, title: str, text: str, kind: str) -> None:
@@ -47,15 +48,27 @@ class Ears:
         self.notices.append((title, text))
 
     def take(
-        self, project_id: str, model_id: str, kind: str, fields: Mapping[str, object], time: float
+        self,
+        project_id: str,
+        model_id: str,
+        kind: str,
+        fields: Mapping[str, object],
+        time: float,
+        version_id: str = "",
+        torn_down_for: str = "",
     ) -> None:
         assert (project_id, model_id) == (PROJECT, MODEL)
         assert time > 0
+        assert version_id
         self.reports.append((kind, fields))
+        self.torn_down_for.append(torn_down_for)
 
-    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
+    def note(
+        self, project_id: str, model_id: str, text: str, time: float, version_id: str = ""
+    ) -> None:
         assert (project_id, model_id) == (PROJECT, MODEL)
         assert time > 0
+        assert isinstance(version_id, str)
         self.events.append(text)
 
 
@@ -71,8 +84,9 @@ class LivePlatform:
     errors: list[str] = field(default_factory=list)
     host: ScriptedHost = field(default_factory=ScriptedHost)
 
-    def open(self) -> None:
-        self.host = ScriptedHost()
+    def open(self, *left: str) -> None:
+        """Open it on a host that keeps something of the models with these places."""
+        self.host = ScriptedHost(left=set(left))
         self.host.may_prepare.set()
         self.store = Store(self.data, self.clocks.read)
         self.around = Surroundings(

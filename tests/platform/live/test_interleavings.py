@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live_fleet import Fleet, Mark, Owner, chance_of, read_marks, serving_fleet
+from tests.support.live_fleet import Fleet, Mark, Owner, read_marks, serving_fleet
+from tests.support.torture import Rounds
 from tests.support.waiting import is_alive, wait_for
 
 _MODELS = 12
@@ -20,9 +21,11 @@ def _living(marks: list[Mark]) -> list[int]:
     return [mark.pid for mark in marks if mark.what == "begin" and is_alive(mark.pid)]
 
 
-def _shake(fleet: Fleet, owners: list[Owner], wishes: int, kills: int, seed: int) -> None:
+def _shake(
+    fleet: Fleet, owners: list[Owner], chance: random.Random, *, wishes: int, kills: int
+) -> None:
     """Have all owners wish at random while the server is killed and restarted."""
-    chance, up = chance_of(str(seed)), owners[0].up
+    up = owners[0].up
     up.set()
 
     def wish(owner: Owner) -> None:
@@ -79,18 +82,18 @@ def _between(moments: list[float], intervals: list[tuple[float, float]]) -> list
     return [one for one in moments for start, end in intervals if start + 0.001 < one < end]
 
 
-def _interleave(data: Path, seed: int, *, wishes: int, kills: int) -> None:
+def _interleave(data: Path, chance: random.Random, *, wishes: int, kills: int) -> None:
     """Have models meet whatever may come; then look whether each is in its wanted state, once."""
     up = threading.Event()
     with serving_fleet(data) as fleet:
         owners = [
-            Owner(fleet, f"m{number}", chance_of(f"{seed}-{number}"), up)
+            Owner(fleet, f"m{number}", random.Random(chance.getrandbits(64)), up)  # noqa: S311
             for number in range(1, _MODELS + 1)
         ]
         for owner in owners:
             owner.deploy()
-        _shake(fleet, owners, wishes=wishes, kills=kills, seed=seed)
-        wanted = _settle(fleet, owners, chance_of(str(seed)))
+        _shake(fleet, owners, chance, wishes=wishes, kills=kills)
+        wanted = _settle(fleet, owners, chance)
         for _ in range(2):
             _check_marks(fleet, owners)
             found = read_marks(data)
@@ -104,11 +107,13 @@ def _interleave(data: Path, seed: int, *, wishes: int, kills: int) -> None:
     wait_for(lambda: not any(map(_living, read_marks(data).values())))
 
 
-def test_no_model_ever_runs_twice_and_none_starts_after_a_stop(tmp_path: Path) -> None:
-    _interleave(tmp_path / "data", 0, wishes=20, kills=6)
-
-
-@pytest.mark.torture
-@pytest.mark.parametrize("seed", range(1, 11))
-def test_a_hundred_killed_servers(tmp_path: Path, seed: int) -> None:
-    _interleave(tmp_path / "data", seed, wishes=40, kills=12)
+@pytest.mark.torture(quick=1, weight=3)
+def test_no_model_ever_runs_twice_and_none_starts_after_a_stop(
+    tmp_path: Path, rounds: Rounds
+) -> None:
+    for chance in rounds:
+        number = rounds.figures["rounds"]
+        wishes, kills = (20, 6) if number == 1 else (40, 12)
+        _interleave(tmp_path / f"data-{number}", chance, wishes=wishes, kills=kills)
+        rounds.count("kills", kills + 2)
+        rounds.count("wishes", wishes * _MODELS)

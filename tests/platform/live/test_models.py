@@ -118,6 +118,29 @@ def test_a_stop_cancels_what_is_prepared(live: LivePlatform) -> None:
     assert live.status.start_id == version_id
 
 
+def test_a_version_is_preparing_since_it_was_wished_for(live: LivePlatform) -> None:
+    live.run_a_version()
+    live.stop()
+    live.wait_for(State.STOPPED)
+    stopped = live.status
+    live.host.may_prepare.clear()
+    live.clocks.now += 3_600
+    assert stopped.start_id is not None
+    live.run(stopped.start_id)
+    assert (live.status.state, live.status.since) == (State.PREPARING, live.clocks.now)
+    live.host.may_prepare.set()
+
+
+def test_what_runs_keeps_its_time_while_the_next_version_is_prepared(live: LivePlatform) -> None:
+    live.run_a_version()
+    live.host.may_prepare.clear()
+    begun = live.status.since
+    live.clocks.now += 3_600
+    live.deploy()
+    assert (live.status.state, live.status.since) == (State.RUNNING, begun)
+    live.host.may_prepare.set()
+
+
 def test_a_deploy_to_a_stopped_model_is_stored_until_it_is_started(live: LivePlatform) -> None:
     first = live.run_a_version()
     live.stop()
@@ -292,6 +315,40 @@ def test_failing_callbacks_are_counted_with_their_line(live: LivePlatform) -> No
     wait_for(lambda: not live.status.callbacks_fail)
 
 
+def test_it_is_known_since_when_callbacks_fail(live: LivePlatform) -> None:
+    """That is the first failure of a row, and not the start of the model or the last failure."""
+    live.run_a_version()
+    for number, (passed, fails, since) in enumerate(
+        ((60, True, 60), (60, True, 60), (60, False, None), (60, True, 240)), 1
+    ):
+        live.clocks.now += passed
+        problem = Problem(message="KeyError: 'x'").document()
+        live.instance.report("callback_error", count=number, problem=problem, fails=fails)
+        wait_for(lambda number=number: live.status.callback_errors == number)  # type: ignore[misc]
+        expected = None if since is None else live.status.since + since
+        assert live.status.callbacks_fail_since == expected
+
+
+def test_what_an_exception_means_comes_before_its_words(live: LivePlatform) -> None:
+    live.run_a_version()
+    hint = "The exchange could not be reached."
+    problem = Problem(message="ConnectionError: Max retries", hint=hint, path="bot.py", line=7)
+    live.instance.report("callback_error", count=1, problem=problem.document(), fails=True)
+    wait_for(lambda: live.status.problem)
+    assert live.status.problem == (
+        f"A callback failed: {hint} The exception: bot.py:7: ConnectionError: Max retries."
+    )
+
+
+def test_a_stop_is_dated_when_it_is_asked_for(live: LivePlatform) -> None:
+    live.run_a_version()
+    live.host.stops_at_once = False
+    started = live.status.since
+    live.clocks.now += 86_400
+    live.stop()
+    assert (live.status.state, live.status.since) == (State.STOPPING, started + 86_400)
+
+
 def test_what_a_model_says_of_itself_is_one_line_and_bounded(live: LivePlatform) -> None:
     version_id = live.run_a_version()
     forged = Problem(message="x\nIt is stopped, and stays stopped.").document()
@@ -350,7 +407,7 @@ def test_secrets_stay_hidden_after_a_restart(live: LivePlatform) -> None:
 def test_a_refused_delete_leaves_a_model_that_can_be_started(live: LivePlatform) -> None:
     version_id = live.run_a_version()
     live.host.stops_at_once = False
-    live.models._stop_seconds = -10  # noqa: SLF001  # it would wait for so long
+    live.models.stop_seconds = -10  # it would wait for so long
     with pytest.raises(StillRunningError):
         live.models.delete(PROJECT, MODEL)
     live.instance.end(0)
@@ -366,9 +423,13 @@ def test_a_refused_delete_leaves_a_model_that_can_be_started(live: LivePlatform)
     [
         ([("began", None), ("ended", None)], 0, None),
         ([("none", None)], 0, None),
-        ([("began", None), ("failed", "KeyError")], 1, "Its teardown failed. bot.py:9: KeyError."),
-        ([("began", None)], 0, "Its teardown did not finish."),
-        ([("began", None)], -9, "did not finish. It was killed when its time was over."),
+        (
+            [("began", None), ("failed", "KeyError")],
+            1,
+            "Its teardown failed, and nothing tries it again. bot.py:9: KeyError.",
+        ),
+        ([("began", None)], 0, "Its teardown did not finish, and nothing goes on with it."),
+        ([("began", None)], -9, "nothing goes on with it. It was killed when its time was over."),
         ([], -9, "It told nothing of a teardown before it ended. It was killed"),
     ],
 )
@@ -390,6 +451,58 @@ def test_a_stop_tells_what_became_of_the_teardown(
         assert expected in str(problem)
         assert "open orders and positions" in str(problem)
         assert live.ears.notices[-1][0] == "Golden (project) was not torn down"
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (StopReason.STOP, "somebody asked for that"),
+        (StopReason.REPLACE, "another version takes its place"),
+        (StopReason.SHUTDOWN, "this server ends"),
+    ],
+)
+def test_events_say_when_and_why_a_teardown_ran(
+    reason: StopReason, why: str, live: LivePlatform
+) -> None:
+    """Orders that nobody expects are its, above all when the server was only restarted."""
+    live.run_a_version()
+    instance = live.instance
+    live.host.stops_at_once = False
+    if reason is StopReason.STOP:
+        live.stop()
+    elif reason is StopReason.REPLACE:
+        live.deploy()
+    else:
+        threading.Thread(target=live.models.close).start()
+    wait_for(lambda: instance.reasons == [reason])
+    instance.report("teardown", state="began")
+    instance.report("teardown", state="ended")
+    instance.end(0)
+    wait_for(lambda: "Its teardown is done." in live.ears.events)
+    told = f"It is stopped, since {why}. Its teardown has begun, which may send orders."
+    assert told in live.ears.events
+
+
+def test_what_is_reported_while_a_teardown_runs_is_marked_with_its_reason(
+    live: LivePlatform,
+) -> None:
+    live.run_a_version()
+    live.host.stops_at_once = False
+
+    def order() -> None:
+        live.instance.report("report", kind="live/spot-market", fields={"id": "1"})
+
+    order()
+    live.stop()
+    wait_for(lambda: live.instance.reasons)
+    order()
+    live.instance.report("teardown", state="began")
+    order()
+    live.instance.report("teardown", state="ended")
+    live.instance.end(0)
+    live.wait_for(State.STOPPED)
+
+    assert live.ears.torn_down_for == ["", "", "stop"]
 
 
 def test_a_stop_between_two_instances_says_that_no_teardown_was_called(live: LivePlatform) -> None:
@@ -456,12 +569,33 @@ def test_a_model_without_memory_says_so(live: LivePlatform) -> None:
     assert "It ran out of memory: its plan allows 256 MiB" in str(live.version(version_id).problem)
 
 
+def test_a_model_whose_files_took_too_much_says_so_and_did_not_end_well(live: LivePlatform) -> None:
+    version_id = live.deploy(wait=True)
+    live.instance.end(0, out_of_disk=True)
+    live.wait_for(State.FAILED)
+    assert "BLANKLY_DEPLOY_MODEL_DISK" in str(live.version(version_id).problem)
+
+
 def test_a_deleted_model_is_stopped_and_forgotten(live: LivePlatform) -> None:
     live.run_a_version()
     instance = live.instance
     live.models.delete(PROJECT, MODEL)
     assert instance.reasons == [StopReason.STOP]
     assert live.host.forgotten == [instance.launch.place]
+
+
+def test_what_a_server_left_of_a_deleted_model_is_removed_by_the_next(live: LivePlatform) -> None:
+    """It was killed after the rows were deleted. Of other places, nobody knows whose they are."""
+    live.run_a_version()
+    deleted = live.instance.launch.place
+    live.models.delete(PROJECT, MODEL)
+    with live.store.transaction() as transaction:
+        transaction.add_model(PROJECT, MODEL, model_type="strategy", name="New", description="")
+    live.run_a_version()
+    kept = live.instance.launch.place
+    live.close()
+    live.open(deleted, kept, str(int(kept) + 1), "0", "notes")
+    assert live.host.forgotten == [deleted]
 
 
 def test_a_screener_runs_by_its_schedule_one_run_at_a_time(open_live: OpenLive) -> None:

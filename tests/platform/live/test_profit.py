@@ -59,7 +59,7 @@ def test_what_cannot_be_known_is_said(orders: list[dict[str, Any]], why: str) ->
     profit = _one(*orders)
     assert (profit.realised, profit.average_price) == (None, None)
     assert why in str(profit.problem)
-    assert profit.fills == len(orders)
+    assert profit.fills + profit.pending == len(orders)
 
 
 def test_nothing_is_known_without_the_oldest_orders() -> None:
@@ -73,6 +73,27 @@ def test_symbols_and_exchanges_are_apart() -> None:
     assert [each.realised for each in profits(orders, is_complete=True)] == [0.0, None]
 
 
+@pytest.mark.parametrize(
+    ("accounts", "found"),
+    [
+        ([None, None], [(None, 1, 10.0)]),
+        ([None, True], [(True, 1, 10.0)]),  # the first was reported before this was known
+        ([True, None], [(True, 1, 10.0)]),
+        ([None, False], [(False, 1, 10.0)]),
+        ([True, False], [(True, 2, 0.0), (False, None, None)]),
+        ([None, True, False], [(True, 1, 10.0), (False, None, None)]),
+    ],
+)
+def test_a_round_trip_stays_whole_where_the_kind_of_account_became_known(
+    accounts: list[bool | None], found: list[tuple[bool | None, float | None, float | None]]
+) -> None:
+    orders = [_order("buy", 2, 10), *(_order("sell", 1, 20) for _ in accounts[1:])]
+    told = [order if each is None else {**order, "testAccount": each}
+            for order, each in zip(orders, accounts, strict=True)]  # fmt: skip
+    profits_found = profits(told, is_complete=True)
+    assert [(each.is_test, each.position, each.realised) for each in profits_found] == found
+
+
 def test_no_sizes_and_prices_make_a_number_that_json_has_not() -> None:
     numbers = (None, 5e-324, 1.0, 1e308)
     fills = [
@@ -83,3 +104,32 @@ def test_no_sizes_and_prices_make_a_number_that_json_has_not() -> None:
         json.dumps(asdict(_one(*orders)), allow_nan=False)
     huge = _one(_order("buy", 1e308, 1e308))
     assert "too large" in str(huge.problem)
+
+
+def test_a_market_order_that_was_only_accepted_is_not_counted_as_filled() -> None:
+    profit = _one(_order("buy", 1, None, type="market", status="accepted"))
+    assert (profit.fills, profit.pending) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("orders", "ordered"),
+    [
+        ([_order("buy", 3, None, type="market", status="accepted"), _order("sell", 1, 10)], 2),
+        ([_order("buy", 0.1, 1), _order("buy", 0.2, 1), _order("sell", 0.3, 1)], 0),
+        ([_order("sell", 2, 10)], -2),
+        ([_order("buy", 1, 10), _order("buy", 5, 10, status="canceled")], 1),
+        ([_order("buy", None, 4, funds=8)], 2),
+        ([_order("buy", 1, 10), _order("buy", None, None, funds=8)], None),
+        ([_order("buy", 1, 10), _order("hold", 1, 10)], None),
+        ([_order("buy", 1e308, 1), _order("buy", 1e308, 1)], None),
+    ],
+)
+def test_what_was_ordered_on_balance_is_known_without_fills(
+    orders: list[dict[str, Any]], ordered: float | None
+) -> None:
+    assert _one(*orders).ordered == ordered
+
+
+def test_what_was_ordered_is_unknown_once_the_oldest_orders_are_gone() -> None:
+    (profit,) = profits([_order("buy", 1, 10)], is_complete=False)
+    assert profit.ordered is None

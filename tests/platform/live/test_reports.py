@@ -234,6 +234,38 @@ def test_orders_of_endless_symbols_do_not_make_an_endless_answer(kept: Kept) -> 
     assert "Only the 1,000 symbols" in pnl["note"]
 
 
+def test_the_version_that_ran_is_kept_with_what_it_reported(kept: Kept) -> None:
+    """Also when a later version tells what became of its order."""
+    kept.reports.take(P, M, "live/spot-market", ORDER, 1.0, "v1")
+    kept.reports.take(P, M, "live/event", {"type": "t"}, 1.0, "v1")
+    kept.reports.take(P, M, "live/screener-result", {"result": {}}, 1.0, "v1")
+    kept.reports.note(P, M, "It failed", 2.0, "v1")
+    kept.reports.take(P, M, "live/update-trade", {"id": "1", "status": "filled"}, 2.0, "v2")
+    kept.keep("live/spot-market", {**ORDER, "id": "2"})  # from elsewhere
+    kept.reports.take(P, M, "live/update-trade", {"id": "2", "status": "filled"}, 2.0, "v2")
+    kept.keep("live/spot-market", {**ORDER, "id": "3", "versionId": "forged"})
+
+    shown = reported_document(kept.read(), "")
+
+    assert [one["versionId"] for one in shown["orders"]] == ["v1", None, None]
+    assert [one["status"] for one in shown["orders"]] == ["filled", "filled", None]
+    assert [one["versionId"] for one in shown["events"]] == ["v1", "v1"]
+    assert [one["versionId"] for one in shown["screenerResults"]] == ["v1"]
+
+
+def test_an_order_of_a_teardown_is_kept_as_such(kept: Kept) -> None:
+    """One that was sent before is not, although the teardown tells what became of it."""
+    kept.reports.take(P, M, "live/spot-market", ORDER, 1.0, "v1")
+    filled = {"id": "1", "status": "filled"}
+    kept.reports.take(P, M, "live/update-trade", filled, 2.0, "v1", "stop")
+    kept.reports.take(P, M, "live/spot-market", {**ORDER, "id": "2"}, 2.0, "v1", "shutdown")
+    kept.keep("live/spot-market", {**ORDER, "id": "3", "tornDownFor": "stop"})  # from elsewhere
+
+    orders = reported_document(kept.read(), "")["orders"]
+
+    assert [one["tornDownFor"] for one in orders] == [None, "shutdown", None]
+
+
 def test_a_flood_is_cut_and_counted(kept: Kept) -> None:
     """Orders and the platform's own events are not displaced by it."""
     for number in range(3_000):

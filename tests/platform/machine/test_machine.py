@@ -449,6 +449,26 @@ while "--check" in sys.argv and not os.path.exists({str(go)!r}):
         assert "No space left" in bench.errors.pop()
 
 
+def test_a_model_whose_state_takes_too_much_is_torn_down(tmp_path: Path) -> None:
+    """What it left there counts at the next start, too."""
+    bench = Bench(tmp_path, disk_bytes=20_000_000)
+    bench.open()
+    writes = """
+path = os.environ["BLANKLY_STATE_DIR"]
+for number in range(3):
+    open(f"{path}/{number}", "wb").write(bytes(8_000_000))
+trade()
+"""
+    try:
+        _, heard = bench.start(f"{TRADER}{writes}")
+        assert heard.wait_for_end() == Ended(0, out_of_disk=True)
+        assert heard.texts("out") == ["trading", "teardown shutdown"]
+        _, heard = bench.start(TRADE)
+        assert heard.wait_for_end().out_of_disk
+    finally:
+        bench.machine.close()
+
+
 class TestMemory:
     def test_using_up_the_memory_is_told(self, bench: Bench) -> None:
         _, heard = bench.start("x = bytearray(1 << 30)")

@@ -55,6 +55,7 @@ def test_the_answer_has_the_result_and_how_it_was_run(start_platform: StartPlatf
         "python": "3.11.7",
         "bundleSha256": hashlib.sha256(bundle).hexdigest(),
         "problems": [_WARNING.document()],
+        "variables": {"names": [], "digest": ""},
     }
     told = answer["run"]
     assert told.pop("parallel") >= 1
@@ -141,6 +142,7 @@ def test_a_bug_of_ours_is_reported_and_logged(start_platform: StartPlatform) -> 
         "The platform failed; its log says why.",
     )
     assert "ZeroDivisionError: ours" in "".join(platform.errors)
+    assert [each["status"] for each in platform.backtests(model_id)] == ["failed"]
 
 
 def test_invalid_unicode_is_stored_and_reported(start_platform: StartPlatform) -> None:
@@ -346,7 +348,7 @@ def test_a_platform_that_was_killed_leaves_no_backtest_running(
 
 
 def test_details_have_the_latest_results_within_a_limit(start_platform: StartPlatform) -> None:
-    large = json.dumps({**RESULT, "indicators": "x" * (20 << 20)}).encode()
+    large = json.dumps({**RESULT, "indicators": ["x" * 1_000] * (20 << 10)}).encode()
     platform, model_id = start(
         start_platform, ScriptedRunner(Outcome(result=large, problems=(), facts={}))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -99,7 +100,7 @@ class Bench:
         request = BacktestRequest(
             backtest_id=run,
             bundle=bundle,
-            bundle_sha256="0a" * 32,
+            bundle_sha256=hashlib.sha256(bundle.read_bytes()).hexdigest(),
             python_version="3.11",
             args={"initial_values": {"USD": 10_000}, **(arguments or FIXED)},
             prices=keys,

@@ -6,6 +6,7 @@ the real ones do is tested in `model_process` and in the tests of environments.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -42,7 +43,6 @@ arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 os.environ["EVENTS"], os.environ["RESULT"] = arguments["--events-fd"], arguments["--result"]
 runpy.run_path(arguments["--script"], run_name="__main__")
 """
-DIGEST = "0a" * 32
 RESULT: dict[str, object] = {"account_values": [], "metrics": {}, "trades": []}
 SAY = """
 import json, os
@@ -126,6 +126,7 @@ class Bench:
     isolation: Isolation = ISOLATION
     program: Path | None = None
     variables: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
     # Others', run at the same time, must not be taken for ours.
     backtest_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stop: threading.Event = field(default_factory=threading.Event)
@@ -153,11 +154,12 @@ class Bench:
             isolation=self.isolation,
             program=program,
             largest_result=self.largest_result,
+            disk_bytes=20_000_000,
         )
         request = BacktestRequest(
             backtest_id=self.backtest_id,
             bundle=bundle,
-            bundle_sha256=DIGEST,
+            bundle_sha256=self.digest or hashlib.sha256(bundle.read_bytes()).hexdigest(),
             python_version="3.10",
             args={"to": "1y"},
             now=1_700_000_000.0,
@@ -217,7 +219,8 @@ def test_a_result_comes_with_how_it_was_run(bench: Bench) -> None:
     assert bench.spectator.sections[-1] == "Output of bot.py"
     assert bench.spectator.lines[-1] == "hello"
     assert bench.spectator.shares == [0.5, 1.0, 1.0]
-    assert bench.spectator.digests == {DIGEST}
+    digest = hashlib.sha256((bench.root / "bundle.zip").read_bytes()).hexdigest()
+    assert bench.spectator.digests == {digest}
 
 
 @pytest.mark.parametrize(
@@ -506,6 +509,26 @@ def test_a_second_last_event_is_ignored(bench: Bench) -> None:
     assert bench.run(script).result is None
 
 
+WRITES = f"""
+import time
+for number in range(COUNT):
+    open(f"{{os.environ['TMPDIR']}}/{{number}}", "wb").write(bytes(8_000_000))
+time.sleep(SECONDS)
+{FINISH}
+"""
+
+
+def test_files_that_take_too_much_end_the_run_and_name_the_limit(bench: Bench) -> None:
+    error = error_of(bench.run(WRITES.replace("COUNT", "3").replace("SECONDS", "60")))
+    assert "took more than 20.0 MB" in error.message
+    assert "BLANKLY_DEPLOY_MODEL_DISK" in error.hint
+
+
+def test_what_is_in_the_bundle_is_not_what_the_model_wrote(bench: Bench) -> None:
+    script = WRITES.replace("COUNT", "2").replace("SECONDS", "1")
+    assert bench.run(script, large="x" * 15_000_000).result is not None
+
+
 def test_running_out_of_memory_names_the_limit(bench: Bench) -> None:
     problem = {"severity": "error", "message": "MemoryError"}
     error = error_of(bench.run(f"say(event='failed', problems=[{problem}])"))
@@ -556,6 +579,14 @@ def test_a_bundle_that_is_damaged_is_an_error(bench: Bench) -> None:
     bundle.write_bytes(data.replace(b"print('hello')", b"print('HELLO')"))
     with pytest.raises(ArchiveError, match=r"'model/bot\.py' is damaged: its checksum"):
         unpack(bundle, bench.root / "out")
+
+
+def test_a_bundle_that_is_another_one_is_not_run(bench: Bench) -> None:
+    """It may be sound, and yet not what was uploaded."""
+    bench.digest = "0a" * 32
+    error = error_of(bench.run("print('started')" + FINISH))
+    assert "is damaged: it is not what was uploaded. Deploy that commit again" in error.message
+    assert "started" not in bench.spectator.lines
 
 
 def test_files_are_unpacked_with_their_executable_bit(tmp_path: Path) -> None:

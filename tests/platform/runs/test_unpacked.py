@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def bundle(tmp_path: Path) -> Path:
 
 def fill(bundles: UnpackedBundles, bundle: Path, private: Path) -> Path:
     private.mkdir(mode=0o700)
-    return bundles.fill(bundle, private)
+    return bundles.fill(bundle, hashlib.sha256(bundle.read_bytes()).hexdigest(), private)
 
 
 def contents(root: Path) -> dict[str, tuple[bytes, int] | None]:

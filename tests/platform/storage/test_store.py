@@ -251,10 +251,18 @@ def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) 
     platform.server.close()
     connection = sqlite3.connect(platform.data / "platform.sqlite")
     connection.execute("DROP INDEX versions_by_key")
+    for index in ("windows_of_backtest", "wholes_of_version", "versions_to_run"):
+        connection.execute(f"DROP INDEX {index}")
+    beside = ["windows_beside", "combinations_beside"]
+    for column in ("window_of", "window_number", "window_name", *beside):
+        connection.execute(f"ALTER TABLE backtests DROP COLUMN {column}")
     connection.execute("CREATE TABLE id_tokens (digest TEXT PRIMARY KEY, expires_at REAL) STRICT")
-    for table in ("environments", "lives", "ran", "places", "reports"):
+    for table in (
+        *("environments", "lives", "ran", "places", "reports", "figures", "ended_sessions"),
+    ):
         connection.execute(f"DROP TABLE {table}")
-    added = "git_commit", "committed_at", "commit_repository", "progress", "problem"
+    added = ["git_commit", "committed_at", "commit_repository", "progress", "problem"]
+    added += ["deployed_by", "run_url"]
     for column in ("idempotency_key", *added):
         connection.execute(f"ALTER TABLE versions DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 3")
@@ -269,4 +277,4 @@ def test_data_of_the_schema_before_is_taken_over(start_platform: StartPlatform) 
 
 def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "platform.sqlite").write_bytes(secrets.token_bytes(8192))
-    assert "cannot be opened: file is not a database" in _problem(tmp_path)
+    assert "is damaged: file is not a database" in _problem(tmp_path)

@@ -226,6 +226,27 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(filled: Platform, tmp_pa
     assert not (tmp_path / "backup.tar").exists()
 
 
+def test_a_damaged_database_is_neither_backed_up_nor_restored(
+    filled: Platform, tmp_path: Path
+) -> None:
+    """Or backups of it would take the places of good ones."""
+    filled.server.close()
+    back_up(filled.data, tmp_path / "good.tar")
+    with closing(sqlite3.connect(filled.data / "platform.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM models")
+    with pytest.raises(InvalidInputError, match="is damaged: a row of versions") as raised:
+        back_up(filled.data, tmp_path / "backup.tar")
+    assert "Restore the latest backup" in raised.value.problems[0].hint
+    assert names(tmp_path) == ["data", "good.tar"]
+
+    with tarfile.open(tmp_path / "bad.tar", "w") as bad:
+        bad.add(filled.data / "platform.sqlite", "platform.sqlite")
+    with pytest.raises(InvalidInputError, match="is damaged: a row of versions") as raised:
+        restore(tmp_path / "bad.tar", tmp_path / "restored")
+    assert raised.value.problems[0].hint == "Restore an earlier backup."
+    assert list((tmp_path / "restored").iterdir()) == []
+
+
 def test_the_backup_of_a_later_release_is_refused(filled: Platform, tmp_path: Path) -> None:
     back_up(filled.data, tmp_path / "backup.tar")
     restore(tmp_path / "backup.tar", tmp_path / "later")

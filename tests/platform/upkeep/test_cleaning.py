@@ -15,6 +15,7 @@ from deploy_action.platform.storage.kept_prices import KeptPrices
 from deploy_action.platform.storage.records import BacktestStatus, Version, VersionStatus, Wanted
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.upkeep.cleaning import Rules, Share, clean
+from deploy_action.platform.upkeep.daily import DailyCleaning
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import Clock, Platform
 from tests.support.waiting import wait_for
@@ -213,3 +214,15 @@ def test_a_version_whose_bundle_was_removed_is_refused(platform: Platform) -> No
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("The bundle of this version was removed")
     assert platform.backtests(model_id) == []
+
+
+def test_what_a_dead_process_left_does_not_wait_for_the_next_start(store: Store) -> None:
+    left, fresh = store.data / "incoming" / "left", store.data / "incoming" / "fresh"
+    cleaning = DailyCleaning(store, Rules(), pytest.fail)
+    for path, age in ((left, 3_601), (fresh, 3_599)):
+        path.touch()
+        os.utime(path, (store.clock() - age,) * 2)
+    cleaning.start()
+    wait_for(lambda: not left.exists())
+    cleaning.close()
+    assert fresh.exists()

@@ -2,7 +2,8 @@
 
 The model's variables name a proxy on this machine, which answers for every host by itself, over
 TLS, with certificates of an authority that it made when it started. It speaks as much of Coinbase
-Pro and of Alpaca as the `blankly` package needs to trade there.
+Pro and of Alpaca as the `blankly` package needs to trade there, and of Binance and OANDA what it
+needs to tell what an account is worth.
 """
 
 from tests.support.stand_in_exchange.exchange import Fault, StandInExchange

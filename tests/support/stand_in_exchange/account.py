@@ -93,6 +93,14 @@ class Account:
     def available(self, asset: str) -> float:
         return self.holdings.get(asset, 0.0) - self.held(asset)
 
+    @property
+    def worth(self) -> float:
+        """What all of it is worth in dollars now."""
+        return sum(
+            size * (1 if asset == CASH else self.price_of(asset))
+            for asset, size in self.holdings.items()
+        )
+
     @staticmethod
     def _takes(order: Order, price: float) -> tuple[str, float]:
         """Return what an order takes from the account, and how much of it."""

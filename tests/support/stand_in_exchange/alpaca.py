@@ -74,6 +74,7 @@ def _private(exchange: StandInExchange, request: Request) -> Answer:
                     "status": "ACTIVE",
                     "currency": CASH,
                     "cash": f"{account.holdings[CASH]:.8f}",
+                    "equity": f"{account.worth:.8f}",
                     "buying_power": f"{account.available(CASH):.8f}",
                     "account_blocked": False,
                 }

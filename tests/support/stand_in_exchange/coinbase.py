@@ -25,7 +25,7 @@ def answer(exchange: StandInExchange, request: Request) -> Answer:
 
 
 def _market(exchange: StandInExchange, request: Request, asset: str, what: str) -> Answer:
-    if asset not in exchange.markets:
+    if asset not in exchange.markets or asset in exchange.unquoted:
         return NOT_FOUND
     if what == "ticker":
         price = f"{exchange.price_of(asset):.2f}"

@@ -40,6 +40,9 @@ class StandInExchange:
     cash: float = 10_000.0
     tick_every: float = 0.2  # seconds between two ticks of a feed
     fault: Fault = Fault.NONE
+    unquoted: set[str] = field(default_factory=set)  # assets that Coinbase Pro has no market for
+    failing: set[str] = field(default_factory=set)  # paths that are answered with HTTP 500
+    silent: set[str] = field(default_factory=set)  # paths that are never answered
     accounts: dict[str, Account] = field(default_factory=dict)
     requests: deque[Request] = field(default_factory=lambda: deque(maxlen=MOST_REQUESTS))
     lock: threading.RLock = field(default_factory=threading.RLock)

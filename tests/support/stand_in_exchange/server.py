@@ -16,12 +16,18 @@ from urllib.parse import parse_qsl, urlsplit
 import trustme
 
 from tests.support.local_server import Listener, LocalHandler, LocalServer
-from tests.support.stand_in_exchange import alpaca, coinbase
+from tests.support.stand_in_exchange import alpaca, coinbase, others
 from tests.support.stand_in_exchange.answers import Answer, Page, Request
 from tests.support.stand_in_exchange.exchange import Fault, StandInExchange
 from tests.support.stand_in_exchange.feed import accept_key, serve_ticks
 
-_KEYS: Final = ("CB-ACCESS-KEY", "APCA-API-KEY-ID")
+_KEYS: Final = ("CB-ACCESS-KEY", "APCA-API-KEY-ID", "X-MBX-APIKEY", "Authorization")
+_ANSWERS: Final = {
+    "coinbase": coinbase.answer,
+    "alpaca": alpaca.answer,
+    "binance": others.answer_as_binance,
+    "oanda": others.answer_as_oanda,
+}
 _GATEWAY: Final = Page("<!DOCTYPE html><title>503 Service Unavailable</title>")
 
 
@@ -44,6 +50,11 @@ class _Handler(LocalHandler):
         self.host = self.path.partition(":")[0]
         self.send_response_only(200)
         self.end_headers()
+        try:
+            self.connection.getpeername()
+        except OSError:  # the client has left: `ssl` would leave a socket open
+            self.drop()
+            return
         self.connection = owner.context_of(self.host).wrap_socket(self.connection, server_side=True)
         owner.connections.add(self.connection)
         self.rfile = self.connection.makefile("rb", self.rbufsize)
@@ -59,6 +70,9 @@ class _Handler(LocalHandler):
             return
         owner.exchange.requests.append(request)
         if owner.exchange.fault is Fault.DOWN:
+            self.drop()
+        elif request.path in owner.exchange.silent:
+            self.rfile.read(1)  # until the client leaves
             self.drop()
         elif self.headers.get("Upgrade", "").lower() == "websocket":
             self._serve_feed()
@@ -137,15 +151,14 @@ class StandInServer(LocalServer):
 
     def answer(self, request: Request) -> Answer:
         """Answer for any host."""
-        if self.exchange.fault is Fault.ERROR:
+        if self.exchange.fault is Fault.ERROR or request.path in self.exchange.failing:
             return Answer({"message": "Internal server error"}, 500)
         if self.exchange.fault is Fault.HTML:
             return Answer(_GATEWAY, 503)
         with self.exchange.lock:
-            if "coinbase" in request.host:
-                return coinbase.answer(self.exchange, request)
-            if "alpaca" in request.host:
-                return alpaca.answer(self.exchange, request)
+            for name, answer in _ANSWERS.items():
+                if name in request.host:
+                    return answer(self.exchange, request)
         return Answer(Page("<!DOCTYPE html><title>No such exchange here</title>"), 404)
 
     def _context_of(self, host: str) -> ssl.SSLContext:

@@ -16,7 +16,9 @@ from deploy_action.backtest.period.windows import (
     equal_parts,
     iso,
     parse_windows,
+    why_not_of,
 )
+from tests.support.backtests import a_result
 
 DAY = 86_400
 
@@ -145,3 +147,36 @@ def test_all_faults_of_windows_are_told_at_once() -> None:
         parse_windows("x\n2022-01-01..2021-01-01\n2020-01-01..2021-01-01\n", NOW)
     assert "`x` is not" in str(refused.value)
     assert "does not end after" in str(refused.value)
+
+
+@given(start=st.integers(0, 2_000_000_000), length=st.integers(1, 1_000_000_000))
+def test_a_window_is_read_back_from_its_arguments(start: int, length: int) -> None:
+    window = Window("bull", float(start), float(start + length))
+    assert Window.of_arguments("bull", window.arguments()) == window
+
+
+@pytest.mark.parametrize("value", [None, "", "never", [], {}, True, 1e300, -1e300, "9" * 400])
+def test_arguments_without_dates_make_no_window(value: object) -> None:
+    assert Window.of_arguments("x", {"start_date": value, "end_date": "2023-01-01"}) is None
+
+
+OWN_PERIOD = "the model's script sets a period of its own"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "reason"),
+    [
+        ("2023-03-01", "2023-03-05", ""),
+        ("2023-03-03", "2023-03-05", ""),  # two bars before it may be without prices
+        ("2023-03-01", "2023-03-02", ""),
+        (
+            "2022-03-01",
+            "2022-03-05",
+            f"the backtest was from 2023-03-01 to 2023-03-04: {OWN_PERIOD}",
+        ),
+    ],
+)
+def test_a_result_of_another_period_is_not_that_of_a_window(
+    start: str, end: str, reason: str
+) -> None:
+    assert why_not_of(Window("x", at(start), at(end)), a_result()) == reason

@@ -132,6 +132,7 @@ def test_the_facts_of_a_run_are_optional() -> None:
         arguments=None,
     )
     assert parse_run(None) is None
+    assert parse_run({"argumentSources": "\ud800", "parallel": "\ud800"}) == parse_run({})
 
 
 @pytest.mark.parametrize("parallel", [0, -1, 1_025, 2.5, "2", True, None, [2], 10**30])

@@ -18,7 +18,7 @@ from deploy_action.bundle.zip_writer import Method, Zip64Limits, ZipWriter
 
 def add(writer: ZipWriter, name: str, data: bytes, *, executable: bool = False) -> None:
     writer.add_file(
-        name, data, Method.STORED, crc=zlib.crc32(data), size=len(data), executable=executable
+        name, [data], Method.STORED, crc=zlib.crc32(data), size=len(data), executable=executable
     )
 
 
@@ -119,7 +119,7 @@ class SparseOutput:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | bytearray, /) -> int:
         if data is ZEROS:
             self._stream.seek(len(data), 1)
             return len(data)

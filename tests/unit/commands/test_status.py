@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deploy_action.commands.status import StatusText, is_as_wanted
-from deploy_action.live.deployed import DeployedModel, DeployedVersion, Event, Live, Order
+from deploy_action.live.deployed import Account, DeployedModel, DeployedVersion, Event, Live, Order
 
 NOW = 1_700_000_000.0
 VERSIONS = {
@@ -146,3 +146,31 @@ def test_a_model_whose_callbacks_all_fail_does_not_do_what_it_should() -> None:
 
 def test_a_model_that_was_never_deployed_does_not_do_what_it_should() -> None:
     assert not is_as_wanted(model_of(None))
+
+
+@pytest.mark.parametrize(
+    ("account", "line"),
+    [
+        (
+            Account(exchange="alpaca", quote="USD", value=10_214.3, time=NOW - 840),
+            "10,214.30 USD at alpaca, 14 min 0 s ago; all of it, with deposits and other bots",
+        ),
+        (
+            Account(
+                exchange="binance", portfolio="second", quote="USDT", value=5.0,
+                missing=("ELM", "YEW"), is_simulated=True,
+            ),
+            "5.00 USDT at binance (second), simulated, without ELM, YEW",
+        ),
+        (
+            Account(exchange="alpaca", problem="The exchange cannot be reached.", time=NOW),
+            "unknown, at alpaca: The exchange cannot be reached.",
+        ),
+        (Account(exchange="alpaca"), "unknown, at alpaca"),
+    ],
+)  # fmt: skip
+def test_what_an_account_is_worth_is_told_in_one_line(account: Account, line: str) -> None:
+    live = Live(state="running", wanted="running")
+    assert (
+        f"  account             {line}" in text_of(model_of(live, accounts=(account,))).splitlines()
+    )

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy_action.backtest.metrics import METRICS
+from deploy_action.backtest.metrics import METRICS, Over
 from deploy_action.errors import Problem, Severity
 from deploy_action.gates.grammar import parse_gates
-from deploy_action.gates.judgement import Bound, Gate, IdenticalGate, Operator, Over, Reference
+from deploy_action.gates.judgement import Bound, Gate, IdenticalGate, Operator, Reference
 from deploy_action.text.harmless import one_line
 from tests.support.gate_cases import bound, metric_names, one_gate, operators
 from tests.support.nasty import FRAGMENTS, nasty_text

@@ -204,7 +204,7 @@ def test_a_name_outside_the_model_is_refused_in_a_folder(tmp_path: Path) -> None
     assert not (tmp_path / "file").exists()
 
 
-@pytest.mark.parametrize("mode", ["100000", "60000", "777"])
+@pytest.mark.parametrize("mode", ["100000", "60000", "777", "+100644"])
 def test_a_mode_that_git_does_not_have_is_refused(tmp_path: Path, mode: str) -> None:
     """Such as a device's; modes that old versions of git wrote are fine."""
     directory = make_repository(tmp_path / "repository")
@@ -215,7 +215,9 @@ def test_a_mode_that_git_does_not_have_is_refused(tmp_path: Path, mode: str) -> 
         assert "damaged in git" in unusable(directory, "main", tmp_path / "base")
 
 
-@pytest.mark.parametrize(("mode", "sha"), [("100644", "c0ffee"), ("abc", "c0ffee" * 7)])
+@pytest.mark.parametrize(
+    ("mode", "sha"), [("100644", "c0ffee"), ("abc", "c0ffee" * 7), ("3" * 40, "c0ffee" * 7)]
+)
 def test_a_tree_that_cannot_be_parsed_is_refused(tmp_path: Path, mode: str, sha: str) -> None:
     """The library checks loose objects, but not those in packs."""
     directory = make_repository(tmp_path / "repository")

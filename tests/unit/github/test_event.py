@@ -99,6 +99,14 @@ def test_without_a_message_the_checked_out_commit_describes_it(
     assert describe(event(name, **payload), lambda: "From the checkout\n") == "From the checkout"
 
 
+def test_half_a_character_in_a_payload_becomes_a_whole_one(tmp_path: Path) -> None:
+    """JSON can escape it, and no request or file can hold it."""
+    path = tmp_path / "event.json"
+    path.write_text('{"a": ["\\ud83d\\ude00", {"b\\uDCFF": "x\\ud800"}], "c": 1e400}')
+    found = read_event({"GITHUB_EVENT_PATH": str(path)}).payload
+    assert found == {"a": ["\U0001f600", {"b\ufffd": "x\ufffd"}], "c": float("inf")}
+
+
 @pytest.mark.parametrize("message", [None, "", " \n\x00"])
 def test_without_a_checkout_the_run_describes_it(message: str | None) -> None:
     assert describe(event("schedule"), lambda: message) == "Deploy run 42 (0123456)"
@@ -115,6 +123,16 @@ def test_a_long_title_keeps_its_number() -> None:
     description = describe(event("pull_request", pull_request=pull), nobody_asked)
     assert description.endswith("… (#12)")
     assert len(description) == 2_000
+
+
+def test_a_secret_in_a_title_is_hidden_before_it_is_cut() -> None:
+    pull = {"title": "x" * 1_985 + "secret" * 2, "number": 12}
+    shown = describe(
+        event("pull_request", pull_request=pull),
+        nobody_asked,
+        lambda text: text.replace("secret", "*"),
+    )
+    assert shown == "x" * 1_985 + "** (#12)"
 
 
 def test_a_long_message_is_cut_at_a_code_point() -> None:

@@ -55,3 +55,13 @@ def test_what_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "key.der").write_bytes(b"\x30\x82")
     with pytest.raises(InvalidInputError, match=r"`PIP_CERT` names .* no certificate in PEM form"):
         trusted_everywhere({"PIP_CERT": "key.der"}, tmp_path)
+
+
+def test_a_damaged_certificate_is_an_error_at_once(
+    tmp_path: Path, authorities: tuple[bytes, bytes]
+) -> None:
+    """Otherwise each server would be said to speak no TLS."""
+    (tmp_path / "good.pem").write_bytes(authorities[0])
+    (tmp_path / "cut.pem").write_bytes(authorities[1][:-40])
+    with pytest.raises(InvalidInputError, match=r"`SSL_CERT_FILE` names .* in cut.pem is damaged"):
+        trusted_everywhere({"SSL_CERT_FILE": "."}, tmp_path)

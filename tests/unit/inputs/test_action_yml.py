@@ -33,6 +33,7 @@ OUTPUTS = [
     "windows",
     "sweep",
     "report",
+    "report-html",
 ]
 ALLOWED_RUNS = {"using", "image", "entrypoint", "args", "env"}
 ALLOWED_RUNS |= {"pre-entrypoint", "pre-if", "post-entrypoint", "post-if"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deploy_action.errors import InvalidInputError
-from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_switch
+from deploy_action.inputs.parsing import CONSTRAINTS_VARIABLE, parse_disk, parse_switch
 
 
 def test_known_good_constraints_are_applied_by_default() -> None:
@@ -33,3 +33,19 @@ def test_another_word_for_the_switch_is_refused(word: str) -> None:
     assert len(problem.message) < 200
     assert "`on` or `off`" in problem.hint
     assert "`true` and `false`" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [("", 5), (" ", 5), ("20", 20_000_000_000), ("0.5", 500_000_000), ("0", None), ("0.0", None)],
+)
+def test_what_models_may_write_is_given_in_gigabytes(text: str, most: int | None) -> None:
+    assert parse_disk({"DISK": text}, "DISK", 5) == most
+    assert parse_disk({}, "DISK", 5) == 5
+
+
+@pytest.mark.parametrize("text", ["-1", "1e3", "10 GB", "nan", "inf", "9" * 5_000, "1."])
+def test_what_models_may_write_is_a_number(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_disk({"DISK": text}, "DISK", 5)
+    assert "in GB" in caught.value.problems[0].hint

@@ -11,8 +11,6 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from deploy_action.errors import Severity
 from deploy_action.model.requirements import Installer
@@ -108,12 +106,13 @@ def test_an_ignored_main_script_is_not_in_the_bundle(model: Path) -> None:
         (b"x = '\0'\n", "null bytes", None, None),
         (b"# coding: nonsense\n", "nonsense", None, None),
         (b"# coding: hex\n", "it declares an encoding that is not for text", None, None),
+        (b"# coding: punycode\n-", "it declares an encoding that is not for text", None, None),
         (b"x = 1\ny = 2\nx = '\xe9'\n", "utf-8", None, None),
         (b"#\n# coding: ascii\n\nx = '\xe9'\n", "ascii", 4, None),
         (b"(" * 5000, "too many nested parentheses", 1, None),
         (b"-" * 100_000 + b"1", "", None, None),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_main_script_is_python(
     model: Path, source: bytes, words: str, line: int | None, column: int | None
@@ -428,6 +427,9 @@ def test_the_encodings_of_pip_are_read(model: Path, data: bytes) -> None:
         ("blankly\n".encode("utf-16-le"), "may be UTF-16 without a byte-order mark", 1),
         (codecs.BOM_UTF16_LE + b"b", "requirements.txt is not valid UTF-16-LE.", 1),
         (b"# coding: nonsense\nblankly\n", "an encoding that Python does not know", 1),
+        (b"# coding: punycode\nblankly-\n", "or that is not for texts", 1),
+        (b"# coding: utf-7\nblankly\n# +2AA-\n", "requirements.txt is not valid UTF-7.", 3),
+        (b"# coding: raw_unicode_escape\nblankly\n# \\ud800\n", "is not valid RAW_UNICODE", 3),
         (b"#" * (1024 * 1024 + 1), "is larger than 1 MiB", 1),
     ],
 )
@@ -552,17 +554,6 @@ def test_the_archive_has_no_credentials(model: Path) -> None:
         problem = only(check(model), Severity.NOTICE)
         assert word not in problem.text(), user
         assert "git" in problem.message
-
-
-@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_no_requirements_file_raises_an_exception(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
-    directory = tmp_path_factory.mktemp("model")
-    (directory / "blankly.json").write_text("{}")
-    (directory / "requirements.txt").write_bytes(data)
-    problems = [item for item in check(directory) if item.path == "requirements.txt"]
-    assert all(item.line and item.hint for item in problems)
 
 
 # The working directory

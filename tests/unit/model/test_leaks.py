@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -226,9 +227,14 @@ def test_the_password_of_an_email_account_is_a_leak(model: Path) -> None:
 
 
 def mixed(length: int) -> str:
-    """Return letters of both cases and digits, as keys of exchanges have them."""
+    """Return letters of both cases and digits, as keys of exchanges have them.
+
+    None is `x`, `y` or `0`: by chance they would make an example such as `your` or `0000`.
+    """
     while True:
-        text = secrets.token_urlsafe(2 * length).replace("-", "").replace("_", "")[:length]
+        text = re.sub("[-_xy0]", "", secrets.token_urlsafe(3 * length), flags=re.IGNORECASE)[
+            :length
+        ]
         kinds = (str.isupper, str.islower, str.isdigit)
         if all(any(map(kind, text)) for kind in kinds):
             return text

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from deploy_action.model.requirements import read_requirements
+from deploy_action.model.requirements import plain_requirement, read_requirements
 from deploy_action.regular_files import SourceTree
 
 
@@ -122,3 +124,29 @@ def test_the_order_of_lines_changes_nothing(model: Path, lines: list[str]) -> No
     found = read(model, "\n".join(lines))
     assert found == read(model, "\n".join(reversed(lines)))
     assert len(found) == len(lines)
+
+
+NUMBER = st.sampled_from(["0", "1", "12", "007", "20231", "1234567", "*", ""])
+VERSION = st.lists(NUMBER, max_size=4).map(".".join)
+SUFFIX = st.sampled_from(["", "", "b0", "a1", "rc2", "c1", ".dev1", "+local", "-1", "b", "B1"])
+SIGN = st.sampled_from(["==", "!=", ">=", "<=", "<", ">", "~=", "===", "="])
+NAME = st.text("aZ9._-", min_size=1, max_size=5)
+LINES = st.builds("{}{}{}{}".format, NAME, SIGN, VERSION, SUFFIX) | NAME
+
+
+@given(line=LINES)
+def test_a_plain_line_is_read_as_the_library_reads_it(line: str) -> None:
+    plain = plain_requirement(line)
+    if plain is not None:
+        requirement = Requirement(line)
+        assert plain == (canonicalize_name(requirement.name), str(requirement.specifier))
+
+
+@pytest.mark.parametrize("line", ["blankly", "Numpy<2", "ta_lib==0.4.28", "blankly==1.18.25b0"])
+def test_a_plain_line_needs_no_library(line: str) -> None:
+    assert plain_requirement(line)
+
+
+@pytest.mark.parametrize("line", ["a~=1", "a==1.*", "a-", "a==", "a==01", "a<2,>1", "a[b]", "a b"])
+def test_any_other_line_is_for_the_library(line: str) -> None:
+    assert plain_requirement(line) is None

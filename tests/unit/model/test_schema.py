@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from deploy_action.model.json_schema import fits
 from deploy_action.model.manifest import Manifest, load_manifest
 from deploy_action.model.manifest_checks import schema_text
+from deploy_action.text.located_json import parse_json
 
 SCHEMA: dict[str, Any] = json.loads(schema_text())
 FIXTURES = Path(__file__).parent / "manifests"
@@ -114,3 +118,34 @@ def test_bad_manifests_get_the_errors_written_beside_them(path: Path, tmp_path: 
         f"{item.line}:{item.column}: {item.severity.value}: {item.message}" for item in problems
     ]
     assert found == path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+
+
+# Values that may stand at any key: of each kind, and at the edges of what is allowed.
+ANY = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, -1, 1.5, "", "1d", "3.10", "3.10.", "true", "nano"])
+    | st.text(max_size=3),
+    lambda values: (
+        st.lists(values, max_size=2)
+        | st.dictionaries(st.sampled_from(["USD", "schedule", ""]), values, max_size=2)
+    ),
+    max_leaves=4,
+)
+ARGUMENTS = st.dictionaries(st.sampled_from(sorted({*BACKTEST_ARGUMENTS, "x"})), ANY, max_size=6)
+MANIFESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys([*SCHEMA["properties"], "x"], ANY),
+        "backtest_args": ARGUMENTS | ANY,
+    },
+)
+
+
+@given(manifest=MANIFESTS | ANY)
+def test_a_manifest_is_checked_closer_whenever_the_schema_refuses_it(manifest: Any) -> None:
+    assert fits(manifest, SCHEMA) == Draft202012Validator(SCHEMA).is_valid(manifest)
+
+
+@pytest.mark.parametrize("path", [*POSITIVE, *NEGATIVE], ids=lambda path: path.stem)
+def test_the_short_check_and_the_schema_agree_on_an_example(path: Path) -> None:
+    manifest = parse_json(path.read_bytes()).value
+    assert fits(manifest, SCHEMA) == Draft202012Validator(SCHEMA).is_valid(manifest)

@@ -25,13 +25,7 @@ from deploy_action.report.document import (
 )
 from deploy_action.text.harmless import cut, one_line, plain
 from tests.support.nasty import nasty_text
-from tests.support.rendered import Element, render
-
-# What GitHub makes a link or a picture of, outside code.
-LIVE = re.compile(
-    r"@|#\d|\b(?:[a-z]{2,}-\d|ghsa-)|://|www\.|:[\w+-]+:|\$|(?<![0-9a-z])[0-9a-f]{7,40}(?![0-9a-z])",
-    re.IGNORECASE,
-)
+from tests.support.rendered import LIVE, Element, render
 
 NOTHING = "\u2013"
 

@@ -57,6 +57,37 @@ def test_an_urgent_task_goes_before_those_that_wait(beside: Beside) -> None:
     assert order == ["urgent", "a", "b"]
 
 
+def test_more_at_once_is_for_those_that_wait_too(beside: Beside) -> None:
+    """Three wait for each other: they all have to run."""
+    meeting = threading.Barrier(3)
+
+    def meet(_api: DeploymentApi) -> int:
+        return meeting.wait(10)
+
+    waiting = [beside.start(meet) for _ in range(3)]
+    beside.widen(3)
+    assert sorted(beside.wait(one) for one in waiting) == [0, 1, 2]
+
+
+def test_no_more_than_allowed_are_at_work_at_once(beside: Beside) -> None:
+    beside.widen(2)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work(_api: DeploymentApi) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.002)
+        with lock:
+            running -= 1
+
+    for one in [beside.start(work) for _ in range(20)]:
+        beside.wait(one)
+    assert most <= 2
+
+
 def test_a_task_that_fails_leaves_its_thread_to_the_others(beside: Beside) -> None:
     failing = beside.start(fail)
     with pytest.raises(RuntimeError, match="a bug"):

@@ -131,3 +131,12 @@ def test_lines_of_likely_keys_are_hidden(tmp_path: Path) -> None:
     first, second = read_excerpts(SourceTree.at(tmp_path), None, places, url_of)
     assert first.lines == ("a = 1", "***", "***", "***", "***")
     assert second.lines == ("***", "***", "***", "b = 2")
+
+
+def test_a_secret_that_goes_over_two_lines_hides_all_of_them() -> None:
+    """Between the lines there will be numbers, so that nobody would find it later."""
+    shown = Excerpt("bot.py", 2, 1, ("a = 1", "b = 'secret'", "c = 'first", "second'"))
+    one = shown.rewritten(lambda text: text.replace("secret", "***"))
+    assert one.lines == ("a = 1", "b = '***'", "c = 'first", "second'")
+    two = shown.rewritten(lambda text: text.replace("first\nsecond", "***"))
+    assert two.lines == ("***",) * 4

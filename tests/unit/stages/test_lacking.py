@@ -323,6 +323,8 @@ def test_a_dead_link_that_nothing_needs_is_a_warning(with_module: Path, target: 
         ("data.csv", "open('data.csv')"),
         ("data.csv", "NAME = 'data'"),
         ("data.csv", "glob('*.csv')"),
+        ("my-data.bin", "open('my-data')"),
+        ("\u6f22\u5b57.bin", "NAME = '\u6f22\u5b57'"),
         ("prices/data.csv", "Path('prices').iterdir()"),
         ("keys.json", ""),
     ],

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
-from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -104,25 +102,3 @@ def test_cutting_keeps_to_the_length() -> None:
     assert cut("abcd", 4) == "abcd"
     assert cut("abcde", 4) == "abc…"
     assert cut("ab cde", 4) == "ab…"
-
-
-def seconds_of(function: Callable[[str], object], text: str) -> float:
-    """Return the processor time of a call, the best of three."""
-
-    def once() -> float:
-        started = time.thread_time()
-        function(text)
-        return time.thread_time() - started
-
-    return min(once() for _ in range(3))
-
-
-@pytest.mark.parametrize("function", [plain, defused, one_line])
-@pytest.mark.parametrize(
-    "unit", ["\n", " ", "::", "#", "##[", "\x1b", "\x1b[", "\x1b]a", "\x1b[0 ", "a", "\r"]
-)
-def test_the_time_grows_with_the_text_and_not_with_its_square(
-    function: Callable[[str], str], unit: str
-) -> None:
-    small, large = unit * 2_000, unit * 32_000
-    assert seconds_of(function, large) < 100 * max(seconds_of(function, small), 1e-3)

@@ -5,23 +5,27 @@ import html
 import json
 import re
 import secrets
+import shlex
 import string
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from random import Random
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy_action.text.redaction import key_lines, looks_like_key, redacted
+from deploy_action.text.harmless import one_line
+from deploy_action.text.redaction import beginning, key_lines, lines_of, looks_like_key, redacted
+from deploy_action.text.variables import hidden_in
 from tests.support.nasty import nasty_text
 
 # How texts are interrupted where they are wrapped, marked up or quoted.
 GAPS = [
     *("\n", "\r\n", "\n    ", "=\r\n", "\\\n", "\\n", "\\r\\n", "%0A", "&#10;", " ⏎ "),
+    *("\\n    ", "%0A\t", "&#x0A;  ", "\\x0a  ", "\\u000A ", " ⏎     "),
     *("<b>", "</b><i class='x'>", "<br>", "<wbr/>", "&shy;", "\x1b[0m", "\u200b", "\\u200b"),
 ]
 
@@ -48,6 +52,8 @@ def escaped(secret: str) -> Iterator[str]:
     codes = re.findall("....", units)
     yield "".join(f"\\u{code.upper()}" for code in codes)
     yield "".join(f"\\u{code.lower()}" for code in codes)
+    yield from (secret.replace("'", "'\\''"), shlex.quote(f"{secret} ")[1:-2])
+    yield repr(secret.encode())[2:-1]
     yield from (repr(secret)[1:-1], ascii(secret)[1:-1], repr(secret + "'\"")[1:-4])
 
 
@@ -66,6 +72,17 @@ def test_a_secret_is_found_however_it_is_interrupted(gap: str) -> None:
     assert redacted(f"a {page} b", [first + second]) == "a *** b"
 
 
+@pytest.mark.parametrize("end", ["=", "\\", "=="])
+def test_the_last_mark_of_a_secret_is_no_sign_that_a_line_goes_on(end: str) -> None:
+    first, second = secrets.token_hex(8), f"{secrets.token_hex(8)}{end}"
+    assert redacted(f"a {first}\n  {second}\nb", [first + second]) == "a ***\nb"
+
+
+def test_a_secret_with_a_tab_is_found_in_one_line() -> None:
+    secret = f"{secrets.token_hex(8)}\t{secrets.token_hex(8)}"
+    assert redacted(f"a {one_line(secret)} b", [secret]) == "a *** b"
+
+
 @pytest.mark.parametrize("user", ["", "u:", "us:", "use:"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("end", ["", "?", "??", "???~"])
@@ -79,6 +96,31 @@ def test_a_secret_is_found_in_base64(user: str, encode: Callable[[bytes], bytes]
         assert rest.count("***") == 1
         # A character of base64 has six bits, so that three bytes have four.
         assert len(rest) <= len("***") + len(user) * 4 // 3 + -(-len(end) * 4 // 3)
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_a_secret_is_found_in_the_base64_of_a_form_or_of_what_was_escaped_twice(
+    before: str,
+) -> None:
+    """Gateways repeat the body of a request so."""
+    secret = f"{secrets.token_hex(9)} /+\n'\"\u20ac{secrets.token_hex(9)}"
+    known = json.dumps({before: secret})
+    again = (json.dumps([known]), str([known]), str([secret]))  # as a model prints what it knows
+    for body in (urlencode({before: secret}), known, *again):
+        shown = redacted(base64.b64encode(body.encode()).decode(), [secret])
+        assert "***" in shown
+        assert len(shown) < 32
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n    ", "\\n", " ⏎ "])
+def test_what_follows_base64_in_another_line_stays_as_it_is(gap: str) -> None:
+    """It may be the beginning of a secret that somebody else will look for."""
+    secret, other = secrets.token_hex(20), secrets.token_hex(8)
+    for user in ("u", "us", "use"):
+        text = base64.b64encode(f"{user}{secret}".encode()).decode()
+        shown = redacted(f"{other}{gap}{text}{gap}{other}", [secret])
+        assert shown.startswith(f"{other}{gap}")
+        assert shown.endswith(f"***{gap}{other}")
 
 
 def test_a_secret_is_found_in_wrapped_base64() -> None:
@@ -95,6 +137,25 @@ def test_each_line_of_a_private_key_is_found_as_it_is_written_in_json() -> None:
     assert redacted(json.dumps([key]), [key]) == '["***"]'
     assert redacted(json.dumps(json.dumps(key)), [key]) == '"\\"***\\""'
     assert redacted(key.replace("\n", "\r\n"), [key]) == "***"
+
+
+def test_lines_of_a_private_key_are_hidden_when_they_are_printed_one_by_one() -> None:
+    lines = ["-----BEGIN", *(secrets.token_hex(16) for _ in range(3)), "a=", "-----END"]
+    hidden = hidden_in({"KEY": "\r\n".join(lines), "SHORT": "a\nb", "BLANK": " "})
+    shown = [redacted(f"| {line}", hidden) for line in lines]
+    assert shown == ["| ***", *["| ***"] * 3, "| a=", "| ***"]
+    assert lines_of(f" {lines[1]}\n") == [lines[1]]
+
+
+@pytest.mark.parametrize("before", [0, 7, 300])
+def test_no_half_of_a_secret_ends_a_beginning(before: int) -> None:
+    """Though what is before it becomes shorter."""
+    secret = secrets.token_hex(20)
+    text = "x" * before + secret * 200
+    for most in range(400, 500, 7):
+        shown = beginning(text, lambda part: redacted(part, [secret]), most)
+        assert not shown.strip("x*"), most
+    assert beginning(text[:300], str, 300) == text[:300]
 
 
 @given(nasty_text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from deploy_action.records import dataclass
 
 MAX_HEAD_BYTES = 1 << 16
 MAX_BODY_BYTES = 1 << 36

@@ -8,10 +8,10 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
+from deploy_action.platform.api.credentials import GivenVariables
 from deploy_action.platform.api.operations.live_documents import (
     LifecycleDocument,
     LiveDocument,
@@ -23,6 +23,7 @@ from deploy_action.platform.api.operations.plans import BACKTEST_PLAN
 from deploy_action.platform.live.status import settings_digest
 from deploy_action.platform.runs.backtests import Job
 from deploy_action.platform.storage.records import Backtest, BacktestStatus, Model, Project, Version
+from deploy_action.records import dataclass
 
 
 class Empty(TypedDict):
@@ -123,7 +124,8 @@ class VersionDocument(TypedDict):
     `status` is `deployed` for the model's current one, `stopped` for one that was replaced, and
     `uploaded` for one that was only stored. `progress` says how far it came: `stored`, `preparing`,
     `starting`, `ran`, `failed`, `superseded` or `cancelled`; and `problem`, why no further.
-    `environment` has the names of its variables.
+    `environment` has the names of its variables. `deployedBy` and `runUrl` are what whoever
+    deployed it said about that.
     """
 
     versionId: str
@@ -138,6 +140,8 @@ class VersionDocument(TypedDict):
     commit: str | None
     committedAt: str | None
     commitRepository: str | None
+    deployedBy: str | None
+    runUrl: str | None
     settingsSha256: str
     environment: list[str]
     bundle: BundleDocument
@@ -167,12 +171,14 @@ class RunDocument(TypedDict):
     """How a backtest was run. Which facts there are depends on how far it came.
 
     `argumentSources` says of each of the `arguments` whether it was `given` in the request or is
-    the `script`'s. In the answer to a backtest `parallel` is how many such ones this platform would
-    run at once, as far as it has cores and memory now.
+    the `script`'s. `variables` are the names of the process's, and a digest that is the same in
+    two backtests of this server with the same values. In the answer to a backtest `parallel` is how
+    many such ones this platform would run at once, as far as it has cores and memory now.
     """
 
     problems: list[ProblemDocument]
     bundleSha256: NotRequired[str]
+    variables: NotRequired[GivenVariables]
     python: NotRequired[str]
     wantedPython: NotRequired[str]
     blankly: NotRequired[str | None]
@@ -194,7 +200,10 @@ class BacktestDocument(TypedDict):
 
     `result` is the result as the `blankly` package reported it, null while there is none. One
     answer has the latest results, 32 MiB at most. With `backtestId`, it has the result of that
-    backtest alone; with an id that no backtest has, no result.
+    backtest alone; with an id that no backtest has, no result. Of windows, no result is sent
+    unless it is asked for: they belong to the backtest `windowOf`, and `window` is the name of the
+    one and `windowNumber` its number, null for a backtest of a whole period. `windows` and
+    `combinations` are how many of them its run was going to ask for, null if it did not say.
     """
 
     backtestId: str
@@ -204,6 +213,11 @@ class BacktestDocument(TypedDict):
     createdAt: str
     endedAt: str | None
     args: Mapping[str, Any]
+    windowOf: str | None
+    window: str | None
+    windowNumber: int | None
+    windows: int | None
+    combinations: int | None
     pythonVersion: str
     plan: str
     bundle: BundleDocument
@@ -231,8 +245,10 @@ class _ModelPart(TypedDict):
 
 
 class ModelDocument(ReportedDocument, _ModelPart):
-    """A model, with its versions, its backtests and what it reported, the oldest first.
+    """A model, with its newest versions and backtests and what it reported, the oldest first.
 
+    100 versions and 100 backtests are listed at most, unless the request says how many; and beside
+    them those that the request or `live` names. Windows are listed where `windowOf` asks for them.
     `live` is null for a model that was never deployed. The deployed version is the one that `live`
     is about.
     """
@@ -404,6 +420,8 @@ def version_document(version: Version, model: Model, environment: Iterable[str])
         "commit": version.commit or None,
         "committedAt": iso_or_none(version.committed_at),
         "commitRepository": version.commit_repository or None,
+        "deployedBy": version.deployed_by or None,
+        "runUrl": version.run_url or None,
         "settingsSha256": settings_digest(version, model.type),
         "environment": sorted(environment),
         "bundle": _bundle_document(version),
@@ -412,6 +430,7 @@ def version_document(version: Version, model: Model, environment: Iterable[str])
 
 def backtest_document(backtest: Backtest, version: Version) -> BacktestDocument:
     """Return a backtest of a version as the API shows it, without its result."""
+    window, beside = backtest.window, backtest.beside
     return {
         "backtestId": backtest.id,
         "versionId": version.id,
@@ -420,6 +439,11 @@ def backtest_document(backtest: Backtest, version: Version) -> BacktestDocument:
         "createdAt": iso(backtest.created_at),
         "endedAt": iso_or_none(backtest.ended_at),
         "args": backtest.args,
+        "windowOf": None if window is None else window.whole,
+        "window": None if window is None else window.name,
+        "windowNumber": None if window is None else window.number,
+        "windows": None if beside is None else beside.windows,
+        "combinations": None if beside is None else beside.combinations,
         "pythonVersion": version.python_version,
         "plan": BACKTEST_PLAN,
         "bundle": _bundle_document(version),

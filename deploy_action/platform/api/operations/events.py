@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypedDict
 
 from deploy_action.platform.api.operations.documents import Text
 from deploy_action.platform.api.request import ApiError, Request
 from deploy_action.platform.live.reports import ReportError, Reports, TooManyReportsError
+from deploy_action.records import dataclass
 
 _ABOUT: Final = {
     "backtest": "a backtest that was run elsewhere",

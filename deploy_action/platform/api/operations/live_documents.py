@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from deploy_action.platform.live.reports import Reported
+from deploy_action.platform.live.reports.accounts import Account
 from deploy_action.platform.live.reports.profit import Profit
 from deploy_action.platform.live.status import LiveStatus, settings_digest
 from deploy_action.platform.storage.records import State, Version, Wanted
 from deploy_action.platform.storage.tables.reports import Kept
 
 _NOTHING_RUNS: Final = "nothing runs here after the job"
-_PROFIT_NOTE: Final = (
+PROFIT_NOTE: Final = (
     "Realised profit by the average price of what was bought, before fees, from the orders that"
     " were reported as filled, limit orders at their limit. What is still held is not valued."
 )
@@ -44,7 +45,8 @@ class LiveDocument(TypedDict):
     `versionId` is the version that `state` is about. `startVersionId` is the one that a start would
     run, `previousVersionId` the one that a rollback would. `settingsSha256` covers plan, Python
     version, schedule and type. `callbacksFail` says that no callback has succeeded since the latest
-    one that raised. Exit codes do not tell whether a model worked.
+    one that raised, `callbacksFailSince` when the first of those failed. Exit codes do
+    not tell whether a model worked.
     """
 
     state: str
@@ -55,6 +57,7 @@ class LiveDocument(TypedDict):
     problem: str | None
     callbackErrors: int
     callbacksFail: bool
+    callbacksFailSince: str | None
     lastOutputAt: str | None
     bundleSha256: str | None
     settingsSha256: str | None
@@ -80,6 +83,9 @@ class OrderDocument(TypedDict):
     """An order as the model reported it; what it did not report is null.
 
     `updated` says whether `status` was told after the order was sent; else it is the first one.
+    `testAccount` says that it went to an account for tests; null where that is not known.
+    `versionId` is the version that ran when it was sent, if that is known. `tornDownFor` says that
+    it was sent while the teardown of that version ran, and why that was called; else it is null.
     """
 
     time: str
@@ -94,13 +100,19 @@ class OrderDocument(TypedDict):
     status: str | None
     updated: bool
     exchange: str | None
+    testAccount: bool | None
     annotation: str | None
     executedAt: str | None
     canceledAt: str | None
+    versionId: str | None
+    tornDownFor: Literal["stop", "replace", "shutdown"] | None
 
 
 class EventDocument(TypedDict):
-    """Something that happened: `source` is who says so, the `model` or the `platform`."""
+    """Something that happened: `source` is who says so, the `model` or the `platform`.
+
+    `versionId` is the version that it was about, if that is known.
+    """
 
     time: str
     source: Literal["model", "platform"]
@@ -108,6 +120,7 @@ class EventDocument(TypedDict):
     text: str | None
     args: Any
     response: Any
+    versionId: str | None
 
 
 class VariableDocument(TypedDict):
@@ -130,10 +143,11 @@ class MetricDocument(TypedDict):
 
 
 class ScreenerResultDocument(TypedDict):
-    """The result of a run of a screener."""
+    """The result of a run of a screener, of the version `versionId` if that is known."""
 
     time: str
     result: Any
+    versionId: str | None
 
 
 class LineDocument(TypedDict):
@@ -148,16 +162,20 @@ class LineDocument(TypedDict):
 class ProfitDocument(TypedDict):
     """The profit of a symbol; null where `problem` says why it is not known.
 
-    `pending` are limit and stop orders that were not reported as filled or canceled.
+    `testAccount` says that its orders went to an account for tests; null where that is not known.
+    `pending` are orders that were not reported as filled or canceled. `ordered` is what was bought
+    less what was sold, if all that were not canceled were filled; null if a size is not known.
     """
 
     exchange: str
     symbol: str
+    testAccount: bool | None
     fills: int
     pending: int
     realised: float | None
     position: float | None
     averagePrice: float | None
+    ordered: float | None
     problem: str | None
 
 
@@ -171,6 +189,27 @@ class PnlDocument(TypedDict):
     symbols: list[ProfitDocument] | None
     note: str
     values: list[list[float | None]] | None
+
+
+class AccountDocument(TypedDict):
+    """The value of an account that a strategy trades with, in `quote`, as read from the exchange.
+
+    It is that of the whole account: deposits, withdrawals and what other bots did are in it, so its
+    change is not the model's profit. `missing` are assets that it leaves out, because they have no
+    price in `quote`. `value` is null where `problem` says why it is not known. `simulated` says
+    that no real money is in the account. `values` are times in seconds since 1970 and values, 200
+    at most, from the first one that is kept; a value of null is a gap.
+    """
+
+    exchange: str
+    portfolio: str | None
+    quote: str | None
+    simulated: bool
+    time: str
+    value: float | None
+    missing: list[str]
+    problem: str | None
+    values: list[list[float | None]]
 
 
 class ReportedBacktestDocument(TypedDict):
@@ -201,6 +240,7 @@ class ReportedDocument(TypedDict):
     variables: list[VariableDocument]
     customMetrics: list[MetricDocument]
     screenerResults: list[ScreenerResultDocument]
+    account: list[AccountDocument]
     pnl: PnlDocument
     log: list[LineDocument]
     reportedBacktests: list[ReportedBacktestDocument]
@@ -232,6 +272,7 @@ def live_document(status: LiveStatus, model_type: str) -> LiveDocument:
         "problem": status.problem,
         "callbackErrors": status.callback_errors,
         "callbacksFail": status.callbacks_fail,
+        "callbacksFailSince": iso_or_none(status.callbacks_fail_since),
         "lastOutputAt": iso_or_none(status.last_output_at),
         "wanted": status.wanted,
         "startVersionId": status.start_id,
@@ -253,6 +294,7 @@ def idle_document(version: Version, model_type: str) -> LiveDocument:
         "problem": _NOTHING_RUNS,
         "callbackErrors": 0,
         "callbacksFail": False,
+        "callbacksFailSince": None,
         "lastOutputAt": None,
         "wanted": Wanted.STOPPED,
         "startVersionId": None,
@@ -333,6 +375,7 @@ def reported_document(reported: Reported, backtest_id: str) -> ReportedDocument:
         "screenerResults": [
             _document(ScreenerResultDocument, each) for each in reported.screener_results
         ],
+        "account": [_account(each) for each in reported.accounts],
         "pnl": _pnl(reported),
         "log": [_document(LineDocument, each) for each in reported.log],
         "reportedBacktests": [
@@ -366,9 +409,23 @@ def _order(kept: Kept) -> OrderDocument:
     )
 
 
+def _account(account: Account) -> AccountDocument:
+    return {
+        "exchange": account.exchange,
+        "portfolio": account.portfolio,
+        "quote": account.quote,
+        "simulated": account.simulated,
+        "time": iso(account.time),
+        "value": account.value,
+        "missing": list(account.missing),
+        "problem": account.problem,
+        "values": [list(each) for each in account.points],
+    }
+
+
 def _pnl(reported: Reported) -> PnlDocument:
     is_wanted = reported.pnl.get("auto", True)
-    shown, note = reported.profits[-_MOST_PROFITS:], _PROFIT_NOTE
+    shown, note = reported.profits[-_MOST_PROFITS:], PROFIT_NOTE
     if len(reported.profits) > len(shown):
         note += f" Only the {_MOST_PROFITS:,} symbols with the latest orders are shown."
     return {
@@ -382,10 +439,12 @@ def _profit(profit: Profit) -> ProfitDocument:
     return {
         "exchange": profit.exchange,
         "symbol": profit.symbol,
+        "testAccount": profit.is_test,
         "fills": profit.fills,
         "pending": profit.pending,
         "realised": profit.realised,
         "position": profit.position,
         "averagePrice": profit.average_price,
+        "ordered": profit.ordered,
         "problem": profit.problem,
     }

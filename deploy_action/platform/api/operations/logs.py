@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -14,6 +14,7 @@ from deploy_action.platform.live.status import read_status
 from deploy_action.platform.storage.logs import LogReader, Place, format_line
 from deploy_action.platform.storage.records import VersionStatus
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass, field
 
 MOST_FOLLOWERS: Final = 100
 _MOST_LINES: Final = 1_000_000
@@ -27,21 +28,21 @@ class Followers:
     """Counts those who follow a log: each keeps a connection, and looks for new lines."""
 
     most: int = MOST_FOLLOWERS
-    _number: int = 0
+    number: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self) -> None:
         """Count one more, or refuse him."""
         with self._lock:
-            if self._number >= self.most:
+            if self.number >= self.most:
                 message = f"{self.most} others follow a log, and no more can. Try again later."
                 raise ApiError(message, HTTPStatus.SERVICE_UNAVAILABLE)
-            self._number += 1
+            self.number += 1
 
     def leave(self) -> None:
         """Count one less."""
         with self._lock:
-            self._number -= 1
+            self.number -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,8 @@ class _Model:
     def has(self, version_id: str) -> bool:
         """Return whether this is a version of the model that was deployed."""
         with self.store.snapshot() as snapshot:
-            versions = snapshot.versions(self.project_id, self.model_id)
-        return any(
-            each.id == version_id and each.status != VersionStatus.BACKTEST for each in versions
-        )
+            version = snapshot.live.version(self.project_id, self.model_id, version_id)
+        return version is not None and version.status != VersionStatus.BACKTEST
 
 
 @dataclass(slots=True)
@@ -84,7 +83,8 @@ class LogText:
     what the server says. An answer that follows the log ends when the client leaves, or the model
     is deleted. When another version takes over, a line of `platform` says so, and its log follows.
     After 20 seconds without a line an empty one shows that the server is still there. With
-    `positions`, each line begins with its position, for `after`, and a space.
+    `positions`, each line begins with its position, for `after`, and a space. It ends, too, when
+    `is_allowed` says no, which is asked every few seconds.
     """
 
     version_id: str
@@ -96,14 +96,18 @@ class LogText:
     _next_id: str | None = None
     _is_over: bool = False
     _places: dict[str, Place] = field(default_factory=dict)
+    _is_refused: bool = False
+    is_allowed: Callable[[], bool] = lambda: True
 
     @property
     def is_over(self) -> bool:
         """Whether no more lines will come: the server stops, or the model was deleted."""
-        return self._is_over or self._model.store.logs.is_closed
+        return self._is_over or self._is_refused or self._model.store.logs.is_closed
 
     def read(self) -> bytes:
         """Return some of the lines that were not read yet; none if there are none yet."""
+        if self._is_refused:
+            return b""
         before = self.place
         self.place, block = self._reader(self.version_id).read(before)
         if not block and self._next_id is not None:
@@ -111,7 +115,8 @@ class LogText:
         return self._with_positions(before, block)
 
     def look_for_turn(self) -> None:
-        """Find out whether another version has taken over; that takes a moment."""
+        """Find out whether another version has taken over, or it is over; that takes a moment."""
+        self._is_refused = self._is_refused or not self.is_allowed()
         current = self._model.current_version()
         self._is_over = current is None
         self._next_id = None if current == self.version_id else current

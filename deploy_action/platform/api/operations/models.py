@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from deploy_action.platform.api.fields import USUALLY_LISTED
 from deploy_action.platform.api.operations.documents import (
     CreatedModelDocument,
     Details,
@@ -39,6 +39,7 @@ from deploy_action.platform.live.host import StillRunningError
 from deploy_action.platform.live.models import LiveModels, NotKeptError
 from deploy_action.platform.live.reports import read_reports
 from deploy_action.platform.live.wishes import UnknownVersionError
+from deploy_action.platform.storage.damage.results import is_json
 from deploy_action.platform.storage.records import (
     Backtest,
     BacktestStatus,
@@ -48,6 +49,7 @@ from deploy_action.platform.storage.records import (
 )
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import dataclass
 
 _NOT_KEPT = (
     "The model is being stopped, but that cannot be stored, for example because the server's disk "
@@ -58,6 +60,8 @@ _NOTHING_RUNS = (
     "This server only stores models: it runs inside a job, and nothing runs after that. Deploy to a"
     " server that runs them, such as `blankly-deploy serve`."
 )
+_BY_API = "through the API"
+BY_PAGE = "on a page"
 _WITH_RESULT = (BacktestStatus.FINISHED, BacktestStatus.FAILED)
 
 
@@ -95,30 +99,40 @@ class Models:
             ]  # fmt: skip
 
     def describe_model(self, request: Request) -> Details:
-        """Describe a model: what it does, its versions, its backtests, and what it reported."""
+        """Describe a model: what it does, its versions, its backtests, and what it reported.
+
+        Versions and backtests become more with the years, so the newest are listed, 100 unless more
+        are asked for, and those that are named: in the request, or in `live`.
+        """
         project_id, model_id = request.identifier("projectId"), request.identifier("modelId")
         wanted = request.text("backtestId")
         with self.store.snapshot() as snapshot:
             self.access.check_readable(snapshot, project_id)
             model = find_model(snapshot, project_id, model_id)
-            backtests = snapshot.backtests(project_id, model_id)
-            document = self._document(snapshot, model, backtests, wanted)
+            backtests = _listed_backtests(snapshot, model, request)
+            document = self._document(snapshot, model, backtests, request)
         return Details(document, self._results(backtests, wanted))
 
     def _document(
-        self, snapshot: Transaction, model: Model, backtests: Sequence[Backtest], wanted: str
+        self, snapshot: Transaction, model: Model, backtests: Sequence[Backtest], request: Request
     ) -> ModelDocument:
         key = model.project_id, model.id
-        every = {each.id: each for each in snapshot.versions(*key)}
-        versions = [each for each in every.values() if each.status != VersionStatus.BACKTEST]
         status = None if self.live is None else self.live.status(snapshot, *key)
-        deployed = next((each for each in versions if each.status == VersionStatus.DEPLOYED), None)
+        deployed = snapshot.uploaded.deployed(*key)
         live = None
         if status is not None:
             live, deployed = live_document(status, model.type), status.version or deployed
         elif self.live is None and deployed is not None:
             live = idle_document(deployed, model.type)
+        wanted = request.text("backtestId")
         reported = read_reports(snapshot, *key, wanted)
+        named = {deployed.id} if deployed else set[str]()
+        if status is not None:
+            named |= {
+                each for each in (status.start_id, status.previous_id, status.next_id) if each
+            }
+        versions = _listed_versions(snapshot, model, request, named)
+        tested = snapshot.live.versions({each.version_id for each in backtests})
         return {
             "id": model.id,
             "modelId": model.id,
@@ -136,10 +150,10 @@ class Models:
             "live": live,
             **reported_document(reported, wanted),
             "versions": [_version(snapshot, each, model) for each in versions],
-            "backtests": [backtest_document(each, every[each.version_id]) for each in backtests],
+            "backtests": [backtest_document(each, tested[each.version_id]) for each in backtests],
         }
 
-    def run_version(self, request: Request) -> Empty:
+    def run_version(self, request: Request, seen: str | None = None, way: str = _BY_API) -> Empty:
         """Run a version in place of the one that runs: a start, or a rollback.
 
         The answer comes at once, and `POST /model/details` tells what becomes of it. Of a screener
@@ -170,12 +184,14 @@ class Models:
                 plans = ", ".join(LIVE_PLANS)
                 raise ApiError(f"The version was uploaded without a plan. The plans are: {plans}")
         try:
-            live.run(project_id, model_id, version_id, environment)
+            live.run(project_id, model_id, version_id, environment, seen)
         except UnknownVersionError:
             raise _no_version() from None
+        text = f"A start of version {version_id} was asked for {_asked(request, way)}."
+        live.tell(project_id, model_id, text, version_id)
         return {}
 
-    def stop_model(self, request: Request) -> Text:
+    def stop_model(self, request: Request, way: str = _BY_API) -> Text:
         """Stop a model, and keep it stopped.
 
         The answer comes at once, and is empty. `POST /model/details` says `stopping` until nothing
@@ -190,6 +206,7 @@ class Models:
             live.stop(project_id, model_id)
         except NotKeptError as error:
             raise ApiError(_NOT_KEPT, HTTPStatus.INSUFFICIENT_STORAGE) from error
+        live.tell(project_id, model_id, f"A stop was asked for {_asked(request, way)}.")
         return Text("")
 
     def delete_model(self, request: Request) -> Text:
@@ -212,15 +229,17 @@ class Models:
     def _results(self, backtests: Sequence[Backtest], wanted: str) -> Mapping[str, Path]:
         """Return the paths of the results to send, by the id of their backtest.
 
-        That is the wanted one, or else the latest ones that there is room for.
+        That is the wanted one, or else the latest ones that there is room for, without windows. One
+        that was damaged on the disk is left out.
         """
         room = _MAX_RESULT_BYTES
         paths: dict[str, Path] = {}
         for each in reversed(backtests):
             path = self.store.result_path(each.id)
-            if each.status in _WITH_RESULT and wanted in {"", each.id} and path.exists():
+            is_sent = wanted == each.id or (not wanted and each.window is None)
+            if each.status in _WITH_RESULT and is_sent and path.exists():
                 size = path.stat().st_size
-                if wanted or size <= room:
+                if (wanted or size <= room) and is_json(path):
                     room -= size
                     paths[each.id] = path
         return paths
@@ -251,8 +270,37 @@ def delete_model(store: Store, live: LiveModels | None, project_id: str, model_i
         raise ApiError(message)
 
 
+def _listed_backtests(snapshot: Transaction, model: Model, request: Request) -> list[Backtest]:
+    """Return the backtests that a request asks for, the oldest first."""
+    key, most = (model.project_id, model.id), request.number("backtests")
+    if whole := request.text("windowOf"):
+        found = snapshot.windows_of(*key, whole)
+    else:
+        found = snapshot.newest_backtests(*key, USUALLY_LISTED if most is None else most)
+    wanted = request.text("backtestId")
+    if wanted and wanted not in {each.id for each in found}:
+        one = snapshot.backtest(*key, wanted)
+        found = found if one is None else [*found, one]
+    return sorted(found, key=lambda each: each.created_at)
+
+
+def _listed_versions(
+    snapshot: Transaction, model: Model, request: Request, named: set[str]
+) -> list[Version]:
+    """Return the versions that a request asks for, and those that are `named`, the oldest first."""
+    key, most = (model.project_id, model.id), request.number("versions")
+    newest = snapshot.uploaded.newest(*key, USUALLY_LISTED if most is None else most)
+    older = (named | {request.text("versionId")}) - {each.id for each in newest}
+    return [*snapshot.uploaded.named(*key, older), *reversed(newest)]
+
+
 def _version(snapshot: Transaction, version: Version, model: Model) -> VersionDocument:
     return version_document(version, model, snapshot.live.environment(version.id))
+
+
+def _asked(request: Request, way: str) -> str:
+    """Say by which way something was asked for, and from where, where that is known."""
+    return f"{way}, from {request.address}" if request.address else way
 
 
 def _no_version() -> ApiError:

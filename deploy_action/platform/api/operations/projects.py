@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.platform.api.credentials import pass_digest
@@ -26,6 +25,7 @@ from deploy_action.platform.api.request import ApiError, Request
 from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.storage.records import ProjectKey
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass
 
 _ID_DIGITS: Final = 10  # of a key's id, which is the beginning of its digest
 

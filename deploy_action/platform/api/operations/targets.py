@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_action.platform.api.request import ApiError
 from deploy_action.platform.storage.records import SCREENER, STRATEGY, Model
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

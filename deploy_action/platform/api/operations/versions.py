@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal, Self
 
-from deploy_action.platform.api.fields import KEY_HEADER, MAX_ID_LENGTH, PYTHON_PATTERN
+from deploy_action.platform.api.credentials import GivenVariables
+from deploy_action.platform.api.fields import KEY_HEADER, MOST_WINDOWS
 from deploy_action.platform.api.operations.documents import (
     DeployDocument,
     Empty,
@@ -18,7 +18,7 @@ from deploy_action.platform.api.operations.documents import (
     upload_document,
 )
 from deploy_action.platform.api.operations.live_documents import iso
-from deploy_action.platform.api.operations.plans import BACKTEST_PLAN, check_plan
+from deploy_action.platform.api.operations.plans import BACKTEST_PLAN
 from deploy_action.platform.api.operations.targets import (
     Access,
     Target,
@@ -26,68 +26,41 @@ from deploy_action.platform.api.operations.targets import (
     check_type,
     find_model,
 )
-from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request, StoredFile
+from deploy_action.platform.api.operations.uploads import (
+    Upload,
+    read_archive,
+    read_target,
+    read_upload,
+    require_file,
+    skips_unchanged,
+    with_origin,
+)
+from deploy_action.platform.api.request import FILE_FIELD, ApiError, Request
 from deploy_action.platform.live.models import LiveModels
 from deploy_action.platform.live.wishes import wish_deploy
 from deploy_action.platform.runs.backtests import Backtests
 from deploy_action.platform.runs.model_run import BacktestRequest
-from deploy_action.platform.storage.archives import (
-    ArchiveFacts,
-    check_archive,
-    check_contents,
-)
 from deploy_action.platform.storage.kept_prices import store_keys
 from deploy_action.platform.storage.records import (
     SCREENER,
-    STRATEGY,
+    Beside,
     Life,
     Model,
     State,
     Version,
     VersionStatus,
     Wanted,
+    WindowPlace,
 )
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.storage.tables.figures import Figures
 from deploy_action.platform.storage.transaction import Transaction
-from deploy_action.platform.storage.zip_reader import ArchiveError
-from deploy_action.text.cron import cron_fault
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.harmless import cut
 
 _DAY: Final = 86_400
 _SHORT: Final = 7  # of a commit
 _LONGEST_SHOWN: Final = 100
-_LONGEST_REPOSITORY: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Upload:
-    """A bundle that passed the checks, and what the request says about it.
-
-    `environment` are the variables of its process; `allows_older` says that its commit may be older
-    than that of the current version.
-    """
-
-    file: StoredFile
-    archive: ArchiveFacts
-    status: VersionStatus
-    description: str
-    python_version: str
-    plan: str
-    schedule: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    commit: str = ""
-    committed_at: float | None = None
-    commit_repository: str = ""
-    allows_older: bool = True
-
-    def is_same_as(self, version: Version, environment: Mapping[str, str]) -> bool:
-        """Whether a version has the same bytes, settings and variables."""
-        return (self.file.sha256, self.python_version, self.plan, self.schedule) == (
-            version.sha256,
-            version.python_version,
-            version.plan,
-            version.schedule,
-        ) and self.environment == environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +77,8 @@ class _Asked:
     now: float | None
     environment: Mapping[str, str] | None = field(repr=False)
     is_ephemeral: bool
+    window: WindowPlace | None
+    beside: Beside | None
 
     @classmethod
     def read(cls, request: Request, *, is_ephemeral: bool = False) -> Self:
@@ -114,7 +89,18 @@ class _Asked:
             description=request.text("backtestDescription"),
             price_scope=request.text("priceScope"),
             is_ephemeral=is_ephemeral,
+            window=None,
+            beside=None,
         )
+
+    @classmethod
+    def read_all(cls, request: Request) -> Self:
+        """Read also what is said of backtests that belong together."""
+        asked = cls.read(request, is_ephemeral=request.flag("ephemeral"))
+        window, beside = _read_window(request), _read_beside(request)
+        if window is not None and asked.is_ephemeral:
+            raise ApiError("Both windowOf and ephemeral were given: pass one of them.")
+        return replace(asked, window=window, beside=None if window else beside)
 
 
 class _StoredBeforeError(Exception):
@@ -126,7 +112,7 @@ class _StoredBeforeError(Exception):
         self.environment = environment
         self.runs = runs
 
-    def is_same(self, target: Target, upload: _Upload) -> bool:
+    def is_same(self, target: Target, upload: Upload) -> bool:
         """Whether an upload asks for what was stored before."""
         version = self.version
         model_id = version.model_id if target.is_new else target.model_id
@@ -139,12 +125,13 @@ class _StoredBeforeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The operations on versions."""
+    """The operations on versions; `told` says what may be told of variables."""
 
     store: Store
     access: Access
     backtests: Backtests
     live: LiveModels | None
+    told: Callable[[Mapping[str, str]], GivenVariables]
 
     def deploy(self, request: Request) -> DeployDocument:
         """Deploy a bundle as the model's new version, which replaces the one that runs.
@@ -152,15 +139,20 @@ class Versions:
         The answer comes at once, and `POST /model/details` tells what becomes of the version. To a
         model that somebody stopped, it is only stored.
         """
-        file = _require_file(request)
-        target = _read_target(request)
+        file = require_file(request)
+        target = read_target(request)
         self._rehearse(target)
-        upload = _read_upload(request, file, target, VersionStatus.DEPLOYED)
-        if _skips_unchanged(request) and (same := self._same_that_runs(target, upload)):
+        upload = read_upload(request, file, target, VersionStatus.DEPLOYED)
+        if skips_unchanged(request) and (same := self._same_that_runs(target, upload)):
             version, state = same
             return _deploy_document(version, "unchanged", state)
         try:
             with self._storing(target, upload, request.key) as (transaction, version):
+                if upload.tested is not None:
+                    # A client tests with the variables that it deploys with.
+                    tested = {**upload.tested, "variables": self.told(upload.environment)}
+                    told = Figures(version.id, None, transaction.now, tested)
+                    transaction.figures.keep(told)
                 runs = self.live is not None and wish_deploy(transaction, version)
         except _StoredBeforeError as before:
             version, runs = before.version, before.runs
@@ -173,10 +165,10 @@ class Versions:
 
     def upload(self, request: Request) -> UploadedDocument:
         """Store a bundle as a version of the model, to be run later."""
-        file = _require_file(request)
-        target = _read_target(request)
+        file = require_file(request)
+        target = read_target(request)
         self._rehearse(target)
-        upload = _read_upload(request, file, target, VersionStatus.UPLOADED)
+        upload = read_upload(request, file, target, VersionStatus.UPLOADED)
         with self._storing(target, upload) as (_, version):
             pass
         return {
@@ -188,7 +180,7 @@ class Versions:
             "modelId": version.model_id,
         }
 
-    def _same_that_runs(self, target: Target, upload: _Upload) -> tuple[Version, str] | None:
+    def _same_that_runs(self, target: Target, upload: Upload) -> tuple[Version, str] | None:
         """Return the version that runs, and its state, if an upload would change nothing.
 
         It counts as made from the upload's commit then, so that what is older than that is refused.
@@ -213,33 +205,60 @@ class Versions:
 
     def backtest(self, request: Request) -> Pending:
         """Backtest a bundle or a stored version, and answer when the backtest has ended."""
-        asked = _Asked.read(request, is_ephemeral=request.flag("ephemeral"))
+        asked = _Asked.read_all(request)
         version_id = request.text("versionId")
         if version_id and request.file is not None:
             raise ApiError(f"Both {FILE_FIELD} and versionId were given: pass one of them.")
+        if asked.window is not None and not version_id:
+            raise ApiError("A windowOf needs the versionId of that backtest.")
         if version_id:
-            # An ephemeral one writes nothing, so it waits for no writer.
-            stored = self.store.snapshot if asked.is_ephemeral else self.store.transaction
-            with stored() as transaction:
-                version = self._find_version(transaction, request)
-                _refuse_other_python(version, request)
-                backtest = self._request(transaction, version, asked)
-        else:
-            file = _require_file(request)
-            target = _read_target(request)
-            self._rehearse(target)
-            _refuse_screener(target.model_type)
-            upload = _Upload(
+            return self._run(*self._ask_of_version(request, asked))
+        with self.backtests.unpacking() as ahead:
+            return self._run(*self._ask_of_upload(request, asked, ahead))
+
+    def _ask_of_version(self, request: Request, asked: _Asked) -> tuple[Version, BacktestRequest]:
+        """Return what is to be backtested of a version that is here."""
+        replaced = None
+        # An ephemeral one writes nothing, so it waits for no writer.
+        stored = self.store.snapshot if asked.is_ephemeral else self.store.transaction
+        with stored() as transaction:
+            version = self._find_version(transaction, request)
+            _refuse_other_python(version, request)
+            if asked.window is not None:
+                _refuse_no_whole(transaction, version, asked.window)
+                replaced = transaction.windows.remove(asked.window)
+            backtest = self._request(transaction, version, asked)
+        if replaced is not None:
+            self.backtests.forget(replaced)
+        return version, backtest
+
+    def _ask_of_upload(
+        self, request: Request, asked: _Asked, ahead: Path | None
+    ) -> tuple[Version, BacktestRequest]:
+        """Store a bundle; return what is to be backtested, unpacked in `ahead` if that worked."""
+        file = require_file(request)
+        target = read_target(request)
+        self._rehearse(target)
+        _refuse_screener(target.model_type)
+        upload = with_origin(
+            Upload(
                 file=file,
-                archive=_check_archive(file),
+                archive=read_archive(file, ahead),
                 status=VersionStatus.BACKTEST,
                 description=asked.description,
                 python_version=request.text("pythonVersion"),
                 plan=BACKTEST_PLAN,
-            )
-            with self._storing(target, upload) as (transaction, version):
-                backtest = self._request(transaction, version, asked)
-        held = self.store.hold_bundle(version.id) if asked.is_ephemeral else None
+            ),
+            request,
+        )
+        with self._storing(target, upload) as (transaction, version):
+            backtest = self._request(transaction, version, asked)
+        is_unpacked = ahead is not None and ahead.exists()
+        return version, replace(backtest, unpacked=ahead if is_unpacked else None)
+
+    def _run(self, version: Version, backtest: BacktestRequest) -> Pending:
+        """Start a backtest, whose bundle stays here until it has ended."""
+        held = self.store.hold_bundle(version.id) if backtest.is_ephemeral else None
         check_bundle(backtest.bundle)  # a held one stays, although no row says that it is needed
         job = self.backtests.start(backtest)
         if held is not None:
@@ -276,6 +295,10 @@ class Versions:
 
         A version that was deployed has variables of its own.
         """
+        environment = asked.environment
+        if environment is None:
+            environment = transaction.live.environment(version.id)
+        variables = self.told(environment)
         if asked.is_ephemeral:
             backtest_id = str(uuid.uuid4())
         else:
@@ -284,10 +307,10 @@ class Versions:
                 args=asked.args,
                 description=asked.description,
                 workplace=self.store.workplace.id,
+                variables=variables,
+                window=asked.window,
+                beside=asked.beside,
             )
-        environment = asked.environment
-        if environment is None:
-            environment = transaction.live.environment(version.id)
         return BacktestRequest(
             backtest_id=backtest_id,
             bundle=self.store.bundle_path(version.id),
@@ -297,7 +320,9 @@ class Versions:
             prices=self._price_stores(transaction, version, asked.price_scope),
             now=transaction.now // _DAY * _DAY if asked.now is None else asked.now,
             environment=environment,
+            variables=variables,
             model=(version.project_id, version.model_id),
+            version_id=version.id,
             is_ephemeral=asked.is_ephemeral,
         )
 
@@ -320,7 +345,7 @@ class Versions:
 
     @contextmanager
     def _storing(
-        self, target: Target, upload: _Upload, key: str = ""
+        self, target: Target, upload: Upload, key: str = ""
     ) -> Iterator[tuple[Transaction, Version]]:
         """Add the version, and what the block adds to it: all of it or nothing.
 
@@ -354,6 +379,8 @@ class Versions:
                 commit=upload.commit,
                 committed_at=upload.committed_at,
                 commit_repository=upload.commit_repository,
+                deployed_by=upload.deployed_by,
+                run_url=upload.run_url,
             )
             transaction.add_version(version, key)
             if upload.environment:
@@ -382,7 +409,7 @@ def _stays_up(life: Life) -> bool:
     )
 
 
-def _refuse_older(transaction: Transaction, model: Model, upload: _Upload) -> None:
+def _refuse_older(transaction: Transaction, model: Model, upload: Upload) -> None:
     """Refuse a commit that is older than that of the version that runs, or is about to."""
     if upload.allows_older or upload.committed_at is None or not upload.commit_repository:
         return
@@ -405,59 +432,6 @@ def _refuse_older(transaction: Transaction, model: Model, upload: _Upload) -> No
             raise ApiError(message, code="older")
 
 
-def _read_upload(
-    request: Request, file: StoredFile, target: Target, status: VersionStatus
-) -> _Upload:
-    """Return what is to be stored, once everything about it was checked."""
-    schedule, plan = _read_schedule(request, target), ""
-    if status is VersionStatus.DEPLOYED:
-        check_plan(plan := request.text("plan"))
-    return _Upload(
-        status=status,
-        schedule=schedule,
-        plan=plan,
-        python_version=_read_python(request),
-        description=request.text("versionDescription"),
-        environment=request.environment() or {},
-        commit=request.text("commit")[:MAX_ID_LENGTH],
-        committed_at=request.moment("committedAt"),
-        commit_repository=request.text("commitRepository")[:_LONGEST_REPOSITORY],
-        allows_older=status is not VersionStatus.DEPLOYED or request.flag("allowOlder"),
-        file=file,
-        archive=_check_archive(file),  # last: it takes time
-    )
-
-
-def _skips_unchanged(request: Request) -> bool:
-    unchanged = request.text("unchanged").strip()
-    if unchanged not in {"", "deploy", "skip"}:
-        raise ApiError("unchanged must be deploy or skip")
-    return unchanged == "skip"
-
-
-def _read_python(request: Request) -> str:
-    """Return the Python that is asked for; whether there is one here is another matter."""
-    version = request.text("pythonVersion").strip()
-    if not re.fullmatch(PYTHON_PATTERN, version):
-        raise ApiError(
-            f"pythonVersion is {cut(version, _LONGEST_SHOWN)!r}, and models run on Python 3.7 or"
-            ' later. Write it as "3.11", in quotes: 3.10 without them is the number 3.1.'
-        )
-    return version
-
-
-def _read_schedule(request: Request, target: Target) -> str | None:
-    """Return when a screener runs; a strategy has no schedule, whatever is said."""
-    schedule = " ".join(request.text("schedule").split())
-    if target.model_type != SCREENER:
-        return None
-    if not schedule:
-        raise ApiError("Must pass schedule argument to run a screener")
-    if fault := cron_fault(schedule):
-        raise ApiError(f"The schedule {cut(schedule, _LONGEST_SHOWN)!r} {fault}.")
-    return schedule
-
-
 def _refuse_other_python(version: Version, request: Request) -> None:
     python = request.text("pythonVersion").strip()
     if python != version.python_version.strip():
@@ -467,33 +441,39 @@ def _refuse_other_python(version: Version, request: Request) -> None:
         )
 
 
+def _read_window(request: Request) -> WindowPlace | None:
+    """Return which window is asked for, None if it is the whole period."""
+    whole = request.text("windowOf")
+    name, number = request.text("window").strip(), request.number("windowNumber") or 0
+    if not whole:
+        if name or number:
+            raise ApiError("A window and a windowNumber need a windowOf.")
+        return None
+    if not name or not 0 < number <= MOST_WINDOWS:
+        raise ApiError(f"A windowOf needs a window and a windowNumber from 1 to {MOST_WINDOWS}.")
+    return WindowPlace(whole, number, cut(name, _LONGEST_SHOWN))
+
+
+def _read_beside(request: Request) -> Beside | None:
+    """Return how many backtests are beside one of the whole period, None if nobody says that."""
+    windows, combinations = request.number("windows"), request.number("combinations")
+    if windows is None and combinations is None:
+        return None
+    return Beside(windows or 0, combinations or 0)
+
+
+def _refuse_no_whole(transaction: Transaction, version: Version, window: WindowPlace) -> None:
+    """Refuse a window unless it is of a backtest of the whole period of the same version."""
+    whole = transaction.backtest(version.project_id, version.model_id, window.whole)
+    if whole is None or whole.window is not None or whole.version_id != version.id:
+        raise ApiError("This windowOf is no backtest of the whole period of this version.")
+    if whole.beside is not None and window.number > whole.beside.windows:
+        raise ApiError(
+            f"The windowNumber is {window.number}, and the run of this windowOf has"
+            f" {whole.beside.windows} windows."
+        )
+
+
 def _refuse_screener(model_type: str) -> None:
     if model_type == SCREENER:
         raise ApiError("Only strategies can be backtested, and this model is a screener.")
-
-
-def _require_file(request: Request) -> StoredFile:
-    if request.file is None:
-        raise ApiError(f"Missing required argument: {FILE_FIELD}")
-    return request.file
-
-
-def _read_target(request: Request) -> Target:
-    is_new = request.creates_model
-    return Target(
-        project_id=request.identifier("projectId"),
-        model_id=str(uuid.uuid4()) if is_new else request.identifier("modelId"),
-        model_type=request.text("type", STRATEGY),
-        name=request.text("name"),
-        description=request.text("generalDescription"),
-        is_new=is_new,
-    )
-
-
-def _check_archive(file: StoredFile) -> ArchiveFacts:
-    try:
-        facts = check_archive(file.path)
-        check_contents(file.path)
-    except ArchiveError as error:
-        raise ApiError(str(error)) from error
-    return facts

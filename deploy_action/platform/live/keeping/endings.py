@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.host import CannotPrepareError
@@ -22,6 +21,7 @@ from deploy_action.platform.live.surroundings import NoticeKind, Surroundings
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import Life, Progress, State, StopReason
+from deploy_action.records import dataclass
 
 _NOT_AGAIN = "It had no strategy, so it is not run again by itself."
 

@@ -6,11 +6,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from deploy_action.platform.live.host import Prepared
 from deploy_action.platform.live.surroundings import VersionLog
 from deploy_action.platform.processes.launching import Ended
+from deploy_action.records import dataclass, field
 
 # Events of one instance, and their bytes as JSON, each of which takes up to thirty in memory. A
 # model that reports faster than the store can write loses the rest.

@@ -123,7 +123,7 @@ class Keeper:
         return Pulse(
             last_output_at=running.hearing.last_output_at,
             callback_errors=running.all_errors,
-            callbacks_fail=running.callbacks_fail,
+            callbacks_fail_since=running.callbacks_fail_since,
             problem=running.problem,
         )
 
@@ -390,7 +390,7 @@ class Keeper:
             environment=environment,
         )
         log = self._around.logs.open(version_id)
-        redact = redactor(launch)
+        redact = redactor(launch, self._around.passwords)
         preparation = Preparation(launch, version, generation, slot == _NEXT, log, redact)
         self._preparations[slot] = preparation
         preparation.begin(self._around.host, self._inbox)

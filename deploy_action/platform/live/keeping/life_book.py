@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy_action.platform.storage.records import Life, Model, Progress, State, Version
 from deploy_action.platform.storage.store import Store
+from deploy_action.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 from deploy_action.platform.live.host import Host, Launch, Prepared
 from deploy_action.platform.live.keeping.hearing import Heard, PreparationOver
 from deploy_action.platform.live.surroundings import VersionLog
 from deploy_action.platform.storage.records import Version
-from deploy_action.text.redaction import SHORTEST_KEY, redacted
+from deploy_action.records import dataclass, field
+from deploy_action.text.redaction import redacted
+from deploy_action.text.variables import hidden_in
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +61,7 @@ class Preparation:
             self.prepared = None
 
 
-def redactor(launch: Launch) -> Callable[[str], str]:
-    """Return what hides the values of a version's variables, of eight characters or more."""
-    secrets = [value for value in launch.environment.values() if len(value) >= SHORTEST_KEY]
+def redactor(launch: Launch, others: tuple[str, ...] = ()) -> Callable[[str], str]:
+    """Return what hides the values of a version's variables, and `others` that it gets."""
+    secrets = (*hidden_in(launch.environment), *others)
     return partial(redacted, secrets=secrets) if secrets else str

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from deploy_action.errors import Problem, read_problems
-from deploy_action.platform.live.keeping.running import Running, explained
+from deploy_action.platform.live.keeping.running import Running, for_people
 from deploy_action.platform.live.keeping.telling import Telling
+from deploy_action.platform.storage.records import StopReason
 
 _LONGEST_MESSAGE: Final = 4_000
 _MESSAGES: Final = {"text": "a text message", "email": "an e-mail", "chat": "a chat message"}
@@ -16,10 +17,15 @@ _FLAGS: Final = {
     "starting": ("had_strategy", True),
     "started": ("has_started", True),
     "order": ("ordered", True),
-    "callbacks_work": ("callbacks_fail", False),
+    "callbacks_work": ("callbacks_fail_since", None),
+}
+_WHY: Final = {
+    StopReason.STOP: "It is stopped, since somebody asked for that",
+    StopReason.REPLACE: "It is stopped, since another version takes its place",
+    StopReason.SHUTDOWN: "It is stopped, since this server ends",
 }
 _TEARDOWN: Final = {
-    "began": "Its teardown has begun.",
+    "began": "Its teardown has begun, which may send orders.",
     "ended": "Its teardown is done.",
     "none": "It has no teardown to call.",
     "failed": "Its teardown failed.",
@@ -34,9 +40,9 @@ def take_report(telling: Telling, running: Running, event: Mapping[str, object])
         setattr(running, *told)
     elif kind == "fault" and problem is not None:
         running.fault = problem
-        running.problem = explained(problem)
+        running.problem = for_people(problem)
     elif kind == "callback_error" and problem is not None:
-        _take_callback_error(running, event, problem)
+        _take_callback_error(running, event, problem, telling.around.clock())
     elif kind == "warning" and problem is not None:
         telling.problem(version_id, problem)
     elif kind == "teardown" and running.stopped_for is not None:
@@ -45,7 +51,9 @@ def take_report(telling: Telling, running: Running, event: Mapping[str, object])
         _take_message(telling, str(event.get("kind")), event.get("text"))
     elif kind == "report" and isinstance(fields := event.get("fields"), dict):
         model, now = telling.model, telling.around.clock()
-        telling.around.reports.take(model.project_id, model.id, str(event.get("kind")), fields, now)
+        reports, kind = telling.around.reports, str(event.get("kind"))
+        why = running.stopped_for if running.teardown == "began" else None
+        reports.take(model.project_id, model.id, kind, fields, now, version_id, why or "")
 
 
 def _take_message(telling: Telling, kind: str, text: object) -> None:
@@ -54,11 +62,17 @@ def _take_message(telling: Telling, kind: str, text: object) -> None:
         telling.notice(f"sends {_MESSAGES[kind]}", text[:_LONGEST_MESSAGE], "info")
 
 
-def _take_callback_error(running: Running, event: Mapping[str, object], problem: Problem) -> None:
-    running.callbacks_fail, count = event.get("fails") is True, event.get("count")
+def _take_callback_error(
+    running: Running, event: Mapping[str, object], problem: Problem, now: float
+) -> None:
+    count = event.get("count")
+    if event.get("fails") is not True:
+        running.callbacks_fail_since = None
+    elif running.callbacks_fail_since is None:
+        running.callbacks_fail_since = now
     if type(count) is int and running.callback_errors < count <= _MOST_ERRORS:
         running.callback_errors = count
-        running.problem = f"A callback failed: {explained(problem)}"
+        running.problem = f"A callback failed: {for_people(problem)}"
 
 
 def _take_teardown(telling: Telling, running: Running, state: str, problem: Problem | None) -> None:
@@ -68,6 +82,8 @@ def _take_teardown(telling: Telling, running: Running, state: str, problem: Prob
         return
     running.teardown = state
     if problem is not None:
-        running.teardown_problem = explained(problem)
+        running.teardown_problem = for_people(problem)
         text = f"{text} {running.teardown_problem}"
-    running.hearing.log.write("platform", text, telling.redact)
+    if state == "began" and running.stopped_for is not None:
+        text = f"{_WHY[running.stopped_for]}. {text}"
+    telling.event(running.version.id, text)

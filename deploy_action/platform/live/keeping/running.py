@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.host import Instance
 from deploy_action.platform.live.keeping.hearing import Hearing
+from deploy_action.platform.processes.confinement import DISK_VARIABLE
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.storage.records import StopReason, Version
+from deploy_action.records import dataclass, field, replace
 from deploy_action.text.harmless import one_line
 
 LOOK_AT_EXCHANGE: Final = "Look at the exchange for open orders and positions."
@@ -28,7 +29,8 @@ class Running:
     instance: Instance | None = None
     earlier_errors: int = 0  # of callbacks, in earlier instances of the version
     callback_errors: int = 0
-    callbacks_fail: bool = False  # none has succeeded since the latest error
+    # The time of the first of the latest errors; None if a callback has succeeded since.
+    callbacks_fail_since: float | None = None
     problem: str | None = None
     had_strategy: bool = False
     ordered: bool = False
@@ -78,6 +80,11 @@ def in_words(ended: Ended, seconds: float, fault: Problem | None, memory: int) -
     """Say how an instance ended; `memory` is the limit of its plan in MiB."""
     if ended.out_of_memory:
         cause = f"It ran out of memory: its plan allows {memory} MiB"
+    elif ended.out_of_disk:
+        cause = (
+            "It was ended because its files, in BLANKLY_STATE_DIR and elsewhere, took more than "
+            f"they may (the server's variable {DISK_VARIABLE}, in GB)"
+        )
     elif ended.code < 0:
         cause = f"It was killed ({_signal_name(-ended.code)})"
     else:
@@ -95,9 +102,11 @@ def teardown_fault(running: Running, ended: Ended) -> str | None:
     if running.teardown in {"ended", "none"} or not running.had_strategy:
         return None
     if running.teardown == "failed":
-        fault = f"Its teardown failed. {running.teardown_problem}".rstrip()
+        fault = (
+            f"Its teardown failed, and nothing tries it again. {running.teardown_problem}".rstrip()
+        )
     elif running.teardown == "began":
-        fault = "Its teardown did not finish."
+        fault = "Its teardown did not finish, and nothing goes on with it."
     else:
         fault = "It told nothing of a teardown before it ended."
     if ended.code == -signal.SIGKILL:
@@ -111,9 +120,16 @@ def explained(problem: Problem) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def for_people(problem: Problem) -> str:
+    """Return a problem of a script in one line: what it means first, if that is known."""
+    if not problem.hint:
+        return explained(problem)
+    return f"{one_line(problem.hint)} The exception: {explained(replace(problem, hint=''))}"
+
+
 def is_clean(ended: Ended, fault: Problem | None) -> bool:
     """Whether an instance did what it had to do, as far as that can be seen."""
-    return ended.code == 0 and fault is None and not ended.out_of_memory
+    return ended.code == 0 and fault is None and not (ended.out_of_memory or ended.out_of_disk)
 
 
 def _signal_name(number: int) -> str:

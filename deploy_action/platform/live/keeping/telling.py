@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deploy_action.errors import Problem
 from deploy_action.platform.live.keeping.running import explained
 from deploy_action.platform.live.surroundings import NoticeKind, Surroundings
 from deploy_action.platform.storage.records import Model
+from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
 
 _MOST_NAMED = 3
@@ -34,7 +34,8 @@ class Telling:
         if version_id is not None:
             self.around.logs.open(version_id).write("platform", text)
         model = self.model
-        self.around.reports.note(model.project_id, model.id, text, self.around.clock())
+        now = self.around.clock()
+        self.around.reports.note(model.project_id, model.id, text, now, version_id or "")
 
     def problem(self, version_id: str, problem: Problem) -> None:
         """Write a problem to the log."""

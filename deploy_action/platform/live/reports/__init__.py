@@ -2,7 +2,7 @@
 
 from deploy_action.platform.live.reports.keeping import Reports, TooManyReportsError
 from deploy_action.platform.live.reports.reading import KINDS, ReportError, check_time
-from deploy_action.platform.live.reports.showing import Reported, read_reports
+from deploy_action.platform.live.reports.showing import Reported, read_profits, read_reports
 
 __all__ = [
     "KINDS",
@@ -11,5 +11,6 @@ __all__ = [
     "Reports",
     "TooManyReportsError",
     "check_time",
+    "read_profits",
     "read_reports",
 ]

@@ -15,10 +15,10 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Final
 
 from deploy_action.platform.allowance import Allowance
+from deploy_action.platform.live.reports.accounts import day_name, extended
 from deploy_action.platform.live.reports.reading import (
     BOUNDS,
     Change,
@@ -30,6 +30,7 @@ from deploy_action.platform.live.reports.reading import (
 from deploy_action.platform.storage.store import Store
 from deploy_action.platform.storage.tables.reports import Kept
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import dataclass
 
 _SECONDS_BETWEEN_COMMITS: Final = 0.05
 _SECONDS_AFTER_FAILURE: Final = 1.0
@@ -42,6 +43,7 @@ _BYTES_PER_TOKEN: Final = 2 << 10
 _REFUSED_COST: Final = 10.0
 _ORDERS: Final = ("live/spot-", "live/update-")
 _WRITE_SECONDS: Final = 30.0  # that a client waits for the store at most
+_WITH_VERSION: Final = frozenset({"order", "event", "note", "screener"})
 _LONGEST_NOTE: Final = 2_000
 
 _ModelKey = tuple[str, str]
@@ -56,6 +58,8 @@ class _Waiting:
     """A report to be written, of about `size` bytes.
 
     If somebody waits for it, `written` is done when it is safe, or has the reason why not.
+    `version_id` is the version that ran then, "" if that is not known. `torn_down_for` is why its
+    teardown ran then, "" if it did not.
     """
 
     model: _ModelKey
@@ -63,6 +67,8 @@ class _Waiting:
     changes: list[Change]
     size: int
     written: Future[None] | None = None
+    version_id: str = ""
+    torn_down_for: str = ""
 
 
 class Reports:
@@ -86,14 +92,25 @@ class Reports:
         self._thread: threading.Thread | None = None
         self._fails = False  # the last commit did
 
-    def take(self, project_id: str, model_id: str, kind: str, fields: Fields, time: float) -> None:
+    def take(
+        self,
+        project_id: str,
+        model_id: str,
+        kind: str,
+        fields: Fields,
+        time: float,
+        version_id: str = "",
+        torn_down_for: str = "",
+    ) -> None:
         """Keep a report some time soon; never fails, and never waits.
 
-        `kind` is its path in the events API, below `/v1`, and `time` is in seconds since 1970. What
-        cannot be kept is counted.
+        `kind` is its path in the events API, below `/v1`, and `time` is in seconds since 1970.
+        `version_id` is the version that runs, and `torn_down_for` why its teardown does, "" if it
+        does not. What cannot be kept is counted.
         """
         try:
-            self._enter(project_id, model_id, kind, fields, time)
+            model = project_id, model_id
+            self._enter(model, kind, fields, time, None, version_id, torn_down_for)
         except ReportError:
             self._lose((project_id, model_id))
 
@@ -107,16 +124,19 @@ class Reports:
         """
         written = Future[None]()
         try:
-            self._enter(project_id, model_id, kind, fields, time, written)
+            self._enter((project_id, model_id), kind, fields, time, written)
         except TooManyReportsError:
             self._lose((project_id, model_id))
             raise
         written.result(_WRITE_SECONDS)
 
-    def note(self, project_id: str, model_id: str, text: str, time: float) -> None:
+    def note(
+        self, project_id: str, model_id: str, text: str, time: float, version_id: str = ""
+    ) -> None:
         """Add an event of the platform's own, which no model can forge or displace by a flood."""
         change = Change("note", None, {"type": "lifecycle", "text": text[:_LONGEST_NOTE]})
-        self._put(_Waiting((project_id, model_id), time, [change], _LONGEST_NOTE))
+        model = project_id, model_id
+        self._put(_Waiting(model, time, [change], _LONGEST_NOTE, version_id=version_id))
 
     def close(self) -> None:
         """Write what is waiting."""
@@ -129,14 +149,15 @@ class Reports:
 
     def _enter(
         self,
-        project_id: str,
-        model_id: str,
+        model: _ModelKey,
         kind: str,
         fields: Fields,
         time: float,
         written: Future[None] | None = None,
+        version_id: str = "",
+        torn_down_for: str = "",
     ) -> None:
-        model, is_order = (project_id, model_id), kind.startswith(_ORDERS)
+        is_order = kind.startswith(_ORDERS)
         with self._condition:
             allowance = self._allowances.get((model, is_order))
             if allowance is None:
@@ -155,7 +176,7 @@ class Reports:
         finally:
             with self._condition:
                 allowance.use(cost)
-        self._put(_Waiting(model, at, changes, size, written))
+        self._put(_Waiting(model, at, changes, size, written, version_id, torn_down_for))
 
     def _put(self, waiting: _Waiting) -> None:
         with self._condition:
@@ -242,6 +263,16 @@ class Reports:
             self._waiting = back + self._waiting
 
 
+def _stamped(change: Change, waiting: _Waiting) -> Mapping[str, object]:
+    """Return what is to be kept, with what ran when it came, where that is kept."""
+    document = dict(change.document)
+    if waiting.version_id and change.kind in _WITH_VERSION:
+        document["versionId"] = waiting.version_id
+    if waiting.torn_down_for and change.kind == "order":
+        document["tornDownFor"] = waiting.torn_down_for
+    return document
+
+
 class _Writer:
     """Writes reports within a transaction."""
 
@@ -288,12 +319,19 @@ class _Writer:
 
     def _merged(self, waiting: _Waiting, change: Change) -> Kept:
         before = None
+        if change.daily and change.name is not None:
+            return Kept(day_name(waiting.time, change.name), waiting.time, change.document)
+        if change.extends and change.name is not None:
+            before = self._tables.named(*waiting.model, change.kind, change.name)
+            earlier = None if before is None else before.document
+            line = extended(earlier, change.document, waiting.time)
+            return Kept(change.name, waiting.time, line)
         if change.merges and change.name is not None:
             before = self._tables.named(*waiting.model, change.kind, change.name)
         if before is None:
             if change.needs:
                 raise ReportError(f"There is no {change.kind} with this id")
-            return Kept(change.name, waiting.time, change.document)
+            return Kept(change.name, waiting.time, _stamped(change, waiting))
         document = {**before.document, **change.document}
         if len(json.dumps(document)) > BOUNDS[change.kind].bytes:
             raise ReportError(f"The {change.kind} has become too large")

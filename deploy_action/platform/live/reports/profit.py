@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from deploy_action.records import dataclass
 
 _FILLED: Final = frozenset({"closed", "completed", "done", "executed", "filled"})
 _VOID: Final = frozenset({"canceled", "cancelled", "denied", "expired", "rejected"})
@@ -16,12 +17,15 @@ _NEGLIGIBLE: Final = 1e-9  # of what was bought: a difference by rounding
 class Profit:
     """What the orders of a symbol on an exchange made, as far as they were reported.
 
-    `fills` are filled orders, `pending` are limit and stop orders that were not reported as filled
-    or canceled.
+    `is_test` says whether they went to an account for tests, None where that is not known.
+    `fills` are filled orders, `pending` those that were not reported as filled or canceled.
 
     `realised` is in the currency in which the symbol is quoted: what sales made over the average
     price of what was bought, before fees. `position` is what was bought and not sold since the
     first report. All are None, and `problem` says why, where that is not known.
+
+    `ordered` is what was bought less what was sold, if all orders that were not canceled were
+    filled, whole; None if the size of one is not known.
     """
 
     exchange: str
@@ -32,6 +36,8 @@ class Profit:
     average_price: float | None = None
     realised: float | None = 0.0
     problem: str | None = None
+    ordered: float | None = 0.0
+    is_test: bool | None = None
 
     def fill(self, side: str, size: float, price: float) -> None:
         """Take a filled order, unless the profit is not known any more."""
@@ -55,6 +61,17 @@ class Profit:
         self.position, self.realised = position, realised
         self.average_price = average if position else None
 
+    def order(self, side: str, size: float | None) -> None:
+        """Take an order that was not canceled, filled or not."""
+        signs = {"buy": 1, "sell": -1}
+        if self.ordered is None or side not in signs or not size or size < 0:
+            self.ordered = None
+            return
+        found = self.ordered + signs[side] * size
+        if abs(found) <= size * _NEGLIGIBLE:
+            found = 0.0
+        self.ordered = found if math.isfinite(found) else None
+
     def fail(self, problem: str) -> None:
         """Note the first reason why the profit is not known."""
         self.problem = self.problem or problem
@@ -64,15 +81,23 @@ class Profit:
 def profits(orders: Iterable[Mapping[str, Any]], *, is_complete: bool) -> list[Profit]:
     """Return the profit of each symbol, that of the latest order last; so are `orders` sorted.
 
+    Orders of a symbol at an account for tests are kept apart from those with real money. One of
+    which that is not known counts with those before it, or else with those after it.
+
     `is_complete` says that they are all that were reported.
     """
-    found: dict[tuple[str, str], Profit] = {}
+    found: dict[tuple[str, str, bool | None], Profit] = {}
+    accounts: dict[tuple[str, str], bool | None] = {}
     for order in orders:
-        key = order.get("exchange", ""), order.get("symbol", "")
-        profit = found.pop(key) if key in found else Profit(*key)
-        found[key] = profit
+        names = order.get("exchange", ""), order.get("symbol", "")
+        before = accounts.get(names)
+        is_test = order.get("testAccount", before)
+        profit = found.pop((*names, None if before is None else is_test), None) or Profit(*names)
+        profit.is_test = accounts[names] = is_test
+        found[*names, is_test] = profit
         if not is_complete:
             profit.fail("its oldest orders are no longer kept")
+            profit.ordered = None
         _count(order, profit)
     return list(found.values())
 
@@ -82,17 +107,19 @@ def _count(order: Mapping[str, Any], profit: Profit) -> None:
     side, price, size = str(order.get("side", "")).lower(), order.get("price"), order.get("size")
     if status in _VOID:
         return
-    if status not in _FILLED and not is_market:
-        profit.pending += 1
-        return
-    profit.fills += 1
     if size is None and price and order.get("funds") is not None:
         size = order["funds"] / price
+    profit.order(side, size)
+    is_filled = status in _FILLED or (is_market and not status)  # as the package sends one
+    if not is_filled:
+        profit.pending += 1
+        if is_market:
+            profit.fail("a market order was not reported as filled")
+        return
+    profit.fills += 1
     if side not in {"buy", "sell"}:
         profit.fail("an order is neither to buy nor to sell")
     elif not price or price < 0 or not size or size < 0:
         profit.fail("the price or the size at which an order was filled was not reported")
-    elif status and status not in _FILLED:
-        profit.fail("a market order was not reported as filled")
     else:
         profit.fill(side, size, price)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from deploy_action.records import dataclass
 
 _LONGEST_NAME: Final = 200  # characters of an id, a symbol, or another name
 _LONGEST_TEXT: Final = 2_000  # characters of a text for people
@@ -18,6 +19,9 @@ _LONGEST_LINE: Final = 2_000
 _DEEPEST: Final = 50  # lists and objects within each other
 _LAST_TIME: Final = 253_402_300_799.0  # the end of the year 9999
 _MOST_METRICS: Final = 100
+_MOST_MISSING: Final = 100  # names of assets that an account's value leaves out
+_MOST_WORTH: Final = 1e15  # of any currency: pages and charts compute with it
+_LONGEST_ASSET: Final = 30  # characters
 _LARGEST_INTEGER: Final = 10**300  # no float is much larger, and Python may refuse to write it
 
 
@@ -30,7 +34,9 @@ class Change:
     """What a report changes.
 
     It adds an entry of a kind (`name` is None), or replaces the one of its name. With `merges` it
-    changes only the given values of that one; `needs` says that there has to be one.
+    changes only the given values of that one; `needs` says that there has to be one. With `daily`
+    there is one of that name for each day, in UTC. With `extends` the value becomes the latest
+    point of the line of that name.
     """
 
     kind: str
@@ -38,6 +44,8 @@ class Change:
     document: Mapping[str, object]
     merges: bool = False
     needs: bool = False
+    daily: bool = False
+    extends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,9 @@ BOUNDS: Final[Mapping[str, Bounds]] = {
     "backtest": Bounds(20, 16 << 10),
     "result": Bounds(10, 2 << 20),  # of those backtests
     "lost": Bounds(1, 1 << 10),
+    "account": Bounds(1_000, 4 << 10),  # values of accounts: ten days of one every 15 minutes
+    "accountDay": Bounds(3_660, 4 << 10),  # the last one of each day: ten years of one account
+    "accountLine": Bounds(10, 16 << 10),  # of each account: the points of a small picture
 }
 
 Fields = Mapping[str, object]
@@ -70,7 +81,7 @@ Fields = Mapping[str, object]
 
 def read_report(kind: str, fields: Fields) -> list[Change]:
     """Return what a report changes. Raises `ReportError`."""
-    reader = _READERS.get(kind)
+    reader = _READERS.get(kind) or _OWN_READERS.get(kind)
     if reader is None:
         raise ReportError(f"There are no reports of the kind {kind[:_LONGEST_NAME]}")
     changes = reader(_Reader(fields))
@@ -219,6 +230,7 @@ def _order_values(reader: _Reader, *, is_update: bool) -> dict[str, object]:
         status=status,
         updated=True if status and (is_update or executed_at or canceled_at) else None,
         annotation=reader.text("annotation"),
+        testAccount=reader.flag("test_account") if reader.has("test_account") else None,
         executedAt=executed_at,
         canceledAt=canceled_at,
     )
@@ -370,6 +382,52 @@ def _backtest_status(reader: _Reader) -> list[Change]:
     return [Change("backtest", reader.name("backtest_id"), document, merges=True)]
 
 
+def _account(reader: _Reader) -> list[Change]:
+    """Return the value of an account, as the model's process read it; None where it is not known.
+
+    `missing` are the assets that the value leaves out, because they have no price. `began` is when
+    the process began: it tells the values of one run of the model from those of another.
+    """
+    document: dict[str, object] = {
+        "exchange": reader.name("exchange"),
+        "portfolio": reader.name("portfolio") if reader.has("portfolio") else None,
+        "quote": reader.name("quote") if reader.has("quote") else None,
+        "simulated": reader.flag("simulated"),
+        "value": _worth(reader),
+        "missing": _missing(reader),
+        "problem": reader.text("problem", 300),
+        "every": reader.number("every"),
+        "began": reader.moment("began"),
+    }
+    changes = [Change("account", None, document)]
+    name = _account_name(document)
+    if document["value"] is not None:
+        changes.append(Change("accountDay", name, document, daily=True))
+    return [*changes, Change("accountLine", name, document, extends=True)]
+
+
+def _account_name(sample: Mapping[str, Any]) -> str:
+    """Return what is the same for all values of an account, and of no other account."""
+    simulated = "simulated" if sample["simulated"] else ""
+    return json.dumps([sample["exchange"], sample["portfolio"], simulated])
+
+
+def _worth(reader: _Reader) -> float | None:
+    value = reader.number("value")
+    if value is not None and abs(value) > _MOST_WORTH:
+        raise ReportError(f"value must be at most {_MOST_WORTH:g}")
+    return value
+
+
+def _missing(reader: _Reader) -> list[str]:
+    names = reader.json("missing") if reader.has("missing") else []
+    if not isinstance(names, list) or len(names) > _MOST_MISSING:
+        raise ReportError(f"missing must be a list of at most {_MOST_MISSING} assets")
+    if not all(isinstance(name, str) and 0 < len(name) <= _LONGEST_ASSET for name in names):
+        raise ReportError(f"Each of missing must be 1 to {_LONGEST_ASSET} characters")
+    return names
+
+
 _READERS: Final[Mapping[str, Callable[[_Reader], list[Change]]]] = {
     "live/spot-market": _market,
     "live/spot-limit": _limit,
@@ -390,4 +448,6 @@ _READERS: Final[Mapping[str, Callable[[_Reader], list[Change]]]] = {
     "backtest/status": _backtest_status,
     "backtest/log": _any_log,
 }
+# What only the processes report that this server started: the events API does not take it.
+_OWN_READERS: Final[Mapping[str, Callable[[_Reader], list[Change]]]] = {"account": _account}
 KINDS: Final = tuple(_READERS)

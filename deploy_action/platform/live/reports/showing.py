@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from deploy_action.platform.live.reports.accounts import Account, read_accounts
 from deploy_action.platform.live.reports.profit import Profit, profits
 from deploy_action.platform.live.reports.reading import BOUNDS
 from deploy_action.platform.storage.tables.reports import Kept
 from deploy_action.platform.storage.transaction import Transaction
+from deploy_action.records import dataclass
 
 _MOST_SHOWN: Final = 100
 _MOST_RESULTS: Final = 10
@@ -22,9 +23,9 @@ _MOST_NOTES: Final = 50  # so many events of the platform are shown, however man
 class Reported:
     """The latest reports of a model, the oldest first; times are in seconds since 1970.
 
-    `notes` are the platform's own events. `profits` are computed from all orders, `pnl` is what
-    the model says itself. `lost` is how many reports were not kept. `result` is that of the
-    backtest that is wanted.
+    `notes` are the platform's own events. `accounts` are those whose value was read. `profits` are
+    computed from all orders, `pnl` is what the model says itself. `lost` is how many
+    reports were not kept. `result` is that of the backtest that is wanted.
     """
 
     orders: list[Kept]
@@ -40,6 +41,7 @@ class Reported:
     symbols: list[str]
     lifecycle: Mapping[str, Any] | None
     profits: list[Profit]
+    accounts: list[Account]
     pnl: Mapping[str, Any]
     lost: int
 
@@ -59,7 +61,6 @@ def read_reports(
 
     orders = latest("order", BOUNDS["order"].entries)
     notes = latest("note", _MOST_NOTES)
-    is_complete = tables.named(project_id, model_id, "pruned", "") is None
     return Reported(
         orders=orders[-_MOST_SHOWN:],
         events=latest("event", _MOST_SHOWN - len(notes)),
@@ -73,10 +74,25 @@ def read_reports(
         exchanges=_names(latest("exchange", BOUNDS["exchange"].entries)),
         symbols=_names(latest("symbol", BOUNDS["symbol"].entries)),
         lifecycle=single("lifecycle"),
-        profits=profits((each.document for each in orders), is_complete=is_complete),
+        profits=_profits(snapshot, project_id, model_id, orders),
+        accounts=read_accounts(snapshot, project_id, model_id),
         pnl=single("pnl") or {},
         lost=(single("lost") or {"count": 0})["count"],
     )
+
+
+def read_profits(snapshot: Transaction, project_id: str, model_id: str) -> list[Profit]:
+    """Return the profit of each symbol of a model, that of the latest order last."""
+    most = BOUNDS["order"].entries
+    orders = snapshot.reports.latest(project_id, model_id, "order", most)
+    return _profits(snapshot, project_id, model_id, orders)
+
+
+def _profits(
+    snapshot: Transaction, project_id: str, model_id: str, orders: list[Kept]
+) -> list[Profit]:
+    is_complete = snapshot.reports.named(project_id, model_id, "pruned", "") is None
+    return profits((each.document for each in orders), is_complete=is_complete)
 
 
 def _fitting(results: list[Kept]) -> list[Kept]:

@@ -88,8 +88,8 @@ _LIVE = {
         "in the variable `INPUT_KEYS-JSON`) when you deploy the model."
     ),
     _NETWORK: (
-        "The exchange could not be reached. blankly tries again with the next event; if it lasts, "
-        "check the network of this machine and the exchange's own status page."
+        "The exchange could not be reached. If that lasts, check the network of this machine and "
+        "the exchange's own status page."
     ),
     _REFUSED_PLACE: (
         "The exchange refuses requests from where this machine is. Run the model on a machine in a "

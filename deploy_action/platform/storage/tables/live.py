@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import astuple, fields, replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import Any, Final
 
 from deploy_action.platform.storage.records import (
@@ -16,10 +17,12 @@ from deploy_action.platform.storage.records import (
     VersionStatus,
     Wanted,
 )
+from deploy_action.records import fields, replace
 
 VERSION_COLUMNS: Final = (
     "id, project_id, model_id, status, description, python_version, plan, schedule, sha256, bytes,"
-    " files, created_at, git_commit, committed_at, commit_repository, progress, problem"
+    " files, created_at, git_commit, committed_at, commit_repository, progress, problem,"
+    " deployed_by, run_url"
 )
 
 SCHEMA: Final = """
@@ -75,8 +78,24 @@ CREATE TABLE places (
 ) STRICT
 """
 
+# Who deployed a version, and by which run of a workflow.
+DEPLOYERS: Final = """
+ALTER TABLE versions ADD COLUMN deployed_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE versions ADD COLUMN run_url TEXT NOT NULL DEFAULT ''
+"""
+
 _COLUMNS: Final = ", ".join(field.name for field in fields(Life))
 _FLAGS: Final = ("keep", "launched", "had_strategy", "ordered", "was_running")
+
+
+def versions_of(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, Version]:
+    """Return those of these versions that exist, by their ids."""
+    rows = connection.execute(
+        f"SELECT {VERSION_COLUMNS} FROM versions"  # noqa: S608  # a constant
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return {row[0]: Version(*row) for row in rows}
 
 
 class LiveTables:
@@ -132,6 +151,16 @@ class LiveTables:
         ).fetchone()
         return str(row[0])
 
+    def were_deleted(self, places: Iterable[str]) -> list[str]:
+        """Return those of the names for models that were given once, and whose model is deleted."""
+        rows = self._connection.execute(
+            "SELECT value FROM json_each(?) WHERE CAST(value AS INTEGER) BETWEEN 1 AND"
+            " (SELECT seq FROM sqlite_sequence WHERE name = 'places')"
+            " AND value NOT IN (SELECT CAST(number AS TEXT) FROM places)",
+            (json.dumps([place for place in places if place.isdecimal()]),),
+        )
+        return [row[0] for row in rows]
+
     def version(self, project_id: str, model_id: str, version_id: str) -> Version | None:
         """Return a version of a model, or None."""
         row = self._connection.execute(
@@ -140,6 +169,20 @@ class LiveTables:
             (project_id, model_id, version_id),
         ).fetchone()
         return None if row is None else Version(*row)
+
+    def versions(self, ids: Iterable[str]) -> dict[str, Version]:
+        """Return those of these versions that exist, by their ids."""
+        return versions_of(self._connection, ids)
+
+    def newest_versions(self) -> dict[tuple[str, str], Version]:
+        """Return the newest version of each model that has one to run, by project and model."""
+        rows = self._connection.execute(
+            f"SELECT {VERSION_COLUMNS} FROM versions WHERE number IN (SELECT"  # noqa: S608  # a constant
+            " (SELECT max(number) FROM versions WHERE project_id = models.project_id"
+            " AND model_id = models.id AND status != ?) FROM models)",
+            (VersionStatus.BACKTEST,),
+        )
+        return {(row[1], row[2]): Version(*row) for row in rows}
 
     def note_current(self, project_id: str, model_id: str, version_id: str) -> None:
         """Note which version is the deployed one; it replaces the one that was."""
@@ -180,6 +223,16 @@ class LiveTables:
             (project_id, model_id),
         )
         return [row[0] for row in rows]
+
+    def histories(self) -> dict[tuple[str, str], list[str]]:
+        """Return what `history` does of each model that has one, by project and model."""
+        found = defaultdict[tuple[str, str], list[str]](list)
+        rows = self._connection.execute(
+            "SELECT project_id, model_id, version_id FROM ran ORDER BY number"
+        )
+        for project_id, model_id, version_id in rows:
+            found[project_id, model_id].append(version_id)
+        return dict(found)
 
     def note_ran(self, project_id: str, model_id: str, version_id: str) -> None:
         """Note that a version runs: a new last step, or the way back to an earlier one."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.figures.cells import CURRENT, NO_RESULT, Metrics, square
+from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.sweep.grid import Axis, label_of, shown
 from deploy_action.backtest.sweep.robustness import ordered
-from deploy_action.report.blocks import NO_BREAK, NO_FIGURE, short
+from deploy_action.records import dataclass
+from deploy_action.report.blocks import NO_BREAK, short
 from deploy_action.report.document import Block, Code, Line, Paragraph, Quote, Table
-from deploy_action.report.sections.backtests.cells import CURRENT, FAILED, Metrics, square
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import decimal, percentage
 
@@ -23,7 +24,7 @@ _LONGEST_VALUE: Final = 12
 _LARGE, _MIDDLE = 20.0, 2.0
 
 Figures = Sequence[Metrics | None]
-"""The metrics of each combination, in their order; None for one that failed."""
+"""The metrics of each combination, in their order; None for one without a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _cell(
 ) -> Line:
     mark = f"{CURRENT}{NO_BREAK}" if is_current else ""
     if metrics is None:
-        return [f"{mark}{FAILED}"]
+        return [f"{mark}{NO_RESULT}"]
     value = metrics[objective]
     figure = NO_FIGURE if value is None else form(value)
     bold = "**" if is_current else ""
@@ -126,7 +127,7 @@ def _squares(plane: Plane, figures: Figures, current: int | None) -> list[str]:
         for column in plane.columns:
             index = plane.index(row, column)
             metrics = figures[index]
-            known = FAILED if metrics is None else square(metrics) or "⬛"
+            known = NO_RESULT if metrics is None else square(metrics) or "⬛"
             squares.append(CURRENT if index == current else known)
         lines.append(f"{label:>{width}} {''.join(squares)}")
     return lines

@@ -30,8 +30,8 @@ def statement(backtests: Backtests, part: Part) -> Block:
     own = None if swept is None else swept.index_of_own()
     total = len(cells_of(len(part.windows), None if swept is None else swept.sweep, own))
     done = [one for one in _cells(backtests) if _is_done(one)]
-    failed = sum(one.figures is None for one in done)
-    but = f", of which {failed:,} failed" if failed else ""
+    missing = sum(one.figures is None for one in done)
+    but = f", {missing:,} of them without a result" if missing else ""
     combinations = ""
     if swept is not None:
         here = sum(_is_done(one) or any(map(_is_done, one.windows)) for one in swept.combinations)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.figures.cells import signed
 from deploy_action.backtest.sweep.robustness import Neighbourhood, Robustness, Standing, result_of
 from deploy_action.backtest.sweep.warning_signs import luck_warning
 from deploy_action.report.blocks import some
 from deploy_action.report.document import Block, Code, Line, Paragraph, prose
-from deploy_action.report.sections.backtests.cells import signed
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import count, decimal
 

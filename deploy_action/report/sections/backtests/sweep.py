@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploy_action.backtest.figures.cells import (
+    CURRENT,
+    NO_RESULT,
+    legend,
+)
 from deploy_action.backtest.sweep.deflated_sharpe import NoOddsError, deflate
 from deploy_action.backtest.sweep.robustness import Robustness, result_of
 from deploy_action.backtest.sweep.warning_signs import best_in, luck_warning, odds_in_words
 from deploy_action.report.blocks import NO_BREAK
-from deploy_action.report.document import Block, Code, Details, Paragraph, prose
+from deploy_action.report.document import Block, Code, Details, Paragraph, Place, prose
 from deploy_action.report.sections.backtests import sweep_tables
-from deploy_action.report.sections.backtests.cells import (
-    CURRENT,
-    FAILED,
-    legend,
-)
+from deploy_action.report.sections.backtests.combinations import COMBINATIONS
 from deploy_action.report.sections.backtests.heat_map import heat_map, plane_of
 from deploy_action.report.sections.backtests.robustness import RESULTS, name_of, result
 
@@ -36,7 +37,8 @@ def sweep(swept: Swept, found: Robustness) -> list[Block]:
         *_ends(swept, found),
         *sweep_tables.distribution(swept),
         *_odds(swept, found),
-        *sweep_tables.failed(swept),
+        *sweep_tables.without_result(swept),
+        Place(COMBINATIONS, []),
     ]
 
 
@@ -75,7 +77,7 @@ def _legend(swept: Swept) -> str:
     known = [one.figures.metrics for _, one in swept.known() if one.figures is not None]
     marks = [legend(known)]
     marks += [f"{CURRENT}{NO_BREAK}the current setting."] if swept.current is not None else []
-    marks += [f"{FAILED}{NO_BREAK}failed."] if len(known) < len(swept.combinations) else []
+    marks += [f"{NO_RESULT}{NO_BREAK}no result."] if len(known) < len(swept.combinations) else []
     return " ".join(marks)
 
 

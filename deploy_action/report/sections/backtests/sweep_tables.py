@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final
 
+from deploy_action.backtest.figures.cells import (
+    CURRENT,
+    NO_RESULT,
+    Metrics,
+    figure,
+    signed,
+    square,
+)
+from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.metrics import METRICS, Better
 from deploy_action.backtest.sweep.grid import Axis, label_of, shown
 from deploy_action.backtest.sweep.robustness import Robustness, result_of
-from deploy_action.report.blocks import NO_BREAK, NO_FIGURE, short
+from deploy_action.report.blocks import NO_BREAK, short
 from deploy_action.report.document import (
     Block,
     Bullets,
@@ -20,14 +29,6 @@ from deploy_action.report.document import (
     Paragraph,
     Table,
     prose,
-)
-from deploy_action.report.sections.backtests.cells import (
-    CURRENT,
-    FAILED,
-    Metrics,
-    figure,
-    signed,
-    square,
 )
 from deploy_action.report.sections.backtests.heat_map import in_order
 from deploy_action.report.sections.backtests.robustness import RESULTS, name_of, result
@@ -88,14 +89,14 @@ def _table(swept: Swept, name: Line, rows: Iterable[tuple[int, Line]]) -> Table:
         if has_windows:
             worst = worst_window(combinations[index])
             made = None if worst is None else worst["cum_returns"]
-            cells = [*cells, [f"{square(worst)}{NO_BREAK}{signed(made)}" if worst else FAILED]]
+            cells = [*cells, [f"{square(worst)}{NO_BREAK}{signed(made)}" if worst else NO_RESULT]]
         body.append([[*mark, *label], *cells])
     return Table(header, body, right=frozenset(range(1, len(header))))
 
 
 def _cells(figures: KeptFigures | None) -> list[Line]:
     if figures is None:
-        return [[f"{FAILED} failed"], *([NO_FIGURE] for _ in _COLUMNS)]
+        return [[f"{NO_RESULT} no result"], *([NO_FIGURE] for _ in _COLUMNS)]
     metrics = figures.metrics
     (made, _, _), *others = _COLUMNS
     return [
@@ -169,8 +170,8 @@ def _quarters(name: str, known: Sequence[Metrics]) -> Sequence[float | None]:
     return (ends[0], *(inner if ends[0] <= ends[1] else inner[::-1]), ends[1])
 
 
-def failed(swept: Swept) -> list[Block]:
-    """Return the first combinations that failed, with their reasons."""
+def without_result(swept: Swept) -> list[Block]:
+    """Return the first combinations without a result, with the reasons."""
     indices = [index for index, one in enumerate(swept.combinations) if one.figures is None]
     lines: list[Line] = []
     for index in indices[:_MOST_FAILED]:
@@ -178,4 +179,4 @@ def failed(swept: Swept) -> list[Block]:
         lines.append([name_of(swept, index), ": ", *prose(cut(reason, _LONGEST_REASON))])
     if (left := len(indices) - _MOST_FAILED) > 0:
         lines.append([f"and {left:,} more; the report has all."])
-    return [Paragraph(["**Failed combinations**"]), Bullets(lines)] if lines else []
+    return [Paragraph(["**Combinations without a result**"]), Bullets(lines)] if lines else []

@@ -117,6 +117,32 @@ def test_orders_of_a_paper_trade_are_reported_as_simulated(
     assert exchange.orders() == []
 
 
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("is_paper", [True, False])
+def test_orders_at_a_paper_account_are_reported_as_such(
+    model: LiveModel, exchange: StandInExchange, *, is_paper: bool
+) -> None:
+    """The exchange has its plain name: that is what profits and updates are kept by."""
+    keys = {"alpaca": {"main": {**KEYS["alpaca"]["main"], "sandbox": is_paper}}}
+    (model.bot.root / "keys.json").write_text(json.dumps(keys))
+    script = HEAD + (
+        "def on_price(price, symbol, state):\n"
+        "    order = state.interface.limit_order(symbol, 'buy', 1.5, 3)\n"
+        "    state.interface.get_order(symbol, order.get_id())\n"
+        "    say('placed')\n"
+        "strategy = blankly.Strategy(blankly.Alpaca())\n"
+        "strategy.add_price_event(on_price, 'OAK', '1h')\n"
+        "strategy.start()\n"
+    )
+    with model.running(script, environ=exchange.variables) as live:
+        live.wait_said("placed")
+        live.wait(lambda: live.reports("live/update-trade"))
+    (order,), (update,) = live.reports("live/spot-limit"), live.reports("live/update-trade")
+    assert (order["exchange"], update["exchange"]) == ("alpaca", "alpaca")
+    assert order["test_account"] is is_paper
+    assert len(exchange.orders()) == 1
+
+
 def test_an_outage_is_counted_and_passes(
     model: LiveModel, exchange: StandInExchange, server: StandInServer
 ) -> None:

@@ -229,7 +229,7 @@ def test_the_map_has_rows_and_columns_in_order_and_marks_the_current_setting() -
     ]
     texts = [plain(one.text()) for one in body.all("p")]
     assert texts[0] == "Return in % of all combinations"
-    assert "📍 the current setting. ❌ failed." in texts[1]
+    assert "📍 the current setting. ❌ no result." in texts[1]
     assert texts[
         2
     ] == "Best by return: FAST=5, SLOW=40 +45.00%; worst: FAST=10, SLOW=20 +30.00%." or (

@@ -34,7 +34,7 @@ def test_windows_stand_beside_holding_with_their_worst_and_best() -> None:
         "🟨 +10.00%",
         "🟨 \u221210.00%",
         "🟥 \u221220.00%",
-        "❌ failed",
+        "❌ no result",
     ]
     assert [(row[0], row[1], row[4]) for row in found[5:]] == [
         ("Worst", "\u221220.00%", "20.00%"),
@@ -42,7 +42,7 @@ def test_windows_stand_beside_holding_with_their_worst_and_best() -> None:
         ("Best", "+20.00%", "1.00%"),
     ]
     assert body.all("p")[0].text() == (
-        "5 windows: 2 gained, 2 made more than holding; 1 window failed."
+        "5 windows: 2 gained, 2 made more than holding; 1 window without a result."
     )
     assert body.all("li")[0].text() == "2024: no prices cover it"
     assert "those of the windows that have a value" in body.text()

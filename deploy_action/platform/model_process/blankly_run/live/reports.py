@@ -12,6 +12,7 @@ from typing import Any, Mapping
 from ..events import Events  # noqa: TID252  # `blankly_run` is not a package that is installed
 from ..faults import ModelFiles, make_problem  # noqa: TID252  # as above
 from ..strict_json import describe, make_strict  # noqa: TID252  # as above
+from .accounts import is_for_tests
 
 # Characters of JSON: as much as the platform keeps of the largest report, a screener's result. It
 # ignores lines of more than 520 KiB.
@@ -46,6 +47,10 @@ def _harmless(report: Any) -> Any:
 def _is_of_backtest(interface: Any) -> bool:
     is_replay = getattr(interface, "initial_time", None) is not None
     return is_replay or getattr(interface, "backtesting", False) is True
+
+
+def _is_paper_trade(interface: Any) -> bool:
+    return any(one.__name__ == _PAPER_TRADE for one in type(interface).__mro__)
 
 
 class Reports:
@@ -124,11 +129,13 @@ class Reports:
             with suppress(Exception):
                 fields.setdefault(name, order.get_response()[key])
         if fields.get("size") is not None and fields.get("id") is not None:
-            is_paper = any(one.__name__ == _PAPER_TRADE for one in type(interface).__mro__)
-            # A PaperTrade has the name of the exchange whose prices it uses.
-            self.order(
-                kind, fields, _SIMULATED if is_paper else ""
-            )  # else the strategy's logger reports it, if there is one
+            if _is_paper_trade(interface):  # it has the name of the exchange whose prices it uses
+                self.order(kind, fields, _SIMULATED)
+                return
+            with suppress(Exception):  # then it is not known
+                fields["test_account"] = is_for_tests(interface)
+            self.order(kind, fields)
+        # Else the strategy's logger reports it, if there is one.
 
     @_harmless
     def order_status(self, order: Any, told: Mapping[str, Any]) -> None:

@@ -36,6 +36,8 @@ class Running:
 
     def __init__(self) -> None:
         self.is_stopping = False
+        # Called with each model that is started.
+        self.on_start: Callable[[Any], None] = lambda _model: None
         # Called with the exceptions of callbacks, and with what ends a callback's thread.
         self.on_error: Callable[[BaseException], None] = lambda _error: None
         self.on_success: Callable[[], None] = lambda: None
@@ -63,6 +65,7 @@ class Running:
         if not any(one is model for one in self._started):
             self._started.append(model)
         self._teardowns.pop(id(model), None)
+        self.on_start(model)
 
     def has_unstarted_strategy(self) -> bool:
         """Whether a strategy was made and not started."""

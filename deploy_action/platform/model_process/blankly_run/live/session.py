@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> NoReturn:
     set_the_stage(options.script)
     try:
         reporter, version = load_package(files)
-        _watch(events, files, running, reporter, version)
+        _watch(events, files, running, reporter, version, options.account_seconds)
     except UnusablePackageError as error:
         events.send("fault", problem=error.problem)
         leave(1)
@@ -64,16 +64,23 @@ def main(argv: Sequence[str]) -> NoReturn:
 
 
 def _watch(
-    events: Events, files: ModelFiles, running: Running, reporter: Any, version: str
+    events: Events,
+    files: ModelFiles,
+    running: Running,
+    reporter: Any,
+    version: str,
+    account_seconds: float,
 ) -> None:
     # Imported late: it imports modules that a model may shadow with its own.
     from .patches import watch_package
     from .reports import Reports
+    from .sampling import Sampler
 
     reports = Reports(events, files)
     errors = CallbackErrors(events, files)
     faults = Faults(events, files, errors)
     faults.watch_threads()
+    running.on_start = Sampler(events, running, account_seconds).watch
     running.on_error = errors.add
     running.on_success = errors.note_success
     running.on_exit = faults.add_exit
@@ -120,5 +127,6 @@ def _parse(argv: Sequence[str]) -> Any:
     parser.add_argument("--events-fd", required=True, type=int)
     parser.add_argument("--stop-reason")
     parser.add_argument("--held-seconds", type=float, default=HELD_SECONDS)  # for tests
+    parser.add_argument("--account-seconds", type=float, default=0.0)
     parser.add_argument("--check", action="store_true")
     return parser.parse_args(argv)

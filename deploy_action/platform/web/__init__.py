@@ -1,0 +1,1 @@
+"""The pages of a server: what its models do and did, for people, in a browser."""

@@ -1,0 +1,1 @@
+"""What pages say of a model's backtests together: their figures, two of them, and their history."""

@@ -1,0 +1,1 @@
+"""The pages about the versions of a model."""
