@@ -158,6 +158,7 @@ def _environments(store: Store, settings: BacktestSettings) -> Environments:
         store.models_place.path / data_directory.ENVIRONMENTS,
         environ=settings.environ,
         use_constraints=settings.use_constraints,
+        disk_bytes=settings.disk_bytes,
     )
 
 

@@ -17,7 +17,9 @@ from deploy_action.platform.processes.unprivileged import is_transient
 from tests.conftest import Ended
 from tests.support.attacks import HOSTILE, successes, words_after
 from tests.support.container_runner import ROOT, Runner, tree_digest
+from tests.support.hostile_package import AT_EACH_START, attacks
 from tests.support.network import NETWORK
+from tests.support.package_index import PackageIndex
 from tests.support.repositories import commit_all, git
 from tests.support.scripted_server import ScriptedServer
 
@@ -151,6 +153,44 @@ def test_a_runner_that_lets_nobody_into_its_folders_does_not_end_the_isolation(
     assert_isolated(ended)
     assert "/var/cache/blankly-deploy" in ended.summary
     assert "may not enter /github/runner_temp" in ended.log
+
+
+TELLS_OF_THE_BUILD = """
+import pathlib, pine
+place = pathlib.Path(pine.__file__).parent
+print("BUILT", (place / "told.json").read_text())
+print("STARTED", (place / "started-by.txt").read_text().split())
+"""
+
+
+def test_what_a_package_runs_while_it_is_installed_gets_nothing(
+    job: Runner, options: list[str], tmp_path: Path
+) -> None:
+    """Neither in its build nor at the first start of a Python, before the model runs."""
+    mark = secrets.token_hex(8)
+    written = [f"/github/file_commands/{name}" for name in ("set_env", "set_output", "add_path")]
+    written += ["/github/workspace", "/github/workspace/blankly.json", "/uv-cache", "/etc/passwd"]
+    written += ["/github/runner_temp/blankly-platform", "/usr/local/bin/uv", "/var/lib/blankly"]
+    index = PackageIndex(tmp_path / "packages")
+    for path in index.wheels.iterdir():
+        path.unlink()
+    code = attacks(mark, read=["/etc/shadow", "/github/workspace/bot.py"], written=written)
+    index.add_source("pine", "1.0", code, at_each_start=AT_EACH_START)
+    copy_golden_cross(job, TELLS_OF_THE_BUILD)
+    with (job.workspace / "requirements.txt").open("a") as file:
+        file.write("pine\n")
+    mount = [f"--volume={index.wheels}:/packages:ro", "--env=PIP_FIND_LINKS=/packages"]
+
+    ended = job.run({"mode": "backtest", "api-url": "local", "token": mark}, *options, *mount)
+
+    assert ended.code == 0, ended.log
+    said = {line.split()[0]: line for line in ended.log.splitlines() if line.strip()}
+    built = json.loads(said["BUILT"].removeprefix("BUILT "))
+    assert built["got"] == []
+    assert is_transient(built["user"])
+    assert said["STARTED"].startswith(f"STARTED ['{built['user']}'")
+    assert "'0'" not in said["STARTED"]
+    assert_readable_by_others(job.folder / "runner_temp" / "blankly-platform" / "environments")
 
 
 def test_a_gated_deploy_compares_and_ships_what_was_tested(

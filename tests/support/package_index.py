@@ -6,19 +6,47 @@ import hashlib
 import os
 import resource
 import secrets
+import tarfile
+import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy_action.platform.environments import Environment, Environments
+from deploy_action.platform.environments.builder import Isolate
 
 _NEEDS_NUMPY_1 = """\
 import numpy
 if numpy.MAJOR > 1:
     raise ValueError("numpy.dtype size changed, may indicate binary incompatibility.")
+"""
+
+_BACKEND = """
+import json, zipfile
+def build(directory, *, is_editable):
+    wheel, information = f"{NAME}-{VERSION}-py3-none-any.whl", f"{NAME}-{VERSION}.dist-info"
+    told = json.dumps({"user": os.getuid(), "got": got})
+    with zipfile.ZipFile(os.path.join(directory, wheel), "w") as archive:
+        archive.writestr("told.json", told)
+        if is_editable:
+            archive.writestr(f"{NAME}.pth", os.getcwd() + "\\n")
+        else:
+            archive.writestr(f"{NAME}.py", "")
+            archive.write("at_each_start.py")
+            archive.writestr(f"{NAME}.pth", "import at_each_start\\n")
+        archive.writestr(f"{information}/METADATA",
+            f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: {VERSION}\\n")
+        archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\\n"
+            "Generator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(f"{information}/RECORD", "")
+    return wheel
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    return build(directory, is_editable=False)
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    return build(directory, is_editable=True)
 """
 
 
@@ -67,10 +95,50 @@ class PackageIndex:
                 archive.writestr(member, content)
         return path
 
+    def add_source(self, name: str, version: str, code: str, *, at_each_start: str = "") -> Path:
+        """Add a package that has no wheel; see `write_source`."""
+        path = self.wheels / f"{name}-{version}.tar.gz"
+        with tempfile.TemporaryDirectory() as folder, tarfile.open(path, "w:gz") as archive:
+            sources = self.write_source(
+                Path(folder) / name, code, name=name, version=version, at_each_start=at_each_start
+            )
+            archive.add(sources, f"{name}-{version}")
+        return path
+
+    @staticmethod
+    def write_source(
+        directory: Path,
+        code: str,
+        *,
+        name: str = "pine",
+        version: str = "1.0",
+        at_each_start: str = "",
+    ) -> Path:
+        """Write the sources of a package that runs code when it is built, and return them.
+
+        The code leaves in `got` what becomes part of `told.json`, beside who ran it. The other code
+        runs whenever a Python starts where it is installed.
+        """
+        directory.mkdir()
+        (directory / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            f'[project]\nname = "{name}"\ndynamic = ["version"]\n'
+        )
+        (directory / f"{name}.py").write_text("")
+        (directory / "at_each_start.py").write_text(at_each_start)
+        (directory / "backend.py").write_text(
+            f"import os\n{code}\nNAME, VERSION = {name!r}, {version!r}\n" + _BACKEND
+        )
+        return directory
+
     def digest(self, name: str) -> str:
         """Return the `--hash` option of a wheel for a requirements file."""
-        data = (self.wheels / f"{name}-py3-none-any.whl").read_bytes()
-        return f"--hash=sha256:{hashlib.sha256(data).hexdigest()}"
+        return self.digest_of(self.wheels / f"{name}-py3-none-any.whl")
+
+    @staticmethod
+    def digest_of(path: Path) -> str:
+        """Return the `--hash` option of a file for a requirements file."""
+        return f"--hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -101,14 +169,15 @@ class Tenant:
     is_live: bool = False
     machine: tuple[str, str] | None = None
     variables: dict[str, str] = field(default_factory=dict)
-    check: Callable[[Path], None] = lambda _: None
+    isolate: Isolate = lambda *_: None
+    disk_bytes: int | None = None
 
     def __post_init__(self) -> None:
         self.model.mkdir(parents=True, exist_ok=True)
 
     @property
     def model(self) -> Path:
-        return self.root / "model"
+        return self.root / "private" / "model"
 
     @property
     def directory(self) -> Path:
@@ -127,6 +196,7 @@ class Tenant:
             environ=self.environ,
             use_constraints=self.use_constraints,
             machine=self.machine,
+            disk_bytes=self.disk_bytes,
         )
         with environments.acquire(
             self.model,
@@ -136,7 +206,7 @@ class Tenant:
             stop=self.stop,
             is_live=self.is_live,
             variables=self.variables,
-            check=self.check,
+            isolate=self.isolate,
         ) as environment:
             yield environment
 

@@ -13,7 +13,6 @@ import hmac
 import json
 import os
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from deploy_action.errors import Problem, read_problems
+from deploy_action.platform.environments.builder import Builder, Isolate
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.environments.installer import OnLine, Uv
 from deploy_action.platform.environments.interpreters import (
@@ -32,14 +32,15 @@ from deploy_action.platform.environments.interpreters import (
     write_atomically,
 )
 from deploy_action.platform.environments.locks import FileLock, taken_if_free
-from deploy_action.platform.environments.maker import (
+from deploy_action.platform.environments.maker import EnvironmentMaker, Made, with_own_cache
+from deploy_action.platform.environments.planning import (
     KNOWN_GOOD,
     KNOWN_GOOD_LIVE,
     SETUPTOOLS,
-    EnvironmentMaker,
-    Made,
+    Job,
 )
 from deploy_action.platform.environments.requirements import ModelRequirements, read_requirements
+from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.records import dataclass, replace
 from deploy_action.text.redaction import redacted
 
@@ -51,6 +52,7 @@ _PRIVATE: Final = "private-"
 _UNUSED_SECONDS: Final = 30 * 24 * 3600
 _KEY_BYTES: Final = 32
 _READABLE_DIRECTORY: Final = 0o755
+_ENTERABLE_DIRECTORY: Final = 0o711  # by the builder, for its home
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +83,19 @@ class Environments:
         environ: Mapping[str, str],
         use_constraints: bool = True,
         machine: tuple[str, str] | None = None,
+        disk_bytes: int | None = None,
     ) -> None:
         """Set up the cache; `directory` is created on first use.
 
         `environ` are the environment variables of this process. `use_constraints`: add known-good
         constraints if blankly would not work without them. `machine` are the names of the operating
-        system and the processor, as in uname(2); by default those of this machine.
+        system and the processor, as in uname(2); by default those of this machine. `disk_bytes` is
+        what the files of a model may take.
         """
         self._directory = directory.absolute()
         self._uv = Uv.for_environ(environ)
         self._use_constraints = use_constraints
+        self._disk_bytes = disk_bytes
         self._machine = machine or (os.uname().sysname, os.uname().machine)
 
     @contextmanager
@@ -104,7 +109,7 @@ class Environments:
         stop: threading.Event,
         is_live: bool = False,
         variables: Mapping[str, str] | None = None,
-        check: Callable[[Path], None] = lambda _: None,
+        isolate: Isolate = lambda *_: None,
     ) -> Iterator[Environment]:
         """Find or make the environment of a model, and hold it for the duration of the block.
 
@@ -112,12 +117,14 @@ class Environments:
         may be rewritten while packages are installed. `python_version` is like 3.10. `on_line`
         gets the installer's output. `is_live`: the model will trade, and not be backtested, which
         needs an older pandas. `variables` are those that the text of the requirements may name;
-        nothing that is kept, said or raised has a value of them. `check` gets the Python, without
-        links, before anything is installed, and may raise.
+        nothing that is kept, said or raised has a value of them. `isolate` finds a user for what
+        runs code of packages, which also gets `model`'s parent directory while packages of the
+        model itself are installed.
 
         Raises:
             EnvironmentFailedError: the environment cannot be made.
             StoppedError: `stop` was set.
+            NotIsolatedError: there can be no such user.
         """
         with _hiding(variables or {}):
             wanted = read_requirements(model, requirements, variables)
@@ -128,10 +135,10 @@ class Environments:
         interpreter = Interpreters(self._directory, self._uv).choose(
             python_version, on_line=on_line, stop=stop
         )
-        check(interpreter.executable.resolve())
         place = self._place(wanted, interpreter, is_live=is_live)
         uv = replace(self._uv, hidden=tuple(wanted.filled.values()))
-        work = _Work(place, uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop)
+        job = Job(uv, interpreter, wanted, self._use_constraints, is_live, on_line, stop)
+        work = _Work(place, job, isolate, self._disk_bytes)
         with FileLock(place.lock_path) as lock:
             try:
                 environment = self._locked(lock, work)
@@ -173,15 +180,15 @@ class Environments:
     def _locked(self, lock: FileLock, work: _Work) -> Environment:
         """Return the environment, made if necessary; the lock is shared on return."""
         while True:
-            lock.share(work.stop)
+            lock.share(work.job.stop)
             if found := work.place.read():
                 return found
-            lock.take(work.stop)
+            lock.take(work.job.stop)
             if work.place.read() is None:
                 with _disk_errors():
                     self._remove_unused()
                 made = work.make()
-                lock.share(work.stop)
+                lock.share(work.job.stop)
                 # Going from exclusive to shared is not atomic: another process may have removed it.
                 if work.place.read() is not None:
                     return made
@@ -297,7 +304,7 @@ class _Place:
 
     def clear(self) -> None:
         """Remove the environment; the caller holds the exclusive lock, or the place is private."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_tree(self.directory)
 
     def remove_if_free(self, condition: Callable[[], bool]) -> bool:
         """Remove environment and lock if nobody uses it and the condition still holds."""
@@ -331,13 +338,9 @@ class _Work:
     """The making of one environment in its place."""
 
     place: _Place
-    uv: Uv
-    interpreter: Interpreter
-    requirements: ModelRequirements
-    use_constraints: bool
-    is_live: bool
-    on_line: OnLine
-    stop: threading.Event
+    job: Job
+    isolate: Isolate
+    disk_bytes: int | None
 
     def make(self) -> Environment:
         """Make the environment; the caller holds the exclusive lock. A failure leaves nothing."""
@@ -351,43 +354,27 @@ class _Work:
 
     def _make(self, venv: Path) -> Environment:
         self.place.directory.mkdir()
-        maker = EnvironmentMaker(
-            directory=self.place.directory,
-            venv=venv,
-            uv=self.uv,
-            interpreter=self.interpreter,
-            requirements=self.requirements,
-            use_constraints=self.use_constraints,
-            is_live=self.is_live,
-            on_line=self.on_line,
-            stop=self.stop,
-        )
-        made = maker.make()
-        _let_all_read(self.place.directory)
-        self.place.write(venv, self.interpreter.version, made)
+        self.place.directory.chmod(_READABLE_DIRECTORY)
+        work = self.place.directory / "work"
+        work.mkdir()
+        work.chmod(_ENTERABLE_DIRECTORY)
+        job, version = with_own_cache(self.job, work / "cache"), self.job.interpreter.version
+        python = job.interpreter.executable.resolve()
+        with Builder.at(
+            work / "builder", job.uv, job.requirements, self.isolate, python, self.disk_bytes
+        ) as builder:
+            maker = EnvironmentMaker(work, venv, job, builder)
+            made = maker.make()
+        remove_tree(work)
+        self.place.write(venv, version, made)
         return Environment(
             python=maker.python,
-            python_version=self.interpreter.version,
+            python_version=version,
             blankly_version=made.blankly_version,
             constraints=made.constraints,
             was_made=True,
             problems=made.problems,
         )
-
-
-def _let_all_read(directory: Path) -> None:
-    """Let other users read the files: a cache step that saves them may run as another user.
-
-    Files of wheels are links to uv's cache, which may have been filled under another umask.
-    """
-    directory.chmod(_READABLE_DIRECTORY)
-    for parent, directories, files in os.walk(directory):
-        for names, needed in ((directories, 0o555), (files, 0o444)):
-            for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118  # pathlib is slow for 10,000 files
-                mode = os.lstat(path).st_mode
-                if not stat.S_ISLNK(mode) and mode & needed != needed:
-                    os.chmod(path, stat.S_IMODE(mode) | needed)  # noqa: PTH101  # as above
 
 
 def _c_library() -> str:

@@ -16,7 +16,7 @@ from deploy_action.errors import Problem
 from deploy_action.http.proxies import VARIABLES, proxy_in
 from deploy_action.platform.environments.failure import EnvironmentFailedError
 from deploy_action.platform.processes.child_process import run_process
-from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.confinement import DISK_VARIABLE, Confinement
 from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import cut_middle, plain
 from deploy_action.text.redaction import redacted
@@ -38,10 +38,12 @@ _PASSED: Final = frozenset(
     }
 )
 _PASSED_PREFIXES: Final = ("XDG_", "UV_")
-# Secrets that uv does not need to install, and settings that would make it install elsewhere.
+# Secrets that uv does not need to install, and settings that would make it install elsewhere, or
+# run what it installs.
 _NOT_PASSED: Final = re.compile(
     r"UV_(?:PUBLISH_.*|GITHUB_TOKEN|AUTH_TOKEN|API_KEY|INTERNAL_.*|PROJECT.*|WORKING_DIR.*|PYTHON"
-    r"|SYSTEM_PYTHON|BREAK_SYSTEM_PACKAGES|VENV_.*|ENV_FILE|RUN_.*|NO_PROGRESS|NO_CONFIG)"
+    r"|SYSTEM_PYTHON|BREAK_SYSTEM_PACKAGES|VENV_.*|ENV_FILE|RUN_.*|NO_PROGRESS|NO_CONFIG"
+    r"|COMPILE_BYTECODE.*)"
 )
 # Users configure pip; uv has its own names for the same settings. Both split lists at blanks.
 _NAMES_FROM_PIP: Final = {
@@ -118,10 +120,14 @@ class UvFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Uv:
-    """uv, with the environment variables it runs with, and texts that it must not show."""
+    """uv, with the environment variables it runs with, and texts that it must not show.
+
+    Without a `confinement`, it runs as we do. Files that it makes are readable by all.
+    """
 
     environ: Mapping[str, str]
     hidden: tuple[str, ...] = field(default=(), repr=False)
+    confinement: Confinement = Confinement(umask=0o022)
 
     @classmethod
     def for_environ(cls, environ: Mapping[str, str]) -> Uv:
@@ -158,13 +164,13 @@ class Uv:
     ) -> list[str]:
         """Run uv and return its output lines; each also goes to `on_line`.
 
-        `settings` are additional environment variables. Files that uv makes are readable by all.
+        `settings` are additional environment variables.
 
         Raises:
             UvFailedError: uv failed.
             StoppedError: `stop` was set.
         """
-        command = [str(_binary()), *map(str, arguments), "--color=never", "--no-progress"]
+        command = [str(uv_binary()), *map(str, arguments), "--color=never", "--no-progress"]
         if "UV_CONFIG_FILE" not in self.environ:
             # Ignore uv.toml and pyproject.toml in the model or above it, as pip does.
             command.append("--no-config")
@@ -183,8 +189,12 @@ class Uv:
             environ={**self.environ, **settings},
             on_line=keep,
             stop=stop,
-            confinement=Confinement(umask=0o022),  # files are readable by others
+            confinement=self.confinement,
         )
+        if ended.left:
+            raise UvFailedError("a process that a package started could not be ended")
+        if ended.out_of_disk:
+            raise UvFailedError(f"it wrote more than {DISK_VARIABLE} allows for packages")
         if ended.code != 0:
             causes = [*_causes(lines), *_by_signal(ended.code)]
             causes[-1] += self._through(causes)
@@ -216,7 +226,8 @@ def without_credentials(text: str, secrets: tuple[str, ...] = ()) -> str:
     return redacted(_USER_IN_URL.sub("***@", text), secrets)
 
 
-def _binary() -> Path:
+def uv_binary() -> Path:
+    """Return the path of uv; raise EnvironmentFailedError if it is not installed."""
     import uv
 
     try:

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from deploy_action.errors import Problem
 from deploy_action.platform.environments.failure import EnvironmentFailedError
-from deploy_action.records import dataclass, field
+from deploy_action.records import dataclass, field, replace
 from deploy_action.regular_files import SourceTree
 from deploy_action.text.harmless import excerpt
 from deploy_action.text.requirements import (
@@ -64,6 +64,15 @@ class ModelRequirements:
     is_local: bool
     names_sources: bool
     from_git: Line | None = None
+
+    def copied_to(self, directory: Path) -> ModelRequirements:
+        """Write all files to a new directory, as uv reads them, and return those."""
+        directory.mkdir(mode=0o700)
+        for name, text in self.texts.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.rewritten.get(name, text), encoding="utf-8", newline="")
+        return replace(self, model=directory, rewritten={})
 
     @contextmanager
     def readable_by_uv(self) -> Iterator[None]:

@@ -190,7 +190,7 @@ def _prepare(
                 stop=stop,
                 is_live=True,
                 variables=launch.environment,
-                check=lambda python: workshop.isolation.check(workshop.places.directory, [python]),
+                isolate=workshop.isolation.give,
             )
         )
     made = "made" if environment.was_made else "reused"

@@ -259,7 +259,7 @@ class ModelRunner:
                         variables=request.environment,
                         on_line=log.add,
                         stop=stop,
-                        check=lambda python: self.isolation.check(self.workplace, [python]),
+                        isolate=self.isolation.give,
                     )
                 )
             ready = self.clock()

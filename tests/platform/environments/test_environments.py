@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import EnvironmentFailedError
+from deploy_action.platform.processes.unprivileged import NotIsolatedError
 from tests.support.package_index import (
     PackageIndex,
     Tenant,
@@ -57,31 +58,6 @@ def refused_with_warning(tenant: Tenant) -> tuple[Problem, Problem]:
     return problem, warning
 
 
-def write_package(directory: Path, code: str) -> None:
-    """Write a package that builds itself, and runs this code first."""
-    directory.mkdir()
-    (directory / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "pine"\nversion = "1.0"\n'
-    )
-    (directory / "pine.py").write_text("")
-    (directory / "backend.py").write_text(
-        "import os, zipfile\n"
-        f"{code}\n"
-        "def build_editable(directory, config_settings=None, metadata_directory=None):\n"
-        "    name = 'pine-1.0-py3-none-any.whl'\n"
-        "    with zipfile.ZipFile(os.path.join(directory, name), 'w') as wheel:\n"
-        "        wheel.writestr('pine.pth', os.getcwd() + '\\n')\n"
-        "        wheel.writestr('pine-1.0.dist-info/METADATA',\n"
-        "            'Metadata-Version: 2.1\\nName: pine\\nVersion: 1.0\\n')\n"
-        "        wheel.writestr('pine-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\n'\n"
-        "            'Generator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
-        "        wheel.writestr('pine-1.0.dist-info/RECORD', '')\n"
-        "    return name\n"
-        "build_wheel = build_editable\n"
-    )
-
-
 def test_an_environment_is_made_once(tenant: Tenant) -> None:
     """The second run starts no program."""
     tenant.requires("blankly", "oaks==1.0")
@@ -103,17 +79,15 @@ def test_an_environment_is_made_once(tenant: Tenant) -> None:
     subprocess.run([first.python, "-I", "-c", code], check=True, capture_output=True)
 
 
-def test_the_python_can_be_refused_before_anything_is_installed(tenant: Tenant) -> None:
-    class RefusedError(Exception):
-        pass
+def test_nothing_is_installed_if_there_is_no_user_for_it(tenant: Tenant) -> None:
+    def refuse(home: Path, needed: Iterable[Path]) -> None:
+        assert home.is_relative_to(tenant.directory)
+        assert Path(sys.executable).resolve() in needed
+        raise NotIsolatedError("there is none", "make one")
 
-    def refuse(python: Path) -> None:
-        assert python == Path(sys.executable).resolve()
-        raise RefusedError
-
-    tenant.check = refuse
+    tenant.isolate = refuse
     tenant.requires("blankly")
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotIsolatedError):
         tenant.visit()
     assert tenant.made == []
 
@@ -406,7 +380,7 @@ class TestFailedBuilds:
             "for n in range(500): print('line', n)\n"
             "raise RuntimeError('You tried to install pine: its name is pinaceae')"
         )
-        write_package(tenant.model / "pine", code)
+        PackageIndex.write_source(tenant.model / "pine", code)
         problem = refused(tenant)
         assert "Failed to build" in problem.message
         assert "line 0 line 1 " in problem.message
@@ -420,7 +394,7 @@ class TestFailedBuilds:
     def test_a_python_that_was_not_wanted_may_be_the_cause(self, tenant: Tenant) -> None:
         tenant.python_version = "3.99"
         tenant.requires("./pine")
-        write_package(tenant.model / "pine", "raise RuntimeError('too new')")
+        PackageIndex.write_source(tenant.model / "pine", "raise RuntimeError('too new')")
         problem, warning = refused_with_warning(tenant)
         runs_with = f"wants Python 3.99 and runs with {platform.python_version()}"
         assert runs_with in problem.hint
@@ -453,7 +427,7 @@ class TestLocalPackages:
     def test_they_get_an_environment_for_one_run(self, tenant: Tenant) -> None:
         """The next run may bring other files."""
         tenant.requires("blankly", "-e ./pine")
-        write_package(tenant.model / "pine", "")
+        PackageIndex.write_source(tenant.model / "pine", "got = []")
         with tenant.inside() as environment:
             code = "import pine; print(pine.__file__)"
             done = subprocess.run(
@@ -477,7 +451,7 @@ class TestLocalPackages:
         tenant.requires("./pine")
         url = f"http://trader:{in_file}@127.0.0.1:9/simple"
         code = f"raise SystemExit(str(dict(os.environ)) + {url!r})"
-        write_package(tenant.model / "pine", code)
+        PackageIndex.write_source(tenant.model / "pine", code)
         problem = refused(tenant)
         seen = "\n".join([*tenant.log, problem.message])
 
@@ -490,7 +464,9 @@ class TestLocalPackages:
 
     def test_their_files_are_readable_by_all(self, tenant: Tenant) -> None:
         tenant.requires("./pine")
-        write_package(tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')")
+        PackageIndex.write_source(
+            tenant.model / "pine", "raise SystemExit(f'mask {os.umask(0):o}')"
+        )
         before = os.umask(0o077)
         try:
             refused(tenant)

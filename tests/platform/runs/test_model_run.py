@@ -15,7 +15,7 @@ import threading
 import tracemalloc
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,10 +63,7 @@ class StandInEnvironments(Environments):
         self._python = python
 
     @contextmanager
-    def acquire(
-        self, *_: Any, check: Callable[[Path], None] = lambda _: None, **__: Any
-    ) -> Iterator[Environment]:
-        check(self._python)
+    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
         if self._failure is not None:
             raise self._failure
         warning = Problem(message="Another Python.", severity=Severity.WARNING)

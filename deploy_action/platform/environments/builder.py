@@ -1,0 +1,152 @@
+"""As whom the code of packages runs while an environment is made.
+
+A package without a wheel is built by code of its own, and any package runs code when it is first
+imported. If we are root, all of that is left to a user that nothing else runs as: it has a cache of
+its own, and writes to nothing but that and the environment, until both are taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from deploy_action.platform.environments.installer import Uv, uv_binary
+from deploy_action.platform.environments.requirements import ModelRequirements
+from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.memory import MEMORY
+from deploy_action.platform.processes.unprivileged import hand_over
+from deploy_action.records import dataclass, replace
+
+Isolate = Callable[[Path, Iterable[Path]], int | None]
+"""Gives a directory to a new user, who reaches all the paths, and returns its id.
+
+None means that the code of packages runs as we do.
+"""
+
+_LOCK: Final = ".lock"  # of uv, in a venv
+# Packages are in the cache, unpacked, and in the environment.
+_DISK_SHARE: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Runs what may run the code of packages: uv when it builds, and the first import.
+
+    `uv` runs as `user`, None for ourselves. `home` is a directory of its own, and `requirements`
+    are where it can read them.
+    """
+
+    home: Path
+    uv: Uv
+    requirements: ModelRequirements
+    user: int | None = None
+
+    @classmethod
+    @contextmanager
+    def at(  # facts of one environment
+        cls,
+        home: Path,
+        uv: Uv,
+        requirements: ModelRequirements,
+        isolate: Isolate,
+        python: Path,
+        disk_bytes: int | None,
+    ) -> Iterator[Builder]:
+        """Yield a builder whose home is made there; the caller removes it.
+
+        While packages come out of the model itself, the model's parent directory is its, too.
+        `disk_bytes` is what the files of a model may take. Those of the environment, which is two
+        directories above the home, may take thrice that with the home.
+
+        Raises:
+            NotIsolatedError: there can be no such user.
+        """
+        home.mkdir(mode=0o700)
+        user = isolate(home, [python, uv_binary(), *_places_in(uv)])
+        if user is None:
+            yield cls(home, uv, requirements)
+            return
+        (home / "tmp").mkdir()
+        environ = _environ_of(uv, home)
+        if not requirements.is_local:
+            requirements = requirements.copied_to(home / "requirements")
+        hand_over(home, user)
+        confinement = Confinement(
+            memory_bytes=MEMORY.limit(),
+            user=user,
+            umask=0o022,  # what it installs is readable by others
+            disk_bytes=None if disk_bytes is None else disk_bytes * _DISK_SHARE,
+            places=(str(home.parents[1]),),
+        )
+        separate = replace(uv, environ=environ, confinement=confinement)
+        with _lent(requirements, user):
+            yield cls(home, separate, requirements, user)
+
+    def lend(self, venv: Path) -> None:
+        """Let the builder add files to an environment, and not change those that are there.
+
+        They may be links to a cache that other environments share.
+        """
+        if self.user is None:
+            return
+        (venv / _LOCK).unlink(missing_ok=True)  # it may be nobody else's
+        for directory, _, _ in os.walk(venv):
+            os.chown(directory, self.user, self.user, follow_symlinks=False)
+
+    def give_back(self, venv: Path) -> None:
+        """Take what the builder has made."""
+        if self.user is not None:
+            hand_over(venv, os.geteuid(), of=self.user)
+        (venv / _LOCK).unlink(missing_ok=True)  # everybody may write to it
+
+
+@contextmanager
+def _lent(requirements: ModelRequirements, user: int) -> Iterator[None]:
+    """Let a user have the copy of a model that packages come out of: builds write there."""
+    if not requirements.is_local:
+        yield
+        return
+    private = requirements.model.parent
+    hand_over(private, user)
+    try:
+        yield
+    finally:
+        hand_over(private, os.geteuid(), of=user)
+
+
+def _environ_of(uv: Uv, home: Path) -> dict[str, str]:
+    """Return the variables of a builder; it gets a copy of netrc(5), as it gets the others."""
+    environ = {name: value for name, value in uv.environ.items() if not name.startswith("XDG_")}
+    netrc = environ.pop("NETRC", "") or os.path.join(environ.get("HOME", "/"), ".netrc")  # noqa: PTH118  # a text
+    with suppress(OSError):
+        shutil.copyfile(netrc, home / "netrc")
+        environ["NETRC"] = str(home / "netrc")
+    return environ | {
+        "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+        "UV_CACHE_DIR": str(home / "cache"),
+    }
+
+
+def _places_in(uv: Uv) -> Iterator[Path]:
+    """Yield the existing files and directories that the settings of uv name."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_OVERRIDE")
+    indexes = (
+        "UV_FIND_LINKS",
+        "UV_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX_URL",
+    )
+    for name in (*names, *indexes):
+        for word in uv.environ.get(name, "").replace(",", " ").split():
+            address = urlsplit(word.rpartition("=")[2])
+            if address.scheme in ("", "file"):
+                path = Path(unquote(address.path))
+                if path.is_absolute() and path.exists():
+                    yield path

@@ -1,0 +1,270 @@
+"""Code of packages runs as a user of its own while root makes an environment, and gets nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy_action.platform.environments import (
+    Environment,
+    EnvironmentFailedError,
+    interpreters,
+)
+from deploy_action.platform.environments.builder import Builder
+from deploy_action.platform.environments.installer import Uv, uv_binary
+from deploy_action.platform.environments.interpreters import Interpreter
+from deploy_action.platform.environments.requirements import read_requirements
+from deploy_action.platform.processes.stragglers import has_processes
+from deploy_action.platform.processes.unprivileged import draw_user, is_transient
+from deploy_action.platform.runs.isolation import Isolation
+from tests.support.hostile_package import AT_EACH_START, attacks
+from tests.support.isolated import as_root, is_for_all, python_for_all
+from tests.support.package_index import PackageIndex, Tenant, installed, new_secret
+
+pytestmark = as_root
+
+HASHED = ("blankly==1.18", "newnewtulipy==0.4.6.5", "numpy==1.26.4", "pandas==1.5.3")
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> PackageIndex:
+    return PackageIndex(tmp_path / "packages")
+
+
+@pytest.fixture
+def tenant(tmp_path: Path, index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    """Return a model of root's, whose environments are made by users of their own."""
+    if not is_for_all(uv_binary()):
+        pytest.skip("uv cannot be run by every user here")
+    python = python_for_all()
+    code = "import platform; print(platform.python_version())"
+    version = subprocess.check_output([python, "-c", code], text=True).strip()
+    # The Python of the tests may be in root's home.
+    monkeypatch.setattr(interpreters, "_own", lambda: Interpreter(python, version))
+    Path(index.environ["UV_CACHE_DIR"]).mkdir(mode=0o700)
+    found = Tenant(tmp_path, index.environ, version)
+    found.model.parent.chmod(0o700)
+    found.isolate = Isolation().give
+    return found
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text(new_secret())
+    path.chmod(0o600)
+    return path
+
+
+def in_site_packages(environment: Environment, name: str) -> Path:
+    (found,) = environment.python.parents[1].glob("lib/python*/site-packages")
+    return found / name
+
+
+def told(environment: Environment) -> dict[str, Any]:
+    """Return what the build told: who it was, and what it got."""
+    found: dict[str, Any] = json.loads(in_site_packages(environment, "told.json").read_text())
+    return found
+
+
+def attacking(tenant: Tenant, secret: Path, other: Environment) -> str:
+    cache, oaks = tenant.environ["UV_CACHE_DIR"], in_site_packages(other, "oaks/__init__.py")
+    place = other.python.parents[2]
+    kept = (cache, str(oaks), str(oaks.parent), str(place), f"{place}.lock", str(tenant.directory))
+    return attacks(mark_of(secret), read=(str(secret), cache), written=(str(secret), *kept))
+
+
+def mark_of(secret: Path) -> str:
+    return secret.read_text()[:8]
+
+
+def check_is_roots(environment: Environment) -> None:
+    """Check that nobody else can change an environment, and that nothing else is left of it."""
+    place = environment.python.parents[2]
+    assert sorted(path.name.partition("-")[0] for path in place.iterdir()) == [
+        "environment.json",
+        "venv",
+    ]
+    paths = [place, *place.rglob("*")]
+    assert len(paths) > 50
+    assert {path.lstat().st_uid for path in paths} == {os.geteuid()}
+    assert {path.lstat().st_gid for path in paths} == {os.getegid()}
+    assert not any(path.lstat().st_mode & 0o6022 for path in paths if not path.is_symlink())
+
+
+def imports_as_somebody(environment: Environment, *names: str) -> None:
+    user = draw_user([environment.python])
+    subprocess.run(
+        [environment.python, "-I", "-c", f"import {', '.join(names)}"],
+        user=user,
+        group=user,
+        extra_groups=[],
+        check=True,
+    )
+
+
+def test_what_a_package_runs_gets_nothing(
+    tenant: Tenant, index: PackageIndex, secret: Path
+) -> None:
+    tenant.requires("blankly", "oaks")
+    other = tenant.visit()
+    index.add_source("pine", "1.0", attacking(tenant, secret, other), at_each_start=AT_EACH_START)
+    tenant.requires("blankly", "oaks", "pine")
+    environment = tenant.visit()
+
+    found = told(environment)
+    assert is_transient(found["user"])
+    assert found["got"] == []
+    started_by = in_site_packages(environment, "started-by.txt").read_text().split()
+    assert set(started_by) == {str(found["user"])}
+    assert not has_processes(found["user"])
+    assert not list(Path("/tmp").glob(f"{mark_of(secret)}*"))  # noqa: S108  # what others left
+    check_is_roots(environment)
+    imports_as_somebody(environment, "blankly", "pine", "oaks")
+    imports_as_somebody(other, "blankly", "oaks")
+    # Wheels are links to the cache that is shared; what was built is not in there.
+    assert in_site_packages(environment, "oaks/__init__.py").samefile(
+        in_site_packages(other, "oaks/__init__.py")
+    )
+    cached = [path.name for path in Path(tenant.environ["UV_CACHE_DIR"]).rglob("*")]
+    assert "oaks" in cached
+    assert "pine.py" not in cached
+    # What blankly imports is compiled once, for all users.
+    assert list(in_site_packages(environment, "blankly/__pycache__").glob("*.pyc"))
+
+
+def test_the_attacks_succeed_where_nothing_is_isolated(tenant: Tenant, secret: Path) -> None:
+    PackageIndex.write_source(
+        tenant.model / "pine", attacks(mark_of(secret), read=[str(secret)], written=[str(secret)])
+    )
+    tenant.requires("blankly", "./pine")
+    tenant.isolate = lambda *_: None
+    with tenant.inside() as environment:
+        found = told(environment)
+    got = {name for name, _ in found["got"]}
+    assert found["user"] == 0
+    assert {f"writes to {secret}", f"changes {secret}", "becomes root"} <= got
+    Path(f"/tmp/{mark_of(secret)}-0").unlink()  # noqa: S108  # what the attacks leave
+
+
+def test_a_package_of_the_model_itself_is_built_by_it(tenant: Tenant, secret: Path) -> None:
+    tenant.requires("blankly", "oaks")
+    other = tenant.visit()
+    sources = PackageIndex.write_source(tenant.model / "pine", attacking(tenant, secret, other))
+    tenant.requires("blankly", "-e ./pine")
+    private = tenant.model.parent
+    with tenant.inside() as environment:
+        found = told(environment)
+        assert is_transient(found["user"])
+        assert found["got"] == []
+        assert {path.lstat().st_uid for path in (private, *private.rglob("*"))} == {0}
+        assert (sources / "pine.py").exists()
+        code = "import pine; print(pine.__file__)"
+        done = subprocess.check_output([environment.python, "-I", "-c", code], text=True)
+        assert done.strip() == str(sources / "pine.py")
+
+
+def test_hashes_are_checked(tenant: Tenant, index: PackageIndex) -> None:
+    source = index.add_source("pine", "1.0", "got = []")
+    tenant.requires(
+        *(f"{name} {index.digest(name.replace('==', '-'))}" for name in HASHED),
+        f"pine==1.0 {index.digest_of(source)}",
+    )
+    environment = tenant.visit()
+    assert installed(environment).keys() >= {"blankly", "pine", "numpy"}
+    assert is_transient(told(environment)["user"])
+    check_is_roots(environment)
+
+
+def test_a_package_whose_wheels_fit_nowhere_here_is_built(
+    tenant: Tenant, index: PackageIndex
+) -> None:
+    wheel = index.add("pine", "1.0")
+    wheel.rename(wheel.with_name("pine-1.0-cp36-cp36m-any.whl"))
+    index.add_source("pine", "1.0", "got = []")
+    tenant.requires("blankly", "pine")
+    environment = tenant.visit()
+    assert is_transient(told(environment)["user"])
+    check_is_roots(environment)
+
+
+def test_the_version_is_the_one_that_anybody_gets(tenant: Tenant, index: PackageIndex) -> None:
+    """Not an older one that has a wheel."""
+    index.add("pine", "0.9")
+    index.add_source("pine", "1.0", "got = []")
+    tenant.requires("blankly", "pine")
+    assert installed(tenant.visit())["pine"] == "1.0"
+
+
+def test_root_reads_no_requirements_that_a_package_has_changed(
+    tenant: Tenant, index: PackageIndex, secret: Path
+) -> None:
+    change = f"""
+import glob
+got = []
+for path in glob.glob(os.path.join(os.environ["HOME"], "requirements", "*")):
+    with open(path, "w") as file:
+        file.write("-r {secret}\\n")
+"""
+    index.add_source("pine", "1.0", change)
+    tenant.requires("blankly", "pine")
+    tenant.visit()
+    assert secret.read_text() not in "\n".join(tenant.log)
+
+
+def test_a_build_that_fails_says_why(tenant: Tenant, index: PackageIndex) -> None:
+    index.add_source("pine", "1.0", "raise RuntimeError('this pine does not grow')")
+    tenant.requires("blankly", "pine")
+    with pytest.raises(EnvironmentFailedError) as caught:
+        tenant.visit()
+    assert "this pine does not grow" in caught.value.problems[0].message
+    assert tenant.made == []
+
+
+def test_a_build_cannot_fill_the_disk(tenant: Tenant, index: PackageIndex) -> None:
+    fill = """
+import time
+for number in range(600):
+    with open(os.path.join(os.environ["HOME"], str(number)), "wb") as file:
+        file.write(bytes(1 << 20))
+    time.sleep(0.1)
+"""
+    index.add_source("pine", "1.0", fill)
+    tenant.requires("blankly", "pine")
+    tenant.disk_bytes = 10 << 20
+    with pytest.raises(EnvironmentFailedError) as caught:
+        tenant.visit()
+    assert "BLANKLY_DEPLOY_MODEL_DISK" in caught.value.problems[0].message
+    assert tenant.made == []
+
+
+def test_a_builder_has_a_copy_of_what_uv_signs_in_with(tenant: Tenant, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login trader password " + new_secret())
+    netrc.chmod(0o600)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("oaks<2\n")
+    needed: list[Path] = []
+
+    def isolate(home: Path, paths: Iterable[Path]) -> int | None:
+        needed.extend(paths)
+        return Isolation().give(home, [])
+
+    tenant.requires("oaks")
+    requirements = read_requirements(tenant.model, "requirements.txt")
+    uv = Uv.for_environ({**tenant.environ, "NETRC": str(netrc), "UV_CONSTRAINT": str(constraints)})
+    home = tmp_path / "home"
+    with Builder.at(home, uv, requirements, isolate, python_for_all(), None) as builder:
+        copy = Path(builder.uv.environ["NETRC"])
+        assert copy.read_text() == netrc.read_text()
+        assert copy.is_relative_to(home)
+        assert copy.stat().st_uid == home.stat().st_uid == builder.user
+        assert home.stat().st_mode & 0o077 == 0
+    assert {constraints, python_for_all(), uv_binary()} <= set(needed)
+    assert Path(tenant.environ["UV_FIND_LINKS"]) in needed
