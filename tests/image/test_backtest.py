@@ -174,7 +174,7 @@ def test_what_a_package_runs_while_it_is_installed_gets_nothing(
     index = PackageIndex(tmp_path / "packages")
     for path in index.wheels.iterdir():
         path.unlink()
-    code = attacks(mark, read=["/etc/shadow", "/github/workspace/bot.py"], written=written)
+    code = attacks(mark, read=["/etc/shadow"], written=written)
     index.add_source("pine", "1.0", code, at_each_start=AT_EACH_START)
     copy_golden_cross(job, TELLS_OF_THE_BUILD)
     with (job.workspace / "requirements.txt").open("a") as file:
