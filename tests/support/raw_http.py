@@ -29,7 +29,7 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def connect(server: HttpServer) -> socket.socket:
-    return socket.create_connection(server.address, timeout=5)
+    return socket.create_connection(server.address, timeout=60)
 
 
 def url_of(server: HttpServer) -> str:

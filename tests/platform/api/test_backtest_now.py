@@ -35,7 +35,7 @@ def test_anything_else_is_refused_with_the_way_to_write_it(text: str) -> None:
 
 
 def test_it_is_documented_where_backtests_are_asked_for(platform: Platform) -> None:
-    document = requests.get(f"{platform.server.url}/openapi.json", timeout=10).json()
+    document = requests.get(f"{platform.server.url}/openapi.json", timeout=60).json()
     documented = {
         route
         for route, item in document["paths"].items()

@@ -50,7 +50,7 @@ def test_a_new_client_takes_the_place_of_the_one_that_waited_longest(serve: Serv
     server = serve(read_all, replace(PATIENT, connections=3, settling=0))
     with ExitStack() as stack:
         oldest, *others = (stack.enter_context(connect(server)) for _ in range(3))
-        assert requests.get(url_of(server), timeout=5).text == "complete"
+        assert requests.get(url_of(server), timeout=60).text == "complete"
         assert is_closed(oldest)
         for other in others:
             other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -72,9 +72,9 @@ def test_slow_strangers_make_room(serve: Serve, start: bytes) -> None:
         for stranger in strangers:
             stranger.sendall(start)
             if start == UNFINISHED:
-                assert requested.acquire(timeout=5)
+                assert requested.acquire(timeout=60)
         strangers[0].sendall(b"A: b\r\n"[: 1 if start == UNFINISHED else None])
-        assert requests.get(url_of(server), timeout=5).text == "complete"
+        assert requests.get(url_of(server), timeout=60).text == "complete"
         assert is_closed(strangers[0])
 
 
@@ -109,8 +109,8 @@ def test_a_client_that_was_just_heard_keeps_its_place(serve: Serve) -> None:
     url = url_of(serve(_sign_in, replace(PATIENT, connections=1, settling=60)))
     with requests.Session() as session:
         for _ in range(2):
-            assert session.get(url, timeout=5).text == "complete"
-            assert requests.get(url, timeout=5).status_code == 503
+            assert session.get(url, timeout=60).text == "complete"
+            assert requests.get(url, timeout=60).status_code == 503
 
 
 def test_a_client_that_still_reads_its_answer_keeps_its_place(serve: Serve) -> None:
@@ -126,7 +126,7 @@ def test_a_client_that_still_reads_its_answer_keeps_its_place(serve: Serve) -> N
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert is_answered.wait(5)
-        assert requests.get(url_of(server), timeout=5).status_code == 503
+        assert requests.get(url_of(server), timeout=60).status_code == 503
         received = 0
         while received < size:
             received += len(piece := connection.recv(1 << 20))
@@ -147,7 +147,7 @@ def test_a_client_is_refused_where_all_are_busy(serve: Serve) -> None:
             each.sendall(UNFINISHED)
         wait_for(lambda: len(requested) == 2)
         for size in (0, 5 << 20):  # it can send all of its request, and read the answer then
-            answer = requests.post(url_of(server), bytes(size), timeout=5)
+            answer = requests.post(url_of(server), bytes(size), timeout=60)
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         for each in busy:
             each.sendall(b"12345678")

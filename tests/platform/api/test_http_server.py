@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 _ROOT = Path(__file__).parents[3]
+_TOO_LONG = 20.0  # for what has to end after a third of a second, also on a busy machine
 _QUICK = Limits(idle=0.3, head=0.3, body_grace=0.3, body_bytes_per_second=1000, shutdown=0.3)
 
 
@@ -48,7 +49,7 @@ def _dribble(server: HttpServer, start: bytes, drop: bytes) -> tuple[bytes, floa
         connection.sendall(start)
         answer = b""
         connection.settimeout(0.05)
-        while time.monotonic() < began + 5:
+        while time.monotonic() < began + _TOO_LONG:
             try:
                 connection.sendall(drop)
                 answer += (piece := connection.recv(1000))
@@ -64,7 +65,7 @@ def _dribble(server: HttpServer, start: bytes, drop: bytes) -> tuple[bytes, floa
 def test_a_head_that_dribbles_in_is_given_up(serve: Serve) -> None:
     answer, seconds = _dribble(serve(read_all, _QUICK), b"GET / HTTP/1.1\r\n", b"A: b\r\n")
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert 0.3 <= seconds < 1.5
+    assert 0.3 <= seconds < _TOO_LONG
 
 
 def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
@@ -73,16 +74,16 @@ def test_a_head_that_stops_is_given_up_at_its_deadline(serve: Serve) -> None:
     with connect(serve(read_all, limits)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert receive_all(connection).startswith(b"HTTP/1.1 408 ")
-    assert 0.25 <= time.monotonic() - began < 1.5
+    assert 0.25 <= time.monotonic() - began < _TOO_LONG
 
 
 def test_after_a_slow_head_the_body_has_its_own_time(serve: Serve) -> None:
-    limits = Limits(idle=30, head=0.3, shutdown=0.3)
+    limits = Limits(idle=30, head=1, shutdown=0.3)
     with connect(serve(read_all, limits)) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
-        time.sleep(0.15)
+        time.sleep(0.4)
         connection.sendall(b"Content-Length: 2\r\n\r\nx")
-        time.sleep(0.2)
+        time.sleep(0.8)
         connection.sendall(b"y")
         assert receive_all(connection).endswith(b"complete")
 
@@ -114,15 +115,16 @@ def test_a_body_that_dribbles_in_is_given_up(serve: Serve) -> None:
     start = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9999\r\n\r\n"
     answer, seconds = _dribble(serve(read_all, _QUICK), start, b"x")
     assert answer.endswith(b"TimeoutError")
-    assert 0.3 <= seconds < 1.5
+    assert 0.3 <= seconds < _TOO_LONG
 
 
 def test_a_body_that_keeps_the_pace_may_take_long(serve: Serve) -> None:
     """Each byte extends the deadline."""
+    limits = Limits(idle=30, head=30, body_grace=0.3, body_bytes_per_second=200, shutdown=0.3)
     piece, count = b"x" * 200, 10
     head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     head += f"Content-Length: {len(piece) * count}\r\n\r\n"
-    with connect(serve(read_all, _QUICK)) as connection:
+    with connect(serve(read_all, limits)) as connection:
         connection.sendall(head.encode())
         for _ in range(count):
             time.sleep(0.06)
@@ -175,7 +177,7 @@ def test_silent_connections_delay_no_request(serve: Serve) -> None:
     with ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(connect(server))
-        assert requests.get(url_of(server), timeout=2).text == "complete"
+        assert requests.get(url_of(server), timeout=60).text == "complete"
         assert threading.active_count() == threads
 
 
@@ -186,7 +188,7 @@ def test_unfinished_uploads_delay_no_request(serve: Serve) -> None:
             connection = connect(server)
             stack.enter_context(connection)
             connection.sendall(UNFINISHED)
-        assert requests.get(url_of(server), timeout=2).text == "complete"
+        assert requests.get(url_of(server), timeout=60).text == "complete"
 
 
 def test_an_unread_body_is_skipped(serve: Serve) -> None:
@@ -210,15 +212,16 @@ def test_an_answer_before_the_end_of_the_body_is_the_last(serve: Serve) -> None:
 def test_an_answer_does_not_wait_for_an_acknowledgement(serve: Serve) -> None:
     url = url_of(serve(read_all, PATIENT))
     with requests.Session() as session:
-        ends = [time.monotonic() for _ in range(10) if session.get(url, timeout=5).ok]
-    assert min(after - before for before, after in pairwise(ends)) < 0.02
+        ends = [time.monotonic() for _ in range(50) if session.get(url, timeout=60).ok]
+    # Linux acknowledges after 40 ms at the earliest, if nothing is to be sent.
+    assert min(after - before for before, after in pairwise(ends)) < 0.035
 
 
 def test_an_application_that_fails_is_a_500_and_a_report(serve: Serve, errors: list[str]) -> None:
     async def fail(_: Scope, __: Receive, ___: Send) -> None:
         raise RuntimeError("the reason")
 
-    answer = requests.get(url_of(serve(fail, PATIENT)), timeout=5)
+    answer = requests.get(url_of(serve(fail, PATIENT)), timeout=60)
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
     (report,) = errors
     assert "the reason" in report
@@ -236,22 +239,22 @@ def test_a_client_that_does_not_read_is_given_up(serve: Serve) -> None:
 
     with connect(serve(answer, _QUICK)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert given_up.wait(5)
+        assert given_up.wait(60)
 
 
 def test_a_client_that_reads_slowly_gets_all(serve: Serve) -> None:
     """The transfer takes longer than a connection may be idle."""
-    size = 24 << 20
+    size, limits = 24 << 20, Limits(idle=1.5, head=30, shutdown=0.3)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(b"x" * size)(scope, receive, send)
 
-    with connect(serve(answer, _QUICK)) as connection:
+    with connect(serve(answer, limits)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        received = 0
+        received, began = 0, time.monotonic()
         while piece := connection.recv(1 << 20):
             received += len(piece)
-            time.sleep(0.02)
+            time.sleep(max(0, began + 2 * limits.idle * received / size - time.monotonic()))
     assert received > size
 
 
@@ -270,7 +273,7 @@ def test_a_client_that_disconnects_is_no_error(serve: Serve, errors: list[str]) 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.sendall(start)
         connection.close()
-    assert requests.get(url_of(server), timeout=5).text == "complete"
+    assert requests.get(url_of(server), timeout=60).text == "complete"
     assert errors == []
 
 
@@ -281,7 +284,7 @@ def test_closing_does_not_wait_for_stuck_clients(serve: Serve) -> None:
         time.sleep(0.1)
         began = time.monotonic()
         server.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < PATIENT.idle / 2
         assert receive_all(connection).endswith(b"ConnectionError")
 
 
@@ -297,7 +300,7 @@ def test_closing_finishes_what_is_in_progress(serve: Serve) -> None:
         time.sleep(0.05)
         connection.sendall(b"y")
         assert receive_all(connection).endswith(b"complete")
-        closing.join(5)
+        closing.join(60)
         assert not closing.is_alive()
 
 
@@ -305,7 +308,7 @@ def test_closing_an_idle_server_takes_no_time(platform: Platform) -> None:
     began = time.monotonic()
     platform.server.close()
     platform.server.close()
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < Limits().shutdown
     with pytest.raises(RuntimeError, match="not running"):
         _ = platform.server.url
 
@@ -365,4 +368,4 @@ def test_the_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:
         tmp_path / "data", refresh_token=secrets.token_hex(16), strict=True, address=("::1", 0)
     ) as server:
         assert server.url.startswith("http://[::1]:")
-        assert requests.get(f"{server.url}/x", timeout=5).status_code == 404
+        assert requests.get(f"{server.url}/x", timeout=60).status_code == 404

@@ -40,7 +40,7 @@ async def _show(scope: Scope, receive: Receive, send: Send) -> None:
 def _exchange(serve: Serve, sent: bytes) -> bytes:
     """Send bytes and no more, and return everything that the server answers."""
     server = serve(_show, _LIMITS)
-    with socket.create_connection(server.address, timeout=5) as connection:
+    with socket.create_connection(server.address, timeout=60) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         received = b""
