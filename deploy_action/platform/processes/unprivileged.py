@@ -64,12 +64,12 @@ def draw_user(needed: Iterable[Path]) -> int:
     user = next(user for user in iter(_any_transient, None) if not has_processes(user))
     paths = [step for path in needed for step in _steps(path)]
     if obstacle := _try_as(user, _REACHES, paths):
-        what = "enter" if Path(obstacle).is_dir() else "read"
+        what, right = ("enter", "o+x") if Path(obstacle).is_dir() else ("read", "o+r")
         raise NotIsolatedError(
             f"a model's own user may not {what} {obstacle}",
-            f"Let every user pass with `chmod o+x {shlex.quote(obstacle)}`, or keep what the model "
-            "needs elsewhere: Python, this program, and the platform's data (`platform-data`, or "
-            "`--data`).",
+            f"Allow it to every user with `chmod {right} {shlex.quote(obstacle)}`, or keep what "
+            "the model needs elsewhere: Python, this program, the files that pip or uv are set to "
+            "read, and the platform's data (`platform-data`, or `--data`).",
         )
     return user
 

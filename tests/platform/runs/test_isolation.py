@@ -47,6 +47,16 @@ def test_root_refuses_what_it_cannot_isolate(private: Path, hidden: Path) -> Non
 
 
 @as_root
+def test_a_file_that_the_user_may_not_read_is_named(private: Path) -> None:
+    path = private.parent / "constraints.txt"
+    path.touch(mode=0o600)
+    with pytest.raises(NotIsolatedError) as raised:
+        Isolation().give(private, [path])
+    assert f"may not read {path}" in raised.value.reason
+    assert f"`chmod o+r {path}`" in raised.value.hint
+
+
+@as_root
 def test_what_cannot_be_isolated_is_refused_before_an_environment_is_made(
     private: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
