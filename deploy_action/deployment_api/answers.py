@@ -80,6 +80,13 @@ class RouteMissingError(RefusedError):
     """The server does not have the route; servers that only follow the documentation lack some."""
 
 
+class WebPageError(RouteMissingError):
+    """A web page was sent with success: for a route that is missing, or for another reason.
+
+    Proxies ask for a sign-in like this, and servers tell of maintenance.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The answer of `server` to a request for `route`, such as `POST /model/list`.
@@ -137,7 +144,7 @@ class Reply:
         """Return the body of a good answer, which is not null.
 
         Raises:
-            RouteMissingError: the server does not have the route.
+            RouteMissingError: it has no such route; `WebPageError` if it may have one.
             BrokenExchangeError: it is unknown what the server did.
             RefusedError: the server refused the request, also with a 200 that carries an `error`.
         """
@@ -148,11 +155,12 @@ class Reply:
             if said:
                 raise self._refused()
             return body
-        if (answer.status in _ROUTE_MISSING and not said) or (answer.is_good and self.is_page):
+        if answer.status in _ROUTE_MISSING and not said:
+            raise RouteMissingError(self._no_such_route())
+        if answer.is_good and self.is_page:
             # A server may answer every unknown path with the page of its web application. But such
             # a page does not prove that nothing was done.
-            doubtful = self._leaves_doubt and answer.is_good
-            raise RouteMissingError(self._no_such_route(), may_have_acted=doubtful)
+            raise WebPageError(self._no_such_route(), may_have_acted=self._leaves_doubt)
         if answer.status in _REDIRECTS:
             # Servers redirect after they have acted, too, as to the page of what was made.
             raise BrokenExchangeError(
@@ -171,8 +179,13 @@ class Reply:
 
     @property
     def is_page(self) -> bool:
-        """Whether the answer is a web page, as a server sends for a route that it does not have."""
+        """Whether the answer is a web page, as some servers send for routes that they lack."""
         return _is_html(self.answer)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the answer should be JSON, by its status, and is neither that nor a web page."""
+        return self.answer.is_good and self.answer.json is None and not self.is_page
 
     def unexpected(self, flaw: str) -> BrokenExchangeError:
         """Return the error for an answer that leaves open what the server did.

@@ -276,13 +276,13 @@ class DeploymentApi:
     def _description(self) -> Description:
         """Return what the server says of itself, empty if it does not.
 
-        One that fails is not taken for one that does not: it would be told no commit, for example,
-        and could not refuse one that is older than what runs.
+        One that fails, or sends broken JSON, is not taken for one that does not: it would be told
+        no commit, for example, and could not refuse one that is older than what runs.
         """
         if self._described is None:
             reply = self.read("GET", "/openapi.json", {})
-            if reply.answer.may_pass:
-                reply.check()  # which raises
+            if reply.answer.may_pass or reply.is_unreadable:
+                reply.json()  # which raises
             self._described = Description.of(reply.answer)
         return self._described
 
@@ -472,12 +472,12 @@ def _ids(
 
 
 def _listed(reply: Reply, *names: str) -> Sequence[tuple[str, object]]:
-    """Return `Reply.entries` of a route that only some servers have; empty without the route."""
+    """Return `Reply.entries` of a route that only some servers have; empty if it is missing."""
     try:
         reply.require_route()
-        return reply.entries(*names)
     except RouteMissingError:
         return ()
+    return reply.entries(*names)  # a page is no list, and raises
 
 
 def _success(reply: Reply, *also: str) -> Mapping[str, object]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from deploy_action.deployment_api.client import DeploymentApi
-from deploy_action.errors import RefusedError
+from deploy_action.deployment_api.answers import WebPageError
+from deploy_action.deployment_api.client import DeploymentApi, Model
+from deploy_action.errors import Problem, RefusedError
 from deploy_action.inputs.definitions import Mode
 from deploy_action.inputs.settings import Settings
 from deploy_action.outcome.prepared_model import DescribedModel
@@ -39,7 +40,7 @@ class Finder:
             return self.described.project_id
         if settings.project_name is None:
             return self.api.personal_project_id()
-        projects = {one.id: one.name for one in (*self.api.projects(), *self.api.teams())}
+        projects = self._projects(settings.project_name)
         named = [one for one, name in projects.items() if name == settings.project_name]
         if len(named) > 1:
             raise self.ambiguous("project", settings.project_name, named)
@@ -63,6 +64,27 @@ class Finder:
             )
         return named[0] if named else ""
 
+    def _projects(self, wanted: str) -> dict[str, str]:
+        """Return the names of projects and teams by their ids, to find the one that is `wanted`."""
+        projects = {one.id: one.name for one in self.api.projects()}
+        try:
+            return projects | {one.id: one.name for one in self.api.teams()}
+        except WebPageError as error:
+            if wanted in projects.values():
+                return projects
+            raise _untold(error, f"team `{self.said(wanted)}`", "project-id") from error
+
+    def models(self, project_id: str) -> tuple[Model, ...]:
+        """Return the models of a project, to find the one that the run is about.
+
+        Raises:
+            WebPageError: the server sent a page instead. Nothing may be made on the strength of it.
+        """
+        try:
+            return self.api.models(project_id)
+        except WebPageError as error:
+            raise _untold(error, f"model `{self.described.name}`", "model-id") from error
+
     def deployed_model(self, project_id: str) -> str:
         """Return the id of the model to stop or start: the known one, or the one of that name.
 
@@ -72,7 +94,7 @@ class Finder:
         described = self.described
         if described.model_id:
             return described.model_id
-        models = self.api.models(project_id)
+        models = self.models(project_id)
         named = [one for one in models if one.name == described.name]
         if len(named) > 1:
             ours = [one for one in named if one.description == described.origin]
@@ -106,6 +128,16 @@ class Finder:
     def said(self, text: str) -> str:
         """Return what the server says, redacted before it is cut."""
         return excerpt(self.api.redact(text), _LONGEST_NAME)
+
+
+def _untold(error: WebPageError, what: str, option: str) -> WebPageError:
+    """Return the error for a page where a list was asked for: it leaves open what there is."""
+    message = f"{error} So it is not known whether there is a {what} already."
+    hint = (
+        "A proxy that wants a sign-in, or a server under maintenance, answers like this: run the "
+        f"workflow again when it is over. If it stays like this, set `{option}`."
+    )
+    return WebPageError(Problem(message=message, hint=hint))
 
 
 def with_pages(

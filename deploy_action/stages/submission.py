@@ -218,7 +218,8 @@ class Submitter:
         described = self.model.described
         if described.model_id or not target.project_id:
             return self._noted(replace(target, model_id=described.model_id))
-        models = [one for one in self.api.models(target.project_id) if one.name == described.name]
+        listed = self._finder.models(target.project_id)
+        models = [one for one in listed if one.name == described.name]
         same_type = [one for one in models if one.type in {"", described.type}]
         ours = [one.id for one in same_type if one.description in {"", self._general_description}]
         if not self.settings.is_local:
@@ -309,9 +310,13 @@ class Submitter:
             self._explaining_new_project(target),
         ):
             model_id, notice = settling.run()
-        if model_id is None:
-            # A page of success may come from a server that made the model.
-            return self._find_model(target)
+            if model_id is None:
+                # A page of success may come from a server that made the model.
+                try:
+                    return self._find_model(target)
+                except RefusedError as error:
+                    error.may_have_acted = True
+                    raise
         target = self._with_created(target, "model", model_id, notice)
         return self._noted(replace(target, model_id=model_id))
 

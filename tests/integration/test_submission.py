@@ -270,14 +270,24 @@ def test_a_model_is_created_before_the_upload_if_the_server_can(
     assert "Set `model-id: model-9`" in notices(ended)[0]
 
 
+PAGE = Reply(200, "<!DOCTYPE html><title>Back soon</title>")
+
+
 @pytest.mark.parametrize(
-    "missing", [NOT_FOUND, Reply(405), Reply(404), Reply(200, "<!DOCTYPE html><title>App</title>")]
+    ("models", "create_model"),
+    [
+        (NOT_FOUND, NOT_FOUND),
+        (Reply(405), Reply(405)),
+        (Reply(404), Reply(404)),
+        (Reply(404), PAGE),
+        (Reply(body=[]), PAGE),
+    ],
 )
 def test_otherwise_the_upload_creates_the_model(
-    runner: Runner, scripted: StartScripted, missing: Reply
+    runner: Runner, scripted: StartScripted, models: Reply, create_model: Reply
 ) -> None:
     """As documented: `createNew=true` and no id."""
-    server = scripted({MODELS: missing, CREATE_MODEL: missing})
+    server = scripted({MODELS: models, CREATE_MODEL: create_model})
     ended = run(runner, server, project_id="p-1", create_new="true")
     assert ended.code == 0
     fields = server.requests_to(DEPLOY)[0].fields
@@ -285,6 +295,57 @@ def test_otherwise_the_upload_creates_the_model(
     assert "modelId" not in fields
     assert ended.outputs["model-id"] == "model-1"
     assert "Set `model-id: model-1`" in notices(ended)[0]
+
+
+@pytest.mark.parametrize("dry_run", ["false", "true"])
+def test_a_page_instead_of_the_models_creates_none(
+    runner: Runner, scripted: StartScripted, dry_run: str
+) -> None:
+    """A page about maintenance must not lead to a second model beside the one that trades."""
+    server = scripted({MODELS: PAGE, CREATE_MODEL: MADE_MODEL})
+    error = error_of(run(runner, server, project_id="p-1", create_new="true", dry_run=dry_run))
+    assert "answers `POST /model/list` with a web page" in error
+    assert "not known whether there is a model `workspace` already" in error
+    assert "set `model-id`" in error
+    assert server.routes() == [SIGN_IN, PLANS, OPENAPI, MODELS]
+
+
+def test_a_page_after_a_page_leaves_open_whether_the_model_was_made(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    server = scripted({MODELS: [Reply(body=[]), PAGE], CREATE_MODEL: PAGE})
+    error = error_of(run(runner, server, project_id="p-1", create_new="true"))
+    assert "not known whether the model `workspace` was made" in error
+    assert DEPLOY not in server.routes()
+
+
+def test_a_page_instead_of_the_teams_creates_no_project(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """The name may be that of a team."""
+    server = scripted({TEAMS: PAGE, PROJECTS: Reply(body=[]), CREATE_PROJECT: MADE_PROJECT})
+    error = error_of(run(runner, server, project_name="Fund", create_new="true"))
+    assert "not known whether there is a team `Fund` already" in error
+    assert "set `project-id`" in error
+    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS]
+
+
+def test_a_project_that_is_listed_needs_no_teams(runner: Runner, scripted: StartScripted) -> None:
+    listed = [{"projectId": "p-1", "name": "Fund"}]
+    server = scripted({TEAMS: PAGE, PROJECTS: Reply(body=listed)})
+    assert run(runner, server, project_name="Fund", model_id="m-1").code == 0
+    assert server.requests_to(DEPLOY)[0].fields["projectId"] == "p-1"
+
+
+@pytest.mark.parametrize("body", ["", '{"paths": {', "Welcome"])
+def test_a_broken_description_stops_a_deploy(
+    runner: Runner, scripted: StartScripted, body: str
+) -> None:
+    """Without the field for its commit, an older one could replace what runs."""
+    server = scripted({OPENAPI: Reply(200, body)})
+    error = error_of(run(runner, server, model_id="m-1"))
+    assert "to `GET /openapi.json` cannot be used: it is not JSON" in error
+    assert DEPLOY not in server.routes()
 
 
 def test_a_missing_model_id_is_not_guessed(runner: Runner, scripted: StartScripted) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.support.faults.cases import (
     BODIES,
+    NO_JSON,
     TRAP,
     Case,
     Sense,
@@ -63,7 +64,6 @@ EARLY: Final = tuple(
     )
     for status in (400, 403, 413)
 )
-NO_JSON: Final = "is not JSON"
 _NOT_USED: Final = "cannot be used"
 SUCCESSES: Final = (
     Case("200 with a page", answer(200), Sense.PAGE, "answers `ROUTE` with a web page", False),  # noqa: FBT003

@@ -14,6 +14,8 @@ from tests.support.faults.relay import Fault, Passing
 
 TRAP: Final = "TRAP"
 """Stands for the address of a server to which no redirect may lead a token."""
+NO_JSON: Final = "is not JSON"
+"""What a run says of an answer of success that cannot be read."""
 
 
 class Sense(Enum):

@@ -11,13 +11,12 @@ from tests.support.faults.answers import (
     EARLY,
     EXPIRED,
     EXPIRED_ON_THE_WAY,
-    NO_JSON,
     REDIRECTS,
     STATUSES,
     SUCCESSES,
     WAITS,
 )
-from tests.support.faults.cases import CONNECTIONS, Case, Sense, head
+from tests.support.faults.cases import CONNECTIONS, NO_JSON, Case, Sense, head
 from tests.support.faults.relay import Answer, Fault, Passing
 
 
