@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.model.manifest import Manifest, peek_manifest
 from deploy_action.model.manifest_search import MANIFEST_NAME, find_models, missing_manifest
 from deploy_action.outcome.discovery import Discovery, FoundModel
-from deploy_action.records import dataclass, field
+from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.discovery.imports import Imports
 from deploy_action.stages.discovery.reasons import Reasons
 from deploy_action.stages.narrow import narrow
@@ -40,8 +41,13 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
     refuse_deletion(event, settings.mode)
     root, _ = find_directory(workspace, settings.model_path, checkout)
     search = find_models(root)
-    models = [_Model.at(directory, workspace, event) for directory in search.models]
+    named = [one for one in search.models if _is_text(one, workspace)]
+    nameless = tuple(_nameless(search.models, workspace))
+    if nameless and not named:
+        raise InvalidInputError(*nameless)
+    models = [_Model.at(directory, workspace, event) for directory in named]
     problems = (
+        *(replace(one, severity=Severity.WARNING) for one in nameless),
         *_unreadable(search.unreadable, workspace),
         *checkout.left_out(root, MANIFEST_NAME),
     )
@@ -146,6 +152,26 @@ def _gone(changes: Changes, root: Path, workspace: Path) -> Iterator[str]:
         is_gone = name not in changes.left_out and not manifest.exists()
         if manifest.name == MANIFEST_NAME and is_inside and is_gone:
             yield manifest.parent.relative_to(workspace).as_posix()
+
+
+def _is_text(directory: Path, workspace: Path) -> bool:
+    """Whether outputs, which are UTF-8, can hold the path of a directory in the workspace."""
+    try:
+        str(directory.relative_to(workspace)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _nameless(directories: Iterable[Path], workspace: Path) -> Iterator[Problem]:
+    for directory in directories:
+        if not _is_text(directory, workspace):
+            path = os.fsencode(directory.relative_to(workspace)).decode("utf-8", "backslashreplace")
+            yield Problem(
+                message=f"The model in `{one_line(path)}` is not listed: the directory's name is "
+                "not valid UTF-8, so no `model-path` can name it.",
+                hint="Rename the directory.",
+            )
 
 
 def _unreadable(directories: Iterable[Path], workspace: Path) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,30 @@ def test_all_models_are_listed_with_path_and_name(repo: Monorepo) -> None:
     )
     assert "2 models found" in ended.summary
     assert not ended.annotations
+
+
+NO_TEXT = os.fsdecode(b"caf\xe9")  # as Latin-1 writes it
+
+
+def test_a_model_whose_directory_is_no_text_is_left_out_with_a_warning(repo: Monorepo) -> None:
+    """Nothing that comes later could name it."""
+    write_model(repo.root / "models" / NO_TEXT / "c")
+    repo.commit()
+    for since in ({}, {"changed_since": "HEAD^"}):
+        ended = repo.discover(**since)
+        assert paths(ended) == ([] if since else ["models/a", "models/b"])
+        (warning,) = ended.annotations
+        assert warning.startswith("::warning")
+        assert (
+            "`models/caf\\xe9/c` is not listed: the directory's name is not valid UTF-8" in warning
+        )
+
+
+def test_only_models_whose_directories_are_no_text_are_an_error(repo: Monorepo) -> None:
+    write_model(repo.root / NO_TEXT)
+    shutil.rmtree(repo.root / "models")
+    (error,) = errors(repo.discover())
+    assert "`caf\\xe9` is not listed" in error
 
 
 def test_only_changed_models_are_listed_with_the_reason(repo: Monorepo) -> None:
