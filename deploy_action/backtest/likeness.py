@@ -7,7 +7,7 @@ change them. Then what is better or worse says little about the models.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from deploy_action.backtest.market import Market, Prices
@@ -28,7 +28,8 @@ _SAME: Final = 1e-9  # a share of a price: the last digits of a file
 class Sides:
     """How the two are called, what a difference means, and what to do about it.
 
-    `base` begins a sentence, and `now` stands within one.
+    `base` begins a sentence, and `now` stands within one. Names go through `redact` before they are
+    cut.
     """
 
     base: str
@@ -36,6 +37,11 @@ class Sides:
     means: str = ""
     prices_hint: str = ""
     rules_hint: str = ""
+    redact: Callable[[str], str] = str
+
+    def short(self, name: str) -> str:
+        """Return a name of a result for a message."""
+        return excerpt(self.redact(name), _LONGEST_NAME)
 
 
 IN_A_RUN: Final = Sides(
@@ -74,16 +80,16 @@ def _warning(what: str, hint: str, sides: Sides) -> Problem:
     return Problem(message=message, hint=hint, severity=Severity.WARNING)
 
 
-def _pairs(before: Market, after: Market) -> Iterator[tuple[str, Prices, Prices]]:
+def _pairs(before: Market, after: Market, sides: Sides) -> Iterator[tuple[str, Prices, Prices]]:
     """Yield the symbols of which both saw prices."""
     of_base = {one.symbol: one for one in before.prices if one.times}
     for one in after.prices:
         if one.times and one.symbol in of_base:
-            yield excerpt(one.symbol, _LONGEST_NAME), of_base[one.symbol], one
+            yield sides.short(one.symbol), of_base[one.symbol], one
 
 
 def _prices(before: Market, after: Market, sides: Sides) -> Iterator[str]:
-    for symbol, base, now in _pairs(before, after):
+    for symbol, base, now in _pairs(before, after, sides):
         is_same_kind = base.resolution == now.resolution and before.use_price == after.use_price
         apart = 0.0 if base.resolution == now.resolution else max(base.resolution, now.resolution)
         ends = abs(base.times[0] - now.times[0]), abs(base.times[-1] - now.times[-1])
@@ -120,20 +126,20 @@ def _moment(time: float) -> str:
 
 def _rules(before: Market, after: Market, sides: Sides) -> Iterator[str]:
     if before.use_price != after.use_price:
-        old, new = (excerpt(one.use_price, _LONGEST_NAME) for one in (before, after))
+        old, new = (sides.short(one.use_price) for one in (before, after))
         yield (
             f"{sides.base}'s orders are filled at the `{old}` of a bar, {sides.now}'s at `{new}`"
         )
     yield from dict.fromkeys(_fees(before, after, sides))
     if before.initial_values != after.initial_values:
         yield (
-            f"{sides.base} starts with {_assets(before.initial_values)}, {sides.now} with "
-            f"{_assets(after.initial_values)}"
+            f"{sides.base} starts with {_assets(before.initial_values, sides)}, {sides.now} with "
+            f"{_assets(after.initial_values, sides)}"
         )
 
 
 def _fees(before: Market, after: Market, sides: Sides) -> Iterator[str]:
-    for _, base, now in _pairs(before, after):
+    for _, base, now in _pairs(before, after, sides):
         for whose, old, new in (
             ("market orders", base.taker_fee, now.taker_fee),
             ("limit orders", base.maker_fee, now.maker_fee),
@@ -145,7 +151,7 @@ def _fees(before: Market, after: Market, sides: Sides) -> Iterator[str]:
                 )
 
 
-def _assets(values: Mapping[str, float]) -> str:
-    held = [f"{exact(size)} {excerpt(asset, _LONGEST_NAME)}" for asset, size in values.items()]
+def _assets(values: Mapping[str, float], sides: Sides) -> str:
+    held = [f"{exact(size)} {sides.short(asset)}" for asset, size in values.items()]
     more = ", …" if len(held) > _MOST_ASSETS else ""
     return ", ".join(held[:_MOST_ASSETS]) + more if held else "nothing"

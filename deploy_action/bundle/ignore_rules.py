@@ -35,7 +35,6 @@ _POSIX_CLASSES: Final = {
     "xdigit": "0-9A-Fa-f",
 }
 MAX_PATTERN_LENGTH: Final = 4096  # characters: what Linux takes for a path
-_SHOWN_LENGTH: Final = 20
 _SLASH: Final = "/"
 _STAR: Final = "*"
 # A `**` that crosses folders, with the slash after it: anything below, any number of folders, or,
@@ -91,7 +90,7 @@ class IgnoreRules:
 def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str, str], ...]]:
     """Compile patterns; blank ones and comments are skipped.
 
-    Returns the rules, and for each invalid pattern its text, cut if too long, and the reason.
+    Returns the rules, and for each invalid pattern its text and the reason.
     """
     rules: list[IgnoreRule] = []
     invalid: list[tuple[str, str]] = []
@@ -99,9 +98,7 @@ def compile_rules(patterns: Iterable[str]) -> tuple[IgnoreRules, tuple[tuple[str
         try:
             rule = _compile(pattern)
         except InvalidPatternError as error:
-            is_long = len(pattern) > MAX_PATTERN_LENGTH
-            shown = f"{pattern[:_SHOWN_LENGTH]}…" if is_long else pattern
-            invalid.append((shown, str(error)))
+            invalid.append((pattern, str(error)))
         else:
             if rule is not None:
                 rules.append(rule)

@@ -6,13 +6,18 @@ import os
 import posixpath
 import stat
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
-from deploy_action.bundle.ignore_rules import IgnoreRule, IgnoreRules, compile_rules
+from deploy_action.bundle.ignore_rules import (
+    MAX_PATTERN_LENGTH,
+    IgnoreRule,
+    IgnoreRules,
+    compile_rules,
+)
 from deploy_action.bundle.including import Include, place_includes
 from deploy_action.bundle.never_packed import ENVIRONMENT_MARKS, NEVER_PACKED, is_never_packed
 from deploy_action.bundle.secret_files import looks_secret, may_hold_secrets, names_secrets
@@ -122,19 +127,23 @@ def select_files(
     excluded: Collection[Path] = (),
     workspace: Path | None = None,
     include: Sequence[Include] = (),
+    redact: Callable[[str], str] = str,
 ) -> Selection:
     """Select the files of the model in `model_dir`; bad content is a Problem, never an exception.
 
     `patterns` are in `.gitignore` syntax; the last match wins. `excluded` are absolute paths that
     are left out whatever the patterns say, as are `.git`, `__pycache__` and virtual environments;
     files that hold secrets, such as `.env`, are left out unless a pattern takes them back.
-    What is to `include` is in the `workspace`, which holds the model.
+    What is to `include` is in the `workspace`, which holds the model. Names and patterns in
+    messages go through `redact` before they are cut.
     """
     rules, invalid = compile_rules(patterns)
     left_out = frozenset(map(os.path.realpath, excluded))
     files, problems = place_includes(workspace or model_dir, model_dir, include, left_out)
-    walk = _Walk(files, os.path.realpath(workspace or model_dir), rules, left_out)
-    walk.problems.extend(_invalid_pattern(text, reason) for text, reason in invalid)
+    walk = _Walk(files, os.path.realpath(workspace or model_dir), rules, left_out, redact)
+    walk.problems.extend(
+        _invalid_pattern(redact(text[:MAX_PATTERN_LENGTH]), reason) for text, reason in invalid
+    )
     walk.problems.extend(problems)
     tree = Tree.at(files.top)
     walk.run()
@@ -159,6 +168,7 @@ class _Walk:
     workspace: str
     rules: IgnoreRules
     excluded: frozenset[str]
+    redact: Callable[[str], str]
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -195,8 +205,9 @@ class _Walk:
             return
         if fault := fault or self._clash(name):
             why, hint = fault
-            message = f"Input `include`: `{source}` cannot be {_shortened(name)} in the bundle: "
-            self.problems.append(Problem(message=f"{message}{why}.", hint=hint))
+            shown = _shortened(self.redact(name))
+            message = f"Input `include`: `{source}` cannot be {shown} in the bundle: {why}."
+            self.problems.append(Problem(message=message, hint=hint))
             return
         if Path(real).is_dir():
             self._walk(_Folder(real, f"{name}/"))
@@ -281,7 +292,7 @@ class _Walk:
                 self._ignored_manifest = rule
             return False
         if reason := _bad_name(child.name) or _too_long(name):
-            message = f"The name {_shortened(name)} {reason}."
+            message = f"The name {_shortened(self.redact(name))} {reason}."
             self._report(name, message, "Rename it, or add it to ignore_files.")
             return False
         try:
@@ -437,7 +448,7 @@ _ROOT_IS_ENVIRONMENT: Final = Problem(
 
 def _invalid_pattern(text: str, reason: str) -> Problem:
     return Problem(
-        message=f"The ignore pattern {_escaped(text)!r} matches nothing: {reason}.",
+        message=f"The ignore pattern {_shortened(text)!r} matches nothing: {reason}.",
         hint="Write it as in a .gitignore file; a backslash makes the next character literal.",
     )
 

@@ -19,7 +19,7 @@ from deploy_action.git.repository import Repository, find_root, open_repository,
 from deploy_action.git.trees import MODULE
 from deploy_action.records import dataclass, field, replace
 from deploy_action.regular_files import read_regular
-from deploy_action.text.harmless import excerpt
+from deploy_action.text.harmless import one_line
 
 if TYPE_CHECKING:
     from deploy_action.bundle.selection import Selection
@@ -141,7 +141,7 @@ class Checkout:
         found = next((one for one in self._index(root) if one.is_module and one.holds(place)), None)
         if found is None or not _is_empty(root / found.path):
             return None
-        name = excerpt(found.path)
+        name = one_line(found.path)
         # A repository of which `.git` is a file may be a submodule itself.
         value, option = ("recursive", " --recursive") if (root / ".git").is_file() else ("true", "")
         return Problem(
@@ -173,7 +173,7 @@ class Checkout:
                 yield self._left_out(named, place if prefix else named[0].split("/")[0])
 
     def _left_out(self, names: Sequence[str], place: str) -> Problem:
-        are, place = "is" if len(names) == 1 else "are", excerpt(place)
+        are, place = "is" if len(names) == 1 else "are", one_line(place)
         return Problem(
             message=f"{_listed(names)} {are} not in the checkout, which is a sparse one.",
             hint=self.hint(
@@ -233,6 +233,6 @@ def _is_empty(directory: Path) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(excerpt(one) for one in names[:_MOST_NAMED])
+    shown = ", ".join(one_line(one) for one in names[:_MOST_NAMED])
     left = len(names) - _MOST_NAMED
     return f"{shown} and {left:,} more" if left > 0 else shown

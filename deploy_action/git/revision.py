@@ -11,7 +11,7 @@ from deploy_action.errors import InvalidInputError
 from deploy_action.git.repository import Repository, open_repository, reading
 from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.records import dataclass
-from deploy_action.text.harmless import excerpt, one_line
+from deploy_action.text.harmless import one_line
 
 if TYPE_CHECKING:
     from dulwich.objects import Commit, ObjectID
@@ -270,7 +270,7 @@ class _Lookup:
             hint = "Run `git fetch --unshallow --tags`, which fetches the commits that are missing."
             if not is_shallow:
                 hint = "Check the name, or run `git fetch --tags`."
-        suggestion = f"Did you mean `{excerpt(near)}`? " if near else ""
+        suggestion = f"Did you mean `{one_line(near)}`? " if near else ""
         return self._error(what, suggestion + hint)
 
     def _error(self, what: str, hint: str) -> InvalidInputError:

@@ -182,7 +182,12 @@ def explain(error: BaseException) -> str:
 
 
 def _words_of(error: BaseException) -> str:
-    """Return an error's own words on one line, such as `Connection refused`."""
+    """Return an error's own words on one line, such as `Connection refused`.
+
+    They are cut between two words: half a secret would not be found when others are hidden.
+    """
     text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
-    words = " ".join(str(text).split())[:_LONGEST_REASON].rstrip(".")
-    return words or type(error).__name__
+    words = " ".join(str(text).split())
+    if len(words) > _LONGEST_REASON:
+        words = words[: _LONGEST_REASON + 1].rpartition(" ")[0]
+    return words.rstrip(".") or type(error).__name__

@@ -70,6 +70,7 @@ class Inspection:
             excluded=[path for path in self.excluded if not path.is_file()],
             workspace=self.workspace,
             include=self.include,
+            redact=self.redact,
         )
         leaks = find_leaks(selection)
         self.on_secrets((*find_leaked_keys(selection.files), *leaks.values))

@@ -114,7 +114,7 @@ class Commenting:
                 run=None if one.run is None else one.run.redacted(redact),
                 problem=redact(one.problem),
             )
-            for one in read_reports(path, names[:_MOST_REPORTS])
+            for one in read_reports(path, names[:_MOST_REPORTS], redact)
         )
         for one in reports:
             self.console.info(f"{one.name}: {one.problem or 'read'}")

@@ -45,7 +45,8 @@ class Merging:
         self._refuse_warnings()
         given = settings.report_path or ""
         with self.console.group("Read the parts and put them together"):
-            merged = merge_reports(report_directory(given, self.environ), given, self.console.info)
+            path = report_directory(given, self.environ)
+            merged = merge_reports(path, given, self.console.info, self.console.redact)
         found = merged.backtests
         # Jobs that share their inputs have the same warnings about them.
         told = tuple(one for one in found.problems if one not in settings.warnings)

@@ -6,7 +6,7 @@ values, trades and prices again, and its texts are other people's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +52,26 @@ _DIGEST: Final = lazy_regex(r"[0-9a-f]{64}")
 
 
 class WrongReportError(ValueError):
-    """A file that is no report, or one of another version; the message follows the file's name."""
+    """A file that is no report, or one of another version; the message follows the file's name.
+
+    The message is `what`, then what was `found` in the file, then `end`. What was found is whole,
+    so that secrets in it can be hidden before it is cut.
+    """
+
+    def __init__(self, what: str, found: str | WrongResultError = "", end: str = "") -> None:
+        super().__init__(what, found, end)
+        self._what, self._found, self._end = what, found, end
+
+    def in_words(self, redact: Callable[[str], str]) -> str:
+        """Return what is wrong."""
+        found = self._found
+        if isinstance(found, WrongResultError):
+            return f"{self._what}{found.in_words(redact)}{self._end}"
+        return f"{self._what}{excerpt(redact(found))}{self._end}"
+
+    def __str__(self) -> str:
+        """Return the message for a report that has no secrets."""
+        return self.in_words(str)
 
 
 def read_report(data: bytes) -> RunOutcome:
@@ -82,7 +101,7 @@ def parse_report(data: bytes) -> wire.Report:
     except WrongReportError:
         raise
     except ValueError as error:
-        raise WrongReportError(f"cannot be read: {excerpt(str(error))}") from error
+        raise WrongReportError("cannot be read: ", str(error)) from error
 
 
 def outcome_of(report: wire.Report) -> RunOutcome:
@@ -96,9 +115,9 @@ def outcome_of(report: wire.Report) -> RunOutcome:
         is_alone = bytes(report.base_result) == wire.NULL
         base = None if is_alone else parse_result(report.base_result)
     except WrongResultError as error:
-        raise WrongReportError(f"has a wrong result: {error}") from error
+        raise WrongReportError("has a wrong result: ", error) from error
     except ValueError as error:
-        raise WrongReportError(f"cannot be read: {excerpt(str(error))}") from error
+        raise WrongReportError("cannot be read: ", str(error)) from error
     return _outcome(report, result, base)
 
 
@@ -188,7 +207,7 @@ def _bundle(found: wire.Bundle) -> Bundle:
 
 def _digest(text: str) -> str:
     if text and not _DIGEST.fullmatch(text):
-        raise WrongReportError(f"has a digest that is none: `{excerpt(text)}`")
+        raise WrongReportError("has a digest that is none: `", text, "`")
     return text
 
 
@@ -294,7 +313,7 @@ def _sweep(found: wire.Sweep) -> Sweep:
     try:
         sweep = sweep_of({axis.name: list(axis.values) for axis in found.axes})
     except WrongSweepError as error:
-        raise WrongReportError(f"has a sweep that is none: {excerpt(str(error))}") from error
+        raise WrongReportError("has a sweep that is none: ", str(error)) from error
     if len(sweep.axes) != len(found.axes):
         raise WrongReportError("has a sweep with the same parameter twice")
     return sweep
@@ -370,7 +389,7 @@ def _figures(one: wire.Cell, metrics: wire.Metrics) -> KeptFigures:
 def _verdict(number: int, found: wire.Gate) -> Verdict:
     gates, _ = parse_gates(found.text)
     if len(gates) != 1:
-        raise WrongReportError(f"has a gate that is none: `{excerpt(found.text)}`")
+        raise WrongReportError("has a gate that is none: `", found.text, "`")
     return Verdict(
         gate=replace(gates[0], line=number),
         state=found.state,

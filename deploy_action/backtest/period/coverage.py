@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.period.windows import iso
@@ -21,16 +21,19 @@ _LONGEST_NAME: Final = 40
 _DAY: Final = 86_400
 
 
-def coverage_warnings(coverage: Iterable[Coverage], whose: str = "") -> Iterator[Problem]:
+def coverage_warnings(
+    coverage: Iterable[Coverage], whose: str = "", redact: Callable[[str], str] = str
+) -> Iterator[Problem]:
     """Yield a warning for each period that prices cover instead of what was asked for.
 
     Symbols with the same prices share one. `whose` begins the message, such as "Window `a`: ".
+    Names of symbols go through `redact` before they are cut.
     """
     found: dict[tuple[str, str, float], list[str]] = {}
     for one in coverage:
         if one.covered is not None and _differs(one):
             key = (_period(*one.asked), _period(*one.covered), one.share)
-            found.setdefault(key, []).append(excerpt(one.symbol, _LONGEST_NAME))
+            found.setdefault(key, []).append(excerpt(redact(one.symbol), _LONGEST_NAME))
     for (asked, covered, share), symbols in found.items():
         named = ", ".join(symbols[:_MOST_NAMED])
         more = f" and {len(symbols) - _MOST_NAMED} more" if len(symbols) > _MOST_NAMED else ""

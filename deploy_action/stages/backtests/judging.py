@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.comparison import Base, BaseState
-from deploy_action.backtest.likeness import unlike
+from deploy_action.backtest.likeness import IN_A_RUN, unlike
 from deploy_action.backtest.metrics import METRICS
 from deploy_action.backtest.period.coverage import coverage_warnings
 from deploy_action.backtest.warning_signs import find_warning_signs, without_trades
@@ -63,7 +63,7 @@ class Judging:
         """Return it with its warnings about all backtests, its verdicts and their warnings."""
         several = problems_of(found.windows, found.sweep, redact=self.redact)
         found = replace(found, problems=(*found.problems, *several))
-        found = _with_warning_signs(found, has_gates=bool(self.gates))
+        found = _with_warning_signs(found, self.redact, has_gates=bool(self.gates))
         found = self._judged(found, NO_RESULT)
         warnings = [one for one in map(warning_of, found.verdicts) if one is not None]
         if found.sweep is not None:
@@ -134,7 +134,9 @@ def _why_no_base_windows(found: Backtests, base: Base) -> str:
     return _failed(named(base.windows, None, str))
 
 
-def _with_warning_signs(found: Backtests, *, has_gates: bool) -> Backtests:
+def _with_warning_signs(
+    found: Backtests, redact: Callable[[str], str], *, has_gates: bool
+) -> Backtests:
     result, base = found.result, found.base
     warnings = []
     if base is not None and base.state is BaseState.FAILED:
@@ -145,11 +147,11 @@ def _with_warning_signs(found: Backtests, *, has_gates: bool) -> Backtests:
             warnings += without_trades(result)
         warnings += find_warning_signs(result, of_base)
         coverage = result.analysis.coverage
-        warnings += coverage_warnings(coverage)
+        warnings += coverage_warnings(coverage, "", redact)
         if of_base is not None:
-            warnings += unlike(of_base, result)
+            warnings += unlike(of_base, result, replace(IN_A_RUN, redact=redact))
             others = [one for one in of_base.analysis.coverage if one not in coverage]
-            warnings += coverage_warnings(others, "Base: ")
+            warnings += coverage_warnings(others, "Base: ", redact)
     return replace(found, problems=(*found.problems, *warnings))
 
 

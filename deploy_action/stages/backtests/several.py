@@ -394,7 +394,7 @@ def _backtest(stored: _Stored, wanted: _Wanted, api: DeploymentApi) -> _Outcome:
         warnings=tuple(
             problem for problem in backtested.problems if problem.severity is Severity.WARNING
         ),
-        others=tuple(coverage_warnings(result.analysis.coverage, f"{wanted.name}: ")),
+        others=tuple(coverage_warnings(result.analysis.coverage, f"{wanted.name}: ", api.redact)),
         seconds=None if run is None else run.model_seconds,
     )
 

@@ -6,7 +6,7 @@ An artifact may come from anybody: no link is followed, and sizes and numbers ar
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -68,8 +68,10 @@ def _entries(
         return
 
 
-def read_reports(path: Path, names: list[str]) -> Iterator[EarlierReport]:
-    """Yield the reports with these names; one that cannot be used says why."""
+def read_reports(
+    path: Path, names: list[str], redact: Callable[[str], str]
+) -> Iterator[EarlierReport]:
+    """Yield the reports with these names; one that cannot be used says why, without secrets."""
     from deploy_action.report.reading import WrongReportError, read_report
 
     directory = path.parent if path.is_file() else path
@@ -82,4 +84,4 @@ def read_reports(path: Path, names: list[str]) -> Iterator[EarlierReport]:
         except OSError as error:
             yield EarlierReport(name=name, problem=f"cannot be read: {error.strerror}")
         except WrongReportError as error:
-            yield EarlierReport(name=name, problem=str(error))
+            yield EarlierReport(name=name, problem=error.in_words(redact))

@@ -41,60 +41,65 @@ _ONLY_PARTS: Final = (
 )
 
 
-def merge_reports(path: Path, given: str, say: Callable[[str], None]) -> RunOutcome:
+def merge_reports(
+    path: Path, given: str, say: Callable[[str], None], redact: Callable[[str], str]
+) -> RunOutcome:
     """Return the run of which all parts are at a path; nothing of it is judged.
 
-    `given` is the path as the input has it, and `say` gets a line for each part.
+    `given` is the path as the input has it, and `say` gets a line for each part. Whatever messages
+    quote from the reports goes through `redact` before it is cut.
 
     Raises:
         InvalidInputError: they are not all there, damaged, or not of one run.
     """
     names, is_all = find_all_reports(path)
-    problems = [] if is_all else [_too_many(given)]
+    problems = [] if is_all else [_too_many(redact(given))]
     parts = []
     directory = path.parent if path.is_file() else path
-    for one in _read_parts(directory, names):
+    for one in _read_parts(directory, names, redact):
         if isinstance(one, Problem):
             problems.append(one)
         else:
             say(str(one))
             parts.append(one)
     if not parts:
-        problems.insert(0, _nothing(given, is_there=path.exists()))
+        problems.insert(0, _nothing(redact(given), is_there=path.exists()))
     if parts:
         problems += find_problems(parts)
     if problems:
         raise InvalidInputError(*_cut_short(problems))
     parts.sort(key=lambda one: one.part.shard.number)
-    return _merged(_read_first(directory, parts[0]), parts)
+    return _merged(_read_first(directory, parts[0], redact), parts)
 
 
-def _read_parts(directory: Path, names: Sequence[str]) -> Iterator[PartReport | Problem]:
+def _read_parts(
+    directory: Path, names: Sequence[str], redact: Callable[[str], str]
+) -> Iterator[PartReport | Problem]:
     from deploy_action.report.reading import WrongReportError
 
     for name in names:
         try:
-            yield read_part(name, _read(directory, name))
+            yield read_part(name, _read(directory, name), redact)
         except OSError as error:
-            yield _unusable(name, f"cannot be read: {error.strerror}")
+            yield _unusable(redact(name), f"cannot be read: {error.strerror}")
         except WrongReportError as error:
-            yield _unusable(name, str(error))
+            yield _unusable(redact(name), error.in_words(redact))
 
 
 def _read(directory: Path, name: str) -> bytes:
     return read_regular(directory / name, MOST_BYTES, follow=False)
 
 
-def _read_first(directory: Path, part: PartReport) -> RunOutcome:
+def _read_first(directory: Path, part: PartReport, redact: Callable[[str], str]) -> RunOutcome:
     """Return the run of a part, with its results."""
     from deploy_action.report.reading import WrongReportError, read_report
 
     try:
         return read_report(_read(directory, part.file))
     except OSError as error:
-        wrong = _unusable(part.file, f"cannot be read: {error.strerror}")
+        wrong = _unusable(redact(part.file), f"cannot be read: {error.strerror}")
     except WrongReportError as error:
-        wrong = _unusable(part.file, str(error))
+        wrong = _unusable(redact(part.file), error.in_words(redact))
     raise InvalidInputError(wrong)
 
 

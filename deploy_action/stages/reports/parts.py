@@ -7,7 +7,7 @@ them refuses all. Every problem names the file, and the part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -15,7 +15,7 @@ from deploy_action.backtest.metrics import are_alike
 from deploy_action.backtest.sweep.cells import Cell, cells_of
 from deploy_action.backtest.sweep.combinations import Combination, index_of
 from deploy_action.errors import Problem
-from deploy_action.records import dataclass
+from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import excerpt
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Result: TypeAlias = "WindowBacktest | Combination"
 
 _MOST_NAMED: Final = 5
 _LONGEST_VALUE: Final = 60
+_LONGEST_QUOTE: Final = 120
 _DIFFERENCES: Final = (
     "All parts have to be of one run: the same commit, inputs and release in every job, and only "
     "their artifacts in the directory."
@@ -60,7 +61,8 @@ class PartReport:
     whole period that every part has, by their names for people. `cells` are the backtests that it
     has, without what the combination of the model's own setting takes from there. `base_windows`
     are those of the base, by name; `is_base_beside` says that they are the same as the model's own,
-    if it has to have any. `failure` says why its run failed, and is blank if it did not.
+    if it has to have any. `redact` hides secrets in what is quoted. `failure` says why its run
+    failed, and is blank if it did not.
     """
 
     file: str
@@ -73,14 +75,21 @@ class PartReport:
     cells: Mapping[Cell, Result]
     base_windows: Mapping[str, WindowBacktest]
     is_base_beside: bool
+    redact: Callable[[str], str] = field(repr=False)
     failure: str = ""
 
     def __str__(self) -> str:
-        return f"`{excerpt(self.file)}` (part {self.part.shard.number} of {self.part.shard.of})"
+        return f"`{self.quoted(self.file)}` (part {self.part.shard.number} of {self.part.shard.of})"
+
+    def quoted(self, text: str, longest: int = _LONGEST_QUOTE) -> str:
+        """Return a text of the report for a message: redacted, and then cut."""
+        return excerpt(self.redact(text), longest)
 
 
-def read_part(file: str, data: bytes) -> PartReport:
+def read_part(file: str, data: bytes, redact: Callable[[str], str]) -> PartReport:
     """Return what is kept of a part's report. Its results are not decoded.
+
+    Messages about it quote what has gone through `redact`.
 
     Raises:
         WrongReportError: it is no report, not of this version, damaged, or not that of a part.
@@ -121,7 +130,8 @@ def read_part(file: str, data: bytes) -> PartReport:
         is_base_beside=not _has_base(report)
         or [one.name for one in windows if one.is_known]
         == [one.name for one in of_base if one.is_known],
-        failure=_failure(report),
+        redact=redact,
+        failure=_failure(report, redact),
     )
 
 
@@ -170,13 +180,14 @@ def _has_base(report: Report) -> bool:
     return bool(base and base.bundle_sha256 and not base.is_same_bundle)
 
 
-def _failure(report: Report) -> str:
+def _failure(report: Report, redact: Callable[[str], str]) -> str:
     from deploy_action.errors import Severity, read_problems
     from deploy_action.outcome.ending import Status
 
     if report.run.status is not Status.FAILED:
         return ""
-    errors = (one for one in read_problems(report.problems) if one.severity is Severity.ERROR)
+    problems = read_problems(report.problems, redact)
+    errors = (one for one in problems if one.severity is Severity.ERROR)
     return next((excerpt(one.sentence) for one in errors), "") or "it does not say why"
 
 
@@ -204,7 +215,8 @@ def _foreign(parts: Sequence[PartReport]) -> Iterator[Problem]:
         others = [name for name, value in one.common.items() if value != usual[name]]
         if others:
             told = "; ".join(
-                f"another {name}, {_shown(one.common[name])} and not {_shown(usual[name])}"
+                f"another {name}, {_shown(one, one.common[name])} and not "
+                f"{_shown(one, usual[name])}"
                 for name in others
             )
             yield Problem(
@@ -216,9 +228,10 @@ def _foreign(parts: Sequence[PartReport]) -> Iterator[Problem]:
         yield from _unlike(parts, "the base")
     now = _usual([one.now for one in parts])
     if others := [str(one) for one in parts if one.now != now]:
+        usual_time = parts[0].quoted(now) or "a time that is told"
         yield Problem(
             message="The period counts back from the day of the run, with `to`, and that differs: "
-            f"{_listed(others)} did not count from {excerpt(now) or 'a time that is told'}.",
+            f"{_listed(others)} did not count from {usual_time}.",
             hint=_CLOCKS,
         )
 
@@ -244,14 +257,14 @@ def _usual(values: Sequence[Any]) -> Any:
     return Counter(values).most_common(1)[0][0]
 
 
-def _shown(value: bytes) -> str:
-    return f"`{excerpt(value.decode(), _LONGEST_VALUE)}`"
+def _shown(part: PartReport, value: bytes) -> str:
+    return f"`{part.quoted(value.decode(), _LONGEST_VALUE)}`"
 
 
 def _doubled(parts: Sequence[PartReport]) -> Iterator[Problem]:
     files: dict[int, list[str]] = {}
     for one in parts:
-        files.setdefault(one.part.shard.number, []).append(f"`{excerpt(one.file)}`")
+        files.setdefault(one.part.shard.number, []).append(f"`{one.quoted(one.file)}`")
     for number, names in sorted(files.items()):
         if len(names) > 1:
             yield Problem(
@@ -312,9 +325,9 @@ def _name(part: PartReport, cell: Cell) -> str:
     names = []
     if cell.combination is not None and part.sweep is not None:
         values = next(islice(part.sweep.combinations(), cell.combination, None))
-        names.append(f"combination `{part.sweep.name(values)}`")
+        names.append(f"combination `{part.sweep.name(values, part.redact)}`")
     if cell.window is not None:
-        names.append(f"window `{excerpt(part.part.windows[cell.window].name)}`")
+        names.append(f"window `{part.quoted(part.part.windows[cell.window].name)}`")
     return " in ".join(names)
 
 

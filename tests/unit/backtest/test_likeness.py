@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy_action.backtest.likeness import unlike
+from deploy_action.backtest.likeness import IN_A_RUN, unlike
+from deploy_action.records import replace
 from tests.support.backtests import START, a_market, a_result
 
 VALUES = [100.0, 90.0, 120.0]
@@ -35,6 +36,21 @@ def test_other_periods_are_told_with_both() -> None:
         "The base saw other prices of OAK-USD: from 2023-03-01 to 2023-03-03, this model from "
         "2023-03-01 to 2023-03-04"
     )
+
+
+def test_names_are_redacted_before_they_are_cut() -> None:
+    """Half a secret would not be recognised where others are hidden."""
+    secret = "d1fe" * 5
+    name = f"{'A' * 30}{secret}-USD"
+    base, now = (
+        a_market({name: prices}, use_price=f"{'b' * 30}{secret}{number}")
+        for number, prices in enumerate((OAK, [*OAK, 6.0]))
+    )
+    sides = replace(IN_A_RUN, redact=lambda text: text.replace(secret, "***"))
+    found = unlike(a_result(VALUES, market=base), a_result(VALUES, market=now), sides)
+    told = " ".join(one.message for one in found)
+    assert (len(found), told.count("***")) == (2, 3)
+    assert "d1fe" not in told
 
 
 def test_other_prices_in_the_same_period_are_counted() -> None:

@@ -162,6 +162,14 @@ def test_symbols_with_the_same_prices_share_a_warning() -> None:
     assert all(message.startswith("Window `a`: Asked for") for message in messages)
 
 
+def test_names_are_redacted_before_they_are_cut() -> None:
+    """Half a secret would not be recognised where others are hidden."""
+    asked, covered = ("2021-01-01", "2024-01-01"), ("2023-01-01", "2024-01-01")
+    one = cover(asked, covered, f"{'A' * 30}{'d1fe' * 5}")
+    (found,) = coverage_warnings([one], redact=lambda text: text.replace("d1fe" * 5, "***"))
+    assert f"the prices of {'A' * 30}*** cover" in found.message
+
+
 @pytest.mark.parametrize(
     "covered",
     [("2023-01-01", "2024-01-01"), ("2023-01-03", "2023-12-30"), ("2023-01-05", "2023-12-28")],

@@ -141,6 +141,24 @@ def test_what_is_wrong_in_a_report_is_said(path: str, value: object, words: str)
 
 
 @pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("gates.0.text", "{}"),
+        ("bundle.sha256", "{}"),
+        ("run.status", "{}"),
+    ],
+)
+def test_what_a_report_says_is_redacted_before_it_is_cut(path: str, value: str) -> None:
+    """Half a secret would not be recognised where others are hidden."""
+    secret = "d1fe" * 5
+    for length in range(40, 130, 10):
+        with pytest.raises(WrongReportError) as caught:
+            read_report(changed(path, value.format("x" * length + secret)))
+        told = caught.value.in_words(lambda text: text.replace(secret, "***"))
+        assert "d1fe" not in told
+
+
+@pytest.mark.parametrize(
     ("path", "value", "words"),
     [
         ("part.number", 0, "Expected `int` >= 1"),

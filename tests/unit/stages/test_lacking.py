@@ -248,6 +248,15 @@ def test_files_outside_a_sparse_checkout_are_an_error(sparse: Path, is_split: st
     assert terminal.hint.startswith("Run `git sparse-checkout add bots/a`, or `git sparse")
 
 
+def test_names_in_the_index_are_told_whole(sparse: Path) -> None:
+    """A secret that was cut in two would not be recognised where others are hidden."""
+    name = f"{'x' * 110}{'d1fe' * 5}.py"
+    (sparse / "bots/a" / name).write_text("")
+    commit_all(sparse)
+    git(sparse, "sparse-checkout", "set", "--no-cone", "/bots/a/*", f"!/bots/a/{name}")
+    assert name in error(str(sparse)).message
+
+
 @pytest.mark.parametrize("form", [(), ("--sparse-index",)])
 def test_a_model_outside_a_sparse_checkout_is_named(sparse: Path, form: tuple[str, ...]) -> None:
     git(sparse, "sparse-checkout", "set", *form, "bots/a")

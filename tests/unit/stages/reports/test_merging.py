@@ -50,7 +50,7 @@ def a_run(**found: object) -> RunOutcome:
 
 def merged(directory: Path, gates: str = "") -> str:
     """Return the report of all parts in a directory, put together."""
-    run = merge_reports(directory, "parts", lambda _line: None)
+    run = merge_reports(directory, "parts", lambda _line: None, str)
     run = with_parts(run, backtests={"verdicts": ()})
     return "".join(build_report(concluded(run, gates)))
 
@@ -181,7 +181,7 @@ def test_parts_give_the_bytes_of_one_runner(
 
 def test_a_single_part_is_the_whole(tmp_path: Path) -> None:
     paths = write_parts(tmp_path, [*shared_out(a_run(), 1)])
-    run = merge_reports(paths[0], "parts", lambda _line: None)
+    run = merge_reports(paths[0], "parts", lambda _line: None, str)
     assert (run.backtests.parts, run.backtests.part) == (1, None)
     assert run.backtests.sweep is not None
     assert run.backtests.sweep.current == 3
@@ -201,7 +201,7 @@ def test_each_part_is_told_in_one_line(tmp_path: Path) -> None:
     paths = write_parts(tmp_path, [*shared_out(a_run(), 2)])
     paths[0].rename(tmp_path / "a\nb.json")
     lines: list[str] = []
-    merge_reports(tmp_path, "parts", lines.append)
+    merge_reports(tmp_path, "parts", lines.append, str)
     assert lines == ["`a ⏎ b.json` (part 1 of 2)", "`part-2/bt_881.json` (part 2 of 2)"]
 
 
@@ -228,7 +228,7 @@ def test_what_differs_from_run_to_run_is_that_of_the_first_part(tmp_path: Path) 
 def problems_of(directory: Path) -> list[str]:
     """Return the messages with which the parts in a directory are refused."""
     with pytest.raises(InvalidInputError) as caught:
-        merge_reports(directory, "parts", lambda _line: None)
+        merge_reports(directory, "parts", lambda _line: None, str)
     return [one.message for one in caught.value.problems]
 
 
@@ -291,6 +291,26 @@ def test_foreign_parts_are_refused(tmp_path: Path, key: str, value: object, word
     (message,) = problems_of(tmp_path)
     assert message.startswith(FOREIGN.replace("of 4", "of 5") if key == "part.of" else FOREIGN)
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("server", "https://{}"), ("part.windows.1.name", "{}")],
+)
+def test_what_parts_say_is_redacted_before_it_is_cut(tmp_path: Path, key: str, value: str) -> None:
+    """Half a secret would not be recognised where others are hidden."""
+    secret = "d1fe" * 5
+    for length in range(20, 120, 10):
+        paths = write_parts(tmp_path / str(length), [*shared_out(a_run(), 4)])
+        a_part(paths[1], put(key, value.format("x" * length + secret)))
+        with pytest.raises(InvalidInputError) as caught:
+            merge_reports(
+                tmp_path / str(length),
+                "parts",
+                lambda _line: None,
+                lambda text: text.replace(secret, "***"),
+            )
+        assert "d1fe" not in " ".join(one.message for one in caught.value.problems)
 
 
 def test_the_parts_that_differ_from_most_are_the_foreign_ones(parts: list[Path]) -> None:
