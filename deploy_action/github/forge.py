@@ -8,6 +8,7 @@ changes something is sent once; the caller has to list the comments before it se
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
@@ -250,10 +251,8 @@ class Forge:
         """Raise an error for an answer that is not good, unless its status is expected."""
         said = self._said(answer)
         if (limit := _limit_of(answer)) is not None:
-            message = (
-                f"accepts no more requests for now ({said}); it asks to wait for {limit:.0f} s"
-            )
-            raise self._failed(message, limit)
+            wait = f"; it asks to wait for {math.ceil(limit)} s" if limit else ""
+            raise self._failed(f"accepts no more requests for now ({said}){wait}", limit)
         if answer.status in expected:
             return
         if answer.may_pass:
@@ -376,6 +375,8 @@ def _limit_of(answer: Answer) -> float | None:
     reset = answer.headers.get("X-RateLimit-Reset", "")
     if is_used_up and re.fullmatch(r"[0-9]{1,12}", reset):
         return max(0.0, int(reset) - answer.server_time)
+    if answer.retry_after is not None:
+        return 0.0
     return _UNKNOWN_LIMIT if is_used_up or is_said or answer.status == 429 else None  # noqa: PLR2004  # RFC 6585
 
 

@@ -166,6 +166,21 @@ def test_a_short_rate_limit_is_waited_for(forge: StartForge, limit: Reply, metho
     assert server.bodies() == [text_of("# Report")]
 
 
+@pytest.mark.parametrize("when", ["0", "Fri, 31 Dec 1999 23:59:59 GMT"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_rate_limit_that_is_over_is_not_waited_for(
+    forge: StartForge, method: str, when: str
+) -> None:
+    limit = Reply(429, {"message": "Too many requests"}, {"Retry-After": when})
+    waits = Waits()
+    server = failing(forge, method, [limit])
+    assert keep(server, pause=waits).problem is None
+    assert 0 < waits.seconds[0] < 1  # as after any failure that passes
+    words = words_of(keep(forge(faults={method: [limit] * 9}), pause=Waits()))
+    assert "accepts no more requests for now (429: Too many requests)." in words
+    assert "asks to wait" not in words
+
+
 def test_a_rate_limit_until_its_reset_is_waited_for(forge: StartForge) -> None:
     """The reset is in seconds since the epoch."""
     server = forge(faults={"GET": [rate_limited(5)]})
