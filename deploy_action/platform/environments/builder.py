@@ -19,7 +19,7 @@ from deploy_action.platform.environments.installer import Uv, uv_binary
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.confinement import Confinement
 from deploy_action.platform.processes.memory import MEMORY
-from deploy_action.platform.processes.unprivileged import hand_over
+from deploy_action.platform.processes.unprivileged import hand_over, let_all_read
 from deploy_action.records import dataclass, replace
 
 Isolate = Callable[[Path, Iterable[Path]], int | None]
@@ -99,8 +99,9 @@ class Builder:
             os.chown(directory, self.user, self.user, follow_symlinks=False)
 
     def give_back(self, venv: Path) -> None:
-        """Take what the builder has made."""
+        """Take what the builder has made, whatever modes it has."""
         if self.user is not None:
+            let_all_read(venv, self.user)
             hand_over(venv, os.geteuid(), of=self.user)
         (venv / _LOCK).unlink(missing_ok=True)  # everybody may write to it
 

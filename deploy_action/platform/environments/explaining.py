@@ -95,6 +95,13 @@ class Explainer:
         problem = Problem(message=cut(message, _LONGEST_MESSAGE), hint=hint, path=name)
         return EnvironmentFailedError(problem, *self.interpreter.problems)
 
+    def python_changed(self) -> EnvironmentFailedError:
+        """Return the error for packages that put something else in the place of Python."""
+        name = self.requirements.name
+        message = f"A package of {name} has changed the Python that the model would run with."
+        hint = "Remove the package that does so: the last one that you added, perhaps."
+        return EnvironmentFailedError(Problem(message=message, hint=hint, path=name))
+
 
 def _may_have_worked_with(wanted: str, reason: str) -> bool:
     """Whether the wanted Python may be what is missing: not if uv found files for others only."""

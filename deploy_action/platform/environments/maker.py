@@ -79,15 +79,20 @@ class EnvironmentMaker:
         job, requirements = self.job, self.job.requirements
         explainer = Explainer(requirements, job.interpreter)
         version = job.interpreter.version
+        executable = job.interpreter.executable
         job.on_line(f"Making an environment with Python {version} from {requirements.name}")
         try:
             with self.builder.requirements.readable_by_uv():
                 plan = Planner(self.directory, job, self.builder).plan()
+                self._run(job.uv, "venv", "--quiet", "--python", executable, self.venv)
+                links = self._links()
                 self._install(plan)
         except UvFailedError as error:
             raise explainer.not_installed(error.reason) from error
         blankly_version = self._try_blankly(explainer)
         self.builder.give_back(self.venv)
+        if self._links() != links:
+            raise explainer.python_changed()
         if self.builder.user is None:
             _let_all_read(self.venv)
         _forget_addresses(self.venv, requirements.filled.values())
@@ -95,7 +100,7 @@ class EnvironmentMaker:
         return Made(blankly_version, plan.constraints, problems)
 
     def _install(self, plan: Plan) -> None:
-        """Make the venv and install all without compiling: importing blankly compiles some.
+        """Install all without compiling: importing blankly compiles some.
 
         That is a quarter of the modules, and takes half as long as compiling all of them.
         """
@@ -107,8 +112,6 @@ class EnvironmentMaker:
             elif not line.startswith(_USING):
                 self.job.on_line(line)
 
-        python = ("--python", self.job.interpreter.executable)
-        self._run(self.job.uv, "venv", "--quiet", *python, self.venv)
         steps = list(plan.steps)
         if self.builder.user is not None and self._install_wheels(steps[0], shorten):
             del steps[0]
@@ -122,6 +125,16 @@ class EnvironmentMaker:
             )
         if packages:
             self.job.on_line(", ".join(packages))
+
+    def _links(self) -> tuple[str, str]:
+        """Return what the interpreter and its directory are links to; blank for what is none."""
+        found = []
+        for path in (self.python, self.python.parent):
+            try:
+                found.append(str(path.readlink()))
+            except OSError:
+                found.append("")
+        return found[0], found[1]
 
     def _install_wheels(self, step: Step, on_line: OnLine) -> bool:
         """Install the wheels of a step, from the cache that all share; return whether that is all.

@@ -22,10 +22,10 @@ from deploy_action.platform.environments.interpreters import Interpreter
 from deploy_action.platform.environments.requirements import read_requirements
 from deploy_action.platform.processes.stragglers import has_processes
 from deploy_action.platform.processes.unprivileged import draw_user, is_transient
-from deploy_action.platform.runs.isolation import Isolation
+from deploy_action.platform.runs.isolation import AsRoot, Isolation
 from tests.support.hostile_package import AT_EACH_START, attacks
 from tests.support.isolated import as_root, is_for_all, python_for_all
-from tests.support.package_index import PackageIndex, Tenant, installed, new_secret
+from tests.support.package_index import PackageIndex, Tenant, installed, is_set, new_secret
 
 pytestmark = as_root
 
@@ -268,3 +268,65 @@ def test_a_builder_has_a_copy_of_what_uv_signs_in_with(tenant: Tenant, tmp_path:
         assert home.stat().st_mode & 0o077 == 0
     assert {constraints, python_for_all(), uv_binary()} <= set(needed)
     assert Path(tenant.environ["UV_FIND_LINKS"]) in needed
+
+
+# As code that runs at each start: where the environment is.
+IN_VENV = """
+import atexit, os
+site = os.path.dirname(os.path.abspath(__file__))
+venv = os.path.abspath(os.path.join(site, "..", "..", ".."))
+"""
+
+
+def test_nobody_may_change_what_a_package_left_open(
+    tenant: Tenant, index: PackageIndex, tmp_path: Path
+) -> None:
+    """And all may read it: on a terminal, a model that may not runs as root."""
+    opened = """
+for path, mode in (("open", 0o777), ("closed", 0o700)):
+    os.makedirs(os.path.join(site, path), exist_ok=True)
+    open(os.path.join(site, path, "file"), "w").close()
+    os.chmod(os.path.join(site, path, "file"), mode & 0o6666)
+    os.chmod(os.path.join(site, path), mode)
+os.chmod(site, 0o777)
+os.chmod(os.path.join(venv, "bin"), 0o6700)
+"""
+    index.add_source("pine", "1.0", "got = []", at_each_start=IN_VENV + opened)
+    tenant.requires("blankly", "pine")
+    environment = tenant.visit()
+    check_is_roots(environment)
+    assert is_set(in_site_packages(environment, "closed"), 0o755)
+    assert is_set(in_site_packages(environment, "closed/file"), 0o644)
+    private = tmp_path / "copy"
+    private.mkdir()
+    user, problems = Isolation(AsRoot.RUN_WITH_WARNING).choose_user(private, [environment.python])
+    assert user
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'os.symlink("{hidden}/python", venv + "/bin/python")',
+        'os.symlink(venv + "/bin/python", venv + "/bin/python")',
+        'open(venv + "/bin/python", "w").close()',
+        'os.rename(venv + "/bin", site + "/bin"); os.symlink(site + "/bin", venv + "/bin")',
+        'os.rename(venv + "/bin", site + "/bin")',
+    ],
+)
+def test_a_package_cannot_put_another_python_in_the_place_of_ours(
+    tenant: Tenant, index: PackageIndex, tmp_path: Path, change: str
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "python").symlink_to(python_for_all())
+    at_end = 'os.unlink(venv + "/bin/python"); ' if "bin/python" in change else ""
+    start = (
+        f"{IN_VENV}@atexit.register\ndef change():\n    {at_end}{change.format(hidden=hidden)}\n"
+    )
+    index.add_source("pine", "1.0", "got = []", at_each_start=start)
+    tenant.requires("blankly", "pine")
+    with pytest.raises(EnvironmentFailedError) as caught:
+        tenant.visit()
+    assert "has changed the Python" in caught.value.problems[0].message
+    assert tenant.made == []
