@@ -10,7 +10,8 @@ platform, or by its end, also if the platform was killed), when it gets SIGTERM,
 of the command are too large. Then the command gets SIGTERM, and a while later everything gets
 SIGKILL.
 
-OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`. Another one is read from the
+OPTIONS is a JSON object: the fields of `Confinement` and of `Custody`, and `cwd`, the directory of
+the command, which its user must be able to enter. Another one is read from the
 standard input: the variables of the command, which are not ours. The report has lines of JSON: an
 object with `errno` and `path` if the command could not be started, and at the end one with `code`
 (as in `subprocess`), `left`, the number of processes that could not be ended, and, if it measured,
@@ -79,6 +80,7 @@ class Launcher:
         self.control_group = options["control_group"]
         self.memory = options["memory_bytes"]
         self.umask = options["umask"]
+        self.cwd = options["cwd"]
         self.user = options["user"]
         self.code: int | None = None
         self.peak = 0
@@ -121,6 +123,7 @@ class Launcher:
         if self.user is not None:
             limit(resource.RLIMIT_NPROC, _MOST_PROCESSES)
             become(self.user, self.user)
+        os.chdir(self.cwd)  # a link in there may lead to where only we may go
         set_attribute(_PR_SET_NO_NEW_PRIVS, 1)
         set_attribute(_PR_SET_PDEATHSIG, signal.SIGKILL)
         for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
@@ -281,6 +284,7 @@ class Launcher:
             with suppress(OSError):
                 found = [one.path for one in os.scandir(place) if owner(one.path) == self.user]
                 if found:
+                    self._run_as_user("chmod", "-R", "u+rwX", "--", *found)
                     self._run_as_user("rm", "-rf", "--", *found)
         if found := [word for kind in _IPC for word in of_user(kind, self.user)]:
             self._run_as_user("ipcrm", *found)

@@ -88,13 +88,13 @@ class Launched:
         self.given_up_at = math.inf  # when it should have ended, by the monotonic clock
         control, self._control = os.pipe()
         self.report, report = os.pipe()
-        options = json.dumps({**asdict(confinement), **asdict(custody)})
+        options = json.dumps({**asdict(confinement), **asdict(custody), "cwd": str(cwd.absolute())})
         # The launcher has more rights than the command, whose variables may come from whoever sent
         # a model: LD_PRELOAD would have it run their code. So it has none.
         try:
             self.process = subprocess.Popen(  # noqa: S603  # no shell; what runs is the caller's business
                 [*_LAUNCHER, str(control), str(report), options, *command],
-                cwd=cwd,
+                cwd="/",
                 env={},
                 stdin=subprocess.PIPE,
                 stdout=output,

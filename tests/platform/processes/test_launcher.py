@@ -247,6 +247,7 @@ print(libc.shmget(0, 4096, 0o1600), libc.semget(0, 1, 0o1600), libc.msgget(0, 0o
 for place in ("/dev/shm", "/tmp", "/var/tmp"):
     directory = tempfile.mkdtemp(dir=place)
     open(directory + "/file", "w").write("x")
+    os.chmod(directory, 0)
     print(directory)
 """
     libc = ctypes.CDLL(None)
@@ -262,6 +263,25 @@ for place in ("/dev/shm", "/tmp", "/var/tmp"):
         libc.shmctl(ours, 0, None)  # IPC_RMID
     assert len(lines) == 4
     assert not [path for path in lines[1:] if Path(path).exists()]
+
+
+@as_root
+def test_a_link_leads_no_command_to_where_only_we_may_go(tmp_path: Path) -> None:
+    """Inside, it could read what every user may: the directories above are not asked then."""
+    closed = tmp_path / "closed"
+    (closed / "open").mkdir(parents=True)
+    closed.chmod(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(closed / "open")
+    with pytest.raises(PermissionError):
+        run_process(
+            ["/bin/ls"],
+            cwd=link,
+            environ={},
+            on_line=lambda _: None,
+            stop=threading.Event(),
+            confinement=Confinement(user=draw_user([tmp_path])),
+        )
 
 
 def shared_memory() -> Iterator[str]:
