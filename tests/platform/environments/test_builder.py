@@ -140,9 +140,9 @@ def test_what_a_package_runs_gets_nothing(
 
 
 def test_the_attacks_succeed_where_nothing_is_isolated(tenant: Tenant, secret: Path) -> None:
-    PackageIndex.write_source(
-        tenant.model / "pine", attacks(mark_of(secret), read=[str(secret)], written=[str(secret)])
-    )
+    mark = mark_of(secret)  # which the attacks remove
+    code = attacks(mark, read=[str(secret)], written=[str(secret)])
+    PackageIndex.write_source(tenant.model / "pine", code)
     tenant.requires("blankly", "./pine")
     tenant.isolate = lambda *_: None
     with tenant.inside() as environment:
@@ -150,7 +150,7 @@ def test_the_attacks_succeed_where_nothing_is_isolated(tenant: Tenant, secret: P
     got = {name for name, _ in found["got"]}
     assert found["user"] == 0
     assert {f"writes to {secret}", f"changes {secret}", "becomes root"} <= got
-    Path(f"/tmp/{mark_of(secret)}-0").unlink()  # noqa: S108  # what the attacks leave
+    Path(f"/tmp/{mark}-0").unlink()  # noqa: S108  # what the attacks leave
 
 
 def test_a_package_of_the_model_itself_is_built_by_it(tenant: Tenant, secret: Path) -> None:
