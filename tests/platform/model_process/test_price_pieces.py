@@ -153,3 +153,54 @@ def test_prices_from_before_a_split_are_not_joined_with_those_after_it(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+# An exchange answers a part of a download with nothing, and is well again in the next run.
+HICCUP = """
+import os, sys, tempfile, types
+import pandas
+sys.path.insert(0, sys.argv[1])
+from blankly_run.prices import keeping
+
+outbox, store = tempfile.mkdtemp(), tempfile.mkdtemp()
+clock, asked = 0, 0
+keeping.time = types.SimpleNamespace(**{**vars(keeping.time), "time": lambda: clock})
+
+def send(event, keep):
+    os.rename(os.path.join(outbox, keep), os.path.join(store, keep))
+
+def run(resolution, first, last, missing=()):
+    global clock, asked
+    clock, asked = last * resolution, 0
+    def ask(start, stop):
+        global asked
+        numbers = range(first, last + 1)
+        rows = [
+            (resolution * n, 1.0, 1.0)
+            for n in numbers
+            if start <= resolution * n <= stop and n not in missing
+        ]
+        asked += len(rows)
+        return pandas.DataFrame(rows, columns=["time", "open", "close"])
+    kept = keeping.KeptPrices([outbox, store], types.SimpleNamespace(send=send), print)
+    series = f"{resolution:032x}"
+    wanted = keeping.Download(series, "ASH", first * resolution, last * resolution, resolution)
+    return len(kept.answer(wanted, clock, ask))
+
+for resolution in (60, 3600, 86400):
+    bars = 5000
+    assert run(resolution, 1, bars, range(2000, 2100)) == bars - 100, resolution
+    assert run(resolution, 1, bars + 10) == bars + 10, resolution
+    assert run(resolution, 1, bars + 20) == bars + 20 and asked < 2000, (resolution, asked)
+"""
+
+
+def test_a_part_that_was_answered_with_nothing_is_asked_for_again(blankly_python: Path) -> None:
+    done = subprocess.run(
+        [str(blankly_python), "-c", HICCUP, str(PROCESS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from contextlib import suppress
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ..faults import make_problem  # noqa: TID252  # as in `keeping`
 from ..strict_json import describe  # noqa: TID252  # as in `keeping`
@@ -28,6 +28,10 @@ _GAP_HINT = (
 )
 _ZERO_HINT = "Orders are filled at these prices, too. Correct or remove the bars."
 _DOUBLE_HINT = "Which of the bars counts is chance. Remove the doubles."
+_SEAM_HINT = (
+    "Both times with the same prices, as blankly downloads them where it asks for a long period in "
+    "parts: orders are not affected, but what counts the bars of `history` is."
+)
 _EVENTS_HINT = (
     "Add one event for a symbol and a resolution, and do the work of all in its callback."
 )
@@ -68,13 +72,15 @@ def _check(
         what = "are loaded once for each event of this resolution, so `history` gives each bar as"
         yield f"{what} often: {_some(doubled)}", _EVENTS_HINT
     elif doubled:
-        yield f"have {_count(doubled, 'time')} twice: {_some(doubled)}", _DOUBLE_HINT
+        is_seam = read is None and not frame.drop_duplicates()["time"].duplicated().any()
+        hint = _SEAM_HINT if is_seam else _DOUBLE_HINT
+        yield f"have {_count(doubled, 'time')} twice: {_some(doubled)}", hint
     values = frame[column].astype(float)
     worthless = times[~(values > 0)].tolist()
     if worthless:
         what = f"are 0 or missing in {_count(worthless, 'bar')} (`{column}`): {_some(worthless)}"
         yield what, _ZERO_HINT
-    gaps = _gaps(times.tolist(), resolution)
+    gaps = find_gaps(times.tolist(), resolution)
     if gaps:
         named = ", ".join(f"{moment(start)} to {moment(end)}" for start, end in gaps[:_MOST_NAMED])
         more = "" if len(gaps) <= _MOST_NAMED else ", …"
@@ -92,8 +98,11 @@ def _is_in_disorder(rows: Any) -> bool:
     return is_numbered and not (rows.is_monotonic_increasing or rows.is_monotonic_decreasing)
 
 
-def _gaps(times: list[float], resolution: float) -> list[tuple[float, float]]:
-    """Return the longest gaps first: the first time without a bar, and that of the next bar."""
+def find_gaps(times: Sequence[float], resolution: float) -> list[tuple[float, float]]:
+    """Return the longest gaps first: the first time without a bar, and that of the next bar.
+
+    The times at which a market is closed regularly are none.
+    """
     gaps = [
         (before + resolution, after)
         for before, after in zip(times, times[1:])
@@ -108,7 +117,7 @@ def _gaps(times: list[float], resolution: float) -> list[tuple[float, float]]:
 class _Closings:
     """When the market of these times is closed regularly, as far as the times tell (in UTC)."""
 
-    def __init__(self, times: list[float], resolution: float) -> None:
+    def __init__(self, times: Sequence[float], resolution: float) -> None:
         days = {int(at // _DAY) for at in times}
         with_bars = Counter(map(_weekday, days))
         whole = Counter(map(_weekday, range(min(days), max(days) + 1)))

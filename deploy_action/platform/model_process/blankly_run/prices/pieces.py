@@ -15,9 +15,13 @@ import re
 import stat
 from typing import Any
 
+from .checks import find_gaps
+
 _DAY = 86_400
 # Longer than this without a bar is no weekend or holiday: the exchange may have failed to answer.
 _LONGEST_SILENCE = 7 * _DAY
+# The package asks for parts of 100 bars and more. An exchange may fail to answer one of them.
+_SHORTEST_PART = 90  # bars
 _LARGEST = 256 << 20
 _NUMBER = r"(-?[0-9]{1,12})"
 _NAME = re.compile(rf"([0-9a-f]{{32}})_{'_'.join([_NUMBER] * 5)}_([0-9a-f]{{64}})\.csv")
@@ -123,18 +127,23 @@ def kept_range(
     """Return the range in which later runs need not ask again; empty if its end is before it.
 
     `clock` is the time of the download. The last bars may still change, and bars of the last day
-    may still come. Silence at an end that is too long for a weekend may be a fault.
+    may still come. Silence at an end or in the middle that is too long for a weekend may be a
+    fault: the range ends there, and is the longest one of several.
     """
     first, last = asked[0], min(asked[1], int(clock) - 2 * resolution)
-    final = [time for time in times if time <= last]
+    final = sorted(time for time in times if time <= last)
     if not final:
         return first, first - 1
     silence = max(_LONGEST_SILENCE, 2 * resolution)
-    if min(final) - first > silence:
-        first = min(final)
-    if last - max(final) > silence or clock - last < _DAY:
-        last = max(final)
-    return first, last
+    if final[0] - first > silence:
+        first = final[0]
+    if last - final[-1] > silence or clock - last < _DAY:
+        last = final[-1]
+    least = min(silence, _SHORTEST_PART * resolution)
+    gaps = sorted(gap for gap in find_gaps(final, resolution) if gap[1] - gap[0] > least)
+    firsts = [first, *(int(end) for _, end in gaps)]
+    lasts = [*(int(start) - resolution for start, _ in gaps), last]
+    return max(zip(firsts, lasts), key=lambda one: one[1] - one[0])
 
 
 def _parse(content: bytes, pandas: Any) -> Any:
