@@ -163,6 +163,14 @@ def test_messages_are_one_short_line() -> None:
     assert len(in_words(ValueError("x" * 10_000))) < 600
 
 
+@pytest.mark.parametrize("before", range(470, 505, 7))
+def test_no_half_of_a_secret_is_left_where_a_message_is_cut(before: int) -> None:
+    """The platform hides what is there whole."""
+    secret = "s" * 40
+    words = in_words(ValueError(f"{'x' * before} {secret} and more"))
+    assert words.count("s") in {0, 40}
+
+
 @pytest.mark.parametrize(
     ("source", "hint"),
     [

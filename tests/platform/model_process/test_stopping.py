@@ -100,7 +100,8 @@ def test_a_stop_in_the_package_names_its_function(bot: Model, tmp_path: Path) ->
     (problem,) = events[-1]["problems"]
     assert problem["path"] is None
     assert problem["message"].startswith("The package was at work in `blankly.exchanges.")
-    assert problem["message"].endswith("`, while the backtest was under way.")
+    assert problem["message"].endswith("`, while prices were downloaded.")
+    assert problem["hint"].startswith("The exchange is slow, or does not answer")
 
 
 def test_a_process_that_a_model_forks_ends_as_before(bot: Model, tmp_path: Path) -> None:

@@ -55,6 +55,24 @@ def answer_as_oanda(exchange: StandInExchange, request: Request) -> Answer:
         case ["v3", "accounts", _, *_]:
             worth = f"{exchange.account(request.key).worth:.4f}"
             return Answer({"account": {"currency": "EUR", "NAV": worth, "balance": "1.0"}})
+        case ["v3", "instruments", instrument, "candles"]:
+            return _candles(exchange, request, instrument.partition("_")[0])
         case _:
             pass
     return Answer({"errorMessage": "not found"}, 404)
+
+
+def _candles(exchange: StandInExchange, request: Request, asset: str) -> Answer:
+    """Answer with bars of minutes or hours."""
+    start, stop = (float(request.query[name]) for name in ("from", "to"))
+    seconds = {"M1": 60, "H1": 3_600}[request.query["granularity"]]
+    candles = [
+        {
+            "complete": True,
+            "volume": int(b.volume),
+            "time": f"{b.time:.9f}",
+            "mid": {"o": f"{b.open}", "h": f"{b.high}", "l": f"{b.low}", "c": f"{b.close}"},
+        }
+        for b in exchange.markets[asset].bars(start, stop, seconds, exchange.now())
+    ]
+    return Answer({"instrument": request.path, "granularity": "M1", "candles": candles})

@@ -162,10 +162,17 @@ def _in_words(error: BaseException) -> str:
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
     said = error.msg if isinstance(error, SyntaxError) else error
-    text = " ".join(describe(said).split())
-    if len(text) > _LONGEST_TEXT:
-        text = text[: _LONGEST_TEXT - 1] + "…"
+    text = shortened(said, _LONGEST_TEXT)
     return f"{name}: {text}" if text else name
+
+
+def shortened(said: object, most: int) -> str:
+    """Return a text as one line, cut between words if it is longer.
+
+    The platform hides secrets that are there whole, and could not tell the half of one.
+    """
+    text = " ".join(describe(said).split())
+    return text if len(text) <= most else f"{text[:most].rpartition(' ')[0]} …".lstrip()
 
 
 def without_own_frames(error: BaseException) -> None:

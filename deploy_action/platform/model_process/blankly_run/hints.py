@@ -16,7 +16,7 @@ from .strict_json import describe
 
 _MOST_NAMES = 10
 _LONGEST_NAME = 40
-_KEYS = (
+KEYS = (
     "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal, in "
     "the variable `INPUT_KEYS-JSON`), or read prices from a file with blankly.KeylessExchange, "
     "which needs none."
@@ -29,7 +29,7 @@ _NETWORK = (
     "Prices come over the network: check that this machine can reach the exchange. "
     "blankly.KeylessExchange reads prices from a file of the model and needs no network."
 )
-_REFUSED_PLACE = (
+REFUSED_PLACE = (
     "The exchange refuses requests from where this machine is: runners hosted by GitHub are in the "
     "United States, and some exchanges serve other countries only. Read the prices from a file of "
     "the model with blankly.KeylessExchange, which asks no exchange (a price cache of the model "
@@ -83,7 +83,7 @@ _VARIABLES = (
 )
 # What to say instead while the model trades.
 _LIVE = {
-    _KEYS: (
+    KEYS: (
         "An exchange asks for keys: pass the contents of keys.json as `keys-json` (on a terminal, "
         "in the variable `INPUT_KEYS-JSON`) when you deploy the model."
     ),
@@ -91,7 +91,7 @@ _LIVE = {
         "The exchange could not be reached. If that lasts, check the network of this machine and "
         "the exchange's own status page."
     ),
-    _REFUSED_PLACE: (
+    REFUSED_PLACE: (
         "The exchange refuses requests from where this machine is. Run the model on a machine in a "
         "country that the exchange serves."
     ),
@@ -300,15 +300,15 @@ def _of_files(error: OSError, text: str, root: str) -> str:
 def _of_missing_keys(error: BaseException, text: str) -> str:
     """Find missing or wrong keys, by the words of the package and of exchanges."""
     if type(error).__name__ in ("AuthError", "AuthenticationError"):
-        return _KEYS
+        return KEYS
     words = ("keys.json", "the keys file", "api key", "api-key", "apikey", "unauthorized")
     is_other = isinstance(error, (ImportError, AttributeError, SyntaxError))
-    return _KEYS if not is_other and any(word in text.lower() for word in words) else ""
+    return KEYS if not is_other and any(word in text.lower() for word in words) else ""
 
 
 def _of_network(error: BaseException, text: str) -> str:
     if _is_refused_place(error, text.lower()):
-        return _REFUSED_PLACE
+        return REFUSED_PLACE
     if isinstance(error, (ConnectionError, socket.timeout, socket.gaierror)):
         return _NETWORK
     libraries = ("requests", "urllib3", "websocket", "websockets", "aiohttp", "httpx")

@@ -210,6 +210,8 @@ class Recorder:
         run.market.watch_start()
         try:
             return controller_run()
+        except RefusedRunError:
+            raise
         except Exception as error:
             problem = run.market.missing_prices(error)
             if problem is not None:

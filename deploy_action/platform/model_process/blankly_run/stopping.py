@@ -17,6 +17,14 @@ _WAITS_HINT = (
     "when the script has ended."
 )
 _UNDER_WAY_HINT = "Backtest a shorter period or fewer symbols at once."
+_DOWNLOADS = (
+    "while prices were downloaded",
+    (
+        "The exchange is slow, or does not answer: run the backtest again later, or ask for a "
+        "shorter period or fewer symbols at once. blankly.KeylessExchange reads prices from a file "
+        "of the model and asks no exchange."
+    ),
+)
 # By whether the backtest has begun, and whether it is over.
 _STATES = {
     (False, False): ("before its backtest had begun", _WAITS_HINT),
@@ -39,7 +47,7 @@ def tell_when_stopped(
         signal.signal(number, signal.SIG_DFL)
         with suppress(Exception):
             if os.getpid() == process:
-                when, hint = _STATES[state()]
+                when, hint = _DOWNLOADS if _is_download(frame) else _STATES[state()]
                 path, line = files.caller(frame)
                 where = "The script stood here" if path else _at_work(frame)
                 problem = make_problem("error", f"{where}, {when}.", hint, path, line)
@@ -58,6 +66,16 @@ def _at_work(frame: Any) -> str:
             return f"The package was at work in `{module}.{frame.f_code.co_name}`"
         frame = frame.f_back
     return "No code of the model was at work"
+
+
+def _is_download(frame: Any) -> bool:
+    """Return whether the package gets the prices of a backtest in this frame or one around it."""
+    while frame is not None:
+        is_packages = str(frame.f_globals.get("__name__")).startswith("blankly.")
+        if is_packages and frame.f_code.co_name == "sync_prices":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def keep_from_forks(handler: Callable[[int, Any], None]) -> None:

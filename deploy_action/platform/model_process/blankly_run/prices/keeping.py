@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
 from ..events import Events  # noqa: TID252  # `blankly_run` is not a package that is installed
+from .downloads import watched
 from .pieces import DamagedPieceError, Piece, list_pieces, make_piece
 
 _MOST_DOWNLOADS = 50  # for one series; more means that something goes wrong
@@ -235,7 +236,7 @@ class KeptPrices:
 
 
 def keep_prices(controllers: Any, kept: KeptPrices | None) -> None:
-    """Have the package's downloads for a backtest answered by what is kept; None keeps nothing."""
+    """Have the package's downloads watched, and answered by what is kept; None keeps nothing."""
     controller = controllers.BackTestController
     original = controller.sync_prices
 
@@ -243,11 +244,13 @@ def keep_prices(controllers: Any, kept: KeptPrices | None) -> None:
     def sync_prices(self: Any) -> Any:
         interface = self.interface
         is_keyless = interface.get_exchange_type() == "keyless"
-        if kept is None or is_keyless or not kept.is_our_process:
+        # The model may have put something of its own in the place of the download.
+        if is_keyless or "get_product_history" in vars(interface):
             return original(self)
-        if "get_product_history" in vars(interface):  # the model has put something in its place
-            return original(self)
-        download = interface.get_product_history
+        download = watched(interface)
+        if kept is None or not kept.is_our_process:
+            with _answering(interface, download):
+                return original(self)
         source = _source(interface)
 
         def history(symbol: str, epoch_start: float, epoch_stop: float, resolution: int) -> Any:
@@ -259,14 +262,20 @@ def keep_prices(controllers: Any, kept: KeptPrices | None) -> None:
                 asked, now, lambda start, stop: download(symbol, start, stop, resolution)
             )
 
-        with kept.locked():
-            interface.get_product_history = history
-            try:
-                return original(self)
-            finally:
-                del interface.get_product_history
+        with kept.locked(), _answering(interface, history):
+            return original(self)
 
     controller.sync_prices = sync_prices
+
+
+@contextmanager
+def _answering(interface: Any, history: Callable[..., Any]) -> Iterator[None]:
+    """Have the downloads of an interface answered by `history` meanwhile."""
+    interface.get_product_history = history
+    try:
+        yield
+    finally:
+        del interface.get_product_history
 
 
 def _fill(gap: Range, asked: Download, ask: Callable[[float, float], Any]) -> tuple[Any, Range]:
