@@ -296,6 +296,38 @@ def test_a_newer_version_that_could_not_run_needs_attention(
     assert reason in _urgent(_home(reader))
 
 
+def test_all_that_is_wrong_with_a_model_is_said(live: LivePlatform, reader: Visitor) -> None:
+    """A bot that cannot trade, after a deploy that would have mended it."""
+    model = running_model(live.parts.store)
+    put_report(live.parts.store, model, "exchange", {}, name="keyless")
+    live.clock.now += 1
+    add_version(
+        live.parts.store,
+        model,
+        status=VersionStatus.STOPPED,
+        progress=Progress.FAILED,
+        problem="no such package nunpy",
+    )
+
+    urgent = _urgent(_home(reader))
+    assert "Running, cannot trade" in urgent
+    assert "It opened a KeylessExchange, which cannot trade" in urgent
+    assert "What was deployed last could not run, so an older version does." in urgent
+    assert urgent.count("no such package nunpy") == 1
+
+
+def test_of_what_is_stopped_no_older_version_is_said_to_run(
+    live: LivePlatform, reader: Visitor
+) -> None:
+    store = live.parts.store
+    model = add_model(store)
+    put_life(store, model, State.STOPPED, version_id=add_version(store, model).id)
+    live.clock.now += 1
+    add_version(store, model, status=VersionStatus.STOPPED, progress=Progress.FAILED)
+
+    assert "What was deployed last could not run. Its log says why." in _urgent(_home(reader))
+
+
 @pytest.mark.parametrize("progress", [one for one in Progress if one is not Progress.FAILED])
 def test_a_newer_version_that_did_not_fail_needs_none(
     progress: Progress, live: LivePlatform, reader: Visitor

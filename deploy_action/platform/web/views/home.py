@@ -24,6 +24,7 @@ from deploy_action.platform.web.views.model_states import (
     doubted,
     errors_in_words,
     in_words,
+    is_up,
 )
 from deploy_action.platform.web.views.order_words import OrderWords, order_in_words
 from deploy_action.records import dataclass
@@ -37,7 +38,7 @@ _ATTENTION, _NOT_DEPLOYED = "attention", "not deployed"
 class HomeModel:
     """A model on the home page.
 
-    `attention` says why somebody should look at it, blank if nobody has to; `left` is what it may
+    `attention` are the reasons to look at it, empty if nobody has to; `left` is what it may
     hold though nothing of it runs, and `errors` are what went wrong with the version that runs.
     `accounts` are those that it trades with.
     """
@@ -47,7 +48,7 @@ class HomeModel:
     base: str
     status: LiveStatus | None
     state: StateWords
-    attention: str
+    attention: tuple[str, ...]
     left: str
     errors: tuple[str, ...]
     accounts: tuple[AccountWords, ...]
@@ -122,8 +123,16 @@ def _read(site: Site, snapshot: Transaction) -> list[HomeModel]:
                 base=model_path(*key),
                 status=status,
                 state=state,
-                attention=_with_left(state.attention, left.get(key, ""))
-                or _failed_newer(status, newest.get(key)),
+                attention=tuple(
+                    filter(
+                        None,
+                        (
+                            _left(left.get(key, "")),
+                            state.attention,
+                            _failed_newer(status, newest.get(key)),
+                        ),
+                    )
+                ),
                 left=left.get(key, ""),
                 errors=() if status is None else errors_in_words(status),
                 accounts=words,
@@ -133,26 +142,26 @@ def _read(site: Site, snapshot: Transaction) -> list[HomeModel]:
     return found
 
 
-def _with_left(attention: str, left: str) -> str:
-    """Say first what a model of which nothing runs may hold: nobody looks after that."""
+def _left(left: str) -> str:
+    """Say what a model of which nothing runs may hold: nobody looks after that."""
     if not left:
-        return attention
-    held = (
+        return ""
+    return (
         f"Nothing of it runs, and by its reported orders it may hold a position: {left}, if all"
         " were filled."
     )
-    return f"{held} {attention}".rstrip()
 
 
 def _failed_newer(status: LiveStatus | None, newest: Version | None) -> str:
-    """Say that what was deployed last could not run, so that something older does."""
+    """Say that what was deployed last could not run, and whether something older does."""
     shown = None if status is None else status.version
     if shown is None or newest is None or newest.progress != Progress.FAILED:
         return ""
     if newest.id == shown.id or newest.created_at < shown.created_at:
         return ""
     problem = (newest.problem or "Its log says why.").strip()
-    return f"What was deployed last could not run, so an older version does. {problem}"
+    older = ", so an older version does" if is_up(status) else ""
+    return f"What was deployed last could not run{older}. {problem}"
 
 
 def _urgency(one: HomeModel) -> int:
