@@ -18,8 +18,14 @@ from urllib.parse import unquote, urlsplit
 from deploy_action.platform.environments.installer import Uv, uv_binary
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.confinement import Confinement
+from deploy_action.platform.processes.directory_trees import size_of
 from deploy_action.platform.processes.memory import MEMORY
-from deploy_action.platform.processes.unprivileged import hand_over, let_all_read
+from deploy_action.platform.processes.stragglers import end_stragglers
+from deploy_action.platform.processes.unprivileged import (
+    hand_over,
+    let_all_read,
+    remove_of_others,
+)
 from deploy_action.records import dataclass, replace
 
 Isolate = Callable[[Path, Iterable[Path]], int | None]
@@ -61,7 +67,7 @@ class Builder:
 
         While packages come out of the model itself, the model's parent directory is its, too.
         `disk_bytes` is what the files of a model may take. Those of the environment, which is two
-        directories above the home, may take thrice that with the home.
+        directories above the home, may take thrice that with the home and what is added there.
 
         Raises:
             NotIsolatedError: there can be no such user.
@@ -73,19 +79,25 @@ class Builder:
             return
         (home / "tmp").mkdir()
         environ = _environ_of(uv, home)
-        if not requirements.is_local:
+        lent = requirements.model.parent if requirements.is_local else None
+        if lent is None:
             requirements = requirements.copied_to(home / "requirements")
         hand_over(home, user)
+        places = [home.parents[1], *([lent] if lent else [])]
         confinement = Confinement(
             memory_bytes=MEMORY.limit(),
             user=user,
             umask=0o022,  # what it installs is readable by others
-            disk_bytes=None if disk_bytes is None else disk_bytes * _DISK_SHARE,
-            places=(str(home.parents[1]),),
+            disk_bytes=disk_bytes and disk_bytes * _DISK_SHARE + (size_of(lent) if lent else 0),
+            places=tuple(map(str, places)),
         )
         separate = replace(uv, environ=environ, confinement=confinement)
-        with _lent(requirements, user):
-            yield cls(home, separate, requirements, user)
+        with _lent(lent, user):
+            try:
+                yield cls(home, separate, requirements, user)
+            except BaseException:
+                end_stragglers(home, user)  # its launcher may have been killed
+                raise
 
     def lend(self, venv: Path) -> None:
         """Let the builder add files to an environment, and not change those that are there.
@@ -107,17 +119,17 @@ class Builder:
 
 
 @contextmanager
-def _lent(requirements: ModelRequirements, user: int) -> Iterator[None]:
+def _lent(directory: Path | None, user: int) -> Iterator[None]:
     """Let a user have the copy of a model that packages come out of: builds write there."""
-    if not requirements.is_local:
+    if directory is None:
         yield
         return
-    private = requirements.model.parent
-    hand_over(private, user)
+    hand_over(directory, user)
     try:
         yield
     finally:
-        hand_over(private, os.geteuid(), of=user)
+        remove_of_others(directory, user)
+        hand_over(directory, os.geteuid(), of=user)
 
 
 def _environ_of(uv: Uv, home: Path) -> dict[str, str]:

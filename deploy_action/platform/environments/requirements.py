@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -78,20 +78,23 @@ class ModelRequirements:
     def readable_by_uv(self) -> Iterator[None]:
         """Let the rewritten files be on the disk, in UTF-8, inside the block.
 
-        In their places, because the files include each other by relative paths.
+        In their places, because the files include each other by relative paths. They stay where a
+        package of the model has put a link in the way since, or has removed the others.
         """
-        aside: list[tuple[Path, Path]] = []
+        aside: list[tuple[Path, Path, str]] = []
         try:
             for name, text in self.rewritten.items():
                 path = self.model / name
                 original = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
                 path.rename(original)
-                aside.append((original, path))
+                aside.append((original, path, os.path.realpath(path.parent)))
                 path.write_text(text, encoding="utf-8", newline="")
             yield
         finally:
-            for original, path in aside:
-                original.replace(path)
+            for original, path, directory in aside:
+                if os.path.realpath(path.parent) == directory:
+                    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                        original.replace(path)
 
 
 def read_requirements(

@@ -102,6 +102,22 @@ def hand_over(directory: Path, user: int, *, of: int | None = None) -> None:
         )
 
 
+def remove_of_others(directory: Path, user: int) -> None:
+    """Remove what is in a directory of a user and another one's: a hard link, made to get the file.
+
+    Raises:
+        NotIsolatedError: that fails.
+    """
+    command = ["find", str(directory), "-mindepth", "1", "!", "-uid", str(user), "-delete"]
+    try:
+        subprocess.run(command, stderr=subprocess.DEVNULL, check=True)  # noqa: S603  # findutils
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NotIsolatedError(
+            f"what is not the model's cannot be removed from {directory}",
+            "Install the program `find`, from the package findutils.",
+        ) from error
+
+
 def let_all_read(directory: Path, user: int) -> None:
     """Let all read what a user owns in a directory, and nobody but the owner change it.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from deploy_action.platform.runs.isolation import AsRoot, Isolation
 from tests.support.hostile_package import AT_EACH_START, attacks
 from tests.support.isolated import as_root, is_for_all, python_for_all
 from tests.support.package_index import PackageIndex, Tenant, installed, is_set, new_secret
+from tests.support.waiting import is_alive, wait_for
 
 pytestmark = as_root
 
@@ -330,3 +334,98 @@ def test_a_package_cannot_put_another_python_in_the_place_of_ours(
         tenant.visit()
     assert "has changed the Python" in caught.value.problems[0].message
     assert tenant.made == []
+
+
+def test_a_package_of_the_model_cannot_fill_the_disk(tenant: Tenant) -> None:
+    fill = """
+import time
+for number in range(600):
+    with open(str(number), "wb") as file:
+        file.write(bytes(1 << 20))
+    time.sleep(0.1)
+"""
+    PackageIndex.write_source(tenant.model / "pine", fill)
+    tenant.requires("blankly", "./pine")
+    tenant.disk_bytes = 10 << 20
+    with pytest.raises(EnvironmentFailedError) as caught:
+        tenant.visit()
+    assert "BLANKLY_DEPLOY_MODEL_DISK" in caught.value.problems[0].message
+
+
+def test_a_model_gets_no_file_that_a_package_of_it_linked_to(
+    tenant: Tenant, index: PackageIndex, secret: Path, tmp_path: Path
+) -> None:
+    """Some kernels let everybody make hard links to files of others."""
+    tenant.requires("blankly", "-e ./pine")
+    requirements = read_requirements(tenant.model, "requirements.txt")
+    uv, home = Uv.for_environ(index.environ), tmp_path / "home"
+    with Builder.at(home, uv, requirements, tenant.isolate, python_for_all(), None):
+        (tenant.model / "linked").hardlink_to(secret)
+    assert not (tenant.model / "linked").exists()
+    Isolation().choose_user(tenant.model.parent, [])
+    assert secret.stat().st_uid == os.geteuid()
+
+
+def test_a_link_of_a_package_makes_root_replace_nothing(tenant: Tenant, tmp_path: Path) -> None:
+    """What root puts back are requirements that it had filled in."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "requirements.txt").write_text("blankly\n")
+    link = f"""
+got = []
+shared, sub = {str(shared)!r}, os.path.join(os.getcwd(), "..", "sub")
+if not os.path.islink(sub):
+    for name in os.listdir(sub):
+        if name.startswith("."):
+            open(os.path.join(shared, name), "w").write("planted")
+    os.rename(sub, sub + "-moved")
+    os.symlink(shared, sub)
+"""
+    PackageIndex.write_source(tenant.model / "pine", link)
+    tenant.requires("blankly", "./pine", "${TREE}", name="sub/requirements.txt")
+    tenant.variables = {"TREE": "oaks"}
+    with suppress(EnvironmentFailedError):
+        tenant.visit("sub/requirements.txt")
+    assert (tenant.model / "sub").is_symlink()
+    assert (shared / "requirements.txt").read_text() == "blankly\n"
+
+
+def test_nothing_of_a_package_outlives_a_launcher_that_was_killed(
+    tenant: Tenant, index: PackageIndex, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    told.touch()
+    told.chmod(0o666)
+    wait = f"""
+import subprocess, time
+child = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
+with open({str(told)!r}, "w") as file:
+    file.write(str(child.pid))
+time.sleep(600)
+"""
+    index.add_source("pine", "1.0", wait)
+    tenant.requires("blankly", "pine")
+
+    def kill_launcher() -> None:
+        wait_for(lambda: told.read_text() != "")
+        process = int(told.read_text())
+        launchers = [one for one in children_of(os.getpid()) if process in descendants_of(one)]
+        os.kill(launchers[0], signal.SIGKILL)
+
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_launcher)
+        with pytest.raises(EnvironmentFailedError):
+            tenant.visit()
+        killed.result()
+    assert not is_alive(int(told.read_text()))
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+
+
+def descendants_of(process: int) -> list[int]:
+    found = children_of(process)
+    return [*found, *(one for child in found for one in descendants_of(child))]
