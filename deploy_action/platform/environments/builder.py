@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from deploy_action.platform.environments.installer import Uv, uv_binary
+from deploy_action.platform.environments.installer import Uv, uv_binary, with_temporary_cache
 from deploy_action.platform.environments.requirements import ModelRequirements
 from deploy_action.platform.processes.confinement import Confinement
-from deploy_action.platform.processes.directory_trees import size_of
+from deploy_action.platform.processes.directory_trees import directories_in, size_of
 from deploy_action.platform.processes.memory import MEMORY
 from deploy_action.platform.processes.stragglers import end_stragglers
 from deploy_action.platform.processes.unprivileged import (
@@ -107,7 +107,7 @@ class Builder:
         if self.user is None:
             return
         (venv / _LOCK).unlink(missing_ok=True)  # it may be nobody else's
-        for directory, _, _ in os.walk(venv):
+        for directory in directories_in(venv):
             os.chown(directory, self.user, self.user, follow_symlinks=False)
 
     def give_back(self, venv: Path) -> None:
@@ -139,16 +139,16 @@ def _environ_of(uv: Uv, home: Path) -> dict[str, str]:
     with suppress(OSError):
         shutil.copyfile(netrc, home / "netrc")
         environ["NETRC"] = str(home / "netrc")
-    return environ | {
-        "HOME": str(home),
-        "TMPDIR": str(home / "tmp"),
-        "UV_CACHE_DIR": str(home / "cache"),
-    }
+    environ |= {"HOME": str(home), "TMPDIR": str(home / "tmp")}
+    return with_temporary_cache(environ, home / "cache")
 
 
 def _places_in(uv: Uv) -> Iterator[Path]:
     """Yield the existing files and directories that the settings of uv name."""
-    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_OVERRIDE")
+    names = (
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_CONFIG_FILE"),
+        *("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"),
+    )
     indexes = (
         "UV_FIND_LINKS",
         "UV_INDEX",

@@ -77,6 +77,14 @@ _STREAM: Final = re.compile(r"\s+\[std(?:out|err)\]")
 _TRACEBACK: Final = re.compile(r"(\s*)Traceback \(most recent call last\):")
 
 
+def with_temporary_cache(environ: Mapping[str, str], cache: Path) -> dict[str, str]:
+    """Return the variables of a uv whose cache will be removed: nothing installed leads there."""
+    found = {**environ, "UV_CACHE_DIR": str(cache)}
+    if found.get("UV_LINK_MODE") == "symlink":
+        found["UV_LINK_MODE"] = "hardlink"
+    return found
+
+
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that uv, and the build scripts it runs, may see."""
     chosen = {name: value for name, value in environ.items() if _is_passed(name)}
@@ -152,7 +160,15 @@ class Uv:
     @property
     def constraint_files(self) -> tuple[Path, ...]:
         """The constraint files in UV_CONSTRAINT, which uv ignores if --constraint is passed."""
-        return tuple(map(Path, self.environ.get("UV_CONSTRAINT", "").split()))
+        return self._files_in("UV_CONSTRAINT")
+
+    @property
+    def excluding_files(self) -> tuple[Path, ...]:
+        """The files in UV_EXCLUDE, which uv ignores if --excludes is passed."""
+        return self._files_in("UV_EXCLUDE")
+
+    def _files_in(self, name: str) -> tuple[Path, ...]:
+        return tuple(map(Path, self.environ.get(name, "").split()))
 
     def run(
         self,

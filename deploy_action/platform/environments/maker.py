@@ -14,11 +14,17 @@ from typing import Final
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments.builder import Builder
 from deploy_action.platform.environments.explaining import Explainer
-from deploy_action.platform.environments.installer import OnLine, Uv, UvFailedError
+from deploy_action.platform.environments.installer import (
+    OnLine,
+    Uv,
+    UvFailedError,
+    with_temporary_cache,
+)
 from deploy_action.platform.environments.planning import Job, Plan, Planner, Step, major
 from deploy_action.platform.processes.child_process import run_process
+from deploy_action.platform.processes.directory_trees import directories_in
 from deploy_action.records import dataclass, replace
-from deploy_action.regular_files import read_regular
+from deploy_action.regular_files import is_within, read_regular
 from deploy_action.text.harmless import plain
 from deploy_action.text.redaction import redacted
 
@@ -147,11 +153,13 @@ class EnvironmentMaker:
         excluded.write_text("\n".join([*step.built, ""]), encoding="utf-8")
         # The builder may have changed the copy that it reads.
         requirements = self.job.requirements.copied_to(self.directory / "requirements")
+        excluding = (*self.job.uv.excluding_files, excluded)
         said: list[str] = []
         try:
             self._pip_install(
                 self.job.uv,
-                *("--no-build", "--excludes", excluded),
+                "--no-build",
+                *(word for file in excluding for word in ("--excludes", file)),
                 *step.arguments,
                 cwd=requirements.model,
                 on_line=said.append,
@@ -236,13 +244,15 @@ def with_own_cache(job: Job, cache: Path) -> Job:
     if not (job.requirements.filled and job.requirements.shows_filled):
         return job
     cache.mkdir(mode=0o700)
-    environ = {**job.uv.environ, "UV_CACHE_DIR": str(cache)}
+    environ = with_temporary_cache(job.uv.environ, cache)
     return replace(job, uv=replace(job.uv, environ=environ))
 
 
 def _forget_addresses(venv: Path, secrets: Iterable[str]) -> None:
     """Remove the notes of where packages came from, if a secret is in the address."""
     for note in venv.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
+        if not is_within(os.path.realpath(venv), os.path.realpath(note)):
+            continue  # a package put a link there
         with suppress(OSError):  # nothing that uv wrote
             text = read_regular(note, _LARGEST_NOTE, follow=False).decode(errors="replace")
             if redacted(text, secrets) != text:
@@ -254,10 +264,10 @@ def _let_all_read(directory: Path) -> None:
 
     Files of wheels are links to uv's cache, which may have been filled under another umask.
     """
-    for parent, directories, files in os.walk(directory):
-        for names, needed in ((directories, 0o555), (files, 0o444)):
-            for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118  # pathlib is slow for 10,000 files
-                mode = os.lstat(path).st_mode
-                if not stat.S_ISLNK(mode) and mode & needed != needed:
-                    os.chmod(path, stat.S_IMODE(mode) | needed)  # noqa: PTH101  # as above
+    for parent in directories_in(directory):
+        for entry in os.scandir(parent):
+            if not entry.is_symlink():
+                needed = 0o555 if entry.is_dir() else 0o444
+                mode = stat.S_IMODE(entry.stat().st_mode)
+                if mode & needed != needed:
+                    os.chmod(entry, mode | needed)  # noqa: PTH101  # pathlib is slow for 10,000 files

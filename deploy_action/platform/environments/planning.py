@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,10 @@ KNOWN_GOOD_LIVE: Final = ("numpy<2", "pandas<2")
 _SETUPTOOLS_MAJOR: Final = 81
 SETUPTOOLS: Final = f"setuptools<{_SETUPTOOLS_MAJOR}"
 _WITHOUT_SETUPTOOLS: Final = (3, 12)
-_LARGEST_RESOLUTION: Final = 64 << 20
+_LARGEST_RESOLUTION: Final = 8 << 20
+# As uv writes them. They become lines of files that it reads as root, where others are options.
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,200}[A-Za-z0-9])?")
+_VERSION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.!+_-]{0,200}[A-Za-z0-9])?")
 # A package that comes from one of these has no version that an index knows.
 _NOT_OF_AN_INDEX: Final = frozenset({"archive", "directory", "vcs"})
 
@@ -78,10 +82,13 @@ class _Resolved:
 
     @classmethod
     def read(cls, lock: bytes) -> _Resolved:
-        """Read a lock file (PEP 751); raise ValueError if it is none."""
-        packages = tomllib.loads(lock.decode()).get("packages", [])
-        if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in packages):
-            raise ValueError("a package has no name")
+        """Read a lock file (PEP 751); raise ValueError if it is none, whatever it is."""
+        try:
+            packages = tomllib.loads(lock.decode()).get("packages", [])
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        if not isinstance(packages, list) or not all(map(_is_package, packages)):
+            raise ValueError("a package has no name, or an impossible version")
         return cls(
             {one["name"]: str(one.get("version", "")) for one in packages},
             tuple(
@@ -211,6 +218,17 @@ class Planner:
         path.write_text("\n".join([*lines, ""]), encoding="utf-8")
         path.chmod(0o644)  # the builder reads it
         return path
+
+
+def _is_package(found: object) -> bool:
+    if not isinstance(found, dict):
+        return False
+    name, version = found.get("name"), found.get("version", "0")
+    return (
+        isinstance(name, str)
+        and isinstance(version, str)
+        and bool(_NAME.fullmatch(name) and _VERSION.fullmatch(version))
+    )
 
 
 def major(version: str) -> int:

@@ -187,7 +187,8 @@ def _installs(line: Line) -> bool:
 def _is_local(line: Line) -> bool:
     """Whether a line installs from the model itself, or looks there for packages."""
     if line.is_requirement:
-        is_path = not is_url(line.value) and looks_like_path(line.value)
+        is_named_path = "@" in line.value and "://" not in line.value  # as uv reads it
+        is_path = is_named_path or (not is_url(line.value) and looks_like_path(line.value))
         return is_path or bool(_LOCAL_URL.search(line.value))
     if line.is_editable:
         return not is_url(line.word) or bool(_LOCAL_URL.search(line.word))

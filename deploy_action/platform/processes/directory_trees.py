@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,15 @@ def _run_quietly(*command: str) -> None:
     import subprocess
 
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603  # coreutils
+
+
+def directories_in(directory: Path) -> Iterator[str]:
+    """Yield a directory and all below it; `os.walk` fails if they are nested too deeply."""
+    pending = [str(directory)]
+    while pending:
+        name = pending.pop()
+        yield name
+        pending += [one.path for one in os.scandir(name) if one.is_dir(follow_symlinks=False)]
 
 
 def size_of(path: Path) -> int:

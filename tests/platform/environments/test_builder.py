@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -23,6 +24,7 @@ from deploy_action.platform.environments.builder import Builder
 from deploy_action.platform.environments.installer import Uv, uv_binary
 from deploy_action.platform.environments.interpreters import Interpreter
 from deploy_action.platform.environments.requirements import read_requirements
+from deploy_action.platform.processes.directory_trees import remove_tree
 from deploy_action.platform.processes.stragglers import has_processes
 from deploy_action.platform.processes.unprivileged import draw_user, is_transient
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
@@ -419,6 +421,60 @@ time.sleep(600)
             tenant.visit()
         killed.result()
     assert not is_alive(int(told.read_text()))
+
+
+def test_what_is_installed_leads_to_no_cache_that_is_removed(
+    tenant: Tenant, index: PackageIndex
+) -> None:
+    tenant.environ["UV_LINK_MODE"] = "symlink"
+    Path(tenant.environ["UV_CACHE_DIR"]).chmod(0o755)
+    index.add_source("pine", "1.0", "got = []")
+    tenant.requires("blankly", "pine")
+    imports_as_somebody(tenant.visit(), "blankly", "pine")
+
+
+def test_what_the_settings_exclude_is_not_installed(
+    tenant: Tenant, index: PackageIndex, tmp_path: Path
+) -> None:
+    excluded = tmp_path / "excluded.txt"
+    excluded.write_text("oaks\n")
+    tenant.environ["UV_EXCLUDE"] = str(excluded)
+    index.add("fir", "1.0", requires=("oaks",))
+    tenant.requires("blankly", "fir")
+    assert "oaks" not in installed(tenant.visit())
+
+
+def test_directories_of_a_package_may_be_nested_deeply(tenant: Tenant, index: PackageIndex) -> None:
+    with ZipFile(index.add("fir", "1.0"), "a") as archive:
+        archive.writestr("fir/" + "a/" * 1_200 + "file", "")
+    tenant.requires("blankly", "fir")
+    try:
+        assert "fir" in installed(tenant.visit())
+    finally:
+        remove_tree(tenant.root)  # pytest does not
+
+
+def test_a_path_after_a_name_is_a_package_of_the_model(tenant: Tenant) -> None:
+    PackageIndex.write_source(tenant.model / "pine", "got = []")
+    tenant.requires("blankly", "pine @ ./pine")
+    with tenant.inside() as environment:
+        assert is_transient(told(environment)["user"])
+    assert tenant.made == []
+
+
+def test_a_note_that_a_package_linked_to_is_not_removed(
+    tenant: Tenant, index: PackageIndex, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    secret = new_secret()
+    (elsewhere / "direct_url.json").write_text(f'{{"url": "https://{secret}@example"}}')
+    link = f"os.symlink({str(elsewhere)!r}, os.path.join(site, 'linked.dist-info'))\n"
+    index.add_source("pine", "1.0", "got = []", at_each_start=IN_VENV + link)
+    tenant.requires("blankly", "pine", "oaks; python_version != '${NAME}'")
+    tenant.variables = {"NAME": secret}
+    tenant.visit()
+    assert (elsewhere / "direct_url.json").exists()
 
 
 def children_of(process: int) -> list[int]:
