@@ -206,6 +206,27 @@ def test_a_table_with_more_beside_it_has_a_shadow_there(
     assert _shadows(window, table) == (False, False)
 
 
+@pytest.mark.parametrize("device", [Device.DESK, Device.TELEPHONE])
+def test_the_history_has_an_axis_with_values_beside_the_picture(
+    showcase: Showcase, browse: Browse, device: Device
+) -> None:
+    window: Window = browse(showcase.url, device)
+    window.sign_in(TOKEN)
+    window.open(showcase.path("cross", "backtests/history?metric=final_account_value"))
+    plot = window.page.locator(".plot").first
+    picture = plot.locator("svg[role=img]").bounding_box()
+    labels = [one.bounding_box() for one in plot.locator(".ticks text").all()]
+    assert picture is not None
+    assert len(labels) >= 2
+    for one in labels:
+        assert one is not None
+        assert one["x"] >= 0
+        assert one["x"] + one["width"] <= picture["x"]
+        assert picture["y"] <= one["y"]
+        assert one["y"] + one["height"] <= picture["y"] + picture["height"]
+    assert "Final value, in USD: " in plot.locator("xpath=..").inner_text()
+
+
 def _shadows(window: Window, table: Locator) -> tuple[bool, bool]:
     """Whether the left and the right edge of a table differ from the page around it."""
     shown = Image.open(io.BytesIO(table.screenshot(scale="css"))).convert("RGB")

@@ -6,13 +6,15 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deploy_action.backtest.figures.document import figures_document
 from deploy_action.backtest.result import BacktestRun
 from deploy_action.backtest.wire import parse_run
 from deploy_action.platform.storage.records import VersionStatus
 from deploy_action.platform.storage.tables.figures import Figures
-from deploy_action.platform.web.backtests.history_chart import draw
+from deploy_action.platform.web.backtests.history_chart import _ticks, draw
 from deploy_action.platform.web.backtests.lines import Line, Point, lines_of
 from tests.support.backtests import START, a_market, a_result
 from tests.support.scripted_live_server import LivePlatform
@@ -209,6 +211,64 @@ def test_the_label_says_what_the_picture_shows() -> None:
     assert picture is not None
     assert picture.zero is not None
     assert "5% at first, −10% at last" in picture.label  # noqa: RUF001  # a minus sign
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ((1.0, 2.0), ["1.00", "1.50", "2.00"]),
+        ((-0.3, 0.9), ["0.00", "0.50"]),
+        ((-3.0, 9.0), ["0.00", "5.00"]),
+        ((0.5, 2.4), ["0.50", "1.00", "1.50", "2.00", "2.50"]),
+        ((1.5, 1.5), ["1.50"]),
+        ((0.01, 1.0), ["0.00", "0.50", "1.00"]),
+        ((0.0, 5e-324), None),
+        ((1e-300, 3e-300), None),
+    ],
+)
+def test_the_vertical_axis_has_a_few_round_values(
+    values: tuple[float, float], labels: list[str] | None
+) -> None:
+    points = [a_point(1), a_point(2)]
+    for point, sharpe in zip(points, values, strict=True):
+        with_metric(point, "sharpe", sharpe)
+
+    picture = draw(lines_of(points)[0], "sharpe")
+
+    assert picture is not None
+    ticks = picture.ticks
+    assert 1 <= len(ticks) <= 6
+    assert labels is None or [one.label for one in ticks] == labels
+    assert all(5 < one.y < 95 for one in ticks)
+    assert len({one.label for one in ticks}) == len(ticks)
+    assert [one.y for one in ticks] == sorted((one.y for one in ticks), reverse=True)
+    # Zero is a line of its own where it is a value of the axis.
+    assert (picture.zero in [one.y for one in ticks]) == ("0.00" in [one.label for one in ticks])
+
+
+@given(
+    low=st.floats(allow_nan=False, allow_infinity=False),
+    high=st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_each_value_of_the_axis_is_where_it_belongs(low: float, high: float) -> None:
+    ticks = _ticks(min(low, high), max(low, high))
+    assert 1 <= len(ticks) <= 6
+    assert all(min(low, high) <= one <= max(low, high) for one in ticks)
+
+
+def test_an_amount_has_its_unit() -> None:
+    points = [a_point(1), a_point(2, made=9_000.0)]
+
+    picture = draw(lines_of(points)[0], "final_account_value")
+
+    assert picture is not None
+    assert picture.unit == "USD"
+    assert "Final value of 2 backtests, in USD: " in picture.label
+    assert [one.label for one in picture.ticks] == ["9,000.00", "9,500.00", "10,000", "10,500"]
+    percent = draw(lines_of(points)[0], "cum_returns")
+    assert percent is not None
+    assert percent.unit == ""
+    assert [one.label for one in percent.ticks] == ["−10%", "−5%", "0%", "5%"]  # noqa: RUF001  # a minus sign
 
 
 def test_a_single_value_makes_no_picture() -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from deploy_action.backtest.figures.words import figure_in_list, figures
-from deploy_action.backtest.metrics import METRICS
+from deploy_action.backtest.metrics import METRICS, Unit
 from deploy_action.pages.rendering import first_line
 from deploy_action.platform.web.backtests.lines import Line, Point
 from deploy_action.records import dataclass
-from deploy_action.text.harmless import cut
+from deploy_action.text.harmless import cut, excerpt
 from deploy_action.text.quantities import count, moment
 
 MOST_DRAWN: Final = 200
 _LEFT, _RIGHT = 4.0, 98.0  # in per cent of the width
 _TOP, _BOTTOM = 12.0, 88.0  # in per cent of the height, which is turned upside down
 _LONGEST_TITLE: Final = 100
+_LONGEST_UNIT: Final = 20
+_MOST_STEPS: Final = 5
+_MARGIN: Final = 0.08  # above and below the values, as a share of their range
+_CHARACTER: Final = 0.65  # the width of most, in the size of their font
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,28 @@ class Stroke:
     y2: float
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A value of the vertical axis, and its place in per cent."""
+
+    y: float
+    label: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """What is drawn of a line, in per cent of width and height; `zero` is None outside of it.
 
     The height is the range of the values alone: with those of holding, changes would not be seen.
-    `label` says in words what can be seen.
+    `width` is that of the axis' labels in the size of their font. `unit` is blank where a label has
+    it, or there is none. `label` says in words what can be seen.
     """
 
     dots: tuple[Dot, ...]
     strokes: tuple[Stroke, ...]
+    ticks: tuple[Tick, ...]
+    width: float
+    unit: str
     zero: float | None
     highest: str
     lowest: str
@@ -76,6 +93,9 @@ def draw(line: Line, metric: str) -> Picture | None:
     step = (_RIGHT - _LEFT) / max(1, len(values) - 1)
     across = [round(_LEFT + step * number, 2) for number in range(len(values))]
     highest, lowest = figures(METRICS[metric].unit, high, low)
+    bottom, top = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
+    at = _ticks(bottom, top)
+    labels, unit = figures(METRICS[metric].unit, *at), _unit(points, metric)
     return Picture(
         dots=tuple(
             Dot(x, height(value), _title(point, metric), point.has_new_bytes, bool(point.drift))
@@ -83,12 +103,15 @@ def draw(line: Line, metric: str) -> Picture | None:
             if value is not None
         ),
         strokes=_strokes(across, [None if one is None else height(one) for one in values]),
-        zero=height(0.0) if low < 0 < high else None,
+        ticks=tuple(Tick(height(value), label) for value, label in zip(at, labels, strict=True)),
+        width=round(_CHARACTER * (max(map(len, labels)) + 1), 1),
+        unit=unit,
+        zero=height(0.0) if bottom <= 0 <= top else None,
         highest=highest,
         lowest=lowest,
         first=moment(points[0].time, "%Y-%m-%d"),
         last=moment(points[-1].time, "%Y-%m-%d"),
-        label=_label(metric, len(points), known),
+        label=_label(metric, len(points), known, unit),
     )
 
 
@@ -107,10 +130,35 @@ def _title(point: Point, metric: str) -> str:
     return f"{shown}, {moment(point.time)}, {bytes_}: {title or 'without a description'}"
 
 
-def _label(metric: str, number: int, known: Sequence[float]) -> str:
+def _ticks(low: float, high: float) -> list[float]:
+    """Return two to six round values between these, or both where there are none."""
+    span = high - low
+    if not span:
+        return [low]
+    if not math.isfinite(span) or not span / _MOST_STEPS:  # as huge or small as numbers can be
+        return [low, high]
+    exponent = math.floor(math.log10(span / _MOST_STEPS))
+    steps = (factor * 10.0**exponent for factor in (1, 2, 5, 10))
+    step = next(one for one in steps if span / one <= _MOST_STEPS)
+    numbers = range(math.floor(low / step), math.ceil(high / step) + 1)
+    found = [round(number * step, max(0, -exponent)) for number in numbers]
+    return [one for one in found if low <= one <= high] or [low, high]
+
+
+def _unit(points: Sequence[Point], metric: str) -> str:
+    """Return what amounts are in; blank for other metrics."""
+    if METRICS[metric].unit is not Unit.AMOUNT:
+        return ""
+    assets = {str(point.document.get("quoteAsset") or "") for point in points}
+    named = excerpt(assets.pop(), _LONGEST_UNIT) if len(assets) == 1 else ""
+    return named or "the quote currency"
+
+
+def _label(metric: str, number: int, known: Sequence[float], unit: str) -> str:
     kind = METRICS[metric]
     first, last, low, high = figures(kind.unit, known[0], known[-1], min(known), max(known))
+    named = f", in {unit}" if unit else ""
     return (
-        f"{kind.name} of {count(number, 'backtest')}: {first} at first, {last} at last,"
+        f"{kind.name} of {count(number, 'backtest')}{named}: {first} at first, {last} at last,"
         f" {low} at least, {high} at most. The table has all of them."
     )
