@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 from deploy_action.errors import InvalidInputError, Problem
 from deploy_action.platform.allowance import Allowance
+from deploy_action.platform.bounded_requests import bounded_requests
 from deploy_action.platform.live.surroundings import NoticeKind
 from deploy_action.records import dataclass, field
 from deploy_action.text.harmless import cut, excerpt, plain
@@ -39,6 +40,8 @@ _LONGEST_READ: Final = 16_000
 _LONGEST_REASON: Final = 300
 _MOST_TITLES: Final = 1_000
 _MOST_RETRIES: Final = 500
+_MOST_SECONDS: Final = 60.0  # that one try may take
+_LARGEST_ANSWER: Final = 1 << 20
 _FORMAT: Final = "text"  # so that a service with another format escapes it
 _SERVICE: Final = re.compile(r"([a-z0-9]{1,20})://")
 
@@ -138,6 +141,9 @@ class Notifier:
             known = self._titles.get(title)
             if known is None:
                 self._forget_titles()
+                if len(self._titles) >= _MOST_TITLES:
+                    self._log(f"a message is given up: those of {_MOST_TITLES:,} titles wait")
+                    return
                 pace = self._pace
                 allowance = Allowance(pace.burst, 1 / pace.interval, self._monotonic)
                 known = self._titles[title] = _Title(allowance)
@@ -226,14 +232,8 @@ class Notifier:
         target, tries, message = delivery.target, delivery.tries + 1, delivery.message
         with _apprise_log() as lines:
             try:
-                sent = bool(
-                    target.service.notify(
-                        message.text,
-                        message.title,
-                        notify_type=message.kind,
-                        body_format=_FORMAT,
-                    )
-                )
+                with bounded_requests(_MOST_SECONDS, _LARGEST_ANSWER):
+                    sent = _notify(target, message)
             except Exception as error:  # noqa: BLE001  # whatever a service's code raises
                 lines.append(f"{type(error).__name__}: {error}")
                 sent = False
@@ -256,6 +256,12 @@ class Notifier:
         self._log(f"{shown}; trying again in {pause:g} s")
 
 
+def _notify(target: _Target, message: _Message) -> bool:
+    kind = message.kind
+    sent = target.service.notify(message.text, message.title, notify_type=kind, body_format=_FORMAT)
+    return bool(sent)
+
+
 def _held_back(number: int, pace: Pace) -> str:
     more = count(number, "more message")
     verb = "was" if number == 1 else "were"
@@ -276,7 +282,8 @@ def _open_targets(urls: Sequence[str]) -> tuple[_Target, ...]:
             message="Notifications need the package `apprise`, which is not installed.",
             hint="Install `blankly-deploy-action[server]`, or leave out `--notify`.",
         ) from error
-    asset = apprise.AppriseAsset(async_mode=False)
+    # What is secret in a URL may be sent in a header or a body, which would follow a redirect.
+    asset = apprise.AppriseAsset(async_mode=False, http_redirects=False)
     targets, problems = [], []
     for number, url in enumerate(urls, start=1):
         found = _SERVICE.match(url)
