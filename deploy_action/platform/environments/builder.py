@@ -137,8 +137,8 @@ def _environ_of(uv: Uv, home: Path) -> dict[str, str]:
     environ = {name: value for name, value in uv.environ.items() if not name.startswith("XDG_")}
     netrc = environ.pop("NETRC", "") or os.path.join(environ.get("HOME", "/"), ".netrc")  # noqa: PTH118  # a text
     with suppress(OSError):
-        shutil.copyfile(netrc, home / "netrc")
-        environ["NETRC"] = str(home / "netrc")
+        copy = shutil.copyfile(netrc, home / ".netrc")  # git knows no other name
+        environ["NETRC"] = str(copy)
     environ |= {"HOME": str(home), "TMPDIR": str(home / "tmp")}
     return with_temporary_cache(environ, home / "cache")
 

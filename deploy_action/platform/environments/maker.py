@@ -25,7 +25,7 @@ from deploy_action.platform.processes.child_process import run_process
 from deploy_action.platform.processes.directory_trees import directories_in
 from deploy_action.records import dataclass, replace
 from deploy_action.regular_files import is_within, read_regular
-from deploy_action.text.harmless import plain
+from deploy_action.text.harmless import cut, plain
 from deploy_action.text.redaction import redacted
 
 _FAILS_LIVE: Final = Problem(
@@ -47,6 +47,7 @@ _TRY_BLANKLY: Final = (
     "print('\\nblankly-version', version('blankly'))"
 )
 _TRIED: Final = "blankly-version "
+_LONGEST_VERSION: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class EnvironmentMaker:
             )
         except UvFailedError:  # the builder does it, or says why it cannot
             return False
-        _let_all_read(self.venv)
+        _let_all_read(self.venv, but_not=0o022)  # a write would get into the cache
         for line in said:
             on_line(line)
         return not step.built
@@ -233,7 +234,7 @@ class EnvironmentMaker:
         )
         said = [plain(line).strip() for line in lines if line.strip()]
         if ended.code == 0 and not ended.left and said and said[-1].startswith(_TRIED):
-            return said[-1].removeprefix(_TRIED)
+            return cut(said[-1].removeprefix(_TRIED), _LONGEST_VERSION)
         for line in said:
             self.job.on_line(line)
         raise explainer.not_imported(said, ended.code)
@@ -259,15 +260,16 @@ def _forget_addresses(venv: Path, secrets: Iterable[str]) -> None:
                 note.unlink()
 
 
-def _let_all_read(directory: Path) -> None:
+def _let_all_read(directory: Path, *, but_not: int = 0) -> None:
     """Let other users read what is in a directory: a step that saves it may run as another user.
 
-    Files of wheels are links to uv's cache, which may have been filled under another umask.
+    Files of wheels are links to uv's cache, which may have been filled under another umask. The
+    rights `but_not` are taken from them.
     """
     for parent in directories_in(directory):
         for entry in os.scandir(parent):
             if not entry.is_symlink():
                 needed = 0o555 if entry.is_dir() else 0o444
                 mode = stat.S_IMODE(entry.stat().st_mode)
-                if mode & needed != needed:
-                    os.chmod(entry, mode | needed)  # noqa: PTH101  # pathlib is slow for 10,000 files
+                if (mode | needed) & ~but_not != mode:
+                    os.chmod(entry, (mode | needed) & ~but_not)  # noqa: PTH101  # pathlib is slow for 10,000 files

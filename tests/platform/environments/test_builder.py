@@ -269,7 +269,7 @@ def test_a_builder_has_a_copy_of_what_uv_signs_in_with(tenant: Tenant, tmp_path:
     with Builder.at(home, uv, requirements, isolate, python_for_all(), None) as builder:
         copy = Path(builder.uv.environ["NETRC"])
         assert copy.read_text() == netrc.read_text()
-        assert copy.is_relative_to(home)
+        assert copy == home / ".netrc"  # where git looks for it
         assert copy.stat().st_uid == home.stat().st_uid == builder.user
         assert home.stat().st_mode & 0o077 == 0
     assert {constraints, python_for_all(), uv_binary()} <= set(needed)
@@ -431,6 +431,30 @@ def test_what_is_installed_leads_to_no_cache_that_is_removed(
     index.add_source("pine", "1.0", "got = []")
     tenant.requires("blankly", "pine")
     imports_as_somebody(tenant.visit(), "blankly", "pine")
+
+
+def test_a_cache_that_others_may_change_is_closed(tenant: Tenant, index: PackageIndex) -> None:
+    """Its files are those of all environments."""
+    tenant.requires("blankly", "oaks")
+    other = tenant.visit()
+    shared = in_site_packages(other, "numpy/__init__.py")
+    shared.chmod(0o666)
+    index.add_source("pine", "1.0", "got = []", at_each_start=AT_EACH_START)
+    tenant.requires("blankly", "oaks", "pine")
+    environment = tenant.visit()
+    assert in_site_packages(environment, "numpy/__init__.py").samefile(shared)
+    assert shared.stat().st_mode & 0o777 == 0o644
+    imports_as_somebody(other, "numpy")
+
+
+def test_a_version_of_any_length_is_shown_in_short(tenant: Tenant, index: PackageIndex) -> None:
+    long = """
+import atexit
+atexit.register(lambda: print("blankly-version " + "1" * 100_000))
+"""
+    index.add_source("pine", "1.0", "got = []", at_each_start=long)
+    tenant.requires("blankly", "pine")
+    assert len(tenant.visit().blankly_version) <= 100
 
 
 def test_what_the_settings_exclude_is_not_installed(
