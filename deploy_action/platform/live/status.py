@@ -18,6 +18,7 @@ class Pulse:
     last_output_at: float | None
     callback_errors: int
     callbacks_fail_since: float | None
+    callbacks_work: bool
     problem: str | None
 
 
@@ -28,7 +29,8 @@ class LiveStatus:
     `version` is the version that `state` is about. `start_id` is the one that a start would run and
     `previous_id` the one that a rollback would, None if there is none. `next_id` is prepared
     while another one runs. `callbacks_fail_since` is when the first of the latest callbacks failed,
-    None if one has succeeded since the latest error.
+    None if one has succeeded since the latest error, or if that is not known. `callbacks_work` says
+    that one has succeeded since then.
     """
 
     state: State
@@ -40,6 +42,7 @@ class LiveStatus:
     problem: str | None
     callback_errors: int
     callbacks_fail_since: float | None
+    callbacks_work: bool
     last_output_at: float | None
     strategy_started: bool
     start_id: str | None
@@ -93,6 +96,7 @@ def _status(
         problem=life.problem if pulse is None else pulse.problem or life.problem,
         callback_errors=life.callback_errors if pulse is None else pulse.callback_errors,
         callbacks_fail_since=None if pulse is None else pulse.callbacks_fail_since,
+        callbacks_work=pulse is not None and pulse.callbacks_work,
         last_output_at=life.last_output_at if pulse is None else pulse.last_output_at,
         strategy_started=life.had_strategy,
         start_id=_start_id(life, history),

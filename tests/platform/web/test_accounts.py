@@ -73,6 +73,9 @@ def test_a_value_that_is_overdue_while_the_model_runs_is_told(
             '"badge state warn">Running, no news<' if is_overdue else '"badge state good">Running<'
         )
         assert badge in html
+    home = text_of(reader.get("/").text)
+    assert ("Needs attention (1)" in home) is is_overdue
+    assert ("Nothing needs attention" in home) is not is_overdue
 
 
 def test_one_account_of_which_news_come_shows_that_the_process_does_not_hang(

@@ -528,7 +528,7 @@ def test_what_was_reported_is_shown(live: LivePlatform, reader: Visitor) -> None
         "12 reports of this model were not kept",
         "What is still held is not valued.",
         "The model itself says: 7.5",
-        "2 since this version was started; whether each one since has succeeded is not known",
+        "2 since this version was started; whether one has succeeded since is not known",
         "0, which does not prove that nothing failed",
     ):
         assert part in text

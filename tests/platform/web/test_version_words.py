@@ -28,9 +28,9 @@ def _status(state: State = State.RUNNING, **changes: object) -> LiveStatus:
     wanted = Wanted.STOPPED if stopped else Wanted.RUNNING
     status = LiveStatus(
         state=state, wanted=wanted, version=CURRENT, since=0.0, restarts=0, exit_code=None,
-        problem=None, callback_errors=0, callbacks_fail_since=None, last_output_at=None,
-        strategy_started=True, start_id="current-1", previous_id=None, next_id=None,
-        next_run_at=None,
+        problem=None, callback_errors=0, callbacks_fail_since=None, callbacks_work=False,
+        last_output_at=None, strategy_started=True, start_id="current-1", previous_id=None,
+        next_id=None, next_run_at=None,
     )  # fmt: skip
     return replace(status, **changes)  # type: ignore[arg-type]  # of its fields
 

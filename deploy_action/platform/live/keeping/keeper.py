@@ -124,6 +124,7 @@ class Keeper:
             last_output_at=running.hearing.last_output_at,
             callback_errors=running.all_errors,
             callbacks_fail_since=running.callbacks_fail_since,
+            callbacks_work=running.callbacks_work,
             problem=running.problem,
         )
 

@@ -67,6 +67,11 @@ class Running:
         """How many callbacks failed since the version took over."""
         return self.earlier_errors + self.callback_errors
 
+    @property
+    def callbacks_work(self) -> bool:
+        """Whether a callback of this instance has succeeded after one that failed."""
+        return self.callback_errors > 0 and self.callbacks_fail_since is None
+
     def stop(self, reason: StopReason) -> bool:
         """Have it end; return False if that was done before."""
         if self.stopped_for is not None or self.instance is None:

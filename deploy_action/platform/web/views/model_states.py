@@ -89,9 +89,10 @@ def doubted(
         tone: Tone = "warn" if words.tone == "good" else words.tone
         told = moment(no_value_since)
         late = f"It has told no value of its account since {told} (UTC), although it should have"
-        reason = f"{words.reason} {late}: it may hang. Look at its log."
+        late = f"{late}: it may hang. Look at its log."
         label, since = f"{words.label}, no news", max(no_value_since, words.since or 0)
-        return replace(words, label=label, tone=tone, reason=reason, since=since)
+        reason, attention = f"{words.reason} {late}", f"{words.attention} {late}".strip()
+        return StateWords(label, tone, reason, attention, since)
     if status.state is State.RUNNING and is_keyless and words.tone == "good":
         reason = f"{words.reason} {_CANNOT_TRADE}"
         label = f"{words.label}, cannot trade"
@@ -118,8 +119,18 @@ def errors_in_words(status: LiveStatus) -> tuple[str, ...]:
     if status.restarts:
         found.append(f"{count(status.restarts, 'restart')} in a row")
     if status.callback_errors:
-        found.append(f"{count(status.callback_errors, 'callback')} failed")
+        since = since_callbacks_failed(status)
+        found.append(f"{count(status.callback_errors, 'callback')} failed; {since}")
     return tuple(found)
+
+
+def since_callbacks_failed(status: LiveStatus) -> str:
+    """Say whether a callback has succeeded since the latest one failed."""
+    if status.callbacks_fail:
+        return "none has succeeded since the latest one"
+    if status.callbacks_work:
+        return "one has succeeded since the latest one"
+    return "whether one has succeeded since is not known"
 
 
 def _preparing(_: Model, status: LiveStatus, problem: str) -> StateWords:

@@ -11,6 +11,7 @@ from deploy_action.platform.web.site import Site, Visit, asked_model
 from deploy_action.platform.web.views.account_words import account_in_words
 from deploy_action.platform.web.views.left_words import DOWN, left_in_words
 from deploy_action.platform.web.views.model_frame import frame
+from deploy_action.platform.web.views.model_states import since_callbacks_failed
 from deploy_action.platform.web.views.overview.reported_words import reported_in_words
 from deploy_action.platform.web.views.overview.screener_words import screener_in_words
 from deploy_action.platform.web.views.overview.switches import switch_values
@@ -43,6 +44,7 @@ def _values(site: Site, snapshot: Transaction, model: Model, visit: Visit) -> di
         "screener": screener_in_words(status) if status and model.is_screener else None,
         "left": left,
         "is_down": status is not None and status.state in DOWN,
+        "since_callbacks_failed": since_callbacks_failed(status) if status else "",
         "order_count": orders,
         "shown": shown,
         "shown_commit": _commit(shown),
