@@ -19,12 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
+from deploy_action.platform.environments.builder import Isolate
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.memory import MEMORY
 from deploy_action.platform.processes.unprivileged import NotIsolatedError, draw_user, hand_over
@@ -63,9 +65,13 @@ class StandInEnvironments(Environments):
         self._python = python
 
     @contextmanager
-    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
+    def acquire(
+        self, model: Path, *, isolate: Isolate = lambda *_: None, **_: Any
+    ) -> Iterator[Environment]:
         if self._failure is not None:
             raise self._failure
+        with TemporaryDirectory(dir=model.parents[1]) as home:
+            isolate(Path(home), [self._python])
         warning = Problem(message="Another Python.", severity=Severity.WARNING)
         yield Environment(
             python=self._python,
