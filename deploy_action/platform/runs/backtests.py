@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A killed process is gone at once; removing its files takes a moment.
 _CLOSE_SECONDS = 4.0
+# Between two tries to store how a backtest ended.
+_PAUSE_SECONDS = 10.0
 _FAILED = "The platform failed; its log says why."
 _GONE = "The backtest was deleted, or asked for again, before it ended."
 
@@ -134,6 +136,7 @@ class Backtests:
         self._threads: dict[threading.Thread, Job] = {}
         self._lock = threading.RLock()
         self._is_closed = False
+        self._closing = threading.Event()
         self._on_stored: Callable[[], None] = lambda: None
 
     def tell(self, on_stored: Callable[[], None]) -> None:
@@ -186,6 +189,7 @@ class Backtests:
         """Stop all backtests, and wait until they are gone."""
         with self._lock:
             self._is_closed = True
+            self._closing.set()
             for job in (*self._queue, *self._threads.values()):
                 job.cancel("the platform was stopped")
             threads = list(self._threads)
@@ -227,13 +231,21 @@ class Backtests:
 
     def _work(self, job: Job) -> None:
         try:
-            self._finish(job)
+            unstored = self._finish(job)
+            while unstored is not None:
+                is_last = self._closing.wait(_PAUSE_SECONDS)
+                if self._store_failure(unstored) is None or is_last:
+                    break
         finally:
             with self._lock:
                 self._threads.pop(threading.current_thread(), None)
 
-    def _finish(self, job: Job) -> None:
-        """Run a job, unless it is to stop, and set its ending."""
+    def _finish(self, job: Job) -> Ending | None:
+        """Run a job, unless it is to stop, and set its ending; return it if it is yet to be stored.
+
+        Until then, the backtest is shown as running.
+        """
+        unstored = None
         try:
             try:
                 ending = self._ending(job)
@@ -246,8 +258,14 @@ class Backtests:
             self._on_error(traceback.format_exc())
             why = "The platform's disk is full." if is_disk_full(error) else _FAILED
             ending = self._without_result(job, BacktestStatus.FAILED, Problem(message=why))
-            self._note_failure(job, ending)
+            if (fault := self._store_failure(ending)) is not None:
+                self._on_error(
+                    f"The end of the backtest {job.request.backtest_id} cannot be stored, and it is"
+                    f" shown as running: {fault}. This is tried again every {_PAUSE_SECONDS:g} s."
+                )
+                unstored = ending
         job.ending.set_result(ending)
+        return unstored
 
     def _free_slot(self, job: Job) -> None:
         with self._lock:
@@ -309,17 +327,19 @@ class Backtests:
         finally:
             timer.cancel()
 
-    def _note_failure(self, job: Job, ending: Ending) -> None:
-        """Store that a backtest is over, or it would be shown as running until this server ends."""
-        if job.request.is_ephemeral:
-            return
+    def _store_failure(self, ending: Ending) -> Exception | None:
+        """Store that a backtest has failed; return what went wrong, such as a full disk."""
+        if ending.request.is_ephemeral:
+            return None
         try:
             with self._store.transaction() as transaction:
                 transaction.end_backtest(
-                    job.request.backtest_id, ending.status, ending.run_document()
+                    ending.request.backtest_id, ending.status, ending.run_document()
                 )
         except (OSError, sqlite3.Error) as error:
-            self._on_error(f"The end of a backtest cannot be stored: {error}")
+            return error
+        self._on_stored()
+        return None
 
     def _note(self, job: Job, ending: Ending) -> Ending:
         """Store the ending: first the result, then the row that says that there is one.

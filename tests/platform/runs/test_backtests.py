@@ -13,6 +13,7 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,8 +21,10 @@ import requests
 
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.assembly import BacktestSettings
+from deploy_action.platform.runs import backtests
 from deploy_action.platform.runs.endings import ModelStoppedError
 from deploy_action.platform.runs.model_run import Outcome
+from deploy_action.platform.storage.transaction import Transaction
 from tests.platform.conftest import StartPlatform
 from tests.support.platform_client import TIMEOUT, Platform, make_bundle
 from tests.support.scripted_runner import RESULT, ScriptedRunner, finished
@@ -143,6 +146,49 @@ def test_a_bug_of_ours_is_reported_and_logged(start_platform: StartPlatform) -> 
     )
     assert "ZeroDivisionError: ours" in "".join(platform.errors)
     assert [each["status"] for each in platform.backtests(model_id)] == ["failed"]
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what, once it is set, keeps the end of every backtest out of the store."""
+    is_full = threading.Event()
+    end = Transaction.end_backtest
+
+    def fail(self: Transaction, *facts: Any) -> bool:
+        if is_full.is_set():
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return end(self, *facts)
+
+    monkeypatch.setattr(Transaction, "end_backtest", fail)
+    monkeypatch.setattr(backtests, "_PAUSE_SECONDS", 0.01)
+    return is_full
+
+
+def test_an_end_that_cannot_be_stored_is_stored_later(
+    start_platform: StartPlatform, no_room: threading.Event
+) -> None:
+    platform, model_id = start(start_platform, ScriptedRunner())
+    no_room.set()
+    assert platform.backtest(model_id).json()["error"] == "The platform's disk is full."
+    assert [each["status"] for each in platform.backtests(model_id)] == ["running"]
+    assert "cannot be stored, and it is shown as running" in "".join(platform.errors)
+
+    no_room.clear()
+    wait_for(lambda: platform.backtests(model_id)[0]["status"] == "failed")
+    assert "The platform's disk is full." in json.dumps(platform.backtests(model_id))
+
+
+def test_an_end_that_was_never_stored_does_not_run_after_a_restart(
+    start_platform: StartPlatform, no_room: threading.Event
+) -> None:
+    platform, model_id = start(start_platform, ScriptedRunner())
+    no_room.set()
+    platform.backtest(model_id)
+    platform.server.close()
+    again = start_platform()
+    assert [each["status"] for each in again.backtests(model_id)] == ["stopped"]
 
 
 def test_invalid_unicode_is_stored_and_reported(start_platform: StartPlatform) -> None:

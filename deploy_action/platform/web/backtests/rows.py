@@ -162,5 +162,5 @@ def first_problem(backtest: Backtest) -> str:
         if one.get("severity") == "error":
             return str(one["message"])
     if backtest.status == BacktestStatus.STOPPED:
-        return "The platform ended before the backtest did."
+        return "The platform ended before the backtest did, or could not store how that ended."
     return ""

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _ROWS: Final = 100
 _DESCENDING: Final = "desc"
 _STOPPED: Final = (
-    "Nobody noted why: its client may have left, or the server ended while the backtest ran."
+    "Nobody noted why: its client may have left, the server ended while the backtest ran, or its"
+    " disk had no room to note it."
 )
 
 
