@@ -418,11 +418,23 @@ while "--check" in sys.argv and not os.path.exists({str(go)!r}):
         assert bench.marks()[2] == "teardown-shutdown"
         bench.open()
 
-    def test_one_whose_start_fails_blocks_no_other(self, bench: Bench) -> None:
-        prepared = bench.prepare(bench.launch(TRADE))
+    def test_one_without_its_directory_is_said_and_blocks_no_other(self, bench: Bench) -> None:
+        prepared, heard = bench.prepare(bench.launch(TRADE)), Heard()
         shutil.rmtree(bench.copies()[0] / "private" / "model")
-        with pytest.raises(FileNotFoundError):
-            bench.machine.start(prepared, Heard())
+        bench.machine.start(prepared, heard)
+        assert heard.wait_for_end() == Ended(127)
+        assert "cannot be started" in heard.texts("platform")[0]
+        _, heard = bench.start("print('x')")
+        assert heard.wait_for_end() == Ended(0)
+
+    def test_one_whose_start_fails_blocks_no_other(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepared = bench.prepare(bench.launch(TRADE))
+        with monkeypatch.context() as patch:
+            patch.setattr(launching, "_LAUNCHER", (str(bench.root / "none"),))
+            with pytest.raises(FileNotFoundError):
+                bench.machine.start(prepared, Heard())
         prepared.close()
         _, heard = bench.start("print('x')")
         assert heard.wait_for_end() == Ended(0)
