@@ -64,7 +64,7 @@ def find_changes(directory: Path, ref: str, asked_by: str, *, for_runner: bool =
         commit = find_commit(repository, ref, asked_by)
         past, index = _sides(repository, commit)
         with reading(repository.root):
-            differing = _differing(index, past, repository.root)
+            differing = _differing(index, past, repository)
             left_out = (path for path, entry in _entries(index) if entry.skip_worktree)
             return Changes(
                 root=repository.root,
@@ -130,14 +130,19 @@ def _too_many(commit: FoundCommit) -> InvalidInputError:
     )
 
 
-def _differing(index: Index, past: Mapping[bytes, _State], root: Path) -> Iterator[bytes]:
+def _differing(
+    index: Index, past: Mapping[bytes, _State], repository: Repository
+) -> Iterator[bytes]:
     """Yield the files that differ: in the index, or from it. Files may be yielded twice."""
     from dulwich.index import Index, get_unstaged_changes
 
+    root = repository.root
     present = {path: (entry.mode & _KIND, entry.sha) for path, entry in _entries(index)}
     yield from (path for path, state in present.items() if past.get(path) != state)
     yield from past.keys() - present.keys()
-    unread = set(_unread(index, root))
+    # Where files have no permissions, git is told not to look at them.
+    has_modes = repository.repo.get_config().get_boolean((b"core",), b"filemode", default=True)
+    unread = set(_unread(index, root, has_modes=bool(has_modes)))
     yield from unread
     # The library follows links of directories, and reads what it finds as a whole.
     readable = index
@@ -153,11 +158,11 @@ def _differing(index: Index, past: Mapping[bytes, _State], root: Path) -> Iterat
             yield path
 
 
-def _unread(index: Index, root: Path) -> Iterator[bytes]:
+def _unread(index: Index, root: Path, *, has_modes: bool) -> Iterator[bytes]:
     """Yield tracked files that are not looked into: they count as changed.
 
-    A link is in place of a directory on the way, something else in place of the file, or it is
-    large and has another size.
+    A link is in place of a directory on the way, something else in place of the file, it is large
+    and has another size, or it was made executable or no longer is.
     """
     top, real = os.fsencode(root), {b"": True}
 
@@ -174,13 +179,14 @@ def _unread(index: Index, root: Path) -> Iterator[bytes]:
 
     for path, entry in _entries(index):
         if not entry.skip_worktree and (
-            not is_real(path.rpartition(b"/")[0]) or _is_odd(top + b"/" + path, entry)
+            not is_real(path.rpartition(b"/")[0])
+            or _is_odd(top + b"/" + path, entry, has_modes=has_modes)
         ):
             yield path
 
 
-def _is_odd(place: bytes, entry: IndexEntry) -> bool:
-    """Whether a file's place has something else, or a large file that git has not seen so."""
+def _is_odd(place: bytes, entry: IndexEntry, *, has_modes: bool) -> bool:
+    """Whether a file's place has something else, or a file that git has not seen so."""
     try:
         status = os.lstat(place)
     except FileNotFoundError:
@@ -188,6 +194,9 @@ def _is_odd(place: bytes, entry: IndexEntry) -> bool:
     except OSError:  # such as a file in place of a directory
         return True
     if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR}:
+        return True
+    are_files = stat.S_ISREG(status.st_mode) and stat.S_ISREG(entry.mode)
+    if has_modes and are_files and (status.st_mode ^ entry.mode) & stat.S_IXUSR:
         return True
     return status.st_size > _LARGEST_READ and status.st_size & 0xFFFF_FFFF != entry.size
 
@@ -216,7 +225,7 @@ def is_committed(directory: Path, files: Iterable[str]) -> bool:
             names = frozenset(name[len(top) :] for name in names)
             past, index = _sides(repository, find_commit(repository, "HEAD", "HEAD"), names)
             with reading(repository.root):
-                differing = _differing(index, past, repository.root)
+                differing = _differing(index, past, repository)
                 return names == past.keys() and next(differing, None) is None
     except InvalidInputError:
         return True

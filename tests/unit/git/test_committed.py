@@ -40,11 +40,19 @@ def stage_and_restore(root: Path) -> None:
     [
         lambda root: (root / "models/a/bot.py").write_text("another"),
         lambda root: git(root, "update-index", "--chmod=+x", "models/a/deep/er/x.txt"),
+        lambda root: (root / "models/a/bot.py").chmod(0o755),
         lambda root: git(root, "rm", "--cached", "--quiet", "models/a/bot.py"),
         lambda root: git(root, "mv", "models/a/bot.py", "models/a/other.py"),
         stage_and_restore,
     ],
-    ids=["edited", "executable", "no longer tracked", "renamed", "staged only"],
+    ids=[
+        "edited",
+        "executable",
+        "executable, not staged",
+        "no longer tracked",
+        "renamed",
+        "staged only",
+    ],
 )
 def test_a_change_of_one_of_them_counts_and_no_other_does(
     change: Callable[[Path], object], repository: Path
@@ -56,6 +64,21 @@ def test_a_change_of_one_of_them_counts_and_no_other_does(
     assert not is_as_committed(repository, *own)
     assert not is_as_committed(repository, *FILES)
     assert is_as_committed(repository, "models/b/bot.py", "é")
+
+
+def test_permissions_do_not_count_where_git_is_told_so(repository: Path) -> None:
+    """As on file systems that have none: all files are executable there."""
+    git(repository, "config", "core.fileMode", "false")
+    (repository / "models/a/bot.py").chmod(0o755)
+    assert is_as_committed(repository, "models/a/bot.py")
+
+
+def test_a_file_that_is_no_longer_executable_differs(repository: Path) -> None:
+    (repository / "models/a/bot.py").chmod(0o755)
+    commit_all(repository)
+    assert is_as_committed(repository, "models/a/bot.py")
+    (repository / "models/a/bot.py").chmod(0o600)
+    assert not is_as_committed(repository, "models/a/bot.py")
 
 
 def test_a_file_in_many_directories_is_looked_at(repository: Path) -> None:
