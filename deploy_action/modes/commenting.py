@@ -7,7 +7,7 @@ nothing that they wrote decides where to post: the event and the forge say that.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from deploy_action.errors import InvalidInputError, Problem, RefusedError, Severity
@@ -147,8 +147,8 @@ class Commenting:
         numbers = range(1, (len(forwarding.reports) or 1) + 1)
         surplus = self._find_surplus(place, numbers.stop)
         problems, errors = [*_left_out(forwarding)], list[Problem]()
+        unknown = surplus if isinstance(surplus, Problem) else None
         if isinstance(surplus, Problem):
-            errors.append(surplus)
             surplus = []
         urls = dict[int, str]()
         for number in (*numbers, *surplus):
@@ -168,8 +168,8 @@ class Commenting:
         )
         url = next(filter(None, urls.values()), "")
         self.on_forwarding(replace(forwarding, reports=reports, url=url))
-        if errors:
-            raise RefusedError(*(replace(one, severity=Severity.ERROR) for one in errors))
+        if (error := _in_one(errors) or unknown) is not None:
+            raise RefusedError(replace(error, severity=Severity.ERROR))
         status = Status.COMMENTED if url else Status.UNCHANGED
         return Ending(status=status, problems=tuple(problems))
 
@@ -241,6 +241,17 @@ def _left_out(forwarding: Forwarding) -> Iterator[Problem]:
             f"one run has {_MOST_REPORTS}."
         )
         yield Problem(message=message, severity=Severity.NOTICE)
+
+
+def _in_one(errors: Sequence[Problem]) -> Problem | None:
+    """Return the first of several errors, and how many more: the forge is the same for all."""
+    if not errors:
+        return None
+    first, more = errors[0], len(errors) - 1
+    if not more:
+        return first
+    others = f"{more} other comments were" if more > 1 else "Another comment was"
+    return replace(first, message=f"{first.message} {others} not written either.")
 
 
 def _origin(event: Event, run: FinishedRun, redact: Callable[[str], str]) -> Origin:
