@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.github import comment
+from deploy_action.stages.live import following
 from tests.support.forge import ForgeServer
 from tests.support.hostile_world import MODES, HostileWorld, open_world
 from tests.support.scripted_server import ScriptedServer
@@ -21,6 +22,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileWo
     monkeypatch.setattr("deploy_action.deployment_api.settling._SOON", (0.0,))
     monkeypatch.setattr("deploy_action.deployment_api.settling._LATER", (0.0,))
     monkeypatch.setattr(comment, "_SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(following, "_PAUSES", (0.0,))
+    monkeypatch.setattr(following, "_LAST_PAUSE", 0.01)
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 0.0)
     with ForgeServer() as forge, ScriptedServer() as server:
         yield open_world(tmp_path, forge, server)
 

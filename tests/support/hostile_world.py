@@ -24,6 +24,7 @@ from tests.support.hostile import (
     spoiled,
     with_hostile_texts,
 )
+from tests.support.hostile_life import LIVE_MODES, hostile_life
 from tests.support.judges import judge_log, judge_markdown, judge_outputs, judge_page
 from tests.support.outcomes import backtests
 from tests.support.parts import shared_out
@@ -102,10 +103,12 @@ class HostileWorld:
         runner = Runner(folder)
         try:
             _PREPARED[mode](self, runner, chance)
-            self._answer(chance)
+            self._answer(mode, chance)
             self._set_off(runner, chance, is_finished=mode == "comment")
             inputs = _INPUTS[mode](chance) | {"mode": mode}
-            inputs |= {"timeout_minutes": "0.5", "github_token": self.token}
+            # A model that never starts or stops is watched until the deadline.
+            minutes = "0.03" if mode in LIVE_MODES else "0.5"
+            inputs |= {"timeout_minutes": minutes, "github_token": self.token}
             if mode not in {"validate", "discover", "merge", "comment"}:
                 inputs |= {"api_url": self.server.url, "token": "refresh", "model_id": "m"}
             self.server.requests.clear()
@@ -233,8 +236,11 @@ class HostileWorld:
             "GITHUB_JOB": hostile_text(chance).replace("\0", ""),
         }
 
-    def _answer(self, chance: Random) -> None:
+    def _answer(self, mode: str, chance: Random) -> None:
         """Let the server answer as it does, with other texts, or refuse with some."""
+        if mode in LIVE_MODES:
+            self.server.script |= hostile_life(mode, chance)
+            return
         seed = chance.getrandbits(64)
 
         def backtest(request: Request) -> Reply:
@@ -341,6 +347,7 @@ _INPUTS: Final[dict[str, Callable[[Random], dict[str, str]]]] = {
     "discover": _discover,
     "merge": lambda _: {"report_path": "reports", "comment": "true"},
     "comment": lambda _: {"report_path": "reports"},
+    **dict.fromkeys(LIVE_MODES, lambda _: {"comment": "true"}),
 }
 _PREPARED: Final[dict[str, Callable[[HostileWorld, Runner, Random], None]]] = {
     "validate": HostileWorld.model,
@@ -349,6 +356,7 @@ _PREPARED: Final[dict[str, Callable[[HostileWorld, Runner, Random], None]]] = {
     "discover": HostileWorld.models,
     "merge": HostileWorld.parts,
     "comment": HostileWorld.reports,
+    **dict.fromkeys(LIVE_MODES, HostileWorld.model),
 }
 MODES: Final = (*_INPUTS,)
 
