@@ -156,7 +156,10 @@ class Forge:
             answer, known = self._read(url), len(listed)
             if not isinstance(answer.json, list):
                 raise self._strange(answer)
-            listed |= {one.number: one for one in map(parse, answer.json) if one is not None}
+            found = [one for one in map(parse, answer.json) if one is not None]
+            if answer.json and not found:
+                raise self._strange(answer)
+            listed |= {one.number: one for one in found}
             try:
                 following = _next_page(answer, url)
             except ValueError as error:
