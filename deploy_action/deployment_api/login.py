@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from deploy_action.errors import RefusedError
@@ -71,16 +71,16 @@ def wait_for_token(
             announce("If it is a server of your own, sign in there with the token that it printed.")
         announce("Waiting for you to sign in there …")
         ends_at = time.monotonic() + timeout
-        try:
-            while True:
-                token = tokens.get(timeout=max(0.0, ends_at - time.monotonic()))
+        # Without time left, not even for a token that waits: they may come without an end.
+        while (left := ends_at - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                token = tokens.get(timeout=left)
                 if accepts(token):
                     return token
-        except queue.Empty:
-            raise RefusedError.of(
-                message=f"Nobody signed in within {timeout:g} seconds.",
-                hint="Run the command again, and complete the sign-in in the browser.",
-            ) from None
+    raise RefusedError.of(
+        message=f"Nobody signed in within {timeout:g} seconds.",
+        hint="Run the command again, and complete the sign-in in the browser.",
+    )
 
 
 def is_known_token(api_url: str, announce: Callable[[str], None], token: str) -> bool:
