@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from tests.browser.conftest import Browse
 from tests.conftest import Ended, Runner, let_all_pass
 from tests.support.browser import Device, Window
 from tests.support.serve_process import ServeProcess
+from tests.support.serving_process import serving_process
 from tests.support.stand_in_exchange import Market, StandInExchange, serving_stand_in
 
 ROOT = Path(__file__).parents[2]
@@ -66,17 +65,8 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def script_server(tmp_path: Path) -> Iterator[str]:
     """Return the URL of a server that runs scripts in place of models."""
-    command = [sys.executable, "-m", "tests.support.live_serving", str(tmp_path / "data"), TOKEN]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-            process.wait()
+    with serving_process("live_serving", tmp_path / "data", TOKEN) as (url, _):
+        yield url
 
 
 def test_a_trader_finds_out_why_the_bot_traded_and_stops_it(

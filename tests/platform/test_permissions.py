@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy_action.platform.storage import data_directory
-from tests.support.isolated_server import ROOT, Served, isolated_server
+from tests.support.isolated_server import Served, isolated_server
+from tests.support.serving_process import ROOT
 from tests.support.waiting import wait_for
 
 # Models of other users pass through these, and list none of them.

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from typing import Any
 
 from tests.support.isolated import python_for_all
 from tests.support.platform_client import Clock, Platform, make_bundle
+from tests.support.serving_process import ROOT, serving_process
 from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
 # Runs the script of a model, deployed or in a backtest, which finds `report(event, **fields)`.
 PROGRAM = """
 import json, os, sys
@@ -90,30 +89,16 @@ def isolated_server(tmp_path: Path, *, umask: int = 0o022) -> Iterator[Served]:
     for path in (package, *package.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     token, secret = secrets.token_hex(16), secrets.token_hex(16)
-    command = (sys.executable, "-m", "tests.support.isolated_serving")
     data, log = tmp_path / "data", tmp_path / "log"
     log.touch(0o600)
-    process = subprocess.Popen(
-        [*command, str(data), str(program), str(python_for_all()), str(log)],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{package}{os.pathsep}{ROOT}",
-            "PYTHONSAFEPATH": "1",
-            "PLATFORM_TOKEN": token,
-            "EXCHANGE_SECRET": secret,
-        },
-        umask=umask,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().strip()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{package}{os.pathsep}{ROOT}",
+        "PYTHONSAFEPATH": "1",
+        "PLATFORM_TOKEN": token,
+        "EXCHANGE_SECRET": secret,
+    }
+    arguments = (data, program, python_for_all(), log)
+    with serving_process("isolated_serving", *arguments, environ=environ, umask=umask) as started:
+        url, process = started
         yield Served(url, data, log, process, token, secret)
-    finally:
-        process.stdin.close()
-        process.wait(60)
-        process.stdout.close()
