@@ -54,7 +54,7 @@ class Builder:
 
     @classmethod
     @contextmanager
-    def at(  # facts of one environment
+    def at(
         cls,
         home: Path,
         uv: Uv,
