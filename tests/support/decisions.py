@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from deploy_action.backtest.comparison import (
@@ -180,6 +181,7 @@ def _long() -> RunOutcome:
     return judged(outcome, "\n".join([*lines, *(f"trades > {n}" for n in range(120))]))
 
 
+@cache
 def decisions() -> Mapping[str, RunOutcome]:
     """Return the runs, by name."""
     gates = "sharpe >= 1\nmax_drawdown <= base\ncum_returns >= base - 10%"

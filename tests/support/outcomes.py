@@ -248,6 +248,7 @@ def _places(found: Swept, index: int) -> tuple[int, ...]:
     return tuple(axis.values.index(value) for axis, value in pairs)
 
 
+@cache
 def backtests() -> Mapping[str, RunOutcome]:
     """Return the backtests that have a result, by name."""
     wide = "均值回归" * 30
@@ -313,6 +314,7 @@ def backtests() -> Mapping[str, RunOutcome]:
     }
 
 
+@cache
 def outcomes() -> Mapping[str, RunOutcome]:
     """Return the runs without a result, by name."""
     warning = Problem(
