@@ -120,3 +120,10 @@ class ScriptedHost:
 
     def close(self) -> None:
         pass
+
+    def let_end(self) -> None:
+        """End what was told to stop, and from now on whatever is: a server that ends waits for it."""
+        self.stops_at_once = True
+        for one in self.running:
+            if one.reasons:
+                one.end(0)

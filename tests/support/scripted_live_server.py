@@ -101,6 +101,7 @@ class ServerParts:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.host.let_end()
         self._stack.close()
 
     @property

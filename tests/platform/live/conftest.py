@@ -111,7 +111,7 @@ class LivePlatform:
         self.models.recover()
 
     def close(self) -> None:
-        self.host.stops_at_once = True  # or what still runs would be waited for
+        self.host.let_end()
         self.models.close()
         self.store.close()
 
