@@ -37,6 +37,8 @@ class Open:
 
     def assert_as_loaded(self) -> None:
         """Fail if an open page does not become what it is when it is loaded again."""
+        for page in self.pages.values():  # so that they renew themselves side by side
+            page.evaluate(_RENEW)
         for path, page in self.pages.items():
             texts: tuple[str, str] = "", ""
 

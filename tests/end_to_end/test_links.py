@@ -38,6 +38,7 @@ def server(tmp_path: Path) -> Iterator[ServerParts]:
     runner = ScriptedRunner(Outcome(result=result, problems=(), facts={}))
     token = secrets.token_hex(16)
     with ServerParts(tmp_path / "data", token, clock=_Now(), runner=runner) as parts:
+        parts.host.starts_at_once = True
         yield parts
         assert parts.errors == []
 

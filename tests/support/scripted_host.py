@@ -58,7 +58,8 @@ class ScriptedHost:
     """Prepares and starts nothing, and notes what it was asked for.
 
     A preparation ends when `may_prepare` is set; `faults` are raised by the preparations of
-    versions. `left` is of which models something is kept. `twice` notes each moment at
+    versions. With `starts_at_once`, instances say that they have started, without being asked by a
+    test. `left` is of which models something is kept. `twice` notes each moment at
     which a model had two instances.
     """
 
@@ -71,6 +72,7 @@ class ScriptedHost:
     faults: dict[str, Exception] = field(default_factory=dict)
     start_fault: Exception | None = None
     may_prepare: threading.Event = field(default_factory=threading.Event)
+    starts_at_once: bool = False
     stops_at_once: bool = True
     twice: list[str] = field(default_factory=list)
 
@@ -101,6 +103,9 @@ class ScriptedHost:
         self.twice += [place for one in self.running if one.launch.place == place]
         instance = ScriptedInstance(self, prepared.launch, listener)
         self.instances.append(instance)
+        if self.starts_at_once:
+            instance.report("starting")
+            instance.report("started")
         return instance
 
     @property
