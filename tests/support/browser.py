@@ -38,7 +38,8 @@ document.addEventListener('securitypolicyviolation', event =>
 # Rules of WCAG and of good practice; impacts, from the least: minor, moderate, serious, critical.
 _RUN_AXE: Final = """
 async () => {
-  const {violations} = await axe.run(document, {resultTypes: ['violations']});
+  const options = {resultTypes: ['violations'], preload: false};  // of style sheets and films
+  const {violations} = await axe.run(document, options);
   return violations.map(({id, impact, help, nodes}) => ({
     impact,
     text: `${id} (${impact}): ${help}\\n` + nodes.map(node => `  ${node.html}`).join('\\n'),
@@ -77,6 +78,13 @@ _FOCUSED: Final = """
     isShown: box.width > 0 && box.right > 0 && box.bottom + scrollY > 0,
   };
 }
+"""
+_NOTE_FOCUSED: Final = f"""
+() => {{
+  const focused = {_FOCUSED};
+  window.reached = [];
+  document.addEventListener('focusin', () => window.reached.push(focused()));
+}}
 """
 
 
@@ -140,7 +148,10 @@ class Window:
 
     def assert_accessible(self) -> None:
         """Fail if axe finds something that is more than minor."""
-        self.page.evaluate(_AXE.read_text(encoding="utf-8"))
+        if not self.page.evaluate("'axe' in window"):
+            program = _AXE.read_text(encoding="utf-8")
+            self.page.evaluate(program)
+            self.context.add_init_script(program)  # for later pages: that takes a tenth of the time
         found = self.page.evaluate(_RUN_AXE)
         grave = [each["text"] for each in found if each["impact"] != "minor"]
         assert not grave, "\n".join([self.page.url, *grave])
@@ -161,6 +172,22 @@ class Window:
         self.page.keyboard.press("Shift+Tab" if backwards else "Tab")
         found: dict[str, Any] | None = self.page.evaluate(_FOCUSED)
         return found
+
+    def tab_through(self, least: int) -> list[dict[str, Any]]:
+        """Go from control to control until the first comes again; return what is known of each.
+
+        There may be more than the `least`, or none.
+        """
+        self.page.evaluate(_NOTE_FOCUSED)
+        numbers: list[int] = []
+        while True:
+            for _ in range(max(1, least + 1 - len(numbers))):
+                self.page.keyboard.press("Tab")
+            reached: list[dict[str, Any]] = self.page.evaluate("window.reached")
+            before, numbers = len(numbers), [one["number"] for one in reached]
+            again = [number for at, number in enumerate(numbers) if number in numbers[:at]]
+            if again or len(numbers) == before:
+                return reached[: len(set(numbers))]
 
     def tab_to(self, name: str) -> None:
         """Go on with the keyboard until a control of this name has the focus."""

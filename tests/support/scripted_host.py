@@ -127,7 +127,7 @@ class ScriptedHost:
         pass
 
     def let_end(self) -> None:
-        """End what was told to stop, and from now on whatever is: a server that ends waits for it."""
+        """End what was told to stop, and what will be: a server that ends waits for it."""
         self.stops_at_once = True
         for one in self.running:
             if one.reasons:
