@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import os
 import sys
 import types
 import warnings
-from contextlib import suppress
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from typing import Any, Iterator, NoReturn
 
 from .faults import ModelFiles, Problem, make_problem, without_own_frames
 
 _PROCESS_DIRECTORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HOOKS = os.path.join(_PROCESS_DIRECTORY, "hooks")
+# What the package calls of Bokeh to draw charts of a backtest, and is told not to do. Importing it
+# takes almost half of the time in which the package starts.
+_CHARTS = {
+    "bokeh.layouts": ("column",),
+    "bokeh.models": ("HoverTool",),
+    "bokeh.plotting": ("ColumnDataSource", "figure", "show"),
+}
 _kept: list[Any] = []  # our own `__main__`: its functions still run
 
 
@@ -42,7 +51,8 @@ def load_package(files: ModelFiles) -> tuple[Any, str]:
     # The package itself calls what pandas deprecated, which adds four lines to each log.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"blankly\.")
     try:
-        blankly: Any = importlib.import_module("blankly")
+        with _charts_put_off():
+            blankly: Any = importlib.import_module("blankly")
     except BaseException as error:  # whatever the reason, the model cannot run
         print_traceback(error)
         fault = files.fault(error)
@@ -50,6 +60,41 @@ def load_package(files: ModelFiles) -> tuple[Any, str]:
         problem = make_problem("error", message, fault.hint, fault.path, fault.line)
         raise UnusablePackageError(problem) from error
     return _our_reporter(blankly, files), _version()
+
+
+class _PutOff(types.ModuleType):
+    """Stands for a module of Bokeh until something else of it is needed, or that is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHARTS[self.__name__]:
+            return functools.partial(self._call, name)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._get(name)
+
+    def _call(self, name: str, *positional: Any, **named: Any) -> Any:
+        return self._get(name)(*positional, **named)
+
+    def _get(self, name: str) -> Any:
+        _put_off_no_more()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _charts_put_off() -> Iterator[None]:
+    """Import Bokeh later, if it is imported in here; the script gets the real one."""
+    if importlib.util.find_spec("bokeh") is not None:
+        sys.modules.update({name: _PutOff(name) for name in _CHARTS})
+    try:
+        yield
+    finally:
+        _put_off_no_more()
+
+
+def _put_off_no_more() -> None:
+    for name in _CHARTS:
+        if isinstance(sys.modules.get(name), _PutOff):
+            del sys.modules[name]
 
 
 def _our_reporter(blankly: Any, files: ModelFiles) -> Any:
