@@ -114,13 +114,16 @@ def is_coming(status: LiveStatus | None, version_id: str) -> bool:
 
 
 def errors_in_words(status: LiveStatus) -> tuple[str, ...]:
-    """Return what went wrong with the version that runs; nothing, if nothing is known."""
+    """Return what went wrong with the version that runs; nothing, if nothing is known.
+
+    That its callbacks fail at present is what its state says.
+    """
     found = []
     if status.restarts:
         found.append(f"{count(status.restarts, 'restart')} in a row")
     if status.callback_errors:
-        since = since_callbacks_failed(status)
-        found.append(f"{count(status.callback_errors, 'callback')} failed; {since}")
+        since = "" if status.callbacks_fail else f"; {since_callbacks_failed(status)}"
+        found.append(f"{count(status.callback_errors, 'callback')} failed{since}")
     return tuple(found)
 
 
