@@ -29,6 +29,7 @@ demo: setup ## deploy and backtest an example model, and let another trade live
 	@tools/demo.sh $(BIN)/blankly-deploy $(BIN)/python
 
 test: setup-blankly ## all tests that can run on this machine, with coverage
+	@$(BIN)/python -m compileall -q deploy_action tests/support # many processes import them
 	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadgroup --cov --cov-report=term
 
 test-quick: setup ## unit tests in under a minute, without the slow ones and those that need blankly

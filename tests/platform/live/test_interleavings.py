@@ -113,7 +113,7 @@ def test_no_model_ever_runs_twice_and_none_starts_after_a_stop(
 ) -> None:
     for chance in rounds:
         number = rounds.figures["rounds"]
-        wishes, kills = (20, 6) if number == 1 else (40, 12)
+        wishes, kills = (10, 3) if number == 1 else (40, 12)
         _interleave(tmp_path / f"data-{number}", chance, wishes=wishes, kills=kills)
         rounds.count("kills", kills + 2)
         rounds.count("wishes", wishes * _MODELS)

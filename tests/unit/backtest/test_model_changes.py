@@ -34,11 +34,13 @@ def running_on(**changes: Any) -> LiveModel:
     return replace(MODEL, runs_on=replace(MODEL.runs_on, **changes))
 
 
+TEXT = st.text(max_size=8)
 JSON: Any = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=10,
 )
+ARGUMENTS = st.dictionaries(TEXT, JSON, max_size=3)
 
 
 def ran(**said: object) -> LiveModel:
@@ -212,7 +214,7 @@ def test_the_same_checksum_does_not_make_a_file_the_same(tmp_path: Path) -> None
     assert compare_models(*paths).files == FileChanges(changed=("weights.bin",))
 
 
-@given(st.dictionaries(st.text(), JSON), st.dictionaries(st.text(), JSON))
+@given(ARGUMENTS, ARGUMENTS)
 def test_arguments_that_differ_are_shown_differently(
     base: Mapping[str, Any], candidate: Mapping[str, Any]
 ) -> None:
