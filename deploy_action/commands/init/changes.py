@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from os.path import isdir, lexists
 from pathlib import Path
 from typing import Final
 
@@ -81,17 +82,13 @@ def changes_of(directory: Path, manifest: Manifest) -> Iterator[Change]:
     if _OTHER_SETTINGS in script:
         return  # it says itself where its settings are
     place = directory / manifest.working_directory
-    if not place.is_dir():
+    if not isdir(place):  # noqa: PTH112  # that of `Path` raises for a name that is too long
         return
-    if not _is_there(place / SETTINGS_NAME):
+    if not lexists(place / SETTINGS_NAME):
         yield Change(place / SETTINGS_NAME, None, template(SETTINGS_NAME))
     is_told = _OTHER_SETTINGS in manifest.backtest_args
-    if manifest.type == "strategy" and not is_told and not _is_there(place / BACKTEST_NAME):
+    if manifest.type == "strategy" and not is_told and not lexists(place / BACKTEST_NAME):
         yield Change(place / BACKTEST_NAME, None, _backtest_settings(script))
-
-
-def _is_there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()
 
 
 def _backtest_settings(script: str) -> str:

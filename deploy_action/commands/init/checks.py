@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from os.path import exists
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,7 +72,9 @@ class Checks:
         ]
         names = (MANIFEST_NAME, manifest.main_script, manifest.requirements, *settings)
         paths = {directory / posixpath.normpath(name): name for name in names if name}
-        for path in sorted(find_ignored(self.root, [path for path in paths if path.exists()])):
+        # That of `Path` raises for a name that is too long.
+        there = [path for path in paths if exists(path)]  # noqa: PTH110
+        for path in sorted(find_ignored(self.root, there)):
             yield Problem(
                 message=f"{posixpath.normpath(paths[path])} is ignored by git, so a workflow's "
                 "checkout lacks it.",

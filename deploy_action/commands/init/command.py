@@ -39,7 +39,7 @@ def init(directory: Path, console: Console, environ: Mapping[str, str], *, dry_r
     `blankly.json` that names no schema.
 
     Raises:
-        InvalidInputError: there is no model, or the directory is not there.
+        InvalidInputError: there is no model, the directory is not there, or a link leads out of it.
     """
     if not directory.is_dir():
         raise InvalidInputError.of(f"{directory} does not exist, or is not a directory.")
@@ -52,6 +52,8 @@ def init(directory: Path, console: Console, environ: Mapping[str, str], *, dry_r
         )
     _say_what_is_there(repository, console)
     changes = _planned(repository, console)
+    if problems := [*_leading_out(changes, repository)]:
+        raise InvalidInputError(*problems)
     for change in changes:
         _show(change, repository, changes, console)
         if not dry_run:
@@ -130,6 +132,18 @@ def _planned(repository: Repository, console: Console) -> list[Change]:
         if model.manifest is not None:
             changes += changes_of(repository.root / model.path, model.manifest)
     return changes
+
+
+def _leading_out(changes: Iterable[Change], repository: Repository) -> Iterator[Problem]:
+    """Yield a problem for each file that a link would put outside of the repository."""
+    root = repository.root.resolve()
+    for change in changes:
+        if not change.path.resolve().is_relative_to(root):
+            yield Problem(
+                message=f"{repository.name_of(change.path)} is not written: a link on its path "
+                "leads out of the repository.",
+                hint="Put a directory in the place of the link, and run this again.",
+            )
 
 
 def _using_workflow(root: Path) -> Path | None:

@@ -116,7 +116,8 @@ class Repository:
     def command(self, mode: str, model: FoundModel) -> str:
         """Return the command that does for a model what its step of the workflow does."""
         flags = (f"--include {shlex.quote(one)}" for one in model.include)
-        path = shlex.quote(self.shown_path(model))
+        shown = self.shown_path(model)
+        path = shlex.quote(f"./{shown}" if shown.startswith("-") else shown)  # it is no flag
         return " ".join([f"blankly-deploy {mode} {path}", *flags])
 
     @property

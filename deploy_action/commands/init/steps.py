@@ -13,6 +13,7 @@ from deploy_action.commands.init.workflow import ACTION
 from deploy_action.lazy.patterns import lazy_regex
 
 Step = tuple[str, ...]
+_PATTERN: Final = lazy_regex(r"[*?\[\\]")  # of names that `git add` takes for more
 _SPECIAL: Final = lazy_regex(r"[*?\[\]#!\\]")  # in a line of `.gitignore`
 
 
@@ -58,9 +59,9 @@ def _commit_steps(
     # Its last line may have no end.
     hide = (f"printf '\\n%s\\n' {keys} >> .gitignore",) if keys else ()
     added = [*new, *(one.path for one in changes if not any(map(one.path.is_relative_to, new)))]
-    names = " ".join(shlex.quote(path.relative_to(repository.root).as_posix()) for path in added)
-    names += " .gitignore" if hide else ""
-    commit = f"git add {names}", "git commit --message 'Backtest on pull requests'"
+    names = [path.relative_to(repository.root).as_posix() for path in added]
+    names += [".gitignore"] if hide else []
+    commit = _add(names), "git commit --message 'Backtest on pull requests'"
     is_here = repository.root == Path.cwd()
     enter = () if is_here else (f"cd {shlex.quote(str(repository.root))}",)
     model = ", with what git lacks of the models" if new else ""
@@ -82,6 +83,13 @@ def _commit_steps(
     push = f"git push --set-upstream origin {shlex.quote(habits.branch)}"
     yield "Push it to GitHub:", push if habits.has_origin else create
     yield (f"Then open a pull request that changes a model.{its_checks}",)
+
+
+def _add(names: Sequence[str]) -> str:
+    """Return the command that adds files, whatever git could take their names for."""
+    is_strange = any(one[0] in "-:" or _PATTERN.search(one) for one in names)
+    git = "git --literal-pathspecs add --" if is_strange else "git add"
+    return " ".join([git, *map(shlex.quote, names)])
 
 
 def server_steps(directory: Path) -> Iterator[Step]:

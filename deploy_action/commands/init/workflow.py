@@ -16,6 +16,8 @@ CHECKOUT: Final = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v
 CACHE: Final = "actions/cache@0057852bfaa89a56745cba8c7296529d2fc39830 # v4.3.0"
 
 # Words that YAML takes for strings without quotes.
+# What YAML refuses, or takes for the end of a line.
+_UNQUOTABLE: Final = lazy_regex("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _PLAIN: Final = lazy_regex(
     r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[A-Za-z][A-Za-z0-9_/-]*", re.IGNORECASE
 )
@@ -290,7 +292,8 @@ def scalar(text: str) -> str:
     """Return a string in YAML in which GitHub finds no expression, quoted if it has to be."""
     if _PLAIN.fullmatch(text):
         return text
-    return json.dumps(scalar_line(text), ensure_ascii=False)
+    quoted = json.dumps(scalar_line(text), ensure_ascii=False)
+    return _UNQUOTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
 
 
 def _expression_string(text: str) -> str:
