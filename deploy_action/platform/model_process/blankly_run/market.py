@@ -161,6 +161,8 @@ class Market:
                 "Ask for a period with prices, by `to` or `start_date` with `end_date`: in "
                 "`backtest_args` of `blankly.json`, in the input `backtest-args`, or in the script."
             )
+            if not self._is_keyless:  # some packages print that they were refused, and go on
+                hint = f"{hint} Or the exchange refused them: the log has what it said."
             if self._counts_milliseconds(symbol):
                 message = f"The times of the prices of {describe(symbol)} are milliseconds."
                 hint = "PriceReader takes seconds since 1970: divide the column `time` by 1000."
