@@ -56,7 +56,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sysconfig.get_path("scripts")) / "lint-imports"), "--no-cache"]
     environ = {**os.environ, "COLUMNS": "1000"}  # narrower, and long names are wrapped
     return subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -306,7 +306,7 @@ def start_of(arguments: list[str], directory: Path) -> Start:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert found.exists(), done.stderr
     told = json.loads(found.read_text())

@@ -13,6 +13,7 @@ from tests.conftest import let_all_pass
 from tests.support.browser import Window, is_missing, open_window, running_browser
 from tests.support.scripted_live_server import LivePlatform, ServerParts
 from tests.support.showcase import Showcase, showing
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -25,6 +26,9 @@ def chromium() -> Iterator[Browser]:
     """Return a browser for the tests of a module: later ones need this thread's event loop."""
     if missing := is_missing():
         pytest.skip(missing)
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE * 1000)
     with running_browser() as browser:
         yield browser
 

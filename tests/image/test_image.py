@@ -171,7 +171,7 @@ def test_a_cancelled_run_ends_in_time_and_says_so(
     began = time.monotonic()
     process.send_signal(signal_number)
     result = job.finish(process)
-    assert time.monotonic() - began < PATIENCE  # the request would hang for longer
+    assert time.monotonic() - began < 30  # the request would hang for longer
     assert result.code == exit_code, result.log
     assert result.outputs["status"] == "failed"
     assert "Traceback" not in result.log

@@ -44,7 +44,6 @@ from tests.support.scripted_server import (
     StartScripted,
 )
 from tests.support.scripted_server import SIGN_IN as SIGNED_IN
-from tests.support.waiting import PATIENCE
 
 SIGN_IN = "POST /auth/token"
 DEPLOY = "POST /model/deploy"
@@ -522,7 +521,7 @@ def test_a_page_of_brackets_is_read_quickly() -> None:
     """A regular expression that searches for the end of each tag would take minutes."""
     started = time.process_time()
     assert _text(Answer(500, b"<" * 10_000_000))[:3] == "<<<"
-    assert time.process_time() - started < PATIENCE
+    assert time.process_time() - started < 30
 
 
 def test_a_secret_on_the_edge_of_a_quote_is_hidden(scripted: StartScripted) -> None:

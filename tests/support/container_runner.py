@@ -20,6 +20,7 @@ import yaml
 
 from tests.conftest import Ended
 from tests.support.runner_protocol import read_entries
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 MOUNTS = ("workspace", "home", "workflow", "file_commands", "runner_temp")
@@ -54,13 +55,15 @@ class Image:
         """Run a command in the image, without the runner's mounts and variables."""
         command = self.command("--network", "none", "--entrypoint", entrypoint)
         return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, timeout=60
+            [*command, *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
         )
 
     def inspect(self) -> dict[str, object]:
         """Return the image's configuration, as reported by the engine."""
         command = [self.engine, "image", "inspect", self.name]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=PATIENCE
+        )
         (document,) = json.loads(answer.stdout)
         assert isinstance(document, dict)
         return document
@@ -157,7 +160,7 @@ class Runner:
 
     def finish(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for a step and read its outputs and summary."""
-        log, _ = process.communicate(timeout=90)
+        log, _ = process.communicate(timeout=2 * PATIENCE)
         commands = self.folder / "file_commands"
         return Ended(
             code=process.returncode,

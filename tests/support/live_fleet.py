@@ -21,7 +21,7 @@ from typing import Any
 import requests
 
 from tests.support.platform_client import make_bundle
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 _ROOT = Path(__file__).parents[2]
 PROJECT = "fleet"
@@ -104,7 +104,7 @@ class Fleet:
     def sign_in(self) -> None:
         """Buy an idToken."""
         answer = requests.post(
-            f"{self.url}/auth/token", data={"refreshToken": self.refresh_token}, timeout=30
+            f"{self.url}/auth/token", data={"refreshToken": self.refresh_token}, timeout=PATIENCE
         )
         self.headers = {"token": answer.json()["idToken"]}
 
@@ -112,7 +112,7 @@ class Fleet:
         """End the server with a signal, and wait for that."""
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(PATIENCE)
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
@@ -122,7 +122,7 @@ class Fleet:
             f"{self.url}{path}",
             headers=self.headers,
             data={"projectId": PROJECT, **fields},
-            timeout=30,
+            timeout=PATIENCE,
         )
 
     def deploy(self, model: str, slowness: float = 0.0) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Fleet:
                 "plan": "large",
             },
             files={"model": ("model.zip", make_bundle(**{"bot.py": script}))},
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert answer.status_code == 200, answer.text
         document: dict[str, Any] = answer.json()

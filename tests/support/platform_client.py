@@ -13,7 +13,7 @@ import requests
 
 from deploy_action.platform.server import PlatformServer
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 def make_bundle(**files: str | bytes) -> bytes:

@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 
 def git(directory: Path, *arguments: str, message: bytes | None = None) -> str:
     """Run git there, with `message` as its input, and return what it prints."""
@@ -23,7 +25,7 @@ def git(directory: Path, *arguments: str, message: bytes | None = None) -> str:
         input=message,
         capture_output=True,
         check=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     return done.stdout.decode().strip()
 

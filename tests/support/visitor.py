@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import requests
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 class _Forms(HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 # Seconds. Far more than what is waited for takes, even on a busy machine: only a hang exceeds it.
-PATIENCE: Final = 30.0
+PATIENCE: Final = 120.0
 
 
 def wait_for(

@@ -125,7 +125,7 @@ def test_a_client_that_still_reads_its_answer_keeps_its_place(serve: Serve) -> N
     server = serve(answer, replace(PATIENT, connections=1, settling=0))
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert is_answered.wait(5)
+        assert is_answered.wait(TIMEOUT)
         assert requests.get(url_of(server), timeout=60).status_code == 503
         received = 0
         while received < size:

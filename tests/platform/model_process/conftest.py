@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from deploy_action.platform.runs.pins import PINNED_VARIABLES
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL_PROCESS = ROOT / "deploy_action" / "platform" / "model_process"
@@ -100,7 +101,7 @@ class Model:
             env={"PATH": "/usr/bin:/bin", "MPLBACKEND": "agg", "BROWSER": "true"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -136,7 +137,7 @@ class Model:
             finally:
                 os.close(writer)
             with process:
-                printed, _ = process.communicate(timeout=60)
+                printed, _ = process.communicate(timeout=PATIENCE)
             lines = events.read().splitlines()
         return Ran(
             code=process.returncode,

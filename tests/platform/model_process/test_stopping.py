@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 from .conftest import ARGUMENTS, HEAD, TAIL, Model
 
 TRADES = (
@@ -45,7 +47,7 @@ def stopped(bot: Model, script: str, tmp_path: Path) -> tuple[int, list[dict[str
             assert process.stdout is not None
             assert any(line == "waits\n" for line in process.stdout), "the script did not wait"
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
         told = [json.loads(line) for line in events.read().splitlines()]
     return process.returncode, [one for one in told if one["event"] not in ("progress", "started")]
 

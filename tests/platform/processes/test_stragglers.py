@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy_action.platform.processes.stragglers import end_stragglers, has_processes
-from tests.support.waiting import is_alive, wait_for
+from tests.support.waiting import PATIENCE, is_alive, wait_for
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="/proc is Linux's, and nothing happens elsewhere"
@@ -61,7 +61,7 @@ def test_of_a_run_without_a_user_those_in_its_directory_are_ended(tmp_path: Path
             end_stragglers(tmp_path, 61_778)
             assert process.poll() is None
         end_stragglers(tmp_path)
-        assert process.wait(20) == -9
+        assert process.wait(PATIENCE) == -9
 
 
 def test_a_process_whose_first_thread_has_ended_is_found() -> None:
@@ -81,7 +81,7 @@ def test_a_process_whose_first_thread_has_ended_is_found() -> None:
 
         end_stragglers(Path(run))
 
-        assert process.wait(20) == -9
+        assert process.wait(PATIENCE) == -9
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -102,7 +102,7 @@ def test_all_processes_of_a_runs_user_are_ended() -> None:
 
         end_stragglers(Path(str(uuid.uuid4())), user)
 
-        process.communicate(timeout=20)  # the pipe ends with the last that holds it
+        process.communicate(timeout=PATIENCE)  # the pipe ends with the last that holds it
 
 
 def test_whether_a_user_has_processes_is_known() -> None:

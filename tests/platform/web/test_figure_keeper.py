@@ -28,7 +28,7 @@ from tests.support.scripted_host import ScriptedHost
 from tests.support.scripted_live_server import LivePlatform
 from tests.support.scripted_runner import ScriptedRunner
 from tests.support.versions import a_version
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 RESULT = raw_result(
     (10_000.0, 10_400.0, 9_900.0, 12_900.0),
@@ -240,7 +240,7 @@ def test_figures_and_a_view_are_not_computed_at_the_same_time(
     )
     first, second = (view, thread) if is_view_first else (thread, view)
     first.start()
-    assert began.wait(10)
+    assert began.wait(PATIENCE)
     second.start()
     wait_for(lambda: len(computed) == 2)
     view.join()

@@ -24,7 +24,6 @@ from deploy_action.bundle.selection import Entry, Selection, select_files
 from deploy_action.errors import Problem, Severity
 from deploy_action.platform.storage.archives import check_archive
 from deploy_action.platform.storage.zip_reader import ArchiveError
-from tests.support.waiting import PATIENCE
 
 
 def write_tree(root: Path, *names: str) -> Path:
@@ -568,7 +567,7 @@ def test_very_long_patterns_are_refused_quickly(piece: str) -> None:
     rules, _ = compile_rules([(piece * 4096)[: 4096 - 4096 % len(piece)]])
     for path in ("a/" * 2000 + "b", "/".join(["a" * 255] * 15)):
         rules.ignoring(path, path.rpartition("/")[2], is_directory=False)
-    assert time.process_time() - began < PATIENCE
+    assert time.process_time() - began < 30
 
 
 def test_names_and_patterns_are_redacted_before_they_are_cut(tmp_path: Path) -> None:
@@ -668,7 +667,7 @@ def test_seventy_thousand_files_are_selected_in_a_few_seconds(tmp_path: Path) ->
         (tmp_path / str(folder)).symlink_to("0")
     started = time.process_time()
     selection = select_files(tmp_path, ["price_caches", ".git", "*.log", "/a/b/"])
-    assert time.process_time() - started < PATIENCE
+    assert time.process_time() - started < 30
     assert len(selection.entries) == 70_000
 
 

@@ -41,10 +41,10 @@ def test_an_urgent_task_goes_before_those_that_wait(beside: Beside) -> None:
 
     def first(_api: DeploymentApi) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
 
     running = beside.start(first)
-    assert begun.wait(10)
+    assert begun.wait(120)
 
     def note(name: str) -> Callable[[DeploymentApi], None]:
         return lambda _api: order.append(name)
@@ -62,7 +62,7 @@ def test_more_at_once_is_for_those_that_wait_too(beside: Beside) -> None:
     meeting = threading.Barrier(3)
 
     def meet(_api: DeploymentApi) -> int:
-        return meeting.wait(10)
+        return meeting.wait(120)
 
     waiting = [beside.start(meet) for _ in range(3)]
     beside.widen(3)

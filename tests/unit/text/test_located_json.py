@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy_action.text.located_json import MAX_DEPTH, MAX_PROBLEMS, JsonValue, parse_json
-from tests.support.waiting import PATIENCE
 
 CHARACTERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = (
@@ -272,7 +271,7 @@ def test_a_megabyte_of_anything_is_read_in_moments(data: bytes) -> None:
     started = time.process_time()
     document = parse_json(data)
     document.locate(0)
-    assert time.process_time() - started < PATIENCE
+    assert time.process_time() - started < 30
     assert all(len(problem.message) < 300 for problem in document.problems)
 
 

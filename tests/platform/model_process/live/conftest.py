@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.platform.model_process.conftest import MODEL_PROCESS, Model
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 # A strategy with a scheduled event, which needs no prices, and what the tests often call.
 HEAD = """
@@ -77,7 +77,7 @@ class Live:
 
     def end(self) -> int:
         """Wait for its end, and return its exit code."""
-        self.process.wait(timeout=30)
+        self.process.wait(PATIENCE)
         self.kill_group()  # of processes that it forked, as its launcher does
         self.wait(lambda: not any(thread.is_alive() for thread in self.readers))
         return self.process.returncode
