@@ -163,6 +163,16 @@ def left(fleet: Fleet) -> dict[str, int]:
     return {folder: len(list(paths)) for folder, paths in found.items()}
 
 
+def is_backtesting(fleet: Fleet) -> bool:
+    """Return whether the process of a backtest was started."""
+    result = f"--result\0{fleet.data}/".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if result in (process / "cmdline").read_bytes():
+                return True
+    return False
+
+
 def test_each_stage_says_that_there_is_no_room_and_works_once_there_is(small_disk: Path) -> None:
     bot = {"bot.py": BOT.replace("VERSION", "'x'").replace("SLOWNESS", "0")}
     small, large = make_bundle(**bot), make_bundle(noise=secrets.token_bytes(600_000), **bot)
@@ -200,7 +210,7 @@ def test_each_stage_says_that_there_is_no_room_and_works_once_there_is(small_dis
         with ThreadPoolExecutor(1) as threads:
             variables = {"RESULT_BYTES": "900000", "BACKTEST_SECONDS": "1"}
             asked = threads.submit(backtest, fleet, small, **variables)
-            wait_for(lambda: list(fleet.data.glob("runs/*/*/tmp")))
+            wait_for(lambda: is_backtesting(fleet))  # whose limits are those of before
             assert fleet.process is not None
             unlimited = resource.prlimit(fleet.process.pid, resource.RLIMIT_FSIZE)
             limit = (800_000, unlimited[1])
