@@ -118,6 +118,7 @@ def test_a_follower_who_is_signed_out_is_told(showcase: Showcase, browse: Browse
     assert "No new lines since" in window.text()
 
 
+@pytest.mark.xdist_group("port 9082")
 def test_login_gets_the_token_of_a_server_of_ones_own(
     showcase: Showcase, browse: Browse, tmp_path: Path
 ) -> None:

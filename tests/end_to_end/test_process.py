@@ -395,6 +395,10 @@ def test_serve_says_when_its_port_is_taken(tmp_path: Path, scripted: Scripted) -
     assert "Traceback" not in done.stderr
 
 
+# The sign-in page sends the browser to this port: only one of them can have it.
+PORT_OF_LOGIN = pytest.mark.xdist_group("port 9082")
+
+
 def lands(token: str) -> bool:
     """Come back from the sign-in page, as a browser; tell whether somebody takes the token."""
     address = f"http://localhost:9082/?token={token}"
@@ -405,6 +409,7 @@ def lands(token: str) -> bool:
         return False
 
 
+@PORT_OF_LOGIN
 def test_login_says_whose_token_it_is_and_prints_it_once(
     tmp_path: Path, scripted: Scripted
 ) -> None:
@@ -443,6 +448,7 @@ def test_login_says_whose_token_it_is_and_prints_it_once(
     assert list(home.rglob("*")) == []
 
 
+@PORT_OF_LOGIN
 def test_login_asks_on_a_terminal_whether_to_use_the_token(
     tmp_path: Path, scripted: Scripted
 ) -> None:
@@ -474,6 +480,7 @@ def test_login_asks_on_a_terminal_whether_to_use_the_token(
     assert re.search("user mallory.*Use it.*Still waiting.*user me .*Use it", err, re.DOTALL)
 
 
+@PORT_OF_LOGIN
 def test_login_says_if_it_is_not_known_whose_token_it_is(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
