@@ -153,7 +153,7 @@ def test_warnings_of_a_backtest_may_fail_the_run(runner: Runner, scripted: Start
     assert any("`fail-on-warning` is set" in line for line in ended.annotations)
 
 
-@pytest.mark.parametrize("values", [0, 200_000])
+@pytest.mark.parametrize("values", [0, 100_000])
 def test_a_run_takes_a_small_multiple_of_the_memory_of_its_result(
     runner: Runner, scripted: StartScripted, values: int
 ) -> None:

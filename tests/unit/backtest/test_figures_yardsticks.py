@@ -49,7 +49,7 @@ SERIES: Mapping[str, list[float]] = {
 NAMES = pytest.mark.parametrize("name", SERIES)
 GAINS: Sequence[Sequence[float]] = ([12.5, -3.0, 4.0, -10.0, 1.0], [1.0, -1.0], [-2.0, -3.0, 8.0])
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("yardsticks")]  # they measure once
 
 
 def daily(values: Sequence[float]) -> AccountValues:
