@@ -28,9 +28,13 @@ setup-blankly: setup ## .venv-blankly with the real blankly package, for tests t
 demo: setup ## deploy and backtest an example model, and let another trade live
 	@tools/demo.sh $(BIN)/blankly-deploy $(BIN)/python
 
-test: setup-blankly ## all tests that can run on this machine, with coverage
+test: setup-blankly ## all tests that can run on this machine
 	@$(BIN)/python -m compileall -q deploy_action tests/support # many processes import them
-	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadgroup --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses=logical --dist=loadgroup $(TEST_ARGS)
+
+# Measuring takes as long as the tests themselves.
+coverage: ## all tests, and fail if they reach less than 95% of the code
+	@$(MAKE) test TEST_ARGS="--cov --cov-report=term"
 
 test-quick: setup ## unit tests in under a minute, without the slow ones and those that need blankly
 	@$(BIN)/python -m pytest --numprocesses=logical -m "not slow" tests/unit
