@@ -266,14 +266,14 @@ class DeploymentApi:
 
     def fields_of(self, path: str) -> frozenset[str]:
         """Return the fields that a route takes, as the server says; empty if it does not."""
-        return self._description().fields_of(path)
+        return self.description().fields_of(path)
 
     @property
     def has_pages(self) -> bool:
         """Whether the server has pages for people, as it says."""
-        return self._description().has_pages
+        return self.description().has_pages
 
-    def _description(self) -> Description:
+    def description(self) -> Description:
         """Return what the server says of itself, empty if it does not.
 
         One that fails, or sends broken JSON, is not taken for one that does not: it would be told

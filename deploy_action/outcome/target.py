@@ -18,7 +18,8 @@ class Target:
     project's and the version's. They are blank where the server has no such pages.
     `created` names what the run created, `is_deployed` says that the server took the bundle as a
     new version, `is_unchanged` that it left the one that runs alone, and `is_in_doubt` that nobody
-    knows what it did. `problems` are notices.
+    knows what it did. `upload_creates` says that only the upload may create the model. `problems`
+    are notices.
     """
 
     project_id: str = ""
@@ -31,4 +32,5 @@ class Target:
     is_deployed: bool = False
     is_unchanged: bool = False
     is_in_doubt: bool = False
+    upload_creates: bool = False
     problems: tuple[Problem, ...] = ()

@@ -70,7 +70,8 @@ class Finder:
         try:
             return projects | {one.id: one.name for one in self.api.teams()}
         except WebPageError as error:
-            if wanted in projects.values():
+            # A server that does not describe itself may answer so to each route that it lacks.
+            if wanted in projects.values() or not self.api.description().document:
                 return projects
             raise _untold(error, f"team `{self.said(wanted)}`", "project-id") from error
 

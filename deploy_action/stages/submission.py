@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.deployment_api.answers import NO_PERMISSION
+from deploy_action.deployment_api.answers import NO_PERMISSION, WebPageError
 from deploy_action.deployment_api.bodies import Upload
 from deploy_action.deployment_api.client import (
     LARGEST_RESULT,
@@ -77,13 +77,21 @@ class Submitter:
         target = self._noted(Target(project_id=self._finder.project()))
         self._check_plan()
         check_options(self.api, self.settings)
-        return self._find_model(target)
+        try:
+            return self._find_model(target)
+        except WebPageError:
+            if self.api.description().document:
+                raise
+            # A server that has nothing but the documented routes may answer all others with a page.
+            # It makes a model with the upload. Others refuse an upload without a model's id.
+            return self._noted(replace(target, upload_creates=True))
 
     def create_missing(self, target: Target) -> Target:
         """Create the project and the model that `look_up` did not find."""
         if not target.project_id:
             target = self._create_project(target)
-        return target if target.model_id else self._create_model(target)
+        is_ready = target.model_id or target.upload_creates
+        return target if is_ready else self._create_model(target)
 
     def deploy(self, target: Target, on_progress: Callable[[int, int], None]) -> Target:
         """Upload the bundle as a new version, once."""

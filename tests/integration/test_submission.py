@@ -271,6 +271,7 @@ def test_a_model_is_created_before_the_upload_if_the_server_can(
 
 
 PAGE = Reply(200, "<!DOCTYPE html><title>Back soon</title>")
+DESCRIBED = Reply(body={"openapi": "3.1.0", "paths": {}})
 
 
 @pytest.mark.parametrize(
@@ -281,6 +282,8 @@ PAGE = Reply(200, "<!DOCTYPE html><title>Back soon</title>")
         (Reply(404), Reply(404)),
         (Reply(404), PAGE),
         (Reply(body=[]), PAGE),
+        (PAGE, PAGE),
+        (PAGE, MADE_MODEL),  # not asked for: it could make a second one beside one that trades
     ],
 )
 def test_otherwise_the_upload_creates_the_model(
@@ -290,6 +293,7 @@ def test_otherwise_the_upload_creates_the_model(
     server = scripted({MODELS: models, CREATE_MODEL: create_model})
     ended = run(runner, server, project_id="p-1", create_new="true")
     assert ended.code == 0
+    assert (CREATE_MODEL in server.routes()) == (models is not PAGE)
     fields = server.requests_to(DEPLOY)[0].fields
     assert fields["createNew"] == "true"
     assert "modelId" not in fields
@@ -302,7 +306,7 @@ def test_a_page_instead_of_the_models_creates_none(
     runner: Runner, scripted: StartScripted, dry_run: str
 ) -> None:
     """A page about maintenance must not lead to a second model beside the one that trades."""
-    server = scripted({MODELS: PAGE, CREATE_MODEL: MADE_MODEL})
+    server = scripted({MODELS: PAGE, CREATE_MODEL: MADE_MODEL, OPENAPI: DESCRIBED})
     error = error_of(run(runner, server, project_id="p-1", create_new="true", dry_run=dry_run))
     assert "answers `POST /model/list` with a web page" in error
     assert "not known whether there is a model `workspace` already" in error
@@ -323,11 +327,12 @@ def test_a_page_instead_of_the_teams_creates_no_project(
     runner: Runner, scripted: StartScripted
 ) -> None:
     """The name may be that of a team."""
-    server = scripted({TEAMS: PAGE, PROJECTS: Reply(body=[]), CREATE_PROJECT: MADE_PROJECT})
+    lists = {TEAMS: PAGE, PROJECTS: Reply(body=[])}
+    server = scripted({**lists, CREATE_PROJECT: MADE_PROJECT, OPENAPI: DESCRIBED})
     error = error_of(run(runner, server, project_name="Fund", create_new="true"))
     assert "not known whether there is a team `Fund` already" in error
     assert "set `project-id`" in error
-    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS]
+    assert server.routes() == [SIGN_IN, PROJECTS, TEAMS, OPENAPI]
 
 
 def test_a_project_that_is_listed_needs_no_teams(runner: Runner, scripted: StartScripted) -> None:
