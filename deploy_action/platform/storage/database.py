@@ -17,6 +17,7 @@ from deploy_action.platform.storage.damage.database import (
     check_new,
     check_rows,
     is_damage,
+    readable_errors,
 )
 from deploy_action.platform.storage.tables import (
     backtests,
@@ -227,7 +228,8 @@ class Database:
         if connection is None:
             connection = self._connect()
         try:
-            yield connection
+            with readable_errors():
+                yield connection
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 self._note_damage(str(error))

@@ -19,6 +19,7 @@ from deploy_action.platform.storage.damage import write_ahead
 from deploy_action.platform.storage.damage.database import is_damage
 from deploy_action.platform.storage.damage.write_ahead import _frames_fault, log_fault
 from deploy_action.platform.storage.store import Store
+from deploy_action.platform.upkeep.backup import back_up
 from deploy_action.platform.upkeep.cleaning import Rules
 from deploy_action.platform.upkeep.daily import DailyCleaning
 from tests.platform.conftest import StartPlatform
@@ -160,6 +161,18 @@ def test_a_truncated_database_is_refused(data: Path) -> None:
     for pages in range(1, len(whole) // PAGE, 5):
         path.write_bytes(whole[: pages * PAGE - 100])
         assert "is damaged" in problem(data)
+
+
+def test_a_schema_that_is_no_text_is_refused(data: Path, tmp_path: Path) -> None:
+    """SQLite quotes it in its error, which Python cannot decode."""
+    with closing(sqlite3.connect(data / DATABASE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = data / DATABASE
+    start = path.read_bytes().index(b"STRICT")
+    write(path, b"\xc9", start + 3)
+    assert "is damaged: malformed database schema" in problem(data)
+    with pytest.raises(InvalidInputError, match="is damaged: malformed database schema"):
+        back_up(data, tmp_path / "backup.tar")
 
 
 def test_rows_that_do_not_fit_together_are_refused(data: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +30,33 @@ _OF_ROWS: Final = (
 )
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_TEXT: Final = "Could not decode to UTF-8"
+_OF_SCHEMA: Final = b"malformed database schema"
 _PRIMARY: Final = 0xFF  # of an extended error code
 _BUSY_SECONDS: Final = 30.0
+
+
+class DamagedSchemaError(sqlite3.DatabaseError):
+    """The text of a table's definition is damaged."""
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Raise `DamagedSchemaError` where SQLite quotes a schema that Python cannot decode."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        said = error.object
+        if not said.startswith(_OF_SCHEMA):
+            raise
+        raise DamagedSchemaError(said.decode(errors="replace")) from error
 
 
 def is_damage(error: BaseException) -> bool:
     """Tell whether an exception says that the database's file is not what SQLite wrote."""
     if not isinstance(error, sqlite3.DatabaseError):
         return False
+    if isinstance(error, DamagedSchemaError):
+        return True
     if str(error).startswith(_NO_TEXT):  # Python says that, and SQLite nothing
         return True
     return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _DAMAGE
@@ -86,6 +106,7 @@ def check_new(data: Path, what: str) -> None:
             raise damaged(data, f"{what}, and there are files in {name}")
 
 
+@readable_errors()
 def check_rows(connection: sqlite3.Connection, data: Path) -> None:
     """Check that tables, indexes and references agree. Raises `InvalidInputError` if not."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
