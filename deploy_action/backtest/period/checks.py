@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from deploy_action.backtest.period.asked import seconds_back
 from deploy_action.backtest.period.dates import NoDateError, ReadDate, parse_date
-from deploy_action.backtest.period.windows import iso
+from deploy_action.backtest.period.windows import iso_or_seconds
 from deploy_action.errors import Severity
 from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
@@ -66,7 +66,8 @@ def _impossible_period(
         message = f"{_said('start_date', arguments)} in the future."
         yield Finding("start_date", message, "There are no prices yet: choose an earlier date.")
     elif start is not None and end is not None and end.time <= start.time:
-        message = f"{_said('end_date', arguments)} not after `start_date`, {iso(start.time)}."
+        begin = iso_or_seconds(start.time)
+        message = f"{_said('end_date', arguments)} not after `start_date`, {begin}."
         yield Finding("end_date", message, "Exchange the two, or correct one.")
     elif end is not None and end.time > now + _DAY:
         message = f"{_said('end_date', arguments)} in the future."
@@ -74,7 +75,7 @@ def _impossible_period(
 
 
 def _ambiguous(name: str, arguments: Mapping[str, JsonValue], date: ReadDate) -> Finding:
-    read = iso(date.time)
+    read = iso_or_seconds(date.time)
     exchanged = f"{read[:4]}-{read[8:10]}-{read[5:7]}{read[10:]}"
     return Finding(
         name,

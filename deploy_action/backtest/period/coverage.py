@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from deploy_action.backtest.period.windows import iso
+from deploy_action.backtest.period.windows import iso_or_seconds
 from deploy_action.errors import Problem, Severity
 from deploy_action.text.harmless import excerpt
 
@@ -60,7 +60,7 @@ def _period(start: float, end: float) -> str:
     """Write a period by its dates, and with times of day if it is short."""
     if end - start >= _LONG:
         start, end = start // _DAY * _DAY, end // _DAY * _DAY
-    return f"{iso(start // 60 * 60)} to {iso(end // 60 * 60)}"
+    return f"{iso_or_seconds(start // 60 * 60)} to {iso_or_seconds(end // 60 * 60)}"
 
 
 def _per_cent(share: float) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from deploy_action.backtest.figures.cells import Metrics, figure, legend, signed, square
 from deploy_action.backtest.figures.words import NO_FIGURE
 from deploy_action.backtest.metrics import Over, over_several
-from deploy_action.backtest.period.windows import WindowBacktest, iso
+from deploy_action.backtest.period.windows import WindowBacktest, iso_or_seconds
 from deploy_action.records import dataclass
 from deploy_action.text.quantities import count, decimal, percentage
 
@@ -84,7 +84,7 @@ def _made(known: Sequence[Metrics]) -> str:
 
 
 def _row(number: int, one: WindowBacktest) -> WindowRow:
-    start, end = iso(one.start), iso(one.end)
+    start, end = iso_or_seconds(one.start), iso_or_seconds(one.end)
     covered, metrics = "", None
     if one.figures is not None:
         metrics = one.figures.metrics

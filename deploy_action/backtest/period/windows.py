@@ -94,9 +94,21 @@ class WrongWindowsError(ValueError):
 
 
 def iso(time: float) -> str:
-    """Return a time as `2023-03-01`, or `2023-03-01 12:00:00` where it is no midnight in UTC."""
+    """Return a time as `2023-03-01`, or `2023-03-01 12:00:00` where it is no midnight in UTC.
+
+    Raises:
+        OverflowError: it is beyond all calendar dates.
+    """
     moment = _EPOCH + timedelta(seconds=time)
     return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else str(moment.replace(tzinfo=None))
+
+
+def iso_or_seconds(time: float) -> str:
+    """Return a time that somebody else sent as `iso`; as seconds if no calendar date has it."""
+    try:
+        return iso(time)
+    except OverflowError:
+        return f"{time:.3g} s"
 
 
 def why_not_of(window: Window, result: BacktestResult) -> str:
@@ -113,8 +125,8 @@ def why_not_of(window: Window, result: BacktestResult) -> str:
     if first >= window.start - tolerance and last <= window.end + tolerance:
         return ""
     return (
-        f"the backtest was from {iso(first)} to {iso(last)}: the model's script sets a period "
-        "of its own"
+        f"the backtest was from {iso_or_seconds(first)} to {iso_or_seconds(last)}: the model's "
+        "script sets a period of its own"
     )
 
 

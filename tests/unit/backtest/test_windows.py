@@ -180,3 +180,12 @@ def test_a_result_of_another_period_is_not_that_of_a_window(
     start: str, end: str, reason: str
 ) -> None:
     assert why_not_of(Window("x", at(start), at(end)), a_result()) == reason
+
+
+def test_times_that_no_calendar_has_are_told_in_seconds() -> None:
+    """A server may send any number."""
+    values = [{"time": time, "value": 1.0} for time in (-1e17, 0.0, 1e17)]
+    found = why_not_of(
+        Window("x", at("2023-03-01"), at("2023-03-05")), a_result(account_values=values)
+    )
+    assert found == f"the backtest was from -1e+17 s to 1e+17 s: {OWN_PERIOD}"
