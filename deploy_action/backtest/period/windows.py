@@ -16,6 +16,7 @@ from deploy_action.backtest.period.dates import NoDateError, parse_date
 from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.records import dataclass
 from deploy_action.text.harmless import excerpt
+from deploy_action.text.quantities import moment
 
 if TYPE_CHECKING:
     from deploy_action.backtest.figures.kept import KeptFigures
@@ -99,8 +100,8 @@ def iso(time: float) -> str:
     Raises:
         OverflowError: it is beyond all calendar dates.
     """
-    moment = _EPOCH + timedelta(seconds=time)
-    return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else str(moment.replace(tzinfo=None))
+    date = _EPOCH + timedelta(seconds=time)
+    return f"{date:%Y-%m-%d}" if time % _DAY == 0 else str(date.replace(tzinfo=None))
 
 
 def iso_or_seconds(time: float) -> str:
@@ -108,7 +109,7 @@ def iso_or_seconds(time: float) -> str:
     try:
         return iso(time)
     except OverflowError:
-        return f"{time:.3g} s"
+        return moment(time)
 
 
 def why_not_of(window: Window, result: BacktestResult) -> str:
@@ -193,10 +194,10 @@ def _time(text: str) -> float | None:
     if not _DATE.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text.removesuffix("Z"))
+        date = datetime.fromisoformat(text.removesuffix("Z"))
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC).timestamp()
+    return date.replace(tzinfo=UTC).timestamp()
 
 
 def equal_parts(start: float, end: float, number: int) -> tuple[Window, ...]:
