@@ -275,7 +275,7 @@ FOR_CHANGES = [
 LOOK_UPS = [rules.SIGN_IN, rules.PROJECTS, rules.PLANS, rules.MODELS, rules.DESCRIPTION]
 FOR_LOOK_UPS = [
     *("400", "401", "500", "200 with nothing", "303 to another host", "429, two hours"),
-    *("closed after the body", "announced shorter"),
+    *("closed after the body", "announced shorter", "expires on the way"),
 ]
 PASSING = [
     case
