@@ -11,37 +11,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploy_action.platform import assembly
 from deploy_action.platform.assembly import BacktestSettings, LiveSettings
-from deploy_action.platform.environments import Environment
 from deploy_action.platform.machine import machine
 from deploy_action.platform.runs import model_run
 from deploy_action.platform.runs.model_run import BacktestRequest, Unobserved
 from deploy_action.platform.server import PlatformServer
-
-
-class OneEnvironment:
-    """The environment of one Python, for every model."""
-
-    def __init__(self, python: Path) -> None:
-        self._python = python
-
-    @contextmanager
-    def acquire(self, *_: object, **__: object) -> Iterator[Environment]:
-        yield Environment(
-            python=self._python,
-            python_version="3.11.0",
-            blankly_version="none",
-            constraints=(),
-            was_made=False,
-            problems=(),
-        )
+from tests.support.environments import OnePython
 
 
 class Logged(Unobserved):
@@ -59,7 +39,7 @@ def main() -> None:
     """Serve."""
     data, program, python, log = map(Path, sys.argv[1:])
     replaced: dict[Any, dict[str, Any]] = {
-        assembly: {"_environments": lambda *_: OneEnvironment(python)},
+        assembly: {"_environments": lambda *_: OnePython(python)},
         model_run: {"ModelRunner": partial(model_run.ModelRunner, program=program)},
         machine: {"Machine": partial(machine.Machine, program=program)},
     }

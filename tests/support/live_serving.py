@@ -12,13 +12,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from deploy_action.platform.assembly import BacktestSettings, LiveSettings
-from deploy_action.platform.environments import Environment, Environments
 from deploy_action.platform.machine.machine import Machine
 from deploy_action.platform.machine.places import Places
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
@@ -26,6 +23,7 @@ from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, 
 from deploy_action.platform.server import PlatformServer
 from deploy_action.platform.storage.models_place import find_models_place
 from deploy_action.platform.upkeep.cleaning import Rules
+from tests.support.environments import OnePython
 
 if TYPE_CHECKING:
     from deploy_action.platform.storage.store import Store
@@ -34,27 +32,11 @@ PROGRAM = Path(__file__).with_name("script_program.py")
 STOP_SECONDS = 5.0
 
 
-class OwnEnvironment:
-    """The environment of this Python, for every model."""
-
-    @contextmanager
-    def acquire(self, *_: object, **__: object) -> Iterator[Environment]:
-        version = ".".join(map(str, sys.version_info[:3]))
-        yield Environment(
-            python=Path(sys.executable),
-            python_version=version,
-            blankly_version="none",
-            constraints=(),
-            was_made=False,
-            problems=(),
-        )
-
-
 def make_machine(store: Store) -> Machine:
     """Return this machine as a host for scripts."""
     return Machine(
         Places.of(store.data, store.models_place.path),
-        cast("Environments", OwnEnvironment()),
+        OnePython(Path(sys.executable)),
         environ=os.environ,
         isolation=Isolation(AsRoot.ALLOWED),
         grace_seconds=STOP_SECONDS,
@@ -74,7 +56,7 @@ class ScriptRunner:
         (workplace,) = (find_models_place(self._data).path / "runs").iterdir()
         runner = ModelRunner(
             workplace=workplace,
-            environments=cast("Environments", OwnEnvironment()),
+            environments=OnePython(Path(sys.executable)),
             environ=os.environ,
             isolation=Isolation(AsRoot.ALLOWED),
             program=PROGRAM,

@@ -9,19 +9,18 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy_action.platform.environments import Environment, Environments
 from deploy_action.platform.live.host import Launch, Prepared
 from deploy_action.platform.machine.limits import Limiter
 from deploy_action.platform.machine.machine import Machine
 from deploy_action.platform.machine.places import Places
 from deploy_action.platform.processes.launching import Ended
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
+from tests.support.environments import OnePython
 from tests.support.isolated import allowed_by_this_machine, python_for_all
 from tests.support.waiting import wait_for
 
@@ -68,25 +67,6 @@ def trade():
     print("trading", flush=True)
     while True: time.sleep(60)
 """
-
-
-class StandInEnvironments(Environments):
-    """Environments that give one Python."""
-
-    def __init__(self, directory: Path, python: Path) -> None:
-        super().__init__(directory, environ={})
-        self._python = python
-
-    @contextmanager
-    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
-        yield Environment(
-            python=self._python,
-            python_version="3.11.7",
-            blankly_version="1.18",
-            constraints=("pandas<2",),
-            was_made=False,
-            problems=(),
-        )
 
 
 @dataclass(slots=True)
@@ -149,7 +129,7 @@ class Bench:
         allowed = allowed_by_this_machine(self.python)
         self.machine = Machine(
             self.places,
-            StandInEnvironments(self.root / "environments", self.python),
+            OnePython(self.python, constraints=("pandas<2",)),
             environ=self.environ,
             isolation=Isolation(AsRoot.ALLOWED if allowed else AsRoot.REFUSED),
             grace_seconds=self.grace_seconds,

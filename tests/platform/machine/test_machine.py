@@ -224,7 +224,7 @@ class TestPreparing:
         def fail(*_: object, **__: object) -> None:
             raise EnvironmentFailedError.of("no such package")
 
-        monkeypatch.setattr("tests.support.machines.StandInEnvironments.acquire", fail)
+        monkeypatch.setattr("tests.support.environments.OnePython.acquire", fail)
         with pytest.raises(CannotPrepareError, match="no such package"):
             bench.prepare(bench.launch(""))
 

@@ -11,18 +11,17 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy_action.platform.environments import Environment, Environments
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.runs.isolation import AsRoot, Isolation
 from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.storage.kept_prices import KeptPrices, store_keys
+from tests.support.environments import OnePython
 from tests.support.exchange import DAY, START, Exchange, serving_exchange
 from tests.support.isolated import allowed_by_this_machine
 from tests.support.waiting import wait_for
@@ -30,25 +29,6 @@ from tests.support.waiting import wait_for
 EXAMPLE = Path(__file__).parents[3] / "examples" / "models" / "golden-cross"
 FIXED = {"start_date": "2023-01-01", "end_date": "2023-07-01"}
 KEYS = store_keys("a model", scope="")
-
-
-class RealPackage(Environments):
-    """The environment with the real package."""
-
-    def __init__(self, directory: Path, python: Path) -> None:
-        super().__init__(directory, environ={})
-        self._python = python
-
-    @contextmanager
-    def acquire(self, *_: Any, **__: Any) -> Iterator[Environment]:
-        yield Environment(
-            python=self._python,
-            python_version="3.11",
-            blankly_version="1.18",
-            constraints=(),
-            was_made=False,
-            problems=(),
-        )
 
 
 @dataclass(slots=True)
@@ -89,7 +69,7 @@ class Bench:
         workplace.mkdir(exist_ok=True)
         runner = ModelRunner(
             workplace=workplace,
-            environments=RealPackage(self.root / "environments", self.python),
+            environments=OnePython(self.python),
             environ={"PATH": os.environ["PATH"]},
             observer=self,
             isolation=Isolation(

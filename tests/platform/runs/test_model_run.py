@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from deploy_action.errors import Problem, Severity
-from deploy_action.platform.environments import Environment, EnvironmentFailedError, Environments
+from deploy_action.platform.environments import Environment, EnvironmentFailedError
 from deploy_action.platform.environments.builder import Isolate
 from deploy_action.platform.processes.child_process import StoppedError
 from deploy_action.platform.processes.memory import MEMORY
@@ -35,6 +35,7 @@ from deploy_action.platform.runs.isolation import ISOLATED, AsRoot, Isolation
 from deploy_action.platform.runs.model_run import BacktestRequest, ModelRunner, Outcome
 from deploy_action.platform.runs.unpacking import UnusableModelError, read_layout, unpack
 from deploy_action.platform.storage.zip_reader import ArchiveError
+from tests.support.environments import OnePython
 from tests.support.isolated import allowed_by_this_machine, as_root, python_for_all
 from tests.support.waiting import is_alive, wait_for
 
@@ -54,15 +55,14 @@ def write(text): open(os.environ["RESULT"], "w").write(text)
 FINISH = f"write({json.dumps(json.dumps(RESULT))}); say(event='finished', problems=[])"
 
 
-class StandInEnvironments(Environments):
-    """Environments that give the test's own Python, or fail."""
+class NewEnvironment(OnePython):
+    """A Python whose packages are installed by a user without rights, or cannot be."""
 
-    def __init__(
-        self, directory: Path, failure: EnvironmentFailedError | None, python: Path
-    ) -> None:
-        super().__init__(directory, environ={})
-        self._failure = failure
+    def __init__(self, python: Path, failure: EnvironmentFailedError | None) -> None:
+        warning = Problem(message="Another Python.", severity=Severity.WARNING)
+        super().__init__(python, constraints=("numpy<2",), was_made=True, problems=(warning,))
         self._python = python
+        self._failure = failure
 
     @contextmanager
     def acquire(
@@ -72,15 +72,8 @@ class StandInEnvironments(Environments):
             raise self._failure
         with TemporaryDirectory(dir=model.parents[1]) as home:
             isolate(Path(home), [self._python])
-        warning = Problem(message="Another Python.", severity=Severity.WARNING)
-        yield Environment(
-            python=self._python,
-            python_version="3.11.7",
-            blankly_version="1.18",
-            constraints=("numpy<2",),
-            was_made=True,
-            problems=(warning,),
-        )
+        with super().acquire() as environment:
+            yield environment
 
 
 @dataclass(slots=True)
@@ -149,9 +142,7 @@ class Bench:
         workplace.mkdir(exist_ok=True)
         runner = ModelRunner(
             workplace=workplace,
-            environments=StandInEnvironments(
-                self.root / "environments", self.failure, self.python or python_for_all()
-            ),
+            environments=NewEnvironment(self.python or python_for_all(), self.failure),
             environ={"PATH": os.environ["PATH"], **self.environ},
             observer=self.spectator,
             isolation=self.isolation,
