@@ -19,6 +19,16 @@ _WATCHED: Final = tuple(
 )
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 0.001  # in seconds; 0 would stop the timer
+# What takes and gives up locks. Of these modules' functions, some only wait, perhaps for ever.
+_LOCKING: Final = frozenset({"threading", "queue", "contextlib", "subprocess", __name__})
+_WAITING: Final = frozenset(
+    {"wait", "wait_for", "join", "_wait_for_tstate_lock", "_wait", "_try_wait", "communicate"}
+)
+
+# The deadlines that are in force, the innermost last, and errors that could not be raised when they
+# came: signals and their handlers are the process's, too.
+_deadlines: Final[list[Deadline]] = []
+_postponed: Final[list[DeadlineError | InterruptedRunError]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +81,17 @@ def signals_as_errors() -> Iterator[Callable[[], None]]:
         nonlocal armed
         armed = False
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         if armed:
             disarm()
-            name = signal.Signals(number).name
-            raise InterruptedRunError(number, Problem(message=f"The run was cancelled ({name})."))
+            problem = Problem(message=f"The run was cancelled ({signal.Signals(number).name}).")
+            _raise(InterruptedRunError(number, problem), frame)
 
     previous = {number: signal.signal(number, interrupt) for number in _WATCHED}
     try:
         yield disarm
     finally:
+        disarm()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -93,51 +104,101 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     passed meanwhile, at the end. Off the main thread, or without POSIX timers, only the request
     time-outs apply.
 
-    Python only prints what is raised while it tidies an object up. Of this deadline's error, and of
-    `InterruptedRunError`, nothing is lost so: it is raised again at the next tick.
-
-    An error of it or of `signals_as_errors` that comes while Python tidies an object up is lost
-    there: Python only prints it. Then it is raised again within a second.
+    An error of it or of `signals_as_errors` that cannot be raised where the program stands is
+    raised soon after, at the end of the outermost block at the latest: Python only prints what is
+    raised while it tidies an object up, and a lock that was just taken would stay closed.
     """
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
-    has_raised = False
-    lost: list[BaseException] = []
-    tell_lost = sys.unraisablehook
-
-    def keep_lost(told: sys.UnraisableHookArgs) -> None:
-        if isinstance(told.exc_value, (DeadlineError, InterruptedRunError)):
-            lost.append(told.exc_value)
-        else:
-            tell_lost(told)
-
-    def tick(_number: int, _frame: FrameType | None) -> None:
-        nonlocal has_raised
-        if lost:
-            raise lost.pop()
-        # What sees by itself that the time is over raises the same, and tidies up.
-        is_told = isinstance(sys.exception(), DeadlineError)
-        if deadline.has_passed and not has_raised and not is_told:
-            has_raised = True
-            raise deadline.error()
-
-    first = deadline.remaining() % _TICK_SECONDS or _TICK_SECONDS
-    sys.unraisablehook = keep_lost
-    previous = signal.signal(signal.SIGALRM, tick)
-    # The system may give a signal to another thread, and this one, which alone acts on signals,
-    # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, first, _TICK_SECONDS)
+    alarm = _Alarm(deadline)
+    alarm.start()
     try:
         yield
     finally:
+        alarm.stop()
+        if _postponed and not _deadlines:
+            raise _postponed.pop()
+
+
+class _Alarm:
+    """Ticks once a second, and raises what is due."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._is_over = self._has_raised = False
+        self._tell_lost = sys.unraisablehook
+
+    def start(self) -> None:
+        """Begin to tick; raise `DeadlineError` if the deadline has passed already."""
+        first = self._deadline.remaining() % _TICK_SECONDS or _TICK_SECONDS
+        _deadlines.append(self._deadline)
+        sys.unraisablehook = self._keep_lost
+        self._previous = signal.signal(signal.SIGALRM, self._tick)
+        # The system may give a signal to another thread, and this one, which alone acts on signals,
+        # sleeps on: of ticks, and of what asks the process to end, none is lost for long then.
+        self._outer, _ = signal.setitimer(signal.ITIMER_REAL, first, _TICK_SECONDS)
+
+    def stop(self) -> None:
+        """Stop, and let the alarm around this one go on."""
+        self._is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = tell_lost
+        sys.unraisablehook = self._tell_lost
         # A tick that is on its way to a thread would end the process; to ignore it drops it.
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.signal(signal.SIGALRM, previous)
-        if outer:  # the deadline around this one looks at the clock itself
-            signal.setitimer(signal.ITIMER_REAL, _AT_ONCE, _TICK_SECONDS)
+        signal.signal(signal.SIGALRM, self._previous)
+        _deadlines.pop()
+        # Of this deadline nothing is due any more.
+        _postponed[:] = [one for one in _postponed if isinstance(one, InterruptedRunError)]
+        if self._outer:  # the one around this looks at the clock itself
+            _tick_soon()
+
+    def _keep_lost(self, told: sys.UnraisableHookArgs) -> None:
+        if isinstance(told.exc_value, (DeadlineError, InterruptedRunError)):
+            _postponed.append(told.exc_value)
+        else:
+            self._tell_lost(told)
+
+    def _tick(self, _number: int, frame: FrameType | None) -> None:
+        if self._is_over:
+            return
+        if _postponed:
+            _raise(_postponed.pop(), frame)
+        # What sees by itself that the time is over raises the same, and tidies up.
+        is_told = self._has_raised or isinstance(sys.exception(), DeadlineError)
+        if not self._deadline.has_passed or is_told:
+            return
+        if _holds_locks(frame):
+            _tick_soon()
+            return
+        self._has_raised = True
+        raise self._deadline.error()
+
+
+def _raise(error: DeadlineError | InterruptedRunError, frame: FrameType | None) -> None:
+    """Raise an error where the program stands, or see to it that a tick does soon."""
+    if not _deadlines or not _holds_locks(frame):
+        raise error
+    _postponed.append(error)
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        _tick_soon()
+
+
+def _tick_soon() -> None:
+    signal.setitimer(signal.ITIMER_REAL, _AT_ONCE, _TICK_SECONDS)
+
+
+def _holds_locks(frame: FrameType | None) -> bool:
+    """Whether an error might leave a lock closed, and whoever wants it next waiting for ever.
+
+    Handlers of signals run between any two instructions, also between the one that takes a lock and
+    the `try` after it, and before the one that gives it up.
+    """
+    if frame is None:
+        return False
+    name = frame.f_code.co_name
+    is_locking = frame.f_globals.get("__name__") in _LOCKING and name not in _WAITING
+    return is_locking or name in {"__enter__", "__exit__"}
 
 
 def _is_main_thread() -> bool:

@@ -74,7 +74,7 @@ class LiveApi:
             return None
         if not reply.answer.is_good or reply.is_page:
             return None
-        text = reply.answer.body.decode("utf-8", "replace")
+        text = self.api.redact(reply.answer.body.decode("utf-8", "replace"))
         return tuple(text.removesuffix("\n").split("\n")[-lines:]) if text else ()
 
     @property

@@ -29,25 +29,17 @@ _GAP: Final = (
 )
 # A character as shells (a quote, in a text in quotes), URLs, HTML, JSON, JavaScript and Python's
 # `repr` write it.
-_ESCAPED: Final = (
-    # a line break, and the indentation after it
-    r"(?:\\(?:[nr]|x0[aAdD]|u000[aAdD])|%0[aAdD]|&#(?:0*1[03]|[xX]0*[aAdD]);)[ \t]++"
-    r"|'\\''|'\"'\"'|%[0-7][0-9A-Fa-f]|(?:%[89A-Fa-f][0-9A-Fa-f])+"
+_ESCAPED: Final = lazy_regex(
+    r"'\\''|'\"'\"'|%[0-7][0-9A-Fa-f]|(?:%[89A-Fa-f][0-9A-Fa-f])+"
     r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][0-9A-Za-z]{1,31});"
     r"|\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
     r"|(?:\\x[89a-fA-F][0-9a-fA-F]){2,}"
     r"|\\(?:u[0-9A-Fa-f]{4}|U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrt]|[^\w\s])"
 )
-_READ: Final = f"{_GAP}|(?P<escaped>{_ESCAPED})"
-_UNIT: Final = lazy_regex(_READ)
+_GAPS: Final = lazy_regex(_GAP)
 # The mark before a line break that goes on with the same line: in mails, and in shells. It may also
 # be the end of a secret.
-_SOFT_BREAK: Final = r"[=\\](?:\r\n?|\n)"
-_SOFT: Final = lazy_regex(_SOFT_BREAK)
-_SOFT_UNIT: Final = lazy_regex(f"{_SOFT_BREAK}[ \t]*+|{_READ}")
-_NO_WIDTH: Final = dict.fromkeys(
-    [*b"\r\n", 0xAD, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2065), 0xFEFF]
-)
+_SOFT_GAPS: Final = lazy_regex(rf"[=\\](?:\r\n?|\n)[ \t]*+|{_GAP}")
 _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _IN_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
@@ -152,7 +144,9 @@ def _needles(secret: str) -> _Needles:
     import json
     from urllib.parse import quote_plus
 
-    read = {secret, _read(secret, _UNIT).text, _read(secret, _MARKUP).text}
+    joined = _without(_GAPS, _View(secret))
+    unescaped = _without(_GAPS, _unescaped(joined))
+    read = {secret, *(view.text for view in (joined, unescaped, _without(_MARKUP, joined)))}
     plain = {one for one in read if len(one) >= SHORTEST}
     plain |= {one.replace(" ", "+") for one in plain}  # as a form of HTML writes blanks
     plain = {one.replace("\t", " ") for one in plain}
@@ -241,27 +235,44 @@ class _View:
 
 
 def _views(text: str) -> Iterator[_View]:
-    view: _View | None = _View(text)
+    whole = _View(text)
+    joined = _without(_GAPS, whole)
+    if joined is not whole:
+        yield whole
+    yield from _readings(joined)
+    softly = _without(_SOFT_GAPS, whole)
+    if softly.text != joined.text:
+        yield from _readings(softly)
+
+
+def _readings(view: _View) -> Iterator[_View]:
+    """Yield a text without gaps, and what somebody reads who unescapes it once or several times.
+
+    Gaps go first: one may be within an escape, or within a secret that looks like one.
+    """
     for _ in range(_MOST_READINGS + 1):
-        if view is None:
-            return
         yield view
-        if without_markup := _following(view, _MARKUP):
+        without_markup = _without(_MARKUP, view)
+        if without_markup is not view:
             yield without_markup
-        if _SOFT.search(view.text) and (joined := _following(view, _SOFT_UNIT)):
-            yield joined
-        view = _following(view, _UNIT)
+        unescaped = _unescaped(view)
+        if unescaped is view:
+            return
+        view = _without(_GAPS, unescaped)
 
 
-def _following(view: _View, units: re.Pattern[str]) -> _View | None:
-    following = _read(view.text, units)
-    following.inner = view
-    return None if following.text == view.text else following
+def _without(removed: re.Pattern[str], view: _View) -> _View:
+    return _replaced(removed, view, lambda _: "")
 
 
-def _read(text: str, units: re.Pattern[str]) -> _View:
-    """Return a text without gaps, and with one layer of escapes undone, as `units` finds them."""
-    view, parts, end, length = _View(""), [], 0, 0
+def _unescaped(view: _View) -> _View:
+    """Return a text with one layer of escapes undone."""
+    return _replaced(_ESCAPED, view, _character)
+
+
+def _replaced(units: re.Pattern[str], inner: _View, read: Callable[[str], str]) -> _View:
+    """Return the text in which each unit is what it is read as; the same view if it has none."""
+    view, text, parts, end, length = _View("", inner), inner.text, [], 0, 0
 
     def add(part: str, begin: int, stop: int) -> None:
         nonlocal length
@@ -274,17 +285,18 @@ def _read(text: str, units: re.Pattern[str]) -> _View:
     for found in units.finditer(text):
         if end < found.start():
             add(text[end : found.start()], end, found.start())
-        if found.lastgroup == "escaped":
-            add(_unescaped(found[0]).translate(_NO_WIDTH), found.start(), found.end())
+        if character := read(found[0]):
+            add(character, found.start(), found.end())
         end = found.end()
+    if end == 0:
+        return inner
     if end < len(text):
         add(text[end:], end, len(text))
     view.text = "".join(parts)
     return view
 
 
-def _unescaped(escaped: str) -> str:
-    escaped = escaped.rstrip(" \t")
+def _character(escaped: str) -> str:
     if escaped[0] == "&":
         from html import unescape
 

@@ -33,7 +33,7 @@ from tests.support.secret_runs import (
     refusals,
     results,
 )
-from tests.support.torture import Rounds
+from tests.support.torture import AT_ANY_MOMENT, Rounds
 
 DECISIONS: Final = decisions()
 ROUTES: Final = (SIGN_IN, OPENAPI, PLANS, MODELS, PROJECTS, TEAMS, DEPLOY, BACKTEST)
@@ -178,6 +178,7 @@ SCENARIOS: Final[tuple[Callable[[Stage], dict[str, str]], ...]] = (
 )
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=3 * len(SCENARIOS))
 def test_no_run_leaves_a_secret_anywhere(tmp_path: Path, rounds: Rounds) -> None:
     for number, chance in enumerate(rounds):

@@ -26,7 +26,7 @@ from tests.support.faults.stage import (
     assert_sound,
     make_impatient,
 )
-from tests.support.torture import Rounds
+from tests.support.torture import AT_ANY_MOMENT, Rounds
 
 
 @pytest.fixture(autouse=True)
@@ -110,12 +110,14 @@ def storm(stage: Stage, chance: random.Random, commanded: str) -> Told:
     return told
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=4, weight=3)
 def test_one_fault_comes_to_what_the_rules_say(stage: Stage, rounds: Rounds) -> None:
     for chance in rounds:
         play_by_chance(stage, chance)
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=4)
 def test_whatever_goes_wrong_a_terminal_is_told(stage: Stage, rounds: Rounds) -> None:
     model_id = stage.deploy_twice("Looked at")
@@ -140,6 +142,7 @@ def test_a_terminal_does_not_wait_for_ever(stage: Stage, command: str) -> None:
         assert re.search(r"deadline of 0.03 minutes|refused .* \(429\)", looked.text)
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=4, weight=3)
 def test_whatever_goes_wrong_a_run_is_sound(stage: Stage, rounds: Rounds) -> None:
     commanded = stage.deploy_twice("Commanded")

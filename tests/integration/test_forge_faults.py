@@ -23,7 +23,7 @@ from tests.support.faults.damages import ALL
 from tests.support.faults.relay import Fault, FaultRelay, Passing, Plan
 from tests.support.faults.stage import GRACE, leaks_in, make_impatient, without_masks
 from tests.support.forge import REPOSITORY, WORKFLOW, ForgeServer
-from tests.support.torture import Rounds
+from tests.support.torture import AT_ANY_MOMENT, Rounds
 from tests.support.wire_server import WireServer
 
 OF_ISSUE: Final = f"/repos/{REPOSITORY}/issues/7/comments"
@@ -155,6 +155,7 @@ def test_a_fault_of_each_request(posting: Posting, name: str) -> None:
         play(posting, route, NAMED[name], always=number == QUICK.index(name) % len(routes))
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=0)
 def test_of_all_faults(posting: Posting, rounds: Rounds) -> None:
     for chance in rounds:

@@ -22,7 +22,7 @@ from tests.support.faults.cases import DRIPS, Case, Sense
 from tests.support.faults.damages import ALL
 from tests.support.faults.plans import at
 from tests.support.faults.stage import Stage, leaks_in
-from tests.support.torture import Rounds
+from tests.support.torture import AT_ANY_MOMENT, Rounds
 from tests.support.waiting import PATIENCE
 
 CASES: Final = (*ALL, *DRIPS)
@@ -65,6 +65,7 @@ def test_a_server_that_fails_loses_no_token(stage: Stage, name: str) -> None:
     ask(stage, next(case for case in CASES if case.name == name))
 
 
+@AT_ANY_MOMENT
 @pytest.mark.torture(quick=0)
 def test_of_all_faults(stage: Stage, rounds: Rounds) -> None:
     for chance in rounds:

@@ -57,6 +57,9 @@ TEAMS: Final = "GET /project/teams"
 COMMIT: Final = "81b7a04d3c6e1f0a9b8c7d6e5f4a3b2c1d5f2c9e"
 _BRANCH: Final = "faster"
 BOUGHT: Final = ("idToken", "access_token", "refresh_token")
+# Where each line stands alone, half a secret is not known again.
+_IN_ONE_LINE: Final = sorted(set(WAYS) - {"in lines", "base64 in lines"})
+_LINE_BY_LINE: Final = frozenset({"ignore", "include", "gates"})
 _NO_OUTPUTS: Final = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE")
 
 
@@ -182,10 +185,10 @@ class Stage:
         """Return such words for a header: ASCII, in one line."""
         return self.say("URL", "URL, small letters", "base64", "form", "all of it in a URL")
 
-    def say_one(self) -> str:
-        """Return one secret in one way."""
+    def say_one(self, *ways: str) -> str:
+        """Return one secret in one of these ways."""
         secret = self.chance.choice(list(self._known.values()))
-        return WAYS[self.chance.choice(sorted(WAYS))](secret)
+        return WAYS[self.chance.choice(ways or sorted(WAYS))](secret)
 
 
 def _describing(*options: str) -> Reply:
@@ -283,8 +286,7 @@ def lives(stage: Stage) -> dict[str, Script]:
     order = {"time": 1.0, "symbol": one, "side": said, "type": one, "size": 1.0, "status": said}
     account = {"exchange": said, "portfolio": one, "quote": one, "problem": said, "missing": [one]}
     more = {"name": said, "events": [event], "orders": [order], "account": [account]}
-    whole = set(WAYS) - {"in lines", "base64 in lines"}  # what a model cuts is not known again
-    lines = stage.say(*sorted(whole)).splitlines()
+    lines = stage.say(*_IN_ONE_LINE).splitlines()
     log = [f"2026-11-28T23:48:4{n}.001Z out {line}" for n, line in enumerate(lines)]
     life = ScriptedLife(
         after=[Reply(body={**document, **more})],
@@ -351,7 +353,6 @@ def damage(stage: Stage) -> None:
 
 def misplaced(stage: Stage) -> dict[str, str]:
     """Return inputs of which one has a secret that belongs into another."""
-    said, one = stage.say(), stage.say_one()
     name = stage.chance.choice(
         (
             *(
@@ -369,6 +370,8 @@ def misplaced(stage: Stage) -> dict[str, str]:
             "fail_on_warning",
         )
     )
+    ways = _IN_ONE_LINE if name in _LINE_BY_LINE else ()
+    said, one = stage.say(*ways), stage.say_one(*ways)
     text = stage.chance.choice(
         (said, one, f"https://me:{quote(one, safe='')}@host/", f"{one}: [1]")
     )

@@ -25,6 +25,9 @@ from typing import Final
 import pytest
 
 _PROPERTY: Final = "torture"
+AT_ANY_MOMENT: Final = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+"""Of tests in which deadlines pass: one may come between the making of a socket and the moment at
+which something has it and will close it. Python closes it then, and warns of it."""
 
 
 class Rounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -96,3 +97,72 @@ def test_a_signal_that_comes_while_something_is_tidied_up_ends_the_run_after_it(
     ):
         tidy_up_and_wait(lambda: signal.raise_signal(signal.SIGTERM))
     assert caught.value.signal_number == signal.SIGTERM
+
+
+class Door:
+    """Something that is open meanwhile; a signal comes before `with` begins, or as it ends."""
+
+    def __init__(self, *, at_the_end: bool) -> None:
+        self.at_the_end, self.is_open = at_the_end, False
+
+    def __enter__(self) -> None:
+        self.is_open = True
+        if not self.at_the_end:
+            signal.raise_signal(signal.SIGTERM)
+
+    def __exit__(self, *_: object) -> None:
+        if self.at_the_end:
+            signal.raise_signal(signal.SIGTERM)
+        self.is_open = False
+
+
+def go_through(door: Door) -> None:
+    with door:
+        pass
+    wait_for_ever()
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_signal_leaves_no_door_open(at_the_end: bool) -> None:  # noqa: FBT001  # a case
+    door = Door(at_the_end=at_the_end)
+    with (
+        signals_as_errors(),
+        deadline_as_error(Deadline.after(10)),
+        pytest.raises(InterruptedRunError),
+    ):
+        go_through(door)
+    assert not door.is_open
+
+
+def test_a_signal_in_the_last_moment_is_raised_at_the_end_of_the_outermost_block() -> None:
+    def work() -> None:
+        with deadline_as_error(Deadline.after(10)):
+            with deadline_as_error(Deadline.after(10)), Door(at_the_end=True):
+                pass
+            wait_for_ever()
+
+    with signals_as_errors(), pytest.raises(InterruptedRunError):
+        work()
+    with (
+        signals_as_errors(),
+        pytest.raises(InterruptedRunError),
+        deadline_as_error(Deadline.after(10)),
+        Door(at_the_end=True),
+    ):
+        pass
+
+
+def test_a_deadline_leaves_no_lock_closed() -> None:
+    """Whoever wants it next would wait for ever: what closes the connections, for example."""
+
+    def work(tasks: queue.Queue[int]) -> None:
+        with deadline_as_error(Deadline.after(0.002 / 60)):
+            while True:
+                tasks.put(1)
+                tasks.get()
+
+    for _ in range(30):
+        tasks: queue.Queue[int] = queue.Queue()
+        with pytest.raises(DeadlineError):
+            work(tasks)
+        assert not tasks.mutex.locked()

@@ -25,6 +25,7 @@ from tests.support.nasty import nasty_text
 # How texts are interrupted where they are wrapped, marked up or quoted.
 GAPS = [
     *("\n", "\r\n", "\n    ", "=\r\n", "\\\n", "\\n", "\\r\\n", "%0A", "&#10;", " ⏎ "),
+    *("%0A%20%20", "&#10;&#32;&#32;", "\\n\\u0020"),
     *("\\n    ", "%0A\t", "&#x0A;  ", "\\x0a  ", "\\u000A ", " ⏎     "),
     *("<b>", "</b><i class='x'>", "<br>", "<wbr/>", "&shy;", "\x1b[0m", "\u200b", "\\u200b"),
 ]
@@ -70,6 +71,20 @@ def test_a_secret_is_found_however_it_is_interrupted(gap: str) -> None:
     assert redacted(f"a {first}{gap}{second} b", [first + second]) == "a *** b"
     page = gap.join(first) + gap + gap.join(second)
     assert redacted(f"a {page} b", [first + second]) == "a *** b"
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n    ", "\u200b"])
+@pytest.mark.parametrize("escape", ["%0A", "%41", "&lt;", "\\n", "\\x41", "%2541"])
+def test_an_interrupted_secret_with_what_looks_like_an_escape_is_found(
+    gap: str, escape: str
+) -> None:
+    """Whether the gap is within that or elsewhere."""
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    secret = f"{first}{escape}{second}"
+    for at in range(4, len(secret) - 4):
+        page = f"{secret[:at]}{gap}{secret[at:]}"
+        for text in (page, json.dumps(page)[1:-1], quote(page, safe="")):
+            assert redacted(f"a-{text}-b", [secret]) == "a-***-b"
 
 
 @pytest.mark.parametrize("end", ["=", "\\", "=="])
