@@ -64,11 +64,11 @@ class Console:
                 for line in commands.mask_commands("\n".join(taken)):
                     self._print(line)
 
-    def redact(self, text: str) -> str:
-        """Return `text` with every known secret replaced."""
+    def redact(self, text: str, *, keep_lines: bool = False) -> str:
+        """Return `text` with every known secret replaced; see `redacted`."""
         with self._lock:  # another thread may be signing in
             known = tuple(self._secrets)
-        return redacted(text, known)
+        return redacted(text, known, keep_lines=keep_lines)
 
     def info(self, text: str, style: Style = Style.PLAIN) -> None:
         """Print text that everybody should see."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -143,6 +144,7 @@ class Run:
             None if bundle is None else bundle.scripts,
             self.outcome.problems,
             lambda file, line: event.line_url(file.commit, file.path, line),
+            partial(self.console.redact, keep_lines=True),
         )
         self.outcome = replace(self.outcome, excerpts=excerpts)
 

@@ -22,13 +22,15 @@ def read_excerpts(
     packed: Container[str] | None,
     problems: Iterable[Problem],
     line_url: Callable[[CommittedFile, int], str],
+    redact: Callable[[str], str] = str,
 ) -> tuple[Excerpt, ...]:
     """Return the lines around the first ten places in Python files of the model.
 
     Lines that look as if they held a key are hidden. Other files may hold keys, and so may files
     that were not `packed`, once a server or the model itself names the places; None while nothing
-    was. `line_url` returns the page of a line in a commit. What cannot be read, or has no such
-    line, is left out.
+    was. `line_url` returns the page of a line in a commit. `redact` hides the secrets in a source
+    and keeps its lines: of a secret that goes over several, an excerpt may have a part. What cannot
+    be read, or has no such line, is left out.
     """
     places = dict.fromkeys(
         (one.path, one.line)
@@ -38,7 +40,7 @@ def read_excerpts(
         and one.path.endswith(".py")
         and (packed is None or one.path in packed)
     )
-    read = cache(lambda path: _read(files, path))
+    read = cache(lambda path: _read(files, path, redact))
     excerpts = []
     for path, line in list(places)[:_MOST_EXCERPTS]:
         source, committed = read(path)
@@ -47,10 +49,13 @@ def read_excerpts(
     return tuple(one for one in excerpts if one is not None)
 
 
-def _read(files: SourceTree, path: str) -> tuple[str, CommittedFile | None]:
+def _read(
+    files: SourceTree, path: str, redact: Callable[[str], str]
+) -> tuple[str, CommittedFile | None]:
     """Return a source, and where the checked-out commit has it; blank if it cannot be read."""
     try:
         data = files.read(path, _LARGEST_SOURCE)
-        return without_keys(decode_source(data)), find_committed(files.path(path), data)
+        source = without_keys(redact(decode_source(data)))
+        return source, find_committed(files.path(path), data)
     except (OSError, ValueError, LookupError, SyntaxError):
         return "", None

@@ -53,8 +53,10 @@ _CHANGES: Final = 3
 _MOST_KEYS: Final = 200
 
 
-def redacted(text: str, secrets: Iterable[str]) -> str:
+def redacted(text: str, secrets: Iterable[str], *, keep_lines: bool = False) -> str:
     """Return `text` with each secret replaced by `***`; overlapping ones are replaced together.
+
+    With `keep_lines`, one that goes over several lines is replaced in each of them.
 
     They are found as they are, escaped in a URL, in HTML, in JSON or by Python, in base64, and
     interrupted by line breaks and tags. Secrets shorter than four characters stay.
@@ -70,6 +72,8 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     for start, stop in found:
         if start >= end:
             parts += [text[end:start], HIDDEN]
+        if keep_lines:
+            parts += [f"\n{HIDDEN}"] * text.count("\n", max(start, end), stop)
         end = max(end, stop)
     return "".join([*parts, text[end:]])
 

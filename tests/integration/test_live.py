@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from tests.support.scripted_server import (
     StartScripted,
     Step,
 )
+from tests.support.secret_hunter import without_masks
 
 LOG = [
     "2026-11-28T23:48:43.001Z platform Installing blankly",
@@ -348,6 +350,17 @@ def test_of_a_long_log_the_end_is_shown_as_that(runner: Runner, scripted: StartS
     assert "**The end of its log**" in ended.summary
     assert "line 699" in ended.summary
     assert "line 200\n" not in ended.summary
+
+
+def test_a_secret_that_a_server_has_in_two_lines_of_a_log_is_hidden(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    token = secrets.token_hex(20)
+    log = Reply(body=f"I know {token[:15]}\n    {token[15:]}\n")
+    server = scripted(ScriptedLife(after=[UP]).script(**{LOGS: log}))
+    ended = deploy(runner, server, token=token)
+    assert "I know ***\n" in ended.summary
+    assert token[15:] not in ended.summary + without_masks(ended.log)
 
 
 def test_a_log_that_cannot_be_had_changes_nothing(runner: Runner, scripted: StartScripted) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from deploy_action.git.committed import CommittedFile
 from deploy_action.outcome.excerpt import Excerpt, excerpt_of
 from deploy_action.regular_files import SourceTree
 from deploy_action.stages.excerpts import read_excerpts
+from deploy_action.text.redaction import redacted
 from tests.support.repositories import commit_all, make_repository
 
 SOURCE = "import blankly\n\nprices = {}\nprices['BTC']\nprint()\nprint()\n"
@@ -140,3 +143,17 @@ def test_a_secret_that_goes_over_two_lines_hides_all_of_them() -> None:
     assert one.lines == ("a = 1", "b = '***'", "c = 'first", "second'")
     two = shown.rewritten(lambda text: text.replace("first\nsecond", "***"))
     assert two.lines == ("***",) * 4
+
+
+def test_half_a_secret_is_not_shown(model: Path) -> None:
+    """An excerpt may end within it."""
+    secret = secrets.token_hex(40)
+    source = f'crash()\nkey = """\n{secret[:60]}\n{secret[60:]}"""\nrun()\n'
+    (model / "bot.py").write_text(source)
+    hide = partial(redacted, secrets=[secret], keep_lines=True)
+    problems = [crash(line=1), crash(line=5)]
+    found = read_excerpts(SourceTree.at(model), None, problems, url_of, hide)
+    assert [one.lines for one in found] == [
+        ("crash()", 'key = """', "***"),
+        ("***", '***"""', "run()"),
+    ]

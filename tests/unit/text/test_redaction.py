@@ -291,3 +291,13 @@ def test_a_private_key_is_found_line_by_line() -> None:
 def test_a_file_of_thousands_of_keys_does_not_stall_the_run() -> None:
     many = [f"{number:032x}" for number in range(50_000)]
     assert key_lines(many) == tuple(many[:200])
+
+
+def test_a_secret_over_several_lines_is_hidden_on_each_of_them() -> None:
+    secret = secrets.token_hex(30)
+    encoded = base64.encodebytes(f"user:{secret}".encode()).decode()
+    text = f"first\n{encoded}{encoded}last {secret[:9]}\n{secret[9:]}\n"
+    shown = redacted(text, [secret], keep_lines=True).split("\n")
+    assert [line.removeprefix("dXNlcj") for line in shown] == (
+        ["first", *["***"] * 4, "last ***", "***", ""]
+    )
