@@ -263,7 +263,7 @@ class Run:
         if settings.mode is Mode.DISCOVER:
             from deploy_action.modes.discovering import discover
 
-            return discover(settings, self.environ, self._keep_discovery)
+            return discover(settings, self.environ, self._keep_discovery, self.console.redact)
         if settings.mode is Mode.COMMENT:
             from deploy_action.modes.commenting import Commenting
 
@@ -299,7 +299,9 @@ class Run:
         from deploy_action.stages.live.identity import identify
 
         workspace = Path(self.environ.get("GITHUB_WORKSPACE") or ".")
-        model = identify(settings, read_event(self.environ), workspace, self.console.mask)
+        model = identify(
+            settings, read_event(self.environ), workspace, self.console.mask, self.console.redact
+        )
         self._keep_model(model)
         return model
 

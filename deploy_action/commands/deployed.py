@@ -94,7 +94,7 @@ class DeployedModel:
         settings = parse_settings(inputs, for_runner=False)
         workspace = Path(self.environ["GITHUB_WORKSPACE"])
         event = read_event(self.environ)
-        return settings, identify(settings, event, workspace, self._secrets.extend)
+        return settings, identify(settings, event, workspace, self._secrets.extend, self.redact)
 
     def _in_own_words(self, message: str) -> str:
         message = message.replace(f"mode `{_LIKE}`", f"`{self.command}`")

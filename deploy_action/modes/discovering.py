@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def discover(
-    settings: Settings, environ: Mapping[str, str], on_found: Callable[[Discovery], None]
+    settings: Settings,
+    environ: Mapping[str, str],
+    on_found: Callable[[Discovery], None],
+    redact: Callable[[str], str],
 ) -> Ending:
     """List the models of the workspace; nothing is sent, and no model is checked."""
     from deploy_action.github.event import read_event
     from deploy_action.stages.discovery.models import discover_models
 
     workspace = Path(environ.get("GITHUB_WORKSPACE") or ".")
-    discovery = discover_models(settings, read_event(environ), workspace)
+    discovery = discover_models(settings, read_event(environ), workspace, redact)
     on_found(discovery)
     problems = (*settings.warnings, *discovery.problems)
     if settings.fail_on_warning and any(one.severity is Severity.WARNING for one in problems):

@@ -26,7 +26,7 @@ from deploy_action.model.manifest_search import MANIFEST_NAME
 from deploy_action.outcome.prepared_model import DescribedModel, PreparedModel
 from deploy_action.records import dataclass, field, replace
 from deploy_action.stages.narrow import narrow
-from deploy_action.text.harmless import LONGEST_DESCRIPTION, tidy
+from deploy_action.text.harmless import tidy
 
 if TYPE_CHECKING:
     from deploy_action.bundle.including import Include
@@ -180,7 +180,7 @@ class Preparation:
         settings, event = self.settings, self.event
         read_commit = cache(lambda: read_checked_out_commit(directory))
         name = settings.model_name or manifest.model_name or directory_name(directory, event)
-        name = tidy(name if len(name) <= LONGEST_DESCRIPTION else self.redact(name))
+        name = tidy(name, self.redact)
         # The input `project-name` wins over the project id in the manifest.
         manifest_project = None if settings.project_name else manifest.project_id
         commit = event.commit or (found.sha if (found := read_commit()) else "")

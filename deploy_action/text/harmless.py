@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
 from deploy_action.lazy.patterns import lazy_regex
@@ -60,14 +61,16 @@ def is_placeholder(value: str) -> bool:
     return not value.strip().strip("*")
 
 
-def tidy(text: str) -> str:
+def tidy(text: str, redact: Callable[[str], str] = str) -> str:
     """Drop control characters other than newline and tab, trim, and cut at 2,000 code points.
 
-    A lone surrogate, which JSON can carry and UTF-8 cannot, becomes the replacement character.
+    Of what is cut, `redact` hides the secrets before: half of one is not known again. A lone
+    surrogate, which JSON can carry and UTF-8 cannot, becomes the replacement character.
     """
     kept = (char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
     valid = "".join(kept).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return cut(valid.strip(), LONGEST_DESCRIPTION)
+    whole = valid.strip()
+    return cut(whole if len(whole) <= LONGEST_DESCRIPTION else redact(whole), LONGEST_DESCRIPTION)
 
 
 def cut(text: str, length: int) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from deploy_action.deployment_api import transport
-from tests.conftest import Ended, Runner
+from tests.conftest import Ended, Runner, write_model
 from tests.support import wire_server
 from tests.support.faults import rules
 from tests.support.faults.cases import Case, Sense
@@ -287,6 +287,16 @@ PASSING = [
 
 def name_of(case: object) -> str:
     return case.name if isinstance(case, Case) else str(case)
+
+
+@pytest.mark.parametrize("mode", ["validate", "deploy", "stop", "rollback", "discover"])
+def test_no_half_of_a_secret_ends_a_long_name(runner: Runner, wire: StartWire, mode: str) -> None:
+    """Names are cut at 2,000 characters; what is hidden makes room for more of them."""
+    known = Secrets.new()
+    write_model(runner.workspace, model_name=f"{known.refresh_token} " * 50)
+    ended = run(runner, wire({}).url, known, mode=mode, model_name="")
+    assert "*** ***" in ended.summary
+    assert_nothing_leaked(ended, known)
 
 
 @pytest.mark.parametrize("case", FOR_DEPLOYS, ids=name_of)

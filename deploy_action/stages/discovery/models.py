@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,10 +28,13 @@ _MOST_NAMED: Final = 20
 _ZEROS: Final = lazy_regex(r"0{40}|0{64}")
 
 
-def discover_models(settings: Settings, event: Event, workspace: Path) -> Discovery:
+def discover_models(
+    settings: Settings, event: Event, workspace: Path, redact: Callable[[str], str]
+) -> Discovery:
     """Return the models below `model-path`; with `changed-since`, which of them changed.
 
-    A model with a broken `blankly.json` is one, too: the run that is for it reports that.
+    A model with a broken `blankly.json` is one, too: the run that is for it reports that. `redact`
+    hides the secrets in a text.
 
     Raises:
         InvalidInputError: there is no model, or the checkout lacks the commit to compare with.
@@ -45,7 +48,7 @@ def discover_models(settings: Settings, event: Event, workspace: Path) -> Discov
     nameless = tuple(_nameless(search.models, workspace))
     if nameless and not named:
         raise InvalidInputError(*nameless)
-    models = [_Model.at(directory, workspace, event) for directory in named]
+    models = [_Model.at(directory, workspace, event, redact) for directory in named]
     problems = (
         *(replace(one, severity=Severity.WARNING) for one in nameless),
         *_unreadable(search.unreadable, workspace),
@@ -87,10 +90,12 @@ class _Model:
     manifest: Manifest | None = field(repr=False)
 
     @classmethod
-    def at(cls, directory: Path, workspace: Path, event: Event) -> _Model:
+    def at(
+        cls, directory: Path, workspace: Path, event: Event, redact: Callable[[str], str]
+    ) -> _Model:
         manifest = peek_manifest(directory)
         written = None if manifest is None else manifest.model_name
-        name = tidy(written or directory_name(directory, event))
+        name = tidy(written or directory_name(directory, event), redact)
         return cls(directory, directory.relative_to(workspace).as_posix(), name, manifest)
 
     def found(self) -> FoundModel:

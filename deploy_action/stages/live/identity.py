@@ -21,11 +21,12 @@ def identify(
     event: Event,
     workspace: Path,
     on_secrets: Callable[[tuple[str, ...]], None],
+    redact: Callable[[str], str],
 ) -> DescribedModel:
     """Return what is known of the model without checking anything.
 
     A kill switch works on a broken commit, and without a checkout if the inputs name the model.
-    `on_secrets` gets the secrets in `blankly.json`.
+    `on_secrets` gets the secrets in `blankly.json`. `redact` hides all in a text.
 
     Raises:
         InvalidInputError: nothing says which model it is.
@@ -49,7 +50,7 @@ def identify(
             hint="Set `model-id`, which the summary of each deploy shows, or check the repository "
             "out before this step.",
         )
-    path, name = normpath(settings.model_path), tidy(name)
+    path, name = normpath(settings.model_path), tidy(name, redact)
     return DescribedModel(
         path="" if directory is None else path,
         name=name,
