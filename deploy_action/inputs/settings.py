@@ -202,6 +202,27 @@ def _read_settings(reader: _Reader) -> Settings:
     )
 
 
+def _with_hint(parse: Callable[[], Parsed], hint: str) -> Parsed:
+    try:
+        return parse()
+    except ValueError as wrong:
+        raise parsing.BadValueError(str(wrong), hint=hint) from None
+
+
+def _fault_without_secrets(
+    parse: Callable[[str], object], hidden: str, wrong: parsing.BadValueError
+) -> parsing.BadValueError:
+    """Return what is wrong with a value in which secrets are hidden, as `wrong` is with the whole.
+
+    Messages quote parts of values, and may cut a secret in two.
+    """
+    try:
+        parse(hidden)
+    except parsing.BadValueError as fault:
+        return fault
+    return parsing.BadValueError("what is hidden is not allowed there.", hint=wrong.hint)
+
+
 class _Reader:
     """Parses one input after the other and collects what is wrong."""
 
@@ -224,10 +245,14 @@ class _Reader:
             # In a pattern of `.gitignore`, spaces at the ends count.
             return parse(text if definition.lines else text.strip())
         except parsing.BadValueError as wrong:
-            value = "" if definition.secret else f" is {parsing.shown(self._redacted(text))}"
+            value, fault = "", wrong
+            if not definition.secret:
+                hidden = self._redacted(text)
+                value = f" is {parsing.shown(hidden)}"
+                fault = wrong if hidden == text else _fault_without_secrets(parse, hidden, wrong)
             self._failed.add(name)
             self.problems.append(
-                Problem(message=f"Input `{name}`{value}: {wrong}", hint=wrong.hint)
+                Problem(message=f"Input `{name}`{value}: {fault}", hint=fault.hint)
             )
             return blank
 
@@ -262,26 +287,13 @@ class _Reader:
 
         now = self._now()
         hint = "For example: `4`, or one window a line, `2022: 2022-01-01..2023-01-01`."
-        return self._parse_quoting(text, lambda text: parse_windows(text, now), hint)
+        return _with_hint(lambda: parse_windows(text, now), hint)
 
     def parse_sweep(self, text: str) -> Sweep:
         from deploy_action.backtest.sweep.grid import parse_sweep
 
         hint = "For example: `{env.FAST: [5, 10, 20], env.SLOW: [40, 80]}`."
-        return self._parse_quoting(text, parse_sweep, hint)
-
-    def _parse_quoting(self, text: str, parse: Callable[[str], Parsed], hint: str) -> Parsed:
-        """Return what a text is parsed as by a function whose errors quote parts of it."""
-        try:
-            return parse(text)
-        except ValueError as wrong:
-            fault = str(wrong)
-        try:
-            # Redact a pasted secret before its line is cut for a quotation.
-            parse(self._redacted(text))
-        except ValueError as wrong:
-            fault = str(wrong)
-        raise parsing.BadValueError(fault, hint=hint)
+        return _with_hint(lambda: parse_sweep(text), hint)
 
     def check_gates(self, settings: Settings) -> None:
         """Refuse gates that cannot pass, before they cost a backtest."""

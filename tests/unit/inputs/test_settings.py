@@ -177,10 +177,22 @@ def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
     assert len(problems(gates="sharp >= 1\nsharpe >= 1\ntrades\n")) == 2
 
 
-def test_a_secret_pasted_into_the_gates_is_not_quoted() -> None:
+@pytest.mark.parametrize("name", [one.name for one in INPUTS if not one.secret])
+@pytest.mark.parametrize("before", ["", "libs/", "a: ", "x: [1, ", "2022: 2022-01-01.."])
+def test_no_part_of_a_secret_that_is_pasted_into_another_input_is_shown(
+    name: str, before: str
+) -> None:
+    """Messages quote values, and parts of them, up to some length."""
     token = secrets.token_hex(64)
-    (problem,) = problems(token=token, gates=f"sharpe >= 1 {token}")
-    assert token[:8] not in problem.text()
+    for length in range(0, 200, 25):
+        value = f"{before}{'*.' * length}{token}"
+        try:
+            settings = parse(token=token, **{name.replace("-", "_"): value})
+        except InvalidInputError as refused:
+            told = refused.problems
+        else:
+            told = settings.warnings
+        assert not any(token[:12] in f"{one.message} {one.hint}" for one in told)
 
 
 def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
