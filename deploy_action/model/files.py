@@ -102,7 +102,8 @@ class _Model:
             yield from self._scripts.hiding(name, required)
             return
         hint = self._hint_for(fault) or self._scripts.others(name)
-        yield self._at_key("main_script", f"The main script {name} {fault}.", hint)
+        shown = self._shown(self._manifest.main_script)
+        yield self._at_key("main_script", f"The main script {shown} {fault}.", hint)
 
     def requirements_problems(self) -> Iterator[Problem]:
         if not self._manifest.requirements:
@@ -121,9 +122,15 @@ class _Model:
         if fault is None:
             yield from check_requirements(name, self._selection, self._installer, self._redact)
             return
-        hint = f"Add {name} with a line that says blankly, or correct the path."
-        message = f"The requirements file {name} {fault}."
+        shown = self._shown(self._manifest.requirements)
+        hint = f"Add {shown} with a line that says blankly, or correct the path."
+        message = f"The requirements file {shown} {fault}."
         yield self._at_key("requirements", message, self._hint_for(fault) or hint)
+
+    def _shown(self, path: str) -> str:
+        """Return a path for a message. Without its double slashes a secret is not known again."""
+        hidden = self._redact(path)
+        return posixpath.normpath(path) if hidden == path else hidden
 
     def _made_requirements_problems(self, name: str) -> Iterator[Problem]:
         """Check requirements that were made of `pyproject.toml`, where their problems are."""
@@ -144,7 +151,8 @@ class _Model:
             return
         if fault := self._fault_of(name, stat.S_ISDIR):
             hint = self._hint_for(fault) or 'Correct the path, or set it to ".".'
-            yield self._at_key("working_directory", f"The working directory {name} {fault}.", hint)
+            shown = self._shown(self._manifest.working_directory)
+            yield self._at_key("working_directory", f"The working directory {shown} {fault}.", hint)
             return
         message = (
             f"working_directory is {name}: the documentation takes main_script and requirements "

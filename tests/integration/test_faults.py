@@ -10,7 +10,7 @@ import json
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
@@ -296,6 +296,18 @@ def test_no_half_of_a_secret_ends_a_long_name(runner: Runner, wire: StartWire, m
     write_model(runner.workspace, model_name=f"{known.refresh_token} " * 50)
     ended = run(runner, wire({}).url, known, mode=mode, model_name="")
     assert "*** ***" in ended.summary
+    assert_nothing_leaked(ended, known)
+
+
+@pytest.mark.parametrize("key", ["main_script", "requirements", "working_directory"])
+def test_a_secret_in_the_place_of_a_path_is_hidden(
+    runner: Runner, wire: StartWire, key: str
+) -> None:
+    """Though a path with fewer slashes is the same."""
+    known = replace(Secrets.new(), refresh_token=f"{secrets.token_hex(9)}//{secrets.token_hex(9)}")
+    write_model(runner.workspace, **{key: f"./{known.refresh_token}"})
+    ended = run(runner, wire({}).url, known, mode="validate")
+    assert "***` does not exist" in ended.summary
     assert_nothing_leaked(ended, known)
 
 

@@ -178,7 +178,7 @@ def test_gates_are_parsed_and_every_wrong_line_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", [one.name for one in INPUTS if not one.secret])
-@pytest.mark.parametrize("before", ["", "libs/", "a: ", "x: [1, ", "2022: 2022-01-01.."])
+@pytest.mark.parametrize("before", ["", "/libs/", "a: ", "x: [1, ", "2022: 2022-01-01.."])
 def test_no_part_of_a_secret_that_is_pasted_into_another_input_is_shown(
     name: str, before: str
 ) -> None:
