@@ -19,16 +19,19 @@ _WATCHED: Final = tuple(
 )
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 0.001  # in seconds; 0 would stop the timer
-# What takes and gives up locks. Of these modules' functions, some only wait, perhaps for ever.
-_LOCKING: Final = frozenset({"threading", "queue", "contextlib", "subprocess", __name__})
-_WAITING: Final = frozenset(
-    {"wait", "wait_for", "join", "_wait_for_tstate_lock", "_wait", "_try_wait", "communicate"}
+# What takes and gives up locks, those of imports, too. Some functions there wait, perhaps for ever.
+_LOCKING: Final = frozenset(
+    {"threading", "queue", "contextlib", "subprocess", "logging", "_frozen_importlib", __name__}
 )
+_WAITING: Final = frozenset(
+    {"join", "_wait_for_tstate_lock", "_wait", "_try_wait", "communicate", "_stdin_write"}
+)
+_LONGEST_PAUSE: Final = 5.0  # in seconds, until an error is raised wherever the program stands
 
-# The deadlines that are in force, the innermost last, and errors that could not be raised when they
-# came: signals and their handlers are the process's, too.
+# The deadlines that are in force, the innermost last, and signals' errors that could not be raised
+# when they came, with the time until which they wait: signals are the process's, too.
 _deadlines: Final[list[Deadline]] = []
-_postponed: Final[list[DeadlineError | InterruptedRunError]] = []
+_postponed: Final[list[tuple[InterruptedRunError, float]]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def signals_as_errors() -> Iterator[Callable[[], None]]:
 
     Later signals are ignored, so that clean-up and report can finish: the runner sends SIGINT,
     SIGTERM 7.5 s later, and kills the process after another 2.5 s. Calling the yielded function
-    makes the first signal be ignored, too. Off the main thread nothing happens.
+    makes the first signal be ignored, too. Off the main thread nothing happens. Inside
+    `deadline_as_error`, the error may come a moment later.
     """
     if not _is_main_thread():
         yield lambda: None
@@ -80,12 +84,15 @@ def signals_as_errors() -> Iterator[Callable[[], None]]:
     def disarm() -> None:
         nonlocal armed
         armed = False
+        _postponed.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal armed
         if armed:
-            disarm()
+            armed = False
             problem = Problem(message=f"The run was cancelled ({signal.Signals(number).name}).")
-            _raise(InterruptedRunError(number, problem), frame)
+            until = time.monotonic() + _LONGEST_PAUSE
+            _raise(InterruptedRunError(number, problem), until, frame)
 
     previous = {number: signal.signal(number, interrupt) for number in _WATCHED}
     try:
@@ -104,9 +111,10 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     passed meanwhile, at the end. Off the main thread, or without POSIX timers, only the request
     time-outs apply.
 
-    An error of it or of `signals_as_errors` that cannot be raised where the program stands is
-    raised soon after, at the end of the outermost block at the latest: Python only prints what is
-    raised while it tidies an object up, and a lock that was just taken would stay closed.
+    Where the program tidies an object up, Python would only print an error of it or of
+    `signals_as_errors`, and a lock that was just taken would stay closed. Then it is raised soon
+    after: that of a signal at the end of the outermost block at the latest. A deadline that passes
+    in the last moments of its block may not be raised.
     """
     if not _is_main_thread() or not hasattr(signal, "setitimer"):
         yield
@@ -118,7 +126,7 @@ def deadline_as_error(deadline: Deadline) -> Iterator[None]:
     finally:
         alarm.stop()
         if _postponed and not _deadlines:
-            raise _postponed.pop()
+            raise _postponed.pop()[0]
 
 
 class _Alarm:
@@ -148,14 +156,14 @@ class _Alarm:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, self._previous)
         _deadlines.pop()
-        # Of this deadline nothing is due any more.
-        _postponed[:] = [one for one in _postponed if isinstance(one, InterruptedRunError)]
         if self._outer:  # the one around this looks at the clock itself
             _tick_soon()
 
     def _keep_lost(self, told: sys.UnraisableHookArgs) -> None:
-        if isinstance(told.exc_value, (DeadlineError, InterruptedRunError)):
-            _postponed.append(told.exc_value)
+        if isinstance(told.exc_value, InterruptedRunError):
+            _postponed.append((told.exc_value, 0.0))
+        elif isinstance(told.exc_value, DeadlineError):
+            self._has_raised = False
         else:
             self._tell_lost(told)
 
@@ -163,23 +171,23 @@ class _Alarm:
         if self._is_over:
             return
         if _postponed:
-            _raise(_postponed.pop(), frame)
+            _raise(*_postponed.pop(), frame)
         # What sees by itself that the time is over raises the same, and tidies up.
         is_told = self._has_raised or isinstance(sys.exception(), DeadlineError)
         if not self._deadline.has_passed or is_told:
             return
-        if _holds_locks(frame):
+        if _holds_locks(frame) and self._deadline.clock() < self._deadline.at + _LONGEST_PAUSE:
             _tick_soon()
             return
         self._has_raised = True
         raise self._deadline.error()
 
 
-def _raise(error: DeadlineError | InterruptedRunError, frame: FrameType | None) -> None:
+def _raise(error: InterruptedRunError, until: float, frame: FrameType | None) -> None:
     """Raise an error where the program stands, or see to it that a tick does soon."""
-    if not _deadlines or not _holds_locks(frame):
+    if not _deadlines or not _holds_locks(frame) or time.monotonic() > until:
         raise error
-    _postponed.append(error)
+    _postponed.append((error, until))
     if signal.getitimer(signal.ITIMER_REAL)[0]:
         _tick_soon()
 
@@ -196,9 +204,12 @@ def _holds_locks(frame: FrameType | None) -> bool:
     """
     if frame is None:
         return False
-    name = frame.f_code.co_name
-    is_locking = frame.f_globals.get("__name__") in _LOCKING and name not in _WAITING
-    return is_locking or name in {"__enter__", "__exit__"}
+    name, module = frame.f_code.co_name, str(frame.f_globals.get("__name__"))
+    if name in {"__enter__", "__exit__"} or module.startswith("importlib."):
+        return True
+    # `Condition.wait` waits once it has this variable. Before, it gives its lock up.
+    is_waiting = name in _WAITING or "gotit" in frame.f_locals
+    return module in _LOCKING and not is_waiting
 
 
 def _is_main_thread() -> bool:

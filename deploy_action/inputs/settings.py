@@ -14,7 +14,7 @@ from deploy_action.inputs.definitions import INPUTS, LOCAL, Comment, Mode
 from deploy_action.inputs.secrets import secrets_of, too_short_to_mask
 from deploy_action.records import dataclass, field, replace
 from deploy_action.text.harmless import tidy
-from deploy_action.text.redaction import redacted
+from deploy_action.text.redaction import HIDDEN, redacted
 
 if TYPE_CHECKING:
     from deploy_action.backtest.period.windows import Window
@@ -202,6 +202,9 @@ def _read_settings(reader: _Reader) -> Settings:
     )
 
 
+_HIDDEN_IS_WRONG: Final = "a secret stands there that is not allowed."
+
+
 def _with_hint(parse: Callable[[], Parsed], hint: str) -> Parsed:
     try:
         return parse()
@@ -217,10 +220,10 @@ def _fault_without_secrets(
     Messages quote parts of values, and may cut a secret in two.
     """
     try:
-        parse(hidden)
+        parse(hidden.replace(HIDDEN, "hidden"))  # which has no meaning in YAML
     except parsing.BadValueError as fault:
         return fault
-    return parsing.BadValueError("what is hidden is not allowed there.", hint=wrong.hint)
+    return parsing.BadValueError(_HIDDEN_IS_WRONG, hint=wrong.hint)
 
 
 class _Reader:
@@ -241,15 +244,16 @@ class _Reader:
         text = self._inputs.get(name) or definition.default
         if not text:
             return blank
+        # In a pattern of `.gitignore`, spaces at the ends count.
+        given = text if definition.lines else text.strip()
         try:
-            # In a pattern of `.gitignore`, spaces at the ends count.
-            return parse(text if definition.lines else text.strip())
+            return parse(given)
         except parsing.BadValueError as wrong:
             value, fault = "", wrong
             if not definition.secret:
-                hidden = self._redacted(text)
+                hidden = self._redacted(given)
                 value = f" is {parsing.shown(hidden)}"
-                fault = wrong if hidden == text else _fault_without_secrets(parse, hidden, wrong)
+                fault = wrong if hidden == given else _fault_without_secrets(parse, hidden, wrong)
             self._failed.add(name)
             self.problems.append(
                 Problem(message=f"Input `{name}`{value}: {fault}", hint=fault.hint)
@@ -272,7 +276,9 @@ class _Reader:
         if any(one.severity is Severity.ERROR for one in problems):
             # Redact a pasted secret before its line is cut for a quotation. Valid gates are not
             # redacted: a secret may happen to be a word such as `base`.
-            _, problems = parse_gates(self._redacted(text))
+            _, problems = parse_gates(redacted(text, self._secrets, keep_lines=True))
+            if not problems:
+                self._refuse(f"Input `gates`: {_HIDDEN_IS_WRONG}", "Take it out.")
         self.warnings += [one for one in problems if one.severity is Severity.WARNING]
         self.problems += [one for one in problems if one.severity is Severity.ERROR]
         return gates

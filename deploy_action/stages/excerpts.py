@@ -22,7 +22,7 @@ def read_excerpts(
     packed: Container[str] | None,
     problems: Iterable[Problem],
     line_url: Callable[[CommittedFile, int], str],
-    redact: Callable[[str], str] = str,
+    redact: Callable[[str], str],
 ) -> tuple[Excerpt, ...]:
     """Return the lines around the first ten places in Python files of the model.
 

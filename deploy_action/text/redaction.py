@@ -40,6 +40,7 @@ _GAPS: Final = lazy_regex(_GAP)
 # The mark before a line break that goes on with the same line: in mails, and in shells. It may also
 # be the end of a secret.
 _SOFT_GAPS: Final = lazy_regex(rf"[=\\](?:\r\n?|\n)[ \t]*+|{_GAP}")
+_MAY_BE_SOFT: Final = lazy_regex(r"(?:[=\\]|%(?:3[dD]|5[cC])|;)[\r\n\\%&]")  # escaped, too
 _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _IN_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
@@ -240,29 +241,30 @@ class _View:
 
 def _views(text: str) -> Iterator[_View]:
     whole = _View(text)
+    yield from _readings(whole, _GAPS)
     joined = _without(_GAPS, whole)
     if joined is not whole:
-        yield whole
-    yield from _readings(joined)
-    softly = _without(_SOFT_GAPS, whole)
-    if softly.text != joined.text:
-        yield from _readings(softly)
+        yield from _readings(joined, _GAPS)
+    if _MAY_BE_SOFT.search(text):
+        yield from _readings(_without(_SOFT_GAPS, whole), _SOFT_GAPS)
 
 
-def _readings(view: _View) -> Iterator[_View]:
-    """Yield a text without gaps, and what somebody reads who unescapes it once or several times.
+def _readings(view: _View, gaps: re.Pattern[str]) -> Iterator[_View]:
+    """Yield a text as it is, and as somebody reads it who unescapes it once or several times.
 
-    Gaps go first: one may be within an escape, or within a secret that looks like one.
+    A gap may be within an escape, and within a secret that looks like one; or the gap may only seem
+    to make an escape of what is around it. So a text is read with its gaps and without them.
     """
     for _ in range(_MOST_READINGS + 1):
         yield view
         without_markup = _without(_MARKUP, view)
         if without_markup is not view:
             yield without_markup
+            yield _without(gaps, without_markup)
         unescaped = _unescaped(view)
         if unescaped is view:
             return
-        view = _without(_GAPS, unescaped)
+        view = _without(gaps, unescaped)
 
 
 def _without(removed: re.Pattern[str], view: _View) -> _View:

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,17 @@ ROUTES = [
 ]
 
 
-def play_by_chance(stage: Stage, chance: random.Random) -> None:
-    """Run with one fault."""
-    route, always = chance.choice(ROUTES), chance.random() < 0.4
-    case = chance.choice(ALL if chance.random() < 0.98 else DRIPS)
-    if route == rules.DETAILS:
-        always = False  # or it would be asked for until the deadline
-    play(stage, route, case, always=always, debug=chance.random() < 0.5)
+def single_faults() -> list[dict[str, Any]]:
+    """Return each fault of each request, once and always; of uploads, also without its routes."""
+    found = [
+        {"route": route, "case": case, "always": always, "hides": hides}
+        for route in ROUTES
+        for case in (*ALL, *DRIPS)
+        for always in (False, True)
+        for hides in ((False, True) if route in rules.UPLOADS else (False,))
+    ]
+    # Details would be asked for until the deadline.
+    return [one for one in found if not (one["always"] and one["route"] == rules.DETAILS)]
 
 
 def look_by_chance(stage: Stage, chance: random.Random, model_id: str) -> Looked:
@@ -113,8 +118,12 @@ def storm(stage: Stage, chance: random.Random, commanded: str) -> Told:
 @AT_ANY_MOMENT
 @pytest.mark.torture(quick=4, weight=3)
 def test_one_fault_comes_to_what_the_rules_say(stage: Stage, rounds: Rounds) -> None:
+    todo: list[dict[str, Any]] = []
     for chance in rounds:
-        play_by_chance(stage, chance)
+        if not todo:
+            todo = single_faults()
+            chance.shuffle(todo)
+        play(stage, **todo.pop(), debug=chance.random() < 0.5)
 
 
 @AT_ANY_MOMENT

@@ -59,7 +59,7 @@ _BRANCH: Final = "faster"
 BOUGHT: Final = ("idToken", "access_token", "refresh_token")
 # Where each line stands alone, half a secret is not known again.
 _IN_ONE_LINE: Final = sorted(set(WAYS) - {"in lines", "base64 in lines"})
-_LINE_BY_LINE: Final = frozenset({"ignore", "include", "gates"})
+_LINE_BY_LINE: Final = frozenset({"ignore", "include"})
 _NO_OUTPUTS: Final = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE")
 
 

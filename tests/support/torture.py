@@ -27,7 +27,8 @@ import pytest
 _PROPERTY: Final = "torture"
 AT_ANY_MOMENT: Final = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 """Of tests in which deadlines pass: one may come between the making of a socket and the moment at
-which something has it and will close it. Python closes it then, and warns of it."""
+which something has it and will close it. Python closes it then, and warns of it. So these tests see
+no socket that was forgotten; others do."""
 
 
 class Rounds:

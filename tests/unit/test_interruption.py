@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import _imp
+import importlib
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from deploy_action import interruption
 from deploy_action.errors import DeadlineError, InterruptedRunError
 from deploy_action.interruption import Deadline, deadline_as_error, signals_as_errors
+from tests.support.torture import Rounds
 
 
 @contextmanager
@@ -102,8 +107,8 @@ def test_a_signal_that_comes_while_something_is_tidied_up_ends_the_run_after_it(
 class Door:
     """Something that is open meanwhile; a signal comes before `with` begins, or as it ends."""
 
-    def __init__(self, *, at_the_end: bool) -> None:
-        self.at_the_end, self.is_open = at_the_end, False
+    def __init__(self, *, at_the_end: bool, then: Callable[[], None] = lambda: None) -> None:
+        self.at_the_end, self.then, self.is_open = at_the_end, then, False
 
     def __enter__(self) -> None:
         self.is_open = True
@@ -113,6 +118,7 @@ class Door:
     def __exit__(self, *_: object) -> None:
         if self.at_the_end:
             signal.raise_signal(signal.SIGTERM)
+            self.then()
         self.is_open = False
 
 
@@ -152,7 +158,8 @@ def test_a_signal_in_the_last_moment_is_raised_at_the_end_of_the_outermost_block
         pass
 
 
-def test_a_deadline_leaves_no_lock_closed() -> None:
+@pytest.mark.torture(quick=20)
+def test_a_deadline_leaves_no_lock_closed(rounds: Rounds) -> None:
     """Whoever wants it next would wait for ever: what closes the connections, for example."""
 
     def work(tasks: queue.Queue[int]) -> None:
@@ -161,8 +168,57 @@ def test_a_deadline_leaves_no_lock_closed() -> None:
                 tasks.put(1)
                 tasks.get()
 
-    for _ in range(30):
+    for _ in rounds:
         tasks: queue.Queue[int] = queue.Queue()
         with pytest.raises(DeadlineError):
             work(tasks)
         assert not tasks.mutex.locked()
+        rounds.count("deadlines")
+
+
+def test_a_deadline_leaves_no_import_closed() -> None:
+    """Threads import modules, too."""
+
+    def work() -> None:
+        with deadline_as_error(Deadline.after(0.002 / 60)):
+            while True:
+                sys.modules.pop("colorsys", None)
+                importlib.import_module("colorsys")
+
+    for _ in range(20):
+        with pytest.raises(DeadlineError):
+            work()
+        assert not _imp.lock_held()
+
+
+def test_a_deadline_that_passed_while_something_was_tidied_up_outlives_an_inner_one() -> None:
+    def work() -> None:
+        with deadline_as_error(Deadline.after(0.01 / 60)):
+            Tidied(wait_for_ever)
+            with deadline_as_error(Deadline.after(10)):
+                pass
+            wait_for_ever()
+
+    with pytest.raises(DeadlineError):
+        work()
+
+
+def test_a_signal_that_waits_is_ignored_with_the_others() -> None:
+    with (
+        signals_as_errors() as ignore_signals,
+        deadline_as_error(Deadline.after(10)),
+        Door(at_the_end=True, then=ignore_signals),
+    ):
+        pass
+
+
+def test_an_error_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "_LONGEST_PAUSE", 0.1)
+    lock = threading.Condition(threading.Lock())
+
+    def work() -> None:
+        with lock, deadline_as_error(Deadline.after(0.01 / 60)), lock:
+            pass
+
+    with pytest.raises(DeadlineError):
+        work()

@@ -87,6 +87,35 @@ def test_an_interrupted_secret_with_what_looks_like_an_escape_is_found(
             assert redacted(f"a-{text}-b", [secret]) == "a-***-b"
 
 
+@pytest.mark.parametrize("before", ["100%", "\\", "&", "&amp", "\\u00"])
+@pytest.mark.parametrize("gap", ["\n", "\r", "\u200b"])
+def test_what_is_before_a_gap_makes_no_other_escape_of_a_secret(before: str, gap: str) -> None:
+    secret = f"4f{secrets.token_hex(6)}/{secrets.token_hex(6)}=="
+    for form in (quote(secret, safe=""), json.dumps(secret)[1:-1], html.escape(secret)):
+        assert redacted(f"{before}{gap}{form}", [secret]) == f"{before}{gap}***"
+
+
+@pytest.mark.parametrize("mark", ["\x1b[1m", "<li>"])
+def test_a_secret_with_indented_lines_is_found_where_each_is_marked_up(mark: str) -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    secret = f"{first}\n    {second}"
+    for text in (f"{first}\n{mark}    {second}", f"{first}\n    {mark}{second}"):
+        assert redacted(f"a {mark}{text} b", [secret]) == f"a {mark}*** b"
+
+
+@pytest.mark.parametrize("mark", ["=", "\\"])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_a_soft_line_break_may_be_escaped(mark: str, line_break: str) -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    text = f"{first}{mark}{line_break}{second}"
+    for form in (
+        json.dumps(text)[1:-1],
+        quote(text, safe=""),
+        json.dumps(json.dumps(text)[1:-1])[1:-1],
+    ):
+        assert redacted(f"a {form} b", [first + second]) == "a *** b"
+
+
 @pytest.mark.parametrize("end", ["=", "\\", "=="])
 def test_the_last_mark_of_a_secret_is_no_sign_that_a_line_goes_on(end: str) -> None:
     first, second = secrets.token_hex(8), f"{secrets.token_hex(8)}{end}"
