@@ -40,6 +40,14 @@ def is_base(request: Request) -> bool:
     return request.fields["backtestDescription"].startswith("Base HEAD^ of: ")
 
 
+def sent(server: ScriptedServer) -> tuple[Request, Request]:
+    """Return the requests of candidate and base: the server may read either first."""
+    candidate, base = sorted(server.requests_to(BACKTEST), key=is_base)
+    assert is_base(base)
+    assert not is_base(candidate)
+    return candidate, base
+
+
 @pytest.fixture
 def backtests() -> Iterator[Callable[..., ScriptedServer]]:
     """Start a server with one step for the candidate and one for the base."""
@@ -74,15 +82,15 @@ def test_each_backtest_says_of_which_commit_it_is(
     assert backtest(repository, server).code == 0
     assert backtest(repository, silent).code == 0
 
-    candidate, base = server.requests_to(BACKTEST)
+    candidate, base = sent(server)
     assert [candidate.fields["commit"], base.fields["commit"]] == commits
     assert candidate.fields["commitRepository"] == base.fields["commitRepository"]
     assert "committedAt" in candidate.fields
     assert "committedAt" not in base.fields
-    assert not silent.requests_to(BACKTEST)[0].fields.keys() & {"commit", "committedAt"}
+    assert not sent(silent)[0].fields.keys() & {"commit", "committedAt"}
 
 
-def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
+def test_candidate_and_base_are_sent_with_the_same_arguments(
     repository: Runner, backtests: Callable[..., ScriptedServer]
 ) -> None:
     write_model(repository.workspace, python_version="3.9", backtest_args={"to": "2y"})
@@ -90,8 +98,7 @@ def test_the_candidate_is_sent_first_and_both_with_the_same_arguments(
     server = backtests(result(sharpe=2.0), result(sharpe=1.0))
     ended = backtest(repository, server, gates="sharpe >= base + 1")
     assert ended.code == 0, ended.log
-    candidate, base = server.requests_to(BACKTEST)
-    assert (is_base(candidate), is_base(base)) == (False, True)
+    candidate, base = sent(server)
     assert candidate.fields["backtestArgs"] == base.fields["backtestArgs"] == '{"to":"2y"}'
     assert (candidate.fields["pythonVersion"], base.fields["pythonVersion"]) == ("3.9", "3.10")
     assert candidate.fields["modelId"] == base.fields["modelId"] == "model-1"
@@ -138,8 +145,8 @@ def test_a_base_that_ran_with_other_arguments_runs_again(
     )
     ended = backtest(repository, server)
     assert ended.code == 0, ended.log
-    sent = [one.fields["backtestArgs"] for one in server.requests_to(BACKTEST)]
-    assert sent == ["{}", "{}", '{"to":"2y"}']
+    arguments = [one.fields["backtestArgs"] for one in server.requests_to(BACKTEST)]
+    assert arguments == ["{}", "{}", '{"to":"2y"}']
     assert '`"1y"` → `"2y"`' in ended.summary
 
 
@@ -150,7 +157,7 @@ def test_a_model_that_only_an_upload_can_make_is_made_once(
     server = backtests(result(), result())
     ended = backtest(repository, server, model_id="", create_new="true")
     assert ended.code == 0, ended.log
-    candidate, base = server.requests_to(BACKTEST)
+    candidate, base = sent(server)
     assert (candidate.fields["createNew"], base.fields["createNew"]) == ("true", "false")
     assert base.fields["modelId"] == "model-1"
 
