@@ -19,7 +19,8 @@ _WATCHED: Final = tuple(
 )
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 0.001  # in seconds; 0 would stop the timer
-# What takes and gives up locks, those of imports, too. Some functions there wait, perhaps for ever.
+# What takes and gives up locks, those of imports, too: their module is also named
+# `importlib._bootstrap`. Some functions there wait, perhaps for ever.
 _LOCKING: Final = frozenset(
     {"threading", "queue", "contextlib", "subprocess", "logging", "_frozen_importlib", __name__}
 )
@@ -161,7 +162,7 @@ class _Alarm:
 
     def _keep_lost(self, told: sys.UnraisableHookArgs) -> None:
         if isinstance(told.exc_value, InterruptedRunError):
-            _postponed.append((told.exc_value, 0.0))
+            _postponed.append((told.exc_value, time.monotonic() + _LONGEST_PAUSE))
         elif isinstance(told.exc_value, DeadlineError):
             self._has_raised = False
         else:

@@ -277,7 +277,7 @@ class _Reader:
             # Redact a pasted secret before its line is cut for a quotation. Valid gates are not
             # redacted: a secret may happen to be a word such as `base`.
             _, problems = parse_gates(redacted(text, self._secrets, keep_lines=True))
-            if not problems:
+            if all(one.severity is not Severity.ERROR for one in problems):
                 self._refuse(f"Input `gates`: {_HIDDEN_IS_WRONG}", "Take it out.")
         self.warnings += [one for one in problems if one.severity is Severity.WARNING]
         self.problems += [one for one in problems if one.severity is Severity.ERROR]

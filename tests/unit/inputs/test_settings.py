@@ -195,6 +195,14 @@ def test_no_part_of_a_secret_that_is_pasted_into_another_input_is_shown(
         assert not any(token[:12] in f"{one.message} {one.hint}" for one in told)
 
 
+def test_a_secret_that_is_all_that_is_wrong_with_the_gates_is_an_error() -> None:
+    """Its second half stands on a line of its own, where no comment begins."""
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    (problem,) = problems(token=first + second, gates=f"sharpe > 1  # {first}\n{second}")
+    assert "`gates`" in problem.message
+    assert second[:8] not in problem.text()
+
+
 def test_a_secret_that_is_a_part_of_a_gate_changes_no_gate() -> None:
     """A secret may happen to be a word such as `base`."""
     keys = json.dumps({"a": {"b": {"key": "base", "pin": "10000"}}})
