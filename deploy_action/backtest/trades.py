@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+# The types of the package's orders that figures depend on.
+MARKET_ORDERS: Final = frozenset({"market", "spot-market"})
+STOP_LOSS: Final = "stop_loss"
 _TEN_DIGITS: Final = "%.10g"
 
 

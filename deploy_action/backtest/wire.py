@@ -18,7 +18,7 @@ from deploy_action.backtest.account import AccountValues
 from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.metrics import NOT_A_NUMBER
 from deploy_action.backtest.result import BacktestResult, BacktestRun, Metric, ScheduledCall
-from deploy_action.backtest.trades import Trade, fingerprint
+from deploy_action.backtest.trades import MARKET_ORDERS, Trade, fingerprint
 from deploy_action.lazy.patterns import lazy_regex
 from deploy_action.text.harmless import cut
 from deploy_action.text.strict_json import JsonText, strict_text
@@ -29,7 +29,6 @@ _Otherwise = TypeVar("_Otherwise")
 _Moment = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 _Parallel = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 _DIGEST: Final = lazy_regex(r"[0-9a-f]{64}")
-_MARKET: Final = frozenset({"market", "spot-market"})
 _LONGEST_SHOWN: Final = 80
 # The second one is for a text with half a character in place of another kind.
 _NO_SUCH_VALUE: Final = (msgspec.ValidationError, UnicodeEncodeError)
@@ -310,7 +309,7 @@ def _was_filled(order: _Order) -> bool:
     The package notes `executed_time` for its type `limit` alone; a filled `stop_loss` has only the
     status `done`. Cancelled orders are not in its list at all.
     """
-    if order.type in _MARKET or order.executed_time is not None:
+    if order.type in MARKET_ORDERS or order.executed_time is not None:
         return True
     return bytes(order.status) == b'"done"' and bytes(order.canceled_time) == _NULL_TEXT
 

@@ -24,7 +24,7 @@ from deploy_action.text.strict_json import JsonText
 if TYPE_CHECKING:
     from deploy_action.bundle.bundle import Bundle
 
-_OWN_WORDS: Final = frozenset({"strategy", "screener", "buy", "sell"})
+_OWN_WORDS: Final = frozenset({"strategy", "screener", "buy", "sell", "open"})
 # Digests that we computed, ids of commits, and what is looked up and not shown.
 _OWN_FIELDS: Final = frozenset(
     {
@@ -141,9 +141,11 @@ class RunOutcome:
 def _own_words() -> frozenset[str]:
     """Return the words that we look up in a result, and its keys."""
     from deploy_action.backtest.metrics import METRICS, PACKAGE_IDS
+    from deploy_action.backtest.trades import MARKET_ORDERS, STOP_LOSS
     from deploy_action.backtest.wire import KEYS
 
-    return _OWN_WORDS | METRICS.keys() | frozenset(PACKAGE_IDS.values()) | KEYS
+    orders = MARKET_ORDERS | {STOP_LOSS}
+    return _OWN_WORDS | METRICS.keys() | frozenset(PACKAGE_IDS.values()) | KEYS | orders
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:

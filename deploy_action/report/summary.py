@@ -309,7 +309,7 @@ def _lead(outcome: RunOutcome) -> Line:
 def _left_behind(outcome: RunOutcome) -> Line:
     """Answer what people ask first after a failure: whether anything new runs now."""
     mode, backtests = outcome.request.mode, outcome.backtests
-    if outcome.target.is_in_doubt:
+    if live.is_unknown(outcome):
         return ["**What the server made of it is not known.**"]
     if outcome.request.mode in {"deploy", "start", "stop", "rollback"}:
         return _left_by_command(outcome)

@@ -432,6 +432,56 @@ def test_an_order_to_run_that_was_not_taken_is_sent_again(
     assert len(server.requests_to(RUN)) == 2
 
 
+@pytest.mark.parametrize("mode", ["start", "rollback"])
+def test_a_server_that_told_what_runs_is_not_believed_when_it_fails_after_the_order(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
+    before = details(
+        live("running", NEW, previousVersionId=OLD, startVersionId=OLD), version(NEW, "ran")
+    )
+    elsewhere = Reply(302, headers={"Location": "/elsewhere"})
+    platform = ScriptedLife(before=before, after=[elsewhere])
+    page = Reply(body="<html>Welcome!</html>", headers={"Content-Type": "text/html"})
+    server = scripted(platform.script(**{OPENAPI: page}))
+    ended = control(runner, server, mode)
+    assert ended.code == 1
+    assert len(server.requests_to(RUN)) == 1
+    assert title(ended).startswith("## ❌ Perhaps ")
+    assert "**What the server made of it is not known.**" in ended.summary
+    assert "the server has the order, and may go on with it" in ended.summary
+    assert "as before" not in ended.summary
+    assert "state" not in ended.outputs
+
+
+@pytest.mark.parametrize("mode", ["start", "rollback"])
+def test_after_a_lost_order_nothing_is_told_of_what_ran_before_it(
+    runner: Runner, scripted: StartScripted, mode: str
+) -> None:
+    before = details(
+        live("running", NEW, previousVersionId=OLD, startVersionId=OLD), version(NEW, "ran")
+    )
+    platform = ScriptedLife(before=before, after=[NOT_FOUND])
+    order = platform.script()[RUN]
+    assert callable(order)
+    server = scripted(platform.script(**{RUN: lambda request: (order(request), CutAfterBody())[1]}))
+    ended = control(runner, server, mode)
+    assert ended.code == 1
+    assert title(ended).startswith("## ❌ Perhaps ")
+    assert f"It is not known whether version `{OLD}` will run." in ended.summary
+    assert "as before" not in ended.summary
+    assert "state" not in ended.outputs
+
+
+def test_after_a_refused_order_what_runs_is_told(runner: Runner, scripted: StartScripted) -> None:
+    platform = ScriptedLife(before=RUNNING, after=[])
+    server = scripted(platform.script(**{RUN: Reply(409, body={"error": "No."})}))
+    ended = control(runner, server, "rollback")
+    assert ended.code == 1
+    assert "runs since 2026-11-28 23:48 UTC, as before." in ended.summary
+    assert ended.outputs["state"] == "running"
+
+
 # --------------------------------------------------------------------------- rollback
 
 

@@ -241,6 +241,7 @@ def test_after_an_answer_or_a_long_wait_nothing_is_sent_again(
     assert state.uploads == 1
     assert "may or may not exist" in error_of(ended)
     assert "No new version was made" not in ended.summary
+    assert ended.summary.startswith("## ❌ Perhaps deployed: ")
 
 
 def test_a_gateway_that_waited_long_leaves_doubt(
@@ -489,6 +490,8 @@ def test_a_creation_that_made_nothing_is_not_repeated(
     ended = run(runner, server, model_id="", create_new="true", **where)
     assert len(server.requests_to(route)) == 1
     assert "may or may not exist" in error_of(ended)
+    assert ended.summary.startswith("## ❌ Not deployed: ")
+    assert "What the server made of it is not known." in ended.summary
 
 
 @pytest.mark.parametrize("loss", LOSSES)

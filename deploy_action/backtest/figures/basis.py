@@ -10,13 +10,13 @@ from typing import Final
 
 from deploy_action.backtest.market import Market, Prices
 from deploy_action.backtest.result import BacktestResult
+from deploy_action.backtest.trades import MARKET_ORDERS
 from deploy_action.text.harmless import cut
 from deploy_action.text.quantities import days, exact, moment, percentage, shown_of
 
 _MOST_SYMBOLS: Final = 5
 _MOST_ASSETS: Final = 3
 _LONGEST_NAME: Final = 40
-_MARKET_ORDERS: Final = frozenset({"market", "spot-market"})
 _OPEN: Final = (
     "Market orders are filled at the `open` of the bar that begins when the model is called, or of "
     "the next one if none does."
@@ -137,7 +137,7 @@ def _fills(result: BacktestResult, market: Market) -> Parts:
         said = ["Market orders are filled at the column ", Name(_short(column)), " of the prices."]
     if late := _late_fills(result, market):
         said = [*said, late]
-    is_other = any(trade.type not in _MARKET_ORDERS for trade in result.filled_trades)
+    is_other = any(trade.type not in MARKET_ORDERS for trade in result.filled_trades)
     return [*said, _OTHERS] if is_other else said
 
 
@@ -147,7 +147,7 @@ def _late_fills(result: BacktestResult, market: Market) -> str:
     waits = [
         prices[trade.symbol].times[prices[trade.symbol].index_at(trade.time)] - trade.time
         for trade in result.filled_trades
-        if trade.type in _MARKET_ORDERS and trade.symbol in prices
+        if trade.type in MARKET_ORDERS and trade.symbol in prices
     ]
     late = [wait for wait in waits if wait > 0]
     if not late:

@@ -13,13 +13,12 @@ import msgspec
 
 from deploy_action.backtest.figures.performance import TOO_LARGE
 from deploy_action.backtest.market import Market, Prices
-from deploy_action.backtest.trades import Trade
+from deploy_action.backtest.trades import MARKET_ORDERS, STOP_LOSS, Trade
 from deploy_action.records import dataclass
 
 # Sizes are cut to the exchange's decimals, and where fees are not known they are missing from what
 # was bought: a position of which no more than this share is left counts as closed.
 _REMAINDER: Final = 0.01
-_MARKET: Final = frozenset({"market", "spot-market"})
 _ROUNDING: Final = 1e-9
 
 
@@ -186,9 +185,9 @@ class _Fill(msgspec.Struct, frozen=True, gc=False):
 
 
 def _fill(trade: Trade, prices: Prices | None) -> _Fill:
-    is_market = trade.type in _MARKET
+    is_market = trade.type in MARKET_ORDERS
     time, price = trade.time if trade.filled_at is None else trade.filled_at, trade.price
-    if trade.type == "stop_loss" and trade.filled_at is None and prices and price is not None:
+    if trade.type == STOP_LOSS and trade.filled_at is None and prices and price is not None:
         # The package does not say when: at the first price that was not above the order's.
         reached = prices.first_at_most(price, bisect_left(prices.times, time))
         time = time if reached is None else prices.times[reached]

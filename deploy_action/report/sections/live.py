@@ -30,6 +30,11 @@ _NOT_DONE: Final[Mapping[str, str]] = {
     "stop": "❌ Not stopped: ",
     "rollback": "❌ Not rolled back: ",
 }
+_PERHAPS_DONE: Final[Mapping[str, str]] = {
+    "deploy": "❌ Perhaps deployed: ",
+    "start": "❌ Perhaps started: ",
+    "rollback": "❌ Perhaps rolled back: ",
+}
 
 
 def title(outcome: RunOutcome) -> str:
@@ -75,19 +80,38 @@ def _title_of_version(outcome: RunOutcome) -> str:
 
 def _failed_title(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
+    if mode == "stop":
+        return _failed_stop_title(life)
     if life.ran_once and life.is_done:
         return "❌ Ran, and failed: "
-    if mode == "stop" and life.state == "stopped":  # and a warning was not wanted
-        return _stopped_title(life)
-    if mode != "stop" and life.is_done and life.problems:
+    if life.is_done and life.problems:
         return _title_of_version(outcome)
-    if mode == "stop":
-        return "⏳ Not stopped yet: " if life.state == "stopping" else _NOT_DONE["stop"]
     if not outcome.ending.is_unsent and life.standing is Standing.COMING:
         return "⏳ Not running yet: "
+    if _may_be_done(outcome):
+        return _PERHAPS_DONE[mode]
     is_down = life.standing in {Standing.DOWN, Standing.CANCELLED}
     nothing_runs = life.live is not None and not life.live.is_up
     return "❌ Not running: " if is_down and nothing_runs else _NOT_DONE[mode]
+
+
+def _failed_stop_title(life: Life) -> str:
+    if life.state == "stopped":  # and a warning was not wanted
+        return _stopped_title(life)
+    return "⏳ Not stopped yet: " if life.state == "stopping" else _NOT_DONE["stop"]
+
+
+def is_unknown(outcome: RunOutcome) -> bool:
+    """Return whether nobody knows what the server made of what it was asked for."""
+    life = outcome.life
+    return outcome.target.is_in_doubt or (bool(life.version_id) and life.live is None)
+
+
+def _may_be_done(outcome: RunOutcome) -> bool:
+    """Whether what is unknown is the order itself: before it, a deploy makes project and model."""
+    target = outcome.target
+    has_model = bool(target.project_id and (target.model_id or target.upload_creates))
+    return is_unknown(outcome) and has_model
 
 
 def lead(outcome: RunOutcome) -> Line:

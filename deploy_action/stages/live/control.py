@@ -34,8 +34,9 @@ from deploy_action.text.variables import replaced
 class Control:
     """Carries out one of the modes `start`, `stop` and `rollback`.
 
-    `on_target` and `on_life` get what is known as soon as it is. `on_doubt` is called when nobody
-    knows what the server did. `follower` returns what watches a model.
+    `on_target` and `on_life` get what is known as soon as it is. Once the server may have taken an
+    order, that is nothing until it tells again. `on_doubt` is called when nobody knows what it did.
+    `follower` returns what watches a model.
     """
 
     api: DeploymentApi
@@ -115,11 +116,12 @@ class Control:
             replacement = self._replacement(model, version_id)
             after = follower.last_line(version_id)
             self._order(follower.live, model, version_id)
+            self.on_life(Life(version_id=version_id))
             if replacement is not None:
                 self.on_target(replace(target, problems=(replacement,)))
         if live is not None and _is_between_runs(live, version_id) and not has_variables:
             return follower.follow_run(version_id, live.since, after=after)
-        return follower.follow(version_id, after=after)
+        return follower.follow(version_id, after=after, has_told=model.tells_life)
 
     def _replacement(self, model: DeployedModel, version_id: str) -> Problem | None:
         """Return which variables `model-env` replaces, a warning if some are gone then.
@@ -171,6 +173,7 @@ class Control:
                 words = f"It is not known whether version {version_id} will run."
                 error.problems = (replace(first, message=f"{first.message} {words}"), *others)
                 self.on_doubt()
+                self.on_life(Life(version_id=version_id))
             raise
 
     def _wanted(self, model: DeployedModel) -> str:

@@ -53,11 +53,12 @@ class Follower:
     say: Callable[[str], None]
     say_log: Callable[[str], None]
 
-    def follow(self, version_id: str, *, after: str | None) -> Life:
+    def follow(self, version_id: str, *, after: str | None, has_told: bool = False) -> Life:
         """Wait until a version runs, ended well, or is stored; return that, with some of its log.
 
         `after` is the last line of its log that is older than the order: blank if there was none,
-        None if that is not known. Returns at once if the server does not tell what its models do.
+        None if that is not known. Returns at once if the server does not tell what its models do;
+        one that `has_told` before the order is not taken for such a server when it fails.
 
         Raises:
             RefusedError: it does not run, and the problem says why.
@@ -66,7 +67,7 @@ class Follower:
         going_on = f"The server goes on with version {short(version_id)}: it may run soon."
         with self._going_on(going_on):
             watch = _Watch(version_id, self.live.api.transport.retries.deadline.clock)
-            model = self._look_until(version_id, watch.is_over)
+            model = self._look_until(version_id, watch.is_over, has_told=has_told)
         if not model.tells_life:
             return Life(model=model, version_id=version_id)
         life = Life(model=model, version_id=version_id)
@@ -95,7 +96,7 @@ class Follower:
             return live.state == "scheduled" and live.since != since
 
         with self._going_on("The server goes on with the run of the screener."):
-            model = self._look_until(version_id, is_over)
+            model = self._look_until(version_id, is_over, has_told=True)
         life = self._with_log(Life(model=model, version_id=version_id, ran_once=True), after)
         self.on_life(life)
         if not life.is_done:
@@ -145,11 +146,15 @@ class Follower:
         return life
 
     def _look_until(
-        self, version_id: str, is_settled: Callable[[DeployedModel], bool]
+        self,
+        version_id: str,
+        is_settled: Callable[[DeployedModel], bool],
+        *,
+        has_told: bool = False,
     ) -> DeployedModel:
         retries = self.live.api.transport.retries
         said, clock = "", retries.deadline.clock
-        seen_at, has_told = clock(), self._should_tell
+        seen_at, has_told = clock(), has_told or self._should_tell
         for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
             try:
                 model = self.live.describe(version_id)

@@ -311,6 +311,15 @@ def without_code(page: Element) -> list[str]:
     return [one.tag for one in page.descendants() if one.tag != "code"]
 
 
+@pytest.mark.parametrize("password", ["spot", "market", "spot-market", "open"])
+def test_a_password_that_is_a_type_of_order_says_nothing_else_of_fills(password: str) -> None:
+    outcome = decisions()["deployed after gates"]
+    whole = to_markdown(build_summary(outcome))
+    hidden = outcome.redacted(lambda text: text.replace(password, "***"))
+    assert "24 market orders were placed when no bar began" in whole
+    assert to_markdown(build_summary(hidden)) == whole
+
+
 def test_a_password_that_is_a_metric_breaks_nothing() -> None:
     outcome = decisions()["stopped"]
     shown = outcome.redacted(lambda text: text.replace("max_drawdown", "***"))
@@ -467,22 +476,23 @@ def test_a_deployed_bundle_that_was_not_tested_is_visible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_in_doubt", "lead", "deployed"),
+    ("is_in_doubt", "title", "lead", "deployed"),
     [
-        (False, "1 problem. No new version was made.", "Deployed: nothing"),
-        (True, "1 problem. What the server made of it is not known.", "Deployed: not known"),
+        (False, "❌ Not deployed", "No new version was made.", "nothing"),
+        (True, "❌ Perhaps deployed", "What the server made of it is not known.", "not known"),
     ],
 )
 def test_a_gated_deployment_that_failed_says_what_was_deployed(
     is_in_doubt: bool,  # noqa: FBT001  # of pytest
+    title: str,
     lead: str,
     deployed: str,
 ) -> None:
     outcome = with_parts(decisions()["not deployed"], target={"is_in_doubt": is_in_doubt})
     texts = said(outcome)
-    assert texts[0] == "❌ Not deployed: momentum, 1 of 3 gates failed"
-    assert texts[1] == lead
-    assert texts[3].split("\n")[1] == deployed
+    assert texts[0] == f"{title}: momentum, 1 of 3 gates failed"
+    assert texts[1] == f"1 problem. {lead}"
+    assert texts[3].split("\n")[1] == f"Deployed: {deployed}"
 
 
 def test_a_deployment_whose_backtest_failed_made_no_version() -> None:
