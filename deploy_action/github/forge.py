@@ -123,13 +123,16 @@ class Forge:
     def find_user(self) -> Mapping[str, object] | None:
         """Return the token's user, or None if the forge does not say.
 
-        It does not for a workflow's own token: "Resource not accessible by integration".
+        It does not for a workflow's own token: "Resource not accessible by integration". An answer
+        without a name is refused: our own comments would look like those of others.
         """
         answer = self._read(f"{self.api_url}/user", expected=_NO_USER)
-        user = answer.json
-        if not answer.is_good or not isinstance(user, dict):
+        if not answer.is_good:
             return None
-        return user if isinstance(user.get("login"), str) else None
+        user = mapping(answer.json)
+        if not isinstance(user.get("login"), str):
+            raise self._strange(answer)
+        return user
 
     def list_comments(self, number: int) -> list[ForgeComment]:
         """Return all comments of a pull request, in the API's order."""

@@ -364,13 +364,13 @@ def test_malformed_entries_are_skipped(wire: StartWire) -> None:
     assert written == ["PATCH"]
 
 
-@pytest.mark.parametrize("user", [[], {}, {"login": 5}, None, "x"])
-def test_a_forge_may_not_name_the_tokens_user(forge: StartForge, user: object) -> None:
-    """Then the token counts as a workflow's."""
-    server = forge(WORKFLOW, faults={"GET": [Reply(200, user)]})
-    server.add(WORKFLOW, text_of("before", OLDER))
-    keep(server)
-    assert server.bodies() == [text_of("# Report")]
+@pytest.mark.parametrize("user", [[], {}, {"login": 5}, {"error": {"code": 1}}, None, "x"])
+def test_nothing_is_written_without_a_valid_user(forge: StartForge, user: object) -> None:
+    """Our comments would look like those of others, and another one would be written."""
+    server = forge(PERSON, faults={"GET": [Reply(200, user)]})
+    server.add(PERSON, text_of("before", OLDER))
+    assert "does not answer like a forge's API" in words_of(keep(server))
+    assert server.bodies() == [text_of("before", OLDER)]
 
 
 def test_the_token_is_in_one_header_and_nowhere_else(
