@@ -192,7 +192,7 @@ class Run:
         ending = replace(self.outcome.ending, problems=problems, is_unsent=is_unsent)
         # A version that the server has, and that does not run, is no deploy.
         life = self.outcome.life
-        if self.outcome.target.is_deployed and (life.live is None or life.is_done):
+        if self.outcome.target.is_deployed and (life.standing is None or life.is_done):
             ending = replace(ending, status=Status.DEPLOYED)
         self._keep_ending(ending)
 

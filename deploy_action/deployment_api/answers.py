@@ -131,13 +131,15 @@ class Reply:
     def entries(self, *names: str) -> Sequence[tuple[str, object]]:
         """Return the entries of the list of a good answer that have an id under one of the names.
 
-        If none of them has one, it is no such list. To take it for an empty one would create a
-        second model beside the one that it does not name. Raises as `json` does.
+        If none of them has one, or none a `name`, it is no such list. To take it for an empty one
+        would create a second model beside the one that it does not name. Raises as `json` does.
         """
         listed = self.json_list()
         found = [(identifier, one) for one in listed if (identifier := id_of(one, *names))]
         if listed and not found:
             raise self.unexpected("no entry of its list has an id")
+        if listed and not any(text_of(one, "name") for _, one in found):
+            raise self.unexpected("no entry of its list has a name")
         return found
 
     def json(self) -> object:

@@ -9,7 +9,15 @@ from typing import Final
 from deploy_action.deployment_api.answers import id_of, text_of, time_of
 from deploy_action.deployment_api.client import ENVIRONMENT, DeploymentApi
 from deploy_action.errors import RefusedError
-from deploy_action.live.deployed import Account, DeployedModel, DeployedVersion, Event, Live, Order
+from deploy_action.live.deployed import (
+    UNTOLD,
+    Account,
+    DeployedModel,
+    DeployedVersion,
+    Event,
+    Live,
+    Order,
+)
 from deploy_action.records import dataclass, replace
 
 MOST_LISTED: Final = 10  # versions, beside those that matter now
@@ -24,10 +32,11 @@ class LiveApi:
     project_id: str
     model_id: str
 
-    def describe(self, version_id: str = "") -> DeployedModel:
+    def describe(self, version_id: str = "", *, after: DeployedModel = UNTOLD) -> DeployedModel:
         """Return what the server tells of the model and its versions, also of the one named here.
 
-        A server may leave out older ones that it does not name itself.
+        A server may leave out older ones that it does not name itself. One that told what runs,
+        `after` which it is asked again, does not come to tell nothing of it.
         """
         # The original, and platforms of before, know none of these fields, and list all there is.
         # With an id that no backtest has, those send no results.
@@ -39,7 +48,10 @@ class LiveApi:
             **({"versionId": version_id} if version_id else {}),
         }
         reply = self.api.read("POST", "/model/details", fields)
-        return replace(parse_model(reply.json_object()), told_at=reply.answer.server_time)
+        model = parse_model(reply.json_object())
+        if (after.tells_life and not model.tells_life) or (after.live and model.live is None):
+            raise reply.unexpected("it does not tell what runs any more")
+        return replace(model, told_at=reply.answer.server_time)
 
     def run(
         self, version: DeployedVersion, model_type: str, environment: Mapping[str, str] | None
@@ -89,7 +101,7 @@ def parse_model(body: Mapping[str, object]) -> DeployedModel:
     return DeployedModel(
         name=text_of(body, "name"),
         type=text_of(body, "type"),
-        tells_life="live" in body,
+        tells_life=isinstance(body.get("live", ""), dict | None),
         live=_live(live) if isinstance(live, dict) else None,
         current_id=id_of(body, "deployedVersion") or "",
         versions={one.id: one for one in listed if one.id},

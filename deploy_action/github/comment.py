@@ -160,10 +160,10 @@ def keep_comment(
         with deadline_as_error(forge.retries.deadline), closing(forge):
             return keeper.keep()
     except DeadlineError:
-        return keeper.written or _not_written(place, f"it took longer than {seconds:g} s")
+        reason, hint = f"it took longer than {seconds:g} s", ""
     except RefusedError as error:
-        reason = error.problems[0]
-        return keeper.written or _not_written(place, reason.message, reason.hint)
+        reason, hint = error.problems[0].message, error.problems[0].hint
+    return keeper.written or _not_written(place, reason, hint, is_in_doubt=keeper.is_in_doubt)
 
 
 def find_written(
@@ -279,6 +279,8 @@ class _Keeper:
     draft: Draft
     # Reported if a later request fails: the comment was written all the same.
     written: Outcome | None = field(default=None, init=False)
+    # Whether it may be written without our knowing.
+    is_in_doubt: bool = field(default=False, init=False)
     _written_to: int | None = field(default=None, init=False)
     # The forge's list may not have the new comment yet.
     _created: Note | None = field(default=None, init=False)
@@ -322,6 +324,18 @@ class _Keeper:
 
     def _write(self, keeper: Note | None, body: str) -> bool:
         """Write a comment; return False if it is gone."""
+        was_in_doubt, self.is_in_doubt = self.is_in_doubt, True
+        try:
+            is_written = self._send(keeper, body)
+        except DeadlineError:
+            raise
+        except RefusedError as error:
+            self.is_in_doubt = was_in_doubt or error.may_have_acted
+            raise
+        self.is_in_doubt = False
+        return is_written
+
+    def _send(self, keeper: Note | None, body: str) -> bool:
         if keeper is None:
             made = self.forge.create_comment(self.place.number, body)
             leg = _digest(self.draft.message.leg, _LEG_LENGTH)
@@ -390,7 +404,12 @@ def _digest(text: str, length: int) -> str:
     return sha256(text.encode("utf-8", "replace")).hexdigest()[:length]
 
 
-def _not_written(place: Place, reason: str, hint: str = "") -> Outcome:
-    message = f"The comment on pull request #{place.number} was not written: {reason}."
+def _not_written(
+    place: Place, reason: str, hint: str = "", *, is_in_doubt: bool = False
+) -> Outcome:
+    what = f"The comment on pull request #{place.number}"
+    message = f"{what} was not written: {reason}."
+    if is_in_doubt:
+        message = f"{what} may be written or not: {reason}."
     hint = f"{hint.rstrip('.')}. {_SUMMARY_HINT}" if hint else _SUMMARY_HINT
     return Outcome(problem=Problem(message=message, hint=hint, severity=Severity.NOTICE))

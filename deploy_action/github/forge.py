@@ -89,10 +89,10 @@ _Numbered = TypeVar("_Numbered", ForgeComment, PullRequest)
 
 
 class PassingForgeError(RefusedError):
-    """A failure that may pass; the forge asks to wait for `seconds`. It may have acted or not."""
+    """A failure that may pass; the forge asks to wait for `seconds`."""
 
-    def __init__(self, problem: Problem, seconds: float = 0.0) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: Problem, seconds: float, *, may_have_acted: bool) -> None:
+        super().__init__(problem, may_have_acted=may_have_acted)
         self.seconds = seconds
 
     @property
@@ -105,8 +105,8 @@ class PassingForgeError(RefusedError):
 class Forge:
     """Calls to one forge about one repository.
 
-    Every call raises `RefusedError` if the forge refuses it. A call that changes something raises
-    `PassingForgeError` if the forge may have acted or not.
+    Every call raises `RefusedError` if the forge refuses it, or `PassingForgeError` if another try
+    may end better. Its `may_have_acted` says that a change may have been made all the same.
     """
 
     api_url: str
@@ -130,14 +130,15 @@ class Forge:
         if not answer.is_good:
             return None
         user = mapping(answer.json)
-        if not isinstance(user.get("login"), str):
+        login = user.get("login")
+        if not (login and isinstance(login, str)):
             raise self._strange(answer)
         return user
 
     def list_comments(self, number: int) -> list[ForgeComment]:
         """Return all comments of a pull request, in the API's order."""
         url = f"{self._issues_url}/{number}/comments?per_page={_PER_PAGE}"
-        return self._list(url, _parse_comment, "comments")
+        return self._list(url, _parse_listed_comment, "comments")
 
     def list_pull_requests(self, owner: str, branch: str) -> list[PullRequest]:
         """Return the open pull requests from branches of that name.
@@ -193,9 +194,7 @@ class Forge:
         """Replace the body of a comment; return False if the comment is gone."""
         url = f"{self._issues_url}/comments/{comment}"
         answer = self._send("PATCH", url, {"body": body}, expected=_GONE)
-        edited = answer.json
-        is_it = isinstance(edited, dict) and edited.get("id", comment) == comment
-        if answer.is_good and not is_it:
+        if answer.is_good and mapping(answer.json).get("id") != comment:
             raise self._strange(answer)
         return answer.is_good
 
@@ -248,7 +247,7 @@ class Forge:
             lost = f"cannot be reached or hung up: {self._quoted(failure.reason)}"
             if is_hopeless(error):
                 raise self._refused(lost, failure.hint or _LATER_HINT) from error
-            raise self._failed(lost) from error
+            raise self._failed(lost, may_have_acted=method != "GET") from error
         if not answer.is_good:
             self._refuse(answer, expected)
         return answer
@@ -262,7 +261,8 @@ class Forge:
         if answer.status in expected:
             return
         if answer.may_pass:
-            raise self._failed(f"failed ({said})", answer.retry_after or 0.0, self._proxy(answer))
+            seconds, proxy = answer.retry_after or 0.0, self._proxy(answer)
+            raise self._failed(f"failed ({said})", seconds, proxy, may_have_acted=True)
         reason, hint = _why_refused(answer.status, _message_of(answer).lower())
         raise self._refused(f"{reason} ({said})", f"{hint} {self._proxy(answer)}".strip())
 
@@ -270,15 +270,19 @@ class Forge:
         """Return a hint on the proxy, if the answer may be its own."""
         return "" if isinstance(answer.json, dict | list) else instead_of(self.api_url)
 
-    def _failed(self, what: str, seconds: float = 0.0, more: str = "") -> PassingForgeError:
+    def _failed(
+        self, what: str, seconds: float = 0.0, more: str = "", *, may_have_acted: bool = False
+    ) -> PassingForgeError:
         problem = Problem(message=f"{self._name} {what}", hint=f"{_LATER_HINT} {more}".strip())
-        return PassingForgeError(problem, seconds)
+        return PassingForgeError(problem, seconds, may_have_acted=may_have_acted)
 
     def _strange(self, answer: Answer) -> RefusedError:
-        return self._refused(
+        error = self._refused(
             f"does not answer like a forge's API ({self._said(answer)})",
             f"{_ADDRESS_HINT} {self._proxy(answer)}".strip(),
         )
+        error.may_have_acted = True
+        return error
 
     def _refused(self, reason: str, hint: str = "") -> RefusedError:
         return RefusedError.of(message=f"{self._name} {reason}", hint=hint)
@@ -325,6 +329,11 @@ def _parse_comment(entry: object) -> ForgeComment | None:
         url=url if re.fullmatch(r"https?://[!-~]+", url) else "",
         user=user if isinstance(user, dict) else None,
     )
+
+
+def _parse_listed_comment(entry: object) -> ForgeComment | None:
+    """Return a comment that has a text, which alone tells whether it is ours."""
+    return _parse_comment(entry) if isinstance(mapping(entry).get("body"), str) else None
 
 
 def _parse_pull_request(entry: object) -> PullRequest | None:

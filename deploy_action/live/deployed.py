@@ -153,6 +153,10 @@ class DeployedModel:
         return Standing.SUPERSEDED if progress == "ran" else _ENDINGS.get(progress, Standing.COMING)
 
 
+UNTOLD: Final = DeployedModel()
+"""A model of which nothing is known."""
+
+
 class Standing(Enum):
     """What became of a version that is to run."""
 

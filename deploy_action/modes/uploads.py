@@ -105,7 +105,10 @@ class Uploads:
     def _follow(self, api: DeploymentApi, target: Target, settings: Settings) -> None:
         """Wait until the new version runs, if the server tells."""
         follower = self.tools.follower(api, target)
-        if target.version_id and not target.is_unchanged:
+        if not target.is_unchanged:
+            if not target.version_id:
+                self.tools.console.info("The server does not tell which version it made.")
+                return
             life = follower.follow(target.version_id, after="")
             if settings.fail_on_warning and life.problems:
                 raise RefusedError(UNWANTED_WARNINGS)

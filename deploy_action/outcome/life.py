@@ -40,7 +40,8 @@ class Life:
     @property
     def standing(self) -> Standing | None:
         """What became of the version that is to run; None if that is not known."""
-        if self.live is None or not self.version_id:
+        is_told = self.live is not None or (self.model.tells_life and self.version is not None)
+        if not is_told or not self.version_id:
             return None
         return self.model.standing(self.version_id)
 

@@ -326,7 +326,7 @@ def _left_by_command(outcome: RunOutcome) -> Line:
     mode = outcome.request.mode
     if outcome.ending.is_unsent:
         return ["Nothing was sent."]
-    if mode == "stop" or outcome.target.is_deployed or mode != "deploy":
+    if mode != "deploy" or outcome.target.is_deployed or outcome.target.version_id:
         return live.left_behind(outcome) or ["Nothing new was started."]
     return ["No new version was made."]
 

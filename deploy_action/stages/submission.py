@@ -321,7 +321,8 @@ class Submitter:
             if model_id is None:
                 # A page of success may come from a server that made the model.
                 try:
-                    return self._find_model(target)
+                    found = self._find_model(target)
+                    return self._noted(replace(found, upload_creates=not found.model_id))
                 except RefusedError as error:
                     error.may_have_acted = True
                     raise

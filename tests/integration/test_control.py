@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from deploy_action.deployment_api import settling
+from deploy_action.deployment_api.live import LiveApi
 from deploy_action.http import exchange as http_exchange
 from deploy_action.stages.live import following
 from tests.conftest import Ended, Runner
@@ -237,6 +241,33 @@ def test_a_model_that_somebody_starts_meanwhile_is_not_stopped(
     assert title(ended) == "## ❌ Not stopped: `workspace`"
     assert "run again while it was being stopped" in ended.summary
     assert ended.outputs["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [("stopped", {"wanted": "running"}), ("stopping", {"next": {"versionId": OLD}})],
+)
+def test_a_model_that_is_to_run_again_is_not_stopped(
+    runner: Runner, scripted: StartScripted, state: str, changes: dict[str, object]
+) -> None:
+    again = details({**live(state), "wanted": "running", **changes}, version(NEW, "ran"))
+    ended = control(runner, scripted(ScriptedLife(after=[STOPPING, again]).script()), "stop")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not stopped: `workspace`"
+    assert "**The model may still run.**" in ended.summary
+
+
+@pytest.mark.parametrize("body", [{}, {"live": []}, {"live": "x"}, {"live": None}, {"live": 0}])
+def test_a_server_that_tells_nothing_any_more_is_not_believed_to_have_stopped(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, body: object
+) -> None:
+    monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
+    platform = ScriptedLife(after=[STOPPING, Reply(body=body)])
+    ended = control(runner, scripted(platform.script()), "stop")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not stopped: `workspace`"
+    assert "it does not tell what runs any more" in ended.summary
+    assert "state" not in ended.outputs
 
 
 def test_a_model_that_was_never_deployed_is_stopped(
@@ -470,6 +501,107 @@ def test_after_a_lost_order_nothing_is_told_of_what_ran_before_it(
     assert title(ended).startswith("## ❌ Perhaps ")
     assert f"It is not known whether version `{OLD}` will run." in ended.summary
     assert "as before" not in ended.summary
+    assert "state" not in ended.outputs
+
+
+def test_a_bug_after_an_order_leaves_open_what_runs(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, looks = LiveApi.describe, list[str]()
+
+    def fail(self: LiveApi, version_id: str = "", **more: Any) -> Any:
+        looks.append(version_id)
+        if len(looks) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return describe(self, version_id, **more)
+
+    monkeypatch.setattr(LiveApi, "describe", fail)
+    lost = {RUN: CutAfterBody()}
+    ended = control(
+        runner, scripted(ScriptedLife(before=RUNNING, after=[]).script(**lost)), "rollback"
+    )
+    assert ended.code == 1
+    assert len(looks) == 2
+    assert title(ended) == "## ❌ Perhaps rolled back: `workspace`"
+    assert "as before" not in ended.summary
+    assert "state" not in ended.outputs
+
+
+@pytest.mark.parametrize("state", ["finished", "failed"])
+def test_a_lost_order_is_not_taken_for_the_one_of_before(
+    runner: Runner, scripted: StartScripted, state: str
+) -> None:
+    """The version was wanted then, too."""
+    before = details(live(state, problem="it crashed in May"), version(NEW, "ran"))
+    server = scripted(ScriptedLife(before=before, after=[before]).script(**{RUN: CutAfterBody()}))
+    ended = control(runner, server, "start")
+    assert ended.code == 1
+    assert len(server.requests_to(RUN)) == 3
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert "May" not in ended.summary
+
+
+def test_a_lost_order_to_a_screener_is_not_sent_again(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    """It may run twice then."""
+    before = details(live("scheduled"), version(NEW, "ran", schedule="0 6 * * *"))
+    server = scripted(ScriptedLife(before=before, after=[before]).script(**{RUN: CutAfterBody()}))
+    ended = control(runner, server, "start")
+    assert ended.code == 1
+    assert len(server.requests_to(RUN)) == 1
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+
+
+@pytest.mark.parametrize("state", ["running", "preparing"])
+def test_what_was_seen_before_a_server_was_lost_is_not_told(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 60.0)
+    seen = details(live(state, since=datetime.now(UTC).isoformat()), version(NEW, ""))
+    away = Reply(502, "bad gateway")
+    server = scripted(ScriptedLife(before=STOPPED, after=[seen, away]).script())
+    ended = control(runner, server, "start")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert "state" not in ended.outputs
+
+
+def test_a_version_that_runs_and_was_not_watched_long_enough_is_started(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 60.0)
+    running = details(live("running", since=datetime.now(UTC).isoformat()), version(NEW, "ran"))
+    server = scripted(ScriptedLife(before=STOPPED, after=[running]).script())
+    ended = control(runner, server, "start", timeout_minutes="0.02")
+    assert ended.code == 1
+    assert title(ended) == "## ⚠️ Started and running, with a problem: `workspace`"
+    assert "deadline" in ended.summary
+
+
+@pytest.mark.parametrize("is_replacing", [True, False])
+def test_of_a_version_that_is_coming_nothing_older_is_told(
+    runner: Runner,
+    scripted: StartScripted,
+    monkeypatch: pytest.MonkeyPatch,
+    is_replacing: bool,  # noqa: FBT001  # of pytest
+) -> None:
+    monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
+    coming = live("preparing", NEW)
+    if is_replacing:
+        coming = live("running", OLD, next={"versionId": NEW}, startVersionId=NEW)
+    before = details(coming, version(NEW, ""))
+    looks = [before]
+    away = Reply(502, "bad gateway")
+    script = ScriptedLife(before=before, after=[]).script()
+    server = scripted({**script, DETAILS: lambda _request: looks.pop() if looks else away})
+    ended = control(runner, server, "start")
+    assert RUN not in server.routes()
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert "as before" not in ended.summary
+    assert "Nothing of the model runs" not in ended.summary
     assert "state" not in ended.outputs
 
 

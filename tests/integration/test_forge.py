@@ -343,6 +343,7 @@ def test_nothing_is_written_without_a_valid_list(forge: StartForge, answer: Repl
     [
         Reply(201, "<html>"), Reply(201, []), Reply(201, {"id": "1001", "body": "x"}),
         Reply(201, {"id": True, "body": "x"}), Reply(201, {"id": None}), Reply(200, b""),
+        Reply(200, {}), Reply(200, {"error": "read only"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
@@ -351,8 +352,28 @@ def test_an_invalid_answer_is_reported(forge: StartForge, answer: Reply, method:
     if method == "PATCH":
         server.add(WORKFLOW, text_of("before", OLDER))
     words = words_of(keep(server))
+    assert "pull request #7 may be written or not: " in words
     assert "does not answer like a forge's API" in words
     assert server.count(method) == 1
+
+
+def test_a_lost_comment_that_is_not_listed_yet_may_be_written(forge: StartForge) -> None:
+    """The list that would show it fails, or comes too late."""
+    server = forge(faults={"POST": [ActAndCut()]})
+    server.before = lambda seen: (
+        server.faults.update(GET=[Reply(500)] * 9) if seen.method == "POST" else None
+    )
+    assert "may be written or not: " in words_of(keep(server))
+    assert len(server.bodies()) == 1
+
+
+@pytest.mark.parametrize("entry", [{"id": 5}, {"id": 5, "body": None}, {"id": 5, "body": ["x"]}])
+def test_a_list_without_texts_is_not_taken_for_an_empty_one(
+    wire: StartWire, entry: dict[str, object]
+) -> None:
+    server, written = wire_forge(wire, [entry])
+    assert "does not answer like a forge's API" in words_of(keep(server.url))
+    assert written == []
 
 
 def test_malformed_entries_are_skipped(wire: StartWire) -> None:
@@ -364,7 +385,9 @@ def test_malformed_entries_are_skipped(wire: StartWire) -> None:
     assert written == ["PATCH"]
 
 
-@pytest.mark.parametrize("user", [[], {}, {"login": 5}, {"error": {"code": 1}}, None, "x"])
+@pytest.mark.parametrize(
+    "user", [[], {}, {"login": 5}, {"login": ""}, {"error": {"code": 1}}, None, "x"]
+)
 def test_nothing_is_written_without_a_valid_user(forge: StartForge, user: object) -> None:
     """Our comments would look like those of others, and another one would be written."""
     server = forge(PERSON, faults={"GET": [Reply(200, user)]})

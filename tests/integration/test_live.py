@@ -371,6 +371,29 @@ def test_a_log_that_cannot_be_had_changes_nothing(runner: Runner, scripted: Star
         assert "printed nothing" not in ended.summary
 
 
+def test_without_the_id_of_the_new_version_nothing_is_told_of_the_old_one(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    old = details(live("failed", OLD), version(OLD, "ran"))
+    platform = ScriptedLife(before=old, after=[old], answer=Reply(body={"status": "success"}))
+    ended = deploy(runner, scripted(platform.script()))
+    assert ended.code == 0
+    assert "Whether it runs is not known" in ended.summary
+    assert "runs since" not in ended.summary
+    assert "state" not in ended.outputs
+
+
+def test_a_version_that_failed_before_anything_ran_is_not_deployed(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    failed = details(None, version(NEW, "failed", problem="no keys"))
+    ended = deploy(runner, scripted(ScriptedLife(after=[failed]).script()))
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Not deployed: `workspace`"
+    assert "was not started: no keys." in ended.summary
+    assert ended.outputs["status"] == "failed"
+
+
 def test_a_run_that_never_got_to_a_model_names_none(
     runner: Runner, scripted: StartScripted
 ) -> None:

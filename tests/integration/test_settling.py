@@ -343,6 +343,7 @@ def test_a_version_that_is_listed_as_failed_fails_the_run(
     state = Server(Reply(500), losses=9, status="failed")
     ended = run(runner, start(scripted, state))
     assert "lists the new version v-1 as `failed`" in error_of(ended)
+    assert "No new version was made" not in ended.summary
     assert ended.outputs["version-id"] == "v-1"
     assert ended.outputs["status"] == "failed"
 

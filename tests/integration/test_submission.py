@@ -15,6 +15,7 @@ from tests.support.scripted_server import (
     DEPLOYED,
     ID_TOKEN,
     NOT_FOUND,
+    CutAfterBody,
     Reply,
     ScriptedServer,
     StartScripted,
@@ -299,6 +300,31 @@ def test_otherwise_the_upload_creates_the_model(
     assert "modelId" not in fields
     assert ended.outputs["model-id"] == "model-1"
     assert "Set `model-id: model-1`" in notices(ended)[0]
+
+
+@pytest.mark.parametrize("models", [NOT_FOUND, PAGE])
+def test_a_lost_upload_that_may_have_created_the_model_leaves_doubt(
+    runner: Runner, scripted: StartScripted, models: Reply
+) -> None:
+    server = scripted({MODELS: models, CREATE_MODEL: NOT_FOUND, DEPLOY: CutAfterBody()})
+    ended = run(runner, server, project_id="p-1", create_new="true")
+    assert ended.code == 1
+    assert len(server.requests_to(DEPLOY)) == 1
+    assert ended.summary.startswith("## ❌ Perhaps deployed: `workspace`")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"modelId": "m-9"}, {"modelId": "m-9", "modelName": "workspace"}, {"id": "m-9", "name": 7}],
+)
+def test_a_list_without_names_creates_no_model(
+    runner: Runner, scripted: StartScripted, entry: dict[str, object]
+) -> None:
+    """The model may be in it, and trade."""
+    server = scripted({MODELS: Reply(body=[entry]), CREATE_MODEL: MADE_MODEL})
+    error = error_of(run(runner, server, project_id="p-1", create_new="true"))
+    assert "no entry of its list has a name" in error
+    assert not {CREATE_MODEL, DEPLOY} & set(server.routes())
 
 
 @pytest.mark.parametrize("dry_run", ["false", "true"])

@@ -68,7 +68,8 @@ def _title_of_version(outcome: RunOutcome) -> str:
         return "⏸️ Stored, not running: "
     if life.ran_once:
         return "✅ Ran, and scheduled: "
-    mark, but = ("⚠️", ", with a problem") if life.problems else ("✅", "")
+    has_problem = life.problems or outcome.ending.problems
+    mark, but = ("⚠️", ", with a problem") if has_problem else ("✅", "")
     if life.was_up:
         return f"{mark} Runs already{but}: "
     if life.standing is Standing.UP:
@@ -84,7 +85,7 @@ def _failed_title(outcome: RunOutcome) -> str:
         return _failed_stop_title(life)
     if life.ran_once and life.is_done:
         return "❌ Ran, and failed: "
-    if life.is_done and life.problems:
+    if life.is_done:  # but it could not be watched to the end, or a warning was not wanted
         return _title_of_version(outcome)
     if not outcome.ending.is_unsent and life.standing is Standing.COMING:
         return "⏳ Not running yet: "
@@ -96,15 +97,22 @@ def _failed_title(outcome: RunOutcome) -> str:
 
 
 def _failed_stop_title(life: Life) -> str:
-    if life.state == "stopped":  # and a warning was not wanted
+    if _is_kept(life, "stopped"):  # and a warning was not wanted
         return _stopped_title(life)
-    return "⏳ Not stopped yet: " if life.state == "stopping" else _NOT_DONE["stop"]
+    return "⏳ Not stopped yet: " if _is_kept(life, "stopping") else _NOT_DONE["stop"]
+
+
+def _is_kept(life: Life, state: str) -> bool:
+    """Whether the model is in a state, and nobody asked for it to run since then."""
+    live = life.live
+    is_wanted = live is not None and (live.wanted == "running" or bool(live.next_id))
+    return life.state == state and not is_wanted
 
 
 def is_unknown(outcome: RunOutcome) -> bool:
     """Return whether nobody knows what the server made of what it was asked for."""
     life = outcome.life
-    return outcome.target.is_in_doubt or (bool(life.version_id) and life.live is None)
+    return outcome.target.is_in_doubt or (bool(life.version_id) and life.standing is None)
 
 
 def _may_be_done(outcome: RunOutcome) -> bool:
@@ -171,7 +179,7 @@ def left_behind(outcome: RunOutcome) -> Line:
     """Return what runs after a run that failed; nothing if the run does not know."""
     life, live = outcome.life, outcome.life.live
     if outcome.request.mode == "stop":
-        is_over = life.state == "stopped"
+        is_over = _is_kept(life, "stopped")
         return ["Nothing of it runs." if is_over else "**The model may still run.**"]
     if life.standing is Standing.COMING:
         return ["The server goes on, and it may run soon."]

@@ -29,6 +29,8 @@ from deploy_action.stages.options import check_options
 from deploy_action.text.quantities import moment
 from deploy_action.text.variables import replaced
 
+_ENDED = frozenset({"finished", "failed"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
@@ -116,12 +118,12 @@ class Control:
             replacement = self._replacement(model, version_id)
             after = follower.last_line(version_id)
             self._order(follower.live, model, version_id)
-            self.on_life(Life(version_id=version_id))
             if replacement is not None:
                 self.on_target(replace(target, problems=(replacement,)))
+        self.on_life(Life(version_id=version_id))
         if live is not None and _is_between_runs(live, version_id) and not has_variables:
-            return follower.follow_run(version_id, live.since, after=after)
-        return follower.follow(version_id, after=after, has_told=model.tells_life)
+            return follower.follow_run(version_id, after=after, before=model)
+        return follower.follow(version_id, after=after, before=model)
 
     def _replacement(self, model: DeployedModel, version_id: str) -> Problem | None:
         """Return which variables `model-env` replaces, a warning if some are gone then.
@@ -151,12 +153,16 @@ class Control:
         version = replace(version, plan=plan)
 
         def find() -> tuple[None, str] | None:
-            now = live.describe(version_id)
-            if now.live is None or self.settings.model_env is not None:  # names of variables alone
+            now = live.describe(version_id).live
+            if now is None or self.settings.model_env is not None:  # names of variables alone
                 raise UntoldError.of(message="The server does not tell.")
-            is_taken = version_id in {now.live.version_id, now.live.next_id}
-            is_asked = is_taken and not now.live.is_kept_stopped
-            return (None, f"has version {version_id} to run by now") if is_asked else None
+            if now.is_kept_stopped or version_id not in {now.version_id, now.next_id}:
+                return None
+            if model.live is not None and _is_unchanged(model.live, now):
+                if now.state in _ENDED:
+                    return None
+                raise UntoldError.of(message="It was to run before the order, too.")
+            return None, f"has version {version_id} to run by now"
 
         settling = Settling(
             retries=self.api.transport.retries,
@@ -172,9 +178,16 @@ class Control:
                 first, *others = error.problems
                 words = f"It is not known whether version {version_id} will run."
                 error.problems = (replace(first, message=f"{first.message} {words}"), *others)
-                self.on_doubt()
-                self.on_life(Life(version_id=version_id))
+                self._doubt(version_id)
             raise
+        except Exception:
+            # A bug of ours does not tell what the server did.
+            self._doubt(version_id)
+            raise
+
+    def _doubt(self, version_id: str) -> None:
+        self.on_doubt()
+        self.on_life(Life(version_id=version_id))
 
     def _wanted(self, model: DeployedModel) -> str:
         """Return the version to run.
@@ -214,6 +227,12 @@ def _is_running(live: Live | None, version_id: str) -> bool:
         and live.state == "running"
         and (not live.next_id)
     )
+
+
+def _is_unchanged(before: Live, now: Live) -> bool:
+    """Whether a server tells the same of what runs, and since when."""
+    told = [(one.state, one.version_id, one.next_id, one.since) for one in (before, now)]
+    return told[0] == told[1]
 
 
 def _is_between_runs(live: Live, version_id: str) -> bool:

@@ -20,7 +20,7 @@ from deploy_action.errors import (
     RefusedError,
     Severity,
 )
-from deploy_action.live.deployed import DeployedModel, Live, Standing
+from deploy_action.live.deployed import UNTOLD, DeployedModel, Live, Standing
 from deploy_action.outcome.life import Life
 from deploy_action.records import dataclass, replace
 from deploy_action.text.harmless import one_line, plain
@@ -53,12 +53,12 @@ class Follower:
     say: Callable[[str], None]
     say_log: Callable[[str], None]
 
-    def follow(self, version_id: str, *, after: str | None, has_told: bool = False) -> Life:
+    def follow(self, version_id: str, *, after: str | None, before: DeployedModel = UNTOLD) -> Life:
         """Wait until a version runs, ended well, or is stored; return that, with some of its log.
 
         `after` is the last line of its log that is older than the order: blank if there was none,
         None if that is not known. Returns at once if the server does not tell what its models do;
-        one that `has_told` before the order is not taken for such a server when it fails.
+        one that told it `before` the order has to go on telling it.
 
         Raises:
             RefusedError: it does not run, and the problem says why.
@@ -67,7 +67,7 @@ class Follower:
         going_on = f"The server goes on with version {short(version_id)}: it may run soon."
         with self._going_on(going_on):
             watch = _Watch(version_id, self.live.api.transport.retries.deadline.clock)
-            model = self._look_until(version_id, watch.is_over, has_told=has_told)
+            model = self._look_until(version_id, watch.is_over, before)
         if not model.tells_life:
             return Life(model=model, version_id=version_id)
         life = Life(model=model, version_id=version_id)
@@ -79,15 +79,16 @@ class Follower:
             raise RefusedError(_failure(model, version_id))
         return life
 
-    def follow_run(self, version_id: str, since: float | None, *, after: str | None) -> Life:
+    def follow_run(self, version_id: str, *, after: str | None, before: DeployedModel) -> Life:
         """Wait until a run of a screener is over that was asked for; return that, with its log.
 
-        The screener was scheduled `since` a time, before it was asked. For `after`, see `follow`.
+        The screener was scheduled `before` it was asked. For `after`, see `follow`.
 
         Raises:
             RefusedError: the run failed, or did not begin.
             DeadlineError, InterruptedRunError: it may still go on.
         """
+        since = None if before.live is None else before.live.since
 
         def is_over(model: DeployedModel) -> bool:
             live, standing = model.live, model.standing(version_id)
@@ -96,7 +97,7 @@ class Follower:
             return live.state == "scheduled" and live.since != since
 
         with self._going_on("The server goes on with the run of the screener."):
-            model = self._look_until(version_id, is_over, has_told=True)
+            model = self._look_until(version_id, is_over, before)
         life = self._with_log(Life(model=model, version_id=version_id, ran_once=True), after)
         self.on_life(life)
         if not life.is_done:
@@ -149,26 +150,27 @@ class Follower:
         self,
         version_id: str,
         is_settled: Callable[[DeployedModel], bool],
-        *,
-        has_told: bool = False,
+        seen: DeployedModel = UNTOLD,
     ) -> DeployedModel:
+        """Look until that is settled; `seen` is what the server told last."""
         retries = self.live.api.transport.retries
         said, clock = "", retries.deadline.clock
-        seen_at, has_told = clock(), has_told or self._should_tell
+        seen_at, has_told = clock(), seen.tells_life or self._should_tell
         for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
             try:
-                model = self.live.describe(version_id)
+                model = self.live.describe(version_id, after=seen)
             except DeadlineError:
                 raise
             except RefusedError as error:
                 if not has_told:  # as a server that only follows the documentation
                     self.say(f"{error} So it is not known what the model does.")
-                    return DeployedModel()
+                    return UNTOLD
                 if clock() - seen_at > _LONGEST_SILENCE or not _may_pass(error):
+                    self.on_life(Life(version_id=version_id))  # it is too old by now
                     raise _lost(error) from error
                 self.say(f"{error} Asking again: the server may be restarting.")
             else:
-                seen_at, has_told = clock(), model.tells_life
+                seen, seen_at, has_told = model, clock(), model.tells_life
                 self.on_life(Life(model=model, version_id=version_id))
                 if (now := _in_words(model, version_id)) not in {"", said}:
                     self.say(now)

@@ -20,7 +20,7 @@ def test_a_server_that_is_gone_after_an_order_leaves_it_open(
     """It is no server that does not tell: nobody knows whether the model stopped."""
     monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
 
-    def refuse(*_: object) -> Any:
+    def refuse(*_: object, **__: object) -> Any:
         raise NotConnectedError(Problem(message="Nothing listens there."))
 
     transport = SimpleNamespace(retries=Retries(Deadline.after(1)))
