@@ -138,7 +138,8 @@ class Reply:
         found = [(identifier, one) for one in listed if (identifier := id_of(one, *names))]
         if listed and not found:
             raise self.unexpected("no entry of its list has an id")
-        if listed and not any(text_of(one, "name") for _, one in found):
+        names_of = [one.get("name") for _, one in found if isinstance(one, dict)]
+        if listed and not any(isinstance(name, str) for name in names_of):
             raise self.unexpected("no entry of its list has a name")
         return found
 

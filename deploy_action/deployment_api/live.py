@@ -32,11 +32,12 @@ class LiveApi:
     project_id: str
     model_id: str
 
-    def describe(self, version_id: str = "", *, after: DeployedModel = UNTOLD) -> DeployedModel:
+    def describe(self, version_id: str = "", *, seen: DeployedModel = UNTOLD) -> DeployedModel:
         """Return what the server tells of the model and its versions, also of the one named here.
 
-        A server may leave out older ones that it does not name itself. One that told what runs,
-        `after` which it is asked again, does not come to tell nothing of it.
+        A server may leave out older ones that it does not name itself. Raises
+        `BrokenExchangeError`, too, if the server told what runs when the model was `seen` last, and
+        does not tell it now.
         """
         # The original, and platforms of before, know none of these fields, and list all there is.
         # With an id that no backtest has, those send no results.
@@ -49,7 +50,7 @@ class LiveApi:
         }
         reply = self.api.read("POST", "/model/details", fields)
         model = parse_model(reply.json_object())
-        if (after.tells_life and not model.tells_life) or (after.live and model.live is None):
+        if (seen.tells_life and not model.tells_life) or (seen.live and model.live is None):
             raise reply.unexpected("it does not tell what runs any more")
         return replace(model, told_at=reply.answer.server_time)
 
@@ -101,7 +102,7 @@ def parse_model(body: Mapping[str, object]) -> DeployedModel:
     return DeployedModel(
         name=text_of(body, "name"),
         type=text_of(body, "type"),
-        tells_life=isinstance(body.get("live", ""), dict | None),
+        tells_life="live" in body and isinstance(live, dict | None),
         live=_live(live) if isinstance(live, dict) else None,
         current_id=id_of(body, "deployedVersion") or "",
         versions={one.id: one for one in listed if one.id},

@@ -106,7 +106,7 @@ class Forge:
     """Calls to one forge about one repository.
 
     Every call raises `RefusedError` if the forge refuses it, or `PassingForgeError` if another try
-    may end better. Its `may_have_acted` says that a change may have been made all the same.
+    may end better. `may_have_acted` of one from a change says that it may be made all the same.
     """
 
     api_url: str
@@ -247,7 +247,7 @@ class Forge:
             lost = f"cannot be reached or hung up: {self._quoted(failure.reason)}"
             if is_hopeless(error):
                 raise self._refused(lost, failure.hint or _LATER_HINT) from error
-            raise self._failed(lost, may_have_acted=method != "GET") from error
+            raise self._failed(lost, may_have_acted=True) from error
         if not answer.is_good:
             self._refuse(answer, expected)
         return answer

@@ -12,6 +12,7 @@ from typing import Final
 from deploy_action.records import dataclass, field
 
 _UP: Final = frozenset({"running", "scheduled"})
+_RUNNING: Final = "running"
 _STOPPED: Final = "stopped"
 
 
@@ -47,6 +48,11 @@ class Live:
     def is_up(self) -> bool:
         """Whether something runs, or will by its schedule."""
         return self.state in _UP
+
+    @property
+    def is_to_run(self) -> bool:
+        """Whether somebody wants it to run, whatever it does now."""
+        return self.wanted == _RUNNING or bool(self.next_id)
 
     @property
     def is_kept_stopped(self) -> bool:

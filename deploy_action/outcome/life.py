@@ -27,6 +27,11 @@ class Life:
     ran_once: bool = False
     problems: tuple[Problem, ...] = ()
 
+    @classmethod
+    def unknown(cls, version_id: str, name: str) -> Life:
+        """Return what is known of the model of that name once an order may have been taken."""
+        return cls(model=DeployedModel(name=name), version_id=version_id)
+
     @property
     def live(self) -> Live | None:
         """What runs; None if the server does not tell, or nothing was ever deployed."""

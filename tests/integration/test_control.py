@@ -32,6 +32,7 @@ from tests.support.live_server import (
 from tests.support.scripted_server import (
     NOT_FOUND,
     CutAfterBody,
+    Hang,
     Reply,
     ScriptedServer,
     StartScripted,
@@ -578,6 +579,61 @@ def test_a_version_that_runs_and_was_not_watched_long_enough_is_started(
     assert ended.code == 1
     assert title(ended) == "## ⚠️ Started and running, with a problem: `workspace`"
     assert "deadline" in ended.summary
+
+
+@pytest.mark.parametrize("state", ["running", "preparing"])
+def test_what_was_seen_before_a_server_fell_silent_is_not_told(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Neither when the deadline passes, which is sooner than the server is given up."""
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 60.0)
+    seen = details(live(state, since=datetime.now(UTC).isoformat()), version(NEW, ""))
+    away = Reply(502, "bad gateway")
+    server = scripted(ScriptedLife(before=STOPPED, after=[seen, away]).script())
+    ended = control(runner, server, "start", timeout_minutes="0.03")
+    assert ended.code == 1
+    assert "deadline" in ended.summary
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert "state" not in ended.outputs
+
+
+def test_a_server_that_hangs_after_a_look_leaves_open_what_runs(
+    runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_FRESH_SECONDS", 0.5)
+    monkeypatch.setattr(following, "_WATCHED_SECONDS", 60.0)
+    seen = details(live("running", since=datetime.now(UTC).isoformat()), version(NEW, "ran"))
+    platform = ScriptedLife(before=STOPPED, after=[seen])
+    script = platform.script()
+    describe = script[DETAILS]
+    assert callable(describe)
+    script[DETAILS] = lambda request: Hang() if platform.looks else describe(request)
+    ended = control(runner, scripted(script), "start", timeout_minutes="0.03")
+    assert ended.code == 1
+    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert "state" not in ended.outputs
+
+
+def test_a_screener_that_was_not_seen_to_run_is_not_started_yet(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    before = details(live("scheduled"), version(NEW, "ran", schedule="0 6 * * *"))
+    server = scripted(ScriptedLife(before=before, after=[before]).script())
+    ended = control(runner, server, "start", timeout_minutes="0.02")
+    assert ended.code == 1
+    assert title(ended) == "## ⏳ Not running yet: `workspace`"
+
+
+def test_what_somebody_deployed_meanwhile_does_not_run_as_before(
+    runner: Runner, scripted: StartScripted
+) -> None:
+    other = details(live("running", OLDER), version(NEW, "superseded"), version(OLDER, "ran"))
+    server = scripted(ScriptedLife(before=STOPPED, after=[other]).script())
+    ended = control(runner, server, "start")
+    assert ended.code == 1
+    assert "took its place meanwhile" in ended.summary
+    assert f"Version `{OLDER[:8]}` runs since" in ended.summary
+    assert "as before" not in ended.summary
 
 
 @pytest.mark.parametrize("is_replacing", [True, False])

@@ -327,6 +327,12 @@ def test_a_list_without_names_creates_no_model(
     assert not {CREATE_MODEL, DEPLOY} & set(server.routes())
 
 
+def test_a_team_may_have_a_blank_name(runner: Runner, scripted: StartScripted) -> None:
+    teams = Reply(body=[{"id": "t-1", "name": ""}])
+    server = scripted({TEAMS: teams, PROJECTS: Reply(body=[{"projectId": "p-1", "name": "Fund"}])})
+    assert run(runner, server, project_name="Fund", model_id="m-1").code == 0
+
+
 @pytest.mark.parametrize("dry_run", ["false", "true"])
 def test_a_page_instead_of_the_models_creates_none(
     runner: Runner, scripted: StartScripted, dry_run: str

@@ -67,7 +67,7 @@ def _title_of_version(outcome: RunOutcome) -> str:
     if outcome.request.is_local or life.standing is Standing.STORED:
         return "⏸️ Stored, not running: "
     if life.ran_once:
-        return "✅ Ran, and scheduled: "
+        return "❌ Ran, and failed: " if outcome.ending.problems else "✅ Ran, and scheduled: "
     has_problem = life.problems or outcome.ending.problems
     mark, but = ("⚠️", ", with a problem") if has_problem else ("✅", "")
     if life.was_up:
@@ -83,12 +83,13 @@ def _failed_title(outcome: RunOutcome) -> str:
     life, mode = outcome.life, outcome.request.mode
     if mode == "stop":
         return _failed_stop_title(life)
-    if life.ran_once and life.is_done:
-        return "❌ Ran, and failed: "
+    # A screener was asked for a run between those of its schedule.
+    is_up = life.standing is Standing.UP
+    is_awaited = is_up and life.state == "scheduled" and not life.ran_once and not life.problems
+    if not outcome.ending.is_unsent and (life.standing is Standing.COMING or is_awaited):
+        return "⏳ Not running yet: "
     if life.is_done:  # but it could not be watched to the end, or a warning was not wanted
         return _title_of_version(outcome)
-    if not outcome.ending.is_unsent and life.standing is Standing.COMING:
-        return "⏳ Not running yet: "
     if _may_be_done(outcome):
         return _PERHAPS_DONE[mode]
     is_down = life.standing in {Standing.DOWN, Standing.CANCELLED}
@@ -97,16 +98,14 @@ def _failed_title(outcome: RunOutcome) -> str:
 
 
 def _failed_stop_title(life: Life) -> str:
-    if _is_kept(life, "stopped"):  # and a warning was not wanted
+    if _is_stopped(life):  # and a warning was not wanted
         return _stopped_title(life)
-    return "⏳ Not stopped yet: " if _is_kept(life, "stopping") else _NOT_DONE["stop"]
+    is_stopping = life.state == "stopping" and not (life.live and life.live.is_to_run)
+    return "⏳ Not stopped yet: " if is_stopping else _NOT_DONE["stop"]
 
 
-def _is_kept(life: Life, state: str) -> bool:
-    """Whether the model is in a state, and nobody asked for it to run since then."""
-    live = life.live
-    is_wanted = live is not None and (live.wanted == "running" or bool(live.next_id))
-    return life.state == state and not is_wanted
+def _is_stopped(life: Life) -> bool:
+    return life.state == "stopped" and not (life.live and life.live.is_to_run)
 
 
 def is_unknown(outcome: RunOutcome) -> bool:
@@ -116,7 +115,7 @@ def is_unknown(outcome: RunOutcome) -> bool:
 
 
 def _may_be_done(outcome: RunOutcome) -> bool:
-    """Whether what is unknown is the order itself: before it, a deploy makes project and model."""
+    """Whether the order may have been taken. A doubt about a new project or model comes before."""
     target = outcome.target
     has_model = bool(target.project_id and (target.model_id or target.upload_creates))
     return is_unknown(outcome) and has_model
@@ -179,14 +178,15 @@ def left_behind(outcome: RunOutcome) -> Line:
     """Return what runs after a run that failed; nothing if the run does not know."""
     life, live = outcome.life, outcome.life.live
     if outcome.request.mode == "stop":
-        is_over = _is_kept(life, "stopped")
+        is_over = _is_stopped(life)
         return ["Nothing of it runs." if is_over else "**The model may still run.**"]
     if life.standing is Standing.COMING:
         return ["The server goes on, and it may run soon."]
     if live is None:
         return []
     if live.is_up:
-        as_before = ", as before" if life.standing is not Standing.UP else ""
+        is_new = life.standing in {Standing.UP, Standing.SUPERSEDED}
+        as_before = "" if is_new else ", as before"
         return ["Version ", _short(live.version_id), *_up(live), f"{as_before}."]
     if live.state == "restarting":
         return ["The server will start it again."]

@@ -120,7 +120,8 @@ class Control:
             self._order(follower.live, model, version_id)
             if replacement is not None:
                 self.on_target(replace(target, problems=(replacement,)))
-        self.on_life(Life(version_id=version_id))
+        else:
+            self.on_life(Life.unknown(version_id, model.name))
         if live is not None and _is_between_runs(live, version_id) and not has_variables:
             return follower.follow_run(version_id, after=after, before=model)
         return follower.follow(version_id, after=after, before=model)
@@ -150,7 +151,7 @@ class Control:
         """Ask for a version to run, once; if the answer is lost, see whether it was asked for."""
         version = model.versions.get(version_id) or DeployedVersion(id=version_id)
         plan = self.settings.plan or version.plan or DEFAULT_PLAN
-        version = replace(version, plan=plan)
+        version, unknown = replace(version, plan=plan), Life.unknown(version_id, model.name)
 
         def find() -> tuple[None, str] | None:
             now = live.describe(version_id).live
@@ -171,6 +172,7 @@ class Control:
         )
         try:
             settling.run()
+            self.on_life(unknown)
         except DeployActionError as error:
             if isinstance(error, (DeadlineError, InterruptedRunError)):
                 error.may_have_acted |= self.api.transport.may_have_acted
@@ -178,16 +180,14 @@ class Control:
                 first, *others = error.problems
                 words = f"It is not known whether version {version_id} will run."
                 error.problems = (replace(first, message=f"{first.message} {words}"), *others)
-                self._doubt(version_id)
+                self.on_doubt()
+                self.on_life(unknown)
             raise
         except Exception:
             # A bug of ours does not tell what the server did.
-            self._doubt(version_id)
+            self.on_doubt()
+            self.on_life(unknown)
             raise
-
-    def _doubt(self, version_id: str) -> None:
-        self.on_doubt()
-        self.on_life(Life(version_id=version_id))
 
     def _wanted(self, model: DeployedModel) -> str:
         """Return the version to run.

@@ -31,6 +31,8 @@ from deploy_action.text.quantities import count
 _PAUSES: Final = (0.5, *(1.0,) * 15, *(2.0,) * 30)
 _LAST_PAUSE: Final = 5.0
 _WATCHED_SECONDS: Final = 3.0
+# How old may be what a run tells when it has to end.
+_FRESH_SECONDS: Final = 10.0
 # How long a server may be away, as for an upgrade.
 _LONGEST_SILENCE: Final = 300.0
 _MOST_LINES: Final = 500
@@ -155,22 +157,24 @@ class Follower:
         """Look until that is settled; `seen` is what the server told last."""
         retries = self.live.api.transport.retries
         said, clock = "", retries.deadline.clock
-        seen_at, has_told = clock(), seen.tells_life or self._should_tell
+        seen_at, should_tell = clock(), seen.tells_life or self._should_tell
         for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
             try:
-                model = self.live.describe(version_id, after=seen)
-            except DeadlineError:
+                model = self.live.describe(version_id, seen=seen)
+            except (DeadlineError, InterruptedRunError):
+                if clock() - seen_at > _FRESH_SECONDS:
+                    self.on_life(Life.unknown(version_id, seen.name))
                 raise
             except RefusedError as error:
-                if not has_told:  # as a server that only follows the documentation
+                self.on_life(Life.unknown(version_id, seen.name))
+                if not (should_tell or seen.tells_life):  # it only follows the documentation
                     self.say(f"{error} So it is not known what the model does.")
                     return UNTOLD
                 if clock() - seen_at > _LONGEST_SILENCE or not _may_pass(error):
-                    self.on_life(Life(version_id=version_id))  # it is too old by now
                     raise _lost(error) from error
                 self.say(f"{error} Asking again: the server may be restarting.")
             else:
-                seen, seen_at, has_told = model, clock(), model.tells_life
+                seen, seen_at = model, clock()
                 self.on_life(Life(model=model, version_id=version_id))
                 if (now := _in_words(model, version_id)) not in {"", said}:
                     self.say(now)
@@ -283,7 +287,7 @@ def _is_over(model: DeployedModel) -> bool:
 
 
 def _is_at_rest(live: Live) -> bool:
-    return live.state in _AT_REST and not live.next_id and live.wanted != "running"
+    return live.state in _AT_REST and not live.is_to_run
 
 
 def _in_words(model: DeployedModel, version_id: str) -> str:
