@@ -279,7 +279,7 @@ class _Keeper:
     draft: Draft
     # Reported if a later request fails: the comment was written all the same.
     written: Outcome | None = field(default=None, init=False)
-    # Whether it may be written without our knowing.
+    # Whether a write was sent, and no answer says what became of it.
     is_in_doubt: bool = field(default=False, init=False)
     _written_to: int | None = field(default=None, init=False)
     # The forge's list may not have the new comment yet.

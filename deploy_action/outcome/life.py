@@ -29,7 +29,7 @@ class Life:
 
     @classmethod
     def unknown(cls, version_id: str, name: str) -> Life:
-        """Return what is known of the model of that name once an order may have been taken."""
+        """Return the life after an order that may have been taken: only its name is known."""
         return cls(model=DeployedModel(name=name), version_id=version_id)
 
     @property

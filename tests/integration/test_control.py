@@ -34,6 +34,7 @@ from tests.support.scripted_server import (
     CutAfterBody,
     Hang,
     Reply,
+    Script,
     ScriptedServer,
     StartScripted,
     Step,
@@ -42,7 +43,11 @@ from tests.support.scripted_server import (
 RUNNING = details(
     live("running", previousVersionId=OLD), version(OLD, "ran"), version(NEW, "ran", plan="large")
 )
+REPLACEABLE = details(
+    live("running", NEW, previousVersionId=OLD, startVersionId=OLD), version(NEW, "ran")
+)
 STOPPING = details(live("stopping"), version(NEW, "ran"))
+PERHAPS = {"start": "Perhaps started", "rollback": "Perhaps rolled back"}
 STOPPED = details(live("stopped"), version(NEW, "ran"))
 
 
@@ -61,6 +66,21 @@ def control(runner: Runner, server: ScriptedServer, mode: str, **inputs: str) ->
 
 def title(ended: Ended) -> str:
     return ended.summary.splitlines()[0]
+
+
+def taking_without_an_answer(platform: ScriptedLife) -> dict[str, Script]:
+    """Return the script of a server that takes each order to run, and hangs up."""
+    order = platform.script()[RUN]
+    assert callable(order)
+    return platform.script(**{RUN: lambda request: (order(request), CutAfterBody())[1]})
+
+
+def assert_left_open(ended: Ended, words: str) -> None:
+    """Check that a run tells nothing of what runs after an order."""
+    assert ended.code == 1
+    assert title(ended) == f"## ❌ {words}: `workspace`"
+    assert "as before" not in ended.summary
+    assert "state" not in ended.outputs
 
 
 # --------------------------------------------------------------------------- stop
@@ -440,11 +460,7 @@ def test_a_lost_answer_is_settled_by_looking(
     stopped = details(
         live("stopped", NEW, previousVersionId=NEW, startVersionId=NEW), version(NEW, "ran")
     )
-    platform = ScriptedLife(before=stopped, after=[RUNNING])
-    order = platform.script()[RUN]
-    assert callable(order)
-
-    server = scripted(platform.script(**{RUN: lambda request: (order(request), CutAfterBody())[1]}))
+    server = scripted(taking_without_an_answer(ScriptedLife(before=stopped, after=[RUNNING])))
     ended = control(runner, server, mode)
     assert ended.code == 0
     assert len(server.requests_to(RUN)) == 1
@@ -469,40 +485,25 @@ def test_a_server_that_told_what_runs_is_not_believed_when_it_fails_after_the_or
     runner: Runner, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setattr(following, "_LONGEST_SILENCE", 0.0)
-    before = details(
-        live("running", NEW, previousVersionId=OLD, startVersionId=OLD), version(NEW, "ran")
-    )
     elsewhere = Reply(302, headers={"Location": "/elsewhere"})
-    platform = ScriptedLife(before=before, after=[elsewhere])
+    platform = ScriptedLife(before=REPLACEABLE, after=[elsewhere])
     page = Reply(body="<html>Welcome!</html>", headers={"Content-Type": "text/html"})
     server = scripted(platform.script(**{OPENAPI: page}))
     ended = control(runner, server, mode)
-    assert ended.code == 1
     assert len(server.requests_to(RUN)) == 1
-    assert title(ended).startswith("## ❌ Perhaps ")
     assert "**What the server made of it is not known.**" in ended.summary
     assert "the server has the order, and may go on with it" in ended.summary
-    assert "as before" not in ended.summary
-    assert "state" not in ended.outputs
+    assert_left_open(ended, PERHAPS[mode])
 
 
 @pytest.mark.parametrize("mode", ["start", "rollback"])
 def test_after_a_lost_order_nothing_is_told_of_what_ran_before_it(
     runner: Runner, scripted: StartScripted, mode: str
 ) -> None:
-    before = details(
-        live("running", NEW, previousVersionId=OLD, startVersionId=OLD), version(NEW, "ran")
-    )
-    platform = ScriptedLife(before=before, after=[NOT_FOUND])
-    order = platform.script()[RUN]
-    assert callable(order)
-    server = scripted(platform.script(**{RUN: lambda request: (order(request), CutAfterBody())[1]}))
+    server = scripted(taking_without_an_answer(ScriptedLife(before=REPLACEABLE, after=[NOT_FOUND])))
     ended = control(runner, server, mode)
-    assert ended.code == 1
-    assert title(ended).startswith("## ❌ Perhaps ")
     assert f"It is not known whether version `{OLD}` will run." in ended.summary
-    assert "as before" not in ended.summary
-    assert "state" not in ended.outputs
+    assert_left_open(ended, PERHAPS[mode])
 
 
 def test_a_bug_after_an_order_leaves_open_what_runs(
@@ -521,11 +522,8 @@ def test_a_bug_after_an_order_leaves_open_what_runs(
     ended = control(
         runner, scripted(ScriptedLife(before=RUNNING, after=[]).script(**lost)), "rollback"
     )
-    assert ended.code == 1
     assert len(looks) == 2
-    assert title(ended) == "## ❌ Perhaps rolled back: `workspace`"
-    assert "as before" not in ended.summary
-    assert "state" not in ended.outputs
+    assert_left_open(ended, "Perhaps rolled back")
 
 
 @pytest.mark.parametrize("state", ["finished", "failed"])
@@ -536,9 +534,8 @@ def test_a_lost_order_is_not_taken_for_the_one_of_before(
     before = details(live(state, problem="it crashed in May"), version(NEW, "ran"))
     server = scripted(ScriptedLife(before=before, after=[before]).script(**{RUN: CutAfterBody()}))
     ended = control(runner, server, "start")
-    assert ended.code == 1
     assert len(server.requests_to(RUN)) == 3
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert_left_open(ended, "Perhaps started")
     assert "May" not in ended.summary
 
 
@@ -549,9 +546,8 @@ def test_a_lost_order_to_a_screener_is_not_sent_again(
     before = details(live("scheduled"), version(NEW, "ran", schedule="0 6 * * *"))
     server = scripted(ScriptedLife(before=before, after=[before]).script(**{RUN: CutAfterBody()}))
     ended = control(runner, server, "start")
-    assert ended.code == 1
     assert len(server.requests_to(RUN)) == 1
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
+    assert_left_open(ended, "Perhaps started")
 
 
 @pytest.mark.parametrize("state", ["running", "preparing"])
@@ -564,9 +560,7 @@ def test_what_was_seen_before_a_server_was_lost_is_not_told(
     away = Reply(502, "bad gateway")
     server = scripted(ScriptedLife(before=STOPPED, after=[seen, away]).script())
     ended = control(runner, server, "start")
-    assert ended.code == 1
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
-    assert "state" not in ended.outputs
+    assert_left_open(ended, "Perhaps started")
 
 
 def test_a_version_that_runs_and_was_not_watched_long_enough_is_started(
@@ -591,10 +585,8 @@ def test_what_was_seen_before_a_server_fell_silent_is_not_told(
     away = Reply(502, "bad gateway")
     server = scripted(ScriptedLife(before=STOPPED, after=[seen, away]).script())
     ended = control(runner, server, "start", timeout_minutes="0.03")
-    assert ended.code == 1
     assert "deadline" in ended.summary
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
-    assert "state" not in ended.outputs
+    assert_left_open(ended, "Perhaps started")
 
 
 def test_a_server_that_hangs_after_a_look_leaves_open_what_runs(
@@ -609,9 +601,7 @@ def test_a_server_that_hangs_after_a_look_leaves_open_what_runs(
     assert callable(describe)
     script[DETAILS] = lambda request: Hang() if platform.looks else describe(request)
     ended = control(runner, scripted(script), "start", timeout_minutes="0.03")
-    assert ended.code == 1
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
-    assert "state" not in ended.outputs
+    assert_left_open(ended, "Perhaps started")
 
 
 def test_a_screener_that_was_not_seen_to_run_is_not_started_yet(
@@ -654,11 +644,8 @@ def test_of_a_version_that_is_coming_nothing_older_is_told(
     server = scripted({**script, DETAILS: lambda _request: looks.pop() if looks else away})
     ended = control(runner, server, "start")
     assert RUN not in server.routes()
-    assert ended.code == 1
-    assert title(ended) == "## ❌ Perhaps started: `workspace`"
-    assert "as before" not in ended.summary
+    assert_left_open(ended, "Perhaps started")
     assert "Nothing of the model runs" not in ended.summary
-    assert "state" not in ended.outputs
 
 
 def test_after_a_refused_order_what_runs_is_told(runner: Runner, scripted: StartScripted) -> None:

@@ -115,7 +115,7 @@ def is_unknown(outcome: RunOutcome) -> bool:
 
 
 def _may_be_done(outcome: RunOutcome) -> bool:
-    """Whether the order may have been taken. A doubt about a new project or model comes before."""
+    """Whether the server may have the order: it gets none before project and model are known."""
     target = outcome.target
     has_model = bool(target.project_id and (target.model_id or target.upload_creates))
     return is_unknown(outcome) and has_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from deploy_action.deployment_api.client import DeploymentApi
 from deploy_action.deployment_api.live import MOST_LISTED, LiveApi
@@ -29,7 +30,7 @@ from deploy_action.stages.options import check_options
 from deploy_action.text.quantities import moment
 from deploy_action.text.variables import replaced
 
-_ENDED = frozenset({"finished", "failed"})
+_ENDED: Final = frozenset({"finished", "failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

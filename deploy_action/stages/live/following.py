@@ -31,7 +31,7 @@ from deploy_action.text.quantities import count
 _PAUSES: Final = (0.5, *(1.0,) * 15, *(2.0,) * 30)
 _LAST_PAUSE: Final = 5.0
 _WATCHED_SECONDS: Final = 3.0
-# How old may be what a run tells when it has to end.
+# A run that has to end tells what it saw last if that is no older than this.
 _FRESH_SECONDS: Final = 10.0
 # How long a server may be away, as for an upgrade.
 _LONGEST_SILENCE: Final = 300.0
